@@ -1,0 +1,1 @@
+"""The shared table: what all processes know of backends, locations and each other."""
