@@ -1,0 +1,137 @@
+"""The chunked transfer coding, RFC 9112, section 7.1: a reader that takes the octets as they come, and the frames to write.
+
+    chunked-body = *( size [ extensions ] CRLF data CRLF ) last-size [ extensions ] CRLF trailers CRLF
+
+The reader is strict where lenient readers have been smuggled past: a size is 1 to 15 hexadecimal digits and nothing else, a line ends with
+CRLF, data is followed by CRLF. Extensions are checked and dropped (the RFC lets a recipient ignore them), trailers are kept.
+"""
+
+from __future__ import annotations
+
+import re
+
+from terraster.errors import BadRequest, BadResponse
+
+from .names import FORBIDDEN_IN_TRAILERS
+
+__all__ = ["LAST_CHUNK", "ChunkedReader", "last_chunk"]
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+_MAX_LINE = 512  # octets of a size line with its extensions
+_MAX_TRAILERS = 16384  # octets of the trailer section
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_SIZE_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,15})"
+    rb"(?:[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb'|"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"))?)*'
+)
+_TRAILER = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*")
+
+_SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
+
+
+class ChunkedReader:
+    """Takes the octets of a chunked body, gives the payload.
+
+    error: the class to raise for malformed input (`BadRequest` for a client's body, `BadResponse` for a backend's).
+    limit: payload octets allowed, 0 = any number; beyond it `BadRequest` 413 is raised.
+
+    After the last octet `done` is True, `trailers` holds the trailer fields and `rest` what came behind the body.
+    """
+
+    __slots__ = ("done", "rest", "trailers", "received", "_error", "_limit", "_held", "_left", "_state", "_trailer_octets")
+
+    def __init__(self, error: type[BadRequest] | type[BadResponse], limit: int = 0) -> None:
+        self.done = False
+        self.rest = b""
+        self.trailers: list[tuple[bytes, bytes]] = []
+        self.received = 0
+        self._error = error
+        self._limit = limit
+        self._held = b""
+        self._left = 0
+        self._state = _SIZE
+        self._trailer_octets = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payload in ``data``, as pieces in order. Not to be called once `done`."""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        pieces: list[bytes] = []
+        at, end = 0, len(data)
+        while at < end or self._state == _DONE:
+            if self._state == _DATA:
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if not self._left:
+                    self._state = _DATA_END
+            elif self._state == _DATA_END:
+                if end - at < 2 and data[at] == 13:
+                    break
+                if data[at : at + 2] != b"\r\n":
+                    raise self._error("chunk data not followed by CRLF")
+                at += 2
+                self._state = _SIZE
+            elif self._state == _DONE:
+                self.done = True
+                self.rest = data[at:]
+                return pieces
+            else:
+                line_end = data.find(b"\r\n", at)
+                if line_end < 0:
+                    self._check_partial(data, at)
+                    break
+                if self._state == _SIZE:
+                    self._read_size(data[at:line_end])
+                else:
+                    self._read_trailer(data[at:line_end])
+                at = line_end + 2
+        self._held = data[at:]
+        return pieces
+
+    def _read_size(self, line: bytes) -> None:
+        match = _SIZE_LINE.fullmatch(line) if len(line) <= _MAX_LINE else None
+        if match is None:
+            raise self._error("malformed chunk size")
+        size = int(match[1], 16)
+        if not size:
+            self._state = _TRAILERS
+            return
+        self.received += size
+        if self._limit and self.received > self._limit:
+            raise BadRequest("body larger than the limit", status=413)
+        self._left = size
+        self._state = _DATA
+
+    def _read_trailer(self, line: bytes) -> None:
+        if not line:
+            self._state = _DONE
+            return
+        self._trailer_octets += len(line) + 2
+        match = _TRAILER.fullmatch(line)
+        if match is None:
+            raise self._error("malformed trailer")
+        if self._trailer_octets > _MAX_TRAILERS:
+            raise self._error("trailers too large")
+        name, value = match[1], match[2]
+        if name.lower() in FORBIDDEN_IN_TRAILERS:
+            raise self._error("field not allowed in trailers")
+        self.trailers.append((name, value))
+
+    def _check_partial(self, data: bytes, at: int) -> None:
+        """Refuse at once what no further octet could repair."""
+        partial = data[at:]
+        bound = _MAX_LINE if self._state == _SIZE else _MAX_TRAILERS
+        if len(partial) > bound or b"\n" in partial or b"\r" in partial[:-1]:
+            raise self._error("malformed chunk size" if self._state == _SIZE else "malformed trailer")
+
+
+def last_chunk(trailers: list[tuple[bytes, bytes]]) -> bytes:
+    """The end of a chunked body, with its trailers."""
+    if not trailers:
+        return LAST_CHUNK
+    return b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % field for field in trailers)
