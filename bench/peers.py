@@ -1,0 +1,261 @@
+"""The proxies that are compared, and the backend behind them: each a configuration, a command, and the wait until it answers.
+
+All of them get one worker (one thread), the same two backends in turn, connections to them kept, X-Forwarded-For added, and where
+logging is on an access line for each request to a file. Everything else stays at its default.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["PEERS", "Backend", "Peer", "free_port"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def program(name: str) -> str:
+    """The full path of an installed program; nginx and haproxy lie in /usr/sbin, which a plain user's PATH may lack."""
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
+    if path is None:
+        raise SystemExit(f"bench: {name} is not installed")
+    return path
+
+
+@dataclass
+class Running:
+    """A process of ours and the file its output goes to."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def wait_for(self, url: str, seconds: float = 20) -> None:
+        """Return when ``url`` answers 200; raise with the program's own words if it dies or stays silent."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(url, timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        raise SystemExit(f"bench: no answer from {url}\n{self.output.read_text()[-4000:]}")
+
+    def stop(self) -> None:
+        """End it politely, then firmly."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def start(command: list[str], folder: Path, name: str, prefix: tuple[str, ...] = (), **environment: str) -> Running:
+    """Run ``command`` with ``folder/NAME.out`` as its standard output and error."""
+    output = folder / f"{name}.out"
+    with output.open("ab") as sink:
+        process = subprocess.Popen(
+            [*prefix, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+        )
+    return Running(process, output)
+
+
+NGINX_HEAD = """
+daemon off;
+worker_processes 1;
+pid {folder}/{name}.pid;
+error_log {folder}/{name}.error.log warn;
+events {{ worker_connections 8192; }}
+http {{
+    client_body_temp_path {folder}/{name}.tmp; proxy_temp_path {folder}/{name}.tmp; fastcgi_temp_path {folder}/{name}.tmp;
+    uwsgi_temp_path {folder}/{name}.tmp; scgi_temp_path {folder}/{name}.tmp;
+"""
+
+
+class Backend:
+    """nginx behind everybody: /128, /100k, /1m, /post (reads the whole body) and /health, on two ports, no access log."""
+
+    def __init__(self, folder: Path, ports: tuple[int, int] | None = None, prefix: tuple[str, ...] = ()) -> None:
+        self.ports = ports or (free_port(), free_port())
+        content = folder / "content"
+        content.mkdir()
+        for name, size in (("100k", 100 * 1024), ("1m", 1024 * 1024)):
+            (content / name).write_bytes(b"x" * size)
+        listens = " ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in self.ports)
+        config = folder / "backend.conf"
+        config.write_text(
+            NGINX_HEAD.format(folder=folder, name="backend")
+            + f"""
+    access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; keepalive_timeout 300s;
+    server {{
+        {listens}
+        root {content};
+        location = /health {{ return 200 "ok"; }}
+        location = /128 {{ return 200 "{"x" * 128}"; }}
+        # `return` answers before the body has come; a proxied request reads it first.
+        location = /post {{ proxy_pass http://unix:{folder}/sink:/;
+            proxy_pass_request_body off; proxy_set_header Content-Length ""; }}
+    }}
+    server {{ listen unix:{folder}/sink; location / {{ return 200 "ok"; }} }}
+}}
+"""
+        )
+        self.running = start([program("nginx"), "-e", f"{folder}/backend.error.log", "-c", str(config)], folder, "backend", prefix)
+        for port in self.ports:
+            self.running.wait_for(f"http://127.0.0.1:{port}/health")
+
+
+@dataclass
+class Peer:
+    """One proxy under test. ``log``: whether it writes an access log. The process tree is that of ``pid``."""
+
+    name: str
+    log: bool
+    url: str
+    pid: int
+    running: Running | None = None
+    log_file: Path | None = None
+    samples: dict[str, list[object]] = field(default_factory=dict)
+
+    def forget_log(self) -> None:
+        """Empty the access log, so that the disk does not fill. The writers append, so the file starts again at 0."""
+        if self.log_file is not None and self.log_file.exists():
+            os.truncate(self.log_file, 0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a peer is to live: its folder, its file name in there, its port, its backends, its access log (None: off)."""
+
+    folder: Path
+    name: str
+    port: int
+    backends: tuple[int, int]
+    log_file: Path | None
+
+    def write(self, suffix: str, text: str) -> str:
+        """Write a configuration file and return its path."""
+        path = self.folder / f"{self.name}{suffix}"
+        path.write_text(text)
+        return str(path)
+
+
+def nginx(place: Place) -> list[str]:
+    """nginx as a proxy. Its access log is buffered, as ours is: its default costs it a write for each request.
+
+    Without temporary files: else it writes answers to the disk while a client is slow, where the others let the backend wait.
+    """
+    servers = " ".join(f"server 127.0.0.1:{port};" for port in place.backends)
+    log = f"{place.log_file} combined buffer=64k flush=1s" if place.log_file else "off"
+    config = place.write(
+        ".conf",
+        NGINX_HEAD.format(folder=place.folder, name=place.name)
+        + f"""
+    access_log {log};
+    upstream backends {{ {servers} keepalive 128; }}
+    server {{
+        listen 127.0.0.1:{place.port} backlog=4096;
+        location / {{
+            proxy_pass http://backends;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_max_temp_file_size 0;
+        }}
+    }}
+}}
+""",
+    )
+    return [program("nginx"), "-e", f"{place.folder}/{place.name}.error.log", "-c", config]
+
+
+def haproxy(place: Place) -> list[str]:
+    """HAProxy with one thread; its log goes to standard output, one write a request (it has no buffered file)."""
+    servers = "\n".join(f"    server s{port} 127.0.0.1:{port}" for port in place.backends)
+    log = "    log stdout format raw local0\n" if place.log_file else ""
+    logging = "    log global\n    option httplog\n" if place.log_file else ""
+    config = place.write(
+        ".cfg",
+        f"""
+global
+    nbthread 1
+    maxconn 8192
+{log}
+defaults
+    mode http
+{logging}    option forwardfor
+    http-reuse safe
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    timeout http-keep-alive 75s
+    balance roundrobin
+frontend all
+    bind 127.0.0.1:{place.port}
+    default_backend backends
+backend backends
+{servers}
+""",
+    )
+    return [program("haproxy"), "-q", "-db", "-f", config]
+
+
+def terraster(place: Place) -> list[str]:
+    """This program, from this checkout, with one worker."""
+    backends = "\n".join(f"  - url: http://127.0.0.1:{port}" for port in place.backends)
+    config = place.write(
+        ".yaml",
+        f"""
+listen: "127.0.0.1:{place.port}"
+admin_port: {free_port()}
+metrics: {{listen: "127.0.0.1:{free_port()}"}}
+workers: 1
+access_log: {f'"{place.log_file}"' if place.log_file else "off"}
+runtime_dir: {place.folder}/{place.name}.run
+state_dir: {place.folder}/{place.name}.state
+backends:
+{backends}
+""",
+    )
+    return [sys.executable, "-m", "terraster.cli.main", "--config", config]
+
+
+PEERS: dict[str, Callable[[Place], list[str]]] = {"terraster": terraster, "nginx": nginx, "haproxy": haproxy}
+
+
+def launch(name: str, log: bool, folder: Path, backends: tuple[int, int], prefix: tuple[str, ...] = ()) -> Peer:
+    """Start a peer and return it when it answers through its backends."""
+    label = f"{name}-{'log' if log else 'nolog'}"
+    port = free_port()
+    log_file = (folder / f"{label}.out" if name == "haproxy" else folder / f"{label}.access.log") if log else None
+    command = PEERS[name](Place(folder, label, port, backends, log_file))
+    running = start(command, folder, label, prefix)
+    url = f"http://127.0.0.1:{port}"
+    running.wait_for(f"{url}/128")
+    return Peer(name, log, url, running.process.pid, running, log_file)
