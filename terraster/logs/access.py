@@ -1,0 +1,354 @@
+"""The access log: one line per request, rendered in batches, away from the request path.
+
+`AccessWriter.write` only remembers the exchange (which nobody changes once it is finished); `AccessWriter.flush` renders what has
+gathered and hands it to the sink in one block. A worker flushes a few times a second; a full batch flushes itself, so what is
+remembered is bounded.
+
+Formats
+- ``json``: one object a line, all of `JSON_FIELDS` or those named in ``fields``, in that order.
+- ``combined``, ``common``: as Apache and nginx write them.
+- anything else is a format string with ``{field}`` for any of `FIELDS`; ``{{`` is a brace.
+
+Every line is ASCII, whatever the client sent: octets that are not UTF-8 appear as ``\\xNN``, quotes, backslashes, control and
+non-ASCII characters as JSON escapes, in format strings too, so nobody can forge a line or drive a terminal. What is empty is
+``""`` in JSON (numbers: ``null``) and ``-`` in a format string.
+
+Secrets: header fields other than User-Agent and Referer are never looked at. In ``uri`` and ``referer`` the values of the query
+keys in ``redact_query`` are masked (compared without case, after percent-decoding), and so is ``user:password@``.
+
+Cost, CPython 3.11: write 0.08 µs; rendering 2.7 µs for a full JSON line, 2.2 µs for ``combined``, 1.5 µs for three fields. The ``%``
+template alone is 1.2 µs of it; the same as an f-string 1.4 µs, json.dumps of a dict 4.5 µs without collecting the values.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from json.encoder import encode_basestring_ascii  # written in C: str → quoted ASCII
+from operator import itemgetter
+from string import Formatter
+from typing import Any
+from urllib.parse import unquote_plus
+
+from ..config.snapshot import AccessLog
+from ..errors import StartError
+from ..exchange import Exchange
+from .sink import Sink
+
+__all__ = ["FIELDS", "JSON_FIELDS", "NAMED_FORMATS", "AccessLogs", "AccessWriter", "Renderer"]
+
+_STAMP, _STAMP_CLF = "\x01", "\x02"
+
+_CONVERSIONS = {
+    "time": _STAMP + ".%03dZ",
+    "client": "%s",
+    "peer": "%s",
+    "method": "%s",
+    "scheme": "%s",
+    "host": "%s",
+    "uri": "%s",
+    "protocol": "%s",
+    "status": "%d",
+    "bytes_in": "%d",
+    "bytes_out": "%d",
+    "duration": "%.6f",
+    "service": "%s",
+    "location": "%s",
+    "upstream": "%s",
+    "upstream_time": "%s",
+    "tries": "%d",
+    "request_id": "%s",
+    "error": "%s",
+    "detail": "%s",
+    "user_agent": "%s",
+    "referer": "%s",
+    "time_clf": _STAMP_CLF,
+}
+"""Every field, in the order in which `Renderer` computes them, with its conversion in the template. What changes only once a
+second is not converted but put into the template each second, in place of these two marks."""
+
+FIELDS: tuple[str, ...] = tuple(_CONVERSIONS)
+"""Every field that a format string or ``fields`` may name."""
+
+JSON_FIELDS: tuple[str, ...] = FIELDS[:-1]
+"""What a JSON line holds when ``fields`` names nothing."""
+
+NAMED_FORMATS: dict[str, str] = {
+    "common": '{client} - - [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out}',
+    "combined": '{client} - - [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out} "{referer}" "{user_agent}"',
+}
+
+BATCH = 128  # exchanges that are remembered before a batch flushes itself
+
+_MEMO_ENTRIES = 1024
+_MEMO_OCTETS = 256
+_SEPARATORS = re.compile(r"([&;?#])")
+_USERINFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class _Quoted(dict[Any, str]):
+    """Octets or text → its escaped form, remembered for what comes again and again (hosts, user agents, names). Bounded."""
+
+    __slots__ = ("quote",)
+
+    def __init__(self, quote: Callable[[str], str]) -> None:
+        self.quote = quote
+
+    def __missing__(self, key: bytes | str) -> str:
+        quoted = self.quote(key if isinstance(key, str) else _text(key))
+        if len(key) <= _MEMO_OCTETS:
+            if len(self) >= _MEMO_ENTRIES:
+                self.clear()
+            self[key] = quoted
+        return quoted
+
+
+class Renderer:
+    """Renders exchanges as lines, as one `AccessLog` asks. Pure but for what it remembers of its own work.
+
+    Raises StartError for a format string or a field name that does not exist.
+    """
+
+    __slots__ = ("_template", "_pick", "_quote", "_quoted", "_empty", "_agent", "_redact", "_mask", "_second", "_line")
+
+    def __init__(self, config: AccessLog) -> None:
+        json = config.format == "json"
+        names, self._template = _json_template(config.fields or JSON_FIELDS) if json else _text_template(config.format)
+        self._pick = _pick(names)
+        self._quote: Callable[[str], str] = encode_basestring_ascii if json else _bare
+        self._quoted = _Quoted(self._quote)
+        self._empty = "null" if json else "-"
+        self._agent = "user_agent" in names or "referer" in names
+        self._redact = frozenset(key.lower() for key in config.redact_query)
+        self._mask = config.mask
+        self._second = -1.0
+        self._line = ""
+
+    def lines(self, exchanges: Iterable[Exchange]) -> bytes:
+        """The lines of these exchanges, each ended by a newline."""
+        pick, quote, quoted, look = self._pick, self._quote, self._quoted, self._agent
+        protocols = (quoted["HTTP/1.0"], quoted["HTTP/1.1"])
+        nothing, empty = quoted[""], self._empty
+        lines: list[str] = []
+        for x in exchanges:
+            age = x.wall - self._second
+            if not 0.0 <= age < 1.0:
+                age = self._tick(x.wall)
+            try:
+                uri = x.target.decode()
+                request_id = x.request_id.decode()
+            except UnicodeDecodeError:
+                uri, request_id = _text(x.target), _text(x.request_id)
+            if "?" in uri or "@" in uri:  # looked for in the text: 0.02 µs, in the octets 0.14 µs
+                uri = self._masked(uri)
+            agent = referer = protocol = nothing
+            head = x.head
+            if head is not None:
+                protocol = protocols[head.minor]
+                if look:
+                    for name, value in head.fields:
+                        if len(name) == 10:
+                            if name == b"User-Agent" or name.lower() == b"user-agent":
+                                agent = quoted[value]
+                        elif len(name) == 7 and name.lower() == b"referer":
+                            referer = quote(self._masked(_text(value)))
+            upstream = x.upstream_time
+            values = (
+                int(age * 1000.0),
+                quoted[x.client_ip],
+                quoted[x.peer_ip],
+                quoted[x.method],
+                quoted[x.scheme],
+                quoted[x.host],
+                quote(uri),
+                protocol,
+                x.status,
+                x.bytes_in,
+                x.bytes_out,
+                x.duration,
+                nothing if x.service is None else quoted[x.service.name],
+                nothing if x.location is None else quoted[x.location.path],
+                nothing if x.backend is None else quoted[x.backend.backend.url],
+                empty if upstream < 0 else "%.6f" % upstream,  # noqa: UP031  a fifth faster than the f-string
+                x.tries,
+                quote(request_id),
+                nothing if not x.error else quoted[x.error],
+                nothing if not x.detail else quoted[x.detail],
+                agent,
+                referer,
+            )
+            lines.append(self._line % (values if pick is None else pick(values)))
+        return "".join(lines).encode("ascii")
+
+    def _tick(self, wall: float) -> float:
+        """Put the second of ``wall`` (seconds since 1970) into the template; what is left of it, in seconds."""
+        second = int(wall)
+        self._second = float(second)
+        year, month, day, hour, minute, sec = time.gmtime(second)[:6]
+        clock = f"{hour:02d}:{minute:02d}:{sec:02d}"
+        line = self._template.replace(_STAMP, f"{year:04d}-{month:02d}-{day:02d}T{clock}")
+        self._line = line.replace(_STAMP_CLF, f"{day:02d}/{_MONTHS[month - 1]}/{year:04d}:{clock} +0000")
+        return wall - second
+
+    def _masked(self, uri: str) -> str:
+        """A URI without the values of the listed query keys, and without a user's name and password."""
+        if "@" in uri:
+            uri = _USERINFO.sub(lambda match: f"{match[1] or ''}//{self._mask}@", uri)
+        path, question, query = uri.partition("?")
+        if not question:
+            return uri
+        parts = _SEPARATORS.split(query)
+        for at in range(0, len(parts), 2):
+            name, equals, _ = parts[at].partition("=")
+            if equals and unquote_plus(name).strip().lower() in self._redact:
+                parts[at] = f"{name}={self._mask}"
+        return path + question + "".join(parts)
+
+
+class AccessWriter:
+    """What a service's access lines go through. One per distinct `AccessLog` and process; several may append to one path.
+
+    config: ``path`` "" makes every method do nothing
+    warn:   called with one line of text when lines were lost, at most once a minute
+
+    Raises StartError for a format that does not exist and a file that cannot be opened.
+    """
+
+    __slots__ = ("_batch", "_renderer", "_sink")
+
+    def __init__(self, config: AccessLog, warn: Callable[[str], object]) -> None:
+        self._batch: list[Exchange] = []
+        self._renderer = Renderer(config)
+        self._sink = Sink(config.path, warn) if config.path else None
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost so far: a full disk, a broken pipe, a reader that does not keep up."""
+        return self._sink.dropped if self._sink is not None else 0
+
+    def write(self, exchange: Exchange) -> None:
+        """Log a finished exchange, which must not be changed any more. Never raises, never waits for a reader."""
+        self._batch.append(exchange)
+        if len(self._batch) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Render what has gathered and write it, and what a slow reader did not take before. Called a few times a second."""
+        batch = self._batch
+        if self._sink is None:
+            batch.clear()
+            return
+        block = self._renderer.lines(batch)
+        batch.clear()
+        self._sink.write(block)
+
+    def reopen(self) -> None:
+        """Finish the old file and open the path anew: USR1, after a rotation."""
+        self.flush()
+        if self._sink is not None:
+            self._sink.reopen()
+
+    def close(self) -> None:
+        """The last call: flush and close."""
+        self.flush()
+        if self._sink is not None:
+            self._sink.close()
+
+
+class AccessLogs:
+    """The writers of a process, one per distinct `AccessLog`: services that ask for the same share one."""
+
+    __slots__ = ("_warn", "_writers")
+
+    def __init__(self, warn: Callable[[str], object]) -> None:
+        self._warn = warn
+        self._writers: dict[AccessLog, AccessWriter] = {}
+
+    def writer(self, config: AccessLog) -> AccessWriter | None:
+        """The writer for this configuration; None if it is off. Raises StartError as `AccessWriter` does."""
+        if not config.path:
+            return None
+        found = self._writers.get(config)
+        if found is None:
+            found = self._writers[config] = AccessWriter(config, self._warn)
+        return found
+
+    def retain(self, configs: Iterable[AccessLog]) -> None:
+        """Close the writers that none of these asks for. After a reload, once no open request uses the old configuration."""
+        wanted = set(configs)
+        for config in [config for config in self._writers if config not in wanted]:
+            self._writers.pop(config).close()
+
+    def flush(self) -> None:
+        """Flush every writer."""
+        for writer in self._writers.values():
+            writer.flush()
+
+    def reopen(self) -> None:
+        """Reopen every file."""
+        for writer in self._writers.values():
+            writer.reopen()
+
+    def close(self) -> None:
+        """Flush and close every writer."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+
+def _text(octets: bytes) -> str:
+    """Octets as text: UTF-8, and ``\\xNN`` for what is none."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("utf-8", "backslashreplace")
+
+
+def _bare(text: str) -> str:
+    """Text for a format string: escaped like a JSON string but without its quotes, ``-`` if empty."""
+    return encode_basestring_ascii(text)[1:-1] or "-"
+
+
+def _pick(names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any] | None:
+    """What takes the values of these fields out of those that `Renderer` computed; None if it is all of them."""
+    if names == JSON_FIELDS:
+        return None
+    places = [FIELDS.index(name) for name in names if name != "time_clf"]
+    if len(places) == 1:  # itemgetter of one gives the value, not a tuple
+        return lambda values: (values[places[0]],)
+    return itemgetter(*places) if places else lambda values: ()
+
+
+def _json_template(fields: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    _known(fields)
+    quoted = {name: f'"{_CONVERSIONS[name]}"' if name in ("time", "time_clf") else _CONVERSIONS[name] for name in fields}
+    return fields, "{" + ",".join(f'"{name}":{conversion}' for name, conversion in quoted.items()) + "}\n"
+
+
+def _text_template(text: str) -> tuple[tuple[str, ...], str]:
+    names: list[str] = []
+    template = ""
+    try:
+        for literal, name, spec, conversion in Formatter().parse(NAMED_FORMATS.get(text, text)):
+            template += literal.replace("%", "%%")
+            if name is not None:
+                if spec or conversion:
+                    raise ValueError(f"`{{{name}}}` takes no conversion")
+                _known((name,))
+                names.append(name)
+                template += _CONVERSIONS[name]
+    except ValueError as error:
+        raise StartError(f"access log format {text!r}: {error}") from error
+    if not names:
+        raise StartError(f"access log format {text!r}: it names no {{field}}")
+    if not text.isascii() or not text.isprintable():
+        raise StartError(f"access log format {text!r}: only printable ASCII may stand between the fields")
+    return tuple(names), template + "\n"
+
+
+def _known(names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in _CONVERSIONS:
+            raise StartError(f"access log: no field {name!r}; there are: {', '.join(FIELDS)}")

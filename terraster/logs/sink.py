@@ -1,0 +1,200 @@
+"""Where log lines go: a file, a pipe, a socket or a terminal, written without ever holding up a worker.
+
+Rules
+- Lines are handed over in blocks of whole lines. A block is cut on line boundaries into slices, one ``write(2)`` each: 64 KiB
+  for files, 4096 octets (PIPE_BUF) for everything else, because that is as much as the kernel takes in one piece. So several
+  processes may append to one file or one pipe without mixing their lines.
+- Files are opened with O_APPEND and mode 0640; their directory must be there. A write to a regular file waits for the disk, as
+  it does in every server; nothing else waits. A pipe or a terminal gets an open file description of our own with O_NONBLOCK,
+  because setting the flag on the inherited descriptor would change it for the shell and for every other process too. A socket
+  (systemd's journal) is sent to with MSG_DONTWAIT.
+- What a slow reader does not take is kept, up to `BACKLOG` octets. What exceeds that, and what a full disk or a broken pipe
+  refuses, is dropped and counted, and one warning a minute says so: a log must not stop the traffic it tells about.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import stat
+import time
+from collections.abc import Callable
+
+from gevent.monkey import get_original
+
+from ..errors import StartError
+
+__all__ = ["BACKLOG", "Sink"]
+
+BACKLOG = 1 << 20  # octets kept for a reader that does not keep up
+FILE_SLICE = 65536
+PIPE_SLICE = 4096  # PIPE_BUF on Linux: written whole or not at all
+WARN_EVERY = 60.0  # seconds
+LAST_WAIT = 0.5  # seconds that `close` waits for a slow reader
+
+_BUSY = (errno.EAGAIN, errno.EWOULDBLOCK)
+_STDOUT = ("-", "/dev/stdout", "/proc/self/fd/1")
+
+
+class Sink:
+    """One open destination. Used by one greenlet of one process at a time.
+
+    path:  "-" = standard output, else a file; raises StartError if it cannot be opened
+    warn:  called with one line of text when lines were lost, at most once a minute
+    clock: monotonic seconds
+
+    ``dropped`` counts the lines lost so far.
+    """
+
+    __slots__ = (
+        "path",
+        "dropped",
+        "_warn",
+        "_clock",
+        "_fd",
+        "_own",
+        "_send",
+        "_slice",
+        "_pending",
+        "_torn",
+        "_unreported",
+        "_warned",
+    )
+
+    def __init__(self, path: str, warn: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
+        self.path = "-" if path in _STDOUT else path
+        self.dropped = 0
+        self._warn = warn
+        self._clock = clock
+        self._pending = b""
+        self._torn = False
+        self._unreported = 0
+        self._warned = clock() - WARN_EVERY
+        try:
+            self._open()
+        except OSError as error:
+            raise StartError(f"access log {path}: {error.strerror}") from error
+
+    def write(self, block: bytes) -> None:
+        """Write a block of whole lines. Never raises, and never waits for a reader."""
+        pending = self._pending + block if self._pending else block
+        if not pending:
+            return
+        if self._torn:  # a line was cut off by a full disk: do not glue the next one to it
+            pending = b"\n" + pending
+            self._torn = False
+        start, end = 0, len(pending)
+        try:
+            while start < end:
+                start += self._send(memoryview(pending)[start : self._cut(pending, start)])
+        except OSError as error:
+            if error.errno in _BUSY:
+                self._keep(pending[start:])
+            else:
+                self._torn = start > 0 and pending[start - 1] != 10
+                self._pending = b""
+                self._lose(pending.count(b"\n", start), error.strerror or str(error))
+            return
+        self._pending = b""
+
+    def reopen(self) -> None:
+        """Open the path anew (log rotation). If that fails the old file stays in use, and a warning says so."""
+        if self.path == "-":
+            return
+        old = self._fd
+        try:
+            self._open()
+        except OSError as error:
+            self._warn(f"access log {self.path}: cannot reopen, still writing to the old file: {error.strerror}")
+            return
+        self._torn = False
+        os.close(old)
+
+    def close(self) -> None:
+        """Hand over what is left, waiting `LAST_WAIT` seconds at most, and close."""
+        deadline = self._clock() + LAST_WAIT
+        while self._pending and self._clock() < deadline and _writable(self._fd, int(LAST_WAIT * 1000)):
+            self.write(b"")
+        if self._pending:
+            self._lose(self._pending.count(b"\n"), "the reader does not keep up")
+            self._pending = b""
+        if self._unreported:
+            self._report("at the end")
+        if self._own:
+            os.close(self._fd)
+
+    def _open(self) -> None:
+        if self.path == "-":
+            self._open_stdout()
+            return
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        fd = os.open(self.path, flags, 0o640)
+        self._use(fd, own=True, regular=stat.S_ISREG(os.fstat(fd).st_mode))
+
+    def _open_stdout(self) -> None:
+        mode = os.fstat(1).st_mode
+        if stat.S_ISREG(mode):
+            # not opened anew: all processes must share the offset, or what the master prints lands on top of what workers appended
+            self._use(1, own=False, regular=True)
+        elif stat.S_ISSOCK(mode):
+            # the original class: gevent's would set O_NONBLOCK for everybody who has this socket
+            plain: type[socket.socket] = get_original("socket", "socket")
+            sock = plain(fileno=os.dup(1))
+            self._use(1, own=False, regular=False)
+            self._send = lambda data: sock.send(data, socket.MSG_DONTWAIT)
+        else:
+            try:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+                self._use(os.open("/proc/self/fd/1", flags), own=True, regular=False)
+            except OSError:  # opened by somebody with more rights, or no /proc
+                self._use(1, own=False, regular=False)
+                self._send = _send_if_writable
+
+    def _use(self, fd: int, *, own: bool, regular: bool) -> None:
+        self._fd = fd
+        self._own = own
+        self._slice = FILE_SLICE if regular else PIPE_SLICE
+        self._send = lambda data: os.write(fd, data)
+
+    def _cut(self, data: bytes, start: int) -> int:
+        """Where the slice that begins at ``start`` ends: after the last line that fits, or after the first if that alone is too
+        long."""
+        limit = start + self._slice
+        if len(data) <= limit:
+            return len(data)
+        return (data.rfind(b"\n", start, limit) + 1) or (data.find(b"\n", limit) + 1) or len(data)
+
+    def _keep(self, rest: bytes) -> None:
+        if len(rest) > BACKLOG:
+            keep = rest.rfind(b"\n", 0, BACKLOG) + 1
+            self._lose(rest.count(b"\n", keep), "the reader does not keep up")
+            rest = rest[:keep]
+        self._pending = rest
+
+    def _lose(self, lines: int, why: str) -> None:
+        self.dropped += lines
+        self._unreported += lines
+        if self._clock() - self._warned >= WARN_EVERY:
+            self._report(why)
+
+    def _report(self, why: str) -> None:
+        self._warned = self._clock()
+        lost, self._unreported = self._unreported, 0
+        name = "standard output" if self.path == "-" else self.path
+        self._warn(f"access log {name}: {lost} line{'s' if lost != 1 else ''} lost: {why}")
+
+
+def _writable(fd: int, milliseconds: int) -> bool:
+    make: Callable[[], select.poll] = get_original("select", "poll")
+    poll = make()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(milliseconds))
+
+
+def _send_if_writable(data: memoryview) -> int:
+    """Write to a blocking standard output: a pipe that polls as writable takes PIPE_BUF octets without waiting."""
+    if not _writable(1, 0):
+        raise BlockingIOError(errno.EAGAIN, "standard output is full")
+    return os.write(1, data[:PIPE_SLICE])
