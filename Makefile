@@ -1,7 +1,7 @@
 # Everything a newcomer or a machine needs: `make run`, `make test`. Each target makes what it lacks and can be repeated.
 #
 # PYTHON  the interpreter to build .venv with (default: the first of python3, python3.14 … python3.11 that is 3.11 or newer)
-# ARGS    handed on to pytest (make test), to bench/bench.py (make bench)
+# ARGS    handed on to pytest (make test), to bench/bench.py (make bench) or bench/profile_worker.py (make profile)
 
 PYTHON ?=
 ARGS ?=
@@ -9,7 +9,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench setup.py
 
-.PHONY: run test lint format bench clean
+.PHONY: run test lint format bench profile clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -30,6 +30,10 @@ format: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	@$(VENV)/bin/python bench/bench.py $(ARGS)
+
+profile: $(VENV)/.installed
+	@$(PIP) install --editable '.[profile]'
+	@$(VENV)/bin/python bench/profile_worker.py $(ARGS)
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench/results

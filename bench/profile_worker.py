@@ -1,0 +1,127 @@
+"""Where a request's time goes: the proxy worker under load, as perf (kernel, libraries) and py-spy (lines of Python) see it.
+
+    make profile
+    make profile ARGS="--case post --log on --seconds 20"
+    make profile ARGS="--pid 4711"                # a process that is under load already
+
+perf cannot name Python functions before Python 3.12, so it is asked only what share the kernel, the interpreter and each library
+have, and which functions in them. py-spy samples the Python stack from outside without stopping the worker; it needs the right to
+read another process (root, or kernel.yama.ptrace_scope=0). Whichever of the two is missing is left out, and said so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from pathlib import Path
+
+from peers import PEERS, Backend, launch
+from tree import cpu_seconds, members
+from wrk import CASES, run
+
+
+def busiest(root: int) -> int:
+    """The member of a process tree that has used most CPU so far: after some load, the worker."""
+
+    def used(pid: int) -> float:
+        return sum(cpu_seconds(pid))
+
+    children = members(root)[1:]
+    return max(children, key=used) if children else root
+
+
+def by_library(pid: int, seconds: int, folder: Path) -> str:
+    """perf's view: a share for each binary, then the functions above 1 %."""
+    if shutil.which("perf") is None:
+        return "perf is not installed (Debian: linux-perf): no split by kernel and library.\n"
+    data = folder / "perf.data"
+    record = ["perf", "record", "-q", "-e", "cpu-clock", "-F", "999", "-o", str(data), "-p", str(pid), "--", "sleep", str(seconds)]
+    done = subprocess.run(record, capture_output=True, text=True)
+    if done.returncode:
+        return f"perf record failed: {done.stderr.strip()}\n"
+    text = ""
+    for keys, limit in (("dso", "0.5"), ("dso,symbol", "1")):
+        report = ["perf", "report", "-q", "--stdio", "-i", str(data), "--sort", keys, "--percent-limit", limit]
+        lines = subprocess.run(report, capture_output=True, text=True).stdout.splitlines()
+        text += "\n".join(line.rstrip(" -") for line in lines if line.strip()) + "\n\n"
+    return text
+
+
+def by_line(pid: int, seconds: int, folder: Path, top: int) -> str:
+    """py-spy's view: shares of functions, with and without what they call, and of single lines."""
+    spy = Path(sys.executable).with_name("py-spy")
+    if not spy.exists():
+        return "py-spy is not installed (make profile installs it): no split by Python line.\n"
+    raw = folder / "stacks"
+    record = [str(spy), "record", "--nonblocking", "-r", "400", "-d", str(seconds), "-f", "raw", "-o", str(raw), "-p", str(pid)]
+    done = subprocess.run(record, capture_output=True, text=True)
+    if done.returncode or not raw.exists():
+        return f"py-spy failed: {done.stderr.strip()}\n"
+    own: Counter[str] = Counter()
+    whole: Counter[str] = Counter()
+    lines: Counter[str] = Counter()
+    for stack in raw.read_text().splitlines():
+        frames, _, count = stack.rpartition(" ")
+        names = frames.split(";")
+        lines[names[-1]] += int(count)
+        functions = [name.rpartition(":")[0] + ")" for name in names]
+        own[functions[-1]] += int(count)
+        for function in set(functions):
+            whole[function] += int(count)
+    total = sum(own.values()) or 1
+    text = ""
+    for title, counts in (("own time", own), ("with what it calls", whole), ("by line", lines)):
+        rows = [f"  {count / total:6.1%}  {name}" for name, count in counts.most_common(top)]
+        text += f"{title}\n" + "\n".join(rows) + "\n\n"
+    return text
+
+
+def main() -> int:
+    """Start Terraster and a load (or take a process that has one), then look twice."""
+    parser = argparse.ArgumentParser(prog="make profile", description="Profile the proxy worker under load.")
+    parser.add_argument("--case", choices=list(CASES), default="small")
+    parser.add_argument("--log", choices=["on", "off"], default="on", help="access log (default: on)")
+    parser.add_argument("--seconds", type=int, default=8, help="for each of the two profilers (default: 8)")
+    parser.add_argument("--top", type=int, default=25, help="rows of each table (default: 25)")
+    parser.add_argument("--peer", choices=list(PEERS), default="terraster")
+    parser.add_argument("--pid", type=int, help="a process that is under load already")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="terraster-profile-") as name:
+        folder = Path(name)
+        if arguments.pid:
+            print(by_library(arguments.pid, arguments.seconds, folder))
+            print(by_line(arguments.pid, arguments.seconds, folder, arguments.top))
+            return 0
+        os.chmod(folder, 0o755)
+        running = []
+        try:
+            backend = Backend(folder)
+            running.append(backend.running)
+            peer = launch(arguments.peer, arguments.log == "on", folder, backend.ports)
+            assert peer.running is not None
+            running.append(peer.running)
+            case = CASES[arguments.case]
+            run(peer.url, case, seconds=1)
+            pid = busiest(peer.pid)
+            for look in (
+                lambda: by_library(pid, arguments.seconds, folder),
+                lambda: by_line(pid, arguments.seconds, folder, arguments.top),
+            ):
+                load = threading.Thread(target=run, args=(peer.url, case), kwargs={"seconds": arguments.seconds + 1})
+                load.start()
+                print(look())
+                load.join()
+        finally:
+            for process in running:
+                process.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
