@@ -63,6 +63,8 @@ class Sink:
         "_warned",
     )
 
+    _send: Callable[[memoryview], int]
+
     def __init__(self, path: str, warn: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
         self.path = "-" if path in _STDOUT else path
         self.dropped = 0
