@@ -1,0 +1,319 @@
+"""Message heads and bodies: every case of the corpus in one piece, cut anywhere, and with junk behind it; then laws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from terraster.errors import BadRequest, BadResponse, HttpError
+from terraster.wire.chunked import ChunkedReader
+from terraster.wire.http1 import RequestHead, ResponseHead, parse_request, parse_response
+from terraster.wire.names import FORBIDDEN_IN_TRAILERS
+
+from .harness.corpus import Case, load_cases
+from .harness.oracle import request_opinion, response_opinion
+
+REQUESTS = list(load_cases("requests"))
+RESPONSES = list(load_cases("responses"))
+JUNK = (b"\x00\xff\r\r\n\n", b"GET /junk HTTP/1.1\r\n\r\n", b"\r\n", b" ")
+
+requests = pytest.mark.parametrize("case", REQUESTS, ids=lambda case: case.name)
+responses = pytest.mark.parametrize("case", RESPONSES, ids=lambda case: case.name)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the octets of one message. ``what``: "forward", "incomplete" or the status."""
+
+    what: str
+    head: RequestHead | ResponseHead | None = None
+    body: bytes = b""
+    trailers: tuple[tuple[bytes, bytes], ...] = ()
+    rest: bytes = b""
+
+    def facts(self) -> tuple[object, ...]:
+        """Everything to compare outcomes by."""
+        head = self.head
+        if head is None:
+            return (self.what,)
+        seen = (head.size, list(head.fields), head.content_length, head.chunked, head.keep_alive, head.upgrade)
+        return (self.what, *seen, self.body, self.trailers, self.rest)
+
+
+def read(case: Case, pieces: Iterable[bytes]) -> Outcome:
+    """Read one message as a connection would that gets these pieces one after the other."""
+    is_request = case in REQUESTS
+    head: RequestHead | ResponseHead | None = None
+    body: Iterator[Outcome] | None = None
+    held, seen = b"", 0
+    outcome = Outcome("incomplete")
+    try:
+        for piece in pieces:
+            held += piece
+            if head is None:
+                head = _parse(case, held, is_request, seen)
+                if head is None:
+                    seen = len(held)
+                    continue
+                held = held[head.size :]
+                body = _body(case, head, is_request)
+                next(body)
+            assert body is not None
+            outcome = body.send(held)
+            held = b""
+    except HttpError as error:
+        assert isinstance(error, BadRequest if is_request else BadResponse)
+        return Outcome(str(error.status))
+    return outcome
+
+
+def _parse(case: Case, data: bytes, is_request: bool, seen: int) -> RequestHead | ResponseHead | None:
+    if is_request:
+        return parse_request(data, *case.limits, seen)
+    return parse_response(data, case.fact("method") or b"GET", *case.limits, seen)
+
+
+def _body(case: Case, head: RequestHead | ResponseHead, is_request: bool) -> Iterator[Outcome]:
+    data = yield Outcome("incomplete")
+    body = b""
+    if head.chunked:
+        reader = ChunkedReader(BadRequest if is_request else BadResponse)
+        while True:
+            body += b"".join(reader.feed(data))
+            if reader.done:
+                break
+            data = yield Outcome("incomplete")
+        rest = reader.rest
+        trailers = tuple(reader.trailers)
+    else:
+        rest, trailers = data, ()
+        length = max(head.content_length, 0)
+        if getattr(head, "until_close", False):
+            while True:
+                data = yield Outcome("forward", head, rest)
+                rest += data
+        while len(rest) < length:
+            rest += yield Outcome("incomplete")
+        body, rest = rest[:length], rest[length:]
+    while True:
+        rest += yield Outcome("forward", head, body, trailers, rest)
+
+
+def check(case: Case, outcome: Outcome) -> None:
+    """Fail unless the outcome is one that the case allows, with the facts that it states."""
+    if outcome.what == "forward" and case.stage in ("host", "target", "proxy"):
+        return  # the head itself is sound: refusing is up to the rooms that know targets, hosts and exchanges
+    assert outcome.what in case.expect, f"{case.what} [{case.rule}]"
+    head = outcome.head
+    if outcome.what != "forward":
+        return
+    assert head is not None
+    assert not {name.lower() for name, _ in outcome.trailers} & FORBIDDEN_IN_TRAILERS
+    stated = {
+        "method": None if isinstance(head, ResponseHead) else head.method,
+        "target": getattr(head, "target", None),
+        "host": getattr(head, "host", None),
+        "upgrade": head.upgrade,
+        "body": outcome.body,
+        "rest": outcome.rest,
+        "minor": b"%d" % head.minor,
+        "size": b"%d" % head.size,
+        "status": b"%d" % getattr(head, "status", 0),
+        "length": None if head.content_length < 0 else b"%d" % head.content_length,
+        "chunked": _yes(head.chunked),
+        "keep-alive": _yes(head.keep_alive and not getattr(head, "until_close", False)),
+        "expects": _yes(getattr(head, "expect", False)),
+        "until-close": _yes(getattr(head, "until_close", False)),
+        "no-body": _yes(getattr(head, "no_body", False)),
+    }
+    for key, value in stated.items():
+        said = case.fact(key)
+        if said is not None and not (key == "method" and isinstance(head, ResponseHead)):
+            assert (value or b"-" if said == b"-" else value) == said, f"{key}: {case.what}"
+    fields = [(name, value) for name, value in head.fields]
+    wanted = case.pairs("field")
+    assert [pair for pair in fields if pair in wanted] == wanted
+    assert list(outcome.trailers) == (case.pairs("trailer") or list(outcome.trailers))
+
+
+def _yes(fact: bool) -> bytes:
+    return b"yes" if fact else b"no"
+
+
+def _cuts(data: bytes) -> range:
+    return range(1, len(data), max(1, len(data) // 600))
+
+
+@requests
+def test_request_in_one_piece(case: Case) -> None:
+    check(case, read(case, [case.data]))
+
+
+@responses
+def test_response_in_one_piece(case: Case) -> None:
+    check(case, read(case, [case.data]))
+
+
+@pytest.mark.parametrize("case", REQUESTS + RESPONSES, ids=lambda case: case.name)
+def test_cut_at_every_octet(case: Case) -> None:
+    whole = read(case, [case.data])
+    for at in _cuts(case.data):
+        cut = read(case, [case.data[:at], case.data[at:]])
+        assert cut.facts() == whole.facts(), f"cut at {at}"
+
+
+@pytest.mark.parametrize("case", REQUESTS + RESPONSES, ids=lambda case: case.name)
+def test_octet_by_octet(case: Case) -> None:
+    whole = read(case, [case.data])
+    assert read(case, (case.data[at : at + 1] for at in range(len(case.data)))).facts() == whole.facts()
+
+
+@pytest.mark.parametrize("case", REQUESTS + RESPONSES, ids=lambda case: case.name)
+def test_every_prefix_is_undecided_or_final(case: Case) -> None:
+    whole = read(case, [case.data])
+    for at in _cuts(case.data):
+        what = read(case, [case.data[:at]]).what
+        assert what in ("incomplete", whole.what), f"the first {at} octets"
+
+
+@pytest.mark.parametrize("case", REQUESTS + RESPONSES, ids=lambda case: case.name)
+def test_junk_behind_changes_nothing(case: Case) -> None:
+    whole = read(case, [case.data])
+    if whole.what == "incomplete" or getattr(whole.head, "until_close", False):
+        return
+    for junk in JUNK:
+        outcome = read(case, [case.data + junk])
+        assert outcome.facts() == replace(whole, rest=whole.rest + junk if whole.head else b"").facts(), junk
+
+
+@requests
+def test_h11_about_requests(case: Case) -> None:
+    _agree(case, request_opinion(case))
+
+
+@responses
+def test_h11_about_responses(case: Case) -> None:
+    _agree(case, response_opinion(case))
+
+
+def _agree(case: Case, opinion: str) -> None:
+    """Two strict parsers see the same, or the case says where h11 differs and why."""
+    if case.h11 == "agree":
+        assert opinion in {{"forward": "accepts", "incomplete": "waits"}.get(expect, "refuses") for expect in case.expect}
+    else:
+        assert opinion == case.h11
+        assert case.h11_reason
+
+
+def test_corpus_is_complete_and_says_what_it_shows() -> None:
+    assert len(REQUESTS) > 250 and len(RESPONSES) > 80
+    for case in REQUESTS + RESPONSES:
+        assert case.what, case.name
+        assert case.stage in ("head", "body", "host", "target", "proxy"), case.name
+        assert case.forwards or case.expect == ("incomplete",) or case.rule or case.name.startswith(("limit", "line", "garbage"))
+
+
+@pytest.mark.parametrize("case", [case for case in REQUESTS if case.forwards], ids=lambda case: case.name)
+def test_what_is_forwarded_is_as_clear_as_what_came(case: Case) -> None:
+    """The head for the backend has the same framing, no connection options, and every other field as it was."""
+    head = parse_request(case.data, *case.limits)
+    assert head is not None
+    target = head.target
+    out = head.forward(target, frozenset(), frozenset(), b"" if head.host else b"Host: a.test\r\n")
+    again = parse_request(out, 65536, 256)
+    assert again is not None and again.size == len(out)
+    assert (again.method, again.target, again.minor) == (head.method, target, 1)
+    assert (again.content_length, again.chunked) == (head.content_length, head.chunked)
+    names = {name.lower() for name, _ in again.fields}
+    assert not names & {b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings"}
+    ends_here = {b"connection", b"keep-alive", b"te", b"upgrade", b"http2-settings"} | (head.dropped or set())
+    if not head.expect:
+        ends_here |= {b"expect"}
+    assert [f for f in again.fields if head.host or f[0] != b"Host"] == [f for f in head.fields if f[0].lower() not in ends_here]
+
+
+# Laws
+
+STATUSES = {400, 414, 417, 431, 501, 505}
+
+TOKEN = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=12).map(str.encode)
+METHOD = st.sampled_from([b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"PROPFIND", b"M-SEARCH"])
+TARGET = st.text("abc/?&=%2-._~!$'()*+,;:@", max_size=40).map(lambda text: b"/" + text.encode())
+VALUE = st.binary(max_size=30).map(lambda raw: bytes(c for c in raw if c > 31 and c != 127 or c == 9).strip(b" \t"))
+PLAIN = st.tuples(TOKEN.map(lambda name: b"X-" + name), VALUE)
+
+
+@given(st.binary(max_size=300))
+@example(b"")
+@example(b"\r\n")
+@example(b"\r\n\r\n")
+@example(b"\r\n" * 20)
+@example(b"\0" * 100)
+def test_any_octets_are_a_request_or_not_yet_or_one_clean_refusal(data: bytes) -> None:
+    try:
+        head = parse_request(data, 256, 10)
+    except BadRequest as error:
+        assert error.status in STATUSES and error.close
+        return
+    if head is None:
+        assert len(data) < 256
+    else:
+        assert head.size <= len(data) and len(head.fields) <= 10
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"GET", b"HEAD", b"POST"]))
+@example(b"", b"GET")
+@example(b"\r\n\r\n", b"GET")
+@example(b"HTTP/1.1 \r\n\r\n", b"GET")
+@example(b"HTTP/1.1 200\r\n\r\n", b"GET")
+def test_any_octets_are_a_response_or_not_yet_or_one_clean_refusal(data: bytes, method: bytes) -> None:
+    try:
+        head = parse_response(data, method, 256, 10)
+    except BadResponse as error:
+        assert error.status == 502
+        return
+    if head is not None:
+        assert head.size <= len(data) and 100 <= head.status <= 999
+
+
+@given(st.sampled_from(REQUESTS), st.integers(0), st.integers(0, 3), st.binary(max_size=4))
+def test_a_case_with_a_wound_is_a_request_or_not_yet_or_one_clean_refusal(case: Case, at: int, cut: int, new: bytes) -> None:
+    """Octets of a real message replaced: closer to what attackers send than pure noise."""
+    at %= len(case.data) + 1
+    data = case.data[:at] + new + case.data[at + cut :]
+    try:
+        head = parse_request(data, *case.limits)
+    except BadRequest as error:
+        assert error.status in STATUSES and error.close
+        return
+    if head is not None:
+        raw = data[: head.size]
+        assert raw.endswith(b"\r\n\r\n")
+        assert raw.count(b"\n") == raw.count(b"\r") == raw.count(b"\r\n")
+        assert all(octet > 31 and octet != 127 or octet in b"\r\n\t" for octet in raw)
+
+
+@given(METHOD, TARGET, st.lists(PLAIN, max_size=12), st.integers(0, 12))
+def test_a_valid_head_round_trips(method: bytes, target: bytes, fields: list[tuple[bytes, bytes]], place: int) -> None:
+    fields.insert(min(place, len(fields)), (b"Host", b"a.test"))
+    data = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(b"%b: %b\r\n" % field for field in fields))
+    head = parse_request(data, 65536, 100)
+    assert head is not None
+    assert (head.method, head.target, list(head.fields), head.host, head.size) == (method, target, fields, b"a.test", len(data))
+    assert head.forward(target, frozenset(), frozenset(), b"X-New: 1\r\n") == data[:-2] + b"X-New: 1\r\n\r\n"
+
+
+@given(st.integers(200, 599), st.lists(PLAIN, max_size=12), st.integers(0, 10**15))
+def test_a_valid_response_round_trips(status: int, fields: list[tuple[bytes, bytes]], length: int) -> None:
+    fields.append((b"Content-Length", b"%d" % length))
+    data = b"HTTP/1.1 %d Said So\r\n%b\r\n" % (status, b"".join(b"%b: %b\r\n" % field for field in fields))
+    head = parse_response(data, b"GET", 65536, 100)
+    assert head is not None
+    assert (head.status, list(head.fields), head.size) == (status, fields, len(data))
+    if status not in (204, 304):
+        assert head.content_length == length
+        assert head.forward(frozenset(), (), b"X-New: 1\r\n") == data[:-2] + b"X-New: 1\r\n\r\n"
