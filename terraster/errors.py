@@ -73,6 +73,7 @@ class HttpError(TerrasterError):
     status:    the HTTP status to answer, 100..599 (499: log only, nobody is left to answer)
     blame:     `CLIENT`, `BACKEND` or `US`; only `BACKEND` counts against a backend
     retryable: whether another backend (or a fresh connection) may be tried, as far as the error itself goes
+    unsent:    certain that no octet of the request reached the backend, so even a POST may be tried again
     reason:    the RFC 9209 error type, shown in ``Proxy-Status``
     detail:    one sentence for the log and the client; never an address, a path on disk or a name of a backend
     close:     whether the client's connection must end with this answer
@@ -81,11 +82,18 @@ class HttpError(TerrasterError):
     status = 500
     blame = US
     retryable = False
+    unsent = False
     reason = "proxy_internal_error"
     close = False
 
     def __init__(
-        self, detail: str, *, status: int | None = None, reason: str | None = None, close: bool | None = None
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        reason: str | None = None,
+        close: bool | None = None,
+        blame: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -95,6 +103,8 @@ class HttpError(TerrasterError):
             self.reason = reason
         if close is not None:
             self.close = close
+        if blame is not None:
+            self.blame = blame
 
 
 class BadRequest(HttpError):
@@ -129,11 +139,14 @@ class ConnectFailed(HttpError):
     status = 502
     blame = BACKEND
     retryable = True
+    unsent = True
     reason = "connection_refused"
 
 
 class ConnectionLost(HttpError):
     """The backend's connection ended before a response head was complete, or within a response."""
+
+
 
     status = 502
     blame = BACKEND

@@ -177,4 +177,5 @@ class Snapshot:
     state_dir: str = "/var/lib/terraster"
     drain_timeout: float = 30.0  # seconds SIGTERM waits for open requests
     log_level: str = "info"
+    access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took
     warnings: tuple[str, ...] = ()  # "FILE:LINE:COL: `tls` is not in effect yet", shown once at start and on --check

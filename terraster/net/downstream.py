@@ -1,0 +1,98 @@
+"""The client's connection."""
+
+from __future__ import annotations
+
+from socket import MSG_PEEK
+from typing import Any
+
+from greenlet import greenlet
+
+from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
+
+from .stream import Reactor, Stream
+
+__all__ = ["Downstream"]
+
+_LINGER = 2.0  # seconds
+_LINGER_OCTETS = 1 << 20
+
+
+class Downstream(Stream):
+    """A client's connection, with what all its requests have in common.
+
+    peer_ip, peer_port: the other end. client_ip: the same, or what a PROXY header said. listener: the address it came in on (as in the
+    configuration). scheme: "http". trusted: the peer may speak for others. held: octets read and not used yet.
+    idle: nothing of a request has been read yet, so closing loses nothing. working: the greenlet to tell when the client goes, while an
+    exchange is under way. tolerant: the end of the client's octets does not mean that it went.
+    fields: the field lines about this client that every forwarded head carries, rendered at the first request.
+    """
+
+    __slots__ = (
+        "client_ip",
+        "fields",
+        "held",
+        "idle",
+        "listener",
+        "peer_ip",
+        "peer_port",
+        "requests",
+        "scheme",
+        "tolerant",
+        "trusted",
+        "working",
+    )
+
+    def __init__(self, reactor: Reactor, sock: Any, peer_ip: str, peer_port: int, listener: Any, trusted: bool) -> None:
+        super().__init__(reactor, sock)
+        self.peer_ip = self.client_ip = peer_ip
+        self.peer_port = peer_port
+        self.listener = listener
+        self.scheme = "http"
+        self.trusted = trusted
+        self.held = b""
+        self.idle = True
+        self.working: greenlet | None = None
+        self.tolerant = False
+        self.fields = b""
+        self.requests = 0
+
+    def unexpected(self) -> None:
+        working = self.working
+        if working is None or self.tolerant:
+            return
+        try:
+            gone = not self.sock.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            self.ready = False
+            self._watcher.start(self._readable)
+            return
+        except OSError:
+            gone = True
+        if gone:
+            self.working = None
+            working.throw(ClientGone("the client left"))
+
+    def timed_out(self) -> HttpError:
+        if self.writer is not None:
+            return ClientGone("the client stopped reading")
+        return TimedOut("the client was too slow", status=408, reason="http_request_error", close=True, blame=CLIENT)
+
+    def lost(self) -> HttpError:
+        return ClientGone("the client left")
+
+    def linger(self) -> None:
+        """Close without losing the answer: a socket closed with unread octets sends a reset, which may overtake what was written.
+
+        Reads and forgets for a bounded time (nginx, lingering_close).
+        """
+        self.shutdown()
+        left = _LINGER_OCTETS
+        try:
+            while left > 0:
+                data = self.recv(_LINGER)
+                if not data:
+                    break
+                left -= len(data)
+        except HttpError:
+            pass  # it is being closed anyway: too slow or gone, both are an end
+        self.close()

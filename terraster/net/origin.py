@@ -1,0 +1,96 @@
+"""Where a backend is reached: its addresses, its pool of idle connections, its TLS settings. One `Origin` per backend and worker.
+
+Origins are keyed by the stable backend id and outlive plans: a reload that leaves a backend alone leaves its connections alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from time import monotonic
+from typing import Any
+
+from gevent import get_hub
+
+from terraster.config.snapshot import Backend
+from terraster.errors import ConnectFailed
+
+from .stream import Reactor
+from .tls import TlsUpstream, client_context
+from .upstream import Pool, Upstream, make_socket
+
+__all__ = ["Origin"]
+
+_NAME_LIFE = 10.0
+"""Seconds a resolved name is used before it is looked up again."""
+
+Address = tuple[int, Any]
+
+
+class Origin:
+    """One backend as this worker reaches it.
+
+    backend: the configuration's value. pool: idle connections.
+    """
+
+    __slots__ = ("backend", "pool", "_addresses", "_context", "_fixed", "_fresh_until", "_reactor")
+
+    def __init__(self, reactor: Reactor, backend: Backend) -> None:
+        self.backend = backend
+        self.pool = Pool(reactor)
+        self._reactor = reactor
+        self._addresses: list[Address] = _literal(backend.host, backend.port)
+        self._fixed = bool(self._addresses)
+        self._fresh_until = 0.0
+        self._context = client_context(backend.skip_tls_verify) if backend.scheme == "https" else None
+
+    def connect(self, timeout: float) -> Upstream:
+        """A new connection: the first of the backend's addresses that accepts. Raises `ConnectFailed`."""
+        failure: ConnectFailed | None = None
+        for family, address in self._addresses if self._fixed else self._look_up():
+            upstream = self._stream(family)
+            try:
+                upstream.connect(address, timeout)
+                return upstream
+            except ConnectFailed as error:
+                upstream.close()
+                failure = error
+            except BaseException:
+                upstream.close()
+                raise
+        raise failure or ConnectFailed("the backend has no address", reason="dns_error")
+
+    def _stream(self, family: int) -> Upstream:
+        if self._context is None:
+            return Upstream(self._reactor, make_socket(family), self.pool)
+        name = self.backend.sni or self.backend.host
+        return TlsUpstream(self._reactor, make_socket(family), self.pool, self._context, name)
+
+    def _look_up(self) -> list[Address]:
+        now = monotonic()
+        if now < self._fresh_until:
+            return self._addresses
+        try:
+            found = get_hub().resolver.getaddrinfo(self.backend.host, self.backend.port, 0, socket.SOCK_STREAM)
+        except OSError as error:
+            if self._addresses:  # the last good answer serves until there is a better one
+                self._fresh_until = now + 1.0
+                return self._addresses
+            raise ConnectFailed("the backend's name does not resolve", reason="dns_error") from error
+        self._addresses = [(int(family), address) for family, _, _, _, address in found]
+        self._fresh_until = now + _NAME_LIFE
+        return self._addresses
+
+    def close(self) -> None:
+        """Forget the backend: idle connections are closed now, busy ones when their request ends."""
+        self.pool.close()
+
+
+def _literal(host: str, port: int) -> list[Address]:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return []
+    if address.version == 4:
+        return [(socket.AF_INET, (host, port))]
+    return [(socket.AF_INET6, (host, port, 0, 0))]

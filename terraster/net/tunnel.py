@@ -1,0 +1,75 @@
+"""Two connections joined after an Upgrade: octets both ways until the backend ends, the client is lost, or both are silent for too long.
+
+A client that only ends its sending half is told on to the backend, which may still finish what it has to say.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from greenlet import getcurrent, greenlet
+
+from terraster.errors import TerrasterError, TimedOut
+
+from .downstream import Downstream
+from .stream import Stream
+from .upstream import Upstream
+
+__all__ = ["Tunnel"]
+
+
+class Tunnel:
+    """Joins a client and a backend. octets_in, octets_out: what went to the backend and to the client.
+
+    timeout: seconds without an octet in either direction after which the tunnel ends; 0 = never.
+    """
+
+    __slots__ = ("octets_in", "octets_out", "_client", "_last", "_main", "_over", "_timeout", "_upstream")
+
+    def __init__(self, client: Downstream, upstream: Upstream, timeout: float) -> None:
+        self.octets_in = 0
+        self.octets_out = 0
+        self._client = client
+        self._upstream = upstream
+        self._timeout = timeout
+        self._last = monotonic()
+        self._over = False
+        self._main: greenlet = getcurrent()
+
+    def run(self) -> None:
+        """Carry octets until it ends. Closes neither connection: the caller does. Raises what ended it, if not the backend."""
+        self._client.working = None  # from now on its octets are read, and so is its end
+        other = self._client.reactor.spawn(self._towards_backend)
+        try:
+            self._carry(self._upstream, self._client, False)
+        finally:
+            self._over = True
+            self._client.reactor.kill(other)
+
+    def _towards_backend(self) -> None:
+        try:
+            self._carry(self._client, self._upstream, True)
+        except TerrasterError as error:
+            self._client.reactor.loop.run_callback(self._fail, error)
+
+    def _fail(self, error: TerrasterError) -> None:
+        if not self._over:
+            self._main.throw(error)
+
+    def _carry(self, source: Stream, target: Stream, inwards: bool) -> None:
+        while True:
+            try:
+                data = source.recv(self._timeout)
+            except TimedOut:
+                if monotonic() - self._last < self._timeout:  # the other direction is busy
+                    continue
+                raise
+            if not data:
+                target.shutdown()
+                return
+            self._last = monotonic()
+            if inwards:
+                self.octets_in += len(data)
+            else:
+                self.octets_out += len(data)
+            target.send(data, self._timeout)

@@ -1,0 +1,133 @@
+"""Connections to backends, and the pool that keeps idle ones."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from math import inf
+from socket import SO_ERROR, SOL_SOCKET
+from typing import Any
+
+from gevent.monkey import get_original
+
+from terraster.errors import ConnectFailed, ConnectionLost, HttpError, TimedOut
+
+from .stream import Reactor, Stream
+
+__all__ = ["Pool", "Upstream"]
+
+_plain_socket = get_original("socket", "socket")
+
+MAX_IDLE = 256
+"""Idle connections kept per backend and worker."""
+
+IDLE_TIMEOUT = 55.0
+"""Seconds an idle connection is kept: below the 60 and 75 that backends usually wait, so that we close first."""
+
+
+class Upstream(Stream):
+    """A connection to a backend. phase: what is being waited for ("connect", "response", "read", "write"), for the error.
+
+    used: requests it has carried. since: monotonic time since when it has been idle.
+    """
+
+    __slots__ = ("phase", "pool", "since", "used")
+
+    def __init__(self, reactor: Reactor, sock: Any, pool: Pool | None) -> None:
+        super().__init__(reactor, sock)
+        self.phase = "connect"
+        self.pool = pool
+        self.used = 0
+        self.since = inf
+
+    def connect(self, address: Any, timeout: float) -> None:
+        """Connect the socket and begin to watch it. Raises `ConnectFailed`."""
+        try:
+            self.sock.connect(address)
+        except BlockingIOError:
+            self.wait_writable(timeout)
+            code = self.sock.getsockopt(SOL_SOCKET, SO_ERROR)
+            if code:
+                raise _connect_failed(code) from None
+        except OSError as error:
+            raise _connect_failed(error.errno or 0) from error
+        self.phase = "response"
+        self.listen()
+
+    def unexpected(self) -> None:
+        if self.pool is not None and self.since != inf:  # readable while idle: closed by the backend, or it speaks out of turn
+            self.pool.drop(self)
+
+    def timed_out(self) -> HttpError:
+        if self.phase == "connect":
+            error: HttpError = ConnectFailed("no connection to the backend in time", status=504, reason="connection_timeout")
+        elif self.writer is not None:
+            error = TimedOut("the backend stopped reading", reason="connection_write_timeout")
+        else:
+            error = TimedOut("the backend did not answer in time")
+        return error
+
+    def lost(self) -> HttpError:
+        return ConnectionLost("the backend closed the connection")
+
+
+def _connect_failed(code: int) -> ConnectFailed:
+    reason = {errno.ECONNREFUSED: "connection_refused", errno.ETIMEDOUT: "connection_timeout"}.get(code, "destination_ip_unroutable")
+    return ConnectFailed(f"no connection to the backend ({errno.errorcode.get(code, code)})", reason=reason)
+
+
+class Pool:
+    """The idle connections to one backend in this worker; the one used last is used next.
+
+    An idle connection is watched: it leaves the pool the moment the backend closes it, so a dead one is not handed out.
+    """
+
+    __slots__ = ("idle", "reactor", "closed")
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
+        self.idle: dict[Upstream, None] = {}
+        self.closed = False
+
+    def take(self) -> Upstream | None:
+        """An idle connection, or None."""
+        if self.idle:
+            upstream, _ = self.idle.popitem()
+            upstream.since = inf
+            return upstream
+        return None
+
+    def keep(self, upstream: Upstream) -> None:
+        """Take back a connection whose response has been read to its end."""
+        if self.closed or upstream.ready or len(self.idle) >= MAX_IDLE:
+            upstream.close()
+            return
+        upstream.phase = "response"
+        upstream.since = self.reactor.horizon
+        self.idle[upstream] = None
+
+    def drop(self, upstream: Upstream) -> None:
+        """Close an idle connection."""
+        self.idle.pop(upstream, None)
+        upstream.close()
+
+    def expire(self, now: float) -> None:
+        """Close what has been idle for too long; the oldest come first."""
+        while self.idle:
+            oldest = next(iter(self.idle))
+            if now - oldest.since < IDLE_TIMEOUT:
+                break
+            self.drop(oldest)
+
+    def close(self) -> None:
+        """Close all idle connections and keep none from now on."""
+        self.closed = True
+        while self.idle:
+            self.drop(next(iter(self.idle)))
+
+
+def make_socket(family: int) -> Any:
+    """A non-blocking socket for a new upstream connection."""
+    sock = _plain_socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
