@@ -1,0 +1,19 @@
+# Terraster as a user without rights. Configuration: /etc/terraster, certificates: /etc/terraster/certs, both to be mounted.
+FROM python:3.13-slim AS build
+COPY . /src
+RUN python -m venv /opt/terraster && /opt/terraster/bin/pip install --no-cache-dir --disable-pip-version-check /src
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin terraster \
+    && install -d -o terraster -g terraster /run/terraster /var/lib/terraster \
+    && install -d /etc/terraster/certs
+COPY --from=build /opt/terraster /opt/terraster
+COPY etc/docker.yaml /etc/terraster/docker.yaml
+ENV PATH=/opt/terraster/bin:$PATH PYTHONUNBUFFERED=1
+USER terraster
+EXPOSE 8080 8081 9090
+VOLUME /var/lib/terraster
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["terrasterctl", "--config", "/etc/terraster/docker.yaml", "status", "--json"]
+ENTRYPOINT ["terraster"]
+CMD ["--config", "/etc/terraster/docker.yaml"]
