@@ -144,6 +144,19 @@ def _yes(fact: bool) -> bytes:
     return b"yes" if fact else b"no"
 
 
+def same(case: Case, outcome: Outcome, whole: Outcome) -> None:
+    """Fail unless it is the outcome that the whole had. A refusal may be one of several that the case allows, but stays a refusal."""
+    if whole.what.isdigit() and len(case.expect) > 1:
+        assert outcome.what in case.expect and outcome.what.isdigit()
+    else:
+        assert outcome.facts() == whole.facts()
+
+
+def _ends(case: Case) -> bool:
+    """Whether a message ends where the case's octets end."""
+    return "incomplete" not in case.expect and not case.name.endswith("unfinished") and "until-close" not in case.facts
+
+
 def _cuts(data: bytes) -> range:
     return range(1, len(data), max(1, len(data) // 600))
 
@@ -162,14 +175,13 @@ def test_response_in_one_piece(case: Case) -> None:
 def test_cut_at_every_octet(case: Case) -> None:
     whole = read(case, [case.data])
     for at in _cuts(case.data):
-        cut = read(case, [case.data[:at], case.data[at:]])
-        assert cut.facts() == whole.facts(), f"cut at {at}"
+        same(case, read(case, [case.data[:at], case.data[at:]]), whole)
 
 
 @pytest.mark.parametrize("case", REQUESTS + RESPONSES, ids=lambda case: case.name)
 def test_octet_by_octet(case: Case) -> None:
     whole = read(case, [case.data])
-    assert read(case, (case.data[at : at + 1] for at in range(len(case.data)))).facts() == whole.facts()
+    same(case, read(case, (case.data[at : at + 1] for at in range(len(case.data)))), whole)
 
 
 @pytest.mark.parametrize("case", REQUESTS + RESPONSES, ids=lambda case: case.name)
@@ -177,17 +189,14 @@ def test_every_prefix_is_undecided_or_final(case: Case) -> None:
     whole = read(case, [case.data])
     for at in _cuts(case.data):
         what = read(case, [case.data[:at]]).what
-        assert what in ("incomplete", whole.what), f"the first {at} octets"
+        assert what in ("incomplete", whole.what) or (whole.what.isdigit() and what.isdigit() and what in case.expect)
 
 
-@pytest.mark.parametrize("case", REQUESTS + RESPONSES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in REQUESTS + RESPONSES if _ends(case)], ids=lambda case: case.name)
 def test_junk_behind_changes_nothing(case: Case) -> None:
     whole = read(case, [case.data])
-    if whole.what == "incomplete" or getattr(whole.head, "until_close", False):
-        return
     for junk in JUNK:
-        outcome = read(case, [case.data + junk])
-        assert outcome.facts() == replace(whole, rest=whole.rest + junk if whole.head else b"").facts(), junk
+        same(case, read(case, [case.data + junk]), replace(whole, rest=whole.rest + junk) if whole.head else whole)
 
 
 @requests
