@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from socket import MSG_PEEK
+from socket import MSG_PEEK, SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import Any
 
 from greenlet import greenlet
@@ -79,6 +80,23 @@ class Downstream(Stream):
 
     def lost(self) -> HttpError:
         return ClientGone("the client left")
+
+    def dismiss(self) -> None:
+        """End the connection if it is idle and nothing has arrived. On the hub; for a worker that drains."""
+        reader = self.reader
+        if not self.idle or reader is None:
+            return
+        try:
+            self.sock.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            self.reader = None
+            reader.throw(ClientGone("drained"))
+        except OSError:
+            return  # broken: the reader will find out by itself
+
+    def reset_on_close(self) -> None:
+        """Let `close` end the connection with a reset, so that a body without a length is not taken for complete."""
+        self.sock.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
 
     def linger(self) -> None:
         """Close without losing the answer: a socket closed with unread octets sends a reset, which may overtake what was written.

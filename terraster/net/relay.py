@@ -6,8 +6,9 @@ slow connection is what one short `send` left over: at most `BUFFER` octets the 
 
 from __future__ import annotations
 
+from terraster.exchange import Exchange
 from terraster.errors import BadRequest, BadResponse, ClientGone, ConnectionLost
-from terraster.wire.chunked import ChunkedReader, last_chunk
+from terraster.wire.chunked import LAST_CHUNK, ChunkedReader, last_chunk
 
 from .downstream import Downstream
 from .stream import READ_SIZE, Stream
@@ -28,7 +29,9 @@ class Buffer:
         self.small = self.view[:READ_SIZE]
 
 
-def relay_known(upstream: Upstream, client: Downstream, left: int, read: float, write: float, buffer: Buffer) -> None:
+def relay_known(
+    exchange: Exchange, upstream: Upstream, client: Downstream, left: int, read: float, write: float, buffer: Buffer
+) -> None:
     """Relay exactly ``left`` octets of a response body. ``read`` and ``write``: idle timeouts, seconds."""
     view = buffer.view
     while left > 0:
@@ -37,33 +40,42 @@ def relay_known(upstream: Upstream, client: Downstream, left: int, read: float, 
         if not got:
             raise ConnectionLost("the backend closed the connection within a response")
         left -= got
+        exchange.bytes_out += got
         if client.send(view[:got], write):
             view = buffer.small
 
 
-def relay_until_close(upstream: Upstream, client: Downstream, chunked: bool, read: float, write: float) -> int:
-    """Relay a body that ends with the backend's connection, as chunks if asked. Returns its octets."""
-    total = 0
+def relay_until_close(
+    exchange: Exchange, upstream: Upstream, client: Downstream, ready: bytes, chunked: bool, read: float, write: float
+) -> None:
+    """Relay a body that ends with the backend's connection, as chunks if asked. ``ready``, the head, goes first."""
     while True:
+        exchange.bytes_out += len(ready)
+        client.send(ready, write)
         data = upstream.recv(read)
         if not data:
             break
-        total += len(data)
-        client.send(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data, write)
+        ready = frame([data], chunked)
     if chunked:
-        client.send(last_chunk([]), write)
-    return total
+        exchange.bytes_out += len(LAST_CHUNK)
+        client.send(LAST_CHUNK, write)
 
 
 def relay_chunked(
-    upstream: Upstream, client: Downstream, reader: ChunkedReader, ready: bytes, chunked: bool, read: float, write: float
-) -> int:
-    """Relay a chunked response body of which ``ready`` (a head to write, then chunks already framed) goes first. Returns octets sent."""
-    total = 0
+    exchange: Exchange,
+    upstream: Upstream,
+    client: Downstream,
+    reader: ChunkedReader,
+    ready: bytes,
+    chunked: bool,
+    read: float,
+    write: float,
+) -> None:
+    """Relay a chunked body, as chunks if asked. ``ready``, the head and what ``reader`` has given already, goes first."""
     while not reader.done:
         if ready:
+            exchange.bytes_out += len(ready)
             client.send(ready, write)
-            total += len(ready)
         data = upstream.recv(read)
         if not data:
             raise ConnectionLost("the backend closed the connection within a response")
@@ -71,8 +83,8 @@ def relay_chunked(
     if chunked:
         ready += last_chunk(reader.trailers)
     if ready:
+        exchange.bytes_out += len(ready)
         client.send(ready, write)
-    return total + len(ready)
 
 
 def frame(pieces: list[bytes], chunked: bool) -> bytes:

@@ -54,6 +54,11 @@ class Upstream(Stream):
         self.phase = "response"
         self.listen()
 
+    def wait_no_longer_than(self, timeout: float) -> None:
+        """Bound the wait of whoever reads here now, counted from now. Seconds, 0 = for ever."""
+        if self.reader is not None and timeout:
+            self.read_deadline = self.reactor.horizon + timeout
+
     def unexpected(self) -> None:
         if self.pool is not None and self.since != inf:  # readable while idle: closed by the backend, or it speaks out of turn
             self.pool.drop(self)

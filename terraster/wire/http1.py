@@ -14,15 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gunicorn_h1c import (
-    IncompleteError,
-    InvalidHTTPVersion,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseError,
-    parse_request_fast,
-    parse_response as _scan_response,
-)
+from gunicorn_h1c import InvalidHTTPVersion, LimitRequestHeaders, LimitRequestLine, ParseError, parse_request_fast
+from gunicorn_h1c import parse_response as _scan_response
+from gunicorn_h1c._parser import IncompleteError as _ResponseIncomplete
+from gunicorn_h1c._parser_fast import IncompleteError as _RequestIncomplete
+from gunicorn_h1c._parser_fast import ParseError as _FastParseError  # the two scanners share names, not classes
 
 from terraster.errors import BadRequest, BadResponse
 
@@ -102,7 +98,7 @@ class RequestHead:
         target: what goes into the request line. keep: kinds of special fields that travel all the same. drop: lower-case names that a
         rule takes out. extra: field lines to put at the end, each with its CRLF.
         """
-        if target is self.target and self.minor:
+        if self.minor and target == self.target:
             head = self._raw[: self.size - 2]
         else:
             head = b"%b %b HTTP/1.1%b" % (self.method, target, self._raw[self._line : self.size - 2])
@@ -208,11 +204,11 @@ def parse_request(data: bytes, header_size: int, header_count: int, seen: int = 
     """
     try:
         scan = parse_request_fast(data, seen, header_size, header_count, header_size)
-    except IncompleteError:
+    except _RequestIncomplete:
         if len(data) >= header_size:
             raise _too_large(data, header_size) from None
         return None
-    except ParseError as error:
+    except (ParseError, _FastParseError) as error:
         raise _refusal(error) from None
     size = scan.consumed
     if size > header_size:
@@ -344,7 +340,7 @@ def _only_chunked(coding: bytes, error: type[BadRequest] | type[BadResponse]) ->
     raise error("unknown transfer coding")
 
 
-def _refusal(error: ParseError) -> BadRequest:
+def _refusal(error: Exception) -> BadRequest:
     if isinstance(error, InvalidHTTPVersion):
         return BadRequest("unsupported HTTP version", status=505)
     if isinstance(error, LimitRequestLine):
@@ -380,7 +376,7 @@ def parse_response(data: bytes, method: bytes, header_size: int, header_count: i
     """
     try:
         scan = _scan_response(data, seen)
-    except IncompleteError:
+    except _ResponseIncomplete:
         if len(data) >= header_size:
             raise BadResponse("response head too large") from None
         return None
