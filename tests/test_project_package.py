@@ -1,0 +1,126 @@
+"""The package as others get it: bounded dependencies, one version, no trace of the machine it was written on."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+import terraster
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def requirements() -> list[str]:
+    config = setup_cfg()
+    texts = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    return [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+
+
+def tracked() -> list[Path]:
+    """Every file that git keeps."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("needs the git checkout")
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    return [ROOT / name for name in done.stdout.decode().split("\0") if name]
+
+
+@pytest.mark.parametrize("line", requirements())
+def test_every_dependency_has_a_lower_and_an_upper_bound(line: str) -> None:
+    operators = {specifier.operator for specifier in Requirement(line).specifier}
+    assert operators & {">=", "==", "~="}, f"{line}: no lower bound"
+    assert operators & {"<", "<=", "==", "~="}, f"{line}: no upper bound"
+
+
+def test_the_version_has_one_source() -> None:
+    assert setup_cfg()["metadata"]["version"] == "attr: terraster.__version__"
+    assert importlib.metadata.version("terraster") == terraster.__version__
+
+
+@pytest.mark.parametrize("module", ["terraster.cli.main", "terraster.cli.ctl"])
+def test_the_commands_tell_the_version(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"\b{re.escape(terraster.__version__)}\b", done.stdout)
+
+
+def test_changes_start_with_this_version() -> None:
+    first = re.search(r"^## (\S+?),? ", (ROOT / "CHANGES.md").read_text(), re.MULTILINE)
+    assert first is not None
+    assert first[1].rstrip(",") == terraster.__version__
+
+
+PLACES = [
+    re.compile(rb"(?<![\w.*>/-])/(?:work|root)/\w"),  # where checkouts live on some machine
+    re.compile(rb"/home/[a-z]\w*/"),
+    re.compile(rb"/tmp/[a-z]{2}/"),
+    re.compile(rb"\bfiles\.pythonhosted\.|\bregistry\.npmjs\."),
+]
+
+
+def test_no_file_names_a_place_on_somebodys_machine() -> None:
+    found = []
+    for path in tracked():
+        if path == Path(__file__).resolve() or not path.is_file():
+            continue
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            found += [f"{path.relative_to(ROOT)}:{number}: {line[:120]!r}" for place in PLACES if place.search(line)]
+    assert not found, "\n".join(found)
+
+
+def test_what_the_places_look_like() -> None:
+    bad = [b"cd /" + b"work/main", b'"/' + b'root/x"', b"/tmp/" + b"pk/v", b"see /home/" + b"me/x"]
+    good = [b"/worker", b"unix:/run/terraster/x", b"GET /api/work/list", b"/tmp/terraster-0", b"{root}/x"]
+    assert all(any(place.search(line) for place in PLACES) for line in bad)
+    assert not any(place.search(line) for place in PLACES for line in good)
+
+
+def test_scripts_can_be_run() -> None:
+    for name in (".ci/run", "bin/terraster", "bin/terrasterctl"):
+        assert (ROOT / name).stat().st_mode & 0o111 == 0o111, f"{name} is not executable"
+
+
+def test_everything_the_program_reads_is_in_the_package() -> None:
+    """Files beside the code that are not Python must be named as package data, or an installed Terraster lacks them."""
+    patterns = [
+        (package, pattern.strip())
+        for package, text in setup_cfg()["options.package_data"].items()
+        for pattern in text.replace("\n", ",").split(",")
+        if pattern.strip()
+    ]
+    for path in tracked():
+        if path.is_relative_to(ROOT / "terraster") and path.suffix != ".py":
+            inside = path.relative_to(ROOT / "terraster")
+            assert any(inside.match(pattern) for _, pattern in patterns), f"{inside} is not in package_data"
+
+
+class TestContainer:
+    def test_the_image_runs_as_nobody_special(self) -> None:
+        lines = (ROOT / "Dockerfile").read_text().splitlines()
+        users = [number for number, line in enumerate(lines) if line.startswith("USER ")]
+        entry = next(number for number, line in enumerate(lines) if line.startswith("ENTRYPOINT"))
+        assert users and users[-1] < entry
+        assert lines[users[-1]].split()[1] not in ("root", "0")
+
+    def test_compose_publishes_the_three_ports_and_management_on_loopback_only(self) -> None:
+        service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["terraster"]
+        assert service["ports"] == ["8080:8080", "127.0.0.1:8081:8081", "127.0.0.1:9090:9090"]
+
+    def test_compose_mounts_configuration_and_certificates_read_only(self) -> None:
+        service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["terraster"]
+        assert {"./etc:/etc/terraster:ro", "./certs:/etc/terraster/certs:ro"} <= set(service["volumes"])
+        assert service["command"][-1] == "/etc/terraster/docker.yaml"
