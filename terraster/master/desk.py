@@ -1,0 +1,87 @@
+"""What children may ask of the master, over their control channel: the verbs of `Process.ask`.
+
+Answers are plain dicts, so that the admin worker can hand them on as JSON. Each question runs in a greenlet of its own: a reload
+may take seconds, and a child that asked for it must acknowledge it meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from terraster import __version__
+from terraster.errors import TerrasterError
+from terraster.state.table import Header, Seat
+
+__all__ = ["Desk"]
+
+
+class Desk:
+    """Answers for one master."""
+
+    def __init__(self, master: Any) -> None:
+        self._master = master
+
+    def answer(self, worker: Any, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
+        """Answer one question of one child; if the child has gone meanwhile, nobody is told."""
+        known = {"reload": self.reload, "stop": self.stop, "status": self.status}
+        if verb in known:
+            answer = known[verb](**arguments)
+        else:
+            answer = {"ok": False, "problems": [f"the master knows no {verb!r}; it knows {', '.join(known)}"]}
+        try:
+            worker.channel.send(("answer", ticket, answer))
+        except TerrasterError:
+            return
+
+    def reload(self, why: str = "terrasterctl") -> dict[str, Any]:
+        """Reload and tell how it went: see `Outcome` for the keys."""
+        outcome: dict[str, Any] = self._master.reloader.reload(why).as_dict()
+        return outcome
+
+    def stop(self, graceful: bool = True) -> dict[str, Any]:
+        """Begin to stop, as TERM (or QUIT) would; the answer comes before the end does."""
+        os.kill(os.getpid(), signal.SIGTERM if graceful else signal.SIGQUIT)
+        return {"ok": True, "pid": os.getpid(), "drain_timeout": self._master.snapshot.drain_timeout if graceful else 0.0}
+
+    def status(self) -> dict[str, Any]:
+        """What the master knows.
+
+        ``pid version started generation last_reload workers backends wanted_workers restarts``; times are time.time() seconds,
+        ages seconds. Backends by id: ``up since reason seconds probes probe_failures``.
+        """
+        master = self._master
+        q = master.table.q
+        return {
+            "ok": True,
+            "pid": os.getpid(),
+            "version": __version__,
+            "started": q[Header.STARTED] / 1e9,
+            "generation": master.snapshot.generation,
+            "wanted_workers": master.num_workers,
+            "restarts": q[Header.WORKER_RESTARTS],
+            "reloads": q[Header.RELOADS],
+            "reload_failures": q[Header.RELOAD_FAILURES],
+            "last_reload": master.reloader.last.as_dict() if master.reloader.last else None,
+            "listeners": list(master.listeners.open),
+            "workers": [self._worker(worker) for worker in sorted(master.WORKERS.values(), key=lambda one: one.seat)],
+            "backends": master.prober.detail(),
+        }
+
+    def _worker(self, worker: Any) -> dict[str, Any]:
+        table = self._master.table
+        q, at = table.q, table.seat(worker.seat)
+        return {
+            "pid": worker.pid,
+            "seat": worker.seat,
+            "role": worker.name,
+            "state": worker.state,
+            "generation": q[at + Seat.GENERATION],
+            "age": time.monotonic() - worker.started,
+            "connections": q[at + Seat.CONNECTIONS],
+            "accepted": q[at + Seat.ACCEPTED],
+            "refused": q[at + Seat.REFUSED],
+            "draining": bool(q[at + Seat.DRAINING]),
+        }

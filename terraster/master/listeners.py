@@ -1,0 +1,270 @@
+"""Listening sockets: the master binds them all before the first fork, and its children inherit them or get them by SCM_RIGHTS.
+
+Addresses are written as in the configuration: "127.0.0.1:8080", "[::1]:8080", ":8080" (every address, IPv4 and IPv6 through one
+dual-stack socket), "unix:/path". A socket comes from one of three places:
+
+- inherited from the service manager (socket activation, sd_listen_fds(3)): matched by the address it is bound to;
+- inherited from the master before us (USR2), which names address and descriptor in the environment;
+- bound here.
+
+Sockets are plain ones, never gevent's: those belong to a hub, and each child has its own. Nobody accepts on them in the master.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import stat
+from collections.abc import Iterable, MutableMapping
+
+from gevent import monkey
+
+from terraster.config.snapshot import Snapshot
+from terraster.errors import StartError
+
+__all__ = ["BACKLOG", "HANDED_OVER", "Listeners", "control_address", "refuse_tls"]
+
+BACKLOG = 4096  # connections waiting to be accepted; the kernel caps it at net.core.somaxconn
+HANDED_OVER = "TERRASTER_LISTENERS"  # JSON from an old master to the new one: {"activated": bool, "open": {address: descriptor}}
+_FIRST_ACTIVATED = 3
+
+
+def control_address(snapshot: Snapshot) -> str:
+    """Where terrasterctl reaches the admin worker."""
+    return f"unix:{snapshot.runtime_dir}/control.sock"
+
+
+def refuse_tls(snapshot: Snapshot) -> None:
+    """Raise StartError for a listener that asks for TLS: serving it in clear would be worse than not starting."""
+    for listener in snapshot.listeners:
+        if listener.tls:
+            names = ", ".join(service.name for service in snapshot.services if listener.address in service.listeners)
+            raise StartError(f"service {names}: TLS is not there yet; {listener.address} is refused rather than served in clear")
+
+
+def parse(address: str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:
+    """What to bind for an address. An empty host (every address) comes back as AF_INET6 and ("::", port)."""
+    if address.startswith("unix:"):
+        return socket.AF_UNIX, address[len("unix:") :]
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    if not host:
+        return socket.AF_INET6, ("::", int(port))
+    return (socket.AF_INET6 if ":" in host else socket.AF_INET), (host, int(port))
+
+
+class Listeners:
+    """The open listening sockets, by address. Master only.
+
+    open:      address → socket
+    activated: whether the service manager owns the sockets (then their paths are not ours to remove)
+    """
+
+    def __init__(self) -> None:
+        self.open: dict[str, socket.socket] = {}
+        self.activated = False
+        self._inherited: dict[str, socket.socket] = {}
+        self._unclaimed: list[socket.socket] = []
+        self._renamed: dict[str, str] = {}
+        self._control = ""
+
+    def inherit(self, environ: MutableMapping[str, str]) -> None:
+        """Take over what the environment announces, and remove it from there, as it is meant for this process only."""
+        handed_over = environ.pop(HANDED_OVER, "")
+        if handed_over:
+            before = json.loads(handed_over)
+            self.activated = before["activated"]
+            self._inherited = {address: _adopt(fd) for address, fd in before["open"].items()}
+        count, pid = environ.pop("LISTEN_FDS", "0"), environ.pop("LISTEN_PID", "")
+        environ.pop("LISTEN_FDNAMES", None)
+        if pid == str(os.getpid()) and count.isdigit():
+            self._unclaimed = [_adopt(fd) for fd in range(_FIRST_ACTIVATED, _FIRST_ACTIVATED + int(count))]
+            self.activated = self.activated or bool(self._unclaimed)
+
+    def bind(self, addresses: Iterable[str]) -> dict[str, socket.socket]:
+        """Open what is not open yet; returns the new ones. All or nothing: StartError names the first that cannot be had."""
+        added: dict[str, socket.socket] = {}
+        try:
+            for address in addresses:
+                if address not in self.open and address not in added:
+                    added[address] = self._claim(address) or _bind(address)
+        except OSError as error:
+            for address, one in added.items():
+                one.close()
+                _unlink(address)
+            raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
+        self.open.update(added)
+        return added
+
+    def bind_control(self, address: str, *, aside: bool) -> None:
+        """Open the control socket: only its owner (and root) may connect, in a directory of its own when we have to make one.
+
+        aside: another master still serves under this path (USR2); bind beside it until `promote`
+        """
+        path = address.removeprefix("unix:")
+        self._control = address
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        bound = f"{path}.{os.getpid()}" if aside else path
+        try:
+            self.open[address] = _bind(f"unix:{bound}", mode=0o600)
+        except OSError as error:
+            raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
+        if aside:
+            self._renamed[bound] = path
+
+    def promote(self) -> None:
+        """The old master has gone: what was bound beside its sockets takes their names."""
+        for bound, path in self._renamed.items():
+            os.replace(bound, path)
+        self._renamed.clear()
+
+    def close(self, addresses: Iterable[str], *, unlink: bool = True) -> None:
+        """Close sockets here; whoever inherited them closes its own."""
+        for address in list(addresses):
+            one = self.open.pop(address, None)
+            if one is not None:
+                one.close()
+                if unlink:
+                    _unlink(address)
+
+    def close_all(self, *, unlink: bool) -> None:
+        """Close every socket. ``unlink``: remove unix sockets from the file system too, unless they are somebody else's."""
+        for bound in self._renamed:
+            _unlink(f"unix:{bound}")
+        for address in list(self.open):
+            self.close([address], unlink=unlink and (address == self._control or not self.activated))
+
+    def unclaimed(self) -> list[str]:
+        """Addresses of sockets from the service manager that no listener asked for; they are closed with this call."""
+        names = [_name(one) for one in (*self._unclaimed, *self._inherited.values())]
+        for one in (*self._unclaimed, *self._inherited.values()):
+            one.close()
+        self._unclaimed = []
+        self._inherited = {}
+        return names
+
+    def hand_over(self, without: str) -> str:
+        """The value of `HANDED_OVER` for a successor, with the descriptors made inheritable. Called in the process that will
+        exec."""
+        descriptors = {}
+        for address, one in self.open.items():
+            if address != without:
+                one.set_inheritable(True)
+                descriptors[address] = one.fileno()
+        return json.dumps({"activated": self.activated, "open": descriptors})
+
+    def _claim(self, address: str) -> socket.socket | None:
+        if address in self._inherited:
+            return self._inherited.pop(address)
+        for one in self._unclaimed:
+            if _same(one, address):
+                self._unclaimed.remove(one)
+                return one
+        return None
+
+
+def _plain(family: int, fd: int | None = None) -> socket.socket:
+    make: type[socket.socket] = monkey.get_original("socket", "socket")
+    return make(family, socket.SOCK_STREAM) if fd is None else make(fileno=fd)
+
+
+def _adopt(fd: int) -> socket.socket:
+    one = _plain(0, fd)
+    one.set_inheritable(False)
+    one.setblocking(False)
+    return one
+
+
+def _bind(address: str, mode: int | None = None) -> socket.socket:
+    """Raises OSError."""
+    family, where = parse(address)
+    if isinstance(where, str):
+        return _bind_path(where, mode)
+    everywhere = address.startswith(":")
+    try:
+        return _bind_port(family, where, dual=everywhere)
+    except OSError as error:
+        if everywhere and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # a host without IPv6
+            return _bind_port(socket.AF_INET, ("0.0.0.0", where[1]), dual=False)
+        raise
+
+
+def _bind_port(family: int, where: tuple[str, int], *, dual: bool) -> socket.socket:
+    one = _plain(family)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        one.bind(where)
+        one.listen(BACKLOG)
+        one.setblocking(False)
+    except BaseException:
+        one.close()
+        raise
+    return one
+
+
+def _bind_path(path: str, mode: int | None) -> socket.socket:
+    _remove_stale(path)
+    one = _plain(socket.AF_UNIX)
+    before = os.umask(0o777 & ~mode) if mode is not None else None
+    try:
+        one.bind(path)
+        one.listen(BACKLOG)
+        one.setblocking(False)
+    except BaseException:
+        one.close()
+        raise
+    finally:
+        if before is not None:
+            os.umask(before)
+    return one
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket file that nobody listens on. Raises OSError when somebody does, or when it is no socket."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(status.st_mode):
+        raise OSError(errno.EEXIST, "the path exists and is not a socket")
+    with _plain(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:  # its backlog is full: very much in use
+            pass
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _unlink(address: str) -> None:
+    if address.startswith("unix:"):
+        try:
+            os.unlink(address.removeprefix("unix:"))
+        except FileNotFoundError:
+            return
+
+
+def _name(one: socket.socket) -> str:
+    name = one.getsockname()
+    return f"unix:{name}" if isinstance(name, str) else f"{name[0]}:{name[1]}"
+
+
+def _same(one: socket.socket, address: str) -> bool:
+    name = one.getsockname()
+    family, where = parse(address)
+    if isinstance(where, str) or isinstance(name, str):
+        return name == where
+    if address.startswith(":"):
+        return name[0] in ("::", "0.0.0.0") and name[1] == where[1]
+    return one.family == family and tuple(name[:2]) == where
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,152 @@
+"""One probe of one backend: a TCP connect, or an HTTP request on a connection of its own. Runs in a greenlet of the master.
+
+An HTTP probe is a GET with ``Connection: close``. Redirects are not followed: a login page elsewhere says nothing about this
+backend. It is healthy if the status lies in one of the ranges and, if a text is asked for, the text occurs in the first 64 KiB of
+the body. The timeout is for the whole probe, name resolution included.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+
+import gevent
+import urllib3
+from urllib3.connection import HTTPConnection
+
+from terraster.config.snapshot import Backend, HealthCheck
+
+__all__ = ["Aim", "Probing", "Result"]
+
+_BODY = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What is probed, and how; equal for all backends that one probe can speak for."""
+
+    scheme: str
+    host: str
+    port: int
+    sni: str
+    verify: bool
+    check: HealthCheck
+
+    @classmethod
+    def of(cls, backend: Backend) -> Aim:
+        check = backend.health
+        return cls(
+            scheme=backend.scheme,
+            host=backend.host,
+            port=backend.port,
+            sni=check.sni or backend.sni or backend.host,
+            verify=not (check.skip_tls_verify or backend.skip_tls_verify),
+            check=check,
+        )
+
+    @property
+    def authority(self) -> str:
+        """The Host that a request to this backend has by itself."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = {"http": 80, "https": 443}[self.scheme]
+        return host if self.port == default else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``reason``: a few words that complete "is up:" or "is down:". ``seconds``: how long the probe took."""
+
+    ok: bool
+    reason: str
+    seconds: float
+
+
+class Probing:
+    """The means to probe. ``sockets``: descriptors of probes under way, for `abandon` after a fork."""
+
+    def __init__(self) -> None:
+        self._sockets: set[int] = set()
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+
+    def probe(self, aim: Aim) -> Result:
+        """Never raises for what the backend does; takes ``aim.check.timeout`` seconds at most."""
+        started = time.monotonic()
+        timeout = gevent.Timeout(aim.check.timeout or None)
+        try:
+            with timeout:
+                ok, reason = self._probe(aim)
+        except gevent.Timeout as expired:
+            if expired is not timeout:
+                raise
+            ok, reason = False, f"no answer within {aim.check.timeout:g} s"
+        except ssl.SSLCertVerificationError as error:
+            ok, reason = False, f"its certificate is not valid: {error.verify_message}"
+        except ssl.SSLError as error:
+            ok, reason = False, f"TLS fails: {error.reason or error}"
+        except socket.gaierror as error:
+            ok, reason = False, f"its name cannot be resolved: {error.strerror}"
+        except OSError as error:
+            ok, reason = False, (error.strerror or str(error)).lower()
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
+            ok, reason = False, f"no proper HTTP answer: {error}"
+        return Result(ok, reason, time.monotonic() - started)
+
+    def abandon(self) -> None:
+        """In a forked child: close the probes' descriptors, so that the backends see the master's close. The objects are left
+        alone: they wait in greenlets that never run here, and nothing may finalize them (the child ends by `os._exit`)."""
+        for fd in self._sockets:
+            os.close(fd)
+        self._sockets = set()
+
+    def _probe(self, aim: Aim) -> tuple[bool, str]:
+        last: OSError | None = None
+        for family, kind, protocol, _name, address in socket.getaddrinfo(aim.host, aim.port, type=socket.SOCK_STREAM):
+            connection = socket.socket(family, kind, protocol)
+            fd = connection.fileno()
+            self._sockets.add(fd)
+            try:
+                connection.connect(address)
+                return self._speak(aim, connection)
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                last = error
+            finally:
+                connection.close()
+                self._sockets.discard(fd)
+        raise last or OSError("its name has no address")
+
+    def _speak(self, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
+        check = aim.check
+        if check.type == "tcp":
+            return True, "it accepts connections"
+        speaking = connection
+        if aim.scheme == "https":
+            speaking = self._context(aim.verify).wrap_socket(connection, server_hostname=aim.sni)
+        request = HTTPConnection(aim.host, aim.port)
+        request.sock = speaking
+        try:
+            headers = {"Host": check.host or aim.authority, "User-Agent": "terraster-health-check", "Connection": "close"}
+            request.request("GET", check.path, headers=headers, preload_content=False)
+            response = request.getresponse()
+            if not any(low <= response.status <= high for low, high in check.status):
+                return False, f"status {response.status}"
+            if check.body and check.body.encode() not in response.read(_BODY):
+                return False, f"status {response.status}, but without the expected text"
+            return True, f"status {response.status}"
+        finally:
+            request.close()
+            speaking.close()
+
+    def _context(self, verify: bool) -> ssl.SSLContext:
+        if verify not in self._contexts:
+            context = ssl.create_default_context()
+            if not verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._contexts[verify] = context
+        return self._contexts[verify]

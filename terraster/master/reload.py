@@ -1,0 +1,243 @@
+"""Reload in place: a new configuration for processes that go on serving.
+
+    load ─▶ lease slots ─▶ diff ─▶ compile ─▶ bind what is new ─▶ probe what is new ══ commit ══▶ tell the children ─▶ all agreed
+
+Up to the commit nothing has changed for anybody, and any problem takes everything back. From the commit on, a child that is
+forked inherits the new plan, and the others get what changed over their channels; one that refuses, or does not
+answer in time, is replaced by a new one before it drains. So a reload has one true outcome, and whoever asked gets it.
+
+The work runs in the greenlet of whoever asked, one reload at a time, and yields between its stages: probes and supervision go on.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import gevent
+from gevent.lock import RLock
+
+from terraster.config.diff import Change, diff
+from terraster.config.snapshot import Snapshot
+from terraster.errors import ConfigError, StartError, TerrasterError
+from terraster.state.table import Header
+
+from .listeners import refuse_tls
+
+__all__ = ["Outcome", "Reloader"]
+
+PATIENCE = 10.0  # seconds for a child to acknowledge
+_PART = 20  # services in one message: what a child unpickles at a stretch
+_FULL_COLLECTION = 16  # every so many reloads the frozen heap is searched for garbage as well
+
+_IN_PLACE = ("workers", "log_level", "drain_timeout")  # the master applies these itself
+_ADMIN = ("admin_listen", "metrics_listen")  # these want a new admin worker; everything else in `Change.restart` wants all new
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A configuration that can be committed. ``notes``: what it asks for and does not get without a restart."""
+
+    old: Snapshot
+    new: Snapshot
+    change: Change
+    plan: Any
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a reload ended.
+
+    ok:         whether the new configuration runs everywhere; False: the old one runs, untouched
+    generation: the generation that runs now
+    changes:    what changed, a line each
+    problems:   why it did not work (``ok`` False), a line each
+    notes:      what needs more than a reload, a line each
+    replaced:   pids of children that did not acknowledge and were replaced
+    seconds:    how long it took
+    when:       time.time() of its end
+    """
+
+    ok: bool
+    generation: int
+    changes: list[str]
+    problems: list[str]
+    notes: list[str]
+    replaced: list[int]
+    seconds: float
+    when: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Reloader:
+    """Reloads of one master. ``last``: the outcome of the last one, or None."""
+
+    def __init__(self, master: Any) -> None:
+        self._master = master
+        self._one_at_a_time = RLock()
+        self._applied = 0
+        self.last: Outcome | None = None
+
+    def reload(self, why: str) -> Outcome:
+        """Load the configuration again and run it. Any greenlet; waits for a reload under way. Never raises for a bad
+        configuration."""
+        master = self._master
+        with self._one_at_a_time:
+            started = time.monotonic()
+            master.notifier.reloading()
+            problems: list[str] = []
+            changes: list[str] = []
+            notes: list[str] = []
+            replaced: list[int] = []
+            try:
+                prepared = self._prepare()
+                changes = prepared.change.describe()
+                self._commit(prepared)
+                replaced = self._tell_children(prepared.change)
+                notes = prepared.notes + self._roll(prepared.change)
+                self._close_removed(prepared)
+            except ConfigError as error:
+                problems = [str(problem) for problem in error.problems]
+            except StartError as error:
+                problems = [str(error)]
+            outcome = Outcome(
+                ok=not problems,
+                generation=master.snapshot.generation,
+                changes=changes,
+                problems=problems,
+                notes=notes,
+                replaced=replaced,
+                seconds=time.monotonic() - started,
+                when=time.time(),
+            )
+            self._record(outcome, why)
+            master.notifier.ready(master.describe())
+            return outcome
+
+    def _prepare(self) -> _Prepared:
+        """Everything that may fail. Raises ConfigError or StartError, with nothing changed."""
+        master = self._master
+        old = master.snapshot
+        new = master.load(old.generation + 1)
+        gevent.sleep(0)
+        refuse_tls(new)
+        notes = []
+        if new.runtime_dir != old.runtime_dir:
+            notes.append(f"runtime_dir needs a restart: the control socket and the pid file stay in {old.runtime_dir}")
+            new = replace(new, runtime_dir=old.runtime_dir)
+        bound: dict[str, Any] = {}
+        try:
+            new = master.leases.assign(new)
+            change = diff(old, new)
+            gevent.sleep(0)
+            plan = master.plan.updated(change)
+            gevent.sleep(0)
+            bound = master.listeners.bind(master.addresses(new))
+            master.prober.meet(new)
+        except BaseException as error:
+            master.leases.undo()
+            master.prober.part()
+            master.listeners.close(bound)
+            if isinstance(error, Exception) and not isinstance(error, TerrasterError):
+                master.log.exception("the new configuration cannot be compiled")
+                raise StartError(f"the new configuration cannot be compiled: {type(error).__name__}: {error}") from error
+            raise
+        return _Prepared(old, new, change, plan, notes)
+
+    def _commit(self, prepared: _Prepared) -> None:
+        """From here on the new configuration is what runs. Does not yield: no fork may see one half of it."""
+        master, new = self._master, prepared.new
+        master.leases.commit(new)
+        master.snapshot, master.plan = new, prepared.plan
+        master.table.q[Header.GENERATION] = new.generation
+        master.prober.follow(new)
+        master.log.set_level(new.log_level)
+        if new.workers != prepared.old.workers:
+            master.set_workers(new.workers)
+
+    def _tell_children(self, change: Change) -> list[int]:
+        """Send the change to every child that runs an older generation and wait for them; pids of those that had to be replaced."""
+        master = self._master
+        waiting = {worker for worker in master.WORKERS.values() if worker.runs_old(change.generation)}
+        parts = [change.services[at : at + _PART] for at in range(0, len(change.services), _PART)]
+        messages: list[tuple[Any, ...]] = [("change", replace(change, services=()), len(parts))]
+        messages += [("services", part) for part in parts]
+        bodies = [pickle.dumps(message, pickle.HIGHEST_PROTOCOL) for message in messages]
+        descriptors = [master.listeners.open[one.address].fileno() for one in change.listeners_added]
+        for worker in waiting:
+            gevent.spawn(_send, worker, bodies, descriptors if worker.name == "proxy" else [])
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            master.heard.clear()
+            waiting = {worker for worker in waiting if worker.pid in master.WORKERS and worker.runs_old(change.generation)}
+            refusing = {worker for worker in waiting if worker.refused[0] == change.generation}
+            if waiting == refusing or not master.heard.wait(max(0.0, deadline - time.monotonic())):
+                break
+        for worker in waiting:
+            why = worker.refused[1] if worker in refusing else f"no answer within {PATIENCE:g} s"
+            master.log.error(
+                "%s worker %d does not run generation %d: %s; replaced", worker.name, worker.pid, change.generation, why
+            )
+            master.replace(worker)
+        return [worker.pid for worker in waiting]
+
+    def _roll(self, change: Change) -> list[str]:
+        """Replace the children that a change of settings needs new; they drain once the new ones serve. A note for each reason."""
+        master = self._master
+        keys = [key for key in change.restart if key not in _IN_PLACE]
+        if not keys:
+            return []
+        everyone = any(key not in _ADMIN for key in keys)
+        for worker in list(master.WORKERS.values()):
+            if everyone or worker.name == "admin":
+                master.replace(worker)
+        return [f"{', '.join(keys)}: {'all workers are' if everyone else 'the admin worker is'} being replaced"]
+
+    def _close_removed(self, prepared: _Prepared) -> None:
+        master = self._master
+        gone = set(master.addresses(prepared.old)).difference(master.addresses(prepared.new))
+        master.listeners.close(gone, unlink=not master.listeners.activated)
+
+    def _record(self, outcome: Outcome, why: str) -> None:
+        master, q = self._master, self._master.table.q
+        self.last = outcome
+        q[Header.LAST_RELOAD_OK] = int(outcome.ok)
+        if outcome.ok:
+            q[Header.RELOADS] += 1
+            q[Header.LAST_RELOAD_TIME] = int(outcome.when * 1e9)
+            master.log.info("reload (%s): generation %d runs after %.3f s", why, outcome.generation, outcome.seconds)
+            for line in (*outcome.changes, *outcome.notes):
+                master.log.info("reload: %s", line)
+            self._collect()
+        else:
+            q[Header.RELOAD_FAILURES] += 1
+            master.log.error("reload (%s) refused, generation %d goes on:", why, outcome.generation)
+            for line in outcome.problems:
+                master.log.error("reload: %s", line)
+
+    def _collect(self) -> None:
+        """Keep what future forks inherit out of their collector's way; now and then look for garbage among it."""
+        self._applied += 1
+        if self._applied % _FULL_COLLECTION == 0:
+            gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+
+
+def _send(worker: Any, bodies: list[bytes], descriptors: list[int]) -> None:
+    # A listener may be closed by the next reload while a slow child still has to be told: it gets duplicates.
+    copies = [os.dup(fd) for fd in descriptors]
+    try:
+        worker.channel.send_pickled(bodies, copies)
+    except TerrasterError:
+        return  # it has gone; SIGCHLD says the rest
+    finally:
+        for fd in copies:
+            os.close(fd)

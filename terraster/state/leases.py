@@ -1,0 +1,167 @@
+"""Leases: which slot of the shared table belongs to which backend and which location.
+
+What must survive a reload lives in the table and is keyed by stable ids, so an id keeps its slot: a backend that stays keeps its
+health and its counters, and one that comes back before its slot went to somebody else finds them again.
+
+    leased ──dropped in generation G──▶ resting ──nobody alive knows a generation before G──▶ free ──▶ leased anew, new serial
+
+- A slot rests as long as any process may still write its cells for the old backend: until every taken seat reports a generation,
+  and an oldest generation in use, of at least G. Requests in flight finish on the plan they began with, and they count there.
+- A new lease has a new serial number in the cell `Backend.LEASE`. Whoever keeps cells for a slot (each child, in its own seat)
+  compares serials when it learns a plan, and calls `Table.forget_backend` when the serial is another one.
+- Location slots are never reused while the process family lives: there is no serial to compare, and a few hundred octets per path
+  that ever existed are cheaper than a counter that jumps.
+
+Master only. `assign` is followed by `commit` (the configuration is applied) or `undo` (it is not); never by another `assign`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from terraster.config.snapshot import Location, Service, Snapshot
+from terraster.errors import StartError
+
+from .table import Backend, Seat, Table
+
+__all__ = ["Leases", "capacities"]
+
+
+def capacities(backends: int, locations: int, workers: int) -> tuple[int, int, int]:
+    """How large to make the table for a first configuration: room to grow by reloads, as unused room costs nothing.
+
+    Returns (backends, locations, seats), the arguments of `Table`.
+    """
+    return max(4096, 4 * backends), max(2048, 4 * locations), max(64, 4 * workers)
+
+
+class _Book:
+    """Who holds which slot, for one kind of slot. ``resting`` maps an id to (slot, first generation without it)."""
+
+    __slots__ = ("what", "capacity", "held", "resting", "free", "untouched", "fresh")
+
+    def __init__(self, what: str, capacity: int) -> None:
+        self.what = what
+        self.capacity = capacity
+        self.held: dict[str, int] = {}
+        self.resting: dict[str, tuple[int, int]] = {}
+        self.free: list[int] = []
+        self.untouched = 0  # slots from here on were never leased
+        self.fresh: dict[str, int] = {}  # leased since the last commit
+
+    def slot(self, name: str) -> int | None:
+        """The slot that an id has, or None if it never had one or lost it."""
+        if name in self.held:
+            return self.held[name]
+        if name in self.resting:
+            return self.resting[name][0]
+        return self.fresh.get(name)
+
+    def take(self, name: str) -> int:
+        if self.free:
+            slot = self.free.pop()
+        elif self.untouched < self.capacity:
+            slot = self.untouched
+            self.untouched += 1
+        else:
+            raise StartError(
+                f"no room for {self.what} {name!r}: the shared table was made for {self.capacity} {self.what}s when Terraster "
+                f"started, and all are taken or were until a moment ago; restart Terraster (or upgrade it in place with USR2)"
+            )
+        self.fresh[name] = slot
+        return slot
+
+    def reclaim(self, oldest: int) -> None:
+        """Free what no process can still know: every one alive runs ``oldest`` or a later generation."""
+        for name in [name for name, (_slot, dropped) in self.resting.items() if dropped <= oldest]:
+            self.free.append(self.resting.pop(name)[0])
+
+    def commit(self, names: set[str], generation: int) -> None:
+        for name in [name for name in self.held if name not in names]:
+            self.resting[name] = (self.held.pop(name), generation)
+        for name in names & self.resting.keys():
+            self.held[name] = self.resting.pop(name)[0]
+        self.held.update(self.fresh)
+        self.fresh.clear()
+
+    def undo(self) -> None:
+        self.free.extend(self.fresh.values())
+        self.fresh.clear()
+
+    def slots(self) -> list[int]:
+        return [*self.held.values(), *(slot for slot, _dropped in self.resting.values()), *self.fresh.values()]
+
+
+class Leases:
+    """The leases of one table. All methods: the master only."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._backends = _Book("backend", table.backends)
+        self._locations = _Book("location", table.locations)
+        self._serial = 0
+
+    def assign(self, snapshot: Snapshot) -> Snapshot:
+        """The same snapshot with a slot in every backend and location. Raises StartError when the table is full (nothing is
+        leased then).
+
+        New leases show in the table at once (a new serial, everything else zero: down), as a plan is compiled before `commit`.
+        """
+        self._backends.reclaim(self._oldest())
+        try:
+            services = tuple(self._service(service) for service in snapshot.services)
+        except StartError:
+            self.undo()
+            raise
+        return replace(snapshot, services=services)
+
+    def commit(self, snapshot: Snapshot) -> None:
+        """The snapshot (as `assign` returned it) is what runs from now on: ids that are not in it go to rest."""
+        backends, locations = set(), set()
+        for service in snapshot.services:
+            for location in service.locations:
+                locations.add(location.id)
+                backends.update(backend.id for backend in location.backends)
+        self._backends.commit(backends, snapshot.generation)
+        self._locations.commit(locations, snapshot.generation)
+
+    def undo(self) -> None:
+        """The snapshot of the last `assign` is not applied. No child has heard of it, so its new slots are free at once."""
+        self._backends.undo()
+        self._locations.undo()
+
+    def backend_slots(self) -> list[int]:
+        """Slots whose cells may be other than zero (for `Table.retire`)."""
+        return self._backends.slots()
+
+    def location_slots(self) -> list[int]:
+        """Slots whose cells may be other than zero (for `Table.retire`)."""
+        return self._locations.slots()
+
+    def _service(self, service: Service) -> Service:
+        return replace(service, locations=tuple(self._location(location) for location in service.locations))
+
+    def _location(self, location: Location) -> Location:
+        slot = self._locations.slot(location.id)
+        if slot is None:
+            slot = self._locations.take(location.id)
+        backends = tuple(replace(backend, slot=self._backend_slot(backend.id)) for backend in location.backends)
+        return replace(location, slot=slot, backends=backends)
+
+    def _backend_slot(self, name: str) -> int:
+        slot = self._backends.slot(name)
+        if slot is None:
+            slot = self._backends.take(name)
+            self._serial += 1
+            at = self._table.backend(slot)
+            self._table.q[at : at + Backend.CELLS] = memoryview(bytes(Backend.CELLS * 8)).cast("Q")
+            self._table.q[at + Backend.LEASE] = self._serial
+            self._table.forget_backend(0, slot)
+        return slot
+
+    def _oldest(self) -> int:
+        """The oldest generation that any process may still use; a child that does not serve yet reports 0."""
+        q, table = self._table.q, self._table
+        seats = [table.seat(seat) for seat in table.taken_seats()]
+        return min((q[at + cell] for at in seats for cell in (Seat.GENERATION, Seat.OLDEST)), default=sys.maxsize)

@@ -1,0 +1,322 @@
+"""A real master with real children, for the tests of `terraster.master` and `terraster.worker`: only what the children do is a toy.
+
+As a program (``python master_family.py FILE``) it is the master, on the configuration in a JSON file. As a module it has `Family`, which
+starts that program, talks to it and ends it.
+
+    {"listen": ["127.0.0.1:1234"], "workers": 2, "services": {"shop": ["http://127.0.0.1:5555"]}, "check": {"type": "http", …}, …}
+
+A toy proxy answers every request with JSON: its pid, its generation and the services it knows. ``/slow/S`` answers after S seconds,
+``/count`` counts a request of the first location, ``/spin`` never comes back, ``/probes`` tells the greenlets that run in it. A toy admin
+worker hands ``/status``, ``/reload`` and ``/stop`` on to the master.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+
+def main(path: str) -> int:
+    from terraster.master import boot
+
+    boot.patch()
+
+    import gevent
+    from gevent import socket as green
+    from gevent.server import StreamServer
+
+    from terraster.config.diff import patch
+    from terraster.config.snapshot import Backend, HealthCheck, Listener, Location, Service, Snapshot, backend_id, location_id
+    from terraster.errors import ConfigError, Problem
+    from terraster.master import arbiter
+    from terraster.state.table import Seat, SeatBackend, SeatLocation
+    from terraster.worker.process import Process
+
+    def read() -> dict[str, Any]:
+        with open(path) as file:
+            settings: dict[str, Any] = json.load(file)
+        return settings
+
+    def load(generation: int) -> Snapshot:
+        settings = read()
+        if "problem" in settings:
+            raise ConfigError([Problem(path, 3, 7, settings["problem"])])
+        check = HealthCheck(**settings.get("check", {"type": "none"}))
+        services = []
+        for name, urls in settings["services"].items():
+            backends = []
+            for url in urls:
+                host, port = url.removeprefix("http://").split(":")
+                backends.append(
+                    Backend(id=backend_id(name, "/", url), url=url, scheme="http", host=host, port=int(port), health=check)
+                )
+            location = Location(id=location_id(name, "/"), path="/", backends=tuple(backends))
+            services.append(Service(name=name, hosts=("*",), listeners=tuple(settings["listen"]), locations=(location,)))
+        return Snapshot(
+            generation=generation,
+            listeners=tuple(Listener(address, tls=address in settings.get("tls", ())) for address in settings["listen"]),
+            services=tuple(services),
+            workers=settings.get("workers", 2),
+            admin_listen=settings.get("admin", ""),
+            metrics_listen="",
+            runtime_dir=settings["runtime_dir"],
+            drain_timeout=settings.get("drain", 5.0),
+        )
+
+    class Plan:
+        def __init__(self, snapshot: Snapshot) -> None:
+            self.snapshot, self.generation = snapshot, snapshot.generation
+
+        def updated(self, change: Any) -> Plan:
+            if any(service.name == "uncompilable" for service in change.services):
+                raise ValueError("this service cannot be compiled")
+            return Plan(patch(self.snapshot, change))
+
+    class Toy(Process):
+        def start(self) -> None:
+            self.open = 0
+            self.servers: dict[str, StreamServer] = {}
+            self.serve(self.listeners)
+
+        def serve(self, listeners: dict[str, Any]) -> None:
+            for address, one in listeners.items():
+                server = StreamServer(green.socket(one.family, one.type, fileno=os.dup(one.fileno())), self.handle)
+                server.start()
+                self.servers[address] = server
+
+        def apply(self, change: Any, listeners: dict[str, Any]) -> None:
+            if any(service.name == f"refused-by-{self.name}" for service in change.services):
+                raise ValueError("I will not")
+            gevent.sleep(read().get("apply_takes", 0))
+            self.plan = self.plan.updated(change)
+            self.serve(listeners)
+            if self.role == Seat.PROXY:
+                for gone in change.listeners_removed:
+                    self.servers.pop(gone.address).stop()
+                    self.listeners.pop(gone.address).close()
+            self.listeners.update(listeners)
+
+        def drain(self) -> None:
+            for server in self.servers.values():
+                server.stop_accepting()
+                server.close()
+            for one in self.listeners.values():
+                one.close()
+
+        def idle(self) -> bool:
+            return self.open == 0
+
+        def stop(self) -> None:
+            self.log.info("%s worker flushed", self.name)
+
+        def reopen(self) -> None:
+            self.log.info("%s worker reopened", self.name)
+
+        def handle(self, connection: Any, address: Any) -> None:
+            self.open += 1
+            self.view.q[self.view.base + Seat.ACCEPTED] += 1
+            try:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    more = connection.recv(4096)
+                    if not more:
+                        return
+                    head += more
+                body = json.dumps(self.answer(head.split()[1].decode())).encode()
+                connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            finally:
+                connection.close()
+                self.open -= 1
+
+        def answer(self, path: str) -> dict[str, Any]:
+            raise NotImplementedError
+
+    class ToyProxy(Toy):
+        role, name = Seat.PROXY, "proxy"
+
+        def answer(self, path: str) -> dict[str, Any]:
+            q = self.view.q
+            if path.startswith("/slow/"):
+                gevent.sleep(float(path.removeprefix("/slow/")))
+            elif path == "/spin":
+                while True:
+                    pass
+            elif path == "/count":
+                location = self.plan.snapshot.services[0].locations[0]
+                q[self.view.location_row(location.slot) + SeatLocation.BYTES_IN] += 7
+                q[self.view.backends + location.backends[0].slot * SeatBackend.CELLS + SeatBackend.REQUESTS] += 1
+            elif path == "/totals":
+                location, table = self.plan.snapshot.services[0].locations[0], self.view.table
+                return {
+                    "bytes": table.location_sum(location.slot, SeatLocation.BYTES_IN),
+                    "requests": table.backend_sum(location.backends[0].slot, SeatBackend.REQUESTS),
+                }
+            return {
+                "pid": os.getpid(),
+                "seat": self.seat,
+                "generation": self.plan.generation,
+                "services": [service.name for service in self.plan.snapshot.services],
+                "descriptors": len(os.listdir("/proc/self/fd")),
+            }
+
+    class ToyAdmin(Toy):
+        role, name = Seat.ADMIN, "admin"
+
+        def answer(self, path: str) -> dict[str, Any]:
+            return self.ask(path.strip("/"))
+
+    arbiter.HUNG = read().get("hung", arbiter.HUNG)
+    roles = {"proxy": ToyProxy, "admin": ToyAdmin}
+    if read().get("broken"):
+        ToyProxy.start = lambda self: 1 / 0  # type: ignore[assignment,method-assign,return-value]
+    return arbiter.run(load, roles, lambda snapshot, view: Plan(snapshot))
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def eventually(what: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """Wait until ``what()`` is true (and does not raise); its value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        error: BaseException | None = None
+        try:
+            value = what()
+        except (OSError, ValueError, KeyError) as failed:
+            value, error = None, failed
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"never came about: {error!r}")
+        time.sleep(0.02)
+
+
+class Family:
+    """A master in a process of its own. Use as a context manager."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.directory = tempfile.TemporaryDirectory(prefix="terraster-")
+        self.port = free_port()
+        self.path = os.path.join(self.directory.name, "family.json")
+        self.log_path = os.path.join(self.directory.name, "log")
+        self.runtime = os.path.join(self.directory.name, "run")
+        self.environ: dict[str, str] = {}
+        self.settings: dict[str, Any] = {
+            "listen": [f"127.0.0.1:{self.port}"],
+            "services": {"one": [f"http://127.0.0.1:{self.port}"]},
+            "runtime_dir": self.runtime,
+            **settings,
+        }
+        self.write()
+        self.process: subprocess.Popen[bytes]
+
+    def write(self, **settings: Any) -> None:
+        """Change the configuration file."""
+        self.settings.update(settings)
+        with open(self.path, "w") as file:
+            json.dump(self.settings, file)
+
+    def start(self, **popen: Any) -> None:
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, os.path.abspath(__file__), self.path],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                **popen,
+            )
+
+    def __enter__(self) -> Family:
+        self.start()
+        try:
+            self.until("ready: ")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        family = self.family() if self.process.poll() is None else []
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for pid in family:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        self.directory.cleanup()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def log(self) -> str:
+        with open(self.log_path) as file:
+            return file.read()
+
+    def until(self, pattern: str, seconds: float = 15.0) -> re.Match[str]:
+        """Wait for a line of the log."""
+        try:
+            found: re.Match[str] = eventually(
+                lambda: re.search(pattern, self.log()) or (self.process.poll() is not None and re.search(pattern, self.log())),
+                seconds,
+            )
+            return found
+        except AssertionError:
+            raise AssertionError(f"{pattern!r} is not in the log:\n{self.log()}") from None
+
+    def get(self, path: str = "/", port: int | None = None, timeout: float = 10.0) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port or self.port}{path}", timeout=timeout) as answer:
+            return json.load(answer)
+
+    def ask(self, verb: str) -> dict[str, Any]:
+        """Ask the master through the admin worker and its control socket."""
+        with socket.socket(socket.AF_UNIX) as one:
+            one.settimeout(30)
+            one.connect(f"{self.runtime}/control.sock")
+            one.sendall(f"GET /{verb} HTTP/1.0\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: one.recv(65536), b""))
+        found: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+        return found
+
+    def children(self, role: str = "proxy") -> list[dict[str, Any]]:
+        """The children of a role that serve."""
+        return [worker for worker in self.ask("status")["workers"] if worker["role"] == role and worker["state"] == "serving"]
+
+    def pids(self, role: str = "proxy") -> set[int]:
+        return {worker["pid"] for worker in self.children(role)}
+
+    def family(self) -> list[int]:
+        """The pids of all children of the master."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
