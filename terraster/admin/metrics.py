@@ -1,0 +1,272 @@
+"""Prometheus metrics, read out of the shared table at the moment of the scrape. Nothing is counted here.
+
+`METRICS` names every metric with its type, help and labels; docs/metrics.md lists the same, and a test compares them. Label
+values come from the configuration (names, paths, URLs) or are one of a few words, never from what a client sent.
+
+Samples are handed to prometheus_client one at a time, while it writes them, and metrics one after the other to the socket:
+10,000 used services of two backends make half a million lines, and they are never in memory at once. Each batch of samples is
+followed by a pause in which the admin worker answers others. What that costs stands in docs/metrics.md.
+
+The format is Prometheus's text format 0.0.4, which every scraper takes: OpenMetrics costs prometheus_client 1.6 times as much.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from .. import __version__
+from ..config.snapshot import Snapshot
+from ..state.table import BUCKETS, Header, Table
+from . import readings
+
+Row = TypeVar("Row")
+
+__all__ = ["CONTENT_TYPE", "METRICS", "Description", "TableCollector", "exposition", "make_registry"]
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+SAMPLES_PER_TURN = 500
+
+_PLACE = ("service", "location")
+_BACKEND = ("service", "location", "backend")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A metric: its whole name, as Prometheus shows it, its type, its help, its labels."""
+
+    name: str
+    type: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: tuple[Description, ...] = (
+    Description("terraster_requests_total", "counter", "Requests answered, by status code.", (*_PLACE, "code")),
+    Description("terraster_request_duration_seconds", "histogram", "Time from a request's head to the end of its answer.", _PLACE),
+    Description(
+        "terraster_bytes_total", "counter", "Octets read from clients (in) and written to them (out).", (*_PLACE, "direction")
+    ),
+    Description("terraster_backend_up", "gauge", "Whether the backend may be chosen: 1 yes, 0 no.", _BACKEND),
+    Description("terraster_backend_state_change_timestamp_seconds", "gauge", "When the backend last went up or down.", _BACKEND),
+    Description("terraster_backend_weight", "gauge", "Weight of the backend; 0 takes no new work.", _BACKEND),
+    Description("terraster_backend_active_requests", "gauge", "Requests that are at the backend now.", _BACKEND),
+    Description(
+        "terraster_backend_idle_connections", "gauge", "Open connections to the backend that wait for a request.", _BACKEND
+    ),
+    Description("terraster_backend_requests_total", "counter", "Attempts begun at the backend, retries included.", _BACKEND),
+    Description("terraster_backend_failures_total", "counter", "Attempts that failed by the backend's fault.", _BACKEND),
+    Description("terraster_backend_connections_opened_total", "counter", "Connections opened to the backend.", _BACKEND),
+    Description("terraster_backend_response_seconds", "summary", "Time from a request sent to the head of the response.", _BACKEND),
+    Description("terraster_backend_probes_total", "counter", "Health checks made.", _BACKEND),
+    Description("terraster_backend_probe_failures_total", "counter", "Health checks that failed.", _BACKEND),
+    Description("terraster_connections", "gauge", "Open client connections.", ("worker",)),
+    Description("terraster_connections_accepted_total", "counter", "Client connections accepted by a worker.", ("worker",)),
+    Description("terraster_connections_refused_total", "counter", "Connections closed at once: limits.connections.", ("worker",)),
+    Description("terraster_worker_config_generation", "gauge", "Generation of the configuration a process runs.", ("process",)),
+    Description("terraster_workers", "gauge", "Proxy workers that accept connections."),
+    Description("terraster_workers_configured", "gauge", "Proxy workers that there should be."),
+    Description("terraster_worker_restarts_total", "counter", "Workers that were replaced because they died."),
+    Description("terraster_config_generation", "gauge", "Newest generation of the configuration that was applied."),
+    Description("terraster_config_last_reload_successful", "gauge", "Whether the last reload was applied: 1 yes, 0 no."),
+    Description("terraster_config_last_reload_timestamp_seconds", "gauge", "When a configuration was last applied."),
+    Description("terraster_reloads_total", "counter", "Reloads, by outcome.", ("result",)),
+    Description("terraster_start_time_seconds", "gauge", "When Terraster was started."),
+    Description("terraster_process_cpu_seconds_total", "counter", "User and system CPU time of a process.", ("process",)),
+    Description("terraster_process_resident_memory_bytes", "gauge", "Resident memory of a process.", ("process",)),
+    Description("terraster_process_open_fds", "gauge", "Open file descriptors of a process.", ("process",)),
+    Description("terraster_process_start_time_seconds", "gauge", "When a process was started.", ("process",)),
+    Description("terraster_build_info", "gauge", "Always 1; the versions are in the labels.", ("version", "python")),
+)
+
+_BOUNDS = (*(repr(bound) for bound in BUCKETS), "+Inf")
+
+_OF_BACKEND: dict[str, Callable[[readings.BackendReading], float]] = {
+    "terraster_backend_up": lambda one: one.up,
+    "terraster_backend_state_change_timestamp_seconds": lambda one: one.since,
+    "terraster_backend_weight": lambda one: one.weight,
+    "terraster_backend_active_requests": lambda one: one.active,
+    "terraster_backend_idle_connections": lambda one: one.idle,
+    "terraster_backend_requests_total": lambda one: one.requests,
+    "terraster_backend_failures_total": lambda one: one.failures,
+    "terraster_backend_connections_opened_total": lambda one: one.connects,
+    "terraster_backend_probes_total": lambda one: one.probes,
+    "terraster_backend_probe_failures_total": lambda one: one.probe_failures,
+}
+
+_OF_SEAT: dict[str, Callable[[readings.SeatReading], float]] = {
+    "terraster_connections": lambda one: one.connections,
+    "terraster_connections_accepted_total": lambda one: one.accepted,
+    "terraster_connections_refused_total": lambda one: one.refused,
+}
+
+_OF_PROCESS: dict[str, Callable[[readings.ProcessReading], float]] = {
+    "terraster_process_cpu_seconds_total": lambda one: one.cpu,
+    "terraster_process_resident_memory_bytes": lambda one: one.resident,
+    "terraster_process_open_fds": lambda one: one.descriptors,
+    "terraster_process_start_time_seconds": lambda one: one.started,
+}
+
+_OF_HEADER: dict[str, Callable[[list[int]], float]] = {
+    "terraster_workers_configured": lambda cells: cells[Header.WORKERS],
+    "terraster_worker_restarts_total": lambda cells: cells[Header.WORKER_RESTARTS],
+    "terraster_config_generation": lambda cells: cells[Header.GENERATION],
+    "terraster_config_last_reload_successful": lambda cells: cells[Header.LAST_RELOAD_OK],
+    "terraster_config_last_reload_timestamp_seconds": lambda cells: cells[Header.LAST_RELOAD_TIME] / 1e9,
+    "terraster_start_time_seconds": lambda cells: cells[Header.STARTED] / 1e9,
+}
+
+
+class _Paused:
+    """Samples with a pause after every few hundred; can be iterated once."""
+
+    __slots__ = ("_samples", "_pause")
+
+    def __init__(self, samples: Iterator[Sample], pause: Callable[[], object]) -> None:
+        self._samples = samples
+        self._pause = pause
+
+    def __iter__(self) -> Iterator[Sample]:
+        for count, sample in enumerate(self._samples, 1):
+            yield sample
+            if count % SAMPLES_PER_TURN == 0:
+                self._pause()
+
+
+class _Single(Collector):
+    """A collector of one metric that is there already."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)
+
+
+class TableCollector(Collector):
+    """What prometheus_client asks at each scrape.
+
+    table:    the shared table
+    snapshot: gives the configuration that runs now, with slots
+    master:   pid of the master
+    pause:    called now and then during a long scrape
+    """
+
+    def __init__(self, table: Table, snapshot: Callable[[], Snapshot], master: int, pause: Callable[[], object]) -> None:
+        self._table = table
+        self._snapshot = snapshot
+        self._master = master
+        self._pause = pause
+
+    def describe(self) -> Iterable[Metric]:
+        """What `CollectorRegistry.register` checks for duplicates, without reading the table."""
+        return [Metric(one.name.removesuffix("_total"), one.help, one.type) for one in METRICS]
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric of `METRICS`, in that order."""
+        snapshot = self._snapshot()
+        samples = dict(self._places(list(readings.locations(self._table, snapshot, self._pause))))
+        samples.update(self._backends(list(readings.backends(self._table, snapshot, self._pause))))
+        samples.update(self._processes(readings.seats(self._table)))
+        samples.update(self._whole(readings.header(self._table)))
+        for one in METRICS:
+            metric = Metric(one.name.removesuffix("_total") if one.type == "counter" else one.name, one.help, one.type)
+            metric.samples = _Paused(samples.pop(one.name), self._pause)  # type: ignore[assignment]  # written once, never kept
+            yield metric
+
+    def _places(self, rows: list[readings.LocationReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
+        places = [({"service": row.service.name, "location": row.location.path}, row) for row in rows if any(row.cells)]
+        yield (
+            "terraster_requests_total",
+            (
+                Sample("terraster_requests_total", {**place, "code": code}, count)
+                for place, row in places
+                for code, count in row.codes()
+            ),
+        )
+        yield (
+            "terraster_bytes_total",
+            (
+                Sample("terraster_bytes_total", {**place, "direction": direction}, octets)
+                for place, row in places
+                for direction, octets in (("in", row.bytes_in), ("out", row.bytes_out))
+            ),
+        )
+        yield "terraster_request_duration_seconds", _histogram("terraster_request_duration_seconds", places)
+
+    def _backends(self, rows: list[readings.BackendReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
+        labelled = [({"service": row.service.name, "location": row.location.path, "backend": row.backend.url}, row) for row in rows]
+        for name, value in _OF_BACKEND.items():
+            yield name, _one_each(name, labelled, value)
+        name = "terraster_backend_response_seconds"
+        yield (
+            name,
+            (
+                Sample(name + suffix, labels, value)
+                for labels, row in labelled
+                for suffix, value in (("_count", row.responses), ("_sum", row.latency_sum))
+            ),
+        )
+
+    def _processes(self, rows: list[readings.SeatReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
+        proxies = [row for row in rows if row.role == "proxy"]
+        for name, value in _OF_SEAT.items():
+            yield name, _one_each(name, [({"worker": str(row.seat)}, row) for row in proxies], value)
+        name = "terraster_worker_config_generation"
+        yield name, _one_each(name, [({"process": _name(row)}, row) for row in rows], lambda row: row.generation)
+        yield "terraster_workers", iter([Sample("terraster_workers", {}, sum(not row.draining for row in proxies))])
+        pids = [("master", self._master), *((_name(row), row.pid) for row in rows)]
+        read = [({"process": label}, reading) for label, pid in pids if (reading := readings.process(pid)) is not None]
+        for name, measure in _OF_PROCESS.items():
+            yield name, _one_each(name, read, measure)
+
+    @staticmethod
+    def _whole(cells: list[int]) -> Iterator[tuple[str, Iterator[Sample]]]:
+        for name, value in _OF_HEADER.items():
+            yield name, iter([Sample(name, {}, value(cells))])
+        name = "terraster_reloads_total"
+        outcomes = (("success", cells[Header.RELOADS]), ("failure", cells[Header.RELOAD_FAILURES]))
+        yield name, (Sample(name, {"result": result}, count) for result, count in outcomes)
+        labels = {"version": __version__, "python": platform.python_version()}
+        yield "terraster_build_info", iter([Sample("terraster_build_info", labels, 1)])
+
+
+def make_registry(collector: TableCollector) -> CollectorRegistry:
+    """A registry with our metrics, and prometheus_client's own ``process_…`` for the admin worker itself."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    ProcessCollector(registry=registry, pid=os.getpid)
+    return registry
+
+
+def exposition(registry: CollectorRegistry) -> Iterator[bytes]:
+    """The text of a scrape, a metric at a time."""
+    for metric in registry.collect():
+        yield generate_latest(_Single(metric))
+
+
+def _one_each(name: str, rows: Iterable[tuple[dict[str, str], Row]], value: Callable[[Row], float]) -> Iterator[Sample]:
+    return (Sample(name, labels, value(row)) for labels, row in rows)
+
+
+def _histogram(name: str, rows: Iterable[tuple[dict[str, str], readings.LocationReading]]) -> Iterator[Sample]:
+    for labels, row in rows:
+        count = 0
+        for bound, requests in zip(_BOUNDS, row.buckets, strict=True):
+            count += requests
+            yield Sample(name + "_bucket", {**labels, "le": bound}, count)
+        yield Sample(name + "_count", labels, count)
+        yield Sample(name + "_sum", labels, row.duration_sum)
+
+
+def _name(row: readings.SeatReading) -> str:
+    return f"{row.role}-{row.seat}" if row.role == "proxy" else row.role
