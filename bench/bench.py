@@ -29,7 +29,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from peers import PEERS, Backend, Peer, launch, program
+from peers import PEERS, Backend, Peer, launch
+from place import program
 from tree import cpu_seconds, memory
 from wrk import CASES, Case, run
 

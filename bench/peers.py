@@ -7,8 +7,6 @@ logging is on an access line for each request to a file. Everything else stays a
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,24 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["PEERS", "Backend", "Peer", "free_port"]
+import others
+from place import Place, free_port, program
+
+__all__ = ["PEERS", "Backend", "Peer", "launch"]
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def program(name: str) -> str:
-    """The full path of an installed program; nginx and haproxy lie in /usr/sbin, which a plain user's PATH may lack."""
-    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
-    if path is None:
-        raise SystemExit(f"bench: {name} is not installed")
-    return path
 
 
 @dataclass
@@ -146,23 +132,6 @@ class Peer:
             os.truncate(self.log_file, 0)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a peer is to live: its folder, its file name in there, its port, its backends, its access log (None: off)."""
-
-    folder: Path
-    name: str
-    port: int
-    backends: tuple[int, int]
-    log_file: Path | None
-
-    def write(self, suffix: str, text: str) -> str:
-        """Write a configuration file and return its path."""
-        path = self.folder / f"{self.name}{suffix}"
-        path.write_text(text)
-        return str(path)
-
-
 def nginx(place: Place) -> list[str]:
     """nginx as a proxy. Its access log is buffered, as ours is: its default costs it a write for each request.
 
@@ -246,14 +215,21 @@ backends:
     return [sys.executable, "-m", "terraster.cli.main", "--config", config]
 
 
-PEERS: dict[str, Callable[[Place], list[str]]] = {"terraster": terraster, "nginx": nginx, "haproxy": haproxy}
+PEERS: dict[str, Callable[[Place], list[str]]] = {
+    "terraster": terraster,
+    "nginx": nginx,
+    "haproxy": haproxy,
+    "envoy": others.envoy,
+    "traefik": others.traefik,
+    "caddy": others.caddy,
+}
 
 
 def launch(name: str, log: bool, folder: Path, backends: tuple[int, int], prefix: tuple[str, ...] = ()) -> Peer:
     """Start a peer and return it when it answers through its backends."""
     label = f"{name}-{'log' if log else 'nolog'}"
     port = free_port()
-    log_file = (folder / f"{label}.out" if name == "haproxy" else folder / f"{label}.access.log") if log else None
+    log_file = (folder / f"{label}.out" if name in ("haproxy", "caddy") else folder / f"{label}.access.log") if log else None
     command = PEERS[name](Place(folder, label, port, backends, log_file))
     running = start(command, folder, label, prefix)
     url = f"http://127.0.0.1:{port}"

@@ -19,7 +19,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module bench/bench.py, imported as it is when it runs: with its own folder first on the path."""
     monkeypatch.syspath_prepend(str(BENCH))
     yield importlib.import_module("bench")
-    for name in ("bench", "peers", "tree", "wrk"):
+    for name in ("bench", "others", "peers", "place", "tree", "wrk"):
         sys.modules.pop(name, None)
 
 

@@ -1,0 +1,47 @@
+"""Where a peer of the comparison lives: its folder, its port, its files, its program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Place", "free_port", "program"]
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def program(name: str) -> str:
+    """The full path of an installed program.
+
+    Looked for beside our Python too (wheels), and where Debian keeps nginx and haproxy, which a plain user's PATH may lack.
+    """
+    path = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
+    if path is None:
+        raise SystemExit(f"bench: {name} is not installed")
+    return path
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a peer is to live: its folder, its file name in there, its port, its backends, its access log (None: off)."""
+
+    folder: Path
+    name: str
+    port: int
+    backends: tuple[int, int]
+    log_file: Path | None
+
+    def write(self, suffix: str, text: str) -> str:
+        """Write a configuration file and return its path."""
+        path = self.folder / f"{self.name}{suffix}"
+        path.write_text(text)
+        return str(path)
