@@ -479,7 +479,7 @@ class Master(Arbiter):  # type: ignore[misc]
             self.log.warning("USR2 ignored: an upgrade is under way")
             return
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (*self.SIGNALS, signal.SIGCHLD))
-        self.reexec_pid = os.fork()
+        self.reexec_pid: int = os.fork()
         if self.reexec_pid == 0:
             self._become_successor()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 from terraster import __version__
@@ -26,7 +27,7 @@ class Desk:
 
     def answer(self, worker: Any, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
         """Answer one question of one child; if the child has gone meanwhile, nobody is told."""
-        known = {"reload": self.reload, "stop": self.stop, "status": self.status}
+        known: dict[str, Callable[..., dict[str, Any]]] = {"reload": self.reload, "stop": self.stop, "status": self.status}
         if verb in known:
             answer = known[verb](**arguments)
         else:

@@ -263,7 +263,7 @@ def _same(one: socket.socket, address: str) -> bool:
         return name == where
     if address.startswith(":"):
         return name[0] in ("::", "0.0.0.0") and name[1] == where[1]
-    return one.family == family and tuple(name[:2]) == where
+    return bool(one.family == family and tuple(name[:2]) == where)
 
 
 def _reason(error: OSError) -> str:

@@ -118,7 +118,8 @@ class Leases:
 
     def commit(self, snapshot: Snapshot) -> None:
         """The snapshot (as `assign` returned it) is what runs from now on: ids that are not in it go to rest."""
-        backends, locations = set(), set()
+        backends: set[str] = set()
+        locations: set[str] = set()
         for service in snapshot.services:
             for location in service.locations:
                 locations.add(location.id)

@@ -52,7 +52,8 @@ class Channel:
         self._sending = RLock()
 
     def fileno(self) -> int:
-        return self._socket.fileno()
+        fd: int = self._socket.fileno()
+        return fd
 
     def send(self, message: tuple[Any, ...], descriptors: list[int] | None = None) -> None:
         """Send one message and duplicates of the descriptors. Raises `ChannelClosed`."""
@@ -107,7 +108,7 @@ class Channel:
                 descriptors.extend(received)
         if not head:
             raise ChannelClosed("the other end is gone")
-        return head + self._receive_exactly(_HEAD.size - len(head))
+        return bytes(head) + self._receive_exactly(_HEAD.size - len(head))
 
     def _receive_exactly(self, count: int) -> bytes:
         parts: list[bytes] = []

@@ -1,13 +1,13 @@
 """A real master with real children, for the tests of `terraster.master` and `terraster.worker`: only what the children do is a toy.
 
-As a program (``python master_family.py FILE``) it is the master, on the configuration in a JSON file. As a module it has `Family`, which
-starts that program, talks to it and ends it.
+As a program (``python family.py FILE``) it is the master, on the configuration in a JSON file. As a module it has
+`Family`, which starts that program, talks to it and ends it.
 
     {"listen": ["127.0.0.1:1234"], "workers": 2, "services": {"shop": ["http://127.0.0.1:5555"]}, "check": {"type": "http", …}, …}
 
 A toy proxy answers every request with JSON: its pid, its generation and the services it knows. ``/slow/S`` answers after S seconds,
-``/count`` counts a request of the first location, ``/spin`` never comes back, ``/probes`` tells the greenlets that run in it. A toy admin
-worker hands ``/status``, ``/reload`` and ``/stop`` on to the master.
+``/count`` counts a request of the first location, ``/spin`` never comes back, ``/probes`` tells the greenlets that run in it. A
+toy admin worker hands ``/status``, ``/reload`` and ``/stop`` on to the master.
 """
 
 from __future__ import annotations
@@ -215,6 +215,8 @@ class Family:
         self.log_path = os.path.join(self.directory.name, "log")
         self.runtime = os.path.join(self.directory.name, "run")
         self.environ: dict[str, str] = {}
+        self.command: list[str] = []  # put before the program, as a launcher
+        self.keep: tuple[int, ...] = ()  # descriptors to inherit
         self.settings: dict[str, Any] = {
             "listen": [f"127.0.0.1:{self.port}"],
             "services": {"one": [f"http://127.0.0.1:{self.port}"]},
@@ -230,14 +232,14 @@ class Family:
         with open(self.path, "w") as file:
             json.dump(self.settings, file)
 
-    def start(self, **popen: Any) -> None:
+    def start(self) -> None:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, os.path.abspath(__file__), self.path],
+                [sys.executable, *self.command, os.path.abspath(__file__), self.path],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                **popen,
+                pass_fds=self.keep,
             )
 
     def __enter__(self) -> Family:
