@@ -145,7 +145,7 @@ def _yes(fact: bool) -> bytes:
 
 
 def same(case: Case, outcome: Outcome, whole: Outcome) -> None:
-    """Fail unless it is the outcome that the whole had. A refusal may be one of several that the case allows, but stays a refusal."""
+    """Fail unless it is the outcome that the whole had; of several refusals that a case allows it may be any."""
     if whole.what.isdigit() and len(case.expect) > 1:
         assert outcome.what in case.expect and outcome.what.isdigit()
     else:

@@ -1,8 +1,8 @@
 """The wire corpus: one file, one message, and what must become of it.
 
 A case is a text file under ``tests/wire/requests`` or ``tests/wire/responses``: a prelude of lines that start with ``# `` (what it
-shows, then ``key: value`` lines), and then the octets. Behind the prelude every line's own end is dropped and nothing counts but what is
-written: ``\\r \\n \\t \\0 \\xHH \\\\`` and ``\\{600*a}`` for six hundred times "a". See ``tests/README.md`` for the keys.
+shows, then ``key: value`` lines), and then the octets. Behind the prelude a line's own end is dropped; what counts is what is
+written: ``\\r \\n \\t \\0 \\xHH \\\\`` and ``\\{600*a}`` for six hundred times "a". ``tests/README.md`` has the keys.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ __all__ = ["Case", "load_cases", "unescape"]
 ROOT = Path(__file__).parents[1] / "wire"
 
 KEYS = frozenset(
-    "expect rule h11 stage limits method target host minor length chunked keep-alive expects upgrade field size"
-    " status reason until-close no-body body trailer rest".split()
+    ("expect", "rule", "h11", "stage", "limits")
+    + ("method", "target", "host", "minor", "length", "chunked", "keep-alive", "expects", "upgrade", "field", "size")
+    + ("status", "reason", "until-close", "no-body", "body", "trailer", "rest")
 )
 REPEATED = frozenset(("field", "trailer"))
 
@@ -52,8 +53,8 @@ def unescape(text: str) -> bytes:
 class Case:
     """One message.
 
-    name: the file's, without its ending. what: one sentence. expect: the outcomes that are right: "forward", "incomplete" or a status
-    (several where the specifications leave the choice). stage: who refuses it, "head", "body", "host", "target" or "proxy".
+    name: the file's, without its ending. what: one sentence. expect: the outcomes that are right: "forward", "incomplete" or a
+    status (several where the specifications leave the choice). stage: who refuses it, "head", "body", "host", "target" or "proxy".
     h11: "agree", "accepts", "refuses" or "waits", and why. limits: header_size, header_count. facts: the other keys, still escaped.
     """
 

@@ -1,0 +1,87 @@
+"""A program that a test starts, and ends: its output in a file, its process ended by its own id only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+__all__ = ["Program", "accepts", "find"]
+
+
+def find(name: str) -> str | None:
+    """Where a program lies; nginx and haproxy hide in /usr/sbin, which a plain user's PATH may lack."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+def accepts(address: tuple[str, int]) -> bool:
+    """Whether somebody accepts connections there."""
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+class Program:
+    """A running program. ``output`` is the file with its standard output and error."""
+
+    def __init__(self, command: Sequence[str], output: Path, **environment: str) -> None:
+        self.output = output
+        with output.open("ab") as sink:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=output.parent,
+                env={**os.environ, **environment},
+            )
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    @property
+    def said(self) -> str:
+        """What it printed so far."""
+        return self.output.read_text(errors="replace")
+
+    def wait_ready(self, ready: Callable[[], object], deadline: float = 15.0) -> None:
+        """Return when ``ready()`` holds; fail with the program's own words if it dies or takes too long."""
+        end = time.monotonic() + deadline
+        while not ready():
+            assert self.process.poll() is None, f"ended with {self.process.returncode} before it was ready:\n{self.said}"
+            assert time.monotonic() < end, f"not ready within {deadline} s:\n{self.said}"
+            time.sleep(0.02)
+
+    def wait(self, deadline: float = 15.0) -> int:
+        """Its exit status, as soon as it ends."""
+        try:
+            return self.process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {deadline} s:\n{self.said[-4000:]}") from None
+
+    def stop(self, deadline: float = 15.0) -> int:
+        """Ask it to end, make it end if it does not, and give its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(deadline)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"did not end on SIGTERM:\n{self.said[-4000:]}") from None
+        return int(self.process.returncode)
