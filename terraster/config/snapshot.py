@@ -110,7 +110,8 @@ class HeaderRules:
 
 @dataclass(frozen=True, slots=True)
 class AccessLog:
-    """Where a service's access lines go. ``path``: "" = off, "-" = standard output, else a file. ``format``: "json" or a format string."""
+    """Where a service's access lines go. ``path``: "" = off, "-" = standard output, else a file. ``format``: "json", the name of a
+    format, or a format string."""
 
     path: str = "-"
     format: str = "json"
@@ -172,6 +173,7 @@ class Snapshot:
     limits: Limits = field(default_factory=Limits)  # the global ones: heads are read before a service is known
     timeouts: Timeouts = field(default_factory=Timeouts)  # likewise
     admin_listen: str = "127.0.0.1:8081"  # "" = no management port
+    admin_tls: bool = False  # the management port must speak TLS: where that is not there yet, it must not be opened
     metrics_listen: str = "127.0.0.1:9090"  # "" = no separate metrics port
     runtime_dir: str = "/run/terraster"
     state_dir: str = "/var/lib/terraster"

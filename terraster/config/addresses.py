@@ -1,0 +1,169 @@
+"""Where things are: listening addresses, backend URLs, host names and networks, as canonical values.
+
+Everything here takes what an operator wrote and gives back one spelling for one thing, so that two spellings of the same address
+are seen to be the same; or raises ValueError with what is wrong, in words that follow "`key` …".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+__all__ = ["Url", "host_name", "is_loopback", "listen_address", "network", "overlap", "port_of", "url"]
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
+_PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
+_PORT = re.compile(r"[0-9]{1,5}")
+
+
+class Url(NamedTuple):
+    """A backend's address in parts. ``host`` is without brackets, lower case; ``base_path`` is "" or "/x" without a trailing slash."""
+
+    text: str
+    scheme: str
+    host: str
+    port: int
+    base_path: str
+
+
+def _port(text: str) -> int:
+    if not _PORT.fullmatch(text) or not 1 <= int(text) <= 65535:
+        raise ValueError(f"has a port that is no number from 1 to 65535: {text!r}")
+    return int(text)
+
+
+def listen_address(value: object) -> str:
+    """One spelling of a listening address: "127.0.0.1:80", "[::1]:80", ":80" (all addresses) or "unix:/path"."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError('must be an address like "127.0.0.1:8080", "[::1]:8080", ":8080" or "unix:/path"')
+    text = value.strip()
+    if text.startswith("unix:"):
+        path = text[5:]
+        if not path.startswith("/") or "\0" in path or len(path.encode()) > 107:
+            raise ValueError("must name a unix socket by an absolute path of at most 107 octets: unix:/path")
+        return text
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        if _PORT.fullmatch(text):
+            return f":{_port(text)}"
+        raise ValueError(f'must be an address with a port, like "127.0.0.1:8080", not {text!r}')
+    number = _port(port)
+    if host in ("", "*"):
+        return f":{number}"
+    if host.lower() == "localhost":
+        return f"127.0.0.1:{number}"
+    try:
+        if host.startswith("[") and host.endswith("]"):
+            return f"[{ipaddress.IPv6Address(host[1:-1])}]:{number}"
+        return f"{ipaddress.IPv4Address(host)}:{number}"
+    except ValueError:
+        hint = "; an IPv6 address goes in brackets" if ":" in host else ""
+        raise ValueError(f"must start with an IP address, not {host!r}{hint}") from None
+
+
+def port_of(address: str) -> int:
+    """The port of a canonical listening address; 0 for a unix socket."""
+    return 0 if address.startswith("unix:") else int(address.rpartition(":")[2])
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach a canonical listening address."""
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    return host != "" and ipaddress.ip_address(host).is_loopback
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two different canonical addresses cannot be bound at the same time (one covers the other)."""
+    if one == other or one.startswith("unix:") or other.startswith("unix:") or port_of(one) != port_of(other):
+        return False
+    hosts = {one.rpartition(":")[0], other.rpartition(":")[0]}
+    if "" in hosts:
+        return True
+    return ("0.0.0.0" in hosts and not any("[" in host for host in hosts)) or (
+        "[::]" in hosts and all("[" in host for host in hosts)
+    )
+
+
+def host_name(value: object) -> str:
+    """A virtual host's name in lower case: exact, "*.example.com" or "*"; other scripts as their xn-- form; IPv6 in brackets."""
+    if not isinstance(value, str):
+        raise ValueError('must be a host name, "*.example.com" or "*"')
+    text = value.strip().lower().removesuffix(".")
+    if text == "*":
+        return text
+    if text.startswith("["):
+        try:
+            return f"[{ipaddress.IPv6Address(text[1:-1] if text.endswith(']') else '')}]"
+        except ValueError:
+            raise ValueError(f"is no host name: {value!r}") from None
+    star, name = ("*.", text[2:]) if text.startswith("*.") else ("", text)
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            raise ValueError(f"is no host name: {value!r}") from None
+    if len(name) > 253 or not _NAME.fullmatch(name):
+        if ":" in name:
+            raise ValueError(f"must be a name without a port (`port` or `listen` say where): {value!r}")
+        raise ValueError(f"is no host name: {value!r}")
+    return star + name
+
+
+def url(value: object) -> Url:
+    """A backend URL in parts: http or https, a host, perhaps a port and a base path; no user, query or fragment."""
+    if not isinstance(value, str):
+        raise ValueError("must be a URL like http://10.0.0.1:8080")
+    text = value.strip()
+    match = _URL.fullmatch(text)
+    if match is None:
+        raise ValueError(f"must be a URL like http://10.0.0.1:8080, not {text!r}")
+    scheme, authority, path = match[1].lower(), match[2], match[3]
+    if scheme not in ("http", "https"):
+        raise ValueError(f"must start with http:// or https://, not {match[1]}://")
+    if "@" in authority:
+        raise ValueError("must not hold a user name or password")
+    if match[4] is not None or match[5] is not None:
+        raise ValueError("must not hold a query or a fragment")
+    host, colon, port = authority.rpartition(":") if not authority.endswith("]") else (authority, "", "")
+    if not colon:
+        host = authority
+    number = _port(port) if colon else (443 if scheme == "https" else 80)
+    host = host.lower()
+    if host.startswith("["):
+        try:
+            host = str(ipaddress.IPv6Address(host[1:-1] if host.endswith("]") else ""))
+        except ValueError:
+            raise ValueError(f"has no usable host: {host!r}") from None
+        shown = f"[{host}]"
+    else:
+        if not host.isascii():
+            try:
+                host = host.encode("idna").decode()
+            except UnicodeError:
+                raise ValueError(f"has no usable host: {host!r}") from None
+        if not host or len(host) > 253 or not _NAME.fullmatch(host.removesuffix(".")):
+            raise ValueError(f"has no usable host: {host!r}" if host else "has no host")
+        shown = host
+    if not _PATH.fullmatch(path):
+        raise ValueError("has a path with characters that must be percent-encoded")
+    base = path.rstrip("/")
+    if any(segment in (".", "..") for segment in base.split("/")):
+        raise ValueError("must not have . or .. in its path")
+    return Url(f"{scheme}://{shown}{f':{number}' if colon else ''}{base}", scheme, host, number, base)
+
+
+def network(value: object) -> str:
+    """A network in CIDR notation, from an address or a network (host bits may be set, as operators write them)."""
+    if not isinstance(value, str):
+        raise ValueError("must be an address or a network like 10.0.0.0/8")
+    try:
+        return str(ipaddress.ip_network(value.strip(), strict=False))
+    except ValueError:
+        raise ValueError(f"must be an address or a network like 10.0.0.0/8, not {value!r}") from None

@@ -1,0 +1,41 @@
+"""The names of the balancing algorithms: which are known, how they are spelt, and which are built.
+
+The file of an operator may say ``least_connections`` or ``least-connections``; everything after this module sees the canonical
+spelling. A name that is part of the language but not built yet is kept, named in a warning and served by `FALLBACK` until it is:
+`terraster.config.resolve`.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+__all__ = ["ALGORITHMS", "BUILT", "FALLBACK", "algorithm"]
+
+ALGORITHMS = {
+    "round-robin": "round-robin",
+    "weighted-round-robin": "weighted-round-robin",
+    "least-connections": "least-connections",
+    "weighted-least-connections": "weighted-least-connections",
+    "response-time": "response-time",
+    "least-response-time": "response-time",
+    "ip-hash": "ip-hash",
+    "consistent-hash": "consistent-hash",
+    "adaptive": "adaptive",
+    "sticky-session": "sticky-session",
+}
+"""Every spelling with "-", and the canonical name of what it means."""
+
+BUILT = frozenset({"round-robin", "weighted-round-robin", "least-connections"})
+FALLBACK = "round-robin"
+
+
+def algorithm(value: object) -> str:
+    """The canonical name. ValueError for an unknown one, with the nearest known name."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be the name of an algorithm ({', '.join(ALGORITHMS)})")
+    name = value.strip().lower().replace("_", "-")
+    if name in ALGORITHMS:
+        return ALGORITHMS[name]
+    near = difflib.get_close_matches(name, ALGORITHMS, 1, 0.5)
+    hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(ALGORITHMS)}"
+    raise ValueError(f"names an unknown algorithm {value!r}; {hint}")

@@ -1,0 +1,196 @@
+"""What no type can say: problems between keys, within one service and over all of them.
+
+Pure: settings in, complaints out, each with the path of the key it is about (`terraster.config.words`); the loader knows the
+places. `of_service` looks at one service alone, so that its answer can be kept with it; `of_all` looks at what services have in
+common and must be fast for ten thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .addresses import is_loopback, port_of
+from .listening import Rule, host_address, management_address, metrics_address, same_place
+from .settings import BackendSettings, LocationSettings, ServiceSettings, Settings
+from .words import Complaint
+
+__all__ = ["canonical", "of_all", "of_service", "of_top", "warnings"]
+
+Path = tuple[str | int, ...]
+
+
+def of_service(service: ServiceSettings) -> Iterator[Complaint]:
+    """What is wrong within one service; paths begin at the service."""
+    if not service.locations and not service.http_redirect:
+        yield (), False, f"service `{service.label}` has no `locations` and no `http_redirect`: it answers nothing"
+    paths: dict[str, int] = {}
+    sources: dict[str, int] = {}
+    for index, location in enumerate(service.locations):
+        here: Path = ("locations", index)
+        path = canonical(location.path)
+        if path in paths:
+            yield (*here, "path"), False, f"`path` {location.path} stands twice in service `{service.label}`"
+        paths.setdefault(path, index)
+        yield from _of_location(service, location, here, path)
+        if location.redirect is not None and location.redirect.startswith("/") and location.backends:
+            source = canonical(location.redirect)
+            if source in sources:
+                yield (*here, "redirect"), False, f"`redirect` {location.redirect} is already that of another location"
+            sources.setdefault(source, index)
+
+
+def _of_location(service: ServiceSettings, location: LocationSettings, here: Path, path: str) -> Iterator[Complaint]:
+    redirects = location.http_redirect if location.http_redirect is not None else service.http_redirect
+    if not location.backends and not location.redirect and not redirects:
+        yield here, False, f"location {location.path} has neither `backends` nor `redirect`: it answers nothing"
+    if location.redirect is not None and location.redirect.startswith("/"):
+        target = canonical(location.redirect.partition("?")[0])
+        if target == path or (not location.backends and (target.startswith(path.rstrip("/") + "/"))):
+            yield (*here, "redirect"), False, f"`redirect` {location.redirect} leads back to its own location"
+    yield from of_backends(location.backends, (*here, "backends"))
+
+
+def of_backends(backends: Sequence[BackendSettings], here: Path) -> Iterator[Complaint]:
+    """Backends that are there twice, however they are spelt."""
+    seen: set[tuple[str, str, int, str]] = set()
+    for index, backend in enumerate(backends):
+        url = backend.url
+        key = (url.scheme, url.host, url.port, url.base_path)
+        if key in seen:
+            yield (*here, index, "url"), False, f"backend {url.text} stands twice in its location"
+        seen.add(key)
+
+
+def of_top(top: Settings) -> Iterator[Complaint]:
+    """What is wrong between the keys of the top."""
+    yield from of_backends(top.backends, ("backends",))
+    if top.api is not None and top.admin_api is not None:
+        yield ("admin_api",), True, "`admin_api` and `api` mean the same: keep one"
+    admin, metrics = management_address(top), metrics_address(top)
+    api = top.management()
+    where = ("api" if top.api is not None else "admin_api" if top.admin_api is not None else "admin_port",)
+    secured = api.tls is not None and api.tls.enabled
+    if admin and not is_loopback(admin) and not secured and not api.insecure:
+        yield (
+            (*where, "host"),
+            False,
+            f"the management API would be reachable at {admin} in clear: give it `tls`, or say `insecure: true`",
+        )
+    if admin and metrics and same_place(admin, metrics):
+        yield (
+            ("metrics", "listen"),
+            False,
+            f"`listen` {metrics} is the management API's address, which has /metrics anyway: say `off`",
+        )
+
+
+def of_all(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
+    """What is wrong between services: names, hosts on listeners, listeners. `services`: each with its path."""
+    rule = Rule(top)
+    names: dict[str, Path] = {}
+    hosts: dict[tuple[str, str], tuple[Path, str]] = {}
+    listeners: dict[str, tuple[str, bool, bool]] = {}
+    for path, service in services:
+        label = service.label
+        if label in names:
+            key = "name" if service.name is not None else "host"
+            yield (*path, key), False, f"`name` {label} is already that of another service"
+        names.setdefault(label, path)
+        proxied = rule.proxy_protocol(service)
+        for address, tls in rule.of(service):
+            for host in service.host or ("*",):
+                other = hosts.setdefault((address, host), (path, label))
+                if other[0] != path:
+                    yield (*path, "host"), False, f"`host` {host} on {address} is already that of service `{other[1]}`"
+            known = listeners.setdefault(address, (label, tls, proxied))
+            if known[1] != tls:
+                words = ("TLS", "plain HTTP") if tls else ("plain HTTP", "TLS")
+                yield (
+                    (*path, "tls"),
+                    False,
+                    f"service `{label}` wants {words[0]} on {address}, where service `{known[0]}` speaks {words[1]}",
+                )
+            elif known[2] != proxied:
+                yield (*path, "proxy_protocol"), False, f"`proxy_protocol` on {address} is not what service `{known[0]}` says"
+    yield from _of_listeners(top, listeners, names)
+
+
+def _of_listeners(top: Settings, listeners: dict[str, tuple[str, bool, bool]], names: dict[str, Path]) -> Iterator[Complaint]:
+    by_port: dict[int, list[str]] = {}
+    taken = {"the management API": management_address(top), "`metrics`": metrics_address(top)}
+    for address, (label, _, _) in listeners.items():
+        for other in by_port.setdefault(port_of(address), []):
+            if same_place(address, other):
+                words = f"service `{label}` listens on {address}, which overlaps with {other} of service `{listeners[other][0]}`"
+                yield (*names[label], "listen"), False, words
+        by_port[port_of(address)].append(address)
+        for what, reserved in taken.items():
+            if reserved and same_place(address, reserved):
+                yield (
+                    (*names[label], "port"),
+                    False,
+                    f"service `{label}` listens on {address}, which is the address of {what} ({reserved})",
+                )
+
+
+def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
+    """What is allowed but worth a word."""
+    rule = Rule(top)
+    api = top.management()
+    if api.enabled and api.host is not None and not host_address(api.host):
+        key = "api" if top.api is not None else "admin_api"
+        yield (key, "host"), False, f"`host` {api.host} is a name: the management API listens on {management_address(top)}"
+    own: dict[int, list[str]] = {}
+    for address in (management_address(top), metrics_address(top)):
+        if address:
+            own.setdefault(port_of(address), []).append(address)
+    clear = ""
+    for path, service in services:
+        if rule.proxy_protocol(service) and not top.trusted_proxies and not clear:
+            clear = "said"
+            yield (*path, "proxy_protocol"), True, "`proxy_protocol` without `trusted_proxies`: every connection will be refused"
+        for address, tls in rule.of(service):
+            found = own.setdefault(port_of(address), [])
+            if address not in found:
+                found.append(address)
+            if not tls and address.endswith(":443"):
+                yield (*path, "tls"), False, f"service `{service.label}` speaks plain HTTP on {address}: it has no `tls`"
+    for path, service in services:
+        for index, location in enumerate(service.locations):
+            for number, backend in enumerate(location.backends):
+                if backend.url.port in own and any(_reaches(backend.url.host, address) for address in own[backend.url.port]):
+                    here = path if path == ("backends",) else (*path, "locations", index, "backends")
+                    yield (*here, number, "url"), False, f"backend {backend.url.text} is an address of Terraster's own: a loop"
+
+
+def _reaches(host: str, address: str) -> bool:
+    listened = address.rpartition(":")[0].strip("[]")
+    loopback = host == "localhost" or host == "::1" or host.startswith("127.")
+    return host == listened or (loopback and (listened in ("", "0.0.0.0", "::") or (host == "localhost" and is_loopback(address))))
+
+
+def canonical(path: str) -> str:
+    """A path with dot segments and needless percent-encoding resolved, as requests' paths are before they are matched."""
+    result: list[str] = []
+    segments = _decoded(path).split("/")[1:]
+    for index, segment in enumerate(segments):
+        last = index == len(segments) - 1
+        if segment == "..":
+            if result:
+                result.pop()
+        elif segment != ".":
+            result.append(segment)
+            continue
+        if last:
+            result.append("")
+    return "/" + "/".join(result)
+
+
+def _decoded(path: str) -> str:
+    parts = path.split("%")
+    result = [parts[0]]
+    for part in parts[1:]:
+        octet = chr(int(part[:2], 16))
+        plain = octet.isascii() and (octet.isalnum() or octet in "-._~")
+        result.append(octet + part[2:] if plain else f"%{part[:2].upper()}{part[2:]}")
+    return "".join(result)

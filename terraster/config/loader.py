@@ -1,0 +1,231 @@
+"""Files → Settings: everything read, every problem of all files collected, each with its place.
+
+    text ─pieces─▶ skeleton + items ─nodes─▶ values ─settings─▶ models ─checks─▶ Settings, or one ConfigError
+
+A `Loader` is kept between reloads: an item of a `services` list whose text it has seen before (and whose environment variables and
+secret files still say the same) costs one look into a dict. Everything that depends on other files, other services or the disk
+is looked at each time. `load` does the same with a Loader of its own.
+
+What came from where: the main file may say everything; files below ``services_dir`` only `services`; ``api_config`` only what
+concerns the management API, and wins over the main file; log files (JSON) only `loggers`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from ..errors import ConfigError, Problem
+from . import checks
+from .settings import ServiceSettings, Settings
+from .settings.base import Model
+from .source import Cache, Item, Source, validated
+from .survey import Finds
+from .words import Complaint
+
+__all__ = ["Loader", "load"]
+
+Path = tuple[str | int, ...]
+_API_KEYS = ("api", "admin_api", "admin_port", "auth", "database")
+_LARGEST_FILE = 256 << 20
+
+
+def load(path: str, *, services_dir: str | None = None, api_config: str | None = None, log_configs: Sequence[str] = ()) -> Settings:
+    """The settings of these files. Raises ConfigError with all problems. Reads the process's environment."""
+    return Loader().load(path, services_dir=services_dir, api_config=api_config, log_configs=log_configs)
+
+
+class Loader:
+    """Loads configurations, remembering services between loads.
+
+    `environ`: where ``${NAME}`` looks, default the process's environment. `pause`: called every few dozen services that have to be
+    parsed, so that a master with thousands of new services can go on probing meanwhile; default: nothing.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None, pause: Callable[[], None] | None = None) -> None:
+        self._cache = Cache(os.environ if environ is None else environ, pause or (lambda: None))
+
+    def load(
+        self, path: str, *, services_dir: str | None = None, api_config: str | None = None, log_configs: Sequence[str] = ()
+    ) -> Settings:
+        """The settings of these files. Raises ConfigError with all problems of all of them."""
+        good = False
+        try:
+            settings = _Load(self._cache).run(path, services_dir, api_config, log_configs)
+            good = True
+        finally:
+            self._cache.loaded(good)
+        return settings
+
+
+class _Load:
+    """One load: the sources, and what is wrong."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._order: list[str] = []
+        self._problems: list[Problem] = []
+        self._warnings: list[tuple[Source, Complaint]] = []
+        self._origins: dict[Path, tuple[Source, Path]] = {}
+        self._items: list[tuple[Source, int, Item]] = []
+        self._top_finds = Finds((), ())
+
+    def run(self, path: str, services_dir: str | None, api_config: str | None, log_configs: Sequence[str]) -> Settings:
+        sources = [self._source(path)]
+        for file in self._below(services_dir) if services_dir is not None else ():
+            sources.append(self._source(file, ("services",), "a file of --services"))
+        extra = [self._source(api_config, _API_KEYS, "the file of --api-config")] if api_config is not None else []
+        for file in (name.strip() for names in log_configs for name in names.split(",")):
+            extra.append(self._source(file, ("loggers",), "a file of --log-config"))
+
+        self._main = sources[0]
+        self._items = [(source, index, item) for source in sources for index, item in source.items]
+        top = self._top(self._main)
+        for source in extra:
+            more = self._top(source)
+            if top is not None and more is not None:
+                top = self._merged(top, more, source)
+        settings = None
+        if top is not None:
+            settings = top.loaded(tuple(item.settings for _, _, item in self._items), ())
+            self._check(settings)
+        problems = [*self._problems, *(problem for source in (*sources, *extra) for problem in source.problems)]
+        if settings is not None and not problems:
+            return settings.loaded(settings.services, tuple(self._warned(settings)))
+        order = {file: index for index, file in enumerate(self._order)}
+        raise ConfigError(sorted(problems, key=lambda problem: (order[problem.file], problem.line, problem.column)))
+
+    def _source(self, file: str, allowed: Collection[str] = (), what: str = "") -> Source:
+        """Read a file; one that cannot be read is a problem and an empty source."""
+        self._order.append(file)
+        text = ""
+        try:
+            with open(file, "rb") as stream:
+                octets = stream.read(_LARGEST_FILE + 1)
+            if len(octets) > _LARGEST_FILE:
+                self._problems.append(Problem(file, 0, 0, f"is larger than {_LARGEST_FILE >> 20} MiB"))
+            else:
+                text = octets.decode("utf-8-sig")
+        except OSError as error:
+            self._problems.append(Problem(file, 0, 0, f"cannot be read: {error.strerror or error}"))
+        except ValueError as error:
+            before = octets[: error.start] if isinstance(error, UnicodeDecodeError) else b""
+            line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+            self._problems.append(Problem(file, line, column, "is not UTF-8 text"))
+        source = Source(file, text, self._cache)
+        if allowed:
+            for key in source.top:
+                if key not in allowed:
+                    source.complain(((key,), True, f"`{key}` has no place in {what}, only {', '.join(f'`{k}`' for k in allowed)}"))
+            source.top = {key: value for key, value in source.top.items() if key in allowed}
+            if source.items and "services" not in allowed:
+                source.complain((("services",), True, f"`services` has no place in {what}"))
+        return source
+
+    def _below(self, directory: str) -> Iterator[str]:
+        """Every YAML file below a directory, in order of its path."""
+        found = []
+        if not os.path.isdir(directory):
+            self._order.append(directory)
+            self._problems.append(Problem(directory, 0, 0, "is no directory"))
+        for folder, _, names in os.walk(directory):
+            found += [os.path.join(folder, name) for name in names if name.endswith((".yaml", ".yml"))]
+        yield from sorted(found)
+
+    def _top(self, source: Source) -> Settings | None:
+        """The top of one file, as far as it is good."""
+        top, wrong = validated(Settings, source.top, {"directory": source.directory})
+        for complaint in wrong:
+            source.complain(complaint)
+        return top
+
+    def _merged(self, top: Settings, more: Settings, source: Source) -> Settings:
+        """The top with what another file says laid over it, key by key of its sections; a word where both speak."""
+        update: dict[str, object] = {}
+        for section in more.model_fields_set:
+            value = getattr(more, section)
+            other = {"api": "admin_api", "admin_api": "api"}.get(section, section)
+            target = other if getattr(top, section) is None and getattr(top, other) is not None else section
+            here = getattr(top, target)
+            if isinstance(here, Model) and isinstance(value, Model):
+                for key in value.model_fields_set:
+                    self._origins[target, key] = (source, (section, key))
+                    if key in here.model_fields_set:
+                        words = f"`{section}.{key}` here overrides that of {self._main.file}"
+                        self._warnings.append((source, ((section, key), True, words)))
+                update[target] = here.model_copy(update={key: getattr(value, key) for key in value.model_fields_set})
+            elif isinstance(here, dict) and isinstance(value, dict):
+                for name in value:
+                    self._origins[target, name] = (source, (section, name))
+                    if name in here:
+                        source.complain(((section, name), True, f"logger `{name}` is already there"))
+                update[target] = {**here, **value}
+            else:
+                self._origins[(target,)] = (source, (section,))
+                if section in top.model_fields_set:
+                    words = f"`{section}` here overrides that of {self._main.file}"
+                    self._warnings.append((source, ((section,), True, words)))
+                update[target] = value
+        return top.model_copy(update=update)
+
+    def _check(self, settings: Settings) -> None:
+        """Whatever is wrong between keys, between services and on the disk."""
+        services = _with_paths(settings)
+        for complaint in (*checks.of_top(settings), *checks.of_all(settings, services)):
+            self._complain(complaint)
+        self._top_finds = self._cache.surveyor.survey(settings.loaded((), ()))
+        for path, file in self._top_finds.files:
+            self._look_at_file(path, file)
+        for number, (_, _, item) in enumerate(self._items):
+            for path, file in item.finds.files:
+                self._look_at_file(("services", number, *path), file)
+
+    def _look_at_file(self, path: Path, file: str) -> None:
+        what = "certificate" if path[-1] == "cert_file" else "key"
+        try:
+            with open(file, "rb"):
+                return
+        except OSError as error:
+            self._complain((path, False, f"the {what} file {file} cannot be read: {error.strerror or error}"))
+
+    def _warned(self, settings: Settings) -> Iterator[str]:
+        """The warnings in words, each key without effect once, at its first place."""
+        found = [*self._warnings]
+        said: set[str] = set()
+        finds = [(path, words) for path, words in self._top_finds.later]
+        for number, (_, _, item) in enumerate(self._items):
+            finds += [(("services", number, *path), words) for path, words in item.finds.later]
+        for path, words in finds:
+            if words not in said:
+                said.add(words)
+                source, there = self._located(path)
+                found.append((source, (there, True, words)))
+        for path, key, words in checks.warnings(settings, _with_paths(settings)):
+            source, there = self._located(path)
+            found.append((source, (there, key, words)))
+        order = {file: index for index, file in enumerate(self._order)}
+        placed = [(order[source.file], *source.place(path, key), source.file, words) for source, (path, key, words) in found]
+        for _, line, column, file, words in sorted(placed):
+            yield str(Problem(file, line, column, words))
+
+    def _located(self, path: Path) -> tuple[Source, Path]:
+        """The file that a path of the settings lies in, and the path there."""
+        if len(path) > 1 and path[0] == "services" and isinstance(path[1], int):
+            source, index, _ = self._items[path[1]]
+            return source, ("services", index, *path[2:])
+        for length in (2, 1):
+            if path[:length] in self._origins:
+                source, there = self._origins[path[:length]]
+                return source, (*there, *path[length:])
+        return self._main, path
+
+    def _complain(self, complaint: Complaint) -> None:
+        source, path = self._located(complaint[0])
+        source.complain((path, *complaint[1:]))
+
+
+def _with_paths(settings: Settings) -> list[tuple[Path, ServiceSettings]]:
+    """All services with their paths; that of the top's `backends` has the path of these."""
+    services = settings.all_services()
+    extra = len(services) - len(settings.services)
+    return [(("services", index - extra) if index >= extra else ("backends",), service) for index, service in enumerate(services)]

@@ -1,0 +1,242 @@
+"""YAML text → nodes that know their place → plain values.
+
+Rules
+- Composed by libyaml (`yaml.CSafeLoader`'s parser) without PyYAML's tag resolver: what a plain scalar means is decided here, by
+  the rules of YAML 1.2's core schema plus yes/no/on/off. So `010`, `1:30` and `2024-01-01` stay text, as an operator expects.
+- A key stands once in a mapping; a second one is a problem, not the winner.
+- A key without a value is a problem: whoever empties `tls:` must not be served in clear by mistake.
+- ``${NAME}`` and ``${NAME:-default}`` in values come from the environment; ``$${`` is a literal ``${``. In header values
+  ``${remote_addr}``, ``${host}``, ``${uri}`` and ``${method}`` stay: they are filled per request. `format` (of an access log) is
+  never touched.
+- ``<<: *anchor`` merges mappings; explicit keys win. Tags other than ``!!str`` are a problem.
+
+JSON goes through here too: to libyaml it is YAML in flow style.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from yaml.cyaml import CParser
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+__all__ = ["REQUEST_VARIABLES", "Finding", "Reader", "compose", "find", "plain"]
+
+REQUEST_VARIABLES = frozenset({"remote_addr", "host", "uri", "method"})
+
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_HEX = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
+_FLOAT = re.compile(r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18}|[0-9]{1,18}(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?")
+_WORDS: dict[str, bool | None] = {"": None, "~": None}
+_WORDS |= dict.fromkeys(("null", "Null", "NULL"))
+_WORDS |= {form: True for word in ("true", "yes", "on") for form in (word, word.capitalize(), word.upper())}
+_WORDS |= {form: False for word in ("false", "no", "off") for form in (word, word.capitalize(), word.upper())}
+_VARIABLE = re.compile(r"\$?\$\{([^{}]*)\}")
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_STR_TAG = "tag:yaml.org,2002:str"
+_DEEPEST = 100
+_HARMLESS = 2000
+
+Finding = tuple[int, int, str]
+"""Line and column, both from 0, within the text that was composed; and what is wrong there."""
+
+
+class _Parser(CParser):
+    """libyaml's parser as a composer that leaves every tag empty which the text does not give."""
+
+    def resolve(self, kind: type[Node], value: str | None, implicit: Any) -> str:
+        return ""
+
+    def descend_resolver(self, parent: Node | None, index: Any) -> None:
+        return None
+
+    def ascend_resolver(self) -> None:
+        return None
+
+
+def compose(text: str) -> Node | Finding | None:
+    """The root node of a text with one YAML document; None for an empty one; what is wrong, if it is not YAML."""
+    try:
+        if _may_be_deep(text) and (place := _too_deep(text)) is not None:
+            return (*place, f"is nested more than {_DEEPEST} levels deep")
+        root: Node | None = _Parser(text).get_single_node()
+        return root
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = error.problem or error.context or "cannot be read"
+        return (mark.line if mark else 0, mark.column if mark else 0, f"not valid YAML: {what}")
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        return (before.count("\n"), len(before) - before.rfind("\n") - 1, f"not valid YAML: {error.reason}")
+    except UnicodeEncodeError as error:  # lone surrogates cannot reach libyaml
+        before = text[: error.start]
+        return (before.count("\n"), len(before) - before.rfind("\n") - 1, "not valid YAML: this character is no text")
+
+
+def _may_be_deep(text: str) -> bool:
+    # libyaml's composer recurses on the C stack: 100,000 brackets kill the process. Depth in flow style is at most the number of
+    # brackets, in block style at most the longest line, so an ordinary file needs no look at its events.
+    return text.count("[") + text.count("{") > _HARMLESS or max(map(len, text.split("\n"))) > _HARMLESS
+
+
+def _too_deep(text: str) -> tuple[int, int] | None:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                return event.start_mark.line, event.start_mark.column
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return None
+
+
+def plain(text: str) -> Any:
+    """What an unquoted scalar means: None, bool, int, float or the text itself."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] in "0123456789+-.":
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+        if _HEX.fullmatch(text):
+            return int(text, 0)
+    return text
+
+
+def find(node: Node | None, path: tuple[str | int, ...]) -> tuple[Node | None, Node | None]:
+    """The key node (None for a list item or the root) and the value node at `path`; the deepest ones there are, if it ends early."""
+    key: Node | None = None
+    for step in path:
+        child: tuple[Node | None, Node] | None = None
+        if isinstance(node, MappingNode) and isinstance(step, str):
+            child = _child(node, step, 0)
+        elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
+            child = (None, node.value[step])
+        if child is None:
+            break
+        key, node = child
+    return key, node
+
+
+def _child(node: MappingNode, name: str, depth: int) -> tuple[Node, Node] | None:
+    merged: tuple[Node, Node] | None = None
+    for key, value in node.value:
+        if isinstance(key, ScalarNode) and key.value == name:
+            return key, value
+        if isinstance(key, ScalarNode) and key.value == "<<" and key.style is None and depth < _DEEPEST:
+            for source in value.value if isinstance(value, SequenceNode) else [value]:
+                if merged is None and isinstance(source, MappingNode):
+                    merged = _child(source, name, depth + 1)
+    return merged
+
+
+class Reader:
+    """Makes plain values of nodes: dict, list, str, int, float, bool. Collects what is wrong in `findings`, and in `consulted`
+    every environment variable it looked at with the value it saw (None: not set), so that a cache knows what its entry hangs on.
+
+    `first_line`: the line of the file, from 0, with which the composed text begins; findings count from the file's start."""
+
+    def __init__(self, environ: Mapping[str, str], first_line: int = 0) -> None:
+        self._environ = environ
+        self._first_line = first_line
+        self.findings: list[Finding] = []
+        self.consulted: dict[str, str | None] = {}
+        self._open: set[int] = set()
+        self._shared: dict[tuple[int, bool], Any] = {}
+
+    def value(self, node: Node, key: str = "", headers: bool = False) -> Any:
+        """The value of a node that stands under `key`; `headers`: it lies within a mapping of header values."""
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, key, headers)
+        if id(node) in self._open:
+            self._found(node, "an alias that contains itself")
+            return None
+        if len(self._open) > _DEEPEST:
+            self._found(node, f"is nested more than {_DEEPEST} levels deep")
+            return None
+        if node.tag:
+            self._found(node, f"tags like {node.tag} have no meaning here")
+        known = self._shared.get((id(node), headers))
+        if known is not None:
+            return known
+        self._open.add(id(node))
+        result: Any
+        if isinstance(node, MappingNode):
+            result = self._mapping(node, headers)
+        else:
+            result = [self.value(child, key, headers) for child in node.value]
+        self._open.discard(id(node))
+        self._shared[id(node), headers] = result
+        return result
+
+    def _found(self, node: Node, what: str) -> None:
+        self.findings.append((self._first_line + node.start_mark.line, node.start_mark.column, what))
+
+    def _mapping(self, node: MappingNode, headers: bool) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        merges: list[Node] = []
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode):
+                self._found(key, "a key must be text")
+                continue
+            name = key.value
+            if name == "<<" and key.style is None:
+                merges.append(value)
+                continue
+            if name in result:
+                first = next(other for other, _ in node.value if isinstance(other, ScalarNode) and other.value == name)
+                line = self._first_line + first.start_mark.line + 1
+                self._found(key, f"`{name}` stands here a second time, the first is in line {line}")
+                continue
+            inside = headers or name in ("request_headers", "response_headers")
+            result[name] = self.value(value, name, inside)
+        for source in merges:
+            for part in source.value if isinstance(source, SequenceNode) else [source]:
+                if isinstance(part, MappingNode):
+                    merged = self.value(part, "", headers)
+                    for name, item in (merged or {}).items():
+                        result.setdefault(name, item)
+                else:
+                    self._found(part, "`<<` takes a mapping or a list of mappings")
+        return result
+
+    def _scalar(self, node: ScalarNode, key: str, headers: bool) -> Any:
+        text: str = node.value
+        if node.tag and node.tag != _STR_TAG:
+            self._found(node, f"tags like {node.tag} have no meaning here")
+        if "${" in text and key != "format":
+            text = self._expand(node, text, headers)
+        if node.style is None and not node.tag:
+            value = plain(text)
+            if value is None:
+                self._found(node, f"`{key}` has no value" if key else "nothing stands here")
+            return value
+        return text
+
+    def _expand(self, node: ScalarNode, text: str, headers: bool) -> str:
+        def one(match: re.Match[str]) -> str:
+            if match[0].startswith("$$"):
+                return match[0][1:]
+            parts = _NAME.fullmatch(match[1])
+            if parts is None:
+                self._found(node, f"`{match[0]}` is no variable: write ${{NAME}} or ${{NAME:-default}}, or $${{ for a literal ${{")
+                return ""
+            name, default = parts[1], parts[2]
+            if headers and default is None and name in REQUEST_VARIABLES:
+                return match[0]
+            found = self._environ.get(name)
+            self.consulted[name] = found
+            if not found and default is not None:
+                return default
+            if found is None:
+                kept = "; in header values ${remote_addr}, ${host}, ${uri} and ${method} are known too" if headers else ""
+                self._found(node, f"the environment variable `{name}` is not set{kept}")
+                return ""
+            return found
+
+        return _VARIABLE.sub(one, text)

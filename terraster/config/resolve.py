@@ -1,0 +1,224 @@
+"""Settings → Snapshot: every inherited value worked out, every default filled in.
+
+Pure but for what a default may hang on: the number of cores, the user, and the environment. It does not fail on settings that
+the loader made.
+
+On a reload, `previous` saves the work for what has not changed: services are taken over from the old Snapshot if the loader gave
+back the very same object for them and the top says the same (so a Snapshot with leased slots keeps them).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from . import listening
+from .algorithms import BUILT, FALLBACK
+from .checks import canonical
+from .settings import (
+    AccessLogSettings,
+    BackendSettings,
+    HeaderSettings,
+    HealthCheckSettings,
+    LocationSettings,
+    ServiceSettings,
+    Settings,
+    TimeoutSettings,
+)
+from .snapshot import (
+    AccessLog,
+    Backend,
+    HeaderRules,
+    HealthCheck,
+    Limits,
+    Listener,
+    Location,
+    Service,
+    Snapshot,
+    Timeouts,
+    backend_id,
+    location_id,
+)
+
+__all__ = ["resolve", "runtime_dir", "state_dir"]
+
+
+def resolve(
+    settings: Settings,
+    generation: int,
+    *,
+    previous: tuple[Settings, Snapshot] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Snapshot:
+    """The Snapshot of loaded settings. Slots are -1 but in services taken over from `previous`, the settings and snapshot of before."""
+    environ = os.environ if environ is None else environ
+    known: dict[int, Service] = {}
+    if previous is not None and _same_top(previous[0], settings):
+        known = {id(written): service for written, service in zip(previous[0].all_services(), previous[1].services, strict=True)}
+    top = _Top(settings)
+    services = []
+    listeners: dict[str, Listener] = {}
+    for written in settings.all_services():
+        service = known.get(id(written)) or top.service(written)
+        services.append(service)
+        proxied = top.rule.proxy_protocol(written)
+        for address, tls in top.rule.of(written):
+            if address not in listeners:
+                listeners[address] = Listener(address, tls, proxied)
+    management = settings.management()
+    logger = settings.loggers.get("terraster")
+    level = settings.log_level or (logger.level if logger else None) or "info"
+    return Snapshot(
+        generation=generation,
+        listeners=tuple(listeners.values()),
+        services=tuple(services),
+        workers=settings.workers or len(os.sched_getaffinity(0)),
+        trusted_proxies=settings.trusted_proxies,
+        limits=top.limits,
+        timeouts=top.timeouts,
+        admin_listen=listening.management_address(settings),
+        admin_tls=management.tls is not None and management.tls.enabled,
+        metrics_listen=listening.metrics_address(settings),
+        runtime_dir=settings.runtime_dir or runtime_dir(environ, os.geteuid()),
+        state_dir=settings.state_dir or state_dir(environ, os.geteuid()),
+        drain_timeout=settings.drain_timeout,
+        log_level="warning" if level == "warn" else level,
+        warnings=settings.warnings,
+    )
+
+
+def runtime_dir(environ: Mapping[str, str], uid: int) -> str:
+    """Where sockets and the pid file of this user go by default."""
+    if uid == 0:
+        return "/run/terraster"
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    return f"{base}/terraster" if base.startswith("/") else f"/tmp/terraster-{uid}"
+
+
+def state_dir(environ: Mapping[str, str], uid: int) -> str:
+    """Where this user's state goes by default."""
+    if uid == 0:
+        return "/var/lib/terraster"
+    base = environ.get("XDG_STATE_HOME", "")
+    if base.startswith("/"):
+        return f"{base}/terraster"
+    home = environ.get("HOME", "")
+    return f"{home}/.local/state/terraster" if home.startswith("/") else f"/tmp/terraster-{uid}/state"
+
+
+def _same_top(one: Settings, other: Settings) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in Settings.model_fields if name != "services")
+
+
+def _given(model: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """The values of those keys that were given."""
+    return {name: value for name in names if (value := getattr(model, name, None)) is not None}
+
+
+_TIMEOUTS = tuple(TimeoutSettings.model_fields)
+_LIMITS = ("header_size", "header_count", "body_size", "connections")
+_ACCESS_LOG = tuple(AccessLogSettings.model_fields)
+_HEALTH = ("type", "path", "interval", "timeout", "skip_tls_verify", "host", "sni", "status", "body")
+
+
+class _Top:
+    """What services inherit."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.rule = listening.Rule(settings)
+        self.timeouts = replace(Timeouts(), **_given(settings.timeouts, _TIMEOUTS))
+        self.limits = replace(Limits(), **_given(settings.limits, _LIMITS))
+        self._settings = settings
+        self._health = _health(HealthCheck(), settings.health_check)
+        self._access_log = replace(AccessLog(), **_given(settings.access_log, _ACCESS_LOG))
+        self._no_headers = HeaderRules()
+
+    def service(self, written: ServiceSettings) -> Service:
+        """One service, resolved."""
+        top = self._settings
+        health = _health(self._health, written.health_check)
+        name = written.label
+        locations = [self._location(name, bool(written.http_redirect), location, health) for location in written.locations]
+        return Service(
+            name=name,
+            hosts=written.host or ("*",),
+            listeners=tuple(address for address, _ in self.rule.of(written)),
+            locations=tuple(sorted(locations, key=lambda location: location.path)),
+            http_redirect=bool(written.http_redirect),
+            redirect_port=written.redirect_port,
+            headers=self._no_headers if written.headers is None else _headers(written.headers),
+            timeouts=self.timeouts if written.timeouts is None else replace(self.timeouts, **_given(written.timeouts, _TIMEOUTS)),
+            limits=self.limits if written.limits is None else replace(self.limits, **_given(written.limits, _LIMITS)),
+            access_log=self._logged(written),
+            encoded_slashes=written.encoded_slashes or top.encoded_slashes,
+            ignore_client_abort=top.ignore_client_abort if written.ignore_client_abort is None else written.ignore_client_abort,
+        )
+
+    def _logged(self, written: ServiceSettings) -> AccessLog:
+        log = self._access_log
+        if written.access_log is not None:
+            log = replace(log, **_given(written.access_log, _ACCESS_LOG))
+        logger = self._settings.loggers.get(written.log_name or "service_default")
+        if logger is not None and logger.sanitization is not None:
+            rule = logger.sanitization
+            fields = tuple(dict.fromkeys((*log.redact_query, *rule.sensitive_fields)))
+            log = replace(log, redact_query=fields, mask=rule.mask or log.mask)
+        return log
+
+    def _location(self, service: str, redirects: bool, written: LocationSettings, health: HealthCheck) -> Location:
+        path = canonical(written.path)
+        policy = written.lb_policy or self._settings.algorithm
+        health = _health(health, written.health_check)
+        return Location(
+            id=location_id(service, path),
+            path=path,
+            policy=policy if policy in BUILT else FALLBACK,
+            rewrite=written.rewrite or "",
+            redirect=written.redirect or "",
+            http_redirect=redirects if written.http_redirect is None else written.http_redirect,
+            backends=tuple(_backend(service, path, backend, health) for backend in written.backends),
+        )
+
+
+def _backend(service: str, path: str, written: BackendSettings, health: HealthCheck) -> Backend:
+    url = written.url
+    health = _health(health, written.health_check)
+    if written.skip_tls_verify and not health.skip_tls_verify:
+        given = written.health_check.skip_tls_verify if written.health_check is not None else None
+        health = health if given is False else replace(health, skip_tls_verify=True)
+    if written.sni and not health.sni:
+        health = replace(health, sni=written.sni)
+    return Backend(
+        id=backend_id(service, path, url.text),
+        url=url.text,
+        scheme="https" if url.scheme == "https" else "http",
+        host=url.host,
+        port=url.port,
+        base_path=url.base_path,
+        weight=written.weight,
+        max_connections=written.max_connections,
+        skip_tls_verify=written.skip_tls_verify,
+        sni=written.sni,
+        http2=written.http2,
+        health=health,
+    )
+
+
+def _health(inherited: HealthCheck, written: HealthCheckSettings | None) -> HealthCheck:
+    if written is None:
+        return inherited
+    given = _given(written, _HEALTH)
+    if written.thresholds is not None:
+        given |= _given(written.thresholds, ("healthy", "unhealthy"))
+    return replace(inherited, **given)
+
+
+def _headers(written: HeaderSettings) -> HeaderRules:
+    return HeaderRules(
+        set_request=tuple(written.request_headers.items()),
+        remove_request=written.remove_request_headers,
+        set_response=tuple(written.response_headers.items()),
+        remove_response=written.remove_response_headers,
+    )

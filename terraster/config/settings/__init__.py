@@ -1,0 +1,204 @@
+"""Settings: the configuration language as models, one class a mapping of the file, one field a key.
+
+Whatever a file may say is written here, with unit, meaning and default; `schema` makes the JSON Schema of it that completes
+terraster.yaml in an editor, and a test holds docs/configuration.md to it. A key whose feature comes later is a `later` field:
+checked, kept, and named once in a warning.
+
+Settings are what was written, not what follows from it: inheritance and defaults that depend on other keys are
+`terraster.config.resolve`'s work.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema
+
+from .admin import ApiSettings, AuthSettings, DatabaseSettings
+from .backend import BackendSettings, HealthCheckSettings, Thresholds
+from .base import (
+    Address,
+    Algorithm,
+    Duration,
+    FilePath,
+    Hosts,
+    Listen,
+    Model,
+    Networks,
+    Port,
+    Size,
+    SomeTime,
+    Whole,
+    is_later,
+    later,
+)
+from .logs import AccessLogSetting, AccessLogSettings, LoggerSettings
+from .middleware import CircuitBreaker, CompressionSetting, Cors, MiddlewareEntry, RateLimit, Security
+from .service import HeaderSettings, LocationSettings, ServiceLimits, ServiceSettings, TimeoutSettings
+from .tls import CertManager, TlsSettings
+
+__all__ = [
+    "DEFAULT_SERVICE",
+    "AccessLogSettings",
+    "ApiSettings",
+    "BackendSettings",
+    "HeaderSettings",
+    "HealthCheckSettings",
+    "LimitSettings",
+    "LocationSettings",
+    "MetricsSettings",
+    "LoggerSettings",
+    "Model",
+    "ServiceLimits",
+    "ServiceSettings",
+    "Settings",
+    "Thresholds",
+    "TimeoutSettings",
+    "TlsSettings",
+    "is_later",
+    "schema",
+]
+
+
+DEFAULT_SERVICE = "default"
+"""The name of the service that the top's `backends` make."""
+
+
+def _off(value: object) -> object:
+    return "" if value is False or value == "off" else value
+
+
+class LimitSettings(Model):
+    """What a client may send, and how many may be connected."""
+
+    header_size: Annotated[Size, Field(ge=256, le=1 << 24)] | None = Field(
+        None, description="Octets of a whole request head, request line included; beyond it 431 (414 for the line). Default: 32k."
+    )
+    header_count: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
+        None, description="Fields of a request head; beyond it 431. Default: 100."
+    )
+    body_size: Size | None = Field(None, description="Octets of a request body; beyond it 413; 0: no limit. Default: 0.")
+    connections: Annotated[Whole, Field(ge=0)] | None = Field(
+        None, description="Client connections at once, per worker; 0: no limit. Default: 0."
+    )
+
+
+class ConnectionPool(Model):
+    """Idle connections to backends."""
+
+    max_idle: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Idle connections kept, per backend.")
+    max_open: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Connections at once, per backend; 0: no limit.")
+    idle_timeout: SomeTime | None = Field(None, description="How long an idle connection is kept.")
+
+
+class MetricsSettings(Model):
+    """Where Prometheus scrapes."""
+
+    listen: Annotated[
+        Literal[""] | Address,
+        BeforeValidator(_off),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean", "const": False}]}),
+    ] = Field("127.0.0.1:9090", description="Address of /metrics without the management API, or `off`. Default: 127.0.0.1:9090.")
+
+
+class Settings(Model):
+    """One whole configuration as it was written."""
+
+    port: Port | None = Field(None, description="Port of services that name none, all addresses. Default: 8080; 443 with TLS.")
+    listen: Listen | None = Field(
+        None,
+        description='Addresses of services that name none: "127.0.0.1:8080", "[::1]:8080", "unix:/path", or a list. Beside `port`.',
+    )
+    host: Hosts | None = Field(None, description='Host names that the top\'s `backends` answer to. Default: "*".')
+    http_port: Port | None = Field(
+        None, description="Like `port`, for services without TLS; also where a TLS service's `http_redirect` listens."
+    )
+    https_port: Port | None = Field(None, description="Like `port`, for services with TLS.")
+    admin_port: Port | None = Field(None, description="Port of the management API. Default: 8081.")
+    algorithm: Algorithm = Field(
+        "round-robin", description="How a backend is chosen where `lb_policy` says nothing. Default: round-robin."
+    )
+    backends: tuple[BackendSettings, ...] = Field((), description='Servers of a service named "default" with the location "/".')
+    services: tuple[ServiceSettings, ...] = Field((), description="Virtual hosts.")
+    tls: TlsSettings | None = later(description="TLS on the top's listeners.")
+    health_check: HealthCheckSettings | None = Field(
+        None, description="How backends are probed where nothing closer says otherwise."
+    )
+    connection_pool: ConnectionPool | None = later(description="Idle connections to backends.")
+    middleware: tuple[MiddlewareEntry, ...] = Field((), description="What every request goes through.")
+    rate_limit: RateLimit | None = later(description="Shorthand for an entry of `middleware`.")
+    circuit_breaker: CircuitBreaker | None = later(description="Shorthand for an entry of `middleware`.")
+    cors: Cors | None = later(description="Shorthand for an entry of `middleware`.")
+    security: Security | None = later(description="Shorthand for an entry of `middleware`.")
+    compression: CompressionSetting | None = later(description="Shorthand for an entry of `middleware`.")
+    plugin_directory: FilePath | None = later(description="Directory of plugins. Default: ./plugins.")
+    cert_manager: CertManager | None = later(description="Watches certificates.")
+    auth: AuthSettings | None = later(description="Users of the management API.")
+    admin_api: ApiSettings | None = Field(None, description="Where the management API listens.")
+    api: ApiSettings | None = Field(None, description="Another spelling of `admin_api`.")
+    database: DatabaseSettings | None = later(description="Where users and tokens are kept.")
+    loggers: dict[str, LoggerSettings] = Field(
+        default_factory=dict, description="Loggers by name; usually in the file of `--log-config`."
+    )
+    workers: Annotated[Whole, Field(ge=1, le=1024)] | None = Field(
+        None, description="Proxy processes. Default: the cores this process may use."
+    )
+    timeouts: TimeoutSettings | None = Field(None, description="How long is waited for what.")
+    limits: LimitSettings | None = Field(None, description="What a client may send.")
+    trusted_proxies: Networks = Field(
+        (), description="Addresses and networks whose X-Forwarded-* and PROXY headers are believed. Default: none."
+    )
+    proxy_protocol: bool = Field(
+        False, description="Expect a PROXY header (v1, v2) on the listeners of services that do not say. Default: false."
+    )
+    access_log: AccessLogSetting | None = Field(None, description="`off`, a path, or a mapping. Default: JSON lines on stdout.")
+    encoded_slashes: Literal["keep", "refuse"] = Field(
+        "keep", description="Whether %2F and %5C in paths are kept or refused (400). Default: keep."
+    )
+    ignore_client_abort: bool = Field(
+        False, description="Take a client's end of file for a half-close instead of for leaving. Default: false."
+    )
+    metrics: MetricsSettings | None = Field(None, description="Where Prometheus scrapes.")
+    runtime_dir: FilePath | None = Field(
+        None,
+        description="Directory of sockets and pid file. Default: /run/terraster for root, else $XDG_RUNTIME_DIR/terraster, else /tmp/terraster-UID.",
+    )
+    state_dir: FilePath | None = Field(
+        None,
+        description="Directory of what survives a restart. Default: /var/lib/terraster for root, else $XDG_STATE_HOME/terraster (~/.local/state/terraster).",
+    )
+    drain_timeout: Duration = Field(30.0, description="How long SIGTERM waits for open requests. Default: 30s.")
+    log_level: Literal["debug", "info", "warning", "error"] | None = Field(
+        None, description="Least level of Terraster's own log. Default: info."
+    )
+
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the loader has to say about it that stops nothing, each with its place."""
+        return self._warnings
+
+    def loaded(self, services: tuple[ServiceSettings, ...], warnings: tuple[str, ...]) -> Settings:
+        """The same with these services, taken as they are, and these warnings."""
+        made = self.model_copy(update={"services": services})
+        made._warnings = warnings
+        return made
+
+    def all_services(self) -> tuple[ServiceSettings, ...]:
+        """The services, after the one that the top's `backends` make."""
+        if not self.backends:
+            return self.services
+        location = {"path": "/", "backends": self.backends}
+        made = ServiceSettings.model_validate({"name": DEFAULT_SERVICE, "host": self.host or ("*",), "locations": (location,)})
+        return (made, *self.services)
+
+    def management(self) -> ApiSettings:
+        """`api` or `admin_api`, whichever was written."""
+        return self.api or self.admin_api or ApiSettings.model_validate({})
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a configuration file."""
+    made = Settings.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Terraster configuration"}

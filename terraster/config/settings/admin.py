@@ -1,0 +1,60 @@
+"""The management API and who may use it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from .base import FilePath, Model, Networks, Port, Secret, SomeTime, Text, Whole, later
+from .middleware import RateLimit, one_of
+from .tls import TlsSettings
+
+__all__ = ["ApiSettings", "AuthSettings", "DatabaseSettings"]
+
+
+class ApiSettings(Model):
+    """Where the management API listens."""
+
+    enabled: bool = Field(True, description="Whether there is a management port. Default: true.")
+    host: Text | None = Field(
+        None,
+        description="Address to listen on, or a virtual host's name (then it listens on loopback). Default: 127.0.0.1.",
+    )
+    port: Port | None = Field(None, description="Port of the management API. Default: `admin_port`, else 8081.")
+    tls: TlsSettings | None = later(description="TLS of the management API.")
+    insecure: bool = Field(False, description="Allow plain HTTP on an address that others can reach. Default: false.")
+    allowed_ips: Networks = later((), description="Addresses and networks that may use the API. Default: all.")
+    debug: bool = later(False, description="Say more in error answers. Default: false.")
+    rate_limit: RateLimit | None = later(description="How many requests one client may send to the API.")
+
+
+class DatabaseSettings(Model):
+    """Where users and tokens are kept."""
+
+    path: FilePath | None = Field(None, description="SQLite file.")
+
+
+class AuthSettings(Model):
+    """Users of the management API."""
+
+    jwt_secret: Secret | None = Field(None, description="Key that signs tokens; `file:/path` reads it from a file.")
+    db_path: FilePath | None = Field(None, description="SQLite file; another spelling of `database.path`.")
+    password_min_length: Annotated[Whole, Field(ge=12, le=72)] | None = Field(
+        None, description="Characters a password must have at the least. Default: 12."
+    )
+    password_expiry_days: Annotated[Whole, Field(ge=0)] | None = Field(
+        None, description="Days after which a password must be changed; 0: never."
+    )
+    password_history_limit: Annotated[Whole, Field(ge=0)] | None = Field(
+        None, description="How many old passwords may not be used again. Default: 5."
+    )
+    password_history_size: Annotated[Whole, Field(ge=0)] | None = Field(
+        None, description="Another spelling of `password_history_limit`."
+    )
+    token_cleanup_interval: SomeTime | None = Field(None, description="Time between two removals of expired tokens.")
+
+    @model_validator(mode="after")
+    def _spelt_once(self) -> Self:
+        one_of(self, "password_history_limit", "password_history_size")
+        return self

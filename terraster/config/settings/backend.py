@@ -1,0 +1,104 @@
+"""Backends and how they are probed."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from .. import addresses
+from .base import Model, SomeTime, Text, Whole, later, text
+
+__all__ = ["BackendSettings", "HealthCheckSettings", "Thresholds"]
+
+_STATUS = re.compile(r"([1-5][0-9][0-9])\s*(?:-\s*([1-5][0-9][0-9]))?")
+
+
+def _status(value: object) -> tuple[tuple[int, int], ...]:
+    ranges = []
+    items = value if isinstance(value, list | tuple) else str(value).split(",") if isinstance(value, str | int) else [value]
+    for item in items:
+        match = None if isinstance(item, bool) or not isinstance(item, int | str) else _STATUS.fullmatch(str(item).strip())
+        if match is None:
+            raise ValueError('must be a status, a range like "200-399", or a list of them')
+        low, high = int(match[1]), int(match[2] or match[1])
+        if low > high:
+            raise ValueError(f"has a range that runs backwards: {item}")
+        ranges.append((low, high))
+    if not ranges:
+        raise ValueError("must not be an empty list")
+    return tuple(ranges)
+
+
+def _probe_path(value: object) -> str:
+    path = text(value)
+    if not path.startswith("/") or any(not "!" <= character <= "~" or character == "#" for character in path):
+        raise ValueError(f'must start with "/" and be percent-encoded, not {path!r}')
+    return path
+
+
+def _url(value: object) -> addresses.Url:
+    return value if isinstance(value, addresses.Url) else addresses.url(value)
+
+
+_ONE_STATUS: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"type": "string"}]}
+StatusRanges = Annotated[
+    tuple[tuple[int, int], ...],
+    BeforeValidator(_status),
+    WithJsonSchema({"anyOf": [*_ONE_STATUS["anyOf"], {"type": "array", "items": _ONE_STATUS}]}),
+]
+ProbePath = Annotated[str, BeforeValidator(_probe_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+BackendUrl = Annotated[addresses.Url, BeforeValidator(_url), WithJsonSchema({"type": "string", "pattern": "^(https?://|\\$\\{)"})]
+
+
+class Thresholds(Model):
+    """How many results in a row change a backend's state."""
+
+    healthy: Annotated[Whole, Field(ge=1, le=1000)] | None = Field(
+        None, description="Good probes in a row that bring a backend up. Default: 2."
+    )
+    unhealthy: Annotated[Whole, Field(ge=1, le=1000)] | None = Field(
+        None, description="Bad probes in a row that take a backend down. Default: 4."
+    )
+
+
+class HealthCheckSettings(Model):
+    """How backends are probed. Each key is inherited on its own: backend over location over service over top over default."""
+
+    type: Literal["http", "tcp", "none"] | None = Field(
+        None,
+        description="http: GET `path` and look at the status; tcp: connect; none: never probe, take the backend as healthy. Default: http.",
+    )
+    path: ProbePath | None = Field(None, description="Path of the probe, perhaps with a query. Default: /health.")
+    interval: SomeTime | None = Field(None, description="Time between two probes (jitter is added). Default: 10s.")
+    timeout: SomeTime | None = Field(None, description="Time a probe may take in all. Default: 2s.")
+    thresholds: Thresholds | None = Field(None, description="How many results in a row change the state.")
+    skip_tls_verify: bool | None = Field(
+        None, description="Whether probes accept any certificate. Default: the backend's `skip_tls_verify`."
+    )
+    host: Text | None = Field(None, description="Host header of the probe. Default: host and port of the backend's URL.")
+    sni: Text | None = Field(None, description="TLS server name of the probe. Default: the backend's `sni`, else its host.")
+    status: StatusRanges | None = Field(
+        None,
+        description='Statuses that count as healthy: 200, "200-399", or a list of them. Redirects are not followed. Default: 200-399.',
+    )
+    body: Text | None = Field(None, description="Text that must occur in the first 64 KiB of the answer. Default: none.")
+
+
+class BackendSettings(Model):
+    """One server that answers requests."""
+
+    url: BackendUrl = Field(
+        description="http:// or https://, a host, perhaps a port and a base path that is put before the forwarded path."
+    )
+    weight: Annotated[Whole, Field(ge=0, le=1_000_000)] = Field(
+        1, description="Share of the work relative to the others; 0: no new work. Default: 1."
+    )
+    max_connections: Annotated[Whole, Field(ge=0, le=10_000_000)] = Field(
+        0, description="Requests at once, over all workers; 0: no limit. Default: 0."
+    )
+    health_check: HealthCheckSettings | None = Field(None, description="What is different in probing this backend.")
+    skip_tls_verify: bool = Field(False, description="Accept any certificate of an https backend. Default: false.")
+    sni: Text = Field("", description="TLS server name sent to an https backend. Default: the URL's host.")
+    http2: bool = later(False, description="Speak HTTP/2 to this backend. Default: false.")

@@ -1,0 +1,232 @@
+"""What all settings have in common: the base model, and the types that take what people write.
+
+A type here checks one value and says what is wrong in words that follow "`key` …"; `terraster.config.words` adds the key, the
+loader its place. Pydantic's own messages never reach an operator. The validation context may hold ``directory`` (against which
+relative file names are taken; default: the working directory) and ``consulted`` (a dict that remembers which secret files were
+read and what they held).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema
+from pydantic.fields import FieldInfo
+
+from .. import addresses, algorithms, quantities
+
+__all__ = [
+    "Address",
+    "Algorithm",
+    "Duration",
+    "FilePath",
+    "HeaderName",
+    "HeaderValue",
+    "Hosts",
+    "Listen",
+    "Model",
+    "Names",
+    "Networks",
+    "Path",
+    "Port",
+    "Secret",
+    "Size",
+    "SomeTime",
+    "Text",
+    "Whole",
+    "file_path",
+    "is_later",
+    "keys_of",
+    "later",
+    "read_secret",
+    "submodel",
+    "text",
+]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_URI_PATH = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
+_LATER = "x-not-in-effect-yet"
+
+
+class Model(BaseModel):
+    """A mapping in the file: frozen, and no key but those named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+def later(default: Any = None, *, description: str, **more: Any) -> Any:
+    """A field that is checked and kept although nothing acts on it yet; setting it earns one warning."""
+    return Field(default, description=f"{description} Not in effect yet.", json_schema_extra={_LATER: True}, **more)
+
+
+def is_later(extra: object) -> bool:
+    """Whether a field's ``json_schema_extra`` marks it as `later`."""
+    return isinstance(extra, dict) and bool(extra.get(_LATER))
+
+
+def _not_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def text(value: object) -> str:
+    """The value if it is text without control characters (but tabs); ValueError else."""
+    if isinstance(value, bool) or not isinstance(value, str):
+        raise ValueError("must be text" + ("; put it in quotes" if isinstance(value, bool | int | float) else ""))
+    if _CONTROLS.search(value):
+        raise ValueError("must not hold control characters")
+    return value
+
+
+def _items(value: object, what: str) -> list[object]:
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, dict):
+        raise ValueError(f"must be {what} or a list of them")
+    return [value]
+
+
+def _listen(value: object) -> tuple[str, ...]:
+    found = tuple(addresses.listen_address(item) for item in _items(value, "an address"))
+    if not found:
+        raise ValueError("must not be an empty list")
+    for index, one in enumerate(found):
+        for other in found[:index]:
+            if one == other:
+                raise ValueError(f"names {one} twice")
+            if addresses.overlap(one, other):
+                raise ValueError(f"names {other} and {one}, of which one covers the other")
+    return found
+
+
+def _hosts(value: object) -> tuple[str, ...]:
+    found = tuple(addresses.host_name(item) for item in _items(value, "a host name"))
+    if not found:
+        raise ValueError("must not be an empty list")
+    for index, one in enumerate(found):
+        if one in found[:index]:
+            raise ValueError(f"names {one} twice")
+    return found
+
+
+def _networks(value: object) -> tuple[str, ...]:
+    return tuple(addresses.network(item) for item in _items(value, "a network"))
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(text(item) for item in _items(value, "text"))
+
+
+def _path(value: object) -> str:
+    path = text(value)
+    if not path.startswith("/"):
+        raise ValueError(f'must start with "/", not {path!r}')
+    if not _URI_PATH.fullmatch(path):
+        raise ValueError("holds characters that must be percent-encoded in a path")
+    return path
+
+
+def _header_name(value: object) -> str:
+    name = text(value)
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a header field")
+    return name
+
+
+def _header_value(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return text(value).strip()
+
+
+def file_path(value: str, info: ValidationInfo) -> str:
+    """An absolute file name; a relative one is taken from the context's ``directory``."""
+    directory = (info.context or {}).get("directory", "")
+    return os.path.normpath(os.path.join(directory or os.getcwd(), os.path.expanduser(value)))
+
+
+def read_secret(path: str) -> str | None:
+    """The text of a secret's file without the newline at its end; None if it cannot be read as text."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(65536).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError, ValueError):
+        return None
+
+
+def _secret(value: object, info: ValidationInfo) -> str:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    written = text(value)
+    if not written.startswith("file:"):
+        return written
+    path = file_path(written[5:], info)
+    found = read_secret(path)
+    consulted = (info.context or {}).get("consulted")
+    if consulted is not None:
+        consulted[path] = found
+    if found is None:
+        raise ValueError(f"names a file that cannot be read: {path}")
+    return found
+
+
+_DURATION_SCHEMA = {
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*([0-9.]+\s*([nuµm]?s|m|h|d|w)?\s*)+$|\$\{"}]
+}
+_SIZE_SCHEMA = {
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*[0-9.]+\s*([kKmMgGtT]?)([iI]?[bB])?\s*$|\$\{"}]
+}
+_TEXT_OR_LIST = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_ADDRESS = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+
+Whole = Annotated[int, BeforeValidator(_not_bool)]
+Port = Annotated[Whole, Field(ge=1, le=65535)]
+Text = Annotated[str, BeforeValidator(text)]
+Duration = Annotated[float, BeforeValidator(quantities.duration), WithJsonSchema(_DURATION_SCHEMA)]
+SomeTime = Annotated[float, Field(gt=0), BeforeValidator(quantities.duration), WithJsonSchema(_DURATION_SCHEMA)]
+"""A duration that cannot be 0."""
+Size = Annotated[int, BeforeValidator(quantities.size), WithJsonSchema(_SIZE_SCHEMA)]
+Algorithm = Annotated[
+    str,
+    BeforeValidator(algorithms.algorithm),
+    WithJsonSchema(
+        {"type": "string", "enum": sorted({*algorithms.ALGORITHMS, *(name.replace("-", "_") for name in algorithms.ALGORITHMS)})}
+    ),
+]
+Listen = Annotated[
+    tuple[str, ...], BeforeValidator(_listen), WithJsonSchema({"anyOf": [*_ADDRESS["anyOf"], {"type": "array", "items": _ADDRESS}]})
+]
+Address = Annotated[str, BeforeValidator(addresses.listen_address), WithJsonSchema(_ADDRESS)]
+Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), WithJsonSchema(_TEXT_OR_LIST)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(_networks), WithJsonSchema(_TEXT_OR_LIST)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_TEXT_OR_LIST)]
+Path = Annotated[str, BeforeValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+HeaderName = Annotated[str, BeforeValidator(_header_name)]
+HeaderValue = Annotated[str, BeforeValidator(_header_value), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})]
+FilePath = Annotated[Text, AfterValidator(file_path)]
+Secret = Annotated[SecretStr, BeforeValidator(_secret), WithJsonSchema({"type": "string"})]
+
+
+def submodel(annotation: Any) -> tuple[type[Model] | None, str]:
+    """The model a field's annotation leads to, if any, and how: "" directly, "[]" in a list, "{}" as a value of a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return annotation, ""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return submodel(arguments[0])
+    how = "[]" if origin in (tuple, list) else "{}" if origin is dict else ""
+    for argument in reversed(arguments):
+        if argument is not Ellipsis:
+            model, _ = submodel(argument)
+            if model is not None:
+                return model, how
+    return None, ""
+
+
+def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A model's fields by the spelling of their keys in the file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}

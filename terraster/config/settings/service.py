@@ -1,0 +1,138 @@
+"""Services and their locations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from .backend import BackendSettings, HealthCheckSettings
+from .base import Algorithm, Duration, HeaderName, HeaderValue, Hosts, Listen, Model, Path, Port, Size, Text, later, text
+from .logs import AccessLogSetting, LogOptions
+from .middleware import MiddlewareEntry
+from .tls import TlsSettings
+
+__all__ = ["HeaderSettings", "LocationSettings", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
+
+
+def _service_name(value: str) -> str:
+    if not value or any(character.isspace() or character == "/" for character in value):
+        raise ValueError('must be one word without "/"')
+    return value
+
+
+def _redirect(value: object) -> str:
+    target = text(value)
+    if not target.startswith(("/", "http://", "https://")) or any(c.isspace() or ord(c) > 126 for c in target):
+        raise ValueError(f'must be a path that starts with "/" or an http(s) URL, not {target!r}')
+    return target
+
+
+ServiceName = Annotated[Text, AfterValidator(_service_name)]
+Redirect = Annotated[str, BeforeValidator(_redirect), WithJsonSchema({"type": "string", "pattern": "^(/|https?://|\\$\\{)"})]
+
+
+class TimeoutSettings(Model):
+    """How long is waited, always between two octets. Each key is inherited on its own: service over top over default; 0: for ever."""
+
+    client_header: Duration | None = Field(
+        None,
+        description="From the first octet of a request head to its end. It is read before the service is known, so only the top's counts. "
+        "Default: 30s.",
+    )
+    client_body: Duration | None = Field(None, description="Between two reads of a request body. Default: 60s.")
+    keepalive: Duration | None = Field(None, description="A client's idle connection between two requests. Default: 75s.")
+    connect: Duration | None = Field(None, description="Until a connection to a backend stands. Default: 5s.")
+    response: Duration | None = Field(None, description="From the request sent to the head of the response. Default: 60s.")
+    read: Duration | None = Field(
+        None, description="Between two reads of a response body, and between two writes to the client. Default: 60s."
+    )
+    tunnel: Duration | None = Field(None, description="Silence in both directions after an upgrade (WebSocket). Default: 1h.")
+
+
+class ServiceLimits(Model):
+    """What a client may send to this service."""
+
+    body_size: Size | None = Field(None, description="Octets of a request body; 0: no limit. Default: the top's.")
+
+
+class HeaderSettings(Model):
+    """Edits of what is forwarded. Removal comes before setting."""
+
+    request_headers: dict[HeaderName, HeaderValue] = Field(
+        default_factory=dict,
+        description="Fields set in requests to backends; values may hold `${remote_addr}` `${host}` `${uri}` `${method}`.",
+    )
+    response_headers: dict[HeaderName, HeaderValue] = Field(
+        default_factory=dict, description="Fields set in responses to clients; the same variables."
+    )
+    remove_request_headers: tuple[HeaderName, ...] = Field((), description="Fields removed from requests.")
+    remove_response_headers: tuple[HeaderName, ...] = Field((), description="Fields removed from responses.")
+
+
+class LocationSettings(Model):
+    """What happens below one path of a service. The longest path that fits wins, on segment boundaries."""
+
+    path: Path = Field(description="Prefix of the paths served here; /api fits /api and /api/x, not /apis.")
+    lb_policy: Algorithm | None = Field(None, description="How a backend is chosen. Default: the top's `algorithm`.")
+    rewrite: Path | None = Field(None, description="What is forwarded in place of the matched prefix. Default: the prefix stays.")
+    redirect: Redirect | None = Field(
+        None,
+        description="With backends: requests for exactly this path of the service are sent to the location's path. Without backends, or as an "
+        "http(s) URL: everything below the location is sent there. Status 308.",
+    )
+    http_redirect: bool | None = Field(
+        None, description="Send plain-HTTP requests to https, port `redirect_port`. Default: the service's."
+    )
+    backends: tuple[BackendSettings, ...] = Field((), description="Servers that answer requests here.")
+    health_check: HealthCheckSettings | None = Field(None, description="What is different in probing this location's backends.")
+
+
+class ServiceSettings(Model):
+    """A virtual host: names, listeners and locations."""
+
+    name: ServiceName | None = Field(None, description="Name in logs, metrics and commands; unique. Default: the first `host`.")
+    host: Hosts | None = Field(None, description='Host names answered: exact, "*.example.com" or "*", or a list. Default: "*".')
+    port: Port | None = Field(None, description="Port to listen on, all addresses. Default: the top's `port`.")
+    listen: Listen | None = Field(
+        None, description='Addresses to listen on: "127.0.0.1:8080", "[::1]:8080", "unix:/path", or a list. Beside `port`.'
+    )
+    proxy_protocol: bool | None = Field(
+        None, description="Expect a PROXY header (v1, v2) from `trusted_proxies` on its listeners. Default: the top's."
+    )
+    tls: TlsSettings | None = later(description="TLS towards clients. Default: the top's, on the top's listeners.")
+    http_redirect: bool | None = Field(
+        None, description="Send plain-HTTP requests to https, port `redirect_port`. Status 308. Default: false."
+    )
+    redirect_port: Port = Field(443, description="Port that `http_redirect` names. Default: 443.")
+    health_check: HealthCheckSettings | None = Field(None, description="What is different in probing this service's backends.")
+    middleware: tuple[MiddlewareEntry, ...] = Field((), description="Overrides the top's entries of the same kind.")
+    locations: tuple[LocationSettings, ...] = Field((), description="What happens below which path.")
+    headers: HeaderSettings | None = Field(None, description="Edits of what is forwarded.")
+    timeouts: TimeoutSettings | None = Field(None, description="What is waited for differently here.")
+    limits: ServiceLimits | None = Field(None, description="What clients may send here.")
+    access_log: AccessLogSetting | None = Field(None, description="`off`, a path, or a mapping; over the top's.")
+    encoded_slashes: Literal["keep", "refuse"] | None = Field(
+        None, description="Whether %2F and %5C in paths are kept as they are or refused (400). Default: the top's."
+    )
+    ignore_client_abort: bool | None = Field(
+        None, description="Take a client's end of file for a half-close instead of for leaving. Default: the top's."
+    )
+    log_name: Text | None = Field(
+        None, description="Which of `loggers` holds this service's sanitization. Default: service_default."
+    )
+    log_options: LogOptions | None = later(description="What access lines hold beyond the usual.")
+    plugin_disabled: bool = later(False, description="Run no plugins for this service. Default: false.")
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.name is None and self.host is None:
+            raise ValueError("needs a `name` or a `host`")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name it goes by: `name`, else its first host."""
+        if self.name is not None:
+            return self.name
+        return self.host[0] if self.host else "*"

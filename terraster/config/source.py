@@ -1,0 +1,236 @@
+"""One file of a configuration: its text, the values of its top level, its services, and the place of everything in it.
+
+A Source reads as little as it may: if the text can be cut (`terraster.config.pieces`), services whose text is in the cache are
+taken from there, and only the others are parsed. Places are found when somebody complains, by parsing the one piece that the
+complaint is about.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from yaml.nodes import MappingNode, Node, SequenceNode
+
+from ..errors import Problem
+from . import checks, nodes, pieces
+from .settings import ServiceSettings
+from .settings.base import read_secret
+from .survey import Finds, Surveyor
+from .words import Complaint, complaints
+
+__all__ = ["Cache", "Item", "Source", "validated"]
+
+Path = tuple[str | int, ...]
+_PAUSE_EVERY = 50
+
+
+class Item(NamedTuple):
+    """One good service without its place: what may be kept. ``consulted`` and ``secrets``: what the environment and secret files said."""
+
+    settings: ServiceSettings
+    finds: Finds
+    consulted: tuple[tuple[str, str | None], ...]
+    secrets: tuple[tuple[str, str | None], ...]
+
+    def holds(self, environ: Mapping[str, str]) -> bool:
+        """Whether the environment and the secret files still say what they said."""
+        return all(environ.get(name) == value for name, value in self.consulted) and all(
+            read_secret(path) == value for path, value in self.secrets
+        )
+
+
+class Cache:
+    """The items of the last load that succeeded and of those since, by directory and text. `pause` is called between fresh items."""
+
+    def __init__(self, environ: Mapping[str, str], pause: Callable[[], None]) -> None:
+        self.environ = environ
+        self.surveyor = Surveyor()
+        self._pause = pause
+        self._old: dict[tuple[str, str], Item] = {}
+        self._new: dict[tuple[str, str], Item] = {}
+        self._fresh = 0
+
+    def get(self, directory: str, text: str) -> Item | None:
+        """The item of this text, if it would come out the same today."""
+        item = self._new.get((directory, text)) or self._old.get((directory, text))
+        if item is None or ((item.consulted or item.secrets) and not item.holds(self.environ)):
+            return None
+        self._new[directory, text] = item
+        return item
+
+    def put(self, directory: str, text: str, item: Item) -> None:
+        """Remember an item."""
+        self._new[directory, text] = item
+
+    def fresh(self) -> None:
+        """To be called for each item that had to be parsed."""
+        self._fresh += 1
+        if self._fresh % _PAUSE_EVERY == 0:
+            self._pause()
+
+    def loaded(self, good: bool) -> None:
+        """A load has ended: forget what a good one did not use."""
+        self._old = self._new if good else {**self._old, **self._new}
+        self._new = {}
+
+
+class Source:
+    """One file. ``top``: the values of its top level without `services`; ``items``: its services with their index in the list;
+    ``problems``: what is wrong with the text and with single services."""
+
+    def __init__(self, file: str, text: str, cache: Cache) -> None:
+        self.file = file
+        self.directory = os.path.dirname(os.path.abspath(file))
+        self.top: dict[str, Any] = {}
+        self.items: list[tuple[int, Item]] = []
+        self.problems: list[Problem] = []
+        self._cache = cache
+        self._root: Node | None = None
+        self._pieces: list[pieces.Piece] = []
+        self._noted: set[tuple[int, int]] = set()
+        if not self._read_pieces(text):
+            self._read_whole(text)
+
+    def place(self, path: Path, key: bool = False) -> tuple[int, int]:
+        """Line and column, from 1, of the value at `path`, or of its key; of the nearest thing there is, if there is none."""
+        offset, node, steps = 0, self._root, path
+        if self._pieces and len(path) > 1 and path[0] == "services" and isinstance(path[1], int):
+            piece = self._pieces[path[1]]
+            found = nodes.compose(piece.text)
+            offset, steps = piece.line, path[2:]
+            node = found.value[0] if isinstance(found, SequenceNode) else None
+        key_node, value_node = nodes.find(node, steps)
+        target = key_node if key and key_node is not None else value_node
+        if target is None:
+            return offset + 1, 1
+        return offset + target.start_mark.line + 1, target.start_mark.column + 1
+
+    def complain(self, complaint: Complaint) -> None:
+        """Keep a complaint about this file, unless the reader found something at the very same place."""
+        path, key, words = complaint
+        place = self.place(path, key)
+        if place not in self._noted:
+            self.problems.append(Problem(self.file, *place, words))
+
+    def _found(self, finding: nodes.Finding) -> None:
+        place = finding[0] + 1, finding[1] + 1
+        self._noted.add(place)
+        self.problems.append(Problem(self.file, *place, finding[2]))
+
+    def _read_pieces(self, text: str) -> bool:
+        parts = pieces.cut(text)
+        if parts is None:
+            return False
+        root = nodes.compose(parts.skeleton)
+        if not isinstance(root, MappingNode):
+            return False
+        found: list[tuple[pieces.Piece, Item | None]] = []
+        for piece in parts.items:
+            item = self._cache.get(self.directory, piece.text)
+            if item is None and not pieces.regular(piece.text):
+                return False
+            found.append((piece, item))
+        self._root, self._pieces = root, parts.items
+        rest = [pair for pair in root.value if pair[0].value != "services"]
+        self._read_value(MappingNode("", rest, root.start_mark, root.end_mark), 0)
+        for index, (piece, known) in enumerate(found):
+            item = known if known is not None else self._read_piece(index, piece)
+            if item is not None:
+                self.items.append((index, item))
+        return True
+
+    def _read_piece(self, index: int, piece: pieces.Piece) -> Item | None:
+        self._cache.fresh()
+        root = nodes.compose(piece.text)
+        if not isinstance(root, SequenceNode):
+            self._found((root[0] + piece.line, *root[1:]) if isinstance(root, tuple) else (piece.line, 0, "cannot be read"))
+            return None
+        reader = nodes.Reader(self._cache.environ, piece.line)
+        value = reader.value(root.value[0], "services")
+        for finding in reader.findings:
+            self._found(finding)
+        item, good = self._item(index, value, reader.consulted)
+        if item is not None and good and not reader.findings:
+            self._cache.put(self.directory, piece.text, item)
+        return item
+
+    def _read_whole(self, text: str) -> None:
+        root = nodes.compose(text)
+        if root is None:
+            return
+        if isinstance(root, tuple):
+            self._found(root)
+            return
+        self._root = root
+        if not isinstance(root, MappingNode):
+            self._found((root.start_mark.line, root.start_mark.column, "a configuration is a mapping of keys, like `port: 8080`"))
+            return
+        services = self._read_value(root, 0)
+        if services is None:
+            return
+        if not isinstance(services, list):
+            self.complain((("services",), False, "`services` must be a list"))
+            return
+        for index, value in enumerate(services):
+            self._cache.fresh()
+            item, _ = self._item(index, value, {})
+            if item is not None:
+                self.items.append((index, item))
+
+    def _read_value(self, node: MappingNode, line: int) -> Any:
+        reader = nodes.Reader(self._cache.environ, line)
+        self.top = reader.value(node) or {}
+        for finding in reader.findings:
+            self._found(finding)
+        return self.top.pop("services", None)
+
+    def _item(self, index: int, value: Any, consulted: Mapping[str, str | None]) -> tuple[Item | None, bool]:
+        here: Path = ("services", index)
+        secrets: dict[str, str | None] = {}
+        service, wrong = validated(ServiceSettings, value, {"directory": self.directory, "consulted": secrets}, here)
+        if service is not None:
+            wrong += [((*here, *path), key, words) for path, key, words in checks.of_service(service)]
+        for complaint in wrong:
+            self.complain(complaint)
+        if service is None:
+            return None, False
+        item = Item(service, self._cache.surveyor.survey(service), tuple(consulted.items()), tuple(secrets.items()))
+        return item, not wrong
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def validated(model: type[ModelT], value: Any, context: dict[str, Any], prefix: Path = ()) -> tuple[ModelT | None, list[Complaint]]:
+    """The model of a value, and what is wrong with it. If something is, the model is what is left without the faulty keys (None if
+    that is no model either), good enough to look for further problems, not to run."""
+    try:
+        return model.model_validate(value, context=context), []
+    except ValidationError as error:
+        wrong = list(complaints(error, model, prefix))
+        rest = copy.deepcopy(value)
+        for details in error.errors(include_url=False, include_input=False, include_context=False):
+            _remove(rest, details["loc"])
+    try:
+        return model.model_validate(rest, context=context), wrong
+    except ValidationError:
+        return None, wrong
+
+
+def _remove(value: Any, path: tuple[str | int, ...]) -> None:
+    """Take the deepest key of `path` out of nested mappings; list items stay where they are, so that their numbers hold."""
+    last: tuple[dict[str, Any], str] | None = None
+    for step in path:
+        if isinstance(value, dict) and isinstance(step, str) and step in value:
+            last = value, step
+            value = value[step]
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            break
+    if last is not None:
+        last[0].pop(last[1], None)

@@ -1,0 +1,92 @@
+"""A look through validated settings for what their values do not show: keys that nothing acts on yet, and files they need.
+
+Only keys that were written count, and only if they ask for something: `http2: false` and `tls: {enabled: false}` are in effect
+as they stand.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from .algorithms import BUILT, FALLBACK
+from .settings.base import is_later, submodel
+from .settings.tls import TlsSettings
+
+__all__ = ["Finds", "Surveyor"]
+
+Path = tuple[str | int, ...]
+
+
+class Finds(NamedTuple):
+    """``later``: path, and what to say of it once; ``files``: path and absolute name of each file that must be there."""
+
+    later: tuple[tuple[Path, str], ...]
+    files: tuple[tuple[Path, str], ...]
+
+
+class _Key(NamedTuple):
+    name: str
+    spelling: str
+    later: bool
+    descend: bool
+    algorithm: bool
+
+
+class Surveyor:
+    """Knows which keys of which model to look at; one for many surveys."""
+
+    def __init__(self) -> None:
+        self._keys: dict[type[BaseModel], dict[str, _Key]] = {}
+
+    def survey(self, model: BaseModel, path: Path = ()) -> Finds:
+        """What is to be said about a model and the models within it; paths begin with `path`."""
+        later: list[tuple[Path, str]] = []
+        files: list[tuple[Path, str]] = []
+        self._look(model, path, "", later, files)
+        return Finds(tuple(later), tuple(files))
+
+    def _look(
+        self, model: BaseModel, path: Path, dotted: str, later: list[tuple[Path, str]], files: list[tuple[Path, str]]
+    ) -> None:
+        keys = self._keys.get(type(model)) or self._learn(type(model))
+        for name in model.model_fields_set:
+            key = keys.get(name)
+            if key is None:
+                continue
+            value = getattr(model, name)
+            here = (*path, key.spelling)
+            if key.algorithm:
+                if value is not None and value not in BUILT:
+                    later.append((here, f"algorithm `{value}` is not in effect yet; {FALLBACK} is used until it is"))
+                continue
+            if key.later and _asks(value):
+                later.append((here, f"`{dotted}{key.spelling}` is not in effect yet"))
+            if not key.descend:
+                continue
+            inside = later if not key.later else []  # what lies below a key without effect needs no word of its own
+            if isinstance(value, BaseModel):
+                self._look(value, here, f"{dotted}{key.spelling}.", inside, files)
+            elif isinstance(value, tuple):
+                for index, item in enumerate(value):
+                    self._look(item, (*here, index), f"{dotted}{key.spelling}.", inside, files)
+            elif isinstance(value, dict):
+                for item_name, item in value.items():
+                    self._look(item, (*here, item_name), f"{dotted}{key.spelling}.", inside, files)
+        if isinstance(model, TlsSettings) and model.enabled:
+            files += [((*path, name), file) for name in ("cert_file", "key_file") if (file := getattr(model, name)) is not None]
+
+    def _learn(self, model: type[BaseModel]) -> dict[str, _Key]:
+        keys = {}
+        for name, field in model.model_fields.items():
+            later, algorithm = is_later(field.json_schema_extra), name in ("algorithm", "lb_policy")
+            descend = submodel(field.annotation)[0] is not None
+            if later or algorithm or descend:
+                keys[name] = _Key(name, field.alias or name, later, descend, algorithm)
+        self._keys[model] = keys
+        return keys
+
+
+def _asks(value: Any) -> bool:
+    return value not in (None, False, "", ()) and getattr(value, "enabled", True) is not False

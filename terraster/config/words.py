@@ -1,0 +1,127 @@
+"""What pydantic found, in plain words, with the path of the key it is about.
+
+One table from pydantic's error types to sentences. Words follow the key: "`port` must be a whole number". An unknown key is
+compared with the keys of its own mapping first, then with those of every mapping, because most mistakes are a letter or a level
+of indentation.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from .settings.base import keys_of, submodel
+
+__all__ = ["Complaint", "complaints", "suggestion"]
+
+Complaint = tuple[tuple[str | int, ...], bool, str]
+"""The path of what is complained about, whether its key (not its value) is the place, and the words."""
+
+_WORDS = {
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number that is not that long",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text; put it in quotes",
+    "string_unicode": "must be text",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "must be more than"),
+    "greater_than_equal": ("ge", "must be at least"),
+    "less_than": ("lt", "must be less than"),
+    "less_than_equal": ("le", "must be at most"),
+}
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean `x`?"`` for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word.lower(), list(known), 1, 0.6)
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def complaints(error: ValidationError, top: type[BaseModel], prefix: tuple[str | int, ...] = ()) -> Iterator[Complaint]:
+    """Every complaint of a failed validation of `top`; `prefix` is put before each path."""
+    seen = set()
+    for details in error.errors(include_url=False, include_input=False):
+        complaint = _complaint(details, top, prefix)
+        if complaint not in seen:
+            seen.add(complaint)
+            yield complaint
+
+
+def _complaint(details: ErrorDetails, top: type[BaseModel], prefix: tuple[str | int, ...]) -> Complaint:
+    kind, path = details["type"], details["loc"]
+    context: dict[str, Any] = details.get("ctx", {})
+    name = _name(path, prefix)
+    if kind == "extra_forbidden":
+        owner = _model_at(top, path[:-1])
+        hint = suggestion(str(path[-1]), keys_of(owner)) if owner is not None else ""
+        return (*prefix, *path), True, f"unknown key `{path[-1]}`{hint or _elsewhere(str(path[-1]), top)}"
+    if kind == "missing":
+        return (*prefix, *path[:-1]), False, f"`{path[-1]}` is missing"
+    if kind in ("value_error", "assertion_error"):
+        words = str(context.get("error", details["msg"]))
+    elif kind == "literal_error":
+        words = f"must be {context['expected']}".replace("'", "`")
+    elif kind in _BOUNDS:
+        key, text = _BOUNDS[kind]
+        words = f"{text} {context[key]:g}"
+    else:
+        words = _WORDS.get(kind) or f"cannot be used: {details['msg']}"
+    return (*prefix, *path), path[-1:] == ("[key]",), f"`{name}` {words}"
+
+
+def _name(path: tuple[str | int, ...], prefix: tuple[str | int, ...]) -> str:
+    """The key as an operator thinks of it: the last one, with the number of the list item if it is one."""
+    names = [step for step in (*prefix, *path) if step != "[key]"]
+    if not names:
+        return "the file"
+    last = names[-1]
+    if isinstance(last, int):
+        return f"{names[-2]}[{last}]" if len(names) > 1 else f"[{last}]"
+    return last
+
+
+def _model_at(top: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = top
+    how = ""
+    for step in path:
+        if how:
+            how = ""
+        elif model is not None and isinstance(step, str) and step in (known := keys_of(model)):
+            model, how = submodel(known[step].annotation)
+        else:
+            return None
+    return model
+
+
+def _elsewhere(word: str, top: type[BaseModel]) -> str:
+    """Where a key that is unknown here would belong."""
+    queue: list[tuple[str, type[BaseModel]]] = [("", top)]
+    seen = set()
+    while queue:
+        path, model = queue.pop(0)
+        if model in seen:
+            continue
+        seen.add(model)
+        for key, field in keys_of(model).items():
+            if key == word:
+                return f"; `{key}` belongs {'into `' + path + '`' if path else 'to the top'}"
+            child, how = submodel(field.annotation)
+            if child is not None:
+                queue.append((f"{path}.{key}{how}".lstrip("."), child))
+    return ""
