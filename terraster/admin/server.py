@@ -1,0 +1,123 @@
+"""The HTTP server under the admin worker's ports: gevent's pywsgi, with bounds.
+
+pywsgi alone waits for ever for a head and reads whatever is sent. Here a head has `HEAD_SECONDS` (which also bounds how long an
+idle connection is kept) and `HEAD_OCTETS`, a body `BODY_OCTETS` and a plain Content-Length, a write `WRITE_SECONDS`, and a server
+`CONNECTIONS`. Refusals are short JSON. Requests are not logged; whoever changes something is logged by what he changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from gevent import Timeout
+from gevent import socket as gevent_socket
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIHandler, WSGIServer
+
+__all__ = ["PEER_UID", "Server"]
+
+CONNECTIONS = 128
+HEAD_SECONDS = 30.0
+HEAD_OCTETS = 32768
+BODY_OCTETS = 65536
+WRITE_SECONDS = 60.0
+
+PEER_UID = "terraster.uid"  # in the WSGI environment of a unix socket: the user at the other end, as the kernel knows it
+
+
+class _BoundedReader:
+    """A connection's reading side. Lines (request line, fields) count against ``left`` octets; ValueError when they exceed it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.left = HEAD_OCTETS
+
+    def readline(self, size: int = -1) -> bytes:
+        bound = self.left + 1
+        line: bytes = self._stream.readline(bound if size < 0 else min(size, bound))
+        self.left -= len(line)
+        if self.left < 0:
+            raise ValueError("the head is too large")
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Handler(WSGIHandler):  # type: ignore[misc]
+    """One connection."""
+
+    def __init__(self, sock: Any, address: Any, server: Any) -> None:
+        super().__init__(sock, address, server, rfile=_BoundedReader(sock.makefile("rb", -1)))
+        sock.settimeout(WRITE_SECONDS)
+
+    def handle_one_request(self) -> Any:
+        self.rfile.left = HEAD_OCTETS
+        self._head_timer = Timeout.start_new(HEAD_SECONDS)
+        try:
+            result = super().handle_one_request()
+        except Timeout as timeout:
+            if timeout is not self._head_timer:
+                raise
+            return None
+        except ValueError as error:  # from the request line; those from the fields go through _handle_client_error
+            return _refusal(400, "Bad Request", str(error))
+        finally:
+            self._head_timer.close()
+        if isinstance(result, tuple) and result[0] == "414":
+            return _refusal(414, "URI Too Long", "the request line is too long")
+        return result
+
+    def read_request(self, raw_requestline: str) -> bool:
+        read: bool = super().read_request(raw_requestline)
+        self._head_timer.close()
+        if "transfer-encoding" in self.headers or (self.content_length or 0) > BODY_OCTETS:
+            raise ValueError(f"a body needs a Content-Length of at most {BODY_OCTETS}")
+        return read
+
+    def _handle_client_error(self, ex: Exception) -> tuple[str, bytes]:
+        return _refusal(400, "Bad Request", str(ex) if type(ex) is ValueError else "this is no HTTP request")
+
+    def handle_one_response(self) -> None:
+        self.server.busy += 1
+        try:
+            super().handle_one_response()
+        finally:
+            self.server.busy -= 1
+
+    def get_environ(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environ()
+        if self.socket.family == socket.AF_UNIX:
+            credentials = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            environ[PEER_UID] = struct.unpack("3i", credentials)[1]
+        return environ
+
+
+class Server(WSGIServer):  # type: ignore[misc]
+    """Serves a WSGI application on an inherited, plain listening socket. ``busy``: requests that are being answered."""
+
+    def __init__(self, listener: socket.socket, application: Callable[..., Any], log: Any) -> None:
+        self.busy = 0
+        own = gevent_socket.socket(listener.family, listener.type, listener.proto, fileno=os.dup(listener.fileno()))
+        super().__init__(
+            own,
+            application,
+            spawn=Pool(CONNECTIONS),
+            log=None,
+            error_log=log,
+            handler_class=_Handler,
+            environ={"SERVER_NAME": "terraster"},  # else pywsgi asks the resolver for our name
+        )
+
+
+def _refusal(status: int, reason: str, detail: str) -> tuple[str, bytes]:
+    body = json.dumps({"error": detail, "status": status}).encode()
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return str(status), head.encode() + body

@@ -1,0 +1,129 @@
+"""The admin worker: the process that answers Prometheus, probes of orchestrators, and terrasterctl. Not in the path of any client.
+
+It reads the shared table and asks the master; it decides nothing. If it dies, traffic does not notice and the master starts
+another. One hub, one greenlet per connection; a large scrape pauses every few milliseconds, so the control socket answers
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import gevent
+
+from .. import __version__
+from ..config.diff import Change, patch
+from ..config.snapshot import Snapshot
+from ..master.listeners import control_address
+from ..state.table import Header, Seat
+from ..worker.process import Process
+from . import readings
+from .metrics import CONTENT_TYPE, TableCollector, exposition, make_registry
+from .server import Server
+from .site import Answer, Handler, Refusal, Site, index, json_answer, only_for_owner
+from .status import document
+
+__all__ = ["AdminWorker"]
+
+MASTER_SILENT = 10.0  # seconds without the master's heartbeat after which Terraster does not count as alive
+
+
+def _pause() -> None:
+    gevent.sleep(0)
+
+
+class AdminWorker(Process):
+    """See the module."""
+
+    role = Seat.ADMIN
+    name = "admin"
+
+    _servers: list[Server]
+
+    def start(self) -> None:
+        """Serve on every inherited socket."""
+        self._registry = make_registry(TableCollector(self.view.table, self._running, os.getppid(), _pause))
+        control = control_address(self.snapshot)
+        sites = {
+            control: self._control_site(),
+            self.snapshot.metrics_listen: self._metrics_site(),
+            self.snapshot.admin_listen: self._admin_site(),
+        }
+        self._servers = [Server(sock, sites[address], self.log) for address, sock in self.listeners.items()]
+        for server in self._servers:
+            server.start()
+
+    def apply(self, change: Change, listeners: dict[str, Any]) -> None:
+        """Follow a reload: what is scraped and shown is the new configuration."""
+        self.snapshot = patch(self.snapshot, change)
+
+    def drain(self) -> None:
+        """Accept no more; answers under way are finished."""
+        for server in self._servers:
+            server.close()
+
+    def idle(self) -> bool:
+        return not any(server.busy for server in self._servers)
+
+    def _running(self) -> Snapshot:
+        return self.snapshot
+
+    def _admin_site(self) -> Site:
+        routes: dict[str, dict[str, Handler]] = {
+            "/": {"GET": index(__version__)},
+            "/metrics": {"GET": self._metrics},
+            "/healthz": {"GET": self._healthz},
+            "/readyz": {"GET": self._readyz},
+        }
+        return Site(routes, self.log)
+
+    def _metrics_site(self) -> Site:
+        return Site({"/metrics": {"GET": self._metrics}, "/healthz": {"GET": self._healthz}}, self.log)
+
+    def _control_site(self) -> Site:
+        routes = {
+            "/status": {"GET": self._status},
+            "/reload": {"POST": self._reload},
+            "/stop": {"POST": self._stop},
+        }
+        return Site(routes, self.log, only_for_owner)
+
+    def _metrics(self, query: dict[str, str]) -> Answer:
+        return Answer(exposition(self._registry), CONTENT_TYPE)
+
+    def _healthz(self, query: dict[str, str]) -> Answer:
+        silent = (time.monotonic_ns() - self.view.q[Header.HEARTBEAT]) / 1e9
+        if silent > MASTER_SILENT:
+            raise Refusal(503, f"the master gave no sign of life for {silent:.0f} s")
+        return Answer(b"ok\n")
+
+    def _readyz(self, query: dict[str, str]) -> Answer:
+        self._healthz(query)
+        if not any(seat.role == "proxy" and seat.generation and not seat.draining for seat in readings.seats(self.view.table)):
+            raise Refusal(503, "no proxy worker accepts connections")
+        return Answer(b"ready\n")
+
+    def _status(self, query: dict[str, str]) -> Answer:
+        master = self.ask("status")
+        table, snapshot = self.view.table, self.snapshot
+        seats = readings.seats(table)
+        return json_answer(
+            document(
+                snapshot,
+                readings.backends(table, snapshot, _pause),
+                readings.locations(table, snapshot, _pause),
+                seats,
+                {seat.seat: readings.requests(table, snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
+                master,
+                time.time(),
+            )
+        )
+
+    def _reload(self, query: dict[str, str]) -> Answer:
+        outcome = self.ask("reload", why=query.get("why", "control socket"))
+        return json_answer(outcome, 200 if outcome["ok"] else 422)
+
+    def _stop(self, query: dict[str, str]) -> Answer:
+        return json_answer(self.ask("stop", graceful=query.get("graceful", "true") != "false"))
