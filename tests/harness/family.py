@@ -38,7 +38,7 @@ def main(path: str) -> int:
     from terraster.config.diff import patch
     from terraster.config.snapshot import Backend, HealthCheck, Listener, Location, Service, Snapshot, backend_id, location_id
     from terraster.errors import ConfigError, Problem
-    from terraster.master import arbiter
+    from terraster.master import arbiter, reload
     from terraster.state.table import Seat, SeatBackend, SeatLocation
     from terraster.worker.process import Process
 
@@ -99,11 +99,11 @@ def main(path: str) -> int:
                 raise ValueError("I will not")
             gevent.sleep(read().get("apply_takes", 0))
             self.plan = self.plan.updated(change)
-            self.serve(listeners)
             if self.role == Seat.PROXY:
                 for gone in change.listeners_removed:
                     self.servers.pop(gone.address).stop()
                     self.listeners.pop(gone.address).close()
+                self.serve(listeners)
             self.listeners.update(listeners)
 
         def drain(self) -> None:
@@ -175,6 +175,7 @@ def main(path: str) -> int:
         def answer(self, path: str) -> dict[str, Any]:
             return self.ask(path.strip("/"))
 
+    reload.PATIENCE = read().get("patience", reload.PATIENCE)
     arbiter.HUNG = read().get("hung", arbiter.HUNG)
     roles = {"proxy": ToyProxy, "admin": ToyAdmin}
     if read().get("broken"):

@@ -1,0 +1,284 @@
+"""Health checks by a real master against real backends, and single probes as a table."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from .harness.family import Family, eventually, free_port
+
+
+class Backend(ThreadingHTTPServer):
+    """A backend whose health can be set; it keeps the heads of the probes it saw."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status = 200
+        self.body = b"all is well"
+        self.delay = 0.0
+        self.seen: list[tuple[str, str]] = []
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Backend
+
+    def do_GET(self) -> None:
+        self.server.seen.append((self.path, self.headers["Host"]))
+        time.sleep(self.server.delay)
+        self.send_response(self.server.status)
+        if self.server.status == 302:
+            self.send_header("Location", "/login")
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with Backend() as made:
+        yield made
+        made.shutdown()
+
+
+def check(**settings: Any) -> dict[str, Any]:
+    return {"type": "http", "path": "/health", "interval": 0.15, "timeout": 1.0, "healthy": 2, "unhealthy": 3, **settings}
+
+
+def known(family: Family, url: str, service: str = "one") -> dict[str, Any]:
+    found: dict[str, Any] = family.ask("status")["backends"][f"{service}/ {url}"]
+    return found
+
+
+def test_everything_is_known_before_the_first_accept(backend: Backend) -> None:
+    backend.delay = 0.3
+    dead = f"http://127.0.0.1:{free_port()}"
+    with Family(workers=1, services={"one": [backend.url, dead]}, check=check(interval=60)) as family:
+        assert known(family, backend.url) | {"since": 0, "seconds": 0} == {
+            "up": True,
+            "since": 0,
+            "reason": "status 200",
+            "seconds": 0,
+            "probes": 1,
+            "probe_failures": 0,
+        }
+        assert not known(family, dead)["up"]
+        log = family.log()
+        assert f"backend {dead} of one/ is down: connection refused (first probe)" in log
+        assert log.index("is down") < log.index("worker")
+
+
+def test_a_backend_that_never_answers_delays_the_start_no_longer_than_its_timeout(backend: Backend) -> None:
+    backend.delay = 30
+    started = time.monotonic()
+    with Family(workers=1, services={"one": [backend.url]}, check=check(timeout=0.5)) as family:
+        assert time.monotonic() - started < 4
+        assert known(family, backend.url)["reason"] == "no answer within 0.5 s"
+        assert not known(family, backend.url)["up"]
+
+
+def test_fall_and_rise_are_logged_with_their_reason(backend: Backend) -> None:
+    with Family(workers=1, services={"one": [backend.url]}, check=check()) as family:
+        assert known(family, backend.url)["up"]
+        backend.status = 503
+        family.until(rf"warning \[\d+\] backend {backend.url} of one/ is down: status 503 \(3 of 3 probes failed\)")
+        down = known(family, backend.url)
+        assert not down["up"] and down["probe_failures"] >= 3 and time.time() - down["since"] < 2
+        backend.status = 200
+        family.until(rf"info  \[\d+\] backend {backend.url} of one/ is up: status 200 \(2 of 2 probes passed\)")
+        assert known(family, backend.url)["up"]
+        assert family.log().count("is down") == family.log().count("is up") == 1
+
+
+def test_fewer_failures_than_the_threshold_change_nothing(backend: Backend) -> None:
+    with Family(workers=1, services={"one": [backend.url]}, check=check(unhealthy=1000)) as family:
+        backend.status = 500
+        eventually(lambda: known(family, backend.url)["probe_failures"] >= 5)
+        assert known(family, backend.url)["up"]
+
+
+def test_services_that_share_a_backend_share_its_probe(backend: Backend) -> None:
+    services = {f"s{number}": [backend.url] for number in range(50)}
+    with Family(workers=1, services=services, check=check(interval=60)) as family:
+        assert len(backend.seen) == 1
+        assert all(state["up"] for state in family.ask("status")["backends"].values())
+
+
+def test_only_the_master_probes_also_after_a_reload_and_a_kill(backend: Backend) -> None:
+    with Family(workers=3, services={"one": [backend.url]}, check=check(interval=0.1)) as family:
+        assert family.ask("reload")["ok"]
+        victim = min(family.pids())
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: len(family.pids() - {victim}) == 3)
+        before, started = len(backend.seen), time.monotonic()
+        eventually(lambda: len(backend.seen) >= before + 12)
+        assert time.monotonic() - started > 12 * 0.1 * 0.9 * 0.75
+        assert "Traceback" not in family.log()
+
+
+def test_a_child_forked_during_a_probe_does_not_hold_its_connection() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Family(workers=1, services={"one": [url]}, check=check(timeout=1.5, interval=0.1)) as family:
+            silent.settimeout(10)
+            silent.accept()[0].close()  # the first round
+            connection, _address = silent.accept()
+            (victim,) = family.pids()
+            os.kill(victim, signal.SIGKILL)
+            eventually(lambda: family.pids() - {victim}, 1.0)
+            connection.settimeout(4)
+            while connection.recv(65536):
+                pass
+            connection.close()
+
+
+def test_over_a_reload_what_stays_keeps_its_state_and_what_is_new_is_probed_first(backend: Backend) -> None:
+    with Backend() as second, Family(workers=1, services={"one": [backend.url]}, check=check(interval=0.5)) as family:
+        before = known(family, backend.url)
+        second.delay = 0.3
+        family.write(services={"one": [backend.url, second.url]})
+        outcome = family.ask("reload")
+        assert outcome["ok"] and outcome["seconds"] >= 0.3
+        assert known(family, second.url)["up"] and known(family, second.url)["probes"] == 1
+        after = known(family, backend.url)
+        assert after["since"] == before["since"] and after["probes"] >= before["probes"]
+        family.write(services={"one": [second.url]})
+        assert family.ask("reload")["ok"]
+        count = len(backend.seen)
+        eventually(lambda: known(family, second.url)["probes"] >= 3)
+        assert len(backend.seen) <= count + 1
+        second.shutdown()
+
+
+def test_a_new_backend_that_does_not_answer_does_not_hold_up_the_reload_for_long(backend: Backend) -> None:
+    with Backend() as second, Family(workers=1, services={"one": [backend.url]}, check=check(timeout=0.5)) as family:
+        second.delay = 20
+        family.write(services={"one": [backend.url, second.url]})
+        outcome = family.ask("reload")
+        assert outcome["ok"] and 0.4 < outcome["seconds"] < 1.5
+        assert not known(family, second.url)["up"]
+        second.delay = 0
+        family.until(f"backend {second.url} of one/ is up")
+        second.shutdown()
+
+
+def test_probes_go_on_while_a_reload_waits_for_the_children(backend: Backend) -> None:
+    with Family(workers=1, services={"one": [backend.url]}, check=check(interval=0.1)) as family:
+        family.write(apply_takes=1.0)
+        before = len(backend.seen)
+        assert family.ask("reload")["seconds"] >= 1.0
+        assert len(backend.seen) - before >= 5
+
+
+def test_without_checks_a_backend_is_up() -> None:
+    with Family(workers=1, services={"one": ["http://127.0.0.1:1"]}, check={"type": "none"}) as family:
+        assert known(family, "http://127.0.0.1:1")["up"]
+
+
+# One probe.
+
+_PROBE = """
+import json, sys
+from terraster.master import boot
+boot.patch()
+from terraster.config.snapshot import Backend, HealthCheck
+from terraster.master.probe import Aim, Probing
+probing = Probing()
+for settings in json.load(sys.stdin):
+    check = HealthCheck(**{k: tuple(map(tuple, v)) if k == "status" else v for k, v in settings["check"].items()})
+    backend = Backend(id="x", url="", scheme=settings.get("scheme", "http"), host=settings["host"], port=settings["port"], health=check)
+    result = probing.probe(Aim.of(backend))
+    print(json.dumps([result.ok, result.reason, result.seconds]))
+"""
+
+
+def probe(*cases: dict[str, Any]) -> list[list[Any]]:
+    run = subprocess.run(
+        [sys.executable, "-c", _PROBE],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+PROBES = [
+    # status, body, check, healthy?, reason
+    (200, b"", {}, True, "status 200"),
+    (404, b"", {}, False, "status 404"),
+    (404, b"", {"status": [[200, 299], [404, 404]]}, True, "status 404"),
+    (302, b"", {}, True, "status 302"),
+    (302, b"", {"status": [[200, 299]]}, False, "status 302"),
+    (200, b"x" * 70000 + b"fine", {"body": "fine"}, False, "status 200, but without the expected text"),
+    (200, b"x" * 60000 + b"fine", {"body": "fine"}, True, "status 200"),
+    (500, b"", {"type": "tcp"}, True, "it accepts connections"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "settings", "ok", "reason"), PROBES)
+def test_what_counts_as_healthy(backend: Backend, status: int, body: bytes, settings: Any, ok: bool, reason: str) -> None:
+    backend.status, backend.body = status, body
+    (result,) = probe({"host": "127.0.0.1", "port": backend.server_port, "check": settings})
+    assert result[:2] == [ok, reason]
+    assert "/login" not in [path for path, _host in backend.seen]
+
+
+def test_a_probe_has_its_own_path_and_host(backend: Backend) -> None:
+    port = backend.server_port
+    probe(
+        {"host": "127.0.0.1", "port": port, "check": {"path": "/up?deep=1"}},
+        {"host": "127.0.0.1", "port": port, "check": {"host": "shop.example"}},
+    )
+    assert backend.seen == [("/up?deep=1", f"127.0.0.1:{port}"), ("/health", "shop.example")]
+
+
+def test_failures_say_why(backend: Backend) -> None:
+    with socket.socket() as babbler, socket.socket() as hanger:
+        for one in (babbler, hanger):
+            one.bind(("127.0.0.1", 0))
+            one.listen()
+
+        def babble() -> None:
+            connection = babbler.accept()[0]
+            connection.recv(4096)
+            connection.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
+            connection.close()
+
+        threading.Thread(target=babble, daemon=True).start()
+        refused, babbled, hung, tls, unknown = probe(
+            {"host": "127.0.0.1", "port": free_port(), "check": {}},
+            {"host": "127.0.0.1", "port": babbler.getsockname()[1], "check": {}},
+            {"host": "127.0.0.1", "port": hanger.getsockname()[1], "check": {"timeout": 0.3}},
+            {"host": "127.0.0.1", "port": backend.server_port, "scheme": "https", "check": {"timeout": 1.0}},
+            {"host": "no.such.name.invalid", "port": 80, "check": {"timeout": 1.0}},
+        )
+    assert refused[:2] == [False, "connection refused"]
+    assert not babbled[0] and babbled[1].startswith("no proper HTTP answer")
+    assert hung[:2] == [False, "no answer within 0.3 s"] and 0.25 < hung[2] < 0.6
+    assert not tls[0]
+    assert not unknown[0] and unknown[2] < 1.2

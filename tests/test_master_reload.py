@@ -1,0 +1,238 @@
+"""Reload in place, with a real master: what changes, what must not, and what is said about it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from .harness.family import Family, alive, eventually, free_port
+
+
+def generations(family: Family) -> set[int]:
+    return {worker["generation"] for worker in family.ask("status")["workers"]}
+
+
+def test_every_child_runs_the_new_generation_when_the_answer_comes() -> None:
+    with Family(workers=2) as family:
+        before = family.pids() | family.pids("admin")
+        family.write(services={"one": ["http://127.0.0.1:1"], "two": ["http://127.0.0.1:2"]})
+        outcome = family.ask("reload")
+        assert outcome["ok"] and outcome["generation"] == 2 and outcome["problems"] == [] and outcome["replaced"] == []
+        assert any("two" in line for line in outcome["changes"])
+        assert generations(family) == {2}
+        assert family.get()["services"] == ["one", "two"]
+        assert family.pids() | family.pids("admin") == before
+        status = family.ask("status")
+        assert (status["reloads"], status["reload_failures"], status["last_reload"]["ok"]) == (1, 0, True)
+        assert set(status["backends"]) == {"one/ http://127.0.0.1:1", "two/ http://127.0.0.1:2"}
+
+
+def test_hup_reloads_too() -> None:
+    with Family(workers=1) as family:
+        family.process.send_signal(signal.SIGHUP)
+        family.until(r"reload \(HUP\): generation 2 runs")
+        assert family.get()["generation"] == 2
+
+
+REFUSED = [
+    ({"problem": "unknown key `prot`"}, "family.json:3:7: unknown key `prot`"),
+    ({"services": {"uncompilable": []}}, "cannot be compiled: ValueError: this service cannot be compiled"),
+    ({"listen": ["127.0.0.1:PORT", "127.0.0.1:TAKEN"]}, "cannot listen on 127.0.0.1:TAKEN: Address already in use"),
+    ({"listen": ["127.0.0.1:PORT"], "tls": ["127.0.0.1:PORT"]}, "service one: TLS is not there yet"),
+    ({"services": {f"s{n}": [f"http://127.0.0.1:{n}"] for n in range(1, 4200)}}, "no room for"),
+]
+
+
+@pytest.mark.parametrize(("settings", "problem"), REFUSED, ids=["problem", "compile", "port", "tls", "room"])
+def test_what_cannot_be_applied_changes_nothing(settings: dict[str, object], problem: str) -> None:
+    with socket.socket() as other, Family(workers=1) as family:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def real(text: str) -> str:
+            return text.replace("PORT", str(family.port)).replace("TAKEN", str(other.getsockname()[1]))
+
+        good = dict(family.settings)
+        family.write(
+            **{key: [real(item) for item in value] if isinstance(value, list) else value for key, value in settings.items()}
+        )
+        outcome = family.ask("reload")
+        assert not outcome["ok"] and outcome["generation"] == 1
+        assert real(problem) in outcome["problems"][0]
+        assert real(problem) in family.log()
+        status = family.ask("status")
+        assert (status["generation"], status["reloads"], status["reload_failures"]) == (1, 0, 1)
+        assert status["last_reload"]["ok"] is False
+        assert family.get()["generation"] == 1 and family.get()["services"] == ["one"]
+        assert list(status["backends"]) == [f"one/ http://127.0.0.1:{family.port}"]
+        family.settings = good
+        family.write(services={"fine": []})
+        assert family.ask("reload")["generation"] == 2
+        assert family.get()["services"] == ["fine"]
+
+
+def test_listeners_come_and_go() -> None:
+    with Family(workers=2) as family:
+        port, path = free_port(), f"{family.directory.name}/web.sock"
+        family.write(listen=[f"127.0.0.1:{port}", f"unix:{path}"])
+        assert family.ask("reload")["ok"]
+        assert family.get(port=port)["generation"] == 2
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(path)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", family.port), 1)
+        family.write(listen=[f"127.0.0.1:{family.port}"])
+        assert family.ask("reload")["ok"]
+        assert family.get()["generation"] == 3
+        assert not os.path.exists(path)
+
+
+def test_a_worker_killed_after_a_reload_comes_back_with_the_new_listeners() -> None:
+    with Family(workers=1) as family:
+        port = free_port()
+        family.write(listen=[f"127.0.0.1:{port}"])
+        assert family.ask("reload")["ok"]
+        (before,) = family.pids()
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: family.pids() - {before})
+        assert family.get(port=port)["generation"] == 2
+
+
+def test_a_child_that_refuses_is_replaced() -> None:
+    with Family(workers=2) as family:
+        before = family.pids()
+        family.write(services={"refused-by-proxy": []})
+        outcome = family.ask("reload")
+        assert outcome["ok"] and set(outcome["replaced"]) == before
+        assert "does not run generation 2: ValueError: I will not; replaced" in family.log()
+        eventually(lambda: len(family.pids()) == 2 and not family.pids() & before)
+        assert family.get()["services"] == ["refused-by-proxy"]
+        eventually(lambda: not any(alive(pid) for pid in before))
+
+
+def test_a_child_that_does_not_answer_in_time_is_replaced_and_its_requests_end_well() -> None:
+    with Family(workers=1, patience=0.5) as family:
+        before = family.pids()
+        answers: list[dict[str, object]] = []
+        slow = threading.Thread(target=lambda: answers.append(family.get("/slow/2.5")))
+        slow.start()
+        eventually(lambda: family.children()[0]["accepted"] == 1)
+        family.write(apply_takes=1.5)
+        outcome = family.ask("reload")
+        assert outcome["ok"] and before <= set(outcome["replaced"])
+        eventually(lambda: len(family.pids()) == 1 and not family.pids() & before)
+        slow.join()
+        assert answers[0]["pid"] in before
+
+
+def test_requests_in_flight_do_not_notice() -> None:
+    with Family(workers=1) as family:
+        answers: list[dict[str, object]] = []
+        slow = threading.Thread(target=lambda: answers.append(family.get("/slow/1")))
+        slow.start()
+        eventually(lambda: family.children()[0]["accepted"] == 1)
+        for generation in range(2, 7):
+            assert family.ask("reload")["generation"] == generation
+        assert not answers
+        slow.join()
+        assert len(answers) == 1
+
+
+def test_reloads_at_the_same_time_happen_one_after_the_other() -> None:
+    with Family(workers=2, apply_takes=0.2) as family:
+        outcomes: list[dict[str, object]] = []
+        threads = [threading.Thread(target=lambda: outcomes.append(family.ask("reload"))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcome["generation"] for outcome in outcomes if outcome["ok"]) == [2, 3, 4, 5]  # type: ignore[type-var]
+        assert generations(family) == {5}
+
+
+def test_the_number_of_workers_follows_the_file_only_when_the_file_changed() -> None:
+    with Family(workers=1) as family:
+        family.process.send_signal(signal.SIGTTIN)
+        eventually(lambda: len(family.pids()) == 2)
+        assert family.ask("reload")["ok"]
+        assert len(family.pids()) == 2
+        family.write(workers=3)
+        assert family.ask("reload")["ok"]
+        eventually(lambda: len(family.pids()) == 3)
+
+
+def test_another_admin_address_means_another_admin_worker() -> None:
+    with Family(workers=1) as family:
+        (before,), proxies, port = family.pids("admin"), family.pids(), free_port()
+        family.write(admin=f"127.0.0.1:{port}")
+        outcome = family.ask("reload")
+        assert outcome["ok"] and "the admin worker is being replaced" in outcome["notes"][0]
+        eventually(lambda: family.get("/status", port=port)["generation"] == 2)
+        eventually(lambda: not alive(before))
+        assert family.pids() == proxies
+
+
+def test_a_new_runtime_directory_needs_a_restart_and_says_so() -> None:
+    with Family(workers=1) as family:
+        family.write(runtime_dir=family.runtime + "2")
+        outcome = family.ask("reload")
+        assert outcome["ok"] and "runtime_dir needs a restart" in outcome["notes"][0]
+        assert family.ask("status")["generation"] == 2
+
+
+def test_a_large_change_arrives_whole() -> None:
+    with Family(workers=2) as family:
+        names = [f"service-{number:04}" for number in range(1500)]
+        family.write(services={name: ["http://127.0.0.1:1"] for name in names})
+        assert family.ask("reload")["ok"]
+        assert family.get()["services"] == names
+
+
+def test_stop_through_the_control_socket() -> None:
+    with Family(workers=1) as family:
+        assert family.ask("stop")["ok"]
+        assert family.process.wait(5) == 0
+
+
+def test_an_unknown_verb_is_answered() -> None:
+    with Family(workers=1) as family:
+        assert "knows no 'dance'" in family.ask("dance")["problems"][0]
+
+
+def test_a_hundred_reloads_leak_no_descriptors_and_lose_no_answer() -> None:
+    with Family(workers=1) as family:
+        port = free_port()
+        failed: list[OSError] = []
+        done = threading.Event()
+
+        def traffic() -> None:
+            while not done.is_set():
+                try:
+                    family.get()
+                except OSError as error:
+                    failed.append(error)
+
+        thread = threading.Thread(target=traffic)
+        thread.start()
+        descriptors = []
+        for number in range(100):
+            extra = [f"127.0.0.1:{port}"] if number % 2 else []
+            family.write(
+                listen=[f"127.0.0.1:{family.port}", *extra],
+                services={"one": [f"http://127.0.0.1:{number + 1}"]},
+            )
+            assert family.ask("reload")["ok"]
+            if number in (9, 99):
+                descriptors.append(len(os.listdir(f"/proc/{family.pid}/fd")))
+        done.set()
+        thread.join()
+        assert failed == []
+        assert descriptors[0] == descriptors[1]
+        assert generations(family) == {101}
+        started = time.monotonic()
+        assert family.ask("reload")["seconds"] < 1.0 and time.monotonic() - started < 2.0
