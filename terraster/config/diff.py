@@ -1,0 +1,163 @@
+"""What changed between two Snapshots: small enough to travel to every child, complete enough to make the new one of the old one.
+
+    patch(old, diff(old, new)) == new
+
+Services are compared whole: a child rebuilds those that differ and leaves the others alone, down to their open connections.
+`Change.lines` says the same to people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+from .snapshot import Backend, Listener, Location, Service, Snapshot
+
+__all__ = ["Change", "diff", "patch"]
+
+RESTART = ("workers", "admin_listen", "admin_tls", "metrics_listen", "runtime_dir", "state_dir")
+"""Keys of a Snapshot that a running process does not take over."""
+
+_IN_PLACE = ("trusted_proxies", "limits", "timeouts", "drain_timeout", "log_level")
+_MOST_LINES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The way from one Snapshot to the next. Picklable.
+
+    generation: that of the new one
+    base:       the new one without its services
+    services:   those added or changed, whole
+    removed, added, changed: names of services, sorted
+    listeners_added, listeners_removed: a listener whose settings changed stands in both
+    restart:    keys that changed and need new workers or a restart
+    lines:      what changed, for people
+    """
+
+    generation: int
+    base: Snapshot
+    services: tuple[Service, ...]
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    listeners_added: tuple[Listener, ...]
+    listeners_removed: tuple[Listener, ...]
+    restart: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+
+    def describe(self) -> list[str]:
+        """A line for each thing that changed, "+" added, "-" removed, "~" changed; none if nothing did."""
+        return list(self.lines)
+
+
+def diff(old: Snapshot, new: Snapshot) -> Change:
+    """What leads from `old` to `new`. Slots count: compare snapshots whose slots are leased, or two whose are not."""
+    before = {service.name: service for service in old.services}
+    after = {service.name: service for service in new.services}
+    removed = sorted(before.keys() - after.keys())
+    added = sorted(after.keys() - before.keys())
+    changed = sorted(
+        name
+        for name, service in after.items()
+        if (known := before.get(name)) is not None and known is not service and known != service
+    )
+    gone = [listener for listener in old.listeners if listener not in new.listeners]
+    come = [listener for listener in new.listeners if listener not in old.listeners]
+    lines: list[str] = []
+    for line in _lines(old, new, before, after, removed, added, changed, gone, come):
+        if len(lines) == _MOST_LINES:
+            lines.append("… and more")
+            break
+        lines.append(line)
+    return Change(
+        generation=new.generation,
+        base=replace(new, services=()),
+        services=tuple(after[name] for name in sorted((*added, *changed))),
+        removed=tuple(removed),
+        added=tuple(added),
+        changed=tuple(changed),
+        listeners_added=tuple(come),
+        listeners_removed=tuple(gone),
+        restart=tuple(key for key in RESTART if getattr(old, key) != getattr(new, key)),
+        lines=tuple(lines),
+    )
+
+
+def patch(old: Snapshot, change: Change) -> Snapshot:
+    """The new Snapshot, of the old one and what changed. Services stand in order of their names, as resolve puts them."""
+    gone = {*change.removed, *change.changed}
+    services = [service for service in old.services if service.name not in gone]
+    if change.services:
+        services = sorted((*services, *change.services), key=lambda service: service.name)
+    return replace(change.base, services=tuple(services))
+
+
+def _lines(
+    old: Snapshot,
+    new: Snapshot,
+    before: dict[str, Service],
+    after: dict[str, Service],
+    removed: list[str],
+    added: list[str],
+    changed: list[str],
+    gone: list[Listener],
+    come: list[Listener],
+) -> Iterator[str]:
+    for key in (*RESTART, *_IN_PLACE):
+        one, other = getattr(old, key), getattr(new, key)
+        if one != other:
+            plain = isinstance(one, str | int | float)
+            yield f"~ {key}: {_shown(one)} → {_shown(other)}" if plain else f"~ {key}"
+    for sign, listeners in (("-", gone), ("+", come)):
+        yield from (f"{sign} listener {listener.address}" for listener in listeners)
+    yield from (f"- service {name}" for name in removed)
+    yield from (f"+ service {name}" for name in added)
+    for name in changed:
+        yield from (f"~ service {name}: {line}" for line in _of_service(before[name], after[name]))
+
+
+def _of_service(old: Service, new: Service) -> Iterator[str]:
+    for key in _differing(old, new, ("name", "locations")):
+        yield f"~ {key}"
+    before = {location.path: location for location in old.locations}
+    after = {location.path: location for location in new.locations}
+    yield from (f"- location {path}" for path in before if path not in after)
+    for path, location in after.items():
+        if path not in before:
+            yield f"+ location {path}"
+        else:
+            where = "" if len(after) == 1 else f"{path}: "
+            yield from (where + line for line in _of_location(before[path], location))
+
+
+def _of_location(old: Location, new: Location) -> Iterator[str]:
+    for key in _differing(old, new, ("id", "slot", "backends")):
+        yield f"~ {key}: {_shown(getattr(old, key))} → {_shown(getattr(new, key))}"
+    before = {backend.url: backend for backend in old.backends}
+    after = {backend.url: backend for backend in new.backends}
+    yield from (f"- backend {url}" for url in before if url not in after)
+    yield from (f"+ backend {url}" for url in after if url not in before)
+    for url, backend in after.items():
+        if url in before:
+            yield from (f"~ backend {url}: {line}" for line in _of_backend(before[url], backend))
+
+
+def _of_backend(old: Backend, new: Backend) -> Iterator[str]:
+    for key in _differing(old, new, ("slot", "health")):
+        yield f"{key} {_shown(getattr(old, key))} → {_shown(getattr(new, key))}"
+    for key in _differing(old.health, new.health, ()):
+        yield f"health_check {key} {_shown(getattr(old.health, key))} → {_shown(getattr(new.health, key))}"
+
+
+def _differing(old: object, new: object, without: tuple[str, ...]) -> list[str]:
+    names = (field.name for field in fields(new))  # type: ignore[arg-type]
+    return [name for name in names if name not in without and getattr(old, name) != getattr(new, name)]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}s"
+    return str(value) if value != "" else "off"
