@@ -7,7 +7,7 @@ PYTHON ?=
 ARGS ?=
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
-CODE := terraster tests bench setup.py
+CODE := terraster tests bench setup.py $(shell grep -ls "^#!.*python" bin/*)
 
 .PHONY: run test lint format bench profile clean
 .DELETE_ON_ERROR:

@@ -94,6 +94,16 @@ def test_scripts_can_be_run() -> None:
         assert (ROOT / name).stat().st_mode & 0o111 == 0o111, f"{name} is not executable"
 
 
+def test_every_program_that_a_test_needs_is_installed_by_ci() -> None:
+    listed = (ROOT / ".ci" / "missing").read_text().partition("<<PROGRAMS\n")[2].partition("\nPROGRAMS")[0]
+    known = {line.split()[0] for line in listed.splitlines()}
+    needed = set()
+    for path in (ROOT / "tests").glob("test_*.py"):
+        for arguments in re.findall(r"mark\.needs\(([^)]*)\)", path.read_text()):
+            needed |= set(re.findall(r"\"([\w.-]+)\"", arguments))
+    assert needed <= known, f"not in .ci/missing: {sorted(needed - known)}"
+
+
 def test_everything_the_program_reads_is_in_the_package() -> None:
     """Files beside the code that are not Python must be named as package data, or an installed Terraster lacks them."""
     patterns = [
