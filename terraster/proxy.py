@@ -126,6 +126,7 @@ class Proxy:
         exchange.method = head.method
         exchange.target = head.target
         exchange.bytes_in = head.size
+        client.generation = self.plan.generation
         self._id_count = count = self._id_count + 1
         exchange.request_id = b"%b%08x" % (self._id_prefix, count)
         keep = False
@@ -147,6 +148,7 @@ class Proxy:
             keep = self._fail(exchange, client, HttpError("internal error", close=True))
         finally:
             client.working = None
+            client.generation = 0
             self._finish(exchange)
         return keep
 
@@ -199,9 +201,13 @@ class Proxy:
         if target[0] != 47:  # "/"
             target, host = self._unusual_target(head)
         exchange.host = host
-        service = plan.router.find(client.listener.address, split_host(host)[0] if host else b"")
-        if service is None:
-            raise BadRequest("no service of this name here", status=421, reason="destination_not_found")
+        if client.routed is plan and client.host == host:  # a kept connection asks for one host again and again
+            service = client.service
+        else:
+            service = plan.router.find(client.listener.address, split_host(host)[0] if host else b"")
+            if service is None:
+                raise BadRequest("no service of this name here", status=421, reason="destination_not_found")
+            client.routed, client.host, client.service = plan, host, service
         exchange.service = service
         if target == b"*":
             exchange.path = target
@@ -249,19 +255,16 @@ class Proxy:
 
     def _forward(self, exchange: Exchange, client: Downstream, head: RequestHead, location: LocationPlan) -> bool:
         """Try backends until one answers, then relay its answer. True if the client's connection can carry another request."""
-        out = self._request_octets(exchange, client, head, location)
         length = head.content_length
-        whole = True  # the body is in `out`, so the request can be sent a second time
+        body = b""
+        whole = not head.chunked  # the whole body is here, so the request can be sent a second time
         if length > 0:
             held = client.held
-            if length <= len(held):
-                out += held[:length]
+            whole = length <= len(held)
+            if whole:
+                body = held[:length]
                 client.held = held[length:]
                 exchange.bytes_in += length
-            else:
-                whole = False
-        elif head.chunked:
-            whole = False
         q = self.view.q
         balancer = location.balancer
         tried: list[Member] = []
@@ -279,11 +282,12 @@ class Proxy:
             failed = False
             begun = monotonic()
             try:
-                upstream, response, body, pump = self._ask(exchange, client, head, location, member, out, whole)
+                out = self._request_octets(exchange, client, head, location, member) + body
+                upstream, response, rest, pump = self._ask(exchange, client, head, location, member, out, whole)
                 exchange.upstream_time = took = monotonic() - begun
                 q[row + SeatBackend.LATENCY] += int(took * 1e9)
                 q[row + SeatBackend.RESPONSES] += 1
-                return self._relay(exchange, client, head, location, upstream, response, body, pump)
+                return self._relay(exchange, client, head, location, upstream, response, rest, pump)
             except HttpError as error:
                 if error.blame == BACKEND:
                     failed = True
@@ -296,7 +300,9 @@ class Proxy:
             finally:
                 balancer.done(member, failed, exchange.upstream_time)
 
-    def _request_octets(self, exchange: Exchange, client: Downstream, head: RequestHead, location: LocationPlan) -> bytes:
+    def _request_octets(
+        self, exchange: Exchange, client: Downstream, head: RequestHead, location: LocationPlan, member: Member
+    ) -> bytes:
         """The head to send to a backend."""
         keep = _NOTHING
         fields = client.fields or self._fields_about(client)
@@ -316,7 +322,7 @@ class Proxy:
         if head.upgrade is not None:
             extra += b"Connection: Upgrade\r\n"
             keep = keep | _UPGRADE
-        path = location.forward_path(exchange.path)
+        path = exchange.path if location.plain else location.forward_path(exchange.path, member)
         if exchange.query or head.target[-1] == 63:  # "?": an empty query is not the same as none
             path = b"%b?%b" % (path, exchange.query)
         if exchange.host is not head.host and head.host != exchange.host:
@@ -417,8 +423,16 @@ class Proxy:
         return len(head)
 
     def _origin(self, member: Member) -> Origin:
-        origin = self.origins[member.backend.id] = Origin(self.reactor, member.backend)
+        origin = self.origins[member.backend.id] = Origin(self.reactor, member.backend, member.offset)
         return origin
+
+    def adopt(self, plan: Plan) -> None:
+        """Run a new plan from the next request on. Connections to backends that are gone, or reached otherwise now, are closed when idle."""
+        self.plan = plan
+        for name, origin in list(self.origins.items()):
+            if not origin.serves(plan.backends.get(name)):
+                origin.close()
+                del self.origins[name]
 
     def _nobody(self, location: LocationPlan) -> HttpError:
         """Why no backend could be picked."""

@@ -25,19 +25,25 @@ class Downstream(Stream):
     configuration). scheme: "http". trusted: the peer may speak for others. held: octets read and not used yet.
     idle: nothing of a request has been read yet, so closing loses nothing. working: the greenlet to tell when the client goes, while an
     exchange is under way. tolerant: the end of the client's octets does not mean that it went.
+    routed, host, service: the plan, Host and service of the last request, which the next one mostly repeats.
+    generation: of the plan that the request under way uses, 0 between requests.
     fields: the field lines about this client that every forwarded head carries, rendered at the first request.
     """
 
     __slots__ = (
         "client_ip",
         "fields",
+        "generation",
         "held",
+        "host",
         "idle",
         "listener",
         "peer_ip",
         "peer_port",
         "requests",
+        "routed",
         "scheme",
+        "service",
         "tolerant",
         "trusted",
         "working",
@@ -56,6 +62,10 @@ class Downstream(Stream):
         self.tolerant = False
         self.fields = b""
         self.requests = 0
+        self.generation = 0
+        self.routed: Any = None
+        self.host = b""
+        self.service: Any = None
 
     def unexpected(self) -> None:
         working = self.working

@@ -30,19 +30,25 @@ Address = tuple[int, Any]
 class Origin:
     """One backend as this worker reaches it.
 
-    backend: the configuration's value. pool: idle connections.
+    backend: the configuration's value. offset: of its row in a seat (add `SeatView.backends`). pool: idle connections.
     """
 
-    __slots__ = ("backend", "pool", "_addresses", "_context", "_fixed", "_fresh_until", "_reactor")
+    __slots__ = ("backend", "offset", "pool", "_addresses", "_context", "_fixed", "_fresh_until", "_reactor")
 
-    def __init__(self, reactor: Reactor, backend: Backend) -> None:
+    def __init__(self, reactor: Reactor, backend: Backend, offset: int) -> None:
         self.backend = backend
+        self.offset = offset
         self.pool = Pool(reactor)
         self._reactor = reactor
         self._addresses: list[Address] = _literal(backend.host, backend.port)
         self._fixed = bool(self._addresses)
         self._fresh_until = 0.0
         self._context = client_context(backend.skip_tls_verify) if backend.scheme == "https" else None
+
+    def serves(self, backend: Backend | None) -> bool:
+        """Whether connections of this origin may carry requests for a backend of the same id in another configuration."""
+        mine = self.backend
+        return backend is not None and (mine.sni, mine.skip_tls_verify, mine.slot) == (backend.sni, backend.skip_tls_verify, backend.slot)
 
     def connect(self, timeout: float) -> Upstream:
         """A new connection: the first of the backend's addresses that accepts. Raises `ConnectFailed`."""

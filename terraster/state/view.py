@@ -19,14 +19,17 @@ class SeatView:
     base:      index of the seat's first cell (add a `Seat` constant)
     backends:  index of the seat's first backend row; a backend's row is ``backends + slot * SeatBackend.CELLS``
     locations: index of the seat's first location row; a location's row is ``locations + slot * SeatLocation.CELLS``
-    all_backends: the same as ``backends`` for every seat that is taken, own seat included; refreshed by `look_around`
+    seats: the seats that are taken, own seat included; refreshed by `look_around`
+    all_backends: the same as ``backends`` for each of them
+    leases: backend slot → serial number of the lease that this process's cells belong to
     """
 
-    __slots__ = ("table", "q", "seat", "base", "backends", "locations", "all_backends")
+    __slots__ = ("table", "q", "seat", "base", "backends", "locations", "seats", "all_backends", "leases")
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self.q = table.q
+        self.leases: dict[int, int] = {}
         self.sit(0)
 
     def sit(self, seat: int) -> None:
@@ -39,8 +42,8 @@ class SeatView:
 
     def look_around(self) -> None:
         """Learn which seats are taken. Called when a worker came or went (and a few times a second, to be safe)."""
-        seats = {self.seat, *self.table.taken_seats()}
-        self.all_backends = tuple(self.table.seat_backend(seat, 0) for seat in sorted(seats))
+        self.seats = tuple(sorted({self.seat, *self.table.taken_seats()}))
+        self.all_backends = tuple(self.table.seat_backend(seat, 0) for seat in self.seats)
 
     def active(self, slot: int) -> int:
         """Requests in flight at a backend, over all seats. Units: requests."""

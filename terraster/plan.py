@@ -1,0 +1,198 @@
+"""The Plan: a Snapshot compiled into what a request needs, with nothing left to look up in a configuration.
+
+The master compiles it first (a Snapshot that cannot be compiled is never sent); its children inherit it through the fork and rebuild what a
+reload changed. A Plan holds values, balancers and offsets into the shared table; sockets, logs and everything else of one process lie
+elsewhere, keyed by stable ids, so that they outlive it.
+
+Nothing here refers back to what holds it: a plan that is replaced is freed at once, without the garbage collector, whose passes over
+10,000 services would be felt by every open request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+
+from .balance.contract import Balancer, Member
+from .balance.registry import make
+from .config.diff import Change, patch
+from .config.snapshot import Backend, Location, Service, Snapshot
+from .exchange import Exchange
+from .filters.answer import Answer
+from .filters.headers import HeaderEdits
+from .filters.redirect import redirects
+from .policy.forwarded import Trust
+from .route.location import forward_path, map_back
+from .route.prefix import Prefixes
+from .route.router import Router
+from .state.table import Backend as BackendCell
+from .state.table import SeatLocation
+from .state.view import SeatView
+
+__all__ = ["LocationPlan", "Plan", "ServicePlan", "compile_plan"]
+
+TRIES = 3
+"""Backends that a request may be tried at, the first included."""
+
+_TURN = 50
+"""Services compiled between two turns of the event loop: some 2 ms."""
+
+
+class LocationPlan:
+    """One location, compiled.
+
+    path: as configured. offset: of its row in a seat (add `SeatView.locations`). plain: the matched path is forwarded as it is.
+    tries: backends that a request may be tried at.
+    """
+
+    __slots__ = (
+        "path",
+        "offset",
+        "members",
+        "balancer",
+        "timeouts",
+        "body_size",
+        "ignore_client_abort",
+        "request_edits",
+        "response_edits",
+        "on_request",
+        "tries",
+        "plain",
+        "_prefix",
+        "_rewrite",
+    )
+
+    def __init__(self, location: Location, service: Service, view: SeatView, old: LocationPlan | None) -> None:
+        self.path = location.path
+        self.offset = location.slot * SeatLocation.CELLS
+        self.members = tuple(Member(backend, view) for backend in location.backends)
+        self.balancer: Balancer = make(location.policy, self.members)
+        if old is not None:
+            self.balancer.adopt(old.balancer)
+        self.timeouts = service.timeouts
+        self.body_size = service.limits.body_size
+        self.ignore_client_abort = service.ignore_client_abort
+        self.tries = min(TRIES, max(1, len(self.members)))
+        rules = service.headers
+        self.request_edits = _edits(rules.set_request, rules.remove_request)
+        self.response_edits = _edits(rules.set_response, rules.remove_response)
+        self.on_request: tuple[Callable[[Exchange], Answer | None], ...] = redirects(service, location)
+        self._prefix = location.path.encode("ascii")
+        self._rewrite = location.rewrite.encode("ascii")
+        self.plain = not location.rewrite and not any(backend.base_path for backend in location.backends)
+
+    def forward_path(self, path: bytes, member: Member) -> bytes:
+        """What a backend is asked for, instead of the path that was matched."""
+        return forward_path(path, self._prefix, self._rewrite, member.backend.base_path.encode("ascii"))
+
+    def map_back(self, exchange: Exchange, pointers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes, bytes]]:
+        """The response fields that point into the backend's world, as (name, value, value in the client's world)."""
+        backend = exchange.backend.backend
+        changed = []
+        for name, value in pointers:
+            new = map_back(value, backend, exchange.scheme.encode("ascii"), exchange.host, self._prefix, self._rewrite)
+            if new != value:
+                changed.append((name, value, new))
+        return changed
+
+
+def _edits(fields: tuple[tuple[str, str], ...], remove: tuple[str, ...]) -> HeaderEdits | None:
+    return HeaderEdits(fields, remove) if fields or remove else None
+
+
+class ServicePlan:
+    """One service, compiled. log: the access-log writer of this process, bound at the first request (`terraster.worker`)."""
+
+    __slots__ = ("name", "prefixes", "locations", "refuse_encoded_slashes", "access_log", "log")
+
+    def __init__(self, service: Service, view: SeatView, old: ServicePlan | None) -> None:
+        self.name = service.name
+        before = {} if old is None else {location.path: location for location in old.locations}
+        self.locations = tuple(LocationPlan(location, service, view, before.get(location.path)) for location in service.locations)
+        self.prefixes: Prefixes[LocationPlan] = Prefixes([(location._prefix, location) for location in self.locations])
+        self.refuse_encoded_slashes = service.encoded_slashes == "refuse"
+        self.access_log = service.access_log
+        self.log: Any = None
+
+
+class Plan:
+    """One whole configuration, compiled. Immutable but for the state of its balancers; `updated` makes the next one.
+
+    generation, snapshot: what it was compiled from. services: by name. router: listener address and host → `ServicePlan`.
+    backends: by id. trust: whose word about clients is believed. unrouted: offset of the location row that counts what no location took.
+    """
+
+    __slots__ = ("generation", "snapshot", "services", "router", "backends", "trust", "timeouts", "limits", "unrouted", "_view")
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        view: SeatView,
+        services: dict[str, ServicePlan],
+        router: Router[ServicePlan],
+        backends: dict[str, Backend],
+    ) -> None:
+        self.generation = snapshot.generation
+        self.snapshot = snapshot
+        self.services = services
+        self.router = router
+        self.backends = backends
+        self.trust = Trust(snapshot.trusted_proxies)
+        self.timeouts = snapshot.timeouts
+        self.limits = snapshot.limits
+        self.unrouted = (view.table.locations - 1) * SeatLocation.CELLS
+        self._view = view
+
+    def updated(self, change: Change) -> Plan:
+        """The plan that a change leads to. Rebuilds only what changed, and lets other greenlets run meanwhile."""
+        view = self._view
+        services, backends = dict(self.services), dict(self.backends)
+        old = {service.name: service for service in self.snapshot.services}
+        gone = [old[name] for name in (*change.removed, *change.changed)]
+        for service in gone:
+            for backend in _backends(service):
+                backends.pop(backend.id, None)
+        for name in change.removed:
+            del services[name]
+        for count, service in enumerate(change.services):
+            for backend in _backends(service):
+                backends[backend.id] = backend
+                _clear_if_leased_anew(view, backend.slot)
+            services[service.name] = ServicePlan(service, view, services.get(service.name))
+            if count % _TURN == _TURN - 1:
+                gevent.sleep(0)
+        router = self.router.updated(_names(gone), ((*name, services[service]) for service, *name in _entries(change.services)))
+        return Plan(patch(self.snapshot, change), view, services, router, backends)
+
+
+def compile_plan(snapshot: Snapshot, view: SeatView) -> Plan:
+    """Compile a Snapshot whose slots are leased. For the start; a reload uses `Plan.updated`."""
+    services = {service.name: ServicePlan(service, view, None) for service in snapshot.services}
+    backends = {backend.id: backend for service in snapshot.services for backend in _backends(service)}
+    for backend in backends.values():
+        _clear_if_leased_anew(view, backend.slot)
+    router = Router.build((address, host, services[name]) for name, address, host in _entries(snapshot.services))
+    return Plan(snapshot, view, services, router, backends)
+
+
+def _backends(service: Service) -> Iterable[Backend]:
+    return (backend for location in service.locations for backend in location.backends)
+
+
+def _entries(services: Iterable[Service]) -> Iterable[tuple[str, str, str]]:
+    """(service name, listener address, host) for every name of every service."""
+    return ((service.name, address, host) for service in services for address in service.listeners for host in service.hosts)
+
+
+def _names(services: Iterable[Service]) -> Iterable[tuple[str, str]]:
+    return ((address, host) for _, address, host in _entries(services))
+
+
+def _clear_if_leased_anew(view: SeatView, slot: int) -> None:
+    """Zero this process's counters of a slot that belonged to another backend before (`terraster.state.leases`)."""
+    serial = view.q[view.table.backend(slot) + BackendCell.LEASE]
+    if view.leases.get(slot) != serial:
+        view.leases[slot] = serial
+        view.table.forget_backend(view.seat, slot)

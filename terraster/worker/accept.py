@@ -1,0 +1,113 @@
+"""Accepting connections: one `Acceptor` per listening socket and worker.
+
+The workers share the master's sockets, and whoever wakes first would take everything that waits. So each looks at the shared table before it
+accepts: one that holds clearly more connections than its share leaves them to the others for a moment (`terraster.policy.accept`). A
+socket per worker (SO_REUSEPORT) would spread by chance, and lose what waits in the queue of a worker that dies.
+"""
+
+from __future__ import annotations
+
+import _socket
+from collections.abc import Callable
+from socket import AF_UNIX
+from typing import Any
+
+from terraster.config.snapshot import Listener
+from terraster.net.stream import Reactor
+
+__all__ = ["Acceptor"]
+
+_BATCH = 16
+"""Connections accepted in one turn of the loop: enough to keep up, few enough to keep the balance."""
+
+_YIELD = 0.002
+"""Seconds that a worker with more than its share leaves new connections to the others; then it takes them all the same."""
+
+_EXHAUSTED = 0.5
+"""Seconds of rest after the process ran out of descriptors or memory."""
+
+
+class Acceptor:
+    """Takes connections from one listening socket.
+
+    address, port, proxy_protocol: of the listener (port 0 on a unix socket).
+    welcome: called with (socket, peer address, peer port, acceptor) for each connection, on the hub.
+    may_accept: whether this worker should take one now. report: called with one line when accepting fails.
+    """
+
+    __slots__ = ("address", "port", "proxy_protocol", "_listening", "_may_accept", "_report", "_rest", "_socket", "_watcher", "_welcome", "_yielded")
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        listener: Listener,
+        listening: Any,
+        welcome: Callable[[Any, str, int, Acceptor], None],
+        may_accept: Callable[[], bool],
+        report: Callable[[str], None],
+    ) -> None:
+        self.address = listener.address
+        self.proxy_protocol = listener.proxy_protocol
+        self.port = 0 if listening.family == AF_UNIX else listening.getsockname()[1]
+        self._socket = listening
+        self._welcome = welcome
+        self._may_accept = may_accept
+        self._report = report
+        self._watcher = reactor.loop.io(listening.fileno(), 1)
+        self._rest = reactor.loop.timer(_YIELD)
+        self._yielded = False
+        self._listening = False
+
+    def start(self) -> None:
+        self._listening = True
+        self._watcher.start(self._ready)
+
+    def stop(self) -> None:
+        """Accept no more. Idempotent; the socket stays open, it belongs to others too."""
+        self._listening = False
+        self._watcher.stop()
+        self._rest.stop()
+
+    def close(self) -> None:
+        """Stop and close this process's copy of the listening socket."""
+        self.stop()
+        self._watcher.close()
+        self._rest.close()
+        self._socket.close()
+
+    def _ready(self) -> None:
+        if not self._yielded and not self._may_accept():
+            self._yielded = True
+            self._pause(_YIELD)
+            return
+        self._yielded = False
+        family, kind, proto = self._socket.family, self._socket.type, self._socket.proto
+        for count in range(_BATCH):
+            if count and not self._may_accept():
+                return
+            try:
+                descriptor, peer = self._socket._accept()  # the public accept() makes a Python socket and asks the kernel four more things
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                self._report(f"cannot accept on {self.address}: {error.strerror}")
+                self._pause(_EXHAUSTED)
+                return
+            sock = _socket.socket(family, kind, proto, descriptor)
+            sock.setblocking(False)
+            if family == AF_UNIX:
+                self._welcome(sock, "unix", 0, self)
+            else:
+                self._welcome(sock, peer[0].removeprefix("::ffff:"), peer[1], self)
+
+    def _pause(self, seconds: float) -> None:
+        self._watcher.stop()
+        self._rest.close()
+        self._rest = self._watcher.loop.timer(seconds)
+        self._rest.start(self._resume)
+
+    def _resume(self) -> None:
+        if self._listening:
+            self._watcher.start(self._ready)

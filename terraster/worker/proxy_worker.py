@@ -1,0 +1,149 @@
+"""A proxy worker: accepts on every listener, runs one greenlet per connection, counts into its own seat.
+
+What a request goes through stands in `terraster.proxy`; here is what keeps it going: acceptors, the sweep, reloads, the drain.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+from greenlet import greenlet
+
+from terraster.config.diff import Change
+from terraster.config.snapshot import AccessLog, Listener
+from terraster.exchange import Exchange
+from terraster.logs.access import AccessLogs
+from terraster.net.downstream import Downstream
+from terraster.net.stream import Reactor
+from terraster.policy.accept import may_accept
+from terraster.proxy import Proxy
+from terraster.state.table import Seat, SeatBackend
+
+from .accept import Acceptor
+from .process import Process
+
+__all__ = ["ProxyWorker"]
+
+
+class ProxyWorker(Process):
+    """One of the processes that carry traffic."""
+
+    role = Seat.PROXY
+    name = "proxy"
+
+    def start(self) -> None:
+        self.clients: set[Downstream] = set()
+        self.acceptors: dict[str, Acceptor] = {}
+        self.reactor = Reactor()
+        self.logs = AccessLogs(self.log.warning)
+        self.unrouted_log = self._writer(self.snapshot.access_log)
+        self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect)
+        self._id_prefix = secrets.token_hex(8).encode("ascii")
+        self._limit = self.plan.limits.connections
+        self._sweep(time.monotonic())
+        self.reactor.start(self._sweep)
+        for listener in self.plan.snapshot.listeners:
+            self._accept_on(listener, self.listeners[listener.address])
+
+    def _accept_on(self, listener: Listener, listening: Any) -> None:
+        acceptor = Acceptor(self.reactor, listener, listening, self._welcome, self._may_accept, self.log.error)
+        self.acceptors[listener.address] = acceptor
+        acceptor.start()
+
+    def _may_accept(self) -> bool:
+        """Whether this worker should take a connection now, seen over all that serve."""
+        mine = len(self.clients)
+        if self._limit and mine >= self._limit:
+            return False
+        q, table = self.view.q, self.view.table
+        total = workers = 0
+        for seat in self.view.seats:
+            base = table.seat(seat)
+            if q[base + Seat.ROLE] == Seat.PROXY and not q[base + Seat.DRAINING]:
+                total += q[base + Seat.CONNECTIONS]
+                workers += 1
+        return may_accept(mine, total, workers)
+
+    def _welcome(self, sock: Any, peer_ip: str, peer_port: int, acceptor: Acceptor) -> None:
+        """A new connection: count it and give it its greenlet. On the hub."""
+        client = Downstream(self.reactor, sock, peer_ip, peer_port, acceptor, self.proxy.plan.trust.trusts(peer_ip))
+        self.clients.add(client)
+        q, base = self.view.q, self.view.base
+        q[base + Seat.CONNECTIONS] += 1
+        q[base + Seat.ACCEPTED] += 1
+        greenlet(self._converse, self.reactor.hub).switch(client)
+
+    def _converse(self, client: Downstream) -> None:
+        try:
+            self.proxy.converse(client)
+        finally:
+            self.clients.discard(client)
+            self.view.q[self.view.base + Seat.CONNECTIONS] -= 1
+
+    def _log(self, exchange: Exchange) -> None:
+        service = exchange.service
+        if service is None:
+            writer = self.unrouted_log
+        else:
+            writer = service.log
+            if writer is None:
+                writer = service.log = self._writer(service.access_log)
+        if writer is not False:
+            writer.write(exchange)
+
+    def _writer(self, config: AccessLog) -> Any:
+        """The writer for a service, False where it writes none."""
+        return self.logs.writer(config) or False
+
+    def _defect(self, what: str) -> None:
+        self.log.exception("%s", what)
+
+    def _sweep(self, now: float) -> None:
+        """What is done a few times a second, on the hub."""
+        proxy = self.proxy
+        proxy.keep_time(now, time.time(), self._id_prefix)
+        self.logs.flush()
+        q, backends = self.view.q, self.view.backends
+        for origin in proxy.origins.values():
+            origin.pool.expire(now)
+            q[backends + origin.offset + SeatBackend.IDLE] = len(origin.pool.idle)
+
+    def apply(self, change: Change, listeners: dict[str, Any]) -> None:
+        plan = self.plan = self.plan.updated(change)
+        self.snapshot = plan.snapshot
+        self.proxy.adopt(plan)
+        self._limit = plan.limits.connections
+        for listener in change.listeners_removed:
+            acceptor = self.acceptors.pop(listener.address, None)
+            if acceptor is not None:
+                acceptor.close()
+        for listener in change.listeners_added:
+            self._accept_on(listener, listeners[listener.address])
+        self.unrouted_log = self._writer(plan.snapshot.access_log)
+        wanted = {service.access_log for service in plan.snapshot.services}
+        self.logs.retain([*wanted, plan.snapshot.access_log])
+
+    def oldest(self) -> int:
+        oldest = self.proxy.plan.generation
+        for client in self.clients:
+            if 0 < client.generation < oldest:
+                oldest = client.generation
+        return oldest
+
+    def drain(self) -> None:
+        self.proxy.draining = True
+        for acceptor in self.acceptors.values():
+            acceptor.close()
+        for client in list(self.clients):
+            self.reactor.loop.run_callback(client.dismiss)
+
+    def idle(self) -> bool:
+        return not self.clients
+
+    def stop(self) -> None:
+        self.logs.close()
+
+    def reopen(self) -> None:
+        self.logs.reopen()
