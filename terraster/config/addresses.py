@@ -20,7 +20,7 @@ _PORT = re.compile(r"[0-9]{1,5}")
 
 
 class Url(NamedTuple):
-    """A backend's address in parts. ``host`` is without brackets, lower case; ``base_path`` is "" or "/x" without a trailing slash."""
+    """A backend's address in parts. ``host``: no brackets, lower case; ``base_path``: "" or "/x" without a slash at its end."""
 
     text: str
     scheme: str

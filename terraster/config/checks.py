@@ -27,11 +27,11 @@ def of_service(service: ServiceSettings) -> Iterator[Complaint]:
     sources: dict[str, int] = {}
     for index, location in enumerate(service.locations):
         here: Path = ("locations", index)
-        path = canonical(location.path)
-        if path in paths:
+        prefix = canonical(location.path).rstrip("/")  # a final slash makes no other prefix: `terraster.route.prefix`
+        if prefix in paths:
             yield (*here, "path"), False, f"`path` {location.path} stands twice in service `{service.label}`"
-        paths.setdefault(path, index)
-        yield from _of_location(service, location, here, path)
+        paths.setdefault(prefix, index)
+        yield from _of_location(service, location, here, prefix)
         if location.redirect is not None and location.redirect.startswith("/") and location.backends:
             source = canonical(location.redirect)
             if source in sources:
@@ -39,13 +39,13 @@ def of_service(service: ServiceSettings) -> Iterator[Complaint]:
             sources.setdefault(source, index)
 
 
-def _of_location(service: ServiceSettings, location: LocationSettings, here: Path, path: str) -> Iterator[Complaint]:
+def _of_location(service: ServiceSettings, location: LocationSettings, here: Path, prefix: str) -> Iterator[Complaint]:
     redirects = location.http_redirect if location.http_redirect is not None else service.http_redirect
     if not location.backends and not location.redirect and not redirects:
         yield here, False, f"location {location.path} has neither `backends` nor `redirect`: it answers nothing"
     if location.redirect is not None and location.redirect.startswith("/"):
         target = canonical(location.redirect.partition("?")[0])
-        if target == path or (not location.backends and (target.startswith(path.rstrip("/") + "/"))):
+        if target.rstrip("/") == prefix or (not location.backends and target.startswith(prefix + "/")):
             yield (*here, "redirect"), False, f"`redirect` {location.redirect} leads back to its own location"
     yield from of_backends(location.backends, (*here, "backends"))
 

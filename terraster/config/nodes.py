@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from yaml.cyaml import CParser
+from yaml._yaml import CParser
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 __all__ = ["REQUEST_VARIABLES", "Finding", "Reader", "compose", "find", "plain"]
@@ -65,9 +65,9 @@ def compose(text: str) -> Node | Finding | None:
         root: Node | None = _Parser(text).get_single_node()
         return root
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = error.problem or error.context or "cannot be read"
-        return (mark.line if mark else 0, mark.column if mark else 0, f"not valid YAML: {what}")
+        what = f"not valid YAML: {error.problem or error.context or 'cannot be read'}"
+        mark: Any = error.problem_mark or error.context_mark
+        return (0, 0, what) if mark is None else (mark.line, mark.column, what)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         return (before.count("\n"), len(before) - before.rfind("\n") - 1, f"not valid YAML: {error.reason}")
@@ -109,7 +109,7 @@ def plain(text: str) -> Any:
 
 
 def find(node: Node | None, path: tuple[str | int, ...]) -> tuple[Node | None, Node | None]:
-    """The key node (None for a list item or the root) and the value node at `path`; the deepest ones there are, if it ends early."""
+    """The key node (None for a list item or the root) and the value node at `path`; the deepest there are, if it ends early."""
     key: Node | None = None
     for step in path:
         child: tuple[Node | None, Node] | None = None
@@ -128,7 +128,7 @@ def _child(node: MappingNode, name: str, depth: int) -> tuple[Node, Node] | None
     for key, value in node.value:
         if isinstance(key, ScalarNode) and key.value == name:
             return key, value
-        if isinstance(key, ScalarNode) and key.value == "<<" and key.style is None and depth < _DEEPEST:
+        if isinstance(key, ScalarNode) and key.value == "<<" and not key.style and depth < _DEEPEST:
             for source in value.value if isinstance(value, SequenceNode) else [value]:
                 if merged is None and isinstance(source, MappingNode):
                     merged = _child(source, name, depth + 1)
@@ -185,7 +185,7 @@ class Reader:
                 self._found(key, "a key must be text")
                 continue
             name = key.value
-            if name == "<<" and key.style is None:
+            if name == "<<" and not key.style:
                 merges.append(value)
                 continue
             if name in result:
@@ -211,7 +211,7 @@ class Reader:
             self._found(node, f"tags like {node.tag} have no meaning here")
         if "${" in text and key != "format":
             text = self._expand(node, text, headers)
-        if node.style is None and not node.tag:
+        if not node.style and not node.tag:
             value = plain(text)
             if value is None:
                 self._found(node, f"`{key}` has no value" if key else "nothing stands here")

@@ -52,11 +52,15 @@ def resolve(
     previous: tuple[Settings, Snapshot] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Snapshot:
-    """The Snapshot of loaded settings. Slots are -1 but in services taken over from `previous`, the settings and snapshot of before."""
+    """The Snapshot of loaded settings, services in order of their names.
+
+    Slots are -1 but in services taken over from `previous`, the settings and the snapshot of before.
+    """
     environ = os.environ if environ is None else environ
     known: dict[int, Service] = {}
     if previous is not None and _same_top(previous[0], settings):
-        known = {id(written): service for written, service in zip(previous[0].all_services(), previous[1].services, strict=True)}
+        before = {service.name: service for service in previous[1].services}
+        known = {id(written): before[written.label] for written in previous[0].services if written.label in before}
     top = _Top(settings)
     services = []
     listeners: dict[str, Listener] = {}
@@ -72,8 +76,8 @@ def resolve(
     level = settings.log_level or (logger.level if logger else None) or "info"
     return Snapshot(
         generation=generation,
-        listeners=tuple(listeners.values()),
-        services=tuple(services),
+        listeners=tuple(sorted(listeners.values(), key=lambda listener: listener.address)),
+        services=tuple(sorted(services, key=lambda service: service.name)),
         workers=settings.workers or len(os.sched_getaffinity(0)),
         trusted_proxies=settings.trusted_proxies,
         limits=top.limits,

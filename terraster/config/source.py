@@ -29,7 +29,7 @@ _PAUSE_EVERY = 50
 
 
 class Item(NamedTuple):
-    """One good service without its place: what may be kept. ``consulted`` and ``secrets``: what the environment and secret files said."""
+    """One service without its place: what may be kept. ``consulted``, ``secrets``: what the environment and secret files said."""
 
     settings: ServiceSettings
     finds: Finds
@@ -44,7 +44,7 @@ class Item(NamedTuple):
 
 
 class Cache:
-    """The items of the last load that succeeded and of those since, by directory and text. `pause` is called between fresh items."""
+    """The items of the last good load and of those since, by directory and text. `pause` is called between fresh items."""
 
     def __init__(self, environ: Mapping[str, str], pause: Callable[[], None]) -> None:
         self.environ = environ

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from .settings import Settings
 from .settings.base import keys_of, submodel
 
 __all__ = ["Complaint", "complaints", "suggestion"]
@@ -70,7 +71,7 @@ def _complaint(details: ErrorDetails, top: type[BaseModel], prefix: tuple[str | 
     if kind == "extra_forbidden":
         owner = _model_at(top, path[:-1])
         hint = suggestion(str(path[-1]), keys_of(owner)) if owner is not None else ""
-        return (*prefix, *path), True, f"unknown key `{path[-1]}`{hint or _elsewhere(str(path[-1]), top)}"
+        return (*prefix, *path), True, f"unknown key `{path[-1]}`{hint or _elsewhere(str(path[-1]))}"
     if kind == "missing":
         return (*prefix, *path[:-1]), False, f"`{path[-1]}` is missing"
     if kind in ("value_error", "assertion_error"):
@@ -109,9 +110,9 @@ def _model_at(top: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseMod
     return model
 
 
-def _elsewhere(word: str, top: type[BaseModel]) -> str:
+def _elsewhere(word: str) -> str:
     """Where a key that is unknown here would belong."""
-    queue: list[tuple[str, type[BaseModel]]] = [("", top)]
+    queue: list[tuple[str, type[BaseModel]]] = [("", Settings)]
     seen = set()
     while queue:
         path, model = queue.pop(0)
@@ -120,7 +121,7 @@ def _elsewhere(word: str, top: type[BaseModel]) -> str:
         seen.add(model)
         for key, field in keys_of(model).items():
             if key == word:
-                return f"; `{key}` belongs {'into `' + path + '`' if path else 'to the top'}"
+                return f"; `{key}` belongs {'into `' + path + '`' if path else 'at the top'}"
             child, how = submodel(field.annotation)
             if child is not None:
                 queue.append((f"{path}.{key}{how}".lstrip("."), child))

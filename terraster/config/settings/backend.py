@@ -68,7 +68,7 @@ class HealthCheckSettings(Model):
 
     type: Literal["http", "tcp", "none"] | None = Field(
         None,
-        description="http: GET `path` and look at the status; tcp: connect; none: never probe, take the backend as healthy. Default: http.",
+        description="http: GET `path` and look at the status; tcp: connect; none: never probe, always healthy. Default: http.",
     )
     path: ProbePath | None = Field(None, description="Path of the probe, perhaps with a query. Default: /health.")
     interval: SomeTime | None = Field(None, description="Time between two probes (jitter is added). Default: 10s.")
@@ -81,7 +81,7 @@ class HealthCheckSettings(Model):
     sni: Text | None = Field(None, description="TLS server name of the probe. Default: the backend's `sni`, else its host.")
     status: StatusRanges | None = Field(
         None,
-        description='Statuses that count as healthy: 200, "200-399", or a list of them. Redirects are not followed. Default: 200-399.',
+        description='Statuses that are healthy: 200, "200-399", or a list. Redirects are not followed. Default: 200-399.',
     )
     body: Text | None = Field(None, description="Text that must occur in the first 64 KiB of the answer. Default: none.")
 

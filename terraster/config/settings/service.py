@@ -33,11 +33,11 @@ Redirect = Annotated[str, BeforeValidator(_redirect), WithJsonSchema({"type": "s
 
 
 class TimeoutSettings(Model):
-    """How long is waited, always between two octets. Each key is inherited on its own: service over top over default; 0: for ever."""
+    """How long is waited, always between two octets; 0: for ever. Each key is inherited by itself: service, top, default."""
 
     client_header: Duration | None = Field(
         None,
-        description="From the first octet of a request head to its end. It is read before the service is known, so only the top's counts. "
+        description="From the first octet of a request head to its end. The service is not known then: only the top's counts. "
         "Default: 30s.",
     )
     client_body: Duration | None = Field(None, description="Between two reads of a request body. Default: 60s.")
@@ -78,8 +78,8 @@ class LocationSettings(Model):
     rewrite: Path | None = Field(None, description="What is forwarded in place of the matched prefix. Default: the prefix stays.")
     redirect: Redirect | None = Field(
         None,
-        description="With backends: requests for exactly this path of the service are sent to the location's path. Without backends, or as an "
-        "http(s) URL: everything below the location is sent there. Status 308.",
+        description="With backends: requests for exactly this path of the service are sent to the location's path. Without "
+        "backends, or as an http(s) URL: everything below the location is sent there. Status 308.",
     )
     http_redirect: bool | None = Field(
         None, description="Send plain-HTTP requests to https, port `redirect_port`. Default: the service's."
