@@ -1,0 +1,119 @@
+"""The corpus over a real socket: what must be refused is answered once, the connection ends, and no backend hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..harness.backends import Backend, Peer, ok
+from ..harness.client import Connection
+from ..harness.corpus import Case, load_cases
+from ..harness.terraster_process import Terraster, service
+
+CASES = [case for case in load_cases("requests") if case.limits == (32768, 100)]
+REFUSED = [case for case in CASES if not {"forward", "incomplete"} & set(case.expect)]
+FORWARDED = [case for case in CASES if case.forwards]
+EITHER = [case for case in CASES if "forward" in case.expect and not case.forwards]
+
+PROBE = b"GET /probe HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
+
+
+def _lenient(peer: Peer) -> None:
+    """Remembers every whole request and answers it; what a proxy breaks off in the middle is no complaint here."""
+    while request := peer.request():
+        peer.send(ok(request.method.encode() if request.method != "HEAD" else b""))
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Backend]:
+    with Backend(_lenient) as backend:
+        yield backend
+
+
+@pytest.fixture(scope="module")
+def proxy(origin: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraster]:
+    folder: Path = tmp_path_factory.mktemp("refusals")
+    with Terraster(folder, service(origin.url)) as terraster:
+        yield terraster
+
+
+def _only_probes_since(origin: Backend, proxy: Terraster, count: int) -> None:
+    """Fail if the backend got a request since ``count``, other than the probe that is sent now to be sure that all came."""
+    with proxy.connect() as client:
+        assert client.send(PROBE).response().status == 200
+    assert [request.target for request in origin.requests[count:]] == ["/probe"]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+def test_refused(origin: Backend, proxy: Terraster, case: Case) -> None:
+    count = len(origin.requests)
+    with proxy.connect(deadline=8) as client:
+        client.send(case.data)
+        answer = client.rest()
+    status = answer[9:12].decode()
+    assert answer.startswith(b"HTTP/1.1 "), answer
+    assert status in case.expect, f"{case.what} [{case.rule}]"
+    assert answer.count(b"HTTP/1.1 ") == 1, "answered more than once"
+    assert b"\r\nConnection: close\r\n" in answer
+    _only_probes_since(origin, proxy, count)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+def test_refused_with_another_request_behind(origin: Backend, proxy: Terraster, case: Case) -> None:
+    """Whatever comes behind a refused request is never taken for a request."""
+    count = len(origin.requests)
+    with proxy.connect(deadline=8) as client:
+        client.send(case.data + b"GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        answer = client.rest()
+    assert answer[9:12].decode() in {*case.expect, "505", "400"}
+    assert answer.count(b"HTTP/1.1 ") == 1, "answered more than once"
+    _only_probes_since(origin, proxy, count)
+
+
+@pytest.mark.parametrize("case", FORWARDED, ids=lambda case: case.name)
+def test_forwarded(origin: Backend, proxy: Terraster, case: Case) -> None:
+    count = len(origin.requests)
+    method = case.data.lstrip(b"\r\n").split(b" ", 1)[0].decode()
+    with proxy.connect() as client:
+        answer = client.send(case.data).response(method)
+    assert answer.status == 200, case.what
+    request = origin.wait(count + 1)[count]
+    assert request.method == method
+    body = case.fact("body")
+    if body is not None:
+        assert request.body == body
+    for name, value in case.pairs("field"):
+        assert value.decode("latin-1") in request.all(name.decode())
+    if case.fact("target") is not None and case.fact("rest") is None:
+        assert request.target == (case.fact("target") or b"").decode()
+
+
+@pytest.mark.parametrize("case", EITHER, ids=lambda case: case.name)
+def test_refused_or_forwarded_but_never_both(origin: Backend, proxy: Terraster, case: Case) -> None:
+    count = len(origin.requests)
+    with proxy.connect() as client:
+        answer = client.send(case.data).response("POST")
+    if answer.status == 200:
+        request = origin.wait(count + 1)[count]
+        assert request.body == (case.fact("body") or b"")
+        assert {name for name, _ in request.trailers} <= {b"x-checksum"}
+    else:
+        assert str(answer.status) in case.expect
+        _only_probes_since(origin, proxy, count)
+
+
+@pytest.mark.parametrize("name", ["cl-and-te", "line-bare-lf-hides-request", "chunk-data-no-crlf"])
+def test_a_refusal_arrives_though_the_client_still_sends(proxy: Terraster, name: str) -> None:
+    """Closing with unread octets would reset the connection and take the answer away from the client."""
+    case = next(case for case in CASES if case.name == name)
+    with proxy.connect() as client:
+        client.send(case.data + b"x" * 100_000)
+        assert client.rest().startswith(b"HTTP/1.1 4")
+
+
+def test_the_worker_lives_on(origin: Backend, proxy: Terraster) -> None:
+    """After all of the corpus: the same process, no defect in the log."""
+    assert Connection(proxy.address).send(PROBE).response().status == 200
+    assert "Traceback" not in proxy.said
