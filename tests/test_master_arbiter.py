@@ -90,7 +90,8 @@ def test_a_killed_worker_is_replaced_within_a_second_and_its_counts_stay() -> No
         started = time.monotonic()
         eventually(lambda: len(family.pids() - {victim}) == 2, 1.0)
         assert time.monotonic() - started < 1.0
-        assert family.get("/totals") == {"bytes": 140, "requests": 20}
+        living = sorted(worker["seat"] for worker in family.ask("status")["workers"])
+        assert family.get("/totals") == {"bytes": 140, "requests": 20, "seats": living}
         assert family.ask("status")["restarts"] == 1
         assert f"proxy worker {victim} in seat" in family.log() and "killed by SIGKILL" in family.log()
 

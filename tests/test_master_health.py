@@ -208,7 +208,8 @@ from terraster.master.probe import Aim, Probing
 probing = Probing()
 for settings in json.load(sys.stdin):
     check = HealthCheck(**{k: tuple(map(tuple, v)) if k == "status" else v for k, v in settings["check"].items()})
-    backend = Backend(id="x", url="", scheme=settings.get("scheme", "http"), host=settings["host"], port=settings["port"], health=check)
+    scheme, host, port = settings.get("scheme", "http"), settings["host"], settings["port"]
+    backend = Backend(id="x", url="", scheme=scheme, host=host, port=port, health=check)
     result = probing.probe(Aim.of(backend))
     print(json.dumps([result.ok, result.reason, result.seconds]))
 """

@@ -91,9 +91,9 @@ class Listeners:
                 if address not in self.open and address not in added:
                     added[address] = self._claim(address) or _bind(address)
         except OSError as error:
-            for address, one in added.items():
+            for bound, one in added.items():
                 one.close()
-                _unlink(address)
+                _unlink(bound)
             raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
         self.open.update(added)
         return added

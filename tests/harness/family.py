@@ -160,6 +160,7 @@ def main(path: str) -> int:
                 return {
                     "bytes": table.location_sum(location.slot, SeatLocation.BYTES_IN),
                     "requests": table.backend_sum(location.backends[0].slot, SeatBackend.REQUESTS),
+                    "seats": table.taken_seats(),
                 }
             return {
                 "pid": os.getpid(),

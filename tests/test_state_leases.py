@@ -1,0 +1,149 @@
+"""Leases: ids keep their slots, and a slot changes hands only when nobody alive knows its old owner."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terraster.config.snapshot import Backend, Location, Service, Snapshot
+from terraster.errors import StartError
+from terraster.state.leases import Leases, capacities
+from terraster.state.table import Backend as Cells
+from terraster.state.table import Seat, SeatBackend, Table
+
+
+def snapshot(generation: int, names: list[str]) -> Snapshot:
+    """One location for each name's first letter, with a backend for each name."""
+    locations = []
+    for letter in sorted({name[0] for name in names}):
+        backends = [
+            Backend(id=name, url=f"http://{name}", scheme="http", host=name, port=80) for name in names if name[0] == letter
+        ]
+        locations.append(Location(id=letter, path=f"/{letter}", backends=tuple(backends)))
+    return Snapshot(generation=generation, listeners=(), services=(Service("s", ("*",), (), tuple(locations)),))
+
+
+def slots(leased: Snapshot) -> dict[str, int]:
+    return {backend.id: backend.slot for location in leased.services[0].locations for backend in location.backends}
+
+
+def location_slots(leased: Snapshot) -> dict[str, int]:
+    return {location.id: location.slot for location in leased.services[0].locations}
+
+
+def seat(table: Table, number: int, generation: int, oldest: int) -> None:
+    at = table.seat(number)
+    table.q[at + Seat.PID] = 1000 + number
+    table.q[at + Seat.GENERATION] = generation
+    table.q[at + Seat.OLDEST] = oldest
+
+
+def apply(leases: Leases, generation: int, names: list[str]) -> dict[str, int]:
+    leased = leases.assign(snapshot(generation, names))
+    leases.commit(leased)
+    return slots(leased)
+
+
+def test_ids_keep_their_slots() -> None:
+    leases = Leases(Table(8, 8, 4))
+    first = apply(leases, 1, ["a", "b", "c"])
+    second = apply(leases, 2, ["c", "d", "a"])
+    assert second["a"] == first["a"] and second["c"] == first["c"]
+    assert sorted(first.values()) == [0, 1, 2]
+    assert apply(leases, 3, ["b"])["b"] == first["b"]
+
+
+@pytest.mark.parametrize(
+    ("generation", "oldest", "reused"),
+    [(2, 2, True), (3, 2, True), (2, 1, False), (1, 1, False), (0, 2, False)],
+    ids=["all new", "newer", "an old request", "an old plan", "a child that does not serve yet"],
+)
+def test_a_slot_is_reused_only_when_nobody_alive_knows_its_old_owner(generation: int, oldest: int, reused: bool) -> None:
+    table = Table(8, 8, 4)
+    leases = Leases(table)
+    gone = apply(leases, 1, ["a", "b"])["b"]
+    apply(leases, 2, ["a"])
+    seat(table, 1, 2, 2)
+    seat(table, 2, generation, oldest)
+    assert (apply(leases, 3, ["a", "x"])["x"] == gone) is reused
+
+
+def test_a_new_lease_has_a_new_serial_and_nothing_else() -> None:
+    table = Table(2, 8, 4)
+    leases = Leases(table)
+    slot = apply(leases, 1, ["a"])["a"]
+    at = table.backend(slot)
+    serial = table.q[at + Cells.LEASE]
+    table.q[at + Cells.UP] = 1
+    table.q[table.seat_backend(0, slot) + SeatBackend.REQUESTS] = 5
+    apply(leases, 2, ["a", "b"])
+    assert (table.q[at + Cells.LEASE], table.q[at + Cells.UP]) == (serial, 1)
+    apply(leases, 3, ["b"])
+    assert apply(leases, 4, ["b", "c"])["c"] == slot
+    assert table.q[at + Cells.LEASE] > serial and table.q[at + Cells.UP] == 0
+    assert table.q[table.seat_backend(0, slot) + SeatBackend.REQUESTS] == 0
+
+
+def test_a_full_table_is_an_error_that_leases_nothing() -> None:
+    table = Table(3, 8, 4)
+    seat(table, 1, 1, 1)
+    leases = Leases(table)
+    apply(leases, 1, ["a"])
+    with pytest.raises(StartError, match="no room for backend 'd'.*3 backends.*restart"):
+        leases.assign(snapshot(2, ["a", "b", "c", "d"]))
+    assert sorted(apply(leases, 2, ["a", "b", "c"]).values()) == [0, 1, 2]
+
+
+def test_what_is_undone_is_free_again() -> None:
+    leases = Leases(Table(2, 2, 4))
+    apply(leases, 1, ["a"])
+    for name in ("b", "c", "d"):
+        leases.assign(snapshot(2, ["a", name]))
+        leases.undo()
+    assert leases.backend_slots() == [0] and leases.location_slots() == [0]
+    assert apply(leases, 2, ["a", "e"])["e"] == 1
+
+
+def test_a_location_slot_never_changes_hands() -> None:
+    leases = Leases(Table(100, 3, 4))
+    first = location_slots(leases.assign(snapshot(1, ["a", "b"])))
+    leases.commit(snapshot(1, ["a", "b"]))
+    apply(leases, 2, ["c"])
+    apply(leases, 3, ["c"])
+    again = location_slots(leases.assign(snapshot(4, ["b", "c"])))
+    leases.undo()
+    assert again["b"] == first["b"] and again["c"] == 2
+    with pytest.raises(StartError, match="no room for location 'd'"):
+        leases.assign(snapshot(4, ["d"]))
+
+
+@given(st.lists(st.sets(st.sampled_from("abcdefghij"), min_size=1), max_size=12), st.data())
+def test_no_two_known_ids_ever_share_a_slot(steps: list[set[str]], data: st.DataObject) -> None:
+    table = Table(200, 200, 4)
+    leases = Leases(table)
+    plans: dict[int, dict[str, int]] = {}
+    oldest = {1: 1, 2: 1}
+    for generation, names in enumerate(steps, 1):
+        for number in oldest:
+            seat(table, number, max(1, generation - 1), oldest[number])
+        leased = leases.assign(snapshot(generation, sorted(names)))
+        if data.draw(st.booleans()):
+            plans[generation] = slots(leased)
+            leases.commit(leased)
+        else:
+            plans[generation] = plans.get(generation - 1, {})
+            leases.undo()
+        for number in oldest:
+            oldest[number] = data.draw(st.integers(oldest[number], generation))
+        known = [plan for old, plan in plans.items() if old >= min(oldest.values())]
+        owners: dict[int, set[str]] = {}
+        for plan in known:
+            for name, slot in plan.items():
+                owners.setdefault(slot, set()).add(name)
+        assert all(len(names) == 1 for names in owners.values())
+
+
+def test_capacities_leave_room_to_grow() -> None:
+    assert capacities(3, 3, 2) == (4096, 2048, 64)
+    assert capacities(10_000, 10_000, 32) == (40_000, 40_000, 128)
