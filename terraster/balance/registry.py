@@ -1,0 +1,30 @@
+"""The balancing algorithms by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import ConfigError, Problem
+from .contract import Balancer, Member
+from .least_connections import LeastConnections
+from .round_robin import RoundRobin
+from .weighted import WeightedRoundRobin
+
+__all__ = ["BALANCERS", "make"]
+
+BALANCERS: dict[str, type[Balancer]] = {
+    "round-robin": WeightedRoundRobin,
+    "weighted-round-robin": WeightedRoundRobin,
+    "least-connections": LeastConnections,
+}
+"""Canonical name → what does it. Both round robins honour weights."""
+
+
+def make(policy: str, members: Sequence[Member]) -> Balancer:
+    """The balancer of a location. Raises `ConfigError` for a name that is not in `BALANCERS`."""
+    kind = BALANCERS.get(policy)
+    if kind is None:
+        raise ConfigError([Problem("configuration", 0, 0, f"algorithm `{policy}` is not built")])
+    if kind is WeightedRoundRobin and len({member.weight for member in members if member.weight}) <= 1:
+        kind = RoundRobin  # the same turns, for less
+    return kind(members)

@@ -1,0 +1,57 @@
+"""Round robin over backends of equal weight: each in turn.
+
+A member that cannot be used loses its turn and the next one has it, so the others keep equal shares: with a of a, b, c down the
+turns are b c b c, not b b c. The same holds for the picks of retries, which use up turns like any other pick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import ClassVar
+
+from ..exchange import Exchange
+from .contract import Balancer, Member
+
+__all__ = ["RoundRobin", "continued"]
+
+
+class RoundRobin(Balancer):
+    """A cursor that goes round. Weights other than 0 count alike here: `terraster.balance.registry.make` knows when they do."""
+
+    __slots__ = ("_turns", "_at")
+
+    name: ClassVar[str] = "round-robin"
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__(members)
+        self._turns = [member for member in members if member.weight]
+        self._at = 0
+
+    def pick(self, exchange: Exchange | None, tried: Collection[Member]) -> Member | None:
+        turns = self._turns
+        at = self._at
+        left = count = len(turns)
+        while left:
+            if at >= count:
+                at = 0
+            member = turns[at]
+            at += 1
+            if member.view.q[member.up_at] and not (tried and member in tried) and member.take():
+                self._at = at
+                return member
+            left -= 1
+        return None
+
+    def adopt(self, old: Balancer) -> None:
+        if isinstance(old, RoundRobin):
+            self._at = continued(old._turns, old._at, self._turns)
+
+
+def continued(old: Sequence[Member], at: int, new: Sequence[Member]) -> int:
+    """Where a cursor before ``old[at]`` stands in ``new``: before the first of those whose turn it was that is still there."""
+    places = {member.backend.id: place for place, member in enumerate(new)}
+    for step in range(len(old)):
+        place = places.get(old[(at + step) % len(old)].backend.id)
+        if place is not None:
+            return place
+    return 0
