@@ -1,0 +1,186 @@
+"""Two small backends to play with: `terraster --demo`.
+
+Each is a process of its own (``python -m terraster.cli.demo NAME HOST PORT``) that answers
+
+    /health           200
+    /slow?ms=N        after N milliseconds (at most a minute)
+    /stream?events=N  N server-sent events, five a second
+    anything else     its name, and the request as it arrived, as JSON
+
+It ends when its standard input does, that is when the process that started it has gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from ..config.snapshot import Snapshot
+from ..errors import StartError
+
+__all__ = ["Running", "addresses", "advice", "start", "stop"]
+
+HOW_MANY = 2
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A demo backend that accepts connections."""
+
+    name: str
+    address: tuple[str, int]
+    process: subprocess.Popen[str]
+
+
+def addresses(snapshot: Snapshot) -> list[tuple[str, int]]:
+    """Where the demo backends have to listen: the first addresses on this host that the configuration sends requests to."""
+    found: dict[tuple[str, int], None] = {}
+    for service in snapshot.services:
+        for location in service.locations:
+            for backend in location.backends:
+                if backend.host in _LOOPBACK and backend.scheme == "http":
+                    found[backend.host, backend.port] = None
+    if not found:
+        raise StartError(
+            "--demo: the configuration has no http backend on 127.0.0.1, [::1] or localhost whose part could be played"
+        )
+    return list(found)[:HOW_MANY]
+
+
+def start(where: list[tuple[str, int]]) -> list[Running]:
+    """Start them and wait until they listen. Raises StartError, with none left running, if one cannot."""
+    started: list[Running] = []
+    for number, (host, port) in enumerate(where, 1):
+        name = f"demo-{number}"
+        command = [sys.executable, "-m", "terraster.cli.demo", name, host, str(port)]
+        home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for Terraster, which still has requests to finish
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline().strip()
+        if line != "ready":
+            stop([*started, Running(name, (host, port), process)])
+            raise StartError(f"--demo: the backend on {host}:{port} cannot start: {line or 'it ended at once'}")
+        started.append(Running(name, (host, port), process))
+    return started
+
+
+def stop(backends: Iterable[Running]) -> None:
+    """End them and wait for it."""
+    for backend in backends:
+        backend.process.terminate()
+    for backend in backends:
+        backend.process.wait()
+
+
+def advice(snapshot: Snapshot, file: str, backends: list[Running]) -> str:
+    """What to try next, for the terminal."""
+    traffic = _url(snapshot.listeners[0].address) if snapshot.listeners else None
+    lines = ["Terraster demo", ""]
+    for backend in backends:
+        lines.append(f"  backend {backend.name} on http://{backend.address[0]}:{backend.address[1]}")
+    lines += ["", "Try, in another terminal:", ""]
+    if traffic:
+        service = next((one for one in snapshot.services if snapshot.listeners[0].address in one.listeners), None)
+        name = "" if service is None or "*" in service.hosts else f" -H 'Host: {service.hosts[0].replace('*', 'demo')}'"
+        lines += [
+            f"  curl{name} {traffic}/                       again and again: the backends take turns",
+            f"  curl{name} '{traffic}/slow?ms=2000'         a slow answer",
+            f"  curl{name} -N {traffic}/stream              events, as they are sent",
+        ]
+    ctl = f"terrasterctl --config {file}"
+    lines += [f"  {ctl} status", f"  {ctl} reload              after a change of the file"]
+    if snapshot.metrics_listen:
+        lines.append(f"  curl {_url(snapshot.metrics_listen)}/metrics")
+    lines += ["", f"Stop with Ctrl-C, or: {ctl} stop", ""]
+    return "\n".join(lines)
+
+
+def _url(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    return f"http://{host or '127.0.0.1'}:{port}"
+
+
+def _application(name: str) -> Any:
+    import gevent
+
+    def events(count: int) -> Iterator[bytes]:
+        for number in range(1, count + 1):
+            yield f"id: {number}\ndata: {name} says {number}\n\n".encode()
+            gevent.sleep(0.2)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        query = parse_qs(environ["QUERY_STRING"])
+        path = environ["PATH_INFO"]
+        if path == "/health":
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [b"ok\n"]
+        if path == "/stream":
+            start_response("200 OK", [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store")])
+            return events(_number(query, "events", 10, 1000))
+        if path == "/slow":
+            gevent.sleep(_number(query, "ms", 1000, 60000) / 1000)
+        body = environ["wsgi.input"].read(65536)
+        seen = {
+            "backend": name,
+            "method": environ["REQUEST_METHOD"],
+            "path": path,
+            "query": environ["QUERY_STRING"],
+            "headers": {
+                key[5:].replace("_", "-").lower(): value for key, value in sorted(environ.items()) if key.startswith("HTTP_")
+            },
+            "body": body.decode("utf-8", "replace"),
+        }
+        start_response("200 OK", [("Content-Type", "application/json"), ("X-Demo-Backend", name)])
+        return [json.dumps(seen, indent=2).encode() + b"\n"]
+
+    return application
+
+
+def _number(query: dict[str, list[str]], name: str, default: int, most: int) -> int:
+    text = query.get(name, [""])[0]
+    return min(int(text), most) if text.isdecimal() and len(text) < 9 else default
+
+
+def _serve(name: str, host: str, port: int) -> int:
+    """Be a demo backend until standard input ends. Prints "ready", or why not."""
+    import gevent
+    from gevent import socket as gevent_socket
+    from gevent.os import tp_read
+    from gevent.pywsgi import WSGIServer
+
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = gevent_socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # an upgrade (USR2) has the new Terraster start its own backends while the old ones still listen
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        print(error.strerror, flush=True)
+        return 1
+    server = WSGIServer(listener, _application(name), log=None, environ={"SERVER_NAME": name})
+    server.start()
+    print("ready", flush=True)
+    gevent.spawn(tp_read, 0, 1).join()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_serve(sys.argv[1], sys.argv[2], int(sys.argv[3])))

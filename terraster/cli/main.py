@@ -1,0 +1,198 @@
+"""`terraster`: check a configuration, or run it.
+
+    terraster [--config FILE] [--services DIR] [--api-config FILE] [--log-config FILE[,FILE…]]
+              [--check [--json] | --schema | --version | --demo]
+
+Exit codes: 0 stopped on request (or nothing wrong), 1 cannot start, 2 the configuration (or the command line) cannot be used.
+
+The imports inside the functions are on purpose: the process that becomes the master must be made ready
+(`terraster.master.boot`) before anything imports gunicorn or urllib3, and a check needs neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from . import where
+from .output import until_closed
+
+if TYPE_CHECKING:
+    from ..config.settings import Settings
+    from ..config.snapshot import Snapshot
+
+__all__ = ["main"]
+
+_EPILOG = """\
+exit codes: 0 stopped on request, or nothing wrong; 1 cannot start; 2 the configuration cannot be used
+signals: HUP reload, TERM drain and stop, QUIT stop at once, USR1 reopen logs, USR2 upgrade, TTIN/TTOU one worker more/less
+see also: terrasterctl --help; docs/operations.md
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns the exit code."""
+    arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    if arguments.schema:
+        return until_closed(_schema)
+    if arguments.check:
+        return until_closed(lambda: _check(_Configuration(arguments), arguments.json))
+    return _run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="terraster",
+        description="A Layer-7 load balancer and reverse proxy.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+    def add(name: str, *others: str, **options: Any) -> None:
+        parser.add_argument(f"--{name}", f"-{name}", *others, dest=name.replace("-", "_"), **options)
+
+    add("config", metavar="FILE", help=f"the configuration (default: {where.DEFAULT} if it is here, else the packaged one)")
+    add("services", metavar="DIR", help="every *.yaml and *.yml below it adds services")
+    add("api-config", metavar="FILE", help="settings of the management API from a file of their own")
+    add("log-config", "--log_configs", "-log_configs", metavar="FILE[,FILE…]", action="append", default=[], help="loggers (JSON)")
+    add("check", action="store_true", help="say what is wrong with the configuration, and exit")
+    add("json", action="store_true", help="with --check: for programs")
+    add("schema", action="store_true", help="print the JSON Schema of the configuration, and exit")
+    add("demo", action="store_true", help="start two small backends as well, and say what to try")
+    parser.add_argument("--version", "-version", action="version", version=f"terraster {__version__}")
+    return parser
+
+
+class _Configuration:
+    """Loads the files that the command line names, again and again; remembers what did not change between reloads."""
+
+    def __init__(self, arguments: argparse.Namespace, pause: Callable[[], None] | None = None) -> None:
+        from ..config.loader import Loader
+
+        given = arguments.config
+        self.file = where.PACKAGED if given is None and arguments.demo else where.configuration(given)
+        self._services = arguments.services
+        self._api = arguments.api_config
+        self._logs = [name for names in arguments.log_config for name in names.split(",") if name]
+        self._loader = Loader(pause=pause)
+        self._last: tuple[Settings, Snapshot] | None = None
+
+    def __call__(self, generation: int) -> Snapshot:
+        """The configuration as it is on disk now. Raises ConfigError."""
+        from ..config.resolve import resolve
+
+        settings = self._loader.load(self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
+        snapshot = resolve(settings, generation, previous=self._last)
+        self._last = (settings, snapshot)
+        return snapshot
+
+
+def _schema() -> int:
+    from ..config.settings import schema
+
+    json.dump(schema(), sys.stdout, indent=2)
+    print()
+    return 0
+
+
+def _check(load: _Configuration, as_json: bool) -> int:
+    """Everything a start does short of binding and probing."""
+    from ..errors import ConfigError, Problem, TerrasterError
+    from ..logs.access import Renderer
+    from ..master.listeners import refuse_tls
+    from ..plan import compile_plan
+    from ..state.leases import Leases, capacities
+    from ..state.table import Table
+    from ..state.view import SeatView
+
+    problems: list[Problem] = []
+    warnings: tuple[str, ...] = ()
+    found = {"services": 0, "locations": 0, "backends": 0, "listeners": 0}
+    code = 0
+    try:
+        snapshot = load(1)
+        warnings = snapshot.warnings
+        locations = [location for service in snapshot.services for location in service.locations]
+        backends = sum(len(location.backends) for location in locations)
+        found = {
+            "services": len(snapshot.services),
+            "locations": len(locations),
+            "backends": backends,
+            "listeners": len(snapshot.listeners),
+        }
+        table = Table(*capacities(backends, len(locations), 1))
+        compile_plan(Leases(table).assign(snapshot), SeatView(table))
+        for log in {service.access_log for service in snapshot.services} | {snapshot.access_log}:
+            Renderer(log)
+        refuse_tls(snapshot)
+    except ConfigError as error:
+        problems, code = error.problems, 2
+    except TerrasterError as error:
+        problems, code = [Problem(load.file, 0, 0, str(error))], 2
+    if as_json:
+        listed = [{"file": one.file, "line": one.line, "column": one.column, "message": one.message} for one in problems]
+        print(
+            json.dumps({"ok": not problems, "file": load.file, **found, "problems": listed, "warnings": list(warnings)}, indent=2)
+        )
+        return code
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print("OK: " + ", ".join(f"{count} {what if count != 1 else what[:-1]}" for what, count in found.items()))
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from ..master.boot import patch
+
+    patch()
+
+    import gevent
+
+    from ..admin.worker import AdminWorker
+    from ..master.arbiter import run
+    from ..plan import compile_plan
+    from ..worker.proxy_worker import ProxyWorker
+
+    def pause() -> None:
+        gevent.sleep(0)
+
+    load = _Configuration(arguments, pause)
+    roles = {"proxy": ProxyWorker, "admin": AdminWorker}
+    if not arguments.demo:
+        return run(load, roles, compile_plan)
+    return _demo(load, lambda: run(load, roles, compile_plan))
+
+
+def _demo(load: _Configuration, serve: Callable[[], int]) -> int:
+    from ..errors import ConfigError, StartError
+    from . import demo
+
+    try:
+        snapshot = load(1)
+        backends = demo.start(demo.addresses(snapshot))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except StartError as error:
+        print(f"terraster: cannot start: {error}", file=sys.stderr)
+        return 1
+    parent = os.getpid()
+    print(demo.advice(snapshot, load.file, backends), flush=True)
+    try:
+        return serve()
+    finally:
+        if os.getpid() == parent:
+            demo.stop(backends)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""The document of `terrasterctl status` as text for somebody who was woken up: what is wrong comes first, then everything else.
+
+Pure: JSON values in, lines out. Plain ASCII; colours only if asked for. Tables are as wide as what is in them and fit 100
+columns unless names or URLs are long. Reasons stand with the problems, once, not in the tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["age", "count", "status"]
+
+MANY = 60  # backends; of larger configurations only what has problems is shown
+
+_RED, _GREEN, _BOLD, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
+
+
+class _Cell(str):
+    """A table cell; `colour` is put around it after it was padded."""
+
+    __slots__ = ("colour",)
+    colour: str
+
+    def __new__(cls, text: str, colour: str = "") -> _Cell:
+        cell = super().__new__(cls, text)
+        cell.colour = colour
+        return cell
+
+
+def status(document: dict[str, Any], *, colour: bool = False, everything: bool = False) -> str:
+    """The whole account.
+
+    everything: show every service even of a large configuration
+    """
+    now = document["now"]
+    blocks = [_headline(document), _problems(document["problems"], now)]
+    services = document["services"]
+    total = sum(len(location["backends"]) for service in services for location in service["locations"])
+    troubled = {problem["service"] for problem in document["problems"]}
+    shown = services if everything or total <= MANY else [service for service in services if service["name"] in troubled]
+    blocks.append(_services(shown, now))
+    if len(shown) < len(services):
+        blocks.append([[_Cell(f"{len(services) - len(shown)} services without problems are not shown; --all shows them", _DIM)]])
+    blocks.append(_workers(document))
+    return "\n".join(_lay_out(block, colour) for block in blocks if block)
+
+
+def age(seconds: float | None) -> str:
+    """A time span in its one or two largest units: 45s, 12m, 3h05m, 4d."""
+    if seconds is None:
+        return "-"
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole}s"
+    if whole < 7200:
+        return f"{whole // 60}m"
+    if whole < 172800:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d"
+
+
+def count(number: float) -> str:
+    """A number in at most six characters: 12345, 123k, 4.5M."""
+    if number < 100_000:
+        return str(int(number))
+    for unit in ("k", "M", "G", "T"):
+        number /= 1000
+        if number < 10:
+            return f"{number:.1f}{unit}"
+        if number < 1000 or unit == "T":
+            return f"{number:.0f}{unit}"
+    raise AssertionError
+
+
+def _milliseconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.1f}ms" if seconds < 0.1 else f"{seconds * 1000:.0f}ms" if seconds < 10 else f"{seconds:.0f}s"
+
+
+def _headline(document: dict[str, Any]) -> list[list[_Cell]]:
+    up, total = 0, 0
+    for service in document["services"]:
+        for location in service["locations"]:
+            total += len(location["backends"])
+            up += sum(backend["up"] for backend in location["backends"])
+    proxies = sum(worker["role"] == "proxy" and not worker["draining"] for worker in document["workers"])
+    running = age(document["now"] - document["started"]) if document["started"] else "?"
+    words = [
+        f"Terraster {document['version']}, pid {document['pid']}, up {running}, generation {document['generation']}",
+        f"{up} of {total} backends up, {proxies} of {document['wanted_workers']} workers serving",
+    ]
+    last = document["last_reload"]
+    if last and last["ok"]:
+        words[0] += f" (reloaded {age(document['now'] - last['when'])} ago)"
+    return [[_Cell(words[0], _BOLD)], [_Cell(words[1], _GREEN if up == total and not document["problems"] else "")]]
+
+
+def _problems(problems: Sequence[dict[str, Any]], now: float) -> list[list[_Cell]]:
+    if not problems:
+        return [[_Cell("no problems", _GREEN)]]
+    rows = [[_Cell(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", _RED)]]
+    for problem in problems:
+        place = f"{problem['service']} {problem['location']}" if problem["service"] else "Terraster"
+        since = f" for {age(now - problem['since'])}" if problem["since"] else ""
+        if problem["kind"] == "reload-failed":
+            what = f"the last reload failed{since and since.replace(' for', '')}{since and ' ago'}"
+        elif problem["kind"] == "backend-down":
+            what = f"{problem['backend']} is down{since}"
+        else:
+            what = ""
+        text = ": ".join(part for part in (place, what, problem["text"]) if part)
+        rows.append([_Cell(f"  {text}", _RED)])
+    return rows
+
+
+def _services(services: Iterable[dict[str, Any]], now: float) -> list[list[_Cell]]:
+    rows = [
+        [
+            _Cell(word, _DIM)
+            for word in ("SERVICE", "BACKEND", "STATE", "SINCE", "WEIGHT", "ACTIVE", "REQUESTS", "FAILED", "LATENCY")
+        ]
+    ]
+    for service in services:
+        for location in service["locations"]:
+            place = _Cell(f"{service['name']} {location['path']}")
+            if not location["backends"]:
+                target = f"-> {location['redirect']}" if location["redirect"] else "-> https"
+                rows.append([place, _Cell(target), *[_Cell("-")] * 4, _Cell(count(location["requests"])), *[_Cell("-")] * 2])
+            for backend in location["backends"]:
+                rows.append([place, *_backend(backend, now)])
+                place = _Cell("")
+    return rows if len(rows) > 1 else []
+
+
+def _backend(backend: dict[str, Any], now: float) -> list[_Cell]:
+    most = f"/{backend['max_connections']}" if backend["max_connections"] else ""
+    return [
+        _Cell(backend["url"], "" if backend["up"] else _RED),
+        _Cell("up", _GREEN) if backend["up"] else _Cell("DOWN", _RED),
+        _Cell(age(now - backend["since"]) if backend["since"] else "-"),
+        _Cell(str(backend["weight"])),
+        _Cell(f"{backend['active']}{most}"),
+        _Cell(count(backend["requests"])),
+        _Cell(count(backend["failures"]), _RED if backend["failures"] else ""),
+        _Cell(_milliseconds(backend["latency"])),
+    ]
+
+
+def _workers(document: dict[str, Any]) -> list[list[_Cell]]:
+    rows = [[_Cell(word, _DIM) for word in ("PROCESS", "PID", "STATE", "AGE", "GENERATION", "CONNECTIONS", "ACCEPTED", "REQUESTS")]]
+    for worker in document["workers"]:
+        proxy = worker["role"] == "proxy"
+        behind = worker["generation"] != document["generation"]
+        rows.append(
+            [
+                _Cell(f"{worker['role']}-{worker['seat']}" if proxy else worker["role"]),
+                _Cell(str(worker["pid"])),
+                _Cell(worker["state"]),
+                _Cell(age(worker["age"])),
+                _Cell(str(worker["generation"]), _RED if behind and not worker["draining"] else ""),
+                _Cell(count(worker["connections"]) if proxy else "-"),
+                _Cell(count(worker["accepted"]) if proxy else "-"),
+                _Cell(count(worker["requests"]) if proxy else "-"),
+            ]
+        )
+    return rows
+
+
+def _lay_out(rows: list[list[_Cell]], colour: bool) -> str:
+    """Rows as aligned columns: numbers to the right, words to the left. Ends with a newline."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    right = [len(rows) > 1 and all(_numeric(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        line = ""
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            padded = cell.rjust(width) if right[place] else cell.ljust(width)
+            if place == len(row) - 1 and not right[place]:
+                padded = str(cell)
+            line += f"{cell.colour}{padded}{_PLAIN}" if colour and cell.colour else padded
+            line += "  " if place < len(row) - 1 else ""
+        lines.append(line.rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _numeric(text: str) -> bool:
+    return text == "-" or text[:1].isdigit()
+
+
+def when(seconds: float) -> str:
+    """A moment in local time, for sentences."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
