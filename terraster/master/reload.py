@@ -35,7 +35,7 @@ _PART = 20  # services in one message: what a child unpickles at a stretch
 _FULL_COLLECTION = 16  # every so many reloads the frozen heap is searched for garbage as well
 
 _IN_PLACE = ("workers", "log_level", "drain_timeout")  # the master applies these itself
-_ADMIN = ("admin_listen", "metrics_listen")  # these want a new admin worker; everything else in `Change.restart` wants all new
+_ADMIN = ("admin_listen", "admin_tls", "metrics_listen", "state_dir")  # these want a new admin worker; everything else in `Change.restart` wants all new
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class Reloader:
         master = self._master
         waiting = {worker for worker in master.WORKERS.values() if worker.runs_old(change.generation)}
         parts = [change.services[at : at + _PART] for at in range(0, len(change.services), _PART)]
-        messages: list[tuple[Any, ...]] = [("change", replace(change, services=()), len(parts))]
+        messages: list[tuple[Any, ...]] = [("change", replace(change, services=(), lines=()), len(parts))]
         messages += [("services", part) for part in parts]
         bodies = [pickle.dumps(message, pickle.HIGHEST_PROTOCOL) for message in messages]
         descriptors = [master.listeners.open[one.address].fileno() for one in change.listeners_added]

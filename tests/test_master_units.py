@@ -1,0 +1,45 @@
+"""The systemd units: systemd itself has nothing to say about them, and they promise what the master does."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).resolve().parent.parent / "systemd"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (package systemd)")
+@pytest.mark.parametrize("unit", ["terraster.service", "terraster.socket"])
+def test_systemd_analyze_is_silent(unit: str) -> None:
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(UNITS / unit)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def service() -> configparser.SectionProxy:
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(UNITS / "terraster.service")
+    return parser["Service"]
+
+
+def test_the_unit_and_the_master_agree() -> None:
+    unit = service()
+    assert unit["Type"] == "notify" and unit["NotifyAccess"] == "main"
+    assert unit["KillMode"] == "mixed"
+    assert unit["RestartPreventExitStatus"] == "2"
+    assert unit["ExecStart"].split()[:2] == ["/usr/bin/env", "terraster"]
+    assert unit["ExecReload"].split()[:2] == ["/usr/bin/env", "terrasterctl"] and unit["ExecReload"].endswith(" reload")
+    assert unit["RuntimeDirectory"] == unit["StateDirectory"] == unit["LogsDirectory"] == "terraster"
+
+
+def test_the_service_has_no_right_that_it_does_not_need() -> None:
+    unit = service()
+    assert unit["User"] == "terraster"
+    assert unit["CapabilityBoundingSet"] == unit["AmbientCapabilities"] == "CAP_NET_BIND_SERVICE"
+    for key in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "PrivateDevices", "MemoryDenyWriteExecute", "RestrictNamespaces"):
+        assert unit[key] == "true"
+    assert unit["ProtectSystem"] == "strict"
