@@ -19,9 +19,9 @@ __all__ = ["canonical", "of_all", "of_service", "of_top", "warnings"]
 Path = tuple[str | int, ...]
 
 
-def of_service(service: ServiceSettings) -> Iterator[Complaint]:
-    """What is wrong within one service; paths begin at the service."""
-    if not service.locations and not service.http_redirect:
+def of_service(service: ServiceSettings, whole: bool = True) -> Iterator[Complaint]:
+    """What is wrong within one service; paths begin at the service. Not `whole`: faulty keys were left out, so none is missed."""
+    if whole and not service.locations and not service.http_redirect:
         yield (), False, f"service `{service.label}` has no `locations` and no `http_redirect`: it answers nothing"
     paths: dict[str, int] = {}
     sources: dict[str, int] = {}
@@ -31,7 +31,7 @@ def of_service(service: ServiceSettings) -> Iterator[Complaint]:
         if prefix in paths:
             yield (*here, "path"), False, f"`path` {location.path} stands twice in service `{service.label}`"
         paths.setdefault(prefix, index)
-        yield from _of_location(service, location, here, prefix)
+        yield from _of_location(service, location, here, prefix, whole)
         if location.redirect is not None and location.redirect.startswith("/") and location.backends:
             source = canonical(location.redirect)
             if source in sources:
@@ -39,9 +39,9 @@ def of_service(service: ServiceSettings) -> Iterator[Complaint]:
             sources.setdefault(source, index)
 
 
-def _of_location(service: ServiceSettings, location: LocationSettings, here: Path, prefix: str) -> Iterator[Complaint]:
+def _of_location(service: ServiceSettings, location: LocationSettings, here: Path, prefix: str, whole: bool) -> Iterator[Complaint]:
     redirects = location.http_redirect if location.http_redirect is not None else service.http_redirect
-    if not location.backends and not location.redirect and not redirects:
+    if whole and not location.backends and not location.redirect and not redirects:
         yield here, False, f"location {location.path} has neither `backends` nor `redirect`: it answers nothing"
     if location.redirect is not None and location.redirect.startswith("/"):
         target = canonical(location.redirect.partition("?")[0])

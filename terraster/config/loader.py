@@ -89,7 +89,8 @@ class _Load:
         if top is not None:
             settings = top.loaded(tuple(item.settings for _, _, item in self._items), ())
             self._check(settings)
-            if not settings.all_services() and services_dir is None and not any(source.problems for source in sources):
+            silent = not self._problems and not any(source.problems for source in sources)
+            if silent and services_dir is None and not settings.all_services():
                 self._problems.append(Problem(path, 0, 0, "neither `services` nor `backends`: there is nothing to serve"))
         problems = [*self._problems, *(problem for source in (*sources, *extra) for problem in source.problems)]
         if settings is not None and not problems:

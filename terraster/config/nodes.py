@@ -66,7 +66,7 @@ def compose(text: str) -> Node | Finding | None:
         return root
     except yaml.MarkedYAMLError as error:
         what = f"not valid YAML: {error.problem or error.context or 'cannot be read'}"
-        mark: Any = error.problem_mark or error.context_mark
+        mark = error.problem_mark or error.context_mark
         return (0, 0, what) if mark is None else (mark.line, mark.column, what)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
@@ -88,7 +88,8 @@ def _too_deep(text: str) -> tuple[int, int] | None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _DEEPEST:
-                return event.start_mark.line, event.start_mark.column
+                mark = event.start_mark
+                return (0, 0) if mark is None else (mark.line, mark.column)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
     return None
@@ -210,7 +211,10 @@ class Reader:
         if node.tag and node.tag != _STR_TAG:
             self._found(node, f"tags like {node.tag} have no meaning here")
         if "${" in text and key != "format":
+            before = len(self.findings)
             text = self._expand(node, text, headers)
+            if len(self.findings) > before:
+                return text
         if not node.style and not node.tag:
             value = plain(text)
             if value is None:

@@ -193,7 +193,7 @@ class Source:
         secrets: dict[str, str | None] = {}
         service, wrong = validated(ServiceSettings, value, {"directory": self.directory, "consulted": secrets}, here)
         if service is not None:
-            wrong += [((*here, *path), key, words) for path, key, words in checks.of_service(service)]
+            wrong += [((*here, *path), key, words) for path, key, words in checks.of_service(service, not wrong)]
         for complaint in wrong:
             self.complain(complaint)
         if service is None:

@@ -133,7 +133,7 @@ def _path(value: object) -> str:
 def _header_name(value: object) -> str:
     name = text(value)
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a header field")
+        raise ValueError("is no name of a header field")
     return name
 
 

@@ -1,0 +1,512 @@
+"""What is wrong with a configuration, in exact words and places; and what a good one says."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from terraster.config.loader import Loader, load
+from terraster.config.resolve import resolve
+from terraster.config.settings import Settings
+from terraster.errors import ConfigError
+
+DATA = Path(__file__).parent / "data"
+GOOD = "backends: [{url: 'http://10.0.0.1:9001'}]\n"
+
+
+def problems(directory: Path, text: str, **more: object) -> list[str]:
+    """The problems of a file, as "LINE:COL: words" (just words if they are about the whole file)."""
+    file = directory / "t.yaml"
+    file.write_text(dedent(text))
+    try:
+        load(str(file), **more)  # type: ignore[arg-type]
+    except ConfigError as error:
+        return [re.sub(rf"^{re.escape(str(file))}:\s?", "", str(problem)) for problem in error.problems]
+    return []
+
+
+def warnings(directory: Path, text: str, **more: object) -> list[str]:
+    file = directory / "t.yaml"
+    file.write_text(dedent(text))
+    return [line.removeprefix(f"{file}:") for line in load(str(file), **more).warnings]  # type: ignore[arg-type]
+
+
+SERVICE = """\
+services:
+  - name: a
+    host: a.example.com
+    locations:
+      - path: /
+        backends:
+          - url: http://10.0.0.1:9001
+"""
+
+BAD = [
+    ("", ["neither `services` nor `backends`: there is nothing to serve"]),
+    ("- a\n", ["1:1: a configuration is a mapping of keys, like `port: 8080`"]),
+    ("a: b: c\n", ["1:5: not valid YAML: mapping values are not allowed in this context"]),
+    ("port: 8080\n---\nport: 8081\n", ["2:1: not valid YAML: but found another document"]),
+    (GOOD + "prot: 1\n", ["2:1: unknown key `prot`; did you mean `port`?"]),
+    (GOOD + "lb_policy: adaptive\n", ["2:1: unknown key `lb_policy`; `lb_policy` belongs into `services[].locations[]`"]),
+    (GOOD + "zzz: 1\n", ["2:1: unknown key `zzz`"]),
+    (GOOD + "port: 80\nport: 81\n", ["3:1: `port` stands here a second time, the first is in line 2"]),
+    (GOOD + "port:\n", ["2:6: `port` has no value"]),
+    (GOOD + "tls:\n", ["2:5: `tls` has no value"]),
+    (GOOD + "port: eighty\n", ["2:7: `port` must be a whole number"]),
+    (GOOD + "port: true\n", ["2:7: `port` must be a whole number"]),
+    (GOOD + "port: 0\n", ["2:7: `port` must be at least 1"]),
+    (GOOD + "port: 65536\n", ["2:7: `port` must be at most 65535"]),
+    (GOOD + "workers: 1.5\n", ["2:10: `workers` must be a whole number"]),
+    (GOOD + "port: [80]\n", ["2:7: `port` must be a whole number"]),
+    (GOOD + "host: 8\n", ['2:7: `host` must be a host name, "*.example.com" or "*"']),
+    (GOOD + "log_level: loud\n", ["2:12: `log_level` must be `debug`, `info`, `warning` or `error`"]),
+    (GOOD + "algorithm: round_robbin\n", ["2:12: `algorithm` names an unknown algorithm 'round_robbin'; did you mean `round-robin`?"]),
+    (
+        GOOD + "algorithm: x\n",
+        [
+            "2:12: `algorithm` names an unknown algorithm 'x'; known are round-robin, weighted-round-robin, least-connections, "
+            "weighted-least-connections, response-time, least-response-time, ip-hash, consistent-hash, adaptive, sticky-session"
+        ],
+    ),
+    (GOOD + "trusted_proxies: [10.0.0.0/33]\n", ["2:18: `trusted_proxies` must be an address or a network like 10.0.0.0/8, not '10.0.0.0/33'"]),
+    (GOOD + "listen: '1.2.3:80'\n", ["2:9: `listen` must start with an IP address, not '1.2.3'"]),
+    (GOOD + "listen: '::1:80'\n", ["2:9: `listen` must start with an IP address, not '::1'; an IPv6 address goes in brackets"]),
+    (GOOD + "listen: '127.0.0.1'\n", ["2:9: `listen` must be an address with a port, like \"127.0.0.1:8080\", not '127.0.0.1'"]),
+    (GOOD + "listen: 'unix:x'\n", ["2:9: `listen` must name a unix socket by an absolute path of at most 107 octets: unix:/path"]),
+    (GOOD + "listen: [':80', '1.1.1.1:80']\n", ["2:9: `listen` names :80 and 1.1.1.1:80, of which one covers the other"]),
+    (GOOD + "limits: {body_size: 10Q}\n", ["2:21: `body_size` must be a size like 8192, 64k or 10M"]),
+    (GOOD + "timeouts: {read: soon, connect: -1}\n", [
+        "2:18: `read` must be a duration like 90s, 5m or 1h30m",
+        "2:33: `connect` must be a duration between 0 and 100 years",
+    ]),
+    (GOOD + "health_check: {type: htp, status: 99}\n", [
+        "2:22: `type` must be `http`, `tcp` or `none`",
+        '2:35: `status` must be a status, a range like "200-399", or a list of them',
+    ]),
+    (GOOD + "health_check: {interval: 0}\n", ["2:26: `interval` must be more than 0"]),
+    (GOOD + "access_log: {path: off, formt: json}\n", ["2:25: unknown key `formt`; did you mean `format`?"]),
+    (GOOD + "circuit_breaker: {threshold: 1, failure_threshold: 2}\n", [
+        "2:18: `circuit_breaker` has both `threshold` and `failure_threshold`, which mean the same: keep one"
+    ]),
+    (GOOD + "middleware: [{}]\n", ["2:14: `middleware[0]` names no kind of middleware"]),
+    (GOOD + "api: {host: 0.0.0.0}\n", [
+        "2:13: the management API would be reachable at 0.0.0.0:8081 in clear: give it `tls`, or say `insecure: true`"
+    ]),
+    (GOOD + "api: {}\nadmin_api: {}\n", ["3:1: `admin_api` and `api` mean the same: keep one"]),
+    (GOOD + "metrics: {listen: '127.0.0.1:8081'}\n", [
+        "2:19: `listen` 127.0.0.1:8081 is the management API's address, which has /metrics anyway: say `off`"
+    ]),
+    (GOOD + "port: 8081\n", [
+        "1:11: service `default` listens on :8081, which is the address of the management API (127.0.0.1:8081)"
+    ]),
+    ("backends: [{url: 'ftp://x'}, {weight: 1}, {url: 'http://h?x'}]\n", [
+        "1:18: `url` must start with http:// or https://, not ftp://",
+        "1:30: `url` is missing",
+        "1:49: `url` must not hold a query or a fragment",
+    ]),
+    ("backends: [{url: 'http://u:p@h'}, {url: 'http://'}, {url: h}, {url: 'http://h:99999'}]\n", [
+        "1:18: `url` must not hold a user name or password",
+        "1:41: `url` has no host",
+        "1:59: `url` must be a URL like http://10.0.0.1:8080, not 'h'",
+        "1:69: `url` has a port that is no number from 1 to 65535: '99999'",
+    ]),
+    ("backends: [{url: 'http://h:80/a/'}, {url: 'HTTP://H/a'}]\n", ["1:43: backend http://h/a stands twice in its location"]),
+    (SERVICE + "  - name: a\n    http_redirect: true\n    port: 80\n", ["8:11: `name` a is already that of another service"]),
+    (SERVICE + "  - name: b\n    host: A.example.com.\n    http_redirect: true\n", [
+        "9:11: `host` a.example.com on :8080 is already that of service `a`"
+    ]),
+    (SERVICE + "  - name: b\n    listen: '127.0.0.1:8080'\n    http_redirect: true\n", [
+        "9:13: service `b` listens on 127.0.0.1:8080, which overlaps with :8080 of service `a`"
+    ]),
+    (SERVICE + "  - name: b\n    tls: {}\n    port: 8080\n    http_redirect: true\n", [
+        "9:10: service `b` wants TLS on :8080, where service `a` speaks plain HTTP"
+    ]),
+    (SERVICE + "  - name: b\n    proxy_protocol: true\n    http_redirect: true\n", [
+        "9:21: `proxy_protocol` on :8080 is not what service `a` says"
+    ]),
+    (SERVICE + "  - {}\n", ["8:5: `services[1]` needs a `name` or a `host`"]),
+    (SERVICE + "  - name: b\n", ["8:5: service `b` has no `locations` and no `http_redirect`: it answers nothing"]),
+    (SERVICE + "  - name: b c\n    http_redirect: true\n", ['8:11: `name` must be one word without "/"']),
+    (SERVICE + "      - path: /x\n", ["8:9: location /x has neither `backends` nor `redirect`: it answers nothing"]),
+    (SERVICE + "      - path: x\n        redirect: /\n", ["8:15: `path` must start with \"/\", not 'x'"]),
+    (SERVICE + "      - path: /%2e\n        redirect: https://h/\n", ["8:15: `path` /%2e stands twice in service `a`"]),
+    (SERVICE + "      - path: /x/\n        redirect: /x\n", ["9:19: `redirect` /x leads back to its own location"]),
+    (SERVICE + "      - path: /x/\n        redirect: x\n", [
+        "9:19: `redirect` must be a path that starts with \"/\" or an http(s) URL, not 'x'"
+    ]),
+    (SERVICE + "    tls: {cert_file: /nowhere/c.pem}\n", [
+        "8:22: the certificate file /nowhere/c.pem cannot be read: No such file or directory"
+    ]),
+    (SERVICE + "    tls: {enabled: false, cert_file: /nowhere/c.pem}\n", []),
+    (SERVICE + "    headers: {request_headers: {'a b': c, d: '${nobody}'}}\n", [
+        "8:33: `a b` is no name of a header field",
+        "8:46: the environment variable `nobody` is not set; in header values ${remote_addr}, ${host}, ${uri} and ${method} are known too",
+    ]),
+    (SERVICE + "    headers: {request_headers: {a: true}}\n", ["8:36: `a` must be text; put it in quotes"]),
+    (SERVICE + "    workers: 2\n", ["8:5: unknown key `workers`; `workers` belongs at the top"]),
+    ("services: {}\n", ["1:11: `services` must be a list"]),
+    ("services:\n", ["1:10: `services` has no value"]),
+    (GOOD + "port: ${PORT_THAT_IS_NOT_SET}\n", ["2:7: the environment variable `PORT_THAT_IS_NOT_SET` is not set"]),
+    (GOOD + "runtime_dir: ${1}\n", ["2:14: `${1}` is no variable: write ${NAME} or ${NAME:-default}, or $${ for a literal ${"]),
+    (GOOD + "auth: {jwt_secret: 'file:/nowhere/secret'}\n", ["2:20: `jwt_secret` names a file that cannot be read: /nowhere/secret"]),
+    (GOOD + "port: !!int 80\n", ["2:7: tags like tag:yaml.org,2002:int have no meaning here"]),
+    (GOOD + "host: &a [*a]\n", ["2:7: an alias that contains itself"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), BAD)
+def test_problems(tmp_path: Path, text: str, expected: list[str]) -> None:
+    assert problems(tmp_path, text) == expected
+
+
+def test_all_problems_of_a_file_at_once(tmp_path: Path) -> None:
+    text = """\
+        prot: 1
+        services:
+          # the first
+          - name: a
+            hots: a.example.com
+            locations:
+              - path: /
+                backends:
+                  - url: http://10.0.0.1
+                  - url: http://10.0.0.1:80/
+
+          - name: a
+            port: x
+            http_redirect: true
+        workers: 0
+        """
+    assert problems(tmp_path, text) == [
+        "1:1: unknown key `prot`; did you mean `port`?",
+        "5:5: unknown key `hots`; did you mean `host`?",
+        "10:18: backend http://10.0.0.1:80 stands twice in its location",
+        "12:5: `host` * on :8080 is already that of service `a`",
+        "12:11: `name` a is already that of another service",
+        "13:11: `port` must be a whole number",
+        "15:10: `workers` must be at least 1",
+    ]
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(str(tmp_path / "none.yaml"), services_dir=str(tmp_path / "nowhere"), api_config=str(tmp_path))
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"{tmp_path}/none.yaml: cannot be read: No such file or directory",
+        f"{tmp_path}/nowhere: is no directory",
+        f"{tmp_path}: cannot be read: Is a directory",
+    ]
+    (tmp_path / "latin.yaml").write_bytes(b"port: 80\nhost: caf\xe9\n")
+    with pytest.raises(ConfigError) as caught:
+        load(str(tmp_path / "latin.yaml"))
+    assert str(caught.value).splitlines()[0] == f"{tmp_path}/latin.yaml:2:10: is not UTF-8 text"
+
+
+@pytest.mark.parametrize("depth", [50, 3000, 200_000])
+def test_deep_nesting_is_a_problem_not_a_crash(tmp_path: Path, depth: int) -> None:
+    found = problems(tmp_path, "port: " + "[" * depth + "]" * depth + "\n")
+    assert found[0].endswith("must be a whole number" if depth == 50 else "is nested more than 100 levels deep")
+
+
+@pytest.mark.parametrize("name", ["quickstart", "later-services", "later-middleware-tls", "later-api.config"])
+def test_seed_files_complain_of_nothing_but_certificates(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(str(DATA / f"{name}.yaml"))
+    for problem in caught.value.problems:
+        assert re.match(r"the (certificate|key) file .* cannot be read: No such file", problem.message) or (
+            name == "later-api.config" and "nothing to serve" in problem.message
+        )
+
+
+def with_certificates(directory: Path, name: str) -> str:
+    """A seed file as it would be on the machine that has its certificates."""
+    text = (DATA / name).read_text()
+    (directory / "made.pem").touch()
+    file = directory / name
+    file.write_text(re.sub(r'(cert_file|key_file): ".*"', rf'\1: "{directory}/made.pem"', text))
+    return str(file)
+
+
+def test_basic(tmp_path: Path) -> None:
+    settings = load(str(DATA / "basic.yaml"))
+    snapshot = resolve(settings, 1)
+    assert [backend.url for backend in snapshot.services[0].locations[0].backends] == [
+        "http://localhost:8081",
+        "http://localhost:8082",
+    ]
+    assert [line.partition("basic.yaml:")[2] for line in settings.warnings] == [
+        "4:10: backend http://localhost:8081 is an address of Terraster's own: a loop"
+    ]
+
+
+def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:
+    basic = (DATA / "basic.yaml").read_text()
+    text = (DATA / "advanced.yaml").read_text() + basic[basic.index("backends:") :].replace("8081", "8083")
+    assert warnings(tmp_path, text) == [
+        "3:1: algorithm `adaptive` is not in effect yet; round-robin is used until it is",
+        "4:1: `tls` is not in effect yet",
+        "10:1: `rate_limit` is not in effect yet",
+        "13:1: `circuit_breaker` is not in effect yet",
+        "16:1: `connection_pool` is not in effect yet",
+        "20:1: `cors` is not in effect yet",
+        "29:1: `security` is not in effect yet",
+    ]
+    snapshot = resolve(load(str(tmp_path / "t.yaml")), 1)
+    assert [(listener.address, listener.tls) for listener in snapshot.listeners] == [(":8080", True)]
+
+
+def test_quickstart(tmp_path: Path) -> None:
+    file = with_certificates(tmp_path, "quickstart.yaml")
+    snapshot = resolve(load(file), 1)
+    assert [(listener.address, listener.tls) for listener in snapshot.listeners] == [(":443", False), (":8455", True)]
+    assert [line.removeprefix(f"{file}:") for line in snapshot.warnings] == [
+        "7:5: `tls` is not in effect yet",
+        "38:5: service `frontend` speaks plain HTTP on :443: it has no `tls`",
+        "58:1: `auth` is not in effect yet",
+        "64:3: `admin_api.rate_limit` is not in effect yet",
+        "67:1: `rate_limit` is not in effect yet",
+        "70:1: `connection_pool` is not in effect yet",
+    ]
+
+
+def test_later_services(tmp_path: Path) -> None:
+    file = with_certificates(tmp_path, "later-services.yaml")
+    snapshot = resolve(load(file), 1)
+    by_name = {service.name: service for service in snapshot.services}
+    api = by_name["backend-api"].locations[0]
+    assert [
+        (b.health.path, b.health.interval, b.health.healthy, b.health.unhealthy, b.health.skip_tls_verify) for b in api.backends
+    ] == [
+        ("/api_health", 4.0, 1, 2, True),
+        ("/", 5.0, 2, 3, True),
+    ]
+    assert by_name["backend_api_redirect"].redirect_port == 8455
+    assert by_name["frontend"].locations[0].rewrite == "/frontend/"
+    assert ("`sticky-session`" in " ".join(snapshot.warnings)) and api.policy == "round-robin"
+
+
+def test_api_and_log_files(tmp_path: Path) -> None:
+    api = with_certificates(tmp_path, "later-api.config.yaml")
+    settings = load(str(DATA / "basic.yaml"), api_config=api, log_configs=[f"{DATA}/later-log.config.json"])
+    snapshot = resolve(settings, 1)
+    assert (snapshot.admin_listen, snapshot.admin_tls, snapshot.log_level) == ("127.0.0.1:8081", True, "debug")
+    assert settings.database is not None and settings.database.path == str(tmp_path / "api.db")
+    assert settings.auth is not None and settings.auth.jwt_secret is not None
+    assert settings.auth.jwt_secret.get_secret_value() == "YourSecretKey"
+    assert "YourSecretKey" not in repr(settings) + "".join(snapshot.warnings)
+    assert [line.rpartition("/")[2] for line in settings.warnings if "api.config" in line] == [
+        "later-api.config.yaml:3:9: `host` lb-api.domain.com is a name: the management API listens on 127.0.0.1:8081",
+        "later-api.config.yaml:5:3: `api.tls` is not in effect yet",
+        "later-api.config.yaml:9:3: `api.allowed_ips` is not in effect yet",
+        "later-api.config.yaml:12:1: `database` is not in effect yet",
+        "later-api.config.yaml:15:1: `auth` is not in effect yet",
+    ]
+
+
+def test_the_api_file_wins_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "api.yaml").write_text("api:\n  port: 9999\nadmin_port: 5\n")
+    settings = load_text(tmp_path, GOOD + "admin_api: {port: 7777, host: '::1'}\n", api_config=str(tmp_path / "api.yaml"))
+    assert resolve(settings, 1).admin_listen == "[::1]:9999"
+    assert settings.warnings == (f"{tmp_path}/api.yaml:2:3: `api.port` here overrides that of {tmp_path}/t.yaml",)
+    (tmp_path / "api.yaml").write_text("api:\n  host: 0.0.0.0\n  prot: 1\nworkers: 3\n")
+    with pytest.raises(ConfigError) as caught:
+        load(str(tmp_path / "t.yaml"), api_config=str(tmp_path / "api.yaml"))
+    assert [str(problem).removeprefix(f"{tmp_path}/api.yaml:") for problem in caught.value.problems] == [
+        "2:9: the management API would be reachable at 0.0.0.0:7777 in clear: give it `tls`, or say `insecure: true`",
+        "3:3: unknown key `prot`; did you mean `port`?",
+        "4:1: `workers` has no place in the file of --api-config, only `api`, `admin_api`, `admin_port`, `auth`, `database`",
+    ]
+
+
+def load_text(directory: Path, text: str, **more: object) -> Settings:
+    (directory / "t.yaml").write_text(dedent(text))
+    return load(str(directory / "t.yaml"), **more)  # type: ignore[arg-type]
+
+
+def test_log_files(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(
+        '{"loggers": {"terraster": {"level": "warn"}, "shop": {"sanitization": {"sensitiveFields": ["pin"]}}}}'
+    )
+    (tmp_path / "two.json").write_text(
+        '{"loggers": {"service_default": {"sanitization": {"mask": "#"}, "logRotation": {"maxSizeMB": 3}}}}'
+    )
+    text = SERVICE.replace("  - name: a\n", "  - name: a\n    log_name: shop\n") + "  - name: b\n    http_redirect: true\n"
+    settings = load_text(tmp_path, text, log_configs=[f"{tmp_path}/one.json,{tmp_path}/two.json"])
+    snapshot = resolve(settings, 1)
+    assert snapshot.log_level == "warning"
+    assert [(s.access_log.redact_query[-1], s.access_log.mask) for s in snapshot.services] == [("pin", "****"), ("secret", "#")]
+    assert settings.warnings == (f"{tmp_path}/two.json:1:65: `loggers.logRotation` is not in effect yet",)
+    with pytest.raises(ConfigError) as caught:
+        load(str(tmp_path / "t.yaml"), log_configs=[f"{tmp_path}/one.json", f"{tmp_path}/one.json"])
+    assert [problem.message for problem in caught.value.problems] == [
+        "logger `terraster` is already there",
+        "logger `shop` is already there",
+    ]
+
+
+def test_services_directory(tmp_path: Path) -> None:
+    folder = tmp_path / "services" / "deep"
+    folder.mkdir(parents=True)
+    (folder / "b.yml").write_text(SERVICE.replace("a.example", "b.example").replace("name: a", "name: b"))
+    (folder.parent / "z.yaml").write_text("services: []\n")
+    (folder.parent / "ignored.txt").write_text("{")
+    settings = load_text(tmp_path, "workers: 1\n", services_dir=str(folder.parent))
+    assert [service.name for service in settings.services] == ["b"]
+    (folder / "c.yaml").write_text("\n" + SERVICE.replace("name: a", "name: b") + "port: 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load(str(tmp_path / "t.yaml"), services_dir=str(folder.parent))
+    assert [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems] == [
+        "c.yaml:3:11: `name` b is already that of another service",
+        "c.yaml:9:1: `port` has no place in a file of --services, only `services`",
+    ]
+
+
+def test_environment_and_secrets(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hush\n")
+    text = """\
+        port: ${PORT}
+        workers: ${WORKERS:-3}
+        auth: {jwt_secret: "file:secret"}
+        access_log: {format: "${status} {uri}"}
+        services:
+          - name: ${NAME}
+            headers:
+              request_headers: {X-From: "${remote_addr} ${NAME} $${NAME}"}
+            http_redirect: ${REDIRECT}
+        """
+    (tmp_path / "t.yaml").write_text(dedent(text))
+    environ = {"PORT": "8888", "NAME": "shop", "REDIRECT": "true"}
+    loader = Loader(environ)
+    settings = loader.load(str(tmp_path / "t.yaml"))
+    assert (settings.port, settings.workers, settings.services[0].name) == (8888, 3, "shop")
+    assert settings.auth is not None and settings.auth.jwt_secret is not None
+    assert settings.auth.jwt_secret.get_secret_value() == "hush"
+    assert settings.access_log is not None and settings.access_log.format == "${status} {uri}"
+    headers = settings.services[0].headers
+    assert headers is not None and headers.request_headers == {"X-From": "${remote_addr} shop ${NAME}"}
+    environ["NAME"] = "other"
+    assert loader.load(str(tmp_path / "t.yaml")).services[0].name == "other"
+
+
+def test_anchors_and_merge_keys(tmp_path: Path) -> None:
+    text = """\
+        services:
+          - name: a
+            port: 8001
+            locations: &all
+              - path: /
+                backends: [&one {url: "http://10.0.0.1:1", weight: 2}]
+          - name: b
+            locations: *all
+          - name: c
+            port: 8002
+            locations:
+              - path: /
+                backends:
+                  - <<: *one
+                    url: http://10.0.0.2:1
+        """
+    urls = [service.locations[0].backends[0] for service in load_text(tmp_path, text).services]
+    assert [(backend.url.text, backend.weight) for backend in urls] == [
+        ("http://10.0.0.1:1", 2),
+        ("http://10.0.0.1:1", 2),
+        ("http://10.0.0.2:1", 2),
+    ]
+
+
+def test_keys_without_effect_are_named_once(tmp_path: Path) -> None:
+    text = (
+        SERVICE
+        + "    log_options: {headers: true}\n    plugin_disabled: false\n"
+        + (
+            "  - name: b\n    http_redirect: true\n    log_options: {headers: false}\n    plugin_disabled: true\n"
+            "    middleware: [{cors: {}, compression: false}]\n"
+        )
+    )
+    assert warnings(tmp_path, text) == [
+        "8:5: `log_options` is not in effect yet",
+        "13:5: `plugin_disabled` is not in effect yet",
+        "14:19: `middleware.cors` is not in effect yet",
+    ]
+
+
+def test_loops_are_worth_a_warning(tmp_path: Path) -> None:
+    text = SERVICE.replace("http://10.0.0.1:9001", "http://127.0.0.1:8080")
+    assert warnings(tmp_path, text) == ["7:18: backend http://127.0.0.1:8080 is an address of Terraster's own: a loop"]
+
+
+def test_relative_files_are_taken_from_the_file_that_names_them(tmp_path: Path) -> None:
+    settings = load_text(tmp_path, GOOD + "runtime_dir: run\naccess_log: log/access.log\nplugin_directory: /abs\n")
+    assert (settings.runtime_dir, settings.plugin_directory) == (str(tmp_path / "run"), "/abs")
+    assert settings.access_log is not None and settings.access_log.path == str(tmp_path / "log/access.log")
+
+
+KEYS = [
+    "port",
+    "host",
+    "services",
+    "backends",
+    "name",
+    "path",
+    "url",
+    "locations",
+    "tls",
+    "headers",
+    "request_headers",
+    "weight",
+    "<<",
+    "-",
+    "?",
+]
+VALUES = [
+    "1",
+    "x",
+    "[",
+    "]",
+    "{",
+    "}",
+    "*a",
+    "&a",
+    "&a b",
+    "!t",
+    "|",
+    ">",
+    '"',
+    "'",
+    "${X}",
+    "~",
+    "http://h",
+    "/",
+    "#",
+    "---",
+    "...",
+    "%",
+    "@",
+    "\t",
+    "é",
+    "\u2028",
+]
+LINES = st.tuples(
+    st.integers(0, 6),
+    st.sampled_from(["", "- "]),
+    st.sampled_from([*KEYS, ""]),
+    st.sampled_from(["", ":", ": "]),
+    st.lists(st.sampled_from(VALUES), max_size=3),
+).map(lambda parts: " " * parts[0] + parts[1] + parts[2] + parts[3] + " ".join(parts[4]))
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.text(max_size=60), st.lists(LINES, max_size=12).map("\n".join), st.binary(max_size=40)))
+def test_any_text_gives_settings_or_problems(tmp_path: Path, content: str | bytes) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
+    try:
+        resolve(Loader({"X": "1"}).load(os.fspath(file)), 1)
+    except ConfigError as error:
+        assert error.problems and all(problem.message and problem.line >= 0 for problem in error.problems)
