@@ -18,13 +18,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
-from . import where
-from .output import until_closed
+from terraster import __version__
+from terraster.cli import where
+from terraster.cli.output import until_closed
 
 if TYPE_CHECKING:
-    from ..config.settings import Settings
-    from ..config.snapshot import Snapshot
+    from terraster.config.settings import Settings
+    from terraster.config.snapshot import Snapshot
 
 __all__ = ["main"]
 
@@ -73,7 +73,7 @@ class _Configuration:
     """Loads the files that the command line names, again and again; remembers what did not change between reloads."""
 
     def __init__(self, arguments: argparse.Namespace, pause: Callable[[], None] | None = None) -> None:
-        from ..config.loader import Loader
+        from terraster.config.loader import Loader
 
         given = arguments.config
         self.file = where.PACKAGED if given is None and arguments.demo else where.configuration(given)
@@ -85,7 +85,7 @@ class _Configuration:
 
     def __call__(self, generation: int) -> Snapshot:
         """The configuration as it is on disk now. Raises ConfigError."""
-        from ..config.resolve import resolve
+        from terraster.config.resolve import resolve
 
         settings = self._loader.load(self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
         snapshot = resolve(settings, generation, previous=self._last)
@@ -94,7 +94,7 @@ class _Configuration:
 
 
 def _schema() -> int:
-    from ..config.settings import schema
+    from terraster.config.settings import schema
 
     json.dump(schema(), sys.stdout, indent=2)
     print()
@@ -103,13 +103,13 @@ def _schema() -> int:
 
 def _check(load: _Configuration, as_json: bool) -> int:
     """Everything a start does short of binding and probing."""
-    from ..errors import ConfigError, Problem, TerrasterError
-    from ..logs.access import Renderer
-    from ..master.listeners import refuse_tls
-    from ..plan import compile_plan
-    from ..state.leases import Leases, capacities
-    from ..state.table import Table
-    from ..state.view import SeatView
+    from terraster.errors import ConfigError, Problem, TerrasterError
+    from terraster.logs.access import Renderer
+    from terraster.master.listeners import refuse_tls
+    from terraster.plan import compile_plan
+    from terraster.state.leases import Leases, capacities
+    from terraster.state.table import Table
+    from terraster.state.view import SeatView
 
     problems: list[Problem] = []
     warnings: tuple[str, ...] = ()
@@ -151,16 +151,16 @@ def _check(load: _Configuration, as_json: bool) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from ..master.boot import patch
+    from terraster.master.boot import patch
 
     patch()
 
     import gevent
 
-    from ..admin.worker import AdminWorker
-    from ..master.arbiter import run
-    from ..plan import compile_plan
-    from ..worker.proxy_worker import ProxyWorker
+    from terraster.admin.worker import AdminWorker
+    from terraster.master.arbiter import run
+    from terraster.plan import compile_plan
+    from terraster.worker.proxy_worker import ProxyWorker
 
     def pause() -> None:
         gevent.sleep(0)
@@ -173,8 +173,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _demo(load: _Configuration, serve: Callable[[], int]) -> int:
-    from ..errors import ConfigError, StartError
-    from . import demo
+    from terraster.cli import demo
+    from terraster.errors import ConfigError, StartError
 
     try:
         snapshot = load(1)

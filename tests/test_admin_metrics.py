@@ -1,0 +1,221 @@
+"""Metrics: right in number, complete in the manual, and fit for a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from gevent import pywsgi  # noqa: F401  (imported before any server thread starts)
+from prometheus_client.parser import text_string_to_metric_families
+
+from terraster.admin.metrics import METRICS, TableCollector, exposition, make_registry
+from terraster.state.table import BUCKETS, Header, Seat
+
+from .harness.ports import free_port
+from .harness.program import Program, find
+from .test_admin_readings import NOW, House
+
+MANUAL = Path(__file__).parent.parent / "docs" / "metrics.md"
+
+
+def scrape(house: House) -> str:
+    registry = make_registry(TableCollector(house.table, lambda: house.snapshot, 1, lambda: None))
+    return b"".join(exposition(registry)).decode()
+
+
+def samples(text: str) -> dict[str, float]:
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            key = f"{sample.name}{{{labels}}}"
+            assert key not in found, f"{key} twice"
+            found[key] = sample.value
+    return found
+
+
+def busy_house() -> House:
+    house = House()
+    house.answer(1, 0, 200, 0.004, 3, 100)
+    house.answer(2, 0, 200, 0.3, 1, 100)
+    house.answer(2, 0, 299, 100.0)
+    house.answer(2, 2, 404)
+    house.used(1, 0, ACTIVE=2, REQUESTS=10, FAILURES=1, LATENCY=40_000_000, RESPONSES=4, CONNECTS=5, IDLE=1)
+    house.known(0, UP=1, SINCE=int(NOW * 1e9), WEIGHT=3, PROBES=9, PROBE_FAILURES=2)
+    house.sit(1, Seat.PROXY, CONNECTIONS=7, ACCEPTED=70, REFUSED=1)
+    house.sit(2, Seat.PROXY, DRAINING=1)
+    return house
+
+
+def test_the_numbers():
+    found = samples(scrape(busy_house()))
+    shop = "location=/,service=shop"
+    backend = f"backend=http://10.0.0.1:80,{shop}"
+    expected = {
+        f"terraster_requests_total{{code=200,{shop}}}": 4,
+        f"terraster_requests_total{{code=2xx,{shop}}}": 1,
+        "terraster_requests_total{code=404,location=/,service=blog}": 1,
+        f"terraster_bytes_total{{direction=out,{shop}}}": 400,
+        f"terraster_bytes_total{{direction=in,{shop}}}": 0,
+        f"terraster_request_duration_seconds_count{{{shop}}}": 5,
+        f"terraster_backend_up{{{backend}}}": 1,
+        "terraster_backend_up{backend=http://10.0.0.2:80,location=/,service=shop}": 0,
+        f"terraster_backend_state_change_timestamp_seconds{{{backend}}}": NOW,
+        f"terraster_backend_weight{{{backend}}}": 3,
+        f"terraster_backend_active_requests{{{backend}}}": 2,
+        f"terraster_backend_idle_connections{{{backend}}}": 1,
+        f"terraster_backend_requests_total{{{backend}}}": 10,
+        f"terraster_backend_failures_total{{{backend}}}": 1,
+        f"terraster_backend_connections_opened_total{{{backend}}}": 5,
+        f"terraster_backend_response_seconds_sum{{{backend}}}": 0.04,
+        f"terraster_backend_response_seconds_count{{{backend}}}": 4,
+        f"terraster_backend_probes_total{{{backend}}}": 9,
+        f"terraster_backend_probe_failures_total{{{backend}}}": 2,
+        "terraster_connections{worker=1}": 7,
+        "terraster_connections_accepted_total{worker=1}": 70,
+        "terraster_connections_refused_total{worker=1}": 1,
+        "terraster_worker_config_generation{process=admin}": 4,
+        "terraster_workers{}": 1,
+        "terraster_workers_configured{}": 2,
+        "terraster_config_generation{}": 4,
+        "terraster_config_last_reload_successful{}": 1,
+        "terraster_config_last_reload_timestamp_seconds{}": NOW,
+        "terraster_reloads_total{result=success}": 3,
+        "terraster_reloads_total{result=failure}": 0,
+        "terraster_start_time_seconds{}": NOW - 60,
+    }
+    assert {name: found.get(name) for name in expected} == expected
+    assert found["terraster_process_resident_memory_bytes{process=proxy-1}"] > 1 << 20
+    assert "terraster_process_start_time_seconds{process=master}" in found and "process_open_fds{}" in found
+
+
+def test_the_histogram_is_cumulative():
+    found = samples(scrape(busy_house()))
+    buckets = [
+        found[f"terraster_request_duration_seconds_bucket{{le={bound},location=/,service=shop}}"]
+        for bound in (*map(str, BUCKETS), "+Inf")
+    ]
+    assert buckets == sorted(buckets)
+    expected = [
+        sum(count for seconds, count in ((0.004, 3), (0.3, 1), (100.0, 1)) if seconds <= bound)
+        for bound in (*BUCKETS, float("inf"))
+    ]
+    assert buckets == expected
+    assert found["terraster_request_duration_seconds_sum{location=/,service=shop}"] == pytest.approx(3 * 0.004 + 0.3 + 100)
+
+
+def test_what_nobody_asked_for_has_no_series():
+    found = samples(scrape(busy_house()))
+    assert not [name for name in found if "location=/old" in name and "requests_total" in name]
+    assert not any(value == 0 for name, value in found.items() if name.startswith("terraster_requests_total"))
+
+
+def test_labels_are_escaped():
+    house = House({'a "quoted"\\name\n': {"/": ["http://10.0.0.1:80"]}})
+    assert [name for name in samples(scrape(house)) if 'service=a "quoted"\\name\n' in name]
+
+
+def test_every_metric_is_there_with_help_and_type():
+    families = {family.name: family for family in text_string_to_metric_families(scrape(busy_house()))}
+    for one in METRICS:
+        family = families[one.name.removesuffix("_total") if one.type == "counter" else one.name]
+        assert (family.type, family.documentation) == (one.type, one.help)
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == set(one.labels), sample
+
+
+def test_the_manual_lists_every_metric_and_no_other():
+    text = MANUAL.read_text()
+    listed = {
+        match[1]: (match[2], match[3]) for match in re.finditer(r"^\| `(terraster_\w+)` \| (\w+) \| ([^|]*) \|", text, re.MULTILINE)
+    }
+    assert listed == {one.name: (one.type, ", ".join(f"`{label}`" for label in one.labels)) for one in METRICS}
+
+
+@pytest.mark.needs("promtool")
+def test_promtool_has_nothing_to_say():
+    promtool = find("promtool")
+    assert promtool
+    result = subprocess.run([promtool, "check", "metrics"], input=scrape(busy_house()), capture_output=True, text=True, timeout=30)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+SERVER = """
+import sys
+sys.path[:0] = {path!r}
+import gevent
+from gevent import socket
+from terraster.admin.metrics import CONTENT_TYPE, TableCollector, exposition, make_registry
+from terraster.admin.server import Server
+from terraster.admin.site import Answer, Site
+from tests.test_admin_metrics import busy_house
+house = busy_house()
+registry = make_registry(TableCollector(house.table, lambda: house.snapshot, 1, lambda: gevent.sleep(0)))
+listener = socket.socket()
+listener.bind(("127.0.0.1", {port}))
+listener.listen()
+Server(listener, Site({{"/metrics": {{"GET": lambda query: Answer(exposition(registry), CONTENT_TYPE)}}}}, None),
+None).serve_forever()
+"""
+
+
+@pytest.mark.needs("prometheus")
+def test_a_real_prometheus_scrapes_it(tmp_path):
+    import sys
+
+    prometheus = find("prometheus")
+    assert prometheus
+    port, own = free_port(), free_port()
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
+        "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+        f"scrape_configs: [{{job_name: terraster, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
+    )
+
+    def ask(query: str) -> list[dict]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{own}/api/v1/query?query={query}", timeout=5) as answer:
+            return json.load(answer)["data"]["result"]
+
+    def scraped() -> bool:
+        try:
+            return [one["value"][1] for one in ask("up")] == ["1"]
+        except OSError:
+            return False
+
+    root = str(Path(__file__).parent.parent)
+    command = [sys.executable, "-c", SERVER.format(path=[root, *sys.path], port=port)]
+    storage = [f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address=127.0.0.1:{own}", f"--config.file={config}"]
+    with Program(command, tmp_path / "server"), Program([prometheus, *storage], tmp_path / "prometheus") as program:
+        program.wait_ready(scraped, 30)
+        assert [one["value"][1] for one in ask("sum(terraster_requests_total)")] == ["6"]
+        quantile = ask("histogram_quantile(0.5,terraster_request_duration_seconds_bucket{service=%22shop%22})")
+        assert 0.0025 < float(quantile[0]["value"][1]) <= 0.005
+        assert {one["metric"]["backend"] for one in ask("terraster_backend_up==0")} == {"http://10.0.0.2:80", "http://10.0.0.3:80"}
+
+
+def test_ten_thousand_services_in_reasonable_time_and_with_pauses():
+    house = House({f"s{n}": {"/": [f"http://10.0.0.1:{n}", f"http://10.0.0.2:{n}"]} for n in range(10_000)})
+    for slot in range(10_000):
+        house.answer(1, slot, 200, 0.01, 10)
+    turns = [time.process_time()]
+    registry = make_registry(TableCollector(house.table, lambda: house.snapshot, 1, lambda: turns.append(time.process_time())))
+    largest = lines = 0
+    for block in exposition(registry):
+        largest = max(largest, len(block))
+        lines += block.count(b"\n")
+    spent = turns[-1] - turns[0]
+    longest = max(later - earlier for earlier, later in zip(turns, turns[1:], strict=False))
+    assert lines > 400_000
+    assert spent < 15, "CPU seconds; 2.5 on the machine where it was written"
+    assert longest < 0.25, "CPU seconds between two pauses; 0.05 where it was written"
+
+
+def test_header_cells_that_are_shown_exist():
+    house = House()
+    house.q[Header.WORKER_RESTARTS] = 5
+    assert samples(scrape(house))["terraster_worker_restarts_total{}"] == 5
