@@ -122,6 +122,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self._announced = False
         self._stopped = False
         self.stopping = False
+        self.reexec_pid: int = 0
 
     def start(self) -> None:
         """Everything up to the first fork."""
@@ -187,8 +188,15 @@ class Master(Arbiter):  # type: ignore[misc]
     @staticmethod
     def addresses(snapshot: Snapshot) -> list[str]:
         """What a snapshot listens on, the control socket apart."""
-        wanted = [*(listener.address for listener in snapshot.listeners), snapshot.admin_listen, snapshot.metrics_listen]
-        return list(dict.fromkeys(address for address in wanted if address))
+        wanted = [*(listener.address for listener in snapshot.listeners), *Master.admin_addresses(snapshot)]
+        return list(dict.fromkeys(wanted))
+
+    @staticmethod
+    def admin_addresses(snapshot: Snapshot) -> list[str]:
+        """What the admin worker listens on, the control socket apart. A management port that wants TLS is not opened until there
+        is TLS."""
+        wanted = [snapshot.metrics_listen] if snapshot.admin_tls else [snapshot.admin_listen, snapshot.metrics_listen]
+        return [address for address in wanted if address]
 
     def listeners_of(self, role: str) -> dict[str, Any]:
         """The open sockets that a role serves, by address."""
@@ -196,7 +204,7 @@ class Master(Arbiter):  # type: ignore[misc]
         if role == "proxy":
             addresses = [listener.address for listener in snapshot.listeners]
         else:
-            addresses = [snapshot.admin_listen, snapshot.metrics_listen, control_address(snapshot)]
+            addresses = [*self.admin_addresses(snapshot), control_address(snapshot)]
         return {address: self.listeners.open[address] for address in addresses if address in self.listeners.open}
 
     # Signals and the loop.
@@ -479,7 +487,7 @@ class Master(Arbiter):  # type: ignore[misc]
             self.log.warning("USR2 ignored: an upgrade is under way")
             return
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (*self.SIGNALS, signal.SIGCHLD))
-        self.reexec_pid: int = os.fork()
+        self.reexec_pid = os.fork()
         if self.reexec_pid == 0:
             self._become_successor()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -28,7 +28,7 @@ from gevent.pool import Pool
 
 from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Snapshot
-from terraster.policy.health import Verdict, observe
+from terraster.policy.health import Verdict, first, observe
 from terraster.state.table import Backend, Table
 
 from .probe import Aim, Probing, Result
@@ -211,9 +211,9 @@ class Prober:
             return
         self._note(target, result)
         interval = target.aim.check.interval
-        first = not target.first.is_set()
+        spread = random.uniform(0.9, 1.1) if target.first.is_set() else random.random()
         target.first.set()
-        self._schedule(target, interval * (random.random() if first else random.uniform(0.9, 1.1)))
+        self._schedule(target, interval * spread)
 
     def _note(self, target: Target, result: Result) -> None:
         check = target.aim.check
@@ -227,7 +227,7 @@ class Prober:
             q[at + Backend.PROBE_FAILURES] += not result.ok
         before = target.verdict
         if before is None:
-            target.verdict = Verdict(result.ok)
+            target.verdict = first(result.ok)
         else:
             target.verdict = observe(before, result.ok, check.healthy, check.unhealthy)
         if target.verdict.up == (before is not None and before.up):

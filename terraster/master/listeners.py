@@ -260,7 +260,7 @@ def _same(one: socket.socket, address: str) -> bool:
     name = one.getsockname()
     family, where = parse(address)
     if isinstance(where, str) or isinstance(name, str):
-        return name == where
+        return bool(name == where)
     if address.startswith(":"):
         return name[0] in ("::", "0.0.0.0") and name[1] == where[1]
     return bool(one.family == family and tuple(name[:2]) == where)

@@ -35,7 +35,12 @@ _PART = 20  # services in one message: what a child unpickles at a stretch
 _FULL_COLLECTION = 16  # every so many reloads the frozen heap is searched for garbage as well
 
 _IN_PLACE = ("workers", "log_level", "drain_timeout")  # the master applies these itself
-_ADMIN = ("admin_listen", "admin_tls", "metrics_listen", "state_dir")  # these want a new admin worker; everything else in `Change.restart` wants all new
+_ADMIN = (
+    "admin_listen",
+    "admin_tls",
+    "metrics_listen",
+    "state_dir",
+)  # these want a new admin worker; everything else in `Change.restart` wants all new
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,8 @@ class Leases:
         self._backends = _Book("backend", table.backends)
         self._locations = _Book("location", table.locations)
         self._serial = 0
+        self._kept: dict[str, tuple[Service, Service]] = {}  # name → (as configured, as leased), of what was committed
+        self._made: dict[str, tuple[Service, Service]] = {}
 
     def assign(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot with a slot in every backend and location. Raises StartError when the table is full (nothing is
@@ -109,6 +111,7 @@ class Leases:
         New leases show in the table at once (a new serial, everything else zero: down), as a plan is compiled before `commit`.
         """
         self._backends.reclaim(self._oldest())
+        self._made = {}
         try:
             services = tuple(self._service(service) for service in snapshot.services)
         except StartError:
@@ -126,6 +129,7 @@ class Leases:
                 backends.update(backend.id for backend in location.backends)
         self._backends.commit(backends, snapshot.generation)
         self._locations.commit(locations, snapshot.generation)
+        self._kept, self._made = self._made, {}
 
     def undo(self) -> None:
         """The snapshot of the last `assign` is not applied. No child has heard of it, so its new slots are free at once."""
@@ -141,7 +145,13 @@ class Leases:
         return self._locations.slots()
 
     def _service(self, service: Service) -> Service:
-        return replace(service, locations=tuple(self._location(location) for location in service.locations))
+        """A service that is the very object of the last snapshot stays the very object that was leased: `config.diff` is quick
+        then."""
+        configured, leased = self._kept.get(service.name, (None, None))
+        if leased is None or configured is not service:
+            leased = replace(service, locations=tuple(self._location(location) for location in service.locations))
+        self._made[service.name] = (service, leased)
+        return leased
 
     def _location(self, location: Location) -> Location:
         slot = self._locations.slot(location.id)
