@@ -24,7 +24,7 @@ class Reciter:
     def __call__(self, peer: Peer) -> None:
         if peer.request():
             peer.send(self.case.data)
-            if not self.case.fact("until-close") == b"yes" and "incomplete" not in self.case.expect:
+            if self.case.fact("until-close") != b"yes" and "incomplete" not in self.case.expect:
                 peer.rest()
 
 

@@ -1,0 +1,121 @@
+"""A client that leaves takes its upstream call with it: 499 in the log, nothing held against the backend."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ..harness.backends import Peer, ok, wait_until
+from ..harness.terraster_process import service
+
+GET = b"GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n"
+
+
+def failures(proxy) -> float:
+    """Failures that were counted against backends."""
+    return sum(value for name, value in proxy.metrics().items() if name.startswith("terraster_backend_failures_total"))
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half_close"])
+def test_while_the_backend_works(terraster, backend, how: str) -> None:
+    left = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        assert peer.rest() == b""
+        left.set()
+
+    origin = backend(script)
+    proxy = terraster(origin)
+    client = proxy.connect()
+    client.send(GET)
+    origin.wait()
+    getattr(client, how)()
+    assert left.wait(10), "the upstream call went on"
+    line = proxy.log()[0]
+    assert (line["status"], line["uri"]) == (499, "/slow")
+    assert failures(proxy) == 0
+    client.close()
+
+
+def test_while_the_body_comes(terraster, backend) -> None:
+    left = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                peer.send(b"400\r\n" + b"x" * 1024 + b"\r\n")
+        finally:
+            left.set()
+
+    proxy = terraster(backend(script))
+    with proxy.connect() as client:
+        client.send(GET).receive_exactly(1000)
+    assert left.wait(10), "the upstream call went on"
+    assert proxy.log()[0]["status"] in (200, 499)
+    assert failures(proxy) == 0
+
+
+def test_while_sending_its_own_body(terraster, backend) -> None:
+    left = threading.Event()
+
+    def script(peer: Peer) -> None:
+        assert peer.request() is None, "half a body became a request"
+        left.set()
+
+    origin = backend(script)
+    proxy = terraster(origin)
+    with proxy.connect() as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100\r\n\r\nhalf")
+        origin.wait_peer()
+    assert left.wait(10)
+    assert proxy.log()[0]["status"] == 499
+    assert failures(proxy) == 0
+
+
+def test_within_a_head_nothing_is_forwarded(terraster, backend) -> None:
+    origin = backend(answer=ok())
+    proxy = terraster(origin)
+    with proxy.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a")
+    with proxy.connect() as client:
+        client.send(b"GET /next HTTP/1.1\r\nHost: a.test\r\n\r\n").response()
+    assert [request.target for request in origin.requests] == ["/next"]
+
+
+def test_half_close_is_honoured_where_it_is_configured(terraster, backend) -> None:
+    """A client that only closed its sending half looks like one that left; a setting tells them apart."""
+    asked = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        assert asked.wait(10)
+        peer.send(ok(b"patience"))
+        peer.rest()
+
+    origin = backend(script)
+    proxy = terraster(service(origin.url, ignore_client_abort=True))
+    with proxy.connect() as client:
+        client.send(GET)
+        origin.wait()
+        client.half_close()
+        threading.Timer(0.3, asked.set).start()
+        assert client.response().body == b"patience"
+    assert proxy.log()[0]["status"] == 200
+
+
+def test_pipelined_requests_of_a_client_that_left_are_not_forwarded(terraster, backend) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.rest()
+
+    origin = backend(script)
+    proxy = terraster(origin)
+    with proxy.connect() as client:
+        client.send(GET + b"DELETE /everything HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        origin.wait()
+    wait_until(lambda: origin.peers[0].ended.is_set())
+    assert [request.method for request in origin.requests] == ["GET"]
