@@ -1,0 +1,119 @@
+"""Header rules, compiled: which fields are taken out of a head that is forwarded, and which lines are put in.
+
+A field that is set replaces those of its name; removal comes before setting. Values that are the same for every request are
+rendered once. ``${remote_addr}`` ``${host}`` ``${uri}`` ``${method}`` are the client's address, the Host as received, the
+canonical path with its query, and the method.
+
+What frames a message or belongs to one connection is not for rules: a wrong Content-Length splits a response in two. Such names,
+and anything that is no field name or would end a line, are refused when the rules are compiled. What clients send is put in
+without CR, LF and NUL, whatever was checked before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..exchange import Exchange
+
+__all__ = ["HeaderEdits"]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_ENDS = b"\r\n\0"
+
+_NOT_FOR_RULES = frozenset(
+    (
+        "connection",
+        "content-length",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+
+
+class HeaderEdits:
+    """The rules for one direction.
+
+    drop: lower-case names to take out, those that are set included. constant: the lines to put in if they are always the same,
+    else None.
+    """
+
+    __slots__ = ("drop", "constant", "_pieces")
+
+    def __init__(self, set: Iterable[tuple[str, str]] = (), remove: Iterable[str] = ()) -> None:
+        """set: (name, value) pairs. remove: names. ValueError for what cannot be one, and for names that are not for rules."""
+        pieces: list[bytes | str] = []
+        drop: list[str] = []
+        for name in remove:
+            drop.append(_name(name))
+            if drop[-1] == "host":
+                raise ValueError("Host cannot be removed")
+        for name, value in set:
+            drop.append(_name(name))
+            pieces += _line(name, value)
+        self.drop = frozenset(name.encode("ascii") for name in drop)
+        merged: list[bytes | str] = []
+        for piece in pieces:
+            if merged and isinstance(piece, bytes) and isinstance(merged[-1], bytes):
+                merged[-1] += piece
+            else:
+                merged.append(piece)
+        self.constant: bytes | None = None
+        if not merged:
+            self.constant = b""
+        elif len(merged) == 1 and isinstance(merged[0], bytes):
+            self.constant = merged[0]
+        self._pieces = tuple(merged)
+
+    def render(self, exchange: Exchange) -> bytes:
+        """The lines to put in, each with its CRLF."""
+        if self.constant is not None:
+            return self.constant
+        out = b""
+        for piece in self._pieces:
+            out += piece if isinstance(piece, bytes) else _value(piece, exchange).translate(None, _ENDS)
+        return out
+
+
+def _name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no field name")
+    lower = name.lower()
+    if lower in _NOT_FOR_RULES:
+        raise ValueError(f"{name} is not for rules: it belongs to one connection, or says where a message ends")
+    return lower
+
+
+def _line(name: str, value: str) -> Iterable[bytes | str]:
+    """The pieces of a field line: octets, and names of variables."""
+    if any((ord(char) < 32 and char != "\t") or ord(char) == 127 for char in value):
+        raise ValueError(f"the value of {name} holds a control character")
+    parts = _VARIABLE.split(value.strip(" \t"))
+    yield name.encode("ascii") + b": "
+    for at, part in enumerate(parts):
+        if at % 2 == 0:
+            yield part.encode("utf-8")
+        elif part in _VARIABLES:
+            yield part
+        else:
+            raise ValueError(f"${{{part}}} in the value of {name}: known are " + " ".join(f"${{{known}}}" for known in _VARIABLES))
+    yield b"\r\n"
+
+
+_VARIABLES = ("remote_addr", "host", "uri", "method")
+
+
+def _value(variable: str, exchange: Exchange) -> bytes:
+    if variable == "remote_addr":
+        return exchange.client_ip.encode("ascii", "replace")
+    if variable == "host":
+        return exchange.host
+    if variable == "method":
+        return exchange.method
+    return b"%b?%b" % (exchange.path, exchange.query) if exchange.query else exchange.path

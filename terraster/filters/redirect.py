@@ -1,0 +1,146 @@
+"""Redirects: requests that are answered with another place to go to. Always 308, which keeps the method and the body (RFC 9110,
+section 15.4.9).
+
+- `http_redirect`: plain-HTTP requests go to the same URL under https, at `redirect_port` (`HttpsRedirect`).
+- `redirect`, a path, where the location has backends: requests for exactly that path of the service go to the location's path
+  (`ExactRedirect`).
+- `redirect` without backends, or as an http(s) URL: what is below the location goes there, with the rest of its path and its query
+  (`PrefixRedirect`).
+
+The source of an `ExactRedirect` lies outside of the location that it is written at. So `redirects` gives a location the filters of
+its siblings that it is in the way of, and `elsewhere` what is to be done with paths that no location serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..config.snapshot import Location, Service
+from ..errors import BadRequest, ConfigError, Problem
+from ..exchange import Exchange
+from ..route.host import split_host
+from ..route.location import https_target
+from ..route.prefix import Prefixes, normal
+from ..route.target import canonical
+from .answer import Answer
+
+__all__ = ["ExactRedirect", "HttpsRedirect", "Nowhere", "PrefixRedirect", "elsewhere", "redirects"]
+
+Filter = Callable[[Exchange], Answer | None]
+
+
+def redirects(service: Service, location: Location) -> tuple[Filter, ...]:
+    """The redirects among the requests that a location gets, in the order in which they are asked. Raises `ConfigError`."""
+    filters: list[Filter] = []
+    if location.http_redirect:
+        filters.append(HttpsRedirect(service.redirect_port))
+    filters += _exact(service, location)
+    if location.redirect and not _is_exact(location):
+        filters.append(PrefixRedirect(location.path.encode("ascii"), location.redirect.encode("ascii")))
+    return tuple(filters)
+
+
+def elsewhere(service: Service) -> tuple[Filter, ...]:
+    """What is asked, in that order, about paths that no location serves; () if that is nothing, and they are just not found."""
+    if any(not normal(location.path.encode("ascii")) for location in service.locations):
+        return ()
+    filters: list[Filter] = []
+    if service.http_redirect:
+        filters.append(HttpsRedirect(service.redirect_port))
+    filters += _exact(service, None)
+    if filters:
+        filters.append(Nowhere())
+    return tuple(filters)
+
+
+def _is_exact(location: Location) -> bool:
+    return bool(location.backends) and location.redirect.startswith("/")
+
+
+def _exact(service: Service, at: Location | None) -> list[Filter]:
+    """The exact redirects whose source is served by the location ``at``, None: by none."""
+    origins = [location for location in service.locations if _is_exact(location)]
+    if not origins:
+        return []
+    prefixes = Prefixes([(location.path.encode("ascii"), location) for location in service.locations])
+    filters: list[Filter] = []
+    for location in origins:
+        try:
+            source, _ = canonical(location.redirect.encode("ascii"), False)
+        except BadRequest as error:
+            raise ConfigError([Problem("configuration", 0, 0, f"`redirect` {location.redirect}: {error.detail}")]) from None
+        if prefixes.find(source) is at:
+            filters.append(ExactRedirect(source, location.path.encode("ascii")))
+    return filters
+
+
+class HttpsRedirect:
+    """Plain HTTP → https, same host."""
+
+    __slots__ = ("port",)
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def __call__(self, exchange: Exchange) -> Answer | None:
+        if exchange.scheme != "http":
+            return None
+        name = split_host(exchange.host)[0] if exchange.host else b""
+        path = exchange.path if exchange.path.startswith(b"/") else b"/"  # OPTIONS *
+        return _moved(https_target(name, self.port, path, exchange.query))
+
+
+class ExactRedirect:
+    """One path → another one."""
+
+    __slots__ = ("source", "target")
+
+    def __init__(self, source: bytes, target: bytes) -> None:
+        """Both canonical paths. ValueError if they are the same."""
+        if source == target:
+            raise ValueError(f"a redirect to itself: {source!r}")
+        self.source = source
+        self.target = target
+
+    def __call__(self, exchange: Exchange) -> Answer | None:
+        if exchange.path != self.source:
+            return None
+        return _moved(b"%b?%b" % (self.target, exchange.query) if exchange.query else self.target)
+
+
+class PrefixRedirect:
+    """Everything below a prefix → what is below another one, or below an absolute URL.
+
+    A target with a query or a fragment of its own is one place, not a prefix: all requests are sent there as it stands.
+    """
+
+    __slots__ = ("prefix", "target", "whole")
+
+    def __init__(self, prefix: bytes, target: bytes) -> None:
+        self.prefix = normal(prefix)
+        self.target = target
+        self.whole = b"?" in target or b"#" in target
+
+    def __call__(self, exchange: Exchange) -> Answer | None:
+        if self.whole:
+            return _moved(self.target)
+        rest = exchange.path[len(self.prefix) :] if exchange.path.startswith(b"/") else b""
+        target = self.target.rstrip(b"/") + rest if rest else self.target
+        if exchange.query:
+            target = b"%b?%b" % (target, exchange.query)
+        if target.startswith(b"//"):  # a path of the client's would name another host
+            target = b"/" + target.lstrip(b"/")
+        return _moved(target)
+
+
+class Nowhere:
+    """There is nothing here."""
+
+    __slots__ = ()
+
+    def __call__(self, exchange: Exchange) -> Answer | None:
+        raise BadRequest("no location for this path", status=404, reason="destination_not_found", close=False)
+
+
+def _moved(target: bytes) -> Answer:
+    return Answer(308, ((b"Location", target),))
