@@ -2,7 +2,7 @@
 
     admin_listen     GET /  /metrics  /healthz  /readyz
     metrics_listen   GET /metrics  /healthz
-    control.sock     GET /status  POST /reload  POST /stop      terrasterctl only: the same user or root, as the kernel says
+    control.sock     GET /status  /reload  /healthz  POST /reload  /stop      the same user or root only, as the kernel says
 
 Nothing on the TCP ports changes anything, so they need no password. Errors are JSON: ``{"error": …, "status": …}``.
 """

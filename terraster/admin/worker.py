@@ -51,7 +51,10 @@ class AdminWorker(Process):
             self.snapshot.metrics_listen: self._metrics_site(),
             self.snapshot.admin_listen: self._admin_site(),
         }
-        self._servers = [Server(sock, sites[address], self.log) for address, sock in self.listeners.items()]
+        if self.snapshot.admin_tls and self.snapshot.admin_listen:
+            self.log.warning("%s is asked to speak TLS, which is not there yet: it answers nobody", self.snapshot.admin_listen)
+            del sites[self.snapshot.admin_listen]
+        self._servers = [Server(sock, sites[address], self.log) for address, sock in self.listeners.items() if address in sites]
         for server in self._servers:
             server.start()
 
@@ -85,7 +88,8 @@ class AdminWorker(Process):
     def _control_site(self) -> Site:
         routes = {
             "/status": {"GET": self._status},
-            "/reload": {"POST": self._reload},
+            "/healthz": {"GET": self._alive},
+            "/reload": {"GET": self._last_reload, "POST": self._reload},
             "/stop": {"POST": self._stop},
         }
         return Site(routes, self.log, only_for_owner)
@@ -120,6 +124,12 @@ class AdminWorker(Process):
                 time.time(),
             )
         )
+
+    def _alive(self, query: dict[str, str]) -> Answer:
+        return json_answer({"ok": True})
+
+    def _last_reload(self, query: dict[str, str]) -> Answer:
+        return json_answer({"last_reload": self.ask("status")["last_reload"]})
 
     def _reload(self, query: dict[str, str]) -> Answer:
         outcome = self.ask("reload", why=query.get("why", "control socket"))

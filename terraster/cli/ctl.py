@@ -34,6 +34,7 @@ __all__ = ["main"]
 
 DONE, FAILED, _USAGE, NOT_RUNNING, UNKNOWN = range(5)
 
+_AT_ONCE = 5.0  # seconds for an answer that needs no work
 _RETRY = 0.1  # seconds between two looks whether the admin worker is back
 
 
@@ -47,6 +48,10 @@ class _Refused(Exception):
     def __init__(self, text: str, code: int = FAILED) -> None:
         super().__init__(text)
         self.code = code
+
+
+class _TooLate(_Refused):
+    """It was told, but did not answer in time."""
 
 
 class _UnixConnection(HTTPConnection):
@@ -80,9 +85,19 @@ class _Control:
         """Seconds until the command gives up."""
         return self.deadline - time.monotonic()
 
-    def call(self, method: str, path: str, **query: str) -> dict[str, Any]:
+    def look(self, path: str) -> dict[str, Any]:
+        """A question that is answered at once if anybody is there at all. Raises _Away or _Refused.
+
+        The master keeps the socket open while there is no admin worker, so that connecting to it proves nothing.
+        """
+        try:
+            return self.call("GET", path, within=_AT_ONCE)
+        except _TooLate as error:
+            raise _Away(f"no answer within {_AT_ONCE:g} s") from error
+
+    def call(self, method: str, path: str, within: float | None = None, **query: str) -> dict[str, Any]:
         """One request; its JSON. Raises _Away (nobody there, or it went away meanwhile) or _Refused."""
-        connection = _UnixConnection(self._socket, max(0.1, self.left()))
+        connection = _UnixConnection(self._socket, max(0.1, self.left() if within is None else within))
         try:
             connection.request(method, f"{path}?{urlencode(query)}" if query else path)
             response = connection.getresponse()
@@ -90,7 +105,7 @@ class _Control:
         except PermissionError as error:
             raise _Refused(f"{self._socket}: permission denied; be root or the user that Terraster runs as") from error
         except TimeoutError as error:
-            raise _Refused("no answer in time (--timeout)", UNKNOWN) from error
+            raise _TooLate("no answer in time (--timeout)", UNKNOWN) from error
         except (OSError, HTTPError, ValueError) as error:
             raise _Away(str(error)) from error
         finally:
@@ -187,6 +202,7 @@ def _shared(defaults: dict[str, Any]) -> argparse.ArgumentParser:
 def _reload(control: _Control, arguments: argparse.Namespace) -> int:
     began = time.time()
     try:
+        control.look("/healthz")
         outcome = control.call("POST", "/reload", why="terrasterctl")
     except _Away:
         try:
@@ -221,7 +237,7 @@ def _outcome_since(control: _Control, moment: float, at_least: float) -> dict[st
     until = min(control.deadline, time.monotonic() + at_least)
     while True:
         try:
-            last: dict[str, Any] | None = control.call("GET", "/status")["last_reload"]
+            last: dict[str, Any] | None = control.look("/reload")["last_reload"]
             if last is not None and last["when"] >= moment:
                 return last
         except _Away:
@@ -233,6 +249,7 @@ def _outcome_since(control: _Control, moment: float, at_least: float) -> dict[st
 
 def _status(control: _Control, arguments: argparse.Namespace) -> int:
     try:
+        control.look("/healthz")
         document = control.call("GET", "/status")
     except _Away as away:
         pid = control.master()
@@ -246,10 +263,12 @@ def _status(control: _Control, arguments: argparse.Namespace) -> int:
 
 def _stop(control: _Control, arguments: argparse.Namespace) -> int:
     try:
+        control.look("/healthz")
         answer = control.call("POST", "/stop", graceful="false" if arguments.now else "true")
         pid: int = answer["pid"]
     except _Away:
         pid = control.signal(signal.SIGQUIT if arguments.now else signal.SIGTERM)
+        print("terrasterctl: the admin worker is away; told the master by signal instead", file=sys.stderr)
     if not _wait_for_end(pid, control.left()):
         raise _Refused(f"process {pid} was told to stop, but it still runs (--timeout)", UNKNOWN)
     if arguments.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ __all__ = ["until_closed"]
 
 def until_closed(command: Callable[[], int]) -> int:
     """Run a command and give its exit code; 1, and no traceback, if nobody reads its output any more."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale that lacks a character must not lose the rest
     try:
         code = command()
         sys.stdout.flush()

@@ -172,7 +172,7 @@ def _workers(document: dict[str, Any]) -> list[list[_Cell]]:
 def _lay_out(rows: list[list[_Cell]], colour: bool) -> str:
     """Rows as aligned columns: numbers to the right, words to the left. Ends with a newline."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    right = [len(rows) > 1 and all(_numeric(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]
+    right = [len(widths) > 1 and all(_numeric(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         line = ""
