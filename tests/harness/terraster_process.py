@@ -89,7 +89,7 @@ class Terraster:
     def serves(self) -> bool:
         """Whether the management port answers that all is well."""
         try:
-            return self.admin("/healthz").status == 200
+            return self.admin("/readyz").status == 200
         except (OSError, AssertionError):
             return False
 

@@ -1,0 +1,184 @@
+"""Reloads: at once, whole or not at all, and not felt by anybody who is being served."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ..harness.backends import Peer, ok, wait_until, websocket_echo
+from ..harness.client import get
+from ..harness.ports import free_port
+from ..harness.terraster_process import service
+from .test_upgrade import HANDSHAKE, frame, read_frame
+
+GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+
+
+@pytest.fixture
+def one(backend):
+    return backend(answer=ok(b"one"))
+
+
+@pytest.fixture
+def two(backend):
+    return backend(answer=ok(b"two"))
+
+
+def test_a_reload_is_in_force_when_the_command_returns(terraster, one, two) -> None:
+    proxy = terraster(one, workers=2)
+    with proxy.connect() as client:
+        for origin, body in ((two, b"two"), (one, b"one"), (two, b"two")):
+            result = proxy.reload(service(origin.url))
+            assert str(origin.port) in result.stdout, "it does not say what changed"
+            assert client.send(GET).response().body == body, "a connection that was open runs on the old configuration"
+            assert {get(proxy.address).body for _ in range(8)} == {body}
+
+
+def test_a_reload_on_hup(terraster, one, two) -> None:
+    import signal
+
+    proxy = terraster(one)
+    proxy.write(service(two.url))
+    proxy.signal(signal.SIGHUP)
+    wait_until(lambda: get(proxy.address).body == b"two")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("services: [", ":1:"),
+        ("servces: []\n", ":1:1"),
+        (
+            "services:\n- name: x\n  locations:\n  - path: /\n    lb_policy: fastest\n    backends: [{url: http://127.0.0.1:1}]\n",
+            ":5:",
+        ),
+        ("services:\n- name: x\n  locations:\n  - path: /\n    backends: [{url: nonsense}]\n", ":5:"),
+        (None, ""),
+    ],
+    ids=["no YAML", "unknown key", "unknown algorithm", "unusable URL", "file gone"],
+)
+def test_a_bad_file_changes_nothing_and_says_why(terraster, one, text: str | None, place: str) -> None:
+    proxy = terraster(one)
+    before = proxy.status()["generation"]
+    if text is None:
+        proxy.config_file.unlink()
+    else:
+        proxy.config_file.write_text(text)
+    result = proxy.ctl("reload")
+    assert result.returncode == 1
+    assert f"terraster.yaml{place}" in result.stderr + result.stdout
+    assert get(proxy.address).body == b"one"
+    assert proxy.metrics()["terraster_config_last_reload_successful"] == 0
+    proxy.write(service(one.url))
+    assert proxy.ctl("reload").returncode == 0
+    assert proxy.metrics()["terraster_config_last_reload_successful"] == 1
+    assert proxy.status()["generation"] >= before
+
+
+def test_a_request_in_flight_ends_on_the_configuration_it_began_with(terraster, backend, two) -> None:
+    go = threading.Event()
+
+    def script(peer: Peer) -> None:
+        while peer.request():
+            assert go.wait(20)
+            peer.send(ok(b"slow one"))
+
+    slow = backend(script)
+    proxy = terraster(slow)
+    with proxy.connect() as client:
+        client.send(GET)
+        slow.wait()
+        proxy.reload(service(two.url))
+        assert get(proxy.address).body == b"two"
+        go.set()
+        assert client.response().body == b"slow one"
+        assert client.send(GET).response().body == b"two"
+
+
+def test_an_open_websocket_survives(terraster, backend, one, two) -> None:
+    """Even reloads that take its own backend away."""
+    echo = backend(websocket_echo)
+    chat = service(echo.url, name="chat", host="chat.test")
+    proxy = terraster(chat, service(one.url, name="site"))
+    with proxy.connect() as client:
+        client.send(HANDSHAKE.replace(b"a.test", b"chat.test")).response(upgrade=True)
+        for origin in (two, one, two):
+            proxy.reload(chat, service(origin.url, name="site"))
+            assert read_frame(client.send(frame(b"still here"))) == b"still here"
+        proxy.reload(service(one.url, name="site"))
+        assert read_frame(client.send(frame(b"still here"))) == b"still here"
+
+
+def test_pooled_connections_of_untouched_backends_survive(terraster, one, two) -> None:
+    proxy = terraster(service(one.url, name="one", host="one.test"))
+    with proxy.connect() as client:
+        for number in range(4):
+            assert client.send(b"GET / HTTP/1.1\r\nHost: one.test\r\n\r\n").response().body == b"one"
+            proxy.reload(service(one.url, name="one", host="one.test"), service(two.url, name=f"two{number}", host="two.test"))
+    assert len(one.peers) == 1
+
+
+def test_counters_survive(terraster, one, two) -> None:
+    proxy = terraster(one)
+    for _ in range(3):
+        get(proxy.address)
+    proxy.reload(service(one.url, two.url))
+    get(proxy.address), get(proxy.address)
+    total = sum(
+        value for name, value in proxy.metrics().items() if name.startswith("terraster_requests_total{") and '"200"' in name
+    )
+    assert total == 5
+
+
+def test_listeners_come_and_go(terraster, one, two) -> None:
+    proxy = terraster(one)
+    port = free_port()
+    proxy.reload(service(one.url), service(two.url, name="two", listen=f"127.0.0.1:{port}"))
+    assert get(("127.0.0.1", port)).body == b"two"
+    assert get(proxy.address).body == b"one"
+    proxy.reload(service(one.url))
+    with pytest.raises(ConnectionRefusedError):
+        get(("127.0.0.1", port))
+    assert get(proxy.address).body == b"one"
+
+
+def test_a_listener_that_cannot_bind_fails_the_reload(terraster, one, two) -> None:
+    proxy = terraster(one)
+    proxy.write(service(one.url), service(two.url, name="two", listen=f"127.0.0.1:{two.port}"))
+    result = proxy.ctl("reload")
+    assert result.returncode == 1
+    assert str(two.port) in result.stderr + result.stdout
+    assert get(proxy.address).body == b"one"
+
+
+def test_reloads_under_load(terraster, one, two) -> None:
+    """Clients that never stop see nothing but answers."""
+    proxy = terraster(one, workers=2)
+    stop = threading.Event()
+    bad: list[object] = []
+    count = [0] * 4
+
+    def ask(number: int) -> None:
+        try:
+            with proxy.connect() as client:
+                while not stop.is_set():
+                    answer = client.send(GET).response()
+                    count[number] += 1
+                    if answer.status != 200:
+                        bad.append(answer)
+        except (OSError, AssertionError) as error:
+            bad.append(error)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for origins in ((one, two), (two,), (one,), (two, one), (one,)):
+            proxy.reload(service(*(origin.url for origin in origins)))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+    assert bad == []
+    assert min(count) > 10
