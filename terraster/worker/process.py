@@ -32,6 +32,7 @@ from typing import Any, ClassVar
 import gevent
 from gevent import get_hub, monkey
 from gevent.event import AsyncResult, Event
+from gevent.queue import Queue
 from gunicorn import util
 from gunicorn.workers.base import Worker
 
@@ -88,6 +89,7 @@ class Process(Worker):  # type: ignore[misc]
         self.refused = (0, "")  # the generation that it could not apply, and why
         self.draining = False
         self._exiting: Event
+        self._changes: Queue
         self._questions: dict[int, AsyncResult] = {}
         self._tickets = 0
         self._drain_timeout = 30.0
@@ -95,7 +97,7 @@ class Process(Worker):  # type: ignore[misc]
     # What a role does. Called in the child only.
 
     def start(self) -> None:
-        """Begin to serve on this process's hub; must return."""
+        """Begin to serve on this process's hub; must return, soon: heartbeats begin afterwards, and so does what `ask` needs."""
         raise NotImplementedError
 
     def apply(self, change: Any, listeners: dict[str, plain_socket.socket]) -> None:
@@ -164,6 +166,7 @@ class Process(Worker):  # type: ignore[misc]
         get_hub().destroy(destroy_loop=True)
         get_hub()
         self._exiting = Event()
+        self._changes = Queue()
         self._watch_signals()
         util.seed()
         q, base = self.view.table.q, self.view.table.seat(self.seat)
@@ -174,11 +177,12 @@ class Process(Worker):  # type: ignore[misc]
         self.view.sit(self.seat)
         self._drain_timeout = self.snapshot.drain_timeout
         self.channel = Channel(self.far)
-        gevent.spawn(self._beat)
         self.start()
         self.booted = True
         q[base + Seat.GENERATION] = self.plan.generation
+        gevent.spawn(self._beat)
         gevent.spawn(self._listen_to_master)
+        gevent.spawn(self._apply_changes)
         gc.freeze()  # the plan is for good; a full collection that walks it costs every open request its time
         self._exiting.wait()
         try:
@@ -252,12 +256,16 @@ class Process(Worker):  # type: ignore[misc]
 
     def _listen_to_master(self) -> None:
         try:
-            self.channel.send(("ready", self.generation))
             while True:
                 message, descriptors = self.channel.receive()
                 match message:
                     case ("change", change, parts):
-                        self._change(change, parts, descriptors)
+                        services: list[Any] = []
+                        for _ in range(parts):
+                            (_services, part), _none = self.channel.receive()
+                            services.extend(part)
+                            gevent.sleep(0)
+                        self._changes.put((replace(change, services=tuple(services)), descriptors))
                     case ("seats",):
                         self.view.look_around()
                     case ("answer", ticket, answer):
@@ -268,26 +276,29 @@ class Process(Worker):  # type: ignore[misc]
                 question.set_exception(TerrasterError(f"the master is away: {closed}"))
             self._orphaned()
 
-    def _change(self, change: Any, parts: int, descriptors: list[int]) -> None:
-        services: list[Any] = []
-        for _ in range(parts):
-            (_name, part), _none = self.channel.receive()
-            services.extend(part)
-            gevent.sleep(0)
-        change = replace(change, services=tuple(services))
+    def _apply_changes(self) -> None:
+        """One change after the other, while the channel is read on: applying may take its time, the master's death may not."""
+        try:
+            self.channel.send(("ready", self.generation))
+            while True:
+                self.channel.send(self._apply_change(*self._changes.get()))
+        except ChannelClosed:
+            return  # `_listen_to_master` knows
+
+    def _apply_change(self, change: Any, descriptors: list[int]) -> tuple[Any, ...]:
+        """What to tell the master."""
         sockets = [listening(fd) for fd in descriptors]
         try:
             self.apply(change, dict(zip((one.address for one in change.listeners_added), sockets, strict=bool(sockets))))
         except Exception as error:
             self.log.exception("%s worker: cannot apply generation %d", self.name, change.generation)
-            self.channel.send(("failed", change.generation, f"{type(error).__name__}: {error}"))
-            return
+            return "failed", change.generation, f"{type(error).__name__}: {error}"
         self._drain_timeout = change.base.drain_timeout
         self.log.set_level(change.base.log_level)
         q, base = self.view.q, self.view.base
         q[base + Seat.GENERATION] = change.generation
         q[base + Seat.OLDEST] = self.oldest()
-        self.channel.send(("applied", change.generation))
+        return "applied", change.generation
 
 
 def _noted(number: int, frame: Any) -> None:
