@@ -27,10 +27,23 @@ __all__ = ["Piece", "Pieces", "cut", "regular"]
 
 _PLAIN = r"(?:[A-Za-z0-9_./$~]|-(?=[A-Za-z0-9_./$]))(?:[^\s:]|:(?=\S))*(?:[ ]+(?:[^\s#:]|:(?=\S))(?:[^\s:]|:(?=\S))*)*"
 _QUOTED = r"\"[^\"\\\n]*\"|'(?:[^'\n]|'')*'"
-_ENTRY = rf"(?:[A-Za-z0-9_./](?:[A-Za-z0-9_./-]|:(?=[A-Za-z0-9_/]))*|{_QUOTED})"
-_LIST = rf"\[[ ]*(?:{_ENTRY}[ ]*(?:,[ ]*{_ENTRY}[ ]*)*)?\]"
-_SCALAR = rf"(?:{_PLAIN}|{_QUOTED}|{_LIST})"
 _KEY = r"[A-Za-z_][A-Za-z0-9_-]*"
+_SPACES = "[ ]*"
+
+
+def _list(entry: str) -> str:
+    return rf"\[{_SPACES}(?:{entry}{_SPACES}(?:,{_SPACES}{entry}{_SPACES})*)?\]"
+
+
+def _mapping(value: str) -> str:
+    pair = rf"{_KEY}:[ ]+{value}"
+    return rf"\{{{_SPACES}(?:{pair}{_SPACES}(?:,{_SPACES}{pair}{_SPACES})*)?\}}"
+
+
+_WORD = rf"(?:[A-Za-z0-9_./](?:[A-Za-z0-9_./-]|:(?=[A-Za-z0-9_/]))*|{_QUOTED})"
+_SHALLOW = rf"(?:{_WORD}|{_list(_WORD)}|{_mapping(_WORD)})"
+_DEEPER = rf"(?:{_WORD}|{_list(_SHALLOW)}|{_mapping(_SHALLOW)})"
+_SCALAR = rf"(?:{_PLAIN}|{_QUOTED}|{_list(_DEEPER)}|{_mapping(_DEEPER)})"
 _LINE = re.compile(rf"[ ]*(?:(?:-[ ]+)?{_KEY}:(?:[ ]+{_SCALAR})?|-[ ]+{_SCALAR})?(?:(?:^|[ ])[ ]*#.*|[ ]*)")
 _STRANGE = re.compile("[^\n -~\u00a1-\u1fff\u3000-\ud7ff]")  # controls, other line ends, what libyaml does not take for printable
 _SERVICES = re.compile(r"^services:[ ]*(?:#.*)?$", re.MULTILINE)

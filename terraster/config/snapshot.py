@@ -97,6 +97,11 @@ class Backend:
     health: HealthCheck = field(default_factory=HealthCheck)
     slot: int = -1
 
+    @property
+    def authority(self) -> str:
+        """Host and port, as a Host field names them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class HeaderRules:

@@ -130,27 +130,35 @@ class Source:
             return False
         found: list[tuple[pieces.Piece, Item | None]] = []
         for piece in parts.items:
-            item = self._cache.get(self.directory, piece.text)
-            if item is None and not pieces.regular(piece.text):
+            known = self._cache.get(self.directory, piece.text)
+            if known is None and not pieces.regular(piece.text):
                 return False
-            found.append((piece, item))
+            found.append((piece, known))
         self._root, self._pieces = root, parts.items
         rest = [pair for pair in root.value if pair[0].value != "services"]
         self._read_value(MappingNode("", rest, root.start_mark, root.end_mark), 0)
         for index, (piece, known) in enumerate(found):
-            item = known if known is not None else self._read_piece(index, piece)
+            item = known
+            if item is None:
+                root = nodes.compose(piece.text)
+                if not isinstance(root, SequenceNode) or len(root.value) != 1:  # libyaml words its complaints by what is around
+                    self._forget()
+                    return False
+                item = self._read_piece(index, piece, root.value[0])
             if item is not None:
                 self.items.append((index, item))
         return True
 
-    def _read_piece(self, index: int, piece: pieces.Piece) -> Item | None:
+    def _forget(self) -> None:
+        self._root, self._pieces, self.top = None, [], {}
+        self.items.clear()
+        self.problems.clear()
+        self._noted.clear()
+
+    def _read_piece(self, index: int, piece: pieces.Piece, node: Node) -> Item | None:
         self._cache.fresh()
-        root = nodes.compose(piece.text)
-        if not isinstance(root, SequenceNode):
-            self._found((root[0] + piece.line, *root[1:]) if isinstance(root, tuple) else (piece.line, 0, "cannot be read"))
-            return None
         reader = nodes.Reader(self._cache.environ, piece.line)
-        value = reader.value(root.value[0], "services")
+        value = reader.value(node, "services")
         for finding in reader.findings:
             self._found(finding)
         item, good = self._item(index, value, reader.consulted)
