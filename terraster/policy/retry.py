@@ -16,8 +16,8 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 def may_retry(
     retryable: bool, unsent: bool, method: bytes, response_begun: bool, body_replayable: bool, tries: int, limit: int
 ) -> bool:
-    """retryable, unsent: of the `HttpError`. response_begun: octets of the answer went to the client. body_replayable: what was read
-    of the request body is all still here. tries: attempts made, this one included. limit: attempts allowed."""
+    """retryable, unsent: of the `HttpError`. response_begun: octets of the answer went to the client. body_replayable: what was
+    read of the request body is all still here. tries: attempts made, this one included. limit: attempts allowed."""
     if not retryable or response_begun or tries >= limit:
         return False
     return body_replayable and (unsent or method in IDEMPOTENT)
