@@ -76,6 +76,8 @@ class WeightedRoundRobin(Balancer):
                 mine = dict(zip(old._players, self._players, strict=True))
                 self._turns = [mine[member] for member in old._turns]
         elif self._turns is not None and old._turns:
+            if old._at == len(old._turns) < old._total:
+                old._turns.append(old._next_turn())
             due = old._turns[old._at % len(old._turns)].backend.id
             for at in range(min(self._total, _SEARCH)):
                 self._turns.append(self._next_turn())

@@ -1,0 +1,102 @@
+"""Members: counting into the own seat, and limits that hold over all seats."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from terraster.balance.contract import Member
+from terraster.config.snapshot import Backend
+from terraster.state.table import Backend as BackendCell
+from terraster.state.table import Seat, SeatBackend, Table
+from terraster.state.view import SeatView
+
+
+def seats(count: int) -> list[SeatView]:
+    table = Table(8, 1, count + 1)
+    for seat in range(1, count + 1):
+        table.q[table.seat(seat) + Seat.PID] = seat
+    views = [SeatView(table) for _ in range(count)]
+    for seat, view in enumerate(views, 1):
+        view.sit(seat)
+    return views
+
+
+def backend(slot: int = 3, limit: int = 0) -> Backend:
+    return Backend(f"b{slot}", "http://b", "http", "b", 80, max_connections=limit, slot=slot)
+
+
+def test_a_member_counts_in_its_own_seat_and_reads_all() -> None:
+    views = seats(2)
+    here, there = (Member(backend(), view) for view in views)
+    assert here.take() and here.take() and there.take()
+    own = [view.q[view.table.seat_backend(view.seat, 3) + SeatBackend.ACTIVE] for view in views]
+    assert own == [2, 1]
+    assert here.active() == there.active() == 3
+    here.give_back()
+    assert there.active() == 2
+
+
+def test_a_plan_made_before_the_fork_follows_its_view() -> None:
+    table = Table(8, 1, 3)
+    view = SeatView(table)
+    member = Member(backend(), view)
+    view.sit(2)
+    member.take()
+    assert table.q[table.seat_backend(2, 3) + SeatBackend.ACTIVE] == 1
+    assert table.q[table.seat_backend(0, 3) + SeatBackend.ACTIVE] == 0
+
+
+def test_up_is_what_the_master_wrote() -> None:
+    (view,) = seats(1)
+    member = Member(backend(), view)
+    assert not member.is_up()
+    view.q[view.table.backend(3) + BackendCell.UP] = 1
+    assert member.is_up()
+
+
+def test_the_limit_holds_over_seats() -> None:
+    members = [Member(backend(limit=3), view) for view in seats(2)]
+    taken = [member.take() for member in (*members, *members, *members)]
+    assert taken == [True, True, True, False, False, False]
+    assert not members[0].has_room()
+    members[0].give_back()
+    assert members[1].has_room() and members[1].take()
+    assert members[0].active() == 3
+
+
+@pytest.mark.parametrize("slot", [-1, 8])
+def test_a_slot_that_was_not_leased(slot: int) -> None:
+    with pytest.raises(IndexError):
+        Member(backend(slot), seats(1)[0])
+
+
+def test_the_limit_is_never_exceeded_by_processes_that_race() -> None:
+    limit, workers = 3, 4
+    views = seats(workers)
+    end = time.monotonic() + 0.5
+    children = []
+    for view in views:
+        child = os.fork()
+        if not child:
+            member = Member(backend(limit=limit), view)
+            worst = taken = 0
+            while time.monotonic() < end:
+                if member.take():
+                    taken += 1
+                    # ACTIVE also counts, for a moment, those who will step back: who was let in is written to another cell.
+                    worst = max(worst, view.q[view.backends + member.offset + SeatBackend.ACTIVE])
+                    q, at = view.q, view.table.seat(view.seat)
+                    q[at + Seat.ACCEPTED] = 1
+                    inside = sum(q[other.table.seat(other.seat) + Seat.ACCEPTED] for other in views)
+                    q[at + Seat.CONNECTIONS] = max(q[at + Seat.CONNECTIONS], inside)
+                    q[at + Seat.ACCEPTED] = 0
+                    member.give_back()
+            os._exit(0 if taken and worst == 1 else 1)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * workers
+    q, table = views[0].q, views[0].table
+    assert max(q[table.seat(seat) + Seat.CONNECTIONS] for seat in range(1, workers + 1)) <= limit
+    assert Member(backend(), views[0]).active() == 0
