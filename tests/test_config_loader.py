@@ -66,7 +66,7 @@ BAD = [
     (GOOD + "port: [80]\n", ["2:7: `port` must be a whole number"]),
     (GOOD + "host: 8\n", ['2:7: `host` must be a host name, "*.example.com" or "*"']),
     (GOOD + "log_level: loud\n", ["2:12: `log_level` must be `debug`, `info`, `warning` or `error`"]),
-    (GOOD + "algorithm: round_robbin\n", ["2:12: `algorithm` names an unknown algorithm 'round_robbin'; did you mean `round-robin`?"]),
+    (GOOD + "algorithm: round_robn\n", ["2:12: `algorithm` names an unknown algorithm 'round_robn'; did you mean `round-robin`?"]),
     (
         GOOD + "algorithm: x\n",
         [
@@ -74,7 +74,9 @@ BAD = [
             "weighted-least-connections, response-time, least-response-time, ip-hash, consistent-hash, adaptive, sticky-session"
         ],
     ),
-    (GOOD + "trusted_proxies: [10.0.0.0/33]\n", ["2:18: `trusted_proxies` must be an address or a network like 10.0.0.0/8, not '10.0.0.0/33'"]),
+    (GOOD + "trusted_proxies: [10.0.0.0/33]\n", [
+        "2:18: `trusted_proxies` must be an address or a network like 10.0.0.0/8, not '10.0.0.0/33'"
+    ]),
     (GOOD + "listen: '1.2.3:80'\n", ["2:9: `listen` must start with an IP address, not '1.2.3'"]),
     (GOOD + "listen: '::1:80'\n", ["2:9: `listen` must start with an IP address, not '::1'; an IPv6 address goes in brackets"]),
     (GOOD + "listen: '127.0.0.1'\n", ["2:9: `listen` must be an address with a port, like \"127.0.0.1:8080\", not '127.0.0.1'"]),
@@ -146,7 +148,8 @@ BAD = [
     (SERVICE + "    tls: {enabled: false, cert_file: /nowhere/c.pem}\n", []),
     (SERVICE + "    headers: {request_headers: {'a b': c, d: '${nobody}'}}\n", [
         "8:33: `a b` is no name of a header field",
-        "8:46: the environment variable `nobody` is not set; in header values ${remote_addr}, ${host}, ${uri} and ${method} are known too",
+        "8:46: the environment variable `nobody` is not set; "
+        "in header values ${remote_addr}, ${host}, ${uri} and ${method} are known too",
     ]),
     (SERVICE + "    headers: {request_headers: {a: true}}\n", ["8:36: `a` must be text; put it in quotes"]),
     (SERVICE + "    workers: 2\n", ["8:5: unknown key `workers`; `workers` belongs at the top"]),
@@ -154,7 +157,7 @@ BAD = [
     ("services:\n", ["1:10: `services` has no value"]),
     (GOOD + "port: ${PORT_THAT_IS_NOT_SET}\n", ["2:7: the environment variable `PORT_THAT_IS_NOT_SET` is not set"]),
     (GOOD + "runtime_dir: ${1}\n", ["2:14: `${1}` is no variable: write ${NAME} or ${NAME:-default}, or $${ for a literal ${"]),
-    (GOOD + "auth: {jwt_secret: 'file:/nowhere/secret'}\n", ["2:20: `jwt_secret` names a file that cannot be read: /nowhere/secret"]),
+    (GOOD + "auth: {jwt_secret: 'file:/no/secret'}\n", ["2:20: `jwt_secret` names a file that cannot be read: /no/secret"]),
     (GOOD + "port: !!int 80\n", ["2:7: tags like tag:yaml.org,2002:int have no meaning here"]),
     (GOOD + "host: &a [*a]\n", ["2:7: an alias that contains itself"]),
 ]  # fmt: skip

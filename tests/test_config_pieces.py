@@ -1,4 +1,4 @@
-"""A file read in pieces says what it says when read whole: the same settings, the same warnings, the same problems in the same places."""
+"""A file read in pieces says what it says when read whole: the same settings, warnings, and problems in the same places."""
 
 from __future__ import annotations
 

@@ -95,9 +95,10 @@ def host_name(value: object) -> str:
     """A virtual host's name in lower case: exact, "*.example.com" or "*"; other scripts as their xn-- form; IPv6 in brackets."""
     if not isinstance(value, str):
         raise ValueError('must be a host name, "*.example.com" or "*"')
-    text = value.strip().lower().removesuffix(".")
+    text = value.strip().lower()
     if text == "*":
         return text
+    text = text.removesuffix(".")
     if text.startswith("["):
         try:
             return f"[{ipaddress.IPv6Address(text[1:-1] if text.endswith(']') else '')}]"

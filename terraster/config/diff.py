@@ -18,7 +18,7 @@ __all__ = ["Change", "diff", "patch"]
 RESTART = ("workers", "admin_listen", "admin_tls", "metrics_listen", "runtime_dir", "state_dir")
 """Keys of a Snapshot that a running process does not take over."""
 
-_IN_PLACE = ("trusted_proxies", "limits", "timeouts", "drain_timeout", "log_level")
+_IN_PLACE = ("trusted_proxies", "limits", "timeouts", "access_log", "drain_timeout", "log_level")
 _MOST_LINES = 1000
 
 
@@ -138,6 +138,8 @@ def _of_location(old: Location, new: Location) -> Iterator[str]:
     after = {backend.url: backend for backend in new.backends}
     yield from (f"- backend {url}" for url in before if url not in after)
     yield from (f"+ backend {url}" for url in after if url not in before)
+    if before.keys() == after.keys() and [*before] != [*after]:
+        yield "~ order of the backends"
     for url, backend in after.items():
         if url in before:
             yield from (f"~ backend {url}: {line}" for line in _of_backend(before[url], backend))

@@ -82,6 +82,7 @@ def resolve(
         trusted_proxies=settings.trusted_proxies,
         limits=top.limits,
         timeouts=top.timeouts,
+        access_log=top.access_log,
         admin_listen=listening.management_address(settings),
         admin_tls=management.tls is not None and management.tls.enabled,
         metrics_listen=listening.metrics_address(settings),
@@ -136,7 +137,7 @@ class _Top:
         self.limits = replace(Limits(), **_given(settings.limits, _LIMITS))
         self._settings = settings
         self._health = _health(HealthCheck(), settings.health_check)
-        self._access_log = replace(AccessLog(), **_given(settings.access_log, _ACCESS_LOG))
+        self.access_log = replace(AccessLog(), **_given(settings.access_log, _ACCESS_LOG))
         self._no_headers = HeaderRules()
 
     def service(self, written: ServiceSettings) -> Service:
@@ -161,7 +162,7 @@ class _Top:
         )
 
     def _logged(self, written: ServiceSettings) -> AccessLog:
-        log = self._access_log
+        log = self.access_log
         if written.access_log is not None:
             log = replace(log, **_given(written.access_log, _ACCESS_LOG))
         logger = self._settings.loggers.get(written.log_name or "service_default")

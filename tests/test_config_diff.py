@@ -1,0 +1,101 @@
+"""What changed between two snapshots, and that it leads from the one to the other."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terraster.config.diff import diff, patch
+from terraster.config.snapshot import Backend, HealthCheck, Listener, Location, Service, Snapshot, Timeouts, backend_id, location_id
+
+
+def backend(host: str, **more: object) -> Backend:
+    url = f"http://{host}"
+    return Backend(id=backend_id("s", "/", url), url=url, scheme="http", host=host, port=80, **more)  # type: ignore[arg-type]
+
+
+def service(name: str, *backends: Backend, path: str = "/", **more: object) -> Service:
+    location = Location(id=location_id(name, path), path=path, backends=backends)
+    return Service(name=name, hosts=(name,), listeners=(":80",), locations=(location,), **more)  # type: ignore[arg-type]
+
+
+def snapshot(generation: int, *services: Service, **more: object) -> Snapshot:
+    return Snapshot(generation, more.pop("listeners", (Listener(":80"),)), services, **more)  # type: ignore[arg-type]
+
+
+OLD = snapshot(1, service("a", backend("h1"), backend("h2")), service("b", backend("h1")), workers=2)
+
+CASES = [
+    (OLD, []),
+    (snapshot(2, *OLD.services, service("c"), workers=2), ["+ service c"]),
+    (snapshot(2, OLD.services[0], workers=2), ["- service b"]),
+    (
+        snapshot(2, service("a", backend("h1", weight=3), backend("h3")), OLD.services[1], workers=2),
+        [
+            "~ service a: - backend http://h2",
+            "~ service a: + backend http://h3",
+            "~ service a: ~ backend http://h1: weight 1 → 3",
+        ],
+    ),
+    (
+        snapshot(
+            2,
+            OLD.services[0],
+            service("b", backend("h1", health=HealthCheck(interval=5.0)), timeouts=Timeouts(read=1)),
+            workers=2,
+        ),
+        ["~ service b: ~ timeouts", "~ service b: ~ backend http://h1: health_check interval 10s → 5s"],
+    ),
+    (
+        snapshot(2, OLD.services[0], service("b", backend("h1"), path="/x"), workers=2),
+        ["~ service b: - location /", "~ service b: + location /x"],
+    ),
+    (
+        snapshot(2, *OLD.services, workers=4, listeners=(Listener(":80", proxy_protocol=True), Listener(":81")), log_level="debug"),
+        ["~ workers: 2 → 4", "~ log_level: info → debug", "- listener :80", "+ listener :80", "+ listener :81"],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("new", "lines"), CASES)
+def test_changes_in_words(new: Snapshot, lines: list[str]) -> None:
+    assert diff(OLD, new).describe() == lines
+
+
+def test_a_change_has_all_that_is_needed() -> None:
+    new = snapshot(2, service("a", backend("h9")), service("c"), listeners=(Listener(":81"),), admin_listen="", workers=2)
+    change = pickle.loads(pickle.dumps(diff(OLD, new)))
+    assert (change.added, change.changed, change.removed) == (("c",), ("a",), ("b",))
+    assert change.services == new.services
+    assert change.base == replace(new, services=())
+    assert (change.listeners_added, change.listeners_removed) == ((Listener(":81"),), (Listener(":80"),))
+    assert change.restart == ("admin_listen",)
+    assert patch(OLD, change) == new
+
+
+def test_many_lines_end_somewhere() -> None:
+    new = snapshot(2, *(service(f"n{number:05}") for number in range(2000)))
+    lines = diff(snapshot(1), new).describe()
+    assert len(lines) == 1001 and lines[-1] == "… and more"
+
+
+SERVICES = st.dictionaries(st.sampled_from("abcde"), st.lists(st.sampled_from(["h1", "h2", "h3"]), unique=True, max_size=3)).map(
+    lambda made: tuple(service(name, *map(backend, hosts)) for name, hosts in sorted(made.items()))
+)
+
+
+@given(SERVICES, SERVICES, st.integers(1, 3), st.integers(1, 3))
+def test_patching_with_the_difference_gives_the_new_one(
+    one: tuple[Service, ...], other: tuple[Service, ...], few: int, more: int
+) -> None:
+    old, new = snapshot(1, *one, workers=few), snapshot(2, *other, workers=more)
+    change = diff(old, new)
+    assert patch(old, change) == new
+    untouched = {service.name for service in one} - {*change.changed, *change.removed}
+    by_name = {service.name: service for service in one}
+    assert all(service is by_name[service.name] for service in patch(old, change).services if service.name in untouched)
+    assert (change.describe() == []) == (one == other and few == more)

@@ -1,0 +1,223 @@
+"""Values as people write them, the schema, and the configuration that comes with Terraster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terraster.config import addresses, algorithms, quantities
+from terraster.config.checks import canonical
+from terraster.config.loader import load
+from terraster.config.resolve import resolve
+from terraster.config.settings import schema
+from terraster.errors import BadRequest
+from terraster.route import target
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("90s", 90),
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("500ms", 0.5),
+        ("1d", 86400),
+        ("0", 0),
+        ("90", 90),
+        (90, 90),
+        (0.5, 0.5),
+        (" 1h 5s ", 3605),
+    ],
+)
+def test_durations(written: object, seconds: float) -> None:
+    assert quantities.duration(written) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "written", ["", "s", "1x", "-1s", "1 2", "1h-1m", -1, True, None, [1], "1e400", float("inf"), float("nan"), 10**30, "9" * 100]
+)
+def test_no_durations(written: object) -> None:
+    with pytest.raises(ValueError, match="must be a duration"):
+        quantities.duration(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "octets"), [("64k", 65536), ("10M", 10485760), ("2GiB", 2 << 30), ("1.5k", 1536), (0, 0), ("10", 10), ("3KB", 3072)]
+)
+def test_sizes(written: object, octets: int) -> None:
+    assert quantities.size(written) == octets
+
+
+@pytest.mark.parametrize("written", ["", "k", "-1", "1.5", "1x", True, 1.5, None, -1, 1 << 61, "1" * 99])
+def test_no_sizes(written: object) -> None:
+    with pytest.raises(ValueError, match="must be a size"):
+        quantities.size(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        (8080, ":8080"),
+        ("8080", ":8080"),
+        (":8080", ":8080"),
+        ("*:80", ":80"),
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ("localhost:80", "127.0.0.1:80"),
+        ("[::1]:80", "[::1]:80"),
+        ("[0:0::1]:080", "[::1]:80"),
+        ("unix:/run/x.sock", "unix:/run/x.sock"),
+    ],
+)
+def test_listen_addresses(written: object, address: str) -> None:
+    assert addresses.listen_address(written) == address
+    assert addresses.listen_address(address) == address
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "answer"),
+    [
+        (":80", "127.0.0.1:80", True),
+        (":80", "[::1]:80", True),
+        (":80", "127.0.0.1:81", False),
+        ("0.0.0.0:80", "127.0.0.1:80", True),
+        ("0.0.0.0:80", "[::1]:80", False),
+        ("[::]:80", "[::1]:80", True),
+        ("[::]:80", "127.0.0.1:80", False),
+        ("127.0.0.1:80", "127.0.0.2:80", False),
+        ("unix:/a", "unix:/b", False),
+        (":80", ":80", False),
+    ],
+)
+def test_overlaps(one: str, other: str, answer: bool) -> None:
+    assert addresses.overlap(one, other) is answer
+    assert addresses.overlap(other, one) is answer
+
+
+@pytest.mark.parametrize(
+    ("written", "parts"),
+    [
+        ("http://h", ("http://h", "http", "h", 80, "")),
+        ("HTTPS://Ex.Com/", ("https://ex.com", "https", "ex.com", 443, "")),
+        ("http://10.0.0.1:8080/a/b/", ("http://10.0.0.1:8080/a/b", "http", "10.0.0.1", 8080, "/a/b")),
+        ("http://[::1]:80", ("http://[::1]:80", "http", "::1", 80, "")),
+        ("http://[0:0::1]", ("http://[::1]", "http", "::1", 80, "")),
+        ("http://bücher.example", ("http://xn--bcher-kva.example", "http", "xn--bcher-kva.example", 80, "")),
+    ],
+)
+def test_urls(written: str, parts: tuple[object, ...]) -> None:
+    assert addresses.url(written) == parts
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "h",
+        "//h",
+        "http:/h",
+        "http://",
+        "http://:80",
+        "http://u@h",
+        "http://h?q",
+        "http://h#f",
+        "http://h:0",
+        "http://h:x",
+        "http://h:",
+    ]
+    + [
+        "http://[::1",
+        "http://[x]",
+        "http://h/a b",
+        "http://h/../x",
+        "http://h/%zz",
+        "ws://h",
+        "http://a_b-.c",
+        "http://h\nx",
+        5,
+        None,
+    ],
+)
+def test_no_urls(written: object) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        addresses.url(written)
+
+
+@given(st.text(max_size=30))
+def test_addresses_take_anything(text: str) -> None:
+    for take in (addresses.listen_address, addresses.url, addresses.host_name, addresses.network):
+        try:
+            made = take(text)
+        except ValueError:
+            continue
+        again = made.text if isinstance(made, addresses.Url) else made
+        assert take(again) == made
+
+
+@pytest.mark.parametrize("name", ["Example.COM.", "*.example.com", "*", "a_b", "[::1]"])
+def test_host_names(name: str) -> None:
+    assert addresses.host_name(name) == name.lower().removesuffix(".")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:80", "*.*", "*a", "a..b", "-a", "http://a", "[::", "*."])
+def test_no_host_names(name: str) -> None:
+    with pytest.raises(ValueError, match="must be|is no host name"):
+        addresses.host_name(name)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("round_robin", "round-robin"), ("Least-Connections", "least-connections"), ("least_response_time", "response-time")],
+)
+def test_algorithms(written: str, name: str) -> None:
+    assert algorithms.algorithm(written) == name
+
+
+SEGMENTS = st.lists(st.sampled_from(["a", ".", "..", "%41", "%2f", "%2E", "b;c", "", "%c3%a9", "[", "..."]), min_size=1, max_size=6)
+
+
+@given(SEGMENTS)
+def test_paths_in_the_file_become_what_requests_become(segments: list[str]) -> None:
+    path = "/" + "/".join(segments)
+    try:
+        expected = target.canonical(path.encode(), False)[0].decode()
+    except BadRequest:  # climbs above the root: no request can have it
+        return
+    assert canonical(path) == expected
+
+
+def test_the_packaged_configuration_is_the_one_in_etc() -> None:
+    etc, packaged = ROOT / "etc" / "terraster.yaml", ROOT / "terraster" / "config" / "default.yaml"
+    assert etc.read_text() == packaged.read_text()
+    snapshot = resolve(load(str(etc)), 1)
+    assert [listener.address for listener in snapshot.listeners] == [":8080"]
+    assert (snapshot.admin_listen, snapshot.metrics_listen) == ("127.0.0.1:8081", "127.0.0.1:9090")
+    backends = snapshot.services[0].locations[0].backends
+    assert [(backend.url, backend.health.path) for backend in backends] == [
+        ("http://127.0.0.1:9001", "/health"),
+        ("http://127.0.0.1:9002", "/health"),
+    ]
+    assert snapshot.warnings == ()
+
+
+def _described(node: Any, where: str) -> list[str]:
+    missing = []
+    for name, part in node.get("properties", {}).items():
+        if not part.get("description"):
+            missing.append(f"{where}.{name}")
+    return missing
+
+
+def test_the_schema_describes_every_key() -> None:
+    made = schema()
+    assert made["$schema"].endswith("2020-12/schema")
+    assert made["additionalProperties"] is False
+    assert "terraster" not in made["properties"] and {"port", "services", "trusted_proxies"} <= made["properties"].keys()
+    parts = {"": made, **made["$defs"]}
+    assert [path for name, part in parts.items() for path in _described(part, name)] == []
+    assert "round_robin" in made["properties"]["algorithm"]["enum"]
