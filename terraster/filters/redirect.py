@@ -67,10 +67,10 @@ def _exact(service: Service, at: Location | None) -> list[Filter]:
     for location in origins:
         try:
             source, _ = canonical(location.redirect.encode("ascii"), False)
-        except BadRequest as error:
-            raise ConfigError([Problem("configuration", 0, 0, f"`redirect` {location.redirect}: {error.detail}")]) from None
-        if prefixes.find(source) is at:
-            filters.append(ExactRedirect(source, location.path.encode("ascii")))
+            if prefixes.find(source) is at:
+                filters.append(ExactRedirect(source, location.path.encode("ascii")))
+        except (BadRequest, ValueError) as error:
+            raise ConfigError([Problem("configuration", 0, 0, f"`redirect` {location.redirect}: {error}")]) from None
     return filters
 
 
