@@ -78,7 +78,7 @@ def test_every_row_is_a_key(path: str) -> None:
 def test_every_path_in_the_text_is_a_key() -> None:
     tops = "|".join(map(re.escape, keys_of(Settings)))
     prose = re.sub(r"^```.*?^```$", "", PAGE, flags=re.MULTILINE | re.DOTALL)
-    paths = [path for path in re.findall(rf"`((?:{tops})(?:\[\])?(?:\.[A-Za-z_]+(?:\[\])?)+)[:`]", prose)]
+    paths = re.findall(rf"`((?:{tops})(?:\[\])?(?:\.[A-Za-z_]+(?:\[\])?)+)[:`]", prose)
     assert len(paths) > 150
     assert [path for path in paths if not exists(path)] == []
 

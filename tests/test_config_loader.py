@@ -139,6 +139,14 @@ BAD = [
     (SERVICE + "      - path: x\n        redirect: /\n", ["8:15: `path` must start with \"/\", not 'x'"]),
     (SERVICE + "      - path: /%2e\n        redirect: https://h/\n", ["8:15: `path` /%2e stands twice in service `a`"]),
     (SERVICE + "      - path: /x/\n        redirect: /x\n", ["9:19: `redirect` /x leads back to its own location"]),
+    (SERVICE + "      - path: /x\n        redirect: /x/y\n", ["9:19: `redirect` /x/y leads back to its own location"]),
+    (SERVICE + "      - path: /x\n        redirect: /y?z\n", []),
+    (SERVICE + "      - path: /x\n        redirect: /%zz\n", [
+        "9:19: `redirect` holds characters that must be percent-encoded in a path"
+    ]),
+    (SERVICE + "        redirect: /\n", ["8:19: `redirect` / leads back to its own location"]),
+    (SERVICE + "        redirect: /?a\n", ["8:19: `redirect` /?a must be a plain path, as the location has backends"]),
+    (SERVICE.replace("path: /", "path: /api/") + "        redirect: /api\n", []),
     (SERVICE + "      - path: /x/\n        redirect: x\n", [
         "9:19: `redirect` must be a path that starts with \"/\" or an http(s) URL, not 'x'"
     ]),

@@ -44,10 +44,16 @@ def _of_location(service: ServiceSettings, location: LocationSettings, here: Pat
     if whole and not location.backends and not location.redirect and not redirects:
         yield here, False, f"location {location.path} has neither `backends` nor `redirect`: it answers nothing"
     if location.redirect is not None and location.redirect.startswith("/"):
-        target = canonical(location.redirect.partition("?")[0])
-        if target.rstrip("/") == prefix or (not location.backends and target.startswith(prefix + "/")):
+        target, mark, _ = location.redirect.partition("?")
+        if location.backends and (mark or "#" in target or "%00" in target):
+            yield (*here, "redirect"), False, f"`redirect` {location.redirect} must be a plain path, as the location has backends"
+        elif canonical(target) == canonical(location.path) if location.backends else _lies_below(canonical(target), prefix):
             yield (*here, "redirect"), False, f"`redirect` {location.redirect} leads back to its own location"
     yield from of_backends(location.backends, (*here, "backends"))
+
+
+def _lies_below(path: str, prefix: str) -> bool:
+    return path.rstrip("/") == prefix or path.startswith(prefix + "/")
 
 
 def of_backends(backends: Sequence[BackendSettings], here: Path) -> Iterator[Complaint]:

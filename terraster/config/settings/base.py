@@ -43,6 +43,7 @@ __all__ = [
     "read_secret",
     "submodel",
     "text",
+    "uri_path",
 ]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -121,7 +122,8 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(text(item) for item in _items(value, "text"))
 
 
-def _path(value: object) -> str:
+def uri_path(value: object) -> str:
+    """A percent-encoded path that starts with a slash; ValueError else."""
     path = text(value)
     if not path.startswith("/"):
         raise ValueError(f'must start with "/", not {path!r}')
@@ -204,7 +206,7 @@ Address = Annotated[str, BeforeValidator(addresses.listen_address), WithJsonSche
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), WithJsonSchema(_TEXT_OR_LIST)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(_networks), WithJsonSchema(_TEXT_OR_LIST)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_TEXT_OR_LIST)]
-Path = Annotated[str, BeforeValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+Path = Annotated[str, BeforeValidator(uri_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
 HeaderValue = Annotated[str, BeforeValidator(_header_value), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})]
 FilePath = Annotated[Text, AfterValidator(file_path)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .backend import BackendSettings, HealthCheckSettings
-from .base import Algorithm, Duration, HeaderName, HeaderValue, Hosts, Listen, Model, Path, Port, Size, Text, later, text
+from .base import Algorithm, Duration, HeaderName, HeaderValue, Hosts, Listen, Model, Path, Port, Size, Text, later, text, uri_path
 from .logs import AccessLogSetting, LogOptions
 from .middleware import MiddlewareEntry
 from .tls import TlsSettings
@@ -25,6 +26,8 @@ def _redirect(value: object) -> str:
     target = text(value)
     if not target.startswith(("/", "http://", "https://")) or any(c.isspace() or ord(c) > 126 for c in target):
         raise ValueError(f'must be a path that starts with "/" or an http(s) URL, not {target!r}')
+    if target.startswith("/"):
+        uri_path(re.split(r"[?#]", target, maxsplit=1)[0])
     return target
 
 
