@@ -88,8 +88,22 @@ def ratio(results: Results, case: str, log: bool, peer: str) -> float | None:
     return median(own.cpu / other.cpu for own, other in zip(results[case, log, peer], reference, strict=True) if other.cpu)
 
 
+def summary(results: Results) -> str:
+    """CPU per request and its ratio to nginx, in Markdown: a row for each case, a column for each peer."""
+    peers = list(dict.fromkeys(peer for _, _, peer in results))
+    lines = ["| CPU µs/request (÷ nginx) | access log | " + " | ".join(peers) + " |", "|---|---|" + "---|" * len(peers)]
+    for case, log in dict.fromkeys((case, log) for case, log, _ in results):
+        cells = []
+        for peer in peers:
+            samples = results.get((case, log, peer))
+            times = ratio(results, case, log, peer) if samples else None
+            cells.append((f"{median(s.cpu for s in samples):.1f}" if samples else "") + (f" ({times:.2f})" if times else ""))
+        lines.append(f"| {CASES[case].title} | {'on' if log else 'off'} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def table(results: Results) -> str:
-    """The results in Markdown, one table for all cases."""
+    """Everything in Markdown, a row for each case and peer."""
     lines = [
         "| case | access log | proxy | CPU µs/request (least-most) | ÷ nginx | requests/s | p50 ms | p99 ms | RSS MiB |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -211,7 +225,7 @@ def main(argv: list[str] | None = None) -> int:
                 backend.running.stop()
     order = {name: number for number, name in enumerate([*arguments.peers, *(peer.name for peer in arguments.running)])}
     results = dict(sorted(results.items(), key=lambda item: (list(CASES).index(item[0][0]), item[0][1], order[item[0][2]])))
-    print(conditions(arguments) + "\n\n" + table(results))
+    print("\n\n".join([conditions(arguments), summary(results), table(results)]))
     if arguments.json:
         rows = [
             {

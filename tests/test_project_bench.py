@@ -59,6 +59,7 @@ def test_the_ratio_is_taken_within_each_round(bench: ModuleType) -> None:
         ("small", False, "nginx"): [sample(bench, cpu) for cpu in (10.0, 20.0, 10.0)],
     }
     assert bench.ratio(results, "small", False, "terraster") == 2.0
+    assert bench.summary(results).splitlines()[2] == "| GET 128 B, kept alive | off | 21.0 (2.00) | 10.0 (1.00) |"
     row = bench.table(results).splitlines()[2]
     assert "| 21.0 (20.0-40.0) | 2.00 |" in row
 
