@@ -104,6 +104,8 @@ class Server(WSGIServer):  # type: ignore[misc]
     def __init__(self, listener: socket.socket, application: Callable[..., Any], log: Any) -> None:
         self.busy = 0
         own = gevent_socket.socket(listener.family, listener.type, listener.proto, fileno=os.dup(listener.fileno()))
+        if own.family != socket.AF_UNIX:
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
         super().__init__(
             own,
             application,

@@ -90,25 +90,33 @@ def stop(backends: Iterable[Running]) -> None:
 
 def advice(snapshot: Snapshot, file: str, backends: list[Running]) -> str:
     """What to try next, for the terminal."""
-    traffic = _url(snapshot.listeners[0].address) if snapshot.listeners else None
-    lines = ["Terraster demo", ""]
-    for backend in backends:
-        lines.append(f"  backend {backend.name} on http://{backend.address[0]}:{backend.address[1]}")
-    lines += ["", "Try, in another terminal:", ""]
-    if traffic:
-        service = next((one for one in snapshot.services if snapshot.listeners[0].address in one.listeners), None)
-        name = "" if service is None or "*" in service.hosts else f" -H 'Host: {service.hosts[0].replace('*', 'demo')}'"
-        lines += [
-            f"  curl{name} {traffic}/                       again and again: the backends take turns",
-            f"  curl{name} '{traffic}/slow?ms=2000'         a slow answer",
-            f"  curl{name} -N {traffic}/stream              events, as they are sent",
+    tries = []
+    if snapshot.listeners:
+        first = snapshot.listeners[0].address
+        service = next((one for one in snapshot.services if first in one.listeners), None)
+        host = "" if service is None or "*" in service.hosts else f" -H 'Host: {service.hosts[0].replace('*', 'demo')}'"
+        tries += [
+            (f"curl{host} {_url(first)}/", "again and again: the backends take turns"),
+            (f"curl{host} '{_url(first)}/slow?ms=2000'", "a slow answer"),
+            (f"curl{host} -N {_url(first)}/stream", "events, as they are sent"),
         ]
     ctl = f"terrasterctl --config {file}"
-    lines += [f"  {ctl} status", f"  {ctl} reload              after a change of the file"]
+    tries += [(f"{ctl} status", "what is up"), (f"{ctl} reload", "after a change of that file")]
     if snapshot.metrics_listen:
-        lines.append(f"  curl {_url(snapshot.metrics_listen)}/metrics")
-    lines += ["", f"Stop with Ctrl-C, or: {ctl} stop", ""]
-    return "\n".join(lines)
+        tries.append((f"curl {_url(snapshot.metrics_listen)}/metrics", "what Prometheus sees"))
+    width = max(len(command) for command, _ in tries)
+    return "\n".join(
+        [
+            *(f"{backend.name} listens on http://{backend.address[0]}:{backend.address[1]}" for backend in backends),
+            "",
+            "Try, in another terminal:",
+            "",
+            *(f"  {command.ljust(width)}   {what}" for command, what in tries),
+            "",
+            f"Stop with Ctrl-C, or: {ctl} stop",
+            "",
+        ]
+    )
 
 
 def _url(address: str) -> str:
@@ -146,8 +154,10 @@ def _application(name: str) -> Any:
             },
             "body": body.decode("utf-8", "replace"),
         }
-        start_response("200 OK", [("Content-Type", "application/json"), ("X-Demo-Backend", name)])
-        return [json.dumps(seen, indent=2).encode() + b"\n"]
+        answer = json.dumps(seen, indent=2).encode() + b"\n"
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(answer))), ("X-Demo-Backend", name)]
+        start_response("200 OK", headers)
+        return [answer]
 
     return application
 
@@ -170,6 +180,9 @@ def _serve(name: str, host: str, port: int) -> int:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # an upgrade (USR2) has the new Terraster start its own backends while the old ones still listen
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # accepted ones inherit it; without it events come 40 ms late
         listener.bind(address)
         listener.listen(1024)
     except OSError as error:
