@@ -15,10 +15,12 @@ Paths
 - ``"<>^`{|}`` become triplets, as nginx writes them since 1.21.1; ``[`` and ``]``, which browsers send raw, stay.
 - Several slashes in a row are kept. They mean something to some backends.
 
-Queries are not matched, so they travel as they came: only ``#``, controls, space and octets above 0x7e are refused. What is
-canonical already is returned without a copy; ``translate`` deleting all permitted octets is the test, since it costs a little less
-than a regular expression's ``fullmatch`` (366 against 386 ns for ``/``, 366 against 433 at 19 octets, 538 against 832 at 181;
-2026-11-23, ``timeit``, a busy machine).
+Queries are not matched, so they travel as they came: only ``#``, controls, space and octets above 0x7e are refused.
+
+What is canonical already is returned without a copy, and most paths are. Two tricks of the bytes type find it out: translating
+every octet to 0 or 1 and looking for a 1 (74 ns for 19 octets, 166 for 181; a regular expression takes 167 and 389), and looking
+for the octet 46 before looking for ``/.``, since an ``in`` with bytes on its left takes 130 ns more. Together 145 ns for a path,
+310 with a query (CPython 3.11, 2026-11-23, ``timeit``).
 """
 
 from __future__ import annotations
@@ -32,8 +34,10 @@ __all__ = ["canonical", "split_absolute"]
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 _PLAIN = _UNRESERVED + b"!$&'()*+,;=:@/[]"
 _ENCODED_RAW = b'"<>^`{|}'
-_PATH = _PLAIN + _ENCODED_RAW + b"%"
-_QUERY = bytes(octet for octet in range(0x21, 0x7F) if octet != 0x23)
+_ODD = bytes(octet not in _PLAIN for octet in range(256))
+_ODD_IN_PATH = bytes(octet not in _PLAIN + _ENCODED_RAW + b"%" for octet in range(256))
+_ODD_IN_QUERY = bytes(not 0x21 <= octet <= 0x7E or octet == 0x23 for octet in range(256))
+"""Translation tables: 1 for octets that cannot stand there as they are."""
 
 _PERCENT = re.compile(rb"%(?:[0-9A-Fa-f]{2})?|[\"<>^`{|}]")
 _HIDDEN_SLASH = re.compile(rb"%2F|%5C")
@@ -45,12 +49,12 @@ def canonical(target: bytes, refuse_encoded_slashes: bool) -> tuple[bytes, bytes
 
     Raises `BadRequest` (400).
     """
-    if not target.translate(None, _PLAIN) and b"/." not in target and target and target[0] == 47:
+    if 1 not in target.translate(_ODD) and (46 not in target or b"/." not in target) and target and target[0] == 47:
         return target, b""
     path, _, query = target.partition(b"?")
-    if query and query.translate(None, _QUERY):
+    if query and 1 in query.translate(_ODD_IN_QUERY):
         raise BadRequest("a character in the query that must be percent-encoded")
-    if not path.translate(None, _PLAIN) and b"/." not in path and path and path[0] == 47:
+    if 1 not in path.translate(_ODD) and (46 not in path or b"/." not in path) and path and path[0] == 47:
         return path, query
     return _tidy(path, refuse_encoded_slashes), query
 
@@ -58,9 +62,9 @@ def canonical(target: bytes, refuse_encoded_slashes: bool) -> tuple[bytes, bytes
 def _tidy(path: bytes, refuse_encoded_slashes: bool) -> bytes:
     if not path.startswith(b"/"):
         raise BadRequest("the request target is not a path")
-    if path.translate(None, _PATH):
+    if 1 in path.translate(_ODD_IN_PATH):
         raise BadRequest("a character in the path that must be percent-encoded")
-    if path.translate(None, _PLAIN):
+    if 1 in path.translate(_ODD):
         path = _PERCENT.sub(_triplet, path)
         hidden = b"%2F" in path or b"%5C" in path
         if hidden:
