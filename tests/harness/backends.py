@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -119,6 +119,21 @@ class Peer:
                     self.backend.requests.append(request)
                     self.backend.changed.notify_all()
                 return request
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body behind ``head()`` as it comes, remembering none of it; fails when the connection ends within it."""
+        assert self._parser is not None
+        while True:
+            event = self._parser.next_event()
+            if event is h11.NEED_DATA:
+                data = self.sock.recv(1 << 18)
+                assert data, "the connection ended within a body"
+                self._parser.receive_data(data)
+            elif isinstance(event, h11.Data):
+                yield bytes(event.data)
+            else:
+                self._held = self._parser.trailing_data[0]
+                return
 
     def request(self) -> Request | None:
         """The next whole request; None when the connection ended before its end."""
@@ -298,7 +313,13 @@ def websocket_echo(peer: Peer) -> None:
         payload = bytes(octet ^ mask[at % 4] for at, octet in enumerate(stream.read(length)))
         opcode = start[0] & 15
         head = bytes([0x80 | (10 if opcode == 9 else opcode)])
-        size = bytes([length]) if length < 126 else b"\x7e" + struct.pack("!H", length)
+        size = (
+            bytes([length])
+            if length < 126
+            else struct.pack("!BH", 126, length)
+            if length < 65536
+            else struct.pack("!BQ", 127, length)
+        )
         peer.send(head + size + payload)
         if opcode == 8:
             return
