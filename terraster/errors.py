@@ -146,8 +146,6 @@ class ConnectFailed(HttpError):
 class ConnectionLost(HttpError):
     """The backend's connection ended before a response head was complete, or within a response."""
 
-
-
     status = 502
     blame = BACKEND
     retryable = True

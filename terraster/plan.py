@@ -19,10 +19,11 @@ from .balance.contract import Balancer, Member
 from .balance.registry import make
 from .config.diff import Change, patch
 from .config.snapshot import Backend, Location, Service, Snapshot
+from .errors import ConfigError, Problem
 from .exchange import Exchange
 from .filters.answer import Answer
 from .filters.headers import HeaderEdits
-from .filters.redirect import redirects
+from .filters.redirect import elsewhere, redirects
 from .policy.forwarded import Trust
 from .route.location import forward_path, map_back
 from .route.prefix import Prefixes
@@ -36,6 +37,19 @@ __all__ = ["LocationPlan", "Plan", "ServicePlan", "compile_plan"]
 TRIES = 3
 """Backends that a request may be tried at, the first included."""
 
+OURS = frozenset(
+    (
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+        b"x-request-id",
+        b"via",
+    )
+)
+"""The fields that every forwarded head gets from us, in lower case."""
+
 _TURN = 50
 """Services compiled between two turns of the event loop: some 2 ms."""
 
@@ -44,7 +58,7 @@ class LocationPlan:
     """One location, compiled.
 
     path: as configured. offset: of its row in a seat (add `SeatView.locations`). plain: the matched path is forwarded as it is.
-    tries: backends that a request may be tried at.
+    tries: backends that a request may be tried at. overrides: the fields about the client that rules set or remove themselves.
     """
 
     __slots__ = (
@@ -60,6 +74,7 @@ class LocationPlan:
         "on_request",
         "tries",
         "plain",
+        "overrides",
         "_prefix",
         "_rewrite",
     )
@@ -76,8 +91,9 @@ class LocationPlan:
         self.ignore_client_abort = service.ignore_client_abort
         self.tries = min(TRIES, max(1, len(self.members)))
         rules = service.headers
-        self.request_edits = _edits(rules.set_request, rules.remove_request)
-        self.response_edits = _edits(rules.set_response, rules.remove_response)
+        self.request_edits = _edits(service.name, rules.set_request, rules.remove_request)
+        self.overrides = frozenset() if self.request_edits is None else self.request_edits.drop & OURS
+        self.response_edits = _edits(service.name, rules.set_response, rules.remove_response)
         self.on_request: tuple[Callable[[Exchange], Answer | None], ...] = redirects(service, location)
         self._prefix = location.path.encode("ascii")
         self._rewrite = location.rewrite.encode("ascii")
@@ -98,20 +114,38 @@ class LocationPlan:
         return changed
 
 
-def _edits(fields: tuple[tuple[str, str], ...], remove: tuple[str, ...]) -> HeaderEdits | None:
-    return HeaderEdits(fields, remove) if fields or remove else None
+def _edits(service: str, fields: tuple[tuple[str, str], ...], remove: tuple[str, ...]) -> HeaderEdits | None:
+    if not fields and not remove:
+        return None
+    try:
+        return HeaderEdits(fields, remove)
+    except ValueError as error:
+        raise ConfigError([Problem(f"service {service}", 0, 0, f"`headers`: {error}")]) from None
 
 
 class ServicePlan:
-    """One service, compiled. log: the access-log writer of this process, bound at the first request (`terraster.worker`)."""
+    """One service, compiled.
 
-    __slots__ = ("name", "prefixes", "locations", "refuse_encoded_slashes", "access_log", "log")
+    elsewhere: the location without backends that answers for paths that none of the others serves; None: they are not found.
+    log: the access-log writer of this process, bound at the first request (`terraster.worker`).
+    """
+
+    __slots__ = ("name", "prefixes", "locations", "elsewhere", "refuse_encoded_slashes", "access_log", "log")
 
     def __init__(self, service: Service, view: SeatView, old: ServicePlan | None) -> None:
         self.name = service.name
-        before = {} if old is None else {location.path: location for location in old.locations}
-        self.locations = tuple(LocationPlan(location, service, view, before.get(location.path)) for location in service.locations)
+        before: dict[str, LocationPlan] = {}
+        if old is not None:
+            before = {location.path: location for location in old.locations}
+        self.locations: tuple[LocationPlan, ...] = tuple(
+            LocationPlan(location, service, view, before.get(location.path)) for location in service.locations
+        )
         self.prefixes: Prefixes[LocationPlan] = Prefixes([(location._prefix, location) for location in self.locations])
+        answers = elsewhere(service)
+        self.elsewhere: LocationPlan | None = None
+        if answers:
+            self.elsewhere = LocationPlan(Location(f"{service.name}*", "/", slot=view.table.locations - 1), service, view, None)
+            self.elsewhere.on_request = answers
         self.refuse_encoded_slashes = service.encoded_slashes == "refuse"
         self.access_log = service.access_log
         self.log: Any = None
@@ -163,7 +197,9 @@ class Plan:
             services[service.name] = ServicePlan(service, view, services.get(service.name))
             if count % _TURN == _TURN - 1:
                 gevent.sleep(0)
-        router = self.router.updated(_names(gone), ((*name, services[service]) for service, *name in _entries(change.services)))
+        router = self.router.updated(
+            _names(gone), ((address, host, services[name]) for name, address, host in _entries(change.services))
+        )
         return Plan(patch(self.snapshot, change), view, services, router, backends)
 
 

@@ -29,8 +29,8 @@ from .net.relay import Buffer, frame, relay_chunked, relay_known, relay_until_cl
 from .net.stream import Reactor
 from .net.tunnel import Tunnel
 from .net.upstream import Upstream
-from .plan import LocationPlan, Plan
-from .policy.retry import IDEMPOTENT
+from .plan import LocationPlan, Plan, ServicePlan
+from .policy.retry import IDEMPOTENT, may_retry
 from .route.host import split_host
 from .route.target import canonical, split_absolute
 from .state.table import STATUS_CELL, SeatBackend, SeatLocation, bucket_of
@@ -201,6 +201,7 @@ class Proxy:
         if target[0] != 47:  # "/"
             target, host = self._unusual_target(head)
         exchange.host = host
+        service: ServicePlan | None
         if client.routed is plan and client.host == host:  # a kept connection asks for one host again and again
             service = client.service
         else:
@@ -211,10 +212,12 @@ class Proxy:
         exchange.service = service
         if target == b"*":
             exchange.path = target
-            location = service.prefixes.find(b"/")
+            location: LocationPlan | None = service.prefixes.find(b"/")
         else:
             exchange.path, exchange.query = canonical(target, service.refuse_encoded_slashes)
             location = service.prefixes.find(exchange.path)
+        if location is None:
+            location = service.elsewhere
         if location is None:
             raise BadRequest("no location for this path", status=404, reason="destination_not_found", close=False)
         exchange.location = location
@@ -292,8 +295,10 @@ class Proxy:
                 if error.blame == BACKEND:
                     failed = True
                     q[row + SeatBackend.FAILURES] += 1
-                again = error.unsent or (whole and head.method in IDEMPOTENT)
-                if not error.retryable or exchange.bytes_out or not again or exchange.tries >= location.tries:
+                begun_answer, replayable = exchange.bytes_out > 0, whole or error.unsent
+                if not may_retry(
+                    error.retryable, error.unsent, head.method, begun_answer, replayable, exchange.tries, location.tries
+                ):
                     raise
                 tried.append(member)
                 failure = error
@@ -312,11 +317,14 @@ class Proxy:
         elif not head.minor:
             fields = fields.replace(b"Via: 1.1 ", b"Via: 1.0 ")
         edits = location.request_edits
-        extra = b"%bX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n" % (fields, exchange.host, exchange.request_id)
         drop = _NOTHING
         if client.trusted:
             extra = fields
+        else:
+            extra = b"%bX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n" % (fields, exchange.host, exchange.request_id)
         if edits is not None:
+            if location.overrides:  # a rule has the last word on the fields that are ours, too
+                extra = _without(extra, location.overrides)
             extra += edits.render(exchange)
             drop = edits.drop
         if head.upgrade is not None:
@@ -325,19 +333,21 @@ class Proxy:
         path = exchange.path if location.plain else location.forward_path(exchange.path, member)
         if exchange.query or head.target[-1] == 63:  # "?": an empty query is not the same as none
             path = b"%b?%b" % (path, exchange.query)
-        if exchange.host is not head.host and head.host != exchange.host:
-            drop = drop | {b"host"}
-            extra = b"Host: %b\r\n%b" % (exchange.host, extra)
+        if not head.host:  # HTTP/1.0, or only the target named the host: HTTP/1.1 must name it
+            extra = b"Host: %b\r\n%b" % (exchange.host or member.backend.authority.encode("ascii"), extra)
         return head.forward(path, keep, drop, extra)
 
     def _fields_about(self, client: Downstream) -> bytes:
         """The field lines that say who the client is, the same for all requests of a connection."""
         client_ip = client.client_ip.encode("ascii")
-        client.fields = b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: 1.1 terraster\r\n" % (
-            client_ip,
-            client_ip,
-            client.scheme.encode("ascii"),
-            client.listener.port,
+        client.fields = (
+            b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: 1.1 terraster\r\n"
+            % (
+                client_ip,
+                client_ip,
+                client.scheme.encode("ascii"),
+                client.listener.port,
+            )
         )
         return client.fields
 
@@ -518,8 +528,7 @@ class Proxy:
             if pump is not None:
                 exchange.bytes_in += pump.stop()
             if reusable:
-                upstream.used += 1
-                upstream.pool.keep(upstream)
+                upstream.give_back()
             else:
                 upstream.close()
 
@@ -534,7 +543,7 @@ class Proxy:
         pump: Pump | None,
     ) -> bool:
         """Answer 101 and join the two connections. Never leaves a connection to be used again."""
-        extra = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % response.upgrade
+        extra = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % (response.upgrade or b"")
         out = response.forward(_NOTHING, (), extra) + body
         exchange.bytes_out += len(out)
         client.send(out, location.timeouts.read)
@@ -629,3 +638,8 @@ class Proxy:
 
 
 _TRANSFER_ENCODING = frozenset((b"transfer-encoding",))
+
+
+def _without(lines: bytes, names: frozenset[bytes]) -> bytes:
+    """Field lines but those of these names (lower case)."""
+    return b"".join(line for line in lines.splitlines(keepends=True) if line.partition(b":")[0].lower() not in names)

@@ -48,7 +48,11 @@ class Origin:
     def serves(self, backend: Backend | None) -> bool:
         """Whether connections of this origin may carry requests for a backend of the same id in another configuration."""
         mine = self.backend
-        return backend is not None and (mine.sni, mine.skip_tls_verify, mine.slot) == (backend.sni, backend.skip_tls_verify, backend.slot)
+        return backend is not None and (mine.sni, mine.skip_tls_verify, mine.slot) == (
+            backend.sni,
+            backend.skip_tls_verify,
+            backend.slot,
+        )
 
     def connect(self, timeout: float) -> Upstream:
         """A new connection: the first of the backend's addresses that accepts. Raises `ConnectFailed`."""

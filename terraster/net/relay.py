@@ -6,8 +6,8 @@ slow connection is what one short `send` left over: at most `BUFFER` octets the 
 
 from __future__ import annotations
 
-from terraster.exchange import Exchange
 from terraster.errors import BadRequest, BadResponse, ClientGone, ConnectionLost
+from terraster.exchange import Exchange
 from terraster.wire.chunked import LAST_CHUNK, ChunkedReader, last_chunk
 
 from .downstream import Downstream

@@ -150,7 +150,7 @@ class Stream:
                     self.reader = getcurrent()
                     self._switch()
                 try:
-                    return self._recv(size)
+                    return self._recv(size)  # type: ignore[no-any-return]
                 except BlockingIOError:
                     continue
                 except OSError as error:

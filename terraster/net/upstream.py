@@ -54,6 +54,14 @@ class Upstream(Stream):
         self.phase = "response"
         self.listen()
 
+    def give_back(self) -> None:
+        """Let the next request have this connection: its response has been read to the end."""
+        self.used += 1
+        if self.pool is None:
+            self.close()
+        else:
+            self.pool.keep(self)
+
     def wait_no_longer_than(self, timeout: float) -> None:
         """Bound the wait of whoever reads here now, counted from now. Seconds, 0 = for ever."""
         if self.reader is not None and timeout:
@@ -77,7 +85,9 @@ class Upstream(Stream):
 
 
 def _connect_failed(code: int) -> ConnectFailed:
-    reason = {errno.ECONNREFUSED: "connection_refused", errno.ETIMEDOUT: "connection_timeout"}.get(code, "destination_ip_unroutable")
+    reason = {errno.ECONNREFUSED: "connection_refused", errno.ETIMEDOUT: "connection_timeout"}.get(
+        code, "destination_ip_unroutable"
+    )
     return ConnectFailed(f"no connection to the backend ({errno.errorcode.get(code, code)})", reason=reason)
 
 

@@ -99,7 +99,7 @@ class Leases:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._backends = _Book("backend", table.backends)
-        self._locations = _Book("location", table.locations)
+        self._locations = _Book("location", table.locations - 1)  # the last slot counts what no location took (`terraster.plan`)
         self._serial = 0
         self._kept: dict[str, tuple[Service, Service]] = {}  # name → (as configured, as leased), of what was committed
         self._made: dict[str, tuple[Service, Service]] = {}

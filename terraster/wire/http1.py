@@ -274,7 +274,7 @@ def _read_special(head: RequestHead) -> None:
                 raise BadRequest("several Transfer-Encoding fields")
             coding = value
             continue  # it travels: exactly "chunked", or it is refused below
-        elif kind == CONNECTION:
+        if kind == CONNECTION:
             options |= connection_options(value)
         elif kind == EXPECT:
             if value.lower() != b"100-continue":

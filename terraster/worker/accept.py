@@ -35,7 +35,19 @@ class Acceptor:
     may_accept: whether this worker should take one now. report: called with one line when accepting fails.
     """
 
-    __slots__ = ("address", "port", "proxy_protocol", "_listening", "_may_accept", "_report", "_rest", "_socket", "_watcher", "_welcome", "_yielded")
+    __slots__ = (
+        "address",
+        "port",
+        "proxy_protocol",
+        "_listening",
+        "_may_accept",
+        "_report",
+        "_rest",
+        "_socket",
+        "_watcher",
+        "_welcome",
+        "_yielded",
+    )
 
     def __init__(
         self,
@@ -86,7 +98,9 @@ class Acceptor:
             if count and not self._may_accept():
                 return
             try:
-                descriptor, peer = self._socket._accept()  # the public accept() makes a Python socket and asks the kernel four more things
+                descriptor, peer = (
+                    self._socket._accept()
+                )  # the public accept() makes a Python socket and asks the kernel four more things
             except BlockingIOError:
                 return
             except ConnectionAbortedError:
