@@ -236,7 +236,7 @@ class Table:
     def location_row(self, slot: int) -> list[int]:
         """All `SeatLocation` cells of a location, each added up over the living and the retired."""
         rows = [self.q[at : at + SeatLocation.CELLS].tolist() for at in self._rows(slot)]
-        return [sum(column) for column in zip(*rows)]
+        return [sum(column) for column in zip(*rows, strict=True)]
 
     def _rows(self, slot: int) -> list[int]:
         return [self.seat_location(seat, slot) for seat in (0, *self.taken_seats())]
