@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from urllib.parse import parse_qs
 
 from ..config.snapshot import Snapshot
 from ..errors import StartError
+from . import where
 
 __all__ = ["Running", "addresses", "advice", "start", "stop"]
 
@@ -55,10 +57,10 @@ def addresses(snapshot: Snapshot) -> list[tuple[str, int]]:
     return list(found)[:HOW_MANY]
 
 
-def start(where: list[tuple[str, int]]) -> list[Running]:
+def start(places: list[tuple[str, int]]) -> list[Running]:
     """Start them and wait until they listen. Raises StartError, with none left running, if one cannot."""
     started: list[Running] = []
-    for number, (host, port) in enumerate(where, 1):
+    for number, (host, port) in enumerate(places, 1):
         name = f"demo-{number}"
         command = [sys.executable, "-m", "terraster.cli.demo", name, host, str(port)]
         home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -100,7 +102,7 @@ def advice(snapshot: Snapshot, file: str, backends: list[Running]) -> str:
             (f"curl{host} '{_url(first)}/slow?ms=2000'", "a slow answer"),
             (f"curl{host} -N {_url(first)}/stream", "events, as they are sent"),
         ]
-    ctl = f"terrasterctl --config {file}"
+    ctl = _ctl() if file == where.configuration(None) else f"{_ctl()} --config {file}"
     tries += [(f"{ctl} status", "what is up"), (f"{ctl} reload", "after a change of that file")]
     if snapshot.metrics_listen:
         tries.append((f"curl {_url(snapshot.metrics_listen)}/metrics", "what Prometheus sees"))
@@ -117,6 +119,12 @@ def advice(snapshot: Snapshot, file: str, backends: list[Running]) -> str:
             "",
         ]
     )
+
+
+def _ctl() -> str:
+    """How to call terrasterctl from here: by its name, or where it lies beside this command."""
+    beside = os.path.relpath(os.path.join(os.path.dirname(sys.argv[0]), "terrasterctl"))
+    return beside if shutil.which("terrasterctl") is None and os.path.exists(beside) else "terrasterctl"
 
 
 def _url(address: str) -> str:

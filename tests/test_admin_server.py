@@ -1,0 +1,176 @@
+"""The admin worker's HTTP server and its sites: bounds, refusals, and who may steer."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+
+import gevent
+import pytest
+from gevent import socket
+
+from terraster.admin import server as server_module
+from terraster.admin.server import BODY_OCTETS, HEAD_OCTETS, PEER_UID, Server
+from terraster.admin.site import Answer, Refusal, Site, index, json_answer, only_for_owner
+from terraster.errors import TerrasterError
+
+
+class Log:
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def exception(self, text: str, *values: object) -> None:
+        self.lines.append(text % values)
+
+    def write(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def fails(query: dict[str, str]) -> Answer:
+    raise RuntimeError("the secret is 42")
+
+
+def is_away(query: dict[str, str]) -> Answer:
+    raise TerrasterError("the master is away")
+
+
+def refuses(query: dict[str, str]) -> Answer:
+    raise Refusal(409, "not now", ("Retry-After", "3"))
+
+
+ROUTES = {
+    "/": {"GET": index("1.2")},
+    "/echo": {"GET": json_answer, "POST": lambda query: json_answer({"posted": query})},
+    "/pieces": {"GET": lambda query: Answer(iter([b"a" * 100_000, b"b" * 100_000]))},
+    "/fails": {"GET": fails},
+    "/away": {"GET": is_away},
+    "/refuses": {"GET": refuses},
+}
+
+
+@contextmanager
+def serving(application, family=socket.AF_INET, path=""):
+    """A server on loopback or a unix path; gives (address, log, server)."""
+    listener = socket.socket(family)
+    listener.bind(path or ("127.0.0.1", 0))
+    listener.listen()
+    log = Log()
+    site = application(log)
+    running = Server(listener, site, log)
+    running.start()
+    try:
+        yield (path or listener.getsockname()), log, running
+    finally:
+        running.stop()
+        listener.close()
+
+
+def talk(address, data: bytes, family=socket.AF_INET) -> bytes:
+    """Send octets, read until the other side closes."""
+    with gevent.Timeout(10), socket.socket(family) as client:
+        client.connect(address)
+        client.sendall(data)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def ask(address, request: str, fields: str = "", family=socket.AF_INET) -> tuple[int, dict[str, str], bytes]:
+    answer = talk(address, f"{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n".encode(), family)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    return int(status.split()[1]), dict(line.lower().split(": ", 1) for line in lines), body
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status", "body"),
+    [
+        ("GET /echo?a=1&b=%20x&a=2", 200, {"a": "1", "b": " x"}),
+        ("POST /echo?a=1", 200, {"posted": {"a": "1"}}),
+        ("GET /nothing", 404, {"error": "nothing is here; there are: /, /echo, /pieces, /fails, /away, /refuses", "status": 404}),
+        ("DELETE /echo", 405, {"error": "only GET, POST works here", "status": 405}),
+        ("GET /fails", 500, {"error": "internal error, see the log", "status": 500}),
+        ("GET /away", 503, {"error": "the master is away", "status": 503}),
+        ("GET /refuses", 409, {"error": "not now", "status": 409}),
+    ],
+)
+def test_answers(request_line, status, body):
+    with serving(lambda log: Site(ROUTES, log)) as (address, log, _):
+        found, fields, text = ask(address, request_line)
+        assert (found, json.loads(text)) == (status, body)
+        assert fields["content-type"] == "application/json" and fields["cache-control"] == "no-store"
+        assert fields.get("allow", "").upper() == ("GET, POST" if status == 405 else "")
+        assert fields.get("retry-after") == ("3" if status == 409 else None)
+        assert log.lines == (["admin: GET /fails failed"] if status == 500 else [])
+
+
+def test_a_page_pieces_and_heads():
+    with serving(lambda log: Site(ROUTES, log)) as (address, _, running):
+        status, fields, body = ask(address, "GET /")
+        assert status == 200 and fields["content-type"].startswith("text/html") and b"Terraster 1.2" in body
+        assert ask(address, "GET /pieces")[2].count(b"a") >= 100_000
+        status, _, body = ask(address, "HEAD /")
+        assert (status, body) == (200, b"")
+        assert running.busy == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 150 + b"\r\n", 400),
+        (b"GET / HTTP/1.1\r\nx: " + b"y" * HEAD_OCTETS, 400),
+        (b"garbage\r\n\r\n", 400),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (BODY_OCTETS + 1), 400),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+    ],
+)
+def test_what_is_too_much_or_no_http_is_refused(data, status):
+    with serving(lambda log: Site(ROUTES, log)) as (address, log, _):
+        head, _, body = talk(address, data).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert json.loads(body)["status"] == status
+        assert not [line for line in log.lines if "Traceback" in line]
+
+
+def test_a_head_that_never_ends_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.2)
+    with serving(lambda log: Site(ROUTES, log)) as (address, log, _):
+        assert talk(address, b"GET / HTTP/1.1\r\nHost") == b""
+        assert talk(address, b"") == b""
+        assert log.lines == []
+
+
+def test_kept_connections():
+    with serving(lambda log: Site(ROUTES, log)) as (address, _, _):
+        one = b"GET /echo?n=1 HTTP/1.1\r\nHost: x\r\n\r\n"
+        answer = talk(address, one * 3 + b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert answer.count(b"HTTP/1.1 200") == 4
+
+
+def test_only_the_owner_steers(tmp_path):
+    path = str(tmp_path / "control.sock")
+    seen: list[int] = []
+
+    def application(log):
+        site = Site(ROUTES, log, only_for_owner)
+
+        def noting(environ, start_response):
+            seen.append(environ[PEER_UID])
+            return site(environ, start_response)
+
+        return noting
+
+    with serving(application, socket.AF_UNIX, path) as (address, _, _):
+        assert ask(address, "GET /echo", family=socket.AF_UNIX)[0] == 200
+    assert seen == [os.geteuid()]
+    for uid, allowed in ((os.geteuid(), True), (0, True), (os.geteuid() + 1, False), (None, False)):
+        if allowed:
+            only_for_owner({PEER_UID: uid})
+        else:
+            with pytest.raises(Refusal) as refused:
+                only_for_owner({PEER_UID: uid})
+            assert refused.value.status == 403

@@ -1,0 +1,105 @@
+"""The status document: what it says, and that the worst comes first."""
+
+from __future__ import annotations
+
+import time
+
+from terraster.admin import readings
+from terraster.admin.status import document
+from terraster.state.table import Seat
+
+from .test_admin_readings import NOW, House
+
+
+def master_says(**changes) -> dict:
+    return {
+        "ok": True,
+        "pid": 4711,
+        "version": "9.9",
+        "started": NOW - 3600,
+        "generation": 4,
+        "wanted_workers": 2,
+        "restarts": 0,
+        "reloads": 3,
+        "reload_failures": 0,
+        "last_reload": None,
+        "listeners": [":8080"],
+        "workers": [],
+        "backends": {},
+        **changes,
+    }
+
+
+def all_up(house: House) -> House:
+    for slot in range(house.slots):
+        house.known(slot, UP=1, SINCE=int((NOW - 60) * 1e9), WEIGHT=1)
+    return house
+
+
+def status(house: House, **changes) -> dict:
+    seats = readings.seats(house.table)
+    return document(
+        house.snapshot,
+        readings.backends(house.table, house.snapshot),
+        readings.locations(house.table, house.snapshot),
+        seats,
+        {seat.seat: readings.requests(house.table, house.snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
+        master_says(**changes),
+        NOW,
+    )
+
+
+def kinds(found: dict) -> list[str]:
+    return [problem["kind"] for problem in found["problems"]]
+
+
+def test_nothing_wrong():
+    house = all_up(House())
+    house.answer(1, 0, 200, 0.01, 3)
+    house.answer(1, 0, 404, 0.01)
+    house.answer(2, 0, 299, 0.01)
+    house.used(1, 0, REQUESTS=4, LATENCY=8_000_000, RESPONSES=4)
+    found = status(house, backends={"shop/ http://10.0.0.1:80": {"reason": "200 OK", "seconds": 0.002}})
+    assert found["problems"] == []
+    shop = found["services"][0]
+    place = shop["locations"][0]
+    assert (shop["name"], place["path"], place["requests"], place["responses"]) == ("shop", "/", 5, {"2xx": 4, "4xx": 1})
+    assert place["mean_duration"] == 0.01
+    one, other = place["backends"]
+    assert (one["up"], one["since"], one["reason"], one["requests"], one["latency"]) == (True, NOW - 60, "200 OK", 4, 0.002)
+    assert (other["latency"], other["probe_seconds"], other["reason"]) == (None, None, "")
+    assert shop["locations"][1]["redirect"] == "https://new.example" and shop["locations"][1]["policy"] is None
+    assert [(worker["role"], worker["seat"], worker["requests"]) for worker in found["workers"]] == [
+        ("proxy", 1, 4),
+        ("proxy", 2, 1),
+        ("admin", 3, 0),
+    ]
+
+
+def test_the_worst_comes_first():
+    house = all_up(House())
+    house.known(1, UP=0)
+    house.known(2, UP=0, SINCE=int((NOW - 5) * 1e9))
+    house.sit(2, Seat.PROXY, DRAINING=1)
+    failed = {"ok": False, "problems": ["a.yaml:1:2: no", "a.yaml:3:4: nor this"], "when": NOW - 9}
+    found = status(
+        house, last_reload=failed, backends={"blog/ http://10.0.0.3:80": {"reason": "connection refused", "seconds": -1.0}}
+    )
+    assert kinds(found) == ["few-workers", "no-backends", "backend-down", "backend-down", "reload-failed"]
+    by_kind = {problem["kind"]: problem for problem in found["problems"]}
+    assert (by_kind["no-backends"]["service"], by_kind["no-backends"]["location"]) == ("blog", "/")
+    down = [problem for problem in found["problems"] if problem["kind"] == "backend-down"]
+    assert [(one["backend"], one["text"], one["since"]) for one in down] == [
+        ("http://10.0.0.2:80", "", NOW - 60),
+        ("http://10.0.0.3:80", "connection refused", NOW - 5),
+    ]
+    assert by_kind["reload-failed"]["text"] == "a.yaml:1:2: no; a.yaml:3:4: nor this"
+
+
+def test_workers_that_are_gone_late_or_silent():
+    house = all_up(House())
+    house.sit(1, Seat.PROXY, GENERATION=3)
+    house.q[house.table.seat(2) + Seat.HEARTBEAT] = time.monotonic_ns() - 60_000_000_000
+    assert kinds(status(house)) == ["worker-behind", "worker-silent"]
+    house.q[house.table.seat(1) + Seat.PID] = house.q[house.table.seat(2) + Seat.PID] = 0
+    assert kinds(status(house)) == ["no-workers"]

@@ -1,0 +1,177 @@
+"""`terrasterctl` against a real Terraster: true outcomes, and what it does when somebody is away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from .harness.backends import wait_until
+from .harness.terraster_process import Terraster, is_gone, service, wait_gone
+
+BACKEND = "http://127.0.0.1:1"
+
+
+def admin_pid(terraster: Terraster) -> int:
+    return next(worker["pid"] for worker in terraster.status()["workers"] if worker["role"] == "admin")
+
+
+def test_reload_says_what_changed(tmp_path):
+    with Terraster(tmp_path, service(BACKEND)) as terraster:
+        terraster.write(service(BACKEND), service(BACKEND, name="other", host="b.example"))
+        result = terraster.ctl("reload")
+        assert (result.returncode, result.stderr) == (0, "")
+        *changes, last = result.stdout.splitlines()
+        assert any("other" in line for line in changes) and last.startswith("generation 2 in ") and last.endswith(" ms")
+        again = terraster.ctl("reload")
+        assert again.stdout.splitlines()[0] == "nothing changed"
+        document = terraster.status()
+        assert document["generation"] == 3 and document["last_reload"]["ok"]
+        assert {one["name"] for one in document["services"]} == {"other", "site"}
+        assert terraster.metrics()["terraster_config_generation"] == 3
+
+
+def test_a_reload_that_is_refused_says_why_and_changes_nothing(tmp_path):
+    with Terraster(tmp_path, service(BACKEND)) as terraster:
+        terraster.write(service(BACKEND), wrokers=2)
+        result = terraster.ctl("reload")
+        assert (result.returncode, result.stdout) == (1, "")
+        first, second = result.stderr.splitlines()
+        assert first == "terrasterctl: not reloaded, generation 1 goes on:"
+        assert second.startswith(f"  {terraster.config_file}:") and "unknown key `wrokers`" in second
+        as_json = terraster.ctl("--json", "reload")
+        assert as_json.returncode == 1 and json.loads(as_json.stdout)["ok"] is False
+        assert terraster.metrics()["terraster_config_last_reload_successful"] == 0
+        assert terraster.status()["problems"][-1]["kind"] == "reload-failed"
+        terraster.reload(service(BACKEND))
+        assert terraster.status()["problems"] == []
+
+
+def test_status_for_people(tmp_path):
+    with Terraster(tmp_path, service(BACKEND), health_check={"type": "tcp", "interval": "60s"}) as terraster:
+        result = terraster.ctl("status")
+        assert (result.returncode, result.stderr) == (0, "")
+        lines = result.stdout.splitlines()
+        assert lines[0].startswith("Terraster ") and f"pid {terraster.pid}" in lines[0] and "generation 1" in lines[0]
+        assert "  site /: no backend is up: every request is answered 503" in lines
+        assert any(f"{BACKEND} is down" in line and "refused" in line for line in lines)
+        assert "\x1b" not in result.stdout
+
+
+def test_stop_waits_until_it_has_stopped(tmp_path):
+    with Terraster(tmp_path, service(BACKEND)) as terraster:
+        workers = terraster.workers()
+        result = terraster.ctl("stop")
+        assert (result.returncode, result.stdout) == (0, f"stopped (pid {terraster.pid})\n")
+        assert all(is_gone(pid) for pid in (terraster.pid, *workers))
+        for command in ("status", "reload", "stop"):
+            late = terraster.ctl(command)
+            assert late.returncode == 3 and "not running" in late.stderr
+
+
+def test_stop_waits_for_open_requests_unless_told_otherwise(tmp_path):
+    with socket.socket() as slow:
+        slow.bind(("127.0.0.1", 0))
+        slow.listen()
+        with Terraster(tmp_path, service(f"http://127.0.0.1:{slow.getsockname()[1]}"), drain_timeout="30s") as terraster:
+            client = socket.create_connection(terraster.address)
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            upstream, _ = slow.accept()
+            early = terraster.ctl("stop", "--timeout", "0.5")
+            assert early.returncode == 4 and "still runs" in early.stderr
+            upstream.close()
+            slow.close()
+            wait_gone(terraster.pid)
+            assert client.recv(65536).startswith(b"HTTP/1.1 50")
+            client.close()
+
+
+def test_stop_now(tmp_path):
+    with socket.socket() as slow:
+        slow.bind(("127.0.0.1", 0))
+        slow.listen()
+        with Terraster(tmp_path, service(f"http://127.0.0.1:{slow.getsockname()[1]}"), drain_timeout="30s") as terraster:
+            client = socket.create_connection(terraster.address)
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            slow.accept()
+            assert terraster.ctl("stop", "--now", "--timeout", "10").returncode == 0
+            client.close()
+
+
+def test_the_admin_worker_is_killed_and_the_next_one_answers(tmp_path):
+    with Terraster(tmp_path, service(BACKEND)) as terraster:
+        for _ in range(2):
+            os.kill(admin_pid(terraster), signal.SIGKILL)
+            result = terraster.ctl("reload")
+            assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_reload_while_the_admin_worker_is_away_goes_by_signal_and_still_tells(tmp_path):
+    with Terraster(tmp_path, service(BACKEND)) as terraster:
+        pid = admin_pid(terraster)
+        os.kill(pid, signal.SIGSTOP)
+        timer = threading.Timer(6.0, os.kill, (pid, signal.SIGCONT))  # after terrasterctl gave up on it (5 s)
+        timer.start()
+        try:
+            terraster.write(service(BACKEND), service(BACKEND, name="other", host="b.example"))
+            result = terraster.ctl("reload", deadline=60)
+        finally:
+            timer.join()
+        assert result.returncode == 0, result
+        assert "the admin worker is away; told the master by signal instead" in result.stderr
+        assert "generation 2 in " in result.stdout
+
+
+def test_nobody_there(tmp_path):
+    def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "terraster.cli.ctl", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment, cwd=tmp_path)
+
+    missing = ctl("--config", "none.yaml", "status")
+    assert missing.returncode == 1 and "none.yaml: No such file or directory" in missing.stderr
+    run = tmp_path / "run"
+    run.mkdir()
+    assert ctl("--runtime-dir", str(run), "status").returncode == 3
+    (run / "terraster.pid").write_text(f"{2**22 + 1}\n")
+    stale = ctl("status", "-runtime-dir", str(run), "--json")
+    assert stale.returncode == 3 and "has gone" in stale.stderr and json.loads(stale.stdout)["ok"] is False
+    (run / "terraster.pid").write_text("x")
+    assert ctl("stop", "--runtime-dir", str(run)).returncode == 1
+    assert ctl("nonsense").returncode == 2
+    assert ctl().returncode == 2
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/"])
+def test_the_admin_port(tmp_path, path):
+    with Terraster(tmp_path, service(BACKEND)) as terraster:
+        wait_until(lambda: terraster.admin("/readyz").status == 200, "readiness")
+        answer = terraster.admin(path)
+        assert answer.status == 200 and answer.body
+        assert terraster.admin("/status").status == 404, "steering is not for the TCP ports"
+
+
+def test_a_scrape_counts_what_went_through(tmp_path):
+    with Terraster(tmp_path, service(BACKEND)) as terraster:
+        for _ in range(3):
+            with socket.create_connection(terraster.address) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert b" 502 " in client.recv(65536)
+        place = 'location="/",service="site"'
+        wait_until(
+            lambda: terraster.metrics().get(f'terraster_requests_total{{code="502",{place}}}') == 3, "three requests counted"
+        )
+        found = terraster.metrics()
+        assert found[f"terraster_request_duration_seconds_count{{{place}}}"] == 3
+        assert found[f'terraster_backend_failures_total{{backend="{BACKEND}",{place}}}'] >= 3
+        assert found[f'terraster_bytes_total{{direction="out",{place}}}'] > 300
+        assert found["terraster_workers"] == 1
+        line = terraster.log(3)[-1]
+        assert (line["status"], line["service"], line["upstream"], line["error"] != "") == (502, "site", BACKEND, True)

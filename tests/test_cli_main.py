@@ -1,0 +1,250 @@
+"""`terraster` as a command: what it says and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from terraster import __version__
+from terraster.cli import demo, where
+from terraster.cli.main import main
+from terraster.config.snapshot import Backend, Location, Service, Snapshot
+from terraster.errors import StartError
+
+from .harness.ports import free_port
+from .harness.program import Program
+from .harness.terraster_process import Terraster, is_gone, service, wait_gone
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "terraster.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd, env=environment)
+
+
+def write(path: Path, **keys) -> str:
+    backends = [{"url": "http://127.0.0.1:1"}, {"url": "http://127.0.0.1:2"}]
+    config = {"listen": "127.0.0.1:8080", "services": [{"name": "s", "locations": [{"path": "/", "backends": backends}]}], **keys}
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+@pytest.mark.parametrize("spelling", ["--version", "-version"])
+def test_version(spelling):
+    result = run(spelling)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"terraster {__version__}\n", "")
+
+
+def test_schema_is_json_schema(capsys):
+    assert main(["--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["$schema"].startswith("https://json-schema.org/") and schema["type"] == "object"
+    assert {"services", "listen", "workers", "runtime_dir"} <= schema["properties"].keys()
+    for reference in re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(schema)):
+        assert reference in schema["$defs"]
+
+
+def test_output_that_nobody_reads_is_no_accident():
+    command = f"'{sys.executable}' -m terraster.cli.main --schema | head -n 1"
+    result = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert (result.stdout, result.stderr) == ("{\n", "")
+
+
+@pytest.mark.parametrize("spelling", ["--config", "-config"])
+def test_check_of_a_good_file(tmp_path, capsys, spelling):
+    assert main(["--check", spelling, write(tmp_path / "a.yaml")]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "OK: 1 service, 1 location, 2 backends, 1 listener\n"
+
+
+def test_check_for_programs(tmp_path, capsys):
+    path = write(tmp_path / "a.yaml")
+    assert main(["--check", "--json", "--config", path]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["file"], found["services"], found["backends"], found["problems"]) == (True, path, 1, 2, [])
+
+
+def test_check_tells_all_problems(tmp_path, capsys):
+    path = write(tmp_path / "a.yaml", wrokers=2, algorithm="round-rubin")
+    assert main(["--check", "--config", path]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == 2 and all(re.match(rf"{re.escape(path)}:\d+:\d+: ", line) for line in lines)
+    assert main(["--check", "--json", "--config", path]) == 2
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert sorted(f"{one['file']}:{one['line']}:{one['column']}: {one['message']}" for one in problems) == sorted(lines)
+
+
+def test_check_warns_of_what_is_not_in_effect_yet(tmp_path, capsys):
+    assert main(["--check", "--config", write(tmp_path / "a.yaml", cors={"allowed_origins": ["https://a.example"]})]) == 0
+    captured = capsys.readouterr()
+    assert "warning: " in captured.err and "cors" in captured.err and captured.out.startswith("OK: ")
+
+
+def test_check_of_a_missing_file(tmp_path, capsys):
+    assert main(["--check", "--config", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml" in capsys.readouterr().err
+
+
+def test_more_files(tmp_path, capsys):
+    services = tmp_path / "services"
+    services.mkdir()
+    (services / "b.yml").write_text(
+        "services:\n- name: b\n  host: b.example\n  locations: [{path: /, backends: [{url: 'http://127.0.0.1:3'}]}]\n"
+    )
+    logs = [tmp_path / "one.json", tmp_path / "two.json"]
+    logs[0].write_text('{"loggers": {"terraster": {"level": "debug"}}}')
+    logs[1].write_text("{}")
+    arguments = ["--config", write(tmp_path / "a.yaml"), "-services", str(services), "-log_configs", ",".join(map(str, logs))]
+    assert main(["--check", *arguments]) == 0
+    assert capsys.readouterr().out.startswith("OK: 2 services")
+    assert main(["--check", *arguments, "--log-config", str(tmp_path / "none.json")]) == 2
+
+
+def test_which_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert where.configuration("x.yaml") == "x.yaml"
+    assert where.configuration(None) == where.PACKAGED and os.path.exists(where.PACKAGED)
+    (tmp_path / "config.yaml").write_text("")
+    assert where.configuration(None) == "config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("runtime_dir: /run/here\n", "/run/here"),
+        ("port: 1\nruntime_dir: '/run/a b'  # here\nbroken: [\n", "/run/a b"),
+        ('"runtime_dir": /run/${WHO}/${NONE:-x}\n', "/run/me/x"),
+        ("services:\n  runtime_dir: /not/this\n", None),
+        ("runtime_dir: [\n", None),
+        ("", None),
+    ],
+)
+def test_the_runtime_directory_is_found_in_any_file(tmp_path, text, expected):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    environ = {"WHO": "me", "XDG_RUNTIME_DIR": "/run/user/1"}
+    assert where.find_runtime_dir(str(path), environ) == (expected or where.find_runtime_dir(os.devnull, environ))
+
+
+def test_a_configuration_that_cannot_be_used_is_not_started(tmp_path):
+    result = run("--config", write(tmp_path / "a.yaml", wrokers=2))
+    assert result.returncode == 2 and "unknown key `wrokers`; did you mean `workers`?" in result.stderr
+
+
+def test_a_port_in_use_stops_the_start(tmp_path):
+    with Terraster(tmp_path / "one", service("http://127.0.0.1:1")) as one:
+        path = write(
+            tmp_path / "a.yaml", listen=f"127.0.0.1:{one.port}", runtime_dir=str(tmp_path / "run"), health_check={"type": "none"}
+        )
+        result = run("--config", path)
+    assert result.returncode == 1
+    assert f"127.0.0.1:{one.port}" in result.stderr and "in use" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_the_demo_takes_the_first_backends_on_this_host():
+    def snapshot(*urls: str) -> Snapshot:
+        made = []
+        for url in urls:
+            scheme, _, rest = url.partition("://")
+            host, _, port = rest.rpartition(":")
+            made.append(Backend(url, url, scheme, host.strip("[]"), int(port)))
+        return Snapshot(1, (), (Service("s", ("*",), (), (Location("s/", "/", backends=tuple(made)),)),))
+
+    urls = (
+        "http://10.0.0.1:80",
+        "https://127.0.0.1:1",
+        "http://127.0.0.1:2",
+        "http://127.0.0.1:2",
+        "http://[::1]:3",
+        "http://127.0.0.1:4",
+    )
+    assert demo.addresses(snapshot(*urls)) == [("127.0.0.1", 2), ("::1", 3)]
+    with pytest.raises(StartError):
+        demo.addresses(snapshot("http://10.0.0.1:80"))
+
+
+def test_the_demo_from_start_to_end(tmp_path):
+    port, admin, metrics, *backends = (free_port() for _ in range(5))
+    path = write(
+        tmp_path / "demo.yaml",
+        listen=f"127.0.0.1:{port}",
+        admin_port=admin,
+        metrics={"listen": f"127.0.0.1:{metrics}"},
+        runtime_dir=str(tmp_path / "run"),
+        workers=1,
+        services=[
+            {"name": "s", "locations": [{"path": "/", "backends": [{"url": f"http://127.0.0.1:{one}"} for one in backends]}]}
+        ],
+    )
+    command = [sys.executable, "-m", "terraster.cli.main", "--demo", "--config", path]
+    with Program(command, tmp_path / "output", PYTHONPATH=str(ROOT)) as program:
+        program.wait_ready(lambda: "ready: " in program.said, 30)
+        assert f"curl http://127.0.0.1:{port}/" in program.said and "terrasterctl" in program.said
+        seen = set()
+        for _ in range(4):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/x?y=1", timeout=10) as answer:
+                said = json.load(answer)
+            seen.add(said["backend"])
+            assert (said["path"], said["query"]) == ("/x", "y=1") and "x-request-id" in said["headers"]
+        assert seen == {"demo-1", "demo-2"}
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/stream?events=2", timeout=10) as answer:
+            assert answer.read().count(b"data: ") == 2
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/slow?ms=1", timeout=10) as answer:
+            assert answer.status == 200
+        children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+        players = [int(pid) for pid in children if b"terraster.cli.demo" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(players) == 2
+        assert program.stop() == 0
+        assert all(is_gone(pid) for pid in players)
+        assert "Traceback" not in program.said
+
+
+def test_demo_backends_leave_when_their_parent_is_killed(tmp_path):
+    port = free_port()
+    code = (
+        "import time; from terraster.cli import demo; "
+        f"print(demo.start([('127.0.0.1', {port})])[0].process.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert parent.stdout is not None
+    player = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    wait_gone(player)
+
+
+def test_a_demo_backend_whose_port_is_taken_stops_the_start(tmp_path):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(StartError, match="in use"):
+            demo.start([("127.0.0.1", free_port()), ("127.0.0.1", taken.getsockname()[1])])
+
+
+def test_the_checkout_has_the_commands_too(tmp_path):
+    for name in ("terraster", "terrasterctl"):
+        result = subprocess.run(
+            [sys.executable, str(ROOT / "bin" / name), "--version"], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert result.stdout == f"{name} {__version__}\n"
+        assert os.access(ROOT / "bin" / name, os.X_OK)

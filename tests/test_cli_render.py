@@ -1,0 +1,90 @@
+"""The table of `terrasterctl status`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from terraster.cli import render
+
+from .test_admin_readings import NOW, House
+from .test_admin_status import all_up, status
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (-1, "0s"),
+        (0.9, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (7199, "119m"),
+        (7200, "2h00m"),
+        (90000, "25h00m"),
+        (172800, "2d"),
+    ],
+)
+def test_ages(seconds, text):
+    assert render.age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (99999, "99999"), (100000, "100k"), (4_500_000, "4.5M"), (45_000_000, "45M"), (7e9, "7.0G"), (3e18, "3000000T")],
+)
+def test_counts(number, text):
+    assert render.count(number) == text
+
+
+def test_the_whole_picture():
+    house = all_up(House())
+    house.known(2, UP=0, SINCE=int((NOW - 300) * 1e9))
+    house.used(1, 0, REQUESTS=123456, FAILURES=7, ACTIVE=3, LATENCY=8_000_000, RESPONSES=4)
+    failed = {"ok": False, "problems": ["a.yaml:1:2: unknown key"], "when": NOW - 9}
+    text = render.status(
+        status(house, last_reload=failed, backends={"blog/ http://10.0.0.3:80": {"reason": "connection refused", "seconds": -1.0}})
+    )
+    assert text.splitlines()[:14] == [
+        "Terraster 9.9, pid 4711, up 60m, generation 4",
+        "2 of 3 backends up, 2 of 2 workers serving",
+        "",
+        "3 problems:",
+        "  blog /: no backend is up: every request is answered 503",
+        "  blog /: http://10.0.0.3:80 is down for 5m: connection refused",
+        "  Terraster: the last reload failed 9s ago: a.yaml:1:2: unknown key",
+        "",
+        "SERVICE    BACKEND                 STATE  SINCE  WEIGHT  ACTIVE  REQUESTS  FAILED  LATENCY",
+        "shop /     http://10.0.0.1:80      up       60s       1       3      123k       7    2.0ms",
+        "           http://10.0.0.2:80      up       60s       1       0         0       0        -",
+        "shop /old  -> https://new.example  -          -       -       -         0       -        -",
+        "blog /     http://10.0.0.3:80      DOWN      5m       1       0         0       0        -",
+        "",
+    ]
+    assert text.splitlines()[14].split() == ["PROCESS", "PID", "STATE", "AGE", "GENERATION", "CONNECTIONS", "ACCEPTED", "REQUESTS"]
+    assert [line.split()[0] for line in text.splitlines()[15:]] == ["proxy-1", "proxy-2", "admin"]
+    assert text.isascii() and max(map(len, text.splitlines())) <= 100
+    assert "\x1b" not in text
+
+
+def test_colours_change_nothing_but_colour():
+    house = all_up(House())
+    house.known(0, UP=0)
+    found = status(house)
+    coloured = render.status(found, colour=True)
+    assert "\x1b[31mDOWN" in coloured
+    assert [line.rstrip() for line in re.sub(r"\x1b\[\d+m", "", coloured).splitlines()] == render.status(found).splitlines()
+
+
+def test_nothing_wrong_is_said():
+    assert "no problems" in render.status(status(all_up(House())))
+
+
+def test_of_a_large_configuration_only_what_has_problems_is_shown():
+    house = all_up(House({f"s{n}": {"/": [f"http://10.0.0.1:{n}"]} for n in range(1000)}))
+    house.known(500, UP=0)
+    found = status(house)
+    text = render.status(found)
+    assert "s500 /" in text and "s501 /" not in text and "999 services without problems are not shown" in text
+    assert "s501 /" in render.status(found, everything=True)
