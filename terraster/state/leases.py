@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from operator import is_
 
 from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.errors import StartError
@@ -157,7 +158,10 @@ class Leases:
         slot = self._locations.slot(location.id)
         if slot is None:
             slot = self._locations.take(location.id)
-        backends = tuple(replace(backend, slot=self._backend_slot(backend.id)) for backend in location.backends)
+        slots = [self._backend_slot(backend.id) for backend in location.backends]
+        if slot == location.slot and slots == [backend.slot for backend in location.backends]:
+            return location
+        backends = tuple(replace(backend, slot=slot) for backend, slot in zip(location.backends, slots, strict=True))
         return replace(location, slot=slot, backends=backends)
 
     def _backend_slot(self, name: str) -> int:
