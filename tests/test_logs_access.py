@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from terraster.config.snapshot import AccessLog
 from terraster.errors import StartError
 from terraster.exchange import Exchange
-from terraster.logs.access import BATCH, FIELDS, JSON_FIELDS, AccessLogs, AccessWriter, Renderer
+from terraster.logs.access import BATCH, FIELDS, JSON_FIELDS, AccessLogs, AccessWriter, Renderer, check
 from terraster.logs.sink import BACKLOG, Sink
 
 WALL = 1700000000.125  # 2023-11-14T22:13:20.125Z
@@ -257,6 +257,60 @@ def test_writers_are_shared_and_let_go(tmp_path):
     assert (tmp_path / "a").read_bytes().count(b"\n") == 1, "a writer that is let go hands over what it has"
     assert logs.writer(one) is not writer
     logs.close()
+
+
+def test_a_request_that_outlives_its_configuration_is_logged_all_the_same(tmp_path):
+    path = tmp_path / "access.log"
+    logs = AccessLogs(no_warning)
+    writer = logs.writer(AccessLog(path=str(path), fields=("uri",)))
+    writer.write(an_exchange(target=b"/1"))
+    logs.retain([])
+    with open(tmp_path / "other", "wb") as other:  # takes the descriptor that was closed
+        writer.write(an_exchange(target=b"/2"))
+        writer.reopen()
+        writer.write(an_exchange(target=b"/3"))
+        writer.close()
+        assert os.fstat(other.fileno()).st_size == 0
+    assert path.read_text() == '{"uri":"/1"}\n{"uri":"/2"}\n{"uri":"/3"}\n'
+
+
+def test_a_file_that_cannot_be_opened_costs_lines_and_comes_back(tmp_path):
+    folder = tmp_path / "logs"
+    warnings: list[str] = []
+    writer = AccessLogs(warnings.append).writer(AccessLog(path=str(folder / "a"), fields=("uri",)))
+    writer.write(an_exchange(target=b"/1"))
+    writer.flush()
+    assert writer.dropped == 1 and len(warnings) == 2 and "1 line lost: No such file" in warnings[1]
+    folder.mkdir()
+    writer.write(an_exchange(target=b"/2"))
+    writer.flush()
+    writer.write(an_exchange(target=b"/3"))
+    writer.close()
+    assert (folder / "a").read_text() == '{"uri":"/2"}\n{"uri":"/3"}\n'
+
+
+@pytest.mark.parametrize(
+    ("config", "good"),
+    [
+        ({"path": "-"}, True),
+        ({"path": ""}, True),
+        ({"path": "a.log"}, True),
+        ({"path": "DIR/new"}, True),
+        ({"path": "DIR"}, False),
+        ({"path": "DIR/none/a.log"}, False),
+        ({"format": "{nothing}"}, False),
+        ({"fields": ("nothing",)}, False),
+    ],
+)
+def test_a_configuration_is_checked_without_making_anything(tmp_path, monkeypatch, config, good):
+    monkeypatch.chdir(tmp_path)
+    config = {**config, "path": config.get("path", "-").replace("DIR", str(tmp_path))}
+    if good:
+        check(AccessLog(**config))
+    else:
+        with pytest.raises(StartError):
+            check(AccessLog(**config))
+    assert os.listdir(tmp_path) == []
 
 
 def test_processes_append_to_one_file_without_mixing_lines(tmp_path):

@@ -86,9 +86,19 @@ class _Configuration:
     def __call__(self, generation: int) -> Snapshot:
         """The configuration as it is on disk now. Raises ConfigError."""
         from terraster.config.resolve import resolve
+        from terraster.errors import ConfigError, Problem, StartError
+        from terraster.logs import access
 
         settings = self._loader.load(self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
         snapshot = resolve(settings, generation, previous=self._last)
+        problems = []
+        for log in {service.access_log for service in snapshot.services} | {snapshot.access_log}:
+            try:
+                access.check(log)  # workers open their logs themselves, when it is too late to refuse
+            except StartError as error:
+                problems.append(Problem(self.file, 0, 0, str(error)))
+        if problems:
+            raise ConfigError(problems)
         self._last = (settings, snapshot)
         return snapshot
 
@@ -104,7 +114,6 @@ def _schema() -> int:
 def _check(load: _Configuration, as_json: bool) -> int:
     """Everything a start does short of binding and probing."""
     from terraster.errors import ConfigError, Problem, TerrasterError
-    from terraster.logs.access import Renderer
     from terraster.master.listeners import refuse_tls
     from terraster.plan import compile_plan
     from terraster.state.leases import Leases, capacities
@@ -128,8 +137,6 @@ def _check(load: _Configuration, as_json: bool) -> int:
         }
         table = Table(*capacities(backends, len(locations), 1))
         compile_plan(Leases(table).assign(snapshot), SeatView(table))
-        for log in {service.access_log for service in snapshot.services} | {snapshot.access_log}:
-            Renderer(log)
         refuse_tls(snapshot)
     except ConfigError as error:
         problems, code = error.problems, 2

@@ -10,6 +10,8 @@ Rules
   (systemd's journal) is sent to with MSG_DONTWAIT.
 - What a slow reader does not take is kept, up to `BACKLOG` octets. What exceeds that, and what a full disk or a broken pipe
   refuses, is dropped and counted, and one warning a minute says so: a log must not stop the traffic it tells about.
+- A sink that was closed can still be written to: it opens for that block and closes again. A WebSocket may outlive the
+  configuration it began with by days, and its line must neither be lost nor land in whatever got the descriptor since.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ _STDOUT = ("-", "/dev/stdout", "/proc/self/fd/1")
 class Sink:
     """One open destination. Used by one greenlet of one process at a time.
 
-    path:  "-" = standard output, else a file; raises StartError if it cannot be opened
+    path:  "-" = standard output, else a file
+    must:  raise StartError if it cannot be opened; else lines are lost until it can be
     warn:  called with one line of text when lines were lost, at most once a minute
     clock: monotonic seconds
 
@@ -59,28 +62,48 @@ class Sink:
         "_slice",
         "_pending",
         "_torn",
+        "_closed",
         "_unreported",
         "_warned",
     )
-
     _send: Callable[[memoryview], int]
 
-    def __init__(self, path: str, warn: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, path: str, warn: Callable[[str], object], clock: Callable[[], float] = time.monotonic, *, must: bool = True
+    ) -> None:
         self.path = "-" if path in _STDOUT else path
         self.dropped = 0
         self._warn = warn
         self._clock = clock
         self._pending = b""
         self._torn = False
+        self._fd = -1
+        self._own = False
+        self._closed = False
         self._unreported = 0
         self._warned = clock() - WARN_EVERY
         try:
             self._open()
         except OSError as error:
-            raise StartError(f"access log {path}: {error.strerror}") from error
+            if must:
+                raise StartError(f"access log {path}: {error.strerror}") from error
+            warn(f"access log {path}: {error.strerror}")
 
     def write(self, block: bytes) -> None:
         """Write a block of whole lines. Never raises, and never waits for a reader."""
+        if self._fd < 0:
+            if not block:
+                return
+            try:
+                self._open()
+            except OSError as error:
+                self._lose(block.count(b"\n"), error.strerror or str(error))
+                return
+        self._write(block)
+        if self._closed:
+            self._shut()
+
+    def _write(self, block: bytes) -> None:
         pending = self._pending + block if self._pending else block
         if not pending:
             return
@@ -103,7 +126,7 @@ class Sink:
 
     def reopen(self) -> None:
         """Open the path anew (log rotation). If that fails the old file stays in use, and a warning says so."""
-        if self.path == "-":
+        if self.path == "-" or self._closed:
             return
         old = self._fd
         try:
@@ -112,20 +135,26 @@ class Sink:
             self._warn(f"access log {self.path}: cannot reopen, still writing to the old file: {error.strerror}")
             return
         self._torn = False
-        os.close(old)
+        if old >= 0:
+            os.close(old)
 
     def close(self) -> None:
         """Hand over what is left, waiting `LAST_WAIT` seconds at most, and close."""
         deadline = self._clock() + LAST_WAIT
         while self._pending and self._clock() < deadline and _writable(self._fd, int(LAST_WAIT * 1000)):
-            self.write(b"")
+            self._write(b"")
         if self._pending:
             self._lose(self._pending.count(b"\n"), "the reader does not keep up")
             self._pending = b""
         if self._unreported:
             self._report("at the end")
+        self._closed = True
+        self._shut()
+
+    def _shut(self) -> None:
         if self._own:
             os.close(self._fd)
+        self._fd, self._own = -1, False
 
     def _open(self) -> None:
         if self.path == "-":
@@ -143,7 +172,7 @@ class Sink:
         elif stat.S_ISSOCK(mode):
             # the original class: gevent's would set O_NONBLOCK for everybody who has this socket
             plain: type[socket.socket] = get_original("socket", "socket")
-            sock = plain(fileno=os.dup(1))
+            sock = plain(fileno=os.dup(1))  # closes its duplicate when the sink forgets it
             self._use(1, own=False, regular=False)
             self._send = lambda data: sock.send(data, socket.MSG_DONTWAIT)
         else:
