@@ -16,7 +16,7 @@ run: $(VENV)/.installed
 	@exec $(VENV)/bin/terraster --config etc/terraster.yaml --demo
 
 test: lint
-	@$(VENV)/bin/python -m pytest -rs $(ARGS) && status=0 || status=$$?; sh .ci/missing; exit $$status
+	@$(VENV)/bin/python -m pytest -rfEs $(ARGS) && status=0 || status=$$?; sh .ci/missing; exit $$status
 
 lint: $(VENV)/.installed-test
 	@$(VENV)/bin/ruff format --quiet --check $(CODE) || { echo "ruff format: run 'make format'"; exit 1; }
