@@ -144,7 +144,7 @@ class ServicePlan:
         answers = elsewhere(service)
         self.elsewhere: LocationPlan | None = None
         if answers:
-            self.elsewhere = LocationPlan(Location(f"{service.name}*", "/", slot=view.table.locations - 1), service, view, None)
+            self.elsewhere = LocationPlan(Location(f"{service.name}*", "/", slot=view.table.unrouted), service, view, None)
             self.elsewhere.on_request = answers
         self.refuse_encoded_slashes = service.encoded_slashes == "refuse"
         self.access_log = service.access_log
@@ -176,7 +176,7 @@ class Plan:
         self.trust = Trust(snapshot.trusted_proxies)
         self.timeouts = snapshot.timeouts
         self.limits = snapshot.limits
-        self.unrouted = (view.table.locations - 1) * SeatLocation.CELLS
+        self.unrouted = view.table.unrouted * SeatLocation.CELLS
         self._view = view
 
     def updated(self, change: Change) -> Plan:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from operator import is_
 
 from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.errors import StartError
@@ -100,7 +99,7 @@ class Leases:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._backends = _Book("backend", table.backends)
-        self._locations = _Book("location", table.locations - 1)  # the last slot counts what no location took (`terraster.plan`)
+        self._locations = _Book("location", table.locations)
         self._serial = 0
         self._kept: dict[str, tuple[Service, Service]] = {}  # name → (as configured, as leased), of what was committed
         self._made: dict[str, tuple[Service, Service]] = {}
@@ -158,10 +157,7 @@ class Leases:
         slot = self._locations.slot(location.id)
         if slot is None:
             slot = self._locations.take(location.id)
-        slots = [self._backend_slot(backend.id) for backend in location.backends]
-        if slot == location.slot and slots == [backend.slot for backend in location.backends]:
-            return location
-        backends = tuple(replace(backend, slot=slot) for backend, slot in zip(location.backends, slots, strict=True))
+        backends = tuple(replace(backend, slot=self._backend_slot(backend.id)) for backend in location.backends)
         return replace(location, slot=slot, backends=backends)
 
     def _backend_slot(self, name: str) -> int:

@@ -160,7 +160,8 @@ assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.CELLS
 class Table:
     """The map and its arithmetic. Made once, by the master, before the first fork; children inherit it.
 
-    backends, locations, seats: capacities, in slots. Seat 0 is the master's own.
+    backends, locations, seats: capacities, in slots. Seat 0 is the master's own. One location slot more, `unrouted`, is never leased:
+    it counts the requests that no location took.
     """
 
     __slots__ = (
@@ -168,6 +169,7 @@ class Table:
         "backends",
         "locations",
         "seats",
+        "unrouted",
         "_map",
         "_backend_base",
         "_seat_base",
@@ -178,13 +180,14 @@ class Table:
     def __init__(self, backends: int, locations: int, seats: int) -> None:
         self.backends = backends
         self.locations = locations
+        self.unrouted = locations
         self.seats = seats
         self._backend_base = Header.CELLS
         page = mmap.PAGESIZE // 8
         base = self._backend_base + backends * Backend.CELLS
         self._seat_base = -(-base // page) * page
         self._location_offset = Seat.CELLS + backends * SeatBackend.CELLS
-        cells = self._location_offset + locations * SeatLocation.CELLS
+        cells = self._location_offset + (locations + 1) * SeatLocation.CELLS
         self._seat_cells = -(-cells // page) * page
         size = (self._seat_base + self._seat_cells * seats) * 8
         self._map = mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
@@ -215,7 +218,7 @@ class Table:
 
     def seat_location(self, seat: int, slot: int) -> int:
         """Index of a location's first cell in a seat (add a `SeatLocation` constant)."""
-        if not 0 <= slot < self.locations:
+        if not 0 <= slot <= self.unrouted:
             raise IndexError(slot)
         return self.seat(seat) + self._location_offset + slot * SeatLocation.CELLS
 
@@ -252,7 +255,7 @@ class Table:
             for cell in range(SeatBackend.CELLS):
                 if cell not in SeatBackend.GAUGES and q[gone + cell]:
                     q[kept + cell] += q[gone + cell]
-        for slot in location_slots:
+        for slot in (*location_slots, self.unrouted):
             kept, gone = self.seat_location(0, slot), self.seat_location(seat, slot)
             for cell in range(SeatLocation.CELLS):
                 if q[gone + cell]:
