@@ -16,7 +16,7 @@ non-ASCII characters as JSON escapes, in format strings too, so nobody can forge
 Secrets: header fields other than User-Agent and Referer are never looked at. In ``uri`` and ``referer`` the values of the query
 keys in ``redact_query`` are masked (compared without case, after percent-decoding), and so is ``user:password@``.
 
-Cost, CPython 3.11: write 0.08 µs; rendering 2.7 µs for a full JSON line, 2.2 µs for ``combined``, 1.5 µs for three fields. The
+Cost, CPython 3.11: write 0.08 µs; rendering 2.6 µs for a full JSON line, 2.1 µs for ``combined``, 1.4 µs for three fields. The
 ``%`` template alone is 1.2 µs of it; the same as an f-string 1.4 µs, json.dumps of a dict 4.5 µs without collecting the values.
 """
 
@@ -157,7 +157,7 @@ class Renderer:
                             referer = quote(self._masked(_text(value)))
             upstream = x.upstream_time
             values = (
-                int(age * 1000.0),
+                age * 1000.0,
                 quoted[x.client_ip],
                 quoted[x.peer_ip],
                 quoted[x.method],
