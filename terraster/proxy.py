@@ -182,7 +182,10 @@ class Proxy:
         timeout, limits = self.plan.timeouts.client_header, self.plan.limits
         end = monotonic() + timeout if timeout else 0.0
         while True:
-            more = client.recv(max(end - monotonic(), 0.001) if end else 0)
+            left = end - monotonic() if end else 0.0
+            if left < 0:
+                raise client.timed_out()
+            more = client.recv(left)
             if not more:
                 return data, None
             seen = len(data)
@@ -554,6 +557,8 @@ class Proxy:
         tunnel = Tunnel(client, upstream, location.timeouts.tunnel)
         try:
             tunnel.run()
+        except HttpError as error:  # however a tunnel ends, the switch had been answered: it stays a 101, and nobody is to blame
+            exchange.error, exchange.detail = error.reason, error.detail
         finally:
             exchange.bytes_in += tunnel.octets_in
             exchange.bytes_out += tunnel.octets_out
@@ -588,7 +593,9 @@ class Proxy:
         if error.status == 499:
             exchange.status = 499
             return False
-        if exchange.bytes_out and exchange.status >= 200:  # the answer was under way: all that is left is to break it off
+        if exchange.bytes_out and (
+            exchange.status >= 200 or exchange.status == 101
+        ):  # the answer was under way: all that is left is to break it off
             if not head.minor:
                 client.reset_on_close()  # HTTP/1.0: a plain end would look like the end of the body
             return False

@@ -208,15 +208,17 @@ class Stream:
 
     def wait_writable(self, timeout: float) -> None:
         """Wait until the socket takes octets again."""
-        if self._write_watcher is None:
-            self._write_watcher = self.reactor.loop.io(self.sock.fileno(), 2)
+        watcher = self._write_watcher
+        if watcher is None:
+            watcher = self._write_watcher = self.reactor.loop.io(self.sock.fileno(), 2)
         self.write_deadline = self.reactor.horizon + timeout if timeout else inf
         self.writer = getcurrent()
-        self._write_watcher.start(self.writer.switch)
+        watcher.start(self.writer.switch)
         try:
             self._switch()
         finally:
-            self._write_watcher.stop()
+            if not self.closed:  # whoever closed it meanwhile has stopped and freed the watcher
+                watcher.stop()
             self.writer = None
             self.write_deadline = inf
 

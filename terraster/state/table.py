@@ -125,9 +125,7 @@ STATUS_LABELS: tuple[str, ...] = tuple(
 
 def _status_cells() -> tuple[int, ...]:
     known = {label: cell for cell, label in enumerate(STATUS_LABELS)}
-    return tuple(
-        known.get(str(code), known.get(f"{code // 100}xx", known["other"])) for code in range(1000)
-    )
+    return tuple(known.get(str(code), known.get(f"{code // 100}xx", known["other"])) for code in range(1000))
 
 
 STATUS_CELL: tuple[int, ...] = _status_cells()

@@ -45,6 +45,7 @@ _MAX_LENGTH_DIGITS = 18  # 999 petabytes; more digits are an overflow somebody i
 
 _CLOSE = frozenset((b"close",))
 _KEEP = frozenset((b"keep-alive",))
+_OPTIONS = {b"close": _CLOSE, b"Close": _CLOSE, b"keep-alive": _KEEP, b"Keep-Alive": _KEEP}
 _ROUTING = frozenset((b"host", b"content-length"))
 
 
@@ -312,11 +313,10 @@ _USUAL_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"http2-
 
 def connection_options(value: bytes) -> frozenset[bytes]:
     """The options of a Connection field, in lower case."""
+    known = _OPTIONS.get(value)
+    if known is not None:
+        return known
     lower = value.lower()
-    if lower == b"keep-alive":
-        return _KEEP
-    if lower == b"close":
-        return _CLOSE
     return frozenset(option.strip(b" \t") for option in lower.split(b","))
 
 
@@ -431,6 +431,9 @@ def parse_response(data: bytes, method: bytes, header_size: int, header_count: i
             special.append((name, value))
             if kind == CONNECTION:
                 options = connection_options(value)
+                if options is _KEEP:
+                    keep_alive = True
+                    continue
                 if b"close" in options:
                     keep_alive = False
                 elif b"keep-alive" in options and not minor:

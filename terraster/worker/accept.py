@@ -23,6 +23,9 @@ _BATCH = 16
 _YIELD = 0.002
 """Seconds that a worker with more than its share leaves new connections to the others; then it takes them all the same."""
 
+_FULL = 0.01
+"""Seconds between two looks whether a worker at its limit of connections has room again. Meanwhile new ones wait in the kernel's queue."""
+
 _EXHAUSTED = 0.5
 """Seconds of rest after the process ran out of descriptors or memory."""
 
@@ -32,7 +35,7 @@ class Acceptor:
 
     address, port, proxy_protocol: of the listener (port 0 on a unix socket).
     welcome: called with (socket, peer address, peer port, acceptor) for each connection, on the hub.
-    may_accept: whether this worker should take one now. report: called with one line when accepting fails.
+    has_room: whether this worker can take one at all. may_accept: whether it should take one now. report: called with one line when accepting fails.
     """
 
     __slots__ = (
@@ -40,6 +43,7 @@ class Acceptor:
         "port",
         "proxy_protocol",
         "_listening",
+        "_has_room",
         "_may_accept",
         "_report",
         "_rest",
@@ -55,6 +59,7 @@ class Acceptor:
         listener: Listener,
         listening: Any,
         welcome: Callable[[Any, str, int, Acceptor], None],
+        has_room: Callable[[], bool],
         may_accept: Callable[[], bool],
         report: Callable[[str], None],
     ) -> None:
@@ -63,6 +68,7 @@ class Acceptor:
         self.port = 0 if listening.family == AF_UNIX else listening.getsockname()[1]
         self._socket = listening
         self._welcome = welcome
+        self._has_room = has_room
         self._may_accept = may_accept
         self._report = report
         self._watcher = reactor.loop.io(listening.fileno(), 1)
@@ -88,6 +94,9 @@ class Acceptor:
         self._socket.close()
 
     def _ready(self) -> None:
+        if not self._has_room():
+            self._pause(_FULL)
+            return
         if not self._yielded and not self._may_accept():
             self._yielded = True
             self._pause(_YIELD)
@@ -95,7 +104,7 @@ class Acceptor:
         self._yielded = False
         family, kind, proto = self._socket.family, self._socket.type, self._socket.proto
         for count in range(_BATCH):
-            if count and not self._may_accept():
+            if count and not (self._has_room() and self._may_accept()):
                 return
             try:
                 descriptor, peer = (

@@ -48,15 +48,16 @@ class ProxyWorker(Process):
             self._accept_on(listener, self.listeners[listener.address])
 
     def _accept_on(self, listener: Listener, listening: Any) -> None:
-        acceptor = Acceptor(self.reactor, listener, listening, self._welcome, self._may_accept, self.log.error)
+        acceptor = Acceptor(self.reactor, listener, listening, self._welcome, self._has_room, self._may_accept, self.log.error)
         self.acceptors[listener.address] = acceptor
         acceptor.start()
+
+    def _has_room(self) -> bool:
+        return not self._limit or len(self.clients) < self._limit
 
     def _may_accept(self) -> bool:
         """Whether this worker should take a connection now, seen over all that serve."""
         mine = len(self.clients)
-        if self._limit and mine >= self._limit:
-            return False
         q, table = self.view.q, self.view.table
         total = workers = 0
         for seat in self.view.seats:
