@@ -201,6 +201,8 @@ class Proxy:
         plan = self.plan
         target = head.target
         host = head.host
+        if head.method == b"CONNECT":
+            raise BadRequest("CONNECT is not served here", status=501)
         if target[0] != 47:  # "/"
             target, host = self._unusual_target(head)
         exchange.host = host
@@ -237,8 +239,6 @@ class Proxy:
             if head.method != b"OPTIONS":
                 raise BadRequest("asterisk target with a method other than OPTIONS")
             return head.target, head.host
-        if head.method == b"CONNECT":
-            raise BadRequest("CONNECT is not served here", status=501)
         authority, target = split_absolute(head.target)
         if head.host and split_host(head.host) != split_host(authority):
             raise BadRequest("the target and Host name different hosts")

@@ -252,6 +252,8 @@ def parse_request(data: bytes, header_size: int, header_count: int, seen: int = 
             head.special.append((kind, name, value))
     if hosts != 1 and (minor or hosts):
         raise BadRequest("several Host fields" if hosts else "no Host field")
+    if hosts and not head.host:
+        raise BadRequest("empty Host field")
     if head.special is not None:
         _read_special(head)
     return head

@@ -87,7 +87,7 @@ _OURS = frozenset(
     )
 )
 
-FORBIDDEN_IN_TRAILERS = frozenset(
+FORBIDDEN_IN_TRAILERS = _OURS | frozenset(
     (
         b"content-length",
         b"transfer-encoding",
@@ -107,7 +107,7 @@ FORBIDDEN_IN_TRAILERS = frozenset(
         b"max-forwards",
     )
 )
-"""Fields that change how a message is framed, routed or authorised; RFC 9110, section 6.5.1, keeps them out of trailers."""
+"""Fields that say how a message is framed, routed or authorised, or whom it is from; RFC 9110, section 6.5.1, keeps them out of trailers."""
 
 
 class Names(dict[bytes, int]):

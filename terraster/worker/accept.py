@@ -35,7 +35,8 @@ class Acceptor:
 
     address, port, proxy_protocol: of the listener (port 0 on a unix socket).
     welcome: called with (socket, peer address, peer port, acceptor) for each connection, on the hub.
-    has_room: whether this worker can take one at all. may_accept: whether it should take one now. report: called with one line when accepting fails.
+    has_room: whether this worker can take one at all. may_accept: whether it should take one now.
+    report: called with one line when accepting fails.
     """
 
     __slots__ = (
