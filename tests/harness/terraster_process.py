@@ -44,7 +44,7 @@ class Terraster:
     """A running Terraster.
 
     services: of the configuration. keys: more top-level keys. Where nothing else is said: one worker, a free port on loopback, no
-    health checks, the access log in ``access.log``.
+    health checks, the access log in ``access.log``. A key of None leaves it out.
     """
 
     def __init__(self, folder: Path, *services: Config, start: bool = True, wait: bool = True, **keys: Any) -> None:
@@ -68,6 +68,7 @@ class Terraster:
             "health_check": {"type": "none"},
             **keys,
         }
+        self.base = {key: value for key, value in self.base.items() if value is not None}
         self.write(*services)
         self.expect_traceback = False
         self.program: Program | None = None
@@ -132,9 +133,10 @@ class Terraster:
         """Send the master a signal."""
         os.kill(self.pid, number)
 
-    def ctl(self, *arguments: str, deadline: float = 30.0) -> subprocess.CompletedProcess[str]:
-        """Run terrasterctl on this one's configuration."""
-        command = [sys.executable, "-m", "terraster.cli.ctl", "--config", str(self.config_file), *arguments]
+    def ctl(self, *arguments: str, deadline: float = 30.0, find_by: str = "config") -> subprocess.CompletedProcess[str]:
+        """Run terrasterctl on this Terraster, which it finds by its configuration or by its "runtime dir"."""
+        where = ["--config", str(self.config_file)] if find_by == "config" else ["--runtime-dir", str(self.folder / "run")]
+        command = [sys.executable, "-m", "terraster.cli.ctl", *where, *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(command, capture_output=True, text=True, timeout=deadline, env=environment, cwd=self.folder)
 

@@ -8,7 +8,7 @@ import pytest
 
 from ..harness.backends import Backend, Peer, Request, ok, wait_until
 from ..harness.client import exchange, get
-from ..harness.fault import FAULTS, goes_idle, refusing_port
+from ..harness.fault import FAULTS, refusing_port
 from ..harness.terraster_process import service
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -80,12 +80,21 @@ def test_statuses_of_backends_are_passed_on(terraster, backend) -> None:
 
 
 def test_a_pooled_connection_that_the_backend_closed_is_not_used(terraster, backend) -> None:
-    origin = backend(goes_idle(0.2))
+    """A request that cannot be sent again, each time right after the backend's FIN."""
+    go = threading.Semaphore(0)
+
+    def script(peer: Peer) -> None:
+        assert peer.request() is not None
+        peer.send(ok())
+        assert go.acquire(timeout=10)
+
+    origin = backend(script)
     with terraster(origin).connect() as client:
-        for count in range(1, 4):
-            assert client.send(POST).response("POST").status == 200
-            assert origin.wait_peer(count - 1).ended.wait(5)
-    assert len(origin.requests) == 3
+        for count in range(200):
+            assert client.send(POST).response("POST").status == 200, f"after {count} closed connections"
+            go.release()
+            assert origin.wait_peer(count).ended.wait(5)
+    assert len(origin.requests) == 200
 
 
 def closes_in_the_last_instant(peer: Peer) -> None:
@@ -147,7 +156,7 @@ def test_health_checks_take_a_backend_out_and_back(terraster, backend) -> None:
         return ok(b"moody")
 
     moody, steady = backend(answer=answer), backend(answer=lambda r: ok(b"steady"))
-    check = {"interval": "100ms", "timeout": "1s", "thresholds": {"healthy": 2, "unhealthy": 2}}
+    check = {"type": "http", "interval": "100ms", "timeout": "1s", "thresholds": {"healthy": 2, "unhealthy": 2}}
     proxy = terraster(service(moody.url, steady.url, health_check=check))
 
     def answers() -> set[bytes]:

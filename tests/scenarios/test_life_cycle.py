@@ -60,7 +60,7 @@ def test_nobody_is_sent_to_a_backend_that_was_never_seen(terraster, backend) -> 
     """The first round of probes is over before the first accept."""
     good = backend(answer=ok(b"good"))
     with refusing_port() as port:
-        check = {"interval": "5s", "timeout": "1s", "thresholds": {"healthy": 2, "unhealthy": 4}}
+        check = {"type": "http", "interval": "5s", "timeout": "1s", "thresholds": {"healthy": 2, "unhealthy": 4}}
         proxy = terraster(service(f"http://127.0.0.1:{port}", good.url, health_check=check))
         for _ in range(6):
             assert get(proxy.address).body == b"good"

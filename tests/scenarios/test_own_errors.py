@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ..harness.backends import ok
+from ..harness.backends import Peer, ok
 from ..harness.client import get
 from ..harness.fault import hangs, refusing_port
 from ..harness.terraster_process import service
@@ -80,3 +80,34 @@ def test_a_refused_body_does_not_become_the_next_request(terraster, backend) -> 
         client.half_close()
         assert client.rest() == b""
     assert origin.requests == []
+
+
+@pytest.mark.parametrize("fault", ["resets before the head", "garbage"])
+def test_a_failed_post_does_not_eat_the_next_request(terraster, backend, fault: str) -> None:
+    """Its body was read already; what follows on the connection is another request, whole."""
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            if request.method == "POST":
+                peer.send(b"garbage\r\n\r\n") if fault == "garbage" else peer.reset()
+                return
+            peer.send(ok(request.target.encode()))
+
+    origin = backend(script)
+    with terraster(origin).connect() as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbodyGET /next HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        assert client.response("POST").status == 502
+        rest = client.rest() if not client.is_open() else client.response().body
+    assert rest in (b"", b"/next")
+    assert [request.target for request in origin.requests] in (["/"], ["/", "/next"])
+
+
+def test_a_failed_post_keeps_the_connection(terraster, backend) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"garbage\r\n\r\n")
+
+    with terraster(backend(script)).connect() as client:
+        for _ in range(3):
+            client.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody")
+            assert client.response("POST").status == 502
