@@ -1,0 +1,106 @@
+"""Under load, all at once: reloads, killed workers, backends that die and return. Nobody notices who was not in the middle of it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+
+import pytest
+
+from ..harness.backends import wait_until, websocket_echo
+from ..harness.nginx import Nginx
+from ..harness.terraster_process import service
+from ..harness.wrk import Wrk
+from .test_upgrade import HANDSHAKE, frame, read_frame
+
+pytestmark = pytest.mark.needs("wrk", "nginx")
+
+RELOADS = 100
+CONNECTIONS = 16
+
+
+@pytest.fixture
+def origins(stack, tmp_path) -> list[Nginx]:
+    return [stack.enter_context(Nginx(tmp_path / f"nginx{number}")) for number in range(3)]
+
+
+@pytest.fixture
+def load(stack, tmp_path):
+    def start(proxy) -> Wrk:
+        return stack.enter_context(Wrk(f"{proxy.url}/hello", tmp_path / "wrk", connections=CONNECTIONS, seconds=200))
+
+    return start
+
+
+def test_a_hundred_reloads_in_a_row(terraster, backend, origins, load) -> None:
+    """Backends come and go with each; an open WebSocket stays; not one request fails."""
+    chat = service(backend(websocket_echo).url, name="chat", host="chat.test")
+    proxy = terraster(chat, service(*(origin.url for origin in origins)), workers=2, access_log="off")
+    before = proxy.workers()
+    sets = itertools.cycle([origins[:1], origins[:2], origins[1:], origins[2:], origins])
+    with proxy.connect() as socket:
+        socket.send(HANDSHAKE.replace(b"a.test", b"chat.test")).response(upgrade=True)
+        wrk = load(proxy)
+        for number, some in zip(range(RELOADS), sets, strict=False):
+            proxy.reload(chat, service(*(origin.url for origin in some)))
+            text = b"reload %d" % number
+            assert read_frame(socket.send(frame(text))) == text
+        seen = wrk.stop()
+    assert seen.failed == 0, seen
+    assert seen.requests > 10 * RELOADS
+    status = proxy.status()
+    assert status["reloads"] == RELOADS
+    assert proxy.workers() == before, "a reload must not cost a worker"
+
+
+def test_a_worker_killed_each_second(terraster, origins, load) -> None:
+    """What fails is what was in the killed worker: at most one request for each connection that it held."""
+    proxy = terraster(*origins, workers=2, access_log="off")
+    wrk = load(proxy)
+    lost = 0
+    for _ in range(8):
+        time.sleep(1)
+        victim = max(
+            (worker for worker in proxy.status()["workers"] if worker["role"] == "proxy"), key=lambda one: one["connections"]
+        )
+        lost += CONNECTIONS
+        os.kill(victim["pid"], signal.SIGKILL)
+        wait_until(lambda pid=victim["pid"]: pid not in proxy.workers() and len(proxy.workers()) == 2, "not replaced", 5)
+    time.sleep(1)
+    seen = wrk.stop()
+    assert (seen.bad, seen.connect, seen.timeout) == (0, 0, 0), seen
+    assert seen.failed <= lost, seen
+    assert proxy.metrics()["terraster_worker_restarts_total"] == 8
+
+
+def test_a_backend_that_dies_and_returns(terraster, stack, tmp_path, origins, load) -> None:
+    """GETs are asked elsewhere; the checks take it out and bring it back."""
+    check = {"type": "http", "interval": "200ms", "timeout": "1s", "thresholds": {"healthy": 1, "unhealthy": 2}}
+    proxy = terraster(service(*(origin.url for origin in origins), health_check=check), workers=2, access_log="off")
+    victim = origins[0]
+    wrk = load(proxy)
+    for _ in range(3):
+        time.sleep(1)
+        victim.program.stop()
+        wait_until(lambda: _up(proxy) == 2, "the dead backend was not taken out")
+        time.sleep(0.5)
+        victim = stack.enter_context(Nginx(tmp_path / "nginx0", port=victim.port))
+        wait_until(lambda: _up(proxy) == 3, "the backend was not brought back")
+    seen = wrk.stop()
+    assert seen.failed == 0, seen
+
+
+def _up(proxy) -> float:
+    return sum(value for name, value in proxy.metrics().items() if name.startswith("terraster_backend_up{"))
+
+
+def test_reloads_of_ten_thousand_services(tmp_path) -> None:
+    """No request fails. How long a reload takes and what it costs the slowest request is for ``make bench-reload`` to say."""
+    from ..harness.reload_probe import measure
+
+    report = measure(tmp_path, services=10_000, reloads=3)
+    assert report.failures == []
+    assert report.requests > 1000
+    assert len(report.reloads) == 3
