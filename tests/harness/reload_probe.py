@@ -17,14 +17,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .backends import Backend, always, ok
+from .nginx import Nginx
 from .terraster_process import ROOT, Terraster, service
 
 __all__ = ["Report", "measure"]
 
 PAUSE = 0.002  # seconds between two requests of the prober
 
-_REQUEST = b"GET / HTTP/1.1\r\nHost: service-7.test\r\n\r\n"
+_REQUEST = b"GET /hello HTTP/1.1\r\nHost: service-7.test\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,17 @@ def prober(port: int) -> None:
 
 def measure(folder: Path, *, services: int, reloads: int, workers: int = 1) -> Report:
     """Start Terraster with so many services, reload it so often, and report."""
-    with Backend(always(ok())) as one, Backend(always(ok())) as two:
+    with Nginx(folder / "one") as one, Nginx(folder / "two") as two:
         urls = (one.url, two.url)
         many = [service(one.url, two.url, name=f"service-{number}", host=f"service-{number}.test") for number in range(services)]
         began = time.monotonic()
         with Terraster(folder, *many, workers=workers, access_log="off") as proxy:
             start = time.monotonic() - began
+            texts = []  # written beforehand: PyYAML needs seconds for it, and would share the machine with what is measured
+            for url in urls:
+                many[3] = service(url, name="service-3", host="service-3.test")
+                proxy.write(*many)
+                texts.append(proxy.config_file.read_text())
             command = [sys.executable, "-m", "tests.harness.reload_probe", "--prober", str(proxy.port)]
             out = folder / "prober"
             with out.open("wb") as sink, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=sink, cwd=ROOT) as probing:
@@ -77,8 +82,7 @@ def measure(folder: Path, *, services: int, reloads: int, workers: int = 1) -> R
                 time.sleep(2)
                 loud_from = time.monotonic()
                 for number in range(reloads):
-                    many[3] = service(urls[number % 2], name="service-3", host="service-3.test")
-                    proxy.write(*many)
+                    proxy.config_file.write_text(texts[number % 2])
                     took.append(_reload(proxy))
                 loud_to = time.monotonic()
                 assert probing.stdin is not None

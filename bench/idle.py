@@ -1,0 +1,112 @@
+"""Idle clients: what a kept connection costs a worker in memory, and whether all of many are still served.
+
+    python bench/idle.py [--connections 10000]
+
+One worker; every connection asks once, rests, and asks again. The memory is the worker's own (resident, anonymous); the kernel's socket
+buffers come on top and are the same for every proxy. Clients come from several loopback addresses, so that ports do not run short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import resource
+import selectors
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.harness.nginx import Nginx  # noqa: E402
+from tests.harness.terraster_process import Terraster, rss, service  # noqa: E402
+
+REQUEST = b"GET /hello HTTP/1.1\r\nHost: a.test\r\n\r\n"
+AT_ONCE = 64  # requests under way while all are asked in turn
+PER_SOURCE = 20_000  # connections from one source address
+
+
+def raise_limit(descriptors: int) -> None:
+    """Let this process, and those it starts, have so many descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= descriptors:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, max(hard, descriptors)))
+    except (ValueError, PermissionError):
+        raise SystemExit(f"idle: needs {descriptors} descriptors, may have {hard}: raise it with ulimit -n") from None
+
+
+def connect(port: int, count: int) -> list[socket.socket]:
+    """So many connections, opened one after the other."""
+    made = []
+    for number in range(count):
+        sock = socket.socket()
+        sock.settimeout(20)
+        sock.bind((f"127.0.0.{2 + number // PER_SOURCE}", 0))
+        sock.connect(("127.0.0.1", port))
+        made.append(sock)
+    return made
+
+
+def ask_all(socks: list[socket.socket]) -> int:
+    """Ask on every connection, some at a time; how many were answered with 200."""
+    good = 0
+    waiting = iter(socks)
+    with selectors.DefaultSelector() as selector:
+        for sock in itertools.islice(waiting, AT_ONCE):
+            sock.sendall(REQUEST)
+            selector.register(sock, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(20)
+            if not ready:
+                return good
+            for key, _ in ready:
+                sock = key.fileobj
+                assert isinstance(sock, socket.socket)
+                good += sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+                selector.unregister(sock)
+                following = next(waiting, None)
+                if following is not None:
+                    following.sendall(REQUEST)
+                    selector.register(following, selectors.EVENT_READ)
+    return good
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--connections", type=int, default=10_000)
+    count = parser.parse_args().connections
+    raise_limit(count + 1000)
+    with tempfile.TemporaryDirectory() as name, Nginx(Path(name) / "nginx") as origin:
+        folder = Path(name) / "terraster"
+        with Terraster(folder, service(origin.url), access_log="off", timeouts={"keepalive": "10m"}) as proxy:
+            (worker,) = proxy.workers()
+            warm = connect(proxy.port, 200)
+            ask_all(warm)
+            for sock in warm:
+                sock.close()
+            before = rss(worker)
+            began = time.monotonic()
+            socks = connect(proxy.port, count)
+            first = ask_all(socks)
+            seconds = time.monotonic() - began
+            after = rss(worker)
+            time.sleep(2)
+            rested = rss(worker)
+            again = ask_all(socks)
+            print(
+                f"{count} connections opened and asked in {seconds:.1f} s: {first} answered; asked again after a rest: {again} answered"
+            )
+            print(f"the worker: {before >> 20} MiB without them, {after >> 20} MiB with them, {rested >> 20} MiB after a rest")
+            print(f"{(rested - before) / count / 1024:.1f} KiB a connection")
+            for sock in socks:
+                sock.close()
+            if (first, again) != (count, count):
+                raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
