@@ -30,6 +30,7 @@ class Exchange:
     status:        what was answered; 499 if the client left before
     bytes_in:      octets of the request, head and body
     bytes_out:     octets of the answer, head and body
+    unread:        octets of the request body that nobody has taken from the connection yet, -1 if that is not known
     upstream_time: seconds from the last attempt's first octet sent to its response head, -1 if there was none
     duration:      seconds from `started` to the end, set when it is finished
     request_id:    goes to the backend, the log and into our own error answers
@@ -56,6 +57,7 @@ class Exchange:
         "status",
         "bytes_in",
         "bytes_out",
+        "unread",
         "upstream_time",
         "duration",
         "request_id",
@@ -81,21 +83,30 @@ class Exchange:
     status: int
     bytes_in: int
     bytes_out: int
+    unread: int
     upstream_time: float
     duration: float
     request_id: bytes
     error: str
     detail: str
 
-    def __init__(self, started: float, wall: float, client_ip: str, peer_ip: str, scheme: str) -> None:
+    def __init__(self, started: float, wall: float, client_ip: str, peer_ip: str, scheme: str, head: Any = None) -> None:
         self.started = started
         self.wall = wall
         self.client_ip = client_ip
         self.peer_ip = peer_ip
         self.scheme = scheme
-        self.head = None
-        self.method = b"-"
-        self.target = b""
+        self.head = head
+        if head is None:
+            self.method = b"-"
+            self.target = b""
+            self.bytes_in = 0
+            self.unread = -1
+        else:
+            self.method = head.method
+            self.target = head.target
+            self.bytes_in = head.size
+            self.unread = -1 if head.chunked else max(head.content_length, 0)
         self.host = b""
         self.path = b""
         self.query = b""
@@ -104,7 +115,6 @@ class Exchange:
         self.backend = None
         self.tries = 0
         self.status = 0
-        self.bytes_in = 0
         self.bytes_out = 0
         self.upstream_time = -1.0
         self.duration = 0.0

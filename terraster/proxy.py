@@ -12,6 +12,7 @@ in `terraster.wire`. A request keeps the plan that was current when its head was
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -33,7 +34,7 @@ from .plan import LocationPlan, Plan, ServicePlan
 from .policy.retry import IDEMPOTENT, may_retry
 from .route.host import split_host
 from .route.target import canonical, split_absolute
-from .state.table import STATUS_CELL, SeatBackend, SeatLocation, bucket_of
+from .state.table import BUCKETS, STATUS_CELL, SeatBackend, SeatLocation
 from .state.view import SeatView
 from .wire.answers import error_answer, http_date, write_answer
 from .wire.http1 import RequestHead, ResponseHead, parse_request, parse_response
@@ -43,7 +44,20 @@ from .wire.proxy_protocol import parse as parse_proxy_header
 __all__ = ["Proxy"]
 
 RESPONSE_HEAD_SIZE = 65536
+RESPONSE_READ = 16384
+"""Octets read at first of a response. What lies behind the head is copied once more, so larger reads cost more than they save."""
 RESPONSE_FIELDS = 250
+
+# Attributes of a class cost a look-up each, names of a module do not.
+_REQUESTS = SeatBackend.REQUESTS
+_FAILURES = SeatBackend.FAILURES
+_LATENCY = SeatBackend.LATENCY
+_RESPONSES = SeatBackend.RESPONSES
+_CONNECTS = SeatBackend.CONNECTS
+_BYTES_IN = SeatLocation.BYTES_IN
+_BYTES_OUT = SeatLocation.BYTES_OUT
+_DURATION = SeatLocation.DURATION
+_BUCKET = SeatLocation.BUCKET
 
 _NOTHING: frozenset[Any] = frozenset()
 _UPGRADE = frozenset((UPGRADE,))
@@ -121,11 +135,7 @@ class Proxy:
         if head is None:
             return False
         now = monotonic()
-        exchange = Exchange(now, now + self._wall, client.client_ip, client.peer_ip, client.scheme)
-        exchange.head = head
-        exchange.method = head.method
-        exchange.target = head.target
-        exchange.bytes_in = head.size
+        exchange = Exchange(now, now + self._wall, client.client_ip, client.peer_ip, client.scheme, head)
         client.generation = self.plan.generation
         self._id_count = count = self._id_count + 1
         exchange.request_id = b"%b%08x" % (self._id_prefix, count)
@@ -271,9 +281,10 @@ class Proxy:
                 body = held[:length]
                 client.held = held[length:]
                 exchange.bytes_in += length
+                exchange.unread = 0
         q = self.view.q
         balancer = location.balancer
-        tried: list[Member] = []
+        tried: tuple[Member, ...] = ()
         failure: HttpError | None = None
         client.tolerant = location.ignore_client_abort
         client.working = getcurrent()
@@ -284,26 +295,28 @@ class Proxy:
             exchange.backend = member
             exchange.tries += 1
             row = self.view.backends + member.offset
-            q[row + SeatBackend.REQUESTS] += 1
+            q[row + _REQUESTS] += 1
             failed = False
             begun = monotonic()
             try:
-                out = self._request_octets(exchange, client, head, location, member) + body
+                out = self._request_octets(exchange, client, head, location, member)
+                if body:
+                    out += body
                 upstream, response, rest, pump = self._ask(exchange, client, head, location, member, out, whole)
                 exchange.upstream_time = took = monotonic() - begun
-                q[row + SeatBackend.LATENCY] += int(took * 1e9)
-                q[row + SeatBackend.RESPONSES] += 1
+                q[row + _LATENCY] += int(took * 1e9)
+                q[row + _RESPONSES] += 1
                 return self._relay(exchange, client, head, location, upstream, response, rest, pump)
             except HttpError as error:
                 if error.blame == BACKEND:
                     failed = True
-                    q[row + SeatBackend.FAILURES] += 1
+                    q[row + _FAILURES] += 1
                 begun_answer, replayable = exchange.bytes_out > 0, whole or error.unsent
                 if not may_retry(
                     error.retryable, error.unsent, head.method, begun_answer, replayable, exchange.tries, location.tries
                 ):
                     raise
-                tried.append(member)
+                tried = (*tried, member)
                 failure = error
             finally:
                 balancer.done(member, failed, exchange.upstream_time)
@@ -312,19 +325,17 @@ class Proxy:
         self, exchange: Exchange, client: Downstream, head: RequestHead, location: LocationPlan, member: Member
     ) -> bytes:
         """The head to send to a backend."""
-        keep = _NOTHING
-        fields = client.fields or self._fields_about(client)
         if client.trusted:
             keep = _TRUSTED
-            fields = self._fields_from_trusted(exchange, client, head)
-        elif not head.minor:
-            fields = fields.replace(b"Via: 1.1 ", b"Via: 1.0 ")
-        edits = location.request_edits
-        drop = _NOTHING
-        if client.trusted:
-            extra = fields
+            extra = self._fields_from_trusted(exchange, client, head)
         else:
+            keep = _NOTHING
+            fields = client.fields or self._fields_about(client)
             extra = b"%bX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n" % (fields, exchange.host, exchange.request_id)
+            if not head.minor:
+                extra = extra.replace(b"Via: 1.1 ", b"Via: 1.0 ", 1)
+        drop = _NOTHING
+        edits = location.request_edits
         if edits is not None:
             if location.overrides:  # a rule has the last word on the fields that are ours, too
                 extra = _without(extra, location.overrides)
@@ -391,7 +402,7 @@ class Proxy:
         while True:
             fresh = upstream is None
             if upstream is None:
-                self.view.q[self.view.backends + member.offset + SeatBackend.CONNECTS] += 1
+                self.view.q[self.view.backends + member.offset + _CONNECTS] += 1
                 upstream = origin.connect(location.timeouts.connect)
             pump = None
             data = b""
@@ -399,9 +410,11 @@ class Proxy:
                 upstream.send(out, location.timeouts.read)
                 if not whole:
                     upstream.phase = "read"
+                    exchange.unread = -1
                     pump = Pump(client, upstream, head, location.body_size, location.timeouts)
                 while True:
-                    more = upstream.recv(0 if pump is not None and not pump.done else location.timeouts.response)
+                    wait = 0.0 if pump is not None and not pump.done else location.timeouts.response
+                    more = upstream.recv(wait, RESPONSE_READ)
                     if not more:
                         raise ConnectionLost("the backend closed the connection before its response was complete")
                     data = data + more if data else more
@@ -419,6 +432,7 @@ class Proxy:
             except BaseException as error:
                 if pump is not None:
                     exchange.bytes_in += pump.stop()
+                    exchange.unread = 0 if pump.done else -1
                 upstream.close()
                 if (
                     isinstance(error, ConnectionLost)
@@ -519,10 +533,10 @@ class Proxy:
                 ready = out + frame([body], chunked) if body else out
                 relay_until_close(exchange, upstream, client, ready, chunked, read, write)
                 reusable = False
-            if pump is not None:
-                reusable = reusable and pump.done
-                if not pump.done:
-                    keep = False
+            if pump is not None and not pump.done:  # answered before the request was read: the client may still be sending
+                keep = reusable = False
+                exchange.bytes_in += pump.stop()
+                client.linger()
             return keep
         except BaseException:
             reusable = False
@@ -530,6 +544,7 @@ class Proxy:
         finally:
             if pump is not None:
                 exchange.bytes_in += pump.stop()
+                exchange.unread = 0 if pump.done else -1
             if reusable:
                 upstream.give_back()
             else:
@@ -568,7 +583,7 @@ class Proxy:
 
     def _answer(self, exchange: Exchange, client: Downstream, head: RequestHead, answer: Answer) -> bool:
         """Write an answer of our own. True if the client's connection can carry another request."""
-        keep = head.keep_alive and not self.draining and self._skip_body(client, head)
+        keep = head.keep_alive and not self.draining and self._skip_body(exchange, client)
         exchange.status = answer.status
         out = write_answer(answer.status, answer.headers, answer.body, head.method, head.minor, keep, self._date)
         exchange.bytes_out += len(out)
@@ -577,12 +592,14 @@ class Proxy:
             client.linger()
         return keep
 
-    def _skip_body(self, client: Downstream, head: RequestHead) -> bool:
-        """Pass over a request body that nobody reads. True if it was all there, so that the next request can be found."""
-        if head.chunked or head.content_length > len(client.held):
+    def _skip_body(self, exchange: Exchange, client: Downstream) -> bool:
+        """Pass over a request body that nobody has read. True if all of it is here, so that the next request can be found."""
+        unread = exchange.unread
+        if not 0 <= unread <= len(client.held):
             return False
-        if head.content_length > 0:
-            client.held = client.held[head.content_length :]
+        if unread:
+            client.held = client.held[unread:]
+            exchange.unread = 0
         return True
 
     def _fail(self, exchange: Exchange, client: Downstream, error: HttpError) -> bool:
@@ -600,7 +617,7 @@ class Proxy:
                 client.reset_on_close()  # HTTP/1.0: a plain end would look like the end of the body
             return False
         exchange.status = error.status
-        keep = not error.close and head is not None and head.keep_alive and not self.draining and self._skip_body(client, head)
+        keep = not error.close and head is not None and head.keep_alive and not self.draining and self._skip_body(exchange, client)
         accept = exchange.field(b"accept")
         minor = 1 if head is None else head.minor
         out = error_answer(
@@ -618,7 +635,7 @@ class Proxy:
     def _refuse(self, client: Downstream, error: HttpError) -> bool:
         """Answer a head that could not be read. Nothing of it is believed, and the connection ends."""
         now = monotonic()
-        exchange = Exchange(now, now + self._wall, client.client_ip, client.peer_ip, client.scheme)
+        exchange = Exchange(now, now + self._wall, client.client_ip, client.peer_ip, client.scheme, None)
         self._id_count += 1
         exchange.request_id = b"%b%08x" % (self._id_prefix, self._id_count)
         try:
@@ -637,10 +654,10 @@ class Proxy:
         location = exchange.location
         row = self.view.locations + (self.plan.unrouted if location is None else location.offset)
         q[row + STATUS_CELL[exchange.status]] += 1
-        q[row + SeatLocation.BYTES_IN] += exchange.bytes_in
-        q[row + SeatLocation.BYTES_OUT] += exchange.bytes_out
-        q[row + SeatLocation.DURATION] += int(duration * 1e9)
-        q[row + SeatLocation.BUCKET + bucket_of(duration)] += 1
+        q[row + _BYTES_IN] += exchange.bytes_in
+        q[row + _BYTES_OUT] += exchange.bytes_out
+        q[row + _DURATION] += int(duration * 1e9)
+        q[row + _BUCKET + bisect_left(BUCKETS, duration)] += 1
         self.log(exchange)
 
 

@@ -57,8 +57,9 @@ class Pump:
             self._main.throw(error)
 
     def stop(self) -> int:
-        """Carry no more. Returns the octets of the body that were read."""
-        if not self._stopped:
-            self._stopped = True
-            self._client.reactor.kill(self._carrier)
+        """Carry no more. Returns the octets of the body that were read, once."""
+        if self._stopped:
+            return 0
+        self._stopped = True
+        self._client.reactor.kill(self._carrier)
         return self.octets

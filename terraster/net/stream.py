@@ -133,6 +133,7 @@ class Stream:
             self.unexpected()
         else:
             self.reader = None
+            self.read_deadline = inf
             reader.switch()
 
     def unexpected(self) -> None:
@@ -140,43 +141,49 @@ class Stream:
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
         """Up to ``size`` octets, at least one; b"" at the end. Waits ``timeout`` seconds at most (0: for ever)."""
-        self.read_deadline = self.reactor.horizon + timeout if timeout else inf
-        try:
-            while True:
-                if self.ready:
-                    self.ready = False
-                    self._watcher.start(self._readable)
-                else:
-                    self.reader = getcurrent()
-                    self._switch()
+        while True:
+            if self.ready:
+                self.ready = False
+                self._watcher.start(self._readable)
+            else:
+                self.read_deadline = self.reactor.horizon + timeout if timeout else inf
+                reader = self.reader = getcurrent()
                 try:
-                    return self._recv(size)  # type: ignore[no-any-return]
-                except BlockingIOError:
-                    continue
-                except OSError as error:
-                    raise self.lost() from error
-        finally:
-            self.reader = None
-            self.read_deadline = inf
+                    self._switch()
+                except BaseException:
+                    self._stop_reading(reader)
+                    raise
+            try:
+                return self._recv(size)  # type: ignore[no-any-return]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self.lost() from error
 
     def recv_into(self, buffer: memoryview, timeout: float) -> int:
         """Like `recv`, into a buffer that several streams may share as long as nobody waits while it holds something."""
-        self.read_deadline = self.reactor.horizon + timeout if timeout else inf
-        try:
-            while True:
-                if self.ready:
-                    self.ready = False
-                    self._watcher.start(self._readable)
-                else:
-                    self.reader = getcurrent()
-                    self._switch()
+        while True:
+            if self.ready:
+                self.ready = False
+                self._watcher.start(self._readable)
+            else:
+                self.read_deadline = self.reactor.horizon + timeout if timeout else inf
+                reader = self.reader = getcurrent()
                 try:
-                    return self.sock.recv_into(buffer)  # type: ignore[no-any-return]
-                except BlockingIOError:
-                    continue
-                except OSError as error:
-                    raise self.lost() from error
-        finally:
+                    self._switch()
+                except BaseException:
+                    self._stop_reading(reader)
+                    raise
+            try:
+                return self.sock.recv_into(buffer)  # type: ignore[no-any-return]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self.lost() from error
+
+    def _stop_reading(self, reader: greenlet) -> None:
+        """The wait was broken off. Somebody else may be waiting in this one's place by now: a killed greenlet dies a turn later."""
+        if self.reader is None or self.reader is reader:
             self.reader = None
             self.read_deadline = inf
 

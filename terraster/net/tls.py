@@ -64,15 +64,15 @@ class TlsUpstream(Upstream):
 
     def _wait_readable(self, timeout: float) -> None:
         self.read_deadline = self.reactor.horizon + timeout if timeout else inf
+        if self.ready:
+            self.ready = False
+            self._watcher.start(self._readable)
+        reader = self.reader = getcurrent()
         try:
-            if self.ready:
-                self.ready = False
-                self._watcher.start(self._readable)
-            self.reader = getcurrent()
             self._switch()
-        finally:
-            self.reader = None
-            self.read_deadline = inf
+        except BaseException:
+            self._stop_reading(reader)
+            raise
 
     def _send_some(self, data: bytes | memoryview) -> int:
         try:

@@ -270,7 +270,9 @@ def _read_special(head: RequestHead) -> None:
         if kind == CONTENT_LENGTH:
             if head.content_length >= 0:
                 raise BadRequest("several Content-Length fields")
-            head.content_length = _length(value, BadRequest)
+            if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+                raise BadRequest("malformed Content-Length")
+            head.content_length = int(value)
             continue  # it travels as it is
         if kind == TRANSFER_ENCODING:
             if coding is not None:
@@ -320,12 +322,6 @@ def connection_options(value: bytes) -> frozenset[bytes]:
         return known
     lower = value.lower()
     return frozenset(option.strip(b" \t") for option in lower.split(b","))
-
-
-def _length(value: bytes, error: type[BadRequest] | type[BadResponse]) -> int:
-    if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
-        raise error("malformed Content-Length")
-    return int(value)
 
 
 def _only_chunked(coding: bytes, error: type[BadRequest] | type[BadResponse]) -> None:
@@ -414,7 +410,9 @@ def parse_response(data: bytes, method: bytes, header_size: int, header_count: i
         if kind == CONTENT_LENGTH:
             if length >= 0:
                 raise BadResponse("several Content-Length fields")
-            length = _length(value, BadResponse)
+            if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+                raise BadResponse("malformed Content-Length")
+            length = int(value)
             if status < 200 or status == 204:  # RFC 9110, section 8.6: must not be there
                 special = [(name, value)] if special is None else [*special, (name, value)]
         elif kind == DATE:
