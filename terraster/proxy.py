@@ -398,7 +398,7 @@ class Proxy:
         A pooled connection that ends before a single octet came back is not the backend's failure: the request goes to a fresh one, once.
         """
         origin = self.origins.get(member.backend.id) or self._origin(member)
-        upstream = origin.pool.take()
+        upstream = origin.pool.take(head.method not in IDEMPOTENT)
         while True:
             fresh = upstream is None
             if upstream is None:

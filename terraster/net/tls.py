@@ -96,6 +96,15 @@ class TlsUpstream(Upstream):
         buffer[: len(data)] = data
         return len(data)
 
+    def is_quiet(self) -> bool:
+        try:
+            self.sock.recv(1)  # an SSLSocket cannot peek; whatever comes here, it is not quiet
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return True
+        except OSError:
+            return False
+        return False
+
     def unexpected(self) -> None:
         if self.pool is None or self.since == inf:
             return

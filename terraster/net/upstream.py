@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from math import inf
-from socket import SO_ERROR, SOL_SOCKET
+from socket import MSG_PEEK, SO_ERROR, SOL_SOCKET
 from typing import Any
 
 from gevent.monkey import get_original
@@ -53,6 +53,16 @@ class Upstream(Stream):
             raise _connect_failed(error.errno or 0) from error
         self.phase = "response"
         self.listen()
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has arrived, the end of the connection included."""
+        try:
+            self.sock.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def give_back(self) -> None:
         """Let the next request have this connection: its response has been read to the end."""
@@ -104,12 +114,17 @@ class Pool:
         self.idle: dict[Upstream, None] = {}
         self.closed = False
 
-    def take(self) -> Upstream | None:
-        """An idle connection, or None."""
-        if self.idle:
+    def take(self, look: bool) -> Upstream | None:
+        """An idle connection, or None.
+
+        look: ask the kernel whether it has ended since the loop last turned: one call more, for requests that must not be sent twice.
+        """
+        while self.idle:
             upstream, _ = self.idle.popitem()
             upstream.since = inf
-            return upstream
+            if not look or upstream.is_quiet():
+                return upstream
+            upstream.close()
         return None
 
     def keep(self, upstream: Upstream) -> None:
