@@ -174,7 +174,8 @@ class TableCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every metric of `METRICS`, in that order."""
         snapshot = self._snapshot()
-        samples = dict(self._places(list(readings.locations(self._table, snapshot, self._pause))))
+        places = [*readings.locations(self._table, snapshot, self._pause), readings.unrouted(self._table)]
+        samples = dict(self._places(places))
         samples.update(self._backends(list(readings.backends(self._table, snapshot, self._pause))))
         samples.update(self._processes(readings.seats(self._table)))
         samples.update(self._whole(readings.header(self._table)))

@@ -93,6 +93,7 @@ def test_connections(terraster, backend) -> None:
         waiting.send(request).response()
     for client in there:
         assert client.send(request).response().status == 200
+    waiting.close()
     there[0].close()
     wait_until(lambda: _served(proxy, request), "a free place was not given away")
     for client in [*there, waiting]:
