@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .backends import Backend, Peer, always, ok
+from .backends import Peer, always, ok
 
-__all__ = ["FAULTS", "Switch", "flaps", "goes_idle", "hangs", "refusing_port", "resets_after", "slow"]
+__all__ = ["FAULTS", "closes_after", "flaps", "goes_idle", "hangs", "refusing_port", "resets_after", "slow"]
 
 Script = Callable[[Peer], None]
 
@@ -92,22 +92,6 @@ def goes_idle(seconds: float) -> Script:
     return script
 
 
-class Switch:
-    """A script that can be changed while it serves: ``switch.script = …`` holds from the next request on."""
-
-    def __init__(self, answer: bytes | Script) -> None:
-        self.answer = answer
-
-    def __call__(self, peer: Peer) -> None:
-        while peer.request():
-            answer = self.answer
-            if isinstance(answer, bytes):
-                peer.send(answer)
-            else:
-                answer(peer)
-                return
-
-
 def flaps(good: int, bad: int) -> Script:
     """Answers ``good`` requests, resets the next ``bad``, and so on; counted over all connections."""
     lock = threading.Lock()
@@ -150,8 +134,3 @@ def refusing_port() -> Iterator[int]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
-
-
-def serve(name: str) -> Backend:
-    """A backend with the fault of this name."""
-    return Backend(FAULTS[name])

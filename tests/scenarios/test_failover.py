@@ -44,14 +44,26 @@ def test_all_down(terraster) -> None:
     assert "destination_unavailable" in (answer.get("proxy-status") or "")
 
 
-@pytest.mark.parametrize("fault", BEFORE_AN_ANSWER)
+@pytest.mark.parametrize("fault", [*BEFORE_AN_ANSWER, "resets at once", "flaps", "closes idle at 1 s"])
 def test_gets_never_notice_a_backend_that_fails_before_its_answer(terraster, backend, fault: str) -> None:
     bad, good = Backend(FAULTS[fault]), backend(answer=ok())
     with bad:
         proxy = terraster(bad, good)
         for _ in range(10):
             assert get(proxy.address).status == 200
-        assert bad.requests, "the bad one was never asked: nothing was shown"
+        assert bad.peers, "the bad one was never asked: nothing was shown"
+
+
+@pytest.mark.parametrize("fault", ["half a body", "half a chunk", "resets after the head"])
+def test_what_breaks_after_its_head_is_broken_off_for_the_client_too(terraster, fault: str) -> None:
+    """Half an answer is out: no second try can make it whole, and none is passed off as whole."""
+    with Backend(FAULTS[fault]) as bad:
+        proxy = terraster(bad)
+        with proxy.connect() as client:
+            answer = client.send(GET).rest()
+        assert len(bad.requests) == 1
+    assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 502 "))
+    assert not answer.endswith(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize("fault", BEFORE_AN_ANSWER)
