@@ -1,18 +1,15 @@
-"""TLS towards backends: a non-blocking SSLSocket behind the same straight-line calls as a plain `Upstream`.
+"""TLS towards backends, behind the same straight-line calls as a plain `Upstream`.
 
-TLS reads whole records, so octets may be waiting inside the object while the socket has none: a read looks there before it waits.
+The TLS engine of the standard library works on two memory buffers (`ssl.MemoryBIO`); octets reach and leave the socket through `Stream`, so
+waiting, timeouts and back-pressure are those of every other connection, and none of gevent's socket classes is involved.
 """
 
 from __future__ import annotations
 
 import ssl
-from math import inf
 from typing import Any
 
-from gevent.monkey import get_original
-from greenlet import getcurrent
-
-from terraster.errors import ConnectFailed
+from terraster.errors import ConnectFailed, HttpError
 
 from .stream import READ_SIZE, Reactor
 from .upstream import Pool, Upstream
@@ -22,7 +19,9 @@ __all__ = ["TlsUpstream", "client_context"]
 
 def client_context(skip_verify: bool) -> ssl.SSLContext:
     """The settings for connections to a backend: TLS 1.2 or newer, verified against the system's authorities unless told not to."""
-    context: ssl.SSLContext = get_original("ssl", "SSLContext")(ssl.PROTOCOL_TLS_CLIENT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
     if skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -33,87 +32,109 @@ def client_context(skip_verify: bool) -> ssl.SSLContext:
 
 
 class TlsUpstream(Upstream):
-    """A connection to a backend over TLS."""
+    """A connection to a backend over TLS. ``name``: what the certificate must be for, and the SNI."""
 
-    __slots__ = ("_context", "_name")
+    __slots__ = ("_incoming", "_outgoing", "_tls")
 
     def __init__(self, reactor: Reactor, sock: Any, pool: Pool | None, context: ssl.SSLContext, name: str) -> None:
         super().__init__(reactor, sock, pool)
-        self._context = context
-        self._name = name
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
 
     def connect(self, address: Any, timeout: float) -> None:
         super().connect(address, timeout)
         self.phase = "connect"
-        self.sock = self._context.wrap_socket(self.sock, server_hostname=self._name, do_handshake_on_connect=False)
-        self._recv = self.sock.recv
-        self._send = self._send_some
         while True:
             try:
-                self.sock.do_handshake()
+                self._tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
-                self._wait_readable(timeout)
-            except ssl.SSLWantWriteError:
-                self.wait_writable(timeout)
+                self._flush(timeout)
+                if not self._fill(timeout):
+                    raise ConnectFailed("the backend ended the TLS handshake", reason="tls_protocol_error") from None
             except ssl.SSLCertVerificationError as error:
                 raise ConnectFailed("the backend's certificate is not valid", reason="tls_certificate_error") from error
-            except OSError as error:
+            except ssl.SSLError as error:
                 raise ConnectFailed("TLS with the backend failed", reason="tls_protocol_error") from error
+            except HttpError as error:  # it was still being connected: nothing was sent, whatever the socket says
+                raise ConnectFailed("the backend closed during the TLS handshake", reason="tls_protocol_error") from error
+        self._flush(timeout)
         self.phase = "response"
 
-    def _wait_readable(self, timeout: float) -> None:
-        self.read_deadline = self.reactor.horizon + timeout if timeout else inf
-        if self.ready:
-            self.ready = False
-            self._watcher.start(self._readable)
-        reader = self.reader = getcurrent()
-        try:
-            self._switch()
-        except BaseException:
-            self._stop_reading(reader)
-            raise
+    def _flush(self, timeout: float) -> bool:
+        """Send what the engine has to say. True if it had to wait."""
+        return super().send(self._outgoing.read(), timeout) if self._outgoing.pending else False
 
-    def _send_some(self, data: bytes | memoryview) -> int:
+    def _fill(self, timeout: float) -> bool:
+        """Wait for octets and hand them to the engine. False at the end."""
+        data = super().recv(timeout, READ_SIZE)
+        if not data:
+            self._incoming.write_eof()
+            return False
+        self._incoming.write(data)
+        return True
+
+    def send(self, data: bytes | memoryview, timeout: float) -> bool:
         try:
-            return self.sock.send(data)  # type: ignore[no-any-return]
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            raise BlockingIOError from None
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            raise self.lost() from error
+        return self._flush(timeout)
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
         while True:
             try:
-                return self.sock.recv(size)  # type: ignore[no-any-return]
+                return self._tls.read(size)
             except ssl.SSLWantReadError:
-                self._wait_readable(timeout)
-            except ssl.SSLWantWriteError:
-                self.wait_writable(timeout)
-            except OSError as error:
+                self._flush(timeout)
+                self._fill(timeout)
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLError as error:  # an end without close_notify may be somebody else's: RFC 8446, section 6.1
                 raise self.lost() from error
 
     def recv_into(self, buffer: memoryview, timeout: float) -> int:
-        data = self.recv(timeout, len(buffer))
+        data = self.recv(timeout, min(len(buffer), READ_SIZE))
         buffer[: len(data)] = data
         return len(data)
 
     def is_quiet(self) -> bool:
+        """Whether nothing has arrived but what TLS says to itself (session tickets)."""
         try:
-            self.sock.recv(1)  # an SSLSocket cannot peek; whatever comes here, it is not quiet
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return True
+            while True:
+                data = self._recv(READ_SIZE)
+                if not data:
+                    return False
+                self._incoming.write(data)
+        except BlockingIOError:
+            pass  # that was all
         except OSError:
+            return False
+        try:
+            self._tls.read(1)
+        except ssl.SSLWantReadError:
+            return True
+        except ssl.SSLError:
             return False
         return False
 
     def unexpected(self) -> None:
-        if self.pool is None or self.since == inf:
+        if self.pool is None or not self.pool.holds(self):
             return
-        try:
-            self.sock.recv(1)
-        except ssl.SSLWantReadError:  # a session ticket, not an end
+        if self.is_quiet():
             self.ready = False
             self._watcher.start(self._readable)
-            return
+        else:
+            self.pool.drop(self)
+
+    def shutdown(self) -> None:
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # it asks for the other side's close_notify, which is not waited for
+        try:
+            self._send(self._outgoing.read())
         except OSError:
-            pass  # broken: dropped below, like one that ended or spoke out of turn
-        self.pool.drop(self)
+            return  # nobody is there to be told
+        super().shutdown()

@@ -78,7 +78,7 @@ class Upstream(Stream):
             self.read_deadline = self.reactor.horizon + timeout
 
     def unexpected(self) -> None:
-        if self.pool is not None and self.since != inf:  # readable while idle: closed by the backend, or it speaks out of turn
+        if self.pool is not None and self.pool.holds(self):  # readable while idle: it has ended, or it speaks out of turn
             self.pool.drop(self)
 
     def timed_out(self) -> HttpError:
@@ -121,11 +121,14 @@ class Pool:
         """
         while self.idle:
             upstream, _ = self.idle.popitem()
-            upstream.since = inf
             if not look or upstream.is_quiet():
                 return upstream
             upstream.close()
         return None
+
+    def holds(self, upstream: Upstream) -> bool:
+        """Whether a connection is idle here."""
+        return upstream in self.idle
 
     def keep(self, upstream: Upstream) -> None:
         """Take back a connection whose response has been read to its end."""

@@ -1,0 +1,59 @@
+"""Backends behind TLS: a real nginx with a certificate of its own, verified, not verified, and refused."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ..harness.client import exchange
+from ..harness.nginx import Nginx
+from ..harness.ports import free_port
+from ..harness.terraster_process import service
+
+pytestmark = pytest.mark.needs("nginx", "openssl")
+
+GET = b"GET %b HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture
+def secure(tmp_path: Path, stack) -> str:
+    """The URL of an nginx that speaks TLS as "localhost", with a file of 3 MB."""
+    key, certificate, port = tmp_path / "key.pem", tmp_path / "certificate.pem", free_port()
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    make += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True, timeout=60)
+    tls = f"listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};"
+    nginx = stack.enter_context(Nginx(tmp_path / "nginx", tls + 'location = /hello { return 200 "hello"; }'))
+    (nginx.files / "large").write_bytes(bytes(range(256)) * 12_000)
+    return f"https://localhost:{port}"
+
+
+def test_without_verification(terraster, secure: str) -> None:
+    proxy = terraster(service({"url": secure, "skip_tls_verify": True}))
+    for _ in range(3):  # the second and third go over the pooled connection, past the session tickets that came after the first
+        assert exchange(proxy.address, GET % b"/hello").body == b"hello"
+    large = exchange(proxy.address, GET % b"/large").body
+    assert hashlib.md5(large).hexdigest() == hashlib.md5(bytes(range(256)) * 12_000).hexdigest()
+    assert exchange(proxy.address, b"POST /hello HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi").status in (200, 405)
+
+
+def test_verified_against_a_known_authority(terraster, secure: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    assert exchange(terraster(service(secure)).address, GET % b"/hello").body == b"hello"
+
+
+def test_an_unknown_authority_is_refused(terraster, secure: str) -> None:
+    answer = exchange(terraster(service(secure)).address, GET % b"/hello")
+    assert answer.status == 502
+    assert b"error=tls_certificate_error" in dict(answer.fields)[b"proxy-status"]
+
+
+def test_a_plain_backend_that_should_speak_tls(terraster, tmp_path: Path, stack) -> None:
+    plain = stack.enter_context(Nginx(tmp_path / "plain"))
+    answer = exchange(
+        terraster(service({"url": plain.url.replace("http:", "https:"), "skip_tls_verify": True})).address, GET % b"/"
+    )
+    assert answer.status == 502
