@@ -7,6 +7,7 @@ waiting, timeouts and back-pressure are those of every other connection, and non
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import Any
 
 from terraster.errors import ConnectFailed, HttpError
@@ -129,10 +130,8 @@ class TlsUpstream(Upstream):
             self.pool.drop(self)
 
     def shutdown(self) -> None:
-        try:
+        with suppress(ssl.SSLError):  # it asks for the other side's close_notify, which is not waited for
             self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # it asks for the other side's close_notify, which is not waited for
         try:
             self._send(self._outgoing.read())
         except OSError:
