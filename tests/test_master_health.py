@@ -29,6 +29,7 @@ class Backend(ThreadingHTTPServer):
         self.status = 200
         self.body = b"all is well"
         self.delay = 0.0
+        self.early = False
         self.seen: list[tuple[str, str]] = []
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -43,6 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.seen.append((self.path, self.headers["Host"]))
         time.sleep(self.server.delay)
+        if self.server.early:
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
         self.send_response(self.server.status)
         if self.server.status == 302:
             self.send_header("Location", "/login")
@@ -192,6 +195,77 @@ def test_probes_go_on_while_a_reload_waits_for_the_children(backend: Backend) ->
         assert len(backend.seen) - before >= 5
 
 
+def test_a_check_configured_anew_begins_with_what_is_known_and_its_thresholds_decide(backend: Backend) -> None:
+    with Family(workers=1, services={"one": [backend.url]}, check=check(interval=60)) as family:
+        before = known(family, backend.url)
+        backend.status = 503
+        family.write(check=check(interval=0.2, unhealthy=3))
+        outcome = family.ask("reload")
+        assert outcome["ok"] and outcome["seconds"] < 1.0
+        after = known(family, backend.url)
+        assert after["up"] and after["since"] == before["since"]
+        family.until(r"is down: status 503 \(3 of 3 probes failed\)")
+        assert known(family, backend.url)["probe_failures"] == 3
+        family.write(check=check(interval=0.2, healthy=2, path="/other"))
+        backend.status = 200
+        assert family.ask("reload")["ok"]
+        assert not known(family, backend.url)["up"]
+        family.until(r"is up: status 200 \(2 of 2 probes passed\)")
+
+
+def test_a_renamed_service_with_another_check_is_not_down_for_a_moment(backend: Backend) -> None:
+    with Family(workers=1, services={"one": [backend.url]}, check=check(interval=60)) as family:
+        backend.status = 503
+        family.write(services={"two": [backend.url]}, check=check(interval=30))
+        assert family.ask("reload")["ok"]
+        assert known(family, backend.url, "two")["up"]
+
+
+def test_every_change_that_a_reload_brings_is_logged(backend: Backend) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    with Family(workers=1, services={"one": [dead]}, check=check(interval=60)) as family:
+        assert family.log().count(" is down: ") == 1
+        family.write(check={"type": "none"})
+        assert family.ask("reload")["ok"]
+        assert f"info  [{family.pid}] backend {dead} of one/ is up: no checks (since the reload)" in family.log()
+        family.write(check=check(interval=60), services={"one": [dead], "new": [dead]})
+        assert family.ask("reload")["ok"]
+        family.write(services={"one": [dead, backend.url]})
+        assert family.ask("reload")["ok"]
+        assert family.log().count(" is up: ") == 1
+
+
+@pytest.mark.parametrize("host", ["h\u65e5", "a\nb", "\ud800"])
+def test_a_check_that_cannot_be_made_fails_and_goes_on(backend: Backend, host: str) -> None:
+    with Family(workers=1, services={"one": [backend.url]}, check=check(host=host, interval=0.05)) as family:
+        eventually(lambda: known(family, backend.url)["probe_failures"] >= 3)
+        assert known(family, backend.url)["reason"].startswith("the probe cannot be made: ")
+        assert not known(family, backend.url)["up"] and "Traceback" not in family.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_the_first_round_can_be_ended(backend: Backend, number: signal.Signals) -> None:
+    backend.delay = 30
+    family = Family(workers=1, services={"one": [backend.url]}, check=check(timeout=20))
+    family.start()
+    try:
+        eventually(lambda: backend.seen)
+        started = time.monotonic()
+        family.process.send_signal(number)
+        assert family.process.wait(5) == 0 and time.monotonic() - started < 2
+        assert os.listdir(family.runtime) == [] and "started in seat" not in family.log()
+    finally:
+        family.__exit__()
+
+
+def test_the_first_round_ends_by_itself_long_before_the_longest_timeout(backend: Backend) -> None:
+    backend.delay = 30
+    started = time.monotonic()
+    with Family(workers=1, services={"one": [backend.url]}, check=check(timeout=60)) as family:
+        assert 4.5 < time.monotonic() - started < 10
+        assert f"backend {backend.url} of one/ is down: no result yet (first probe)" in family.log()
+
+
 def test_without_checks_a_backend_is_up() -> None:
     with Family(workers=1, services={"one": ["http://127.0.0.1:1"]}, check={"type": "none"}) as family:
         assert known(family, "http://127.0.0.1:1")["up"]
@@ -247,6 +321,34 @@ def test_what_counts_as_healthy(backend: Backend, status: int, body: bytes, sett
     (result,) = probe({"host": "127.0.0.1", "port": backend.server_port, "check": settings})
     assert result[:2] == [ok, reason]
     assert "/login" not in [path for path, _host in backend.seen]
+
+
+def test_interim_answers_are_read_over(backend: Backend) -> None:
+    backend.early = True
+    (result,) = probe({"host": "127.0.0.1", "port": backend.server_port, "check": {}})
+    assert result[:2] == [True, "status 200"]
+
+
+def test_a_name_that_no_certificate_can_have_is_a_failure(backend: Backend) -> None:
+    (result,) = probe({"host": "127.0.0.1", "port": backend.server_port, "scheme": "https", "check": {"sni": ".foo"}})
+    assert not result[0] and "the probe cannot be made" in result[1]
+
+
+def test_what_a_backend_says_is_cut_and_escaped() -> None:
+    with socket.socket() as babbler:
+        babbler.bind(("127.0.0.1", 0))
+        babbler.listen()
+
+        def babble() -> None:
+            connection = babbler.accept()[0]
+            connection.recv(4096)
+            connection.sendall(b"\x1b[2Jhello\x07" + b"a" * 200 + b"\r\n\r\n")
+            connection.close()
+
+        threading.Thread(target=babble, daemon=True).start()
+        (result,) = probe({"host": "127.0.0.1", "port": babbler.getsockname()[1], "check": {}})
+    assert not result[0] and result[1].isprintable() and len(result[1]) == 80
+    assert "hello\\x07aaa" in result[1]
 
 
 def test_a_probe_has_its_own_path_and_host(backend: Backend) -> None:

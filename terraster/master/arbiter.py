@@ -116,6 +116,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.listeners = Listeners()
         self.notifier = Notifier(os.environ)
         self.heard = Event()  # set whenever a child said or did something that a reload may wait for
+        self.ending = Event()  # a signal that ends the master came in
         self._wanted = Event()  # the loop has something to do
         self._gone: list[int] = []  # seats of reaped children, to be retired
         self._backoff = {role: Backoff() for role in self.roles}
@@ -168,7 +169,12 @@ class Master(Arbiter):  # type: ignore[misc]
         self.desk = Desk(self)
         self.notifier.status("probing the backends")
         self.prober.start()
-        self.prober.meet(snapshot)
+        self.prober.meet(snapshot, self.ending)
+        if self.ending.is_set():
+            self.log.info("stopped before the first round of probes was over")
+            self.notifier.stopping()
+            self.prober.stop()
+            raise SystemExit(0)
         self.prober.follow(snapshot)
         gc.collect()
         gc.freeze()
@@ -224,6 +230,8 @@ class Master(Arbiter):  # type: ignore[misc]
     def _on_signals(self) -> None:
         for number in os.read(self._signal_pipe[0], 4096):
             self.SIG_QUEUE.put_nowait(number)
+            if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                self.ending.set()
         self._wanted.set()
 
     def wakeup(self) -> None:

@@ -8,7 +8,11 @@ nowhere else (`Backend.UP`, `SINCE`, `WEIGHT`, `PROBES`, `PROBE_FAILURES`).
     follow(snapshot)  from now on these backends; what stays keeps its verdict, its counters and its schedule
 
 The first result decides at once, after that rise and fall count (`terraster.policy.health`). A target without a result yet is
-down. Probes are spread over their interval, with a tenth of jitter either way, and never more than `CONCURRENT` run together.
+down. A backend whose check is configured anew was seen before: its new target begins with the old one's verdict, and the new
+thresholds decide from there. Otherwise one slow answer after a changed interval would take a whole service down.
+
+Every change of `Backend.UP` is told in one line of the log, with its reason; of backends that are new only those that are not
+well are named. Probes are spread over their interval, with a tenth of jitter either way, and never more than `CONCURRENT` run together.
 
 Master only; each probe runs in a greenlet.
 """
@@ -37,6 +41,7 @@ __all__ = ["CONCURRENT", "Prober", "Target"]
 
 CONCURRENT = 512  # probes under way at once; each is a socket and a greenlet
 _SLACK = 0.25  # seconds that the first round may take beyond the longest timeout
+FIRST_ROUND = 5.0  # seconds that nobody waits beyond for a first round: what has not answered by then is down until it does
 _NAMED = 3  # backends that a log line names before it only counts
 
 
@@ -46,9 +51,10 @@ class Target:
     verdict: None before the first result
     since:   time.time() of the last change of state
     result:  of the last probe, or None
+    heir_of: the target whose verdict this one began with, until it has a result of its own
     """
 
-    __slots__ = ("aim", "backends", "verdict", "since", "result", "probes", "failures", "first", "dropped", "followed")
+    __slots__ = ("aim", "backends", "verdict", "since", "result", "probes", "failures", "first", "dropped", "heir_of")
 
     def __init__(self, aim: Aim) -> None:
         self.aim = aim
@@ -60,19 +66,29 @@ class Target:
         self.failures = 0
         self.first = Event()
         self.dropped = False
-        self.followed = False
+        self.heir_of: Target | None = None
 
     @property
     def up(self) -> bool:
         return self.aim.check.type == "none" or (self.verdict is not None and self.verdict.up)
 
-    def names(self) -> str:
+    @property
+    def reason(self) -> str:
+        """Why it is up or down, in a few words."""
+        if self.aim.check.type == "none":
+            return "no checks"
+        return self.result.reason if self.result else "no result yet"
+
+    def inherit(self, old: Target) -> None:
+        """Begin with what is known of the same backends under another check. No checks: they were in use, hence up."""
+        self.heir_of = old
+        self.verdict = Verdict(old.up)
+        self.since, self.result, self.probes, self.failures = old.since, old.result, old.probes, old.failures
+        self.first.set()
+
+    def labels(self) -> list[str]:
         """Its backends in words."""
-        labels = sorted(label for _slot, label in self.backends.values())
-        if not labels:
-            return f"{self.aim.scheme}://{self.aim.authority}"
-        rest = len(labels) - _NAMED
-        return ", ".join(labels[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+        return [label for _slot, label in self.backends.values()]
 
 
 class Prober:
@@ -108,22 +124,43 @@ class Prober:
         """In a forked child: see `Probing.abandon`."""
         self._probing.abandon()
 
-    def meet(self, snapshot: Snapshot) -> None:
-        """Probe, once, what the snapshot has and we do not follow yet; wait for it, but no longer than the longest timeout.
+    def meet(self, snapshot: Snapshot, ending: Event | None = None) -> None:
+        """Probe, once, what the snapshot has and nobody has seen yet; wait for it, but no longer than the longest timeout and
+        than `FIRST_ROUND`, and not once ``ending`` is set.
 
         Any greenlet, one at a time; followed by `follow` or `part`.
         """
         self._met = {}
+        new: dict[Aim, list[Configured]] = {}
+        kept: set[Aim] = set()
         for backend in _backends(snapshot):
             aim = Aim.of(backend)
-            if aim not in self._targets and aim not in self._met:
-                target = self._met[aim] = Target(aim)
-                if aim.check.type == "none":
-                    target.first.set()
-                else:
-                    self._schedule(target, 0.0)
-        patience = max((aim.check.timeout for aim in self._met), default=0.0) + _SLACK
-        gevent.wait([target.first for target in self._met.values()], timeout=patience)
+            if aim in self._targets:
+                kept.add(aim)
+            else:
+                new.setdefault(aim, []).append(backend)
+        ids = {name: target for target in self._targets.values() for name in target.backends}
+        # a backend that is renamed and checked anew in one go is found by its address, if nobody is checked the old way any more
+        places = {_place(aim): target for aim, target in self._targets.items() if aim not in kept}
+        for aim, backends in new.items():
+            target = self._met[aim] = Target(aim)
+            known = [ids[backend.id] for backend in backends if backend.id in ids] or [places.get(_place(aim))]
+            old = max((one for one in known if one is not None), key=lambda one: one.up, default=None)
+            if old is not None and (old.verdict is not None or old.aim.check.type == "none"):
+                target.inherit(old)
+            if aim.check.type == "none":
+                target.first.set()
+            else:
+                self._schedule(target, aim.check.interval * random.random() if target.heir_of else 0.0)
+        self._wait([target for target in self._met.values() if not target.first.is_set()], ending)
+
+    def _wait(self, targets: list[Target], ending: Event | None) -> None:
+        if not targets:
+            return
+        patience = min(FIRST_ROUND, max(target.aim.check.timeout or FIRST_ROUND for target in targets) + _SLACK)
+        round_ = gevent.spawn(gevent.wait, [target.first for target in targets], timeout=patience)
+        gevent.wait([round_] if ending is None else [round_, ending], count=1)
+        round_.kill()
 
     def part(self) -> None:
         """Forget those that were met: their snapshot is not applied."""
@@ -135,6 +172,9 @@ class Prober:
         """From now on the backends of this snapshot (with slots) and no others. Writes the cells of all that are new or moved."""
         before, self._targets = self._targets, {}
         held = {target: target.backends for target in before.values()}
+        was = {name: target.up for target in before.values() for name in target.backends}
+        turned: dict[Target, list[str]] = {}
+        met: dict[Target, list[str]] = {}
         for service in snapshot.services:
             for location in service.locations:
                 for backend in location.backends:
@@ -143,29 +183,34 @@ class Prober:
                     if target is None:
                         target = self._targets[aim] = before.get(aim) or self._met.get(aim) or Target(aim)
                         target.backends = {}
+                        if target.heir_of is not None:
+                            target.inherit(target.heir_of)  # it may have turned since
                     words = f"backend {backend.url} of {service.name}{location.path}"
                     target.backends[backend.id] = (backend.slot, words)
                     self._table.q[self._table.backend(backend.slot) + Backend.WEIGHT] = backend.weight
                     if backend.id not in held.get(target, ()):
                         self._write(target, backend.slot)
+                        if was.get(backend.id, target.up) != target.up:
+                            turned.setdefault(target, []).append(words)
+                        elif backend.id not in was and not target.up:
+                            met.setdefault(target, []).append(words)
         for aim, target in before.items():
             target.dropped = aim not in self._targets
-        for target in self._targets.values():
-            if not target.followed:
-                target.followed = True
-                self._introduce(target)
         self._met = {}
+        for target, labels in turned.items():
+            self._tell(target, labels, "since the reload")
+        for target, labels in met.items():
+            self._tell(target, labels, "first probe")
 
     def detail(self) -> dict[str, dict[str, Any]]:
         """What is known of each backend, by id. ``since``: time.time(); ``seconds``: duration of the last probe, -1 before it."""
         details = {}
         for target in self._targets.values():
-            result = target.result
             known = {
                 "up": target.up,
                 "since": target.since,
-                "reason": result.reason if result else ("no checks" if target.aim.check.type == "none" else "not probed yet"),
-                "seconds": result.seconds if result else -1.0,
+                "reason": target.reason,
+                "seconds": target.result.seconds if target.result else -1.0,
                 "probes": target.probes,
                 "probe_failures": target.failures,
             }
@@ -177,12 +222,6 @@ class Prober:
         """(backends that are up, all backends)."""
         up = sum(len(target.backends) for target in self._targets.values() if target.up)
         return up, sum(len(target.backends) for target in self._targets.values())
-
-    def _introduce(self, target: Target) -> None:
-        """Log what the first round found, of those that are not well."""
-        if not target.up:
-            reason = target.result.reason if target.result else "no result yet"
-            self._log.warning("%s is down: %s (first probe)", target.names(), reason)
 
     def _write(self, target: Target, slot: int) -> None:
         q, at = self._table.q, self._table.backend(slot)
@@ -206,18 +245,21 @@ class Prober:
             self._more.wait(self._due[0][0] - now if self._due else None)
 
     def _probe(self, target: Target) -> None:
-        result = self._probing.probe(target.aim)
+        try:
+            result = self._probing.probe(target.aim)
+            if not target.dropped:
+                self._note(target, result)
+        except Exception:
+            self._log.exception("the health check of %s failed; it goes on", _named(target.labels()))
         if target.dropped:
             return
-        self._note(target, result)
-        interval = target.aim.check.interval
         spread = random.uniform(0.9, 1.1) if target.first.is_set() else random.random()
         target.first.set()
-        self._schedule(target, interval * spread)
+        self._schedule(target, target.aim.check.interval * spread)
 
     def _note(self, target: Target, result: Result) -> None:
         check = target.aim.check
-        target.result = result
+        target.result, target.heir_of = result, None
         target.probes += 1
         target.failures += not result.ok
         q, table = self._table.q, self._table
@@ -235,15 +277,25 @@ class Prober:
         target.since = time.time()
         for slot, _words in target.backends.values():
             self._write(target, slot)
-        if target.followed:
+        if target.backends:
             needed = 1 if before is None else check.healthy if result.ok else check.unhealthy
-            self._tell(target, result, needed)
+            self._tell(target, target.labels(), f"{needed} of {needed} probes {'passed' if result.ok else 'failed'}")
 
-    def _tell(self, target: Target, result: Result, needed: int) -> None:
-        if result.ok:
-            self._log.info("%s is up: %s (%d of %d probes passed)", target.names(), result.reason, needed, needed)
+    def _tell(self, target: Target, labels: list[str], how: str) -> None:
+        if target.up:
+            self._log.info("%s is up: %s (%s)", _named(labels), target.reason, how)
         else:
-            self._log.warning("%s is down: %s (%d of %d probes failed)", target.names(), result.reason, needed, needed)
+            self._log.warning("%s is down: %s (%s)", _named(labels), target.reason, how)
+
+
+def _named(labels: list[str]) -> str:
+    """Backends in words, the first few by name."""
+    rest = len(labels) - _NAMED
+    return ", ".join(sorted(labels)[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _place(aim: Aim) -> tuple[str, str, int]:
+    return aim.scheme, aim.host, aim.port
 
 
 def _backends(snapshot: Snapshot) -> Iterator[Configured]:

@@ -20,9 +20,11 @@ from urllib3.connection import HTTPConnection
 
 from terraster.config.snapshot import Backend, HealthCheck
 
-__all__ = ["Aim", "Probing", "Result"]
+__all__ = ["Aim", "Probing", "Result", "shown"]
 
 _BODY = 65536
+_INTERIM = (100, *range(102, 200))
+_SHOWN = 80  # characters of a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,22 @@ class Result:
     seconds: float
 
 
+class _Final(http.client.HTTPResponse):
+    """Reads on over every interim answer (103 Early Hints), as the standard library does over 100 alone. 101 is final: it changes
+    the protocol."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, http.client.CONTINUE if status in _INTERIM else status, reason
+
+
+def shown(text: str) -> str:
+    """Text that a backend may have a part in, fit for a line of a log or a terminal: nothing but printable characters, and not
+    many of them."""
+    plain = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text[: _SHOWN + 1])
+    return plain if len(plain) <= _SHOWN else f"{plain[: _SHOWN - 1]}…"
+
+
 class Probing:
     """The means to probe. ``sockets``: descriptors of probes under way, for `abandon` after a fork."""
 
@@ -93,7 +111,9 @@ class Probing:
             ok, reason = False, (error.strerror or str(error)).lower()
         except (urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
             ok, reason = False, f"no proper HTTP answer: {error}"
-        return Result(ok, reason, time.monotonic() - started)
+        except Exception as error:  # a name that no codec knows, say: a check that cannot be made has failed
+            ok, reason = False, f"the probe cannot be made: {type(error).__name__}: {error}"
+        return Result(ok, shown(reason), time.monotonic() - started)
 
     def abandon(self) -> None:
         """In a forked child: close the probes' descriptors, so that the backends see the master's close. The objects are left
@@ -128,6 +148,7 @@ class Probing:
         if aim.scheme == "https":
             speaking = self._context(aim.verify).wrap_socket(connection, server_hostname=aim.sni)
         request = HTTPConnection(aim.host, aim.port)
+        request.response_class = _Final
         request.sock = speaking
         try:
             headers = {"Host": check.host or aim.authority, "User-Agent": "terraster-health-check", "Connection": "close"}
