@@ -44,6 +44,7 @@ class Sink:
     """One open destination. Used by one greenlet of one process at a time.
 
     path:  "-" = standard output, else a file
+    standard: the descriptor that "-" stands for: 1, or 2 for standard error
     must:  raise StartError if it cannot be opened; else lines are lost until it can be
     warn:  called with one line of text when lines were lost, at most once a minute
     clock: monotonic seconds
@@ -54,6 +55,7 @@ class Sink:
     __slots__ = (
         "path",
         "dropped",
+        "_standard",
         "_warn",
         "_clock",
         "_fd",
@@ -69,10 +71,17 @@ class Sink:
     _send: Callable[[memoryview], int]
 
     def __init__(
-        self, path: str, warn: Callable[[str], object], clock: Callable[[], float] = time.monotonic, *, must: bool = True
+        self,
+        path: str,
+        warn: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        must: bool = True,
+        standard: int = 1,
     ) -> None:
         self.path = "-" if path in _STDOUT else path
         self.dropped = 0
+        self._standard = standard
         self._warn = warn
         self._clock = clock
         self._pending = b""
@@ -151,6 +160,15 @@ class Sink:
         self._closed = True
         self._shut()
 
+    @property
+    def pending(self) -> bool:
+        """Whether something waits for the reader; ``write(b"")`` tries again."""
+        return bool(self._pending)
+
+    def forget(self) -> None:
+        """Leave what waits to another process: called after a fork, in the one that did not write it."""
+        self._pending = b""
+
     def _shut(self) -> None:
         if self._own:
             os.close(self._fd)
@@ -158,30 +176,31 @@ class Sink:
 
     def _open(self) -> None:
         if self.path == "-":
-            self._open_stdout()
+            self._open_standard()
             return
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         fd = os.open(self.path, flags, 0o640)
         self._use(fd, own=True, regular=stat.S_ISREG(os.fstat(fd).st_mode))
 
-    def _open_stdout(self) -> None:
-        mode = os.fstat(1).st_mode
+    def _open_standard(self) -> None:
+        standard = self._standard
+        mode = os.fstat(standard).st_mode
         if stat.S_ISREG(mode):
             # not opened anew: all processes must share the offset, or what the master prints lands on top of what workers appended
-            self._use(1, own=False, regular=True)
+            self._use(standard, own=False, regular=True)
         elif stat.S_ISSOCK(mode):
             # the original class: gevent's would set O_NONBLOCK for everybody who has this socket
             plain: type[socket.socket] = get_original("socket", "socket")
-            sock = plain(fileno=os.dup(1))  # closes its duplicate when the sink forgets it
-            self._use(1, own=False, regular=False)
+            sock = plain(fileno=os.dup(standard))  # closes its duplicate when the sink forgets it
+            self._use(standard, own=False, regular=False)
             self._send = lambda data: sock.send(data, socket.MSG_DONTWAIT)
         else:
             try:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-                self._use(os.open("/proc/self/fd/1", flags), own=True, regular=False)
+                self._use(os.open(f"/proc/self/fd/{standard}", flags), own=True, regular=False)
             except OSError:  # opened by somebody with more rights, or no /proc
-                self._use(1, own=False, regular=False)
-                self._send = _send_if_writable
+                self._use(standard, own=False, regular=False)
+                self._send = lambda data: _send_if_writable(standard, data)
 
     def _use(self, fd: int, *, own: bool, regular: bool) -> None:
         self._fd = fd
@@ -224,8 +243,8 @@ def _writable(fd: int, milliseconds: int) -> bool:
     return bool(poll.poll(milliseconds))
 
 
-def _send_if_writable(data: memoryview) -> int:
-    """Write to a blocking standard output: a pipe that polls as writable takes PIPE_BUF octets without waiting."""
-    if not _writable(1, 0):
-        raise BlockingIOError(errno.EAGAIN, "standard output is full")
-    return os.write(1, data[:PIPE_SLICE])
+def _send_if_writable(fd: int, data: memoryview) -> int:
+    """Write to a descriptor that would wait: a pipe that polls as writable takes PIPE_BUF octets without waiting."""
+    if not _writable(fd, 0):
+        raise BlockingIOError(errno.EAGAIN, "the reader does not keep up")
+    return os.write(fd, data[:PIPE_SLICE])

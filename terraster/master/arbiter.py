@@ -69,6 +69,7 @@ def run(load: Load, roles: Mapping[str, type], compile: Compile) -> int:
     0: stopped on request; 1: could not start (StartError, or a child that cannot start); 2: the configuration cannot be used.
     Problems are printed to standard error. In a child this function does not return.
     """
+    master: Master | None = None
     try:
         master = Master(load, roles, compile)
         master.run()
@@ -80,6 +81,9 @@ def run(load: Load, roles: Mapping[str, type], compile: Compile) -> int:
         return 1
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
+    finally:
+        if master is not None:
+            master.log.close()
     return 0
 
 
@@ -257,6 +261,7 @@ class Master(Arbiter):  # type: ignore[misc]
     def _live(self) -> None:
         self.table.q[Header.HEARTBEAT] = time.monotonic_ns()
         self.notifier.alive()
+        self.log.flush()
         if not self._announced and not self.stopping and len(self.serving()) == len(self.WORKERS) >= self._total():
             self._announced = True
             self.log.info("ready: %s (pid %d)", self.describe(), self.pid)
@@ -355,6 +360,7 @@ class Master(Arbiter):  # type: ignore[misc]
     def _be(self, worker: Any) -> None:
         """In the child: its life, then the end of the process, without finalizers of what the master was doing when it forked."""
         code = 0
+        self.log.forked()
         try:
             worker.pid = os.getpid()
             worker.before = lambda: self._let_go(worker)
@@ -364,6 +370,7 @@ class Master(Arbiter):  # type: ignore[misc]
             code = 1 if worker.booted else self.WORKER_BOOT_ERROR
             self.log.exception("%s worker %d failed", worker.name, os.getpid())
         finally:
+            self.log.close()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
@@ -502,6 +509,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.log.info("new master %d started; this one goes on until it gets TERM or QUIT", self.reexec_pid)
 
     def _become_successor(self) -> None:
+        self.log.forked()
         try:
             signal.set_wakeup_fd(-1)
             environ = {key: value for key, value in self.cfg.env_orig.items() if not key.startswith("LISTEN_")}

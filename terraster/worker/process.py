@@ -215,6 +215,7 @@ class Process(Worker):  # type: ignore[misc]
 
     def _abort(self, number: int, frame: Any) -> None:
         self.log.critical("%s worker hung; it was here:\n%s", self.name, "".join(traceback.format_stack(frame)))
+        self.log.close()
         os._exit(1)
 
     def _reopen(self) -> None:
@@ -245,6 +246,7 @@ class Process(Worker):  # type: ignore[misc]
             q[base + Seat.OLDEST] = self.oldest()
             self.view.look_around()
             self.notify()
+            self.log.flush()
             if os.getppid() != self.ppid:
                 self._orphaned()
             gevent.sleep(HEARTBEAT)
