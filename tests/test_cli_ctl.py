@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -129,22 +130,59 @@ def test_reload_while_the_admin_worker_is_away_goes_by_signal_and_still_tells(tm
         assert "generation 2 in " in result.stdout
 
 
-def test_nobody_there(tmp_path):
-    def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "terraster.cli.ctl", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment, cwd=tmp_path)
+def ctl(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "terraster.cli.ctl", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment, cwd=cwd)
 
-    missing = ctl("--config", "none.yaml", "status")
+
+@pytest.fixture
+def somebody(tmp_path):
+    """A process, and the runtime directory whose pid file names it."""
+    (tmp_path / "terraster.pid").touch()
+    with subprocess.Popen(["sleep", "60"]) as process:
+        (tmp_path / "terraster.pid").write_text(f"{process.pid}\n")
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("command", ["reload", "stop", "status"])
+@pytest.mark.parametrize("socket_left", [False, True])
+def test_a_stale_pid_file_whose_number_is_somebody_elses_by_now(tmp_path, somebody, command, socket_left):
+    if socket_left:
+        with socket.socket(socket.AF_UNIX) as left:  # as after SIGKILL: the file is there, nobody listens
+            left.bind(str(tmp_path / "control.sock"))
+    result = ctl("--runtime-dir", str(tmp_path), command)
+    assert result.returncode == 3 and "Terraster is not running: nobody holds" in result.stderr
+    assert somebody.poll() is None, "a process that is no master was signalled"
+
+
+def test_whoever_holds_the_pid_file_is_the_master(tmp_path, somebody):
+    with open(tmp_path / "terraster.pid") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        status = ctl("--runtime-dir", str(tmp_path), "status")
+        assert status.returncode == 1 and f"Terraster runs (pid {somebody.pid})" in status.stderr
+        result = ctl("--runtime-dir", str(tmp_path), "stop")
+    assert (result.returncode, result.stdout) == (0, f"stopped (pid {somebody.pid})\n")
+    assert somebody.wait(10) == -signal.SIGTERM
+
+
+def test_nobody_there(tmp_path):
+    missing = ctl("--config", "none.yaml", "status", cwd=tmp_path)
     assert missing.returncode == 1 and "none.yaml: No such file or directory" in missing.stderr
     run = tmp_path / "run"
     run.mkdir()
     assert ctl("--runtime-dir", str(run), "status").returncode == 3
     (run / "terraster.pid").write_text(f"{2**22 + 1}\n")
     stale = ctl("status", "-runtime-dir", str(run), "--json")
-    assert stale.returncode == 3 and "has gone" in stale.stderr and json.loads(stale.stdout)["ok"] is False
+    assert stale.returncode == 3 and "not running" in stale.stderr and json.loads(stale.stdout)["ok"] is False
     (run / "terraster.pid").write_text("x")
-    assert ctl("stop", "--runtime-dir", str(run)).returncode == 1
+    assert ctl("stop", "--runtime-dir", str(run)).returncode == 3
+    with open(run / "terraster.pid") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        unreadable = ctl("stop", "--runtime-dir", str(run))
+        assert unreadable.returncode == 1 and "holds no pid" in unreadable.stderr
     assert ctl("nonsense").returncode == 2
     assert ctl().returncode == 2
 

@@ -7,11 +7,15 @@ but how that ended is not known.
 
 When the admin worker is away, `reload` and `stop` use the pid file and a signal instead, and say so. The master starts a new
 admin worker within a second or so, so `reload` then still learns how it went.
+
+A pid file outlives a master that was killed, and its number may belong to anybody by then. So the master holds a lock on it
+(flock) for as long as it lives: only while somebody does, the pid in it is a master's. Nothing is signalled without that test.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import select
@@ -40,6 +44,10 @@ _RETRY = 0.1  # seconds between two looks whether the admin worker is back
 
 class _Away(Exception):
     """Nobody answers on the control socket."""
+
+
+class _Absent(_Away):
+    """Nobody even holds it open, as a master does while it has no admin worker: there is none, or not yet."""
 
 
 class _Refused(Exception):
@@ -104,6 +112,8 @@ class _Control:
             value = json.loads(response.data)
         except PermissionError as error:
             raise _Refused(f"{self._socket}: permission denied; be root or the user that Terraster runs as") from error
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise _Absent(f"nobody listens on {self._socket}") from error
         except TimeoutError as error:
             raise _TooLate("no answer in time (--timeout)", UNKNOWN) from error
         except (OSError, HTTPError, ValueError) as error:
@@ -118,30 +128,37 @@ class _Control:
         return answer
 
     def master(self) -> int:
-        """The pid of the running master, from the pid file. Raises _Refused if there is none."""
+        """The pid of the running master. Raises _Refused if there is none."""
         path = os.path.join(self.runtime_dir, "terraster.pid")
         try:
-            with open(path, encoding="ascii") as stream:
-                pid = int(stream.read())
+            with open(path, "rb") as stream:
+                if not _is_locked(stream.fileno()):
+                    raise _Refused(f"Terraster is not running: nobody holds {path}", NOT_RUNNING)
+                return int(stream.read(32))
         except FileNotFoundError:
             raise _Refused(f"Terraster is not running: there is no {path}", NOT_RUNNING) from None
         except OSError as error:
             raise _Refused(f"{path}: {error.strerror}") from error
         except ValueError:
             raise _Refused(f"{path} holds no pid") from None
-        if not _alive(pid):
-            raise _Refused(f"Terraster is not running: {path} names process {pid}, which has gone", NOT_RUNNING)
-        return pid
 
     def signal(self, number: signal.Signals) -> int:
         """Send the master a signal; its pid. Raises _Refused."""
         pid = self.master()
         try:
-            os.kill(pid, number)
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise _Refused("Terraster is not running", NOT_RUNNING) from None
+        try:
+            if self.master() != pid:  # only now is it certain that the descriptor is not of a process that came after it
+                raise _Refused("the master changed meanwhile; try again")
+            signal.pidfd_send_signal(process, number)
         except ProcessLookupError:
             raise _Refused("Terraster is not running", NOT_RUNNING) from None
         except PermissionError:
             raise _Refused(f"may not signal process {pid}; be root or the user that Terraster runs as") from None
+        finally:
+            os.close(process)
         return pid
 
 
@@ -262,19 +279,30 @@ def _status(control: _Control, arguments: argparse.Namespace) -> int:
 
 
 def _stop(control: _Control, arguments: argparse.Namespace) -> int:
+    there = False
     try:
         control.look("/healthz")
+        there = True
         answer = control.call("POST", "/stop", graceful="false" if arguments.now else "true")
         pid: int = answer["pid"]
     except _Away:
-        pid = control.signal(signal.SIGQUIT if arguments.now else signal.SIGTERM)
+        try:
+            pid = control.signal(signal.SIGQUIT if arguments.now else signal.SIGTERM)
+        except _Refused as refused:
+            if there and refused.code == NOT_RUNNING:  # it ended before its admin worker could say so
+                return _stopped(None, arguments.json)
+            raise
         print("terrasterctl: the admin worker is away; told the master by signal instead", file=sys.stderr)
     if not _wait_for_end(pid, control.left()):
         raise _Refused(f"process {pid} was told to stop, but it still runs (--timeout)", UNKNOWN)
-    if arguments.json:
+    return _stopped(pid, arguments.json)
+
+
+def _stopped(pid: int | None, as_json: bool) -> int:
+    if as_json:
         print(json.dumps({"ok": True, "pid": pid}))
     else:
-        print(f"stopped (pid {pid})")
+        print(f"stopped (pid {pid})" if pid else "stopped")
     return DONE
 
 
@@ -292,14 +320,14 @@ def _colourful() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _alive(pid: int) -> bool:
+def _is_locked(descriptor: int) -> bool:
+    """Whether another process holds the lock on an open file."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two terrasterctl are not in each other's way
+    except BlockingIOError:
         return True
-    return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
 
 
 def _wait_for_end(pid: int, seconds: float) -> bool:
