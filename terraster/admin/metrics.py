@@ -71,7 +71,6 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_backend_probe_failures_total", "counter", "Health checks that failed.", _BACKEND),
     Description("terraster_connections", "gauge", "Open client connections.", ("worker",)),
     Description("terraster_connections_accepted_total", "counter", "Client connections accepted by a worker.", ("worker",)),
-    Description("terraster_connections_refused_total", "counter", "Connections closed at once: limits.connections.", ("worker",)),
     Description("terraster_worker_config_generation", "gauge", "Generation of the configuration a process runs.", ("process",)),
     Description("terraster_workers", "gauge", "Proxy workers that accept connections."),
     Description("terraster_workers_configured", "gauge", "Proxy workers that there should be."),
@@ -106,7 +105,6 @@ _OF_BACKEND: dict[str, Callable[[readings.BackendReading], float]] = {
 _OF_SEAT: dict[str, Callable[[readings.SeatReading], float]] = {
     "terraster_connections": lambda one: one.connections,
     "terraster_connections_accepted_total": lambda one: one.accepted,
-    "terraster_connections_refused_total": lambda one: one.refused,
 }
 
 _OF_PROCESS: dict[str, Callable[[readings.ProcessReading], float]] = {

@@ -113,7 +113,6 @@ class SeatReading:
     heartbeat: float
     connections: int
     accepted: int
-    refused: int
     draining: bool
 
 
@@ -217,7 +216,6 @@ def seats(table: Table) -> list[SeatReading]:
                 max(0.0, (now - cells[Seat.HEARTBEAT]) / 1e9),
                 cells[Seat.CONNECTIONS],
                 cells[Seat.ACCEPTED],
-                cells[Seat.REFUSED],
                 bool(cells[Seat.DRAINING]),
             )
         )

@@ -122,7 +122,6 @@ def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: 
             "silent": seat.heartbeat,
             "connections": seat.connections,
             "accepted": seat.accepted,
-            "refused": seat.refused,
             "requests": requests.get(seat.seat, 0),
             "draining": seat.draining,
         }

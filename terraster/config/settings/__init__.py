@@ -79,7 +79,7 @@ class LimitSettings(Model):
     )
     body_size: Size | None = Field(None, description="Octets of a request body; beyond it 413; 0: no limit. Default: 0.")
     connections: Annotated[Whole, Field(ge=0)] | None = Field(
-        None, description="Client connections at once, per worker; 0: no limit. Default: 0."
+        None, description="Client connections at once, per worker; more wait to be accepted; 0: no limit. Default: 0."
     )
 
 
