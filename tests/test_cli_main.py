@@ -17,6 +17,8 @@ import yaml
 from terraster import __version__
 from terraster.cli import demo, where
 from terraster.cli.main import main
+from terraster.config.loader import load
+from terraster.config.resolve import resolve
 from terraster.config.snapshot import Backend, Location, Service, Snapshot
 from terraster.errors import StartError
 
@@ -130,16 +132,35 @@ def test_which_configuration(tmp_path, monkeypatch):
         ("runtime_dir: /run/here\n", "/run/here"),
         ("port: 1\nruntime_dir: '/run/a b'  # here\nbroken: [\n", "/run/a b"),
         ('"runtime_dir": /run/${WHO}/${NONE:-x}\n', "/run/me/x"),
+        ("runtime_dir: run\n", "{folder}/run"),
+        ("runtime_dir: ../run/./x\nbroken: [\n", "{parent}/run/x"),
+        ("{port: 1, runtime_dir: /run/flow}\n", "/run/flow"),
+        ('{\n  "port": 1,\n  "runtime_dir": "run",\n  "services": []\n}\n', "{folder}/run"),
+        ('{"runtime_dir": "/run/json",\n "services": [}\n', "/run/json"),
+        ("runtime_dir:\n  /run/below\n", "/run/below"),
+        ("runtime_dir: /run/top\nservices:\n- name: a\n  runtime_dir: /not/this\n", "/run/top"),
         ("services:\n  runtime_dir: /not/this\n", None),
         ("runtime_dir: [\n", None),
+        ("runtime_dir: ${NONE}\n", None),
+        ("runtime_dir: 8\n", None),
+        ("- a\n", None),
         ("", None),
     ],
 )
-def test_the_runtime_directory_is_found_in_any_file(tmp_path, text, expected):
+def test_the_runtime_directory_is_found_in_any_file(tmp_path, monkeypatch, text, expected):
     path = tmp_path / "a.yaml"
     path.write_text(text)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     environ = {"WHO": "me", "XDG_RUNTIME_DIR": "/run/user/1"}
-    assert where.find_runtime_dir(str(path), environ) == (expected or where.find_runtime_dir(os.devnull, environ))
+    expected = expected and expected.format(folder=tmp_path, parent=tmp_path.parent)
+    for given in (str(path), "../a.yaml"):
+        assert where.find_runtime_dir(given, environ) == (expected or where.find_runtime_dir(os.devnull, environ))
+
+
+def test_both_commands_mean_the_same_place(tmp_path):
+    path = write(tmp_path / "a.yaml", runtime_dir="run")
+    assert resolve(load(path), 1).runtime_dir == where.find_runtime_dir(path, os.environ) == str(tmp_path / "run")
 
 
 def test_a_configuration_that_cannot_be_used_is_not_started(tmp_path):

@@ -155,4 +155,11 @@ def test_directories() -> None:
     assert (runtime_dir({}, 7), state_dir({"HOME": "/h"}, 7)) == ("/tmp/terraster-7", "/h/.local/state/terraster")
     environ = {"XDG_RUNTIME_DIR": "/r", "XDG_STATE_HOME": "/s"}
     assert (runtime_dir(environ, 7), state_dir(environ, 7)) == ("/r/terraster", "/s/terraster")
-    assert state_dir({}, 7) == "/tmp/terraster-7/state"
+    assert state_dir({}, 7) == state_dir({"HOME": "/"}, 7) == state_dir({"HOME": "relative"}, 7) == "/tmp/terraster-7/state"
+    assert (runtime_dir({"XDG_RUNTIME_DIR": "/"}, 7), state_dir({"HOME": "/h/"}, 7)) == (
+        "/tmp/terraster-7",
+        "/h/.local/state/terraster",
+    )
+    systemd = {"RUNTIME_DIRECTORY": "/run/terraster:/run/other", "STATE_DIRECTORY": "/var/lib/private/terraster", **environ}
+    for uid in (0, 7):
+        assert (runtime_dir(systemd, uid), state_dir(systemd, uid)) == ("/run/terraster", "/var/lib/private/terraster")

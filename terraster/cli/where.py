@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Mapping
 
-import yaml
+from yaml.nodes import MappingNode, ScalarNode
 
 from .. import config
+from ..config import nodes, pieces
 from ..config.resolve import runtime_dir
 
 __all__ = ["DEFAULT", "PACKAGED", "configuration", "find_runtime_dir"]
@@ -19,8 +20,7 @@ DEFAULT = "config.yaml"
 PACKAGED = os.path.join(os.path.dirname(config.__file__), "default.yaml")
 """Taken when there is no `DEFAULT` either."""
 
-_RUNTIME_DIR = re.compile(r"^(?:runtime_dir|\"runtime_dir\"|'runtime_dir')[ ]*:[ ]+(\S.*)$", re.MULTILINE)
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_RUNTIME_DIR = re.compile(r"""^\{?(?:runtime_dir|"runtime_dir"|'runtime_dir')[ ]*:[ ]+(\S.*?),?$""", re.MULTILINE)
 
 
 def configuration(given: str | None) -> str:
@@ -33,16 +33,22 @@ def configuration(given: str | None) -> str:
 def find_runtime_dir(file: str, environ: Mapping[str, str]) -> str:
     """The runtime directory that a configuration names, whatever else is wrong with it; else this user's default. Raises OSError.
 
-    Only the line ``runtime_dir: …`` is looked at: terrasterctl must reach a running Terraster while its file is being repaired, and
-    must not parse 10,000 services to do so.
+    Nothing else is looked at: terrasterctl must reach a running Terraster while its file is being repaired. Of a file that is no
+    YAML at the moment the line ``runtime_dir: …`` counts.
     """
-    with open(file, encoding="utf-8", errors="replace") as stream:
-        found = _RUNTIME_DIR.search(stream.read())
-    if found is not None:
-        try:
-            value = yaml.safe_load(found[1])
-        except yaml.YAMLError:
-            value = None
+    with open(file, encoding="utf-8-sig", errors="replace") as stream:
+        text = stream.read()
+    parts = pieces.cut(text)  # ten thousand services need not be parsed for it
+    root = nodes.compose(text if parts is None else parts.skeleton)
+    found = None
+    if isinstance(root, MappingNode):
+        _, node = nodes.find(root, ("runtime_dir",))
+        found = node if node is not root else None
+    elif root is not None and (line := _RUNTIME_DIR.search(text)) is not None:
+        root = nodes.compose(line[1])
+        found = None if isinstance(root, tuple) else root
+    if isinstance(found, ScalarNode):
+        value = nodes.Reader(environ).value(found, "runtime_dir")
         if isinstance(value, str) and value:
-            return _VARIABLE.sub(lambda match: environ.get(match[1]) or match[2] or "", value)
+            return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(file)), os.path.expanduser(value)))
     return runtime_dir(environ, os.geteuid())

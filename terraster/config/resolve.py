@@ -95,22 +95,38 @@ def resolve(
 
 
 def runtime_dir(environ: Mapping[str, str], uid: int) -> str:
-    """Where sockets and the pid file of this user go by default."""
+    """Where sockets and the pid file go by default: where systemd says, else where this user's belong."""
+    if given := _first(environ, "RUNTIME_DIRECTORY"):
+        return given
     if uid == 0:
         return "/run/terraster"
-    base = environ.get("XDG_RUNTIME_DIR", "")
-    return f"{base}/terraster" if base.startswith("/") else f"/tmp/terraster-{uid}"
+    base = _base(environ, "XDG_RUNTIME_DIR")
+    return f"{base}/terraster" if base else f"/tmp/terraster-{uid}"
 
 
 def state_dir(environ: Mapping[str, str], uid: int) -> str:
-    """Where this user's state goes by default."""
+    """Where state goes by default: where systemd says, else where this user's belongs."""
+    if given := _first(environ, "STATE_DIRECTORY"):
+        return given
     if uid == 0:
         return "/var/lib/terraster"
-    base = environ.get("XDG_STATE_HOME", "")
-    if base.startswith("/"):
+    if base := _base(environ, "XDG_STATE_HOME"):
         return f"{base}/terraster"
-    home = environ.get("HOME", "")
-    return f"{home}/.local/state/terraster" if home.startswith("/") else f"/tmp/terraster-{uid}/state"
+    home = _base(environ, "HOME")
+    return f"{home}/.local/state/terraster" if home else f"/tmp/terraster-{uid}/state"
+
+
+def _first(environ: Mapping[str, str], name: str) -> str:
+    """The first directory that systemd made for the service (RuntimeDirectory=, StateDirectory=: systemd.exec(5)), or ""."""
+    first = environ.get(name, "").partition(":")[0]
+    return first if first.startswith("/") else ""
+
+
+def _base(environ: Mapping[str, str], name: str) -> str:
+    """A directory to put ours into, without a slash at its end; "" if it is not set, not absolute, or the root (a user without a
+    home has that for one)."""
+    base = environ.get(name, "").rstrip("/")
+    return base if base.startswith("/") else ""
 
 
 def _same_top(one: Settings, other: Settings) -> bool:

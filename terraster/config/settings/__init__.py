@@ -161,13 +161,13 @@ class Settings(Model):
     metrics: MetricsSettings | None = Field(None, description="Where Prometheus scrapes.")
     runtime_dir: FilePath | None = Field(
         None,
-        description="Directory of sockets and pid file. Default: /run/terraster for root, else $XDG_RUNTIME_DIR/terraster, "
-        "else /tmp/terraster-UID.",
+        description="Directory of sockets and pid file. Default: $RUNTIME_DIRECTORY, else /run/terraster for root, "
+        "else $XDG_RUNTIME_DIR/terraster, else /tmp/terraster-UID.",
     )
     state_dir: FilePath | None = Field(
         None,
-        description="Directory of what survives a restart. Default: /var/lib/terraster for root, else "
-        "$XDG_STATE_HOME/terraster, else ~/.local/state/terraster.",
+        description="Directory of what survives a restart. Default: $STATE_DIRECTORY, else /var/lib/terraster for root, "
+        "else $XDG_STATE_HOME/terraster, else ~/.local/state/terraster.",
     )
     drain_timeout: Duration = Field(30.0, description="How long SIGTERM waits for open requests. Default: 30s.")
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
