@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -61,7 +62,7 @@ _BUCKET = SeatLocation.BUCKET
 
 _NOTHING: frozenset[Any] = frozenset()
 _UPGRADE = frozenset((UPGRADE,))
-_TRUSTED = frozenset((FORWARDED, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT, REQUEST_ID))
+_TRUSTED = frozenset((FORWARDED, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT))
 
 
 class Proxy:
@@ -102,7 +103,8 @@ class Proxy:
             if client.listener.proxy_protocol:
                 self._read_proxy_header(client)
             while self._live(client):
-                pass
+                if self.draining and client.is_quiet():
+                    break
         except HttpError:
             pass  # the client left, or stayed silent, outside of a request: nobody to tell
         except Exception:
@@ -114,8 +116,13 @@ class Proxy:
         if not client.trusted:
             raise BadRequest("PROXY header from a peer that is not trusted")
         data = b""
+        timeout = self.plan.timeouts.client_header
+        end = monotonic() + timeout if timeout else inf
         while (header := parse_proxy_header(data) if data else None) is None:
-            more = client.recv(self.plan.timeouts.client_header)
+            left = end - monotonic()
+            if left < 0:
+                raise client.timed_out(False)
+            more = client.recv(left if timeout else 0)
             if not more:
                 raise ClientGone("the client left")
             data += more
@@ -194,7 +201,7 @@ class Proxy:
         while True:
             left = end - monotonic() if end else 0.0
             if left < 0:
-                raise client.timed_out()
+                raise client.timed_out(False)
             more = client.recv(left)
             if not more:
                 return data, None
@@ -344,15 +351,20 @@ class Proxy:
         if head.upgrade is not None:
             extra += b"Connection: Upgrade\r\n"
             keep = keep | _UPGRADE
-        path = exchange.path if location.plain else location.forward_path(exchange.path, member)
+        path = exchange.path
+        if not location.plain and path != b"*":
+            path = location.forward_path(path, member)
         if exchange.query or head.target[-1] == 63:  # "?": an empty query is not the same as none
             path = b"%b?%b" % (path, exchange.query)
-        if not head.host:  # HTTP/1.0, or only the target named the host: HTTP/1.1 must name it
+        if not head.host and b"host" not in drop:  # HTTP/1.0, or only the target named the host: HTTP/1.1 must name it
             extra = b"Host: %b\r\n%b" % (exchange.host or member.backend.authority.encode("ascii"), extra)
         return head.forward(path, keep, drop, extra)
 
     def _fields_about(self, client: Downstream) -> bytes:
         """The field lines that say who the client is, the same for all requests of a connection."""
+        if client.client_ip == "unix":  # there is no address, and none is made up
+            client.fields = b"X-Forwarded-Proto: %b\r\nVia: 1.1 terraster\r\n" % client.scheme.encode("ascii")
+            return client.fields
         client_ip = client.client_ip.encode("ascii")
         client.fields = (
             b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: 1.1 terraster\r\n"
@@ -368,17 +380,20 @@ class Proxy:
     def _fields_from_trusted(self, exchange: Exchange, client: Downstream, head: RequestHead) -> bytes:
         """The same lines where a trusted peer spoke for the client: its word is kept, and the peer is added to the chain."""
         chain = [value for kind, _, value in head.special or () if kind == FORWARDED_FOR]
+        if client.client_ip != "unix":
+            chain.append(client.client_ip.encode("ascii"))
         said = {kind for kind, _, _ in head.special or ()}
-        lines = [b"X-Forwarded-For: " + b", ".join([*chain, client.client_ip.encode("ascii")])]
-        lines.append(b"X-Real-IP: " + exchange.client_ip.encode("ascii"))
+        lines = [b"X-Request-ID: " + exchange.request_id]
+        if chain:
+            lines.append(b"X-Forwarded-For: " + b", ".join(chain))
+        if exchange.client_ip != "unix":
+            lines.append(b"X-Real-IP: " + exchange.client_ip.encode("ascii"))
         if FORWARDED_PROTO not in said:
             lines.append(b"X-Forwarded-Proto: " + client.scheme.encode("ascii"))
-        if FORWARDED_PORT not in said:
+        if FORWARDED_PORT not in said and client.listener.port:
             lines.append(b"X-Forwarded-Port: %d" % client.listener.port)
         if FORWARDED_HOST not in said:
             lines.append(b"X-Forwarded-Host: " + exchange.host)
-        if REQUEST_ID not in said:
-            lines.append(b"X-Request-ID: " + exchange.request_id)
         lines.append(b"Via: 1.%d terraster\r\n" % head.minor)
         return b"\r\n".join(lines)
 
@@ -413,7 +428,7 @@ class Proxy:
                     exchange.unread = -1
                     pump = Pump(client, upstream, head, location.body_size, location.timeouts)
                 while True:
-                    wait = 0.0 if pump is not None and not pump.done else location.timeouts.response
+                    wait = 0.0 if pump is not None and not pump.ended else location.timeouts.response
                     more = upstream.recv(wait, RESPONSE_READ)
                     if not more:
                         raise ConnectionLost("the backend closed the connection before its response was complete")
@@ -450,7 +465,13 @@ class Proxy:
         return len(head)
 
     def _origin(self, member: Member) -> Origin:
-        origin = self.origins[member.backend.id] = Origin(self.reactor, member.backend, member.offset)
+        """A way to a backend that was not used before. A request of an older plan may want what the current one no longer has, or reaches
+        otherwise: then it is for that request alone."""
+        origin = Origin(self.reactor, member.backend, member.offset)
+        if origin.serves(self.plan.backends.get(member.backend.id)):
+            self.origins[member.backend.id] = origin
+        else:
+            origin.close()
         return origin
 
     def adopt(self, plan: Plan) -> None:
@@ -483,10 +504,11 @@ class Proxy:
         """Write the response as it comes. True if the client's connection can carry another request."""
         exchange.status = response.status
         reusable = False
+        look = response.size + len(body) >= RESPONSE_READ  # the read was full: there may be more behind it
         try:
             if response.upgrade is not None:
                 return self._tunnel(exchange, client, location, upstream, response, body, pump)
-            keep = head.keep_alive and not self.draining and (pump is None or pump.done)
+            keep = head.keep_alive and not self.draining and not client.listener.closed and (pump is None or pump.done)
             chunked = response.chunked or response.until_close
             extra = b"" if response.dated else self._date
             drop = _NOTHING
@@ -523,8 +545,10 @@ class Proxy:
                 exchange.bytes_out += len(out) + len(body)
                 client.send(out + body if body else out, write)
                 if left > 0:
+                    look = True
                     relay_known(exchange, upstream, client, left, read, write, self.buffer)
             elif response.chunked:
+                look = True
                 reader = response_reader()
                 ready = out + frame(reader.feed(body), chunked) if body else out
                 relay_chunked(exchange, upstream, client, reader, ready, chunked, read, write)
@@ -546,7 +570,7 @@ class Proxy:
                 exchange.bytes_in += pump.stop()
                 exchange.unread = 0 if pump.done else -1
             if reusable:
-                upstream.give_back()
+                upstream.give_back(look)
             else:
                 upstream.close()
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from math import inf
+from select import POLLRDHUP
 from socket import MSG_PEEK, SO_LINGER, SOL_SOCKET
 from struct import pack
+from time import monotonic
 from typing import Any
 
+from gevent.monkey import get_original
 from greenlet import greenlet
 
 from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
@@ -14,8 +19,10 @@ from .stream import Reactor, Stream
 
 __all__ = ["Downstream"]
 
-_LINGER = 2.0  # seconds
-_LINGER_OCTETS = 1 << 20
+poll = get_original("select", "poll")
+
+_LINGER = 2.0  # seconds without an octet
+_LINGER_TOTAL = 10.0  # seconds in all
 
 
 class Downstream(Stream):
@@ -83,8 +90,8 @@ class Downstream(Stream):
             self.working = None
             working.throw(ClientGone("the client left"))
 
-    def timed_out(self) -> HttpError:
-        if self.writer is not None:
+    def timed_out(self, writing: bool) -> HttpError:
+        if writing:
             return ClientGone("the client stopped reading")
         return TimedOut("the client was too slow", status=408, reason="http_request_error", close=True, blame=CLIENT)
 
@@ -96,13 +103,10 @@ class Downstream(Stream):
         reader = self.reader
         if not self.idle or reader is None:
             return
-        try:
-            self.sock.recv(1, MSG_PEEK)
-        except BlockingIOError:
+        if self.is_quiet():
             self.reader = None
+            self.read_deadline = inf
             reader.throw(ClientGone("drained"))
-        except OSError:
-            return  # broken: the reader will find out by itself
 
     def reset_on_close(self) -> None:
         """Let `close` end the connection with a reset, so that a body without a length is not taken for complete."""
@@ -113,14 +117,36 @@ class Downstream(Stream):
 
         Reads and forgets for a bounded time (nginx, lingering_close).
         """
+        self.working = None
         self.shutdown()
-        left = _LINGER_OCTETS
-        try:
-            while left > 0:
-                data = self.recv(_LINGER)
-                if not data:
-                    break
-                left -= len(data)
-        except HttpError:
-            pass  # it is being closed anyway: too slow or gone, both are an end
+        end = monotonic() + _LINGER_TOTAL
+        with suppress(HttpError):  # it is being closed anyway: too slow or gone, both are an end
+            while monotonic() < end and self.recv(_LINGER):
+                pass
         self.close()
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has arrived that was not read, the end of the connection included."""
+        if self.held:
+            return False
+        try:
+            self.sock.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def look_again(self) -> None:
+        """Tell the one at work if a client has gone that had sent octets ahead, which hide its end from `unexpected`.
+
+        Called by the sweep, on the hub, for clients that are `ready` while somebody works for them.
+        """
+        working = self.working
+        if working is None or self.tolerant:
+            return
+        asked = poll()
+        asked.register(self.sock.fileno(), POLLRDHUP)
+        if asked.poll(0):
+            self.working = None
+            working.throw(ClientGone("the client left"))

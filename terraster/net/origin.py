@@ -10,6 +10,7 @@ import socket
 from time import monotonic
 from typing import Any
 
+import gevent
 from gevent import get_hub
 
 from terraster.config.snapshot import Backend
@@ -57,10 +58,11 @@ class Origin:
     def connect(self, timeout: float) -> Upstream:
         """A new connection: the first of the backend's addresses that accepts. Raises `ConnectFailed`."""
         failure: ConnectFailed | None = None
-        for family, address in self._addresses if self._fixed else self._look_up():
+        for family, address in self._addresses if self._fixed else self._look_up(timeout):
             upstream = self._stream(family)
             try:
                 upstream.connect(address, timeout)
+                self._prefer(family, address)
                 return upstream
             except ConnectFailed as error:
                 upstream.close()
@@ -76,18 +78,28 @@ class Origin:
         name = self.backend.sni or self.backend.host
         return TlsUpstream(self._reactor, make_socket(family), self.pool, self._context, name)
 
-    def _look_up(self) -> list[Address]:
+    def _prefer(self, family: int, address: Any) -> None:
+        """Begin with this address the next time: it worked."""
+        if self._addresses[0] != (family, address):
+            self._addresses = sorted(self._addresses, key=lambda one: one != (family, address))
+
+    def _look_up(self, timeout: float) -> list[Address]:
         now = monotonic()
         if now < self._fresh_until:
             return self._addresses
+        if self._addresses:  # one asks, the others go on with the last good answer
+            self._fresh_until = now + (timeout or _NAME_LIFE)
         try:
-            found = get_hub().resolver.getaddrinfo(self.backend.host, self.backend.port, 0, socket.SOCK_STREAM)
+            with gevent.Timeout(timeout or None, TimeoutError("name resolution")):
+                found = get_hub().resolver.getaddrinfo(self.backend.host, self.backend.port, 0, socket.SOCK_STREAM)
         except OSError as error:
             if self._addresses:  # the last good answer serves until there is a better one
                 self._fresh_until = now + 1.0
                 return self._addresses
             raise ConnectFailed("the backend's name does not resolve", reason="dns_error") from error
+        first = self._addresses[:1]
         self._addresses = [(int(family), address) for family, _, _, _, address in found]
+        self._addresses.sort(key=lambda one: one not in first)
         self._fresh_until = now + _NAME_LIFE
         return self._addresses
 

@@ -20,16 +20,17 @@ __all__ = ["Pump"]
 
 
 class Pump:
-    """Carries one request body. done: all of it has been sent.
+    """Carries one request body. done: all of it has been sent. ended: it carries no more, whatever the reason.
 
     Made by the greenlet that waits for the response; an error of the client's (too slow, too large, malformed, gone) is thrown into it.
-    A backend that stops reading is left to that greenlet: it will see the answer, or the end.
+    A backend that stops reading may still answer: the greenlet then waits for that as long as for any response, and no longer.
     """
 
-    __slots__ = ("done", "octets", "_carrier", "_client", "_head", "_limit", "_main", "_stopped", "_timeouts", "_upstream")
+    __slots__ = ("done", "ended", "octets", "_carrier", "_client", "_head", "_limit", "_main", "_stopped", "_timeouts", "_upstream")
 
     def __init__(self, client: Downstream, upstream: Upstream, head: RequestHead, limit: int, timeouts: Timeouts) -> None:
         self.done = False
+        self.ended = False
         self.octets = 0
         self._client = client
         self._upstream = upstream
@@ -46,14 +47,17 @@ class Pump:
         try:
             self.octets = relay_request(self._client, self._upstream, length, self._limit, timeouts.client_body, timeouts.read)
         except HttpError as error:
-            self._client.reactor.loop.run_callback(self._fail, error)
-            return
-        self.done = True
+            self.ended = True
+            if error.blame != BACKEND:
+                self._client.reactor.loop.run_callback(self._fail, error)
+                return
+        else:
+            self.done = self.ended = True
         self._upstream.phase = "response"
         self._upstream.wait_no_longer_than(timeouts.response)
 
     def _fail(self, error: HttpError) -> None:
-        if not self._stopped and error.blame != BACKEND:
+        if not self._stopped:
             self._main.throw(error)
 
     def stop(self) -> int:

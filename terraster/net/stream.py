@@ -234,12 +234,12 @@ class Stream:
         if self.read_deadline < now and self.reader is not None:
             self.read_deadline = inf
             reader, self.reader = self.reader, None
-            reader.throw(self.timed_out())
+            reader.throw(self.timed_out(False))
         if self.write_deadline < now and self.writer is not None:
             self.write_deadline = inf
-            self.writer.throw(self.timed_out())
+            self.writer.throw(self.timed_out(True))
 
-    def timed_out(self) -> HttpError:
+    def timed_out(self, writing: bool) -> HttpError:
         """The error for a wait that lasted too long."""
         raise NotImplementedError
 

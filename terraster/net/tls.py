@@ -100,6 +100,9 @@ class TlsUpstream(Upstream):
         buffer[: len(data)] = data
         return len(data)
 
+    def give_back(self, look: bool) -> None:
+        super().give_back(True)  # the engine may hold octets that the socket no longer has
+
     def is_quiet(self) -> bool:
         """Whether nothing has arrived but what TLS says to itself (session tickets)."""
         try:

@@ -64,10 +64,14 @@ class Upstream(Stream):
             return False
         return False
 
-    def give_back(self) -> None:
-        """Let the next request have this connection: its response has been read to the end."""
+    def give_back(self, look: bool) -> None:
+        """Let the next request have this connection: its response has been read to the end.
+
+        look: make sure that nothing lies behind the response, where the last read may have stopped short of what had arrived. Octets left
+        over would be taken for the beginning of somebody else's response.
+        """
         self.used += 1
-        if self.pool is None:
+        if self.pool is None or (look and not self.is_quiet()):
             self.close()
         else:
             self.pool.keep(self)
@@ -81,10 +85,10 @@ class Upstream(Stream):
         if self.pool is not None and self.pool.holds(self):  # readable while idle: it has ended, or it speaks out of turn
             self.pool.drop(self)
 
-    def timed_out(self) -> HttpError:
+    def timed_out(self, writing: bool) -> HttpError:
         if self.phase == "connect":
             error: HttpError = ConnectFailed("no connection to the backend in time", status=504, reason="connection_timeout")
-        elif self.writer is not None:
+        elif writing:
             error = TimedOut("the backend stopped reading", reason="connection_write_timeout")
         else:
             error = TimedOut("the backend did not answer in time")
@@ -160,7 +164,10 @@ class Pool:
 
 
 def make_socket(family: int) -> Any:
-    """A non-blocking socket for a new upstream connection."""
-    sock = _plain_socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    """A non-blocking socket for a new upstream connection. Raises `HttpError` 503 when the process has no descriptors left."""
+    try:
+        sock = _plain_socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise HttpError(f"out of descriptors or memory ({error.strerror})", status=503) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock

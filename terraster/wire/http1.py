@@ -45,6 +45,7 @@ _MAX_LENGTH_DIGITS = 18  # 999 petabytes; more digits are an overflow somebody i
 
 _CLOSE = frozenset((b"close",))
 _KEEP = frozenset((b"keep-alive",))
+_CODING = frozenset((b"transfer-encoding",))
 _OPTIONS = {b"close": _CLOSE, b"Close": _CLOSE, b"keep-alive": _KEEP, b"Keep-Alive": _KEEP}
 _ROUTING = frozenset((b"host", b"content-length"))
 
@@ -178,6 +179,8 @@ class ResponseHead:
                 if name.lower() in drop:
                     head = _cut(head, name, value)
         for name, value, new in replace:
+            if name.lower() in drop:
+                continue
             head = _cut(head, name, value) + b"%b: %b\r\n" % (name, new)
         return b"%b%b\r\n" % (head, extra)
 
@@ -451,6 +454,8 @@ def parse_response(data: bytes, method: bytes, header_size: int, header_count: i
         _only_chunked(coding, BadResponse)
     head.keep_alive = keep_alive
     if status < 200 or status == 204 or status == 304 or method == b"HEAD":
+        if coding is not None and (status < 200 or status == 204):  # RFC 9112, section 6.1: must not be there
+            head.dropped = _CODING | (head.dropped or frozenset())
         head.no_body = True
         head.until_close = False
         if status == 101:

@@ -23,6 +23,7 @@ __all__ = [
     "HOST",
     "LOCATION",
     "PASS",
+    "REAL_IP",
     "REQUEST_ID",
     "TRANSFER_ENCODING",
     "UPGRADE",
@@ -45,6 +46,7 @@ FORWARDED_HOST = 10
 FORWARDED_PORT = 11
 FORWARDED = 12  # Forwarded and every other X-Forwarded-*: passed on only from trusted peers
 REQUEST_ID = 13
+REAL_IP = 14  # never passed on: we say who the client is
 LOCATION = 15
 DATE = 16
 
@@ -62,7 +64,7 @@ _REQUEST = {
     b"x-forwarded-host": FORWARDED_HOST,
     b"x-forwarded-port": FORWARDED_PORT,
     b"forwarded": FORWARDED,
-    b"x-real-ip": FORWARDED,
+    b"x-real-ip": REAL_IP,
     b"x-request-id": REQUEST_ID,
 }
 

@@ -51,11 +51,19 @@ def _parse_v1(line: bytes) -> ProxyHeader:
         raise BadRequest("malformed PROXY header")
     family = ipaddress.IPv4Address if words[1] == b"TCP4" else ipaddress.IPv6Address
     try:
-        source, destination = (str(family(word.decode("ascii"))) for word in words[2:4])
+        if b"%" in line:  # a scope id may be anything, and means nothing to anybody but its sender
+            raise ValueError
+        source, destination = (_plain(family(word.decode("ascii"))) for word in words[2:4])
     except ValueError:
         raise BadRequest("malformed address in the PROXY header") from None
     source_port, destination_port = (_port(word) for word in words[4:6])
     return ProxyHeader(source, source_port, destination, destination_port, len(line) + 2)
+
+
+def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """As it is written; IPv4 within IPv6 as IPv4."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def _port(word: bytes) -> int:
@@ -87,5 +95,5 @@ def _parse_v2(data: bytes) -> ProxyHeader | None:
         raise BadRequest("PROXY header too short for its addresses")
     source, destination, source_port, destination_port = struct.unpack_from(packed, data, 16)
     return ProxyHeader(
-        str(ipaddress.ip_address(source)), source_port, str(ipaddress.ip_address(destination)), destination_port, size
+        _plain(ipaddress.ip_address(source)), source_port, _plain(ipaddress.ip_address(destination)), destination_port, size
     )

@@ -33,7 +33,7 @@ _EXHAUSTED = 0.5
 class Acceptor:
     """Takes connections from one listening socket.
 
-    address, port, proxy_protocol: of the listener (port 0 on a unix socket).
+    address, port, proxy_protocol: of the listener (port 0 on a unix socket). closed: it listens no more, its connections should end.
     welcome: called with (socket, peer address, peer port, acceptor) for each connection, on the hub.
     has_room: whether this worker can take one at all. may_accept: whether it should take one now.
     report: called with one line when accepting fails.
@@ -43,6 +43,7 @@ class Acceptor:
         "address",
         "port",
         "proxy_protocol",
+        "closed",
         "_listening",
         "_has_room",
         "_may_accept",
@@ -76,6 +77,7 @@ class Acceptor:
         self._rest = reactor.loop.timer(_YIELD)
         self._yielded = False
         self._listening = False
+        self.closed = False
 
     def start(self) -> None:
         self._listening = True
@@ -90,6 +92,7 @@ class Acceptor:
     def close(self) -> None:
         """Stop and close this process's copy of the listening socket."""
         self.stop()
+        self.closed = True
         self._watcher.close()
         self._rest.close()
         self._socket.close()

@@ -110,6 +110,8 @@ class ProxyWorker(Process):
         for origin in proxy.origins.values():
             origin.pool.expire(now)
             q[backends + origin.offset + SeatBackend.IDLE] = len(origin.pool.idle)
+        for client in [client for client in self.clients if client.ready and client.working is not None]:
+            client.look_again()
 
     def apply(self, change: Change, listeners: dict[str, Any]) -> None:
         plan = self.plan = self.plan.updated(change)
@@ -120,6 +122,7 @@ class ProxyWorker(Process):
             acceptor = self.acceptors.pop(listener.address, None)
             if acceptor is not None:
                 acceptor.close()
+                self._dismiss(acceptor)
         for listener in change.listeners_added:
             self._accept_on(listener, listeners[listener.address])
         self.unrouted_log = self._writer(plan.snapshot.access_log)
@@ -137,8 +140,13 @@ class ProxyWorker(Process):
         self.proxy.draining = True
         for acceptor in self.acceptors.values():
             acceptor.close()
-        for client in list(self.clients):
-            self.reactor.loop.run_callback(client.dismiss)
+            self._dismiss(acceptor)
+
+    def _dismiss(self, acceptor: Acceptor) -> None:
+        """End the idle connections of a listener that is no more; the others end with their answer."""
+        for client in self.clients:
+            if client.listener is acceptor:
+                self.reactor.loop.run_callback(client.dismiss)
 
     def idle(self) -> bool:
         return not self.clients
