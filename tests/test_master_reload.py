@@ -199,6 +199,57 @@ def test_stop_through_the_control_socket() -> None:
         assert family.process.wait(5) == 0
 
 
+@pytest.mark.parametrize("when", ["probes", "children"])
+def test_term_during_a_reload_ends_the_reload_and_whoever_asked_is_answered(when: str) -> None:
+    family = Family(workers=1)
+    address = f"{family.directory.name}/notify"
+    family.environ = {"NOTIFY_SOCKET": address}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket() as silent, family:
+        manager.bind(address)
+        manager.settimeout(10)
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        if when == "probes":
+            check = {"type": "http", "timeout": 4.0, "interval": 60}
+            family.write(services={"new": [f"http://127.0.0.1:{silent.getsockname()[1]}"]}, check=check)
+        else:
+            family.write(apply_takes=2.0, listen=[f"127.0.0.1:{free_port()}"])
+        answers: list[dict[str, object]] = []
+        held: list[object] = []
+        asking = threading.Thread(target=lambda: answers.append(family.ask("reload")))
+        asking.start()
+        if when == "probes":
+            held = [silent.accept()]
+        else:
+            eventually(lambda: family.ask("status")["generation"] == 2)
+        family.process.terminate()
+        asking.join(10)
+        held.clear()
+        (answer,) = answers
+        assert not answer["ok"] and answer["problems"] == ["Terraster is stopping"]
+        assert answer["generation"] == (1 if when == "probes" else 2)
+        assert family.process.wait(10) == 0
+        assert "Traceback" not in family.log() and "replaced" not in family.log()
+        manager.setblocking(False)
+        told = []
+        while True:
+            try:
+                told.append(manager.recv(4096).decode().partition("\n")[0])
+            except BlockingIOError:
+                break
+        words = [word for word in told if word in ("RELOADING=1", "READY=1", "STOPPING=1")]
+        assert "READY=1" in words[words.index("RELOADING=1") :] and words[-1] == "STOPPING=1"
+
+
+def test_more_workers_than_there_are_seats_for_are_a_note() -> None:
+    with Family(workers=1, drain=0.1) as family:
+        family.write(workers=33)
+        outcome = family.ask("reload")
+        assert outcome["ok"] and outcome["notes"] == ["workers: 33 need a restart; 31 is what there are seats for"]
+        family.process.send_signal(signal.SIGQUIT)
+        family.process.wait(10)
+
+
 def test_an_unknown_verb_is_answered() -> None:
     with Family(workers=1) as family:
         assert "knows no 'dance'" in family.ask("dance")["problems"][0]

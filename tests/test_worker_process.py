@@ -41,6 +41,20 @@ def test_a_worker_that_somebody_ends_is_replaced(number: signal.Signals) -> None
         assert "flushed" in family.log() and "exit code 0" in family.log()
 
 
+def test_a_worker_that_somebody_drains_is_replaced_before_it_has_gone() -> None:
+    with Family(workers=1) as family:
+        (before,) = family.pids()
+        slow = threading.Thread(target=lambda: family.get("/slow/3"))
+        slow.start()
+        eventually(lambda: family.children()[0]["accepted"] == 1)
+        os.kill(before, signal.SIGTERM)
+        eventually(lambda: family.pids() - {before}, 1.5)
+        assert alive(before)
+        slow.join()
+        eventually(lambda: not alive(before))
+        assert family.ask("status")["restarts"] == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU])
 def test_signals_for_the_master_do_nothing_to_a_worker(number: signal.Signals) -> None:
     with Family(workers=1) as family:

@@ -236,6 +236,7 @@ class Master(Arbiter):  # type: ignore[misc]
             self.SIG_QUEUE.put_nowait(number)
             if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
                 self.ending.set()
+                self.heard.set()
         self._wanted.set()
 
     def wakeup(self) -> None:
@@ -311,9 +312,12 @@ class Master(Arbiter):  # type: ignore[misc]
 
     def dismiss(self, worker: Any) -> None:
         """Tell a child to drain and leave."""
+        self._leaves(worker)
+        self.kill_worker(worker.pid, signal.SIGTERM)
+
+    def _leaves(self, worker: Any) -> None:
         worker.state = LEAVING
         worker.deadline = time.monotonic() + self.snapshot.drain_timeout + FORCED
-        self.kill_worker(worker.pid, signal.SIGTERM)
 
     def replace(self, worker: Any) -> None:
         """Have a child replaced: a new one first, then this one drains. Any greenlet."""
@@ -407,6 +411,11 @@ class Master(Arbiter):  # type: ignore[misc]
                     case ("failed", generation, why):
                         worker.refused = (generation, why)
                         self.heard.set()
+                    case ("draining",):
+                        if not self.stopping and worker.state in (STARTING, SERVING):
+                            self.log.info("%s worker %d drains, as somebody told it to; replaced at once", worker.name, worker.pid)
+                            self._leaves(worker)
+                            self.wakeup()
                     case ("ask", ticket, verb, arguments):
                         gevent.spawn(self.desk.answer, worker, ticket, verb, arguments)
         except TerrasterError:
@@ -537,6 +546,8 @@ class Master(Arbiter):  # type: ignore[misc]
         if self._stopped:
             return
         self._stopped = self.stopping = True
+        self.ending.set()
+        self.heard.set()
         self.notifier.stopping(self.reexec_pid)
         self.prober.stop()
         self.listeners.close_all(unlink=self.reexec_pid == 0 and self.master_pid == 0)

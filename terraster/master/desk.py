@@ -28,10 +28,14 @@ class Desk:
     def answer(self, worker: Any, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
         """Answer one question of one child; if the child has gone meanwhile, nobody is told."""
         known: dict[str, Callable[..., dict[str, Any]]] = {"reload": self.reload, "stop": self.stop, "status": self.status}
-        if verb in known:
-            answer = known[verb](**arguments)
-        else:
-            answer = {"ok": False, "problems": [f"the master knows no {verb!r}; it knows {', '.join(known)}"]}
+        try:
+            if verb in known:
+                answer = known[verb](**arguments)
+            else:
+                answer = {"ok": False, "problems": [f"the master knows no {verb!r}; it knows {', '.join(known)}"]}
+        except Exception as error:
+            self._master.log.exception("cannot answer %r", verb)
+            answer = {"ok": False, "problems": [f"the master cannot answer: {type(error).__name__}: {error}"]}
         try:
             worker.channel.send(("answer", ticket, answer))
         except TerrasterError:

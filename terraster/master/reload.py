@@ -58,7 +58,8 @@ class _Prepared:
 class Outcome:
     """How a reload ended.
 
-    ok:         whether the new configuration runs everywhere; False: the old one runs, untouched
+    ok:         whether the new configuration runs everywhere; False: the old one runs, untouched, unless `generation` is the new one
+                (something broke after the commit, as when Terraster is stopped meanwhile)
     generation: the generation that runs now
     changes:    what changed, a line each
     problems:   why it did not work (``ok`` False), a line each
@@ -91,11 +92,12 @@ class Reloader:
         self.last: Outcome | None = None
 
     def reload(self, why: str) -> Outcome:
-        """Load the configuration again and run it. Any greenlet; waits for a reload under way. Never raises for a bad
-        configuration."""
+        """Load the configuration again and run it. Any greenlet; waits for a reload under way. Whatever happens is in the outcome,
+        and the service manager is told that the reload is over."""
         master = self._master
         with self._one_at_a_time:
             started = time.monotonic()
+            before = master.snapshot.generation
             master.notifier.reloading()
             problems: list[str] = []
             changes: list[str] = []
@@ -112,6 +114,12 @@ class Reloader:
                 problems = [str(problem) for problem in error.problems]
             except StartError as error:
                 problems = [str(error)]
+            except Exception as error:
+                master.log.exception("the reload broke off")
+                problems = [f"the reload broke off: {type(error).__name__}: {error}"]
+            except BaseException:
+                master.notifier.ready(master.describe())
+                raise
             outcome = Outcome(
                 ok=not problems,
                 generation=master.snapshot.generation,
@@ -122,8 +130,10 @@ class Reloader:
                 seconds=time.monotonic() - started,
                 when=time.time(),
             )
-            self._record(outcome, why)
+            self._record(outcome, why, before)
             master.notifier.ready(master.describe())
+            if master.stopping:
+                master.notifier.stopping(master.reexec_pid)
             return outcome
 
     def _prepare(self) -> _Prepared:
@@ -145,7 +155,8 @@ class Reloader:
             plan = master.plan.updated(change)
             gevent.sleep(0)
             bound = master.listeners.bind(master.addresses(new))
-            master.prober.meet(new)
+            master.prober.meet(new, master.ending)
+            self._refuse_at_the_end()
         except BaseException as error:
             master.leases.undo()
             master.prober.part()
@@ -166,10 +177,17 @@ class Reloader:
         master.log.set_level(new.log_level)
         if new.workers != prepared.old.workers:
             master.set_workers(new.workers)
+            if master.num_workers < new.workers:
+                prepared.notes.append(f"workers: {new.workers} need a restart; {master.num_workers} is what there are seats for")
+
+    def _refuse_at_the_end(self) -> None:
+        if self._master.ending.is_set() or self._master.stopping:
+            raise StartError("Terraster is stopping")
 
     def _tell_children(self, change: Change) -> list[int]:
         """Send the change to every child that runs an older generation and wait for them; pids of those that had to be replaced."""
         master = self._master
+        self._refuse_at_the_end()
         waiting = {worker for worker in master.WORKERS.values() if worker.runs_old(change.generation)}
         parts = [change.services[at : at + _PART] for at in range(0, len(change.services), _PART)]
         messages: list[tuple[Any, ...]] = [("change", replace(change, services=(), lines=()), len(parts))]
@@ -183,6 +201,7 @@ class Reloader:
             master.heard.clear()
             waiting = {worker for worker in waiting if worker.pid in master.WORKERS and worker.runs_old(change.generation)}
             refusing = {worker for worker in waiting if worker.refused[0] == change.generation}
+            self._refuse_at_the_end()
             if waiting == refusing or not master.heard.wait(max(0.0, deadline - time.monotonic())):
                 break
         for worker in waiting:
@@ -210,7 +229,7 @@ class Reloader:
         gone = set(master.addresses(prepared.old)).difference(master.addresses(prepared.new))
         master.listeners.close(gone, unlink=not master.listeners.activated)
 
-    def _record(self, outcome: Outcome, why: str) -> None:
+    def _record(self, outcome: Outcome, why: str, before: int) -> None:
         master, q = self._master, self._master.table.q
         self.last = outcome
         q[Header.LAST_RELOAD_OK] = int(outcome.ok)
@@ -223,7 +242,8 @@ class Reloader:
             self._collect()
         else:
             q[Header.RELOAD_FAILURES] += 1
-            master.log.error("reload (%s) refused, generation %d goes on:", why, outcome.generation)
+            how = "refused, generation %d goes on" if outcome.generation == before else "broke off, generation %d is what runs"
+            master.log.error(f"reload (%s) {how}:", why, outcome.generation)
             for line in outcome.problems:
                 master.log.error("reload: %s", line)
 

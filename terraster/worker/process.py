@@ -7,7 +7,7 @@ comes over the control channel, as tuples whose first item is the message's name
 
     master → child   ("change", Change without services, number of parts), then ("services", part) that many times;
                      ("seats",) a process came or went; ("answer", ticket, dict) to a question
-    child → master   ("ready", generation); ("applied", generation); ("failed", generation, why); ("ask", ticket, verb, arguments)
+    child → master   ("ready", generation); ("draining",) it was told to leave; ("applied", generation); ("failed", generation, why); ("ask", ticket, verb, arguments)
 
 A change travels in parts so that unpickling a large one never keeps requests waiting for longer than one part takes.
 
@@ -228,6 +228,7 @@ class Process(Worker):  # type: ignore[misc]
         if not self.draining:
             self.draining = True
             self.view.q[self.view.base + Seat.DRAINING] = 1
+            gevent.spawn(self._say_that_it_drains)
             try:
                 self.drain()
             except Exception:
@@ -238,6 +239,13 @@ class Process(Worker):  # type: ignore[misc]
         if not self.idle():
             self.log.warning("%s worker: leaves with requests still open, the drain timeout is over", self.name)
         self._exiting.set()
+
+    def _say_that_it_drains(self) -> None:
+        """The TERM may be somebody else's: the master starts another at once, and does not wait for this one's end."""
+        try:
+            self.channel.send(("draining",))
+        except ChannelClosed:
+            return  # `_listen_to_master` knows
 
     def _beat(self) -> None:
         q, base = self.view.q, self.view.base
