@@ -11,8 +11,8 @@ import pytest
 from terraster.admin import status as status_module
 from terraster.admin.worker import AdminWorker
 from terraster.cli import ctl, main
+from terraster.config.loglines import FIELDS, NAMED_FORMATS
 from terraster.config.snapshot import AccessLog
-from terraster.logs.access import FIELDS, NAMED_FORMATS
 
 from .test_admin_readings import House
 from .test_admin_status import all_up, status

@@ -15,6 +15,7 @@ from terraster.config.loader import Loader, load
 from terraster.config.resolve import resolve
 from terraster.config.settings import Settings
 from terraster.errors import ConfigError
+from terraster.policy.forwarded import Trust
 
 DATA = Path(__file__).parent / "data"
 GOOD = "backends: [{url: 'http://10.0.0.1:9001'}]\n"
@@ -93,6 +94,21 @@ BAD = [
     ]),
     (GOOD + "health_check: {interval: 0}\n", ["2:26: `interval` must be more than 0"]),
     (GOOD + "access_log: {path: off, formt: json}\n", ["2:25: unknown key `formt`; did you mean `format`?"]),
+    (GOOD + "access_log: {format: '{client} {staus}'}\n", ["2:22: `format` names no field 'staus'; did you mean `status`?"]),
+    (GOOD + "access_log: {format: combind}\n", ["2:22: `format` names no {field}; did you mean `combined`?"]),
+    (GOOD + "access_log: {format: '{status!r}'}\n", [
+        "2:22: `format` holds {status} with a conversion, which a field does not take"
+    ]),
+    (GOOD + "access_log: {format: '{status'}\n", ["2:22: `format` is no format string: expected '}' before end of string"]),
+    (GOOD + "access_log: {format: 'é {status}'}\n", ["2:22: `format` may hold only printable ASCII between the fields"]),
+    (SERVICE + "    access_log: {fields: [status, clint]}\nwrokers: 2\n", [
+        "8:35: `fields[1]` names no field 'clint'; did you mean `client`?",
+        "9:1: unknown key `wrokers`; did you mean `workers`?",
+    ]),
+    (SERVICE + "    access_log: /nowhere/a.log\n", [
+        "8:17: the access log /nowhere/a.log cannot be made: there is no directory /nowhere"
+    ]),
+    (SERVICE + "    access_log: {path: /dev, format: common}\n", ["8:24: the access log /dev cannot be written to"]),
     (GOOD + "circuit_breaker: {threshold: 1, failure_threshold: 2}\n", [
         "2:18: `circuit_breaker` has both `threshold` and `failure_threshold`, which mean the same: keep one"
     ]),
@@ -158,6 +174,15 @@ BAD = [
         "8:33: `a b` is no name of a header field",
         "8:46: the environment variable `nobody` is not set; "
         "in header values ${remote_addr}, ${host}, ${uri} and ${method} are known too",
+    ]),
+    (SERVICE + "    headers: {request_headers: {Content-Length: 1}, remove_response_headers: [Server, Upgrade, host]}\n", [
+        "8:33: `Content-Length` is not for rules: it belongs to one connection, or says where a message ends",
+        "8:87: `remove_response_headers[1]` is not for rules: it belongs to one connection, or says where a message ends",
+        "8:96: `remove_response_headers[2]` cannot be Host: every request has one",
+    ]),
+    (SERVICE + "    headers: {response_headers: {a: '$${nobody}', b: \"x\\e[0m\"}}\n", [
+        "8:37: `a` holds ${nobody}; known are ${remote_addr} ${host} ${uri} ${method}",
+        "8:54: `b` must not hold control characters",
     ]),
     (SERVICE + "    headers: {request_headers: {a: true}}\n", ["8:36: `a` must be text; put it in quotes"]),
     (SERVICE + "    workers: 2\n", ["8:5: unknown key `workers`; `workers` belongs at the top"]),
@@ -388,7 +413,7 @@ def test_environment_and_secrets(tmp_path: Path) -> None:
         services:
           - name: ${NAME}
             headers:
-              request_headers: {X-From: "${remote_addr} ${NAME} $${NAME}"}
+              request_headers: {X-From: "${remote_addr} ${NAME}"}
             http_redirect: ${REDIRECT}
         """
     (tmp_path / "t.yaml").write_text(dedent(text))
@@ -400,7 +425,7 @@ def test_environment_and_secrets(tmp_path: Path) -> None:
     assert settings.auth.jwt_secret.get_secret_value() == "hush"
     assert settings.access_log is not None and settings.access_log.format == "${status} {uri}"
     headers = settings.services[0].headers
-    assert headers is not None and headers.request_headers == {"X-From": "${remote_addr} shop ${NAME}"}
+    assert headers is not None and headers.request_headers == {"X-From": "${remote_addr} shop"}
     environ["NAME"] = "other"
     assert loader.load(str(tmp_path / "t.yaml")).services[0].name == "other"
 
@@ -453,6 +478,7 @@ def test_loops_are_worth_a_warning(tmp_path: Path) -> None:
 
 
 def test_relative_files_are_taken_from_the_file_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
     settings = load_text(tmp_path, GOOD + "runtime_dir: run\naccess_log: log/access.log\nplugin_directory: /abs\n")
     assert (settings.runtime_dir, settings.plugin_directory) == (str(tmp_path / "run"), "/abs")
     assert settings.access_log is not None and settings.access_log.path == str(tmp_path / "log/access.log")
@@ -521,3 +547,19 @@ def test_any_text_gives_settings_or_problems(tmp_path: Path, content: str | byte
         resolve(Loader({"X": "1"}).load(os.fspath(file)), 1)
     except ConfigError as error:
         assert error.problems and all(problem.message and problem.line >= 0 for problem in error.problems)
+
+
+def test_a_log_is_looked_at_without_making_it(tmp_path: Path) -> None:
+    (tmp_path / "old.log").touch()
+    for good in ("stdout", "off", str(tmp_path / "new.log"), "old.log"):
+        assert problems(tmp_path, GOOD + f"access_log: {good}\n") == []
+    assert sorted(os.listdir(tmp_path)) == ["old.log", "t.yaml"]
+
+
+def test_peers_on_unix_sockets_can_be_trusted(tmp_path: Path) -> None:
+    settings = load_text(tmp_path, GOOD + "trusted_proxies: [unix, 10.1.2.3/8]\n")
+    assert settings.trusted_proxies == ("unix", "10.0.0.0/8")
+    assert Trust(resolve(settings, 1).trusted_proxies).trusts("unix")
+    assert problems(tmp_path, GOOD + "api: {allowed_ips: [unix]}\n") == [
+        "2:20: `allowed_ips` must be an address or a network like 10.0.0.0/8, not 'unix'"
+    ]

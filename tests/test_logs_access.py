@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from terraster.config.loglines import FIELDS, JSON_FIELDS
 from terraster.config.snapshot import AccessLog
 from terraster.errors import StartError
 from terraster.exchange import Exchange
-from terraster.logs.access import BATCH, FIELDS, JSON_FIELDS, AccessLogs, AccessWriter, Renderer, check
+from terraster.logs.access import BATCH, AccessLogs, AccessWriter, Renderer
 from terraster.logs.sink import BACKLOG, Sink
 
 WALL = 1700000000.125  # 2023-11-14T22:13:20.125Z
@@ -287,30 +288,6 @@ def test_a_file_that_cannot_be_opened_costs_lines_and_comes_back(tmp_path):
     writer.write(an_exchange(target=b"/3"))
     writer.close()
     assert (folder / "a").read_text() == '{"uri":"/2"}\n{"uri":"/3"}\n'
-
-
-@pytest.mark.parametrize(
-    ("config", "good"),
-    [
-        ({"path": "-"}, True),
-        ({"path": ""}, True),
-        ({"path": "a.log"}, True),
-        ({"path": "DIR/new"}, True),
-        ({"path": "DIR"}, False),
-        ({"path": "DIR/none/a.log"}, False),
-        ({"format": "{nothing}"}, False),
-        ({"fields": ("nothing",)}, False),
-    ],
-)
-def test_a_configuration_is_checked_without_making_anything(tmp_path, monkeypatch, config, good):
-    monkeypatch.chdir(tmp_path)
-    config = {**config, "path": config.get("path", "-").replace("DIR", str(tmp_path))}
-    if good:
-        check(AccessLog(**config))
-    else:
-        with pytest.raises(StartError):
-            check(AccessLog(**config))
-    assert os.listdir(tmp_path) == []
 
 
 def test_processes_append_to_one_file_without_mixing_lines(tmp_path):

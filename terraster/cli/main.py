@@ -86,19 +86,9 @@ class _Configuration:
     def __call__(self, generation: int) -> Snapshot:
         """The configuration as it is on disk now. Raises ConfigError."""
         from terraster.config.resolve import resolve
-        from terraster.errors import ConfigError, Problem, StartError
-        from terraster.logs import access
 
         settings = self._loader.load(self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
         snapshot = resolve(settings, generation, previous=self._last)
-        problems = []
-        for log in {service.access_log for service in snapshot.services} | {snapshot.access_log}:
-            try:
-                access.check(log)  # workers open their logs themselves, when it is too late to refuse
-            except StartError as error:
-                problems.append(Problem(self.file, 0, 0, str(error)))
-        if problems:
-            raise ConfigError(problems)
         self._last = (settings, snapshot)
         return snapshot
 

@@ -177,11 +177,16 @@ class _Load:
         for complaint in (*checks.of_top(settings), *checks.of_all(settings, services)):
             self._complain(complaint)
         self._top_finds = self._cache.surveyor.survey(settings.loaded((), ()))
-        for path, file in self._top_finds.files:
-            self._look_at_file(path, file)
-        for number, (_, _, item) in enumerate(self._items):
-            for path, file in item.finds.files:
-                self._look_at_file(("services", number, *path), file)
+        found: list[tuple[Path, Finds]] = [((), self._top_finds)]
+        found += [(("services", number), item.finds) for number, (_, _, item) in enumerate(self._items)]
+        seen: set[str] = set()
+        for prefix, finds in found:
+            for path, file in finds.files:
+                self._look_at_file((*prefix, *path), file)
+            for path, file in finds.logs:
+                if file not in seen:
+                    seen.add(file)
+                    self._look_at_log((*prefix, *path), file)
 
     def _look_at_file(self, path: Path, file: str) -> None:
         what = "certificate" if path[-1] == "cert_file" else "key"
@@ -190,6 +195,17 @@ class _Load:
                 return
         except OSError as error:
             self._complain((path, False, f"the {what} file {file} cannot be read: {error.strerror or error}"))
+
+    def _look_at_log(self, path: Path, file: str) -> None:
+        """Whether an access log can be written there: workers open it themselves, when it is too late to refuse. Creates nothing."""
+        folder = os.path.dirname(file) or "."
+        if os.path.exists(file):
+            if os.path.isdir(file) or not os.access(file, os.W_OK):
+                self._complain((path, False, f"the access log {file} cannot be written to"))
+        elif not os.path.isdir(folder):
+            self._complain((path, False, f"the access log {file} cannot be made: there is no directory {folder}"))
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            self._complain((path, False, f"the access log {file} cannot be made: nothing can be created in {folder}"))
 
     def _warned(self, settings: Settings) -> Iterator[str]:
         """The warnings in words, each key without effect once, at its first place."""

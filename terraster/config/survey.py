@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from .algorithms import BUILT, FALLBACK
 from .settings.base import is_later, submodel
+from .settings.logs import AccessLogSettings
 from .settings.tls import TlsSettings
 
 __all__ = ["Finds", "Surveyor"]
@@ -20,10 +21,12 @@ Path = tuple[str | int, ...]
 
 
 class Finds(NamedTuple):
-    """``later``: path, and what to say of it once; ``files``: path and absolute name of each file that must be there."""
+    """``later``: path, and what to say of it once; ``files``: path and absolute name of each file that must be there;
+    ``logs``: of each file that must be possible to write."""
 
     later: tuple[tuple[Path, str], ...]
     files: tuple[tuple[Path, str], ...]
+    logs: tuple[tuple[Path, str], ...] = ()
 
 
 class _Key(NamedTuple):
@@ -44,12 +47,12 @@ class Surveyor:
         """What is to be said about a model and the models within it; paths begin with `path`."""
         later: list[tuple[Path, str]] = []
         files: list[tuple[Path, str]] = []
-        self._look(model, path, "", later, files)
-        return Finds(tuple(later), tuple(files))
+        logs: list[tuple[Path, str]] = []
+        self._look(model, path, "", (later, files, logs))
+        return Finds(tuple(later), tuple(files), tuple(logs))
 
-    def _look(
-        self, model: BaseModel, path: Path, dotted: str, later: list[tuple[Path, str]], files: list[tuple[Path, str]]
-    ) -> None:
+    def _look(self, model: BaseModel, path: Path, dotted: str, found: tuple[list[tuple[Path, str]], ...]) -> None:
+        later, files, logs = found
         keys = self._keys.get(type(model)) or self._learn(type(model))
         for name in model.model_fields_set:
             key = keys.get(name)
@@ -65,17 +68,19 @@ class Surveyor:
                 later.append((here, f"`{dotted}{key.spelling}` is not in effect yet"))
             if not key.descend:
                 continue
-            inside = later if not key.later else []  # what lies below a key without effect needs no word of its own
+            inside = (later if not key.later else [], files, logs)  # what lies below a key without effect needs no word of its own
             if isinstance(value, BaseModel):
-                self._look(value, here, f"{dotted}{key.spelling}.", inside, files)
+                self._look(value, here, f"{dotted}{key.spelling}.", inside)
             elif isinstance(value, tuple):
                 for index, item in enumerate(value):
-                    self._look(item, (*here, index), f"{dotted}{key.spelling}.", inside, files)
+                    self._look(item, (*here, index), f"{dotted}{key.spelling}.", inside)
             elif isinstance(value, dict):
                 for item_name, item in value.items():
-                    self._look(item, (*here, item_name), f"{dotted}{key.spelling}.", inside, files)
+                    self._look(item, (*here, item_name), f"{dotted}{key.spelling}.", inside)
         if isinstance(model, TlsSettings) and model.enabled:
             files += [((*path, name), file) for name in ("cert_file", "key_file") if (file := getattr(model, name)) is not None]
+        if isinstance(model, AccessLogSettings) and model.path not in (None, "", "-"):
+            logs.append(((*path, "path"), model.path))
 
     def _learn(self, model: type[BaseModel]) -> dict[str, _Key]:
         keys = {}

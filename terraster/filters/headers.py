@@ -4,37 +4,20 @@ A field that is set replaces those of its name; removal comes before setting. Va
 rendered once. ``${remote_addr}`` ``${host}`` ``${uri}`` ``${method}`` are the client's address, the Host as received, the
 canonical path with its query, and the method.
 
-What frames a message or belongs to one connection is not for rules: a wrong Content-Length splits a response in two. Such names,
-and anything that is no field name or would end a line, are refused when the rules are compiled. What clients send is put in
-without CR, LF and NUL, whatever was checked before.
+What may be said in rules is `terraster.config.edits`' to tell; it is asked again when they are compiled. What clients send is put
+in without CR, LF and NUL, whatever was checked before.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from ..config import edits
 from ..exchange import Exchange
 
 __all__ = ["HeaderEdits"]
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _ENDS = b"\r\n\0"
-
-_NOT_FOR_RULES = frozenset(
-    (
-        "connection",
-        "content-length",
-        "http2-settings",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
 
 
 class HeaderEdits:
@@ -51,11 +34,9 @@ class HeaderEdits:
         pieces: list[bytes | str] = []
         drop: list[str] = []
         for name in remove:
-            drop.append(_name(name))
-            if drop[-1] == "host":
-                raise ValueError("Host cannot be removed")
+            drop.append(_name(name, edits.removable))
         for name, value in set:
-            drop.append(_name(name))
+            drop.append(_name(name, edits.field_name))
             pieces += _line(name, value)
         self.drop = frozenset(name.encode("ascii") for name in drop)
         merged: list[bytes | str] = []
@@ -81,32 +62,23 @@ class HeaderEdits:
         return out
 
 
-def _name(name: str) -> str:
-    if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{name!r} is no field name")
-    lower = name.lower()
-    if lower in _NOT_FOR_RULES:
-        raise ValueError(f"{name} is not for rules: it belongs to one connection, or says where a message ends")
-    return lower
+def _name(name: str, check: Callable[[str], str]) -> str:
+    try:
+        return check(name)
+    except ValueError as error:
+        raise ValueError(f"field name {name!r} {error}") from None
 
 
 def _line(name: str, value: str) -> Iterable[bytes | str]:
     """The pieces of a field line: octets, and names of variables."""
-    if any((ord(char) < 32 and char != "\t") or ord(char) == 127 for char in value):
-        raise ValueError(f"the value of {name} holds a control character")
-    parts = _VARIABLE.split(value.strip(" \t"))
+    try:
+        parts = edits.value_parts(value)
+    except ValueError as error:
+        raise ValueError(f"the value of {name} {error}") from None
     yield name.encode("ascii") + b": "
     for at, part in enumerate(parts):
-        if at % 2 == 0:
-            yield part.encode("utf-8")
-        elif part in _VARIABLES:
-            yield part
-        else:
-            raise ValueError(f"${{{part}}} in the value of {name}: known are " + " ".join(f"${{{known}}}" for known in _VARIABLES))
+        yield part.encode("utf-8") if at % 2 == 0 else part
     yield b"\r\n"
-
-
-_VARIABLES = ("remote_addr", "host", "uri", "method")
 
 
 def _value(variable: str, exchange: Exchange) -> bytes:

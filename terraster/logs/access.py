@@ -5,9 +5,9 @@ gathered and hands it to the sink in one block. A worker flushes a few times a s
 remembered is bounded.
 
 Formats
-- ``json``: one object a line, all of `JSON_FIELDS` or those named in ``fields``, in that order.
+- ``json``: one object a line, all of `terraster.config.loglines.JSON_FIELDS` or those named in ``fields``, in that order.
 - ``combined``, ``common``: as Apache and nginx write them.
-- anything else is a format string with ``{field}`` for any of `FIELDS`; ``{{`` is a brace.
+- anything else is a format string with ``{field}`` for any of its `FIELDS`; ``{{`` is a brace.
 
 Every line is ASCII, whatever the client sent: octets that are not UTF-8 appear as ``\\xNN``, quotes, backslashes, control and
 non-ASCII characters as JSON escapes, in format strings too, so nobody can forge a line or drive a terminal. What is empty is
@@ -22,22 +22,22 @@ Cost, CPython 3.11: write 0.08 µs; rendering 2.6 µs for a full JSON line, 2.1 
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring_ascii  # written in C: str → quoted ASCII
 from operator import itemgetter
-from string import Formatter
 from typing import Any
 from urllib.parse import unquote_plus
 
+from ..config import loglines
+from ..config.loglines import FIELDS, JSON_FIELDS
 from ..config.snapshot import AccessLog
 from ..errors import StartError
 from ..exchange import Exchange
 from .sink import Sink
 
-__all__ = ["FIELDS", "JSON_FIELDS", "NAMED_FORMATS", "AccessLogs", "AccessWriter", "Renderer", "check"]
+__all__ = ["AccessLogs", "AccessWriter", "Renderer"]
 
 _STAMP, _STAMP_CLF = "\x01", "\x02"
 
@@ -68,17 +68,6 @@ _CONVERSIONS = {
 }
 """Every field, in the order in which `Renderer` computes them, with its conversion in the template. What changes only once a
 second is not converted but put into the template each second, in place of these two marks."""
-
-FIELDS: tuple[str, ...] = tuple(_CONVERSIONS)
-"""Every field that a format string or ``fields`` may name."""
-
-JSON_FIELDS: tuple[str, ...] = FIELDS[:-1]
-"""What a JSON line holds when ``fields`` names nothing."""
-
-NAMED_FORMATS: dict[str, str] = {
-    "common": '{client} - - [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out}',
-    "combined": '{client} - - [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out} "{referer}" "{user_agent}"',
-}
 
 BATCH = 128  # exchanges that are remembered before a batch flushes itself
 
@@ -274,7 +263,8 @@ class AccessLogs:
     def writer(self, config: AccessLog) -> AccessWriter | None:
         """The writer for this configuration; None if it is off. Raises StartError for a format that does not exist.
 
-        A file that cannot be opened costs lines and a warning, not the request that was to be logged: see `check`.
+        A file that cannot be opened costs lines and a warning, not the request that was to be logged; the loader of the
+        configuration has seen that it can be.
         """
         if not config.path:
             return None
@@ -306,21 +296,6 @@ class AccessLogs:
         self._writers.clear()
 
 
-def check(config: AccessLog) -> None:
-    """Raise StartError if this could not be written: no such format or field, no directory, no permission. Creates nothing."""
-    Renderer(config)
-    if config.path in ("", "-"):
-        return
-    folder = os.path.dirname(config.path) or "."
-    if os.path.exists(config.path):
-        if os.path.isdir(config.path) or not os.access(config.path, os.W_OK):
-            raise StartError(f"access log {config.path}: cannot be written to")
-    elif not os.path.isdir(folder):
-        raise StartError(f"access log {config.path}: there is no directory {folder}")
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        raise StartError(f"access log {config.path}: nothing can be created in {folder}")
-
-
 def _text(octets: bytes) -> str:
     """Octets as text: UTF-8, and ``\\xNN`` for what is none."""
     try:
@@ -345,7 +320,11 @@ def _pick(names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any] | None:
 
 
 def _json_template(fields: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    _known(fields)
+    try:
+        for name in fields:
+            loglines.field(name)
+    except ValueError as error:
+        raise StartError(f"access log: `fields` {error}") from error
     quoted = {name: f'"{_CONVERSIONS[name]}"' if name in ("time", "time_clf") else _CONVERSIONS[name] for name in fields}
     return fields, "{" + ",".join(f'"{name}":{conversion}' for name, conversion in quoted.items()) + "}\n"
 
@@ -354,24 +333,11 @@ def _text_template(text: str) -> tuple[tuple[str, ...], str]:
     names: list[str] = []
     template = ""
     try:
-        for literal, name, spec, conversion in Formatter().parse(NAMED_FORMATS.get(text, text)):
+        for literal, name in loglines.parts(text):
             template += literal.replace("%", "%%")
             if name is not None:
-                if spec or conversion:
-                    raise ValueError(f"`{{{name}}}` takes no conversion")
-                _known((name,))
                 names.append(name)
                 template += _CONVERSIONS[name]
     except ValueError as error:
-        raise StartError(f"access log format {text!r}: {error}") from error
-    if not names:
-        raise StartError(f"access log format {text!r}: it names no {{field}}")
-    if not text.isascii() or not text.isprintable():
-        raise StartError(f"access log format {text!r}: only printable ASCII may stand between the fields")
+        raise StartError(f"access log: format {text!r} {error}") from error
     return tuple(names), template + "\n"
-
-
-def _known(names: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in _CONVERSIONS:
-            raise StartError(f"access log: no field {name!r}; there are: {', '.join(FIELDS)}")

@@ -24,7 +24,7 @@ from .base import (
     Hosts,
     Listen,
     Model,
-    Networks,
+    Peers,
     Port,
     Size,
     SomeTime,
@@ -145,8 +145,10 @@ class Settings(Model):
     )
     timeouts: TimeoutSettings | None = Field(None, description="How long is waited for what.")
     limits: LimitSettings | None = Field(None, description="What a client may send.")
-    trusted_proxies: Networks = Field(
-        (), description="Addresses and networks whose X-Forwarded-* and PROXY headers are believed. Default: none."
+    trusted_proxies: Peers = Field(
+        (),
+        description="Addresses and networks whose X-Forwarded-* and PROXY headers are believed; `unix`: whoever connects to a unix "
+        "socket. Default: none.",
     )
     proxy_protocol: bool = Field(
         False, description="Expect a PROXY header (v1, v2) on the listeners of services that do not say. Default: false."

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from .. import addresses, algorithms, quantities
+from .. import addresses, algorithms, edits, quantities
 
 __all__ = [
     "Address",
@@ -30,7 +30,9 @@ __all__ = [
     "Names",
     "Networks",
     "Path",
+    "Peers",
     "Port",
+    "RemovedName",
     "Secret",
     "Size",
     "SomeTime",
@@ -38,6 +40,7 @@ __all__ = [
     "Whole",
     "file_path",
     "is_later",
+    "items",
     "keys_of",
     "later",
     "read_secret",
@@ -46,7 +49,6 @@ __all__ = [
     "uri_path",
 ]
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _URI_PATH = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]]|%(?!00)[0-9A-Fa-f]{2})*")
 _LATER = "x-not-in-effect-yet"
@@ -83,7 +85,8 @@ def text(value: object) -> str:
     return value
 
 
-def _items(value: object, what: str) -> list[object]:
+def items(value: object, what: str) -> list[object]:
+    """The items of a list, or the value alone as one. ValueError for a mapping: it must be `what`."""
     if isinstance(value, list | tuple):
         return list(value)
     if isinstance(value, dict):
@@ -92,7 +95,7 @@ def _items(value: object, what: str) -> list[object]:
 
 
 def _listen(value: object) -> tuple[str, ...]:
-    found = tuple(addresses.listen_address(item) for item in _items(value, "an address"))
+    found = tuple(addresses.listen_address(item) for item in items(value, "an address"))
     if not found:
         raise ValueError("must not be an empty list")
     for index, one in enumerate(found):
@@ -105,7 +108,7 @@ def _listen(value: object) -> tuple[str, ...]:
 
 
 def _hosts(value: object) -> tuple[str, ...]:
-    found = tuple(addresses.host_name(item) for item in _items(value, "a host name"))
+    found = tuple(addresses.host_name(item) for item in items(value, "a host name"))
     if not found:
         raise ValueError("must not be an empty list")
     for index, one in enumerate(found):
@@ -115,11 +118,16 @@ def _hosts(value: object) -> tuple[str, ...]:
 
 
 def _networks(value: object) -> tuple[str, ...]:
-    return tuple(addresses.network(item) for item in _items(value, "a network"))
+    return tuple(addresses.network(item) for item in items(value, "a network"))
+
+
+def _peers(value: object) -> tuple[str, ...]:
+    found = items(value, 'a network or "unix"')
+    return tuple("unix" if item == "unix" else addresses.network(item) for item in found)
 
 
 def _names(value: object) -> tuple[str, ...]:
-    return tuple(text(item) for item in _items(value, "text"))
+    return tuple(text(item) for item in items(value, "text"))
 
 
 def uri_path(value: object) -> str:
@@ -134,15 +142,22 @@ def uri_path(value: object) -> str:
 
 def _header_name(value: object) -> str:
     name = text(value)
-    if not _TOKEN.fullmatch(name):
-        raise ValueError("is no name of a header field")
+    edits.field_name(name)
+    return name
+
+
+def _removed_name(value: object) -> str:
+    name = text(value)
+    edits.removable(name)
     return name
 
 
 def _header_value(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return text(value).strip()
+    written = text(value).strip()
+    edits.value_parts(written)
+    return written
 
 
 def file_path(value: str, info: ValidationInfo) -> str:
@@ -205,9 +220,12 @@ Listen = Annotated[
 Address = Annotated[str, BeforeValidator(addresses.listen_address), WithJsonSchema(_ADDRESS)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), WithJsonSchema(_TEXT_OR_LIST)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(_networks), WithJsonSchema(_TEXT_OR_LIST)]
+Peers = Annotated[tuple[str, ...], BeforeValidator(_peers), WithJsonSchema(_TEXT_OR_LIST)]
+"""Networks, and "unix" for whoever connects to a unix socket."""
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_TEXT_OR_LIST)]
 Path = Annotated[str, BeforeValidator(uri_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
+RemovedName = Annotated[str, BeforeValidator(_removed_name)]
 HeaderValue = Annotated[str, BeforeValidator(_header_value), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})]
 FilePath = Annotated[Text, AfterValidator(file_path)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), WithJsonSchema({"type": "string"})]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from .base import Model, Names, Text, Whole, file_path, later, text
+from .. import loglines
+from .base import Model, Names, Text, Whole, file_path, items, later, text
 
 __all__ = ["AccessLogSettings", "AccessLogSetting", "LogOptions", "LoggerSettings"]
 
@@ -29,14 +30,36 @@ LogPath = Annotated[
 ]
 
 
+def _log_format(value: object) -> str:
+    written = text(value)
+    if written != "json":
+        loglines.parts(written)
+    return written
+
+
+def _log_fields(value: object) -> object:
+    return items(value, "the name of a field")
+
+
+LogField = Annotated[Text, AfterValidator(loglines.field)]
+LogFields = Annotated[
+    tuple[LogField, ...],
+    BeforeValidator(_log_fields),
+    WithJsonSchema({"anyOf": [{"enum": list(loglines.FIELDS)}, {"type": "array", "items": {"enum": list(loglines.FIELDS)}}]}),
+]
+LogFormat = Annotated[str, BeforeValidator(_log_format), WithJsonSchema({"type": "string"})]
+
+
 class AccessLogSettings(Model):
     """Where access lines go and what they hold. Each key is inherited on its own: service over top over default."""
 
     path: LogPath | None = Field(
         None, description="`stdout`, `off`, or a file, relative to the directory of the file that names it. Default: stdout."
     )
-    format: Text | None = Field(None, description="`json`, `combined`, `common`, or a format string with `{field}`. Default: json.")
-    fields: Names | None = Field(None, description="Fields of a JSON line, in this order. Default: all.")
+    format: LogFormat | None = Field(
+        None, description="`json`, `combined`, `common`, or a format string with `{field}`. Default: json."
+    )
+    fields: LogFields | None = Field(None, description="Fields of a JSON line, in this order. Default: all.")
     redact_query: Names | None = Field(
         None,
         description="Query keys whose values are masked. Default: password, token, access_token, refresh_token, api_key, secret.",

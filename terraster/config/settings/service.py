@@ -8,7 +8,23 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .backend import BackendSettings, HealthCheckSettings
-from .base import Algorithm, Duration, HeaderName, HeaderValue, Hosts, Listen, Model, Path, Port, Size, Text, later, text, uri_path
+from .base import (
+    Algorithm,
+    Duration,
+    HeaderName,
+    HeaderValue,
+    Hosts,
+    Listen,
+    Model,
+    Path,
+    Port,
+    RemovedName,
+    Size,
+    Text,
+    later,
+    text,
+    uri_path,
+)
 from .logs import AccessLogSetting, LogOptions
 from .middleware import MiddlewareEntry
 from .tls import TlsSettings
@@ -60,7 +76,7 @@ class ServiceLimits(Model):
 
 
 class HeaderSettings(Model):
-    """Edits of what is forwarded. Removal comes before setting."""
+    """Edits of what is forwarded. Removal comes before setting. Names and values: `terraster.config.edits`."""
 
     request_headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict,
@@ -69,8 +85,8 @@ class HeaderSettings(Model):
     response_headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict, description="Fields set in responses to clients; the same variables."
     )
-    remove_request_headers: tuple[HeaderName, ...] = Field((), description="Fields removed from requests.")
-    remove_response_headers: tuple[HeaderName, ...] = Field((), description="Fields removed from responses.")
+    remove_request_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from requests.")
+    remove_response_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from responses.")
 
 
 class LocationSettings(Model):

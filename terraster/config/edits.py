@@ -1,0 +1,61 @@
+"""What rules for header fields may say: which names, and what may stand in values.
+
+What frames a message or belongs to one connection is not for rules: a wrong Content-Length splits a response in two. Here, below
+`terraster.filters.headers` which does the edits, so that a wrong rule is found where the configuration is read.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["VARIABLES", "field_name", "removable", "value_parts"]
+
+VARIABLES = ("remote_addr", "host", "uri", "method")
+"""What ``${…}`` in a value may name."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+_NOT_FOR_RULES = frozenset(
+    (
+        "connection",
+        "content-length",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+
+
+def field_name(name: str) -> str:
+    """The name in lower case. ValueError for what is no field name, and for one that is not for rules."""
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("is no name of a header field")
+    lower = name.lower()
+    if lower in _NOT_FOR_RULES:
+        raise ValueError("is not for rules: it belongs to one connection, or says where a message ends")
+    return lower
+
+
+def removable(name: str) -> str:
+    """The name in lower case, of a field that may be removed. ValueError as `field_name`, and for Host."""
+    lower = field_name(name)
+    if lower == "host":
+        raise ValueError("cannot be Host: every request has one")
+    return lower
+
+
+def value_parts(value: str) -> list[str]:
+    """A value in parts: text and names of variables in turn, text first. ValueError for control characters and other variables."""
+    if _CONTROLS.search(value):
+        raise ValueError("must not hold control characters")
+    parts = _VARIABLE.split(value.strip(" \t"))
+    for name in parts[1::2]:
+        if name not in VARIABLES:
+            raise ValueError(f"holds ${{{name}}}; known are {' '.join(f'${{{known}}}' for known in VARIABLES)}")
+    return parts

@@ -1,0 +1,79 @@
+"""What an access line may hold: the fields by name, the named formats, and how a format string is read.
+
+Here, below `terraster.logs.access` which fills the lines, so that a wrong name is found where the configuration is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from string import Formatter
+
+__all__ = ["FIELDS", "JSON_FIELDS", "NAMED_FORMATS", "field", "parts"]
+
+FIELDS: tuple[str, ...] = (
+    "time",
+    "client",
+    "peer",
+    "method",
+    "scheme",
+    "host",
+    "uri",
+    "protocol",
+    "status",
+    "bytes_in",
+    "bytes_out",
+    "duration",
+    "service",
+    "location",
+    "upstream",
+    "upstream_time",
+    "tries",
+    "request_id",
+    "error",
+    "detail",
+    "user_agent",
+    "referer",
+    "time_clf",
+)
+"""Every field that a format string or ``fields`` may name."""
+
+JSON_FIELDS: tuple[str, ...] = FIELDS[:-1]
+"""What a JSON line holds when ``fields`` names nothing."""
+
+NAMED_FORMATS: dict[str, str] = {
+    "common": '{client} - - [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out}',
+    "combined": '{client} - - [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out} "{referer}" "{user_agent}"',
+}
+
+
+def field(name: str) -> str:
+    """The name, if it is a field's. ValueError, with the nearest name, if not."""
+    if name in FIELDS:
+        return name
+    raise ValueError(f"names no field {name!r}{_nearest(name, FIELDS) or '; there are: ' + ', '.join(FIELDS)}")
+
+
+def parts(text: str) -> list[tuple[str, str | None]]:
+    """A format (a named one, or a format string) as pairs of a literal and the field after it, if any. ValueError if it is none."""
+    found: list[tuple[str, str | None]] = []
+    try:
+        for literal, name, spec, conversion in Formatter().parse(NAMED_FORMATS.get(text, text)):
+            if name is not None:
+                field(name)
+                if spec or conversion:
+                    raise ValueError(f"holds {{{name}}} with a conversion, which a field does not take")
+            found.append((literal, name))
+    except ValueError as error:
+        words = str(error)
+        raise ValueError(words if words.startswith(("names", "holds")) else f"is no format string: {words}") from None
+    if not any(name is not None for _, name in found):
+        raise ValueError(f"names no {{field}}{_nearest(text, ('json', *NAMED_FORMATS))}")
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("may hold only printable ASCII between the fields")
+    return found
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word.lower(), list(known), 1, 0.6)
+    return f"; did you mean `{near[0]}`?" if near else ""
