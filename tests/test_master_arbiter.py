@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
+import stat
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -209,6 +213,56 @@ def test_a_second_master_is_refused_and_the_first_goes_on() -> None:
         assert first.ask("status")["pid"] == first.pid
 
 
+def test_the_pid_of_another_program_in_the_pid_file_is_no_obstacle() -> None:
+    family = Family(workers=1)
+    os.mkdir(family.runtime, 0o700)
+    with open(f"{family.runtime}/terraster.pid", "w") as file:
+        file.write(f"{os.getpid()}\n")
+    with family, open(f"{family.runtime}/terraster.pid") as file:
+        assert int(file.read()) == family.pid
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_lock_goes_with_the_master_and_not_with_its_children() -> None:
+    with Family(workers=1, drain=20) as family:
+        threading.Thread(target=lambda: pytest.raises(OSError, family.get, "/slow/20"), daemon=True).start()
+        eventually(lambda: family.children()[0]["accepted"] == 1)
+        everybody = family.family()
+        family.process.kill()
+        family.process.wait()
+        assert any(alive(pid) for pid in everybody)
+        with open(f"{family.runtime}/terraster.pid") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        eventually(lambda: not any(alive(pid) for pid in everybody), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: os.symlink(tempfile.gettempdir(), path), "is not a directory"),
+        (lambda path: open(path, "w").close(), "is not a directory"),
+        (lambda path: (os.mkdir(path), os.chmod(path, 0o770)), r"may be written to by others (mode 770)"),
+        (lambda path: (os.mkdir(path), os.chmod(path, 0o777)), r"may be written to by others (mode 777)"),
+    ],
+    ids=["symlink", "file", "group", "others"],
+)
+def test_a_runtime_directory_that_somebody_else_could_use_is_refused(make: Callable[[str], object], why: str) -> None:
+    family = Family(workers=1)
+    make(family.runtime)
+    code, log = refused(family)
+    assert code == 1 and f"cannot start: the runtime directory {family.runtime} {why}" in log
+
+
+def test_unix_listeners_are_for_everybody_and_the_control_socket_is_not() -> None:
+    family = Family(workers=1)
+    path = f"{family.directory.name}/web.sock"
+    family.write(listen=[f"127.0.0.1:{family.port}", f"unix:{path}"])
+    with family:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o666
+        assert stat.S_IMODE(os.stat(f"{family.runtime}/control.sock").st_mode) == 0o600
+
+
 def test_a_stale_pid_file_and_stale_sockets_are_no_obstacle() -> None:
     with Family(workers=1) as family:
         path = f"{family.directory.name}/web.sock"
@@ -257,6 +311,8 @@ def test_usr2_hands_over_to_a_new_master_without_a_refused_connection() -> None:
             eventually(lambda: family.ask("status")["pid"] == successor)
             with open(f"{family.runtime}/terraster.pid") as file:
                 assert int(file.read()) == successor
+                with pytest.raises(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             assert sorted(os.listdir(family.runtime)) == ["control.sock", "terraster.pid"]
             with socket.socket(socket.AF_UNIX) as one:
                 one.connect(path)

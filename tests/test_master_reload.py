@@ -92,6 +92,19 @@ def test_listeners_come_and_go() -> None:
         assert not os.path.exists(path)
 
 
+def test_an_address_that_overlaps_one_in_use_is_named_with_a_way_out() -> None:
+    with Family(workers=1) as family:
+        old, new = f"127.0.0.1:{family.port}", f":{family.port}"
+        family.write(listen=[new])
+        (problem,) = family.ask("reload")["problems"]
+        assert f"cannot listen on {new}: Address already in use: it overlaps {old}" in problem and "restart" in problem
+        family.write(listen=[f"127.0.0.1:{free_port()}"])
+        assert family.ask("reload")["ok"]
+        family.write(listen=[new])
+        assert family.ask("reload")["ok"]
+        assert family.get()["generation"] == 3
+
+
 def test_a_worker_killed_after_a_reload_comes_back_with_the_new_listeners() -> None:
     with Family(workers=1) as family:
         port = free_port()

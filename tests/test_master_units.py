@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from terraster.config.resolve import runtime_dir, state_dir
+
 UNITS = Path(__file__).resolve().parent.parent / "systemd"
 
 
@@ -43,3 +45,12 @@ def test_the_service_has_no_right_that_it_does_not_need() -> None:
     for key in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "PrivateDevices", "MemoryDenyWriteExecute", "RestrictNamespaces"):
         assert unit[key] == "true"
     assert unit["ProtectSystem"] == "strict"
+
+
+def test_the_service_and_its_operator_mean_the_same_directories() -> None:
+    unit = service()
+    given = {"RUNTIME_DIRECTORY": f"/run/{unit['RuntimeDirectory']}", "STATE_DIRECTORY": f"/var/lib/{unit['StateDirectory']}"}
+    somebody = 61184
+    assert runtime_dir(given, somebody) == runtime_dir({}, 0) == "/run/terraster"
+    assert state_dir(given, somebody) == state_dir({}, 0) == "/var/lib/terraster"
+    assert "--runtime-dir" not in unit["ExecReload"]

@@ -32,7 +32,6 @@ from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.errors import HaltServer
-from gunicorn.pidfile import Pidfile
 
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError, TerrasterError
@@ -46,6 +45,7 @@ from .desk import Desk
 from .health import Prober
 from .listeners import HANDED_OVER, Listeners, control_address, refuse_tls
 from .notify import Notifier
+from .pidfile import Pidfile, runtime_directory
 from .reload import Reloader
 
 __all__ = ["Master", "run"]
@@ -186,12 +186,10 @@ class Master(Arbiter):  # type: ignore[misc]
 
     def _write_pidfile(self) -> None:
         path = self.cfg.pidfile + (".2" if self.master_pid else "")
+        runtime_directory(os.path.dirname(path))
         try:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             self.pidfile = Pidfile(path)
             self.pidfile.create(self.pid)
-        except RuntimeError as error:
-            raise StartError(str(error)) from error
         except OSError as error:
             raise StartError(f"cannot write {path}: {error.strerror}") from error
 
@@ -392,6 +390,7 @@ class Master(Arbiter):  # type: ignore[misc]
             if address not in worker.listeners:
                 one.close()
         self.prober.abandon()
+        self.pidfile.abandon()
         os.environ.pop("NOTIFY_SOCKET", None)
 
     def _listen_to(self, worker: Any) -> None:

@@ -94,7 +94,10 @@ class Listeners:
             for bound, one in added.items():
                 one.close()
                 _unlink(bound)
-            raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
+            reason = _reason(error)
+            if error.errno == errno.EADDRINUSE and (mine := self._overlapping(address, added)):
+                reason = f"{reason}: {self._advice(address, mine, added)}"
+            raise StartError(f"cannot listen on {address}: {reason}") from error
         self.open.update(added)
         return added
 
@@ -155,6 +158,28 @@ class Listeners:
                 descriptors[address] = one.fileno()
         return json.dumps({"activated": self.activated, "open": descriptors})
 
+    def _overlapping(self, address: str, added: Iterable[str]) -> str:
+        """An address of ours that takes the port of another one, or ""."""
+        family, where = parse(address)
+        if isinstance(where, str):
+            return ""
+        for one in (*added, *self.open, *self._inherited):
+            other, place = parse(one)
+            if one == address or isinstance(place, str) or place[1] != where[1]:
+                continue
+            dual = [wide for wide in (address, one) if wide.startswith(":")]
+            if dual or (other == family and {place[0], where[0]} & {"0.0.0.0", "::"}):
+                return one
+        return ""
+
+    def _advice(self, address: str, mine: str, added: Iterable[str]) -> str:
+        if mine in added:
+            return f"it overlaps {mine}, which is configured too; one of them is enough"
+        return (
+            f"it overlaps {mine}, which this Terraster holds until the new configuration runs; take {mine} away by one reload and "
+            f"add {address} by the next, or restart Terraster"
+        )
+
     def _claim(self, address: str) -> socket.socket | None:
         if address in self._inherited:
             return self._inherited.pop(address)
@@ -181,7 +206,7 @@ def _bind(address: str, mode: int | None = None) -> socket.socket:
     """Raises OSError."""
     family, where = parse(address)
     if isinstance(where, str):
-        return _bind_path(where, mode)
+        return _bind_path(where, 0o666 if mode is None else mode)
     everywhere = address.startswith(":")
     try:
         return _bind_port(family, where, dual=everywhere)
@@ -206,10 +231,11 @@ def _bind_port(family: int, where: tuple[str, int], *, dual: bool) -> socket.soc
     return one
 
 
-def _bind_path(path: str, mode: int | None) -> socket.socket:
+def _bind_path(path: str, mode: int) -> socket.socket:
+    """``mode``: whatever the umask; whoever may not connect to traffic is kept out by the directory, as with nginx."""
     _remove_stale(path)
     one = _plain(socket.AF_UNIX)
-    before = os.umask(0o777 & ~mode) if mode is not None else None
+    before = os.umask(0o777 & ~mode)
     try:
         one.bind(path)
         one.listen(BACKLOG)
@@ -218,8 +244,7 @@ def _bind_path(path: str, mode: int | None) -> socket.socket:
         one.close()
         raise
     finally:
-        if before is not None:
-            os.umask(before)
+        os.umask(before)
     return one
 
 

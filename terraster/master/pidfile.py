@@ -1,0 +1,98 @@
+"""The pid file, and the lock on it that says whether a master runs: a pid may be anybody's by now, a lock goes with its process.
+
+`Pidfile` takes an exclusive flock(2) on the file and keeps it for life; whoever can take it knows that nobody runs. gunicorn's
+arbiter calls `create`, `rename` (a second master is promoted after USR2: ``terraster.pid.2`` becomes ``terraster.pid``, lock and
+all) and `unlink`. A forked child calls `abandon` at once, as the lock lasts until the last copy of the descriptor is closed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+
+from terraster.errors import StartError
+
+__all__ = ["Pidfile", "runtime_directory"]
+
+_TRIES = 25  # somebody who looks whether the lock can be taken holds it for a moment
+_PAUSE = 0.02  # seconds
+
+
+def runtime_directory(path: str) -> None:
+    """Make the directory of the pid file and the control socket, or see that nobody else can put anything in its place.
+
+    Raises StartError. Under /tmp anybody may have made it before us.
+    """
+    path = os.path.normpath(path)
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        status = os.lstat(path)
+    except FileExistsError:
+        raise StartError(f"the runtime directory {path} is not a directory") from None
+    except OSError as error:
+        raise StartError(f"cannot make the runtime directory {path}: {error.strerror}") from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise StartError(f"the runtime directory {path} is not a directory")
+    if status.st_uid != os.geteuid():
+        raise StartError(f"the runtime directory {path} belongs to user {status.st_uid}, not to user {os.geteuid()}, who runs this")
+    if status.st_mode & 0o022:
+        mode = stat.S_IMODE(status.st_mode)
+        raise StartError(f"the runtime directory {path} may be written to by others (mode {mode:o}); chmod go-w {path}")
+
+
+class Pidfile:
+    """One locked file. fname: its path. Master only."""
+
+    def __init__(self, fname: str) -> None:
+        self.fname = fname
+        self._fd = -1
+
+    def create(self, pid: int) -> None:
+        """Take the lock and write the pid. Raises StartError when somebody holds it, OSError when the file cannot be had."""
+        for _ in range(_TRIES):
+            fd = os.open(self.fname, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            if self._lock(fd):
+                self._fd = fd
+                os.fchmod(fd, 0o644)
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, b"%d\n" % pid, 0)
+                return
+            other = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+            os.close(fd)
+            time.sleep(_PAUSE)
+        raise StartError(f"Already running on PID {other}: it holds the lock on {self.fname}")
+
+    def _lock(self, fd: int) -> bool:
+        """Whether we have the lock, and on the file that has the name now: its last owner removes it when it ends."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return os.path.samestat(os.fstat(fd), os.stat(self.fname))
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.ENOENT):
+                return False
+            raise
+
+    def rename(self, path: str) -> None:
+        """Take another name, and keep the lock all the while."""
+        os.replace(self.fname, path)
+        self.fname = path
+
+    def unlink(self) -> None:
+        """Remove the file, if it is still ours, and give the lock back."""
+        if self._fd < 0:
+            return
+        try:
+            if os.path.samestat(os.fstat(self._fd), os.stat(self.fname)):
+                os.unlink(self.fname)
+        except FileNotFoundError:
+            pass
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close our copy of the descriptor, and leave lock and file to whoever else has one."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
