@@ -10,7 +10,8 @@ from terraster.config.snapshot import Backend, Location, Service, Snapshot
 from terraster.errors import StartError
 from terraster.state.leases import Leases, capacities
 from terraster.state.table import Backend as Cells
-from terraster.state.table import Seat, SeatBackend, Table
+from terraster.state.table import Location as LocationCells
+from terraster.state.table import Seat, SeatBackend, SeatLocation, Table
 
 
 def snapshot(generation: int, names: list[str]) -> Snapshot:
@@ -105,17 +106,30 @@ def test_what_is_undone_is_free_again() -> None:
     assert apply(leases, 2, ["a", "e"])["e"] == 1
 
 
-def test_a_location_slot_never_changes_hands() -> None:
-    leases = Leases(Table(100, 3, 4))
-    first = location_slots(leases.assign(snapshot(1, ["a", "b"])))
-    leases.commit(snapshot(1, ["a", "b"]))
-    apply(leases, 2, ["c"])
-    apply(leases, 3, ["c"])
-    again = location_slots(leases.assign(snapshot(4, ["b", "c"])))
-    leases.undo()
-    assert again["b"] == first["b"] and again["c"] == 2
-    with pytest.raises(StartError, match="no room for location 'd'"):
-        leases.assign(snapshot(4, ["d"]))
+@pytest.mark.parametrize(("oldest", "reused"), [(2, True), (1, False)])
+def test_a_location_slot_rests_and_is_leased_anew(oldest: int, reused: bool) -> None:
+    table = Table(100, 2, 4)
+    leases = Leases(table)
+    apply(leases, 1, ["a", "b"])
+    slot = location_slots(leases.assign(snapshot(1, ["a", "b"])))["b"]
+    serial = table.q[table.location(slot) + LocationCells.LEASE]
+    table.q[table.seat_location(0, slot) + SeatLocation.BYTES_IN] = 7
+    apply(leases, 2, ["a"])
+    seat(table, 1, 2, oldest)
+    if not reused:
+        with pytest.raises(StartError, match="no room for location 'c'"):
+            leases.assign(snapshot(3, ["a", "c"]))
+        return
+    leased = leases.assign(snapshot(3, ["a", "c"]))
+    assert location_slots(leased)["c"] == slot
+    assert table.q[table.location(slot) + LocationCells.LEASE] > serial
+    assert table.q[table.seat_location(0, slot) + SeatLocation.BYTES_IN] == 0
+
+
+def test_services_can_be_renamed_for_ever() -> None:
+    leases = Leases(Table(8, 8, 4))
+    for generation in range(1, 100):
+        apply(leases, generation, [chr(0x100 + generation)])
 
 
 @given(st.lists(st.sets(st.sampled_from("abcdefghij"), min_size=1), max_size=12), st.data())

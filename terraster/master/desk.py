@@ -87,6 +87,5 @@ class Desk:
             "age": time.monotonic() - worker.started,
             "connections": q[at + Seat.CONNECTIONS],
             "accepted": q[at + Seat.ACCEPTED],
-            "refused": q[at + Seat.REFUSED],
             "draining": bool(q[at + Seat.DRAINING]),
         }

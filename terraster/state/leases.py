@@ -7,10 +7,9 @@ health and its counters, and one that comes back before its slot went to somebod
 
 - A slot rests as long as any process may still write its cells for the old backend: until every taken seat reports a generation,
   and an oldest generation in use, of at least G. Requests in flight finish on the plan they began with, and they count there.
-- A new lease has a new serial number in the cell `Backend.LEASE`. Whoever keeps cells for a slot (each child, in its own seat)
-  compares serials when it learns a plan, and calls `Table.forget_backend` when the serial is another one.
-- Location slots are never reused while the process family lives: there is no serial to compare, and a few hundred octets per path
-  that ever existed are cheaper than a counter that jumps.
+- A new lease has a new serial number in the cell `Backend.LEASE` or `Location.LEASE`. Whoever keeps cells for a slot (each child,
+  in its own seat) compares serials when it learns a plan, and calls `Table.forget_backend` or `Table.forget_location` when the
+  serial is another one.
 
 Master only. `assign` is followed by `commit` (the configuration is applied) or `undo` (it is not); never by another `assign`.
 """
@@ -24,6 +23,7 @@ from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.errors import StartError
 
 from .table import Backend, Seat, Table
+from .table import Location as LocationCell
 
 __all__ = ["Leases", "capacities"]
 
@@ -110,7 +110,9 @@ class Leases:
 
         New leases show in the table at once (a new serial, everything else zero: down), as a plan is compiled before `commit`.
         """
-        self._backends.reclaim(self._oldest())
+        oldest = self._oldest()
+        self._backends.reclaim(oldest)
+        self._locations.reclaim(oldest)
         self._made = {}
         try:
             services = tuple(self._service(service) for service in snapshot.services)
@@ -157,6 +159,9 @@ class Leases:
         slot = self._locations.slot(location.id)
         if slot is None:
             slot = self._locations.take(location.id)
+            self._serial += 1
+            self._table.q[self._table.location(slot) + LocationCell.LEASE] = self._serial
+            self._table.forget_location(0, slot)
         backends = tuple(replace(backend, slot=self._backend_slot(backend.id)) for backend in location.backends)
         return replace(location, slot=slot, backends=backends)
 

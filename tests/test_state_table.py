@@ -1,0 +1,73 @@
+"""The shared table: what a retired seat leaves behind, and what readers see meanwhile."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from terraster.state.table import Header, Location, Seat, SeatBackend, SeatLocation, Table
+
+
+def filled(table: Table, seat: int, rows: int) -> None:
+    q = table.q
+    q[table.seat(seat) + Seat.PID] = 4711
+    q[table.seat(seat) + Seat.ACCEPTED] = 11
+    for slot in range(rows):
+        q[table.seat_backend(seat, slot) + SeatBackend.REQUESTS] = 5
+        q[table.seat_backend(seat, slot) + SeatBackend.ACTIVE] = 3
+        q[table.seat_location(seat, slot) + SeatLocation.BYTES_IN] = 7
+        q[table.seat_location(seat, slot) + SeatLocation.BUCKET] = 1
+    q[table.seat_location(seat, table.unrouted) + SeatLocation.BYTES_OUT] = 9
+
+
+def test_a_retired_seat_is_empty_and_its_counters_are_kept() -> None:
+    table = Table(300, 300, 4)
+    for _ in range(2):
+        filled(table, 2, 200)
+        table.retire(2, range(300), range(300))
+    assert not any(table.q[table.seat(2) : table.seat(3)])
+    assert table.taken_seats() == []
+    assert {table.backend_sum(slot, SeatBackend.REQUESTS) for slot in range(200)} == {10}
+    assert {table.backend_sum(slot, SeatBackend.ACTIVE) for slot in range(200)} == {0}
+    row = table.location_row(199)
+    assert (row[SeatLocation.BYTES_IN], row[SeatLocation.BUCKET], sum(row)) == (14, 2, 16)
+    assert table.location_sum(table.unrouted, SeatLocation.BYTES_OUT) == 18
+    assert table.q[table.seat(0) + Seat.ACCEPTED] == 22
+    assert table.q[Header.RETIRING] % 2 == 0
+
+
+def test_no_reader_sees_a_count_twice_or_misses_one() -> None:
+    table = Table(2, 64, 3)
+    at, enough = table.seat_location(1, 5), 300
+    child = os.fork()
+    if not child:  # the master: a worker counts one request and dies, again and again
+        for turn in range(1, enough + 1):
+            table.q[table.seat(1) + Seat.PID] = turn
+            for slot in range(64):
+                table.q[table.seat_location(1, slot) + SeatLocation.BYTES_IN] += 1
+            table.retire(1, range(2), range(64))
+        os._exit(0)
+    last, seen = 0, set()
+    while last < enough and at:
+        now = table.location_sum(5, SeatLocation.BYTES_IN)
+        row = table.location_row(5)[SeatLocation.BYTES_IN]
+        assert last <= now <= row <= enough
+        last = row
+        seen.add(row)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(seen) > 10
+
+
+def test_a_master_that_died_while_it_retired_a_seat_does_not_keep_readers_waiting_for_ever() -> None:
+    table = Table(2, 2, 3)
+    filled(table, 1, 2)
+    table.q[Header.RETIRING] = 1
+    started = time.monotonic()
+    assert table.location_sum(0, SeatLocation.BYTES_IN) == 7
+    assert time.monotonic() - started < 2
+
+
+def test_blocks_do_not_overlap() -> None:
+    table = Table(3, 5, 2)
+    marks = [table.backend(2) + 15, *(table.location(slot) + Location.LEASE for slot in range(5)), table.seat(0)]
+    assert marks == sorted(set(marks)) and table.location(4) + Location.CELLS <= table.seat(0)
