@@ -9,7 +9,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench setup.py $(shell grep -ls "^#!.*python" bin/*)
 
-.PHONY: run test lint format bench profile clean
+.PHONY: run test lint format bench bench-reload profile clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -30,6 +30,9 @@ format: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	@$(VENV)/bin/python bench/bench.py $(ARGS)
+
+bench-reload: $(VENV)/.installed-test
+	@$(VENV)/bin/python -m tests.harness.reload_probe $(ARGS)
 
 profile: $(VENV)/.installed
 	@$(PIP) install --editable '.[profile]'

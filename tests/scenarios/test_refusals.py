@@ -79,7 +79,8 @@ def test_forwarded(origin: Backend, proxy: Terraster, case: Case) -> None:
     with proxy.connect() as client:
         answer = client.send(case.data).response(method)
     assert answer.status == 200, case.what
-    request = origin.wait(count + 1)[count]
+    behind = case.fact("rest") or b""  # another request comes along: the next case must not find it instead of its own
+    request = origin.wait(count + (2 if b" HTTP/1.1" in behind else 1))[count]
     assert request.method == method
     body = case.fact("body")
     if body is not None:

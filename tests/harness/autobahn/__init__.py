@@ -54,7 +54,11 @@ class EchoServer:
 
 def run_cases(port: int, seconds: float = 300.0) -> dict[str, tuple[str, str]]:
     """Run all cases against 127.0.0.1:port: case → verdicts of the exchange and of its closing."""
+    path = list(sys.path)
     import kosoku
+
+    sys.path[:] = path  # it puts a stand-in for pkg_resources in front, which pytest's monkeypatch would meet later
+    sys.modules.pop("pkg_resources", None)
 
     async def run() -> list[Any]:
         running = kosoku.run_fuzzingclient(f"127.0.0.1:{port}", None, ["12.*", "13.*"], concurrency=4)
