@@ -98,6 +98,28 @@ def test_check_warns_of_what_is_not_in_effect_yet(tmp_path, capsys):
     assert "warning: " in captured.err and "cors" in captured.err and captured.out.startswith("OK: ")
 
 
+def test_what_wants_tls_is_checked_but_not_started(tmp_path, capsys):
+    (tmp_path / "c.pem").touch()
+    path = write(tmp_path / "a.yaml", tls={"cert_file": "c.pem"}, admin_api={"tls": {"cert_file": "c.pem"}})
+    assert main(["--check", "--config", path]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("OK: ")
+    assert re.search(rf"^warning: {re.escape(path)}:\d+:\d+: `tls` .* does not start", captured.err, re.MULTILINE)
+    assert re.search(rf"^warning: {re.escape(path)}:\d+:\d+: `tls` .* the management port 127", captured.err, re.MULTILINE)
+    result = run("--config", path)
+    assert result.returncode == 2 and re.match(rf"{re.escape(path)}:\d+:1: `tls` is not in effect yet", result.stderr)
+
+
+def test_check_compiles_what_a_start_would_compile(tmp_path, capsys, monkeypatch):
+
+    def refuse(policy: str, members: object) -> None:
+        raise StartError(f"no balancer {policy}")
+
+    monkeypatch.setattr("terraster.plan.make", refuse)
+    assert main(["--check", "--config", write(tmp_path / "a.yaml")]) == 2
+    assert "no balancer round-robin" in capsys.readouterr().err
+
+
 def test_check_of_a_missing_file(tmp_path, capsys):
     assert main(["--check", "--config", str(tmp_path / "none.yaml")]) == 2
     assert "none.yaml" in capsys.readouterr().err

@@ -223,7 +223,6 @@ def test_all_problems_of_a_file_at_once(tmp_path: Path) -> None:
         "1:1: unknown key `prot`; did you mean `port`?",
         "5:5: unknown key `hots`; did you mean `host`?",
         "10:18: backend http://10.0.0.1:80 stands twice in its location",
-        "12:5: `host` * on :8080 is already that of service `a`",
         "12:11: `name` a is already that of another service",
         "13:11: `port` must be a whole number",
         "15:10: `workers` must be at least 1",
@@ -286,7 +285,7 @@ def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:
     text = (DATA / "advanced.yaml").read_text() + basic[basic.index("backends:") :].replace("8081", "8083")
     assert warnings(tmp_path, text) == [
         "3:1: algorithm `adaptive` is not in effect yet; round-robin is used until it is",
-        "4:1: `tls` is not in effect yet",
+        "4:1: `tls` is not in effect yet: Terraster does not start rather than serve `default` in clear",
         "10:1: `rate_limit` is not in effect yet",
         "13:1: `circuit_breaker` is not in effect yet",
         "16:1: `connection_pool` is not in effect yet",
@@ -302,7 +301,7 @@ def test_quickstart(tmp_path: Path) -> None:
     snapshot = resolve(load(file), 1)
     assert [(listener.address, listener.tls) for listener in snapshot.listeners] == [(":443", False), (":8455", True)]
     assert [line.removeprefix(f"{file}:") for line in snapshot.warnings] == [
-        "7:5: `tls` is not in effect yet",
+        "7:5: `tls` is not in effect yet: Terraster does not start rather than serve `backend-api` in clear",
         "38:5: service `frontend` speaks plain HTTP on :443: it has no `tls`",
         "58:1: `auth` is not in effect yet",
         "64:3: `admin_api.rate_limit` is not in effect yet",
@@ -338,7 +337,7 @@ def test_api_and_log_files(tmp_path: Path) -> None:
     assert "YourSecretKey" not in repr(settings) + "".join(snapshot.warnings)
     assert [line.rpartition("/")[2] for line in settings.warnings if "api.config" in line] == [
         "later-api.config.yaml:3:9: `host` lb-api.domain.com is a name: the management API listens on 127.0.0.1:8081",
-        "later-api.config.yaml:5:3: `api.tls` is not in effect yet",
+        "later-api.config.yaml:5:3: `tls` is not in effect yet: the management port 127.0.0.1:8081 stays closed",
         "later-api.config.yaml:9:3: `api.allowed_ips` is not in effect yet",
         "later-api.config.yaml:12:1: `database` is not in effect yet",
         "later-api.config.yaml:15:1: `auth` is not in effect yet",
@@ -562,4 +561,47 @@ def test_peers_on_unix_sockets_can_be_trusted(tmp_path: Path) -> None:
     assert Trust(resolve(settings, 1).trusted_proxies).trusts("unix")
     assert problems(tmp_path, GOOD + "api: {allowed_ips: [unix]}\n") == [
         "2:20: `allowed_ips` must be an address or a network like 10.0.0.0/8, not 'unix'"
+    ]
+
+
+def test_a_listener_that_wants_tls_is_right_but_cannot_be_run(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").touch()
+    more = "  - name: b\n    host: b\n    port: 444\n    http_redirect: true\n    tls: {cert_file: c.pem}\n"
+    text = SERVICE + "    port: 443\n    tls: {cert_file: c.pem}\n" + more + "  - name: c\n    http_redirect: true\n"
+    settings = load_text(tmp_path, text)
+    words = "`tls` is not in effect yet: Terraster does not start rather than serve"
+    file = tmp_path / "t.yaml"
+    assert [str(one) for one in settings.refusals] == [f"{file}:9:5: {words} `a` in clear", f"{file}:14:5: {words} `b` in clear"]
+    assert settings.warnings == (f"{file}:9:5: {words} `a` in clear; likewise 1 more",)
+    assert load_text(tmp_path, text.replace("tls:", "log_name: x #")).refusals == ()
+
+
+def test_what_is_faulty_hides_nothing_and_collides_with_nobody(tmp_path: Path) -> None:
+    """A service whose host could not be read does not answer to every host; and the others are still compared."""
+    twice = "locations: [{path: /, backends: [{url: 'http://h:1'}, {url: 'http://h:1'}]}]"
+    text = f"""\
+        services:
+          - name: a
+            hots: a.example.com
+            http_redirect: true
+          - name: b
+            host: 8
+            http_redirect: true
+          - host: b c
+            {twice}
+          - name: d
+            locations: 5
+            host: d
+          - name: e
+            host: d
+            {twice}
+        """
+    assert problems(tmp_path, text) == [
+        "3:5: unknown key `hots`; did you mean `host`?",
+        '6:11: `host` must be a host name, "*.example.com" or "*"',
+        "8:11: `host` is no host name: 'b c'",
+        "9:65: backend http://h:1 stands twice in its location",
+        "11:16: `locations` must be a list",
+        "14:11: `host` d on :8080 is already that of service `d`",
+        "15:65: backend http://h:1 stands twice in its location",
     ]

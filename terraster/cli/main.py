@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.schema:
         return until_closed(_schema)
     if arguments.check:
-        return until_closed(lambda: _check(_Configuration(arguments), arguments.json))
+        return until_closed(lambda: _check(_Configuration(arguments, to_run=False), arguments.json))
     return _run(arguments)
 
 
@@ -70,9 +70,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Configuration:
-    """Loads the files that the command line names, again and again; remembers what did not change between reloads."""
+    """Loads the files that the command line names, again and again; remembers what did not change between reloads.
 
-    def __init__(self, arguments: argparse.Namespace, pause: Callable[[], None] | None = None) -> None:
+    to_run: refuse as well what is right as it is written, but cannot be run yet
+    """
+
+    def __init__(self, arguments: argparse.Namespace, pause: Callable[[], None] | None = None, *, to_run: bool) -> None:
         from terraster.config.loader import Loader
 
         given = arguments.config
@@ -81,13 +84,17 @@ class _Configuration:
         self._api = arguments.api_config
         self._logs = [name for names in arguments.log_config for name in names.split(",") if name]
         self._loader = Loader(pause=pause)
+        self._to_run = to_run
         self._last: tuple[Settings, Snapshot] | None = None
 
     def __call__(self, generation: int) -> Snapshot:
         """The configuration as it is on disk now. Raises ConfigError."""
         from terraster.config.resolve import resolve
+        from terraster.errors import ConfigError
 
         settings = self._loader.load(self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
+        if self._to_run and settings.refusals:
+            raise ConfigError(list(settings.refusals))
         snapshot = resolve(settings, generation, previous=self._last)
         self._last = (settings, snapshot)
         return snapshot
@@ -104,7 +111,6 @@ def _schema() -> int:
 def _check(load: _Configuration, as_json: bool) -> int:
     """Everything a start does short of binding and probing."""
     from terraster.errors import ConfigError, Problem, TerrasterError
-    from terraster.master.listeners import refuse_tls
     from terraster.plan import compile_plan
     from terraster.state.leases import Leases, capacities
     from terraster.state.table import Table
@@ -127,7 +133,6 @@ def _check(load: _Configuration, as_json: bool) -> int:
         }
         table = Table(*capacities(backends, len(locations), 1))
         compile_plan(Leases(table).assign(snapshot), SeatView(table))
-        refuse_tls(snapshot)
     except ConfigError as error:
         problems, code = error.problems, 2
     except TerrasterError as error:
@@ -162,7 +167,7 @@ def _run(arguments: argparse.Namespace) -> int:
     def pause() -> None:
         gevent.sleep(0)
 
-    load = _Configuration(arguments, pause)
+    load = _Configuration(arguments, pause, to_run=True)
     roles = {"proxy": ProxyWorker, "admin": AdminWorker}
     if not arguments.demo:
         return run(load, roles, compile_plan)

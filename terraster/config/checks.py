@@ -7,14 +7,14 @@ common and must be fast for ten thousand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from .addresses import is_loopback, port_of
 from .listening import Rule, host_address, management_address, metrics_address, same_place
 from .settings import BackendSettings, LocationSettings, ServiceSettings, Settings
 from .words import Complaint
 
-__all__ = ["canonical", "of_all", "of_service", "of_top", "warnings"]
+__all__ = ["canonical", "of_all", "of_service", "of_top", "refusals", "warnings"]
 
 Path = tuple[str | int, ...]
 
@@ -90,18 +90,25 @@ def of_top(top: Settings) -> Iterator[Complaint]:
         )
 
 
-def of_all(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
-    """What is wrong between services: names, hosts on listeners, listeners. `services`: each with its path."""
+def of_all(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], unplaced: Collection[Path] = ()) -> Iterator[Complaint]:
+    """What is wrong between services: names, hosts on listeners, listeners.
+
+    services: each with its path; unplaced: paths of those whose hosts and addresses are not known for certain
+    """
     rule = Rule(top)
     names: dict[str, Path] = {}
     hosts: dict[tuple[str, str], tuple[Path, str]] = {}
     listeners: dict[str, tuple[str, bool, bool]] = {}
     for path, service in services:
         label = service.label
+        if path in unplaced and service.name is None:
+            continue
         if label in names:
             key = "name" if service.name is not None else "host"
             yield (*path, key), False, f"`name` {label} is already that of another service"
         names.setdefault(label, path)
+        if path in unplaced:
+            continue
         proxied = rule.proxy_protocol(service)
         for address, tls in rule.of(service):
             for host in service.host or ("*",):
@@ -139,6 +146,18 @@ def _of_listeners(top: Settings, listeners: dict[str, tuple[str, bool, bool]], n
                 )
 
 
+def refusals(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
+    """What a start must refuse: TLS listeners, as long as there is no TLS. Serving them in clear would be worse. One for each place."""
+    rule = Rule(top)
+    seen: set[Path] = set()
+    for path, service in services:
+        address = next((address for address, tls in rule.of(service) if tls), None)
+        place = (*path, "tls") if service.tls is not None else ("tls",)
+        if address is not None and place not in seen:
+            seen.add(place)
+            yield place, True, f"`tls` is not in effect yet: Terraster does not start rather than serve `{service.label}` in clear"
+
+
 def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
     """What is allowed but worth a word."""
     rule = Rule(top)
@@ -146,6 +165,9 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
     if api.enabled and api.host is not None and not host_address(api.host):
         key = "api" if top.api is not None else "admin_api"
         yield (key, "host"), False, f"`host` {api.host} is a name: the management API listens on {management_address(top)}"
+    if api.enabled and api.tls is not None and api.tls.enabled:
+        words = f"`tls` is not in effect yet: the management port {management_address(top)} stays closed"
+        yield ("api" if top.api is not None else "admin_api", "tls"), True, words
     own: dict[int, list[str]] = {}
     for address in (management_address(top), metrics_address(top)):
         if address:

@@ -94,7 +94,9 @@ class _Load:
                 self._problems.append(Problem(path, 0, 0, "neither `services` nor `backends`: there is nothing to serve"))
         problems = [*self._problems, *(problem for source in (*sources, *extra) for problem in source.problems)]
         if settings is not None and not problems:
-            return settings.loaded(settings.services, tuple(self._warned(settings)))
+            refused = list(checks.refusals(settings, _with_paths(settings)))
+            warned = tuple(self._warned(settings, refused))
+            return settings.loaded(settings.services, warned, tuple(self._placed(complaint) for complaint in refused))
         order = {file: index for index, file in enumerate(self._order)}
         raise ConfigError(sorted(problems, key=lambda problem: (order[problem.file], problem.line, problem.column)))
 
@@ -174,7 +176,8 @@ class _Load:
     def _check(self, settings: Settings) -> None:
         """Whatever is wrong between keys, between services and on the disk."""
         services = _with_paths(settings)
-        for complaint in (*checks.of_top(settings), *checks.of_all(settings, services)):
+        unplaced = {("services", number) for number, (_, _, item) in enumerate(self._items) if not item.placed}
+        for complaint in (*checks.of_top(settings), *checks.of_all(settings, services, unplaced)):
             self._complain(complaint)
         self._top_finds = self._cache.surveyor.survey(settings.loaded((), ()))
         found: list[tuple[Path, Finds]] = [((), self._top_finds)]
@@ -207,25 +210,35 @@ class _Load:
         elif not os.access(folder, os.W_OK | os.X_OK):
             self._complain((path, False, f"the access log {file} cannot be made: nothing can be created in {folder}"))
 
-    def _warned(self, settings: Settings) -> Iterator[str]:
+    def _warned(self, settings: Settings, refused: list[Complaint]) -> Iterator[str]:
         """The warnings in words, each key without effect once, at its first place."""
         found = [*self._warnings]
+        special = [*refused[:1], *checks.warnings(settings, _with_paths(settings))]
+        if len(refused) > 1:
+            path, key, words = refused[0]
+            special[0] = path, key, f"{words}; likewise {len(refused) - 1} more"
+        # a `tls` that is refused, or closes the management port, needs no word of the general kind
+        told = {path[:1] for path, _, _ in special if path[-1] == "tls" and path[0] != "services"}
+        told |= {("services",), ("tls",)} if refused else set()
         said: set[str] = set()
         finds = [(path, words) for path, words in self._top_finds.later]
         for number, (_, _, item) in enumerate(self._items):
             finds += [(("services", number, *path), words) for path, words in item.finds.later]
         for path, words in finds:
-            if words not in said:
+            if words not in said and not (path[-1] == "tls" and path[:1] in told):
                 said.add(words)
-                source, there = self._located(path)
-                found.append((source, (there, True, words)))
-        for path, key, words in checks.warnings(settings, _with_paths(settings)):
-            source, there = self._located(path)
-            found.append((source, (there, key, words)))
+                special.append((path, True, words))
+        for complaint in special:
+            source, there = self._located(complaint[0])
+            found.append((source, (there, *complaint[1:])))
         order = {file: index for index, file in enumerate(self._order)}
         placed = [(order[source.file], *source.place(path, key), source.file, words) for source, (path, key, words) in found]
         for _, line, column, file, words in sorted(placed):
             yield str(Problem(file, line, column, words))
+
+    def _placed(self, complaint: Complaint) -> Problem:
+        source, there = self._located(complaint[0])
+        return Problem(source.file, *source.place(there, complaint[1]), complaint[2])
 
     def _located(self, path: Path) -> tuple[Source, Path]:
         """The file that a path of the settings lies in, and the path there."""

@@ -26,15 +26,21 @@ __all__ = ["Cache", "Item", "Source", "validated"]
 
 Path = tuple[str | int, ...]
 _PAUSE_EVERY = 50
+_PLACE = ((), ("host",), ("port",), ("listen",), ("tls",), ("proxy_protocol",))
 
 
 class Item(NamedTuple):
-    """One service without its place: what may be kept. ``consulted``, ``secrets``: what the environment and secret files said."""
+    """One service without its place: what may be kept.
+
+    ``consulted``, ``secrets``: what the environment and secret files said. ``placed``: False if what is faulty may be its hosts or
+    addresses, so that it can collide with nobody.
+    """
 
     settings: ServiceSettings
     finds: Finds
     consulted: tuple[tuple[str, str | None], ...]
     secrets: tuple[tuple[str, str | None], ...]
+    placed: bool = True
 
     def holds(self, environ: Mapping[str, str]) -> bool:
         """Whether the environment and the secret files still say what they said."""
@@ -199,14 +205,18 @@ class Source:
     def _item(self, index: int, value: Any, consulted: Mapping[str, str | None]) -> tuple[Item | None, bool]:
         here: Path = ("services", index)
         secrets: dict[str, str | None] = {}
-        service, wrong = validated(ServiceSettings, value, {"directory": self.directory, "consulted": secrets}, here)
+        context = {"directory": self.directory, "consulted": secrets}
+        service, wrong = validated(ServiceSettings, value, context, here)
+        if service is None and isinstance(value, dict):  # no name is left: it gets one, so that the rest is looked at
+            service, _ = validated(ServiceSettings, {**value, "name": f"services[{index}]"}, context, here)
+        placed = not any(key or path[2:3] in _PLACE for path, key, _ in wrong if len(path) <= 4)
         if service is not None:
             wrong += [((*here, *path), key, words) for path, key, words in checks.of_service(service, not wrong)]
         for complaint in wrong:
             self.complain(complaint)
         if service is None:
             return None, False
-        item = Item(service, self._cache.surveyor.survey(service), tuple(consulted.items()), tuple(secrets.items()))
+        item = Item(service, self._cache.surveyor.survey(service), tuple(consulted.items()), tuple(secrets.items()), placed)
         return item, not wrong
 
 

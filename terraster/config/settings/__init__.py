@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema
 
+from ...errors import Problem
 from .admin import ApiSettings, AuthSettings, DatabaseSettings
 from .backend import BackendSettings, HealthCheckSettings, Thresholds
 from .base import (
@@ -177,16 +178,25 @@ class Settings(Model):
     )
 
     _warnings: tuple[str, ...] = PrivateAttr(())
+    _refusals: tuple[Problem, ...] = PrivateAttr(())
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the loader has to say about it that stops nothing, each with its place."""
         return self._warnings
 
-    def loaded(self, services: tuple[ServiceSettings, ...], warnings: tuple[str, ...]) -> Settings:
-        """The same with these services, taken as they are, and these warnings."""
+    @property
+    def refusals(self) -> tuple[Problem, ...]:
+        """What is right as it is written, but cannot be run by this Terraster. (The warnings tell of it too.)"""
+        return self._refusals
+
+    def loaded(
+        self, services: tuple[ServiceSettings, ...], warnings: tuple[str, ...], refusals: tuple[Problem, ...] = ()
+    ) -> Settings:
+        """The same with these services, taken as they are, and what the loader has to say."""
         made = self.model_copy(update={"services": services})
         made._warnings = warnings
+        made._refusals = refusals
         return made
 
     def all_services(self) -> tuple[ServiceSettings, ...]:
