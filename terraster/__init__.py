@@ -5,9 +5,9 @@
      └─ admin worker               metrics, status, the control socket
 
 A configuration goes through three forms: `terraster.config.settings.Settings` (what was written, every key checked),
-`terraster.config.snapshot.Snapshot` (frozen values, everything inherited filled in), `terraster.plan.Plan` (compiled, one per process). A reload
-sends what changed to every process over its control channel; each swaps one reference, and requests under way finish on the plan they began
-with.
+`terraster.config.snapshot.Snapshot` (frozen values, everything inherited filled in), `terraster.plan.Plan` (compiled, one per process).
+A reload sends what changed to every process over its control channel; each swaps one reference, and requests under way finish on the
+plan they began with.
 
 What processes must know of each other lies in the shared table (`terraster.state.table`): every cell has one writer, readers add up.
 

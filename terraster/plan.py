@@ -29,6 +29,7 @@ from .route.location import forward_path, map_back
 from .route.prefix import Prefixes
 from .route.router import Router
 from .state.table import Backend as BackendCell
+from .state.table import Location as LocationCell
 from .state.table import SeatLocation
 from .state.view import SeatView
 
@@ -191,9 +192,8 @@ class Plan:
         for name in change.removed:
             del services[name]
         for count, service in enumerate(change.services):
-            for backend in _backends(service):
-                backends[backend.id] = backend
-                _clear_if_leased_anew(view, backend.slot)
+            backends.update((backend.id, backend) for backend in _backends(service))
+            _clear_if_leased_anew(service, view)
             services[service.name] = ServicePlan(service, view, services.get(service.name))
             if count % _TURN == _TURN - 1:
                 gevent.sleep(0)
@@ -207,8 +207,8 @@ def compile_plan(snapshot: Snapshot, view: SeatView) -> Plan:
     """Compile a Snapshot whose slots are leased. For the start; a reload uses `Plan.updated`."""
     services = {service.name: ServicePlan(service, view, None) for service in snapshot.services}
     backends = {backend.id: backend for service in snapshot.services for backend in _backends(service)}
-    for backend in backends.values():
-        _clear_if_leased_anew(view, backend.slot)
+    for service in snapshot.services:
+        _clear_if_leased_anew(service, view)
     router = Router.build((address, host, services[name]) for name, address, host in _entries(snapshot.services))
     return Plan(snapshot, view, services, router, backends)
 
@@ -226,9 +226,16 @@ def _names(services: Iterable[Service]) -> Iterable[tuple[str, str]]:
     return ((address, host) for _, address, host in _entries(services))
 
 
-def _clear_if_leased_anew(view: SeatView, slot: int) -> None:
-    """Zero this process's counters of a slot that belonged to another backend before (`terraster.state.leases`)."""
-    serial = view.q[view.table.backend(slot) + BackendCell.LEASE]
-    if view.leases.get(slot) != serial:
-        view.leases[slot] = serial
-        view.table.forget_backend(view.seat, slot)
+def _clear_if_leased_anew(service: Service, view: SeatView) -> None:
+    """Zero this process's counters of slots that belonged to others before (`terraster.state.leases`)."""
+    q, table = view.q, view.table
+    for location in service.locations:
+        serial = q[table.location(location.slot) + LocationCell.LEASE]
+        if view.location_leases.get(location.slot) != serial:
+            view.location_leases[location.slot] = serial
+            table.forget_location(view.seat, location.slot)
+        for backend in location.backends:
+            serial = q[table.backend(backend.slot) + BackendCell.LEASE]
+            if view.backend_leases.get(backend.slot) != serial:
+                view.backend_leases[backend.slot] = serial
+                table.forget_backend(view.seat, backend.slot)

@@ -140,10 +140,7 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     pause()
                 at = table.backend(backend.slot)
                 own = q[at : at + BackendCells.CELLS].tolist()
-                seats = [
-                    q[at : at + SeatBackend.CELLS].tolist() for at in (table.seat_backend(seat, backend.slot) for seat in taken)
-                ]
-                sums = [sum(column) for column in zip(*seats, strict=True)]
+                sums = [sum(column) for column in zip(*_seat_rows(table, taken, backend.slot), strict=True)]
                 yield BackendReading(
                     service,
                     location,
@@ -161,6 +158,12 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     sums[SeatBackend.RESPONSES],
                     sums[SeatBackend.LATENCY] / 1e9,
                 )
+
+
+def _seat_rows(table: Table, seats: list[int], slot: int) -> list[list[int]]:
+    """A backend's cells in each of these seats."""
+    starts = [table.seat_backend(seat, slot) for seat in seats]
+    return table.consistent(lambda: [table.q[at : at + SeatBackend.CELLS].tolist() for at in starts])
 
 
 def locations(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> Iterator[LocationReading]:
@@ -185,7 +188,7 @@ def unrouted(table: Table) -> LocationReading:
 def _row(table: Table, seats: list[int], slot: int) -> list[int]:
     """A location's cells, added up over seats."""
     starts = [table.seat_location(seat, slot) for seat in seats]
-    cells = [table.q[at : at + SeatLocation.CELLS].tolist() for at in starts]
+    cells = table.consistent(lambda: [table.q[at : at + SeatLocation.CELLS].tolist() for at in starts])
     used = [row for row in cells if any(row)]
     return [sum(column) for column in zip(*used, strict=True)] if len(used) > 1 else (used or cells)[0]
 

@@ -21,15 +21,27 @@ class SeatView:
     locations: index of the seat's first location row; a location's row is ``locations + slot * SeatLocation.CELLS``
     seats: the seats that are taken, own seat included; refreshed by `look_around`
     all_backends: the same as ``backends`` for each of them
-    leases: backend slot → serial number of the lease that this process's cells belong to
+    backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
     """
 
-    __slots__ = ("table", "q", "seat", "base", "backends", "locations", "seats", "all_backends", "leases")
+    __slots__ = (
+        "table",
+        "q",
+        "seat",
+        "base",
+        "backends",
+        "locations",
+        "seats",
+        "all_backends",
+        "backend_leases",
+        "location_leases",
+    )
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self.q = table.q
-        self.leases: dict[int, int] = {}
+        self.backend_leases: dict[int, int] = {}
+        self.location_leases: dict[int, int] = {}
         self.sit(0)
 
     def sit(self, seat: int) -> None:
