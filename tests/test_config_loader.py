@@ -605,3 +605,32 @@ def test_what_is_faulty_hides_nothing_and_collides_with_nobody(tmp_path: Path) -
         "14:11: `host` d on :8080 is already that of service `d`",
         "15:65: backend http://h:1 stands twice in its location",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        (GOOD + "listen: ${X}\n", "hunter2", "`listen` must be an address with a port, like \"127.0.0.1:8080\", not '${X}'"),
+        (GOOD + "listen: ${X}\n", "hunter2:80", "`listen` must start with an IP address, not '${X}'"),
+        (GOOD + "listen: ['1.2.3.4:80', '${X}:81']\n", "hunter2", "`listen` must start with an IP address, not '${X}:81'"),
+        (GOOD + "trusted_proxies: '${X:-hunter2}'\n", "", "must be an address or a network like 10.0.0.0/8, not '${X:-hunter2}'"),
+        (GOOD + "algorithm: ${X}\n", "Hunter2", "`algorithm` names an unknown algorithm '${X}'; known are"),
+        (GOOD + "access_log: /hunter0/${X}/a.log\n", "hunter2", "/hunter0/${X}/a.log cannot be made: there is no directory /hunter0/${X}"),
+        ("backends: [{url: 'http://h:${X}'}]\n", "hunter2", "`url` has a port that is no number from 1 to 65535: 'http://h:${X}'"),
+        ("backends: [{url: '${X}://h'}]\n", "hunter2", "`url` must start with http:// or https://, not ${X}://"),
+        (GOOD + "access_log: {fields: ['${X}']}\n", "it's hunter2", "`fields[0]` names no field '${X}'; there are"),
+        (SERVICE.replace("a.example.com", "${X}").replace("name: a", "name: a b"), "hunter2:8", "(`port` or `listen` say where): '${X}'"),
+    ],
+)  # fmt: skip
+def test_what_comes_from_the_environment_is_not_told(tmp_path: Path, text: str, value: str, expected: str) -> None:
+    (tmp_path / "t.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        Loader({"X": value}).load(str(tmp_path / "t.yaml"))
+    assert expected in str(caught.value)
+    assert "hunter2" not in str(caught.value).lower().replace("${x:-hunter2}", "")
+
+
+def test_a_port_from_the_environment_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(GOOD + "metrics: {listen: '127.0.0.1:${X}'}\n")
+    with pytest.raises(ConfigError, match="127.0.0.1:8081 is the management API's address"):
+        Loader({"X": "8081"}).load(str(tmp_path / "t.yaml"))

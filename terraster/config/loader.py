@@ -232,13 +232,13 @@ class _Load:
             source, there = self._located(complaint[0])
             found.append((source, (there, *complaint[1:])))
         order = {file: index for index, file in enumerate(self._order)}
-        placed = [(order[source.file], *source.place(path, key), source.file, words) for source, (path, key, words) in found]
-        for _, line, column, file, words in sorted(placed):
-            yield str(Problem(file, line, column, words))
+        problems = [source.problem(complaint) for source, complaint in found]
+        for problem in sorted(problems, key=lambda one: (order[one.file], one.line, one.column, one.message)):
+            yield str(problem)
 
     def _placed(self, complaint: Complaint) -> Problem:
         source, there = self._located(complaint[0])
-        return Problem(source.file, *source.place(there, complaint[1]), complaint[2])
+        return source.problem((there, *complaint[1:]))
 
     def _located(self, path: Path) -> tuple[Source, Path]:
         """The file that a path of the settings lies in, and the path there."""

@@ -23,7 +23,7 @@ import yaml
 from yaml._yaml import CParser
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-__all__ = ["REQUEST_VARIABLES", "Finding", "Reader", "compose", "find", "plain"]
+__all__ = ["REQUEST_VARIABLES", "Finding", "Reader", "as_written", "compose", "find", "plain"]
 
 REQUEST_VARIABLES = frozenset({"remote_addr", "host", "uri", "method"})
 
@@ -37,6 +37,8 @@ _WORDS |= {form: False for word in ("false", "no", "off") for form in (word, wor
 _VARIABLE = re.compile(r"\$?\$\{([^{}]*)\}")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _STR_TAG = "tag:yaml.org,2002:str"
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
+_TELLING = 3
 _DEEPEST = 100
 _HARMLESS = 2000
 
@@ -134,6 +136,34 @@ def _child(node: MappingNode, name: str, depth: int) -> tuple[Node, Node] | None
                 if merged is None and isinstance(source, MappingNode):
                     merged = _child(source, name, depth + 1)
     return merged
+
+
+def as_written(words: str, node: Node | None, environ: Mapping[str, str]) -> str:
+    """Words about the value of a node (a scalar, or a list of scalars) with what came from the environment put back as it is written
+    there: it may be a secret, and what an operator has to look for is ``${NAME}``."""
+    for scalar in node.value if isinstance(node, SequenceNode) else [node]:
+        if isinstance(scalar, ScalarNode) and "${" in scalar.value:
+            words = _put_back(words, scalar, environ)
+    return words
+
+
+def _put_back(words: str, node: ScalarNode, environ: Mapping[str, str]) -> str:
+    raw: str = node.value
+    full = str(Reader(environ).value(node, headers=True))
+    words = words.replace(repr(full), repr(raw))
+
+    def quoted(match: re.Match[str]) -> str:
+        return repr(raw) if match[1] and match[1].lower() in full.lower() and match[1] not in raw else match[0]
+
+    words = _QUOTED.sub(quoted, words)
+    for variable in _VARIABLE.finditer(raw):
+        parts = _NAME.fullmatch(variable[1])
+        value = environ.get(parts[1], "") if parts is not None else ""
+        if len(value) < _TELLING or value.isdecimal() or value.lower() in raw.lower():  # a port is no secret, and "1" is everywhere
+            continue
+        written = variable[0].replace("\\", r"\\")
+        words = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", written, words, flags=re.IGNORECASE)
+    return words
 
 
 class Reader:

@@ -103,24 +103,32 @@ class Source:
 
     def place(self, path: Path, key: bool = False) -> tuple[int, int]:
         """Line and column, from 1, of the value at `path`, or of its key; of the nearest thing there is, if there is none."""
+        offset, key_node, value_node = self._find(path)
+        target = key_node if key and key_node is not None else value_node
+        if target is None:
+            return offset + 1, 1
+        return offset + target.start_mark.line + 1, target.start_mark.column + 1
+
+    def problem(self, complaint: Complaint) -> Problem:
+        """A complaint about this file with its place, quoting values as they are written there."""
+        path, key, words = complaint
+        return Problem(self.file, *self.place(path, key), nodes.as_written(words, self._find(path)[2], self._cache.environ))
+
+    def complain(self, complaint: Complaint) -> None:
+        """Keep a complaint about this file, unless the reader found something at the very same place."""
+        problem = self.problem(complaint)
+        if (problem.line, problem.column) not in self._noted:
+            self.problems.append(problem)
+
+    def _find(self, path: Path) -> tuple[int, Node | None, Node | None]:
+        """The line from 0 that the lines of nodes count from, the key node and the value node at `path`."""
         offset, node, steps = 0, self._root, path
         if self._pieces and len(path) > 1 and path[0] == "services" and isinstance(path[1], int):
             piece = self._pieces[path[1]]
             found = nodes.compose(piece.text)
             offset, steps = piece.line, path[2:]
             node = found.value[0] if isinstance(found, SequenceNode) else None
-        key_node, value_node = nodes.find(node, steps)
-        target = key_node if key and key_node is not None else value_node
-        if target is None:
-            return offset + 1, 1
-        return offset + target.start_mark.line + 1, target.start_mark.column + 1
-
-    def complain(self, complaint: Complaint) -> None:
-        """Keep a complaint about this file, unless the reader found something at the very same place."""
-        path, key, words = complaint
-        place = self.place(path, key)
-        if place not in self._noted:
-            self.problems.append(Problem(self.file, *place, words))
+        return offset, *nodes.find(node, steps)
 
     def _found(self, finding: nodes.Finding) -> None:
         place = finding[0] + 1, finding[1] + 1
