@@ -38,24 +38,27 @@ def test_a_retired_seat_is_empty_and_its_counters_are_kept() -> None:
 
 def test_no_reader_sees_a_count_twice_or_misses_one() -> None:
     table = Table(2, 64, 3)
-    at, enough = table.seat_location(1, 5), 300
     child = os.fork()
-    if not child:  # the master: a worker counts one request and dies, again and again
-        for turn in range(1, enough + 1):
+    if not child:  # the master: a worker counts one request and dies, again and again, until it is told that it is enough
+        turn = 0
+        while not table.q[Header.WORKERS]:
+            turn += 1
             table.q[table.seat(1) + Seat.PID] = turn
             for slot in range(64):
                 table.q[table.seat_location(1, slot) + SeatLocation.BYTES_IN] += 1
             table.retire(1, range(2), range(64))
         os._exit(0)
     last, seen = 0, set()
-    while last < enough and at:
-        now = table.location_sum(5, SeatLocation.BYTES_IN)
-        row = table.location_row(5)[SeatLocation.BYTES_IN]
-        assert last <= now <= row <= enough
-        last = row
-        seen.add(row)
-    assert os.waitpid(child, 0)[1] == 0
-    assert len(seen) > 10
+    try:
+        while len(seen) < 200:
+            now = table.location_sum(5, SeatLocation.BYTES_IN)
+            row = table.location_row(5)[SeatLocation.BYTES_IN]
+            assert last <= now <= row
+            last = row
+            seen.add(row)
+    finally:
+        table.q[Header.WORKERS] = 1
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_master_that_died_while_it_retired_a_seat_does_not_keep_readers_waiting_for_ever() -> None:
@@ -63,8 +66,9 @@ def test_a_master_that_died_while_it_retired_a_seat_does_not_keep_readers_waitin
     filled(table, 1, 2)
     table.q[Header.RETIRING] = 1
     started = time.monotonic()
-    assert table.location_sum(0, SeatLocation.BYTES_IN) == 7
-    assert time.monotonic() - started < 2
+    for _ in range(100):
+        assert table.location_sum(0, SeatLocation.BYTES_IN) == 7
+    assert time.monotonic() - started < 5
 
 
 def test_blocks_do_not_overlap() -> None:

@@ -47,7 +47,7 @@ MAGIC = 0x5445525241535452  # "TERRASTR"
 VERSION = 2
 
 _AT_ONCE = 64  # rows that a dead seat gives up between two turns of `Header.RETIRING`: some 0.2 ms
-_PATIENCE = 200  # tries of a reader, half a millisecond apart; only a master that died at work makes it need them all
+_PATIENCE = 2000  # tries of a reader, half a millisecond apart, before it takes the master for dead in the middle of its work
 _T = TypeVar("_T")
 
 MAP_NORESERVE = 0x4000  # Linux; named in the standard library only from Python 3.13 on
@@ -192,6 +192,7 @@ class Table:
         "_seat_base",
         "_seat_cells",
         "_location_offset",
+        "_stuck",
     )
 
     def __init__(self, backends: int, locations: int, seats: int) -> None:
@@ -199,6 +200,7 @@ class Table:
         self.locations = locations
         self.unrouted = locations
         self.seats = seats
+        self._stuck = -1
         self._backend_base = Header.CELLS
         page = mmap.PAGESIZE // 8
         self._location_base = self._backend_base + backends * Backend.CELLS
@@ -256,12 +258,13 @@ class Table:
         q = self.q
         for _ in range(_PATIENCE):
             before = q[Header.RETIRING]
-            if before & 1:
+            if before & 1 and before != self._stuck:
                 time.sleep(0.0005)
                 continue
             value = read()
             if q[Header.RETIRING] == before:
                 return value
+        self._stuck = q[Header.RETIRING]  # not waited for again
         return read()
 
     def backend_sum(self, slot: int, cell: int) -> int:
