@@ -27,6 +27,7 @@ from .names import (
     CONTENT_LENGTH,
     DATE,
     EXPECT,
+    FOLDED,
     HOST,
     LOCATION,
     PASS,
@@ -390,25 +391,21 @@ def parse_response(data: bytes, method: bytes, header_size: int, header_count: i
     head.fields = fields = scan["headers"]
     if size > header_size or len(fields) > header_count:
         raise BadResponse("response head too large")
-    if data.count(b"\r", 0, size) != len(fields) + 2 or data[9] == 32 or status < 100 or status > 599 or data[0] != 72 or minor > 1:
+    if data.count(b"\r", 0, size) != len(fields) + 2 or data[9] == 32 or not 100 <= status <= 599 or minor > 1:
         raise BadResponse("malformed response head")
     head._raw = data
-    head.content_length = length = -1
-    head.chunked = False
     head.upgrade = None
     head.location = None
     head.dated = False
-    head.special = None
     head.dropped = None
     keep_alive = minor == 1
-    coding = upgrade = None
-    special = None
+    closing = False
+    coding = upgrade = special = None
+    length = -1
     kinds = _RESPONSE_NAMES
     for name, value in fields:
         kind = kinds[name]
-        if kind == PASS:
-            if not name:
-                raise BadResponse("folded field line")
+        if not kind:  # PASS
             continue
         if kind == CONTENT_LENGTH:
             if length >= 0:
@@ -437,14 +434,14 @@ def parse_response(data: bytes, method: bytes, header_size: int, header_count: i
                 if options is _KEEP:
                     keep_alive = True
                     continue
-                if b"close" in options:
-                    keep_alive = False
-                elif b"keep-alive" in options and not minor:
-                    keep_alive = True
+                closing = closing or b"close" in options
+                keep_alive = keep_alive or b"keep-alive" in options
                 if not options <= _USUAL_OPTIONS:
                     head.dropped = (options - _USUAL_OPTIONS - _ROUTING) | (head.dropped or frozenset())
             elif kind == UPGRADE:
                 upgrade = value
+            elif kind == FOLDED:
+                raise BadResponse("folded field line")
     head.special = special
     if coding is not None:
         if length >= 0:
@@ -452,12 +449,13 @@ def parse_response(data: bytes, method: bytes, header_size: int, header_count: i
         if not minor:
             raise BadResponse("Transfer-Encoding in HTTP/1.0")
         _only_chunked(coding, BadResponse)
-    head.keep_alive = keep_alive
+    head.keep_alive = keep_alive and not closing
     if status < 200 or status == 204 or status == 304 or method == b"HEAD":
         if coding is not None and (status < 200 or status == 204):  # RFC 9112, section 6.1: must not be there
             head.dropped = _CODING | (head.dropped or frozenset())
         head.no_body = True
-        head.until_close = False
+        head.chunked = head.until_close = False
+        head.content_length = -1
         if status == 101:
             head.upgrade = upgrade or b""
     else:

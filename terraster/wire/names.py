@@ -14,6 +14,7 @@ __all__ = [
     "DATE",
     "DROP",
     "EXPECT",
+    "FOLDED",
     "FORWARDED",
     "FORWARDED_FOR",
     "FORWARDED_HOST",
@@ -49,6 +50,7 @@ REQUEST_ID = 13
 REAL_IP = 14  # never passed on: we say who the client is
 LOCATION = 15
 DATE = 16
+FOLDED = 17  # no name at all: picohttpparser's way to report a folded line
 
 _HOP = {b"connection": CONNECTION, b"keep-alive": DROP, b"proxy-connection": DROP, b"te": DROP, b"upgrade": UPGRADE}
 
@@ -75,6 +77,7 @@ _RESPONSE = {
     b"location": LOCATION,
     b"content-location": LOCATION,
     b"date": DATE,
+    b"": FOLDED,
 }
 
 _OURS = frozenset(
