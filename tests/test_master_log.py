@@ -17,7 +17,6 @@ from .harness.family import Family, alive, eventually
 
 _CHATTER = """
 import sys
-from types import SimpleNamespace
 from gunicorn.config import Config
 from terraster.logs.program import ProgramLog
 log = ProgramLog(Config())
@@ -100,3 +99,20 @@ def test_the_family_serves_reloads_and_ends_with_a_log_that_nobody_reads(tmp_pat
     finally:
         family.__exit__()
         os.close(keep)
+
+
+def test_what_ends_a_greenlet_is_in_the_log() -> None:
+    program = """
+import gevent
+from gevent import get_hub
+from gunicorn.config import Config
+from terraster.logs.program import ProgramLog
+log = ProgramLog(Config())
+get_hub().exception_stream = log.stream()
+gevent.spawn(lambda: 1 / 0).join()
+"""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ, timeout=30)
+    lines = done.stderr.splitlines()
+    assert any(line.endswith("] ZeroDivisionError: division by zero") for line in lines)
+    assert all(" error [" in line for line in lines)

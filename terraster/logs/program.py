@@ -68,6 +68,24 @@ class _StandardError(logging.Handler):
             self.sink.write(f"{stamp} {lost} line{'s' * (lost != 1)} of this log lost: nobody read them\n".encode())
 
 
+class _Stream:
+    """What gevent prints of an exception that ended a greenlet, a line of the log for each of its lines."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            if line:
+                self._log.error("%s", line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits but the beginning of a line."""
+
+
 def _timestamp(seconds: float) -> str:
     """RFC 3339 with milliseconds, in local time."""
     local = time.localtime(seconds)
@@ -86,6 +104,10 @@ class ProgramLog(Logger):  # type: ignore[misc]
                 self.error_log.addHandler(_StandardError())
         for handler in self.error_log.handlers:
             handler.setFormatter(_Line())
+
+    def stream(self) -> _Stream:
+        """For a hub's ``exception_stream``, which would wait for the reader of standard error otherwise."""
+        return _Stream(self)
 
     def flush(self) -> None:
         """Try to write what waits for a slow reader. Called a few times a minute at least; never waits."""

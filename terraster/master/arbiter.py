@@ -139,6 +139,7 @@ class Master(Arbiter):  # type: ignore[misc]
             self.master_name = "Master.2"
         for warning in snapshot.warnings:
             self.log.warning("%s", warning)
+        get_hub().exception_stream = self.log.stream()
         self.listeners.inherit(os.environ)
         self.init_signals()
         self._write_pidfile()

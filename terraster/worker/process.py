@@ -7,7 +7,8 @@ comes over the control channel, as tuples whose first item is the message's name
 
     master → child   ("change", Change without services, number of parts), then ("services", part) that many times;
                      ("seats",) a process came or went; ("answer", ticket, dict) to a question
-    child → master   ("ready", generation); ("draining",) it was told to leave; ("applied", generation); ("failed", generation, why); ("ask", ticket, verb, arguments)
+    child → master   ("ready", generation); ("applied", generation); ("failed", generation, why);
+                     ("ask", ticket, verb, arguments); ("draining",) it was told to leave
 
 A change travels in parts so that unpickling a large one never keeps requests waiting for longer than one part takes.
 
@@ -164,7 +165,7 @@ class Process(Worker):  # type: ignore[misc]
         self.before()
         os.close(self.near)
         get_hub().destroy(destroy_loop=True)
-        get_hub()
+        get_hub().exception_stream = self.log.stream()
         self._exiting = Event()
         self._changes = Queue()
         self._watch_signals()
