@@ -46,7 +46,7 @@ def test_the_whole_picture():
     text = render.status(
         status(house, last_reload=failed, backends={"blog/ http://10.0.0.3:80": {"reason": "connection refused", "seconds": -1.0}})
     )
-    assert text.splitlines()[:14] == [
+    assert text.splitlines()[:17] == [
         "Terraster 9.9, pid 4711, up 60m, generation 4",
         "2 of 3 backends up, 2 of 2 workers serving",
         "",
@@ -55,15 +55,18 @@ def test_the_whole_picture():
         "  blog /: http://10.0.0.3:80 is down for 5m: connection refused",
         "  Terraster: the last reload failed 9s ago: a.yaml:1:2: unknown key",
         "",
-        "SERVICE    BACKEND                 STATE  SINCE  WEIGHT  ACTIVE  REQUESTS  FAILED  LATENCY",
-        "shop /     http://10.0.0.1:80      up       60s       1       3      123k       7    2.0ms",
-        "           http://10.0.0.2:80      up       60s       1       0         0       0        -",
-        "shop /old  -> https://new.example  -          -       -       -         0       -        -",
-        "blog /     http://10.0.0.3:80      DOWN      5m       1       0         0       0        -",
+        "SERVICE, BACKENDS         STATE  SINCE  WEIGHT  ACTIVE  REQUESTS  FAILED  LATENCY",
+        "shop /",
+        "  http://10.0.0.1:80      up       60s       1       3      123k       7    2.0ms",
+        "  http://10.0.0.2:80      up       60s       1       0         0       0        -",
+        "shop /old",
+        "  -> https://new.example  -          -       -       -         0       -        -",
+        "blog /",
+        "  http://10.0.0.3:80      DOWN      5m       1       0         0       0        -",
         "",
     ]
-    assert text.splitlines()[14].split() == ["PROCESS", "PID", "STATE", "AGE", "GENERATION", "CONNECTIONS", "ACCEPTED", "REQUESTS"]
-    assert [line.split()[0] for line in text.splitlines()[15:]] == ["proxy-1", "proxy-2", "admin"]
+    assert text.splitlines()[17].split() == ["PROCESS", "PID", "STATE", "AGE", "GENERATION", "CONNECTIONS", "ACCEPTED", "REQUESTS"]
+    assert [line.split()[0] for line in text.splitlines()[18:]] == ["proxy-1", "proxy-2", "admin"]
     assert text.isascii() and max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
 
@@ -88,3 +91,22 @@ def test_of_a_large_configuration_only_what_has_problems_is_shown():
     text = render.status(found)
     assert "s500 /" in text and "s501 /" not in text and "999 services without problems are not shown" in text
     assert "s501 /" in render.status(found, everything=True)
+
+
+@pytest.mark.parametrize("width", [80, 100, 160, 300])
+def test_long_names_fit(width):
+    names = ["search-frontend.eu-central-1", "media-transcoder-callbacks", "x" * 250]
+    domain = "prod.eu-central-1.compute.internal.example.com:8080"
+    house = all_up(House({name: {"/": [f"http://{name[:30]}-{n}.{domain}/v1" for n in (1, 2)], "/old": []} for name in names}))
+    house.known(1, UP=0, SINCE=int((NOW - 300) * 1e9))
+    down = f"http://{names[0]}-2.{domain}/v1"
+    reason = "HTTP 503 Service Unavailable, wanted is a status in 200-399, or in one of the other ranges that it was given"
+    found = status(house, backends={f"{names[0]}/ {down}": {"reason": reason, "seconds": 0.1}})
+    lines = render.status(found, width=width).splitlines()
+    assert max(len(line) for line in lines if down not in line) <= width
+    problem = " ".join(" ".join(lines[lines.index("1 problem:") + 1 :]).split())
+    assert problem.startswith(f"{names[0]} /: {down} is down for 5m: {reason} ")
+    for name in names[:2]:
+        at = lines.index(f"{name} /")
+        one, other = (line.split()[0] for line in lines[at + 1 : at + 3])
+        assert one != other and one.startswith("http://"), "backends must be told apart"

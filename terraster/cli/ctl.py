@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -274,7 +275,7 @@ def _status(control: _Control, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(document, indent=2))
     else:
-        print(render.status(document, colour=_colourful(), everything=arguments.all), end="")
+        print(render.status(document, colour=_colourful(), everything=arguments.all, width=_width()), end="")
     return DONE
 
 
@@ -318,6 +319,11 @@ def _say_no(text: str, code: int, as_json: bool) -> int:
 
 def _colourful() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _width() -> int:
+    """Columns to fill: those of the terminal, a fixed number where there is none."""
+    return shutil.get_terminal_size((render.WIDTH, 24)).columns if sys.stdout.isatty() else render.WIDTH
 
 
 def _is_locked(descriptor: int) -> bool:

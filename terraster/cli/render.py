@@ -1,16 +1,19 @@
 """The document of `terrasterctl status` as text for somebody who was woken up: what is wrong comes first, then everything else.
 
-Pure: JSON values in, lines out. Plain ASCII; colours only if asked for. Tables are as wide as what is in them and fit 100
-columns unless names or URLs are long. Reasons stand with the problems, once, not in the tables.
+Pure: JSON values in, lines out. Plain ASCII; colours only if asked for. Nothing is wider than asked for: problems are wrapped (but a URL
+is never broken there), URLs and names in tables lose their middle. Reasons stand with the problems, once, not in the tables.
 """
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["age", "count", "status"]
+__all__ = ["WIDTH", "age", "count", "status"]
+
+WIDTH = 100  # columns, where there is no terminal to ask
 
 MANY = 60  # backends; of larger configurations only what has problems is shown
 
@@ -29,18 +32,19 @@ class _Cell(str):
         return cell
 
 
-def status(document: dict[str, Any], *, colour: bool = False, everything: bool = False) -> str:
+def status(document: dict[str, Any], *, colour: bool = False, everything: bool = False, width: int = WIDTH) -> str:
     """The whole account.
 
+    width:      columns there are; of less than about 80 more are used
     everything: show every service even of a large configuration
     """
     now = document["now"]
-    blocks = [_headline(document), _problems(document["problems"], now)]
+    blocks = [_headline(document), _problems(document["problems"], now, width)]
     services = document["services"]
     total = sum(len(location["backends"]) for service in services for location in service["locations"])
     troubled = {problem["service"] for problem in document["problems"]}
     shown = services if everything or total <= MANY else [service for service in services if service["name"] in troubled]
-    blocks.append(_services(shown, now))
+    blocks.append(_services(shown, now, width))
     if len(shown) < len(services):
         blocks.append([[_Cell(f"{len(services) - len(shown)} services without problems are not shown; --all shows them", _DIM)]])
     blocks.append(_workers(document))
@@ -98,7 +102,7 @@ def _headline(document: dict[str, Any]) -> list[list[_Cell]]:
     return [[_Cell(words[0], _BOLD)], [_Cell(words[1], _GREEN if up == total and not document["problems"] else "")]]
 
 
-def _problems(problems: Sequence[dict[str, Any]], now: float) -> list[list[_Cell]]:
+def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> list[list[_Cell]]:
     if not problems:
         return [[_Cell("no problems", _GREEN)]]
     rows = [[_Cell(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", _RED)]]
@@ -111,34 +115,64 @@ def _problems(problems: Sequence[dict[str, Any]], now: float) -> list[list[_Cell
             what = f"{problem['backend']} is down{since}"
         else:
             what = ""
-        text = ": ".join(part for part in (place, what, problem["text"]) if part)
-        rows.append([_Cell(f"  {text}", _RED)])
+        rest = ": ".join(part for part in (what, problem["text"]) if part)
+        if len(place) + len(rest) + 4 <= width:
+            rows.append([_Cell(f"  {place}: {rest}", _RED)])
+            continue
+        rows.append([_Cell(f"  {place}:", _RED)])
+        fill = textwrap.TextWrapper(
+            width, initial_indent="    ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+        )
+        lines = fill.wrap(rest)
+        rows += [[_Cell(line, _RED)] for line in lines]
     return rows
 
 
-def _services(services: Iterable[dict[str, Any]], now: float) -> list[list[_Cell]]:
-    rows = [
-        [
-            _Cell(word, _DIM)
-            for word in ("SERVICE", "BACKEND", "STATE", "SINCE", "WEIGHT", "ACTIVE", "REQUESTS", "FAILED", "LATENCY")
-        ]
-    ]
+_COLUMNS = ("STATE", "SINCE", "WEIGHT", "ACTIVE", "REQUESTS", "FAILED", "LATENCY")
+_LEAST = 24  # columns that a URL gets in any case
+
+
+def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> list[list[_Cell]]:
+    """A line for each location, its backends indented below it."""
+    rows = [[_Cell("SERVICE, BACKENDS", _DIM), *(_Cell(word, _DIM) for word in _COLUMNS)]]
+    groups: list[tuple[int, int]] = []  # where the backends of a location begin, and how many there are
     for service in services:
         for location in service["locations"]:
-            place = _Cell(f"{service['name']} {location['path']}")
+            rows.append([_Cell(_short(f"{service['name']} {location['path']}", width, width // 2), _BOLD)])
             if not location["backends"]:
-                target = f"-> {location['redirect']}" if location["redirect"] else "-> https"
-                rows.append([place, _Cell(target), *[_Cell("-")] * 4, _Cell(count(location["requests"])), *[_Cell("-")] * 2])
-            for backend in location["backends"]:
-                rows.append([place, *_backend(backend, now)])
-                place = _Cell("")
+                target = f"  -> {location['redirect']}" if location["redirect"] else "  -> https"
+                rows.append([_Cell(target), *[_Cell("-")] * 4, _Cell(count(location["requests"])), *[_Cell("-")] * 2])
+            groups.append((len(rows), len(location["backends"])))
+            rows += [_backend(backend, now) for backend in location["backends"]]
+    whole = [row for row in rows if len(row) > 1]
+    others = sum(max(len(row[at]) for row in whole) + 2 for at in range(1, len(_COLUMNS) + 1))
+    room = max(_LEAST, width - others)
+    for start, number in groups:
+        group = rows[start : start + number] if number else rows[start - 1 : start]  # a location without: its redirect
+        for row, text in zip(group, _apart([row[0] for row in group], room), strict=True):
+            row[0] = _Cell(text, row[0].colour)
     return rows if len(rows) > 1 else []
+
+
+def _apart(texts: Sequence[str], room: int) -> list[str]:
+    """Texts that fit, all cut at the same place, so that those that differ still do if there is a way."""
+    half = (room - 3) // 2
+    for tail in (half, half // 2, 0, room - 5):
+        cut = [_short(text, room, tail) for text in texts]
+        if len(set(cut)) == len(set(texts)):
+            return cut
+    return [_short(text, room, half) for text in texts]
+
+
+def _short(text: str, room: int, tail: int) -> str:
+    """The text, without its middle if it is too long; `tail`: how much of its end is kept."""
+    return text if len(text) <= room else f"{text[: room - 3 - tail]}...{text[len(text) - tail :]}"
 
 
 def _backend(backend: dict[str, Any], now: float) -> list[_Cell]:
     most = f"/{backend['max_connections']}" if backend["max_connections"] else ""
     return [
-        _Cell(backend["url"], "" if backend["up"] else _RED),
+        _Cell(f"  {backend['url']}", "" if backend["up"] else _RED),
         _Cell("up", _GREEN) if backend["up"] else _Cell("DOWN", _RED),
         _Cell(age(now - backend["since"]) if backend["since"] else "-"),
         _Cell(str(backend["weight"])),
@@ -170,14 +204,16 @@ def _workers(document: dict[str, Any]) -> list[list[_Cell]]:
 
 
 def _lay_out(rows: list[list[_Cell]], colour: bool) -> str:
-    """Rows as aligned columns: numbers to the right, words to the left. Ends with a newline."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    right = [len(widths) > 1 and all(_numeric(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]
+    """Rows as aligned columns: numbers to the right, words to the left. A row of one cell stands across. Ends with a newline."""
+    count = max(map(len, rows))
+    columns = list(zip(*(row for row in rows if len(row) == count), strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [count > 1 and all(_numeric(cell) for cell in column[1:]) for column in columns]
     lines = []
     for row in rows:
         line = ""
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            padded = cell.rjust(width) if right[place] else cell.ljust(width)
+        for place, cell in enumerate(row):
+            padded = cell.rjust(widths[place]) if right[place] else cell.ljust(widths[place])
             if place == len(row) - 1 and not right[place]:
                 padded = str(cell)
             line += f"{cell.colour}{padded}{_PLAIN}" if colour and cell.colour else padded
