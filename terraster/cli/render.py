@@ -129,7 +129,7 @@ def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> lis
 
 
 _COLUMNS = ("STATE", "SINCE", "WEIGHT", "ACTIVE", "REQUESTS", "FAILED", "LATENCY")
-_LEAST = 24  # columns that a URL gets in any case
+_LEAST = 20  # columns that a URL gets in any case
 
 
 def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> list[list[_Cell]]:
