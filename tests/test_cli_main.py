@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -237,8 +238,9 @@ def test_the_demo_from_start_to_end(tmp_path):
     )
     command = [sys.executable, "-m", "terraster.cli.main", "--demo", "--config", path]
     with Program(command, tmp_path / "output", PYTHONPATH=str(ROOT)) as program:
-        program.wait_ready(lambda: "ready: " in program.said, 30)
-        assert f"curl http://127.0.0.1:{port}/" in program.said and "terrasterctl" in program.said
+        program.wait_ready(lambda: "Stop with Ctrl-C" in program.said, 30)
+        assert f"curl http://127.0.0.1:{port}/" in program.said and f"terrasterctl --config {path} status" in program.said
+        assert program.said.count("Stop with Ctrl-C") == 1
         seen = set()
         for _ in range(4):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/x?y=1", timeout=10) as answer:
@@ -258,6 +260,36 @@ def test_the_demo_from_start_to_end(tmp_path):
         assert "Traceback" not in program.said
 
 
+def test_the_demo_has_nothing_to_say_when_it_cannot_start(tmp_path):
+    backends = [{"url": f"http://127.0.0.1:{free_port()}"} for _ in range(2)]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        path = write(
+            tmp_path / "demo.yaml",
+            listen=f"127.0.0.1:{taken.getsockname()[1]}",
+            runtime_dir="run",
+            services=[{"name": "s", "locations": [{"path": "/", "backends": backends}]}],
+        )
+        result = run("--demo", "--config", path)
+    assert (result.returncode, result.stdout) == (1, "") and "in use" in result.stderr
+
+
+def test_the_demo_names_the_command_that_lies_beside_it(tmp_path, monkeypatch):
+    commands = tmp_path / "my env" / "bin"
+    commands.mkdir(parents=True)
+    for name in ("terraster", "terrasterctl"):
+        (commands / name).touch(0o755)
+    monkeypatch.setattr(sys, "argv", [str(commands / "terraster"), "--demo"])
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.chdir(tmp_path)
+    snapshot = Snapshot(1, (), ())
+    assert "  'my env/bin/terrasterctl' --config x.yaml status " in demo.advice(snapshot, "x.yaml", [])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert f"Stop with Ctrl-C, or: '{commands}/terrasterctl' --config x.yaml stop" in demo.advice(snapshot, "x.yaml", [])
+
+
 def test_demo_backends_leave_when_their_parent_is_killed(tmp_path):
     port = free_port()
     code = (
@@ -275,8 +307,6 @@ def test_demo_backends_leave_when_their_parent_is_killed(tmp_path):
 
 
 def test_a_demo_backend_whose_port_is_taken_stops_the_start(tmp_path):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

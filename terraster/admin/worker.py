@@ -70,6 +70,10 @@ class AdminWorker(Process):
     def idle(self) -> bool:
         return not any(server.busy for server in self._servers)
 
+    def ready(self) -> bool:
+        """Whether a proxy worker accepts connections."""
+        return any(seat.role == "proxy" and seat.generation and not seat.draining for seat in readings.seats(self.view.table))
+
     def _running(self) -> Snapshot:
         return self.snapshot
 
@@ -105,7 +109,7 @@ class AdminWorker(Process):
 
     def _readyz(self, query: dict[str, str]) -> Answer:
         self._healthz(query)
-        if not any(seat.role == "proxy" and seat.generation and not seat.draining for seat in readings.seats(self.view.table)):
+        if not self.ready():
             raise Refusal(503, "no proxy worker accepts connections")
         return Answer(b"ready\n")
 

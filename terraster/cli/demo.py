@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import shlex
 import socket
 import subprocess
 import sys
@@ -102,7 +102,7 @@ def advice(snapshot: Snapshot, file: str, backends: list[Running]) -> str:
             (f"curl{host} '{_url(first)}/slow?ms=2000'", "a slow answer"),
             (f"curl{host} -N {_url(first)}/stream", "events, as they are sent"),
         ]
-    ctl = _ctl() if file == where.configuration(None) else f"{_ctl()} --config {file}"
+    ctl = _ctl() if file == where.configuration(None) else f"{_ctl()} --config {shlex.quote(file)}"
     tries += [(f"{ctl} status", "what is up"), (f"{ctl} reload", "after a change of that file")]
     if snapshot.metrics_listen:
         tries.append((f"curl {_url(snapshot.metrics_listen)}/metrics", "what Prometheus sees"))
@@ -122,9 +122,13 @@ def advice(snapshot: Snapshot, file: str, backends: list[Running]) -> str:
 
 
 def _ctl() -> str:
-    """How to call terrasterctl from here: by its name, or where it lies beside this command."""
-    beside = os.path.relpath(os.path.join(os.path.dirname(sys.argv[0]), "terrasterctl"))
-    return beside if shutil.which("terrasterctl") is None and os.path.exists(beside) else "terrasterctl"
+    """How to call terrasterctl from here: the one that lies beside this program or its interpreter, by a path that can be pasted."""
+    for program in (sys.argv[0], sys.executable):
+        beside = os.path.join(os.path.dirname(os.path.abspath(program)), "terrasterctl")
+        if os.access(beside, os.X_OK):
+            below = os.path.relpath(beside)
+            return shlex.quote(beside if below.startswith("..") else below)
+    return "terrasterctl"
 
 
 def _url(address: str) -> str:

@@ -171,10 +171,16 @@ def _run(arguments: argparse.Namespace) -> int:
     roles = {"proxy": ProxyWorker, "admin": AdminWorker}
     if not arguments.demo:
         return run(load, roles, compile_plan)
-    return _demo(load, lambda: run(load, roles, compile_plan))
+
+    def serve(advice: str) -> int:
+        from terraster.cli.announce import announcing
+
+        return run(load, {**roles, "admin": announcing(advice)}, compile_plan)
+
+    return _demo(load, serve)
 
 
-def _demo(load: _Configuration, serve: Callable[[], int]) -> int:
+def _demo(load: _Configuration, serve: Callable[[str], int]) -> int:
     from terraster.cli import demo
     from terraster.errors import ConfigError, StartError
 
@@ -188,9 +194,8 @@ def _demo(load: _Configuration, serve: Callable[[], int]) -> int:
         print(f"terraster: cannot start: {error}", file=sys.stderr)
         return 1
     parent = os.getpid()
-    print(demo.advice(snapshot, load.file, backends), flush=True)
     try:
-        return serve()
+        return serve(demo.advice(snapshot, load.file, backends))
     finally:
         if os.getpid() == parent:
             demo.stop(backends)
