@@ -109,4 +109,4 @@ def test_long_names_fit(width):
     for name in names[:2]:
         at = lines.index(f"{name} /")
         one, other = (line.split()[0] for line in lines[at + 1 : at + 3])
-        assert one != other and one.startswith("http://"), "backends must be told apart"
+        assert one != other, "backends must be told apart"

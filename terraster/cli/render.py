@@ -6,6 +6,7 @@ is never broken there), URLs and names in tables lose their middle. Reasons stan
 
 from __future__ import annotations
 
+import os
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
@@ -155,13 +156,14 @@ def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> lis
 
 
 def _apart(texts: Sequence[str], room: int) -> list[str]:
-    """Texts that fit, all cut at the same place, so that those that differ still do if there is a way."""
+    """Texts that fit, all cut at the same places, so that those that differ still do if there is a way."""
     half = (room - 3) // 2
     for tail in (half, half // 2, 0, room - 5):
         cut = [_short(text, room, tail) for text in texts]
         if len(set(cut)) == len(set(texts)):
             return cut
-    return [_short(text, room, half) for text in texts]
+    start = max(0, len(os.path.commonprefix(texts)) - half)  # what they have in common is long: show where they part
+    return [text if len(text) <= room else f"  ...{_short(text[start:], room - 5, 0)}" for text in texts]
 
 
 def _short(text: str, room: int, tail: int) -> str:
