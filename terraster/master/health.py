@@ -144,7 +144,7 @@ class Prober:
         places = {_place(aim): target for aim, target in self._targets.items() if aim not in kept}
         for aim, backends in new.items():
             target = self._met[aim] = Target(aim)
-            known = [ids[backend.id] for backend in backends if backend.id in ids] or [places.get(_place(aim))]
+            known: list[Target | None] = [ids[backend.id] for backend in backends if backend.id in ids] or [places.get(_place(aim))]
             old = max((one for one in known if one is not None), key=lambda one: one.up, default=None)
             if old is not None and (old.verdict is not None or old.aim.check.type == "none"):
                 target.inherit(old)
