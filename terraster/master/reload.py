@@ -63,7 +63,7 @@ class Outcome:
     generation: the generation that runs now
     changes:    what changed, a line each
     problems:   why it did not work (``ok`` False), a line each
-    notes:      what needs more than a reload, a line each
+    notes:      what needs more than a reload, and what is new and not in effect yet, a line each
     replaced:   pids of children that did not acknowledge and were replaced
     seconds:    how long it took
     when:       time.time() of its end
@@ -143,7 +143,8 @@ class Reloader:
         new = master.load(old.generation + 1)
         gevent.sleep(0)
         refuse_tls(new)
-        notes = []
+        known = {_said(warning) for warning in old.warnings}
+        notes = [f"warning: {warning}" for warning in new.warnings if _said(warning) not in known]
         if new.runtime_dir != old.runtime_dir:
             notes.append(f"runtime_dir needs a restart: the control socket and the pid file stay in {old.runtime_dir}")
             new = replace(new, runtime_dir=old.runtime_dir)
@@ -254,6 +255,11 @@ class Reloader:
             gc.unfreeze()
         gc.collect()
         gc.freeze()
+
+
+def _said(warning: str) -> str:
+    """What a warning says, without its place: a line more above it does not make it news."""
+    return warning.partition(": ")[2]
 
 
 def _send(worker: Any, bodies: list[bytes], descriptors: list[int]) -> None:

@@ -192,3 +192,12 @@ def test_reloads_under_load(terraster, one, two) -> None:
             thread.join(20)
     assert bad == []
     assert min(count) > 10
+
+
+def test_what_is_not_in_effect_yet_is_said_once(terraster, one) -> None:
+    proxy = terraster(one)
+    told = proxy.reload(service(one.url), rate_limit={"requests_per_second": 1})
+    assert told.returncode == 0
+    assert "`rate_limit` is not in effect yet" in told.stdout + told.stderr
+    told = proxy.reload(service(one.url), rate_limit={"requests_per_second": 1}, drain_timeout="31s")
+    assert "rate_limit" not in told.stdout + told.stderr
