@@ -102,19 +102,6 @@ def test_client_address(peer: str, chain: bytes | None, client: str) -> None:
     assert TRUST.client_address(peer, chain) == client
 
 
-@pytest.mark.parametrize(
-    ("peer", "chain", "sent"),
-    [
-        ("1.1.1.1", None, b"1.1.1.1"),
-        ("1.1.1.1", b"2.2.2.2", b"1.1.1.1"),
-        ("10.0.0.1", b"3.3.3.3, 2.2.2.2", b"3.3.3.3, 2.2.2.2, 10.0.0.1"),
-        ("10.0.0.1", b"", b"10.0.0.1"),
-    ],
-)
-def test_forward_chain(peer: str, chain: bytes | None, sent: bytes) -> None:
-    assert TRUST.forward_chain(peer, chain) == sent
-
-
 def test_a_chain_without_end_is_not_walked_to_its_end() -> None:
     assert TRUST.client_address("10.0.0.1", b"3.3.3.3," + b"10.0.0.2," * 4000) == "10.0.0.2"
 

@@ -218,11 +218,6 @@ class Prober:
                 details[name] = known
         return details
 
-    def counts(self) -> tuple[int, int]:
-        """(backends that are up, all backends)."""
-        up = sum(len(target.backends) for target in self._targets.values() if target.up)
-        return up, sum(len(target.backends) for target in self._targets.values())
-
     def _write(self, target: Target, slot: int) -> None:
         q, at = self._table.q, self._table.backend(slot)
         up = int(target.up)

@@ -57,9 +57,6 @@ class Reactor:
         self._chores.extend(chores)
         self._timer.start(self.sweep)
 
-    def stop(self) -> None:
-        self._timer.stop()
-
     def spawn(self, run: Callable[..., None], *args: Any) -> greenlet:
         """Run a function in a greenlet of its own, at the next turn of the loop. It must not raise."""
         worker = greenlet(run, self.hub)

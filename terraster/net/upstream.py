@@ -28,16 +28,15 @@ IDLE_TIMEOUT = 55.0
 class Upstream(Stream):
     """A connection to a backend. phase: what is being waited for ("connect", "response", "read", "write"), for the error.
 
-    used: requests it has carried. since: monotonic time since when it has been idle.
+    since: monotonic time since when it has been idle.
     """
 
-    __slots__ = ("phase", "pool", "since", "used")
+    __slots__ = ("phase", "pool", "since")
 
     def __init__(self, reactor: Reactor, sock: Any, pool: Pool | None) -> None:
         super().__init__(reactor, sock)
         self.phase = "connect"
         self.pool = pool
-        self.used = 0
         self.since = inf
 
     def connect(self, address: Any, timeout: float) -> None:
@@ -70,7 +69,6 @@ class Upstream(Stream):
         look: make sure that nothing lies behind the response, where the last read may have stopped short of what had arrived. Octets left
         over would be taken for the beginning of somebody else's response.
         """
-        self.used += 1
         if self.pool is None or (look and not self.is_quiet()):
             self.close()
         else:

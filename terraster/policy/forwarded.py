@@ -109,10 +109,3 @@ class Trust:
                 break
             client = said
         return client
-
-    def forward_chain(self, peer_ip: str, chain: bytes | None) -> bytes:
-        """The X-Forwarded-For to send: what a trusted peer sent, with the peer at its end; from others, the peer alone."""
-        peer = peer_ip.encode("ascii")
-        if chain and self.trusts(peer_ip):
-            return b"%b, %b" % (chain, peer)
-        return peer
