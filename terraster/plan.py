@@ -84,7 +84,7 @@ class LocationPlan:
         self.path = location.path
         self.offset = location.slot * SeatLocation.CELLS
         self.members = tuple(Member(backend, view) for backend in location.backends)
-        self.balancer: Balancer = make(location.policy, self.members)
+        self.balancer: Balancer = make(location, self.members)
         if old is not None:
             self.balancer.adopt(old.balancer)
         self.timeouts = service.timeouts

@@ -296,7 +296,8 @@ class Proxy:
         client.tolerant = location.ignore_client_abort
         client.working = getcurrent()
         while True:
-            member = balancer.pick(exchange, tried)
+            now = monotonic() if tried else exchange.started
+            member = balancer.pick(exchange, tried, now)
             if member is None:
                 raise failure or self._nobody(location)
             exchange.backend = member
@@ -304,19 +305,23 @@ class Proxy:
             row = self.view.backends + member.offset
             q[row + _REQUESTS] += 1
             failed = False
-            begun = monotonic()
+            begun = over = monotonic()
             try:
                 out = self._request_octets(exchange, client, head, location, member)
                 if body:
                     out += body
                 upstream, response, rest, pump = self._ask(exchange, client, head, location, member, out, whole)
-                exchange.upstream_time = took = monotonic() - begun
+                over = monotonic()
+                exchange.upstream_time = took = over - begun
                 q[row + _LATENCY] += int(took * 1e9)
+                if balancer.measures:
+                    balancer.answered(member, took, over)
                 q[row + _RESPONSES] += 1
                 return self._relay(exchange, client, head, location, upstream, response, rest, pump)
             except HttpError as error:
                 if error.blame == BACKEND:
                     failed = True
+                    over = monotonic()
                     q[row + _FAILURES] += 1
                 begun_answer, replayable = exchange.bytes_out > 0, whole or error.unsent
                 if not may_retry(
@@ -326,7 +331,7 @@ class Proxy:
                 tried = (*tried, member)
                 failure = error
             finally:
-                balancer.done(member, failed, exchange.upstream_time)
+                balancer.done(member, failed, over)
 
     def _request_octets(
         self, exchange: Exchange, client: Downstream, head: RequestHead, location: LocationPlan, member: Member

@@ -46,7 +46,7 @@ def busy_house() -> House:
     house.answer(2, 0, 299, 100.0)
     house.answer(2, 2, 404)
     house.used(1, 0, ACTIVE=2, REQUESTS=10, FAILURES=1, LATENCY=40_000_000, RESPONSES=4, CONNECTS=5, IDLE=1)
-    house.known(0, UP=1, SINCE=int(NOW * 1e9), WEIGHT=3, PROBES=9, PROBE_FAILURES=2)
+    house.known(0, STATE=1, SINCE=int(NOW * 1e9), WEIGHT=3, PROBES=9, PROBE_FAILURES=2)
     house.sit(1, Seat.PROXY, CONNECTIONS=7, ACCEPTED=70)
     house.sit(2, Seat.PROXY, DRAINING=1)
     return house

@@ -93,7 +93,7 @@ def test_seats_are_added_up_and_the_dead_are_not_forgotten():
     house.used(2, 0, ACTIVE=1, REQUESTS=5, LATENCY=10_000_000, RESPONSES=1)
     house.used(0, 0, REQUESTS=100)
     house.used(3, 0, REQUESTS=77)  # an admin worker counts nothing: what stands in its seat is nobody's
-    house.known(0, UP=1, SINCE=int(NOW * 1e9), WEIGHT=3, PROBES=9, PROBE_FAILURES=2)
+    house.known(0, STATE=1, SINCE=int(NOW * 1e9), WEIGHT=3, PROBES=9, PROBE_FAILURES=2)
     one, other, _ = readings.backends(house.table, house.snapshot)
     assert (one.active, one.requests, one.failures, one.latency) == (3, 115, 1, 0.01)
     assert (one.up, one.since, one.weight, one.probes, one.probe_failures) == (True, NOW, 3, 9, 2)

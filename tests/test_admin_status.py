@@ -32,7 +32,7 @@ def master_says(**changes) -> dict:
 
 def all_up(house: House) -> House:
     for slot in range(house.slots):
-        house.known(slot, UP=1, SINCE=int((NOW - 60) * 1e9), WEIGHT=1)
+        house.known(slot, STATE=1, SINCE=int((NOW - 60) * 1e9), WEIGHT=1)
     return house
 
 
@@ -78,8 +78,8 @@ def test_nothing_wrong():
 
 def test_the_worst_comes_first():
     house = all_up(House())
-    house.known(1, UP=0)
-    house.known(2, UP=0, SINCE=int((NOW - 5) * 1e9))
+    house.known(1, STATE=0)
+    house.known(2, STATE=0, SINCE=int((NOW - 5) * 1e9))
     house.sit(2, Seat.PROXY, DRAINING=1)
     failed = {"ok": False, "problems": ["a.yaml:1:2: no", "a.yaml:3:4: nor this"], "when": NOW - 9}
     found = status(

@@ -53,7 +53,7 @@ def test_up_is_what_the_master_wrote() -> None:
     (view,) = seats(1)
     member = Member(backend(), view)
     assert not member.is_up()
-    view.q[view.table.backend(3) + BackendCell.UP] = 1
+    view.q[view.table.backend(3) + BackendCell.ADMIT] = 1
     assert member.is_up()
 
 

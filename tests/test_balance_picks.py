@@ -15,7 +15,7 @@ from terraster.balance.registry import BALANCERS, make
 from terraster.balance.round_robin import RoundRobin
 from terraster.balance.weighted import LONGEST, WeightedRoundRobin
 from terraster.config.algorithms import BUILT
-from terraster.config.snapshot import Backend
+from terraster.config.snapshot import Backend, Location
 from terraster.errors import ConfigError
 from terraster.state.table import Seat, SeatBackend, Table
 from terraster.state.view import SeatView
@@ -44,7 +44,7 @@ class Field:
         return next(member for member in self.members if member.backend.id == name)
 
     def set_up(self, member: Member, up: bool) -> None:
-        self.table.q[member.up_at] = int(up)
+        self.table.q[member.admit_at] = int(up)
 
     def busy_elsewhere(self, member: Member, count: int) -> None:
         self.table.q[self.table.seat_backend(2, member.slot) + SeatBackend.ACTIVE] = count
@@ -54,10 +54,10 @@ def picks(balancer: Balancer, count: int, tried: Sequence[Member] = ()) -> str:
     """The names of ``count`` picks, each done before the next; "-" for none."""
     names = ""
     for _ in range(count):
-        member = balancer.pick(None, tried)
+        member = balancer.pick(None, tried, 0.0)
         names += "-" if member is None else member.backend.id
         if member is not None:
-            balancer.done(member, False, 0.1)
+            balancer.done(member, False, 0.0)
     return names
 
 
@@ -73,7 +73,7 @@ KINDS = [RoundRobin, WeightedRoundRobin, LeastConnections]
 def test_never_down_never_tried_never_full_never_without_weight(policy: str, data: st.DataObject) -> None:
     weights = data.draw(st.lists(st.integers(0, 5), max_size=6))
     field = Field(weights, data.draw(st.lists(st.integers(0, 2), min_size=len(weights), max_size=len(weights))))
-    balancer = make(policy, field.members)
+    balancer = make(Location("s/", "/", policy), field.members)
     held: list[Member] = []
     for _ in range(20):
         for member in field.members:
@@ -81,7 +81,7 @@ def test_never_down_never_tried_never_full_never_without_weight(policy: str, dat
         tried = data.draw(st.lists(st.sampled_from(field.members), max_size=3)) if field.members else []
         usable = [m for m in field.members if m.is_up() and m.weight and m not in tried and m.has_room()]
         before = {member: member.active() for member in field.members}
-        picked = balancer.pick(None, tried)
+        picked = balancer.pick(None, tried, 0.0)
         assert (picked is None) == (not usable)
         if picked is not None:
             assert picked in usable
@@ -89,18 +89,18 @@ def test_never_down_never_tried_never_full_never_without_weight(policy: str, dat
             held.append(picked)
         assert {member: member.active() for member in field.members} == before
         if held and data.draw(st.booleans()):
-            balancer.done(held.pop(), data.draw(st.booleans()), -1.0)
+            balancer.done(held.pop(), data.draw(st.booleans()), 0.0)
     for member in held:
-        balancer.done(member, False, 0.1)
+        balancer.done(member, False, 0.0)
     assert not any(member.active() for member in field.members)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_nobody_there(policy: str) -> None:
-    assert picks(make(policy, []), 1) == "-"
-    assert picks(make(policy, Field([0, 0]).members), 1) == "-"
+    assert picks(make(Location("s/", "/", policy), []), 1) == "-"
+    assert picks(make(Location("s/", "/", policy), Field([0, 0]).members), 1) == "-"
     field = Field([1, 1])
-    assert picks(make(policy, field.members), 1, field.members) == "-"
+    assert picks(make(Location("s/", "/", policy), field.members), 1, field.members) == "-"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,8 +125,8 @@ def test_retries_use_up_turns(kind: type[Balancer]) -> None:
     served: Counter[str] = Counter()
     for _ in range(30):  # a is up and refuses every request
         tried: list[Member] = []
-        while (member := balancer.pick(None, tried)) is not None:
-            balancer.done(member, member is field["a"], 0.1)
+        while (member := balancer.pick(None, tried, 0.0)) is not None:
+            balancer.done(member, member is field["a"], 0.0)
             if member is not field["a"]:
                 served[member.backend.id] += 1
                 break
@@ -198,7 +198,7 @@ WEIGHTS = st.lists(st.integers(0, 12), min_size=1, max_size=6).filter(any)
 
 @given(WEIGHTS, st.integers(1, 3), st.integers(0, 100))
 def test_any_window_has_exactly_the_weights(weights: list[int], factor: int, start: int) -> None:
-    balancer = make("weighted-round-robin", Field([weight * factor for weight in weights]).members)
+    balancer = make(Location("s/", "/", "weighted-round-robin"), Field([weight * factor for weight in weights]).members)
     total = sum(weights)
     turns = picks(balancer, start + 2 * total)
     assert turns == nginx(weights, start + 2 * total) or len(set(weights) - {0}) == 1
@@ -208,7 +208,7 @@ def test_any_window_has_exactly_the_weights(weights: list[int], factor: int, sta
 @given(WEIGHTS, st.data())
 def test_windows_of_those_that_are_left(weights: list[int], data: st.DataObject) -> None:
     field = Field(weights)
-    balancer = make("round-robin", field.members)
+    balancer = make(Location("s/", "/", "round-robin"), field.members)
     picks(balancer, data.draw(st.integers(0, 30)))
     for member in field.members:
         field.set_up(member, data.draw(st.booleans()))
@@ -254,7 +254,7 @@ def test_the_least_busy_over_all_workers() -> None:
     balancer = LeastConnections(field.members)
     for name, busy in zip("abc", (4, 1, 3), strict=True):
         field.busy_elsewhere(field[name], busy)
-    held = [balancer.pick(None, ()) for _ in range(7)]
+    held = [balancer.pick(None, (), 0.0) for _ in range(7)]
     assert "".join(member.backend.id for member in held if member) == "bbcbcab"
 
 
@@ -262,7 +262,7 @@ def test_ties_in_turn_at_any_level() -> None:
     field = Field([1, 1, 1, 1])
     balancer = LeastConnections(field.members)
     field.busy_elsewhere(field["c"], 9)
-    held = [balancer.pick(None, ()) for _ in range(9)]
+    held = [balancer.pick(None, (), 0.0) for _ in range(9)]
     assert "".join(member.backend.id for member in held if member) == "abdabdabd"
 
 
@@ -279,10 +279,10 @@ def test_the_registry_has_what_the_configuration_says_is_built() -> None:
 
 @pytest.mark.parametrize("policy", ["round-robin", "weighted-round-robin"])
 def test_rotation_where_weights_are_equal(policy: str) -> None:
-    assert type(make(policy, Field([3, 3, 0]).members)) is RoundRobin
-    assert type(make(policy, Field([3, 1]).members)) is WeightedRoundRobin
+    assert type(make(Location("s/", "/", policy), Field([3, 3, 0]).members)) is RoundRobin
+    assert type(make(Location("s/", "/", policy), Field([3, 1]).members)) is WeightedRoundRobin
 
 
 def test_an_unknown_algorithm() -> None:
     with pytest.raises(ConfigError, match="magic"):
-        make("magic", [])
+        make(Location("s/", "/", "magic"), [])

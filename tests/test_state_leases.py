@@ -76,13 +76,13 @@ def test_a_new_lease_has_a_new_serial_and_nothing_else() -> None:
     slot = apply(leases, 1, ["a"])["a"]
     at = table.backend(slot)
     serial = table.q[at + Cells.LEASE]
-    table.q[at + Cells.UP] = 1
+    table.q[at + Cells.ADMIT] = 1
     table.q[table.seat_backend(0, slot) + SeatBackend.REQUESTS] = 5
     apply(leases, 2, ["a", "b"])
-    assert (table.q[at + Cells.LEASE], table.q[at + Cells.UP]) == (serial, 1)
+    assert (table.q[at + Cells.LEASE], table.q[at + Cells.ADMIT]) == (serial, 1)
     apply(leases, 3, ["b"])
     assert apply(leases, 4, ["b", "c"])["c"] == slot
-    assert table.q[at + Cells.LEASE] > serial and table.q[at + Cells.UP] == 0
+    assert table.q[at + Cells.LEASE] > serial and table.q[at + Cells.ADMIT] == 0
     assert table.q[table.seat_backend(0, slot) + SeatBackend.REQUESTS] == 0
 
 

@@ -145,7 +145,7 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     service,
                     location,
                     backend,
-                    bool(own[BackendCells.UP]),
+                    own[BackendCells.STATE] == BackendCells.UP,
                     own[BackendCells.SINCE] / 1e9,
                     own[BackendCells.WEIGHT],
                     own[BackendCells.PROBES],

@@ -1,8 +1,8 @@
-"""What every balancer has in common: its members, and three calls.
+"""What every balancer has in common: its members, and four calls.
 
 A balancer belongs to one location, in one process. `Balancer.pick` returns a member that is *taken*: its ACTIVE cell in the own
 seat is already counted. Whoever picked calls `Balancer.done` exactly once, which gives it back. In between the member is that
-exchange's.
+attempt's. Where `Balancer.measures` is set, `Balancer.answered` is called in between, when the response head has come.
 
 Plans are compiled in the master and inherited by its children, so nothing here holds an index into a seat: rows are reached
 through the `SeatView` of the process, which sits down after the fork.
@@ -11,7 +11,9 @@ through the `SeatView` of the process, which sits down after the fork.
 if the sum is over the limit. Of several that arrive at once the last one sees all others, so the limit is never exceeded; at worst
 two step back from one free place, and their requests go elsewhere. (This wants a worker's write to be seen before it reads. x86
 may hold a write back for some tens of nanoseconds, the interpreter needs hundreds to get to the first read; a compiled
-`Member.take` needs a fence there.)
+`Member.take` needs a fence there.) The requests that may try a half-open circuit are counted in the same way.
+
+Why a member may or may not be picked is the master's to say (`Backend.ADMIT`); here it is one cell.
 """
 
 from __future__ import annotations
@@ -28,16 +30,20 @@ from ..state.view import SeatView
 __all__ = ["Balancer", "Member"]
 
 _ACTIVE = SeatBackend.ACTIVE
+_TRIALS = SeatBackend.TRIALS
+_ALL, _TRIAL, _RAMPING = BackendCells.ALL, BackendCells.TRIAL, BackendCells.RAMPING
+_WHOLE = 1000  # of a ramp
 
 
 class Member:
     """A backend as one location of one process sees it.
 
     backend: the configuration's value. slot: its place in the table. weight: 0 takes no new work. max_connections: requests at
-    once over all workers, 0 = no limit. up_at: index of its UP cell. offset: of its row within a seat (add `SeatView.backends`).
+    once over all workers, 0 = no limit. admit_at: index of its ADMIT cell (or of one that is always 0, see `shut`). offset: of its
+    row within a seat (add `SeatView.backends`). streak: attempts that failed in a row, as seen by this process.
     """
 
-    __slots__ = ("backend", "view", "slot", "weight", "max_connections", "up_at", "offset")
+    __slots__ = ("backend", "view", "slot", "weight", "max_connections", "admit_at", "offset", "streak", "_cells", "_ramped")
 
     def __init__(self, backend: Backend, view: SeatView) -> None:
         self.backend = backend
@@ -45,15 +51,23 @@ class Member:
         self.slot = backend.slot
         self.weight = backend.weight
         self.max_connections = backend.max_connections
-        self.up_at = view.table.backend(backend.slot) + BackendCells.UP
+        self._cells = view.table.backend(backend.slot)
+        self.admit_at = self._cells + BackendCells.ADMIT
         self.offset = backend.slot * SeatBackend.CELLS
+        self.streak = 0
+        self._ramped = 0
 
     def __repr__(self) -> str:
         return f"Member({self.backend.id!r})"
 
     def is_up(self) -> bool:
         """Whether new work may be sent to it, as far as its health goes."""
-        return self.view.q[self.up_at] == 1
+        return self.view.q[self.admit_at] != 0
+
+    def keeps_sessions(self) -> bool:
+        """Whether work that belongs to it may be sent to it: also while it is draining."""
+        q = self.view.q
+        return q[self.admit_at] != 0 or q[self._cells + BackendCells.STATE] == BackendCells.DRAINING
 
     def active(self) -> int:
         """Requests in flight, over all seats."""
@@ -69,41 +83,89 @@ class Member:
         """Whether `take` would probably succeed."""
         return not self.max_connections or self.active() < self.max_connections
 
-    def take(self) -> bool:
-        """Count one more request in flight. False, and nothing counted, if that would be more than ``max_connections``."""
+    def take(self, ramps: bool = True) -> bool:
+        """Count one more request in flight. False, and nothing counted, if that would be more than ``max_connections``, more than a
+        half-open circuit may be tried with, or more than its share while it starts slowly.
+
+        ramps: False where the work belongs to this member and to no other, so that slow start does not apply (hashes, sessions).
+        """
         view = self.view
         q = view.q
         at = view.backends + self.offset + _ACTIVE
         q[at] += 1
+        if q[self.admit_at] == _ALL and not self.max_connections:
+            return True
+        if self._may(ramps):
+            return True
+        q[at] -= 1
+        return False
+
+    def _may(self, ramps: bool) -> bool:
+        """Whether one that has counted itself in may stay."""
         if self.max_connections and self.active() > self.max_connections:
-            q[at] -= 1
             return False
+        view = self.view
+        q = view.q
+        admit = q[self.admit_at]
+        if admit == _RAMPING and ramps and not view.desperate:
+            self._ramped += q[self._cells + BackendCells.RAMP]
+            if self._ramped < _WHOLE:
+                return False
+            self._ramped -= _WHOLE
+        elif admit == _TRIAL:
+            at = self.offset + _TRIALS
+            q[view.backends + at] += 1
+            if sum([q[row + at] for row in view.all_backends]) > q[self._cells + BackendCells.TRIAL_LIMIT]:
+                q[view.backends + at] -= 1
+                return False
         return True
+
+    def on_trial(self) -> bool:
+        """Whether its circuit is half-open, so that every result is news."""
+        return self.view.q[self.admit_at] == _TRIAL
 
     def give_back(self) -> None:
         """Count one request in flight less."""
         view = self.view
         view.q[view.backends + self.offset + _ACTIVE] -= 1
 
+    def shut(self) -> None:
+        """Send it nothing more from this process, until `open`: the master has been told why and will decide for all."""
+        self.admit_at = self.view.table.never
+
+    def open(self) -> None:
+        """Go by what the master says again."""
+        self.admit_at = self._cells + BackendCells.ADMIT
+        self.streak = 0
+
 
 class Balancer:
-    """The contract. A balancer keeps what it needs in the process; what must survive a reload goes over in `adopt`."""
+    """The contract. A balancer keeps what it needs in the process; what must survive a reload goes over in `adopt`.
+
+    name:     what it is called in the configuration
+    measures: whether it wants to be told of answers
+    Times are seconds of the monotonic clock.
+    """
 
     __slots__ = ("members",)
 
     name: ClassVar[str]
+    measures: ClassVar[bool] = False
 
     def __init__(self, members: Sequence[Member]) -> None:
         """``members`` in the order of the configuration; those of weight 0 are never picked."""
         self.members = tuple(members)
 
-    def pick(self, exchange: Exchange | None, tried: Collection[Member]) -> Member | None:
+    def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         """A member for this exchange, taken: up, with weight and room, and none of those in ``tried``. None if there is none."""
         raise NotImplementedError
 
-    def done(self, member: Member, failed: bool, seconds: float) -> None:
-        """The exchange is over with this member; ``failed`` by its fault, ``seconds`` from the request sent to the response head,
-        -1 if none came. Gives the member back."""
+    def answered(self, member: Member, seconds: float, now: float) -> None:
+        """A response head has come, ``seconds`` after the request was sent. Called only where `measures` is set."""
+
+    def done(self, member: Member, failed: bool, now: float) -> None:
+        """The attempt is over; ``failed`` by the member's fault. Gives the member back. ``now``: of the end where it failed, of the
+        response head else."""
         member.give_back()
 
     def adopt(self, old: Balancer) -> None:

@@ -34,7 +34,7 @@ class LeastConnections(Balancer):
         self._turns = [member for member in members if member.weight]
         self._at = 0
 
-    def pick(self, exchange: Exchange | None, tried: Collection[Member]) -> Member | None:
+    def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         turns = self._turns
         if not turns:
             return None
@@ -58,7 +58,7 @@ class LeastConnections(Balancer):
         q, rows = view.q, view.all_backends
         for member in self._turns:
             total = _NEVER
-            if q[member.up_at] and not (tried and member in tried):
+            if q[member.admit_at] and not (tried and member in tried):
                 at = member.offset + _ACTIVE
                 total = 0
                 for row in rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..config.snapshot import Location
 from ..errors import ConfigError, Problem
 from .contract import Balancer, Member
 from .least_connections import LeastConnections
@@ -25,11 +26,11 @@ BALANCERS: dict[str, type[Balancer]] = {
 """Canonical name → what does it. Both round robins honour weights."""
 
 
-def make(policy: str, members: Sequence[Member]) -> Balancer:
+def make(location: Location, members: Sequence[Member]) -> Balancer:
     """The balancer of a location. Raises `ConfigError` for a name that is not in `BALANCERS`."""
-    kind = BALANCERS.get(policy)
+    kind = BALANCERS.get(location.policy)
     if kind is None:
-        raise ConfigError([Problem("configuration", 0, 0, f"algorithm `{policy}` is not built")])
+        raise ConfigError([Problem("configuration", 0, 0, f"algorithm `{location.policy}` is not built")])
     if kind is WeightedRoundRobin and len({member.weight for member in members if member.weight}) <= 1:
         kind = RoundRobin  # the same turns, for less
     return kind(members)

@@ -27,7 +27,7 @@ class RoundRobin(Balancer):
         self._turns = [member for member in members if member.weight]
         self._at = 0
 
-    def pick(self, exchange: Exchange | None, tried: Collection[Member]) -> Member | None:
+    def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         turns = self._turns
         at = self._at
         left = count = len(turns)
@@ -36,7 +36,7 @@ class RoundRobin(Balancer):
                 at = 0
             member = turns[at]
             at += 1
-            if member.view.q[member.up_at] and not (tried and member in tried) and member.take():
+            if member.view.q[member.admit_at] and not (tried and member in tried) and member.take():
                 self._at = at
                 return member
             left -= 1

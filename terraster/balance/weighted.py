@@ -44,7 +44,7 @@ class WeightedRoundRobin(Balancer):
         self._turns: list[Member] | None = [] if self._total <= LONGEST else None
         self._at = 0
 
-    def pick(self, exchange: Exchange | None, tried: Collection[Member]) -> Member | None:
+    def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         turns = self._turns
         if turns is None:
             return self._play(tried)
@@ -58,7 +58,7 @@ class WeightedRoundRobin(Balancer):
                     turns.append(self._next_turn())
             member = turns[at]
             at += 1
-            if member.view.q[member.up_at] and not (tried and member in tried) and member.take():
+            if member.view.q[member.admit_at] and not (tried and member in tried) and member.take():
                 self._at = at
                 return member
             left -= 1

@@ -22,6 +22,8 @@ ALGORITHMS = {
     "consistent-hash": "consistent-hash",
     "adaptive": "adaptive",
     "sticky-session": "sticky-session",
+    "random-two": "random-two",
+    "first": "first",
 }
 """Every spelling with "-", and the canonical name of what it means."""
 

@@ -16,13 +16,20 @@ from typing import Literal
 __all__ = [
     "AccessLog",
     "Backend",
+    "Breaker",
+    "ConnectionPool",
     "HeaderRules",
     "HealthCheck",
     "Limits",
     "Listener",
     "Location",
+    "Outlier",
+    "Queue",
+    "Retry",
     "Service",
     "Snapshot",
+    "Statuses",
+    "Sticky",
     "Timeouts",
     "backend_id",
     "location_id",
@@ -41,15 +48,16 @@ def backend_id(service: str, path: str, url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """All in seconds, all idle-type (between two octets), 0 = none. ``tunnel`` also counts between octets, either way."""
+    """All in seconds, all but two idle-type (between two octets), 0 = none. ``tunnel`` also counts between octets, either way."""
 
-    client_header: float = 30.0  # from the first octet of a head to its end (the one total: it bounds slow-loris)
+    client_header: float = 30.0  # from the first octet of a head to its end (a total: it bounds slow-loris)
     client_body: float = 60.0
     keepalive: float = 75.0  # an idle client connection between two requests
     connect: float = 5.0
     response: float = 60.0  # from the request sent to the response head
     read: float = 60.0  # between two reads of a response body; also between two writes to the client
     tunnel: float = 3600.0
+    total: float = 0.0  # the whole exchange, from the head to the last octet of the answer; the other total
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,82 @@ class HealthCheck:
     body: str = ""  # text that must occur in the first 64 KiB of the body; empty: not looked at
 
 
+Statuses = tuple[tuple[int, int], ...]
+"""Ranges of response statuses, both ends included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """When a backend is ejected for what traffic saw of it. A count of 0 and a ratio of 0.0 mean "not looked at"."""
+
+    failures: int = 5  # attempts in a row without a proper response
+    connect_errors: int = 3  # attempts in a row without a connection
+    bad_statuses: int = 0  # responses in a row with one of `statuses`
+    statuses: Statuses = ((502, 504),)
+    ratio: float = 0.0  # share of attempts within `window` that failed or were answered with one of `statuses`, 0 … 1
+    window: float = 10.0
+    min_requests: int = 20  # attempts within `window` below which `ratio` is not looked at
+    time: float = 10.0  # of the first ejection; the n-th in a row lasts n times as long
+    max_time: float = 300.0
+    max_ejected: float = 0.5  # share of a location's backends that may be ejected, counted with the one about to be
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """The circuit of a backend: `threshold` failures in a row open it for `timeout`; then `probes` requests may try it."""
+
+    threshold: int = 5
+    timeout: float = 30.0
+    probes: int = 1
+    statuses: Statuses = ((500, 599),)  # that count as failures, beside what is no proper response
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When an attempt that failed is followed by another one."""
+
+    attempts: int = 3  # the first included
+    on: Statuses = ()  # statuses that are tried again, where the method allows it
+    idempotency_key: bool = False  # a request with the field Idempotency-Key counts as idempotent
+    per_try_timeout: float = 0.0  # from the begin of an attempt to its response head; 0 = only the other timeouts
+    budget: float = 0.2  # retries per request, over the last ten seconds or so
+    min_per_second: float = 3.0  # retries that are allowed whatever the budget says, over all workers
+    backoff: float = 0.025  # wait before the second retry, doubled for each further one, less up to a half by chance
+    body_size: int = 65536  # octets of a request body that are kept to be sent again
+    hedge: float = 0.0  # percentile of latency after which another backend is asked as well; 0 = never
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Requests that wait for a backend with room, first come, first served."""
+
+    size: int = 100  # over all workers; 0 = none may wait
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionPool:
+    """Connections to one backend, over all workers."""
+
+    max_idle: int = -1  # idle ones that are kept; -1 = 256 in each worker
+    max_open: int = 0  # at once, busy or idle; 0 = no limit
+    idle_timeout: float = 55.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sticky:
+    """The cookie that keeps a client at its backend."""
+
+    name: str = ""  # "" = "terraster-" and something of the location's own
+    path: str = ""  # "" = the location's
+    domain: str = ""  # "" = none
+    ttl: float = 0.0  # 0 = until the browser is closed
+    secure: Literal["auto", "always", "never"] = "auto"  # auto: where the client came by https
+    same_site: Literal["lax", "strict", "none", ""] = "lax"
+    algorithm: str = "round-robin"  # how the backend of a new session is chosen
+    key: bytes = field(default=b"", repr=False)  # what the cookies are signed with
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """One upstream. ``slot`` is its place in the shared table, leased by the master (-1: not leased yet)."""
@@ -95,6 +179,8 @@ class Backend:
     sni: str = ""
     http2: bool = False
     health: HealthCheck = field(default_factory=HealthCheck)
+    priority: int = 0  # tier; the lowest is used first, the next where no backend of it has room; `backup` is the last of all
+    address: str = ""  # the IP address that `host` was resolved to; "" where it is one itself, or is not resolved
     slot: int = -1
 
     @property
@@ -136,6 +222,16 @@ class Location:
     redirect: str = ""  # see docs/configuration.md, `redirect`; "" = none
     http_redirect: bool = False  # plain-HTTP requests go to https
     backends: tuple[Backend, ...] = ()
+    hash_on: str = "client-ip"  # or "path", "header:NAME", "cookie:NAME", "query:NAME"; consistent-hash only
+    hash_balance_factor: float = 0.0  # a backend gets at most so many times its fair share at once; 0 = no bound
+    sticky: Sticky = field(default_factory=Sticky)  # sticky-session only
+    slow_start: float = 0.0  # seconds over which a backend that comes (back) gets more and more
+    panic_threshold: float = 0.0  # share of well backends below which all are used, 0 … 1
+    outlier: Outlier | None = field(default_factory=Outlier)
+    breaker: Breaker | None = None
+    retry: Retry = field(default_factory=Retry)
+    queue: Queue = field(default_factory=Queue)
+    pool: ConnectionPool = field(default_factory=ConnectionPool)
     slot: int = -1
 
 
@@ -185,4 +281,5 @@ class Snapshot:
     drain_timeout: float = 30.0  # seconds SIGTERM waits for open requests
     log_level: str = "info"
     access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took
+    nameservers: tuple[str, ...] = ()  # "IP" or "IP:PORT" that names of backends are asked of; () = the system's
     warnings: tuple[str, ...] = ()  # "FILE:LINE:COL: `tls` is not in effect yet", shown once at start and on --check

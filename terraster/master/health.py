@@ -2,7 +2,7 @@
 
 Backends that one probe can speak for (same address, same check) share it: 10,000 services on a few backends are a few probes. A
 target is such a shared probe with its schedule and its verdict; its backends' cells in the shared table are written here and
-nowhere else (`Backend.UP`, `SINCE`, `WEIGHT`, `PROBES`, `PROBE_FAILURES`).
+nowhere else (`Backend.ADMIT`, `STATE`, `SINCE`, `WEIGHT`, `PROBES`, `PROBE_FAILURES`).
 
     meet(snapshot)    probe what is new, once, all at once, with a bounded wait: nobody is sent to a backend that was never seen
     follow(snapshot)  from now on these backends; what stays keeps its verdict, its counters and its schedule
@@ -11,7 +11,7 @@ The first result decides at once, after that rise and fall count (`terraster.pol
 down. A backend whose check is configured anew was seen before: its new target begins with the old one's verdict, and the new
 thresholds decide from there. Otherwise one slow answer after a changed interval would take a whole service down.
 
-Every change of `Backend.UP` is told in one line of the log, with its reason; of backends that are new only those that are not
+Every change of `Backend.STATE` is told in one line of the log, with its reason; of backends that are new only those that are not
 well are named. Probes are spread over their interval, with a tenth of jitter either way, and never more than `CONCURRENT` run together.
 
 Master only; each probe runs in a greenlet.
@@ -221,8 +221,8 @@ class Prober:
     def _write(self, target: Target, slot: int) -> None:
         q, at = self._table.q, self._table.backend(slot)
         up = int(target.up)
-        if q[at + Backend.UP] != up or not q[at + Backend.SINCE]:
-            q[at + Backend.UP] = up
+        if q[at + Backend.STATE] != up or not q[at + Backend.SINCE]:
+            q[at + Backend.ADMIT] = q[at + Backend.STATE] = up
             q[at + Backend.SINCE] = int(target.since * 1e9)
 
     def _schedule(self, target: Target, seconds: float) -> None:

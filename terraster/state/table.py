@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 MAGIC = 0x5445525241535452  # "TERRASTR"
-VERSION = 2
+VERSION = 3
 
 _AT_ONCE = 64  # rows that a dead seat gives up between two turns of `Header.RETIRING`: some 0.2 ms
 _PATIENCE = 2000  # tries of a reader, half a millisecond apart, before it takes the master for dead in the middle of its work
@@ -71,26 +71,41 @@ class Header:
     WORKER_RESTARTS = 12  # proxy and admin workers replaced because they died
     STARTED = 13  # time.time_ns()
     RETIRING = 14  # odd: rows are on their way to seat 0; see `Table.consistent`
+    ZERO = 15  # always 0
     CELLS = 64
 
 
 class Backend:
     """Cells of a backend slot. Writer: the master."""
 
-    UP = 0  # 1: may be picked; 0: must not
-    SINCE = 1  # time.time_ns() of the last change of UP
+    ADMIT = 0  # whether new work may be sent there: one of the values below, worked out of everything that is known of it
+    SINCE = 1  # time.time_ns() of the last change of STATE
     WEIGHT = 2
     PROBES = 3  # probes made
     PROBE_FAILURES = 4
     LEASE = 5  # serial number of the lease: a new one means a new backend in this slot
+    STATE = 6  # why: one of the states below
+    RAMP = 7  # slow start: how much of its work it gets, 0 … 1000
+    TRIAL_LIMIT = 8  # half-open circuit: what SeatBackend.TRIALS, added up, may reach
+    CIRCUIT = 9  # 0 closed, 1 open, 2 half-open
+    EJECTIONS = 10  # how often it was ejected for what traffic saw
+    OPENINGS = 11  # how often its circuit opened
     CELLS = 16
+
+    # ADMIT
+    NONE, ALL, TRIAL, RAMPING = 0, 1, 2, 3
+
+    # STATE
+    DOWN, UP, DRAINING, MAINTENANCE, EJECTED = 0, 1, 2, 3, 4
+    STATES = ("down", "up", "draining", "maintenance", "ejected")
 
 
 class Location:
     """Cells of a location slot. Writer: the master."""
 
     LEASE = 0  # serial number of the lease: a new one means a new location in this slot
-    CELLS = 2
+    PANIC = 1  # 1: too few backends are well, so all are used (`panic_threshold`)
+    CELLS = 4
 
 
 class Seat:
@@ -120,9 +135,17 @@ class SeatBackend:
     IDLE = 5  # pooled idle connections (a gauge)
     CONNECTS = 6  # connections opened
     RESPONSES = 7  # response heads received: LATENCY / RESPONSES is the mean
+    CONNECT_ERRORS = 8  # of FAILURES: no connection came about
+    BAD_STATUSES = 9  # of RESPONSES: those with a status that health from traffic counts as bad
+    TRIALS = 10  # requests let through while the circuit was half-open (a gauge: means nothing without its writer)
+    OPEN = 11  # open connections, busy or idle (a gauge)
+    KEEPALIVE = 12  # milliseconds after which the backend is known to close an idle connection, 0 = not known (a gauge)
+    SHARE = 13  # adaptive: how much of its work the backend gets, 1 … 1000; 0 = not measured (a gauge)
+    WANTED = 14  # 1: this worker waits for a connection that the others hold idle (a gauge)
+    RETRIES = 15  # of REQUESTS: second and later attempts, hedges included
     CELLS = 16
 
-    GAUGES = (ACTIVE, EWMA, IDLE)
+    GAUGES = (ACTIVE, EWMA, IDLE, TRIALS, OPEN, KEEPALIVE, SHARE, WANTED)
 
 
 STATUS_LABELS: tuple[str, ...] = tuple(
@@ -166,7 +189,16 @@ class SeatLocation:
     BYTES_OUT = 81  # octets written to clients
     DURATION = 82  # sum of nanoseconds
     BUCKET = 83  # … len(BUCKETS) + 1 cells, not cumulative
-    CELLS = 100
+    QUEUED = 100  # requests that wait for a backend with room (a gauge)
+    QUEUE_HEAD = 101  # time.monotonic_ns() at which the one that waits longest here began to, 0 = nobody waits (a gauge)
+    QUEUE_REFUSED = 102  # requests refused because the queue was full
+    QUEUE_TIMEOUTS = 103  # requests that waited for nothing
+    RETRIES = 104  # second and later attempts
+    HEDGES = 105  # of these: attempts begun while another was still waited for
+    BUDGET_REFUSALS = 106  # retries and hedges that the budget did not allow
+    CELLS = 112
+
+    GAUGES = (QUEUED, QUEUE_HEAD)
 
 
 assert len(STATUS_LABELS) <= SeatLocation.BYTES_IN
@@ -177,7 +209,7 @@ class Table:
     """The map and its arithmetic. Made once, by the master, before the first fork; children inherit it.
 
     backends, locations, seats: capacities, in slots. Seat 0 is the master's own. One location slot more, `unrouted`, is never leased:
-    it counts the requests that no location took.
+    it counts the requests that no location took. ``never`` is the index of a cell that is always 0.
     """
 
     __slots__ = (
@@ -186,6 +218,7 @@ class Table:
         "locations",
         "seats",
         "unrouted",
+        "never",
         "_map",
         "_backend_base",
         "_location_base",
@@ -199,6 +232,7 @@ class Table:
         self.backends = backends
         self.locations = locations
         self.unrouted = locations
+        self.never = Header.ZERO
         self.seats = seats
         self._stuck = -1
         self._backend_base = Header.CELLS
@@ -293,7 +327,7 @@ class Table:
         either before or after.
         """
         moves = self._used(self.seat_backend(seat, 0), self.seat_backend(0, 0), SeatBackend.CELLS, backend_slots)
-        gauges = len(moves)
+        backends = len(moves)
         slots = (*location_slots, self.unrouted)
         moves += self._used(self.seat_location(seat, 0), self.seat_location(0, 0), SeatLocation.CELLS, slots)
         q = self.q
@@ -301,7 +335,7 @@ class Table:
             q[Header.RETIRING] += 1
             for number, (gone, kept, cells) in enumerate(moves[start : start + _AT_ONCE], start):
                 for cell, value in enumerate(q[gone : gone + cells].tolist()):
-                    if value and (number >= gauges or cell not in SeatBackend.GAUGES):
+                    if value and cell not in (SeatBackend.GAUGES if number < backends else SeatLocation.GAUGES):
                         q[kept + cell] += value
                 self._zero(gone, cells)
             q[Header.RETIRING] += 1

@@ -21,6 +21,7 @@ class SeatView:
     locations: index of the seat's first location row; a location's row is ``locations + slot * SeatLocation.CELLS``
     seats: the seats that are taken, own seat included; refreshed by `look_around`
     all_backends: the same as ``backends`` for each of them
+    desperate: this pick is the last resort: whoever starts slowly may be taken before its turn
     backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
     """
 
@@ -33,6 +34,7 @@ class SeatView:
         "locations",
         "seats",
         "all_backends",
+        "desperate",
         "backend_leases",
         "location_leases",
     )
@@ -40,6 +42,7 @@ class SeatView:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.q = table.q
+        self.desperate = False
         self.backend_leases: dict[int, int] = {}
         self.location_leases: dict[int, int] = {}
         self.sit(0)
