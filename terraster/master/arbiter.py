@@ -45,6 +45,7 @@ from .desk import Desk
 from .health import Prober
 from .listeners import HANDED_OVER, Listeners, control_address, refuse_tls
 from .notify import Notifier
+from .overlay import Overlay
 from .pidfile import Pidfile, runtime_directory
 from .reload import Reloader
 
@@ -112,7 +113,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.load = load
         self.roles = dict(roles)
         self.compile = compile
-        self.snapshot = load(1)
+        self.loaded = self.snapshot = load(1)  # as the file has it, and as it is run (see `arrange`)
         refuse_tls(self.snapshot)
         super().__init__(_App(self.snapshot, next(iter(self.roles.values()))))
         self.WORKERS: dict[int, Any] = {}
@@ -156,7 +157,10 @@ class Master(Arbiter):  # type: ignore[misc]
         self.table = Table(*capacities(backends, locations, snapshot.workers))
         self.view = SeatView(self.table)
         self.leases = Leases(self.table)
-        self.snapshot = snapshot = self.leases.assign(snapshot)
+        self.overlay = Overlay(snapshot.state_dir, self.log)
+        self.overlay.load()
+        self.overlay.expire()
+        self.snapshot = snapshot = self.arrange(snapshot)
         self.leases.commit(snapshot)
         self.plan = self.compile(snapshot, self.view)
         self.listeners.bind(self.addresses(snapshot))
@@ -184,6 +188,11 @@ class Master(Arbiter):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
         self.log.info("listening on %s", ", ".join(self.addresses(snapshot)) or "nothing")
+
+    def arrange(self, loaded: Snapshot) -> Snapshot:
+        """A configuration as it is run: what operators changed above what the file says, and a slot for everything. Raises StartError.
+        Followed by `Leases.commit` or `Leases.undo`."""
+        return self.leases.assign(self.overlay.apply(loaded))
 
     def _write_pidfile(self) -> None:
         path = self.cfg.pidfile + (".2" if self.master_pid else "")

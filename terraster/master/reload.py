@@ -6,6 +6,9 @@ Up to the commit nothing has changed for anybody, and any problem takes everythi
 forked inherits the new plan, and the others get what changed over their channels; one that refuses, or does not
 answer in time, is replaced by a new one before it drains. So a reload has one true outcome, and whoever asked gets it.
 
+What operators set at run time and what names resolve to lies above the file (`Master.arrange`). When that changes, `Reloader.refresh`
+goes the same way with the configuration as it was loaded last: a generation of its own, but no reload in metrics or status.
+
 The work runs in the greenlet of whoever asked, one reload at a time, and yields between its stages: probes and supervision go on.
 """
 
@@ -15,6 +18,7 @@ import gc
 import os
 import pickle
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -39,14 +43,15 @@ _ADMIN = (
     "admin_listen",
     "admin_tls",
     "metrics_listen",
-    "state_dir",
 )  # these want a new admin worker; everything else in `Change.restart` wants all new
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A configuration that can be committed. ``notes``: what it asks for and does not get without a restart."""
+    """A configuration that can be committed. ``loaded``: as the file has it. ``notes``: what it asks for and does not get without a
+    restart."""
 
+    loaded: Snapshot
     old: Snapshot
     new: Snapshot
     change: Change
@@ -82,6 +87,10 @@ class Outcome:
         return asdict(self)
 
 
+class _Unchanged(Exception):
+    """There is nothing to do."""
+
+
 class Reloader:
     """Reloads of one master. ``last``: the outcome of the last one, or None."""
 
@@ -96,48 +105,70 @@ class Reloader:
         and the service manager is told that the reload is over."""
         master = self._master
         with self._one_at_a_time:
-            started = time.monotonic()
             before = master.snapshot.generation
             master.notifier.reloading()
-            problems: list[str] = []
-            changes: list[str] = []
-            notes: list[str] = []
-            replaced: list[int] = []
             try:
-                prepared = self._prepare()
-                changes = prepared.change.describe()
-                self._commit(prepared)
-                replaced = self._tell_children(prepared.change)
-                notes = prepared.notes + self._roll(prepared.change)
-                self._close_removed(prepared)
-            except ConfigError as error:
-                problems = [str(problem) for problem in error.problems]
-            except StartError as error:
-                problems = [str(error)]
-            except Exception as error:
-                master.log.exception("the reload broke off")
-                problems = [f"the reload broke off: {type(error).__name__}: {error}"]
+                outcome = self._go(self._prepare)
             except BaseException:
                 master.notifier.ready(master.describe())
                 raise
-            outcome = Outcome(
-                ok=not problems,
-                generation=master.snapshot.generation,
-                changes=changes,
-                problems=problems,
-                notes=notes,
-                replaced=replaced,
-                seconds=time.monotonic() - started,
-                when=time.time(),
-            )
             self._record(outcome, why, before)
             master.notifier.ready(master.describe())
             if master.stopping:
                 master.notifier.stopping(master.reexec_pid)
             return outcome
 
+    def refresh(self, why: str) -> Outcome:
+        """Run the configuration that was loaded last with what lies above it now; the file is not read. Any greenlet; waits for a
+        reload under way. Where nothing changes there is no new generation. One line in the log, which begins with ``why``."""
+        master = self._master
+        with self._one_at_a_time:
+            outcome = self._go(self._again)
+            if outcome.problems:
+                master.log.error("%s: not in effect, generation %d runs: %s", why, outcome.generation, "; ".join(outcome.problems))
+            elif outcome.changes:
+                changes = "; ".join((*outcome.changes, *outcome.notes))
+                master.log.info("%s: generation %d runs after %.3f s: %s", why, outcome.generation, outcome.seconds, changes)
+                self._collect()
+            return outcome
+
+    def _go(self, prepare: Callable[[], _Prepared]) -> Outcome:
+        """Prepare, commit, tell everybody. Raises nothing but what ends the greenlet."""
+        master = self._master
+        started = time.monotonic()
+        problems: list[str] = []
+        changes: list[str] = []
+        notes: list[str] = []
+        replaced: list[int] = []
+        try:
+            prepared = prepare()
+            changes = prepared.change.describe()
+            self._commit(prepared)
+            replaced = self._tell_children(prepared.change)
+            notes = prepared.notes + self._roll(prepared.change)
+            self._close_removed(prepared)
+        except _Unchanged:
+            pass
+        except ConfigError as error:
+            problems = [str(problem) for problem in error.problems]
+        except StartError as error:
+            problems = [str(error)]
+        except Exception as error:
+            master.log.exception("the reload broke off")
+            problems = [f"the reload broke off: {type(error).__name__}: {error}"]
+        return Outcome(
+            ok=not problems,
+            generation=master.snapshot.generation,
+            changes=changes,
+            problems=problems,
+            notes=notes,
+            replaced=replaced,
+            seconds=time.monotonic() - started,
+            when=time.time(),
+        )
+
     def _prepare(self) -> _Prepared:
-        """Everything that may fail. Raises ConfigError or StartError, with nothing changed."""
+        """Everything that may fail, from the file on. Raises ConfigError or StartError, with nothing changed."""
         master = self._master
         old = master.snapshot
         new = master.load(old.generation + 1)
@@ -145,12 +176,28 @@ class Reloader:
         refuse_tls(new)
         known = {_said(warning) for warning in old.warnings}
         notes = [f"warning: {warning}" for warning in new.warnings if _said(warning) not in known]
-        if new.runtime_dir != old.runtime_dir:
-            notes.append(f"runtime_dir needs a restart: the control socket and the pid file stay in {old.runtime_dir}")
-            new = replace(new, runtime_dir=old.runtime_dir)
+        for key, what in (("runtime_dir", "the control socket and the pid file stay"), ("state_dir", "what is kept stays")):
+            if getattr(new, key) != getattr(old, key):
+                notes.append(f"{key} needs a restart: {what} in {getattr(old, key)}")
+                new = replace(new, **{key: getattr(old, key)})
+        return self._compile(new, notes)
+
+    def _again(self) -> _Prepared:
+        """The same for what was loaded last. Raises StartError, or _Unchanged if there is nothing to do; nothing has changed then."""
+        master = self._master
+        prepared = self._compile(replace(master.loaded, generation=master.snapshot.generation + 1), [])
+        if not (prepared.change.added or prepared.change.removed or prepared.change.changed):
+            master.leases.undo()
+            master.prober.part()
+            raise _Unchanged
+        return prepared
+
+    def _compile(self, loaded: Snapshot, notes: list[str]) -> _Prepared:
+        master = self._master
+        old = master.snapshot
         bound: dict[str, Any] = {}
         try:
-            new = master.leases.assign(new)
+            new = master.arrange(loaded)
             change = diff(old, new)
             gevent.sleep(0)
             plan = master.plan.updated(change)
@@ -166,13 +213,13 @@ class Reloader:
                 master.log.exception("the new configuration cannot be compiled")
                 raise StartError(f"the new configuration cannot be compiled: {type(error).__name__}: {error}") from error
             raise
-        return _Prepared(old, new, change, plan, notes)
+        return _Prepared(loaded, old, new, change, plan, notes)
 
     def _commit(self, prepared: _Prepared) -> None:
         """From here on the new configuration is what runs. Does not yield: no fork may see one half of it."""
         master, new = self._master, prepared.new
         master.leases.commit(new)
-        master.snapshot, master.plan = new, prepared.plan
+        master.loaded, master.snapshot, master.plan = prepared.loaded, new, prepared.plan
         master.table.q[Header.GENERATION] = new.generation
         master.prober.follow(new)
         master.log.set_level(new.log_level)

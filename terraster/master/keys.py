@@ -1,0 +1,71 @@
+"""The secret that sticky cookies are signed with: 32 random octets in ``cookie.key`` in the state directory.
+
+Made once, by the first start that needs it, and kept: sessions outlive a restart, and several hosts share sessions when they
+are given the same file. It is written under another name and then linked, so that of two masters that begin at once both have
+the one that was first.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+
+from terraster.errors import StartError
+
+__all__ = ["SIZE", "cookie_key"]
+
+SIZE = 32  # octets
+
+
+def cookie_key(directory: str) -> bytes:
+    """The secret of a state directory; made if there is none. Raises StartError, which says what to do about it."""
+    path = os.path.join(directory, "cookie.key")
+    try:
+        key = _read(path)
+        if key is None:
+            _make(directory, path)
+            key = _read(path)
+    except OSError as error:
+        raise StartError(
+            f"cannot read or make {path}, which sticky sessions are signed with: {error.strerror}; "
+            f"give the user that Terraster runs as a state_dir of its own"
+        ) from error
+    if key is None:
+        raise StartError(f"{path} went away while it was read; somebody removes what Terraster keeps there")
+    if len(key) != SIZE:
+        raise StartError(
+            f"{path} has not the {SIZE} octets that it should have; remove it, and a new one is made at the next start "
+            f"(sessions then begin anew)"
+        )
+    return key
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise StartError(f"{path} is no plain file; remove it")
+        return os.read(descriptor, SIZE + 1)
+    finally:
+        os.close(descriptor)
+
+
+def _make(directory: str, path: str) -> None:
+    """Have a key under this name, ours or that of somebody who was faster."""
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    temporary = f"{path}.{os.getpid()}-{secrets.token_hex(4)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(secrets.token_bytes(SIZE))
+            stream.flush()
+            os.fsync(descriptor)
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    finally:
+        os.unlink(temporary)
