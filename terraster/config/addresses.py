@@ -10,7 +10,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-__all__ = ["Url", "host_name", "is_loopback", "listen_address", "network", "overlap", "port_of", "url"]
+__all__ = ["Url", "host_name", "is_loopback", "listen_address", "nameserver", "network", "overlap", "port_of", "url"]
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -20,13 +20,15 @@ _PORT = re.compile(r"[0-9]{1,5}")
 
 
 class Url(NamedTuple):
-    """A backend's address in parts. ``host``: no brackets, lower case; ``base_path``: "" or "/x" without a slash at its end."""
+    """A backend's address in parts. ``host``: no brackets, lower case; ``base_path``: "" or "/x" without a slash at its end;
+    ``srv``: hosts and ports are to be found in the SRV records of ``host`` (RFC 2782), ``port`` is 0."""
 
     text: str
     scheme: str
     host: str
     port: int
     base_path: str
+    srv: bool = False
 
 
 def _port(text: str) -> int:
@@ -118,7 +120,8 @@ def host_name(value: object) -> str:
 
 
 def url(value: object) -> Url:
-    """A backend URL in parts: http or https, a host, perhaps a port and a base path; no user, query or fragment."""
+    """A backend URL in parts: http or https, a host, perhaps a port and a base path; no user, query or fragment. Before http or https
+    may stand "srv+": then the host is a name without a port."""
     if not isinstance(value, str):
         raise ValueError("must be a URL like http://10.0.0.1:8080")
     text = value.strip()
@@ -126,8 +129,10 @@ def url(value: object) -> Url:
     if match is None:
         raise ValueError(f"must be a URL like http://10.0.0.1:8080, not {text!r}")
     scheme, authority, path = match[1].lower(), match[2], match[3]
+    srv = scheme.startswith("srv+")
+    scheme = scheme.removeprefix("srv+")
     if scheme not in ("http", "https"):
-        raise ValueError(f"must start with http:// or https://, not {match[1]}://")
+        raise ValueError(f"must start with http://, https://, srv+http:// or srv+https://, not {match[1]}://")
     if "@" in authority:
         raise ValueError("must not hold a user name or password")
     if match[4] is not None or match[5] is not None:
@@ -135,7 +140,9 @@ def url(value: object) -> Url:
     host, colon, port = authority.rpartition(":") if not authority.endswith("]") else (authority, "", "")
     if not colon:
         host = authority
-    number = _port(port) if colon else (443 if scheme == "https" else 80)
+    if srv and (colon or host.startswith("[") or _is_address(host)):
+        raise ValueError("must hold a name without a port after srv+: the SRV records say which hosts and ports")
+    number = 0 if srv else _port(port) if colon else (443 if scheme == "https" else 80)
     host = host.lower()
     if host.startswith("["):
         try:
@@ -157,7 +164,34 @@ def url(value: object) -> Url:
     base = path.rstrip("/")
     if any(segment in (".", "..") for segment in base.split("/")):
         raise ValueError("must not have . or .. in its path")
-    return Url(f"{scheme}://{shown}{f':{number}' if colon else ''}{base}", scheme, host, number, base)
+    text = f"{'srv+' if srv else ''}{scheme}://{shown}{f':{number}' if colon else ''}{base}"
+    return Url(text, scheme, host, number, base, srv)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def nameserver(value: object) -> str:
+    """One spelling of a name server's address: "10.0.0.2", "10.0.0.2:5353", "::1" or "[::1]:5353"; port 53 is left out."""
+    words = 'must be an address like "10.0.0.2", "10.0.0.2:5353" or "[::1]:53"'
+    if not isinstance(value, str):
+        raise ValueError(words)
+    text = value.strip()
+    if _is_address(text.strip("[]") if text.startswith("[") and text.endswith("]") else text):
+        return str(ipaddress.ip_address(text.strip("[]")))
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or ("[" in host or ":" in host) and not bracketed or not _is_address(host[1:-1] if bracketed else host):
+        raise ValueError(f"{words}, not {text!r}")
+    address, number = str(ipaddress.ip_address(host[1:-1] if bracketed else host)), _port(port)
+    if number == 53:
+        return address
+    return f"[{address}]:{number}" if bracketed else f"{address}:{number}"
 
 
 def network(value: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["duration", "size"]
+__all__ = ["duration", "share", "size"]
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(ns|us|µs|ms|s|m|h|d|w)")
@@ -17,6 +17,7 @@ _DURATION = re.compile(rf"(?:{_PART.pattern}\s*)+")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _OCTETS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(%?)")
 _LONGEST = 100 * 366 * 86400.0
 _LARGEST = 1 << 60
 
@@ -58,3 +59,20 @@ def size(value: object) -> int:
     if octets < 0 or octets > _LARGEST or octets != int(octets):
         raise ValueError("must be a size in whole octets, not negative")
     return int(octets)
+
+
+def share(value: object) -> float:
+    """A part of a whole, 0 … 1, from ``"50%"`` or 0.5. ValueError for anything else; a bare 50 may mean either, and is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError('must be a share like "50%" or 0.5')
+    match = _SHARE.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= 64 else None
+    if isinstance(value, str) and match is None:
+        raise ValueError('must be a share like "50%" or 0.5')
+    number = float(match[1] if match is not None else value)
+    if match is not None and match[2]:
+        number /= 100
+    elif 1 < number <= 100:
+        raise ValueError(f"must be a share: say {number:g}% or {number / 100:g}")
+    if not 0 <= number <= 1:
+        raise ValueError("must be a share from 0 to 100%")
+    return number

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import listening
+from . import inherit, listening
 from .algorithms import BUILT, FALLBACK
 from .checks import canonical
 from .settings import (
@@ -28,6 +28,7 @@ from .settings import (
     TimeoutSettings,
 )
 from .snapshot import (
+    BACKUP,
     AccessLog,
     Backend,
     HeaderRules,
@@ -51,8 +52,11 @@ def resolve(
     *,
     previous: tuple[Settings, Snapshot] | None = None,
     environ: Mapping[str, str] | None = None,
+    secret: bytes = b"",
 ) -> Snapshot:
     """The Snapshot of loaded settings, services in order of their names.
+
+    secret: what session cookies are signed with where `sticky.secret` says nothing; the same in all calls with a `previous`.
 
     Slots are -1 but in services taken over from `previous`, the settings and the snapshot of before.
     """
@@ -61,7 +65,7 @@ def resolve(
     if previous is not None and _same_top(previous[0], settings):
         before = {service.name: service for service in previous[1].services}
         known = {id(written): before[written.label] for written in previous[0].services if written.label in before}
-    top = _Top(settings)
+    top = _Top(settings, secret)
     services = []
     listeners: dict[str, Listener] = {}
     for written in settings.all_services():
@@ -83,6 +87,7 @@ def resolve(
         limits=top.limits,
         timeouts=top.timeouts,
         access_log=top.access_log,
+        nameservers=settings.nameservers,
         admin_listen=listening.management_address(settings),
         admin_tls=management.tls is not None and management.tls.enabled,
         metrics_listen=listening.metrics_address(settings),
@@ -147,7 +152,7 @@ _HEALTH = ("type", "path", "interval", "timeout", "skip_tls_verify", "host", "sn
 class _Top:
     """What services inherit."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, secret: bytes) -> None:
         self.rule = listening.Rule(settings)
         self.timeouts = replace(Timeouts(), **_given(settings.timeouts, _TIMEOUTS))
         self.limits = replace(Limits(), **_given(settings.limits, _LIMITS))
@@ -155,13 +160,15 @@ class _Top:
         self._health = _health(HealthCheck(), settings.health_check)
         self.access_log = replace(AccessLog(), **_given(settings.access_log, _ACCESS_LOG))
         self._no_headers = HeaderRules()
+        self._traffic = inherit.top(settings, secret)
 
     def service(self, written: ServiceSettings) -> Service:
         """One service, resolved."""
         top = self._settings
         health = _health(self._health, written.health_check)
+        traffic = inherit.service(self._traffic, written)
         name = written.label
-        locations = [self._location(name, bool(written.http_redirect), location, health) for location in written.locations]
+        locations = [self._location(name, bool(written.http_redirect), location, health, traffic) for location in written.locations]
         return Service(
             name=name,
             hosts=written.host or ("*",),
@@ -188,10 +195,13 @@ class _Top:
             log = replace(log, redact_query=fields, mask=rule.mask or log.mask)
         return log
 
-    def _location(self, service: str, redirects: bool, written: LocationSettings, health: HealthCheck) -> Location:
+    def _location(
+        self, service: str, redirects: bool, written: LocationSettings, health: HealthCheck, traffic: inherit.Traffic
+    ) -> Location:
         path = canonical(written.path)
         policy = written.lb_policy or self._settings.algorithm
         health = _health(health, written.health_check)
+        traffic = inherit.location(traffic, written)
         return Location(
             id=location_id(service, path),
             path=path,
@@ -200,6 +210,16 @@ class _Top:
             redirect=written.redirect or "",
             http_redirect=redirects if written.http_redirect is None else written.http_redirect,
             backends=tuple(_backend(service, path, backend, health) for backend in written.backends),
+            hash_on=traffic.hash_on,
+            hash_balance_factor=traffic.hash_balance_factor,
+            sticky=traffic.sticky,
+            slow_start=traffic.slow_start,
+            panic_threshold=traffic.panic_threshold,
+            outlier=traffic.outlier,
+            breaker=traffic.breaker,
+            retry=traffic.retry,
+            queue=traffic.queue,
+            pool=traffic.pool,
         )
 
 
@@ -224,6 +244,8 @@ def _backend(service: str, path: str, written: BackendSettings, health: HealthCh
         sni=written.sni,
         http2=written.http2,
         health=health,
+        priority=BACKUP if written.backup else written.priority,
+        srv=url.srv,
     )
 
 

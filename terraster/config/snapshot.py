@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
+    "BACKUP",
     "AccessLog",
     "Backend",
     "Breaker",
@@ -34,6 +35,10 @@ __all__ = [
     "backend_id",
     "location_id",
 ]
+
+
+BACKUP = 1001
+"""The priority of a `backup`: behind the last that can be written."""
 
 
 def location_id(service: str, path: str) -> str:
@@ -179,7 +184,8 @@ class Backend:
     sni: str = ""
     http2: bool = False
     health: HealthCheck = field(default_factory=HealthCheck)
-    priority: int = 0  # tier; the lowest is used first, the next where no backend of it has room; `backup` is the last of all
+    priority: int = 0  # tier; the lowest is used first, the next where no backend of it has room; `backup` is BACKUP
+    srv: bool = False  # `host` names SRV records that say which hosts and ports; `port` is 0 until they are known
     address: str = ""  # the IP address that `host` was resolved to; "" where it is one itself, or is not resolved
     slot: int = -1
 

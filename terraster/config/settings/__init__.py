@@ -25,18 +25,19 @@ from .base import (
     Hosts,
     Listen,
     Model,
+    Nameservers,
     Peers,
     Port,
     Size,
-    SomeTime,
     Whole,
     is_later,
     later,
 )
 from .logs import AccessLogSetting, AccessLogSettings, LoggerSettings
-from .middleware import CircuitBreaker, CompressionSetting, Cors, MiddlewareEntry, RateLimit, Security
+from .middleware import CircuitBreakerSetting, CompressionSetting, Cors, MiddlewareEntry, RateLimit, Security
 from .service import HeaderSettings, LocationSettings, ServiceLimits, ServiceSettings, TimeoutSettings
 from .tls import CertManager, TlsSettings
+from .traffic import TrafficSettings
 
 __all__ = [
     "DEFAULT_SERVICE",
@@ -56,6 +57,7 @@ __all__ = [
     "Thresholds",
     "TimeoutSettings",
     "TlsSettings",
+    "TrafficSettings",
     "is_later",
     "schema",
 ]
@@ -84,14 +86,6 @@ class LimitSettings(Model):
     )
 
 
-class ConnectionPool(Model):
-    """Idle connections to backends."""
-
-    max_idle: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Idle connections kept, per backend.")
-    max_open: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Connections at once, per backend; 0: no limit.")
-    idle_timeout: SomeTime | None = Field(None, description="How long an idle connection is kept.")
-
-
 class MetricsSettings(Model):
     """Where Prometheus scrapes."""
 
@@ -102,7 +96,7 @@ class MetricsSettings(Model):
     ] = Field("127.0.0.1:9090", description="Address of /metrics without the management API, or `off`. Default: 127.0.0.1:9090.")
 
 
-class Settings(Model):
+class Settings(TrafficSettings):
     """One whole configuration as it was written."""
 
     port: Port | None = Field(None, description="Port of services that name none, all addresses. Default: 8080; 443 with TLS.")
@@ -125,10 +119,9 @@ class Settings(Model):
     health_check: HealthCheckSettings | None = Field(
         None, description="How backends are probed where nothing closer says otherwise."
     )
-    connection_pool: ConnectionPool | None = later(description="Idle connections to backends.")
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="What every request goes through.")
     rate_limit: RateLimit | None = later(description="Shorthand for an entry of `middleware`.")
-    circuit_breaker: CircuitBreaker | None = later(description="Shorthand for an entry of `middleware`.")
+    circuit_breaker: CircuitBreakerSetting | None = Field(None, description="Shorthand for an entry of `middleware`.")
     cors: Cors | None = later(description="Shorthand for an entry of `middleware`.")
     security: Security | None = later(description="Shorthand for an entry of `middleware`.")
     compression: CompressionSetting | None = later(description="Shorthand for an entry of `middleware`.")
@@ -150,6 +143,11 @@ class Settings(Model):
         (),
         description="Addresses and networks whose X-Forwarded-* and PROXY headers are believed; `unix`: whoever connects to a unix "
         "socket. Default: none.",
+    )
+    nameservers: Nameservers = Field(
+        (),
+        description='Name servers that backends\' names are asked of: "10.0.0.2", "10.0.0.2:5353", "[::1]:53", or a list. '
+        "Default: the system's.",
     )
     proxy_protocol: bool = Field(
         False, description="Expect a PROXY header (v1, v2) on the listeners of services that do not say. Default: false."

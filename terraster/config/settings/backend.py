@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from .. import addresses
-from .base import Model, SomeTime, Text, Whole, later, text
+from .base import Model, SomeTime, StatusRanges, Text, Whole, later, text
 
 __all__ = ["BackendSettings", "HealthCheckSettings", "Thresholds"]
-
-_STATUS = re.compile(r"([1-5][0-9][0-9])\s*(?:-\s*([1-5][0-9][0-9]))?")
-
-
-def _status(value: object) -> tuple[tuple[int, int], ...]:
-    ranges = []
-    items = value if isinstance(value, list | tuple) else str(value).split(",") if isinstance(value, str | int) else [value]
-    for item in items:
-        match = None if isinstance(item, bool) or not isinstance(item, int | str) else _STATUS.fullmatch(str(item).strip())
-        if match is None:
-            raise ValueError('must be a status, a range like "200-399", or a list of them')
-        low, high = int(match[1]), int(match[2] or match[1])
-        if low > high:
-            raise ValueError(f"has a range that runs backwards: {item}")
-        ranges.append((low, high))
-    if not ranges:
-        raise ValueError("must not be an empty list")
-    return tuple(ranges)
 
 
 def _probe_path(value: object) -> str:
@@ -42,14 +23,10 @@ def _url(value: object) -> addresses.Url:
     return value if isinstance(value, addresses.Url) else addresses.url(value)
 
 
-_ONE_STATUS: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"type": "string"}]}
-StatusRanges = Annotated[
-    tuple[tuple[int, int], ...],
-    BeforeValidator(_status),
-    WithJsonSchema({"anyOf": [*_ONE_STATUS["anyOf"], {"type": "array", "items": _ONE_STATUS}]}),
-]
 ProbePath = Annotated[str, BeforeValidator(_probe_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
-BackendUrl = Annotated[addresses.Url, BeforeValidator(_url), WithJsonSchema({"type": "string", "pattern": "^(https?://|\\$\\{)"})]
+BackendUrl = Annotated[
+    addresses.Url, BeforeValidator(_url), WithJsonSchema({"type": "string", "pattern": "^((srv\\+)?https?://|\\$\\{)"})
+]
 
 
 class Thresholds(Model):
@@ -90,7 +67,8 @@ class BackendSettings(Model):
     """One server that answers requests."""
 
     url: BackendUrl = Field(
-        description="http:// or https://, a host, perhaps a port and a base path that is put before the forwarded path."
+        description="http:// or https://, a host, perhaps a port and a base path that is put before the forwarded path; or "
+        "srv+http://NAME, srv+https://NAME: the hosts and ports are those of the name's SRV records."
     )
     weight: Annotated[Whole, Field(ge=0, le=1_000_000)] = Field(
         1, description="Share of the work relative to the others; 0: no new work. Default: 1."
@@ -98,6 +76,10 @@ class BackendSettings(Model):
     max_connections: Annotated[Whole, Field(ge=0, le=10_000_000)] = Field(
         0, description="Requests at once, over all workers; 0: no limit. Default: 0."
     )
+    priority: Annotated[Whole, Field(ge=0, le=1000)] = Field(
+        0, description="Tier: the lowest is used, the next where no backend of it has room or is up. Default: 0."
+    )
+    backup: bool = Field(False, description="Behind all others, whatever their `priority`. Default: false.")
     health_check: HealthCheckSettings | None = Field(None, description="What is different in probing this backend.")
     skip_tls_verify: bool = Field(False, description="Accept any certificate of an https backend. Default: false.")
     sni: Text = Field("", description="TLS server name sent to an https backend. Default: the URL's host.")

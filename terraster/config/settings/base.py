@@ -28,6 +28,7 @@ __all__ = [
     "Listen",
     "Model",
     "Names",
+    "Nameservers",
     "Networks",
     "Path",
     "Peers",
@@ -36,6 +37,7 @@ __all__ = [
     "Secret",
     "Size",
     "SomeTime",
+    "StatusRanges",
     "Text",
     "Whole",
     "file_path",
@@ -44,6 +46,7 @@ __all__ = [
     "keys_of",
     "later",
     "read_secret",
+    "status_ranges",
     "submodel",
     "text",
     "uri_path",
@@ -51,6 +54,7 @@ __all__ = [
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _URI_PATH = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]]|%(?!00)[0-9A-Fa-f]{2})*")
+_STATUS = re.compile(r"([1-5][0-9][0-9])\s*(?:-\s*([1-5][0-9][0-9]))?")
 _LATER = "x-not-in-effect-yet"
 
 
@@ -126,6 +130,13 @@ def _peers(value: object) -> tuple[str, ...]:
     return tuple("unix" if item == "unix" else addresses.network(item) for item in found)
 
 
+def _nameservers(value: object) -> tuple[str, ...]:
+    found = tuple(addresses.nameserver(item) for item in items(value, "an address"))
+    if len(set(found)) < len(found):
+        raise ValueError("names an address twice")
+    return found
+
+
 def _names(value: object) -> tuple[str, ...]:
     return tuple(text(item) for item in items(value, "text"))
 
@@ -191,6 +202,23 @@ def _secret(value: object, info: ValidationInfo) -> str:
     return found
 
 
+def status_ranges(value: object) -> tuple[tuple[int, int], ...]:
+    """Ranges of statuses from one, a text like ``"200-299, 404"``, or a list of both. ValueError else."""
+    ranges = []
+    items = value if isinstance(value, list | tuple) else str(value).split(",") if isinstance(value, str | int) else [value]
+    for item in items:
+        match = None if isinstance(item, bool) or not isinstance(item, int | str) else _STATUS.fullmatch(str(item).strip())
+        if match is None:
+            raise ValueError('must be a status, a range like "200-399", or a list of them')
+        low, high = int(match[1]), int(match[2] or match[1])
+        if low > high:
+            raise ValueError(f"has a range that runs backwards: {item}")
+        ranges.append((low, high))
+    if not ranges:
+        raise ValueError("must not be an empty list")
+    return tuple(ranges)
+
+
 _DURATION_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*([0-9.]+\s*([nuµm]?s|m|h|d|w)?\s*)+$|\$\{"}]
 }
@@ -222,11 +250,19 @@ Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), WithJsonSchema(_TEXT
 Networks = Annotated[tuple[str, ...], BeforeValidator(_networks), WithJsonSchema(_TEXT_OR_LIST)]
 Peers = Annotated[tuple[str, ...], BeforeValidator(_peers), WithJsonSchema(_TEXT_OR_LIST)]
 """Networks, and "unix" for whoever connects to a unix socket."""
+Nameservers = Annotated[tuple[str, ...], BeforeValidator(_nameservers), WithJsonSchema(_TEXT_OR_LIST)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_TEXT_OR_LIST)]
 Path = Annotated[str, BeforeValidator(uri_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
 RemovedName = Annotated[str, BeforeValidator(_removed_name)]
 HeaderValue = Annotated[str, BeforeValidator(_header_value), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})]
+_ONE_STATUS: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"type": "string"}]}
+StatusRanges = Annotated[
+    tuple[tuple[int, int], ...],
+    BeforeValidator(status_ranges),
+    WithJsonSchema({"anyOf": [*_ONE_STATUS["anyOf"], {"type": "array", "items": _ONE_STATUS}]}),
+]
+"""Response statuses as ranges, both ends included."""
 FilePath = Annotated[Text, AfterValidator(file_path)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), WithJsonSchema({"type": "string"})]
 

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from .base import Duration, Model, Names, SomeTime, Text, Whole, later
+from .base import Duration, Model, Names, SomeTime, StatusRanges, Text, Whole, later
+from .traffic import switched
 
-__all__ = ["CircuitBreaker", "Compression", "Cors", "MiddlewareEntry", "RateLimit", "Security", "one_of"]
+__all__ = ["CircuitBreaker", "CircuitBreakerSetting", "Compression", "Cors", "MiddlewareEntry", "RateLimit", "Security", "one_of"]
 
 
 def one_of(model: Model, one: str, other: str) -> None:
@@ -29,16 +30,33 @@ class RateLimit(Model):
 class CircuitBreaker(Model):
     """When to leave a failing backend alone."""
 
-    threshold: Annotated[Whole, Field(ge=1)] | None = Field(None, description="Failures in a row that open the circuit.")
-    failure_threshold: Annotated[Whole, Field(ge=1)] | None = Field(None, description="Another spelling of `threshold`.")
-    timeout: SomeTime | None = Field(None, description="How long the circuit stays open before it is tried again.")
+    enabled: bool = Field(
+        True,
+        description="Whether backends have a circuit; `circuit_breaker: off` is short for false. Default: true, once there is one.",
+    )
+    threshold: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="Failures in a row that open a backend's circuit. Default: 5."
+    )
+    failure_threshold: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="Another spelling of `threshold`."
+    )
+    timeout: SomeTime | None = Field(None, description="How long the circuit stays open before it is tried again. Default: 30s.")
     reset_timeout: SomeTime | None = Field(None, description="Another spelling of `timeout`.")
+    probes: Annotated[Whole, Field(ge=1, le=1000)] | None = Field(
+        None, description="Requests that may try the backend at once after that; all good close the circuit. Default: 1."
+    )
+    statuses: StatusRanges | None = Field(
+        None, description='Statuses that count as failures, beside no proper response: 500, "502-504", or a list. Default: 500-599.'
+    )
 
     @model_validator(mode="after")
     def _spelt_once(self) -> Self:
         one_of(self, "threshold", "failure_threshold")
         one_of(self, "timeout", "reset_timeout")
         return self
+
+
+CircuitBreakerSetting = Annotated[CircuitBreaker, BeforeValidator(switched)]
 
 
 class Cors(Model):
@@ -92,7 +110,9 @@ class MiddlewareEntry(Model):
     """One entry of `middleware`: one kind, or several."""
 
     rate_limit: RateLimit | None = later(description="How many requests one client may send.")
-    circuit_breaker: CircuitBreaker | None = later(description="When to leave a failing backend alone.")
+    circuit_breaker: CircuitBreakerSetting | None = Field(
+        None, description="When to leave a failing backend alone: `on`, `off`, or a mapping."
+    )
     cors: Cors | None = later(description="Which other origins' scripts may read the answers.")
     security: Security | None = later(description="Headers that tell browsers to be careful.")
     compression: CompressionSetting | None = later(description="Compressed answers: true, or a mapping.")

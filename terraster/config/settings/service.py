@@ -28,6 +28,7 @@ from .base import (
 from .logs import AccessLogSetting, LogOptions
 from .middleware import MiddlewareEntry
 from .tls import TlsSettings
+from .traffic import TrafficSettings
 
 __all__ = ["HeaderSettings", "LocationSettings", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
 
@@ -52,7 +53,7 @@ Redirect = Annotated[str, BeforeValidator(_redirect), WithJsonSchema({"type": "s
 
 
 class TimeoutSettings(Model):
-    """How long is waited, always between two octets; 0: for ever. Each key is inherited by itself: service, top, default."""
+    """How long is waited, all but two between two octets; 0: for ever. Each key is inherited by itself: service, top, default."""
 
     client_header: Duration | None = Field(
         None,
@@ -67,6 +68,11 @@ class TimeoutSettings(Model):
         None, description="Between two reads of a response body, and between two writes to the client. Default: 60s."
     )
     tunnel: Duration | None = Field(None, description="Silence in both directions after an upgrade (WebSocket). Default: 1h.")
+    total: Duration | None = Field(
+        None,
+        description="A whole exchange, from the request's head to the last octet of the answer, retries and waiting included; not "
+        "upgraded connections. Default: 0.",
+    )
 
 
 class ServiceLimits(Model):
@@ -89,7 +95,7 @@ class HeaderSettings(Model):
     remove_response_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from responses.")
 
 
-class LocationSettings(Model):
+class LocationSettings(TrafficSettings):
     """What happens below one path of a service. The longest path that fits wins, on segment boundaries."""
 
     path: Path = Field(description="Prefix of the paths served here; /api fits /api and /api/x, not /apis.")
@@ -107,7 +113,7 @@ class LocationSettings(Model):
     health_check: HealthCheckSettings | None = Field(None, description="What is different in probing this location's backends.")
 
 
-class ServiceSettings(Model):
+class ServiceSettings(TrafficSettings):
     """A virtual host: names, listeners and locations."""
 
     name: ServiceName | None = Field(None, description="Name in logs, metrics and commands; unique. Default: the first `host`.")

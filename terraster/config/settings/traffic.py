@@ -1,0 +1,294 @@
+"""What may be said at the top, in a service and in a location alike: how a backend is chosen beside its algorithm's name, and what
+keeps a request alive when a backend does not.
+
+Each key of each mapping is inherited by itself: location over service over top over default. So every field here is None (or not
+set) where nothing was written; `terraster.config.resolve` has the defaults. Two models may also be one word in the file: ``off``
+and ``on`` are a mapping with `enabled` alone, `retry: off` is one attempt, `queue: off` a queue of nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from .. import quantities, selectors
+from .base import Algorithm, Duration, Model, Secret, Size, SomeTime, StatusRanges, Text, Whole, status_ranges, text
+
+__all__ = ["ConnectionPool", "OutlierSettings", "QueueSettings", "RetrySettings", "StickySettings", "TrafficSettings", "switched"]
+
+_LEAST_SECRET = 16
+_DOMAIN = re.compile(r"\.?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_OFF_SCHEMA = {"type": "boolean", "const": False}
+
+
+def switched(value: object) -> object:
+    """A mapping for ``on`` and ``off``; anything else as it is."""
+    return {"enabled": value} if isinstance(value, bool) else value
+
+
+def _off_is(key: str, least: int) -> Any:
+    """A validator that makes ``off`` a mapping with one key."""
+
+    def mapping(value: object) -> object:
+        return {key: least} if value is False else value
+
+    return BeforeValidator(mapping)
+
+
+def _off_is_none(value: object) -> object:
+    return 0 if value is False else value
+
+
+def _retried(value: object) -> tuple[tuple[int, int], ...]:
+    return () if value is False or value in ([], ()) else status_ranges(value)
+
+
+def _percentile(value: object) -> float:
+    words = 'must be a percentile from 50 to 99.9, like 95 or "95%", or `off`'
+    if value is False:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(words)
+    match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*%?\s*", str(value))
+    number = float(match[1]) if match is not None else -1.0
+    if number != 0 and not 50 <= number <= 99.9:
+        raise ValueError(words)
+    return number
+
+
+def _factor(value: object) -> float:
+    words = "must be `off` or a number from 1 to 100, like 1.25 (a quarter more than the fair share)"
+    if value is False:
+        return 0.0
+    try:
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
+    except ValueError:
+        raise ValueError(words) from None
+    if number != 0 and not 1 <= number <= 100:
+        raise ValueError(words)
+    return number
+
+
+def _cookie_path(value: object) -> str:
+    path = text(value)
+    if not path.startswith("/") or ";" in path or not path.isascii() or not path.isprintable():
+        raise ValueError('must start with "/" and hold no semicolon')
+    return path
+
+
+def _cookie_domain(value: object) -> str:
+    domain = text(value)
+    if not _DOMAIN.fullmatch(domain) or ".." in domain:
+        raise ValueError(f"must be a domain like example.com, not {domain!r}")
+    return domain.lower().removeprefix(".")  # RFC 6265, 5.2.3
+
+
+def _secure(value: object) -> object:
+    return {True: "always", False: "never", "true": "always", "false": "never"}.get(value, value)
+
+
+def _same_site(value: object) -> object:
+    return "" if value is False or value == "off" else value.lower() if isinstance(value, str) else value
+
+
+def _session_algorithm(value: str) -> str:
+    if value == "sticky-session":
+        raise ValueError("must be another algorithm than sticky-session: it chooses the backend of a new session")
+    return value
+
+
+def _long_enough(value: Any) -> Any:
+    if len(value.get_secret_value()) < _LEAST_SECRET:
+        raise ValueError(f"must have {_LEAST_SECRET} characters at the least")
+    return value
+
+
+_SHARE_SCHEMA = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}]}
+
+Share = Annotated[float, BeforeValidator(quantities.share), WithJsonSchema(_SHARE_SCHEMA)]
+Times = Annotated[Whole, Field(ge=0, le=1_000_000)]
+"""A count of something in a row; 0: not looked at."""
+RetryStatuses = Annotated[
+    tuple[tuple[int, int], ...],
+    BeforeValidator(_retried),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "array"}, _OFF_SCHEMA]}),
+]
+Percentile = Annotated[
+    float,
+    BeforeValidator(_percentile),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 99.9}, {"type": "string"}, _OFF_SCHEMA]}),
+]
+Factor = Annotated[
+    float,
+    BeforeValidator(_factor),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string"}, _OFF_SCHEMA]}),
+]
+
+
+class OutlierSettings(Model):
+    """When a backend is ejected for what requests saw of it."""
+
+    enabled: bool = Field(
+        True, description="Whether backends are ejected at all; `outlier: off` is short for false. Default: true."
+    )
+    failures: Times | None = Field(
+        None,
+        description="Attempts in a row without a proper response (reset, timeout, garbage) that eject; 0: not looked at. Default: 5.",
+    )
+    connect_errors: Times | None = Field(
+        None, description="Attempts in a row without a connection that eject; 0: not looked at. Default: 3."
+    )
+    bad_statuses: Times | None = Field(
+        None, description="Responses in a row with one of `statuses` that eject; 0: not looked at. Default: 0."
+    )
+    statuses: StatusRanges | None = Field(
+        None, description='Statuses that count as bad: 503, "500-599", or a list. Default: 502-504.'
+    )
+    ratio: Share | None = Field(
+        None,
+        description="Share of the attempts within `window` that failed or had a bad status, which ejects; 0: not looked at. Default: 0.",
+    )
+    window: Annotated[SomeTime, Field(le=3600)] | None = Field(None, description="What `ratio` looks back at. Default: 10s.")
+    min_requests: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="Attempts within `window` below which `ratio` is not looked at. Default: 20."
+    )
+    time: SomeTime | None = Field(
+        None, description="How long the first ejection lasts; the n-th in a row lasts n times as long. Default: 10s."
+    )
+    max_time: SomeTime | None = Field(None, description="The longest an ejection may last. Default: 5m.")
+    max_ejected: Share | None = Field(
+        None,
+        description="Share of a location's backends that may be ejected at once, counted with the one about to be. Default: 50%.",
+    )
+
+
+class RetrySettings(Model):
+    """When an attempt that failed is followed by another one."""
+
+    attempts: Annotated[Whole, Field(ge=1, le=100)] | None = Field(
+        None, description="Attempts for one request, the first included; 1: no retries. Default: 3."
+    )
+    on: RetryStatuses | None = Field(
+        None,
+        description='Statuses that are tried again where the method allows it: 503, "502-504", a list, or `off`. Default: off.',
+    )
+    idempotency_key: bool | None = Field(
+        None, description="Whether a request with an Idempotency-Key field counts as idempotent. Default: false."
+    )
+    per_try_timeout: Duration | None = Field(
+        None, description="From the begin of an attempt to its response head; 0: only the other timeouts. Default: 0."
+    )
+    budget: Share | None = Field(
+        None, description="Retries as a share of the requests of the last ten seconds or so, over all workers. Default: 20%."
+    )
+    min_per_second: Annotated[float, Field(ge=0, le=1_000_000)] | None = Field(
+        None, description="Retries a second that are allowed whatever `budget` says, over all workers. Default: 3."
+    )
+    backoff: Annotated[Duration, Field(le=60)] | None = Field(
+        None, description="Wait before the second retry, doubled for each further one, less up to a half by chance. Default: 25ms."
+    )
+    body_size: Annotated[Size, Field(le=1 << 30)] | None = Field(
+        None, description="Octets of a request body that are kept to be sent again; a longer one is not retried. Default: 64k."
+    )
+    hedge: Percentile | None = Field(
+        None,
+        description='Percentile of latency (95 or "95%") after which a second backend is asked as well, or `off`. Default: off.',
+    )
+
+
+class QueueSettings(Model):
+    """Requests that wait while all backends are full."""
+
+    size: Annotated[Whole, Field(ge=0, le=1_000_000)] | None = Field(
+        None, description="Requests that may wait, per location over all workers; 0: none. Default: 100."
+    )
+    timeout: SomeTime | None = Field(None, description="How long one may wait; then 503 with Retry-After. Default: 5s.")
+
+
+class ConnectionPool(Model):
+    """Connections to backends."""
+
+    max_idle: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = Field(
+        None, description="Idle connections kept, per backend over all workers; 0: none. Default: 256 in each worker."
+    )
+    max_open: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = Field(
+        None, description="Connections at once, busy or idle, per backend over all workers; 0: no limit. Default: 0."
+    )
+    idle_timeout: SomeTime | None = Field(None, description="How long an idle connection is kept. Default: 55s.")
+
+
+class StickySettings(Model):
+    """The cookie of sticky-session."""
+
+    name: Annotated[Text, AfterValidator(selectors.token)] | None = Field(
+        None, description="Name of the cookie. Default: `terraster-` and a word of the location's own."
+    )
+    path: Annotated[str, BeforeValidator(_cookie_path), WithJsonSchema({"type": "string", "pattern": "^/"})] | None = Field(
+        None, description="Path of the cookie. Default: the location's."
+    )
+    domain: Annotated[str, BeforeValidator(_cookie_domain), WithJsonSchema({"type": "string"})] | None = Field(
+        None, description="Domain of the cookie, for its subdomains too. Default: none: only the host that was asked."
+    )
+    ttl: Duration | None = Field(None, description="Max-Age of the cookie; 0: until the browser is closed. Default: 0.")
+    secure: (
+        Annotated[
+            Literal["auto", "always", "never"],
+            BeforeValidator(_secure),
+            WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["auto"]}]}),
+        ]
+        | None
+    ) = Field(None, description="Whether the cookie is Secure; auto: where the client came by https. Default: auto.")
+    same_site: (
+        Annotated[
+            Literal["lax", "strict", "none", ""],
+            BeforeValidator(_same_site),
+            WithJsonSchema({"anyOf": [{"type": "string", "enum": ["lax", "strict", "none", "off"]}, _OFF_SCHEMA]}),
+        ]
+        | None
+    ) = Field(None, description="SameSite of the cookie: lax, strict, none, or off for not at all. Default: lax.")
+    algorithm: Annotated[Algorithm, AfterValidator(_session_algorithm)] | None = Field(
+        None, description="How the backend of a new session is chosen. Default: round-robin."
+    )
+    secret: Annotated[Secret, AfterValidator(_long_enough)] | None = Field(
+        None,
+        description="What cookies are signed with, the same on all instances that share clients; `file:/path` reads it from a file. "
+        "Default: a key of this instance's own, kept in `state_dir`.",
+    )
+
+    @model_validator(mode="after")
+    def _browsers_take_it(self) -> Self:
+        if self.name is not None and self.name.startswith("__Host-") and (self.domain is not None or self.path not in (None, "/")):
+            raise ValueError("has a `name` that begins with __Host-, which goes with the `path` / and no `domain`")
+        return self
+
+
+class TrafficSettings(Model):
+    """The keys that a location inherits from its service, and a service from the top."""
+
+    hash_on: Annotated[str, BeforeValidator(selectors.selector)] | None = Field(
+        None,
+        description="What `consistent-hash` goes by: client-ip, path, header:NAME, cookie:NAME or query:NAME. Default: client-ip.",
+    )
+    hash_balance_factor: Factor | None = Field(
+        None,
+        description="How many times its fair share `consistent-hash` may send one backend at once, 1 to 100, or off. Default: off.",
+    )
+    sticky: StickySettings | None = Field(None, description="The cookie of `sticky-session`.")
+    slow_start: Annotated[Duration, BeforeValidator(_off_is_none)] | None = Field(
+        None, description="Time in which a backend that comes, or comes back, gets from little to its full share. Default: 0."
+    )
+    panic_threshold: Annotated[Share, BeforeValidator(_off_is_none)] | None = Field(
+        None, description="Share of backends that are up below which all are used, as if all were; 0: never. Default: 0."
+    )
+    outlier: Annotated[OutlierSettings, BeforeValidator(switched)] | None = Field(
+        None, description="When a backend is ejected for what requests saw of it; `off`, or a mapping."
+    )
+    retry: Annotated[RetrySettings, _off_is("attempts", 1)] | None = Field(
+        None, description="When an attempt that failed is followed by another one; `off`, or a mapping."
+    )
+    queue: Annotated[QueueSettings, _off_is("size", 0)] | None = Field(
+        None, description="Requests that wait while all backends are full; `off`, or a mapping."
+    )
+    connection_pool: ConnectionPool | None = Field(None, description="Connections to backends.")
