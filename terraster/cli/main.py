@@ -86,18 +86,34 @@ class _Configuration:
         self._loader = Loader(pause=pause)
         self._to_run = to_run
         self._last: tuple[Settings, Snapshot] | None = None
+        self._secret = b"" if to_run else bytes(32)  # a check makes no file
 
     def __call__(self, generation: int) -> Snapshot:
-        """The configuration as it is on disk now. Raises ConfigError."""
+        """The configuration as it is on disk now. Raises ConfigError, and StartError where the key of session cookies cannot be had."""
         from terraster.config.resolve import resolve
         from terraster.errors import ConfigError
 
         settings = self._loader.load(self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
         if self._to_run and settings.refusals:
             raise ConfigError(list(settings.refusals))
-        snapshot = resolve(settings, generation, previous=self._last)
+        snapshot = resolve(settings, generation, previous=self._last, secret=self._secret)
+        if not self._secret and _wants_secret(snapshot):
+            from terraster.master.keys import cookie_key
+
+            self._secret = cookie_key(snapshot.state_dir)
+            snapshot = resolve(settings, generation, previous=self._last, secret=self._secret)
         self._last = (settings, snapshot)
         return snapshot
+
+
+def _wants_secret(snapshot: Snapshot) -> bool:
+    """Whether there are sessions to be signed with a key that the configuration does not give. The file is made only then: who has no
+    sessions needs no state directory that can be written to."""
+    return any(
+        location.policy == "sticky-session" and not location.sticky.key
+        for service in snapshot.services
+        for location in service.locations
+    )
 
 
 def _schema() -> int:

@@ -1,0 +1,119 @@
+"""Which backend somebody means: a service, perhaps a path, and a URL that may be shortened; and what to say if it is none, or several.
+
+Pure: a snapshot and words in, values or `Unfound` out.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Container, Iterable, Iterator
+
+from terraster.config.snapshot import Backend, Location, Service, Snapshot
+from terraster.errors import TerrasterError
+
+__all__ = ["Place", "Unfound", "backends", "base", "find", "label", "matching"]
+
+_NAMED = 8  # candidates that a problem names before it only counts
+
+Place = tuple[Service, Location, Backend]
+
+
+class Unfound(TerrasterError):
+    """No backend, or more than one, is what was asked for. ``candidates``: what could be meant, as "SERVICE/PATH URL"."""
+
+    def __init__(self, problem: str, candidates: Iterable[str] = ()) -> None:
+        super().__init__(problem)
+        self.candidates = list(candidates)
+
+
+def find(snapshot: Snapshot, service: str, path: str, url: str) -> Place:
+    """The one backend that is meant. Raises Unfound."""
+    places = matching(snapshot, service, path, url)
+    if len(places) == 1:
+        return places[0]
+    names = [label(place) for place in places]
+    if len({place[1].id for place in places}) > 1:
+        raise Unfound(f"{url} is in several locations of {service}: {_listed(names)}", names)
+    raise Unfound(f"{url} is not clear: {_listed(names)}", names)
+
+
+def matching(snapshot: Snapshot, service: str, path: str, url: str) -> list[Place]:
+    """The backends that may be meant, at least one. Raises Unfound."""
+    places = list(backends(snapshot))
+    if service:
+        wanted = service + path
+        named = [place for place in places if not path and place[0].name == wanted] or [
+            place for place in places if _same_path(place[1].id, wanted)
+        ]
+        if not named:
+            raise _no_such_place(snapshot, service, path)
+        places = named
+    if not url:
+        names = [label(place) for place in places]
+        raise Unfound(f"which backend? There are {_listed(names)}", names)
+    for matches in (_is_url, _is_authority):
+        found = [place for place in places if matches(place[2], url)]
+        if found:
+            return found
+    urls = list(dict.fromkeys(place[2].url for place in places))
+    near = difflib.get_close_matches(url, urls, n=3, cutoff=0.6)
+    who = f"{service}{path}" if service else "no service"
+    hint = f"did you mean {_listed(near)}?" if near else f"there are {_listed(urls)}" if urls else "there are none at all"
+    raise Unfound(f"{who} has {'no' if service else 'a'} backend {url}; {hint}", near or urls)
+
+
+def _no_such_place(snapshot: Snapshot, service: str, path: str) -> Unfound:
+    names = [one.name for one in snapshot.services]
+    name = service if path or service in names else service.partition("/")[0]
+    if name in names:
+        locations = [f"{name}{one.path}" for one in snapshot.services[names.index(name)].locations if one.backends]
+        wanted = path or service[len(name) :] or "/"
+        if not locations:
+            return Unfound(f"service {name} has no backends")
+        return Unfound(f"service {name} has no location {wanted} with backends; there are {_listed(locations)}", locations)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {_listed(near)}?" if near else f"there are {_listed(names)}" if names else "there are none"
+    return Unfound(f"no service is called {name}; {hint}", near or names)
+
+
+def _same_path(name: str, wanted: str) -> bool:
+    return name == wanted or name.rstrip("/") == wanted.rstrip("/")
+
+
+def _is_url(backend: Backend, url: str) -> bool:
+    return backend.url == url or backend.url.rstrip("/") == url.rstrip("/")
+
+
+def _is_authority(backend: Backend, url: str) -> bool:
+    """A URL in short: without its scheme, perhaps without its path or its port."""
+    short = url.partition("://")[2] or url
+    written = backend.url.partition("://")[2]
+    if "://" in url and not backend.url.startswith(url.partition("://")[0] + "://"):
+        return False
+    return short.lower().rstrip("/") in (written.lower(), written.partition("/")[0].lower(), backend.authority, backend.host)
+
+
+def backends(snapshot: Snapshot) -> Iterator[Place]:
+    """Every backend, in the order of the configuration."""
+    for service in snapshot.services:
+        for location in service.locations:
+            for backend in location.backends:
+                yield service, location, backend
+
+
+def base(name: str, configured: Container[str]) -> str:
+    """The id in the file of which this is an endpoint: endpoints have "@ADDRESS" appended."""
+    base = name
+    while base not in configured and "@" in base:
+        base = base.rpartition("@")[0]
+    return base if base in configured else name
+
+
+def label(place: Place) -> str:
+    """A backend as people write it: "SERVICE/PATH URL"."""
+    return f"{place[1].id} {place[2].url}"
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
