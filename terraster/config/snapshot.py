@@ -187,7 +187,18 @@ class Backend:
     priority: int = 0  # tier; the lowest is used first, the next where no backend of it has room; `backup` is BACKUP
     srv: bool = False  # `host` names SRV records that say which hosts and ports; `port` is 0 until they are known
     address: str = ""  # the IP address that `host` was resolved to; "" where it is one itself, or is not resolved
+    endpoint: str = ""  # which of several of the same URL; the id ends in "@" and this
     slot: int = -1
+
+    @property
+    def label(self) -> str:
+        """What it is called in metrics, status and logs: its URL, and which of several it is."""
+        return f"{self.url} ({self.endpoint})" if self.endpoint else self.url
+
+    @property
+    def configured_id(self) -> str:
+        """The id of the backend in the configuration, of which this is one endpoint or the only one."""
+        return self.id[: -len(self.endpoint) - 1] if self.endpoint else self.id
 
     @property
     def authority(self) -> str:

@@ -1,0 +1,421 @@
+"""Look-ups of names in the master: the hosts file, then DNS, with the time that an answer may be used.
+
+The system's resolver (`getaddrinfo`) tells no TTL, so DNS is asked here. dnspython makes and reads the messages; the sockets are
+the master's own, cooperative ones: no threads, no waiting for anybody but the greenlet that asks.
+
+    hosts file ─▶ localhost (RFC 6761) ─▶ DNS ─▶ what else the system knows
+
+- The hosts file and resolv.conf are read again when they have changed.
+- Each server has one second in a first round and two in a second; the one that answered last is asked first. A server that answers
+  with a failure (SERVFAIL, REFUSED …) is passed over, and octets that are no answer to the question are not looked at.
+- A truncated answer is asked for again over TCP (RFC 7766). There is no EDNS: what does not fit 512 octets goes over TCP, and no
+  middlebox has anything to stumble over.
+- The search list of resolv.conf counts, with its ``ndots``. With name servers of Terraster's own there is none: names are whole.
+- CNAMEs are followed within an answer; the least TTL of the chain counts (RFC 1034, 3.6.2).
+- A and AAAA are asked for at the same time. An AAAA counts where the kernel has a way to it (RFC 6724, rule 1), a loopback one
+  only where there is no A.
+- SRV as in RFC 2782; the targets are looked up like any other name.
+- What DNS says does not exist is asked of the system (gevent's resolver) before it counts as absent. What NSS modules know (mDNS)
+  is seen there if ``GEVENT_RESOLVER=thread`` is set.
+
+Master only; every call may wait.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import gevent
+from gevent import get_hub
+from gevent import socket as green
+
+__all__ = ["Answer", "Endpoint", "Resolver", "Unresolved"]
+
+_ROUNDS = (1.0, 2.0)  # seconds that each server has, by round
+_SYSTEM = 3.0  # seconds that the system's resolver has
+_FOREVER = 10.0  # seconds that an answer without a TTL is used
+_MOST_WEIGHT = 256  # that SRV weights are scaled to; more would cost a hash ring dear and say nothing more
+_DATAGRAM = 65535
+_PORT = 53
+
+
+class Unresolved(Exception):
+    """A look-up that failed; the text completes "the name … does not resolve:"."""
+
+
+class _Absent(Unresolved):
+    """DNS says that there is no such name, or nothing of the kind asked for."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """One place that a name stands for. ``target`` and ``port``: of an SRV record, else "" and 0. ``weight`` is at least 1."""
+
+    address: str
+    target: str = ""
+    port: int = 0
+    weight: int = 1
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``endpoints``: sorted, never empty. ``ttl``: seconds that the answer may be used, as it came."""
+
+    endpoints: tuple[Endpoint, ...]
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class _System:
+    """What resolv.conf says."""
+
+    servers: tuple[str, ...] = ("127.0.0.1",)  # what resolv.conf(5) says of a file without servers
+    search: tuple[dns.name.Name, ...] = ()
+    ndots: int = 1
+
+
+class Resolver:
+    """Looks names up.
+
+    nameservers: "IP", "IP:PORT" or "[IPv6]:PORT" each; () = those of resolv.conf
+    """
+
+    def __init__(
+        self, nameservers: Sequence[str] = (), *, resolv_conf: str = "/etc/resolv.conf", hosts: str = "/etc/hosts"
+    ) -> None:
+        self.nameservers = tuple(nameservers)
+        self._resolv_conf = _File(resolv_conf)
+        self._hosts_file = _File(hosts)
+        self._system = _System()
+        self._hosts: dict[str, list[str]] = {}
+        self._last_good = ""
+        self._sockets: set[int] = set()
+
+    def abandon(self) -> None:
+        """In a forked child: close the descriptors of look-ups under way; see `Probing.abandon`."""
+        for fd in self._sockets:
+            os.close(fd)
+        self._sockets = set()
+
+    def addresses(self, name: str, before: Iterable[Endpoint] = ()) -> Answer:
+        """The addresses of a host name (lower case). Raises `Unresolved`. ``before``: the last good answer, of which the addresses
+        of a family stay if the look-up of that family alone fails."""
+        if known := self._of_hosts(name):
+            return Answer(_endpoints(known), _FOREVER)
+        kinds = ("A", "AAAA")
+        asking = [gevent.spawn(self._attempt, name, kind) for kind in kinds]
+        try:
+            found = [one.get() for one in asking]
+        finally:
+            gevent.killall(asking)
+        failures = [one for one in found if isinstance(one, Unresolved)]
+        ttl, addresses = math.inf, []
+        for version, one in zip((4, 6), found, strict=True):
+            if isinstance(one, tuple):
+                ttl = min(ttl, one[1])
+                addresses += one[0]
+            elif not isinstance(one, _Absent):
+                addresses += [place.address for place in before if ipaddress.ip_address(place.address).version == version]
+        if ttl == math.inf:
+            if not all(isinstance(one, _Absent) for one in failures):
+                raise next(one for one in failures if not isinstance(one, _Absent))
+            if self.nameservers:
+                raise failures[0]
+            return Answer(_endpoints(self._ask_the_system(name, failures[0])), _FOREVER)
+        return Answer(_endpoints(addresses), ttl)
+
+    def services(self, name: str, before: Iterable[Endpoint] = ()) -> Answer:
+        """What the SRV records of a name stand for. Raises `Unresolved`. A target that does not resolve keeps what it had in
+        ``before``, or is left out."""
+        records, ttl = self._resolve(name, "SRV")
+        kept: dict[str, list[Endpoint]] = {}
+        for one in before:
+            kept.setdefault(one.target, []).append(one)
+        named = [(_text(record.target), record) for record in records if record.target != dns.name.root]
+        if not named:
+            raise _Absent("its SRV records say that there is no such service")
+        asked = {target: gevent.spawn(self._of_target, target, kept.get(target, ())) for target, _record in named}
+        try:
+            gevent.joinall(asked.values())
+        finally:
+            gevent.killall(asked.values())
+        weights = _scaled([record.weight for _target, record in named])
+        endpoints: set[Endpoint] = set()
+        failure: Unresolved | None = None
+        for (target, record), weight in zip(named, weights, strict=True):
+            answer = asked[target].get()
+            if isinstance(answer, Unresolved):
+                failure = answer
+                continue
+            ttl = min(ttl, answer.ttl)
+            endpoints.update(Endpoint(one.address, target, record.port, weight, record.priority) for one in answer.endpoints)
+        if not endpoints:
+            raise Unresolved(f"none of its SRV targets resolves: {failure}")
+        return Answer(tuple(sorted(endpoints)), ttl)
+
+    def _of_target(self, target: str, before: Iterable[Endpoint]) -> Answer | Unresolved:
+        try:
+            return Answer(_endpoints([target]), _FOREVER) if _is_address(target) else self.addresses(target, before)
+        except Unresolved as error:
+            known = [one.address for one in before]
+            return error if isinstance(error, _Absent) or not known else Answer(_endpoints(known), 1.0)
+
+    def _attempt(self, name: str, kind: str) -> tuple[list[str], float] | Unresolved:
+        try:
+            records, ttl = self._resolve(name, kind)
+        except Unresolved as error:
+            return error
+        return [record.address for record in records], ttl
+
+    def _resolve(self, name: str, kind: str) -> tuple[list[Any], float]:
+        """The records of one kind, by the search list, and the seconds they may be used. Raises `Unresolved`."""
+        absent: Unresolved | None = None
+        for candidate in self._candidates(name):
+            try:
+                return self._query(candidate, kind)
+            except _Absent as error:
+                absent = absent or error
+        raise absent or Unresolved("it is no name that DNS can be asked for")
+
+    def _candidates(self, name: str) -> list[dns.name.Name]:
+        try:
+            asked = dns.name.from_text(name, None)
+        except dns.exception.DNSException:
+            return []
+        if asked.is_absolute():
+            return [asked]
+        system = self._read_system()
+        searched = []
+        for suffix in () if self.nameservers else system.search:
+            try:
+                searched.append(asked.concatenate(suffix))
+            except dns.exception.DNSException:
+                continue  # longer than a name can be
+        whole = asked.concatenate(dns.name.root)
+        return [whole, *searched] if name.count(".") >= system.ndots else [*searched, whole]
+
+    def _query(self, name: dns.name.Name, kind: str) -> tuple[list[Any], float]:
+        """Ask the servers in turn. Raises `_Absent` when one says so, else `Unresolved` with what the last one did."""
+        servers = list(self.nameservers or self._read_system().servers)
+        servers.sort(key=lambda server: server != self._last_good)
+        why = "there is no name server"
+        for seconds in _ROUNDS:
+            for server in servers:
+                try:
+                    reply = self._ask(server, dns.message.make_query(name, kind), seconds)
+                except TimeoutError:
+                    why = f"no answer from name server {server}"
+                    continue
+                except OSError as error:
+                    why = f"name server {server} cannot be asked: {(error.strerror or str(error)).lower()}"
+                    continue
+                if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                    why = f"name server {server} answers {dns.rcode.to_text(reply.rcode())}"
+                    continue
+                self._last_good = server
+                if reply.rcode() == dns.rcode.NXDOMAIN:
+                    raise _Absent("there is no such name")
+                try:
+                    chain = reply.resolve_chaining()
+                except dns.exception.DNSException:
+                    why = f"name server {server} answers with a chain of names that has no end"
+                    continue
+                if chain.answer is None:
+                    raise _Absent(f"it has no {kind} record" if kind == "SRV" else "it has no address")
+                return list(chain.answer), float(chain.minimum_ttl)
+        raise Unresolved(why)
+
+    def _ask(self, server: str, query: dns.message.Message, seconds: float) -> dns.message.QueryMessage:
+        """One question to one server. Raises OSError; TimeoutError, one of them, when it does not answer in time."""
+        address = _server_address(server)
+        with gevent.Timeout(seconds, TimeoutError()):
+            reply = self._over_udp(address, query)
+            if reply.flags & dns.flags.TC:
+                reply = self._over_tcp(address, query)
+        return reply
+
+    def _over_udp(self, address: tuple[str, int], query: dns.message.Message) -> dns.message.QueryMessage:
+        # The socket is connected: the kernel drops what comes from elsewhere, and tells at once where nobody listens.
+        with self._socket(address, socket.SOCK_DGRAM) as asking:
+            asking.connect(address)
+            asking.send(query.to_wire())
+            while True:
+                reply = _read(asking.recv(_DATAGRAM), query)
+                if reply is not None:
+                    return reply
+
+    def _over_tcp(self, address: tuple[str, int], query: dns.message.Message) -> dns.message.QueryMessage:
+        with self._socket(address, socket.SOCK_STREAM) as asking:
+            asking.connect(address)
+            wire = query.to_wire()
+            asking.sendall(struct.pack("!H", len(wire)) + wire)
+            with asking.makefile("rb") as stream:
+                while True:
+                    size = stream.read(2)
+                    data = stream.read(*struct.unpack("!H", size)) if len(size) == 2 else b""
+                    if not data:
+                        raise OSError("it closed the connection")
+                    reply = _read(data, query)
+                    if reply is not None:
+                        return reply
+
+    @contextmanager
+    def _socket(self, address: tuple[str, int], kind: int) -> Iterator[green.socket]:
+        asking = green.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, kind)
+        fd = asking.fileno()
+        self._sockets.add(fd)
+        try:
+            yield asking
+        finally:
+            asking.close()
+            self._sockets.discard(fd)
+
+    def _of_hosts(self, name: str) -> list[str]:
+        text = self._hosts_file.news()
+        if text is not None:
+            self._hosts = _hosts(text)
+        name = name.removesuffix(".")
+        if known := self._hosts.get(name):
+            return known
+        return ["127.0.0.1"] if name == "localhost" or name.endswith(".localhost") else []
+
+    def _read_system(self) -> _System:
+        text = self._resolv_conf.news()
+        if text is not None:
+            self._system = _resolv_conf(text)
+        return self._system
+
+    def _ask_the_system(self, name: str, failure: Unresolved) -> list[str]:
+        try:
+            with gevent.Timeout(_SYSTEM, TimeoutError("name resolution")):
+                found = get_hub().resolver.getaddrinfo(name, None, 0, socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise failure from None
+        return [str(address[0]) for _family, _kind, _protocol, _name, address in found if _is_address(str(address[0]))]
+
+
+class _File:
+    """A text file that is read again when it has changed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+
+    def news(self) -> str | None:
+        """Its text where that is not what was read last; "" for a file that is gone; None where nothing changed."""
+        try:
+            state = os.stat(self._path)
+            seen = (state.st_ino, state.st_mtime_ns, state.st_size)
+            if seen == self._seen:
+                return None
+            with open(self._path, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            seen, text = (0, 0, 0), ""
+            if seen == self._seen:
+                return None
+        self._seen = seen
+        return text
+
+
+def _hosts(text: str) -> dict[str, list[str]]:
+    """What hosts(5) says, by name."""
+    known: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        words = line.partition("#")[0].lower().split()
+        if len(words) > 1 and _is_address(words[0]):
+            for name in words[1:]:
+                known.setdefault(name.removesuffix("."), []).append(words[0])
+    return known
+
+
+def _resolv_conf(text: str) -> _System:
+    """What resolv.conf(5) says, as far as it matters here: ``nameserver``, ``search`` or ``domain``, ``options ndots:N``."""
+    servers: list[str] = []
+    search: list[str] = []
+    ndots = 1
+    for line in text.splitlines():
+        match line.split():
+            case ["nameserver", server, *_] if _is_address(server):
+                servers.append(server)
+            case ["search" | "domain", *suffixes]:
+                search = suffixes
+            case ["options", *options]:
+                numbers = [one.removeprefix("ndots:") for one in options if one.startswith("ndots:")]
+                ndots = next((int(one) for one in numbers if one.isdecimal()), ndots)
+    names = []
+    for suffix in search:
+        try:
+            names.append(dns.name.from_text(suffix))
+        except dns.exception.DNSException:
+            continue  # no name can end so
+    return _System(tuple(servers) or _System().servers, tuple(names), ndots)
+
+
+def _read(data: bytes, query: dns.message.Message) -> dns.message.QueryMessage | None:
+    """A message, if it is the answer to a question."""
+    try:
+        reply = dns.message.from_wire(data, ignore_trailing=True)
+    except (dns.exception.DNSException, ValueError):
+        return None
+    return reply if isinstance(reply, dns.message.QueryMessage) and query.is_response(reply) else None
+
+
+def _server_address(server: str) -> tuple[str, int]:
+    """ "IP", "IP:PORT" or "[IPv6]:PORT" in parts."""
+    if _is_address(server):
+        return server, _PORT
+    host, _colon, port = server.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _endpoints(addresses: Iterable[str]) -> tuple[Endpoint, ...]:
+    """Those addresses that can be used, sorted."""
+    known = {ipaddress.ip_address(one) for one in addresses}
+    four = {one for one in known if one.version == 4}
+    usable = {one for one in known - four if not one.is_loopback and _is_reachable(str(one))} if four else known
+    return tuple(sorted(Endpoint(str(one)) for one in four | usable))
+
+
+def _is_reachable(address: str) -> bool:
+    """Whether the kernel has a way to an IPv6 address. No packet is sent."""
+    try:
+        with green.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+            asking.connect((address, _PORT))
+    except OSError:
+        return False
+    return True
+
+
+def _scaled(weights: list[int]) -> list[int]:
+    """SRV weights (0 … 65535) as small numbers of the same proportions, as far as possible; none is below 1."""
+    weights = [max(1, weight) for weight in weights]
+    divisor = max(math.gcd(*weights), max(weights) / _MOST_WEIGHT)
+    return [max(1, round(weight / divisor)) for weight in weights]
+
+
+def _text(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
