@@ -72,7 +72,8 @@ BAD = [
         GOOD + "algorithm: x\n",
         [
             "2:12: `algorithm` names an unknown algorithm 'x'; known are round-robin, weighted-round-robin, least-connections, "
-            "weighted-least-connections, response-time, least-response-time, ip-hash, consistent-hash, adaptive, sticky-session"
+            "weighted-least-connections, response-time, least-response-time, ip-hash, consistent-hash, adaptive, sticky-session, "
+            "random-two, first"
         ],
     ),
     (GOOD + "trusted_proxies: [10.0.0.0/33]\n", [

@@ -60,6 +60,11 @@ class Member:
     def __repr__(self) -> str:
         return f"Member({self.backend.id!r})"
 
+    def limit(self, most: int) -> None:
+        """No more than ``most`` connections may be open to it: as each carries one request at a time, no more requests either."""
+        if most and (not self.max_connections or most < self.max_connections):
+            self.max_connections = most
+
     def is_up(self) -> bool:
         """Whether new work may be sent to it, as far as its health goes."""
         return self.view.q[self.admit_at] != 0
@@ -79,6 +84,13 @@ class Member:
             total += q[row + at]
         return total
 
+    def slowness(self) -> float:
+        """By what its weight is divided while it starts slowly: 1.0 where it need not (any more)."""
+        view = self.view
+        if view.q[self.admit_at] != _RAMPING or view.desperate:
+            return 1.0
+        return _WHOLE / min(max(view.q[self._cells + BackendCells.RAMP], 1), _WHOLE)
+
     def has_room(self) -> bool:
         """Whether `take` would probably succeed."""
         return not self.max_connections or self.active() < self.max_connections
@@ -87,7 +99,8 @@ class Member:
         """Count one more request in flight. False, and nothing counted, if that would be more than ``max_connections``, more than a
         half-open circuit may be tried with, or more than its share while it starts slowly.
 
-        ramps: False where the work belongs to this member and to no other, so that slow start does not apply (hashes, sessions).
+        ramps: False where the work belongs to this member and to no other, so that slow start does not apply (hashes, sessions),
+        and where `slowness` has already been reckoned with.
         """
         view = self.view
         q = view.q
@@ -144,6 +157,7 @@ class Balancer:
 
     name:     what it is called in the configuration
     measures: whether it wants to be told of answers
+    cookie:   whether answers may have to set a cookie
     Times are seconds of the monotonic clock.
     """
 
@@ -151,6 +165,7 @@ class Balancer:
 
     name: ClassVar[str]
     measures: ClassVar[bool] = False
+    cookie: ClassVar[bool] = False
 
     def __init__(self, members: Sequence[Member]) -> None:
         """``members`` in the order of the configuration; those of weight 0 are never picked."""
@@ -162,6 +177,10 @@ class Balancer:
 
     def answered(self, member: Member, seconds: float, now: float) -> None:
         """A response head has come, ``seconds`` after the request was sent. Called only where `measures` is set."""
+
+    def set_cookie(self, exchange: Exchange) -> bytes:
+        """The field line that tells the client its backend (`Exchange.backend`), or b"". Called only where `cookie` is set."""
+        return b""
 
     def done(self, member: Member, failed: bool, now: float) -> None:
         """The attempt is over; ``failed`` by the member's fault. Gives the member back. ``now``: of the end where it failed, of the

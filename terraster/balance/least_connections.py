@@ -4,6 +4,8 @@ Requests in flight are read from the shared table at each pick, so W workers act
 as the name says; weighted-least-connections is another algorithm. Each pick starts to look behind the member that was picked last:
 without that the first in the configuration would get everything while the load is low (nginx gives tied peers their turns for the
 same reason).
+
+One that starts slowly counts as busier than it is, or it would be the least busy of all for as long as its share is small.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 from ..exchange import Exchange
-from ..state.table import SeatBackend
+from ..state.table import Backend, SeatBackend
 from .contract import Balancer, Member
 from .round_robin import continued
 
 __all__ = ["LeastConnections"]
 
 _ACTIVE = SeatBackend.ACTIVE
+_RAMPING = Backend.RAMPING
 _NEVER = 1 << 62  # more requests than anyone has: not to be picked
 
 
@@ -58,13 +61,16 @@ class LeastConnections(Balancer):
         q, rows = view.q, view.all_backends
         for member in self._turns:
             total = _NEVER
-            if q[member.admit_at] and not (tried and member in tried):
+            admit = q[member.admit_at]
+            if admit and not (tried and member in tried):
                 at = member.offset + _ACTIVE
                 total = 0
                 for row in rows:
                     total += q[row + at]
                 if member.max_connections and total >= member.max_connections:
                     total = _NEVER
+                elif admit == _RAMPING:
+                    total = int(total * member.slowness())
             load.append(total)
         return load
 

@@ -13,8 +13,10 @@ from ..config.snapshot import Location
 from ..errors import ConfigError, Problem
 from .contract import Balancer, Member
 from .least_connections import LeastConnections
+from .random_two import RandomTwo
 from .round_robin import RoundRobin
 from .weighted import WeightedRoundRobin
+from .weighted_least_connections import WeightedLeastConnections
 
 __all__ = ["BALANCERS", "make"]
 
@@ -22,6 +24,8 @@ BALANCERS: dict[str, type[Balancer]] = {
     "round-robin": WeightedRoundRobin,
     "weighted-round-robin": WeightedRoundRobin,
     "least-connections": LeastConnections,
+    "weighted-least-connections": WeightedLeastConnections,
+    "random-two": RandomTwo,
 }
 """Canonical name → what does it. Both round robins honour weights."""
 
