@@ -46,7 +46,12 @@ def busy_house() -> House:
     house.answer(2, 0, 299, 100.0)
     house.answer(2, 2, 404)
     house.used(1, 0, ACTIVE=2, REQUESTS=10, FAILURES=1, LATENCY=40_000_000, RESPONSES=4, CONNECTS=5, IDLE=1)
+    house.used(2, 0, CONNECT_ERRORS=4, BAD_STATUSES=5, RETRIES=6, OPEN=3)
     house.known(0, STATE=1, SINCE=int(NOW * 1e9), WEIGHT=3, PROBES=9, PROBE_FAILURES=2)
+    house.known(1, STATE=4, CIRCUIT=2, EJECTIONS=7, OPENINGS=8)
+    house.waited(1, 0, QUEUED=2, QUEUE_REFUSED=3, QUEUE_TIMEOUTS=4, RETRIES=5, HEDGES=6, BUDGET_REFUSALS=7)
+    house.waited(2, 0, QUEUED=1)
+    house.panics(2)
     house.sit(1, Seat.PROXY, CONNECTIONS=7, ACCEPTED=70)
     house.sit(2, Seat.PROXY, DRAINING=1)
     return house
@@ -55,7 +60,7 @@ def busy_house() -> House:
 def test_the_numbers():
     found = samples(scrape(busy_house()))
     shop = "location=/,service=shop"
-    backend = f"backend=http://10.0.0.1:80,{shop}"
+    backend, other = f"backend=http://10.0.0.1:80,{shop}", f"backend=http://10.0.0.2:80,{shop}"
     expected = {
         f"terraster_requests_total{{code=200,{shop}}}": 4,
         f"terraster_requests_total{{code=2xx,{shop}}}": 1,
@@ -74,6 +79,25 @@ def test_the_numbers():
         f"terraster_backend_connections_opened_total{{{backend}}}": 5,
         f"terraster_backend_response_seconds_sum{{{backend}}}": 0.04,
         f"terraster_backend_response_seconds_count{{{backend}}}": 4,
+        f"terraster_backend_open_connections{{{backend}}}": 3,
+        f"terraster_backend_connect_errors_total{{{backend}}}": 4,
+        f"terraster_backend_bad_statuses_total{{{backend}}}": 5,
+        f"terraster_backend_retries_total{{{backend}}}": 6,
+        f"terraster_backend_state{{{backend},state=up}}": 1,
+        f"terraster_backend_state{{{backend},state=ejected}}": 0,
+        f"terraster_backend_state{{{other},state=ejected}}": 1,
+        f"terraster_backend_state{{{other},state=down}}": 0,
+        f"terraster_backend_circuit_state{{{other}}}": 2,
+        f"terraster_backend_ejections_total{{{other}}}": 7,
+        f"terraster_backend_circuit_openings_total{{{other}}}": 8,
+        f"terraster_location_queue_depth{{{shop}}}": 3,
+        f"terraster_location_queue_refused_total{{{shop}}}": 3,
+        f"terraster_location_queue_timeouts_total{{{shop}}}": 4,
+        f"terraster_location_retries_total{{{shop}}}": 5,
+        f"terraster_location_hedges_total{{{shop}}}": 6,
+        f"terraster_location_retry_budget_refusals_total{{{shop}}}": 7,
+        f"terraster_location_panic{{{shop}}}": 0,
+        "terraster_location_panic{location=/,service=blog}": 1,
         f"terraster_backend_probes_total{{{backend}}}": 9,
         f"terraster_backend_probe_failures_total{{{backend}}}": 2,
         "terraster_connections{worker=1}": 7,
@@ -112,6 +136,21 @@ def test_what_nobody_asked_for_has_no_series():
     found = samples(scrape(busy_house()))
     assert not [name for name in found if "location=/old" in name and "requests_total" in name]
     assert not any(value == 0 for name, value in found.items() if name.startswith("terraster_requests_total"))
+
+
+def test_a_name_with_several_addresses_is_one_series():
+    house = House({"shop": {"/": ["http://names.test:80", "http://names.test:80"]}})
+    house.used(1, 0, REQUESTS=3, LATENCY=2_000_000_000, RESPONSES=2)
+    house.used(1, 1, REQUESTS=4)
+    house.known(0, STATE=0, SINCE=int(NOW * 1e9), WEIGHT=1)
+    house.known(1, STATE=1, SINCE=int((NOW - 9) * 1e9), WEIGHT=1, CIRCUIT=1)
+    found = samples(scrape(house))  # which sees to it that nothing is there twice
+    place = "backend=http://names.test:80,location=/,service=shop"
+    names = ("requests_total", "up", "weight", "circuit_state", "state_change_timestamp_seconds", "response_seconds_sum")
+    assert [found[f"terraster_backend_{name}{{{place}}}"] for name in names] == [7, 1, 2, 1, NOW, 2]
+    assert (
+        found[f"terraster_backend_state{{{place},state=up}}"] == 1 and found[f"terraster_backend_state{{{place},state=down}}"] == 0
+    )
 
 
 def test_labels_are_escaped():

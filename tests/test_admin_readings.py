@@ -9,6 +9,7 @@ from terraster.admin import readings
 from terraster.config.snapshot import Backend, Listener, Location, Service, Snapshot, backend_id, location_id
 from terraster.state.table import STATUS_CELL, Header, Seat, SeatBackend, SeatLocation, Table, bucket_of
 from terraster.state.table import Backend as BackendCells
+from terraster.state.table import Location as LocationCells
 
 NOW = 1_700_000_000.0
 
@@ -74,6 +75,16 @@ class House:
         self.q[at + SeatLocation.DURATION] += int(seconds * 1e9) * times
         self.q[at + SeatLocation.BYTES_OUT] += octets * times
 
+    def waited(self, seat: int, slot: int, **cells: int) -> None:
+        """Set cells of a location in a seat."""
+        at = self.table.seat_location(seat, slot)
+        for name, value in cells.items():
+            self.q[at + getattr(SeatLocation, name)] = value
+
+    def panics(self, slot: int) -> None:
+        """Too few backends of a location are well."""
+        self.q[self.table.location(slot) + LocationCells.PANIC] = 1
+
     def used(self, seat: int, slot: int, **cells: int) -> None:
         """Set cells of a backend in a seat."""
         at = self.table.seat_backend(seat, slot)
@@ -98,6 +109,18 @@ def test_seats_are_added_up_and_the_dead_are_not_forgotten():
     assert (one.active, one.requests, one.failures, one.latency) == (3, 115, 1, 0.01)
     assert (one.up, one.since, one.weight, one.probes, one.probe_failures) == (True, NOW, 3, 9, 2)
     assert (other.up, other.requests, other.latency) == (False, 0, -1.0)
+
+
+def test_what_seats_have_measured_is_averaged_or_the_most_of_them():
+    house = House()
+    house.used(1, 0, EWMA=20_000_000, KEEPALIVE=900, SHARE=200, OPEN=3, RETRIES=1, CONNECT_ERRORS=2, BAD_STATUSES=3)
+    house.used(2, 0, EWMA=40_000_000, KEEPALIVE=1000, SHARE=400, OPEN=1)
+    house.known(0, STATE=3, CIRCUIT=1, EJECTIONS=4, OPENINGS=5)
+    one, other, _ = readings.backends(house.table, house.snapshot)
+    assert (one.recent, one.keepalive, one.share, one.open) == (0.03, 1.0, 0.3, 4)
+    assert (one.state, one.up, one.circuit, one.ejections, one.openings) == ("maintenance", False, 1, 4, 5)
+    assert (one.retries, one.connect_errors, one.bad_statuses) == (1, 2, 3)
+    assert (other.state, other.recent, other.keepalive, other.share) == ("down", -1.0, -1.0, -1.0)
 
 
 def test_locations():

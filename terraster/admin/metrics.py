@@ -25,7 +25,7 @@ from prometheus_client.samples import Sample
 
 from .. import __version__
 from ..config.snapshot import Snapshot
-from ..state.table import BUCKETS, Header, Table
+from ..state.table import BUCKETS, Backend, Header, SeatLocation, Table
 from . import readings
 
 Row = TypeVar("Row")
@@ -57,18 +57,35 @@ METRICS: tuple[Description, ...] = (
         "terraster_bytes_total", "counter", "Octets read from clients (in) and written to them (out).", (*_PLACE, "direction")
     ),
     Description("terraster_backend_up", "gauge", "Whether the backend may be chosen: 1 yes, 0 no.", _BACKEND),
-    Description("terraster_backend_state_change_timestamp_seconds", "gauge", "When the backend last went up or down.", _BACKEND),
+    Description("terraster_backend_state", "gauge", "1 for the state the backend is in, 0 for the others.", (*_BACKEND, "state")),
+    Description("terraster_backend_state_change_timestamp_seconds", "gauge", "When the backend's state last changed.", _BACKEND),
     Description("terraster_backend_weight", "gauge", "Weight of the backend; 0 takes no new work.", _BACKEND),
     Description("terraster_backend_active_requests", "gauge", "Requests that are at the backend now.", _BACKEND),
     Description(
         "terraster_backend_idle_connections", "gauge", "Open connections to the backend that wait for a request.", _BACKEND
     ),
+    Description("terraster_backend_open_connections", "gauge", "Open connections to the backend, busy or idle.", _BACKEND),
     Description("terraster_backend_requests_total", "counter", "Attempts begun at the backend, retries included.", _BACKEND),
     Description("terraster_backend_failures_total", "counter", "Attempts that failed by the backend's fault.", _BACKEND),
+    Description("terraster_backend_connect_errors_total", "counter", "Failures in which no connection came about.", _BACKEND),
+    Description("terraster_backend_bad_statuses_total", "counter", "Responses with a status that counts as bad.", _BACKEND),
+    Description("terraster_backend_retries_total", "counter", "Second and later attempts, hedges included.", _BACKEND),
+    Description("terraster_backend_ejections_total", "counter", "How often the backend was ejected.", _BACKEND),
+    Description("terraster_backend_circuit_state", "gauge", "0: closed, 1: open, 2: half-open.", _BACKEND),
+    Description("terraster_backend_circuit_openings_total", "counter", "How often the circuit opened.", _BACKEND),
     Description("terraster_backend_connections_opened_total", "counter", "Connections opened to the backend.", _BACKEND),
     Description("terraster_backend_response_seconds", "summary", "Time from a request sent to the head of the response.", _BACKEND),
     Description("terraster_backend_probes_total", "counter", "Health checks made.", _BACKEND),
     Description("terraster_backend_probe_failures_total", "counter", "Health checks that failed.", _BACKEND),
+    Description("terraster_location_panic", "gauge", "1: too few backends are well, so all are used.", _PLACE),
+    Description("terraster_location_queue_depth", "gauge", "Requests that wait for a backend with room.", _PLACE),
+    Description("terraster_location_queue_refused_total", "counter", "Requests refused because the queue was full.", _PLACE),
+    Description("terraster_location_queue_timeouts_total", "counter", "Requests that waited for nothing.", _PLACE),
+    Description("terraster_location_retries_total", "counter", "Second and later attempts, hedges included.", _PLACE),
+    Description("terraster_location_hedges_total", "counter", "Attempts begun while another was waited for.", _PLACE),
+    Description(
+        "terraster_location_retry_budget_refusals_total", "counter", "Retries and hedges that the budget did not allow.", _PLACE
+    ),
     Description("terraster_connections", "gauge", "Open client connections.", ("worker",)),
     Description("terraster_connections_accepted_total", "counter", "Client connections accepted by a worker.", ("worker",)),
     Description("terraster_worker_config_generation", "gauge", "Generation of the configuration a process runs.", ("process",)),
@@ -100,6 +117,22 @@ _OF_BACKEND: dict[str, Callable[[readings.BackendReading], float]] = {
     "terraster_backend_connections_opened_total": lambda one: one.connects,
     "terraster_backend_probes_total": lambda one: one.probes,
     "terraster_backend_probe_failures_total": lambda one: one.probe_failures,
+    "terraster_backend_open_connections": lambda one: one.open,
+    "terraster_backend_connect_errors_total": lambda one: one.connect_errors,
+    "terraster_backend_bad_statuses_total": lambda one: one.bad_statuses,
+    "terraster_backend_retries_total": lambda one: one.retries,
+    "terraster_backend_ejections_total": lambda one: one.ejections,
+    "terraster_backend_circuit_state": lambda one: one.circuit,
+    "terraster_backend_circuit_openings_total": lambda one: one.openings,
+}
+
+_OF_LOCATION = {
+    "terraster_location_queue_depth": SeatLocation.QUEUED,
+    "terraster_location_queue_refused_total": SeatLocation.QUEUE_REFUSED,
+    "terraster_location_queue_timeouts_total": SeatLocation.QUEUE_TIMEOUTS,
+    "terraster_location_retries_total": SeatLocation.RETRIES,
+    "terraster_location_hedges_total": SeatLocation.HEDGES,
+    "terraster_location_retry_budget_refusals_total": SeatLocation.BUDGET_REFUSALS,
 }
 
 _OF_SEAT: dict[str, Callable[[readings.SeatReading], float]] = {
@@ -174,7 +207,7 @@ class TableCollector(Collector):
         snapshot = self._snapshot()
         places = [*readings.locations(self._table, snapshot, self._pause), readings.unrouted(self._table)]
         samples = dict(self._places(places))
-        samples.update(self._backends(list(readings.backends(self._table, snapshot, self._pause))))
+        samples.update(self._backends(readings.by_url(readings.backends(self._table, snapshot, self._pause))))
         samples.update(self._processes(readings.seats(self._table)))
         samples.update(self._whole(readings.header(self._table)))
         for one in METRICS:
@@ -201,11 +234,26 @@ class TableCollector(Collector):
             ),
         )
         yield "terraster_request_duration_seconds", _histogram("terraster_request_duration_seconds", places)
+        proxied = [(place, row) for place, row in places if row.location.backends]
+        for name, cell in _OF_LOCATION.items():
+            yield name, _one_each(name, proxied, lambda row, cell=cell: row.cells[cell])  # type: ignore[misc]
+        name = "terraster_location_panic"
+        every = [({"service": row.service.name, "location": row.location.path}, row) for row in rows if row.location.backends]
+        yield name, _one_each(name, every, lambda row: row.panic)
 
     def _backends(self, rows: list[readings.BackendReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
         labelled = [({"service": row.service.name, "location": row.location.path, "backend": row.backend.url}, row) for row in rows]
         for name, value in _OF_BACKEND.items():
             yield name, _one_each(name, labelled, value)
+        name = "terraster_backend_state"
+        yield (
+            name,
+            (
+                Sample("terraster_backend_state", {**labels, "state": state}, state == row.state)
+                for labels, row in labelled
+                for state in Backend.STATES
+            ),
+        )
         name = "terraster_backend_response_seconds"
         yield (
             name,

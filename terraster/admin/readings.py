@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from ..config.snapshot import Backend, Location, Service, Snapshot
 from ..state.table import BUCKETS, STATUS_LABELS, Header, Seat, SeatBackend, SeatLocation, Table
 from ..state.table import Backend as BackendCells
+from ..state.table import Location as LocationCells
 
 __all__ = [
     "BackendReading",
@@ -25,6 +26,7 @@ __all__ = [
     "ProcessReading",
     "SeatReading",
     "backends",
+    "by_url",
     "header",
     "locations",
     "process",
@@ -37,11 +39,35 @@ ROWS_PER_TURN = 200
 
 Pause = Callable[[], object]
 
+_BEST = ("up", "draining", "maintenance", "ejected", "down")
+_ADDED = (
+    "weight",
+    "probes",
+    "probe_failures",
+    "active",
+    "idle",
+    "requests",
+    "failures",
+    "connects",
+    "responses",
+    "latency_sum",
+    "ejections",
+    "openings",
+    "connect_errors",
+    "bad_statuses",
+    "retries",
+    "open",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class BackendReading:
-    """One backend. Counters over all workers, living and gone; ``since``: seconds since 1970, 0 = never changed; ``ewma``,
-    ``latency`` in seconds, -1 = nothing measured yet (``latency`` is the mean from the request sent to the response head)."""
+    """One backend. Counters over all workers, living and gone; ``since``: seconds since 1970, 0 = never changed.
+
+    ``state``: one of `Backend.STATES`. ``circuit``: 0 closed, 1 open, 2 half-open. ``latency``: mean seconds from the request sent to
+    the response head, ``recent``: its moving average, where the algorithm keeps one; -1 = nothing measured yet. ``keepalive``:
+    seconds after which it is known to close an idle connection, ``share``: of its work that it gets, 0 … 1; -1 = not known.
+    """
 
     service: Service
     location: Location
@@ -58,6 +84,17 @@ class BackendReading:
     connects: int
     responses: int
     latency_sum: float
+    state: str
+    circuit: int
+    ejections: int
+    openings: int
+    connect_errors: int
+    bad_statuses: int
+    retries: int
+    open: int
+    recent: float
+    keepalive: float
+    share: float
 
     @property
     def latency(self) -> float:
@@ -66,11 +103,13 @@ class BackendReading:
 
 @dataclass(frozen=True, slots=True)
 class LocationReading:
-    """One location: the cells of `SeatLocation`, each added up over all workers, living and gone."""
+    """One location: the cells of `SeatLocation`, each added up over all workers, living and gone. ``panic``: too few of its backends
+    are well, so all are used."""
 
     service: Service
     location: Location
     cells: list[int]
+    panic: bool = False
 
     def codes(self) -> Iterator[tuple[str, int]]:
         """(status label, requests) for every status that was answered at least once."""
@@ -99,6 +138,11 @@ class LocationReading:
     @property
     def bytes_out(self) -> int:
         return self.cells[SeatLocation.BYTES_OUT]
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for a backend with room."""
+        return self.cells[SeatLocation.QUEUED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +184,8 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     pause()
                 at = table.backend(backend.slot)
                 own = q[at : at + BackendCells.CELLS].tolist()
-                sums = [sum(column) for column in zip(*_seat_rows(table, taken, backend.slot), strict=True)]
+                columns = list(zip(*_seat_rows(table, taken, backend.slot), strict=True))
+                sums = [sum(column) for column in columns]
                 yield BackendReading(
                     service,
                     location,
@@ -157,7 +202,45 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     sums[SeatBackend.CONNECTS],
                     sums[SeatBackend.RESPONSES],
                     sums[SeatBackend.LATENCY] / 1e9,
+                    BackendCells.STATES[own[BackendCells.STATE]],
+                    own[BackendCells.CIRCUIT],
+                    own[BackendCells.EJECTIONS],
+                    own[BackendCells.OPENINGS],
+                    sums[SeatBackend.CONNECT_ERRORS],
+                    sums[SeatBackend.BAD_STATUSES],
+                    sums[SeatBackend.RETRIES],
+                    sums[SeatBackend.OPEN],
+                    _mean(columns[SeatBackend.EWMA], 1e9),
+                    max(columns[SeatBackend.KEEPALIVE]) / 1e3 or -1.0,
+                    _mean(columns[SeatBackend.SHARE], 1e3),
                 )
+
+
+def by_url(rows: Iterable[BackendReading]) -> list[BackendReading]:
+    """The same with one row for each URL of a location: where its name has several addresses, their sum, and the best of their states."""
+    found: dict[tuple[str, str], BackendReading] = {}
+    for row in rows:
+        key = row.location.id, row.backend.url
+        known = found.get(key)
+        found[key] = row if known is None else _together(known, row)
+    return list(found.values())
+
+
+def _together(one: BackendReading, other: BackendReading) -> BackendReading:
+    return replace(
+        one,
+        **{name: getattr(one, name) + getattr(other, name) for name in _ADDED},
+        up=one.up or other.up,
+        since=max(one.since, other.since),
+        state=min(one.state, other.state, key=_BEST.index),
+        circuit=max(one.circuit, other.circuit),
+    )
+
+
+def _mean(values: tuple[int, ...], unit: float) -> float:
+    """The mean of what seats have measured, -1 if none has."""
+    measured = [value for value in values if value]
+    return sum(measured) / len(measured) / unit if measured else -1.0
 
 
 def _seat_rows(table: Table, seats: list[int], slot: int) -> list[list[int]]:
@@ -176,7 +259,8 @@ def locations(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> I
             rows += 1
             if pause is not None and rows % ROWS_PER_TURN == 0:
                 pause()
-            yield LocationReading(service, location, _row(table, taken, location.slot))
+            panic = bool(table.q[table.location(location.slot) + LocationCells.PANIC])
+            yield LocationReading(service, location, _row(table, taken, location.slot), panic)
 
 
 def unrouted(table: Table) -> LocationReading:
