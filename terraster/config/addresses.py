@@ -132,7 +132,7 @@ def url(value: object) -> Url:
     srv = scheme.startswith("srv+")
     scheme = scheme.removeprefix("srv+")
     if scheme not in ("http", "https"):
-        raise ValueError(f"must start with http://, https://, srv+http:// or srv+https://, not {match[1]}://")
+        raise ValueError(f"must start with http:// or https://, not {match[1]}://")
     if "@" in authority:
         raise ValueError("must not hold a user name or password")
     if match[4] is not None or match[5] is not None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from .addresses import is_loopback, port_of
 from .listening import Rule, host_address, management_address, metrics_address, same_place
 from .settings import BackendSettings, LocationSettings, ServiceSettings, Settings
+from .settings.middleware import MiddlewareEntry
 from .words import Complaint
 
 __all__ = ["canonical", "of_all", "of_service", "of_top", "refusals", "warnings"]
@@ -23,6 +24,7 @@ def of_service(service: ServiceSettings, whole: bool = True) -> Iterator[Complai
     """What is wrong within one service; paths begin at the service. Not `whole`: faulty keys were left out, so none is missed."""
     if whole and not service.locations and not service.http_redirect:
         yield (), False, f"service `{service.label}` has no `locations` and no `http_redirect`: it answers nothing"
+    yield from _of_middleware(service.middleware, False)
     paths: dict[str, int] = {}
     sources: dict[str, int] = {}
     for index, location in enumerate(service.locations):
@@ -57,19 +59,33 @@ def _lies_below(path: str, prefix: str) -> bool:
 
 
 def of_backends(backends: Sequence[BackendSettings], here: Path) -> Iterator[Complaint]:
-    """Backends that are there twice, however they are spelt."""
-    seen: set[tuple[str, str, int, str]] = set()
+    """Backends that are there twice, however they are spelt, and those that are in two tiers."""
+    seen: set[tuple[str, str, int, str, bool]] = set()
     for index, backend in enumerate(backends):
         url = backend.url
-        key = (url.scheme, url.host, url.port, url.base_path)
+        key = (url.scheme, url.host, url.port, url.base_path, url.srv)
         if key in seen:
             yield (*here, index, "url"), False, f"backend {url.text} stands twice in its location"
         seen.add(key)
+        if backend.backup and "priority" in backend.model_fields_set:
+            yield (*here, index, "backup"), True, "`backup` and `priority` both say when it is used: keep one"
+
+
+def _of_middleware(entries: Sequence[MiddlewareEntry], shorthand: bool) -> Iterator[Complaint]:
+    """Several circuit breakers on one level, of which one would have no effect. `shorthand`: the top has one beside `middleware`."""
+    there = shorthand
+    for index, entry in enumerate(entries):
+        if entry.circuit_breaker is not None:
+            if there:
+                words = "`circuit_breaker` stands twice: " + ("here and at the top level" if shorthand else "keep one entry of it")
+                yield ("middleware", index, "circuit_breaker"), True, words
+            there = True
 
 
 def of_top(top: Settings) -> Iterator[Complaint]:
     """What is wrong between the keys of the top."""
     yield from of_backends(top.backends, ("backends",))
+    yield from _of_middleware(top.middleware, top.circuit_breaker is not None)
     if top.api is not None and top.admin_api is not None:
         yield ("admin_api",), True, "`admin_api` and `api` mean the same: keep one"
     admin, metrics = management_address(top), metrics_address(top)
@@ -185,6 +201,9 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
                 yield (*path, "tls"), False, f"service `{service.label}` speaks plain HTTP on {address}: it has no `tls`"
     for path, service in services:
         for index, location in enumerate(service.locations):
+            if location.backends and location.backends[0].backup and all(backend.backup for backend in location.backends):
+                here = path if path == ("backends",) else (*path, "locations", index, "backends")
+                yield (*here, 0, "backup"), True, "every backend here is a `backup`: that is as if none were"
             for number, backend in enumerate(location.backends):
                 if backend.url.port in own and any(_reaches(backend.url.host, address) for address in own[backend.url.port]):
                     here = path if path == ("backends",) else (*path, "locations", index, "backends")

@@ -9,17 +9,21 @@ Services are compared whole: a child rebuilds those that differ and leaves the o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 
-from .snapshot import Backend, Listener, Location, Service, Snapshot
+from .snapshot import BACKUP, Backend, Listener, Location, Service, Snapshot
 
 __all__ = ["Change", "diff", "patch"]
 
 RESTART = ("workers", "admin_listen", "admin_tls", "metrics_listen", "runtime_dir", "state_dir")
 """Keys of a Snapshot that a running process does not take over."""
 
-_IN_PLACE = ("trusted_proxies", "limits", "timeouts", "access_log", "drain_timeout", "log_level")
+_IN_PLACE = ("trusted_proxies", "limits", "timeouts", "access_log", "drain_timeout", "log_level", "nameservers")
 _MOST_LINES = 1000
+_SPELLINGS = {"pool": "connection_pool", "breaker": "circuit_breaker", "policy": "lb_policy"}
+_SHARES = ("ratio", "max_ejected", "budget", "panic_threshold")
+_NUMBERS = ("hash_balance_factor", "min_per_second", "hedge")
+_SECRET = ("key",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def _lines(
         one, other = getattr(old, key), getattr(new, key)
         if one != other:
             plain = isinstance(one, str | int | float)
-            yield f"~ {key}: {_shown(one)} → {_shown(other)}" if plain else f"~ {key}"
+            yield f"~ {key}: {_shown(one, key)} → {_shown(other, key)}" if plain else f"~ {key}"
     for sign, listeners in (("-", gone), ("+", come)):
         yield from (f"{sign} listener {listener.address}" for listener in listeners)
     yield from (f"- service {name}" for name in removed)
@@ -133,7 +137,7 @@ def _of_service(old: Service, new: Service) -> Iterator[str]:
 
 def _of_location(old: Location, new: Location) -> Iterator[str]:
     for key in _differing(old, new, ("id", "slot", "backends")):
-        yield f"~ {key}: {_shown(getattr(old, key))} → {_shown(getattr(new, key))}"
+        yield from _of_value(_SPELLINGS.get(key, key), getattr(old, key), getattr(new, key))
     before = {backend.url: backend for backend in old.backends}
     after = {backend.url: backend for backend in new.backends}
     yield from (f"- backend {url}" for url in before if url not in after)
@@ -145,11 +149,24 @@ def _of_location(old: Location, new: Location) -> Iterator[str]:
             yield from (f"~ backend {url}: {line}" for line in _of_backend(before[url], backend))
 
 
+def _of_value(name: str, old: object, new: object) -> Iterator[str]:
+    """A value that changed; of a mapping each key that did. What is secret is not shown."""
+    if not is_dataclass(old) or not is_dataclass(new):
+        shown = ["on" if is_dataclass(one) else _shown(one, name) for one in (old, new)]
+        yield f"~ {name}: {shown[0]} → {shown[1]}"
+        return
+    for key in _differing(old, new, ()):
+        if key in _SECRET:
+            yield f"~ {name}: {key} changed"
+        else:
+            yield f"~ {name}: {key} {_shown(getattr(old, key), key)} → {_shown(getattr(new, key), key)}"
+
+
 def _of_backend(old: Backend, new: Backend) -> Iterator[str]:
     for key in _differing(old, new, ("slot", "health")):
-        yield f"{key} {_shown(getattr(old, key))} → {_shown(getattr(new, key))}"
+        yield f"{key} {_shown(getattr(old, key), key)} → {_shown(getattr(new, key), key)}"
     for key in _differing(old.health, new.health, ()):
-        yield f"health_check {key} {_shown(getattr(old.health, key))} → {_shown(getattr(new.health, key))}"
+        yield f"health_check {key} {_shown(getattr(old.health, key), key)} → {_shown(getattr(new.health, key), key)}"
 
 
 def _differing(old: object, new: object, without: tuple[str, ...]) -> list[str]:
@@ -157,9 +174,24 @@ def _differing(old: object, new: object, without: tuple[str, ...]) -> list[str]:
     return [name for name in names if name not in without and getattr(old, name) != getattr(new, name)]
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, name: str) -> str:
+    """A value as the file would say it; a number that is no duration is one of `_SHARES` or `_NUMBERS`."""
+    if value is None or value == "" or value == ():
+        return "off"
     if isinstance(value, bool):
         return "on" if value else "off"
+    if name == "priority" and value == BACKUP:
+        return "backup"
+    if name == "max_idle" and value == -1:
+        return "the default"
     if isinstance(value, float):
-        return f"{value:g}s"
-    return str(value) if value != "" else "off"
+        return f"{value * 100:g}%" if name in _SHARES else f"{value:g}{'' if name in _NUMBERS else 's'}"
+    if isinstance(value, tuple):
+        return ", ".join(_range(item) for item in value)
+    return str(value)
+
+
+def _range(item: object) -> str:
+    if isinstance(item, tuple) and len(item) == 2:
+        return f"{item[0]}" if item[0] == item[1] else f"{item[0]}-{item[1]}"
+    return str(item)

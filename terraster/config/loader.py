@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ..errors import ConfigError, Problem
-from . import checks
+from . import checks, consistency
 from .settings import ServiceSettings, Settings
 from .settings.base import Model
 from .source import Cache, Item, Source, validated
@@ -179,6 +179,10 @@ class _Load:
         unplaced = {("services", number) for number, (_, _, item) in enumerate(self._items) if not item.placed}
         for complaint in (*checks.of_top(settings), *checks.of_all(settings, services, unplaced)):
             self._complain(complaint)
+        writing = [(("services", number), item.settings) for number, (_, _, item) in enumerate(self._items) if item.finds.inherits]
+        self._levels = tuple(consistency.levels(settings, services, writing))
+        for complaint in consistency.errors(self._levels):
+            self._complain(complaint)
         self._top_finds = self._cache.surveyor.survey(settings.loaded((), ()))
         found: list[tuple[Path, Finds]] = [((), self._top_finds)]
         found += [(("services", number), item.finds) for number, (_, _, item) in enumerate(self._items)]
@@ -213,7 +217,7 @@ class _Load:
     def _warned(self, settings: Settings, refused: list[Complaint]) -> Iterator[str]:
         """The warnings in words, each key without effect once, at its first place."""
         found = [*self._warnings]
-        special = [*refused[:1], *checks.warnings(settings, _with_paths(settings))]
+        special = [*refused[:1], *checks.warnings(settings, _with_paths(settings)), *consistency.warnings(settings, self._levels)]
         if len(refused) > 1:
             path, key, words = refused[0]
             special[0] = path, key, f"{words}; likewise {len(refused) - 1} more"

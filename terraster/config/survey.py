@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from . import consistency
 from .algorithms import BUILT, FALLBACK
+from .settings import ServiceSettings
 from .settings.base import is_later, submodel
 from .settings.logs import AccessLogSettings
 from .settings.tls import TlsSettings
@@ -22,11 +24,12 @@ Path = tuple[str | int, ...]
 
 class Finds(NamedTuple):
     """``later``: path, and what to say of it once; ``files``: path and absolute name of each file that must be there;
-    ``logs``: of each file that must be possible to write."""
+    ``logs``: of each file that must be possible to write; ``inherits``: a service that writes keys of `consistency.levels`."""
 
     later: tuple[tuple[Path, str], ...]
     files: tuple[tuple[Path, str], ...]
     logs: tuple[tuple[Path, str], ...] = ()
+    inherits: bool = False
 
 
 class _Key(NamedTuple):
@@ -49,7 +52,8 @@ class Surveyor:
         files: list[tuple[Path, str]] = []
         logs: list[tuple[Path, str]] = []
         self._look(model, path, "", (later, files, logs))
-        return Finds(tuple(later), tuple(files), tuple(logs))
+        inherits = isinstance(model, ServiceSettings) and consistency.writes(model)
+        return Finds(tuple(later), tuple(files), tuple(logs), inherits)
 
     def _look(self, model: BaseModel, path: Path, dotted: str, found: tuple[list[tuple[Path, str]], ...]) -> None:
         later, files, logs = found

@@ -1,0 +1,121 @@
+"""Whether the keys that locations inherit fit each other: the problems and doubts that show only once a level is worked out.
+
+Looked at is each level that writes such a key (the top, a service, a location), with what it inherits; said is only what that
+level itself wrote, so that a rule at the top for some locations brings no word about the others. `levels` makes the list, once a
+load, of the services that `writes` picked out when they were parsed: ten thousand that write nothing cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from . import inherit
+from .settings import LocationSettings, ServiceSettings, Settings, TrafficSettings
+from .words import Complaint
+
+__all__ = ["Level", "errors", "levels", "warnings", "writes"]
+
+Path = tuple[str | int, ...]
+_KEYS = frozenset(TrafficSettings.model_fields)
+
+
+class Level(NamedTuple):
+    """A part of the configuration that writes such keys. ``here``: its path; ``traffic``: with what it inherits; ``reach``: the locations
+    it is there for, each with its own."""
+
+    here: Path
+    written: TrafficSettings
+    traffic: inherit.Traffic
+    reach: Sequence[tuple[LocationSettings, inherit.Traffic]]
+
+
+def writes(service: ServiceSettings) -> bool:
+    """Whether a service or one of its locations writes a key that `levels` looks at."""
+    parts = (service, *service.locations)
+    return not all(_KEYS.isdisjoint(part.model_fields_set) for part in parts)
+
+
+def levels(
+    top: Settings, services: Iterable[tuple[Path, ServiceSettings]], writing: Iterable[tuple[Path, ServiceSettings]]
+) -> Iterator[Level]:
+    """The levels that write something. services: all; writing: those that write something, which is what `writes` says."""
+    traffic = inherit.top(top, b"")
+    if not _KEYS.isdisjoint(top.model_fields_set):
+        yield Level((), top, traffic, [there for _, service in services for there in _below(traffic, service)])
+    for path, service in writing:
+        below = _below(traffic, service)
+        if not _KEYS.isdisjoint(service.model_fields_set):
+            yield Level(path, service, inherit.service(traffic, service), below)
+        for index, (location, made) in enumerate(below):
+            if not _KEYS.isdisjoint(location.model_fields_set):
+                yield Level((*path, "locations", index), location, made, [(location, made)])
+
+
+def errors(found: Iterable[Level]) -> Iterator[Complaint]:
+    """What contradicts itself, each with its path."""
+    for here, written, traffic, _ in found:
+        pool, outlier, sticky = written.connection_pool, written.outlier, written.sticky
+        if pool is not None and 0 < traffic.pool.max_open < traffic.pool.max_idle:
+            key = "max_idle" if "max_idle" in pool.model_fields_set else "max_open"
+            words = f"`max_idle` {traffic.pool.max_idle} is more than `max_open` {traffic.pool.max_open}"
+            yield (*here, "connection_pool", key), False, words
+        if outlier is not None and outlier.enabled and traffic.ejection.max_time < traffic.ejection.time:
+            key = "max_time" if "max_time" in outlier.model_fields_set else "time"
+            words = f"`max_time` {traffic.ejection.max_time:g}s is less than `time` {traffic.ejection.time:g}s"
+            yield (*here, "outlier", key), False, words
+        if sticky is not None and traffic.sticky.same_site == "none" and traffic.sticky.secure == "never":
+            key = "same_site" if "same_site" in sticky.model_fields_set else "secure"
+            yield (*here, "sticky", key), False, "`same_site: none` with `secure: false`: browsers refuse such a cookie"
+
+
+def warnings(top: Settings, found: Iterable[Level]) -> Iterator[Complaint]:
+    """What is allowed but does nothing, each with its path."""
+    for level in found:
+        here, written, traffic, reach = level
+        if reach:
+            yield from _without_algorithm(top, level)
+        if written.outlier is not None and written.outlier.enabled:
+            yield from _ejects_nothing(level)
+        if isinstance(written, LocationSettings) and written.queue is not None and traffic.queue.size and not traffic.pool.max_open:
+            yield from _nobody_waits(here, written)
+
+
+def _nobody_waits(here: Path, location: LocationSettings) -> Iterator[Complaint]:
+    if location.backends and not any(backend.max_connections for backend in location.backends):
+        yield (*here, "queue"), True, "`queue` without `max_connections` of a backend: none is ever full, so nobody waits"
+
+
+def _below(traffic: inherit.Traffic, service: ServiceSettings) -> list[tuple[LocationSettings, inherit.Traffic]]:
+    inherited = inherit.service(traffic, service)
+    return [(location, inherit.location(inherited, location)) for location in service.locations]
+
+
+def _without_algorithm(top: Settings, level: Level) -> Iterator[Complaint]:
+    for key, algorithm in (
+        ("sticky", "sticky-session"),
+        ("hash_on", "consistent-hash"),
+        ("hash_balance_factor", "consistent-hash"),
+    ):
+        if getattr(level.written, key) and not any(algorithm in _used(top, *there) for there in level.reach):
+            key_of = "algorithm" if level.written is top else "lb_policy"
+            yield (*level.here, key), True, f"`{key}` is for `{key_of}: {algorithm}` and does nothing here"
+
+
+def _used(top: Settings, location: LocationSettings, traffic: inherit.Traffic) -> Collection[str]:
+    policy = location.lb_policy or top.algorithm
+    return (policy, traffic.sticky.algorithm) if policy == "sticky-session" else (policy,)
+
+
+def _ejects_nothing(level: Level) -> Iterator[Complaint]:
+    written, rule = level.written.outlier, level.traffic.ejection
+    assert written is not None
+    here = (*level.here, "outlier")
+    if not (rule.failures or rule.connect_errors or rule.bad_statuses or rule.ratio):
+        yield here, True, "`outlier` looks at nothing: say `off`, or give it a number"
+        return
+    if "statuses" in written.model_fields_set and not rule.bad_statuses and not rule.ratio:
+        yield (*here, "statuses"), True, "`statuses` without `bad_statuses` or `ratio` ejects nothing"
+    for key in ("window", "min_requests"):
+        if key in written.model_fields_set and not rule.ratio:
+            yield (*here, key), True, f"`{key}` without `ratio` does nothing"
