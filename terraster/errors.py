@@ -74,6 +74,8 @@ class HttpError(TerrasterError):
     blame:     `CLIENT`, `BACKEND` or `US`; only `BACKEND` counts against a backend
     retryable: whether another backend (or a fresh connection) may be tried, as far as the error itself goes
     unsent:    certain that no octet of the request reached the backend, so even a POST may be tried again
+    unconnected: no connection to the backend came about
+    retry_after: seconds after which the client may try again, 0: nothing is said of it
     reason:    the RFC 9209 error type, shown in ``Proxy-Status``
     detail:    one sentence for the log and the client; never an address, a path on disk or a name of a backend
     close:     whether the client's connection must end with this answer
@@ -83,6 +85,8 @@ class HttpError(TerrasterError):
     blame = US
     retryable = False
     unsent = False
+    unconnected = False
+    retry_after = 0
     reason = "proxy_internal_error"
     close = False
 
@@ -94,6 +98,7 @@ class HttpError(TerrasterError):
         reason: str | None = None,
         close: bool | None = None,
         blame: str | None = None,
+        retry_after: int = 0,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -105,6 +110,8 @@ class HttpError(TerrasterError):
             self.close = close
         if blame is not None:
             self.blame = blame
+        if retry_after:
+            self.retry_after = retry_after
 
 
 class BadRequest(HttpError):
@@ -121,6 +128,7 @@ class BadResponse(HttpError):
 
     status = 502
     blame = BACKEND
+    retryable = True
     reason = "http_protocol_error"
 
 
@@ -140,6 +148,7 @@ class ConnectFailed(HttpError):
     blame = BACKEND
     retryable = True
     unsent = True
+    unconnected = True
     reason = "connection_refused"
 
 
@@ -153,8 +162,10 @@ class ConnectionLost(HttpError):
 
 
 class TimedOut(HttpError):
-    """A wait lasted longer than its idle timeout: 408 while waiting for the client, 504 for the backend."""
+    """A wait lasted longer than its timeout: 408 while waiting for the client, 504 for the backend. The former is tried nowhere else:
+    `terraster.policy.retry` asks whose fault it is."""
 
     status = 504
     blame = BACKEND
+    retryable = True
     reason = "connection_read_timeout"

@@ -11,6 +11,7 @@ Nothing here refers back to what holds it: a plan that is replaced is freed at o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -18,13 +19,16 @@ import gevent
 from .balance.contract import Balancer, Member
 from .balance.registry import make
 from .config.diff import Change, patch
-from .config.snapshot import Backend, Location, Service, Snapshot
+from .config.snapshot import Backend, Location, Service, Snapshot, Statuses
 from .errors import ConfigError, Problem
 from .exchange import Exchange
 from .filters.answer import Answer
 from .filters.headers import HeaderEdits
 from .filters.redirect import elsewhere, redirects
+from .net.line import Line
+from .policy.budget import Budget
 from .policy.forwarded import Trust
+from .policy.quantile import Latencies
 from .route.location import forward_path, map_back
 from .route.prefix import Prefixes
 from .route.router import Router
@@ -34,9 +38,6 @@ from .state.table import SeatLocation
 from .state.view import SeatView
 
 __all__ = ["LocationPlan", "Plan", "ServicePlan", "compile_plan"]
-
-TRIES = 3
-"""Backends that a request may be tried at, the first included."""
 
 OURS = frozenset(
     (
@@ -59,7 +60,9 @@ class LocationPlan:
     """One location, compiled.
 
     path: as configured. offset: of its row in a seat (add `SeatView.locations`). plain: the matched path is forwarded as it is.
-    tries: backends that a request may be tried at. overrides: the fields about the client that rules set or remove themselves.
+    limited: a backend may be full, so that requests wait in `line`. suspicious: the lowest status that is looked at closely, as it may
+    speak against a backend (`bad_statuses`) or be tried again. requests: that came here, in this process. sticky: answers may set a
+    cookie. overrides: the fields about the client that rules set or remove themselves.
     """
 
     __slots__ = (
@@ -73,7 +76,18 @@ class LocationPlan:
         "request_edits",
         "response_edits",
         "on_request",
-        "tries",
+        "bad_statuses",
+        "breaker",
+        "budget",
+        "hedge",
+        "latencies",
+        "limited",
+        "line",
+        "pool",
+        "requests",
+        "retry",
+        "sticky",
+        "suspicious",
         "plain",
         "overrides",
         "_prefix",
@@ -84,13 +98,30 @@ class LocationPlan:
         self.path = location.path
         self.offset = location.slot * SeatLocation.CELLS
         self.members = tuple(Member(backend, view) for backend in location.backends)
+        for member in self.members:
+            member.limit(location.pool.max_open)
         self.balancer: Balancer = make(location, self.members)
         if old is not None:
             self.balancer.adopt(old.balancer)
         self.timeouts = service.timeouts
         self.body_size = service.limits.body_size
         self.ignore_client_abort = service.ignore_client_abort
-        self.tries = min(TRIES, max(1, len(self.members)))
+        self.retry = location.retry
+        self.breaker = location.breaker
+        self.pool = location.pool
+        self.sticky = self.balancer.cookie
+        self.hedge = location.retry.hedge / 100 if len(self.members) > 1 else 0.0
+        self.bad_statuses = _bad_statuses(location)
+        self.suspicious = min((low for low, _high in (*self.bad_statuses, *location.retry.on)), default=1000)
+        self.limited = any(member.max_connections for member in self.members)
+        self.line = Line(location.queue, view, self.offset)
+        self.budget = Budget(location.retry.budget, location.retry.min_per_second, monotonic())
+        self.latencies = Latencies()
+        self.requests = 0
+        if old is not None:
+            self.line.adopt(old.line)
+            self.budget.adopt(old.budget)
+            self.latencies, self.requests = old.latencies, old.requests
         rules = service.headers
         self.request_edits = _edits(service.name, rules.set_request, rules.remove_request)
         self.overrides = frozenset() if self.request_edits is None else self.request_edits.drop & OURS
@@ -113,6 +144,17 @@ class LocationPlan:
             if new != value:
                 changed.append((name, value, new))
         return changed
+
+
+def _bad_statuses(location: Location) -> Statuses:
+    """The statuses that are reported to the master as speaking against a backend."""
+    statuses: Statuses = ()
+    if location.breaker is not None:
+        statuses = location.breaker.statuses
+    outlier = location.outlier
+    if outlier is not None and (outlier.bad_statuses or outlier.ratio):
+        statuses = (*statuses, *outlier.statuses)
+    return statuses
 
 
 def _edits(service: str, fields: tuple[tuple[str, str], ...], remove: tuple[str, ...]) -> HeaderEdits | None:

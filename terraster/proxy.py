@@ -18,24 +18,25 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from greenlet import getcurrent
+from gevent import sleep
+from greenlet import getcurrent, greenlet
 
 from .balance.contract import Member
-from .errors import BACKEND, BadRequest, BadResponse, ClientGone, ConnectionLost, HttpError
+from .errors import BACKEND, CLIENT, US, BadRequest, BadResponse, ClientGone, ConnectionLost, HttpError
 from .exchange import Exchange
 from .filters.answer import Answer
 from .net.downstream import Downstream
 from .net.origin import Origin
 from .net.pump import Pump
-from .net.relay import Buffer, frame, relay_chunked, relay_known, relay_until_close, response_reader
+from .net.relay import Buffer, RequestBody, frame, relay_chunked, relay_known, relay_until_close, response_reader
 from .net.stream import Reactor
 from .net.tunnel import Tunnel
 from .net.upstream import Upstream
 from .plan import LocationPlan, Plan, ServicePlan
-from .policy.retry import IDEMPOTENT, may_retry
+from .policy.retry import IDEMPOTENT, covers, may_retry, pause
 from .route.host import split_host
 from .route.target import canonical, split_absolute
-from .state.table import BUCKETS, STATUS_CELL, SeatBackend, SeatLocation
+from .state.table import BUCKETS, STATUS_CELL, Backend, SeatBackend, SeatLocation
 from .state.view import SeatView
 from .wire.answers import error_answer, http_date, write_answer
 from .wire.http1 import RequestHead, ResponseHead, parse_request, parse_response
@@ -59,10 +60,25 @@ _BYTES_IN = SeatLocation.BYTES_IN
 _BYTES_OUT = SeatLocation.BYTES_OUT
 _DURATION = SeatLocation.DURATION
 _BUCKET = SeatLocation.BUCKET
+_CONNECT_ERRORS = SeatBackend.CONNECT_ERRORS
+_BAD_STATUSES = SeatBackend.BAD_STATUSES
+_RETRIES = SeatLocation.RETRIES
+_BUDGET_REFUSALS = SeatLocation.BUDGET_REFUSALS
+_AGAIN = SeatBackend.RETRIES
+_TRIAL = Backend.TRIAL
+
+_SHUT = (
+    0.5  # seconds that a worker waits for the master's word on a backend whose circuit should open; it comes within milliseconds
+)
+_AN_INSTANT = 0.001  # seconds; a wait of 0 would be for ever
 
 _NOTHING: frozenset[Any] = frozenset()
 _UPGRADE = frozenset((UPGRADE,))
 _TRUSTED = frozenset((FORWARDED, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT))
+
+
+_Asked = tuple[Upstream, ResponseHead, bytes, Pump | None]
+"""A connection whose response head has been read, the head, the octets behind it, and what still carries the request body."""
 
 
 class Proxy:
@@ -70,17 +86,30 @@ class Proxy:
 
     plan: the current one; swapped by a reload. draining: finish what is under way and let no connection be used again.
     log: called with an exchange that is over. defect: called in an ``except`` clause when something that is no `HttpError` was raised.
+    report: called with a member, what happened ("connect", "failure", "status"; "good", "bad" for a trial of its circuit), the status of
+    the response or 0, and a sentence.
+    shut: members that this process leaves alone until the master has decided, with the time when it must have. deadlines: until when an
+    exchange must be over, where that is limited.
     """
 
     def __init__(
-        self, reactor: Reactor, view: SeatView, plan: Plan, log: Callable[[Exchange], None], defect: Callable[[str], None]
+        self,
+        reactor: Reactor,
+        view: SeatView,
+        plan: Plan,
+        log: Callable[[Exchange], None],
+        defect: Callable[[str], None],
+        report: Callable[[Member, str, int, str], None],
     ) -> None:
         self.reactor = reactor
         self.view = view
         self.plan = plan
         self.log = log
         self.defect = defect
+        self.report = report
         self.draining = False
+        self.shut: list[tuple[float, Member]] = []
+        self.deadlines: dict[Downstream, tuple[float, Exchange]] = {}
         self.origins: dict[str, Origin] = {}
         self.buffer = Buffer()
         self._wall = 0.0
@@ -93,6 +122,19 @@ class Proxy:
         self._wall = wall - now
         self._date = b"Date: %b\r\n" % http_date(wall)
         self._id_prefix = id_prefix
+
+    def sweep(self, now: float) -> None:
+        """Called a few times a second, on the hub: end what took too long, and go by the master's word again where it must have come."""
+        for client, (deadline, exchange) in list(self.deadlines.items()):
+            if now >= deadline and client.working is not None:
+                del self.deadlines[client]
+                working, client.working = client.working, None
+                blame = US if exchange.status or not exchange.tries else BACKEND
+                working.throw(HttpError("the exchange took too long", status=504, reason="http_response_timeout", blame=blame))
+        while self.shut and self.shut[0][0] <= now:
+            self.shut.pop(0)[1].open()
+        for origin in self.origins.values():
+            origin.pool.expire(now)
 
     # ------------------------------------------------------------------------------------------------------------ a connection
 
@@ -166,6 +208,8 @@ class Proxy:
         finally:
             client.working = None
             client.generation = 0
+            if self.deadlines:
+                self.deadlines.pop(client, None)
             self._finish(exchange)
         return keep
 
@@ -280,7 +324,7 @@ class Proxy:
         """Try backends until one answers, then relay its answer. True if the client's connection can carry another request."""
         length = head.content_length
         body = b""
-        whole = not head.chunked  # the whole body is here, so the request can be sent a second time
+        whole = not head.chunked
         if length > 0:
             held = client.held
             whole = length <= len(held)
@@ -289,49 +333,192 @@ class Proxy:
                 client.held = held[length:]
                 exchange.bytes_in += length
                 exchange.unread = 0
+        retry = location.retry
+        idempotent = head.method in IDEMPOTENT or (retry.idempotency_key and exchange.field(b"idempotency-key") != b"")
+        coming = None  # what of the body is not here yet
+        if not whole:
+            coming = RequestBody(-1 if head.chunked else length, location.body_size, retry.body_size if idempotent else 0)
         q = self.view.q
         balancer = location.balancer
+        location.requests += 1
         tried: tuple[Member, ...] = ()
         failure: HttpError | None = None
         client.tolerant = location.ignore_client_abort
         client.working = getcurrent()
+        if location.timeouts.total:
+            self.deadlines[client] = exchange.started + location.timeouts.total, exchange
+        member = None if location.limited and location.line.is_busy() else balancer.pick(exchange, tried, exchange.started)
         while True:
-            now = monotonic() if tried else exchange.started
-            member = balancer.pick(exchange, tried, now)
             if member is None:
-                raise failure or self._nobody(location)
+                member = self._pick_again(exchange, location, tried, failure)
+            following: Member | None = None
             exchange.backend = member
             exchange.tries += 1
             row = self.view.backends + member.offset
             q[row + _REQUESTS] += 1
-            failed = False
+            if tried:
+                q[row + _AGAIN] += 1
+            failed = trial = False
+            if location.breaker is not None:
+                trial = q[member.admit_at] == _TRIAL
             begun = over = monotonic()
             try:
                 out = self._request_octets(exchange, client, head, location, member)
                 if body:
                     out += body
-                upstream, response, rest, pump = self._ask(exchange, client, head, location, member, out, whole)
+                if location.hedge and idempotent and coming is None and not tried:
+                    member, begun, answer = self._ask_twice(exchange, client, head, location, member, begun, body, out)
+                    row = self.view.backends + member.offset
+                    upstream, response, rest, pump = answer
+                else:
+                    upstream, response, rest, pump = self._ask(exchange, client, head, location, member, out, coming, idempotent)
                 over = monotonic()
                 exchange.upstream_time = took = over - begun
                 q[row + _LATENCY] += int(took * 1e9)
+                q[row + _RESPONSES] += 1
                 if balancer.measures:
                     balancer.answered(member, took, over)
-                q[row + _RESPONSES] += 1
-                return self._relay(exchange, client, head, location, upstream, response, rest, pump)
+                if location.hedge:
+                    location.latencies.add(took)
+                if response.status >= location.suspicious:
+                    failed = self._judge(location, member, row, response.status, trial)
+                    following = self._another(exchange, location, response, idempotent, coming, (*tried, member))
+                if following is None:
+                    keep = self._relay(exchange, client, head, location, upstream, response, rest, pump)
+                    if location.breaker is not None and not failed:
+                        member.streak = 0
+                        if trial:
+                            self.report(member, "good", response.status, "")
+                    return keep
+                self._discard(exchange, response, rest, upstream, pump)
+                tried = (*tried, member)
             except HttpError as error:
                 if error.blame == BACKEND:
                     failed = True
                     over = monotonic()
-                    q[row + _FAILURES] += 1
-                begun_answer, replayable = exchange.bytes_out > 0, whole or error.unsent
-                if not may_retry(
-                    error.retryable, error.unsent, head.method, begun_answer, replayable, exchange.tries, location.tries
-                ):
+                    self._failed(exchange, location, member, row, error, trial)
+                again = error.blame != CLIENT and may_retry(
+                    error.retryable,
+                    error.unsent,
+                    idempotent,
+                    exchange.bytes_out > 0,
+                    coming is None or coming.whole,
+                    exchange.tries,
+                    retry.attempts,
+                )
+                if not (again and (error.unconnected or self._afford(location))):
                     raise
                 tried = (*tried, member)
                 failure = error
+                exchange.status = 0
             finally:
                 balancer.done(member, failed, over)
+                if location.limited:
+                    location.line.stir()
+            if following is None and (wait := pause(retry.backoff, exchange.tries, False)):
+                sleep(wait)
+            member = following or balancer.pick(exchange, tried, monotonic())
+
+    def _pick_again(
+        self, exchange: Exchange, location: LocationPlan, tried: tuple[Member, ...], failure: HttpError | None
+    ) -> Member:
+        """A backend where none was to be had at first sight: one that starts slowly, or the first that gets room, or, where no other is
+        left, one that failed already. Raises `HttpError` if there is none."""
+        balancer, view = location.balancer, self.view
+
+        def look() -> Member | None:
+            view.desperate = True
+            try:
+                return balancer.pick(exchange, tried, monotonic())
+            finally:
+                view.desperate = False
+
+        busy = location.limited and location.line.is_busy()
+        if not busy and (found := look()) is not None:
+            return found
+        if location.limited and any(member.is_up() and member.weight and member not in tried for member in location.members):
+            return location.line.wait(look)
+        if failure is None:
+            raise self._nobody(location)
+        sleep(pause(location.retry.backoff, exchange.tries, True))
+        member = balancer.pick(exchange, (), monotonic())
+        if member is None:
+            raise failure
+        return member
+
+    def _another(
+        self,
+        exchange: Exchange,
+        location: LocationPlan,
+        response: ResponseHead,
+        idempotent: bool,
+        coming: RequestBody | None,
+        tried: tuple[Member, ...],
+    ) -> Member | None:
+        """Another backend to ask, picked, where this answer is one that may be tried again (`retry.on`); None if it goes to the client.
+
+        Never the same backend, so a Retry-After that it sent is honoured; and where there is no other, the client gets to see it.
+        """
+        retry = location.retry
+        if not covers(retry.on, response.status):
+            return None
+        replayable = coming is None or coming.whole
+        if not may_retry(True, False, idempotent, exchange.bytes_out > 0, replayable, exchange.tries, retry.attempts):
+            return None
+        member = location.balancer.pick(exchange, tried, monotonic())
+        if member is not None and not self._afford(location):
+            location.balancer.done(member, False, monotonic())
+            return None
+        return member
+
+    def _discard(self, exchange: Exchange, response: ResponseHead, rest: bytes, upstream: Upstream, pump: Pump | None) -> None:
+        """Let go of an answer that is not used. Its connection serves on if the answer is all here."""
+        if pump is not None:
+            exchange.bytes_in += pump.stop()
+        if pump is None and response.keep_alive and 0 <= response.content_length == len(rest):
+            upstream.give_back(True)
+        else:
+            upstream.close()
+
+    def _afford(self, location: LocationPlan) -> bool:
+        """Whether the budget has another retry, which is spent then."""
+        q, row = self.view.q, self.view.locations + location.offset
+        if location.budget.spend(location.requests, self.plan.snapshot.workers, monotonic()):
+            q[row + _RETRIES] += 1
+            return True
+        q[row + _BUDGET_REFUSALS] += 1
+        return False
+
+    def _judge(self, location: LocationPlan, member: Member, row: int, status: int, trial: bool) -> bool:
+        """Count and report a status that speaks against a backend. False if this one does not."""
+        if not covers(location.bad_statuses, status):
+            return False
+        self.view.q[row + _BAD_STATUSES] += 1
+        self._against(location, member, "status", status, f"status {status}", trial)
+        return True
+
+    def _failed(self, exchange: Exchange, location: LocationPlan, member: Member, row: int, error: HttpError, trial: bool) -> None:
+        """Count and report an attempt that failed by the backend's fault."""
+        q = self.view.q
+        q[row + _FAILURES] += 1
+        if error.unconnected:
+            q[row + _CONNECT_ERRORS] += 1
+        elif exchange.status:  # the head had been counted as a response
+            q[row + _BAD_STATUSES] += 1
+        self._against(location, member, "connect" if error.unconnected else "failure", 0, error.detail, trial)
+
+    def _against(self, location: LocationPlan, member: Member, kind: str, status: int, text: str, trial: bool) -> None:
+        """Report something that speaks against a backend; leave it alone at once if that is what its circuit asks for."""
+        self.report(member, kind, status, text)
+        breaker = location.breaker
+        if breaker is None or (kind == "status" and not covers(breaker.statuses, status)):
+            return
+        member.streak += 1
+        if trial:
+            self.report(member, "bad", status, text)
+        if trial or member.streak >= breaker.threshold:
+            member.shut()
+            self.shut.append((monotonic() + _SHUT, member))
 
     def _request_octets(
         self, exchange: Exchange, client: Downstream, head: RequestHead, location: LocationPlan, member: Member
@@ -410,37 +597,46 @@ class Proxy:
         location: LocationPlan,
         member: Member,
         out: bytes,
-        whole: bool,
-    ) -> tuple[Upstream, ResponseHead, bytes, Pump | None]:
+        coming: RequestBody | None,
+        idempotent: bool,
+        interim: bool = True,
+    ) -> _Asked:
         """Send the request to one backend and read its response head. Returns the connection, the head, the octets behind it, and the
         pump that still carries the request body, if one does.
 
-        A pooled connection that ends before a single octet came back is not the backend's failure: the request goes to a fresh one, once.
+        interim: whether the client is told of interim answers. A pooled connection that ends before a single octet came back is not the
+        backend's failure: the request goes to a fresh one, once.
         """
-        origin = self.origins.get(member.backend.id) or self._origin(member)
-        upstream = origin.pool.take(head.method not in IDEMPOTENT)
+        origin = self.origins.get(member.backend.id) or self._origin(member, location)
+        timeouts = location.timeouts
+        each = location.retry.per_try_timeout
+        end = monotonic() + each if each else inf
+        upstream = origin.pool.take(not idempotent)
         while True:
             fresh = upstream is None
             if upstream is None:
                 self.view.q[self.view.backends + member.offset + _CONNECTS] += 1
-                upstream = origin.connect(location.timeouts.connect)
+                upstream = origin.connect(min(timeouts.connect or each, each) if each else timeouts.connect)
             pump = None
             data = b""
             try:
-                upstream.send(out, location.timeouts.read)
-                if not whole:
+                upstream.send(out, timeouts.read)
+                if coming is not None:
                     upstream.phase = "read"
                     exchange.unread = -1
-                    pump = Pump(client, upstream, head, location.body_size, location.timeouts)
+                    pump = Pump(client, upstream, coming, timeouts)
                 while True:
-                    wait = 0.0 if pump is not None and not pump.ended else location.timeouts.response
+                    wait = 0.0 if pump is not None and not pump.ended else timeouts.response
+                    if each:
+                        left = max(end - monotonic(), _AN_INSTANT)
+                        wait = min(wait or left, left)
                     more = upstream.recv(wait, RESPONSE_READ)
                     if not more:
                         raise ConnectionLost("the backend closed the connection before its response was complete")
                     data = data + more if data else more
                     response = parse_response(data, head.method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS)
                     while response is not None and response.status < 200 and response.status != 101:
-                        if head.minor:
+                        if head.minor and interim:
                             exchange.bytes_out += self._send_interim(client, response, location)
                         data = data[response.size :]
                         response = parse_response(data, head.method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS) if data else None
@@ -458,21 +654,56 @@ class Proxy:
                     isinstance(error, ConnectionLost)
                     and not (fresh or data or exchange.bytes_out)
                     and pump is None
-                    and (error.unsent or (whole and head.method in IDEMPOTENT))
+                    and (error.unsent or (coming is None and idempotent))
                 ):
                     upstream = None
                     continue
                 raise
+
+    def _ask_twice(
+        self,
+        exchange: Exchange,
+        client: Downstream,
+        head: RequestHead,
+        location: LocationPlan,
+        member: Member,
+        begun: float,
+        body: bytes,
+        out: bytes,
+    ) -> tuple[Member, float, _Asked]:
+        """Ask a backend, and, if it takes longer than most, another one as well; the answer that comes first counts. Returns whose it is
+        and when that one was asked. Interim answers are kept from the client. (Dean and Barroso, The Tail at Scale, 2013.)"""
+        delay = location.latencies.at(location.hedge)
+        if delay < 0:
+            return member, begun, self._ask(exchange, client, head, location, member, out, None, True)
+        hedge = _Hedge(self, exchange, client, head, location, member, body)
+        timer = self.reactor.loop.timer(delay)
+        timer.start(hedge.begin)
+        try:
+            asked = self._ask(exchange, client, head, location, member, out, None, True, False)
+            return member, begun, asked
+        except _Overtaken:
+            now = monotonic()
+            if location.balancer.measures:
+                location.balancer.answered(member, now - begun, now)  # it is at least that slow
+            location.balancer.done(member, False, now)
+            assert hedge.member is not None and hedge.asked is not None
+            exchange.backend = hedge.member
+            return hedge.member, hedge.begun, hedge.take()
+        finally:
+            timer.stop()
+            timer.close()
+            hedge.end()
 
     def _send_interim(self, client: Downstream, response: ResponseHead, location: LocationPlan) -> int:
         head = response.forward(_NOTHING, (), b"")
         client.send(head, location.timeouts.read)
         return len(head)
 
-    def _origin(self, member: Member) -> Origin:
+    def _origin(self, member: Member, location: LocationPlan) -> Origin:
         """A way to a backend that was not used before. A request of an older plan may want what the current one no longer has, or reaches
         otherwise: then it is for that request alone."""
-        origin = Origin(self.reactor, member.backend, member.offset)
+        origin = Origin(self.reactor, member.backend, member.offset, location.pool, self.view)
         if origin.serves(self.plan.backends.get(member.backend.id)):
             self.origins[member.backend.id] = origin
         else:
@@ -531,6 +762,8 @@ class Proxy:
             if edits is not None:
                 extra += edits.render(exchange)
                 drop = drop | edits.drop
+            if location.sticky:
+                extra += location.balancer.set_cookie(exchange)
             replace = location.map_back(exchange, response.location) if response.location is not None else ()
             out = response.forward(drop, replace, extra)
 
@@ -591,6 +824,8 @@ class Proxy:
     ) -> bool:
         """Answer 101 and join the two connections. Never leaves a connection to be used again."""
         extra = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % (response.upgrade or b"")
+        if location.sticky:
+            extra += location.balancer.set_cookie(exchange)
         out = response.forward(_NOTHING, (), extra) + body
         exchange.bytes_out += len(out)
         client.send(out, location.timeouts.read)
@@ -650,7 +885,16 @@ class Proxy:
         accept = exchange.field(b"accept")
         minor = 1 if head is None else head.minor
         out = error_answer(
-            error.status, error.reason, error.detail, accept, exchange.request_id, exchange.method, minor, keep, self._date
+            error.status,
+            error.reason,
+            error.detail,
+            accept,
+            exchange.request_id,
+            exchange.method,
+            minor,
+            keep,
+            self._date,
+            error.retry_after,
         )
         exchange.bytes_out += len(out)
         try:
@@ -696,3 +940,116 @@ _TRANSFER_ENCODING = frozenset((b"transfer-encoding",))
 def _without(lines: bytes, names: frozenset[bytes]) -> bytes:
     """Field lines but those of these names (lower case)."""
     return b"".join(line for line in lines.splitlines(keepends=True) if line.partition(b":")[0].lower() not in names)
+
+
+class _Overtaken(Exception):
+    """Thrown into a greenlet that waits for a backend: another one has answered."""
+
+
+class _Hedge:
+    """A second attempt that is begun while the first is still waited for, in a greenlet of its own.
+
+    member, begun, asked: whom it asks, when it began to, and what came of it.
+    """
+
+    __slots__ = (
+        "asked",
+        "begun",
+        "member",
+        "_body",
+        "_client",
+        "_exchange",
+        "_first",
+        "_head",
+        "_location",
+        "_main",
+        "_over",
+        "_proxy",
+        "_worker",
+    )
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        exchange: Exchange,
+        client: Downstream,
+        head: RequestHead,
+        location: LocationPlan,
+        first: Member,
+        body: bytes,
+    ) -> None:
+        self.asked: _Asked | None = None
+        self.begun = 0.0
+        self.member: Member | None = None
+        self._proxy = proxy
+        self._exchange = exchange
+        self._client = client
+        self._head = head
+        self._location = location
+        self._first = first
+        self._body = body
+        self._main = getcurrent()
+        self._over = False
+        self._worker: greenlet | None = None
+
+    def begin(self) -> None:
+        """The first attempt takes its time. On the hub."""
+        if not self._over:
+            self._worker = self._proxy.reactor.spawn(self._run)
+
+    def _run(self) -> None:
+        proxy, location, exchange = self._proxy, self._location, self._exchange
+        member = location.balancer.pick(exchange, (self._first,), monotonic())
+        if member is None:
+            return
+        failed = True
+        try:
+            if self._over or not proxy._afford(location):
+                failed = False
+                return
+            self.begun = monotonic()
+            exchange.tries += 1
+            view = proxy.view
+            view.q[view.locations + location.offset + SeatLocation.HEDGES] += 1
+            row = view.backends + member.offset
+            view.q[row + _REQUESTS] += 1
+            view.q[row + _AGAIN] += 1
+            try:
+                out = proxy._request_octets(exchange, self._client, self._head, location, member) + self._body
+                self.asked = proxy._ask(exchange, self._client, self._head, location, member, out, None, True, False)
+                self.member = member
+            except HttpError as error:
+                if error.blame == BACKEND:
+                    proxy._failed(exchange, location, member, row, error, False)
+                else:
+                    failed = False
+            except Exception:
+                proxy.defect("a hedged request ended by a defect")
+            except BaseException:
+                failed = False
+                raise
+        finally:
+            if self.member is None:
+                location.balancer.done(member, failed, monotonic())
+        if self.asked is not None:
+            proxy.reactor.loop.run_callback(self._win)
+
+    def _win(self) -> None:
+        if not self._over:
+            self._over = True
+            self._main.throw(_Overtaken)
+
+    def take(self) -> _Asked:
+        """What came of it: from here on it is the caller's, and so is the member."""
+        assert self.asked is not None
+        asked, self.asked = self.asked, None
+        return asked
+
+    def end(self) -> None:
+        """The other attempt is over: give back what is not wanted any more."""
+        self._over = True
+        if self.asked is not None and self.member is not None:
+            self.asked[0].close()
+            self._location.balancer.done(self.member, False, monotonic())
+        elif self._worker is not None:
+            self._proxy.reactor.kill(self._worker)

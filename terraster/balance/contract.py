@@ -187,6 +187,24 @@ class Balancer:
         response head else."""
         member.give_back()
 
+    def set_cookie(self, exchange: Exchange) -> bytes:
+        """The field line for the answer that keeps the client at ``exchange.backend``, with its CRLF; b"" if it keeps to it
+        already. Called only where `cookie` is set, for the member that answered."""
+        return b""
+
     def adopt(self, old: Balancer) -> None:
         """Go on where the balancer of the generation before stood, as far as it means something here. Members are matched by
         backend id."""
+
+    def parts(self) -> tuple[Balancer, ...]:
+        """The balancers that it is made of: itself, if it chooses by itself."""
+        return (self,)
+
+    def part_like(self, new: Balancer) -> Balancer:
+        """That of its `parts` which has most of the backends of ``new``: what that one should `adopt`."""
+        wanted = {member.backend.id for member in new.members}
+        return max(self.parts(), key=lambda part: sum(member.backend.id in wanted for member in part.members))
+
+    def prepare(self) -> None:
+        """Build what picks need, if that is much, now that `adopt` has had its chance: once, when the plan is compiled. In the
+        master, so that its children inherit it."""

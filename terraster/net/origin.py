@@ -13,8 +13,9 @@ from typing import Any
 import gevent
 from gevent import get_hub
 
-from terraster.config.snapshot import Backend
-from terraster.errors import ConnectFailed
+from terraster.config.snapshot import Backend, ConnectionPool
+from terraster.errors import ConnectFailed, HttpError
+from terraster.state.view import SeatView
 
 from .stream import Reactor
 from .tls import TlsUpstream, client_context
@@ -36,10 +37,10 @@ class Origin:
 
     __slots__ = ("backend", "offset", "pool", "_addresses", "_context", "_fixed", "_fresh_until", "_reactor")
 
-    def __init__(self, reactor: Reactor, backend: Backend, offset: int) -> None:
+    def __init__(self, reactor: Reactor, backend: Backend, offset: int, limits: ConnectionPool, view: SeatView) -> None:
         self.backend = backend
         self.offset = offset
-        self.pool = Pool(reactor)
+        self.pool = Pool(reactor, limits, view, offset)
         self._reactor = reactor
         self._addresses: list[Address] = _literal(backend.host, backend.port)
         self._fixed = bool(self._addresses)
@@ -56,9 +57,13 @@ class Origin:
         )
 
     def connect(self, timeout: float) -> Upstream:
-        """A new connection: the first of the backend's addresses that accepts. Raises `ConnectFailed`."""
+        """A new connection: the first of the backend's addresses that accepts. Where there may be no more, waits until there may, or
+        until one is idle. Raises `ConnectFailed`, `NoRoom`."""
+        addresses = self._addresses if self._fixed else self._look_up(timeout)
         failure: ConnectFailed | None = None
-        for family, address in self._addresses if self._fixed else self._look_up(timeout):
+        for family, address in addresses:
+            if not self.pool.admit() and (idle := self.pool.wait(timeout)) is not None:
+                return idle
             upstream = self._stream(family)
             try:
                 upstream.connect(address, timeout)
@@ -73,10 +78,16 @@ class Origin:
         raise failure or ConnectFailed("the backend has no address", reason="dns_error")
 
     def _stream(self, family: int) -> Upstream:
+        """A connection that the pool has admitted, not connected yet."""
+        try:
+            sock = make_socket(family)
+        except HttpError:
+            self.pool.left()
+            raise
         if self._context is None:
-            return Upstream(self._reactor, make_socket(family), self.pool)
+            return Upstream(self._reactor, sock, self.pool)
         name = self.backend.sni or self.backend.host
-        return TlsUpstream(self._reactor, make_socket(family), self.pool, self._context, name)
+        return TlsUpstream(self._reactor, sock, self.pool, self._context, name)
 
     def _prefer(self, family: int, address: Any) -> None:
         """Begin with this address the next time: it worked."""

@@ -10,10 +10,9 @@ from greenlet import getcurrent, greenlet
 
 from terraster.config.snapshot import Timeouts
 from terraster.errors import BACKEND, HttpError
-from terraster.wire.http1 import RequestHead
 
 from .downstream import Downstream
-from .relay import relay_request
+from .relay import RequestBody, relay_request
 from .upstream import Upstream
 
 __all__ = ["Pump"]
@@ -26,26 +25,24 @@ class Pump:
     A backend that stops reading may still answer: the greenlet then waits for that as long as for any response, and no longer.
     """
 
-    __slots__ = ("done", "ended", "octets", "_carrier", "_client", "_head", "_limit", "_main", "_stopped", "_timeouts", "_upstream")
+    __slots__ = ("done", "ended", "_body", "_carrier", "_client", "_main", "_stopped", "_timeouts", "_told", "_upstream")
 
-    def __init__(self, client: Downstream, upstream: Upstream, head: RequestHead, limit: int, timeouts: Timeouts) -> None:
+    def __init__(self, client: Downstream, upstream: Upstream, body: RequestBody, timeouts: Timeouts) -> None:
         self.done = False
         self.ended = False
-        self.octets = 0
         self._client = client
         self._upstream = upstream
-        self._head = head
-        self._limit = limit
+        self._body = body
+        self._told = body.octets
         self._timeouts = timeouts
         self._stopped = False
         self._main: greenlet = getcurrent()
         self._carrier = client.reactor.spawn(self._carry)
 
     def _carry(self) -> None:
-        length = -1 if self._head.chunked else self._head.content_length
         timeouts = self._timeouts
         try:
-            self.octets = relay_request(self._client, self._upstream, length, self._limit, timeouts.client_body, timeouts.read)
+            relay_request(self._client, self._upstream, self._body, timeouts.client_body, timeouts.read)
         except HttpError as error:
             self.ended = True
             if error.blame != BACKEND:
@@ -61,9 +58,9 @@ class Pump:
             self._main.throw(error)
 
     def stop(self) -> int:
-        """Carry no more. Returns the octets of the body that were read, once."""
-        if self._stopped:
-            return 0
-        self._stopped = True
-        self._client.reactor.kill(self._carrier)
-        return self.octets
+        """Carry no more. Returns the octets of the body that were read since the pump was made or this was last asked."""
+        if not self._stopped:
+            self._stopped = True
+            self._client.reactor.kill(self._carrier)
+        told, self._told = self._told, self._body.octets
+        return self._told - told

@@ -14,7 +14,7 @@ from .downstream import Downstream
 from .stream import READ_SIZE, Stream
 from .upstream import Upstream
 
-__all__ = ["BUFFER", "Buffer", "relay_chunked", "relay_known", "relay_request", "relay_until_close"]
+__all__ = ["BUFFER", "Buffer", "RequestBody", "relay_chunked", "relay_known", "relay_request", "relay_until_close"]
 
 BUFFER = 1 << 18
 
@@ -95,42 +95,70 @@ def frame(pieces: list[bytes], chunked: bool) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload) if chunked else payload
 
 
-def relay_request(client: Downstream, upstream: Stream, length: int, limit: int, wait: float, write: float) -> int:
-    """Relay a request body from the client: ``length`` octets, or chunks if it is negative. Returns octets read.
+def relay_request(client: Downstream, upstream: Stream, body: RequestBody, wait: float, write: float) -> None:
+    """Relay a request body from the client; what another backend was sent of it already goes first.
 
-    limit: octets a chunked body may have, 0 = any. wait, write: idle timeouts, seconds. What the client sent beyond the body stays in
-    ``client.held``. Raises `ClientGone`, `BadRequest` (400, 413), `TimedOut`, or what the upstream raises.
+    wait, write: idle timeouts, seconds. What the client sent beyond the body stays in ``client.held``. Raises `ClientGone`,
+    `BadRequest` (400, 413), `TimedOut`, or what the upstream raises.
     """
+    if body.kept:
+        upstream.send(bytes(body.kept), write)
     data, client.held = client.held, b""
-    if length >= 0:
-        left = length
-        while left > 0:
-            if not data:
-                data = client.recv(wait)
-                if not data:
-                    raise ClientGone("the client left within its request")
-            if len(data) > left:
-                data, client.held = data[:left], data[left:]
-            left -= len(data)
-            upstream.send(data, write)
-            data = b""
-        client.held = client.held or data
-        return length
-    reader = ChunkedReader(BadRequest, limit)
-    total = 0
-    while True:
+    while not body.done:
         if data:
-            total += len(data)
-            ready = frame(reader.feed(data), True)
-            if reader.done:
-                client.held = reader.rest
-                upstream.send(ready + last_chunk(reader.trailers), write)
-                return total - len(reader.rest)
+            ready = body.take(data)
+            if body.done:
+                client.held = body.rest
             if ready:
                 upstream.send(ready, write)
-        data = client.recv(wait)
-        if not data:
-            raise ClientGone("the client left within its request")
+        if not body.done:
+            data = client.recv(wait)
+            if not data:
+                raise ClientGone("the client left within its request")
+
+
+class RequestBody:
+    """A request body as it passes through: how much of it has come, and, as long as it is little, all of it, to be sent again.
+
+    octets: read from the client. done: all of it has come. rest: what came behind it. kept: what was taken, as it is sent. whole: kept is
+    all of that.
+    """
+
+    __slots__ = ("done", "kept", "octets", "rest", "whole", "_left", "_reader", "_room")
+
+    def __init__(self, length: int, limit: int, room: int) -> None:
+        """length: octets, negative: chunks. limit: octets a chunked body may have, 0 = any. room: octets that are kept."""
+        self.octets = 0
+        self.done = length == 0
+        self.rest = b""
+        self.kept = bytearray()
+        self.whole = True
+        self._left = length
+        self._reader = ChunkedReader(BadRequest, limit) if length < 0 else None
+        self._room = room
+
+    def take(self, data: bytes) -> bytes:
+        """What to send for octets that came from the client. Raises `BadRequest` (400, 413)."""
+        reader = self._reader
+        if reader is None:
+            ready = data
+            if len(data) > self._left:
+                ready, self.rest = data[: self._left], data[self._left :]
+            self._left -= len(ready)
+            self.done = not self._left
+        else:
+            ready = frame(reader.feed(data), True)
+            if reader.done:
+                ready += last_chunk(reader.trailers)
+                self.done, self.rest = True, reader.rest
+        self.octets += len(data) - len(self.rest)
+        if self.whole:
+            if len(self.kept) + len(ready) <= self._room:
+                self.kept += ready
+            else:
+                self.whole = False
+                self.kept = bytearray()
+        return ready
 
 
 def response_reader() -> ChunkedReader:

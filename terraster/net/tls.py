@@ -37,7 +37,7 @@ class TlsUpstream(Upstream):
 
     __slots__ = ("_incoming", "_outgoing", "_tls")
 
-    def __init__(self, reactor: Reactor, sock: Any, pool: Pool | None, context: ssl.SSLContext, name: str) -> None:
+    def __init__(self, reactor: Reactor, sock: Any, pool: Pool, context: ssl.SSLContext, name: str) -> None:
         super().__init__(reactor, sock, pool)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()

@@ -6,23 +6,43 @@ import errno
 import socket
 from math import inf
 from socket import MSG_PEEK, SO_ERROR, SOL_SOCKET
+from time import monotonic
 from typing import Any
 
+from gevent import sleep
 from gevent.monkey import get_original
 
+from terraster.config.snapshot import ConnectionPool
 from terraster.errors import ConnectFailed, ConnectionLost, HttpError, TimedOut
+from terraster.policy.keepalive import KeepAlive
+from terraster.state.table import SeatBackend
+from terraster.state.view import SeatView
 
 from .stream import Reactor, Stream
 
-__all__ = ["Pool", "Upstream"]
+__all__ = ["NoRoom", "Pool", "Upstream"]
 
 _plain_socket = get_original("socket", "socket")
 
 MAX_IDLE = 256
-"""Idle connections kept per backend and worker."""
+"""Idle connections kept per backend and worker, whatever is configured."""
 
-IDLE_TIMEOUT = 55.0
-"""Seconds an idle connection is kept: below the 60 and 75 that backends usually wait, so that we close first."""
+_LOOK = 0.01
+"""Seconds between two looks at whether another worker has let go of a connection."""
+
+_IDLE = SeatBackend.IDLE
+_OPEN = SeatBackend.OPEN
+_WANTED = SeatBackend.WANTED
+_KEEPALIVE = SeatBackend.KEEPALIVE
+
+
+class NoRoom(HttpError):
+    """The backend has as many connections as it may have: nothing was sent, another one may be tried, and nobody is to blame."""
+
+    status = 503
+    retryable = True
+    unsent = True
+    reason = "connection_limit_reached"
 
 
 class Upstream(Stream):
@@ -33,11 +53,17 @@ class Upstream(Stream):
 
     __slots__ = ("phase", "pool", "since")
 
-    def __init__(self, reactor: Reactor, sock: Any, pool: Pool | None) -> None:
+    def __init__(self, reactor: Reactor, sock: Any, pool: Pool) -> None:
+        """``pool`` has admitted it: `Pool.admit`."""
         super().__init__(reactor, sock)
         self.phase = "connect"
         self.pool = pool
         self.since = inf
+
+    def close(self) -> None:
+        if not self.closed:
+            self.pool.left()
+        super().close()
 
     def connect(self, address: Any, timeout: float) -> None:
         """Connect the socket and begin to watch it. Raises `ConnectFailed`."""
@@ -69,7 +95,7 @@ class Upstream(Stream):
         look: make sure that nothing lies behind the response, where the last read may have stopped short of what had arrived. Octets left
         over would be taken for the beginning of somebody else's response.
         """
-        if self.pool is None or (look and not self.is_quiet()):
+        if look and not self.is_quiet():
             self.close()
         else:
             self.pool.keep(self)
@@ -80,8 +106,8 @@ class Upstream(Stream):
             self.read_deadline = self.reactor.horizon + timeout
 
     def unexpected(self) -> None:
-        if self.pool is not None and self.pool.holds(self):  # readable while idle: it has ended, or it speaks out of turn
-            self.pool.drop(self)
+        if self.pool.holds(self):
+            self.pool.ended(self)
 
     def timed_out(self, writing: bool) -> HttpError:
         if self.phase == "connect":
@@ -104,17 +130,24 @@ def _connect_failed(code: int) -> ConnectFailed:
 
 
 class Pool:
-    """The idle connections to one backend in this worker; the one used last is used next.
+    """The connections to one backend: this worker's idle ones, and how many there are in all.
 
-    An idle connection is watched: it leaves the pool the moment the backend closes it, so a dead one is not handed out.
+    An idle connection is watched: it leaves the pool the moment the backend closes it, so a dead one is not handed out; the one used
+    last is used next. The limits are over all workers, and exact in the way of `terraster.balance.contract`: count in, add up, step back.
+
+    limits: as configured; a reload sets new ones. offset: of the backend's row in a seat. keepalive: after how long the backend closes.
     """
 
-    __slots__ = ("idle", "reactor", "closed")
+    __slots__ = ("idle", "reactor", "closed", "limits", "keepalive", "_view", "_offset")
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, limits: ConnectionPool, view: SeatView, offset: int) -> None:
         self.reactor = reactor
+        self.limits = limits
+        self.keepalive = KeepAlive()
         self.idle: dict[Upstream, None] = {}
         self.closed = False
+        self._view = view
+        self._offset = offset
 
     def take(self, look: bool) -> Upstream | None:
         """An idle connection, or None.
@@ -123,6 +156,10 @@ class Pool:
         """
         while self.idle:
             upstream, _ = self.idle.popitem()
+            if self.keepalive.seconds and monotonic() - upstream.since > self.keepalive.usable:
+                self.idle[upstream] = None  # all others are older: they stay, to show when they are closed
+                return None
+            self._view.q[self._view.backends + self._offset + _IDLE] -= 1
             if not look or upstream.is_quiet():
                 return upstream
             upstream.close()
@@ -132,27 +169,85 @@ class Pool:
         """Whether a connection is idle here."""
         return upstream in self.idle
 
+    def admit(self) -> bool:
+        """Count one more open connection. False, and nothing counted, if that would be more than `max_open`."""
+        view = self._view
+        q, at = view.q, view.backends + self._offset
+        q[at + _OPEN] += 1
+        if self.limits.max_open and sum([q[row + self._offset + _OPEN] for row in view.all_backends]) > self.limits.max_open:
+            q[at + _OPEN] -= 1
+            return False
+        return True
+
+    def left(self) -> None:
+        """Count one open connection less."""
+        self._view.q[self._view.backends + self._offset + _OPEN] -= 1
+
+    def wait(self, timeout: float) -> Upstream | None:
+        """Wait until one more connection may be opened, which is counted then (None), or until one is idle here (it is taken). The other
+        workers are told, so that they let go of idle ones. Seconds, 0 = for ever. Raises `HttpError` 503."""
+        view = self._view
+        at = view.backends + self._offset + _WANTED
+        end = monotonic() + timeout if timeout else inf
+        view.q[at] += 1
+        try:
+            while monotonic() < end:
+                sleep(_LOOK)
+                if self.idle and (upstream := self.take(True)) is not None:
+                    return upstream
+                if self.admit():
+                    return None
+        finally:
+            view.q[at] -= 1
+        raise NoRoom("all connections to the backend are in use")
+
+    def _wanted(self) -> bool:
+        view = self._view
+        return any(view.q[row + self._offset + _WANTED] for row in view.all_backends)
+
     def keep(self, upstream: Upstream) -> None:
         """Take back a connection whose response has been read to its end."""
-        if self.closed or upstream.ready or len(self.idle) >= MAX_IDLE:
+        limits = self.limits
+        view = self._view
+        q, at = view.q, view.backends + self._offset + _IDLE
+        if self.closed or upstream.ready or len(self.idle) >= MAX_IDLE or (limits.max_open and self._wanted()):
+            upstream.close()
+            return
+        q[at] += 1
+        if 0 <= limits.max_idle < sum([q[row + self._offset + _IDLE] for row in view.all_backends]):
+            q[at] -= 1
             upstream.close()
             return
         upstream.phase = "response"
-        upstream.since = self.reactor.horizon
+        upstream.since = monotonic()
         self.idle[upstream] = None
 
     def drop(self, upstream: Upstream) -> None:
         """Close an idle connection."""
-        self.idle.pop(upstream, None)
+        if upstream in self.idle:
+            del self.idle[upstream]
+            self._view.q[self._view.backends + self._offset + _IDLE] -= 1
         upstream.close()
 
+    def ended(self, upstream: Upstream) -> None:
+        """An idle connection became readable: the backend has closed it, or speaks out of turn."""
+        now = monotonic()
+        self.keepalive.closed(now - upstream.since, now)
+        self.drop(upstream)
+
     def expire(self, now: float) -> None:
-        """Close what has been idle for too long; the oldest come first."""
+        """Close what has been idle for too long, the oldest come first; and, where another worker waits for a connection, what is idle
+        at all. Called on every sweep."""
+        if self.limits.max_open and self.idle and self._wanted():
+            self.drop(next(iter(self.idle)))
         while self.idle:
             oldest = next(iter(self.idle))
-            if now - oldest.since < IDLE_TIMEOUT:
+            age = now - oldest.since
+            self.keepalive.survived(age)
+            if age < self.limits.idle_timeout:
                 break
             self.drop(oldest)
+        self._view.q[self._view.backends + self._offset + _KEEPALIVE] = int(self.keepalive.seconds * 1000)
 
     def close(self) -> None:
         """Close all idle connections and keep none from now on."""

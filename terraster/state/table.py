@@ -141,7 +141,7 @@ class SeatBackend:
     OPEN = 11  # open connections, busy or idle (a gauge)
     KEEPALIVE = 12  # milliseconds after which the backend is known to close an idle connection, 0 = not known (a gauge)
     SHARE = 13  # adaptive: how much of its work the backend gets, 1 … 1000; 0 = not measured (a gauge)
-    WANTED = 14  # 1: this worker waits for a connection that the others hold idle (a gauge)
+    WANTED = 14  # requests here that wait for a connection, which the other workers may hold idle (a gauge)
     RETRIES = 15  # of REQUESTS: second and later attempts, hedges included
     CELLS = 16
 

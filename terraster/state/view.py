@@ -20,7 +20,7 @@ class SeatView:
     backends:  index of the seat's first backend row; a backend's row is ``backends + slot * SeatBackend.CELLS``
     locations: index of the seat's first location row; a location's row is ``locations + slot * SeatLocation.CELLS``
     seats: the seats that are taken, own seat included; refreshed by `look_around`
-    all_backends: the same as ``backends`` for each of them
+    all_backends, all_locations: the same as ``backends`` and ``locations`` for each of them
     desperate: this pick is the last resort: whoever starts slowly may be taken before its turn
     backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
     """
@@ -34,6 +34,7 @@ class SeatView:
         "locations",
         "seats",
         "all_backends",
+        "all_locations",
         "desperate",
         "backend_leases",
         "location_leases",
@@ -59,6 +60,7 @@ class SeatView:
         """Learn which seats are taken. Called when a worker came or went (and a few times a second, to be safe)."""
         self.seats = tuple(sorted({self.seat, *self.table.taken_seats()}))
         self.all_backends = tuple(self.table.seat_backend(seat, 0) for seat in self.seats)
+        self.all_locations = tuple(self.table.seat_location(seat, 0) for seat in self.seats)
 
     def active(self, slot: int) -> int:
         """Requests in flight at a backend, over all seats. Units: requests."""

@@ -61,10 +61,11 @@ def error_answer(
     minor: int,
     keep: bool,
     date: bytes,
+    retry_after: int = 0,
 ) -> bytes:
     """A whole error response: HTML for those who ask for it, else JSON, with Proxy-Status (RFC 9209) and the request id.
 
-    reason: the RFC 9209 error type. detail: one sentence that may be shown to anybody.
+    reason: the RFC 9209 error type. detail: one sentence that may be shown to anybody. retry_after: seconds, 0: not said.
     """
     phrase = reason_phrase(status).decode("ascii")
     identity = request_id.decode("latin-1")
@@ -77,12 +78,14 @@ def error_answer(
     else:
         kind = b"application/json"
         text = json.dumps({"status": status, "error": phrase, "detail": detail, "request_id": identity}) + "\n"
-    fields = (
+    fields = [
         (b"Content-Type", kind),
         (b"Cache-Control", b"no-store"),
         (b"X-Request-ID", request_id),
         (b"Proxy-Status", b'terraster; error=%b; details="%b"' % (reason.encode("ascii"), _quoted(detail))),
-    )
+    ]
+    if retry_after:
+        fields.append((b"Retry-After", b"%d" % retry_after))
     return write_answer(status, fields, text.encode("utf-8"), method, minor, keep, date)
 
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import deque
 from typing import Any
 
+import gevent
+from gevent.event import Event
 from greenlet import greenlet
 
+from terraster.balance.contract import Member
 from terraster.config.diff import Change
 from terraster.config.snapshot import AccessLog, Listener
 from terraster.exchange import Exchange
@@ -19,12 +23,16 @@ from terraster.net.downstream import Downstream
 from terraster.net.stream import Reactor
 from terraster.policy.accept import may_accept
 from terraster.proxy import Proxy
-from terraster.state.table import Seat, SeatBackend
+from terraster.state.table import Seat
 
 from .accept import Acceptor
+from .channel import ChannelClosed
 from .process import Process
 
 __all__ = ["ProxyWorker"]
+
+_TOGETHER = 0.005  # seconds between two messages to the master about traffic
+_MOST_REPORTS = 4096  # that wait for the master; the oldest are dropped
 
 
 class ProxyWorker(Process):
@@ -39,7 +47,10 @@ class ProxyWorker(Process):
         self.reactor = Reactor()
         self.logs = AccessLogs(self.log.warning)
         self.unrouted_log = self._writer(self.snapshot.access_log)
-        self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect)
+        self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
+        self._reports: deque[tuple[int, int, str, int, str, float]] = deque(maxlen=_MOST_REPORTS)
+        self._news = Event()
+        gevent.spawn(self._tell_master)
         self._id_prefix = secrets.token_hex(8).encode("ascii")
         self._limit = self.plan.limits.connections
         self._sweep(time.monotonic())
@@ -98,6 +109,24 @@ class ProxyWorker(Process):
         """The writer for a service, False where it writes none."""
         return self.logs.writer(config) or False
 
+    def _report(self, member: Member, kind: str, status: int, text: str) -> None:
+        lease = self.view.backend_leases.get(member.slot, 0)
+        self._reports.append((member.slot, lease, kind, status, text, time.time()))
+        self._news.set()
+
+    def _tell_master(self) -> None:
+        """What traffic saw of the backends goes to the master: the first at once, what follows it within moments together."""
+        while True:
+            self._news.wait()
+            self._news.clear()
+            batch = list(self._reports)
+            self._reports.clear()
+            try:
+                self.channel.send(("traffic", batch))
+            except ChannelClosed:
+                return  # `_listen_to_master` knows
+            gevent.sleep(_TOGETHER)
+
     def _defect(self, what: str) -> None:
         self.log.exception("%s", what)
 
@@ -106,10 +135,7 @@ class ProxyWorker(Process):
         proxy = self.proxy
         proxy.keep_time(now, time.time(), self._id_prefix)
         self.logs.flush()
-        q, backends = self.view.q, self.view.backends
-        for origin in proxy.origins.values():
-            origin.pool.expire(now)
-            q[backends + origin.offset + SeatBackend.IDLE] = len(origin.pool.idle)
+        proxy.sweep(now)
         for client in [client for client in self.clients if client.ready and client.working is not None]:
             client.look_again()
 

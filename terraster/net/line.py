@@ -1,0 +1,104 @@
+"""The waiting line of a location: requests that wait for a backend with room, first come, first served, over all workers.
+
+Each worker keeps its own line and writes into its seat how many wait (`SeatLocation.QUEUED`) and since when the first of them does
+(`QUEUE_HEAD`). Only the first of a line looks for room, and only if nobody at another worker has waited longer. It looks when
+a request of its own worker ends, and every few milliseconds, as nobody tells it when one ends at another worker.
+
+The number of those who wait is exact over all workers in the way of `terraster.balance.contract`: count in, add up, step back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic, monotonic_ns
+from typing import TypeVar
+
+from gevent.event import Event
+
+from terraster.config.snapshot import Queue
+from terraster.errors import HttpError
+from terraster.state.table import SeatLocation
+from terraster.state.view import SeatView
+
+__all__ = ["Line"]
+
+_LOOK = 0.004  # seconds between two looks for room that another worker may have made
+_STALE = 2.0  # seconds beyond the timeout after which a head is that of a worker which hangs
+
+_T = TypeVar("_T")
+
+
+class Line:
+    """One location's, in one worker. limits: as configured. offset: of the location's row in a seat."""
+
+    __slots__ = ("limits", "_view", "_offset", "_waiting")
+
+    def __init__(self, limits: Queue, view: SeatView, offset: int) -> None:
+        self.limits = limits
+        self._view = view
+        self._offset = offset
+        self._waiting: deque[tuple[int, Event]] = deque()
+
+    def adopt(self, old: Line) -> None:
+        """Whoever waits at the generation before waits here too: they are served in turn."""
+        self._waiting = old._waiting
+
+    def is_busy(self) -> bool:
+        """Whether anybody waits, at any worker: whoever comes now has to wait behind them."""
+        if self._waiting:
+            return True
+        view = self._view
+        at = self._offset + SeatLocation.QUEUED
+        return any(view.q[row + at] for row in view.all_locations)
+
+    def stir(self) -> None:
+        """There may be room: the first one looks. Any greenlet."""
+        if self._waiting:
+            self._waiting[0][1].set()
+
+    def wait(self, look: Callable[[], _T | None]) -> _T:
+        """Wait in line until ``look()`` finds something, and return it. Raises `HttpError` 503 at once if too many wait already, and
+        after the timeout."""
+        view, q, row = self._view, self._view.q, self._view.locations + self._offset
+        q[row + SeatLocation.QUEUED] += 1
+        at = self._offset + SeatLocation.QUEUED
+        if sum([q[seat + at] for seat in view.all_locations]) > self.limits.size:
+            q[row + SeatLocation.QUEUED] -= 1
+            q[row + SeatLocation.QUEUE_REFUSED] += 1
+            many = ", and too many requests wait already" if self.limits.size else ""
+            raise self._refusal(f"all backends are at their limit{many}")
+        arrived = monotonic_ns()
+        end = monotonic() + self.limits.timeout
+        called = Event()
+        place = (arrived, called)
+        waiting = self._waiting
+        waiting.append(place)
+        try:
+            while True:
+                first = waiting[0] is place
+                if first:
+                    q[row + SeatLocation.QUEUE_HEAD] = arrived
+                    if self._is_next(arrived) and (found := look()) is not None:
+                        return found
+                left = end - monotonic()
+                if left <= 0:
+                    q[row + SeatLocation.QUEUE_TIMEOUTS] += 1
+                    raise self._refusal("all backends are at their limit")
+                called.clear()
+                called.wait(min(left, _LOOK) if first else left)
+        finally:
+            waiting.remove(place)
+            q[row + SeatLocation.QUEUED] -= 1
+            q[row + SeatLocation.QUEUE_HEAD] = waiting[0][0] if waiting else 0
+            self.stir()
+
+    def _is_next(self, arrived: int) -> bool:
+        """Whether nobody has waited longer at another worker. (monotonic time is the same for all processes.)"""
+        view = self._view
+        at = self._offset + SeatLocation.QUEUE_HEAD
+        stale = monotonic_ns() - int((self.limits.timeout + _STALE) * 1e9)
+        return not any(stale < view.q[row + at] < arrived for row in view.all_locations)
+
+    def _refusal(self, detail: str) -> HttpError:
+        return HttpError(detail, status=503, reason="connection_limit_reached", retry_after=max(1, round(self.limits.timeout)))

@@ -1,0 +1,114 @@
+"""Outlier detection: whether a backend should be ejected for what traffic saw of it, and for how long (Envoy's outlier detection).
+
+Rows      attempts in a row that failed (`Outlier.failures`), in which no connection came about (`connect_errors`, counted apart:
+          such an attempt counts in both), and responses in a row with a bad status (`bad_statuses`). A row ends as soon as
+          anything better is seen, see `terraster.policy.row`. A response is no failed attempt, whatever its status, so it ends
+          the rows of failures; a failed attempt is no response, so it leaves the row of bad statuses as it is.
+Ratio     the share of bad attempts within a window. Only bad ones are reported, so the attempts are known at these moments alone.
+          The window begins with the newest of them that is at least a window ago: never too few good ones are counted, and a
+          ratio may be noticed a window late at worst (Envoy looks at fixed windows, and is as late).
+Time      the n-th ejection in a row lasts n times `time`, up to `max_time`; for each `time` in service without another one n
+          shrinks by one.
+
+What is out is not looked at. Times are seconds of one clock, whichever.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import ceil
+
+from terraster.config.snapshot import Outlier
+
+from .retry import covers
+from .row import BEFORE, FIRST, Place
+
+__all__ = ["Record"]
+
+_PARTS = 10  # a window is looked at in so many steps
+_NEVER = float("-inf")
+
+
+class Record:
+    """What traffic showed of one backend.
+
+    failures, connect_errors, bad_statuses: lengths of the rows; out: whether it is ejected; times: ejections in a row
+    """
+
+    __slots__ = ("failures", "connect_errors", "bad_statuses", "out", "times", "_back", "_bad", "_samples")
+
+    def __init__(self) -> None:
+        self.failures = self.connect_errors = self.bad_statuses = 0
+        self.out = False
+        self.times = 0
+        self._back = _NEVER  # when it last came back
+        self._bad = 0  # bad attempts ever
+        self._samples: deque[tuple[float, int, int]] = deque([(_NEVER, 0, 0)])  # (moment, attempts, bad attempts) before it
+
+    def report(self, rules: Outlier, place: Place, kind: str, status: int, attempts: int, now: float) -> str:
+        """Take one bad report. Why the backend should be ejected, a clause without a full stop, or "" if it should not.
+
+        place:    of the report among the others, see `Row.place`
+        kind:     "connect" (no connection), "failure" (no proper response) or "status" (a proper one with this status, which may
+                  be none that `rules` calls bad)
+        attempts: made over all workers so far, this one included
+        """
+        if self.out:
+            return ""
+        failed = kind != "status"
+        bad = failed or covers(rules.statuses, status)
+        base = self._sample(rules.window, attempts, now)
+        self._bad += bad
+        self._count(place, kind, bad)
+        if failed and 0 < rules.connect_errors <= self.connect_errors:
+            return f"{_number(self.connect_errors, 'attempt')} in a row made no connection"
+        if failed and 0 < rules.failures <= self.failures:
+            return f"{_number(self.failures, 'attempt')} in a row failed"
+        if not failed and 0 < rules.bad_statuses <= self.bad_statuses:
+            return f"{_number(self.bad_statuses, 'response')} in a row had a bad status"
+        if bad and rules.ratio > 0:
+            wrong = self._bad - base[2]
+            made = max(attempts - base[1], wrong)
+            if made >= max(1, rules.min_requests) and wrong >= rules.ratio * made:
+                return f"{wrong} of {made} attempts within {rules.window:g} s were bad"
+        return ""
+
+    def eject(self, rules: Outlier, now: float) -> float:
+        """It is ejected now; for how many seconds."""
+        if self.times:
+            self.times = max(0, self.times - int((now - self._back) / rules.time))
+        self.times = min(self.times + 1, max(1, ceil(rules.max_time / rules.time)))
+        self.out = True
+        return min(self.times * rules.time, max(rules.time, rules.max_time))
+
+    def readmit(self, attempts: int, now: float) -> None:
+        """It is back; nothing of before counts against it but how often it was out. ``attempts``: made so far."""
+        self.out = False
+        self._back = now
+        self.failures = self.connect_errors = self.bad_statuses = 0
+        self._samples = deque([(now, attempts, self._bad)])
+
+    def _count(self, place: Place, kind: str, bad: bool) -> None:
+        if place == BEFORE:
+            return
+        if place == FIRST:
+            self.failures = self.connect_errors = self.bad_statuses = 0
+        if kind == "status":
+            self.failures = self.connect_errors = 0
+            self.bad_statuses = self.bad_statuses + 1 if bad else 0
+        else:
+            self.failures += 1
+            self.connect_errors = self.connect_errors + 1 if kind == "connect" else 0
+
+    def _sample(self, window: float, attempts: int, now: float) -> tuple[float, int, int]:
+        """Note where things stand before this report. Where they stood when the window began."""
+        samples = self._samples
+        if now - samples[-1][0] >= window / _PARTS:
+            samples.append((now, max(0, attempts - 1), self._bad))
+        while len(samples) > 1 and samples[1][0] <= now - window:
+            samples.popleft()
+        return samples[0]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -1,0 +1,114 @@
+"""What everything that is known of a backend comes to: its state, whether new work may be sent to it, and why.
+
+    order: maintenance ─▶ no probe passed, no address ─▶ ejected ─▶ circuit not closed ─▶ order: drain ─▶ up
+
+The first that applies is the state. Two things overrule what it says about new work, for a location as a whole; the states stay:
+
+- Panic (Envoy): too few of its backends are up, so all are used. One that may be wrongly taken for down is better than none, and
+  a few must not get the load of all.
+- The last resort: all that is left was ejected. Then the ejected ones are used. (An operator who lets all be ejected wants that.)
+
+Slow start: after an interruption a backend gets a share that grows from `FLOOR` to all (nginx's and HAProxy's slow start).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor
+
+from terraster.state.table import Backend
+
+from .breaker import CLOSED, OPEN
+
+__all__ = ["FLOOR", "WHOLE", "Facts", "Order", "Standing", "may_eject", "panics", "ramp", "stand"]
+
+WHOLE = 1000
+FLOOR = 50  # of `WHOLE`: what a backend gets at the very beginning of slow start
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an operator wants. what: "drain" or "maintenance"; until: time.time(), 0 = for good; reason, by: may be empty."""
+
+    what: str
+    until: float = 0.0
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of one backend.
+
+    up, reason:      what its checks say; ``up`` is None before anything was heard
+    unresolved:      why its name has no address, "" = it has
+    order:           what an operator wants, or None
+    ejected, until:  why it is ejected, "" = it is not; until when (time.time())
+    circuit, broken: its circuit (`terraster.policy.breaker`) and why
+    ramping:         whether slow start is under way
+    """
+
+    up: bool | None = None
+    reason: str = "no result yet"
+    unresolved: str = ""
+    order: Order | None = None
+    ejected: str = ""
+    until: float = 0.0
+    circuit: int = CLOSED
+    broken: str = ""
+    ramping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """state, admit: values of `Backend.STATE` and `Backend.ADMIT`; why: a few words; by: who wants it so, "" = we."""
+
+    state: int
+    admit: int
+    why: str
+    by: str = ""
+
+
+def stand(facts: Facts) -> Standing:
+    """What the facts come to, before panic and the last resort."""
+    order = facts.order
+    if order is not None and order.what == "maintenance":
+        return Standing(Backend.MAINTENANCE, Backend.NONE, order.reason, order.by)
+    if facts.unresolved:
+        return Standing(Backend.DOWN, Backend.NONE, facts.unresolved)
+    if not facts.up:
+        return Standing(Backend.DOWN, Backend.NONE, facts.reason)
+    if facts.ejected:
+        return Standing(Backend.EJECTED, Backend.NONE, facts.ejected)
+    if facts.circuit != CLOSED:
+        tried = facts.circuit != OPEN and order is None
+        return Standing(Backend.EJECTED, Backend.TRIAL if tried else Backend.NONE, facts.broken)
+    if order is not None:
+        return Standing(Backend.DRAINING, Backend.NONE, order.reason, order.by)
+    return Standing(Backend.UP, Backend.RAMPING if facts.ramping else Backend.ALL, facts.reason)
+
+
+def panics(up: int, considered: int, threshold: float) -> bool:
+    """Whether a location panics. up: its backends in that state; considered: those with a weight that no operator took out; threshold:
+    `Location.panic_threshold`."""
+    return considered > 0 and up < threshold * considered
+
+
+def may_eject(ejected: int, all_: int, share: float, others: int) -> str:
+    """Whether one more backend of a location may be ejected: "", or why not.
+
+    ejected: how many are; all_: how many there are; share: how many may be, counted with this one (`Outlier.max_ejected`); others:
+    backends that would still get new work
+    """
+    if ejected + 1 > floor(share * all_ + 1e-9):
+        return f"{ejected + 1} of {all_} would be ejected, more than max_ejected {share:g} allows"
+    if others < 1 and share < 1:
+        return "no other backend is left"
+    return ""
+
+
+def ramp(elapsed: float, slow_start: float) -> int:
+    """How much of its work a backend gets, `FLOOR` … `WHOLE`, so many seconds after it came back."""
+    if elapsed >= slow_start:
+        return WHOLE
+    return max(FLOOR, int(WHOLE * max(0.0, elapsed) / slow_start))
