@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from terraster.config import quantities
-from terraster.config.settings import Model, Settings, is_later
+from terraster.config.algorithms import ALGORITHMS
+from terraster.config.loader import load
+from terraster.config.settings import Model, Settings, TrafficSettings, is_later
 from terraster.config.settings.base import keys_of, submodel
-from terraster.config.snapshot import HealthCheck, Limits, Snapshot, Timeouts
+from terraster.config.snapshot import (
+    Backend,
+    Breaker,
+    ConnectionPool,
+    HealthCheck,
+    Limits,
+    Location,
+    Outlier,
+    Queue,
+    Retry,
+    Snapshot,
+    Sticky,
+    Timeouts,
+)
 
 PAGE = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text()
 ROWS = {
@@ -22,7 +38,8 @@ STEP = {"": "", "[]": "[]", "{}": ".NAME"}
 
 
 def keys() -> dict[str, tuple[str, bool]]:
-    """Every key once, at its shallowest place, as a mapping that stands in many is described at one: description, not in effect."""
+    """Every key once, at its shallowest place, as a mapping that stands in many is described at one, and so is a key that is
+    inherited: description, not in effect."""
     found: dict[str, tuple[str, bool]] = {}
     queue: deque[tuple[str, type[Model]]] = deque([("", Settings)])
     seen: set[type[Model]] = set()
@@ -32,6 +49,8 @@ def keys() -> dict[str, tuple[str, bool]]:
             continue
         seen.add(model)
         for key, field in keys_of(model).items():
+            if prefix and key in keys_of(TrafficSettings) and issubclass(model, TrafficSettings):
+                continue
             child, how = submodel(field.annotation)
             found[prefix + key + ("[]" if how == "[]" else "")] = field.description or "", is_later(field.json_schema_extra)
             if child is not None:
@@ -83,8 +102,22 @@ def test_every_path_in_the_text_is_a_key() -> None:
     assert [path for path in paths if not exists(path)] == []
 
 
-def _value(text: str) -> float:
+def _value(text: str) -> object:
+    if text in ("true", "false"):
+        return text == "true"
+    if text == "off":
+        return 0
+    if match := re.fullmatch(r"(\d{3})-(\d{3})", text):
+        return ((int(match[1]), int(match[2])),)
+    if text.endswith("%"):
+        return quantities.share(text)
     return quantities.size(text) if re.fullmatch(r"\d+k", text) else quantities.duration(text)
+
+
+PLAIN = re.compile(r"[0-9]+[a-z%]*|[0-9]{3}-[0-9]{3}|off|true|false")
+WORD = re.compile(r"(?!none|required)[a-z-]+")
+UNCOMPARED = {"outlier.": 0, "circuit_breaker.": 0, "retry.": 0, "queue.": 0, "connection_pool.": 1, "sticky.": 4, "timeouts.": 0}
+"""How many fields of a mapping have no plain default: max_idle; the cookie's name, path, domain and key."""
 
 
 @pytest.mark.parametrize(
@@ -94,16 +127,28 @@ def _value(text: str) -> float:
         ("limits.", Limits()),
         ("health_check.", HealthCheck()),
         ("health_check.thresholds.", HealthCheck()),
+        ("outlier.", Outlier()),
+        ("circuit_breaker.", Breaker()),
+        ("retry.", Retry()),
+        ("queue.", Queue()),
+        ("connection_pool.", ConnectionPool()),
+        ("sticky.", Sticky()),
+        ("backends[].", Backend("", "", "http", "", 0)),
+        ("", Location("", "")),
     ],
 )
 def test_defaults_are_what_is_run(prefix: str, defaults: object) -> None:
     compared = 0
     for path, (default, _) in ROWS.items():
         name = path.removeprefix(prefix)
-        if path.startswith(prefix) and hasattr(defaults, name) and re.fullmatch(r"[0-9]+[a-z]*", default):
-            assert getattr(defaults, name) == _value(default), path
+        if path.startswith(prefix) and hasattr(defaults, name) and PLAIN.fullmatch(default):
+            assert (getattr(defaults, name) or 0) == _value(default), path
             compared += 1
-    assert compared >= 2
+        elif path.startswith(prefix) and isinstance(getattr(defaults, name, None), str) and WORD.fullmatch(default):
+            assert getattr(defaults, name) == default, path
+            compared += 1
+    assert compared >= 1
+    assert compared >= len(fields(defaults)) - UNCOMPARED.get(prefix, 99)  # type: ignore[arg-type]
 
 
 def test_other_defaults_are_what_is_run() -> None:
@@ -111,3 +156,24 @@ def test_other_defaults_are_what_is_run() -> None:
     assert ROWS["metrics.listen"][0] == made.metrics_listen
     assert ROWS["drain_timeout"][0] == f"{made.drain_timeout:g}s"
     assert ROWS["log_level"][0] == made.log_level
+
+
+def test_every_algorithm_is_described() -> None:
+    names = re.findall(r"\*\*([a-z-]+)\*\*", "".join(re.findall(r"^\| \*\*.*$", PAGE, re.MULTILINE)))
+    assert sorted(names) == sorted(ALGORITHMS)
+
+
+def test_the_examples_are_good(tmp_path: Path) -> None:
+    (tmp_path / "sticky.key").write_text("0123456789abcdef\n")
+    (tmp_path / "log").mkdir()
+    examples = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(examples) >= 8
+    for text in examples:
+        for here in ("/etc/terraster", "/var/log/terraster"):
+            text = text.replace(here, str(tmp_path))
+        whole = text if re.search(r"^(backends|services):", text, re.MULTILINE) else text + "backends: [{url: 'http://h'}]\n"
+        (tmp_path / "t.yaml").write_text(whole if not text.startswith("  - ") else "backends:\n" + text)
+        said = [
+            line for line in load(str(tmp_path / "t.yaml")).warnings if "` is not in effect yet; round-robin is used" not in line
+        ]
+        assert said == [], text

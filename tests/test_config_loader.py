@@ -288,8 +288,6 @@ def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:
         "3:1: algorithm `adaptive` is not in effect yet; round-robin is used until it is",
         "4:1: `tls` is not in effect yet: Terraster does not start rather than serve `default` in clear",
         "10:1: `rate_limit` is not in effect yet",
-        "13:1: `circuit_breaker` is not in effect yet",
-        "16:1: `connection_pool` is not in effect yet",
         "20:1: `cors` is not in effect yet",
         "29:1: `security` is not in effect yet",
     ]
@@ -307,7 +305,6 @@ def test_quickstart(tmp_path: Path) -> None:
         "58:1: `auth` is not in effect yet",
         "64:3: `admin_api.rate_limit` is not in effect yet",
         "67:1: `rate_limit` is not in effect yet",
-        "70:1: `connection_pool` is not in effect yet",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terraster.config import addresses, algorithms, quantities
+from terraster.config import addresses, algorithms, quantities, selectors
 from terraster.config.checks import canonical
 from terraster.config.loader import load
 from terraster.config.resolve import resolve
@@ -111,7 +112,113 @@ def test_overlaps(one: str, other: str, answer: bool) -> None:
     ],
 )
 def test_urls(written: str, parts: tuple[object, ...]) -> None:
+    assert addresses.url(written) == (*parts, False)
+
+
+@pytest.mark.parametrize(
+    ("written", "parts"),
+    [
+        ("srv+http://Shop.Internal", ("srv+http://shop.internal", "http", "shop.internal", 0, "", True)),
+        ("SRV+https://_https._tcp.h/b/", ("srv+https://_https._tcp.h/b", "https", "_https._tcp.h", 0, "/b", True)),
+    ],
+)
+def test_urls_of_srv_records(written: str, parts: tuple[object, ...]) -> None:
     assert addresses.url(written) == parts
+
+
+@pytest.mark.parametrize("written", ["srv+http://h:80", "srv+http://10.0.0.1", "srv+http://[::1]", "srv+ftp://h", "srv://h"])
+def test_no_urls_of_srv_records(written: str) -> None:
+    with pytest.raises(ValueError, match="name without a port|must start with"):
+        addresses.url(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("10.0.0.2", "10.0.0.2"),
+        ("10.0.0.2:5353", "10.0.0.2:5353"),
+        ("10.0.0.2:53", "10.0.0.2"),
+        ("::1", "::1"),
+        ("[0::1]", "::1"),
+        ("[::1]:5353", "[::1]:5353"),
+    ],
+)
+def test_nameservers(written: str, address: str) -> None:
+    assert addresses.nameserver(written) == address == addresses.nameserver(address)
+
+
+@pytest.mark.parametrize(
+    "written", ["", "ns.example.com", "10.0.0.2:", "10.0.0.2:0", "[::1", "[::1]53", "[10.0.0.2]:x", "1.2.3", 53, None]
+)
+def test_no_nameservers(written: object) -> None:
+    with pytest.raises(ValueError, match="must be an address|has a port"):
+        addresses.nameserver(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "part"),
+    [("50%", 0.5), ("0.5", 0.5), (0.5, 0.5), (1, 1), (0, 0), ("100%", 1), (" 12.5 % ", 0.125), (".2", 0.2), (1e-5, 1e-5)],
+)
+def test_shares(written: object, part: float) -> None:
+    assert quantities.share(written) == part
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (50, "must be a share: say 50% or 0.5"),
+        ("50", "must be a share: say 50% or 0.5"),
+        (1.5, "must be a share: say 1.5% or 0.015"),
+        ("101%", "must be a share from 0 to 100%"),
+        (101, "must be a share from 0 to 100%"),
+        (-0.1, "must be a share from 0 to 100%"),
+        (float("nan"), "must be a share from 0 to 100%"),
+        ("-1%", 'must be a share like "50%" or 0.5'),
+        ("half", 'must be a share like "50%" or 0.5'),
+        (True, 'must be a share like "50%" or 0.5'),
+        (None, 'must be a share like "50%" or 0.5'),
+    ],
+)
+def test_no_shares(written: object, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        quantities.share(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        ("client-ip", "client-ip"),
+        ("Client_IP", "client-ip"),
+        (" path ", "path"),
+        ("header:X-Tenant", "header:x-tenant"),
+        ("Header: X-Tenant", "header:x-tenant"),
+        ("cookie:Sid", "cookie:Sid"),
+        ("query:user[id]", "query:user[id]"),
+    ],
+)
+def test_what_a_hash_goes_by(written: object, canonical: str) -> None:
+    assert selectors.selector(written) == canonical == selectors.selector(canonical)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("clientip", "goes by nothing known, 'clientip'; did you mean `client-ip`?"),
+        ("headers:X-A", "goes by nothing known, 'headers:X-A'; did you mean `header:NAME`?"),
+        ("zzz", "goes by nothing known, 'zzz'; there are client-ip, path, header:NAME, cookie:NAME or query:NAME"),
+        ("header", "must say which header: header:NAME"),
+        ("cookie: ", "must say which cookie: cookie:NAME"),
+        ("header:a b", "names no header: 'a b'"),
+        ("cookie:a;b", "names no cookie: 'a;b'"),
+        ("query:a=b", "names no key of a query: 'a=b'"),
+        ("query:ä", "names no key of a query: 'ä'"),
+        ("path:/x", "takes no name after `path`, not 'path:/x'"),
+        (5, "must be client-ip, path, header:NAME, cookie:NAME or query:NAME"),
+    ],
+)
+def test_what_no_hash_goes_by(written: object, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        selectors.selector(written)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +257,7 @@ def test_no_urls(written: object) -> None:
 
 @given(st.text(max_size=30))
 def test_addresses_take_anything(text: str) -> None:
-    for take in (addresses.listen_address, addresses.url, addresses.host_name, addresses.network):
+    for take in (addresses.listen_address, addresses.url, addresses.host_name, addresses.network, addresses.nameserver):
         try:
             made = take(text)
         except ValueError:

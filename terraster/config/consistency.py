@@ -18,6 +18,11 @@ __all__ = ["Level", "errors", "levels", "warnings", "writes"]
 
 Path = tuple[str | int, ...]
 _KEYS = frozenset(TrafficSettings.model_fields)
+_FOR = {
+    "sticky": ("sticky-session",),
+    "hash_on": ("consistent-hash",),
+    "hash_balance_factor": ("consistent-hash", "ip-hash"),
+}
 
 
 class Level(NamedTuple):
@@ -92,14 +97,11 @@ def _below(traffic: inherit.Traffic, service: ServiceSettings) -> list[tuple[Loc
 
 
 def _without_algorithm(top: Settings, level: Level) -> Iterator[Complaint]:
-    for key, algorithm in (
-        ("sticky", "sticky-session"),
-        ("hash_on", "consistent-hash"),
-        ("hash_balance_factor", "consistent-hash"),
-    ):
-        if getattr(level.written, key) and not any(algorithm in _used(top, *there) for there in level.reach):
+    for key, algorithms in _FOR.items():
+        if getattr(level.written, key) and not any(used in algorithms for there in level.reach for used in _used(top, *there)):
             key_of = "algorithm" if level.written is top else "lb_policy"
-            yield (*level.here, key), True, f"`{key}` is for `{key_of}: {algorithm}` and does nothing here"
+            words = " or ".join(f"`{key_of}: {algorithm}`" for algorithm in algorithms)
+            yield (*level.here, key), True, f"`{key}` is for {words} and does nothing here"
 
 
 def _used(top: Settings, location: LocationSettings, traffic: inherit.Traffic) -> Collection[str]:

@@ -38,7 +38,7 @@ def selector(value: object) -> str:
     if not name:
         raise ValueError(f"must say which {kind}: {kind}:NAME")
     if kind == "query":
-        if any(character in "&=#;+%" or character.isspace() or not character.isprintable() for character in name):
+        if any(not "!" <= character <= "~" or character in "&=#" for character in name):
             raise ValueError(f"names no key of a query: {name!r}")
         return f"query:{name}"
     if not _TOKEN.fullmatch(name):

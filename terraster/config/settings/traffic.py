@@ -273,7 +273,8 @@ class TrafficSettings(Model):
     )
     hash_balance_factor: Factor | None = Field(
         None,
-        description="How many times its fair share `consistent-hash` may send one backend at once, 1 to 100, or off. Default: off.",
+        description="How many times its fair share a backend may get at once under `consistent-hash` and `ip-hash`, 1 to 100, or off. "
+        "Default: off.",
     )
     sticky: StickySettings | None = Field(None, description="The cookie of `sticky-session`.")
     slow_start: Annotated[Duration, BeforeValidator(_off_is_none)] | None = Field(
