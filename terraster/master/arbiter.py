@@ -44,6 +44,7 @@ from .backoff import Backoff
 from .desk import Desk
 from .health import Prober
 from .listeners import HANDED_OVER, Listeners, control_address, refuse_tls
+from .names import Names
 from .notify import Notifier
 from .overlay import Overlay
 from .pidfile import Pidfile, runtime_directory
@@ -160,6 +161,8 @@ class Master(Arbiter):  # type: ignore[misc]
         self.overlay = Overlay(snapshot.state_dir, self.log)
         self.overlay.load()
         self.overlay.expire()
+        self.names = Names(self.log, lambda: self.reloader.refresh("names").ok)
+        self.names.start()
         self.snapshot = snapshot = self.arrange(snapshot)
         self.leases.commit(snapshot)
         self.plan = self.compile(snapshot, self.view)
@@ -182,17 +185,22 @@ class Master(Arbiter):  # type: ignore[misc]
         if self.ending.is_set():
             self.log.info("stopped before the first round of probes was over")
             self.notifier.stopping()
+            self.names.stop()
             self.prober.stop()
             raise SystemExit(0)
         self.prober.follow(snapshot)
+        self.names.follow()
         gc.collect()
         gc.freeze()
         self.log.info("listening on %s", ", ".join(self.addresses(snapshot)) or "nothing")
 
     def arrange(self, loaded: Snapshot) -> Snapshot:
-        """A configuration as it is run: what operators changed above what the file says, and a slot for everything. Raises StartError.
-        Followed by `Leases.commit` or `Leases.undo`."""
-        return self.leases.assign(self.overlay.apply(loaded))
+        """A configuration as it is run: what operators changed above what the file says, the addresses of names, and a slot for
+        everything. Raises StartError. Waits for names that are new. Followed by `Leases.commit` and `Names.follow`, or by `Leases.undo`
+        and `Names.part`."""
+        named = self.overlay.apply(loaded)
+        self.names.meet(named, self.ending)
+        return self.leases.assign(self.names.expand(named))
 
     def _write_pidfile(self) -> None:
         path = self.cfg.pidfile + (".2" if self.master_pid else "")
@@ -400,6 +408,7 @@ class Master(Arbiter):  # type: ignore[misc]
             if address not in worker.listeners:
                 one.close()
         self.prober.abandon()
+        self.names.abandon()
         self.pidfile.abandon()
         os.environ.pop("NOTIFY_SOCKET", None)
 
@@ -558,6 +567,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.ending.set()
         self.heard.set()
         self.notifier.stopping(self.reexec_pid)
+        self.names.stop()
         self.prober.stop()
         self.listeners.close_all(unlink=self.reexec_pid == 0 and self.master_pid == 0)
         now = time.monotonic()

@@ -35,6 +35,7 @@ from terraster.config.snapshot import Snapshot
 from terraster.policy.health import Verdict, first, observe
 from terraster.state.table import Backend, Table
 
+from .names import UNRESOLVED
 from .probe import Aim, Probing, Result
 
 __all__ = ["CONCURRENT", "Prober", "Target"]
@@ -70,13 +71,20 @@ class Target:
 
     @property
     def up(self) -> bool:
-        return self.aim.check.type == "none" or (self.verdict is not None and self.verdict.up)
+        return self.is_trusted or (self.verdict is not None and self.verdict.up)
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it is never probed and taken as healthy. Where there is no address there is nothing to take so."""
+        return self.aim.check.type == "none" and self.aim.address != ""
 
     @property
     def reason(self) -> str:
         """Why it is up or down, in a few words."""
-        if self.aim.check.type == "none":
+        if self.is_trusted:
             return "no checks"
+        if not self.aim.address:
+            return UNRESOLVED
         return self.result.reason if self.result else "no result yet"
 
     def inherit(self, old: Target) -> None:
@@ -144,9 +152,11 @@ class Prober:
         places = {_place(aim): target for aim, target in self._targets.items() if aim not in kept}
         for aim, backends in new.items():
             target = self._met[aim] = Target(aim)
-            known: list[Target | None] = [ids[backend.id] for backend in backends if backend.id in ids] or [places.get(_place(aim))]
+            held = [ids[backend.id] for backend in backends if backend.id in ids]
+            # the same id at another address (a name that changed) was not seen there before
+            known: list[Target | None] = [one for one in held if _place(one.aim) == _place(aim)] or [places.get(_place(aim))]
             old = max((one for one in known if one is not None), key=lambda one: one.up, default=None)
-            if old is not None and (old.verdict is not None or old.aim.check.type == "none"):
+            if old is not None and (old.verdict is not None or old.is_trusted):
                 target.inherit(old)
             if aim.check.type == "none":
                 target.first.set()
@@ -289,8 +299,8 @@ def _named(labels: list[str]) -> str:
     return ", ".join(sorted(labels)[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _place(aim: Aim) -> tuple[str, str, int]:
-    return aim.scheme, aim.host, aim.port
+def _place(aim: Aim) -> tuple[str, str, int, str]:
+    return aim.scheme, aim.host, aim.port, aim.address
 
 
 def _backends(snapshot: Snapshot) -> Iterator[Configured]:

@@ -2,12 +2,14 @@
 
 An HTTP probe is a GET with ``Connection: close``. Redirects are not followed: a login page elsewhere says nothing about this
 backend. It is healthy if the status lies in one of the ranges and, if a text is asked for, the text occurs in the first 64 KiB of
-the body. The timeout is for the whole probe, name resolution included.
+the body. The timeout is for the whole probe. Names are resolved before (`terraster.master.names`): the connection goes to the address,
+Host and server name are those of the name.
 """
 
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import os
 import socket
 import ssl
@@ -19,6 +21,8 @@ import urllib3
 from urllib3.connection import HTTPConnection
 
 from terraster.config.snapshot import Backend, HealthCheck
+
+from .names import UNRESOLVED
 
 __all__ = ["Aim", "Probing", "Result", "shown"]
 
@@ -34,6 +38,7 @@ class Aim:
     scheme: str
     host: str
     port: int
+    address: str  # "" = the name does not resolve
     sni: str
     verify: bool
     check: HealthCheck
@@ -45,6 +50,7 @@ class Aim:
             scheme=backend.scheme,
             host=backend.host,
             port=backend.port,
+            address=backend.address or (backend.host if _is_address(backend.host) else ""),
             sni=check.sni or backend.sni or backend.host,
             verify=not (check.skip_tls_verify or backend.skip_tls_verify),
             check=check,
@@ -105,8 +111,6 @@ class Probing:
             ok, reason = False, f"its certificate is not valid: {error.verify_message}"
         except ssl.SSLError as error:
             ok, reason = False, f"TLS fails: {error.reason or error}"
-        except socket.gaierror as error:
-            ok, reason = False, f"its name cannot be resolved: {error.strerror}"
         except OSError as error:
             ok, reason = False, (error.strerror or str(error)).lower()
         except (urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
@@ -123,22 +127,17 @@ class Probing:
         self._sockets = set()
 
     def _probe(self, aim: Aim) -> tuple[bool, str]:
-        last: OSError | None = None
-        for family, kind, protocol, _name, address in socket.getaddrinfo(aim.host, aim.port, type=socket.SOCK_STREAM):
-            connection = socket.socket(family, kind, protocol)
-            fd = connection.fileno()
-            self._sockets.add(fd)
-            try:
-                connection.connect(address)
-                return self._speak(aim, connection)
-            except ssl.SSLError:
-                raise
-            except OSError as error:
-                last = error
-            finally:
-                connection.close()
-                self._sockets.discard(fd)
-        raise last or OSError("its name has no address")
+        if not aim.address:
+            return False, UNRESOLVED
+        connection = socket.socket(socket.AF_INET6 if ":" in aim.address else socket.AF_INET, socket.SOCK_STREAM)
+        fd = connection.fileno()
+        self._sockets.add(fd)
+        try:
+            connection.connect((aim.address, aim.port))
+            return self._speak(aim, connection)
+        finally:
+            connection.close()
+            self._sockets.discard(fd)
 
     def _speak(self, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
         check = aim.check
@@ -171,3 +170,11 @@ class Probing:
                 context.verify_mode = ssl.CERT_NONE
             self._contexts[verify] = context
         return self._contexts[verify]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -189,6 +189,7 @@ class Reloader:
         if not (prepared.change.added or prepared.change.removed or prepared.change.changed):
             master.leases.undo()
             master.prober.part()
+            master.names.part()
             raise _Unchanged
         return prepared
 
@@ -208,6 +209,7 @@ class Reloader:
         except BaseException as error:
             master.leases.undo()
             master.prober.part()
+            master.names.part()
             master.listeners.close(bound)
             if isinstance(error, Exception) and not isinstance(error, TerrasterError):
                 master.log.exception("the new configuration cannot be compiled")
@@ -222,6 +224,7 @@ class Reloader:
         master.loaded, master.snapshot, master.plan = prepared.loaded, new, prepared.plan
         master.table.q[Header.GENERATION] = new.generation
         master.prober.follow(new)
+        master.names.follow()
         master.log.set_level(new.log_level)
         if new.workers != prepared.old.workers:
             master.set_workers(new.workers)

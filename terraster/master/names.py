@@ -1,0 +1,367 @@
+"""The names of backends, and what they stand for from moment to moment.
+
+    meet(snapshot)    look up the names that are new, all at once, with a bounded wait
+    expand(snapshot)  backends by name → one value for each address that the name has now
+    follow()          it is what runs: from now on these names and no others
+
+Each distinct name is looked up once, whoever uses it, and again when its TTL is over (`LEAST_LIFE` to `MOST_LIFE` seconds). What it
+stands for is a set: another order is no change. A look-up that fails, or has an empty answer, changes nothing: the last good
+answer is used on, and the look-up is tried again after 1, 2, 4 … `MOST_LIFE_OF_FAILURE` seconds. A pool is never emptied by DNS. A
+name that never resolved leaves its backend as it is, without an address: it is down until the name resolves.
+
+One address: the backend keeps its id, so its counters and what operators ordered stay when the address changes. Several: each is an
+endpoint with an id of its own ("ID@ADDRESS", for SRV "ID@TARGET:PORT"). Weight and `max_connections` hold for each endpoint; the
+weight of an SRV record multiplies the backend's, its priority is added to the backend's.
+
+Answers that change have the configuration run anew with them (`Reloader.refresh`); those that come within `_GATHER` seconds go
+together. There new addresses are probed before they get requests, and what runs on old ones ends by itself.
+
+Master only; look-ups run in greenlets, `CONCURRENT` at most.
+"""
+
+from __future__ import annotations
+
+import heapq
+import ipaddress
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+
+from terraster.config.snapshot import Backend, Location, Service, Snapshot
+
+from .resolver import Answer, Endpoint, Resolver, Unresolved
+
+__all__ = ["CONCURRENT", "FIRST_ROUND", "UNRESOLVED", "Names"]
+
+CONCURRENT = 64  # look-ups under way at once; a few sockets each
+FIRST_ROUND = 2.0  # seconds that anybody waits for names never looked up before
+LEAST_LIFE, MOST_LIFE = 1.0, 300.0  # seconds that an answer is used, whatever its TTL says
+LEAST_LIFE_OF_FAILURE, MOST_LIFE_OF_FAILURE = 1.0, 30.0
+UNRESOLVED = "the name does not resolve"
+_GATHER = 0.2  # seconds that changes are gathered before they are put into effect
+_AGAIN = 10.0  # seconds until what could not be put into effect is tried again
+_NAMED = 8  # addresses that a log line names before it only counts
+
+Key = tuple[str, bool]  # host, and whether its SRV records are meant
+
+
+class _Name:
+    """One name. ``endpoints``: of the last good answer, () before it. ``serial``: grows when they change. ``failure``: why the last
+    look-up failed, "" if it did not. ``first``: set once there was a result."""
+
+    __slots__ = ("key", "endpoints", "serial", "since", "ttl", "asked", "failure", "failures", "first", "dropped")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.endpoints: tuple[Endpoint, ...] = ()
+        self.serial = 0
+        self.since = 0.0
+        self.ttl = 0.0
+        self.asked = 0.0
+        self.failure = ""
+        self.failures = 0
+        self.first = Event()
+        self.dropped = False
+
+
+_Uses = tuple[tuple[_Name, int], ...]
+
+
+class Names:
+    """The names of one master.
+
+    log:     gunicorn's logger; a line for each name that changes, begins to fail, or resolves again
+    changed: puts new answers into effect and says whether that went well; may wait
+    make:    makes a `Resolver` for ``Snapshot.nameservers``
+    """
+
+    def __init__(self, log: Any, changed: Callable[[], bool], make: Callable[[tuple[str, ...]], Resolver] = Resolver) -> None:
+        self._log = log
+        self._changed = changed
+        self._make = make
+        self._resolver = make(())
+        self._next = self._resolver  # the one of the snapshot that was met last
+        self._names: dict[Key, _Name] = {}
+        self._met: dict[Key, _Name] = {}
+        self._applied: dict[str, tuple[Service, _Uses, Service]] = {}  # service → (as given, what it was made of, as expanded)
+        self._made: dict[str, tuple[Service, _Uses, Service]] = {}
+        self._told: set[str] = set()  # ids of backends that are down for want of an address
+        self._pool = Pool(CONCURRENT)
+        self._due: list[tuple[float, int, _Name]] = []
+        self._ticket = itertools.count()
+        self._more = Event()
+        self._runner: gevent.Greenlet | None = None
+        self._flusher: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        """Begin to look up what will be asked for."""
+        self._runner = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """End all look-ups; the last answers stand."""
+        for one in (self._runner, self._flusher):
+            if one is not None:
+                one.kill()
+        self._pool.kill()
+
+    def abandon(self) -> None:
+        """In a forked child: close the descriptors of look-ups under way."""
+        for resolver in {self._resolver, self._next}:
+            resolver.abandon()
+
+    def meet(self, snapshot: Snapshot, ending: Event | None = None) -> None:
+        """Look up the names that the snapshot has and nobody has asked for yet; wait for them, but no longer than `FIRST_ROUND`, and
+        not once ``ending`` is set. Any greenlet, one at a time; followed by `follow` or `part`."""
+        self.part()
+        if snapshot.nameservers != self._resolver.nameservers:
+            self._next = self._make(snapshot.nameservers)
+        for service in snapshot.services:
+            for key in self._keys(service):
+                if key not in self._names and key not in self._met:
+                    name = self._met[key] = _Name(key)
+                    self._schedule(name, 0.0)
+        if self._met:
+            round_ = gevent.spawn(gevent.wait, [name.first for name in self._met.values()], timeout=FIRST_ROUND)
+            gevent.wait([round_] if ending is None else [round_, ending], count=1)
+            round_.kill()
+
+    def part(self) -> None:
+        """Forget those that were met: their snapshot is not applied."""
+        for name in self._met.values():
+            name.dropped = True
+        self._met, self._made = {}, {}
+        self._next = self._resolver
+
+    def expand(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with the addresses of now. A service in which nothing changed is the very object that it was the last time."""
+        self._made = {}
+        services = []
+        for service in snapshot.services:
+            given, uses, expanded = self._applied.get(service.name, (None, (), service))
+            if given is not service or any(name.dropped or name.serial != serial for name, serial in uses):
+                uses = tuple((name, name.serial) for key in self._keys(service) if (name := self._find(key)) is not None)
+                expanded = self._service(service) if uses else service
+            self._made[service.name] = (service, uses, expanded)
+            services.append(expanded)
+        if all(one is other for one, other in zip(services, snapshot.services, strict=True)):
+            return snapshot
+        return replace(snapshot, services=tuple(services))
+
+    def follow(self) -> None:
+        """What `expand` made last is what runs. Does not yield."""
+        self._applied, self._made = self._made, {}
+        names: dict[Key, _Name] = {}
+        late = False
+        for _given, uses, _expanded in self._applied.values():
+            for name, serial in uses:
+                names[name.key] = name
+                late = late or name.serial != serial
+        new = self._met.keys() & names.keys()
+        for known in (self._names, self._met):
+            for key, name in known.items():
+                name.dropped = key not in names
+        self._names, self._met = names, {}
+        if self._next is not self._resolver:
+            self._resolver = self._next
+            for key, name in names.items():
+                if key not in new:
+                    self._schedule(name, 0.0)
+        for key in sorted(new):
+            if not names[key].endpoints:
+                self._log.warning("%s; its backends are down until it does", _lacking(names[key]))
+        if late:
+            self._gather(_GATHER)
+
+    def report(self, resolved: Callable[[str, bool, str], None]) -> None:
+        """Tell ``resolved(id, ok, reason)`` of each backend that runs without an address, and of each that was told of and has one now.
+        Follows `follow`; does not yield."""
+        lacking, present = self._lacking()
+        for backend in sorted(present):
+            resolved(backend, True, "")
+        for backend, reason in lacking.items():
+            resolved(backend, False, reason)
+        self._told = set(lacking)
+
+    def _lacking(self) -> tuple[dict[str, str], set[str]]:
+        """Backends of the snapshot that runs: those without an address, with the reason, and those that were told of and have one."""
+        lacking: dict[str, str] = {}
+        present: set[str] = set()
+        for _given, uses, expanded in self._applied.values():
+            failures = {name.key: name.failure for name, serial in uses if not serial}
+            if not failures and not self._told:
+                continue
+            for location in expanded.locations:
+                for backend in location.backends:
+                    failure = None if backend.address else failures.get((backend.host, backend.srv))
+                    if failure is not None:
+                        lacking[backend.id] = f"{UNRESOLVED}: {failure}" if failure else UNRESOLVED
+                    elif backend.id in self._told:
+                        present.add(backend.id)
+        return lacking, present
+
+    def detail(self) -> dict[str, dict[str, Any]]:
+        """What is known of each name. Times are time.time(), 0 = never; ``ttl`` in seconds; ``failure``: "" = the last look-up went
+        well."""
+        return {
+            _shown(name): {
+                "endpoints": [_place(one) for one in name.endpoints],
+                "since": name.since,
+                "asked": name.asked,
+                "ttl": name.ttl,
+                "failure": name.failure,
+            }
+            for name in self._names.values()
+        }
+
+    # What is made of answers.
+
+    def _find(self, key: Key) -> _Name | None:
+        return self._names.get(key) or self._met.get(key)
+
+    def _keys(self, service: Service) -> Iterator[Key]:
+        """The names of a service, each once."""
+        given, uses, _expanded = self._applied.get(service.name, (None, (), service))
+        if given is service and not any(name.dropped for name, _serial in uses):
+            return iter([name.key for name, _serial in uses])
+        keys = [
+            (backend.host, backend.srv) for location in service.locations for backend in location.backends if _is_named(backend)
+        ]
+        return iter(dict.fromkeys(keys))
+
+    def _service(self, service: Service) -> Service:
+        locations = tuple(self._location(location) for location in service.locations)
+        if all(one is other for one, other in zip(locations, service.locations, strict=True)):
+            return service
+        return replace(service, locations=locations)
+
+    def _location(self, location: Location) -> Location:
+        backends = tuple(one for backend in location.backends for one in self._backend(backend))
+        same = len(backends) == len(location.backends)
+        if same and all(one is other for one, other in zip(backends, location.backends, strict=True)):
+            return location
+        return replace(location, backends=backends)
+
+    def _backend(self, backend: Backend) -> list[Backend]:
+        name = self._find((backend.host, backend.srv)) if _is_named(backend) else None
+        if name is None or not name.endpoints:
+            return [backend]
+        made = []
+        alone = len(name.endpoints) == 1
+        targets = [(one.target, one.port) for one in name.endpoints]
+        for one in name.endpoints:
+            place = "" if alone else one.address if not backend.srv else f"{one.target}:{one.port}"
+            if place and backend.srv and targets.count((one.target, one.port)) > 1:
+                place = f"{place}/{one.address}"
+            made.append(
+                replace(
+                    backend,
+                    id=f"{backend.id}@{place}" if place else backend.id,
+                    host=one.target if backend.srv else backend.host,
+                    port=one.port if backend.srv else backend.port,
+                    weight=backend.weight * one.weight,
+                    priority=backend.priority + one.priority,
+                    address=one.address,
+                    endpoint=place,
+                )
+            )
+        return made
+
+    # Look-ups.
+
+    def _schedule(self, name: _Name, seconds: float) -> None:
+        heapq.heappush(self._due, (time.monotonic() + seconds, next(self._ticket), name))
+        self._more.set()
+
+    def _run(self) -> None:
+        while True:
+            now = time.monotonic()
+            while self._due and self._due[0][0] <= now:
+                name = heapq.heappop(self._due)[2]
+                if not name.dropped:
+                    self._pool.spawn(self._look_up, name)  # waits while too many are under way
+            self._more.clear()
+            self._more.wait(max(0.0, self._due[0][0] - now) if self._due else None)
+
+    def _look_up(self, name: _Name) -> None:
+        host, srv = name.key
+        resolver = self._resolver if name.key in self._names else self._next
+        try:
+            answer = resolver.services(host, name.endpoints) if srv else resolver.addresses(host, name.endpoints)
+        except Unresolved as error:
+            life = self._failed(name, str(error))
+        except Exception as error:
+            self._log.exception("the look-up of %s broke off; it goes on", _shown(name))
+            life = self._failed(name, f"{type(error).__name__}: {error}")
+        else:
+            life = self._answered(name, answer)
+        name.asked = time.time()
+        name.first.set()
+        if not name.dropped:
+            self._schedule(name, life)
+
+    def _failed(self, name: _Name, why: str) -> float:
+        """Note it; the seconds until the next try."""
+        first = not name.failures
+        name.failures += 1
+        name.failure = why
+        if first and name.key in self._names:
+            stays = f"the last answer stays: {_listed(name.endpoints)}" if name.endpoints else "its backends are down until it does"
+            self._log.warning("%s; %s", _lacking(name), stays)
+        return min(MOST_LIFE_OF_FAILURE, LEAST_LIFE_OF_FAILURE * 2.0 ** min(name.failures - 1, 10))
+
+    def _answered(self, name: _Name, answer: Answer) -> float:
+        """Note it; the seconds until the next look-up."""
+        again = bool(name.failures) and name.key in self._names
+        name.failures, name.failure, name.ttl = 0, "", answer.ttl
+        if answer.endpoints != name.endpoints:
+            name.endpoints, name.since = answer.endpoints, time.time()
+            name.serial += 1
+            if name.key in self._names:
+                self._log.info("the name %s resolves to %s now", _shown(name), _listed(name.endpoints))
+                self._gather(_GATHER)
+        elif again:
+            self._log.info("the name %s resolves again, to what it did before", _shown(name))
+        return min(MOST_LIFE, max(LEAST_LIFE, answer.ttl))
+
+    def _gather(self, seconds: float) -> None:
+        if self._flusher is None:
+            self._flusher = gevent.spawn_later(seconds, self._flush)
+
+    def _flush(self) -> None:
+        self._flusher = None
+        if not self._changed() and self._flusher is None:
+            self._flusher = gevent.spawn_later(_AGAIN, self._flush)
+
+
+def _is_named(backend: Backend) -> bool:
+    if backend.srv:
+        return True
+    try:
+        ipaddress.ip_address(backend.host)
+    except ValueError:
+        return True
+    return False
+
+
+def _shown(name: _Name) -> str:
+    return f"{name.key[0]} (SRV)" if name.key[1] else name.key[0]
+
+
+def _lacking(name: _Name) -> str:
+    why = f": {name.failure}" if name.failure else f" within {FIRST_ROUND:g} s"
+    return f"the name {_shown(name)} does not resolve{why}"
+
+
+def _place(one: Endpoint) -> str:
+    return f"{one.target}:{one.port} ({one.address})" if one.target else one.address
+
+
+def _listed(endpoints: tuple[Endpoint, ...]) -> str:
+    rest = len(endpoints) - _NAMED
+    return ", ".join(_place(one) for one in endpoints[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
