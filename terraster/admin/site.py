@@ -2,7 +2,8 @@
 
     admin_listen     GET /  /metrics  /healthz  /readyz
     metrics_listen   GET /metrics  /healthz
-    control.sock     GET /status  /reload  /healthz  POST /reload  /stop      the same user or root only, as the kernel says
+    control.sock     GET /status  /why  /reload  /healthz                     the same user or root only, as the kernel says
+                     POST /reload  /stop  /backend
 
 Nothing on the TCP ports changes anything, so they need no password. Errors are JSON: ``{"error": …, "status": …}``.
 """
@@ -45,7 +46,8 @@ class Refusal(TerrasterError):
 
 
 Handler = Callable[[dict[str, str]], Answer]
-"""Takes the query (first values only). Raises Refusal, or TerrasterError if the master is away (503)."""
+"""Takes the query (first values only; on a unix socket `PEER_UID` is among them, as the kernel says). Raises Refusal, or TerrasterError
+if the master is away (503)."""
 
 
 class Site:
@@ -97,7 +99,10 @@ class Site:
         if handler is None:
             raise Refusal(405, f"only {', '.join(methods)} works here", ("Allow", ", ".join(methods)))
         query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-        return handler({name: values[0] for name, values in query.items()})
+        given = {name: values[0] for name, values in query.items() if name != PEER_UID}
+        if PEER_UID in environ:
+            given[PEER_UID] = str(environ[PEER_UID])
+        return handler(given)
 
 
 def json_answer(value: Any, status: int = 200, *headers: tuple[str, str]) -> Answer:

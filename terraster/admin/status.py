@@ -11,11 +11,16 @@ from itertools import groupby
 from typing import Any
 
 from ..config.snapshot import Snapshot
+from ..state.table import SeatLocation
 from .readings import BackendReading, LocationReading, SeatReading
 
 __all__ = ["document"]
 
 HUNG = 10.0  # seconds without a sign of life that are worth a line
+FAILING = 5  # recent failures of a backend that are worth a line …
+FAILING_SHARE = 0.1  # … if they are so much of what it was asked
+
+_CIRCUITS = ("closed", "open", "half-open")
 
 
 def document(
@@ -32,7 +37,13 @@ def document(
     requests: seat → requests it has answered; master: the answer to the question "status" (`terraster.master.desk`); now:
     time.time()
     """
-    probes = master.get("backends", {})
+    overrides = master.get("overrides", {})
+    known = {
+        "probes": master.get("backends", {}),
+        "standings": master.get("standings", {}),
+        "failing": master.get("failing", {}),
+        "overrides": overrides.get("backends", {}),
+    }
     by_location = {key: list(group) for key, group in groupby(backends, key=lambda one: one.location.id)}
     rows = {one.location.id: one for one in locations}
     services = [
@@ -41,7 +52,7 @@ def document(
             "hosts": list(service.hosts),
             "listeners": list(service.listeners),
             "locations": [
-                _location(location, rows.get(location.id), by_location.get(location.id, []), probes)
+                _location(location, rows.get(location.id), by_location.get(location.id, []), known)
                 for location in service.locations
             ],
         }
@@ -63,12 +74,13 @@ def document(
         "last_reload": master.get("last_reload"),
         "workers": workers,
         "services": services,
+        "orphans": overrides.get("orphans", []),
         "warnings": list(snapshot.warnings),
     }
 
 
 def _location(
-    location: Any, row: LocationReading | None, backends: list[BackendReading], probes: Mapping[str, Any]
+    location: Any, row: LocationReading | None, backends: list[BackendReading], known: Mapping[str, Any]
 ) -> dict[str, Any]:
     requests = row.requests if row else 0
     classes: dict[str, int] = {}
@@ -84,28 +96,64 @@ def _location(
         "bytes_in": row.bytes_in if row else 0,
         "bytes_out": row.bytes_out if row else 0,
         "mean_duration": row.duration_sum / requests if row and requests else None,
-        "backends": [_backend(one, probes.get(one.backend.id, {})) for one in backends],
+        "panic": row.panic if row else False,
+        "queue": location.queue.size if backends else None,
+        "queued": row.queued if row else 0,
+        "queue_refused": row.cells[SeatLocation.QUEUE_REFUSED] if row else 0,
+        "queue_timeouts": row.cells[SeatLocation.QUEUE_TIMEOUTS] if row else 0,
+        "retries": row.cells[SeatLocation.RETRIES] if row else 0,
+        "hedges": row.cells[SeatLocation.HEDGES] if row else 0,
+        "retry_budget_refusals": row.cells[SeatLocation.BUDGET_REFUSALS] if row else 0,
+        "backends": [_backend(one, {name: found.get(one.backend.id, {}) for name, found in known.items()}) for one in backends],
     }
 
 
-def _backend(one: BackendReading, probe: Mapping[str, Any]) -> dict[str, Any]:
-    seconds = probe.get("seconds", -1.0)
+def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
+    probe, standing, failing, above = known["probes"], known["standings"], known["failing"], known["overrides"]
+    order = above.get("order")
+    ordered = order is not None and one.state in ("draining", "maintenance")
     return {
         "url": one.backend.url,
+        "address": one.backend.address or None,
         "up": one.up,
-        "since": one.since or None,
-        "reason": probe.get("reason", ""),
+        "state": one.state,
+        "since": order["when"] if ordered else one.since or None,
+        "reason": standing.get("why") or probe.get("reason", ""),
+        "by": order["by"] if ordered else standing.get("by", ""),
+        "until": (order["until"] if ordered else standing.get("until")) or None,
+        "order": order,
         "weight": one.weight,
+        "configured_weight": above.get("configured_weight", one.backend.weight),
+        "weight_override": above.get("weight_override"),
+        "priority": one.backend.priority,
         "max_connections": one.backend.max_connections,
         "active": one.active,
+        "open": one.open,
         "idle": one.idle,
+        "keepalive": _measured(one.keepalive),
+        "share": _measured(one.share),
         "requests": one.requests,
         "failures": one.failures,
-        "latency": one.latency if one.latency >= 0 else None,
+        "connect_errors": one.connect_errors,
+        "bad_statuses": one.bad_statuses,
+        "retries": one.retries,
+        "recent_attempts": failing.get("attempts", 0),
+        "recent_failures": failing.get("failures", 0),
+        "recent_seconds": failing.get("seconds"),
+        "recent_failure": failing.get("text", ""),
+        "circuit": _CIRCUITS[one.circuit],
+        "circuit_openings": one.openings,
+        "ejections": one.ejections,
+        "latency": _measured(one.latency),
+        "recent_latency": _measured(one.recent),
         "probes": one.probes,
         "probe_failures": one.probe_failures,
-        "probe_seconds": seconds if seconds >= 0 else None,
+        "probe_seconds": _measured(probe.get("seconds", -1.0)),
     }
+
+
+def _measured(value: float) -> float | None:
+    return value if value >= 0 else None
 
 
 def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -130,7 +178,7 @@ def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: 
 
 
 def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], master: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is wrong, the worst first: no workers, locations that cannot serve, backends that are down, a reload that failed."""
+    """What is wrong, the worst first: no workers, locations that cannot serve, backends that are not well, queues, a reload that failed."""
     found = []
     proxies = [worker for worker in workers if worker["role"] == "proxy" and not worker["draining"]]
     wanted = master.get("wanted_workers") or 0
@@ -138,17 +186,17 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
         found.append(_problem("no-workers", "no proxy worker accepts connections"))
     elif len(proxies) < wanted:
         found.append(_problem("few-workers", f"{len(proxies)} of {wanted} proxy workers accept connections"))
-    down = []
+    backends, queues = [], []
     for service in services:
         for location in service["locations"]:
-            backends = location["backends"]
-            dead = [backend for backend in backends if not backend["up"]]
             where = {"service": service["name"], "location": location["path"]}
-            if backends and len(dead) == len(backends):
-                found.append(_problem("no-backends", "no backend is up: every request is answered 503", **where))
-            for backend in dead:
-                down.append(_problem("backend-down", backend["reason"], **where, backend=backend["url"], since=backend["since"]))
-    found += down
+            found += _of_location(location, where)
+            for backend in location["backends"]:
+                backends += _of_backend(backend, {**where, "backend": backend["url"], "since": backend["since"]})
+            if location["queued"]:
+                waits = f"{location['queued']} requests wait" if location["queued"] > 1 else "1 request waits"
+                queues.append(_problem("queue", f"{waits} for a backend with room", **where))
+    found += backends + queues
     last = master.get("last_reload")
     if last and not last["ok"]:
         found.append(_problem("reload-failed", "; ".join(last["problems"]), since=last["when"]))
@@ -161,6 +209,31 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
                 _problem("worker-behind", f"{name} runs generation {worker['generation']}, not {master.get('generation')}")
             )
     return found
+
+
+def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:
+    backends = location["backends"]
+    well = sum(backend["up"] for backend in backends)
+    if location["panic"]:
+        return [_problem("panic", f"{well} of {len(backends)} backends are well, which is too few: all are used", **where)]
+    if well or not backends:
+        return []
+    wanted = all(backend["state"] in ("draining", "maintenance") for backend in backends)
+    text = "every backend is draining or in maintenance: new work is answered 503" if wanted else None
+    return [_problem("no-backends", text or "no backend is up: every request is answered 503", **where)]
+
+
+def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if backend["state"] == "down":
+        return [_problem("backend-down", backend["reason"], **where)]
+    if backend["state"] == "ejected":
+        return [_problem("backend-ejected" if backend["circuit"] == "closed" else "circuit-open", backend["reason"], **where)]
+    attempts, failures = backend["recent_attempts"], backend["recent_failures"]
+    if failures >= FAILING and failures >= FAILING_SHARE * attempts:
+        text = f"{failures} of {attempts} attempts failed within {backend['recent_seconds']:.0f} s"
+        last = f"; the last: {backend['recent_failure']}" if backend["recent_failure"] else ""
+        return [_problem("backend-failing", text + last, **{**where, "since": None})]
+    return []
 
 
 def _problem(kind: str, text: str, **where: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ meanwhile.
 from __future__ import annotations
 
 import os
+import pwd
 import time
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..state.table import Header, Seat
 from ..worker.process import Process
 from . import readings
 from .metrics import CONTENT_TYPE, TableCollector, exposition, make_registry
-from .server import Server
+from .server import PEER_UID, Server
 from .site import Answer, Handler, Refusal, Site, index, json_answer, only_for_owner
 from .status import document
 
@@ -95,6 +96,8 @@ class AdminWorker(Process):
             "/healthz": {"GET": self._alive},
             "/reload": {"GET": self._last_reload, "POST": self._reload},
             "/stop": {"POST": self._stop},
+            "/backend": {"POST": self._backend},
+            "/why": {"GET": self._why},
         }
         return Site(routes, self.log, only_for_owner)
 
@@ -141,3 +144,32 @@ class AdminWorker(Process):
 
     def _stop(self, query: dict[str, str]) -> Answer:
         return json_answer(self.ask("stop", graceful=query.get("graceful", "true") != "false"))
+
+    def _backend(self, query: dict[str, str]) -> Answer:
+        weight = query.get("weight", "")
+        try:
+            arguments: dict[str, Any] = {
+                "seconds": float(query.get("for", "0")),
+                "weight": int(weight) if weight not in ("", "file", "default") else None,
+            }
+        except ValueError:
+            raise Refusal(400, "`for` must be seconds, `weight` a whole number or `file`") from None
+        words = {name: query.get(name, "") for name in ("action", "service", "path", "url", "reason")}
+        answer = self.ask("backend", **words, **arguments, by=_who(query))
+        return json_answer(answer, 200 if answer["ok"] else 422)
+
+    def _why(self, query: dict[str, str]) -> Answer:
+        answer = self.ask("why", **{name: query.get(name, "") for name in ("url", "service", "path")})
+        return json_answer(answer, 200 if answer["ok"] else 422)
+
+
+def _who(query: dict[str, str]) -> str:
+    """Who asks: the user at the other end of the socket; and whom he says he is, where that is another name, as behind sudo."""
+    said = query.get("by", "")
+    try:
+        user = pwd.getpwuid(int(query[PEER_UID])).pw_name
+    except KeyError:
+        user = f"user {query[PEER_UID]}" if PEER_UID in query else ""
+    if not user:
+        return said
+    return f"{user} ({said})" if said and said != user else user
