@@ -76,6 +76,7 @@ def test_a_slot_that_was_not_leased(slot: int) -> None:
 def test_the_limit_is_never_exceeded_by_processes_that_race() -> None:
     limit, workers = 3, 4
     views = seats(workers)
+    rows = [view.table.seat(view.seat) for view in views]
     end = time.monotonic() + 0.5
     children = []
     for view in views:
@@ -89,9 +90,12 @@ def test_the_limit_is_never_exceeded_by_processes_that_race() -> None:
                     # ACTIVE also counts, for a moment, those who will step back: who was let in is written to another cell.
                     worst = max(worst, view.q[view.backends + member.offset + SeatBackend.ACTIVE])
                     q, at = view.q, view.table.seat(view.seat)
+                    q[at + Seat.HEARTBEAT] += 1
                     q[at + Seat.ACCEPTED] = 1
-                    inside = sum(q[other.table.seat(other.seat) + Seat.ACCEPTED] for other in views)
-                    q[at + Seat.CONNECTIONS] = max(q[at + Seat.CONNECTIONS], inside)
+                    entries = [q[row + Seat.HEARTBEAT] for row in rows]
+                    inside = sum(q[row + Seat.ACCEPTED] for row in rows)
+                    if entries == [q[row + Seat.HEARTBEAT] for row in rows]:  # else they were perhaps not inside all at once
+                        q[at + Seat.CONNECTIONS] = max(q[at + Seat.CONNECTIONS], inside)
                     q[at + Seat.ACCEPTED] = 0
                     member.give_back()
             os._exit(0 if taken and worst == 1 else 1)

@@ -164,7 +164,7 @@ class Balancer:
     __slots__ = ("members",)
 
     name: ClassVar[str]
-    measures: ClassVar[bool] = False
+    measures: bool = False
     cookie: ClassVar[bool] = False
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -179,7 +179,8 @@ class Balancer:
         """A response head has come, ``seconds`` after the request was sent. Called only where `measures` is set."""
 
     def set_cookie(self, exchange: Exchange) -> bytes:
-        """The field line that tells the client its backend (`Exchange.backend`), or b"". Called only where `cookie` is set."""
+        """The field line for the answer that keeps the client at ``exchange.backend``, with its CRLF; b"" if it keeps to it
+        already. Called only where `cookie` is set, for the member that answered."""
         return b""
 
     def done(self, member: Member, failed: bool, now: float) -> None:
@@ -187,23 +188,19 @@ class Balancer:
         response head else."""
         member.give_back()
 
-    def set_cookie(self, exchange: Exchange) -> bytes:
-        """The field line for the answer that keeps the client at ``exchange.backend``, with its CRLF; b"" if it keeps to it
-        already. Called only where `cookie` is set, for the member that answered."""
-        return b""
-
     def adopt(self, old: Balancer) -> None:
-        """Go on where the balancer of the generation before stood, as far as it means something here. Members are matched by
-        backend id."""
+        """Go on where the balancer of the generation before stood, as far as it means something here: each of the `parts` where that
+        one stood which had most of its backends."""
+        for part in self.parts():
+            wanted = {member.backend.id for member in part.members}
+            part.go_on(max(old.parts(), key=lambda one: sum(member.backend.id in wanted for member in one.members)))
+
+    def go_on(self, old: Balancer) -> None:
+        """`adopt` for one that chooses by itself; ``old`` is one, too. Members are matched by backend id."""
 
     def parts(self) -> tuple[Balancer, ...]:
         """The balancers that it is made of: itself, if it chooses by itself."""
         return (self,)
-
-    def part_like(self, new: Balancer) -> Balancer:
-        """That of its `parts` which has most of the backends of ``new``: what that one should `adopt`."""
-        wanted = {member.backend.id for member in new.members}
-        return max(self.parts(), key=lambda part: sum(member.backend.id in wanted for member in part.members))
 
     def prepare(self) -> None:
         """Build what picks need, if that is much, now that `adopt` has had its chance: once, when the plan is compiled. In the

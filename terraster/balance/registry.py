@@ -1,9 +1,4 @@
-"""The balancing algorithms by name.
-
-Cost of a pick with its `done`, two seats, all up (CPython 3.11, 2026-11-23, ``timeit``, a machine with other work), at 3, 30 and
-300 members: round robin 0.40, 0.41, 0.42 µs; weighted 0.40, 0.41, 0.43; least connections 1.4, 6.5, 57. A ``max_connections`` adds
-0.2 µs.
-"""
+"""The balancing algorithms by name. What a pick costs: bench/README.md."""
 
 from __future__ import annotations
 
@@ -11,10 +6,14 @@ from collections.abc import Sequence
 
 from ..config.snapshot import Location
 from ..errors import ConfigError, Problem
+from .consistent_hash import ConsistentHash, IpHash
 from .contract import Balancer, Member
+from .first import First
 from .least_connections import LeastConnections
 from .random_two import RandomTwo
 from .round_robin import RoundRobin
+from .sticky import StickySession
+from .tiers import Tiers
 from .weighted import WeightedRoundRobin
 from .weighted_least_connections import WeightedLeastConnections
 
@@ -26,15 +25,39 @@ BALANCERS: dict[str, type[Balancer]] = {
     "least-connections": LeastConnections,
     "weighted-least-connections": WeightedLeastConnections,
     "random-two": RandomTwo,
+    "ip-hash": IpHash,
+    "consistent-hash": ConsistentHash,
+    "sticky-session": StickySession,
+    "first": First,
 }
 """Canonical name → what does it. Both round robins honour weights."""
 
 
 def make(location: Location, members: Sequence[Member]) -> Balancer:
-    """The balancer of a location. Raises `ConfigError` for a name that is not in `BALANCERS`."""
-    kind = BALANCERS.get(location.policy)
-    if kind is None:
-        raise ConfigError([Problem("configuration", 0, 0, f"algorithm `{location.policy}` is not built")])
+    """The balancer of a location: the algorithm that it names, once for each priority that its backends have, and sessions around
+    it. After it `Balancer.adopt` may be called, then `Balancer.prepare`. Raises `ConfigError` for a name that is not in
+    `BALANCERS`, or a key to hash by that is not one."""
+    if location.policy != StickySession.name:
+        return _tiers(location, location.policy, members)
+    return StickySession(members, location, _tiers(location, location.sticky.algorithm, members))
+
+
+def _tiers(location: Location, policy: str, members: Sequence[Member]) -> Balancer:
+    if len({member.backend.priority for member in members}) > 1:
+        return Tiers(members, lambda tier: _one(location, policy, tier))
+    return _one(location, policy, members)
+
+
+def _one(location: Location, policy: str, members: Sequence[Member]) -> Balancer:
+    kind = BALANCERS.get(policy)
+    if kind is None or kind is StickySession:
+        reason = "is not built" if kind is None else "cannot choose for itself"
+        raise ConfigError([Problem("configuration", 0, 0, f"algorithm `{policy}` {reason}")])
+    if issubclass(kind, ConsistentHash):
+        try:
+            return kind(members, location.hash_on if kind is ConsistentHash else "client-ip", location.hash_balance_factor)
+        except ValueError as error:
+            raise ConfigError([Problem("configuration", 0, 0, f"location {location.id}: {error}")]) from None
     if kind is WeightedRoundRobin and len({member.weight for member in members if member.weight}) <= 1:
         kind = RoundRobin  # the same turns, for less
     return kind(members)

@@ -27,7 +27,7 @@ ALGORITHMS = {
 }
 """Every spelling with "-", and the canonical name of what it means."""
 
-BUILT = frozenset({"round-robin", "weighted-round-robin", "least-connections", "weighted-least-connections", "random-two"})
+BUILT = frozenset(ALGORITHMS.values()) - {"adaptive", "response-time"}
 FALLBACK = "round-robin"
 
 
