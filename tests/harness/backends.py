@@ -166,21 +166,21 @@ class Peer:
 
 
 class Backend:
-    """A server on 127.0.0.1 that runs ``script(peer)`` for every connection.
+    """A server on loopback that runs ``script(peer)`` for every connection.
 
     requests: every whole request that came, over all connections. peers: the connections. `url` goes into a configuration.
     """
 
-    def __init__(self, script: Callable[[Peer], None], *, port: int = 0) -> None:
+    def __init__(self, script: Callable[[Peer], None], *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.script = script
         self.requests: list[Request] = []
         self.peers: list[Peer] = []
         self.failures: list[BaseException] = []
         self.changed = threading.Condition()
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
+        self.listener = socket.create_server((host, port), backlog=512)
         self.port: int = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.address = ("127.0.0.1", self.port)
+        self.url = f"http://{host}:{self.port}"
+        self.address = (host, self.port)
         self._closing = False
         threading.Thread(target=self._accept, daemon=True).start()
 
