@@ -10,7 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.config.diff import diff, patch
-from terraster.config.snapshot import Backend, HealthCheck, Listener, Location, Service, Snapshot, Timeouts, backend_id, location_id
+from terraster.config.snapshot import (
+    BACKUP,
+    Backend,
+    Breaker,
+    ConnectionPool,
+    HealthCheck,
+    Listener,
+    Location,
+    Outlier,
+    Retry,
+    Service,
+    Snapshot,
+    Sticky,
+    Timeouts,
+    backend_id,
+    location_id,
+)
 
 
 def backend(host: str, **more: object) -> Backend:
@@ -64,6 +80,40 @@ CASES = [
 @pytest.mark.parametrize(("new", "lines"), CASES)
 def test_changes_in_words(new: Snapshot, lines: list[str]) -> None:
     assert diff(OLD, new).describe() == lines
+
+
+def location(**more: object) -> Snapshot:
+    made = service("a", backend("h1"))
+    return snapshot(1, replace(made, locations=(replace(made.locations[0], **more),)))  # type: ignore[arg-type]
+
+
+VALUES = [
+    ({"policy": "first"}, "lb_policy: round-robin → first"),
+    ({"outlier": None}, "outlier: on → off"),
+    ({"breaker": Breaker()}, "circuit_breaker: off → on"),
+    ({"outlier": Outlier(failures=3, ratio=0.25)}, "outlier: failures 5 → 3", "outlier: ratio 0% → 25%"),
+    ({"outlier": Outlier(statuses=((500, 500), (502, 504)))}, "outlier: statuses 502-504 → 500, 502-504"),
+    ({"retry": Retry(hedge=95.0, backoff=0.5)}, "retry: backoff 0.025s → 0.5s", "retry: hedge 0 → 95"),
+    ({"retry": Retry(on=((503, 503),))}, "retry: on off → 503"),
+    ({"pool": ConnectionPool(max_idle=0)}, "connection_pool: max_idle the default → 0"),
+    ({"sticky": Sticky(domain="x", key=b"secret")}, "sticky: domain off → x", "sticky: key changed"),
+    ({"panic_threshold": 0.07}, "panic_threshold: 0% → 7%"),
+    ({"slow_start": 30.0}, "slow_start: 0s → 30s"),
+    ({"hash_balance_factor": 1.25}, "hash_balance_factor: 0 → 1.25"),
+    ({"backends": (backend("h1", priority=BACKUP),)}, "backend http://h1: priority 0 → backup"),
+    ({"backends": (backend("h1", weight=0),)}, "backend http://h1: weight 1 → 0"),
+]
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_values_in_words(case: tuple[dict[str, object], str]) -> None:
+    more, *lines = case
+    assert diff(location(), location(**more)).describe() == [f"~ service a: ~ {line}" for line in lines]
+
+
+def test_nameservers_are_taken_over_in_place() -> None:
+    change = diff(snapshot(1), snapshot(2, nameservers=("10.0.0.2",)))
+    assert (change.describe(), change.restart) == (["~ nameservers"], ())
 
 
 def test_a_change_has_all_that_is_needed() -> None:

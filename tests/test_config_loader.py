@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from terraster.config.loader import Loader, load
 from terraster.config.resolve import resolve
 from terraster.config.settings import Settings
+from terraster.config.snapshot import Breaker, ConnectionPool, Outlier, Retry
 from terraster.errors import ConfigError
 from terraster.policy.forwarded import Trust
 
@@ -63,6 +64,53 @@ BAD = [
     (GOOD + "port: true\n", ["2:7: `port` must be a whole number"]),
     (GOOD + "port: 0\n", ["2:7: `port` must be at least 1"]),
     (GOOD + "port: 65536\n", ["2:7: `port` must be at most 65535"]),
+    (GOOD + "panic_threshold: 50\n", ["2:18: `panic_threshold` must be a share: say 50% or 0.5"]),
+    (GOOD + "outlier: {max_ejected: 50, ratio: x, failures: -1, window: 2h, statuses: 99}\n", [
+        "2:24: `max_ejected` must be a share: say 50% or 0.5",
+        "2:35: `ratio` must be a share like \"50%\" or 0.5",
+        "2:48: `failures` must be at least 0",
+        "2:60: `window` must be at most 3600",
+        "2:74: `statuses` must be a status, a range like \"200-399\", or a list of them",
+    ]),
+    (GOOD + "outlier: 5\n", ["2:10: `outlier` must be a mapping"]),
+    (GOOD + "outlier: {failues: 5}\n", ["2:11: unknown key `failues`; did you mean `failures`?"]),
+    (GOOD + "retry: on\n", ["2:8: `retry` must be a mapping"]),
+    (GOOD + "retry: {attempts: 0, on: 5, budget: 20, hedge: 20, backoff: 2m}\n", [
+        "2:19: `attempts` must be at least 1",
+        "2:26: `on` must be a status, a range like \"200-399\", or a list of them",
+        "2:37: `budget` must be a share: say 20% or 0.2",
+        "2:48: `hedge` must be a percentile from 50 to 99.9, like 95 or \"95%\", or `off`",
+        "2:61: `backoff` must be at most 60",
+    ]),
+    (GOOD + "queue: {size: -1, timeout: 0}\n", ["2:15: `size` must be at least 0", "2:28: `timeout` must be more than 0"]),
+    (GOOD + "hash_on: headers:x\n", ["2:10: `hash_on` goes by nothing known, 'headers:x'; did you mean `header:NAME`?"]),
+    (GOOD + "hash_balance_factor: 0.5\n", [
+        "2:22: `hash_balance_factor` must be `off` or a number from 1 to 100, like 1.25 (a quarter more than the fair share)"
+    ]),
+    (GOOD + "sticky: {name: 'a b', path: x, domain: 'a;b', secure: maybe, same_site: some, secret: short}\n", [
+        "2:16: `name` must be a name of letters, digits and !#$%&'*+-.^_`|~, not 'a b'",
+        "2:29: `path` must start with \"/\" and hold no semicolon",
+        "2:40: `domain` must be a domain like example.com, not 'a;b'",
+        "2:55: `secure` must be `auto`, `true` or `false`",
+        "2:73: `same_site` must be `lax`, `strict`, `none` or `off`",
+        "2:87: `secret` must have 16 characters at the least",
+    ]),
+    (GOOD + "sticky: {algorithm: sticky-session}\n", [
+        "2:21: `algorithm` must be another algorithm than sticky-session: it chooses the backend of a new session"
+    ]),
+    (GOOD + "sticky: {name: __Host-x, domain: example.com}\n", [
+        "2:9: `sticky` has a `name` that begins with __Host-, which goes with the `path` / and no `domain`"
+    ]),
+    (GOOD + "circuit_breaker: {threshold: 5, failure_threshold: 6}\n", [
+        "2:18: `circuit_breaker` has both `threshold` and `failure_threshold`, which mean the same: keep one"
+    ]),
+    (GOOD + "nameservers: ns.example.com\n", [
+        "2:14: `nameservers` must be an address like \"10.0.0.2\", \"10.0.0.2:5353\" or \"[::1]:53\", not 'ns.example.com'"
+    ]),
+    (GOOD + "nameservers: [10.0.0.2, '10.0.0.2:53']\n", ["2:14: `nameservers` names an address twice"]),
+    ("backends: [{url: 'srv+http://h:80'}, {url: 'srv+http://h'}, {url: 'srv+http://h/'}, {url: 'http://h:80'}]\n", [
+        "1:18: `url` must hold a name without a port after srv+: the SRV records say which hosts and ports",
+    ]),
     (GOOD + "workers: 1.5\n", ["2:10: `workers` must be a whole number"]),
     (GOOD + "port: [80]\n", ["2:7: `port` must be a whole number"]),
     (GOOD + "host: 8\n", ['2:7: `host` must be a host name, "*.example.com" or "*"']),
@@ -321,7 +369,9 @@ def test_later_services(tmp_path: Path) -> None:
     ]
     assert by_name["backend_api_redirect"].redirect_port == 8455
     assert by_name["frontend"].locations[0].rewrite == "/frontend/"
-    assert ("`sticky-session`" in " ".join(snapshot.warnings)) and api.policy == "round-robin"
+    assert api.policy == "sticky-session" and "sticky" not in " ".join(snapshot.warnings)
+    assert api.breaker == Breaker(threshold=5, timeout=60)
+    assert (api.pool, api.outlier, api.retry) == (ConnectionPool(max_idle=100, max_open=1000, idle_timeout=90), Outlier(), Retry())
 
 
 def test_api_and_log_files(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -9,7 +11,19 @@ import pytest
 
 from terraster.config.loader import load
 from terraster.config.resolve import resolve, runtime_dir, state_dir
-from terraster.config.snapshot import HealthCheck, Limits, Snapshot, Timeouts
+from terraster.config.snapshot import (
+    BACKUP,
+    Breaker,
+    ConnectionPool,
+    HealthCheck,
+    Limits,
+    Outlier,
+    Queue,
+    Retry,
+    Snapshot,
+    Sticky,
+    Timeouts,
+)
 
 
 def snapshot(directory: Path, text: str) -> Snapshot:
@@ -104,6 +118,111 @@ def test_timeouts_limits_and_the_like(tmp_path: Path) -> None:
         ("/a", True, ""),
         ("/x", False, "https://x/"),
     ]
+
+
+EVERYTHING = """
+    hash_on: cookie:Sid
+    hash_balance_factor: 1.5
+    slow_start: 30s
+    panic_threshold: 40%
+    sticky: {name: at, ttl: 1h, secure: true, same_site: off, algorithm: least-connections}
+    outlier: {failures: 7, ratio: 0.25, statuses: [500, 502-504]}
+    retry: {attempts: 5, on: 503, hedge: "95%"}
+    queue: {size: 7}
+    connection_pool: {max_idle: 0, max_open: 9}
+    circuit_breaker: {failure_threshold: 9, probes: 2}
+    nameservers: ["10.0.0.2", "[::1]:5353"]
+    timeouts: {total: 1m}
+    services:
+      - name: a
+        host: a
+        locations: [{path: /, backends: [{url: "http://h"}]}]
+      - name: b
+        host: b
+        outlier: off
+        retry: {on: off, attempts: 2}
+        sticky: {domain: .Example.com}
+        timeouts: {total: 0}
+        middleware: [{circuit_breaker: {timeout: 5s, statuses: 503}}]
+        locations:
+          - {path: /, backends: [{url: "http://h"}]}
+          - path: /x
+            outlier: {failures: 1}
+            retry: off
+            queue: off
+            slow_start: off
+            hash_balance_factor: off
+            connection_pool: {max_idle: 3}
+            sticky: {ttl: 0}
+            backends: [{url: "http://h", priority: 2}, {url: "http://i", backup: true}, {url: "srv+https://_x._tcp.h/b"}]
+      - name: c
+        host: c
+        middleware: [{circuit_breaker: off}]
+        locations: [{path: /, backends: [{url: "http://h"}]}]
+"""
+
+
+def test_what_locations_inherit(tmp_path: Path) -> None:
+    made = snapshot(tmp_path, EVERYTHING)
+    a, b, c = made.services
+    (at_top,), (at_service, below), (off,) = a.locations, b.locations, c.locations
+    assert (at_top.hash_on, at_top.hash_balance_factor, at_top.slow_start, at_top.panic_threshold) == ("cookie:Sid", 1.5, 30, 0.4)
+    assert at_top.sticky == Sticky(name="at", ttl=3600, secure="always", same_site="", algorithm="least-connections")
+    assert at_top.outlier == Outlier(failures=7, ratio=0.25, statuses=((500, 500), (502, 504)))
+    assert at_top.breaker == Breaker(threshold=9, probes=2)
+    assert at_top.retry == Retry(attempts=5, on=((503, 503),), hedge=95)
+    assert (at_top.queue, at_top.pool) == (Queue(size=7), ConnectionPool(max_idle=0, max_open=9))
+    assert (made.nameservers, a.timeouts.total, b.timeouts.total) == (("10.0.0.2", "[::1]:5353"), 60, 0)
+
+    assert at_service.outlier is None
+    assert at_service.breaker == Breaker(threshold=9, probes=2, timeout=5, statuses=((503, 503),))
+    assert at_service.retry == Retry(attempts=2, hedge=95)
+    assert at_service.sticky == replace(at_top.sticky, domain="example.com")
+    assert (at_service.queue is at_top.queue, at_service.pool is at_top.pool) == (True, True)
+
+    assert below.outlier == replace(at_top.outlier, failures=1)  # on again, with what the top said
+    assert (below.retry.attempts, below.retry.on, below.queue.size, below.slow_start, below.hash_balance_factor) == (1, (), 0, 0, 0)
+    assert (below.pool, below.sticky) == (ConnectionPool(max_idle=3, max_open=9), replace(at_service.sticky, ttl=0))
+    assert below.breaker is at_service.breaker
+    assert off.breaker is None
+    one, two, three = below.backends
+    assert (one.priority, two.priority, three.priority) == (2, BACKUP, 0)
+    assert (three.id, three.url, three.scheme, three.host, three.port, three.base_path, three.srv) == (
+        "b/x srv+https://_x._tcp.h/b",
+        "srv+https://_x._tcp.h/b",
+        "https",
+        "_x._tcp.h",
+        0,
+        "/b",
+        True,
+    )
+    assert not one.srv
+
+
+def test_where_nothing_is_written_the_value_is_the_same_object(tmp_path: Path) -> None:
+    text = "services:\n" + "".join(
+        f"- {{name: s{number}, host: h{number}, locations: [{{path: /, backends: [{{url: 'http://h'}}]}}]}}\n"
+        for number in range(2)
+    )
+    made = snapshot(tmp_path, text)
+    one, two = (service.locations[0] for service in made.services)
+    assert (one.outlier, one.retry, one.queue, one.pool, one.sticky) == (Outlier(), Retry(), Queue(), ConnectionPool(), Sticky())
+    assert (one.hash_on, one.breaker, one.slow_start) == ("client-ip", None, 0)
+    for key in ("outlier", "retry", "queue", "pool", "sticky"):
+        assert getattr(one, key) is getattr(two, key)
+
+
+def test_the_key_of_the_cookies(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sixteen or more!\n")
+    (tmp_path / "t.yaml").write_text(
+        "services:\n"
+        "- {name: a, host: a, locations: [{path: /, backends: [{url: 'http://h'}]}]}\n"
+        "- {name: b, host: b, sticky: {secret: 'file:key'}, locations: [{path: /, backends: [{url: 'http://h'}]}]}\n"
+    )
+    made = resolve(load(str(tmp_path / "t.yaml")), 1, environ={}, secret=b"own")
+    a, b = (service.locations[0].sticky for service in made.services)
+    assert (a.key, b.key) == (b"own", hashlib.sha256(b"sixteen or more!").digest())
+    assert "own" not in repr(a)
 
 
 LISTENING = [

@@ -78,8 +78,9 @@ def warnings(top: Settings, found: Iterable[Level]) -> Iterator[Complaint]:
     """What is allowed but does nothing, each with its path."""
     for level in found:
         here, written, traffic, reach = level
-        if reach:
-            yield from _without_algorithm(top, level)
+        if not reach:
+            continue
+        yield from _without_algorithm(top, level)
         if written.outlier is not None and written.outlier.enabled:
             yield from _ejects_nothing(level)
         if isinstance(written, LocationSettings) and written.queue is not None and traffic.queue.size and not traffic.pool.max_open:
@@ -110,14 +111,15 @@ def _used(top: Settings, location: LocationSettings, traffic: inherit.Traffic) -
 
 
 def _ejects_nothing(level: Level) -> Iterator[Complaint]:
-    written, rule = level.written.outlier, level.traffic.ejection
+    """Keys of `outlier` that act in none of the locations they are there for."""
+    written, rules = level.written.outlier, [traffic.ejection for _, traffic in level.reach]
     assert written is not None
     here = (*level.here, "outlier")
-    if not (rule.failures or rule.connect_errors or rule.bad_statuses or rule.ratio):
+    if not any(rule.failures or rule.connect_errors or rule.bad_statuses or rule.ratio for rule in rules):
         yield here, True, "`outlier` looks at nothing: say `off`, or give it a number"
         return
-    if "statuses" in written.model_fields_set and not rule.bad_statuses and not rule.ratio:
+    if "statuses" in written.model_fields_set and not any(rule.bad_statuses or rule.ratio for rule in rules):
         yield (*here, "statuses"), True, "`statuses` without `bad_statuses` or `ratio` ejects nothing"
     for key in ("window", "min_requests"):
-        if key in written.model_fields_set and not rule.ratio:
+        if key in written.model_fields_set and not any(rule.ratio for rule in rules):
             yield (*here, key), True, f"`{key}` without `ratio` does nothing"

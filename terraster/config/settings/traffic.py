@@ -20,6 +20,7 @@ __all__ = ["ConnectionPool", "OutlierSettings", "QueueSettings", "RetrySettings"
 
 _LEAST_SECRET = 16
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_SECURE = {"auto": "auto", "true": "always", "always": "always", "false": "never", "never": "never"}
 _OFF_SCHEMA = {"type": "boolean", "const": False}
 
 
@@ -86,11 +87,17 @@ def _cookie_domain(value: object) -> str:
 
 
 def _secure(value: object) -> object:
-    return {True: "always", False: "never", "true": "always", "false": "never"}.get(value, value)
+    word = _SECURE.get(str(value).lower())
+    if word is None:
+        raise ValueError("must be `auto`, `true` or `false`")
+    return word
 
 
 def _same_site(value: object) -> object:
-    return "" if value is False or value == "off" else value.lower() if isinstance(value, str) else value
+    word = "" if value is False else str(value).lower()
+    if word not in ("", "lax", "strict", "none", "off"):
+        raise ValueError("must be `lax`, `strict`, `none` or `off`")
+    return "" if word == "off" else word
 
 
 def _session_algorithm(value: str) -> str:
@@ -191,6 +198,11 @@ class RetrySettings(Model):
     )
     body_size: Annotated[Size, Field(le=1 << 30)] | None = Field(
         None, description="Octets of a request body that are kept to be sent again; a longer one is not retried. Default: 64k."
+    )
+    response_size: Annotated[Size, Field(le=1 << 20)] | None = Field(
+        None,
+        description="Octets up to which an answer of known length is held back until it is whole, so that it can be tried elsewhere when "
+        "the backend breaks off within; 0: answers are passed on as they come. Default: 0.",
     )
     hedge: Percentile | None = Field(
         None,
