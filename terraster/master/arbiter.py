@@ -49,6 +49,8 @@ from .notify import Notifier
 from .overlay import Overlay
 from .pidfile import Pidfile, runtime_directory
 from .reload import Reloader
+from .standing import Standings
+from .traffic import Traffic
 
 __all__ = ["Master", "run"]
 
@@ -176,7 +178,9 @@ class Master(Arbiter):  # type: ignore[misc]
         q[Header.WORKERS] = self.num_workers
         q[Header.LAST_RELOAD_OK] = 1
         q[Header.LAST_RELOAD_TIME] = time.time_ns()
-        self.prober = Prober(self.table, self.log)
+        self.standings = Standings(self.table, self.log)
+        self.traffic = Traffic(self.table, self.standings, self.log)
+        self.prober = Prober(self.table, self.log, self.standings, self.traffic.passed)
         self.reloader = Reloader(self)
         self.desk = Desk(self)
         self.notifier.status("probing the backends")
@@ -188,7 +192,10 @@ class Master(Arbiter):  # type: ignore[misc]
             self.names.stop()
             self.prober.stop()
             raise SystemExit(0)
+        self.standings.follow(snapshot)
         self.prober.follow(snapshot)
+        self.standings.start()
+        self.traffic.start()
         self.names.follow()
         gc.collect()
         gc.freeze()
@@ -321,6 +328,7 @@ class Master(Arbiter):  # type: ignore[misc]
                         self.dismiss(worker)
         while self._gone:
             self.table.retire(self._gone.pop(), self.leases.backend_slots(), self.leases.location_slots())
+            self.traffic.retired()
             self.tell_all(("seats",))
 
     def _of(self, role: str) -> list[Any]:
@@ -434,6 +442,8 @@ class Master(Arbiter):  # type: ignore[misc]
                             self.log.info("%s worker %d drains, as somebody told it to; replaced at once", worker.name, worker.pid)
                             self._leaves(worker)
                             self.wakeup()
+                    case ("traffic", reports):
+                        self.traffic.receive(reports, worker.seat)
                     case ("ask", ticket, verb, arguments):
                         gevent.spawn(self.desk.answer, worker, ticket, verb, arguments)
         except TerrasterError:
@@ -569,6 +579,8 @@ class Master(Arbiter):  # type: ignore[misc]
         self.notifier.stopping(self.reexec_pid)
         self.names.stop()
         self.prober.stop()
+        self.traffic.stop()
+        self.standings.stop()
         self.listeners.close_all(unlink=self.reexec_pid == 0 and self.master_pid == 0)
         now = time.monotonic()
         limit = now + (self.snapshot.drain_timeout if graceful else 0.0) + FORCED

@@ -1,8 +1,8 @@
 """Active health checks: who is up, known before the first request, and what is known of it.
 
 Backends that one probe can speak for (same address, same check) share it: 10,000 services on a few backends are a few probes. A
-target is such a shared probe with its schedule and its verdict; its backends' cells in the shared table are written here and
-nowhere else (`Backend.ADMIT`, `STATE`, `SINCE`, `WEIGHT`, `PROBES`, `PROBE_FAILURES`).
+target is such a shared probe with its schedule and its verdict. What it finds goes to `terraster.master.standing`, where it is put
+together with what else is known; written here are only `Backend.PROBES` and `Backend.PROBE_FAILURES`.
 
     meet(snapshot)    probe what is new, once, all at once, with a bounded wait: nobody is sent to a backend that was never seen
     follow(snapshot)  from now on these backends; what stays keeps its verdict, its counters and its schedule
@@ -11,8 +11,9 @@ The first result decides at once, after that rise and fall count (`terraster.pol
 down. A backend whose check is configured anew was seen before: its new target begins with the old one's verdict, and the new
 thresholds decide from there. Otherwise one slow answer after a changed interval would take a whole service down.
 
-Every change of `Backend.STATE` is told in one line of the log, with its reason; of backends that are new only those that are not
-well are named. Probes are spread over their interval, with a tenth of jitter either way, and never more than `CONCURRENT` run together.
+Every change of `Backend.STATE` that a check brings is told in one line of the log, with its reason; of backends that are new only
+those that are not well are named. Probes are spread over their interval, with a tenth of jitter either way, and never more than
+`CONCURRENT` run together.
 
 Master only; each probe runs in a greenlet.
 """
@@ -23,7 +24,8 @@ import heapq
 import itertools
 import random
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -37,12 +39,14 @@ from terraster.state.table import Backend, Table
 
 from .names import UNRESOLVED
 from .probe import Aim, Probing, Result
+from .standing import Standings
 
-__all__ = ["CONCURRENT", "Prober", "Target"]
+__all__ = ["CONCURRENT", "KEPT", "Prober", "Target"]
 
 CONCURRENT = 512  # probes under way at once; each is a socket and a greenlet
 _SLACK = 0.25  # seconds that the first round may take beyond the longest timeout
 FIRST_ROUND = 5.0  # seconds that nobody waits beyond for a first round: what has not answered by then is down until it does
+KEPT = 5  # results of a target that are remembered
 _NAMED = 3  # backends that a log line names before it only counts
 
 
@@ -52,10 +56,11 @@ class Target:
     verdict: None before the first result
     since:   time.time() of the last change of state
     result:  of the last probe, or None
+    recent:  the last few, newest first, each with its time.time()
     heir_of: the target whose verdict this one began with, until it has a result of its own
     """
 
-    __slots__ = ("aim", "backends", "verdict", "since", "result", "probes", "failures", "first", "dropped", "heir_of")
+    __slots__ = ("aim", "backends", "verdict", "since", "result", "recent", "probes", "failures", "first", "dropped", "heir_of")
 
     def __init__(self, aim: Aim) -> None:
         self.aim = aim
@@ -63,6 +68,7 @@ class Target:
         self.verdict: Verdict | None = None
         self.since = time.time()
         self.result: Result | None = None
+        self.recent: deque[tuple[float, Result]] = deque(maxlen=KEPT)
         self.probes = 0
         self.failures = 0
         self.first = Event()
@@ -92,6 +98,7 @@ class Target:
         self.heir_of = old
         self.verdict = Verdict(old.up)
         self.since, self.result, self.probes, self.failures = old.since, old.result, old.probes, old.failures
+        self.recent = deque(old.recent, KEPT)
         self.first.set()
 
     def labels(self) -> list[str]:
@@ -102,16 +109,21 @@ class Target:
 class Prober:
     """All health checks of one master.
 
-    table: where verdicts go
-    log:   gunicorn's logger; one line for each change of state
+    table:     where probes are counted
+    log:       gunicorn's logger; one line for each change of state
+    standings: where verdicts go
+    passed:    ``passed(id, begun)``: a probe of this backend that began at ``begun`` (time.monotonic()) went well
     """
 
-    def __init__(self, table: Table, log: Any) -> None:
+    def __init__(self, table: Table, log: Any, standings: Standings, passed: Callable[[str, float], None]) -> None:
         self._table = table
         self._log = log
+        self._standings = standings
+        self._passed = passed
         self._probing = Probing()
         self._pool = Pool(CONCURRENT)
         self._targets: dict[Aim, Target] = {}
+        self._of: dict[str, Target] = {}  # by backend id
         self._met: dict[Aim, Target] = {}
         self._due: list[tuple[float, int, Target]] = []
         self._ticket = itertools.count()
@@ -147,7 +159,7 @@ class Prober:
                 kept.add(aim)
             else:
                 new.setdefault(aim, []).append(backend)
-        ids = {name: target for target in self._targets.values() for name in target.backends}
+        ids = self._of
         # a backend that is renamed and checked anew in one go is found by its address, if nobody is checked the old way any more
         places = {_place(aim): target for aim, target in self._targets.items() if aim not in kept}
         for aim, backends in new.items():
@@ -179,10 +191,11 @@ class Prober:
         self._met = {}
 
     def follow(self, snapshot: Snapshot) -> None:
-        """From now on the backends of this snapshot (with slots) and no others. Writes the cells of all that are new or moved."""
+        """From now on the backends of this snapshot (with slots) and no others, as the standings do. Tells these of all that are
+        new or are probed in another way."""
         before, self._targets = self._targets, {}
+        known, self._of = self._of, {}
         held = {target: target.backends for target in before.values()}
-        was = {name: target.up for target in before.values() for name in target.backends}
         turned: dict[Target, list[str]] = {}
         met: dict[Target, list[str]] = {}
         for service in snapshot.services:
@@ -197,12 +210,12 @@ class Prober:
                             target.inherit(target.heir_of)  # it may have turned since
                     words = f"backend {backend.url} of {service.name}{location.path}"
                     target.backends[backend.id] = (backend.slot, words)
-                    self._table.q[self._table.backend(backend.slot) + Backend.WEIGHT] = backend.weight
+                    self._of[backend.id] = target
                     if backend.id not in held.get(target, ()):
-                        self._write(target, backend.slot)
-                        if was.get(backend.id, target.up) != target.up:
+                        changed = self._standings.probed(backend.id, target.up, target.since, target.reason)
+                        if backend.id in known and changed:
                             turned.setdefault(target, []).append(words)
-                        elif backend.id not in was and not target.up:
+                        elif backend.id not in known and not target.up:
                             met.setdefault(target, []).append(words)
         for aim, target in before.items():
             target.dropped = aim not in self._targets
@@ -228,12 +241,11 @@ class Prober:
                 details[name] = known
         return details
 
-    def _write(self, target: Target, slot: int) -> None:
-        q, at = self._table.q, self._table.backend(slot)
-        up = int(target.up)
-        if q[at + Backend.STATE] != up or not q[at + Backend.SINCE]:
-            q[at + Backend.ADMIT] = q[at + Backend.STATE] = up
-            q[at + Backend.SINCE] = int(target.since * 1e9)
+    def recent(self, name: str) -> list[dict[str, Any]]:
+        """The last probes of a backend, newest first: ``when`` (time.time()) ``ok reason seconds``."""
+        target = self._of.get(name)
+        found = target.recent if target is not None else ()
+        return [{"when": when, "ok": one.ok, "reason": one.reason, "seconds": one.seconds} for when, one in found]
 
     def _schedule(self, target: Target, seconds: float) -> None:
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._ticket), target))
@@ -250,10 +262,11 @@ class Prober:
             self._more.wait(self._due[0][0] - now if self._due else None)
 
     def _probe(self, target: Target) -> None:
+        begun = time.monotonic()
         try:
             result = self._probing.probe(target.aim)
             if not target.dropped:
-                self._note(target, result)
+                self._note(target, result, begun)
         except Exception:
             self._log.exception("the health check of %s failed; it goes on", _named(target.labels()))
         if target.dropped:
@@ -262,9 +275,10 @@ class Prober:
         target.first.set()
         self._schedule(target, target.aim.check.interval * spread)
 
-    def _note(self, target: Target, result: Result) -> None:
+    def _note(self, target: Target, result: Result, begun: float) -> None:
         check = target.aim.check
         target.result, target.heir_of = result, None
+        target.recent.appendleft((time.time(), result))
         target.probes += 1
         target.failures += not result.ok
         q, table = self._table.q, self._table
@@ -277,14 +291,16 @@ class Prober:
             target.verdict = first(result.ok)
         else:
             target.verdict = observe(before, result.ok, check.healthy, check.unhealthy)
-        if target.verdict.up == (before is not None and before.up):
-            return
-        target.since = time.time()
-        for slot, _words in target.backends.values():
-            self._write(target, slot)
-        if target.backends:
+        if target.verdict.up != (before is not None and before.up):
+            target.since = time.time()
+        probed, up, since, reason = self._standings.probed, target.up, target.since, target.reason
+        turned = [words for name, (_slot, words) in target.backends.items() if probed(name, up, since, reason)]
+        if turned:
             needed = 1 if before is None else check.healthy if result.ok else check.unhealthy
-            self._tell(target, target.labels(), f"{needed} of {needed} probes {'passed' if result.ok else 'failed'}")
+            self._tell(target, turned, f"{needed} of {needed} probes {'passed' if result.ok else 'failed'}")
+        if result.ok:
+            for name in target.backends:
+                self._passed(name, begun)
 
     def _tell(self, target: Target, labels: list[str], how: str) -> None:
         if target.up:

@@ -223,6 +223,8 @@ class Reloader:
         master.leases.commit(new)
         master.loaded, master.snapshot, master.plan = prepared.loaded, new, prepared.plan
         master.table.q[Header.GENERATION] = new.generation
+        master.standings.follow(new)
+        master.traffic.follow()
         master.prober.follow(new)
         master.names.follow()
         master.log.set_level(new.log_level)

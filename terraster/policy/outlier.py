@@ -82,9 +82,13 @@ class Record:
         return min(self.times * rules.time, max(rules.time, rules.max_time))
 
     def readmit(self, attempts: int, now: float) -> None:
-        """It is back; nothing of before counts against it but how often it was out. ``attempts``: made so far."""
+        """It is back; see `restart`. How often it was out is not forgotten."""
         self.out = False
         self._back = now
+        self.restart(attempts, now)
+
+    def restart(self, attempts: int, now: float) -> None:
+        """Nothing of before counts any more. ``attempts``: made so far."""
         self.failures = self.connect_errors = self.bad_statuses = 0
         self._samples = deque([(now, attempts, self._bad)])
 

@@ -1,0 +1,439 @@
+"""How every backend stands: the one place where what is known of backends becomes what workers go by.
+
+    Prober ──probed────────────────┐
+    names ──resolved───────────────┤
+    operators ──ordered────────────┼─▶ Standings ─▶ `Backend` but LEASE and PROBES …, `Location.PANIC`
+    Traffic ──eject readmit circuit┘
+
+It is the only writer of these cells (ADMIT, STATE, SINCE, WEIGHT, RAMP, TRIAL_LIMIT, CIRCUIT, EJECTIONS, OPENINGS). The decisions
+are pure (`terraster.policy.standing`); here they are taken when something changes, written, and told in one line of the log each.
+A change of one backend costs the same whatever else is configured: each location keeps count of its backends, and only where it
+begins or ends to panic all of them are written.
+
+What is known is kept by backend id over reloads; ids that are gone are forgotten. Slow start is for backends that were away (down,
+ejected, in maintenance) or are new, but not for the first result of what Terraster started with, nor after a drain.
+
+Master only; no call yields. Moments are time.time().
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from terraster.config.snapshot import Backend as Configured
+from terraster.config.snapshot import Location, Snapshot
+from terraster.policy.breaker import CLOSED, OPEN
+from terraster.policy.standing import WHOLE, Facts, Order, may_eject, panics, ramp, stand
+from terraster.state.table import Backend, Table
+from terraster.state.table import Location as LocationCell
+
+__all__ = ["Order", "Standings"]
+
+_STEP = 0.1  # seconds between two steps of a ramp
+_ADMITS = ("none", "all", "trial", "ramping")
+_CIRCUITS = ("closed", "open", "half-open")
+
+
+class _Member:
+    """One backend, with what it came to last. ``away``: it was out of work, so that it starts slowly when it is back."""
+
+    __slots__ = ("id", "slot", "weight", "words", "place", "facts", "standing", "since", "away", "ramp_from", "known")
+
+    def __init__(self, backend: Configured, place: _Place, since: float, away: bool) -> None:
+        self.id = backend.id
+        self.facts = Facts()
+        self.standing = stand(self.facts)
+        self.since = since
+        self.away = away
+        self.ramp_from = 0.0
+        self.known = False  # whether its checks, or those who do not check, have said anything
+        self.move(backend, place)
+
+    def move(self, backend: Configured, place: _Place) -> None:
+        self.slot, self.weight, self.place = backend.slot, backend.weight, place
+        self.words = f"backend {backend.url} of {place.words}"
+
+
+class _Place:
+    """One location, and how many of its backends are what: those with a weight only."""
+
+    __slots__ = (
+        "location",
+        "words",
+        "members",
+        "unknown",
+        "weighty",
+        "considered",
+        "up",
+        "usable",
+        "ejected",
+        "spare",
+        "panic",
+        "resort",
+    )
+
+    def __init__(self, location: Location, words: str) -> None:
+        self.location = location
+        self.words = words
+        self.members: list[_Member] = []
+        self.panic = self.resort = False
+        self.unknown = 0  # members of any weight that nothing is known of yet
+        self.weighty = self.considered = self.up = self.usable = self.ejected = self.spare = 0
+
+    def count(self, member: _Member, sign: int) -> None:
+        """Count a member in (1) or out (-1)."""
+        self.unknown += sign * (not member.known)
+        if member.weight <= 0:
+            return
+        self.weighty += sign
+        self.considered += sign * (member.facts.order is None)
+        self.up += sign * (member.standing.state == Backend.UP)
+        self.usable += sign * (member.standing.admit != Backend.NONE)
+        self.ejected += sign * (member.facts.ejected != "")
+        self.spare += sign * _is_spare(member)
+
+    @property
+    def share(self) -> float:
+        """How many may be ejected."""
+        outlier = self.location.outlier
+        return outlier.max_ejected if outlier is not None else 0.0
+
+    def lets_in(self, member: _Member) -> int:
+        """ADMIT of a member, panic and last resort included."""
+        facts = member.facts
+        tried = member.standing.admit == Backend.TRIAL  # only trials close a circuit, and a closed one may end the panic
+        if self.panic and not tried and not facts.unresolved and facts.order is None and member.weight > 0:
+            return Backend.ALL
+        if self.resort and _is_spare(member):
+            return Backend.ALL
+        return member.standing.admit
+
+
+def _is_spare(member: _Member) -> bool:
+    """Whether it would be used if its location had no other."""
+    facts = member.facts
+    return member.standing.state == Backend.EJECTED and facts.circuit == CLOSED and facts.order is None
+
+
+class Standings:
+    """The standings of all backends of one master.
+
+    table: where they go
+    log:   gunicorn's logger; one line for each change of state
+    clock: time.time
+    """
+
+    def __init__(self, table: Table, log: Any, clock: Callable[[], float] = time.time) -> None:
+        self._table = table
+        self._log = log
+        self._clock = clock
+        self._members: dict[str, _Member] = {}
+        self._slots: dict[int, _Member] = {}
+        self._places: dict[str, _Place] = {}
+        self._ramping: dict[str, _Member] = {}
+        self._began = False
+        self._more = Event()
+        self._runner: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        """Begin to move ramps by itself."""
+        self._runner = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Everything stays as it is."""
+        if self._runner is not None:
+            self._runner.kill()
+
+    # What others know.
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """From now on the backends of this snapshot (with slots) and no others. Of those that are new `probed` tells next; a
+        location does not begin to panic before all its backends were told of."""
+        now, q = self._clock(), self._table.q
+        before, self._members, self._slots = self._members, {}, {}
+        places, self._places = self._places, {}
+        for service in snapshot.services:
+            for location in service.locations:
+                old = places.get(location.id)
+                if old is not None and old.location is location:
+                    self._keep(old)
+                    continue
+                place = self._places[location.id] = _Place(location, f"{service.name}{location.path}")
+                if old is not None:
+                    place.panic, place.resort = old.panic, old.resort
+                for backend in location.backends:
+                    member = before.get(backend.id)
+                    fresh = member is None
+                    if member is None:
+                        member = _Member(backend, place, now, away=self._began)
+                    member.move(backend, place)
+                    place.members.append(member)
+                    self._members[member.id] = self._slots[member.slot] = member
+                    place.count(member, 1)
+                    q[self._table.backend(member.slot) + Backend.WEIGHT] = member.weight
+                    if fresh:  # its slot may have been its own before: counters stay, the rest begins anew
+                        for cell in (Backend.RAMP, Backend.TRIAL_LIMIT, Backend.CIRCUIT):
+                            q[self._table.backend(member.slot) + cell] = 0
+                        self._write(member)
+        self._ramping = {name: member for name, member in self._ramping.items() if self._members.get(name) is member}
+        for place in self._places.values():
+            if places.get(place.location.id) is not place:
+                self._consider(place, afresh=True)
+        self._began = True
+
+    def _keep(self, place: _Place) -> None:
+        self._places[place.location.id] = place
+        for member in place.members:
+            self._members[member.id] = self._slots[member.slot] = member
+
+    def probed(self, name: str, up: bool, since: float, reason: str) -> bool:
+        """What the checks of a backend say, or that there are none. since: of their verdict. Whether it is up now and was not, or down
+        and was not: then whoever called tells the log, as many backends may share a check."""
+        member = self._members.get(name)
+        if member is None:
+            return False
+        facts = member.facts
+        if member.known and facts.up == up and facts.reason == reason:
+            return False
+        first = not member.known
+        if first:
+            member.place.unknown -= 1
+            member.known = True
+        facts.up, facts.reason = up, reason
+        changed = self._settle(member, since)
+        if first and not changed and member.standing.state == Backend.DOWN:
+            member.since = since
+            self._write(member)
+        if changed and member.standing.state not in (Backend.UP, Backend.DOWN):
+            self._tell(member, "")
+            return False
+        return changed
+
+    def resolved(self, name: str, ok: bool, reason: str) -> None:
+        """Whether the name of a backend has an address. reason: why not, completes "is down:"."""
+        member = self._members.get(name)
+        if member is not None:
+            member.facts.unresolved = "" if ok else reason or "its name does not resolve"
+            self._settle_and_tell(member, "its name resolves" if ok else "")
+
+    def ordered(self, name: str, order: Order | None) -> None:
+        """What an operator wants of a backend from now on; None = nothing special. Whoever called ends an order at its `until`."""
+        member = self._members.get(name)
+        if member is not None and member.facts.order != order:
+            member.place.count(member, -1)
+            member.facts.order = order
+            member.place.count(member, 1)
+            self._settle_and_tell(member, "enabled again" if order is None else "")
+
+    # What `terraster.master.traffic` decides.
+
+    def at(self, slot: int) -> tuple[str, Location] | None:
+        """The backend in a slot: its id and its location."""
+        member = self._slots.get(slot)
+        return None if member is None else (member.id, member.place.location)
+
+    def location(self, name: str) -> Location | None:
+        """The location of a backend, None if there is no such backend (any more)."""
+        member = self._members.get(name)
+        return None if member is None else member.place.location
+
+    def words(self, name: str) -> str:
+        """A backend as a line of the log names it."""
+        return self._members[name].words
+
+    def may_eject(self, name: str) -> str:
+        """Whether a backend may be ejected: "", or why not."""
+        member = self._members[name]
+        place = member.place
+        if member.weight <= 0:
+            return ""
+        others = place.usable - (member.standing.admit != Backend.NONE)
+        return may_eject(place.ejected, place.weighty, place.share, others)
+
+    def too_many(self, name: str) -> bool:
+        """Whether more backends of this one's location are ejected than may be."""
+        member = self._members[name]
+        place = member.place
+        return member.weight > 0 and place.ejected > 0 and may_eject(place.ejected - 1, place.weighty, place.share, 1) != ""
+
+    def eject(self, name: str, until: float, why: str) -> None:
+        """Eject a backend; see `may_eject`."""
+        member = self._members[name]
+        seconds = f"{round(until - self._clock(), 1):g}"
+        self._table.q[self._table.backend(member.slot) + Backend.EJECTIONS] += 1
+        self._facts(member, why, until)
+        if self._settle(member):
+            self._log.warning("%s is ejected for %s s: %s", member.words, seconds, why)
+
+    def readmit(self, name: str, why: str) -> None:
+        """End an ejection. why: a few words for the log."""
+        member = self._members[name]
+        self._facts(member, "", 0.0)
+        self._settle_and_tell(member, why)
+
+    def _facts(self, member: _Member, ejected: str, until: float) -> None:
+        member.place.count(member, -1)
+        member.facts.ejected, member.facts.until = ejected, until
+        member.place.count(member, 1)
+
+    def circuit(self, name: str, state: int, why: str, trial_limit: int = 0) -> None:
+        """The circuit of a backend is in this state (`terraster.policy.breaker`). why: a clause; trial_limit: of a half-open one,
+        see `Backend.TRIAL_LIMIT`."""
+        member = self._members[name]
+        q, at = self._table.q, self._table.backend(member.slot)
+        facts, was = member.facts, member.facts.circuit
+        facts.circuit, facts.broken = state, why
+        q[at + Backend.TRIAL_LIMIT] = trial_limit
+        q[at + Backend.CIRCUIT] = state
+        q[at + Backend.OPENINGS] += state == OPEN
+        if self._settle(member):
+            self._tell(member, why if state == CLOSED else "")
+        elif state == OPEN:
+            self._log.warning("%s: %s", member.words, why)
+        elif state != was:
+            self._log.info("%s: %s", member.words, why)
+
+    def tick(self, now: float) -> None:
+        """Move the ramps on."""
+        q = self._table.q
+        for name, member in list(self._ramping.items()):
+            value = ramp(now - member.ramp_from, member.place.location.slow_start)
+            if value < WHOLE:
+                q[self._table.backend(member.slot) + Backend.RAMP] = value
+            else:
+                self._end_ramp(name, member)
+
+    def _end_ramp(self, name: str, member: _Member) -> None:
+        del self._ramping[name]
+        member.facts.ramping = False
+        self._settle(member)
+
+    def _run(self) -> None:
+        while True:
+            if not self._ramping:
+                self._more.clear()
+                self._more.wait()
+            self.tick(self._clock())
+            gevent.sleep(_STEP)
+
+    # Who asks.
+
+    def detail(self) -> dict[str, dict[str, Any]]:
+        """How each backend stands, by id; see `one`."""
+        return {name: self._detail(member) for name, member in self._members.items()}
+
+    def one(self, name: str) -> dict[str, Any]:
+        """How a backend stands; {} if there is none.
+
+        state, since, why: see `Backend.STATE`; by: who wants it so, "" = we; until: when an order or ejection ends, 0 = not by
+        itself; admit: "none", "all", "trial", "ramping"; ramp: 0 … 1000; circuit: "closed", "open", "half-open"; panic: whether its
+        location panics
+        """
+        member = self._members.get(name)
+        return {} if member is None else self._detail(member)
+
+    def _detail(self, member: _Member) -> dict[str, Any]:
+        q, at = self._table.q, self._table.backend(member.slot)
+        standing, facts = member.standing, member.facts
+        until = 0.0
+        if standing.state in (Backend.MAINTENANCE, Backend.DRAINING) and facts.order is not None:
+            until = facts.order.until
+        elif standing.state == Backend.EJECTED:
+            until = facts.until
+        return {
+            "state": Backend.STATES[standing.state],
+            "since": member.since,
+            "why": standing.why,
+            "by": standing.by,
+            "until": until,
+            "admit": _ADMITS[q[at + Backend.ADMIT]],
+            "ramp": q[at + Backend.RAMP] if facts.ramping else WHOLE,
+            "circuit": _CIRCUITS[facts.circuit],
+            "panic": member.place.panic,
+        }
+
+    # From facts to cells.
+
+    def _settle(self, member: _Member, since: float | None = None) -> bool:
+        """Work out anew how a member stands, after its facts changed, and write it. Whether its state is another one."""
+        place, before = member.place, member.standing
+        moment = self._clock() if since is None else since
+        after = stand(member.facts)
+        if after.state == Backend.UP and before.state != Backend.UP:
+            self._return(member)
+            after = stand(member.facts)
+        elif after.state not in (Backend.UP, Backend.DRAINING):
+            member.away = member.away or member.known or member.facts.order is not None
+            member.facts.ramping = False
+            self._ramping.pop(member.id, None)
+        changed = after.state != before.state
+        place.count(member, -1)
+        member.standing = after
+        place.count(member, 1)
+        if changed:
+            member.since = moment
+        if changed or after.admit != before.admit:
+            self._write(member)
+        self._consider(place)
+        return changed
+
+    def _return(self, member: _Member) -> None:
+        """It is up again."""
+        if member.away and member.place.location.slow_start > 0:
+            member.facts.ramping = True
+            member.ramp_from = self._clock()
+            self._table.q[self._table.backend(member.slot) + Backend.RAMP] = ramp(0.0, member.place.location.slow_start)
+            self._ramping[member.id] = member
+            self._more.set()
+        member.away = False
+
+    def _settle_and_tell(self, member: _Member, how: str) -> None:
+        if self._settle(member):
+            self._tell(member, how)
+
+    def _tell(self, member: _Member, how: str) -> None:
+        standing, order = member.standing, member.facts.order
+        brackets = f" ({how})" if how else ""
+        because = f": {standing.why}" if standing.why else ""
+        if standing.state == Backend.UP:
+            self._log.info("%s is up%s%s", member.words, because, brackets)
+        elif standing.state in (Backend.DOWN, Backend.EJECTED):
+            self._log.warning("%s is %s%s%s", member.words, Backend.STATES[standing.state], because, brackets)
+        elif order is not None:
+            what = "is draining" if standing.state == Backend.DRAINING else "is in maintenance"
+            by = f" (by {order.by})" if order.by else ""
+            self._log.info("%s %s%s%s", member.words, what, because, by)
+
+    def _consider(self, place: _Place, afresh: bool = False) -> None:
+        """Whether the location panics, or has to use its last resort. afresh: write its cells whatever they were."""
+        panic, resort = place.panic, place.resort
+        if not place.unknown:
+            panic = panics(place.up, place.considered, place.location.panic_threshold)
+            resort = not panic and not place.usable and place.spare > 0 and place.share < 1
+        if (panic, resort) == (place.panic, place.resort) and not afresh:
+            return
+        if panic != place.panic:
+            share = f"{place.up} of {place.considered} backends are up"
+            if panic:
+                threshold = place.location.panic_threshold
+                self._log.warning("%s panics: %s, less than %g %%: all are used", place.words, share, threshold * 100)
+            else:
+                self._log.info("%s panics no more: %s", place.words, share)
+        if resort and not place.resort:
+            self._log.warning("%s has none but ejected backends left: they are used", place.words)
+        place.panic, place.resort = panic, resort
+        if place.location.slot >= 0:
+            self._table.q[self._table.location(place.location.slot) + LocationCell.PANIC] = int(panic)
+        for member in place.members:
+            self._write(member)
+
+    def _write(self, member: _Member) -> None:
+        q, at = self._table.q, self._table.backend(member.slot)
+        q[at + Backend.STATE] = member.standing.state
+        q[at + Backend.SINCE] = int(member.since * 1e9)
+        q[at + Backend.ADMIT] = member.place.lets_in(member)

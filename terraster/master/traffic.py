@@ -1,0 +1,328 @@
+"""Health from traffic: what workers report of their attempts, and what becomes of it.
+
+    worker ──("traffic", [(slot, serial, kind, status, text, when), …])──▶ Traffic ──eject, readmit, circuit──▶ Standings
+
+kind      "connect" (no connection came about), "failure" (no proper response; ``status`` is that of the head if one had come),
+          "status" (a response with a status that the location's outlier detection or circuit breaker may count as bad), and for
+          requests that try a half-open circuit "good" or "bad" (beside what else is said of a bad one)
+serial    the backend's lease; what is said of an older one is of another backend, and dropped
+when      time.time() of the end of the attempt; text: one sentence for people
+
+Only what went wrong is reported; what went well is counted, and read from the shared table when a report comes (`Row`). So a
+report costs the same whatever else is configured, and a backend that nothing is said of costs nothing. The decisions are pure:
+`terraster.policy.outlier`, `terraster.policy.breaker`. Here are their clock, the sums, and a greenlet that wakes when the next
+ejection ends or the next circuit wants a trial.
+
+A backend that gets no work (down, in maintenance, ejected) is not judged: what still comes in is of before. Ejections end by time or
+by a good active check that was made after them; circuits only by trials. What is known is kept by backend id over reloads.
+
+Master only; no call yields.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from terraster.config.snapshot import Location
+from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN, Circuit
+from terraster.policy.outlier import Record
+from terraster.policy.retry import covers
+from terraster.policy.row import Row
+from terraster.state.table import Backend, SeatBackend, Table
+
+from .probe import shown
+from .standing import Standings
+
+__all__ = ["KEPT", "Report", "Traffic"]
+
+KEPT = 10  # failures of a backend that are remembered
+
+Report = tuple[int, int, str, int, str, float]
+"""slot, serial, kind, status, text, when"""
+
+
+class _Watch:
+    """What traffic showed of one backend. until: when its ejection ends, on the monotonic clock; out_at: when it began; heard: sum
+    of the good ones at the last look; spoilt: heads counted as good whose bodies were none; refused: why it is not ejected though
+    it should be, and when."""
+
+    __slots__ = ("name", "slot", "row", "record", "circuit", "failures", "heard", "spoilt", "out_at", "until", "refused")
+
+    def __init__(self, name: str, slot: int) -> None:
+        self.name = name
+        self.slot = slot
+        self.row = Row()
+        self.record = Record()
+        self.circuit = Circuit()
+        self.failures: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.heard = self.spoilt = 0
+        self.out_at = self.until = 0.0
+        self.refused: tuple[str, float] = ("", 0.0)
+
+
+class Traffic:
+    """What traffic showed of the backends of one master.
+
+    table:     where the sums are
+    standings: who is told
+    log:       gunicorn's logger
+    clock, wall: time.monotonic and time.time
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        standings: Standings,
+        log: Any,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._table = table
+        self._standings = standings
+        self._log = log
+        self._clock = clock
+        self._wall = wall
+        self._watches: dict[str, _Watch] = {}
+        self._out: dict[str, _Watch] = {}  # those that are ejected
+        self._circuits: dict[str, _Watch] = {}  # those whose circuit is not closed
+        self._due: list[tuple[float, int, _Watch]] = []
+        self._ticket = itertools.count()
+        self._more = Event()
+        self._runner: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        """Begin to end ejections, and to try circuits, when it is time."""
+        self._runner = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Everything stays as it is."""
+        if self._runner is not None:
+            self._runner.kill()
+
+    def receive(self, batch: Iterable[Report], seat: int) -> None:
+        """What the worker in a seat reports. Never raises: what cannot be understood is told of in the log."""
+        now, wall = self._clock(), self._wall()
+        q, table = self._table.q, self._table
+        taken: list[tuple[_Watch, Location, str, int, str, float]] = []
+        try:
+            for slot, serial, kind, status, text, when in batch:
+                found = self._standings.at(slot)
+                if found is None or serial != q[table.backend(slot) + Backend.LEASE]:
+                    continue
+                name, location = found
+                watch = self._watches.get(name)
+                if watch is None or watch.slot != slot:
+                    watch = self._watches[name] = _Watch(name, slot)
+                if kind not in ("good", "bad"):
+                    watch.failures.append({"when": when, "kind": kind, "status": status, "text": shown(text), "seat": seat})
+                    watch.spoilt += kind == "failure" and status > 0 and not _suspicious(location, status)
+                taken.append((watch, location, kind, status, shown(text), now - max(0.0, wall - when)))
+            seats = (0, *table.taken_seats())
+            sums = {slot: self._sums(slot, seats) for slot in {watch.slot for watch, *_rest in taken}}
+            for watch, location, kind, status, text, moment in taken:
+                if kind in ("good", "bad"):
+                    self._trial(watch, location, kind == "good", moment, text, now)
+                else:
+                    self._judge(watch, location, kind, status, text, moment, now, sums[watch.slot])
+        except Exception:
+            self._log.exception("what the worker in seat %d says of traffic cannot be used", seat)
+
+    def follow(self) -> None:
+        """The standings follow another snapshot: judge by its rules from now on, and forget what is gone."""
+        now = self._clock()
+        for watches in (self._watches, self._out, self._circuits):
+            for name in [name for name in watches if self._standings.location(name) is None]:
+                del watches[name]
+        for watch in sorted(self._out.values(), key=lambda one: one.until):
+            if self._rules(watch).outlier is None:
+                self._back(watch, "traffic decides no more", now)
+            elif self._standings.too_many(watch.name):
+                self._back(watch, "the configuration does not let so many be ejected any more", now)
+        for watch in list(self._circuits.values()):
+            if self._rules(watch).breaker is None:
+                watch.circuit.close(now)
+                del self._circuits[watch.name]
+                self._standings.circuit(watch.name, CLOSED, "it has no circuit breaker any more")
+            else:
+                self._plan_circuit(watch)
+
+    def passed(self, name: str, begun: float) -> None:
+        """An active check (not type none) of a backend that began at ``begun`` (time.monotonic()) went well."""
+        watch = self._out.get(name)
+        if watch is not None and begun > watch.out_at:
+            self._back(watch, "a health check passed", self._clock())
+
+    def retired(self) -> None:
+        """A seat was emptied, and trials that its worker counted with it: grant no more than there should be."""
+        for watch in self._circuits.values():
+            breaker = self._rules(watch).breaker
+            if watch.circuit.state == HALF_OPEN and breaker is not None:
+                self._grant(watch, watch.circuit.lacking(breaker))
+
+    def tick(self, now: float) -> None:
+        """End what is over at ``now`` (time.monotonic())."""
+        while self._due and self._due[0][0] <= now:
+            watch = heapq.heappop(self._due)[2]
+            if self._out.get(watch.name) is watch and now >= watch.until:
+                self._back(watch, f"{round(now - watch.out_at, 1):g} s are over", now)
+            breaker = self._rules(watch).breaker if self._circuits.get(watch.name) is watch else None
+            if breaker is not None:
+                trials = watch.circuit.advance(breaker, now)
+                if trials:
+                    self._grant(watch, trials)
+                    self._plan_circuit(watch)
+
+    def recent(self, name: str) -> list[dict[str, Any]]:
+        """The last failures of a backend, newest first: ``when kind status text seat``."""
+        watch = self._watches.get(name)
+        return list(reversed(watch.failures)) if watch is not None else []
+
+    def detail(self) -> dict[str, dict[str, Any]]:
+        """By id, of those that should be ejected and are not: ``not_ejected`` (why) and ``not_ejected_at`` (time.time())."""
+        found = {}
+        for name, watch in self._watches.items():
+            if watch.refused[0] and self._good(watch, self._sums(watch.slot, (0, *self._table.taken_seats()))[0]) <= watch.row.good:
+                found[name] = {"not_ejected": watch.refused[0], "not_ejected_at": watch.refused[1]}
+        return found
+
+    # Judging.
+
+    def _judge(
+        self,
+        watch: _Watch,
+        location: Location,
+        kind: str,
+        status: int,
+        text: str,
+        moment: float,
+        now: float,
+        sums: tuple[int, int],
+    ) -> None:
+        q, at = self._table.q, self._table.backend(watch.slot)
+        outlier, breaker = location.outlier, location.breaker
+        place = watch.row.place(self._good(watch, sums[0]), moment, now)
+        state = q[at + Backend.STATE]
+        if (q[at + Backend.ADMIT] == Backend.NONE and state != Backend.DRAINING) or watch.circuit.state != CLOSED:
+            return
+        if breaker is not None:
+            why = watch.circuit.report(breaker, place, kind, status, now)
+            if why:
+                self._open(watch, breaker.timeout, f"{why}: {text}")
+                return
+        if outlier is None or state not in (Backend.UP, Backend.DRAINING):
+            return
+        why = watch.record.report(outlier, place, kind, status, sums[1], now)
+        if not why:
+            if watch.record.failures <= 1 and watch.record.bad_statuses <= 1:
+                watch.refused = ("", 0.0)
+            return
+        refusal = self._standings.may_eject(watch.name)
+        if refusal:
+            if not watch.refused[0]:
+                words = self._standings.words(watch.name)
+                self._log.warning("%s is not ejected: %s: %s; but %s", words, why, text, refusal)
+            watch.refused = (f"{why}, but {refusal}", self._wall())
+            return
+        seconds = watch.record.eject(outlier, now)
+        watch.refused = ("", 0.0)
+        watch.out_at, watch.until = now, now + seconds
+        self._out[watch.name] = watch
+        self._plan(watch.until, watch)
+        self._standings.eject(watch.name, self._wall() + seconds, f"{why}: {text}")
+
+    def _trial(self, watch: _Watch, location: Location, good: bool, moment: float, text: str, now: float) -> None:
+        breaker = location.breaker
+        if breaker is None or not watch.circuit.trial(breaker, good, moment, now):
+            return
+        if watch.circuit.state == OPEN:
+            self._open(watch, breaker.timeout, f"a trial failed: {text}")
+            return
+        del self._circuits[watch.name]
+        watch.record.restart(self._fresh(watch, now), now)
+        count = breaker.probes
+        self._standings.circuit(watch.name, CLOSED, f"its circuit is closed: {count} trial{'s' * (count != 1)} went well")
+
+    def _open(self, watch: _Watch, timeout: float, why: str) -> None:
+        self._circuits[watch.name] = watch
+        self._plan_circuit(watch)
+        self._standings.circuit(watch.name, OPEN, f"its circuit is open for {timeout:g} s: {why}")
+
+    def _grant(self, watch: _Watch, trials: int) -> None:
+        """Let so many requests try a half-open circuit."""
+        table = self._table
+        counted = sum(table.q[table.seat_backend(seat, watch.slot) + SeatBackend.TRIALS] for seat in (0, *table.taken_seats()))
+        why = f"its circuit is half-open: {trials} request{'s' * (trials != 1)} may try it"
+        self._standings.circuit(watch.name, HALF_OPEN, why, counted + trials)
+
+    def _back(self, watch: _Watch, why: str, now: float) -> None:
+        del self._out[watch.name]
+        watch.record.readmit(self._fresh(watch, now), now)
+        self._standings.readmit(watch.name, why)
+
+    def _fresh(self, watch: _Watch, now: float) -> int:
+        """No row goes on. Attempts so far."""
+        good, attempts = self._sums(watch.slot, (0, *self._table.taken_seats()))
+        watch.row.restart(self._good(watch, good), now)
+        return attempts
+
+    def _rules(self, watch: _Watch) -> Location:
+        location = self._standings.location(watch.name)
+        assert location is not None, watch.name
+        return location
+
+    # The sums. The master is the one who moves counters between seats, and does not yield meanwhile: no need for `Table.consistent`.
+
+    def _sums(self, slot: int, seats: tuple[int, ...]) -> tuple[int, int]:
+        """Responses that were good, as far as their heads said, and attempts, over all workers."""
+        q, table = self._table.q, self._table
+        good = attempts = 0
+        for seat in seats:
+            at = table.seat_backend(seat, slot)
+            good += q[at + SeatBackend.RESPONSES] - q[at + SeatBackend.BAD_STATUSES]
+            attempts += q[at + SeatBackend.REQUESTS]
+        return good, attempts
+
+    def _good(self, watch: _Watch, heads: int) -> int:
+        """The good ones of a sum. It goes back when a worker learns, later than others, that the slot has a new lease."""
+        if heads < watch.heard:
+            watch.spoilt = 0
+            watch.row.good = heads
+        watch.heard = heads
+        return max(0, heads - watch.spoilt)
+
+    # When.
+
+    def _plan_circuit(self, watch: _Watch) -> None:
+        breaker = self._rules(watch).breaker
+        due = watch.circuit.due(breaker) if breaker is not None else None
+        if due is not None:
+            self._plan(due, watch)
+
+    def _plan(self, due: float, watch: _Watch) -> None:
+        heapq.heappush(self._due, (due, next(self._ticket), watch))
+        self._more.set()
+
+    def _run(self) -> None:
+        while True:
+            self._more.clear()
+            try:
+                self.tick(self._clock())
+            except Exception:
+                self._log.exception("ejections and circuits go on")
+            self._more.wait(max(0.0, self._due[0][0] - self._clock()) if self._due else None)
+
+
+def _suspicious(location: Location, status: int) -> bool:
+    """Whether workers count a response with this status as bad (`LocationPlan.bad_statuses`)."""
+    outlier, breaker = location.outlier, location.breaker
+    if outlier is not None and (outlier.bad_statuses or outlier.ratio) and covers(outlier.statuses, status):
+        return True
+    return breaker is not None and covers(breaker.statuses, status)
