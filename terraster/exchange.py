@@ -35,7 +35,7 @@ class Exchange:
     duration:      seconds from `started` to the end, set when it is finished
     request_id:    goes to the backend, the log and into our own error answers
     error:         "" or the RFC 9209 error type of what went wrong
-    detail:        "" or one sentence about it, for the log
+    detail:        "" or a sentence about it, for the log; where it was tried again, one about each backend that failed, by its URL
     """
 
     __slots__ = (

@@ -392,6 +392,7 @@ class Proxy:
                     return keep
                 self._discard(exchange, response, rest, upstream, pump)
                 tried = (*tried, member)
+                exchange.detail = f"{_and(exchange.detail)}{member.backend.url}: status {response.status}"
             except HttpError as error:
                 if error.blame == BACKEND:
                     failed = True
@@ -411,6 +412,7 @@ class Proxy:
                 tried = (*tried, member)
                 failure = error
                 exchange.status = 0
+                exchange.detail = f"{_and(exchange.detail)}{member.backend.url}: {error.detail}"
             finally:
                 balancer.done(member, failed, over)
                 if location.limited:
@@ -777,6 +779,8 @@ class Proxy:
             elif response.content_length > 0:
                 length = response.content_length
                 left = length - len(body)
+                if left > 0 and length <= location.retry.response_size:
+                    body, left = body + self._rest(upstream, left, read), 0
                 if left < 0:  # more than it announced: what follows is not part of any response
                     body = body[:length]
                     reusable = False
@@ -812,6 +816,17 @@ class Proxy:
             else:
                 upstream.close()
 
+    def _rest(self, upstream: Upstream, left: int, read: float) -> bytes:
+        """The rest of a short response, before anything of it goes out, so that it can still be tried elsewhere if it breaks off."""
+        parts = []
+        while left > 0:
+            data = upstream.recv(read, left)
+            if not data:
+                raise ConnectionLost("the backend closed the connection within a response")
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
+
     def _tunnel(
         self,
         exchange: Exchange,
@@ -829,6 +844,7 @@ class Proxy:
         out = response.forward(_NOTHING, (), extra) + body
         exchange.bytes_out += len(out)
         client.send(out, location.timeouts.read)
+        self.deadlines.pop(client, None)
         if client.held:
             held, client.held = client.held, b""
             exchange.bytes_in += len(held)
@@ -869,7 +885,7 @@ class Proxy:
     def _fail(self, exchange: Exchange, client: Downstream, error: HttpError) -> bool:
         """The one place where errors become answers. True if the client's connection can carry another request."""
         exchange.error = error.reason
-        exchange.detail = error.detail
+        exchange.detail = f"{_and(exchange.detail)}{error.detail}"
         head = exchange.head
         if error.status == 499:
             exchange.status = 499
@@ -935,6 +951,11 @@ class Proxy:
 
 
 _TRANSFER_ENCODING = frozenset((b"transfer-encoding",))
+
+
+def _and(detail: str) -> str:
+    """What was said already, ready to be gone on with."""
+    return f"{detail}; " if detail else ""
 
 
 def _without(lines: bytes, names: frozenset[bytes]) -> bytes:

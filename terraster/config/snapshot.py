@@ -134,6 +134,7 @@ class Retry:
     min_per_second: float = 3.0  # retries that are allowed whatever the budget says, over all workers
     backoff: float = 0.025  # wait before the second retry, doubled for each further one, less up to a half by chance
     body_size: int = 65536  # octets of a request body that are kept to be sent again
+    response_size: int = 0  # octets up to which a response of known length is held back until it is whole; 0 = never
     hedge: float = 0.0  # percentile of latency after which another backend is asked as well; 0 = never
 
 
