@@ -138,15 +138,15 @@ def _of_service(old: Service, new: Service) -> Iterator[str]:
 def _of_location(old: Location, new: Location) -> Iterator[str]:
     for key in _differing(old, new, ("id", "slot", "backends")):
         yield from _of_value(_SPELLINGS.get(key, key), getattr(old, key), getattr(new, key))
-    before = {backend.url: backend for backend in old.backends}
-    after = {backend.url: backend for backend in new.backends}
-    yield from (f"- backend {url}" for url in before if url not in after)
-    yield from (f"+ backend {url}" for url in after if url not in before)
+    before = {backend.label: backend for backend in old.backends}
+    after = {backend.label: backend for backend in new.backends}
+    yield from (f"- backend {label}" for label in before if label not in after)
+    yield from (f"+ backend {label}" for label in after if label not in before)
     if before.keys() == after.keys() and [*before] != [*after]:
         yield "~ order of the backends"
-    for url, backend in after.items():
-        if url in before:
-            yield from (f"~ backend {url}: {line}" for line in _of_backend(before[url], backend))
+    for label, backend in after.items():
+        if label in before:
+            yield from (f"~ backend {label}: {line}" for line in _of_backend(before[label], backend))
 
 
 def _of_value(name: str, old: object, new: object) -> Iterator[str]:

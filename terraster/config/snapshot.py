@@ -193,13 +193,8 @@ class Backend:
 
     @property
     def label(self) -> str:
-        """What it is called in metrics, status and logs: its URL, and which of several it is."""
+        """What it is called in logs: its URL, and which of several it is."""
         return f"{self.url} ({self.endpoint})" if self.endpoint else self.url
-
-    @property
-    def configured_id(self) -> str:
-        """The id of the backend in the configuration, of which this is one endpoint or the only one."""
-        return self.id[: -len(self.endpoint) - 1] if self.endpoint else self.id
 
     @property
     def authority(self) -> str:

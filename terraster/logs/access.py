@@ -160,7 +160,7 @@ class Renderer:
                 x.duration,
                 nothing if x.service is None else quoted[x.service.name],
                 nothing if x.location is None else quoted[x.location.path],
-                nothing if x.backend is None else quoted[x.backend.backend.url],
+                nothing if x.backend is None else quoted[x.backend.backend.label],
                 empty if upstream < 0 else "%.6f" % upstream,  # noqa: UP031  a fifth faster than the f-string
                 x.tries,
                 quote(request_id),

@@ -208,7 +208,7 @@ class Prober:
                         target.backends = {}
                         if target.heir_of is not None:
                             target.inherit(target.heir_of)  # it may have turned since
-                    words = f"backend {backend.url} of {service.name}{location.path}"
+                    words = f"backend {backend.label} of {service.name}{location.path}"
                     target.backends[backend.id] = (backend.slot, words)
                     self._of[backend.id] = target
                     if backend.id not in held.get(target, ()):

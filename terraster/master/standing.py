@@ -56,7 +56,7 @@ class _Member:
 
     def move(self, backend: Configured, place: _Place) -> None:
         self.slot, self.weight, self.place = backend.slot, backend.weight, place
-        self.words = f"backend {backend.url} of {place.words}"
+        self.words = f"backend {backend.label} of {place.words}"
 
 
 class _Place:
