@@ -56,7 +56,7 @@ class Target:
     verdict: None before the first result
     since:   time.time() of the last change of state
     result:  of the last probe, or None
-    recent:  the last few, newest first, each with its time.time()
+    recent:  the last few, oldest first, each with its time.time()
     heir_of: the target whose verdict this one began with, until it has a result of its own
     """
 
@@ -242,7 +242,7 @@ class Prober:
         return details
 
     def recent(self, name: str) -> list[dict[str, Any]]:
-        """The last probes of a backend, newest first: ``when`` (time.time()) ``ok reason seconds``."""
+        """The last probes of a backend, oldest first: ``when`` (time.time()) ``ok reason seconds``."""
         target = self._of.get(name)
         found = target.recent if target is not None else ()
         return [{"when": when, "ok": one.ok, "reason": one.reason, "seconds": one.seconds} for when, one in found]
@@ -278,7 +278,7 @@ class Prober:
     def _note(self, target: Target, result: Result, begun: float) -> None:
         check = target.aim.check
         target.result, target.heir_of = result, None
-        target.recent.appendleft((time.time(), result))
+        target.recent.append((time.time(), result))
         target.probes += 1
         target.failures += not result.ok
         q, table = self._table.q, self._table

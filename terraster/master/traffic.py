@@ -181,9 +181,9 @@ class Traffic:
                     self._plan_circuit(watch)
 
     def recent(self, name: str) -> list[dict[str, Any]]:
-        """The last failures of a backend, newest first: ``when kind status text seat``."""
+        """The last failures of a backend, oldest first: ``when kind status text seat``."""
         watch = self._watches.get(name)
-        return list(reversed(watch.failures)) if watch is not None else []
+        return list(watch.failures) if watch is not None else []
 
     def detail(self) -> dict[str, dict[str, Any]]:
         """By id, of those that should be ejected and are not: ``not_ejected`` (why) and ``not_ejected_at`` (time.time())."""
