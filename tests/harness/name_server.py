@@ -68,6 +68,10 @@ class NameServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Listen no more."""
         for one in (self._tcp, self._udp):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
