@@ -40,7 +40,7 @@ def test_counts(number, text):
 
 def test_the_whole_picture():
     house = all_up(House())
-    house.known(2, UP=0, SINCE=int((NOW - 300) * 1e9))
+    house.known(2, STATE=0, SINCE=int((NOW - 300) * 1e9))
     house.used(1, 0, REQUESTS=123456, FAILURES=7, ACTIVE=3, LATENCY=8_000_000, RESPONSES=4)
     failed = {"ok": False, "problems": ["a.yaml:1:2: unknown key"], "when": NOW - 9}
     text = render.status(
@@ -73,7 +73,7 @@ def test_the_whole_picture():
 
 def test_colours_change_nothing_but_colour():
     house = all_up(House())
-    house.known(0, UP=0)
+    house.known(0, STATE=0)
     found = status(house)
     coloured = render.status(found, colour=True)
     assert "\x1b[31mDOWN" in coloured
@@ -86,7 +86,7 @@ def test_nothing_wrong_is_said():
 
 def test_of_a_large_configuration_only_what_has_problems_is_shown():
     house = all_up(House({f"s{n}": {"/": [f"http://10.0.0.1:{n}"]} for n in range(1000)}))
-    house.known(500, UP=0)
+    house.known(500, STATE=0)
     found = status(house)
     text = render.status(found)
     assert "s500 /" in text and "s501 /" not in text and "999 services without problems are not shown" in text
@@ -98,7 +98,7 @@ def test_long_names_fit(width):
     names = ["search-frontend.eu-central-1", "media-transcoder-callbacks", "x" * 250]
     domain = "prod.eu-central-1.compute.internal.example.com:8080"
     house = all_up(House({name: {"/": [f"http://{name[:30]}-{n}.{domain}/v1" for n in (1, 2)], "/old": []} for name in names}))
-    house.known(1, UP=0, SINCE=int((NOW - 300) * 1e9))
+    house.known(1, STATE=0, SINCE=int((NOW - 300) * 1e9))
     down = f"http://{names[0]}-2.{domain}/v1"
     reason = "HTTP 503 Service Unavailable, wanted is a status in 200-399, or in one of the other ranges that it was given"
     found = status(house, backends={f"{names[0]}/ {down}": {"reason": reason, "seconds": 0.1}})

@@ -1,13 +1,16 @@
-"""Standard output of a command, which may be a pipe that is closed early (``terraster --schema | head``)."""
+"""Standard output of a command: a terminal of some width and colour, or a pipe, which may be closed early (``terraster --schema | head``)."""
 
 from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable
 
-__all__ = ["until_closed"]
+__all__ = ["WIDTH", "colourful", "until_closed", "width"]
+
+WIDTH = 100  # columns, where there is no terminal to ask
 
 
 def until_closed(command: Callable[[], int]) -> int:
@@ -21,3 +24,13 @@ def until_closed(command: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
         return 1
     return code
+
+
+def colourful() -> bool:
+    """Whether colours are welcome."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """Columns to fill: those of the terminal, a fixed number where there is none."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH

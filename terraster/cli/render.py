@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["WIDTH", "age", "count", "status"]
+from .output import WIDTH
 
-WIDTH = 100  # columns, where there is no terminal to ask
+__all__ = ["age", "backends", "changed", "count", "explained", "status"]
 
 MANY = 60  # backends; of larger configurations only what has problems is shown
 
@@ -40,7 +40,7 @@ def status(document: dict[str, Any], *, colour: bool = False, everything: bool =
     everything: show every service even of a large configuration
     """
     now = document["now"]
-    blocks = [_headline(document), _problems(document["problems"], now, width)]
+    blocks = [_headline(document), _problems(document["problems"], now, width), _overrides(document, now, width)]
     services = document["services"]
     total = sum(len(location["backends"]) for service in services for location in service["locations"])
     troubled = {problem["service"] for problem in document["problems"]}
@@ -49,6 +49,13 @@ def status(document: dict[str, Any], *, colour: bool = False, everything: bool =
     if len(shown) < len(services):
         blocks.append([[_Cell(f"{len(services) - len(shown)} services without problems are not shown; --all shows them", _DIM)]])
     blocks.append(_workers(document))
+    return "\n".join(_lay_out(block, colour) for block in blocks if block)
+
+
+def backends(document: dict[str, Any], *, colour: bool = False, width: int = WIDTH) -> str:
+    """Only the backends, and what operators changed."""
+    now = document["now"]
+    blocks = [_services(document["services"], now, width), _overrides(document, now, width)]
     return "\n".join(_lay_out(block, colour) for block in blocks if block)
 
 
@@ -91,12 +98,15 @@ def _headline(document: dict[str, Any]) -> list[list[_Cell]]:
         for location in service["locations"]:
             total += len(location["backends"])
             up += sum(backend["up"] for backend in location["backends"])
+    warnings = len(document["warnings"])
     proxies = sum(worker["role"] == "proxy" and not worker["draining"] for worker in document["workers"])
     running = age(document["now"] - document["started"]) if document["started"] else "?"
     words = [
         f"Terraster {document['version']}, pid {document['pid']}, up {running}, generation {document['generation']}",
         f"{up} of {total} backends up, {proxies} of {document['wanted_workers']} workers serving",
     ]
+    if warnings:
+        words[1] += f", {warnings} warning{'s' * (warnings > 1)} of the configuration (terraster --check)"
     last = document["last_reload"]
     if last and last["ok"]:
         words[0] += f" (reloaded {age(document['now'] - last['when'])} ago)"
@@ -112,21 +122,142 @@ def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> lis
         since = f" for {age(now - problem['since'])}" if problem["since"] else ""
         if problem["kind"] == "reload-failed":
             what = f"the last reload failed{since and since.replace(' for', '')}{since and ' ago'}"
-        elif problem["kind"] == "backend-down":
-            what = f"{problem['backend']} is down{since}"
+        elif problem["kind"] in _STATES:
+            what = f"{problem['backend']} {_STATES[problem['kind']]}{since}"
         else:
-            what = ""
-        rest = ": ".join(part for part in (what, problem["text"]) if part)
-        if len(place) + len(rest) + 4 <= width:
-            rows.append([_Cell(f"  {place}: {rest}", _RED)])
-            continue
-        rows.append([_Cell(f"  {place}:", _RED)])
-        fill = textwrap.TextWrapper(
-            width, initial_indent="    ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
-        )
-        lines = fill.wrap(rest)
-        rows += [[_Cell(line, _RED)] for line in lines]
+            what = problem["backend"] or ""
+        rows += _sentence(place, ": ".join(part for part in (what, problem["text"]) if part), width, _RED)
     return rows
+
+
+_STATES = {"backend-down": "is down", "backend-ejected": "is ejected", "circuit-open": "has an open circuit"}
+
+
+def _sentence(place: str, rest: str, width: int, colour: str = "") -> list[list[_Cell]]:
+    """One thing to say of one place, on a line or on several."""
+    if len(place) + len(rest) + 4 <= width:
+        return [[_Cell(f"  {place}: {rest}", colour)]]
+    fill = textwrap.TextWrapper(
+        width, initial_indent="    ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+    )
+    return [[_Cell(f"  {place}:", colour)], *([_Cell(line, colour)] for line in fill.wrap(rest))]
+
+
+def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[_Cell]]:
+    """What operators changed above the configuration, and is so now."""
+    rows: list[list[_Cell]] = []
+    seen = set()
+    for service in document["services"]:
+        for location in service["locations"]:
+            for backend in location["backends"]:
+                place = f"{service['name']} {location['path']}"
+                if (place, backend["url"]) in seen:
+                    continue  # another address of the same name
+                seen.add((place, backend["url"]))
+                for words in _touched(backend, backend["configured_weight"], now):
+                    rows += _sentence(place, f"{backend['url']}: {words}", width)
+    for orphan in document["orphans"]:
+        for words in _touched(orphan, None, now):
+            rows += _sentence(orphan["backend"], f"{words}; not configured any more, kept for a day", width)
+    return [[_Cell("Changed by operators:", _BOLD)], *rows] if rows else []
+
+
+def _touched(one: dict[str, Any], configured: int | None, now: float) -> list[str]:
+    """An order and a weight in words, each if there is one."""
+    order, weight = one["order"], one["weight_override"]
+    found = [f"{order['what']} {_circumstances(order, now)}"] if order else []
+    if weight:
+        file = "" if configured is None else f" (the file says {configured})"
+        found.append(f"weight {weight['weight']}{file} {_circumstances(weight, now)}")
+    return found
+
+
+def _circumstances(touch: dict[str, Any], now: float) -> str:
+    """How long it is so, until when, by whom and why."""
+    words = f"for {age(now - touch['when'])}"
+    if touch["until"]:
+        words += f", until {moment(touch['until'], now)} (in {age(touch['until'] - now)})"
+    words += f", by {touch['by']}" if touch["by"] else ""
+    return f"{words}: {touch['reason']}" if touch["reason"] else words
+
+
+def changed(backend: dict[str, Any], now: float) -> list[str]:
+    """What a backend is after somebody changed it, in one line or two. backend: `Steering.backend` has it."""
+    until = f" until {moment(backend['until'], now)} (in {age(backend['until'] - now)})" if backend["until"] else ""
+    words = f"{backend['service']}{backend['path']} {backend['url']} is {_IN_WORDS.get(backend['state'], backend['state'])}{until}"
+    if backend["weight_override"]:
+        weight = backend["weight_override"]
+        words += f", weight {weight['weight']} (the file says {backend['configured_weight']})"
+        words += f" until {moment(weight['until'], now)}" if weight["until"] else ""
+    lines = [words]
+    if backend["state"] in ("draining", "maintenance") and backend["active"]:
+        lines.append(f"it still has {backend['active']} open request{'s' * (backend['active'] > 1)}")
+    return lines
+
+
+_IN_WORDS = {"maintenance": "in maintenance"}
+
+
+def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
+    """All that is known of a backend, for people. backend: an item of the answer to "why"."""
+    lines = []
+    state = _IN_WORDS.get(backend["state"], backend["state"])
+    since = f" for {age(now - backend['since'])}" if backend["since"] else ""
+    until = f", until {moment(backend['until'], now)} (in {age(backend['until'] - now)})" if backend["until"] else ""
+    by = f", by {backend['by']}" if backend["by"] else ""
+    reason = f": {backend['why']}" if backend["why"] else ""
+    lines.append(f"{backend['service']}{backend['path']} {backend['url']} is {state}{since}{until}{by}{reason}")
+    lines += [f"  {words}" for words in _touched(backend, backend["configured_weight"], now)]
+    for endpoint in backend["endpoints"]:
+        lines += _endpoint(endpoint, backend, now)
+    if backend["history"]:
+        lines.append("  who touched it, the last first:")
+        lines += [f"    {moment(touch['when'], now)}  {_touch(touch, now)}" for touch in backend["history"]]
+    return "\n".join(lines) + "\n"
+
+
+def _endpoint(endpoint: dict[str, Any], backend: dict[str, Any], now: float) -> list[str]:
+    lines = []
+    if endpoint["address"]:
+        lines.append(
+            f"  address {endpoint['address']} is {endpoint.get('state', 'not known')}: {endpoint.get('why', '')}".rstrip(": ")
+        )
+    lines += [
+        f"  {endpoint['active']} open requests, {endpoint['open']} connections ({endpoint['idle']} idle); "
+        f"{endpoint['requests']} attempts, {endpoint['failed']} failed "
+        f"({endpoint['connect_errors']} without a connection), {endpoint['bad_statuses']} bad statuses",
+        f"  circuit {endpoint['circuit']}, opened {endpoint['circuit_openings']} times; ejected {endpoint['ejections']} times",
+    ]
+    if endpoint.get("admit") in ("none", "trial", "ramping") and endpoint.get("state") == "up":
+        lines.append(f"  new work: {endpoint['admit']}")
+    if endpoint["probes"]:
+        lines.append("  health checks, the last first:")
+        for probe in endpoint["probes"]:
+            how = "passed" if probe["ok"] else "FAILED"
+            lines.append(f"    {moment(probe['when'], now)}  {how}  {_milliseconds(probe['seconds'])}  {probe['reason']}")
+    else:
+        lines.append("  no health checks were made")
+    if endpoint["failures"]:
+        lines.append("  failures that traffic saw, the last first:")
+        for failure in endpoint["failures"]:
+            status = f" {failure['status']}" if failure["status"] else ""
+            lines.append(f"    {moment(failure['when'], now)}  {failure['kind']}{status}: {failure['text']}")
+    else:
+        lines.append("  traffic saw no failures")
+    return lines
+
+
+def _touch(touch: dict[str, Any], now: float) -> str:
+    what = f"weight {touch['weight']}" if touch["what"] == "weight" else touch["what"]
+    until = f" until {moment(touch['until'], now)}" if touch["until"] else ""
+    reason = f": {touch['reason']}" if touch["reason"] else ""
+    return f"{what}{until}{', by ' + touch['by'] if touch['by'] else ''}{reason}"
+
+
+def moment(seconds: float, now: float) -> str:
+    """A moment in local time; with its date only if that is another than today's."""
+    form = "%H:%M:%S" if time.localtime(seconds)[:3] == time.localtime(now)[:3] else "%Y-%m-%d %H:%M:%S"
+    return time.strftime(form, time.localtime(seconds))
 
 
 _COLUMNS = ("STATE", "SINCE", "WEIGHT", "ACTIVE", "REQUESTS", "FAILED", "LATENCY")
@@ -135,18 +266,22 @@ _LEAST = 20  # columns that a URL gets in any case
 
 def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> list[list[_Cell]]:
     """A line for each location, its backends indented below it."""
-    rows = [[_Cell("SERVICE, BACKENDS", _DIM), *(_Cell(word, _DIM) for word in _COLUMNS)]]
+    services = list(services)
+    shares = any(one["share"] is not None for service in services for place in service["locations"] for one in place["backends"])
+    columns = (*_COLUMNS, "SHARE") if shares else _COLUMNS
+    rows = [[_Cell("SERVICE, BACKENDS", _DIM), *(_Cell(word, _DIM) for word in columns)]]
     groups: list[tuple[int, int]] = []  # where the backends of a location begin, and how many there are
     for service in services:
         for location in service["locations"]:
             rows.append([_Cell(_short(f"{service['name']} {location['path']}", width, width // 2), _BOLD)])
             if not location["backends"]:
                 target = f"  -> {location['redirect']}" if location["redirect"] else "  -> https"
-                rows.append([_Cell(target), *[_Cell("-")] * 4, _Cell(count(location["requests"])), *[_Cell("-")] * 2])
+                rest = len(columns) - 5
+                rows.append([_Cell(target), *[_Cell("-")] * 4, _Cell(count(location["requests"])), *[_Cell("-")] * rest])
             groups.append((len(rows), len(location["backends"])))
-            rows += [_backend(backend, now) for backend in location["backends"]]
+            rows += [_backend(backend, now)[: len(columns) + 1] for backend in location["backends"]]
     whole = [row for row in rows if len(row) > 1]
-    others = sum(max(len(row[at]) for row in whole) + 2 for at in range(1, len(_COLUMNS) + 1))
+    others = sum(max(len(row[at]) for row in whole) + 2 for at in range(1, len(columns) + 1))
     room = max(_LEAST, width - others)
     for start, number in groups:
         group = rows[start : start + number] if number else rows[start - 1 : start]  # a location without: its redirect
@@ -172,16 +307,18 @@ def _short(text: str, room: int, tail: int) -> str:
 
 
 def _backend(backend: dict[str, Any], now: float) -> list[_Cell]:
+    colour = {"up": _GREEN, "draining": _BOLD, "maintenance": _BOLD}.get(backend["state"], _RED)
     most = f"/{backend['max_connections']}" if backend["max_connections"] else ""
     return [
-        _Cell(f"  {backend['url']}", "" if backend["up"] else _RED),
-        _Cell("up", _GREEN) if backend["up"] else _Cell("DOWN", _RED),
+        _Cell(f"  {backend['url']}{' ' + backend['address'] if backend['address'] else ''}", colour if colour == _RED else ""),
+        _Cell(backend["state"].upper() if colour == _RED else backend["state"], colour),
         _Cell(age(now - backend["since"]) if backend["since"] else "-"),
-        _Cell(str(backend["weight"])),
+        _Cell(f"{backend['weight']}{'*' * (backend['weight_override'] is not None)}"),
         _Cell(f"{backend['active']}{most}"),
         _Cell(count(backend["requests"])),
         _Cell(count(backend["failures"]), _RED if backend["failures"] else ""),
-        _Cell(_milliseconds(backend["latency"])),
+        _Cell(_milliseconds(backend["latency"] if backend["recent_latency"] is None else backend["recent_latency"])),
+        _Cell("-" if backend["share"] is None else f"{backend['share'] * 100:.0f}%"),
     ]
 
 
@@ -226,8 +363,3 @@ def _lay_out(rows: list[list[_Cell]], colour: bool) -> str:
 
 def _numeric(text: str) -> bool:
     return text == "-" or text[:1].isdigit()
-
-
-def when(seconds: float) -> str:
-    """A moment in local time, for sentences."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -42,6 +42,7 @@ from terraster.state.view import SeatView
 
 from .backoff import Backoff
 from .desk import Desk
+from .failing import FAILURES, Failing
 from .health import Prober
 from .listeners import HANDED_OVER, Listeners, control_address, refuse_tls
 from .names import Names
@@ -50,6 +51,7 @@ from .overlay import Overlay
 from .pidfile import Pidfile, runtime_directory
 from .reload import Reloader
 from .standing import Standings
+from .steering import Steering
 from .traffic import Traffic
 
 __all__ = ["Master", "run"]
@@ -181,7 +183,9 @@ class Master(Arbiter):  # type: ignore[misc]
         self.standings = Standings(self.table, self.log)
         self.traffic = Traffic(self.table, self.standings, self.log)
         self.prober = Prober(self.table, self.log, self.standings, self.traffic.passed)
+        self.failing = Failing(self.table)
         self.reloader = Reloader(self)
+        self.steering = Steering(self)
         self.desk = Desk(self)
         self.notifier.status("probing the backends")
         self.prober.start()
@@ -194,9 +198,12 @@ class Master(Arbiter):  # type: ignore[misc]
             raise SystemExit(0)
         self.standings.follow(snapshot)
         self.prober.follow(snapshot)
+        self.steering.follow()
+        self.steering.start()
         self.standings.start()
         self.traffic.start()
         self.names.follow()
+        self.names.report(self.standings.resolved)
         gc.collect()
         gc.freeze()
         self.log.info("listening on %s", ", ".join(self.addresses(snapshot)) or "nothing")
@@ -444,6 +451,7 @@ class Master(Arbiter):  # type: ignore[misc]
                             self.wakeup()
                     case ("traffic", reports):
                         self.traffic.receive(reports, worker.seat)
+                        self.failing.note({report[0] for report in reports if report[2] in FAILURES})
                     case ("ask", ticket, verb, arguments):
                         gevent.spawn(self.desk.answer, worker, ticket, verb, arguments)
         except TerrasterError:
@@ -567,6 +575,7 @@ class Master(Arbiter):  # type: ignore[misc]
         super().maybe_promote_master()
         if second and self.master_pid == 0:
             self.listeners.promote()
+            gevent.spawn(self.steering.reread)
             self.notifier.ready(self.describe())
 
     def stop(self, graceful: bool = True) -> None:
@@ -577,6 +586,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.ending.set()
         self.heard.set()
         self.notifier.stopping(self.reexec_pid)
+        self.steering.stop()
         self.names.stop()
         self.prober.stop()
         self.traffic.stop()

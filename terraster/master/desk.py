@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from terraster import __version__
@@ -27,7 +28,14 @@ class Desk:
 
     def answer(self, worker: Any, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
         """Answer one question of one child; if the child has gone meanwhile, nobody is told."""
-        known: dict[str, Callable[..., dict[str, Any]]] = {"reload": self.reload, "stop": self.stop, "status": self.status}
+        steering = self._master.steering
+        known: dict[str, Callable[..., dict[str, Any]]] = {
+            "reload": self.reload,
+            "stop": self.stop,
+            "status": self.status,
+            "backend": steering.backend,
+            "why": steering.why,
+        }
         try:
             if verb in known:
                 answer = known[verb](**arguments)
@@ -55,7 +63,8 @@ class Desk:
         """What the master knows.
 
         ``pid version started generation last_reload workers backends wanted_workers restarts``; times are time.time() seconds,
-        ages seconds. Backends by id: ``up since reason seconds probes probe_failures``.
+        ages seconds. Backends by id: ``backends`` (what the Prober knows), ``standings`` (`Standings.one`), ``failing`` (of those that
+        failed lately: ``attempts failures seconds text``); ``overrides``: see `Steering.detail`.
         """
         master = self._master
         q = master.table.q
@@ -73,7 +82,19 @@ class Desk:
             "listeners": list(master.listeners.open),
             "workers": [self._worker(worker) for worker in sorted(master.WORKERS.values(), key=lambda one: one.seat)],
             "backends": master.prober.detail(),
+            "standings": master.standings.detail(),
+            "failing": self._failing(),
+            "overrides": master.steering.detail(),
         }
+
+    def _failing(self) -> dict[str, Any]:
+        master, found = self._master, {}
+        for slot in master.failing.slots():
+            recent, known = master.failing.recent(slot), master.standings.at(slot)
+            if recent is not None and known is not None:
+                failures = master.traffic.recent(known[0])
+                found[known[0]] = {**asdict(recent), "text": failures[-1]["text"] if failures else ""}
+        return found
 
     def _worker(self, worker: Any) -> dict[str, Any]:
         table = self._master.table

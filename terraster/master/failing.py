@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from terraster.state.table import SeatBackend, Table
 
-__all__ = ["FORGET", "WINDOW", "Failing", "Recent"]
+__all__ = ["FAILURES", "FORGET", "WINDOW", "Failing", "Recent"]
 
+FAILURES = ("connect", "failure", "status")  # kinds of reports that are about one
 WINDOW = 15.0  # seconds between two looks
 FORGET = 60.0  # seconds without a failure after which a backend does not fail any more
 

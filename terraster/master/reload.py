@@ -226,7 +226,9 @@ class Reloader:
         master.standings.follow(new)
         master.traffic.follow()
         master.prober.follow(new)
+        master.steering.follow()
         master.names.follow()
+        master.names.report(master.standings.resolved)
         master.log.set_level(new.log_level)
         if new.workers != prepared.old.workers:
             master.set_workers(new.workers)

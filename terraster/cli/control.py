@@ -1,0 +1,189 @@
+"""The way from `terrasterctl` to a running Terraster: HTTP over the control socket in its runtime directory, or a signal to the pid in its
+pid file.
+
+A pid file outlives a master that was killed, and its number may belong to anybody by then. So the master holds a lock on it
+(flock) for as long as it lives: only while somebody does, the pid in it is a master's. Nothing is signalled without that test.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
+
+__all__ = [
+    "AT_ONCE",
+    "DONE",
+    "FAILED",
+    "NOT_RUNNING",
+    "RETRY",
+    "UNKNOWN",
+    "USAGE",
+    "Absent",
+    "Away",
+    "Control",
+    "Refused",
+    "TooLate",
+]
+
+DONE, FAILED, USAGE, NOT_RUNNING, UNKNOWN = range(5)
+"""Exit codes."""
+
+AT_ONCE = 5.0  # seconds for an answer that needs no work
+RETRY = 0.1  # seconds between two looks whether the admin worker is back
+
+
+class Away(Exception):
+    """Nobody answers on the control socket."""
+
+
+class Absent(Away):
+    """Nobody even holds it open, as a master does while it has no admin worker: there is none, or not yet."""
+
+
+class Refused(Exception):
+    """The answer is no, or there is none to be had."""
+
+    def __init__(self, text: str, code: int = FAILED) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class TooLate(Refused):
+    """It was told, but did not answer in time."""
+
+
+class _UnixConnection(HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("terraster", timeout=timeout)
+        self._path = path
+        self._seconds = timeout
+
+    def connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(self._seconds)
+        try:
+            sock.connect(self._path)
+        except BaseException:
+            sock.close()
+            raise
+        self.sock = sock
+
+
+class Control:
+    """The Terraster of one runtime directory."""
+
+    def __init__(self, runtime_dir: str, timeout: float) -> None:
+        self.runtime_dir = runtime_dir
+        self.deadline = time.monotonic() + timeout
+        self._socket = os.path.join(runtime_dir, "control.sock")
+
+    def left(self) -> float:
+        """Seconds until the command gives up."""
+        return self.deadline - time.monotonic()
+
+    def look(self, path: str) -> dict[str, Any]:
+        """A question that is answered at once if anybody is there at all. Raises Away or Refused.
+
+        The master keeps the socket open while there is no admin worker, so that connecting to it proves nothing.
+        """
+        try:
+            return self.call("GET", path, within=AT_ONCE)
+        except TooLate as error:
+            raise Away(f"no answer within {AT_ONCE:g} s") from error
+
+    def call(self, method: str, path: str, within: float | None = None, **query: str) -> dict[str, Any]:
+        """One request; its JSON. Raises Away (nobody there, or it went away meanwhile) or Refused."""
+        connection = _UnixConnection(self._socket, max(0.1, self.left() if within is None else within))
+        try:
+            connection.request(method, f"{path}?{urlencode(query)}" if query else path)
+            response = connection.getresponse()
+            value = json.loads(response.data)
+        except PermissionError as error:
+            raise Refused(f"{self._socket}: permission denied; be root or the user that Terraster runs as") from error
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise Absent(f"nobody listens on {self._socket}") from error
+        except TimeoutError as error:
+            raise TooLate("no answer in time (--timeout)", UNKNOWN) from error
+        except (OSError, HTTPError, ValueError) as error:
+            raise Away(str(error)) from error
+        finally:
+            connection.close()
+        if response.status == 503:
+            raise Away(value["error"])
+        if response.status not in (200, 422):
+            raise Refused(value["error"])
+        answer: dict[str, Any] = value
+        return answer
+
+    def ask(self, method: str, path: str, **query: str) -> dict[str, Any]:
+        """One request that goes by no signal: while the admin worker is away it is waited for, a few seconds. Raises Refused."""
+        until = min(self.deadline, time.monotonic() + AT_ONCE)
+        while True:
+            try:
+                self.look("/healthz")
+                break
+            except Away as away:
+                pid = self.master()
+                if time.monotonic() >= until:
+                    raise Refused(f"Terraster runs (pid {pid}), but its admin worker does not answer: {away}") from None
+            time.sleep(RETRY)
+        try:
+            return self.call(method, path, None, **query)
+        except Away as away:
+            code = FAILED if method == "GET" else UNKNOWN
+            raise Refused(f"the admin worker went away over it, so whether it was done is not known: {away}", code) from None
+
+    def master(self) -> int:
+        """The pid of the running master. Raises Refused if there is none."""
+        path = os.path.join(self.runtime_dir, "terraster.pid")
+        try:
+            with open(path, "rb") as stream:
+                if not _is_locked(stream.fileno()):
+                    raise Refused(f"Terraster is not running: nobody holds {path}", NOT_RUNNING)
+                return int(stream.read(32))
+        except FileNotFoundError:
+            raise Refused(f"Terraster is not running: there is no {path}", NOT_RUNNING) from None
+        except OSError as error:
+            raise Refused(f"{path}: {error.strerror}") from error
+        except ValueError:
+            raise Refused(f"{path} holds no pid") from None
+
+    def signal(self, number: signal.Signals) -> int:
+        """Send the master a signal; its pid. Raises Refused."""
+        pid = self.master()
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise Refused("Terraster is not running", NOT_RUNNING) from None
+        try:
+            if self.master() != pid:  # only now is it certain that the descriptor is not of a process that came after it
+                raise Refused("the master changed meanwhile; try again")
+            signal.pidfd_send_signal(process, number)
+        except ProcessLookupError:
+            raise Refused("Terraster is not running", NOT_RUNNING) from None
+        except PermissionError:
+            raise Refused(f"may not signal process {pid}; be root or the user that Terraster runs as") from None
+        finally:
+            os.close(process)
+        return pid
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Whether another process holds the lock on an open file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two terrasterctl are not in each other's way
+    except BlockingIOError:
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False

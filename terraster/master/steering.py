@@ -1,0 +1,324 @@
+"""What operators do to single backends while Terraster runs: drain, maintenance, another weight; and the answer to "why?".
+
+    asked ─▶ find the backend ─▶ write it to the overlay ─┬─ order:  `Standings.ordered`, one cell that all workers look at
+                                                          └─ weight: `Reloader.refresh`, a new generation
+
+What was asked for with an end ends here too, by itself: a greenlet wakes at the next end. Where one name resolves to several
+addresses there are several endpoints of one configured backend, and an order holds for all of them.
+
+Answers are plain dicts for JSON: ``ok``, and ``problems`` where it is False. Master only; any greenlet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from terraster.config.snapshot import Backend
+from terraster.errors import StartError
+from terraster.state.table import Backend as BackendCells
+from terraster.state.table import SeatBackend
+
+from .overlay import DRAIN, ENABLE, EXPIRED, MAINTENANCE, WEIGHT, WEIGHT_OF_FILE, Entry, Touch
+from .place import Place, Unfound, backends, base, find, label, matching
+from .standing import Order
+
+__all__ = ["Steering"]
+
+MOST_WEIGHT = 1_000_000
+LONGEST = 10 * 365 * 86400.0  # seconds that something may be asked for
+_TEXT = 500  # characters of a reason that are kept
+_EXPLAINED = 8  # backends that one question may be about
+_NAP = 30.0  # seconds after which the clock is looked at in any case: it may have been set
+
+_ACTIONS = {"drain": DRAIN, "maintain": MAINTENANCE, "enable": ENABLE, "weight": WEIGHT}
+
+
+class Steering:
+    """The hands of operators on one master. Orders hold as soon as `follow` was called, they end after `start`."""
+
+    def __init__(self, master: Any) -> None:
+        self._master = master
+        self._overlay = master.overlay
+        self._ordered: set[str] = set()  # ids that the standings were given an order for
+        self._sooner = Event()
+        self._runner: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        """Begin to end what is over."""
+        self._runner = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """End nothing any more; it ends after the next start."""
+        if self._runner is not None:
+            self._runner.kill()
+
+    def follow(self) -> None:
+        """The configuration that runs has changed, or the overlay has: hand all orders to the standings. Does not yield."""
+        self._overlay.follow(backend.id for _service, _location, backend in backends(self._master.loaded))
+        orders = {name: entry.order for name, entry in self._overlay.entries.items() if entry.order is not None}
+        if orders or self._ordered:
+            configured = {backend.id for _service, _location, backend in backends(self._master.loaded)}
+            for _service, _location, backend in backends(self._master.snapshot):
+                touch = orders.get(base(backend.id, configured))
+                if touch is not None:
+                    self._master.standings.ordered(backend.id, Order(touch.what, touch.until, touch.reason, touch.by))
+                    self._ordered.add(backend.id)
+                elif backend.id in self._ordered:
+                    self._master.standings.ordered(backend.id, None)
+                    self._ordered.discard(backend.id)
+        self._sooner.set()
+
+    def reread(self) -> None:
+        """During an upgrade the other master may have been told something: that holds here too."""
+        if self._overlay.reread():
+            self._master.reloader.refresh("the other master of the upgrade was told something")
+            self.follow()
+
+    def backend(
+        self,
+        action: str,
+        service: str,
+        path: str = "",
+        url: str = "",
+        weight: int | None = None,
+        seconds: float = 0.0,
+        reason: str = "",
+        by: str = "",
+    ) -> dict[str, Any]:
+        """Drain, maintain, enable a backend, or set its weight.
+
+        action:  "drain", "maintain", "enable", "weight"
+        service: its name; or name and path in one, where ``path`` is empty
+        url:     as configured, or shortened to host:port where that is clear
+        weight:  of "weight" only; None = the file's again
+        seconds: after which it ends by itself, 0 = for good
+
+        Answer: ``backend`` (see `_account`), ``changed``, ``notes`` (what the operator should know).
+        """
+        if action not in _ACTIONS:
+            return _no(f"there is no action {action!r}; there are {', '.join(_ACTIONS)}")
+        if not 0 <= seconds <= LONGEST:
+            return _no(f"the time must be between 0 and {LONGEST:.0f} seconds")
+        if weight is not None and not 0 <= weight <= MOST_WEIGHT:
+            return _no(f"a weight is a whole number from 0 to {MOST_WEIGHT}")
+        self.reread()
+        try:
+            place = find(self._master.loaded, service, path, url)
+        except Unfound as error:
+            return _no(str(error), error.candidates)
+        backend, now = place[2], time.time()
+        what = WEIGHT_OF_FILE if action == "weight" and weight is None else _ACTIONS[action]
+        before = self._overlay.entries.get(backend.id, Entry())
+        if (what == ENABLE and before.order is None) or (what == WEIGHT_OF_FILE and before.weight is None):
+            return self._done(place, False, ["nothing was overridden"])
+        until = now + seconds if seconds and what in (DRAIN, MAINTENANCE, WEIGHT) else 0.0
+        touch = Touch(what, now, _plain(by), _plain(reason), until, weight if what == WEIGHT and weight is not None else -1)
+        try:
+            self._overlay.record(backend.id, touch)
+        except StartError as error:
+            return _no(f"{error}; nothing was changed")
+        self._master.log.info("backend %s of %s: %s", backend.url, _where(place), _said(touch))
+        if what in (WEIGHT, WEIGHT_OF_FILE):
+            generation = self._master.snapshot.generation
+            outcome = self._master.reloader.refresh(f"weight of {backend.url} of {_where(place)}")
+            if not outcome.ok and outcome.generation == generation:
+                return self._took_back(backend.id, touch, before, outcome.problems)
+            if not outcome.ok:
+                return _no("; ".join(outcome.problems))
+        self.follow()
+        return self._done(place, True, [])
+
+    def why(self, url: str, service: str = "", path: str = "") -> dict[str, Any]:
+        """All that is known of why a backend is in the state it is in. Without a service: of every backend with that URL, if they
+        are not too many. Answer: ``backends``, each as `_account` has it and more: probes, failures, history."""
+        try:
+            places = matching(self._master.loaded, service, path, url)
+        except Unfound as error:
+            return _no(str(error), error.candidates)
+        if len(places) > _EXPLAINED:
+            return _no(f"{url} is {len(places)} backends; name the service", [label(place) for place in places])
+        return {"ok": True, "now": time.time(), "backends": [self._explained(place) for place in places]}
+
+    def detail(self) -> dict[str, Any]:
+        """For the status: ``backends``, by id (of endpoints too), what lies above the file; ``orphans``: what is kept for backends
+        that are not configured."""
+        weights = {backend.id: backend.weight for _service, _location, backend in backends(self._master.loaded)}
+        entries = {name: entry for name, entry in self._overlay.entries.items() if entry.order or entry.weight}
+        found = {}
+        if any(not entry.gone for entry in entries.values()):
+            for _service, _location, backend in backends(self._master.snapshot):
+                name = base(backend.id, weights)
+                if name in entries:
+                    found[backend.id] = {**_overrides(entries[name]), "configured_weight": weights[name]}
+        orphans = [{"backend": name, "gone": entry.gone, **_overrides(entry)} for name, entry in entries.items() if entry.gone]
+        return {"backends": found, "orphans": orphans}
+
+    def _took_back(self, name: str, touch: Touch, before: Entry, problems: list[str]) -> dict[str, Any]:
+        """A weight that could not be brought into effect."""
+        entry = self._overlay.entries.get(name)
+        if entry is not None and touch in (entry.weight, *entry.history[-1:]):
+            try:
+                self._overlay.restore(name, before if before != Entry() else None)
+            except StartError as error:
+                problems = [*problems, str(error)]
+        return _no(f"{'; '.join(problems)}; nothing was changed")
+
+    def _done(self, place: Place, changed: bool, notes: list[str]) -> dict[str, Any]:
+        account = self._account(place)
+        service, location, backend = place
+        entry = self._overlay.entries.get(backend.id, Entry())
+        if account["state"] in ("down", "ejected") and entry.order is None:
+            notes.append(f"it is {account['state']}: {account['why']}" if account["why"] else f"it is {account['state']}")
+        if changed and entry.history[-1].what == ENABLE and entry.weight is not None:
+            notes.append(
+                f"its weight is still {entry.weight.weight} instead of the file's {backend.weight}; `weight … file` ends that"
+            )
+        if changed and not self._takes_work(place):
+            notes.append(f"no backend of {service.name}{location.path} takes new work now")
+        return {"ok": True, "changed": changed, "backend": account, "notes": notes}
+
+    def _takes_work(self, place: Place) -> bool:
+        """Whether any backend of the location takes new work."""
+        q, table = self._master.table.q, self._master.table
+        return any(
+            backend.weight and q[table.backend(backend.slot) + BackendCells.ADMIT] != BackendCells.NONE
+            for _service, location, backend in backends(self._master.snapshot)
+            if location.id == place[1].id
+        )
+
+    def _account(self, place: Place) -> dict[str, Any]:
+        """A configured backend in short: ``service path url id state since why by until active weight configured_weight order
+        weight_override``;
+        of several endpoints the state of the first that is not down, if there is one."""
+        service, location, backend = place
+        states = [self._standing(one) for one in self._running(place)]
+        best = next((state for state in states if state.get("state") != "down"), states[0] if states else {})
+        entry = self._overlay.entries.get(backend.id, Entry())
+        return {
+            "service": service.name,
+            "path": location.path,
+            "url": backend.url,
+            "id": backend.id,
+            "state": best.get("state", "down"),
+            "since": best.get("since"),
+            "why": best.get("why", ""),
+            "by": best.get("by", ""),
+            "until": best.get("until") or None,
+            "active": sum(self._master.table.backend_sum(one.slot, SeatBackend.ACTIVE) for one in self._running(place)),
+            "weight": entry.weight.weight if entry.weight else backend.weight,
+            "configured_weight": backend.weight,
+            **_overrides(entry),
+        }
+
+    def _explained(self, place: Place) -> dict[str, Any]:
+        master, entry = self._master, self._overlay.entries.get(place[2].id, Entry())
+        return {
+            **self._account(place),
+            "history": [asdict(touch) for touch in reversed(entry.history)],
+            "endpoints": [
+                {
+                    "address": one.address or None,
+                    **self._standing(one),
+                    **self._cells(one),
+                    "probes": master.prober.recent(one.id),
+                    "failures": list(reversed(master.traffic.recent(one.id))),
+                }
+                for one in self._running(place)
+            ],
+        }
+
+    def _standing(self, backend: Backend) -> dict[str, Any]:
+        found: dict[str, Any] = self._master.standings.one(backend.id)
+        return found
+
+    def _cells(self, backend: Backend) -> dict[str, Any]:
+        table = self._master.table
+        own = table.q[table.backend(backend.slot) : table.backend(backend.slot) + BackendCells.CELLS].tolist()
+        sums = {
+            name: table.backend_sum(backend.slot, cell)
+            for name, cell in (
+                ("active", SeatBackend.ACTIVE),
+                ("idle", SeatBackend.IDLE),
+                ("open", SeatBackend.OPEN),
+                ("requests", SeatBackend.REQUESTS),
+                ("failed", SeatBackend.FAILURES),
+                ("connect_errors", SeatBackend.CONNECT_ERRORS),
+                ("bad_statuses", SeatBackend.BAD_STATUSES),
+            )
+        }
+        return {
+            **sums,
+            "circuit": ("closed", "open", "half-open")[own[BackendCells.CIRCUIT]],
+            "ejections": own[BackendCells.EJECTIONS],
+            "circuit_openings": own[BackendCells.OPENINGS],
+        }
+
+    def _running(self, place: Place) -> list[Backend]:
+        """The endpoints of a configured backend, with slots."""
+        name = place[2].id
+        return [
+            backend
+            for service in self._master.snapshot.services
+            if service.name == place[0].name
+            for location in service.locations
+            if location.path == place[1].path
+            for backend in location.backends
+            if base(backend.id, (name,)) == name
+        ]
+
+    def _run(self) -> None:
+        while True:
+            self._sooner.clear()
+            end = self._overlay.next_end()
+            self._sooner.wait(min(_NAP, max(0.0, end - time.time())) if end else None)
+            try:
+                self._expire()
+            except Exception:
+                self._master.log.exception("cannot end what operators asked for; tried again")
+                gevent.sleep(1.0)
+
+    def _expire(self) -> None:
+        before = self._overlay.expire()
+        if not before:
+            return
+        for name in before:
+            for touch in self._overlay.entries.get(name, Entry()).history[-2:]:
+                if touch.what == EXPIRED:
+                    self._master.log.info("backend %s: %s", name, touch.reason)
+        if any(entry.weight != self._overlay.entries.get(name, Entry()).weight for name, entry in before.items()):
+            self._master.reloader.refresh("a weight's time was over")
+        self.follow()
+
+
+def _overrides(entry: Entry) -> dict[str, Any]:
+    """What lies above the file, as JSON: ``order`` and ``weight_override``, each a touch or None."""
+    return {
+        "order": asdict(entry.order) if entry.order else None,
+        "weight_override": asdict(entry.weight) if entry.weight else None,
+    }
+
+
+def _where(place: Place) -> str:
+    return f"{place[0].name}{place[1].path}"
+
+
+def _said(touch: Touch) -> str:
+    """A touch as a line of the log has it."""
+    words = f"weight {touch.weight}" if touch.what == WEIGHT else touch.what
+    until = time.strftime(" until %Y-%m-%d %H:%M:%S", time.localtime(touch.until)) if touch.until else ""
+    return f"{words}{until} (by {touch.by or 'somebody'}{': ' + touch.reason if touch.reason else ''})"
+
+
+def _plain(text: str) -> str:
+    """Text of an operator, on one line, without what would move the cursor of whoever reads it."""
+    return "".join(char if char.isprintable() else " " for char in text)[:_TEXT].strip()
+
+
+def _no(problem: str, candidates: Iterable[str] = ()) -> dict[str, Any]:
+    return {"ok": False, "problems": [problem], "candidates": list(candidates)}

@@ -1,0 +1,288 @@
+"""What operators do to single backends: found by what people write, kept, brought into effect, ended, explained."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
+from terraster.errors import StartError
+from terraster.master.overlay import Entry, Overlay
+from terraster.master.place import Unfound, find
+from terraster.master.standing import Standings
+from terraster.master.steering import Steering
+from terraster.state.leases import Leases
+from terraster.state.table import Table
+
+SERVICES = {
+    "shop": {"/": ["http://10.0.0.1:80", "http://10.0.0.2:80"], "/api": ["http://10.0.0.1:80/v1"]},
+    "blog": {"/": ["http://blog.test:8080", "https://blog.test:8443"], "/old": []},
+}
+ONE, TWO = "shop/ http://10.0.0.1:80", "shop/ http://10.0.0.2:80"
+
+
+def snapshot(services: dict[str, dict[str, list[str]]]) -> Snapshot:
+    made = []
+    for name, places in services.items():
+        locations = []
+        for path, urls in places.items():
+            backends = []
+            for url in urls:
+                scheme, _, rest = url.partition("://")
+                host, _, port = rest.partition("/")[0].partition(":")
+                backends.append(Backend(backend_id(name, path, url), url, scheme, host, int(port), weight=2))  # type: ignore[arg-type]
+            locations.append(Location(location_id(name, path), path, backends=tuple(backends)))
+        made.append(Service(name, ("*",), (":80",), tuple(locations)))
+    return Snapshot(1, (), tuple(made))
+
+
+class FakeReloader:
+    """Applies the overlay and commits; or refuses, when told to."""
+
+    def __init__(self, master: Master) -> None:
+        self.master = master
+        self.problems: list[str] = []
+        self.asked: list[str] = []
+
+    def refresh(self, why: str) -> Any:
+        master = self.master
+        self.asked.append(why)
+        if not self.problems:
+            master.run(replace(master.loaded, generation=master.snapshot.generation + 1))
+        return SimpleNamespace(ok=not self.problems, problems=self.problems, generation=master.snapshot.generation)
+
+
+class Master:
+    """As much of a master as steering needs, with a real table, real standings and a real overlay."""
+
+    def __init__(self, path: Path, expand: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot) -> None:
+        self.log = logging.getLogger("steering")
+        self.table = Table(64, 16, 4)
+        self.leases = Leases(self.table)
+        self.standings = Standings(self.table, self.log)
+        self.overlay = Overlay(str(path), self.log)
+        self.overlay.load()
+        self.overlay.expire()
+        self.reloader = FakeReloader(self)
+        self.prober = SimpleNamespace(detail=dict, recent=lambda name: [])
+        self.traffic = SimpleNamespace(recent=lambda name: [{"text": "connection refused"}] if name == ONE else [])
+        self.expand = expand
+        self.steering = Steering(self)
+        self.run(snapshot(SERVICES))
+
+    def run(self, loaded: Snapshot) -> None:
+        self.loaded = loaded
+        self.snapshot = self.leases.assign(self.expand(self.overlay.apply(loaded)))
+        self.leases.commit(self.snapshot)
+        self.standings.follow(self.snapshot)
+        for service in self.snapshot.services:
+            for location in service.locations:
+                for backend in location.backends:
+                    self.standings.probed(backend.id, True, time.time(), "200 OK")
+        self.steering.follow()
+
+    def state(self, name: str) -> str:
+        return self.standings.one(name)["state"]
+
+    def weights(self) -> list[int]:
+        return [backend.weight for backend in self.snapshot.services[0].locations[0].backends]
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Iterator[Master]:
+    made = Master(tmp_path)
+    yield made
+    made.steering.stop()
+
+
+FOUND = [
+    (("shop", "/", "http://10.0.0.1:80"), ONE),
+    (("shop/", "", "http://10.0.0.1:80/"), ONE),
+    (("shop", "", "10.0.0.2:80"), TWO),
+    (("shop", "", "10.0.0.2"), TWO),
+    (("shop/api", "", "10.0.0.1:80"), "shop/api http://10.0.0.1:80/v1"),
+    (("shop", "/api/", "http://10.0.0.1:80/v1"), "shop/api http://10.0.0.1:80/v1"),
+    (("blog", "", "https://BLOG.test:8443"), "blog/ https://blog.test:8443"),
+    (("", "", "blog.test:8080"), "blog/ http://blog.test:8080"),
+]
+
+
+@pytest.mark.parametrize(("asked", "name"), FOUND, ids=[" ".join(asked) for asked, _ in FOUND])
+def test_found(asked: tuple[str, str, str], name: str) -> None:
+    assert find(snapshot(SERVICES), *asked)[2].id == name
+
+
+UNFOUND = [
+    (("shpo", "", "10.0.0.1"), "no service is called shpo; did you mean shop?"),
+    (("xxxxxxxx", "", "10.0.0.1"), "no service is called xxxxxxxx; there are shop, blog"),
+    (("shop", "/apy", "10.0.0.1"), "service shop has no location /apy with backends; there are shop/, shop/api"),
+    (("blog/old", "", "x"), "service blog has no location /old with backends; there are blog/"),
+    (
+        ("shop", "", "http://10.0.0.3:80"),
+        "shop has no backend http://10.0.0.3:80; did you mean http://10.0.0.2:80, http://10.0.0.1:80",
+    ),
+    (("shop", "/", "zzz"), "shop/ has no backend zzz; there are http://10.0.0.1:80, http://10.0.0.2:80"),
+    (
+        ("shop", "", "10.0.0.1:80"),
+        "10.0.0.1:80 is in several locations of shop: shop/ http://10.0.0.1:80, shop/api http://10.0.0.1:80/v1",
+    ),
+    (("blog", "", "blog.test"), "blog.test is not clear: blog/ http://blog.test:8080, blog/ https://blog.test:8443"),
+    (("shop", "/", ""), "which backend? There are shop/ http://10.0.0.1:80, shop/ http://10.0.0.2:80"),
+    (("", "", "zzz"), "no service has a backend zzz"),
+]
+
+
+@pytest.mark.parametrize(("asked", "problem"), UNFOUND, ids=[" ".join(asked) for asked, _ in UNFOUND])
+def test_unfound_and_what_is_near(asked: tuple[str, str, str], problem: str) -> None:
+    with pytest.raises(Unfound) as error:
+        find(snapshot(SERVICES), *asked)
+    assert problem in str(error.value)
+
+
+def test_drain_and_enable(master: Master) -> None:
+    answer = master.steering.backend("drain", "shop", "/", "10.0.0.1", reason="disk\nswap\x1b[2J", by="alice")
+    assert answer["ok"] and answer["changed"] and answer["notes"] == []
+    assert (answer["backend"]["state"], answer["backend"]["by"], answer["backend"]["until"]) == ("draining", "alice", None)
+    assert answer["backend"]["order"]["reason"] == "disk swap [2J"
+    assert master.state(ONE) == "draining" and master.reloader.asked == []
+    last = master.steering.backend("maintain", "shop", "/", "10.0.0.2", seconds=600, by="alice")
+    assert last["notes"] == ["no backend of shop/ takes new work now"]
+    assert 595 < last["backend"]["until"] - time.time() <= 600
+    again = master.steering.backend("enable", "shop", "/", "10.0.0.1", by="bob")
+    assert again["changed"] and master.state(ONE) == "up" and again["backend"]["order"] is None
+    assert master.steering.backend("enable", "shop", "/", "10.0.0.1")["notes"] == ["nothing was overridden"]
+
+
+def test_weight(master: Master) -> None:
+    answer = master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=7, by="alice")
+    assert (answer["backend"]["weight"], answer["backend"]["configured_weight"]) == (7, 2)
+    assert master.weights() == [7, 2] and master.snapshot.generation == 2
+    master.steering.backend("drain", "shop", "/", "10.0.0.1")
+    enabled = master.steering.backend("enable", "shop", "/", "10.0.0.1")
+    assert enabled["notes"] == ["its weight is still 7 instead of the file's 2; `weight … file` ends that"]
+    assert master.steering.backend("weight", "shop", "/", "10.0.0.1")["backend"]["weight"] == 2
+    assert master.weights() == [2, 2] and len(master.reloader.asked) == 2
+    assert master.steering.backend("weight", "shop", "/", "10.0.0.1")["changed"] is False
+
+
+def test_a_weight_that_cannot_be_brought_into_effect_is_taken_back(master: Master) -> None:
+    master.steering.backend("drain", "shop", "/", "10.0.0.1")
+    before = master.overlay.entries[ONE]
+    master.reloader.problems = ["Terraster is stopping"]
+    answer = master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=7)
+    assert answer == {"ok": False, "problems": ["Terraster is stopping; nothing was changed"], "candidates": []}
+    assert master.overlay.entries == {ONE: before} and master.weights() == [2, 2]
+
+
+def test_what_cannot_be_kept_is_refused(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(name: str, touch: object) -> Entry:
+        raise StartError("cannot write overlay.json: No space left on device")
+
+    monkeypatch.setattr(master.overlay, "record", full)
+    answer = master.steering.backend("drain", "shop", "/", "10.0.0.1")
+    assert answer["problems"] == ["cannot write overlay.json: No space left on device; nothing was changed"]
+    assert master.state(ONE) == "up"
+
+
+NONSENSE = [
+    ({"action": "eat"}, "there is no action 'eat'"),
+    ({"seconds": -1.0}, "the time must be"),
+    ({"seconds": float("nan")}, "the time must be"),
+    ({"action": "weight", "weight": -1}, "a weight is a whole number"),
+    ({"action": "weight", "weight": 1_000_001}, "a weight is a whole number"),
+    ({"service": "shpo"}, "did you mean shop?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "problem"), NONSENSE, ids=[problem for _, problem in NONSENSE])
+def test_nonsense(master: Master, arguments: dict[str, Any], problem: str) -> None:
+    answer = master.steering.backend(**{"action": "drain", "service": "shop", "path": "/", "url": "10.0.0.1", **arguments})
+    assert not answer["ok"] and problem in answer["problems"][0] and master.overlay.entries == {}
+
+
+def test_it_ends_by_itself(master: Master) -> None:
+    from gevent import sleep
+
+    master.steering.start()
+    master.steering.backend("maintain", "shop", "/", "10.0.0.1", seconds=0.2)
+    master.steering.backend("weight", "shop", "/", "10.0.0.2", weight=9, seconds=0.2)
+    assert master.state(ONE) == "maintenance" and master.weights() == [2, 9]
+    end = time.monotonic() + 5
+    while master.state(ONE) != "up" or master.weights() != [2, 2]:
+        assert time.monotonic() < end
+        sleep(0.01)
+    (found,) = master.steering.why("10.0.0.1", "shop", "/")["backends"]
+    assert [touch["what"] for touch in found["history"]] == ["expired", "maintenance"]
+    assert found["endpoints"][0]["failures"] == [{"text": "connection refused"}]
+
+
+def test_a_restart_finds_what_was_asked_for(master: Master, tmp_path: Path) -> None:
+    master.steering.backend("drain", "shop", "/", "10.0.0.1", by="alice")
+    master.steering.backend("weight", "shop", "/", "10.0.0.2", weight=9)
+    master.steering.backend("maintain", "blog", "", "blog.test:8080", seconds=0.001)
+    time.sleep(0.002)
+    next_one = Master(tmp_path)
+    assert next_one.state(ONE) == "draining" and next_one.weights() == [2, 9]
+    assert next_one.state("blog/ http://blog.test:8080") == "up"
+    assert next_one.standings.one(ONE)["by"] == "alice"
+
+
+def test_a_backend_that_goes_and_comes_back_finds_its_order(master: Master) -> None:
+    master.steering.backend("drain", "shop", "/", "10.0.0.1")
+    master.run(snapshot({"blog": SERVICES["blog"]}))
+    assert [orphan["backend"] for orphan in master.steering.detail()["orphans"]] == [ONE]
+    master.run(snapshot(SERVICES))
+    assert master.state(ONE) == "draining" and master.steering.detail()["orphans"] == []
+    assert master.steering.detail()["backends"][ONE]["order"]["what"] == "drain"
+    master.steering.backend("enable", "shop", "/", "10.0.0.1")
+    assert master.state(ONE) == "up"
+
+
+def test_an_order_holds_for_all_addresses_of_a_name(tmp_path: Path) -> None:
+    addresses = ["10.9.9.1", "10.9.9.2"]
+
+    def expand(given: Snapshot) -> Snapshot:
+        def endpoints(backend: Backend) -> tuple[Backend, ...]:
+            if backend.host != "blog.test":
+                return (backend,)
+            return tuple(replace(backend, id=f"{backend.id}@{one}", address=one) for one in addresses)
+
+        services = []
+        for service in given.services:
+            locations = [
+                replace(location, backends=tuple(one for backend in location.backends for one in endpoints(backend)))
+                for location in service.locations
+            ]
+            services.append(replace(service, locations=tuple(locations)))
+        return replace(given, services=tuple(services))
+
+    master, name = Master(tmp_path, expand), "blog/ http://blog.test:8080"
+    assert master.steering.backend("drain", "blog", "", "blog.test:8080")["backend"]["id"] == name
+    assert [master.state(f"{name}@{one}") for one in addresses] == ["draining", "draining"]
+    addresses[0] = "10.9.9.3"
+    master.run(snapshot(SERVICES))
+    assert [master.state(f"{name}@{one}") for one in addresses] == ["draining", "draining"]
+    assert set(master.steering.detail()["backends"]) == {f"{name}@{one}" for one in addresses}
+    (found,) = master.steering.why("blog.test:8080")["backends"]
+    assert [endpoint["address"] for endpoint in found["endpoints"]] == addresses
+    master.steering.backend("enable", "blog", "", "blog.test:8080")
+    assert [master.state(f"{name}@{one}") for one in addresses] == ["up", "up"]
+
+
+def test_the_other_master_of_an_upgrade_is_not_overwritten(master: Master, tmp_path: Path) -> None:
+    other = Master(tmp_path)
+    other.steering.backend("drain", "shop", "/", "10.0.0.1")
+    master.steering.backend("drain", "shop", "/", "10.0.0.2")
+    assert master.state(ONE) == master.state(TWO) == "draining"
+
+
+def test_why_without_a_service(master: Master) -> None:
+    assert [one["id"] for one in master.steering.why("10.0.0.1")["backends"]] == [ONE, "shop/api http://10.0.0.1:80/v1"]
+    assert "no service has a backend zzz" in master.steering.why("zzz")["problems"][0]
