@@ -333,7 +333,6 @@ def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:
     basic = (DATA / "basic.yaml").read_text()
     text = (DATA / "advanced.yaml").read_text() + basic[basic.index("backends:") :].replace("8081", "8083")
     assert warnings(tmp_path, text) == [
-        "3:1: algorithm `adaptive` is not in effect yet; round-robin is used until it is",
         "4:1: `tls` is not in effect yet: Terraster does not start rather than serve `default` in clear",
         "10:1: `rate_limit` is not in effect yet",
         "20:1: `cors` is not in effect yet",

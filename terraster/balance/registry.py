@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from ..config.snapshot import Location
 from ..errors import ConfigError, Problem
+from .adaptive import Adaptive
 from .consistent_hash import ConsistentHash, IpHash
 from .contract import Balancer, Member
 from .first import First
 from .least_connections import LeastConnections
 from .random_two import RandomTwo
+from .response_time import ResponseTime
 from .round_robin import RoundRobin
 from .sticky import StickySession
 from .tiers import Tiers
@@ -25,8 +27,10 @@ BALANCERS: dict[str, type[Balancer]] = {
     "least-connections": LeastConnections,
     "weighted-least-connections": WeightedLeastConnections,
     "random-two": RandomTwo,
+    "response-time": ResponseTime,
     "ip-hash": IpHash,
     "consistent-hash": ConsistentHash,
+    "adaptive": Adaptive,
     "sticky-session": StickySession,
     "first": First,
 }

@@ -1,15 +1,14 @@
-"""The names of the balancing algorithms: which are known, how they are spelt, and which are built.
+"""The names of the balancing algorithms: which are known, and how they are spelt.
 
 The file of an operator may say ``least_connections`` or ``least-connections``; everything after this module sees the canonical
-spelling. A name that is part of the language but not built yet is kept, named in a warning and served by `FALLBACK` until it is:
-`terraster.config.resolve`.
+spelling, under which `terraster.balance.registry` has it.
 """
 
 from __future__ import annotations
 
 import difflib
 
-__all__ = ["ALGORITHMS", "BUILT", "FALLBACK", "algorithm"]
+__all__ = ["ALGORITHMS", "algorithm"]
 
 ALGORITHMS = {
     "round-robin": "round-robin",
@@ -26,9 +25,6 @@ ALGORITHMS = {
     "first": "first",
 }
 """Every spelling with "-", and the canonical name of what it means."""
-
-BUILT = frozenset(ALGORITHMS.values()) - {"adaptive", "response-time"}
-FALLBACK = "round-robin"
 
 
 def algorithm(value: object) -> str:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from .algorithms import BUILT, FALLBACK
 from .settings import LocationSettings, ServiceSettings, Settings, TrafficSettings
 from .settings.middleware import CircuitBreaker, MiddlewareEntry
 from .snapshot import Breaker, ConnectionPool, Outlier, Queue, Retry, Sticky
@@ -101,8 +100,6 @@ def _sticky(inherited: Sticky, written: TrafficSettings) -> Sticky:
     secret = given.pop("secret", None)
     if secret is not None:
         given["key"] = hashlib.sha256(secret.get_secret_value().encode()).digest()
-    if given.get("algorithm", FALLBACK) not in BUILT:
-        given["algorithm"] = FALLBACK
     return replace(inherited, **given)
 
 

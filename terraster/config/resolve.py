@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any
 
 from . import inherit, listening
-from .algorithms import BUILT, FALLBACK
 from .checks import canonical
 from .settings import (
     AccessLogSettings,
@@ -205,7 +204,7 @@ class _Top:
         return Location(
             id=location_id(service, path),
             path=path,
-            policy=policy if policy in BUILT else FALLBACK,
+            policy=policy,
             rewrite=written.rewrite or "",
             redirect=written.redirect or "",
             http_redirect=redirects if written.http_redirect is None else written.http_redirect,

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from . import consistency
-from .algorithms import BUILT, FALLBACK
 from .settings import ServiceSettings
 from .settings.base import is_later, submodel
 from .settings.logs import AccessLogSettings
@@ -37,7 +36,6 @@ class _Key(NamedTuple):
     spelling: str
     later: bool
     descend: bool
-    algorithm: bool
 
 
 class Surveyor:
@@ -64,10 +62,6 @@ class Surveyor:
                 continue
             value = getattr(model, name)
             here = (*path, key.spelling)
-            if key.algorithm:
-                if value is not None and value not in BUILT:
-                    later.append((here, f"algorithm `{value}` is not in effect yet; {FALLBACK} is used until it is"))
-                continue
             if key.later and _asks(value):
                 later.append((here, f"`{dotted}{key.spelling}` is not in effect yet"))
             if not key.descend:
@@ -89,10 +83,10 @@ class Surveyor:
     def _learn(self, model: type[BaseModel]) -> dict[str, _Key]:
         keys = {}
         for name, field in model.model_fields.items():
-            later, algorithm = is_later(field.json_schema_extra), name in ("algorithm", "lb_policy")
+            later = is_later(field.json_schema_extra)
             descend = submodel(field.annotation)[0] is not None
-            if later or algorithm or descend:
-                keys[name] = _Key(name, field.alias or name, later, descend, algorithm)
+            if later or descend:
+                keys[name] = _Key(name, field.alias or name, later, descend)
         self._keys[model] = keys
         return keys
 

@@ -1,0 +1,168 @@
+"""Adaptive: shares that follow what all workers measured in the last seconds, and the power of two choices among them.
+
+Some four times a second, at the first pick that is due, a worker reads what the shared table has counted for each member over all
+seats in the last `_WINDOW` seconds: attempts, answers, the time they took, failures, and answers with a status that speaks against
+the backend. So W workers see the same, and one that has little to do knows as much as the busiest. Out of that comes a factor:
+
+    (alike × usual time / own time)²  ×  (share of attempts that went well)³          within 1/200 … 1
+
+- The usual time is that of the middle one (the quicker of two) among the members where most attempts went well, so that quick
+  failures set no standard. Up to `_ALIKE` times that is no slower. Squared, as time to answer grows with the share: at 10 × the usual
+  time a member gets some 1.5 % of its part, and its queue is gone within the window.
+- One that was asked and has not answered anything since counts as no quicker than that silence is long: a hung backend loses its share
+  within half a second, long before a time-out says so.
+- Failures count by their share alone, however quick they are; they do not come into the times.
+- A factor falls at once. It rises by `_RISE` a second at most while answers say so, by `_DRIFT` a second where there were none: so one
+  that got nothing for a while is tried again.
+
+Weight times factor is what `terraster.balance.random_two` draws by, and compares requests in flight by. That is where quickness comes
+from: a backend that stalls has more in flight within milliseconds, and loses every comparison before any factor moves.
+
+For `status`, each worker writes its factor (per mille) and the mean time to answer (nanoseconds) into its seat: `SeatBackend.SHARE`
+and `SeatBackend.EWMA`.
+
+Envoy's client-side weighted round robin has the same parts, but wants the backends to report; this one needs nothing from them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from statistics import median_low
+from typing import ClassVar, NamedTuple
+
+from ..exchange import Exchange
+from ..state.table import Header, SeatBackend
+from .contract import Balancer, Member
+from .random_two import RandomTwo
+
+__all__ = ["Adaptive"]
+
+_ACTIVE, _REQUESTS, _FAILURES, _LATENCY = SeatBackend.ACTIVE, SeatBackend.REQUESTS, SeatBackend.FAILURES, SeatBackend.LATENCY
+_RESPONSES, _BAD = SeatBackend.RESPONSES, SeatBackend.BAD_STATUSES
+_EVERY = 0.25  # seconds between two readings
+_WINDOW = 2.0
+_LEAST = 1 / 200
+_ALIKE = 1.25
+_RISE, _DRIFT = 4.0, 1.5
+
+
+class _Count(NamedTuple):
+    """What was counted of a member since its slot was leased, over all seats."""
+
+    asked: int
+    answered: int
+    nanoseconds: int
+    failed: int
+    bad: int
+
+
+class Adaptive(RandomTwo):
+    """See above. ``factors``: the members' (those with a weight), in order."""
+
+    __slots__ = ("factors", "_readings", "_silent", "_due")
+
+    name: ClassVar[str] = "adaptive"
+
+    def __init__(self, members: Sequence[Member], draw: Callable[[], float] | None = None) -> None:
+        super().__init__(members, draw)
+        self.factors = [1.0] * len(self._players)
+        self._readings: deque[tuple[float, list[_Count]]] = deque()  # oldest first
+        self._silent: list[float | None] = [None] * len(self._players)  # asked since then, and nothing answered
+        self._due = 0.0
+
+    def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
+        if now >= self._due:
+            self._due = now + _EVERY
+            self._look(now)
+        return super().pick(exchange, tried, now)
+
+    def _look(self, now: float) -> None:
+        """Read, and work out the factors anew. Readings that were not made in time (no picks) say nothing of the last seconds."""
+        reading = self._read()
+        if reading is None:
+            return
+        readings = self._readings
+        if readings and (now - readings[-1][0] > _WINDOW or _backwards(readings[-1][1], reading)):
+            readings.clear()
+            self._silent = [None] * len(self._players)
+        readings.append((now, reading))
+        while len(readings) > 2 and readings[1][0] <= now - _WINDOW:
+            readings.popleft()
+        if len(readings) > 1:
+            self._judge(now)
+
+    def _read(self) -> list[_Count] | None:
+        """The sums of all seats; None while the master moves rows from one seat to another."""
+        if not self._players:
+            return []
+        view = self._players[0].view
+        q, table = view.q, view.table
+        kept = table.seat_backend(0, 0)
+        rows = [*(row for row in view.all_backends if row != kept), kept]  # the dead first, last where their counts have gone
+        moving = q[Header.RETIRING]
+        counts = []
+        for member in self._players:
+            at = [row + member.offset for row in rows]
+            counts.append(
+                _Count(
+                    sum([q[row + _REQUESTS] for row in at]),
+                    sum([q[row + _RESPONSES] for row in at]),
+                    sum([q[row + _LATENCY] for row in at]),
+                    sum([q[row + _FAILURES] for row in at]),
+                    sum([q[row + _BAD] for row in at]),
+                )
+            )
+        return None if moving & 1 or q[Header.RETIRING] != moving else counts
+
+    def _judge(self, now: float) -> None:
+        then, before = self._readings[0]
+        last, previous = self._readings[-2]
+        latest = self._readings[-1][1]
+        times: list[float] = []  # seconds, 0.0 = nothing was answered
+        well: list[float | None] = []
+        for place, count in enumerate(latest):
+            window = _Count(*(new - old for new, old in zip(count, before[place], strict=True)))
+            times.append(window.nanoseconds / window.answered / 1e9 if window.answered else 0.0)
+            ended = window.answered + window.failed
+            well.append(max(0.0, 1 - (window.failed + window.bad) / ended) if ended else None)
+            self._listen(place, last, count, previous[place])
+        standard = [took for took, good in zip(times, well, strict=True) if took and good is not None and good > 0.5]
+        usual = median_low(standard) if standard else 0.0
+        passed = now - last
+        for place, member in enumerate(self._players):
+            took, good, since = times[place], well[place], self._silent[place]
+            if since is not None:
+                took = max(took, now - since)
+            target = 1.0 if good is None else good**3
+            if usual and took > _ALIKE * usual:
+                target *= (_ALIKE * usual / took) ** 2
+            known = good is not None or since is not None
+            rise = (_RISE if known else _DRIFT) ** passed
+            factor = self.factors[place] = max(_LEAST, min(target, 1.0, self.factors[place] * rise))
+            view = member.view
+            row = view.backends + member.offset
+            view.q[row + SeatBackend.SHARE] = max(1, round(1000 * factor))
+            if took:
+                view.q[row + SeatBackend.EWMA] = int(took * 1e9)
+        self._weigh([member.weight * factor for member, factor in zip(self._players, self.factors, strict=True)])
+
+    def _listen(self, place: int, last: float, count: _Count, previous: _Count) -> None:
+        """Note since when a member that is asked says nothing."""
+        if count.answered + count.failed > previous.answered + previous.failed or not self._players[place].active():
+            self._silent[place] = None
+        elif self._silent[place] is None and count.asked > previous.asked:
+            self._silent[place] = last
+
+    def go_on(self, old: Balancer) -> None:
+        super().go_on(old)
+        if not isinstance(old, Adaptive):
+            return
+        before = {member.backend.id: factor for member, factor in zip(old._players, old.factors, strict=True)}
+        self.factors = [before.get(member.backend.id, 1.0) for member in self._players]
+        self._weigh([member.weight * factor for member, factor in zip(self._players, self.factors, strict=True)])
+
+
+def _backwards(before: list[_Count], after: list[_Count]) -> bool:
+    """Whether a slot was leased anew in between."""
+    return any(new.asked < old.asked or new.answered < old.answered for old, new in zip(before, after, strict=True))
