@@ -146,9 +146,11 @@ class NameServer:
         yield reply.to_wire()
 
     def _fill(self, reply: dns.message.Message, name: str, kind: str) -> None:
-        while isinstance(records := self.records.get(name), str):
+        while isinstance(records := self.records.get(name), str) and len(reply.answer) < 20:
             reply.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", "CNAME", f"{records}."))
             name = records
+        if isinstance(records, str):
+            return
         if records is None:
             reply.set_rcode(dns.rcode.NXDOMAIN)
             return
