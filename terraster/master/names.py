@@ -53,9 +53,10 @@ Key = tuple[str, bool]  # host, and whether its SRV records are meant
 
 class _Name:
     """One name. ``endpoints``: of the last good answer, () before it. ``serial``: grows when they change. ``failure``: why the last
-    look-up failed, "" if it did not. ``first``: set once there was a result."""
+    look-up failed, "" if it did not. ``first``: set once there was a result. ``turn``: the number of its entry in the schedule that
+    counts."""
 
-    __slots__ = ("key", "endpoints", "serial", "since", "ttl", "asked", "failure", "failures", "first", "dropped")
+    __slots__ = ("key", "endpoints", "serial", "since", "ttl", "asked", "failure", "failures", "first", "dropped", "turn")
 
     def __init__(self, key: Key) -> None:
         self.key = key
@@ -68,6 +69,7 @@ class _Name:
         self.failures = 0
         self.first = Event()
         self.dropped = False
+        self.turn = 0
 
 
 _Uses = tuple[tuple[_Name, int], ...]
@@ -275,15 +277,16 @@ class Names:
     # Look-ups.
 
     def _schedule(self, name: _Name, seconds: float) -> None:
-        heapq.heappush(self._due, (time.monotonic() + seconds, next(self._ticket), name))
+        name.turn = next(self._ticket)
+        heapq.heappush(self._due, (time.monotonic() + seconds, name.turn, name))
         self._more.set()
 
     def _run(self) -> None:
         while True:
             now = time.monotonic()
             while self._due and self._due[0][0] <= now:
-                name = heapq.heappop(self._due)[2]
-                if not name.dropped:
+                _when, turn, name = heapq.heappop(self._due)
+                if turn == name.turn and not name.dropped:
                     self._pool.spawn(self._look_up, name)  # waits while too many are under way
             self._more.clear()
             self._more.wait(max(0.0, self._due[0][0] - now) if self._due else None)
@@ -303,7 +306,7 @@ class Names:
         name.asked = time.time()
         name.first.set()
         if not name.dropped:
-            self._schedule(name, life)
+            self._schedule(name, life if resolver in (self._resolver, self._next) else 0.0)
 
     def _failed(self, name: _Name, why: str) -> float:
         """Note it; the seconds until the next try."""
