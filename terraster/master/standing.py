@@ -42,7 +42,7 @@ _CIRCUITS = ("closed", "open", "half-open")
 class _Member:
     """One backend, with what it came to last. ``away``: it was out of work, so that it starts slowly when it is back."""
 
-    __slots__ = ("id", "slot", "weight", "words", "place", "facts", "standing", "since", "away", "ramp_from", "known")
+    __slots__ = ("id", "slot", "weight", "words", "place", "facts", "standing", "since", "away", "ramp_from", "known", "counted")
 
     def __init__(self, backend: Configured, place: _Place, since: float, away: bool) -> None:
         self.id = backend.id
@@ -56,11 +56,15 @@ class _Member:
 
     def move(self, backend: Configured, place: _Place) -> None:
         self.slot, self.weight, self.place = backend.slot, backend.weight, place
+        self.counted = _NOWHERE  # what it counts for in its place
         self.words = f"backend {backend.label} of {place.words}"
 
 
+_NOWHERE: tuple[int, ...] = (0,) * 7
+
+
 class _Place:
-    """One location, and how many of its backends are what: those with a weight only."""
+    """One location, and how many of its backends are what (`_counts`)."""
 
     __slots__ = (
         "location",
@@ -82,20 +86,20 @@ class _Place:
         self.words = words
         self.members: list[_Member] = []
         self.panic = self.resort = False
-        self.unknown = 0  # members of any weight that nothing is known of yet
-        self.weighty = self.considered = self.up = self.usable = self.ejected = self.spare = 0
+        self.unknown = self.weighty = self.considered = self.up = self.usable = self.ejected = self.spare = 0
 
-    def count(self, member: _Member, sign: int) -> None:
-        """Count a member in (1) or out (-1)."""
-        self.unknown += sign * (not member.known)
-        if member.weight <= 0:
-            return
-        self.weighty += sign
-        self.considered += sign * (member.facts.order is None)
-        self.up += sign * (member.standing.state == Backend.UP)
-        self.usable += sign * (member.standing.admit != Backend.NONE)
-        self.ejected += sign * (member.facts.ejected != "")
-        self.spare += sign * _is_spare(member)
+    def count(self, member: _Member) -> None:
+        """Count a member as it is now, and no more as it was."""
+        was, now = member.counted, _counts(member)
+        if was != now:
+            member.counted = now
+            self.unknown += now[0] - was[0]
+            self.weighty += now[1] - was[1]
+            self.considered += now[2] - was[2]
+            self.up += now[3] - was[3]
+            self.usable += now[4] - was[4]
+            self.ejected += now[5] - was[5]
+            self.spare += now[6] - was[6]
 
     @property
     def share(self) -> float:
@@ -112,6 +116,23 @@ class _Place:
         if self.resort and _is_spare(member):
             return Backend.ALL
         return member.standing.admit
+
+
+def _counts(member: _Member) -> tuple[int, ...]:
+    """Whether a member counts as unknown (nothing was heard of it yet; whatever its weight), and, if it has a weight: at all,
+    considered (no operator took it out), up, usable (gets new work by itself), ejected, spare."""
+    if member.weight <= 0:
+        return (int(not member.known), 0, 0, 0, 0, 0, 0)
+    facts, standing = member.facts, member.standing
+    return (
+        int(not member.known),
+        1,
+        int(facts.order is None),
+        int(standing.state == Backend.UP),
+        int(standing.admit != Backend.NONE),
+        int(facts.ejected != ""),
+        int(_is_spare(member)),
+    )
 
 
 def _is_spare(member: _Member) -> bool:
@@ -174,7 +195,7 @@ class Standings:
                     member.move(backend, place)
                     place.members.append(member)
                     self._members[member.id] = self._slots[member.slot] = member
-                    place.count(member, 1)
+                    place.count(member)
                     q[self._table.backend(member.slot) + Backend.WEIGHT] = member.weight
                     if fresh:  # its slot may have been its own before: counters stay, the rest begins anew
                         for cell in (Backend.RAMP, Backend.TRIAL_LIMIT, Backend.CIRCUIT):
@@ -201,9 +222,7 @@ class Standings:
         if member.known and facts.up == up and facts.reason == reason:
             return False
         first = not member.known
-        if first:
-            member.place.unknown -= 1
-            member.known = True
+        member.known = True
         facts.up, facts.reason = up, reason
         changed = self._settle(member, since)
         if first and not changed and member.standing.state == Backend.DOWN:
@@ -225,9 +244,7 @@ class Standings:
         """What an operator wants of a backend from now on; None = nothing special. Whoever called ends an order at its `until`."""
         member = self._members.get(name)
         if member is not None and member.facts.order != order:
-            member.place.count(member, -1)
             member.facts.order = order
-            member.place.count(member, 1)
             self._settle_and_tell(member, "enabled again" if order is None else "")
 
     # What `terraster.master.traffic` decides.
@@ -266,20 +283,15 @@ class Standings:
         member = self._members[name]
         seconds = f"{round(until - self._clock(), 1):g}"
         self._table.q[self._table.backend(member.slot) + Backend.EJECTIONS] += 1
-        self._facts(member, why, until)
+        member.facts.ejected, member.facts.until = why, until
         if self._settle(member):
             self._log.warning("%s is ejected for %s s: %s", member.words, seconds, why)
 
     def readmit(self, name: str, why: str) -> None:
         """End an ejection. why: a few words for the log."""
         member = self._members[name]
-        self._facts(member, "", 0.0)
+        member.facts.ejected, member.facts.until = "", 0.0
         self._settle_and_tell(member, why)
-
-    def _facts(self, member: _Member, ejected: str, until: float) -> None:
-        member.place.count(member, -1)
-        member.facts.ejected, member.facts.until = ejected, until
-        member.place.count(member, 1)
 
     def circuit(self, name: str, state: int, why: str, trial_limit: int = 0) -> None:
         """The circuit of a backend is in this state (`terraster.policy.breaker`). why: a clause; trial_limit: of a half-open one,
@@ -372,13 +384,11 @@ class Standings:
             member.facts.ramping = False
             self._ramping.pop(member.id, None)
         changed = after.state != before.state
-        place.count(member, -1)
         member.standing = after
-        place.count(member, 1)
+        place.count(member)
         if changed:
             member.since = moment
-        if changed or after.admit != before.admit:
-            self._write(member)
+        self._write(member)
         self._consider(place)
         return changed
 

@@ -8,7 +8,8 @@ master sees the two beside each other, not in their order. What can be said is t
 - The report is of a moment before the last look that found more good ones: it may lie on the other side of them, so it is not
   counted (`BEFORE`). Without this a busy backend that fails now and then, and whose failures come in batches, looks dead.
 
-A row is therefore never counted longer than it was; it may be counted a few milliseconds' reports shorter.
+A row is therefore never counted more than one longer than it was (the `FIRST` may have come before the good ones); it may be counted
+a few milliseconds' reports shorter.
 """
 
 from __future__ import annotations
