@@ -328,3 +328,13 @@ def test_the_schema_describes_every_key() -> None:
     parts = {"": made, **made["$defs"]}
     assert [path for name, part in parts.items() for path in _described(part, name)] == []
     assert "round_robin" in made["properties"]["algorithm"]["enum"]
+
+
+def test_the_schema_knows_the_words_for_mappings() -> None:
+    made = schema()
+    off, word = {"type": "boolean", "const": False}, {"type": "boolean"}
+    for part in (made, made["$defs"]["ServiceSettings"], made["$defs"]["LocationSettings"]):
+        kinds = [part["properties"][key]["anyOf"] for key in ("outlier", "retry", "queue")]
+        assert [kind[1] for kind in kinds] == [word, off, off]
+        assert kinds[1][0] == {"$ref": "#/$defs/RetrySettings"}
+    assert made["properties"]["circuit_breaker"]["anyOf"][1] == word

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .base import Duration, Model, Names, SomeTime, StatusRanges, Text, Whole, later
-from .traffic import switched
+from .traffic import OrWord, switched
 
 __all__ = ["CircuitBreaker", "CircuitBreakerSetting", "Compression", "Cors", "MiddlewareEntry", "RateLimit", "Security", "one_of"]
 
@@ -56,7 +56,7 @@ class CircuitBreaker(Model):
         return self
 
 
-CircuitBreakerSetting = Annotated[CircuitBreaker, BeforeValidator(switched)]
+CircuitBreakerSetting = Annotated[CircuitBreaker, BeforeValidator(switched), OrWord()]
 
 
 class Cors(Model):

@@ -11,12 +11,22 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema
 
 from .. import quantities, selectors
 from .base import Algorithm, Duration, Model, Secret, Size, SomeTime, StatusRanges, Text, Whole, status_ranges, text
 
-__all__ = ["ConnectionPool", "OutlierSettings", "QueueSettings", "RetrySettings", "StickySettings", "TrafficSettings", "switched"]
+__all__ = [
+    "ConnectionPool",
+    "OrWord",
+    "OutlierSettings",
+    "QueueSettings",
+    "RetrySettings",
+    "StickySettings",
+    "TrafficSettings",
+    "switched",
+]
 
 _LEAST_SECRET = 16
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -27,6 +37,16 @@ _OFF_SCHEMA = {"type": "boolean", "const": False}
 def switched(value: object) -> object:
     """A mapping for ``on`` and ``off``; anything else as it is."""
     return {"enabled": value} if isinstance(value, bool) else value
+
+
+class OrWord:
+    """An annotation: the JSON Schema of a mapping that may also be written as one word. off_only: ``on`` is none."""
+
+    def __init__(self, off_only: bool = False) -> None:
+        self._word = _OFF_SCHEMA if off_only else {"type": "boolean"}
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), self._word]}
 
 
 def _off_is(key: str, least: int) -> Any:
@@ -295,13 +315,13 @@ class TrafficSettings(Model):
     panic_threshold: Annotated[Share, BeforeValidator(_off_is_none)] | None = Field(
         None, description="Share of backends that are up below which all are used, as if all were; 0: never. Default: 0."
     )
-    outlier: Annotated[OutlierSettings, BeforeValidator(switched)] | None = Field(
+    outlier: Annotated[OutlierSettings, BeforeValidator(switched), OrWord()] | None = Field(
         None, description="When a backend is ejected for what requests saw of it; `off`, or a mapping."
     )
-    retry: Annotated[RetrySettings, _off_is("attempts", 1)] | None = Field(
+    retry: Annotated[RetrySettings, _off_is("attempts", 1), OrWord(off_only=True)] | None = Field(
         None, description="When an attempt that failed is followed by another one; `off`, or a mapping."
     )
-    queue: Annotated[QueueSettings, _off_is("size", 0)] | None = Field(
+    queue: Annotated[QueueSettings, _off_is("size", 0), OrWord(off_only=True)] | None = Field(
         None, description="Requests that wait while all backends are full; `off`, or a mapping."
     )
     connection_pool: ConnectionPool | None = Field(None, description="Connections to backends.")
