@@ -52,6 +52,8 @@ OURS = frozenset(
 )
 """The fields that every forwarded head gets from us, in lower case."""
 
+_SERVER_ERRORS = (500, 599)
+
 _TURN = 50
 """Services compiled between two turns of the event loop: some 2 ms."""
 
@@ -61,7 +63,7 @@ class LocationPlan:
 
     path: as configured. offset: of its row in a seat (add `SeatView.locations`). plain: the matched path is forwarded as it is.
     limited: a backend may be full, so that requests wait in `line`. suspicious: the lowest status that is looked at closely, as it may
-    speak against a backend (`bad_statuses`) or be tried again. requests: that came here, in this process. sticky: answers may set a
+    speak against a backend (`bad_statuses`; of these the master is told of `reported`) or be tried again. requests: that came here, in this process. sticky: answers may set a
     cookie. overrides: the fields about the client that rules set or remove themselves.
     """
 
@@ -84,6 +86,7 @@ class LocationPlan:
         "limited",
         "line",
         "pool",
+        "reported",
         "requests",
         "retry",
         "sticky",
@@ -103,6 +106,7 @@ class LocationPlan:
         self.balancer: Balancer = make(location, self.members)
         if old is not None:
             self.balancer.adopt(old.balancer)
+        self.balancer.prepare()
         self.timeouts = service.timeouts
         self.body_size = service.limits.body_size
         self.ignore_client_abort = service.ignore_client_abort
@@ -111,7 +115,8 @@ class LocationPlan:
         self.pool = location.pool
         self.sticky = self.balancer.cookie
         self.hedge = location.retry.hedge / 100 if len(self.members) > 1 else 0.0
-        self.bad_statuses = _bad_statuses(location)
+        self.reported = _reported(location)
+        self.bad_statuses = (*self.reported, _SERVER_ERRORS) if _measures(location) else self.reported
         self.suspicious = min((low for low, _high in (*self.bad_statuses, *location.retry.on)), default=1000)
         self.limited = any(member.max_connections for member in self.members)
         self.line = Line(location.queue, view, self.offset)
@@ -146,8 +151,14 @@ class LocationPlan:
         return changed
 
 
-def _bad_statuses(location: Location) -> Statuses:
-    """The statuses that are reported to the master as speaking against a backend."""
+def _measures(location: Location) -> bool:
+    """Whether its algorithm goes by what backends achieve, so that an error, however quick, must not look like an answer."""
+    policy = location.sticky.algorithm if location.policy == "sticky-session" else location.policy
+    return policy in ("adaptive", "response-time")
+
+
+def _reported(location: Location) -> Statuses:
+    """The statuses that the master is told of, as they speak against a backend."""
     statuses: Statuses = ()
     if location.breaker is not None:
         statuses = location.breaker.statuses

@@ -496,7 +496,8 @@ class Proxy:
         if not covers(location.bad_statuses, status):
             return False
         self.view.q[row + _BAD_STATUSES] += 1
-        self._against(location, member, "status", status, f"status {status}", trial)
+        if covers(location.reported, status):
+            self._against(location, member, "status", status, f"status {status}", trial)
         return True
 
     def _failed(self, exchange: Exchange, location: LocationPlan, member: Member, row: int, error: HttpError, trial: bool) -> None:
