@@ -21,6 +21,7 @@ from terraster.cli.main import main
 from terraster.config.loader import load
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import Backend, Location, Service, Snapshot
+from terraster.config.snapshot import Location
 from terraster.errors import StartError
 
 from .harness.ports import free_port
@@ -113,8 +114,8 @@ def test_what_wants_tls_is_checked_but_not_started(tmp_path, capsys):
 
 def test_check_compiles_what_a_start_would_compile(tmp_path, capsys, monkeypatch):
 
-    def refuse(policy: str, members: object) -> None:
-        raise StartError(f"no balancer {policy}")
+    def refuse(location: Location, members: object) -> None:
+        raise StartError(f"no balancer {location.policy}")
 
     monkeypatch.setattr("terraster.plan.make", refuse)
     assert main(["--check", "--config", write(tmp_path / "a.yaml")]) == 2

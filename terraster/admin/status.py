@@ -114,6 +114,7 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
     ordered = order is not None and one.state in ("draining", "maintenance")
     return {
         "url": one.backend.url,
+        "endpoint": one.backend.endpoint or None,
         "address": one.backend.address or None,
         "up": one.up,
         "state": one.state,
@@ -226,8 +227,10 @@ def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[
 def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:
     if backend["state"] == "down":
         return [_problem("backend-down", backend["reason"], **where)]
+    if backend["state"] == "ejected" and backend["circuit"] != "closed":
+        return [_problem("circuit-open", backend["reason"], **where)]
     if backend["state"] == "ejected":
-        return [_problem("backend-ejected" if backend["circuit"] == "closed" else "circuit-open", backend["reason"], **where)]
+        return [_problem("backend-ejected", backend["reason"], **where)]
     attempts, failures = backend["recent_attempts"], backend["recent_failures"]
     if failures >= FAILING and failures >= FAILING_SHARE * attempts:
         text = f"{failures} of {attempts} attempts failed within {backend['recent_seconds']:.0f} s"

@@ -1,0 +1,265 @@
+"""An operator takes single backends out and in, with terrasterctl, under load: what clients notice (nothing) and what stays so."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from ..harness.backends import Peer, ok, wait_until
+from ..harness.client import DEADLINE, get
+from ..harness.terraster_process import service
+
+UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+
+class Load:
+    """Clients that ask again and again, each time on a new connection, so that all workers are asked. ``seen``: (when the request was
+    begun, who answered)."""
+
+    def __init__(self, address: tuple[str, int], clients: int = 4) -> None:
+        self.seen: list[tuple[float, str]] = []
+        self.failed: list[str] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(address,)) for _ in range(clients)]
+
+    def _ask(self, address: tuple[str, int]) -> None:
+        while not self._over.is_set():
+            begun = time.monotonic()
+            try:
+                answer = get(address)
+                if answer.status == 200:
+                    self.seen.append((begun, answer.body.decode()))
+                else:
+                    self.failed.append(f"{answer.status} {answer.body!r}")
+            except (OSError, AssertionError) as error:
+                self.failed.append(repr(error))
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(DEADLINE)
+
+    def next(self, count: int = 40) -> Counter[str]:
+        """Who answers the next so many requests that are begun from now on."""
+        now = time.monotonic()
+        wait_until(lambda: sum(begun >= now for begun, _ in self.seen) >= count, f"{count} answers; {self.failed[:3]}")
+        return Counter(who for begun, who in list(self.seen) if begun >= now)
+
+
+@pytest.fixture
+def house(terraster, backend):
+    """A Terraster of two workers and three backends, which say their names. ``go``: lets downloads go on."""
+
+    class House:
+        go = threading.Event()
+        names = ("one", "two", "three")
+
+        def __init__(self) -> None:
+            self.backends = {name: backend(self.script(name)) for name in self.names}
+            self.service = service(*(one.url for one in self.backends.values()))
+            self.proxy = terraster(self.service, workers=2)
+
+        def script(self, name: str) -> Callable[[Peer], None]:
+            def script(peer: Peer) -> None:
+                while request := peer.request():
+                    if request.target == "/download":
+                        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+                        assert self.go.wait(DEADLINE)
+                        peer.send(b"-last")
+                    elif request.target == "/chat":
+                        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+                        while data := peer.sock.recv(100):
+                            peer.send(data)
+                        return
+                    else:
+                        peer.send(ok(name.encode()))
+
+            return script
+
+        def url(self, name: str) -> str:
+            return self.backends[name].url
+
+        def do(self, action: str, name: str, *more: str) -> str:
+            result = self.proxy.ctl("backend", action, "site", self.url(name), *more)
+            assert (result.returncode, result.stderr) == (0, ""), result
+            return result.stdout
+
+        def shown(self, name: str) -> dict:
+            document = self.proxy.status()
+            return next(one for one in document["services"][0]["locations"][0]["backends"] if one["url"] == self.url(name))
+
+        def restart(self) -> None:
+            self.proxy.program.stop()
+            self.proxy.start()
+
+    made = House()
+    yield made
+    made.go.set()
+
+
+def test_a_drained_backend_keeps_what_it_has_and_gets_nothing_new(house) -> None:
+    with Load(house.proxy.address) as load, house.proxy.connect() as download, house.proxy.connect() as chat:
+        assert set(load.next()) == {"one", "two", "three"}
+        chat.send(UPGRADE)
+        assert chat.response(upgrade=True).status == 101
+        talks = next(name for name, one in house.backends.items() if any(request.target == "/chat" for request in one.requests))
+        for _ in house.names:  # until the download is at the same backend
+            download.send(b"GET /download HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            download.receive_until(b"first")
+            if any(request.target == "/download" for request in house.backends[talks].requests):
+                break
+            house.go.set()
+            download.receive_until(b"-last")
+            house.go.clear()
+        said = house.do("drain", talks, "--reason", "disk swap")
+        assert said.splitlines()[0] == f"site/ {house.url(talks)} is draining" and "it still has" in said
+        assert talks not in load.next(60), "new work after the command has returned"
+        chat.send(b"still there?")
+        assert chat.receive_exactly(12) == b"still there?"
+        house.go.set()
+        assert download.receive_until(b"-last") == b"-last"
+        shown = house.shown(talks)
+        assert (shown["state"], shown["up"], shown["by"], shown["order"]["reason"]) == (
+            "draining",
+            False,
+            getpass.getuser(),
+            "disk swap",
+        )
+        assert house.do("enable", talks) == f"site/ {house.url(talks)} is up\n"
+        assert talks in load.next()
+    assert load.failed == []
+
+
+def test_a_weight(house) -> None:
+    with Load(house.proxy.address) as load:
+        assert "is up, weight 6 (the file says 1)" in house.do("weight", "one", "6")
+        found = load.next(400)
+        assert 0.65 < found["one"] / found.total() < 0.85, found
+        shown = house.shown("one")
+        assert (shown["weight"], shown["configured_weight"], shown["weight_override"]["by"]) == (6, 1, getpass.getuser())
+        house.do("weight", "one", "0")
+        assert "one" not in load.next(60)
+        house.do("drain", "one")
+        assert "note: its weight is still 0 instead of the file's 1" in house.do("enable", "one")
+        house.do("weight", "one", "file")
+        found = load.next(400)
+        assert 0.25 < found["one"] / found.total() < 0.42, found
+    assert load.failed == []
+    document = house.proxy.status()
+    assert (document["reloads"], document["last_reload"]) == (0, None), "an operator's change is no reload of the file"
+    assert document["generation"] == 4 and document["problems"] == []
+
+
+def test_maintenance_ends_by_itself(house) -> None:
+    with Load(house.proxy.address) as load:
+        said = house.do("maintain", "one", "--for", "2s")
+        begun = time.monotonic()
+        assert "is in maintenance until" in said
+        assert "one" not in load.next(60)
+        assert 0 < house.shown("one")["until"] - time.time() < 2
+        wait_until(lambda: any(who == "one" and when > begun for when, who in list(load.seen)), "the end of it")
+        assert time.monotonic() - begun > 1.0
+        why = json.loads(house.proxy.ctl("why", house.url("one"), "--json").stdout)["backends"][0]
+        assert [touch["what"] for touch in why["history"]] == ["expired", "maintenance"]
+    assert load.failed == []
+
+
+def test_it_survives_what_happens_to_terraster(house) -> None:
+    house.do("drain", "one", "--reason", "disk swap")
+    house.do("weight", "two", "3", "--for", "1h")
+
+    def so_it_is() -> None:
+        with Load(house.proxy.address) as load:
+            found = load.next(200)
+            assert "one" not in found and found["two"] > 1.5 * found["three"], found
+        shown = house.shown("one")
+        assert (shown["state"], shown["by"], shown["weight"]) == ("draining", getpass.getuser(), 1)
+
+    so_it_is()
+    for pid in house.proxy.workers():
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(house.proxy.workers()) == 2, "two new workers")
+    so_it_is()
+    house.proxy.reload({**house.service, "name": "other"})
+    assert [orphan["backend"].split()[1] for orphan in house.proxy.status()["orphans"]] == [house.url("one"), house.url("two")]
+    assert "one" in {get(house.proxy.address).body.decode() for _ in range(12)}
+    house.proxy.reload(house.service)
+    so_it_is()
+    house.restart()
+    so_it_is()
+    assert "Changed by operators:" in house.proxy.ctl("status").stdout
+
+
+def test_what_ended_while_terraster_was_away_has_ended(house) -> None:
+    house.do("drain", "one", "--for", "300ms")
+    house.proxy.program.stop()
+    time.sleep(0.3)
+    house.proxy.start()
+    assert house.shown("one")["state"] == "up"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["drain", "siet", "ONE"], 1, "no service is called siet; did you mean site?"),
+        (["drain", "site", "http://127.0.0.1:1"], 1, "site has no backend http://127.0.0.1:1"),
+        (["drain", "site", "127.0.0.1"], 1, "127.0.0.1 is not clear: site/ http"),
+        (["drain", "site/api", "ONE"], 1, "service site has no location /api with backends; there are site/"),
+        (["drain", "site"], 2, "URL"),
+        (["drain", "site", "ONE", "--for", "soon"], 2, "must be a duration like"),
+        (["weight", "site", "ONE", "-1"], 2, ""),
+        (["weight", "site", "ONE", "many"], 2, "must be a whole number"),
+    ],
+)
+def test_what_cannot_be_done_is_said(house, arguments: list[str], code: int, said: str) -> None:
+    result = house.proxy.ctl("backend", *[house.url("one") if one == "ONE" else one for one in arguments])
+    assert result.returncode == code and said in result.stderr, result
+    assert house.shown("one")["order"] is None
+
+
+def test_a_broken_overlay_is_set_aside_and_a_start_goes_on(house) -> None:
+    house.do("drain", "one")
+    kept = house.proxy.folder / "state" / "overlay.json"
+    house.proxy.program.stop()
+    kept.write_text(kept.read_text()[:-30])
+    house.proxy.start()
+    assert house.shown("one")["state"] == "up"
+    assert "overlay.json cannot be read" in house.proxy.said and "overlay.json.broken-" in house.proxy.said
+    assert [one.name for one in kept.parent.iterdir() if one.name.startswith("overlay.json.broken-")]
+
+
+def test_what_cannot_be_written_is_refused(house) -> None:
+    state = house.proxy.folder / "state"
+    state.write_text("a file where the directory should be")
+    result = house.proxy.ctl("backend", "drain", "site", house.url("one"))
+    assert result.returncode == 1 and "overlay.json" in result.stderr and "nothing was changed" in result.stderr
+    assert house.shown("one")["state"] == "up"
+    state.unlink()
+
+
+def test_who_fails_every_request_is_a_problem(terraster, backend) -> None:
+    """Though its health checks pass."""
+    origin = backend(lambda peer: peer.head() and None)
+    proxy = terraster(service(origin.url, location={"outlier": False}))
+    for _ in range(8):
+        assert get(proxy.address).status == 502
+    wait_until(lambda: proxy.status()["problems"], "a problem")
+    (problem,) = proxy.status()["problems"]
+    assert problem["kind"] == "backend-failing" and problem["backend"] == origin.url
+    text = proxy.ctl("status").stdout
+    assert "no problems" not in text and "attempts failed within" in text
+    why = proxy.ctl("why", origin.url)
+    assert why.returncode == 0 and "failures that traffic saw, the last first:" in why.stdout
