@@ -309,8 +309,9 @@ def _short(text: str, room: int, tail: int) -> str:
 def _backend(backend: dict[str, Any], now: float) -> list[_Cell]:
     colour = {"up": _GREEN, "draining": _BOLD, "maintenance": _BOLD}.get(backend["state"], _RED)
     most = f"/{backend['max_connections']}" if backend["max_connections"] else ""
+    place = backend.get("endpoint") or backend["address"]
     return [
-        _Cell(f"  {backend['url']}{' ' + backend['address'] if backend['address'] else ''}", colour if colour == _RED else ""),
+        _Cell(f"  {backend['url']}{' ' + place if place else ''}", colour if colour == _RED else ""),
         _Cell(backend["state"].upper() if colour == _RED else backend["state"], colour),
         _Cell(age(now - backend["since"]) if backend["since"] else "-"),
         _Cell(f"{backend['weight']}{'*' * (backend['weight_override'] is not None)}"),
