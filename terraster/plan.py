@@ -63,8 +63,8 @@ class LocationPlan:
 
     path: as configured. offset: of its row in a seat (add `SeatView.locations`). plain: the matched path is forwarded as it is.
     limited: a backend may be full, so that requests wait in `line`. suspicious: the lowest status that is looked at closely, as it may
-    speak against a backend (`bad_statuses`; of these the master is told of `reported`) or be tried again. requests: that came here, in this process. sticky: answers may set a
-    cookie. overrides: the fields about the client that rules set or remove themselves.
+    speak against a backend (`bad_statuses`; of these the master is told of `reported`) or be tried again. requests: that came here, in
+    this process. sticky: answers may set a cookie. overrides: the fields about the client that rules set or remove themselves.
     """
 
     __slots__ = (
