@@ -1,7 +1,7 @@
 # Everything a newcomer or a machine needs: `make run`, `make test`. Each target makes what it lacks and can be repeated.
 #
 # PYTHON  the interpreter to build .venv with (default: the first of python3, python3.14 … python3.11 that is 3.11 or newer)
-# ARGS    handed on to pytest (make test), to bench/bench.py (make bench) or bench/profile_worker.py (make profile)
+# ARGS    handed on to pytest (make test), or to bench/bench.py (make bench), balance.py (bench-balance), profile_worker.py (profile)
 
 PYTHON ?=
 ARGS ?=
@@ -9,7 +9,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench setup.py $(shell grep -ls "^#!.*python" bin/*)
 
-.PHONY: run test lint format bench bench-reload profile clean
+.PHONY: run test lint format bench bench-balance bench-reload profile clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -30,6 +30,10 @@ format: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	@$(VENV)/bin/python bench/bench.py $(ARGS)
+
+bench-balance: $(VENV)/.installed-test
+	@$(PIP) install --editable '.[bench]'
+	@$(VENV)/bin/python bench/balance.py $(ARGS)
 
 bench-reload: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.reload_probe $(ARGS)

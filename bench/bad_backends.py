@@ -1,0 +1,170 @@
+"""Four backends of equal speed in one process, of which the first one turns bad for a while.
+
+    python bench/bad_backends.py '{"kind": "slow", "factor": 10, "begin": 5, "end": 15, …}'
+
+Run by `balance.py`. It prints its ports, reads when second 0 is (a line with a reading of the monotonic clock, which all processes of
+a machine share), works until its standard input ends, and prints what it saw, as JSON.
+
+A backend works on `SLOTS` requests at a time, each for a time drawn from an exponential distribution around `MEAN`; what comes beyond
+that waits in line, first come, first served, as before the worker processes of a real application. So a backend that is given more
+than it can do does not merely answer late: its line grows for as long as that lasts.
+
+What the first one does between ``begin`` and ``end``:
+
+slow     works ``factor`` times as long
+erratic  is slow in every second second, beginning with the first
+resets   resets the connection, at once, instead of answering
+errors   answers 500, at once
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import resource
+import socket
+import struct
+import sys
+import time
+from array import array
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["BACKENDS", "MEAN", "SLOTS", "Bad", "raise_limit"]
+
+BACKENDS = 4
+SLOTS = 3  # requests that one works on at a time
+MEAN = 0.010  # seconds that one takes
+
+
+@dataclass(frozen=True)
+class Bad:
+    """What becomes of the first backend. kind: "none" or one of the above; begin, end: seconds."""
+
+    kind: str = "none"
+    factor: float = 1.0
+    begin: float = 0.0
+    end: float = 0.0
+
+    def lasts(self, second: float) -> bool:
+        """Whether it is bad in that second."""
+        return self.kind != "none" and self.begin <= second < self.end
+
+    def slowness(self, second: float) -> float:
+        """By what the time of work that begins in that second is multiplied."""
+        if not self.lasts(second) or (self.kind == "erratic" and int(second - self.begin) % 2):
+            return 1.0
+        return self.factor
+
+
+def raise_limit() -> None:
+    """Allow as many descriptors as this process may allow itself: whoever waits has a connection."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _answer(status: bytes, body: bytes) -> bytes:
+    return b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+
+
+GOOD = _answer(b"200 OK", b"x" * 128)
+ERROR = _answer(b"500 Internal Server Error", b"no")
+
+
+class Server:
+    """One backend. arrivals: when requests came, in seconds; late: by how much the end of work came later than it should have."""
+
+    def __init__(self, bad: Bad, seed: int) -> None:
+        self.bad = bad
+        self.zero = 0.0
+        self.arrivals = array("d")
+        self.late = array("d")
+        self._chance = random.Random(seed)
+        self._busy = 0
+        self._line: deque[_Peer] = deque()
+        self._loop = asyncio.get_running_loop()
+
+    def arrived(self, peer: _Peer) -> None:
+        """A request has come."""
+        second = self._loop.time() - self.zero
+        self.arrivals.append(second)
+        if self.bad.kind in ("resets", "errors") and self.bad.lasts(second):
+            if self.bad.kind == "errors":
+                peer.transport.write(ERROR)
+            else:
+                peer.reset()
+        elif self._busy < SLOTS:
+            self._begin(peer)
+        else:
+            self._line.append(peer)
+
+    def _begin(self, peer: _Peer) -> None:
+        self._busy += 1
+        now = self._loop.time()
+        due = now + self._chance.expovariate(1 / MEAN) * self.bad.slowness(now - self.zero)
+        self._loop.call_at(due, self._end, peer, due)
+
+    def _end(self, peer: _Peer, due: float) -> None:
+        self._busy -= 1
+        self.late.append(self._loop.time() - due)
+        if not peer.transport.is_closing():
+            peer.transport.write(GOOD)
+        while self._line:
+            following = self._line.popleft()
+            if not following.transport.is_closing():
+                self._begin(following)
+                break
+
+
+class _Peer(asyncio.Protocol):
+    """A connection, which carries one request at a time."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.transport: Any = None
+        self._head = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._head += data
+        if self._head.endswith(b"\r\n\r\n"):
+            self._head = b""
+            self.server.arrived(self)
+
+    def reset(self) -> None:
+        """End the connection with a reset rather than in good order."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+
+async def _serve(bad: Bad) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    servers = [Server(bad if number == 0 else Bad(), number) for number in range(BACKENDS)]
+    listening = [
+        await loop.create_server(lambda server=server: _Peer(server), "127.0.0.1", 0, backlog=4096)  # type: ignore[misc]
+        for server in servers
+    ]
+    print(json.dumps([one.sockets[0].getsockname()[1] for one in listening]), flush=True)
+    lines = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    began = json.loads(await lines.readline())
+    used = time.process_time()
+    for server in servers:
+        server.zero = began
+    await lines.read()
+    late = sorted(moment for server in servers for moment in server.late)
+    return {
+        "bad": asdict(bad),
+        "arrivals": [[round(moment, 4) for moment in server.arrivals] for server in servers],
+        "cpu": time.process_time() - used,
+        "late_p99": late[int(0.99 * (len(late) - 1))] if late else 0.0,
+    }
+
+
+if __name__ == "__main__":
+    raise_limit()
+    print(json.dumps(asyncio.run(_serve(Bad(**json.loads(sys.argv[1]))))), flush=True)
