@@ -67,6 +67,61 @@ def test_the_limit_holds_over_seats() -> None:
     assert members[0].active() == 3
 
 
+def admit(view: SeatView, how: int, ramp: int = 0, trials: int = 0) -> None:
+    at = view.table.backend(3)
+    view.q[at + BackendCell.ADMIT] = how
+    view.q[at + BackendCell.RAMP] = ramp
+    view.q[at + BackendCell.TRIAL_LIMIT] = trials
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3])
+def test_trials_are_counted_over_seats(limit: int) -> None:
+    views = seats(3)
+    members = [Member(backend(), view) for view in views]
+    admit(views[0], BackendCell.TRIAL, trials=limit)
+    taken = []
+    for number in range(12):
+        if members[number % 3].take():
+            members[number % 3].give_back()  # its end makes no room: whether it went well is for the master to say
+            taken.append(number)
+    assert taken == list(range(limit))
+    assert members[0].on_trial() and members[0].active() == 0
+    admit(views[0], BackendCell.TRIAL, trials=limit + 1)
+    assert members[0].take()
+
+
+@pytest.mark.parametrize("ramp", [0, 1, 10, 333, 500, 999, 1000])
+def test_a_slow_start_takes_exactly_its_part(ramp: int) -> None:
+    (view,) = seats(1)
+    member = Member(backend(), view)
+    admit(view, BackendCell.RAMPING, ramp=ramp)
+    assert sum(member.take() for _ in range(3000)) == 3 * ramp
+    assert member.active() == 3 * ramp
+    assert all(member.take(ramps=False) for _ in range(10))
+    view.desperate = True
+    assert all(member.take() for _ in range(10))
+
+
+def test_slowness() -> None:
+    (view,) = seats(1)
+    member = Member(backend(), view)
+    for how, ramp, slowness in ((1, 0, 1.0), (3, 250, 4.0), (3, 0, 1000.0), (3, 1000, 1.0), (3, 5000, 1.0), (0, 500, 1.0)):
+        admit(view, how, ramp)
+        assert member.slowness() == slowness
+    admit(view, BackendCell.RAMPING, 250)
+    view.desperate = True
+    assert member.slowness() == 1.0
+
+
+def test_sessions_are_kept_while_draining_and_not_in_maintenance() -> None:
+    (view,) = seats(1)
+    member = Member(backend(), view)
+    for state, kept in ((BackendCell.DRAINING, True), (BackendCell.MAINTENANCE, False), (BackendCell.EJECTED, False), (0, False)):
+        view.q[view.table.backend(3) + BackendCell.STATE] = state
+        assert member.keeps_sessions() is kept
+        assert not member.is_up()
+
+
 @pytest.mark.parametrize("slot", [-1, 8])
 def test_a_slot_that_was_not_leased(slot: int) -> None:
     with pytest.raises(IndexError):

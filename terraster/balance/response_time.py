@@ -149,10 +149,10 @@ class ResponseTime(WeightedLeastConnections):
         super().go_on(old)
         if not isinstance(old, ResponseTime):
             return
+        self._usual, self._seen = old._usual, old._seen
         places = {member.backend.id: place for place, member in enumerate(old._players)}
         for place, member in enumerate(self._players):
             before = places.get(member.backend.id)
             if before is not None and old._average[before]:
                 self._samples[place] = old._samples[before]
                 self._learn(place, old._average[before], old._stamp[before])
-        self._usual, self._seen = old._usual, old._seen

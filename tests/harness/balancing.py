@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from terraster.balance.contract import Balancer, Member
+from terraster.balance.random_two import RandomTwo
 from terraster.balance.registry import make
 from terraster.config.snapshot import Backend, Location
 from terraster.state.table import Backend as BackendCell
@@ -54,6 +55,10 @@ class World:
         for place in range(len(location.backends)):
             self.admit(place, BackendCell.ALL)
         self.balancers: list[Balancer] = [make(location, members) for members in self.members]
+        for seat, balancer in enumerate(self.balancers):
+            for part in balancer.parts():
+                if isinstance(part, RandomTwo):
+                    part._draw = Random(seat).random  # the same run every time
         self.clock = 0.0
 
     def admit(self, place: int, how: int, *, ramp: int = 0, trials: int = 0, state: int = BackendCell.UP) -> None:

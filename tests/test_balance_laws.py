@@ -1,0 +1,131 @@
+"""What holds for every algorithm, over several workers: limits, trials, slow starts, and that nobody is forgotten."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from terraster.balance.contract import Balancer, Member
+from terraster.balance.registry import BALANCERS
+from terraster.config.snapshot import Location
+from terraster.state.table import Backend as BackendCell
+from tests.harness.balancing import World, backend, shares, steady
+
+POLICIES = sorted(BALANCERS)
+SPREADING = sorted(set(POLICIES) - {"first", "ip-hash", "consistent-hash"})  # those that use all there is
+
+
+def limited(policy: str, limits: list[int], weights: list[int] | None = None) -> World:
+    weights = weights or [1] * len(limits)
+    backends = tuple(backend(at, weights[at], max_connections=limit) for at, limit in enumerate(limits))
+    return World(weights, Location("s/", "/", policy, backends=backends), workers=3)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_life(policy: str, data: st.DataObject) -> None:
+    """Picks, ends and what the master says, in any order, in three workers: who is picked may be, and all are given back."""
+    count = data.draw(st.integers(1, 5))
+    limits = data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
+    weights = data.draw(st.lists(st.integers(0, 4), min_size=count, max_size=count))
+    world = limited(policy, limits, weights)
+    held: list[tuple[Balancer, Member]] = []
+    now = 0.0
+    for _ in range(data.draw(st.integers(1, 40))):
+        now += data.draw(st.sampled_from([0.0, 0.001, 0.3, 5.0]))
+        what = data.draw(st.integers(0, 3))
+        if what == 0:
+            place = data.draw(st.integers(0, count - 1))
+            how = data.draw(st.sampled_from([BackendCell.NONE, BackendCell.ALL, BackendCell.TRIAL, BackendCell.RAMPING]))
+            world.admit(place, how, ramp=data.draw(st.integers(0, 1000)), trials=data.draw(st.integers(0, 2)))
+        elif what == 1 and held:
+            balancer, member = held.pop(data.draw(st.integers(0, len(held) - 1)))
+            if balancer.measures and data.draw(st.booleans()):
+                balancer.answered(member, data.draw(st.floats(0, 10)), now)
+            balancer.done(member, data.draw(st.booleans()), now)
+        else:
+            worker = data.draw(st.integers(0, 2))
+            members = world.members[worker]
+            tried = data.draw(st.lists(st.sampled_from(members), max_size=2))
+            sure = [one for one in members if one.weight and one not in tried and one.has_room() and world.q[one.admit_at] == 1]
+            picked = world.balancers[worker].pick(None, tried, now)
+            if picked is None:
+                assert not sure
+            else:
+                assert picked in members and picked.weight and picked not in tried and picked.is_up()
+                assert not picked.max_connections or picked.active() <= picked.max_connections
+                held.append((world.balancers[worker], picked))
+        assert sum(world.active()) == len(held)
+    for balancer, member in held:
+        balancer.done(member, False, now)
+    assert world.active() == [0] * count
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_limits_over_workers_are_filled_and_never_passed(policy: str) -> None:
+    world = limited(policy, [3, 1, 2])
+    taken = [world.balancers[number % 3].pick(None, (), 0.0) for number in range(9)]
+    assert sum(member is not None for member in taken) == 6
+    assert world.active() == [3, 1, 2]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_half_open_circuit_lets_in_as_many_as_may_try_over_workers(policy: str) -> None:
+    world = World([1, 1], policy, workers=3)
+    world.admit(0, BackendCell.TRIAL, trials=2)
+    world.admit(1, BackendCell.NONE)
+    taken = [world.balancers[number % 3].pick(None, (), 0.0) for number in range(9)]
+    assert [member.slot if member else None for member in taken] == [0, 0, *[None] * 7]
+    world.admit(1, BackendCell.ALL)
+    assert {member.slot for number in range(9) if (member := world.balancers[number % 3].pick(None, (), 0.0))} == {1}
+
+
+@pytest.mark.parametrize("policy", SPREADING)
+@pytest.mark.parametrize("clients", [1, 32])
+def test_a_slow_start_is_slow_at_any_load(policy: str, clients: int) -> None:
+    had = []
+    for ramp in (100, 500):
+        world = World([1, 1, 1, 1], policy)
+        world.admit(0, BackendCell.RAMPING, ramp=ramp)
+        had.append(shares(world.run(clients, 4000, steady())).get(0, 0.0))
+    assert had[0] < 0.08 and had[0] < had[1] < 0.25
+    assert had[1] > 0.05
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_last_resort_may_be_one_that_starts_slowly(policy: str) -> None:
+    world = World([1], policy, workers=1)
+    world.admit(0, BackendCell.RAMPING, ramp=1)
+    world.views[0].desperate = True
+    assert world.balancers[0].pick(None, (), 0.0) is not None
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_retries_reach_everybody_once(policy: str) -> None:
+    world = World([3, 1, 2, 1, 1], policy, workers=1)
+    tried: list[Member] = []
+    while (member := world.balancers[0].pick(None, tried, 0.0)) is not None:
+        world.balancers[0].done(member, True, 0.0)
+        tried.append(member)
+    assert sorted(member.slot for member in tried) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_the_master_says_is_seen_by_the_next_pick(policy: str) -> None:
+    world = World([1, 1, 1], policy, workers=1)
+    for place in range(3):
+        for other in range(3):
+            world.admit(other, int(other == place))
+        assert {member.slot for _ in range(5) if (member := world.balancers[0].pick(None, (), 0.0))} == {place}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("old", POLICIES)
+def test_a_reload_from_any_to_any(policy: str, old: str) -> None:
+    before, after = World([1, 2, 3], old), World([2, 0, 1, 1], policy)
+    before.run(2, 50, steady())
+    after.balancers[0].adopt(before.balancers[0])
+    after.balancers[0].prepare()
+    assert {done.backend for done in after.run(2, 200, steady())} <= {0, 2, 3}

@@ -1,0 +1,185 @@
+"""The two that measure: what a slow, hung, failing or erratic backend gets, and how soon it is back, on a simulated clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from terraster.balance.adaptive import Adaptive
+from terraster.balance.response_time import ResponseTime
+from terraster.state.table import Backend as BackendCell
+from terraster.state.table import SeatBackend
+from tests.harness.balancing import Done, Service, World, off, percentile, shares, spread, steady, uneven
+
+MEASURING = ["adaptive", "response-time"]
+BAD_FROM, BAD_UNTIL, END = 4.0, 12.0, 24.0
+
+Trouble = Callable[[float, float, float], tuple[float, bool]]
+"""(usual seconds, seconds until it is over, a number from 0 to below 1) → as `Service`."""
+
+TROUBLES: dict[str, Trouble] = {
+    "slow": lambda usual, left, chance: (10 * usual, True),
+    "hung": lambda usual, left, chance: (left + usual, True),
+    "timing out": lambda usual, left, chance: (min(left + usual, 2.0), False),
+    "failing fast": lambda usual, left, chance: (0.0005, False),
+    "erratic": lambda usual, left, chance: (30 * usual if chance < 0.2 else usual, True),
+}
+
+
+def troubled(trouble: Trouble) -> Service:
+    """Four of equal speed; the first is in trouble for a while."""
+
+    def service(place: int, now: float, chance: object) -> tuple[float, bool]:
+        usual = 0.01 * chance.lognormvariate(0.0, 0.4)  # type: ignore[attr-defined]
+        if place == 0 and BAD_FROM <= now < BAD_UNTIL:
+            return trouble(usual, BAD_UNTIL - now, chance.random())  # type: ignore[attr-defined]
+        return usual, True
+
+    return service
+
+
+def lived(policy: str, trouble: Trouble, clients: int = 16) -> tuple[World, list[Done]]:
+    world = World([1, 1, 1, 1], policy)
+    finished: list[Done] = []
+    service = troubled(trouble)
+    while world.clock < END:
+        finished += world.run(clients, 4000, service, seed=len(finished) + 1)
+    return world, finished
+
+
+def during(finished: list[Done], begin: float, end: float) -> list[Done]:
+    """The attempts that were begun then."""
+    return [done for done in finished if begin <= done.ended - done.seconds < end]
+
+
+@pytest.mark.parametrize("policy", MEASURING)
+@pytest.mark.parametrize("kind", TROUBLES)
+def test_one_in_trouble_loses_its_share_and_has_it_back_within_ten_seconds(policy: str, kind: str) -> None:
+    _, finished = lived(policy, TROUBLES[kind])
+    before, bad, after = (during(finished, *span) for span in ((1, 4), (6, 12), (BAD_UNTIL + 10, END)))
+    assert shares(before)[0] == pytest.approx(0.25, rel=0.05)
+    assert shares(bad).get(0, 0.0) < (0.02 if kind == "erratic" else 0.01)
+    assert shares(after)[0] == pytest.approx(0.25, rel=0.1)
+
+
+@pytest.mark.parametrize("policy", MEASURING)
+def test_one_of_four_ten_times_slower_does_not_show_in_the_99th_percentile(policy: str) -> None:
+    measured, turns = (
+        percentile(during(lived(name, TROUBLES["slow"])[1], BAD_FROM + 2, BAD_UNTIL), 0.99) for name in (policy, "round-robin")
+    )
+    assert measured < 0.04 < 0.15 < turns
+
+
+@pytest.mark.parametrize("policy", MEASURING)
+@pytest.mark.parametrize("clients", [1, 4, 64])
+def test_shares_follow_the_weights_where_speeds_are_equal(policy: str, clients: int) -> None:
+    for service in (steady(), spread()):
+        assert off(World([5, 3, 1, 1], policy).run(clients, 20_000, service), [5, 3, 1, 1]) < 0.05
+    assert off(World([5, 3, 1, 1], policy).run(clients, 20_000, uneven()), [5, 3, 1, 1]) < 0.1
+
+
+@pytest.mark.parametrize("policy", MEASURING)
+def test_a_newcomer_gets_a_share_and_not_everything(policy: str) -> None:
+    world = World([1, 1, 1, 1], policy)
+    world.admit(3, BackendCell.NONE)
+    world.run(16, 4000, spread())
+    world.admit(3, BackendCell.ALL)
+    finished = world.run(16, 1000, spread())
+    assert shares(finished[:400])[3] == pytest.approx(0.25, rel=0.15)
+
+
+@pytest.mark.parametrize("policy", MEASURING)
+def test_a_fast_one_does_not_starve_the_others_when_idle(policy: str) -> None:
+    world = World([1, 1], policy)
+    finished = world.run(1, 4000, lambda place, now, chance: (0.001 if place else 0.0012, True))
+    assert shares(finished)[0] > 0.45
+
+
+def test_a_worker_judges_by_what_all_of_them_saw() -> None:
+    world = World([1, 1], "adaptive", workers=2)
+    here, there = (balancer for balancer in world.balancers if isinstance(balancer, Adaptive))
+    row = world.table.seat_backend(2, 0)
+    for turn in range(8):
+        now = turn * 0.3
+        world.q[row + SeatBackend.REQUESTS] += 10
+        world.q[row + SeatBackend.FAILURES] += 10
+        member = here.pick(None, (), now)
+        assert member is not None
+        here.done(member, False, now)
+    assert here.factors[0] == pytest.approx(1 / 200) and here.factors[1] == 1.0
+    assert there.factors == [1.0, 1.0]  # it has not looked
+    assert world.q[world.table.seat_backend(1, 0) + SeatBackend.SHARE] == 5
+    assert world.q[world.table.seat_backend(1, 1) + SeatBackend.SHARE] == 1000
+
+
+def test_a_dead_worker_and_a_slot_leased_anew_say_nothing_bad() -> None:
+    world = World([1, 1], "adaptive", workers=2)
+    balancer = world.balancers[0]
+    assert isinstance(balancer, Adaptive)
+    world.run(4, 400, steady())
+    world.table.retire(2, [0, 1], [])
+    world.run(4, 400, steady())
+    assert balancer.factors == [1.0, 1.0]
+    for seat in range(3):
+        world.table.forget_backend(seat, 0)
+    world.run(4, 400, steady())
+    assert balancer.factors == [1.0, 1.0]
+
+
+def test_open_streams_are_not_silence() -> None:
+    """Long answers keep a backend busy without a new response head."""
+    for policy in MEASURING:
+        world = World([1, 1], policy, workers=1)
+        (balancer,) = world.balancers
+        for number in range(20):
+            member = balancer.pick(None, (), number * 0.01)
+            assert member is not None
+            row = member.view.backends + member.offset
+            world.q[row + SeatBackend.REQUESTS] += 1
+            world.q[row + SeatBackend.RESPONSES] += 1
+            world.q[row + SeatBackend.LATENCY] += 5_000_000
+            balancer.answered(member, 0.005, number * 0.01 + 0.005)
+        assert world.active() == [10, 10]
+        for number in range(10):  # an hour later
+            member = balancer.pick(None, (), 3600 + number * 0.01)
+            assert member is not None
+            balancer.answered(member, 0.005, 3600 + number * 0.01)
+        assert world.active() == [15, 15]
+
+
+@pytest.mark.parametrize("policy", MEASURING)
+def test_a_reload_keeps_what_is_known_by_id(policy: str) -> None:
+    world = World([1, 1, 1], policy)
+    world.run(8, 4000, lambda place, now, chance: (0.1 if place == 1 else 0.01, True))
+    for balancer, members in zip(world.balancers, world.members, strict=True):
+        new = type(balancer)([members[1], members[2]])
+        new.adopt(balancer)
+        if isinstance(new, Adaptive):
+            assert new.factors[0] < 0.1 and new.factors[1] == 1.0
+        if isinstance(new, ResponseTime):
+            assert new._average[0] > 5 * new._average[1] > 0
+            assert new._costs[0] > 5 * new._costs[1]
+
+
+def test_averages_stand_in_the_own_seat() -> None:
+    world = World([1, 1], "response-time")
+    world.run(4, 1000, steady(0.02))
+    for seat in (1, 2):
+        assert world.q[world.table.seat_backend(seat, 0) + SeatBackend.EWMA] == pytest.approx(20e6, rel=0.01)
+
+
+def test_quick_failures_are_no_standard() -> None:
+    world = World([1, 1], "adaptive", workers=1)
+    finished = world.run(8, 8000, lambda place, now, chance: (0.01, True) if place else (0.0001, False))
+    assert shares([done for done in finished if done.ended > 2])[0] < 0.02
+
+
+def test_a_session_taken_without_weight_is_measured_by_nobody() -> None:
+    world = World([1, 0], "response-time", workers=1)
+    (balancer,) = world.balancers
+    asleep = world.members[0][1]
+    assert asleep.take()
+    balancer.answered(asleep, 1.0, 1.0)
+    balancer.done(asleep, True, 1.0)
+    assert world.active() == [0, 0]
