@@ -294,7 +294,7 @@ class Traffic:
         """The good ones of a sum. It goes back when a worker learns, later than others, that the slot has a new lease."""
         if heads < watch.heard:
             watch.spoilt = 0
-            watch.row.good = heads
+            watch.row.good = -1  # whatever is there now may have come since
         watch.heard = heads
         return max(0, heads - watch.spoilt)
 

@@ -6,8 +6,9 @@ As a program (``python family.py FILE``) it is the master, on the configuration 
     {"listen": ["127.0.0.1:1234"], "workers": 2, "services": {"shop": ["http://127.0.0.1:5555"]}, "check": {"type": "http", …}, …}
 
 A toy proxy answers every request with JSON: its pid, its generation and the services it knows. ``/slow/S`` answers after S seconds,
-``/count`` counts a request of the first location, ``/spin`` never comes back, ``/probes`` tells the greenlets that run in it. A
-toy admin worker hands ``/status``, ``/reload`` and ``/stop`` on to the master.
+``/count`` counts a request of the first location, ``/spin`` never comes back, ``/fail/B/N/KIND`` reports N failures of the B-th
+backend, ``/states`` tells how the backends stand, ``/probes`` tells the greenlets that run in it. A toy admin worker hands
+``/status``, ``/reload`` and ``/stop`` on to the master.
 """
 
 from __future__ import annotations
@@ -36,9 +37,20 @@ def main(path: str) -> int:
     from gevent.server import StreamServer
 
     from terraster.config.diff import patch
-    from terraster.config.snapshot import Backend, HealthCheck, Listener, Location, Service, Snapshot, backend_id, location_id
+    from terraster.config.snapshot import (
+        Backend,
+        HealthCheck,
+        Listener,
+        Location,
+        Outlier,
+        Service,
+        Snapshot,
+        backend_id,
+        location_id,
+    )
     from terraster.errors import ConfigError, Problem
     from terraster.master import arbiter, reload
+    from terraster.state.table import Backend as BackendCells
     from terraster.state.table import Seat, SeatBackend, SeatLocation
     from terraster.worker.process import Process
 
@@ -60,7 +72,8 @@ def main(path: str) -> int:
                 backends.append(
                     Backend(id=backend_id(name, "/", url), url=url, scheme="http", host=host, port=int(port), health=check)
                 )
-            location = Location(id=location_id(name, "/"), path="/", backends=tuple(backends))
+            outlier = Outlier(**settings.get("outlier", {}))
+            location = Location(id=location_id(name, "/"), path="/", backends=tuple(backends), outlier=outlier)
             services.append(Service(name=name, hosts=("*",), listeners=tuple(settings["listen"]), locations=(location,)))
         return Snapshot(
             generation=generation,
@@ -161,6 +174,18 @@ def main(path: str) -> int:
                     "bytes": table.location_sum(location.slot, SeatLocation.BYTES_IN),
                     "requests": table.backend_sum(location.backends[0].slot, SeatBackend.REQUESTS),
                     "seats": table.taken_seats(),
+                }
+            elif path.startswith("/fail/"):
+                number, count, kind = path.removeprefix("/fail/").split("/")
+                slot = self.plan.snapshot.services[0].locations[0].backends[int(number)].slot
+                lease = q[self.view.table.backend(slot) + BackendCells.LEASE]
+                q[self.view.backends + slot * SeatBackend.CELLS + SeatBackend.REQUESTS] += int(count)
+                self.channel.send(("traffic", [(slot, lease, kind, 0, "refused", time.time())] * int(count)))
+            elif path == "/states":
+                rows = [self.view.table.backend(one.slot) for one in self.plan.snapshot.services[0].locations[0].backends]
+                return {
+                    "states": [q[row + BackendCells.STATE] for row in rows],
+                    "admits": [q[row + BackendCells.ADMIT] for row in rows],
                 }
             return {
                 "pid": os.getpid(),
