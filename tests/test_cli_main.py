@@ -21,7 +21,6 @@ from terraster.cli.main import main
 from terraster.config.loader import load
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import Backend, Location, Service, Snapshot
-from terraster.config.snapshot import Location
 from terraster.errors import StartError
 
 from .harness.ports import free_port

@@ -72,7 +72,7 @@ class Master:
         self.overlay.expire()
         self.reloader = FakeReloader(self)
         self.prober = SimpleNamespace(detail=dict, recent=lambda name: [])
-        self.traffic = SimpleNamespace(recent=lambda name: [{"text": "connection refused"}] if name == ONE else [])
+        self.traffic = SimpleNamespace(recent=lambda name: [{"when": 1.0, "text": "connection refused"}] if name == ONE else [])
         self.expand = expand
         self.steering = Steering(self)
         self.run(snapshot(SERVICES))
@@ -220,7 +220,7 @@ def test_it_ends_by_itself(master: Master) -> None:
         sleep(0.01)
     (found,) = master.steering.why("10.0.0.1", "shop", "/")["backends"]
     assert [touch["what"] for touch in found["history"]] == ["expired", "maintenance"]
-    assert found["endpoints"][0]["failures"] == [{"text": "connection refused"}]
+    assert found["endpoints"][0]["failures"] == [{"when": 1.0, "text": "connection refused"}]
 
 
 def test_a_restart_finds_what_was_asked_for(master: Master, tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
         "recent_failures": failing.get("failures", 0),
         "recent_seconds": failing.get("seconds"),
         "recent_failure": failing.get("text", ""),
+        "not_ejected": failing.get("not_ejected", ""),
         "circuit": _CIRCUITS[one.circuit],
         "circuit_openings": one.openings,
         "ejections": one.ejections,
@@ -193,7 +194,9 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
             where = {"service": service["name"], "location": location["path"]}
             found += _of_location(location, where)
             for backend in location["backends"]:
-                backends += _of_backend(backend, {**where, "backend": backend["url"], "since": backend["since"]})
+                backends += _of_backend(
+                    backend, {**where, "backend": backend["url"], "since": backend["since"], "until": backend["until"]}
+                )
             if location["queued"]:
                 waits = f"{location['queued']} requests wait" if location["queued"] > 1 else "1 request waits"
                 queues.append(_problem("queue", f"{waits} for a backend with room", **where))
@@ -235,9 +238,10 @@ def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[di
     if failures >= FAILING and failures >= FAILING_SHARE * attempts:
         text = f"{failures} of {attempts} attempts failed within {backend['recent_seconds']:.0f} s"
         last = f"; the last: {backend['recent_failure']}" if backend["recent_failure"] else ""
-        return [_problem("backend-failing", text + last, **{**where, "since": None})]
+        kept = f"; it is not ejected: {backend['not_ejected']}" if backend["not_ejected"] else ""
+        return [_problem("backend-failing", text + last + kept, **{**where, "since": None})]
     return []
 
 
 def _problem(kind: str, text: str, **where: Any) -> dict[str, Any]:
-    return {"kind": kind, "text": text, "service": None, "location": None, "backend": None, "since": None, **where}
+    return {"kind": kind, "text": text, "service": None, "location": None, "backend": None, "since": None, "until": None, **where}

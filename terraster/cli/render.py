@@ -6,6 +6,7 @@ is never broken there), URLs and names in tables lose their middle. Reasons stan
 
 from __future__ import annotations
 
+import math
 import os
 import textwrap
 import time
@@ -123,7 +124,7 @@ def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> lis
         if problem["kind"] == "reload-failed":
             what = f"the last reload failed{since and since.replace(' for', '')}{since and ' ago'}"
         elif problem["kind"] in _STATES:
-            what = f"{problem['backend']} {_STATES[problem['kind']]}{since}"
+            what = f"{problem['backend']} {_STATES[problem['kind']]}{since}{_until(problem['until'], now)}"
         else:
             what = problem["backend"] or ""
         rows += _sentence(place, ": ".join(part for part in (what, problem["text"]) if part), width, _RED)
@@ -165,7 +166,7 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[_C
 def _touched(one: dict[str, Any], configured: int | None, now: float) -> list[str]:
     """An order and a weight in words, each if there is one."""
     order, weight = one["order"], one["weight_override"]
-    found = [f"{order['what']} {_circumstances(order, now)}"] if order else []
+    found = [f"{_IN_WORDS[order['what']]} {_circumstances(order, now)}"] if order else []
     if weight:
         file = "" if configured is None else f" (the file says {configured})"
         found.append(f"weight {weight['weight']}{file} {_circumstances(weight, now)}")
@@ -176,14 +177,14 @@ def _circumstances(touch: dict[str, Any], now: float) -> str:
     """How long it is so, until when, by whom and why."""
     words = f"for {age(now - touch['when'])}"
     if touch["until"]:
-        words += f", until {moment(touch['until'], now)} (in {age(touch['until'] - now)})"
+        words += _until(touch["until"], now)
     words += f", by {touch['by']}" if touch["by"] else ""
     return f"{words}: {touch['reason']}" if touch["reason"] else words
 
 
 def changed(backend: dict[str, Any], now: float) -> list[str]:
     """What a backend is after somebody changed it, in one line or two. backend: `Steering.backend` has it."""
-    until = f" until {moment(backend['until'], now)} (in {age(backend['until'] - now)})" if backend["until"] else ""
+    until = _until(backend["until"], now).removeprefix(",")
     words = f"{backend['service']}{backend['path']} {backend['url']} is {_IN_WORDS.get(backend['state'], backend['state'])}{until}"
     if backend["weight_override"]:
         weight = backend["weight_override"]
@@ -195,7 +196,7 @@ def changed(backend: dict[str, Any], now: float) -> list[str]:
     return lines
 
 
-_IN_WORDS = {"maintenance": "in maintenance"}
+_IN_WORDS = {"maintenance": "in maintenance", "drain": "draining"}
 
 
 def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
@@ -203,7 +204,7 @@ def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
     lines = []
     state = _IN_WORDS.get(backend["state"], backend["state"])
     since = f" for {age(now - backend['since'])}" if backend["since"] else ""
-    until = f", until {moment(backend['until'], now)} (in {age(backend['until'] - now)})" if backend["until"] else ""
+    until = _until(backend["until"], now)
     by = f", by {backend['by']}" if backend["by"] else ""
     reason = f": {backend['why']}" if backend["why"] else ""
     lines.append(f"{backend['service']}{backend['path']} {backend['url']} is {state}{since}{until}{by}{reason}")
@@ -223,7 +224,7 @@ def _endpoint(endpoint: dict[str, Any], backend: dict[str, Any], now: float) -> 
             f"  address {endpoint['address']} is {endpoint.get('state', 'not known')}: {endpoint.get('why', '')}".rstrip(": ")
         )
     lines += [
-        f"  {endpoint['active']} open requests, {endpoint['open']} connections ({endpoint['idle']} idle); "
+        f"  {endpoint['active']} open request{'s' * (endpoint['active'] != 1)}, {endpoint['open']} connections ({endpoint['idle']} idle); "
         f"{endpoint['requests']} attempts, {endpoint['failed']} failed "
         f"({endpoint['connect_errors']} without a connection), {endpoint['bad_statuses']} bad statuses",
         f"  circuit {endpoint['circuit']}, opened {endpoint['circuit_openings']} times; ejected {endpoint['ejections']} times",
@@ -252,6 +253,10 @@ def _touch(touch: dict[str, Any], now: float) -> str:
     until = f" until {moment(touch['until'], now)}" if touch["until"] else ""
     reason = f": {touch['reason']}" if touch["reason"] else ""
     return f"{what}{until}{', by ' + touch['by'] if touch['by'] else ''}{reason}"
+
+
+def _until(seconds: float | None, now: float) -> str:
+    return f", until {moment(seconds, now)} (in {age(math.ceil(seconds - now))})" if seconds else ""
 
 
 def moment(seconds: float, now: float) -> str:

@@ -64,7 +64,7 @@ class Desk:
 
         ``pid version started generation last_reload workers backends wanted_workers restarts``; times are time.time() seconds,
         ages seconds. Backends by id: ``backends`` (what the Prober knows), ``standings`` (`Standings.one`), ``failing`` (of those that
-        failed lately: ``attempts failures seconds text``); ``overrides``: see `Steering.detail`.
+        failed lately: ``attempts failures seconds text not_ejected``); ``overrides``: see `Steering.detail`.
         """
         master = self._master
         q = master.table.q
@@ -89,11 +89,13 @@ class Desk:
 
     def _failing(self) -> dict[str, Any]:
         master, found = self._master, {}
+        kept = master.traffic.detail()
         for slot in master.failing.slots():
             recent, known = master.failing.recent(slot), master.standings.at(slot)
             if recent is not None and known is not None:
                 failures = master.traffic.recent(known[0])
                 found[known[0]] = {**asdict(recent), "text": failures[-1]["text"] if failures else ""}
+                found[known[0]]["not_ejected"] = kept.get(known[0], {}).get("not_ejected", "")
         return found
 
     def _worker(self, worker: Any) -> dict[str, Any]:

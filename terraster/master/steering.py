@@ -226,8 +226,8 @@ class Steering:
                     "address": one.address or None,
                     **self._standing(one),
                     **self._cells(one),
-                    "probes": master.prober.recent(one.id),
-                    "failures": list(reversed(master.traffic.recent(one.id))),
+                    "probes": _newest(master.prober.recent(one.id)),
+                    "failures": _newest(master.traffic.recent(one.id)),
                 }
                 for one in self._running(place)
             ],
@@ -294,6 +294,10 @@ class Steering:
         if any(entry.weight != self._overlay.entries.get(name, Entry()).weight for name, entry in before.items()):
             self._master.reloader.refresh("a weight's time was over")
         self.follow()
+
+
+def _newest(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(found, key=lambda one: -one["when"])
 
 
 def _overrides(entry: Entry) -> dict[str, Any]:
