@@ -35,6 +35,7 @@ from .listeners import refuse_tls
 __all__ = ["Outcome", "Reloader"]
 
 PATIENCE = 10.0  # seconds for a child to acknowledge
+_TOLD = 10  # changes that the line of a refresh names before it only counts
 _PART = 20  # services in one message: what a child unpickles at a stretch
 _FULL_COLLECTION = 16  # every so many reloads the frozen heap is searched for garbage as well
 
@@ -127,7 +128,8 @@ class Reloader:
             if outcome.problems:
                 master.log.error("%s: not in effect, generation %d runs: %s", why, outcome.generation, "; ".join(outcome.problems))
             elif outcome.changes:
-                changes = "; ".join((*outcome.changes, *outcome.notes))
+                lines = [*outcome.changes, *outcome.notes]
+                changes = "; ".join(lines[:_TOLD]) + (f"; and {len(lines) - _TOLD} more" if len(lines) > _TOLD else "")
                 master.log.info("%s: generation %d runs after %.3f s: %s", why, outcome.generation, outcome.seconds, changes)
                 self._collect()
             return outcome

@@ -45,6 +45,16 @@ def test_verified_against_a_known_authority(terraster, secure: str, tmp_path: Pa
     assert exchange(terraster(service(secure)).address, GET % b"/hello").body == b"hello"
 
 
+def test_probes_verify_the_name_too(terraster, secure: str, tmp_path: Path, monkeypatch) -> None:
+    """The connection goes to the address; SNI, Host and what the certificate must say are those of the name."""
+    check = {"type": "http", "path": "/hello", "interval": "1s", "timeout": "1s"}
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    right, wrong = (terraster(service(url), health_check=check) for url in (secure, secure.replace("localhost", "other.localhost")))
+    assert exchange(right.address, GET % b"/hello").body == b"hello"
+    assert exchange(wrong.address, GET % b"/hello").status == 503
+    assert "its certificate is not valid" in wrong.said
+
+
 def test_an_unknown_authority_is_refused(terraster, secure: str) -> None:
     answer = exchange(terraster(service(secure)).address, GET % b"/hello")
     assert answer.status == 502
