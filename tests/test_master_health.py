@@ -11,12 +11,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import gevent
 import pytest
 
+from terraster.config.snapshot import HealthCheck
+from terraster.master.health import Prober
+from terraster.state.table import Backend as TableBackend
+
 from .harness.family import Family, eventually, free_port
+from .harness.ward import Ward
 
 
 class Backend(ThreadingHTTPServer):
@@ -264,6 +271,51 @@ def test_the_first_round_ends_by_itself_long_before_the_longest_timeout(backend:
     with Family(workers=1, services={"one": [backend.url]}, check=check(timeout=60)) as family:
         assert 4.5 < time.monotonic() - started < 10
         assert f"backend {backend.url} of one/ is down: no result yet (first probe)" in family.log()
+
+
+def test_a_good_check_brings_an_ejected_backend_back(backend: Backend) -> None:
+    with Backend() as other:
+        settings = check(interval=0.3, unhealthy=1000)
+        with Family(workers=1, services={"one": [backend.url, other.url]}, check=settings, outlier={"time": 60.0}) as family:
+            backend.status = 500
+            eventually(lambda: known(family, backend.url)["probe_failures"] >= 1)
+            family.get("/fail/0/3/connect")
+            family.until(rf"backend {backend.url} of one/ is ejected for 60 s: 3 attempts in a row made no connection: refused")
+            probes = known(family, backend.url)["probes"]
+            eventually(lambda: known(family, backend.url)["probes"] >= probes + 2)
+            assert family.ask("status")["standings"][f"one/ {backend.url}"]["state"] == "ejected"
+            backend.status = 200
+            family.until(rf"backend {backend.url} of one/ is up: status 200 \(a health check passed\)")
+        other.shutdown()
+
+
+def test_the_last_probes_are_kept(backend: Backend) -> None:
+    ward = Ward(1, probe=False)
+    (service,) = ward.snapshot.services
+    place = service.locations[0]
+    one = replace(place.backends[0], host="127.0.0.1", port=backend.server_port, health=HealthCheck(interval=0.02, healthy=1))
+    ward.snapshot = replace(ward.snapshot, services=(replace(service, locations=(replace(place, backends=(one,)),)),))
+    passed: list[tuple[str, float]] = []
+    prober = Prober(ward.table, ward.log, ward.standings, lambda name, begun: passed.append((name, begun)))
+    prober.start()
+    try:
+        backend.status = 500
+        prober.meet(ward.snapshot)
+        prober.follow(ward.snapshot)
+        assert [(probe["ok"], probe["reason"]) for probe in prober.recent(one.id)] == [(False, "status 500")]
+        assert ward.states() == "d" and passed == []
+        backend.status = 200
+        deadline = time.monotonic() + 10
+        while len(passed) < 6 and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        recent = prober.recent(one.id)
+        assert [probe["ok"] for probe in recent] == [True] * 5
+        assert recent[0]["when"] < recent[-1]["when"] <= time.time()
+        assert passed[0][0] == one.id and passed[0][1] < time.monotonic()
+        assert ward.states() == "u" and ward.cell(0, TableBackend.PROBES) >= 6
+        assert prober.recent("nobody") == []
+    finally:
+        prober.stop()
 
 
 def test_without_checks_a_backend_is_up() -> None:

@@ -200,7 +200,6 @@ class Standings:
                     if fresh:  # its slot may have been its own before: counters stay, the rest begins anew
                         for cell in (Backend.RAMP, Backend.TRIAL_LIMIT, Backend.CIRCUIT):
                             q[self._table.backend(member.slot) + cell] = 0
-                        self._write(member)
         self._ramping = {name: member for name, member in self._ramping.items() if self._members.get(name) is member}
         for place in self._places.values():
             if places.get(place.location.id) is not place:
