@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from contextlib import contextmanager
 
 import gevent
@@ -13,6 +14,7 @@ from gevent import socket
 from terraster.admin import server as server_module
 from terraster.admin.server import BODY_OCTETS, HEAD_OCTETS, PEER_UID, Server
 from terraster.admin.site import Answer, Refusal, Site, index, json_answer, only_for_owner
+from terraster.admin.worker import _who
 from terraster.errors import TerrasterError
 
 
@@ -174,3 +176,30 @@ def test_only_the_owner_steers(tmp_path):
             with pytest.raises(Refusal) as refused:
                 only_for_owner({PEER_UID: uid})
             assert refused.value.status == 403
+
+
+@pytest.mark.parametrize("target", ["/echo", "/echo?terraster.uid=4711&a=1"])
+def test_who_asks_is_what_the_kernel_says(tmp_path, target):
+    path = str(tmp_path / "control.sock")
+    with serving(lambda log: Site(ROUTES, log, only_for_owner), socket.AF_UNIX, path) as (address, _, _):
+        _, _, body = ask(address, f"GET {target}", family=socket.AF_UNIX)
+    assert json.loads(body)[PEER_UID] == str(os.geteuid())
+    with serving(lambda log: Site(ROUTES, log)) as (address, _, _):
+        assert PEER_UID not in json.loads(ask(address, f"GET {target}")[2])
+
+
+USER = pwd.getpwuid(os.geteuid()).pw_name
+
+WHO = [
+    ({PEER_UID: str(os.geteuid())}, USER),
+    ({PEER_UID: str(os.geteuid()), "by": "alice-behind-sudo"}, f"{USER} (alice-behind-sudo)"),
+    ({PEER_UID: str(os.geteuid()), "by": USER}, USER),
+    ({PEER_UID: "3999999"}, "user 3999999"),
+    ({"by": "alice"}, "alice"),
+    ({}, ""),
+]
+
+
+@pytest.mark.parametrize(("query", "name"), WHO)
+def test_the_name_of_who_asks(query, name):
+    assert _who(query) == name

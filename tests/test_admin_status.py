@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from terraster.admin import readings
 from terraster.admin.status import document
 from terraster.state.table import Seat
@@ -103,3 +105,81 @@ def test_workers_that_are_gone_late_or_silent():
     assert kinds(status(house)) == ["worker-behind", "worker-silent"]
     house.q[house.table.seat(1) + Seat.PID] = house.q[house.table.seat(2) + Seat.PID] = 0
     assert kinds(status(house)) == ["no-workers"]
+
+
+def touch(what: str, **more) -> dict:
+    return {"what": what, "when": NOW - 90, "by": "alice", "reason": "disk", "until": 0.0, "weight": -1, **more}
+
+
+def test_what_operators_changed():
+    house = all_up(House())
+    house.known(0, STATE=2, WEIGHT=5)
+    overrides = {
+        "backends": {
+            "shop/ http://10.0.0.1:80": {
+                "order": touch("drain", until=NOW + 600),
+                "weight_override": touch("weight", weight=5),
+                "configured_weight": 1,
+            }
+        },
+        "orphans": [
+            {"backend": "gone/ http://10.0.0.9:80", "gone": NOW - 9, "order": touch("maintenance"), "weight_override": None}
+        ],
+    }
+    found = status(house, overrides=overrides)
+    one, other = found["services"][0]["locations"][0]["backends"]
+    assert (one["state"], one["up"], one["since"], one["until"], one["by"]) == ("draining", False, NOW - 90, NOW + 600, "alice")
+    assert (one["weight"], one["configured_weight"], one["weight_override"]["weight"]) == (5, 1, 5)
+    assert (other["state"], other["order"], other["weight_override"], other["configured_weight"]) == ("up", None, None, 1)
+    assert found["problems"] == [] and found["orphans"][0]["backend"] == "gone/ http://10.0.0.9:80"
+
+
+ONE, TWO, THREE = "shop/ http://10.0.0.1:80", "shop/ http://10.0.0.2:80", "blog/ http://10.0.0.3:80"
+FAILED = {"attempts": 12, "failures": 11, "seconds": 7.2, "text": "reset", "not_ejected": ""}
+
+WRONG = [
+    (
+        {"known": [(0, {"STATE": 4})]},
+        {"standings": {ONE: {"why": "5 in a row", "until": NOW + 9}}},
+        ["backend-ejected"],
+        "5 in a row",
+    ),
+    ({"known": [(0, {"STATE": 4, "CIRCUIT": 1})]}, {"standings": {ONE: {"why": "opened"}}}, ["circuit-open"], "opened"),
+    ({"known": [(0, {"STATE": 4, "CIRCUIT": 2})]}, {}, ["circuit-open"], ""),
+    ({}, {"failing": {ONE: FAILED}}, ["backend-failing"], "11 of 12 attempts failed within 7 s; the last: reset"),
+    ({}, {"failing": {ONE: {**FAILED, "not_ejected": "the last"}}}, ["backend-failing"], "it is not ejected: the last"),
+    ({}, {"failing": {ONE: {**FAILED, "attempts": 1000}}}, [], None),
+    ({}, {"failing": {ONE: {**FAILED, "failures": 4}}}, [], None),
+    ({"known": [(0, {"STATE": 3})]}, {"failing": {ONE: FAILED}}, [], None),
+    ({"known": [(2, {"STATE": 0})], "panics": [2]}, {}, ["panic", "backend-down"], "0 of 1 backends are well"),
+    ({"known": [(2, {"STATE": 2})]}, {}, ["no-backends"], "every backend is draining or in maintenance"),
+    ({"waited": [(0, {"QUEUED": 1})]}, {}, ["queue"], "1 request waits for a backend with room"),
+    ({"waited": [(0, {"QUEUED": 3})]}, {}, ["queue"], "3 requests wait"),
+]
+
+
+@pytest.mark.parametrize(("facts", "says", "expected", "text"), WRONG, ids=[f"{number}" for number in range(len(WRONG))])
+def test_what_is_wrong_with_backends_and_locations(facts, says, expected, text):
+    house = all_up(House())
+    for slot, cells in facts.get("known", []):
+        house.known(slot, **cells)
+    for slot, cells in facts.get("waited", []):
+        house.waited(1, slot, **cells)
+    for slot in facts.get("panics", []):
+        house.panics(slot)
+    found = status(house, **says)
+    assert kinds(found) == expected
+    if text is not None:
+        assert text in found["problems"][0]["text"]
+
+
+def test_what_was_measured():
+    house = all_up(House())
+    house.used(1, 0, SHARE=250, KEEPALIVE=1000, EWMA=5_000_000, OPEN=4, IDLE=3)
+    house.waited(1, 0, RETRIES=1, HEDGES=2, BUDGET_REFUSALS=3, QUEUE_REFUSED=4, QUEUE_TIMEOUTS=5)
+    place = status(house)["services"][0]["locations"][0]
+    one, other = place["backends"]
+    assert [one[key] for key in ("share", "keepalive", "recent_latency", "open", "idle")] == [0.25, 1.0, 0.005, 4, 3]
+    assert [other[key] for key in ("share", "keepalive", "recent_latency")] == [None, None, None]
+    keys = ("retries", "hedges", "retry_budget_refusals", "queue_refused", "queue_timeouts")
+    assert [place[key] for key in keys] == [1, 2, 3, 4, 5]

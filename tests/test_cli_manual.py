@@ -13,6 +13,7 @@ from terraster.admin.worker import AdminWorker
 from terraster.cli import ctl, main
 from terraster.config.loglines import FIELDS, NAMED_FORMATS
 from terraster.config.snapshot import AccessLog
+from terraster.state.table import Backend
 
 from .test_admin_readings import House
 from .test_admin_status import all_up, status
@@ -48,8 +49,18 @@ def test_commands_and_options_of_terrasterctl():
     words = {word.split()[0] for word in listed(section("terrasterctl"))}
     found = commands(ctl._parser())
     assert set(found) == set(ctl._COMMANDS) <= words
-    for parser in (ctl._parser(), *found.values()):
+    actions = commands(found["backend"])
+    for parser in (ctl._parser(), *found.values(), *actions.values()):
         assert options(parser) - {"--version"} <= words
+    whole = listed(section("terrasterctl"))
+    for name in actions:
+        assert any(text.startswith(f"backend {name} ") for text in whole), name
+
+
+def test_states():
+    assert {f"`{state}`" for state in Backend.STATES} <= set(
+        re.findall(r"^\| (`\w+`) \|", section("States of a backend"), re.MULTILINE)
+    )
 
 
 def test_exit_codes():

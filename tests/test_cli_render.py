@@ -9,7 +9,7 @@ import pytest
 from terraster.cli import render
 
 from .test_admin_readings import NOW, House
-from .test_admin_status import all_up, status
+from .test_admin_status import all_up, status, touch
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,55 @@ def test_long_names_fit(width):
         at = lines.index(f"{name} /")
         one, other = (line.split()[0] for line in lines[at + 1 : at + 3])
         assert one != other, "backends must be told apart"
+
+
+def test_what_operators_changed_is_told_with_who_and_why():
+    house = all_up(House())
+    house.known(0, STATE=3)
+    house.known(1, WEIGHT=5)
+    orphan = {"backend": "gone/ http://10.0.0.9:80", "gone": NOW, "order": touch("drain"), "weight_override": None}
+    none = {"order": None, "weight_override": None, "configured_weight": 1}
+    overrides = {
+        "backends": {
+            "shop/ http://10.0.0.1:80": {**none, "order": touch("maintenance", until=NOW + 600)},
+            "shop/ http://10.0.0.2:80": {**none, "weight_override": touch("weight", weight=5, reason="")},
+        },
+        "orphans": [orphan],
+    }
+    until = render.moment(NOW + 600, NOW)
+    text = render.status(status(house, overrides=overrides), width=200)
+    assert text.split("\n\n")[2].splitlines() == [
+        "Changed by operators:",
+        f"  shop /: http://10.0.0.1:80: in maintenance for 90s, until {until} (in 10m), by alice: disk",
+        "  shop /: http://10.0.0.2:80: weight 5 (the file says 1) for 90s, by alice",
+        "  gone/ http://10.0.0.9:80: draining for 90s, by alice: disk; not configured any more, kept for a day",
+    ]
+    lines = [line.split() for line in text.splitlines() if line.startswith("  http://10")]
+    assert [(line[1], line[3]) for line in lines] == [("maint", "1"), ("up", "5*"), ("up", "1")]
+    narrow = render.status(status(house, overrides=overrides), width=80)
+    assert max(map(len, narrow.splitlines())) <= 80
+
+
+def test_shares_have_a_column_only_where_there_are_some():
+    house = all_up(House())
+    assert "SHARE" not in render.status(status(house))
+    house.used(1, 0, SHARE=250)
+    lines = render.status(status(house)).splitlines()
+    header = next(line for line in lines if line.startswith("SERVICE"))
+    assert header.endswith("SHARE")
+    assert [line.split()[-1] for line in lines if line.startswith("  ")] == ["25%", "-", "-", "-"]
+
+
+def test_warnings_are_counted():
+    document = status(all_up(House()))
+    assert "warning" not in render.status(document)
+    assert ", 2 warnings of the configuration (terraster --check)" in render.status({**document, "warnings": ["a", "b"]})
+    assert ", 1 warning of" in render.status({**document, "warnings": ["a"]})
+
+
+def test_a_reason_says_until_when():
+    house = all_up(House())
+    house.known(0, STATE=4, SINCE=int((NOW - 5) * 1e9))
+    found = status(house, standings={"shop/ http://10.0.0.1:80": {"why": "5 in a row", "until": NOW + 25}})
+    until = render.moment(NOW + 25, NOW)
+    assert f"  shop /: http://10.0.0.1:80 is ejected for 5s, until {until} (in 25s): 5 in a row\n" in render.status(found)

@@ -235,7 +235,7 @@ def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[di
     if backend["state"] == "ejected":
         return [_problem("backend-ejected", backend["reason"], **where)]
     attempts, failures = backend["recent_attempts"], backend["recent_failures"]
-    if failures >= FAILING and failures >= FAILING_SHARE * attempts:
+    if backend["state"] != "maintenance" and failures >= FAILING and failures >= FAILING_SHARE * attempts:
         text = f"{failures} of {attempts} attempts failed within {backend['recent_seconds']:.0f} s"
         last = f"; the last: {backend['recent_failure']}" if backend["recent_failure"] else ""
         kept = f"; it is not ejected: {backend['not_ejected']}" if backend["not_ejected"] else ""

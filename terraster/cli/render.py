@@ -208,7 +208,8 @@ def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
     by = f", by {backend['by']}" if backend["by"] else ""
     reason = f": {backend['why']}" if backend["why"] else ""
     lines.append(f"{backend['service']}{backend['path']} {backend['url']} is {state}{since}{until}{by}{reason}")
-    lines += [f"  {words}" for words in _touched(backend, backend["configured_weight"], now)]
+    said = {**backend, "order": None} if backend["state"] in ("draining", "maintenance") else backend
+    lines += [f"  {words}" for words in _touched(said, backend["configured_weight"], now)]
     for endpoint in backend["endpoints"]:
         lines += _endpoint(endpoint, backend, now)
     if backend["history"]:
@@ -317,7 +318,7 @@ def _backend(backend: dict[str, Any], now: float) -> list[_Cell]:
     place = backend.get("endpoint") or backend["address"]
     return [
         _Cell(f"  {backend['url']}{' ' + place if place else ''}", colour if colour == _RED else ""),
-        _Cell(backend["state"].upper() if colour == _RED else backend["state"], colour),
+        _Cell(backend["state"].upper() if colour == _RED else backend["state"].replace("maintenance", "maint"), colour),
         _Cell(age(now - backend["since"]) if backend["since"] else "-"),
         _Cell(f"{backend['weight']}{'*' * (backend['weight_override'] is not None)}"),
         _Cell(f"{backend['active']}{most}"),

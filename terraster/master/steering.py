@@ -223,7 +223,7 @@ class Steering:
             "history": [asdict(touch) for touch in reversed(entry.history)],
             "endpoints": [
                 {
-                    "address": one.address or None,
+                    "address": one.endpoint or one.address or None,
                     **self._standing(one),
                     **self._cells(one),
                     "probes": _newest(master.prober.recent(one.id)),
