@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from gevent import sleep
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent
 
 from .balance.contract import Member
 from .errors import BACKEND, CLIENT, US, BadRequest, BadResponse, ClientGone, ConnectionLost, HttpError
@@ -28,20 +28,23 @@ from .filters.answer import Answer
 from .net.downstream import Downstream
 from .net.origin import Origin
 from .net.pump import Pump
+from .net.race import Overtaken, Race
 from .net.relay import Buffer, RequestBody, frame, relay_chunked, relay_known, relay_until_close, response_reader
 from .net.stream import Reactor
 from .net.tunnel import Tunnel
 from .net.upstream import Upstream
+from .onward import request_octets
 from .plan import LocationPlan, Plan, ServicePlan
 from .policy.retry import IDEMPOTENT, covers, may_retry, pause
 from .route.host import split_host
 from .route.target import canonical, split_absolute
-from .state.table import BUCKETS, STATUS_CELL, Backend, SeatBackend, SeatLocation
+from .state.table import BUCKETS, STATUS_CELL, SeatBackend, SeatLocation
 from .state.view import SeatView
 from .wire.answers import error_answer, http_date, write_answer
 from .wire.http1 import RequestHead, ResponseHead, parse_request, parse_response
-from .wire.names import FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, REQUEST_ID, UPGRADE
+from .wire.names import FORWARDED_FOR, FORWARDED_PROTO, REQUEST_ID
 from .wire.proxy_protocol import parse as parse_proxy_header
+from .witness import Report, Witness
 
 __all__ = ["Proxy"]
 
@@ -52,7 +55,6 @@ RESPONSE_FIELDS = 250
 
 # Attributes of a class cost a look-up each, names of a module do not.
 _REQUESTS = SeatBackend.REQUESTS
-_FAILURES = SeatBackend.FAILURES
 _LATENCY = SeatBackend.LATENCY
 _RESPONSES = SeatBackend.RESPONSES
 _CONNECTS = SeatBackend.CONNECTS
@@ -60,25 +62,18 @@ _BYTES_IN = SeatLocation.BYTES_IN
 _BYTES_OUT = SeatLocation.BYTES_OUT
 _DURATION = SeatLocation.DURATION
 _BUCKET = SeatLocation.BUCKET
-_CONNECT_ERRORS = SeatBackend.CONNECT_ERRORS
-_BAD_STATUSES = SeatBackend.BAD_STATUSES
 _RETRIES = SeatLocation.RETRIES
 _BUDGET_REFUSALS = SeatLocation.BUDGET_REFUSALS
 _AGAIN = SeatBackend.RETRIES
-_TRIAL = Backend.TRIAL
 
-_SHUT = (
-    0.5  # seconds that a worker waits for the master's word on a backend whose circuit should open; it comes within milliseconds
-)
-_AN_INSTANT = 0.001  # seconds; a wait of 0 would be for ever
 
 _NOTHING: frozenset[Any] = frozenset()
-_UPGRADE = frozenset((UPGRADE,))
-_TRUSTED = frozenset((FORWARDED, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT))
 
 
 _Asked = tuple[Upstream, ResponseHead, bytes, Pump | None]
 """A connection whose response head has been read, the head, the octets behind it, and what still carries the request body."""
+_Hedged = tuple[Member, float, _Asked]
+"""Whose answer it is, and when that one was asked."""
 
 
 class Proxy:
@@ -86,9 +81,7 @@ class Proxy:
 
     plan: the current one; swapped by a reload. draining: finish what is under way and let no connection be used again.
     log: called with an exchange that is over. defect: called in an ``except`` clause when something that is no `HttpError` was raised.
-    report: called with a member, what happened ("connect", "failure", "status"; "good", "bad" for a trial of its circuit), the status of
-    the response or 0, and a sentence.
-    shut: members that this process leaves alone until the master has decided, with the time when it must have. deadlines: until when an
+    report: tells the master what traffic says of a backend. deadlines: until when an
     exchange must be over, where that is limited.
     """
 
@@ -99,16 +92,15 @@ class Proxy:
         plan: Plan,
         log: Callable[[Exchange], None],
         defect: Callable[[str], None],
-        report: Callable[[Member, str, int, str], None],
+        report: Report,
     ) -> None:
         self.reactor = reactor
         self.view = view
         self.plan = plan
         self.log = log
         self.defect = defect
-        self.report = report
+        self.witness = Witness(view, report)
         self.draining = False
-        self.shut: list[tuple[float, Member]] = []
         self.deadlines: dict[Downstream, tuple[float, Exchange]] = {}
         self.origins: dict[str, Origin] = {}
         self.buffer = Buffer()
@@ -131,8 +123,7 @@ class Proxy:
                 working, client.working = client.working, None
                 blame = US if exchange.status or not exchange.tries else BACKEND
                 working.throw(HttpError("the exchange took too long", status=504, reason="http_response_timeout", blame=blame))
-        while self.shut and self.shut[0][0] <= now:
-            self.shut.pop(0)[1].open()
+        self.witness.sweep(now)
         for origin in self.origins.values():
             origin.pool.expire(now)
 
@@ -338,10 +329,11 @@ class Proxy:
         coming = None  # what of the body is not here yet
         if not whole:
             coming = RequestBody(-1 if head.chunked else length, location.body_size, retry.body_size if idempotent else 0)
-        q = self.view.q
+        q, witness = self.view.q, self.witness
         balancer = location.balancer
         location.requests += 1
         tried: tuple[Member, ...] = ()
+        answered: tuple[Member, ...] = ()  # of these, those whose answer was not used
         failure: HttpError | None = None
         client.tolerant = location.ignore_client_abort
         client.working = getcurrent()
@@ -350,7 +342,7 @@ class Proxy:
         member = None if location.limited and location.line.is_busy() else balancer.pick(exchange, tried, exchange.started)
         while True:
             if member is None:
-                member = self._pick_again(exchange, location, tried, failure)
+                member = self._pick_again(exchange, location, tried, answered, failure)
             following: Member | None = None
             exchange.backend = member
             exchange.tries += 1
@@ -358,12 +350,12 @@ class Proxy:
             q[row + _REQUESTS] += 1
             if tried:
                 q[row + _AGAIN] += 1
-            failed = trial = False
-            if location.breaker is not None:
-                trial = q[member.admit_at] == _TRIAL
+                q[self.view.locations + location.offset + _RETRIES] += 1
+            failed = False
+            trial = location.breaker is not None and witness.is_trial(location, member)
             begun = over = monotonic()
             try:
-                out = self._request_octets(exchange, client, head, location, member)
+                out = request_octets(exchange, client, head, location, member)
                 if body:
                     out += body
                 if location.hedge and idempotent and coming is None and not tried:
@@ -381,23 +373,21 @@ class Proxy:
                 if location.hedge:
                     location.latencies.add(took)
                 if response.status >= location.suspicious:
-                    failed = self._judge(location, member, row, response.status, trial)
+                    failed = witness.is_bad(location, member, response.status, trial)
                     following = self._another(exchange, location, response, idempotent, coming, (*tried, member))
                 if following is None:
                     keep = self._relay(exchange, client, head, location, upstream, response, rest, pump)
                     if location.breaker is not None and not failed:
-                        member.streak = 0
-                        if trial:
-                            self.report(member, "good", response.status, "")
+                        witness.went_well(member, response.status, trial)
                     return keep
                 self._discard(exchange, response, rest, upstream, pump)
-                tried = (*tried, member)
+                tried, answered = (*tried, member), (*answered, member)
                 exchange.detail = f"{_and(exchange.detail)}{member.backend.url}: status {response.status}"
             except HttpError as error:
                 if error.blame == BACKEND:
                     failed = True
                     over = monotonic()
-                    self._failed(exchange, location, member, row, error, trial)
+                    witness.failed(location, member, error, exchange.status, trial)
                 again = error.blame != CLIENT and may_retry(
                     error.retryable,
                     error.unsent,
@@ -422,10 +412,16 @@ class Proxy:
             member = following or balancer.pick(exchange, tried, monotonic())
 
     def _pick_again(
-        self, exchange: Exchange, location: LocationPlan, tried: tuple[Member, ...], failure: HttpError | None
+        self,
+        exchange: Exchange,
+        location: LocationPlan,
+        tried: tuple[Member, ...],
+        answered: tuple[Member, ...],
+        failure: HttpError | None,
     ) -> Member:
         """A backend where none was to be had at first sight: one that starts slowly, or the first that gets room, or, where no other is
-        left, one that failed already. Raises `HttpError` if there is none."""
+        left, one that failed already, but none that ``answered``: it may have said when to come again. Raises `HttpError` if there is
+        none."""
         balancer, view = location.balancer, self.view
 
         def look() -> Member | None:
@@ -443,7 +439,7 @@ class Proxy:
         if failure is None:
             raise self._nobody(location)
         sleep(pause(location.retry.backoff, exchange.tries, True))
-        member = balancer.pick(exchange, (), monotonic())
+        member = balancer.pick(exchange, answered, monotonic())
         if member is None:
             raise failure
         return member
@@ -467,10 +463,11 @@ class Proxy:
         replayable = coming is None or coming.whole
         if not may_retry(True, False, idempotent, exchange.bytes_out > 0, replayable, exchange.tries, retry.attempts):
             return None
-        member = location.balancer.pick(exchange, tried, monotonic())
-        if member is not None and not self._afford(location):
-            location.balancer.done(member, False, monotonic())
+        if not self._afford(location):
             return None
+        member = location.balancer.pick(exchange, tried, monotonic())
+        if member is None:
+            location.budget.refund()
         return member
 
     def _discard(self, exchange: Exchange, response: ResponseHead, rest: bytes, upstream: Upstream, pump: Pump | None) -> None:
@@ -484,113 +481,10 @@ class Proxy:
 
     def _afford(self, location: LocationPlan) -> bool:
         """Whether the budget has another retry, which is spent then."""
-        q, row = self.view.q, self.view.locations + location.offset
         if location.budget.spend(location.requests, self.plan.snapshot.workers, monotonic()):
-            q[row + _RETRIES] += 1
             return True
-        q[row + _BUDGET_REFUSALS] += 1
+        self.view.q[self.view.locations + location.offset + _BUDGET_REFUSALS] += 1
         return False
-
-    def _judge(self, location: LocationPlan, member: Member, row: int, status: int, trial: bool) -> bool:
-        """Count and report a status that speaks against a backend. False if this one does not."""
-        if not covers(location.bad_statuses, status):
-            return False
-        self.view.q[row + _BAD_STATUSES] += 1
-        if covers(location.reported, status):
-            self._against(location, member, "status", status, f"status {status}", trial)
-        return True
-
-    def _failed(self, exchange: Exchange, location: LocationPlan, member: Member, row: int, error: HttpError, trial: bool) -> None:
-        """Count and report an attempt that failed by the backend's fault."""
-        q = self.view.q
-        q[row + _FAILURES] += 1
-        if error.unconnected:
-            q[row + _CONNECT_ERRORS] += 1
-        elif exchange.status:  # the head had been counted as a response
-            q[row + _BAD_STATUSES] += 1
-        self._against(location, member, "connect" if error.unconnected else "failure", 0, error.detail, trial)
-
-    def _against(self, location: LocationPlan, member: Member, kind: str, status: int, text: str, trial: bool) -> None:
-        """Report something that speaks against a backend; leave it alone at once if that is what its circuit asks for."""
-        self.report(member, kind, status, text)
-        breaker = location.breaker
-        if breaker is None or (kind == "status" and not covers(breaker.statuses, status)):
-            return
-        member.streak += 1
-        if trial:
-            self.report(member, "bad", status, text)
-        if trial or member.streak >= breaker.threshold:
-            member.shut()
-            self.shut.append((monotonic() + _SHUT, member))
-
-    def _request_octets(
-        self, exchange: Exchange, client: Downstream, head: RequestHead, location: LocationPlan, member: Member
-    ) -> bytes:
-        """The head to send to a backend."""
-        if client.trusted:
-            keep = _TRUSTED
-            extra = self._fields_from_trusted(exchange, client, head)
-        else:
-            keep = _NOTHING
-            fields = client.fields or self._fields_about(client)
-            extra = b"%bX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n" % (fields, exchange.host, exchange.request_id)
-            if not head.minor:
-                extra = extra.replace(b"Via: 1.1 ", b"Via: 1.0 ", 1)
-        drop = _NOTHING
-        edits = location.request_edits
-        if edits is not None:
-            if location.overrides:  # a rule has the last word on the fields that are ours, too
-                extra = _without(extra, location.overrides)
-            extra += edits.render(exchange)
-            drop = edits.drop
-        if head.upgrade is not None:
-            extra += b"Connection: Upgrade\r\n"
-            keep = keep | _UPGRADE
-        path = exchange.path
-        if not location.plain and path != b"*":
-            path = location.forward_path(path, member)
-        if exchange.query or head.target[-1] == 63:  # "?": an empty query is not the same as none
-            path = b"%b?%b" % (path, exchange.query)
-        if not head.host and b"host" not in drop:  # HTTP/1.0, or only the target named the host: HTTP/1.1 must name it
-            extra = b"Host: %b\r\n%b" % (exchange.host or member.backend.authority.encode("ascii"), extra)
-        return head.forward(path, keep, drop, extra)
-
-    def _fields_about(self, client: Downstream) -> bytes:
-        """The field lines that say who the client is, the same for all requests of a connection."""
-        if client.client_ip == "unix":  # there is no address, and none is made up
-            client.fields = b"X-Forwarded-Proto: %b\r\nVia: 1.1 terraster\r\n" % client.scheme.encode("ascii")
-            return client.fields
-        client_ip = client.client_ip.encode("ascii")
-        client.fields = (
-            b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: 1.1 terraster\r\n"
-            % (
-                client_ip,
-                client_ip,
-                client.scheme.encode("ascii"),
-                client.listener.port,
-            )
-        )
-        return client.fields
-
-    def _fields_from_trusted(self, exchange: Exchange, client: Downstream, head: RequestHead) -> bytes:
-        """The same lines where a trusted peer spoke for the client: its word is kept, and the peer is added to the chain."""
-        chain = [value for kind, _, value in head.special or () if kind == FORWARDED_FOR]
-        if client.client_ip != "unix":
-            chain.append(client.client_ip.encode("ascii"))
-        said = {kind for kind, _, _ in head.special or ()}
-        lines = [b"X-Request-ID: " + exchange.request_id]
-        if chain:
-            lines.append(b"X-Forwarded-For: " + b", ".join(chain))
-        if exchange.client_ip != "unix":
-            lines.append(b"X-Real-IP: " + exchange.client_ip.encode("ascii"))
-        if FORWARDED_PROTO not in said:
-            lines.append(b"X-Forwarded-Proto: " + client.scheme.encode("ascii"))
-        if FORWARDED_PORT not in said and client.listener.port:
-            lines.append(b"X-Forwarded-Port: %d" % client.listener.port)
-        if FORWARDED_HOST not in said:
-            lines.append(b"X-Forwarded-Host: " + exchange.host)
-        lines.append(b"Via: 1.%d terraster\r\n" % head.minor)
-        return b"\r\n".join(lines)
 
     def _ask(
         self,
@@ -613,6 +507,7 @@ class Proxy:
         origin = self.origins.get(member.backend.id) or self._origin(member, location)
         timeouts = location.timeouts
         each = location.retry.per_try_timeout
+        patience = min(timeouts.response or each, each) if each else timeouts.response
         end = monotonic() + each if each else inf
         upstream = origin.pool.take(not idempotent)
         while True:
@@ -627,12 +522,16 @@ class Proxy:
                 if coming is not None:
                     upstream.phase = "read"
                     exchange.unread = -1
-                    pump = Pump(client, upstream, coming, timeouts)
+                    pump = Pump(client, upstream, coming, timeouts, patience)
                 while True:
-                    wait = 0.0 if pump is not None and not pump.ended else timeouts.response
-                    if each:
-                        left = max(end - monotonic(), _AN_INSTANT)
-                        wait = min(wait or left, left)
+                    wait = patience
+                    if pump is not None and not pump.ended:  # the client's time, not the backend's
+                        wait = 0.0
+                    elif each:
+                        left = (end if pump is None else pump.ended_at + each) - monotonic()
+                        if left <= 0:
+                            raise upstream.timed_out(False)
+                        wait = min(wait, left)
                     more = upstream.recv(wait, RESPONSE_READ)
                     if not more:
                         raise ConnectionLost("the backend closed the connection before its response was complete")
@@ -673,30 +572,71 @@ class Proxy:
         begun: float,
         body: bytes,
         out: bytes,
-    ) -> tuple[Member, float, _Asked]:
+    ) -> _Hedged:
         """Ask a backend, and, if it takes longer than most, another one as well; the answer that comes first counts. Returns whose it is
         and when that one was asked. Interim answers are kept from the client. (Dean and Barroso, The Tail at Scale, 2013.)"""
         delay = location.latencies.at(location.hedge)
         if delay < 0:
             return member, begun, self._ask(exchange, client, head, location, member, out, None, True)
-        hedge = _Hedge(self, exchange, client, head, location, member, body)
-        timer = self.reactor.loop.timer(delay)
-        timer.start(hedge.begin)
+        race = Race(
+            self.reactor,
+            delay,
+            lambda: self._ask_another(exchange, client, head, location, member, body),
+            lambda second: self._give_up(location, second),
+        )
         try:
-            asked = self._ask(exchange, client, head, location, member, out, None, True, False)
-            return member, begun, asked
-        except _Overtaken:
+            return member, begun, self._ask(exchange, client, head, location, member, out, None, True, False)
+        except Overtaken:
             now = monotonic()
             if location.balancer.measures:
                 location.balancer.answered(member, now - begun, now)  # it is at least that slow
             location.balancer.done(member, False, now)
-            assert hedge.member is not None and hedge.asked is not None
-            exchange.backend = hedge.member
-            return hedge.member, hedge.begun, hedge.take()
+            second = race.won()
+            exchange.backend = second[0]
+            return second
         finally:
-            timer.stop()
-            timer.close()
-            hedge.end()
+            race.end()
+
+    def _ask_another(
+        self, exchange: Exchange, client: Downstream, head: RequestHead, location: LocationPlan, first: Member, body: bytes
+    ) -> _Hedged | None:
+        """The second attempt of `_ask_twice`, in a greenlet of its own. None if nothing came of it."""
+        view = self.view
+        member = location.balancer.pick(exchange, (first,), monotonic())
+        if member is None:
+            return None
+        failed = False
+        asked: _Asked | None = None
+        try:
+            if not self._afford(location):
+                return None
+            begun = monotonic()
+            exchange.tries += 1
+            at = view.locations + location.offset
+            view.q[at + SeatLocation.HEDGES] += 1
+            view.q[at + _RETRIES] += 1
+            row = view.backends + member.offset
+            view.q[row + _REQUESTS] += 1
+            view.q[row + _AGAIN] += 1
+            out = request_octets(exchange, client, head, location, member) + body
+            asked = self._ask(exchange, client, head, location, member, out, None, True, False)
+            return member, begun, asked
+        except HttpError as error:
+            failed = error.blame == BACKEND
+            if failed:
+                self.witness.failed(location, member, error, 0, False)
+            return None
+        except Exception:
+            self.defect("a hedged request ended by a defect")
+            return None
+        finally:
+            if asked is None:
+                location.balancer.done(member, failed, monotonic())
+
+    def _give_up(self, location: LocationPlan, second: _Hedged) -> None:
+        """Nobody wants the answer of a second attempt any more."""
+        second[2][0].close()
+        location.balancer.done(second[0], False, monotonic())
 
     def _send_interim(self, client: Downstream, response: ResponseHead, location: LocationPlan) -> int:
         head = response.forward(_NOTHING, (), b"")
@@ -957,121 +897,3 @@ _TRANSFER_ENCODING = frozenset((b"transfer-encoding",))
 def _and(detail: str) -> str:
     """What was said already, ready to be gone on with."""
     return f"{detail}; " if detail else ""
-
-
-def _without(lines: bytes, names: frozenset[bytes]) -> bytes:
-    """Field lines but those of these names (lower case)."""
-    return b"".join(line for line in lines.splitlines(keepends=True) if line.partition(b":")[0].lower() not in names)
-
-
-class _Overtaken(Exception):
-    """Thrown into a greenlet that waits for a backend: another one has answered."""
-
-
-class _Hedge:
-    """A second attempt that is begun while the first is still waited for, in a greenlet of its own.
-
-    member, begun, asked: whom it asks, when it began to, and what came of it.
-    """
-
-    __slots__ = (
-        "asked",
-        "begun",
-        "member",
-        "_body",
-        "_client",
-        "_exchange",
-        "_first",
-        "_head",
-        "_location",
-        "_main",
-        "_over",
-        "_proxy",
-        "_worker",
-    )
-
-    def __init__(
-        self,
-        proxy: Proxy,
-        exchange: Exchange,
-        client: Downstream,
-        head: RequestHead,
-        location: LocationPlan,
-        first: Member,
-        body: bytes,
-    ) -> None:
-        self.asked: _Asked | None = None
-        self.begun = 0.0
-        self.member: Member | None = None
-        self._proxy = proxy
-        self._exchange = exchange
-        self._client = client
-        self._head = head
-        self._location = location
-        self._first = first
-        self._body = body
-        self._main = getcurrent()
-        self._over = False
-        self._worker: greenlet | None = None
-
-    def begin(self) -> None:
-        """The first attempt takes its time. On the hub."""
-        if not self._over:
-            self._worker = self._proxy.reactor.spawn(self._run)
-
-    def _run(self) -> None:
-        proxy, location, exchange = self._proxy, self._location, self._exchange
-        member = location.balancer.pick(exchange, (self._first,), monotonic())
-        if member is None:
-            return
-        failed = True
-        try:
-            if self._over or not proxy._afford(location):
-                failed = False
-                return
-            self.begun = monotonic()
-            exchange.tries += 1
-            view = proxy.view
-            view.q[view.locations + location.offset + SeatLocation.HEDGES] += 1
-            row = view.backends + member.offset
-            view.q[row + _REQUESTS] += 1
-            view.q[row + _AGAIN] += 1
-            try:
-                out = proxy._request_octets(exchange, self._client, self._head, location, member) + self._body
-                self.asked = proxy._ask(exchange, self._client, self._head, location, member, out, None, True, False)
-                self.member = member
-            except HttpError as error:
-                if error.blame == BACKEND:
-                    proxy._failed(exchange, location, member, row, error, False)
-                else:
-                    failed = False
-            except Exception:
-                proxy.defect("a hedged request ended by a defect")
-            except BaseException:
-                failed = False
-                raise
-        finally:
-            if self.member is None:
-                location.balancer.done(member, failed, monotonic())
-        if self.asked is not None:
-            proxy.reactor.loop.run_callback(self._win)
-
-    def _win(self) -> None:
-        if not self._over:
-            self._over = True
-            self._main.throw(_Overtaken)
-
-    def take(self) -> _Asked:
-        """What came of it: from here on it is the caller's, and so is the member."""
-        assert self.asked is not None
-        asked, self.asked = self.asked, None
-        return asked
-
-    def end(self) -> None:
-        """The other attempt is over: give back what is not wanted any more."""
-        self._over = True
-        if self.asked is not None and self.member is not None:
-            self.asked[0].close()
-            self._location.balancer.done(self.member, False, monotonic())
-        elif self._worker is not None:
-            self._proxy.reactor.kill(self._worker)

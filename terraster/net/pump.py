@@ -6,6 +6,8 @@ has to foresee which.
 
 from __future__ import annotations
 
+from time import monotonic
+
 from greenlet import getcurrent, greenlet
 
 from terraster.config.snapshot import Timeouts
@@ -19,17 +21,33 @@ __all__ = ["Pump"]
 
 
 class Pump:
-    """Carries one request body. done: all of it has been sent. ended: it carries no more, whatever the reason.
+    """Carries one request body. done: all of it has been sent. ended: it carries no more, whatever the reason; ended_at: since when.
 
     Made by the greenlet that waits for the response; an error of the client's (too slow, too large, malformed, gone) is thrown into it.
-    A backend that stops reading may still answer: the greenlet then waits for that as long as for any response, and no longer.
+    A backend that stops reading may still answer: the greenlet then waits for that as long as for any response (``patience`` seconds,
+    0 = for ever), and no longer.
     """
 
-    __slots__ = ("done", "ended", "_body", "_carrier", "_client", "_main", "_stopped", "_timeouts", "_told", "_upstream")
+    __slots__ = (
+        "done",
+        "ended",
+        "ended_at",
+        "_body",
+        "_carrier",
+        "_client",
+        "_main",
+        "_patience",
+        "_stopped",
+        "_timeouts",
+        "_told",
+        "_upstream",
+    )
 
-    def __init__(self, client: Downstream, upstream: Upstream, body: RequestBody, timeouts: Timeouts) -> None:
+    def __init__(self, client: Downstream, upstream: Upstream, body: RequestBody, timeouts: Timeouts, patience: float) -> None:
         self.done = False
         self.ended = False
+        self.ended_at = 0.0
+        self._patience = patience
         self._client = client
         self._upstream = upstream
         self._body = body
@@ -50,8 +68,9 @@ class Pump:
                 return
         else:
             self.done = self.ended = True
+        self.ended_at = monotonic()
         self._upstream.phase = "response"
-        self._upstream.wait_no_longer_than(timeouts.response)
+        self._upstream.wait_no_longer_than(self._patience)
 
     def _fail(self, error: HttpError) -> None:
         if not self._stopped:

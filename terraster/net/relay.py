@@ -103,6 +103,8 @@ def relay_request(client: Downstream, upstream: Stream, body: RequestBody, wait:
     """
     if body.kept:
         upstream.send(bytes(body.kept), write)
+    if body.done:  # what is held came behind it
+        return
     data, client.held = client.held, b""
     while not body.done:
         if data:

@@ -47,6 +47,10 @@ class Budget:
         self._retries += 1
         return True
 
+    def refund(self) -> None:
+        """The one that was allowed last is not made."""
+        self._retries = max(0.0, self._retries - 1)
+
     def adopt(self, old: Budget) -> None:
         """Go on with what the generation before had spent."""
         self._requests, self._retries, self._seen, self._at = old._requests, old._retries, old._seen, old._at

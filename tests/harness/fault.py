@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from .backends import Peer, always, ok
 
-__all__ = ["FAULTS", "closes_after", "flaps", "goes_idle", "hangs", "refusing_port", "resets_after", "slow"]
+__all__ = ["FAULTS", "closes_after", "drips", "flaps", "goes_idle", "hangs", "refusing_port", "resets_after", "slow"]
 
 Script = Callable[[Peer], None]
 
@@ -71,6 +71,19 @@ def slow(seconds: float, answer: bytes = b"") -> Script:
         while peer.request():
             time.sleep(seconds)
             peer.send(answer or ok(b"slow"))
+
+    return script
+
+
+def drips(octets: bytes, seconds: float) -> Script:
+    """Answers octet by octet, with so many seconds before each, until the other side leaves."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        for octet in octets:
+            time.sleep(seconds)
+            peer.send(bytes([octet]))
+        peer.rest()
 
     return script
 

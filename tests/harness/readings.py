@@ -1,0 +1,34 @@
+"""What a running Terraster counts, added up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .backends import wait_until
+from .terraster_process import Terraster
+
+__all__ = ["of", "quiet", "total"]
+
+
+def total(proxy: Terraster, name: str) -> float:
+    """A metric, added up over all its labels."""
+    return _sum(proxy.metrics(), name)
+
+
+def of(proxy: Terraster, name: str, url: str) -> float:
+    """A metric of one backend."""
+    found = [value for sample, value in proxy.metrics().items() if sample.startswith(name + "{") and f'"{url}"' in sample]
+    assert len(found) == 1, (name, url, found)
+    return found[0]
+
+
+def quiet(proxy: Terraster) -> None:
+    """Wait until no request is at a backend and none waits for one: whatever was counted in has been counted out."""
+    names = ("terraster_backend_active_requests", "terraster_location_queue_depth")
+    wait_until(lambda: not any(_sum(proxy.metrics(), name) for name in names), "requests are still counted as under way")
+
+
+def _sum(metrics: Mapping[str, float], name: str) -> float:
+    found = [value for sample, value in metrics.items() if sample.partition("{")[0] == name]
+    assert found, f"no metric {name}"
+    return sum(found)
