@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terraster.balance.contract import Balancer, Member
-from terraster.balance.registry import BALANCERS
+from terraster.balance.registry import BALANCERS, make
 from terraster.config.snapshot import Location
 from terraster.state.table import Backend as BackendCell
 from tests.harness.balancing import World, backend, shares, steady
@@ -129,3 +131,28 @@ def test_a_reload_from_any_to_any(policy: str, old: str) -> None:
     after.balancers[0].adopt(before.balancers[0])
     after.balancers[0].prepare()
     assert {done.backend for done in after.run(2, 200, steady())} <= {0, 2, 3}
+
+
+@pytest.mark.parametrize("policy", ["random-two", "adaptive"])
+def test_children_of_one_master_draw_differently(policy: str) -> None:
+    read, write = os.pipe()
+    world = World([1] * 16, policy, workers=2)
+    view = world.views[0]
+    balancer = make(world.location, world.members[0])
+    for seat in (1, 2):
+        child = os.fork()
+        if not child:
+            view.sit(seat)
+            slots = []
+            for _ in range(24):
+                if (member := balancer.pick(None, (), 0.0)) is not None:
+                    balancer.done(member, False, 0.0)
+                    slots.append(member.slot)
+            os.write(write, bytes(slots))
+            os._exit(0)
+        os.waitpid(child, 0)
+    os.close(write)
+    drawn = os.read(read, 100)
+    os.close(read)
+    assert len(drawn) == 48
+    assert drawn[:24] != drawn[24:]

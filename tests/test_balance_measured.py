@@ -140,12 +140,13 @@ def test_open_streams_are_not_silence() -> None:
             world.q[row + SeatBackend.RESPONSES] += 1
             world.q[row + SeatBackend.LATENCY] += 5_000_000
             balancer.answered(member, 0.005, number * 0.01 + 0.005)
-        assert world.active() == [10, 10]
+        before = world.active()
+        assert sum(before) == 20 and min(before) >= 8
         for number in range(10):  # an hour later
             member = balancer.pick(None, (), 3600 + number * 0.01)
             assert member is not None
             balancer.answered(member, 0.005, 3600 + number * 0.01)
-        assert world.active() == [15, 15]
+        assert sum(world.active()) == 30 and min(world.active()) >= 13
 
 
 @pytest.mark.parametrize("policy", MEASURING)

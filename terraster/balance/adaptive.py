@@ -27,7 +27,7 @@ Envoy's client-side weighted round robin has the same parts, but wants the backe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from statistics import median_low
 from typing import ClassVar, NamedTuple
 
@@ -64,8 +64,8 @@ class Adaptive(RandomTwo):
 
     name: ClassVar[str] = "adaptive"
 
-    def __init__(self, members: Sequence[Member], draw: Callable[[], float] | None = None) -> None:
-        super().__init__(members, draw)
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__(members)
         self.factors = [1.0] * len(self._players)
         self._readings: deque[tuple[float, list[_Count]]] = deque()  # oldest first
         self._silent: list[float | None] = [None] * len(self._players)  # asked since then, and nothing answered

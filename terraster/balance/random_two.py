@@ -14,7 +14,7 @@ Where a draw meets one that cannot be used, it is made again a few times; then t
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 from random import Random
 from typing import ClassVar
@@ -31,15 +31,18 @@ _DRAWS = 6  # of which two must meet a member that can be used
 
 
 class RandomTwo(Balancer):
-    """See above. ``draw``: numbers from 0 to below 1, for a test that wants to know them; each balancer has its own."""
+    """See above. Each balancer has draws of its own: a child of the master makes a new beginning at its first pick, or all workers
+    would make the same ones."""
 
-    __slots__ = ("_players", "_costs", "_sums", "_starts", "_turn", "_step", "_left", "_draw")
+    __slots__ = ("_players", "_costs", "_sums", "_starts", "_turn", "_step", "_left", "_random", "_draw", "_seat")
 
     name: ClassVar[str] = "random-two"
 
-    def __init__(self, members: Sequence[Member], draw: Callable[[], float] | None = None) -> None:
+    def __init__(self, members: Sequence[Member]) -> None:
         super().__init__(members)
-        self._draw = Random().random if draw is None else draw
+        self._random = Random()
+        self._draw = self._random.random
+        self._seat = -1  # that the draws belong to
         self._players = [member for member in members if member.weight]
         self._starts = [0.0] * len(self._players)
         self._turn = 0.0
@@ -96,9 +99,18 @@ class RandomTwo(Balancer):
         self._turn = turn + self._step
         return True
 
+    def seed(self, number: int) -> None:
+        """Make draws that can be made again. For tests."""
+        self._random.seed(number)
+        self._seat = self._players[0].view.seat if self._players else -1
+
     def _count(self) -> None:
         """Work out by how much a pick moves the turn on. Once in as many picks as there are members: who is up changes rarely."""
-        q = self._players[0].view.q
+        view = self._players[0].view
+        if view.seat != self._seat:
+            self._random.seed()
+            self._seat = view.seat
+        q = view.q
         usable = sum([1 / cost for member, cost in zip(self._players, self._costs, strict=True) if q[member.admit_at]])
         self._step = 1 / usable if usable else 0.0
         self._left = len(self._players)

@@ -55,7 +55,7 @@ class WeightedLeastConnections(Balancer):
             best = -1
             least = inf
             price = weights = 0.0
-            for place, member in enumerate(players):
+            for place, (member, cost, start) in enumerate(zip(players, costs, starts, strict=True)):
                 admit = q[member.admit_at]
                 if not admit or (refused and member in refused):
                     continue
@@ -65,11 +65,9 @@ class WeightedLeastConnections(Balancer):
                     busy += q[row + at]
                 if member.max_connections and busy > member.max_connections:
                     continue
-                cost = costs[place]
                 if admit == _RAMPING:
                     cost *= member.slowness()
                 weights += 1 / cost
-                start = starts[place]
                 if start < turn - cost:
                     start = turn - cost
                 score = busy * cost + start

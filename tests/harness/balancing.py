@@ -58,7 +58,7 @@ class World:
         for seat, balancer in enumerate(self.balancers):
             for part in balancer.parts():
                 if isinstance(part, RandomTwo):
-                    part._draw = Random(seat).random  # the same run every time
+                    part.seed(seat)  # the same run every time
         self.clock = 0.0
 
     def admit(self, place: int, how: int, *, ramp: int = 0, trials: int = 0, state: int = BackendCell.UP) -> None:
