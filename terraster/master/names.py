@@ -46,6 +46,7 @@ LEAST_LIFE_OF_FAILURE, MOST_LIFE_OF_FAILURE = 1.0, 30.0
 UNRESOLVED = "the name does not resolve"
 _GATHER = 0.2  # seconds that changes are gathered before they are put into effect
 _AGAIN = 10.0  # seconds until what could not be put into effect is tried again
+_TURN = 100  # services expanded between two turns of the event loop: some 5 ms
 _NAMED = 8  # addresses that a log line names before it only counts
 
 Key = tuple[str, bool]  # host, and whether its SRV records are meant
@@ -141,14 +142,19 @@ class Names:
         self._next = self._resolver
 
     def expand(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot with the addresses of now. A service in which nothing changed is the very object that it was the last time."""
+        """The snapshot with the addresses of now. A service in which nothing changed is the very object that it was the last time.
+        Lets other greenlets run now and then."""
         self._made = {}
         services = []
+        made = 0
         for service in snapshot.services:
             given, uses, expanded = self._applied.get(service.name, (None, (), service))
             if given is not service or any(name.dropped or name.serial != serial for name, serial in uses):
                 uses = tuple((name, name.serial) for key in self._keys(service) if (name := self._find(key)) is not None)
                 expanded = self._service(service) if uses else service
+                made += 1
+                if made % _TURN == 0:
+                    gevent.sleep(0)
             self._made[service.name] = (service, uses, expanded)
             services.append(expanded)
         if all(one is other for one, other in zip(services, snapshot.services, strict=True)):
