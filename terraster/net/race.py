@@ -1,0 +1,71 @@
+"""A second attempt that may overtake the first: it begins when the first takes too long, in a greenlet of its own, and whichever comes
+to its end first is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from greenlet import getcurrent, greenlet
+
+from .stream import Reactor
+
+__all__ = ["Overtaken", "Race"]
+
+_T = TypeVar("_T")
+
+
+class Overtaken(Exception):
+    """Thrown into the greenlet that waits for the first attempt: the second has succeeded."""
+
+
+class Race(Generic[_T]):
+    """Made by the greenlet that makes the first attempt.
+
+    attempt:  makes the second; returns None if it came to nothing. Must not raise. It may be killed wherever it waits.
+    give_up:  called with its result if that is not wanted any more
+    """
+
+    __slots__ = ("_attempt", "_give_up", "_main", "_over", "_reactor", "_result", "_timer", "_worker")
+
+    def __init__(self, reactor: Reactor, delay: float, attempt: Callable[[], _T | None], give_up: Callable[[_T], None]) -> None:
+        """delay: seconds after which the second attempt begins, unless `end` was called."""
+        self._reactor = reactor
+        self._attempt = attempt
+        self._give_up = give_up
+        self._main = getcurrent()
+        self._over = False
+        self._result: _T | None = None
+        self._worker: greenlet | None = None
+        self._timer = reactor.loop.timer(delay)
+        self._timer.start(self._begin)
+
+    def _begin(self) -> None:
+        if not self._over:
+            self._worker = self._reactor.spawn(self._run)
+
+    def _run(self) -> None:
+        self._result = self._attempt()
+        if self._result is not None:
+            self._reactor.loop.run_callback(self._win)
+
+    def _win(self) -> None:
+        if not self._over:
+            self._over = True
+            self._main.throw(Overtaken)
+
+    def won(self) -> _T:
+        """What the second attempt brought; from here on it is the caller's. To be called once, after `Overtaken`."""
+        assert self._result is not None
+        result, self._result = self._result, None
+        return result
+
+    def end(self) -> None:
+        """The first attempt is over, one way or the other: end the second, and give up what it brought if nobody took it."""
+        self._over = True
+        self._timer.stop()
+        self._timer.close()
+        if self._result is not None:
+            self._give_up(self._result)
+        elif self._worker is not None:
+            self._reactor.kill(self._worker)
