@@ -145,7 +145,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("fault", "why"), FAILURES)
 def test_failures(make, names, monkeypatch, fault: str, why: str) -> None:
-    monkeypatch.setattr(resolver, "_ROUNDS", (0.05, 0.05))
+    monkeypatch.setattr(resolver, "_ROUNDS", (0.5, 0.5))
     names["api.test"] = ["10.0.0.1"]
     names.fault = fault
     with pytest.raises(Unresolved, match=why):
@@ -263,7 +263,7 @@ def test_waiting_is_cooperative_and_without_threads(names) -> None:
     """In a process made fit to be the master, with a name server that says nothing: the hub turns on, and nobody starts a thread."""
     names.fault = SILENCE
     program = """
-import sys, threading
+import os, sys, threading
 from terraster.master import boot
 boot.patch()
 import gevent
@@ -280,6 +280,13 @@ asking = gevent.spawn(resolver.addresses, "api.test")
 gevent.sleep(0.5)
 assert not asking.ready() and turns > 20, turns
 assert len(resolver._sockets) == 2, resolver._sockets
+pid = os.fork()
+if not pid:
+    held = set(resolver._sockets)
+    resolver.abandon()
+    links = [os.readlink(f"/proc/self/fd/{fd}") if os.path.exists(f"/proc/self/fd/{fd}") else "" for fd in held]
+    os._exit(1 if any(link.startswith("socket:") for link in links) else 0)
+assert os.waitpid(pid, 0)[1] == 0
 asking.kill()
 assert not resolver._sockets
 assert threading.active_count() == 1, threading.enumerate()
