@@ -6,6 +6,8 @@ import getpass
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -15,7 +17,7 @@ import pytest
 
 from ..harness.backends import Peer, ok, wait_until
 from ..harness.client import DEADLINE, get
-from ..harness.terraster_process import service
+from ..harness.terraster_process import ROOT, service, wait_gone
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 
@@ -263,3 +265,56 @@ def test_who_fails_every_request_is_a_problem(terraster, backend) -> None:
     assert "no problems" not in text and "attempts failed within" in text
     why = proxy.ctl("why", origin.url)
     assert why.returncode == 0 and "failures that traffic saw, the last first:" in why.stdout
+
+
+def test_an_upgrade_in_place_takes_it_over(house) -> None:
+    """Also what is asked for while both masters run."""
+    house.do("drain", "one")
+    run = house.proxy.folder / "run"
+    old = house.proxy.pid
+    house.proxy.signal(signal.SIGUSR2)
+    wait_until(lambda: (run / "terraster.pid.2").exists() and (run / "terraster.pid.2").read_text().strip(), "the new master")
+    new = int((run / "terraster.pid.2").read_text())
+    try:
+        wait_until(lambda: house.proxy.said.count("ready: generation") == 2, "the new master's workers")
+        house.do("maintain", "two")
+        os.kill(old, signal.SIGTERM)
+        house.proxy.program.process.wait(DEADLINE)
+        wait_until(lambda: (run / "terraster.pid").exists() and house.proxy.status()["pid"] == new, "the promotion")
+        wait_until(lambda: house.shown("two")["state"] == "maintenance", "what the old master was told last")
+        assert house.shown("one")["state"] == "draining"
+        assert {get(house.proxy.address).body for _ in range(12)} == {b"three"}
+        house.do("enable", "two")
+    finally:
+        os.kill(new, signal.SIGTERM)
+        wait_gone(new)
+
+
+def test_the_key_of_sessions_is_made_where_there_are_some_and_is_kept(terraster, backend) -> None:
+    origin = backend(answer=ok())
+    plain = terraster(origin)
+    assert not (plain.folder / "state").exists(), "who has no sessions needs no directory"
+    proxy = terraster(service(origin.url, location={"lb_policy": "sticky-session"}), state_dir=str(plain.folder / "kept"))
+    key = plain.folder / "kept" / "cookie.key"
+    made = key.read_bytes()
+    assert len(made) == 32 and key.stat().st_mode & 0o777 == 0o600
+    proxy.program.stop()
+    proxy.start()
+    assert key.read_bytes() == made
+    proxy.program.stop()
+    key.write_bytes(b"short")
+    proxy.start(wait=False)
+    assert proxy.program.process.wait(DEADLINE) == 1
+    assert "cookie.key has not the 32 octets" in proxy.said
+    key.unlink()
+    command = [sys.executable, "-m", "terraster.cli.main", "--check", "--config", str(proxy.config_file)]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
+    assert checked.returncode == 0 and not key.exists(), checked
+
+
+def test_sessions_that_come_with_a_reload_are_signed_too(terraster, backend) -> None:
+    origin = backend(answer=ok())
+    proxy = terraster(origin)
+    proxy.reload(service(origin.url, location={"lb_policy": "sticky-session"}), service(origin.url, name="other", host="b.test"))
+    assert (proxy.folder / "state" / "cookie.key").exists()
+    assert get(proxy.address).all("set-cookie")
