@@ -75,3 +75,10 @@ def test_unknown_names_are_refused(bench: ModuleType, bad: list[str], capsys: py
         bench.parse_arguments(bad)
     assert stopped.value.code == 2
     assert bad[1] in capsys.readouterr().err
+
+
+def test_picks_prints_a_table() -> None:
+    given = ["--members", "2", "--rounds", "1", "--algorithms", "first,adaptive"]
+    said = subprocess.run([sys.executable, str(BENCH / "picks.py"), *given], capture_output=True, text=True, check=True)
+    rows = [line.split("|")[1].strip() for line in said.stdout.splitlines() if line.startswith("|")]
+    assert rows == ["ns per pick and done", "---", "first", "adaptive", "ring of", "---", "ms to build", "ns to look up"]
