@@ -75,6 +75,7 @@ def document(
         "workers": workers,
         "services": services,
         "orphans": overrides.get("orphans", []),
+        "names": master.get("names", {}),
         "warnings": list(snapshot.warnings),
     }
 

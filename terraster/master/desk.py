@@ -64,7 +64,8 @@ class Desk:
 
         ``pid version started generation last_reload workers backends wanted_workers restarts``; times are time.time() seconds,
         ages seconds. Backends by id: ``backends`` (what the Prober knows), ``standings`` (`Standings.one`), ``failing`` (of those that
-        failed lately: ``attempts failures seconds text not_ejected``); ``overrides``: see `Steering.detail`.
+        failed lately: ``attempts failures seconds text not_ejected``); ``overrides``: see `Steering.detail`; ``names``:
+        see `Names.detail`.
         """
         master = self._master
         q = master.table.q
@@ -82,6 +83,7 @@ class Desk:
             "listeners": list(master.listeners.open),
             "workers": [self._worker(worker) for worker in sorted(master.WORKERS.values(), key=lambda one: one.seat)],
             "backends": master.prober.detail(),
+            "names": master.names.detail(),
             "standings": master.standings.detail(),
             "failing": self._failing(),
             "overrides": master.steering.detail(),

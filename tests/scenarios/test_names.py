@@ -169,6 +169,8 @@ def test_the_last_good_answer_outlives_the_name_server(terraster, stack, names, 
         wait_until(lambda: "does not resolve" in proxy.said, deadline=15)
         count = len(load.bodies)
         wait_until(lambda: len(load.bodies) > count + 100)
+        known = proxy.status()["names"]["api.test"]
+        assert known["endpoints"] == ["127.0.0.1"] and known["failure"]
         if fault != "gone":
             names.fault = ""
             names["api.test"] = ["127.0.0.2"]
