@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.errors import BadRequest, BadResponse, ClientGone, ConnectFailed, ConnectionLost, HttpError, TimedOut
-from terraster.policy.retry import IDEMPOTENT, may_retry
+from terraster.policy.retry import IDEMPOTENT, covers, may_retry, pause
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,41 @@ def test_a_post_that_may_have_arrived_is_never_sent_twice(
     retryable: bool, method: bytes, begun: bool, replayable: bool, tries: int
 ) -> None:
     assert not may_retry(retryable, False, method in IDEMPOTENT, begun, replayable, tries, 5)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "covered"),
+    [
+        ((), 503, False),
+        (((503, 503),), 503, True),
+        (((503, 503),), 502, False),
+        (((500, 599),), 500, True),
+        (((500, 599),), 599, True),
+        (((500, 599),), 499, False),
+        (((500, 500), (502, 504)), 501, False),
+        (((500, 500), (502, 504)), 503, True),
+    ],
+)
+def test_covers(statuses: tuple[tuple[int, int], ...], status: int, covered: bool) -> None:
+    assert covers(statuses, status) is covered
+
+
+@pytest.mark.parametrize(
+    ("tries", "same", "longest"),
+    [(1, False, 0.0), (2, False, 0.1), (3, False, 0.2), (4, False, 0.4), (1, True, 0.1), (2, True, 0.2), (30, False, 2.0)],
+)
+def test_pause(tries: int, same: bool, longest: float) -> None:
+    """Nothing before the first retry elsewhere; then doubled, up to two seconds, less up to a half by chance."""
+    pauses = [pause(0.1, tries, same) for _ in range(200)]
+    assert all(longest / 2 <= one <= longest for one in pauses)
+    assert not longest or max(pauses) > longest * 0.8 > longest * 0.7 > min(pauses)
+
+
+@given(st.integers(1, 2000), st.booleans())
+def test_no_backoff_no_pause(tries: int, same: bool) -> None:
+    assert pause(0.0, tries, same) == 0.0
+
+
+@given(st.floats(0.001, 10.0), st.integers(1, 500), st.booleans())
+def test_a_pause_is_never_long(backoff: float, tries: int, same: bool) -> None:
+    assert 0.0 <= pause(backoff, tries, same) <= 2.0

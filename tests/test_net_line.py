@@ -1,0 +1,254 @@
+"""Requests that wait for room, in the order in which they came, over all workers: real tables, one view for each worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import gevent
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from terraster.config.snapshot import Queue
+from terraster.errors import HttpError
+from terraster.net.line import Line
+from terraster.state.table import Seat, SeatLocation, Table
+from terraster.state.view import SeatView
+
+OFFSET = 2 * SeatLocation.CELLS
+
+
+def lines(count: int, size: int = 10, timeout: float = 5.0) -> list[Line]:
+    """The lines of one location in so many workers."""
+    table = Table(1, 4, count + 1)
+    views = [SeatView(table) for _ in range(count)]
+    for seat in range(1, count + 1):
+        table.q[table.seat(seat) + Seat.PID] = seat
+    for seat, view in enumerate(views, 1):
+        view.sit(seat)
+    return [Line(Queue(size, timeout), view, OFFSET) for view in views]
+
+
+def cell(line: Line, which: int) -> int:
+    return int(line._view.q[line._view.locations + OFFSET + which])
+
+
+class Room:
+    """So much room, and who got it, in order."""
+
+    def __init__(self, places: int = 0) -> None:
+        self.places = places
+        self.served: list[object] = []
+
+    def look(self, who: object) -> Callable[[], object]:
+        def look() -> object:
+            if not self.places:
+                return None
+            self.places -= 1
+            self.served.append(who)
+            return who
+
+        return look
+
+    def wait(self, line: Line, who: object) -> gevent.Greenlet:
+        """``who`` waits in a line; returns when it has taken its place."""
+        before = cell(line, SeatLocation.QUEUED)
+        waiter = gevent.spawn(line.wait, self.look(who))
+        until(lambda: cell(line, SeatLocation.QUEUED) > before or waiter.dead)
+        return waiter
+
+
+def until(truth: Callable[[], object]) -> None:
+    end = time.monotonic() + 5
+    while not truth():
+        assert time.monotonic() < end
+        gevent.sleep(0.001)
+
+
+def finish(*waiters: gevent.Greenlet) -> None:
+    gevent.joinall(waiters, timeout=5, raise_error=True)
+    assert all(waiter.dead for waiter in waiters)
+
+
+def test_who_finds_room_does_not_wait() -> None:
+    (line,) = lines(1)
+    assert line.wait(Room(1).look("one")) == "one"
+    assert not line.is_busy()
+    assert cell(line, SeatLocation.QUEUED) == cell(line, SeatLocation.QUEUE_HEAD) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_first_come_first_served(workers: int) -> None:
+    """Over all workers, whichever makes the room and whichever looks first."""
+    all_lines, room = lines(workers), Room()
+    waiters = [room.wait(all_lines[number % workers], number) for number in range(9)]
+    for line in all_lines:
+        assert line.is_busy()
+    for count in range(1, 10):
+        room.places = 1
+        until(lambda count=count: len(room.served) == count)
+        gevent.sleep(0.006)
+        assert len(room.served) == count
+    finish(*waiters)
+    assert room.served == list(range(9))
+    assert not any(line.is_busy() for line in all_lines)
+
+
+def test_room_for_several_at_once() -> None:
+    here, there = lines(2)
+    room = Room()
+    waiters = [room.wait((here, there)[number % 2], number) for number in range(6)]
+    room.places = 6
+    here.stir()
+    finish(*waiters)
+    assert room.served == list(range(6))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["come", "leave", "room"])), max_size=20))
+def test_the_order_holds_whoever_leaves(steps: list[tuple[int, str]]) -> None:
+    """Come, give up and be served in any mixture: those who are left are served in the order in which they came, and in the end
+    nothing is counted any more."""
+    all_lines, room = lines(3, size=100), Room()
+    here: dict[int, gevent.Greenlet] = {}
+    came: list[int] = []
+    for number, (which, what) in enumerate(steps):
+        if what == "come":
+            here[number] = room.wait(all_lines[which], number)
+            came.append(number)
+        elif what == "leave" and len(came) > len(room.served):
+            left = [one for one in came if one not in room.served]
+            one = left[which % len(left)]
+            here[one].kill()
+            came.remove(one)
+        elif what == "room" and len(came) > len(room.served):
+            count = len(room.served)
+            room.places += 1
+            until(lambda count=count: len(room.served) > count)
+    room.places = len(came) - len(room.served)
+    finish(*(here[one] for one in came))
+    assert room.served == came
+    assert not any(line.is_busy() or cell(line, SeatLocation.QUEUE_HEAD) for line in all_lines)
+
+
+def test_who_comes_while_others_wait_waits_behind_them() -> None:
+    here, there = lines(2)
+    room = Room()
+    first = room.wait(here, "first")
+    assert there.is_busy()
+    room.places = 1
+    second = room.wait(there, "second")
+    until(lambda: room.served)
+    assert room.served == ["first"]
+    room.places = 1
+    finish(first, second)
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_too_many_are_refused_at_once(size: int) -> None:
+    """Counted over all workers."""
+    all_lines, room = lines(2, size=size, timeout=7.0), Room()
+    waiters = [room.wait(all_lines[number % 2], number) for number in range(size)]
+    for line in all_lines:
+        began = time.monotonic()
+        with pytest.raises(HttpError) as refused:
+            line.wait(room.look("more"))
+        assert time.monotonic() - began < 0.1
+        assert (refused.value.status, refused.value.retry_after) == (503, 7)
+        assert cell(line, SeatLocation.QUEUE_REFUSED) == 1
+    room.places = size
+    finish(*waiters)
+    assert room.served == list(range(size))
+
+
+def test_nobody_waits_for_longer_than_the_timeout() -> None:
+    (line,) = lines(1, timeout=0.1)
+    began = time.monotonic()
+    with pytest.raises(HttpError) as over:
+        line.wait(Room().look("one"))
+    assert 0.09 <= time.monotonic() - began < 0.5
+    assert (over.value.status, over.value.retry_after) == (503, 1)
+    assert cell(line, SeatLocation.QUEUE_TIMEOUTS) == 1
+    assert not line.is_busy()
+
+
+def test_each_has_its_own_timeout() -> None:
+    (line,) = lines(1, timeout=0.2)
+    room = Room()
+    first = room.wait(line, "first")
+    gevent.sleep(0.1)
+    second = room.wait(line, "second")
+    with pytest.raises(HttpError):
+        first.get(timeout=5)
+    room.places = 1
+    assert second.get(timeout=5) == "second"
+
+
+def test_what_a_look_raises_frees_the_place() -> None:
+    (line,) = lines(1)
+
+    def look() -> None:
+        raise HttpError("a defect")
+
+    with pytest.raises(HttpError, match="a defect"):
+        line.wait(look)
+    assert not line.is_busy()
+    assert line.wait(Room(1).look("next")) == "next"
+
+
+def test_a_worker_that_died_is_waited_for_until_its_seat_is_emptied() -> None:
+    """The master does that when it has reaped it."""
+    dead, alive = lines(2)
+    room = Room()
+    q, row = dead._view.q, dead._view.locations + OFFSET
+    q[row + SeatLocation.QUEUED], q[row + SeatLocation.QUEUE_HEAD] = 1, time.monotonic_ns()
+    one = room.wait(alive, "one")
+    room.places = 1
+    gevent.sleep(0.05)
+    assert not room.served
+    view = alive._view
+    view.table.retire(dead._view.seat, (0,), (2,))
+    view.look_around()
+    assert one.get(timeout=5) == "one"
+    assert not alive.is_busy()
+
+
+def test_a_worker_that_hangs_does_not_stop_the_others_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("terraster.net.line._STALE", 0.1)
+    hung, alive = lines(2, timeout=0.2)
+    now = time.monotonic_ns()
+    q, row = hung._view.q, hung._view.locations + OFFSET
+    q[row + SeatLocation.QUEUED], q[row + SeatLocation.QUEUE_HEAD] = 1, now
+    room = Room(1)
+    with pytest.raises(HttpError):
+        alive.wait(room.look("too early"))
+    until(lambda: time.monotonic_ns() - now > 0.3e9)
+    assert alive.wait(room.look("then")) == "then"
+
+
+def test_who_waits_goes_on_waiting_through_a_reload() -> None:
+    old, other = lines(2)
+    room = Room()
+    waiters = [room.wait(old, 0), room.wait(other, 1)]
+    new = Line(Queue(2, 5.0), old._view, OFFSET)
+    new.adopt(old)
+    assert new.is_busy()
+    with pytest.raises(HttpError):
+        new.wait(room.look("the new size counts"))
+    room.places = 2
+    new.stir()
+    finish(*waiters)
+    assert room.served == [0, 1]
+    assert new.wait(Room(1).look("two")) == "two"
+
+
+def test_who_waits_is_woken_by_room_not_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks for itself now and then; a worker that makes room says so."""
+    monkeypatch.setattr("terraster.net.line._LOOK", 60.0)
+    (line,) = lines(1)
+    room = Room()
+    waiters = [room.wait(line, number) for number in range(3)]
+    room.places = 3
+    line.stir()
+    finish(*waiters)
