@@ -382,7 +382,7 @@ class Proxy:
                     return keep
                 self._discard(exchange, response, rest, upstream, pump)
                 tried, answered = (*tried, member), (*answered, member)
-                exchange.detail = f"{_and(exchange.detail)}{member.backend.url}: status {response.status}"
+                exchange.detail = f"{_and(exchange.detail)}{member.backend.label}: status {response.status}"
             except HttpError as error:
                 if error.blame == BACKEND:
                     failed = True
@@ -402,7 +402,7 @@ class Proxy:
                 tried = (*tried, member)
                 failure = error
                 exchange.status = 0
-                exchange.detail = f"{_and(exchange.detail)}{member.backend.url}: {error.detail}"
+                exchange.detail = f"{_and(exchange.detail)}{member.backend.label}: {error.detail}"
             finally:
                 balancer.done(member, failed, over)
                 if location.limited:
