@@ -153,6 +153,9 @@ WRONG = [
     ({"known": [(0, {"STATE": 3})]}, {"failing": {ONE: FAILED}}, [], None),
     ({"known": [(2, {"STATE": 0})], "panics": [2]}, {}, ["panic", "backend-down"], "0 of 1 backends are well"),
     ({"known": [(2, {"STATE": 2})]}, {}, ["no-backends"], "every backend is draining or in maintenance"),
+    ({"known": [(2, {"WEIGHT": 0})]}, {}, ["no-backends"], "every backend that is up has weight 0"),
+    ({"known": [(2, {"STATE": 4, "ADMIT": 1})]}, {}, ["panic", "backend-ejected"], "none but ejected backends are left"),
+    ({"known": [(2, {"STATE": 4, "ADMIT": 2})]}, {}, ["no-backends", "backend-ejected"], "no backend is up"),
     ({"waited": [(0, {"QUEUED": 1})]}, {}, ["queue"], "1 request waits for a backend with room"),
     ({"waited": [(0, {"QUEUED": 3})]}, {}, ["queue"], "3 requests wait"),
 ]

@@ -119,6 +119,7 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
         "address": one.backend.address or None,
         "up": one.up,
         "state": one.state,
+        "admit": one.admit,
         "since": order["when"] if ordered else one.since or None,
         "reason": standing.get("why") or probe.get("reason", ""),
         "by": order["by"] if ordered else standing.get("by", ""),
@@ -221,11 +222,17 @@ def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[
     well = sum(backend["up"] for backend in backends)
     if location["panic"]:
         return [_problem("panic", f"{well} of {len(backends)} backends are well, which is too few: all are used", **where)]
-    if well or not backends:
+    if not backends or any(backend["up"] and backend["weight"] for backend in backends):
         return []
-    wanted = all(backend["state"] in ("draining", "maintenance") for backend in backends)
-    text = "every backend is draining or in maintenance: new work is answered 503" if wanted else None
-    return [_problem("no-backends", text or "no backend is up: every request is answered 503", **where)]
+    if any(backend["admit"] in ("all", "ramping") and backend["weight"] for backend in backends):
+        return [_problem("panic", "none but ejected backends are left: they are used all the same", **where)]
+    if well:
+        text = "every backend that is up has weight 0: new work is answered 503"
+    elif all(backend["state"] in ("draining", "maintenance") for backend in backends):
+        text = "every backend is draining or in maintenance: new work is answered 503"
+    else:
+        text = "no backend is up: every request is answered 503"
+    return [_problem("no-backends", text, **where)]
 
 
 def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -176,6 +176,8 @@ class Overlay:
 
     def follow(self, names: Iterable[str]) -> None:
         """These are the ids of the backends that are configured now."""
+        if not self.entries:
+            return
         known, now = set(names), self._clock()
         entries = {
             name: replace(entry, gone=0.0 if name in known else entry.gone or now) if (name in known) == bool(entry.gone) else entry
