@@ -124,6 +124,9 @@ class LocationPlan:
         self.latencies = Latencies()
         self.requests = 0
         if old is not None:
+            limits = {member.backend.id: member.max_connections for member in self.members}
+            for member in old.members:  # who waits for room there is in the way of those who come: the new limits are theirs, too
+                member.max_connections = limits.get(member.backend.id, member.max_connections)
             self.line.adopt(old.line)
             self.budget.adopt(old.budget)
             self.latencies, self.requests = old.latencies, old.requests
