@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import platform
@@ -64,7 +65,7 @@ BEHAVIOURS = {
     "erratic": Behaviour("one 20 times slower in every second second, for 10 s", Bad("erratic", 20, 5, 15), 22),
     "resets": Behaviour("one resets every request for 8 s", Bad("resets", 1, 3, 11), 17),
     "resets-unejected": Behaviour(
-        "one resets every request for 8 s, `outlier: off`", Bad("resets", 1, 3, 11), 17, {"outlier": "off"}
+        "one resets every request for 8 s, `outlier: off`", Bad("resets", 1, 3, 11), 17, {"outlier": False}
     ),
     "errors": Behaviour("one answers 500 at once for 8 s", Bad("errors", 1, 3, 11), 17),
     "errors-ejected": Behaviour(
@@ -188,10 +189,13 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--algorithms", type=_names(ALGORITHMS), default=COMPARED, metavar="A,B")
     parser.add_argument("--behaviours", type=_names(BEHAVIOURS), metavar="A,B", help=f"of {', '.join(BEHAVIOURS)}")
     parser.add_argument("--quick", action="store_true", help="shorter runs, and only slow and resets")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, after each run")
+    parser.add_argument("--resume", action="store_true", help="measure only what the file of --json lacks")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw there (needs matplotlib: pip install '.[bench]')")
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="measure nothing, take the figures of a --json")
     found = parser.parse_args(arguments)
+    if found.resume and not found.json:
+        parser.error("--resume needs --json")
     if found.behaviours is None:
         found.behaviours = ["slow", "resets"] if found.quick else USUAL
     return found
@@ -214,21 +218,31 @@ def read(source: Path) -> tuple[str, list[Figures]]:
     return kept["conditions"], [Figures(**{**one, "use": Use(**one["use"])}) for one in kept["results"]]
 
 
+def write(file: Path, said: str, results: list[Figures]) -> None:
+    """Keep the conditions and figures; `read` reads them."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"conditions": said, "results": [asdict(one) for one in results]}))
+
+
 def main(arguments: list[str]) -> int:
     options = parse_arguments(arguments)
     behaviours = {name: quick(one) if options.quick else one for name, one in BEHAVIOURS.items()}
+    said, results = conditions(), []
     if options.source:
         said, results = read(options.source)
-    else:
+    elif options.resume and options.json.exists():
+        said, results = read(options.json)
+    if not options.source:
         raise_limit()
-        said, results = conditions(), []
         with tempfile.TemporaryDirectory(prefix="terraster-balance-") as folder:
-            for name in options.behaviours:
-                for algorithm in options.algorithms:
-                    results.append(settle(algorithm, name, behaviours[name], Path(folder)))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"conditions": said, "results": [asdict(one) for one in results]}))
+            for name, algorithm in itertools.product(options.behaviours, options.algorithms):
+                if any((one.behaviour, one.algorithm) == (name, algorithm) for one in results):
+                    continue
+                results.append(settle(algorithm, name, behaviours[name], Path(folder)))
+                if options.json:
+                    write(options.json, said, results)
+    order = [*COMPARED, *ALGORITHMS]
+    results.sort(key=lambda one: (list(BEHAVIOURS).index(one.behaviour), order.index(one.algorithm)))
     print(f"{said}\n\n{table(results, behaviours)}")
     if options.plots:
         from balance_plots import draw
