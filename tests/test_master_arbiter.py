@@ -394,7 +394,7 @@ def test_socket_activation() -> None:
         family.environ = {"LISTEN_FDS": "2"}
         keep = (os.dup(ours.fileno()), os.dup(strange.fileno()))
         launcher = f"import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); open({number!r}, 'w').close(); "
-        launcher += f"a, b = os.dup2({keep[0]}, 20), os.dup2({keep[1]}, 21); os.dup2(20, 3), os.dup2(21, 4); "
+        launcher += f"os.dup2({keep[0]}, 300), os.dup2({keep[1]}, 301); os.dup2(300, 3), os.dup2(301, 4); "
         launcher += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
         family.command = ["-c", launcher]
         family.keep = keep
