@@ -112,6 +112,23 @@ def test_a_good_check_after_the_ejection_ends_it() -> None:
     assert ward.log.take() == []
 
 
+def test_checks_that_were_wrong_once_do_not_end_the_next_ejection() -> None:
+    """The health page answers, requests fail: without this the backend would be back at each check."""
+    ward = Ward(1, 1)
+    ward.bad(0, "connect", count=3)
+    ward.traffic.passed(ward.id(0), ward.now + 0.01)
+    ward.bad(0, "connect", count=3)
+    assert ward.states() == "eu" and "is ejected for 20 s" in ward.log.take()[-1]
+    ward.traffic.passed(ward.id(0), ward.now + 1)
+    assert ward.states() == "eu"
+    ward.pass_(20.1)
+    assert ward.states() == "uu"
+    ward.pass_(60)
+    ward.bad(0, "connect", count=3)
+    ward.traffic.passed(ward.id(0), ward.now + 1)
+    assert ward.states() == "uu"
+
+
 def test_the_share_is_not_exceeded_and_a_refusal_is_told_once() -> None:
     ward = Ward(1, 1, 1, 1)
     for number in range(4):

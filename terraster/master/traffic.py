@@ -13,8 +13,8 @@ report costs the same whatever else is configured, and a backend that nothing is
 `terraster.policy.outlier`, `terraster.policy.breaker`. Here are their clock, the sums, and a greenlet that wakes when the next
 ejection ends or the next circuit wants a trial.
 
-A backend that gets no work (down, in maintenance, ejected) is not judged: what still comes in is of before. Ejections end by time or
-by a good active check that was made after them; circuits only by trials. What is known is kept by backend id over reloads.
+A backend that gets no work (down, in maintenance, ejected) is not judged: what still comes in is of before. Ejections end by time, the
+first of several in a row also by a good active check that was made after it; circuits only by trials. What is known is kept by backend id over reloads.
 
 Master only; no call yields.
 """
@@ -155,9 +155,12 @@ class Traffic:
                 self._plan_circuit(watch)
 
     def passed(self, name: str, begun: float) -> None:
-        """An active check (not type none) of a backend that began at ``begun`` (time.monotonic()) went well."""
+        """An active check (not type none) of a backend that began at ``begun`` (time.monotonic()) went well.
+
+        It ends the first ejection only: where requests fail again after it, checks do not see what requests see, and a backend that
+        they bring back would fail requests at every check."""
         watch = self._out.get(name)
-        if watch is not None and begun > watch.out_at:
+        if watch is not None and begun > watch.out_at and watch.record.times == 1:
             self._back(watch, "a health check passed", self._clock())
 
     def retired(self) -> None:
