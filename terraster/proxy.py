@@ -101,7 +101,7 @@ class Proxy:
         self.defect = defect
         self.witness = Witness(view, report)
         self.draining = False
-        self.deadlines: dict[Downstream, tuple[float, Exchange]] = {}
+        self.deadlines: dict[Downstream, tuple[float, float, Exchange]] = {}
         self.origins: dict[str, Origin] = {}
         self.buffer = Buffer()
         self._wall = 0.0
@@ -117,11 +117,13 @@ class Proxy:
 
     def sweep(self, now: float) -> None:
         """Called a few times a second, on the hub: end what took too long, and go by the master's word again where it must have come."""
-        for client, (deadline, exchange) in list(self.deadlines.items()):
+        for client, (deadline, asked, exchange) in list(self.deadlines.items()):
             if now >= deadline and client.working is not None:
-                del self.deadlines[client]
+                self.deadlines.pop(client, None)
                 working, client.working = client.working, None
-                blame = US if exchange.status or not exchange.tries else BACKEND
+                # a backend is to blame if it had all of the request, and half of the time: not for a slow client, nor for a queue
+                had_its_time = not exchange.status and not exchange.unread and deadline - asked >= asked - exchange.started
+                blame = BACKEND if had_its_time else US
                 working.throw(HttpError("the exchange took too long", status=504, reason="http_response_timeout", blame=blame))
         self.witness.sweep(now)
         for origin in self.origins.values():
@@ -337,8 +339,9 @@ class Proxy:
         failure: HttpError | None = None
         client.tolerant = location.ignore_client_abort
         client.working = getcurrent()
+        deadline = exchange.started + location.timeouts.total
         if location.timeouts.total:
-            self.deadlines[client] = exchange.started + location.timeouts.total, exchange
+            self.deadlines[client] = deadline, inf, exchange
         member = None if location.limited and location.line.is_busy() else balancer.pick(exchange, tried, exchange.started)
         while True:
             if member is None:
@@ -354,6 +357,8 @@ class Proxy:
             failed = False
             trial = location.breaker is not None and witness.is_trial(location, member)
             begun = over = monotonic()
+            if location.timeouts.total:
+                self.deadlines[client] = deadline, begun, exchange
             try:
                 out = request_octets(exchange, client, head, location, member)
                 if body:
