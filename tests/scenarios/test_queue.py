@@ -69,7 +69,7 @@ def test_first_come_first_served(terraster, gate, workers: int) -> None:
     script, origin = gate
     proxy = terraster(full(origin), workers=workers, queue={"timeout": "30s"})
     clients = []
-    for number in range(12):
+    for number in range(20):
         clients.append(ask(proxy, f"/{number}"))
         if number:
             wait_until(lambda number=number: total(proxy, DEPTH) == number)
@@ -82,7 +82,7 @@ def test_first_come_first_served(terraster, gate, workers: int) -> None:
         script.go.release()
         assert client.response().body == b"/%d" % number
         client.close()
-    assert script.served == [f"/{number}" for number in range(12)]
+    assert script.served == [f"/{number}" for number in range(20)]
     assert script.most == 1
     quiet(proxy)
 
@@ -98,14 +98,14 @@ def test_who_comes_later_does_not_overtake(terraster, gate) -> None:
 
     def client() -> None:
         with proxy.connect(deadline=30) as connection:
-            for _ in range(8):
+            for _ in range(4):
                 with lock:
                     target = f"/{next(ticket)}"
                     sent[target] = time.monotonic()
                     connection.send(f"GET {target} HTTP/1.1\r\nHost: a.test\r\n\r\n".encode())
                 assert connection.response().body == target.encode()
 
-    threads = [threading.Thread(target=client) for _ in range(10)]
+    threads = [threading.Thread(target=client) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -269,8 +269,8 @@ def test_a_killed_worker_leaves_no_ghosts(terraster, gate) -> None:
     """Those who waited there are gone from the line, and what it held of the backend is free again."""
     script, origin = gate
     proxy = terraster(full(origin, 2), workers=2, queue={"timeout": "30s"})
-    clients = [ask(proxy, f"/{number}") for number in range(12)]
-    wait_until(lambda: total(proxy, DEPTH) == 10)
+    clients = [ask(proxy, f"/{number}") for number in range(24)]
+    wait_until(lambda: total(proxy, DEPTH) == 22)
     victim = max((one for one in proxy.status()["workers"] if one["role"] == "proxy"), key=lambda one: one["connections"])
     os.kill(victim["pid"], signal.SIGKILL)
     wait_gone(victim["pid"])
@@ -284,7 +284,7 @@ def test_a_killed_worker_leaves_no_ghosts(terraster, gate) -> None:
             alive.append(client)
         except ConnectionResetError:
             pass
-    assert 0 < len(alive) < 12
+    assert 0 < len(alive) < 24
     for _ in range(30):
         script.go.release()
     for client in alive:
