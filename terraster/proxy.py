@@ -356,7 +356,7 @@ class Proxy:
                 q[self.view.locations + location.offset + _RETRIES] += 1
             failed = False
             trial = location.breaker is not None and witness.is_trial(location, member)
-            begun = over = monotonic()
+            first = begun = over = monotonic()
             if location.timeouts.total:
                 self.deadlines[client] = deadline, begun, exchange
             try:
@@ -376,7 +376,7 @@ class Proxy:
                 if balancer.measures:
                     balancer.answered(member, took, over)
                 if location.hedge:
-                    location.latencies.add(took)
+                    location.latencies.add(over - first)  # of an overtaken one it is only known that it took longer than that
                 if response.status >= location.suspicious:
                     failed = witness.is_bad(location, member, response.status, trial)
                     following = self._another(exchange, location, response, idempotent, coming, (*tried, member))

@@ -45,9 +45,14 @@ class Race(Generic[_T]):
             self._worker = self._reactor.spawn(self._run)
 
     def _run(self) -> None:
-        self._result = self._attempt()
-        if self._result is not None:
-            self._reactor.loop.run_callback(self._win)
+        result = None if self._over else self._attempt()
+        if result is None:
+            return
+        if self._over:  # a killed greenlet dies a turn later: it came to its end before that
+            self._give_up(result)
+            return
+        self._result = result
+        self._reactor.loop.run_callback(self._win)
 
     def _win(self) -> None:
         if not self._over:
