@@ -98,7 +98,7 @@ def test_traffic_follows_a_name(terraster, stack, names, check: dict[str, Any]) 
     counted = next(name for name in before if name.startswith("terraster_backend_requests_total") and url in name)
     assert proxy.metrics()[counted] >= len(load.bodies), "the same backend: what was counted stays"
     assert "api.test resolves to 127.0.0.2 now" in proxy.said
-    assert one.requests[-1].get("host") == "a.test"
+    assert "a.test" in {request.get("host") for request in one.requests[-20:]}
 
 
 def test_connections_to_an_address_that_is_gone_are_closed(terraster, stack, names) -> None:

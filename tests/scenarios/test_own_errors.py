@@ -56,7 +56,7 @@ def test_nothing_internal_is_told(terraster, backend, what: str) -> None:
             service(url, name="secret-service", host="a.test", path="/secret-path"), timeouts={"response": "300ms", "connect": "2s"}
         )
         answer = get(proxy.address, "/elsewhere" if what == "no location" else "/secret-path/x")
-    assert answer.status == {"refused": 502, "hangs": 504, "unknown name": 502, "no location": 404}[what]
+    assert answer.status == {"refused": 502, "hangs": 504, "unknown name": 503, "no location": 404}[what]
     told = answer.body.decode() + str(answer.fields)
     for word in ("127.0.0.1", "localhost", "secret-service", "very-internal", str(port), "Traceback", str(proxy.folder)):
         assert word not in told, word
