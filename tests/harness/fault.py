@@ -10,12 +10,13 @@ import itertools
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .backends import Peer, always, ok
+from .backends import Backend, Peer, Request, always, ok
 
-__all__ = ["FAULTS", "closes_after", "drips", "flaps", "goes_idle", "hangs", "refusing_port", "resets_after", "slow"]
+__all__ = ["FAULTS", "Moody", "closes_after", "drips", "flaps", "goes_idle", "hangs", "refusing_port", "resets_after", "slow"]
 
 Script = Callable[[Peer], None]
 
@@ -147,3 +148,57 @@ def refusing_port() -> Iterator[int]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
+
+
+class Moody:
+    """A backend that is good, has a bad day, and is good again.
+
+    fault: what it does with a request on a bad day: called with the connection and the request, which has been read; returns whether
+    the connection goes on. None: it answers well. refuses: nobody listens.
+    arrivals: when requests came (monotonic), on good days and bad ones. good: when it answered well. executed: how often each body of a
+    POST was executed, as far as anybody can tell: whatever arrived whole counts. at_once, most: requests at one moment, and the most.
+    """
+
+    def __init__(self) -> None:
+        self.fault: Callable[[Peer, Request], bool] | None = None
+        self.arrivals: list[float] = []
+        self.good: list[float] = []
+        self.executed: Counter[bytes] = Counter()
+        self.at_once = self.most = 0
+        self._lock = threading.Lock()
+        self._listening = Backend(self._serve)
+        self.port, self.url = self._listening.port, self._listening.url
+
+    def __enter__(self) -> Moody:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.close()
+
+    def refuse(self) -> None:
+        """End all connections, and accept no more."""
+        self._listening.close()
+
+    def listen(self) -> None:
+        """Be there again."""
+        self._listening = Backend(self._serve, port=self.port)
+
+    def _serve(self, peer: Peer) -> None:
+        while request := peer.request():
+            fault = self.fault
+            with self._lock:
+                self.arrivals.append(time.monotonic())
+                self.at_once += 1
+                self.most = max(self.most, self.at_once)
+                if request.method == "POST":
+                    self.executed[request.body] += 1
+            try:
+                if fault is not None:
+                    if not fault(peer, request):
+                        return
+                    continue
+                peer.send(ok())
+            finally:
+                with self._lock:
+                    self.at_once -= 1
+            self.good.append(time.monotonic())
