@@ -13,8 +13,9 @@ report costs the same whatever else is configured, and a backend that nothing is
 `terraster.policy.outlier`, `terraster.policy.breaker`. Here are their clock, the sums, and a greenlet that wakes when the next
 ejection ends or the next circuit wants a trial.
 
-A backend that gets no work (down, in maintenance, ejected) is not judged: what still comes in is of before. Ejections end by time, the
-first of several in a row also by a good active check that was made after it; circuits only by trials. What is known is kept by backend id over reloads.
+A backend that gets no work (down, in maintenance, ejected) is not judged: what still comes in is of before. Ejections end by time,
+the first of several in a row also by a good active check that was made after it; circuits only by trials. What is known is kept by
+backend id over reloads.
 
 Master only; no call yields.
 """
