@@ -12,7 +12,7 @@ than it can do does not merely answer late: its line grows for as long as that l
 What the first one does between ``begin`` and ``end``:
 
 slow     works ``factor`` times as long
-erratic  is slow in every second second, beginning with the first
+erratic  is slow every other second, beginning with the first
 resets   resets the connection, at once, instead of answering
 errors   answers 500, at once
 """

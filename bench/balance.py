@@ -62,16 +62,16 @@ class Behaviour:
 BEHAVIOURS = {
     "equal": Behaviour("all four alike", Bad(), 8),
     "slow": Behaviour("one 10 times slower for 10 s", Bad("slow", 10, 5, 15), 25),
-    "erratic": Behaviour("one 20 times slower in every second second, for 10 s", Bad("erratic", 20, 5, 15), 22),
-    "resets": Behaviour("one resets every request for 8 s", Bad("resets", 1, 3, 11), 17),
+    "erratic": Behaviour("one 20 times slower every other second, for 10 s", Bad("erratic", 20, 5, 15), 22),
+    "resets": Behaviour("one resets every request for 8 s", Bad("resets", 1, 3, 11), 20),
     "resets-unejected": Behaviour(
-        "one resets every request for 8 s, `outlier: off`", Bad("resets", 1, 3, 11), 17, {"outlier": False}
+        "one resets every request for 8 s, `outlier: off`", Bad("resets", 1, 3, 11), 20, {"outlier": False}
     ),
-    "errors": Behaviour("one answers 500 at once for 8 s", Bad("errors", 1, 3, 11), 17),
+    "errors": Behaviour("one answers 500 at once for 8 s", Bad("errors", 1, 3, 11), 20),
     "errors-ejected": Behaviour(
         "one answers 500 at once for 8 s, `outlier: {bad_statuses: 5, statuses: 500-599}`",
         Bad("errors", 1, 3, 11),
-        17,
+        20,
         {"outlier": {"bad_statuses": 5, "statuses": "500-599"}},
     ),
 }

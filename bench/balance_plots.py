@@ -13,7 +13,7 @@ import matplotlib
 from bad_backends import Bad
 from balance_figures import FAIR, Figures
 from matplotlib import pyplot
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MultipleLocator, NullLocator
 
 __all__ = ["draw"]
 
@@ -41,6 +41,7 @@ def draw(file: Path, title: str, bad: Bad, rows: list[Figures]) -> None:
             panel.grid(axis="y", color="#e0e0e0", linewidth=0.6)
             panel.spines[["top", "right"]].set_visible(False)
             panel.tick_params(labelsize=9)
+            panel.xaxis.set_major_locator(MultipleLocator(5))
         if column:
             above.plot(*zip(*rows[0].shares, strict=True), color=GREY, linewidth=1)
             below.plot(*zip(*rows[0].p99s, strict=True), color=GREY, linewidth=1)
