@@ -14,7 +14,7 @@ from terraster.config import addresses, algorithms, quantities, selectors
 from terraster.config.checks import canonical
 from terraster.config.loader import load
 from terraster.config.resolve import resolve
-from terraster.config.settings import schema
+from terraster.config.settings import BackendSettings, schema
 from terraster.errors import BadRequest
 from terraster.route import target
 
@@ -130,6 +130,32 @@ def test_urls_of_srv_records(written: str, parts: tuple[object, ...]) -> None:
 def test_no_urls_of_srv_records(written: str) -> None:
     with pytest.raises(ValueError, match="name without a port|must start with"):
         addresses.url(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("Shop.Example.com", "shop.example.com"),
+        ("shop.example.com.", "shop.example.com"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("0:0::1", "::1"),
+    ],
+)
+def test_server_names(written: str, name: str) -> None:
+    assert addresses.server_name(written) == name == addresses.server_name(name)
+
+
+@pytest.mark.parametrize(
+    "written", [".example.com", "a..b", "*.example.com", "*", "[::1]", "a:443", "x" * 64, "a b", "a\0b", 5, " "]
+)
+def test_no_server_names(written: object) -> None:
+    with pytest.raises(ValueError):
+        addresses.server_name(written)
+    with pytest.raises(ValueError):
+        BackendSettings.model_validate({"url": "https://h", "sni": written})
+    with pytest.raises(ValueError):
+        BackendSettings.model_validate({"url": "https://h", "health_check": {"sni": written}})
 
 
 @pytest.mark.parametrize(

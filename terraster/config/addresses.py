@@ -10,7 +10,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-__all__ = ["Url", "host_name", "is_loopback", "listen_address", "nameserver", "network", "overlap", "port_of", "url"]
+__all__ = ["Url", "host_name", "is_loopback", "listen_address", "nameserver", "network", "overlap", "port_of", "server_name", "url"]
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -117,6 +117,20 @@ def host_name(value: object) -> str:
             raise ValueError(f"must be a name without a port (`port` or `listen` say where): {value!r}")
         raise ValueError(f"is no host name: {value!r}")
     return star + name
+
+
+def server_name(value: object) -> str:
+    """What a certificate is to be for: a host name as `host_name` has it, but none with a star, or an IP address without brackets."""
+    if not isinstance(value, str):
+        raise ValueError("must be a host name or an IP address")
+    text = value.strip()
+    if _is_address(text):
+        return str(ipaddress.ip_address(text))
+    if "*" in text:
+        raise ValueError(f"must be one name, without a star: {value!r}")
+    if text.startswith("["):
+        raise ValueError(f"must be an IPv6 address without brackets: {value!r}")
+    return host_name(text)
 
 
 def url(value: object) -> Url:

@@ -23,6 +23,11 @@ def _url(value: object) -> addresses.Url:
     return value if isinstance(value, addresses.Url) else addresses.url(value)
 
 
+def _server_name(value: object) -> str:
+    return addresses.server_name(value) if value != "" else ""
+
+
+ServerName = Annotated[str, BeforeValidator(_server_name), WithJsonSchema({"type": "string"})]
 ProbePath = Annotated[str, BeforeValidator(_probe_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 BackendUrl = Annotated[
     addresses.Url, BeforeValidator(_url), WithJsonSchema({"type": "string", "pattern": "^((srv\\+)?https?://|\\$\\{)"})
@@ -55,7 +60,7 @@ class HealthCheckSettings(Model):
         None, description="Whether probes accept any certificate. Default: the backend's `skip_tls_verify`."
     )
     host: Text | None = Field(None, description="Host header of the probe. Default: host and port of the backend's URL.")
-    sni: Text | None = Field(None, description="TLS server name of the probe. Default: the backend's `sni`, else its host.")
+    sni: ServerName | None = Field(None, description="TLS server name of the probe. Default: the backend's `sni`, else its host.")
     status: StatusRanges | None = Field(
         None,
         description='Statuses that are healthy: 200, "200-399", or a list. Redirects are not followed. Default: 200-399.',
@@ -82,5 +87,5 @@ class BackendSettings(Model):
     backup: bool = Field(False, description="Behind all others, whatever their `priority`. Default: false.")
     health_check: HealthCheckSettings | None = Field(None, description="What is different in probing this backend.")
     skip_tls_verify: bool = Field(False, description="Accept any certificate of an https backend. Default: false.")
-    sni: Text = Field("", description="TLS server name sent to an https backend. Default: the URL's host.")
+    sni: ServerName = Field("", description="TLS server name sent to an https backend. Default: the URL's host.")
     http2: bool = later(False, description="Speak HTTP/2 to this backend. Default: false.")
