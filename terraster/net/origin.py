@@ -11,7 +11,7 @@ import socket
 from typing import Any
 
 from terraster.config.snapshot import Backend, ConnectionPool
-from terraster.errors import ConnectFailed, HttpError
+from terraster.errors import ConnectFailed
 from terraster.state.view import SeatView
 
 from .stream import Reactor
@@ -59,13 +59,17 @@ class Origin:
         """A connection that the pool has admitted, not connected yet."""
         try:
             sock = make_socket(family)
-        except HttpError:
+        except BaseException:
             self.pool.left()
             raise
-        if self._context is None:
-            return Upstream(self._reactor, sock, self.pool)
-        name = self.backend.sni or self.backend.host
-        return TlsUpstream(self._reactor, sock, self.pool, self._context, name)
+        try:
+            if self._context is None:
+                return Upstream(self._reactor, sock, self.pool)
+            return TlsUpstream(self._reactor, sock, self.pool, self._context, self.backend.sni or self.backend.host)
+        except BaseException:
+            sock.close()
+            self.pool.left()
+            raise
 
     def close(self) -> None:
         """Forget the backend: idle connections are closed now, busy ones when their request ends."""

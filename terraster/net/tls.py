@@ -33,15 +33,19 @@ def client_context(skip_verify: bool) -> ssl.SSLContext:
 
 
 class TlsUpstream(Upstream):
-    """A connection to a backend over TLS. ``name``: what the certificate must be for, and the SNI."""
+    """A connection to a backend over TLS. ``name``: what the certificate must be for, and the SNI. Raises `ConnectFailed` if it can be
+    neither: it may come from an SRV record."""
 
     __slots__ = ("_incoming", "_outgoing", "_tls")
 
     def __init__(self, reactor: Reactor, sock: Any, pool: Pool, context: ssl.SSLContext, name: str) -> None:
-        super().__init__(reactor, sock, pool)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        try:
+            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        except (ValueError, TypeError) as error:
+            raise ConnectFailed(f"{name!r} is no TLS server name", reason="tls_protocol_error") from error
+        super().__init__(reactor, sock, pool)
 
     def connect(self, address: Any, timeout: float) -> None:
         super().connect(address, timeout)
@@ -67,6 +71,14 @@ class TlsUpstream(Upstream):
         """Send what the engine has to say. True if it had to wait."""
         return super().send(self._outgoing.read(), timeout) if self._outgoing.pending else False
 
+    def _answer(self, timeout: float) -> None:
+        """`_flush` of what TLS says by itself while a response is awaited. The request left long before: it may have been done."""
+        try:
+            self._flush(timeout)
+        except HttpError as error:
+            error.unsent = False
+            raise
+
     def _fill(self, timeout: float) -> bool:
         """Wait for octets and hand them to the engine. False at the end."""
         data = super().recv(timeout, READ_SIZE)
@@ -88,7 +100,7 @@ class TlsUpstream(Upstream):
             try:
                 return self._tls.read(size)
             except ssl.SSLWantReadError:
-                self._flush(timeout)
+                self._answer(timeout)
                 self._fill(timeout)
             except ssl.SSLZeroReturnError:
                 return b""
@@ -130,7 +142,7 @@ class TlsUpstream(Upstream):
             self.ready = False
             self._watcher.start(self._readable)
         else:
-            self.pool.drop(self)
+            self.pool.ended(self)
 
     def shutdown(self) -> None:
         with suppress(ssl.SSLError):  # it asks for the other side's close_notify, which is not waited for
