@@ -27,7 +27,7 @@ _plain_socket = get_original("socket", "socket")
 MAX_IDLE = 256
 """Idle connections kept per backend and worker, whatever is configured."""
 
-_LOOK = 0.01
+_LOOK = 0.005
 """Seconds between two looks at whether another worker has let go of a connection."""
 
 _IDLE = SeatBackend.IDLE
@@ -134,11 +134,12 @@ class Pool:
 
     An idle connection is watched: it leaves the pool the moment the backend closes it, so a dead one is not handed out; the one used
     last is used next. The limits are over all workers, and exact in the way of `terraster.balance.contract`: count in, add up, step back.
+    Where there is a `max_open`, idle ones are let go of as soon as another worker waits for one: each looks every few milliseconds.
 
     limits: as configured; a reload sets new ones. offset: of the backend's row in a seat. keepalive: after how long the backend closes.
     """
 
-    __slots__ = ("idle", "reactor", "closed", "limits", "keepalive", "_view", "_offset")
+    __slots__ = ("idle", "reactor", "closed", "limits", "keepalive", "_view", "_offset", "_looks")
 
     def __init__(self, reactor: Reactor, limits: ConnectionPool, view: SeatView, offset: int) -> None:
         self.reactor = reactor
@@ -148,6 +149,7 @@ class Pool:
         self.closed = False
         self._view = view
         self._offset = offset
+        self._looks = reactor.loop.timer(_LOOK, _LOOK)
 
     def take(self, look: bool) -> Upstream | None:
         """An idle connection, or None.
@@ -221,6 +223,15 @@ class Pool:
         upstream.phase = "response"
         upstream.since = monotonic()
         self.idle[upstream] = None
+        if limits.max_open and not self._looks.active:
+            self._looks.start(self._make_room)
+
+    def _make_room(self) -> None:
+        """Let go of an idle connection if another worker waits for one. On the hub."""
+        if self.idle and self._wanted():
+            self.drop(next(iter(self.idle)))
+        if not self.idle:
+            self._looks.stop()
 
     def drop(self, upstream: Upstream) -> None:
         """Close an idle connection."""
@@ -236,10 +247,7 @@ class Pool:
         self.drop(upstream)
 
     def expire(self, now: float) -> None:
-        """Close what has been idle for too long, the oldest come first; and, where another worker waits for a connection, what is idle
-        at all. Called on every sweep."""
-        if self.limits.max_open and self.idle and self._wanted():
-            self.drop(next(iter(self.idle)))
+        """Close what has been idle for too long, the oldest come first. Called on every sweep."""
         while self.idle:
             oldest = next(iter(self.idle))
             age = now - oldest.since
@@ -252,6 +260,8 @@ class Pool:
     def close(self) -> None:
         """Close all idle connections and keep none from now on."""
         self.closed = True
+        self._looks.stop()
+        self._looks.close()
         while self.idle:
             self.drop(next(iter(self.idle)))
 

@@ -88,30 +88,29 @@ def test_idle_timeout(terraster, backend) -> None:
 def test_max_open_is_never_exceeded(terraster, backend, tmp_path, most: int) -> None:
     """Under load, with two workers that want the same few; counted at the backend. Everybody gets an answer all the same."""
     lock = threading.Lock()
-    counts = {"open": 0, "most": 0}
+    counts = {"now": 0, "most": 0}
 
     def script(peer: Peer) -> None:
-        with lock:
-            counts["open"] += 1
-            counts["most"] = max(counts["most"], counts["open"])
-        try:
-            while peer.request():
-                time.sleep(0.002)
-                with lock:
-                    counts["open"] -= "close" in peer.requests[-1].all("connection")
-                peer.send(ok())
-        finally:
+        while peer.request():
             with lock:
-                counts["open"] -= 1
+                counts["now"] += 1
+                counts["most"] = max(counts["most"], counts["now"])
+            time.sleep(0.002)
+            with lock:
+                counts["now"] -= 1
+            peer.send(ok())
 
     origin = backend(script)
     proxy = terraster(origin, workers=2, access_log="off", connection_pool={"max_open": most})
     with Wrk(proxy.url, tmp_path / "wrk", connections=16) as wrk:
-        time.sleep(4)
+        opened = 0.0
+        for _ in range(20):
+            time.sleep(0.2)
+            opened = max(opened, total(proxy, OPEN))
+        at_once = counts["most"]  # when wrk leaves, the backend goes on with what it was asked, and nobody counts it any more
         seen = wrk.stop()
     print(f"max_open {most}: {seen}")
-    # the backend hears of a connection's end a little after it was made room for the next
-    assert counts["most"] <= most + 1
+    assert at_once <= most and opened <= most + 1  # one may be counted in for a moment, to be refused
     assert seen.failed == 0, seen
     assert seen.requests > 100
     quiet(proxy)
@@ -243,7 +242,7 @@ def test_restarts_teach_nothing(terraster) -> None:
     """Each ends all connections at once, whatever their age."""
     port = 0
     proxy = None
-    for _ in range(4):
+    for pause in (0.15, 0.5, 0.3, 0.8):
         with Backend(always(ok()), port=port) as origin:
             port = origin.port
             if proxy is None:
@@ -252,7 +251,7 @@ def test_restarts_teach_nothing(terraster) -> None:
                 if number == 3:
                     time.sleep(0.3)
                 assert exchange(proxy.address, GET).status == 200
-            time.sleep(0.2)
+            time.sleep(pause)
     assert learnt(proxy) <= {0.0}
 
 
