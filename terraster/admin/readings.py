@@ -39,7 +39,6 @@ ROWS_PER_TURN = 200
 
 Pause = Callable[[], object]
 
-_ADMITS = ("none", "all", "trial", "ramping")  # by `Backend.ADMIT`
 _BEST = ("up", "draining", "maintenance", "ejected", "down")
 _ADDED = (
     "weight",
@@ -65,8 +64,8 @@ _ADDED = (
 class BackendReading:
     """One backend. Counters over all workers, living and gone; ``since``: seconds since 1970, 0 = never changed.
 
-    ``state``: one of `Backend.STATES`. ``admit``: the new work it gets, "none", "all", "trial" or "ramping". ``circuit``: 0 closed, 1
-    open, 2 half-open. ``latency``: mean seconds from the request sent to the response head, ``recent``: its moving average, where
+    ``state``: one of `Backend.STATES`. ``admit``: the new work it gets, one of `Backend.ADMITS`. ``circuit``: which of
+    `Backend.CIRCUITS`. ``latency``: mean seconds from the request sent to the response head, ``recent``: its moving average, where
     the algorithm keeps one; -1 = nothing measured yet. ``keepalive``: seconds after which it is known to close an idle connection,
     ``share``: of its work that it gets, 0 … 1; -1 = not known.
     """
@@ -206,7 +205,7 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     sums[SeatBackend.RESPONSES],
                     sums[SeatBackend.LATENCY] / 1e9,
                     BackendCells.STATES[own[BackendCells.STATE]],
-                    _ADMITS[own[BackendCells.ADMIT]],
+                    BackendCells.ADMITS[own[BackendCells.ADMIT]],
                     own[BackendCells.CIRCUIT],
                     own[BackendCells.EJECTIONS],
                     own[BackendCells.OPENINGS],

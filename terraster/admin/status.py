@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from ..config.snapshot import Snapshot
+from ..state.table import Backend as BackendCells
 from ..state.table import SeatLocation
 from .readings import BackendReading, LocationReading, SeatReading
 
@@ -19,8 +20,6 @@ __all__ = ["document"]
 HUNG = 10.0  # seconds without a sign of life that are worth a line
 FAILING = 5  # recent failures of a backend that are worth a line …
 FAILING_SHARE = 0.1  # … if they are so much of what it was asked
-
-_CIRCUITS = ("closed", "open", "half-open")
 
 
 def document(
@@ -145,7 +144,7 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
         "recent_seconds": failing.get("seconds"),
         "recent_failure": failing.get("text", ""),
         "not_ejected": failing.get("not_ejected", ""),
-        "circuit": _CIRCUITS[one.circuit],
+        "circuit": BackendCells.CIRCUITS[one.circuit],
         "circuit_openings": one.openings,
         "ejections": one.ejections,
         "latency": _measured(one.latency),

@@ -35,8 +35,6 @@ from terraster.state.table import Location as LocationCell
 __all__ = ["Order", "Standings"]
 
 _STEP = 0.1  # seconds between two steps of a ramp
-_ADMITS = ("none", "all", "trial", "ramping")
-_CIRCUITS = ("closed", "open", "half-open")
 
 
 class _Member:
@@ -342,7 +340,7 @@ class Standings:
         """How a backend stands; {} if there is none.
 
         state, since, why: see `Backend.STATE`; by: who wants it so, "" = we; until: when an order or ejection ends, 0 = not by
-        itself; admit: "none", "all", "trial", "ramping"; ramp: 0 … 1000; circuit: "closed", "open", "half-open"; panic: whether its
+        itself; admit: of `Backend.ADMITS`; ramp: 0 … 1000; circuit: of `Backend.CIRCUITS`; panic: whether its
         location panics
         """
         member = self._members.get(name)
@@ -362,9 +360,9 @@ class Standings:
             "why": standing.why,
             "by": standing.by,
             "until": until,
-            "admit": _ADMITS[q[at + Backend.ADMIT]],
+            "admit": Backend.ADMITS[q[at + Backend.ADMIT]],
             "ramp": q[at + Backend.RAMP] if facts.ramping else WHOLE,
-            "circuit": _CIRCUITS[facts.circuit],
+            "circuit": Backend.CIRCUITS[facts.circuit],
             "panic": member.place.panic,
         }
 

@@ -254,7 +254,7 @@ class Steering:
         }
         return {
             **sums,
-            "circuit": ("closed", "open", "half-open")[own[BackendCells.CIRCUIT]],
+            "circuit": BackendCells.CIRCUITS[own[BackendCells.CIRCUIT]],
             "ejections": own[BackendCells.EJECTIONS],
             "circuit_openings": own[BackendCells.OPENINGS],
         }

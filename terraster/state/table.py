@@ -87,17 +87,21 @@ class Backend:
     STATE = 6  # why: one of the states below
     RAMP = 7  # slow start: how much of its work it gets, 0 … 1000
     TRIAL_LIMIT = 8  # half-open circuit: what SeatBackend.TRIALS, added up, may reach
-    CIRCUIT = 9  # 0 closed, 1 open, 2 half-open
+    CIRCUIT = 9  # which of CIRCUITS
     EJECTIONS = 10  # how often it was ejected for what traffic saw
     OPENINGS = 11  # how often its circuit opened
     CELLS = 16
 
     # ADMIT
     NONE, ALL, TRIAL, RAMPING = 0, 1, 2, 3
+    ADMITS = ("none", "all", "trial", "ramping")
 
     # STATE
     DOWN, UP, DRAINING, MAINTENANCE, EJECTED = 0, 1, 2, 3, 4
     STATES = ("down", "up", "draining", "maintenance", "ejected")
+
+    # CIRCUIT
+    CIRCUITS = ("closed", "open", "half-open")
 
 
 class Location:
