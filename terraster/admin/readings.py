@@ -4,7 +4,7 @@ Metrics, status and (later) the API read the table through here, so they all mea
 lock: each cell is whole, but two cells may be a few microseconds apart.
 
 A row is read with one slice: 0.6 µs for a backend's 16 cells, 2 µs for a location's 100. With 10,000 services of two backends
-that is some 0.3 s in all, so whoever reads many hands over a ``pause`` (`gevent.sleep`), which is called after every few
+that is some 0.3 s in all, so whoever reads many hands over a ``pause`` (`terraster.net.turn.breathe`), which is called after every few
 hundred rows.
 """
 

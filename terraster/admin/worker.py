@@ -12,12 +12,11 @@ import pwd
 import time
 from typing import Any
 
-import gevent
-
 from .. import __version__
 from ..config.diff import Change, patch
 from ..config.snapshot import Snapshot
 from ..master.listeners import control_address
+from ..net.turn import breathe
 from ..state.table import Header, Seat
 from ..worker.process import Process
 from . import readings
@@ -31,10 +30,6 @@ __all__ = ["AdminWorker"]
 MASTER_SILENT = 10.0  # seconds without the master's heartbeat after which Terraster does not count as alive
 
 
-def _pause() -> None:
-    gevent.sleep(0)
-
-
 class AdminWorker(Process):
     """See the module."""
 
@@ -45,7 +40,7 @@ class AdminWorker(Process):
 
     def start(self) -> None:
         """Serve on every inherited socket."""
-        self._registry = make_registry(TableCollector(self.view.table, self._running, os.getppid(), _pause))
+        self._registry = make_registry(TableCollector(self.view.table, self._running, os.getppid(), breathe))
         control = control_address(self.snapshot)
         sites = {
             control: self._control_site(),
@@ -123,8 +118,8 @@ class AdminWorker(Process):
         return json_answer(
             document(
                 snapshot,
-                readings.backends(table, snapshot, _pause),
-                readings.locations(table, snapshot, _pause),
+                readings.backends(table, snapshot, breathe),
+                readings.locations(table, snapshot, breathe),
                 seats,
                 {seat.seat: readings.requests(table, snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
                 master,

@@ -173,17 +173,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
     patch()
 
-    import gevent
-
     from terraster.admin.worker import AdminWorker
     from terraster.master.arbiter import run
+    from terraster.net.turn import breathe
     from terraster.plan import compile_plan
     from terraster.worker.proxy_worker import ProxyWorker
 
-    def pause() -> None:
-        gevent.sleep(0)
-
-    load = _Configuration(arguments, pause, to_run=True)
+    load = _Configuration(arguments, breathe, to_run=True)
     roles = {"proxy": ProxyWorker, "admin": AdminWorker}
     if not arguments.demo:
         return run(load, roles, compile_plan)

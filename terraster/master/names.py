@@ -34,6 +34,7 @@ from gevent.event import Event
 from gevent.pool import Pool
 
 from terraster.config.snapshot import Backend, Location, Service, Snapshot
+from terraster.net.turn import breathe
 
 from .resolver import Answer, Endpoint, Resolver, Unresolved
 
@@ -154,7 +155,7 @@ class Names:
                 expanded = self._service(service) if uses else service
                 made += 1
                 if made % _TURN == 0:
-                    gevent.sleep(0)
+                    breathe()
             self._made[service.name] = (service, uses, expanded)
             services.append(expanded)
         if all(one is other for one, other in zip(services, snapshot.services, strict=True)):

@@ -28,6 +28,7 @@ from gevent.lock import RLock
 from terraster.config.diff import Change, diff
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError, TerrasterError
+from terraster.net.turn import breathe
 from terraster.state.table import Header
 
 from .listeners import refuse_tls
@@ -174,7 +175,7 @@ class Reloader:
         master = self._master
         old = master.snapshot
         new = master.load(old.generation + 1)
-        gevent.sleep(0)
+        breathe()
         refuse_tls(new)
         known = {_said(warning) for warning in old.warnings}
         notes = [f"warning: {warning}" for warning in new.warnings if _said(warning) not in known]
@@ -202,9 +203,9 @@ class Reloader:
         try:
             new = master.arrange(loaded)
             change = diff(old, new)
-            gevent.sleep(0)
+            breathe()
             plan = master.plan.updated(change)
-            gevent.sleep(0)
+            breathe()
             bound = master.listeners.bind(master.addresses(new))
             master.prober.meet(new, master.ending)
             self._refuse_at_the_end()

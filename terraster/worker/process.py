@@ -39,6 +39,7 @@ from gunicorn.workers.base import Worker
 
 from terraster.config.snapshot import Snapshot
 from terraster.errors import TerrasterError
+from terraster.net.turn import breathe
 from terraster.state.table import Seat
 from terraster.state.view import SeatView
 
@@ -275,7 +276,7 @@ class Process(Worker):  # type: ignore[misc]
                         for _ in range(parts):
                             (_services, part), _none = self.channel.receive()
                             services.extend(part)
-                            gevent.sleep(0)
+                            breathe()
                         self._changes.put((replace(change, services=tuple(services)), descriptors))
                     case ("seats",):
                         self.view.look_around()
