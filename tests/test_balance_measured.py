@@ -184,3 +184,66 @@ def test_a_session_taken_without_weight_is_measured_by_nobody() -> None:
     balancer.answered(asleep, 1.0, 1.0)
     balancer.done(asleep, True, 1.0)
     assert world.active() == [0, 0]
+
+
+def visit(world: World, now: float, seconds: float, answers: Callable[[int], bool]) -> tuple[int, float]:
+    """One client, which leaves after so many seconds: the backend that it was sent to, and when it left or was answered."""
+    (balancer,) = world.balancers
+    member = balancer.pick(None, (), now)
+    assert member is not None
+    row = member.view.backends + member.offset
+    world.q[row + SeatBackend.REQUESTS] += 1
+    if not answers(member.slot):
+        balancer.done(member, False, now + seconds)
+        return member.slot, now + seconds
+    world.q[row + SeatBackend.RESPONSES] += 1
+    world.q[row + SeatBackend.LATENCY] += 2_000_000
+    if balancer.measures:
+        balancer.answered(member, 0.002, now + 0.002)
+    balancer.done(member, False, now + 0.002)
+    return member.slot, now + 0.003
+
+
+@pytest.mark.parametrize("policy", MEASURING)
+def test_a_hung_one_loses_its_share_where_clients_do_not_wait_for_a_timeout(policy: str) -> None:
+    world = World([1, 1], policy, workers=1)
+    now, met = 0.0, [0, 0]
+    while now < 30:
+        place, now = visit(world, now, 0.4, lambda place: place == 0)
+        met[place] += 1
+    assert met[1] < 0.02 * sum(met)
+    while now < 60:  # and has it back when it answers
+        _, now = visit(world, now, 0.4, lambda place: True)
+    begin, met = now, [0, 0]
+    while now < begin + 5:
+        place, now = visit(world, now, 0.4, lambda place: True)
+        met[place] += 1
+    assert met[1] > 0.4 * sum(met)
+
+
+@pytest.mark.parametrize("policy", MEASURING)
+def test_who_leaves_at_once_says_nothing_about_a_backend(policy: str) -> None:
+    world = World([1, 1], policy, workers=1)
+    now, met = 0.0, [0, 0]
+    for turn in range(600):
+        leaves = turn in (300, 301)  # both are asked; then little goes on
+        place, ended = visit(world, now, 0.001, lambda place, leaves=leaves: not leaves)  # type: ignore[misc]
+        now = ended if turn < 300 else now + 0.2
+        met[place] += turn > 301
+    assert min(met) > 0.35 * sum(met)
+
+
+def test_a_slot_leased_anew_between_two_readings_is_no_negative_time() -> None:
+    """Another worker may zero its row a moment after this one has read what the slot's former holder left there."""
+    world = World([1, 1], "adaptive", workers=2)
+    balancer = world.balancers[0]
+    assert isinstance(balancer, Adaptive)
+    there, here = (world.table.seat_backend(seat, 0) for seat in (2, 1))
+    for cell, count in ((SeatBackend.REQUESTS, 5), (SeatBackend.RESPONSES, 5), (SeatBackend.LATENCY, 150 * 10**9)):
+        world.q[there + cell] = count
+    assert balancer.pick(None, (), 10.0)
+    world.table.forget_backend(2, 0)
+    for cell, count in ((SeatBackend.REQUESTS, 100), (SeatBackend.RESPONSES, 100), (SeatBackend.LATENCY, 10**8)):
+        world.q[here + cell] += count
+    assert balancer.pick(None, (), 10.3)
+    assert balancer.factors == [1.0, 1.0]

@@ -10,7 +10,8 @@ the backend. So W workers see the same, and one that has little to do knows as m
   failures set no standard. Up to `_ALIKE` times that is no slower. Squared, as time to answer grows with the share: at 10 × the usual
   time a member gets some 1.5 % of its part, and its queue is gone within the window.
 - One that was asked and has not answered anything since counts as no quicker than that silence is long: a hung backend loses its share
-  within half a second, long before a time-out says so.
+  within half a second, long before a time-out says so. That holds where clients do not wait for the time-out, too: not who leaves
+  ends a silence, but an answer or a failure. Where nobody waits at the moment, it takes two readings, as somebody may have left at once.
 - Failures count by their share alone, however quick they are; they do not come into the times.
 - A factor falls at once. It rises by `_RISE` a second at most while answers say so, by `_DRIFT` a second where there were none: so one
   that got nothing for a while is tried again.
@@ -60,7 +61,7 @@ class _Count(NamedTuple):
 class Adaptive(RandomTwo):
     """See above. ``factors``: the members' (those with a weight), in order."""
 
-    __slots__ = ("factors", "_readings", "_silent", "_due")
+    __slots__ = ("factors", "_readings", "_silent", "_doubted", "_due")
 
     name: ClassVar[str] = "adaptive"
 
@@ -69,6 +70,7 @@ class Adaptive(RandomTwo):
         self.factors = [1.0] * len(self._players)
         self._readings: deque[tuple[float, list[_Count]]] = deque()  # oldest first
         self._silent: list[float | None] = [None] * len(self._players)  # asked since then, and nothing answered
+        self._doubted = [False] * len(self._players)  # whether the last time that it was asked it answered nothing
         self._due = 0.0
 
     def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
@@ -86,6 +88,7 @@ class Adaptive(RandomTwo):
         if readings and (now - readings[-1][0] > _WINDOW or _backwards(readings[-1][1], reading)):
             readings.clear()
             self._silent = [None] * len(self._players)
+            self._doubted = [False] * len(self._players)
         readings.append((now, reading))
         while len(readings) > 2 and readings[1][0] <= now - _WINDOW:
             readings.popleft()
@@ -121,23 +124,22 @@ class Adaptive(RandomTwo):
         latest = self._readings[-1][1]
         times: list[float] = []  # seconds, 0.0 = nothing was answered
         well: list[float | None] = []
+        silence: list[float] = []
         for place, count in enumerate(latest):
-            window = _Count(*(new - old for new, old in zip(count, before[place], strict=True)))
+            window = _Count(*(max(0, new - old) for new, old in zip(count, before[place], strict=True)))
             times.append(window.nanoseconds / window.answered / 1e9 if window.answered else 0.0)
             ended = window.answered + window.failed
             well.append(max(0.0, 1 - (window.failed + window.bad) / ended) if ended else None)
-            self._listen(place, last, count, previous[place])
+            silence.append(self._listen(place, last, now, count, previous[place]))
         standard = [took for took, good in zip(times, well, strict=True) if took and good is not None and good > 0.5]
         usual = median_low(standard) if standard else 0.0
         passed = now - last
         for place, member in enumerate(self._players):
-            took, good, since = times[place], well[place], self._silent[place]
-            if since is not None:
-                took = max(took, now - since)
+            took, good = max(times[place], silence[place]), well[place]
             target = 1.0 if good is None else good**3
             if usual and took > _ALIKE * usual:
                 target *= (_ALIKE * usual / took) ** 2
-            known = good is not None or since is not None
+            known = good is not None or silence[place] > 0
             rise = (_RISE if known else _DRIFT) ** passed
             factor = self.factors[place] = max(_LEAST, min(target, 1.0, self.factors[place] * rise))
             view = member.view
@@ -147,12 +149,21 @@ class Adaptive(RandomTwo):
                 view.q[row + SeatBackend.EWMA] = int(took * 1e9)
         self._weigh([member.weight * factor for member, factor in zip(self._players, self.factors, strict=True)])
 
-    def _listen(self, place: int, last: float, count: _Count, previous: _Count) -> None:
-        """Note since when a member that is asked says nothing."""
-        if count.answered + count.failed > previous.answered + previous.failed or not self._players[place].active():
+    def _listen(self, place: int, last: float, now: float, count: _Count, previous: _Count) -> float:
+        """For how many seconds a member that is asked has said nothing; 0.0 = that cannot be said."""
+        since = self._silent[place]
+        if count.answered + count.failed > previous.answered + previous.failed:
             self._silent[place] = None
-        elif self._silent[place] is None and count.asked > previous.asked:
-            self._silent[place] = last
+            self._doubted[place] = False
+            return 0.0
+        waits = self._players[place].active() > 0
+        if count.asked > previous.asked or (waits and since is not None):
+            begin = self._silent[place] = last if since is None else since
+            return now - begin if waits or since is not None or self._doubted[place] else 0.0
+        if since is not None:  # those who asked have left, and nobody asks any more
+            self._silent[place] = None
+            self._doubted[place] = True
+        return 0.0
 
     def go_on(self, old: Balancer) -> None:
         super().go_on(old)
@@ -165,4 +176,4 @@ class Adaptive(RandomTwo):
 
 def _backwards(before: list[_Count], after: list[_Count]) -> bool:
     """Whether a slot was leased anew in between."""
-    return any(new.asked < old.asked or new.answered < old.answered for old, new in zip(before, after, strict=True))
+    return any(new < old for counts in zip(before, after, strict=True) for old, new in zip(*counts, strict=True))

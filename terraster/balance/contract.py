@@ -184,8 +184,8 @@ class Balancer:
         return b""
 
     def done(self, member: Member, failed: bool, now: float) -> None:
-        """The attempt is over; ``failed`` by the member's fault. Gives the member back. ``now``: of the end where it failed, of the
-        response head else."""
+        """The attempt is over; ``failed`` by the member's fault. Gives the member back. ``now``: of the end where it failed or no
+        response head came (its client may have left), of the response head else."""
         member.give_back()
 
     def adopt(self, old: Balancer) -> None:

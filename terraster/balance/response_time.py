@@ -14,7 +14,8 @@ and backends of equal speed get their weights, at any load. Requests in flight a
 - What is above the others decays towards the middle one of them in some `_DECAY` seconds, so one that was slow is tried again.
 - A failure counts as an answer that took ten times as long as is usual, twice as long as the average, or as long as it took,
   whichever is most: never as a quick one.
-- One that has been asked and does not answer counts as no quicker than that silence is long.
+- One that has been asked and does not answer counts as no quicker than that silence is long. Where the client leaves before a
+  time-out says so, that is all there is to learn, and it is learnt.
 - One that is not known yet counts as the middle one of those that are: it gets its share, not everything.
 - Nobody counts as slower than `_WORST` times the middle one, so that even the worst is tried, with one request in some hundreds.
 - Averages up to `_ALIKE` times the middle one count as that: chance alone makes such differences.
@@ -105,8 +106,11 @@ class ResponseTime(WeightedLeastConnections):
             return
         since = self._since[place]
         view = member.view
-        if not view.q[view.backends + member.offset + _ACTIVE]:
-            self._since[place] = _NOT
+        if not failed and since >= 0 and not view.q[view.backends + member.offset + _ACTIVE]:
+            self._since[place] = _NOT  # nobody waits any more, and nothing was answered
+            waited = min(now - since, _WORST * self._usual) if self._usual else now - since
+            if waited > max(self._average[place], self._usual):
+                self._learn(place, waited, now)
         if failed:
             self._since[place] = _NOT
             waited = now - since if since >= 0 else 0.0

@@ -119,3 +119,30 @@ def test_pipelined_requests_of_a_client_that_left_are_not_forwarded(terraster, b
         origin.wait()
     wait_until(lambda: origin.peers[0].ended.is_set())
     assert [request.method for request in origin.requests] == ["GET"]
+
+
+@pytest.mark.parametrize("policy", ["response-time", "adaptive"])
+def test_a_hung_backend_loses_its_share_all_the_same(terraster, backend, policy: str) -> None:
+    """Its clients leave long before any time-out of ours, and nothing is held against it; but it has not answered."""
+    asked = threading.Semaphore(0)
+
+    def hangs(peer: Peer) -> None:
+        peer.request()
+        asked.release()
+        peer.rest()
+
+    good, hung = backend(answer=ok(b"good")), backend(hangs)
+    proxy = terraster(service(good.url, hung.url, location={"lb_policy": policy}))
+    seen = 0
+    answered = 0
+    while answered < 300:
+        with proxy.connect() as client:
+            client.sock.settimeout(0.3)
+            try:
+                client.send(GET)
+                answered += client.sock.recv(1) != b""
+            except TimeoutError:
+                assert asked.acquire(timeout=10)
+                seen += 1
+                assert seen <= 30, f"after {answered} answers"
+    assert failures(proxy) == 0
