@@ -409,7 +409,7 @@ class Proxy:
                 exchange.status = 0
                 exchange.detail = f"{_and(exchange.detail)}{member.backend.label}: {error.detail}"
             finally:
-                balancer.done(member, failed, over)
+                balancer.done(member, failed, over if over > first else monotonic())
                 if location.limited:
                     location.line.stir()
             if following is None and (wait := pause(retry.backoff, exchange.tries, False)):
