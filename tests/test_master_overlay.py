@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
 from terraster.errors import StartError
-from terraster.master.overlay import HISTORY, KEPT, Entry, Overlay, Touch
+from terraster.master.overlay import KEPT, Overlay
+from terraster.master.touch import HISTORY, MOST_WEIGHT, Entry, Touch
 
 NOW = 1_700_000_000.0
 ONE, TWO = backend_id("shop", "/", "http://10.0.0.1:80"), backend_id("shop", "/", "http://10.0.0.2:80")
@@ -56,7 +59,7 @@ def test_it_is_kept(tmp_path: Path, clock: Clock) -> None:
         second.entries == first.entries == {ONE: Entry(DRAIN, FIVE, (DRAIN, FIVE)), TWO: Entry(MAINTENANCE, None, (MAINTENANCE,))}
     )
     assert stat.S_IMODE(os.stat(second.path).st_mode) == 0o600
-    assert os.listdir(tmp_path / "state") == ["overlay.json"]
+    assert sorted(os.listdir(tmp_path / "state")) == ["overlay.json", "overlay.lock"]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ def test_what_is_broken_is_set_aside_and_told(tmp_path: Path, clock: Clock, cont
     (tmp_path / "state" / "overlay.json").write_text(content)
     it = overlay(tmp_path, clock)
     assert it.entries == {}
-    (kept,) = (tmp_path / "state").iterdir()
+    (kept,) = (tmp_path / "state").glob("overlay.json*")
     assert kept.name.startswith("overlay.json.broken-2023") and kept.read_text() == content
     (record,) = caplog.records
     assert record.levelname == "ERROR" and str(kept) in record.getMessage()
@@ -172,7 +175,7 @@ def test_half_a_file_is_never_seen_and_a_full_disk_changes_nothing(
         with pytest.raises(StartError, match=r"cannot write .*overlay\.json: No space left on device"):
             it.record(ONE, ENABLE)
         assert it.entries == before and Path(it.path).read_bytes() == kept
-        assert os.listdir(tmp_path / "state") == ["overlay.json"]
+        assert sorted(os.listdir(tmp_path / "state")) == ["overlay.json", "overlay.lock"]
         clock.now = NOW + 61
         assert set(it.expire()) == {ONE}, "what is over is over, also if that cannot be written"
         assert it.entries[ONE].order is None
@@ -200,10 +203,10 @@ def test_two_masters_of_an_upgrade_see_what_the_other_wrote(tmp_path: Path, cloc
 
 def test_a_change_can_be_taken_back(tmp_path: Path, clock: Clock) -> None:
     it = overlay(tmp_path, clock)
-    it.restore(ONE, it.record(ONE, FIVE))
+    it.restore(ONE, FIVE, it.record(ONE, FIVE))
     assert it.entries == {} and json.loads(Path(it.path).read_text())["backends"] == {}
     it.record(ONE, DRAIN)
-    it.restore(ONE, it.record(ONE, FIVE))
+    it.restore(ONE, FIVE, it.record(ONE, FIVE))
     assert it.entries == {ONE: Entry(DRAIN, None, (DRAIN,))}
 
 
@@ -235,3 +238,195 @@ def test_weights_lie_above_the_file_and_nothing_else_changes(tmp_path: Path, clo
     it.record(ONE, OF_FILE)
     it.record(TWO, OF_FILE)
     assert it.apply(loaded) is loaded
+
+
+FOR_GOOD = Touch("drain", NOW, "alice")
+MAINTAINED = Touch("maintenance", NOW, "bob", "", NOW + 20)
+
+
+@pytest.mark.parametrize(
+    ("touches", "then"),
+    [
+        ([FOR_GOOD, MAINTAINED], {0: MAINTAINED, 20: FOR_GOOD, 10_000: FOR_GOOD}),
+        ([DRAIN, MAINTAINED], {0: MAINTAINED, 20: DRAIN, 60: None}),
+        ([MAINTAINED, DRAIN], {0: DRAIN, 20: DRAIN, 60: None}),
+        ([FOR_GOOD, DRAIN, MAINTAINED], {0: MAINTAINED, 20: DRAIN, 60: FOR_GOOD}),
+        ([DRAIN, Touch("drain", NOW, until=NOW + 5)], {0: Touch("drain", NOW, until=NOW + 5), 5: None}),
+        ([DRAIN, MAINTAINED, FOR_GOOD], {0: FOR_GOOD, 20: FOR_GOOD}),
+        ([FOR_GOOD, MAINTAINED, ENABLE], {0: None, 20: None}),
+    ],
+    ids=["for good", "longer", "shorter", "three", "another end", "replaced", "enabled"],
+)
+def test_what_has_an_end_lies_above_what_was_there(
+    tmp_path: Path, clock: Clock, touches: list[Touch], then: dict[int, Touch | None]
+) -> None:
+    it = overlay(tmp_path, clock)
+    for touch in touches:
+        it.record(ONE, touch)
+    for seconds, order in then.items():
+        clock.now = NOW + seconds
+        late = overlay(tmp_path, clock)  # as if Terraster had been away since
+        late.expire()
+        assert late.entries[ONE].order == order, seconds
+
+
+def test_weights_come_back_too_and_no_heap_of_them_grows() -> None:
+    entry = Entry().touched(Touch("weight", NOW, weight=7))
+    for number in range(100):
+        entry = entry.touched(Touch("weight", NOW, until=NOW + 1000 - number, weight=number))
+    assert len(entry.under_weight) < 10
+    assert entry.ended(NOW + 1000).weight == Touch("weight", NOW, weight=7)
+    assert entry.touched(OF_FILE).ended(NOW + 1000).weight is None
+
+
+def test_what_another_version_wrote_is_read(tmp_path: Path, clock: Clock) -> None:
+    it = overlay(tmp_path, clock)
+    it.record(ONE, DRAIN)
+    root = json.loads(Path(it.path).read_text())
+    del root["backends"][ONE]["under_order"], root["backends"][ONE]["under_weight"]
+    root["backends"][ONE]["of tomorrow"] = 1
+    Path(it.path).write_text(json.dumps(root))
+    assert overlay(tmp_path, clock).entries == it.entries
+
+
+@pytest.mark.parametrize("weight", [10**30, MOST_WEIGHT + 1, -5, "1"])
+def test_a_bad_entry_takes_no_other_with_it(tmp_path: Path, clock: Clock, weight: object, caplog: pytest.LogCaptureFixture) -> None:
+    it = overlay(tmp_path, clock)
+    it.record(ONE, FIVE)
+    it.record(TWO, MAINTENANCE)
+    root = json.loads(Path(it.path).read_text())
+    root["backends"][ONE]["weight"]["weight"] = weight
+    Path(it.path).write_text(json.dumps(root))
+    again = overlay(tmp_path, clock)
+    assert again.entries == {TWO: it.entries[TWO]} == overlay(tmp_path, clock).entries
+    (kept,) = (tmp_path / "state").glob("overlay.json.broken-*")
+    assert json.loads(kept.read_text()) == root
+    (record,) = caplog.records
+    assert repr(ONE) in record.getMessage() and "The other entries hold" in record.getMessage()
+
+
+@pytest.mark.parametrize("content", ["garbage", None], ids=["broken", "removed"])
+def test_a_file_that_breaks_at_run_time_changes_nothing(
+    tmp_path: Path, clock: Clock, content: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    it = overlay(tmp_path, clock)
+    it.record(ONE, DRAIN)
+    before = it.entries
+    if content is None:
+        os.unlink(it.path)
+    else:
+        Path(it.path).write_text(content)
+    assert not it.reread() and it.entries == before == overlay(tmp_path, clock).entries
+    (record,) = caplog.records
+    assert "stays so, and is written anew" in record.getMessage()
+    assert [one.read_text() for one in (tmp_path / "state").glob("overlay.json.broken-*")] == ([content] if content else [])
+    assert not it.reread() and len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES])
+def test_what_cannot_be_read_now_is_left_alone(
+    tmp_path: Path, clock: Clock, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    it = overlay(tmp_path, clock)
+    it.record(ONE, DRAIN)
+    other = overlay(tmp_path, clock)
+    other.record(TWO, MAINTENANCE)
+    kept, before = Path(it.path).read_bytes(), it.entries
+    started = Overlay(str(tmp_path / "state"), logging.getLogger("overlay"), clock)
+
+    def refuse(_self: Overlay) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Overlay, "_read", refuse)
+        started.load()
+        assert started.entries == {}
+        for _ in range(3):
+            assert not it.reread()
+        assert it.entries == before
+        for one in (it, started):
+            with pytest.raises(StartError, match="cannot read .*; it is left as it is"):
+                one.record(ONE, ENABLE)
+        assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"], "told once by each"
+        assert Path(it.path).read_bytes() == kept
+        assert sorted(os.listdir(tmp_path / "state")) == ["overlay.json", "overlay.lock"]
+    assert it.reread() and started.reread() and it.entries == started.entries == other.entries
+
+
+def test_a_directory_that_cannot_be_synced_is_a_warning(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    it = overlay(tmp_path, clock)
+    plain = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(5, "Input/output error")
+        plain(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    it.record(ONE, DRAIN)
+    assert set(it.entries) == {ONE} and not it.reread() and overlay(tmp_path, clock).entries == it.entries
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+def test_two_masters_lose_nothing_of_each_other(tmp_path: Path, clock: Clock) -> None:
+    old, new = overlay(tmp_path, clock), overlay(tmp_path, clock)
+    old.record(ONE, FIVE)
+    new.record(TWO, MAINTENANCE)
+    assert new.news and set(new.entries) == {ONE, TWO}
+    clock.now = NOW + 30
+    assert set(old.expire()) == {ONE} and set(old.entries) == {ONE, TWO}
+    assert new.expire() == {}, "the other has ended it"
+    assert new.entries == old.entries and [touch.what for touch in new.entries[ONE].history] == ["weight", "expired"]
+    new.record(ONE, DRAIN)
+    old.follow([TWO])
+    assert old.entries[ONE].order == DRAIN and old.entries[ONE].gone
+    new.record(TWO, ENABLE)
+    old.restore(TWO, MAINTENANCE, None)
+    assert old.entries[TWO].history[-1] == ENABLE, "somebody touched it since"
+    assert overlay(tmp_path, clock).entries == old.entries
+
+
+def test_during_an_upgrade_nothing_is_gone(tmp_path: Path, clock: Clock) -> None:
+    it = overlay(tmp_path, clock)
+    it.record(ONE, DRAIN)
+    it.follow([TWO], alone=False)
+    assert not it.entries[ONE].gone
+    it.follow([TWO])
+    it.follow([ONE], alone=False)
+    assert not it.entries[ONE].gone
+
+
+def test_many_writers_at_once(tmp_path: Path) -> None:
+    """Four processes that touch backends of their own, as fast as they can: all of it is there."""
+    children = []
+    for writer in range(4):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                it = overlay(tmp_path, Clock())
+                for number in range(25):
+                    it.record(f"{writer}-{number}", DRAIN)
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert len(overlay(tmp_path, Clock()).entries) == 100
+
+
+def test_a_lock_that_somebody_keeps_refuses_and_does_not_hang(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("terraster.master.overlay._TRIES", 3)
+    it = overlay(tmp_path, clock)
+    it.record(ONE, DRAIN)
+    before = it.entries
+    with open(tmp_path / "state" / "overlay.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StartError, match="another process holds"):
+            it.record(ONE, ENABLE)
+        assert it.entries == before
+    it.record(ONE, ENABLE)

@@ -14,10 +14,11 @@ import pytest
 
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
 from terraster.errors import StartError
-from terraster.master.overlay import Entry, Overlay
+from terraster.master.overlay import Overlay
 from terraster.master.place import Unfound, find
 from terraster.master.standing import Standings
 from terraster.master.steering import Steering
+from terraster.master.touch import Entry
 from terraster.state.leases import Leases
 from terraster.state.table import Table
 
@@ -64,6 +65,8 @@ class Master:
 
     def __init__(self, path: Path, expand: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot) -> None:
         self.log = logging.getLogger("steering")
+        self.master_pid = self.reexec_pid = 0
+        self.stopping = False
         self.table = Table(64, 16, 4)
         self.leases = Leases(self.table)
         self.standings = Standings(self.table, self.log)
@@ -286,3 +289,60 @@ def test_the_other_master_of_an_upgrade_is_not_overwritten(master: Master, tmp_p
 def test_why_without_a_service(master: Master) -> None:
     assert [one["id"] for one in master.steering.why("10.0.0.1")["backends"]] == [ONE, "shop/api http://10.0.0.1:80/v1"]
     assert "no service has a backend zzz" in master.steering.why("zzz")["problems"][0]
+
+
+def test_an_order_with_an_end_gives_the_one_below_it_back(master: Master) -> None:
+    from gevent import sleep
+
+    master.steering.start()
+    master.steering.backend("drain", "shop", "/", "10.0.0.1", by="alice")
+    master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=7)
+    master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=0, seconds=0.2)
+    answer = master.steering.backend("maintain", "shop", "/", "10.0.0.1", seconds=0.2)["backend"]
+    assert (answer["state"], [touch["by"] for touch in answer["order_after"]]) == ("maintenance", ["alice"])
+    assert (answer["weight"], [touch["weight"] for touch in answer["weight_after"]]) == (0, [7])
+    end = time.monotonic() + 5
+    while master.state(ONE) != "draining" or master.weights() != [7, 2]:
+        assert time.monotonic() < end
+        sleep(0.01)
+    (found,) = master.steering.why("10.0.0.1", "shop", "/")["backends"]
+    assert (found["by"], found["order_after"], found["weight_after"]) == ("alice", [], [])
+
+
+def test_both_masters_of_an_upgrade_follow_what_either_is_told(master: Master, tmp_path: Path) -> None:
+    from gevent import sleep
+
+    other = Master(tmp_path)
+    other.master_pid = master.reexec_pid = 4711
+    try:
+        for one in (master, other):
+            one.steering.start()
+        other.steering.backend("maintain", "shop", "/", "10.0.0.1")
+        master.steering.backend("weight", "shop", "/", "10.0.0.2", weight=9)
+        end = time.monotonic() + 5
+        while master.state(ONE) != "maintenance" or other.weights() != [2, 9]:
+            assert time.monotonic() < end
+            sleep(0.01)
+    finally:
+        other.steering.stop()
+
+
+def test_what_the_other_master_was_told_last_holds_when_an_upgrade_is_over(master: Master, tmp_path: Path) -> None:
+    other = Master(tmp_path)
+    other.master_pid = master.reexec_pid = 4711
+    other.steering.backend("drain", "shop", "/", "10.0.0.1")
+    other.run(snapshot({"blog": SERVICES["blog"]}))
+    assert other.steering.detail()["orphans"] == [], "the old master has it still"
+    master.reexec_pid = 0
+    master.steering.alone()
+    assert master.state(ONE) == "draining"
+    other.master_pid = 0
+    other.steering.alone()
+    assert [orphan["backend"] for orphan in other.steering.detail()["orphans"]] == [ONE]
+
+
+def test_a_change_wants_a_service(master: Master) -> None:
+    answer = master.steering.backend("drain", "", "", "10.0.0.2:80")
+    assert answer == {"ok": False, "problems": ["which service?"], "candidates": [TWO]}
+    assert "no service has a backend zzz" in master.steering.backend("drain", "", "", "zzz")["problems"][0]
+    assert master.overlay.entries == {}

@@ -474,6 +474,7 @@ class Master(Arbiter):  # type: ignore[misc]
             if pid == self.reexec_pid:
                 self.reexec_pid = 0
                 self.log.error("the new master (pid %d) ended; this one goes on", pid)
+                gevent.spawn(self.steering.alone)
             elif pid in self.WORKERS:
                 self._reaped(self.WORKERS.pop(pid), status)
 
@@ -551,6 +552,7 @@ class Master(Arbiter):  # type: ignore[misc]
         if self.reexec_pid == 0:
             self._become_successor()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self.steering.upgrade()
         self.log.info("new master %d started; this one goes on until it gets TERM or QUIT", self.reexec_pid)
 
     def _become_successor(self) -> None:
@@ -575,7 +577,7 @@ class Master(Arbiter):  # type: ignore[misc]
         super().maybe_promote_master()
         if second and self.master_pid == 0:
             self.listeners.promote()
-            gevent.spawn(self.steering.reread)
+            gevent.spawn(self.steering.alone)
             self.notifier.ready(self.describe())
 
     def stop(self, graceful: bool = True) -> None:

@@ -1,92 +1,59 @@
 """The overlay: what operators changed at run time, above the configuration file, for as long as they want it.
 
-Keyed by backend id, as the file has it. For each backend at most one order (drain or maintenance) and one weight, each with who,
-when, why and until when, and the last `HISTORY` touches. It outlives workers, reloads, restarts and upgrades, as it stands in
-``overlay.json`` in the state directory:
+Keyed by backend id, as the file has it. For each backend at most one order (drain or maintenance) and one weight that hold, each with
+who, when, why and until when, those that hold again when one ends, and the last `HISTORY` touches. It outlives workers, reloads,
+restarts and upgrades, as it stands in ``overlay.json`` in the state directory:
 
-    {"version": 1, "backends": {ID: {"order": TOUCH or null, "weight": TOUCH or null, "history": [TOUCH, …], "gone": MOMENT}}}
+    {"version": 1, "backends": {ID: {"order": TOUCH or null, "weight": TOUCH or null, "history": [TOUCH, …], "gone": MOMENT,
+                                     "under_order": [TOUCH, …], "under_weight": [TOUCH, …]}}}
 
 - The file is written before anything takes effect, whole, under another name, and then renamed. Where that fails (a full disk), the
   change is refused and nothing has changed.
-- A file that cannot be read is set aside under another name and told of as an error. It must not keep Terraster from serving,
-  and it may be worth a look.
+- During an upgrade two masters have the file. Whatever one changes, it changes in what the file says at that moment, under a lock
+  (flock(2) on ``overlay.lock``, held for one write), and `reread` takes over what the other wrote.
+- A file, or an entry of it, that means nothing is set aside under another name and told of as an error. It must not keep Terraster
+  from serving, and it may be worth a look. What cannot be read just now is left as it is, and nothing is written over it.
 - An entry whose backend is not configured any more is kept for `KEPT` seconds, so that a reload that brings the backend back
   finds it.
-- During an upgrade two masters have the file. Each looks whether the other has written before it changes something.
 
 Orders take effect through `terraster.master.standing`, weights through `apply`, see `terraster.master.steering`. Moments are
-time.time(); 0 = for good, or never. Master only.
+time.time(); 0 = for good, or never. Master only; no call yields.
 """
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
+
+from gevent import monkey
 
 from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.errors import StartError
 
-__all__ = ["DRAIN", "ENABLE", "EXPIRED", "HISTORY", "KEPT", "MAINTENANCE", "WEIGHT", "WEIGHT_OF_FILE", "Entry", "Overlay", "Touch"]
+from .touch import Entry, Touch, parsed, written
 
-HISTORY = 20  # touches that are kept for each backend
+__all__ = ["KEPT", "Overlay"]
+
 KEPT = 86400.0  # seconds that an entry without a backend is kept
 
-DRAIN, MAINTENANCE, ENABLE, WEIGHT, WEIGHT_OF_FILE, EXPIRED = "drain", "maintenance", "enable", "weight", "weight file", "expired"
-
-_VERSION = 1
-_END = 1e12  # seconds: no moment is later
 _MOST = 64 * 1024 * 1024  # octets of a file that is read at all
+_TRIES, _STEP = 1000, 0.002  # how often, and after how many seconds, a lock is tried: it is held for a write, so for milliseconds
+_NAMED = 5  # entries that a message names before it only counts
+
+Entries = dict[str, Entry]
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """One thing that somebody did to a backend, or (`EXPIRED`) the end of it. ``weight``: of `WEIGHT` only, else -1."""
+class _Broken(Exception):
+    """The file must be set aside. ``entries``: what is left."""
 
-    what: str
-    when: float
-    by: str = ""
-    reason: str = ""
-    until: float = 0.0
-    weight: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """All there is for one backend. ``gone``: since when no such backend is configured, 0 = it is."""
-
-    order: Touch | None = None
-    weight: Touch | None = None
-    history: tuple[Touch, ...] = ()
-    gone: float = 0.0
-
-    def touched(self, touch: Touch) -> Entry:
-        """What it is after somebody touched the backend."""
-        order, weight = self.order, self.weight
-        if touch.what in (DRAIN, MAINTENANCE):
-            order = touch
-        elif touch.what == ENABLE:
-            order = None
-        elif touch.what == WEIGHT:
-            weight = touch
-        elif touch.what == WEIGHT_OF_FILE:
-            weight = None
-        return replace(self, order=order, weight=weight, history=(*self.history, touch)[-HISTORY:])
-
-    def ended(self, now: float) -> Entry:
-        """What is left of it at a moment."""
-        entry = self
-        for name in ("order", "weight"):
-            touch: Touch | None = getattr(entry, name)
-            if touch is not None and 0 < touch.until <= now:
-                end = Touch(EXPIRED, touch.until, "Terraster", f"the time of {touch.what} was over", weight=touch.weight)
-                history = (*entry.history, end)[-HISTORY:]
-                entry = replace(entry, order=entry.order if name == "weight" else None, history=history)
-                entry = replace(entry, weight=None) if name == "weight" else entry
-        return entry
+    def __init__(self, entries: Entries, why: str) -> None:
+        super().__init__(why)
+        self.entries = entries
 
 
 class Overlay:
@@ -95,78 +62,72 @@ class Overlay:
     directory: made (0700) when something is to be kept there
     log:       gunicorn's logger
     clock:     time.time
+
+    ``entries``: what holds; ``news``: somebody else changed it, and whoever brings that into effect makes it False.
     """
 
     def __init__(self, directory: str, log: Any, clock: Callable[[], float] = time.time) -> None:
         self.path = os.path.join(directory, "overlay.json")
-        self.entries: dict[str, Entry] = {}
+        self.entries: Entries = {}
+        self.news = False
         self._directory = directory
         self._log = log
         self._clock = clock
+        self._loaded = False
         self._seen: tuple[int, int, int] | None = None  # the file as it was read or written last
+        self._told = ""  # the last complaint: what goes wrong five times a second is told once
         self._applied: dict[str, tuple[Service, dict[str, int], Service]] = {}
 
     def load(self) -> None:
-        """Read what was kept. Never raises: what cannot be read is set aside and told of."""
-        try:
-            text, self._seen = self._read()
-            self.entries = _parsed(text)
-        except FileNotFoundError:
-            self.entries, self._seen = {}, None
-        except (OSError, ValueError, RecursionError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            aside = f"{self.path}.broken-{time.strftime('%Y%m%dT%H%M%S', time.localtime(self._clock()))}"
-            try:
-                os.rename(self.path, aside)
-                kept = f"it is kept as {aside}"
-            except OSError as failure:
-                kept = f"and it cannot be set aside: {failure.strerror}"
-            self._log.error(
-                "%s cannot be read (%s); %s. What was drained, in maintenance or had another weight is so no more",
-                self.path,
-                why,
-                kept,
-            )
+        """Read what was kept. Never raises: what cannot be read is told of, and what means nothing set aside as well."""
+        self.reread()
+        self._loaded, self.news = True, False
 
     def reread(self) -> bool:
-        """Read the file again if somebody else has written it: the other master of an upgrade. Whether it was so."""
+        """Read the file again if somebody else has written it: the other master of an upgrade. Whether that changed anything. Never
+        raises: what cannot be read changes nothing, and is told of."""
+        before = self.entries
         try:
-            changed = _signature(os.stat(self.path)) != self._seen
-        except OSError:
-            changed = self._seen is not None
-        if changed:
-            self.load()
-        return changed
+            try:
+                self._catch_up()
+            except _Broken as broken:
+                if not self._loaded:
+                    self.entries = broken.entries
+                with self._locked():
+                    self._catch_up_or_mend()
+            self._told = ""
+        except StartError as error:
+            self._tell(error)
+        return self.entries != before
 
     def record(self, name: str, touch: Touch) -> Entry | None:
         """Touch a backend, by its id. Returns what there was before. Raises StartError if it cannot be kept; nothing has changed
         then."""
-        before = self.entries.get(name)
-        self._write({**self.entries, name: (before or Entry()).touched(touch)})
-        return before
+        return self._edit(lambda entries: {**entries, name: entries.get(name, Entry()).touched(touch)}).get(name)
 
-    def restore(self, name: str, entry: Entry | None) -> None:
-        """Take a change back that did not take effect. Raises StartError."""
-        entries = {key: value for key, value in self.entries.items() if key != name}
-        self._write(entries if entry is None else {**entries, name: entry})
+    def restore(self, name: str, touch: Touch, before: Entry | None) -> None:
+        """Take a touch back that did not take effect, unless somebody touched the backend since. Raises StartError."""
 
-    def expire(self) -> dict[str, Entry]:
+        def restored(entries: Entries) -> Entries:
+            if touch not in entries.get(name, Entry()).history[-1:]:
+                return entries
+            rest = {key: value for key, value in entries.items() if key != name}
+            return rest if before is None else {**rest, name: before}
+
+        self._edit(restored)
+
+    def expire(self) -> Entries:
         """End what is over, and forget what is without a backend for too long. What there was before, by id, for those that changed.
 
         It ends even if that cannot be written: it ends again after a restart, then.
         """
         now = self._clock()
-        before: dict[str, Entry] = {}
-        entries: dict[str, Entry] = {}
-        for name, entry in self.entries.items():
-            ended = entry.ended(now)
-            if ended is not entry:
-                before[name] = entry
-            if not (entry.gone and now - entry.gone >= KEPT):
-                entries[name] = ended
-        if before or len(entries) != len(self.entries):
-            self._write_or_tell(entries)
-        return before
+
+        def left(entries: Entries) -> Entries:
+            return {name: one.ended(now) for name, one in entries.items() if not (one.gone and now - one.gone >= KEPT)}
+
+        before = self._edit_or_tell(left)
+        return {name: one for name, one in before.items() if self.entries.get(name, one) != one}
 
     def next_end(self) -> float:
         """When `expire` has something to do again; 0 = never."""
@@ -174,17 +135,18 @@ class Overlay:
         moments += [entry.gone + KEPT for entry in self.entries.values() if entry.gone]
         return min(moments, default=0.0)
 
-    def follow(self, names: Iterable[str]) -> None:
-        """These are the ids of the backends that are configured now."""
+    def follow(self, names: Iterable[str], alone: bool = True) -> None:
+        """These are the ids of the backends that are configured now. alone: not during an upgrade, where the other master may have
+        others: an entry without a backend is not gone then."""
         if not self.entries:
             return
         known, now = set(names), self._clock()
-        entries = {
-            name: replace(entry, gone=0.0 if name in known else entry.gone or now) if (name in known) == bool(entry.gone) else entry
-            for name, entry in self.entries.items()
-        }
-        if entries != self.entries:
-            self._write_or_tell(entries)
+
+        def followed(name: str, entry: Entry) -> Entry:
+            gone = 0.0 if name in known else entry.gone or (now if alone else 0.0)
+            return entry if gone == entry.gone else replace(entry, gone=gone)
+
+        self._edit_or_tell(lambda entries: {name: followed(name, entry) for name, entry in entries.items()})
 
     def apply(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with the weights of the overlay in it. A service in which nothing differs from the last time is the very
@@ -216,20 +178,109 @@ class Overlay:
         self._applied[service.name] = (service, own, made)
         return made
 
-    def _write_or_tell(self, entries: dict[str, Entry]) -> None:
-        try:
-            self._write(entries)
-        except StartError as error:
-            self._log.error("%s", error)
-            self.entries = entries
+    # The file.
 
-    def _write(self, entries: dict[str, Entry]) -> None:
-        content = json.dumps(
-            {"version": _VERSION, "backends": {name: asdict(entry) for name, entry in sorted(entries.items())}}, indent=1
-        ).encode()
-        temporary = f"{self.path}.{os.getpid()}"
+    def _edit(self, change: Callable[[Entries], Entries]) -> Entries:
+        """Change what the file says now. Returns what that was. Raises StartError: nothing has changed then."""
+        with self._locked():
+            self._catch_up_or_mend()
+            before = self.entries
+            entries = change(before)
+            if entries != before:
+                self._write(entries)
+        return before
+
+    def _edit_or_tell(self, change: Callable[[Entries], Entries]) -> Entries:
+        """The same for what happens even if it cannot be written."""
+        before = self.entries
+        if change(before) == before:
+            return before
+        try:
+            return self._edit(change)
+        except StartError as error:
+            self._tell(error)
+            before = self.entries
+            self.entries = change(before)
+            return before
+
+    def _tell(self, error: StartError) -> None:
+        if str(error) != self._told:
+            self._told = str(error)
+            self._log.error("%s", error)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone with the file. Raises StartError."""
+        lock = os.path.join(self._directory, "overlay.lock")
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise StartError(f"cannot write {self.path}: {error.strerror}") from error
+        try:
+            if not _lock(descriptor, lock):
+                raise StartError(f"cannot write {self.path}: another process holds {lock}")
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _catch_up(self) -> None:
+        """Take over what somebody else wrote. Raises _Broken, or StartError where that cannot be told."""
+        try:
+            if _signature(os.stat(self.path)) == self._seen:
+                return
+            text, seen = self._read()
+        except FileNotFoundError:
+            if self._seen is not None:
+                raise _Broken(self.entries, "it was removed") from None
+            return
+        except OSError as error:
+            raise StartError(f"cannot read {self.path}: {error.strerror}; it is left as it is") from error
+        except ValueError as error:
+            raise _Broken(self.entries, str(error)) from error
+        try:
+            entries, bad = parsed(text)
+        except (ValueError, RecursionError) as error:
+            raise _Broken(self.entries, str(error)) from error
+        if bad:
+            entries.update({name: entry for name, entry in self.entries.items() if name in bad})
+            raise _Broken(entries, _listed([f"{name!r}: {why}" for name, why in bad.items()]))
+        self._take(entries)
+        self._seen = seen
+
+    def _catch_up_or_mend(self) -> None:
+        """The same with the lock: what is broken is set aside, and what is left of it, or was known before, written anew."""
+        try:
+            self._catch_up()
+        except _Broken as broken:
+            aside = f"{self.path}.broken-{time.strftime('%Y%m%dT%H%M%S', time.localtime(self._clock()))}"
+            try:
+                os.rename(self.path, aside)
+                kept = f"it is kept as {aside}"
+            except FileNotFoundError:
+                kept = "nothing is left of it"
+            except OSError as failure:
+                kept = f"and it cannot be set aside: {failure.strerror}"
+            if self._loaded:
+                rest = "What was drained, in maintenance or had another weight stays so, and is written anew"
+            elif broken.entries:
+                rest = "The other entries hold, and are written anew"
+            else:
+                rest = "What was drained, in maintenance or had another weight by it is so no more"
+            self._log.error("%s cannot be used (%s); %s. %s", self.path, broken, kept, rest)
+            self._take(broken.entries)
+            self._seen = None
+            if self.entries:
+                self._write(self.entries)
+
+    def _take(self, entries: Entries) -> None:
+        if entries != self.entries:
+            self.entries, self.news = entries, True
+
+    def _write(self, entries: Entries) -> None:
+        content = written(entries)
+        temporary = f"{self.path}.{os.getpid()}"
+        try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 with os.fdopen(descriptor, "wb") as stream:
@@ -242,10 +293,13 @@ class Overlay:
             except BaseException:
                 os.unlink(temporary)
                 raise
-            _sync(self._directory)
         except OSError as error:
             raise StartError(f"cannot write {self.path}: {error.strerror}") from error
         self.entries, self._seen = entries, seen
+        try:
+            _sync(self._directory)
+        except OSError as error:
+            self._log.warning("%s is written, but may not outlive a loss of power: %s", self.path, error.strerror)
 
     def _read(self) -> tuple[bytes, tuple[int, int, int]]:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -275,33 +329,20 @@ def _sync(directory: str) -> None:
         os.close(descriptor)
 
 
-def _parsed(text: bytes) -> dict[str, Entry]:
-    """The entries that a file holds. Raises ValueError."""
-    root = json.loads(text)
-    if not isinstance(root, dict) or root.get("version") != _VERSION or not isinstance(root.get("backends"), dict):
-        raise ValueError(f"it is no overlay of version {_VERSION}")
-    return {name: _entry(value) for name, value in root["backends"].items()}
+def _lock(descriptor: int, path: str) -> bool:
+    """Take a lock, and wait for it as long as a write may take. The hub waits too: whoever edits must not yield. Raises StartError."""
+    sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            sleep(_STEP)
+        except OSError as error:
+            raise StartError(f"cannot lock {path}: {error.strerror}") from error
+    return False
 
 
-def _entry(value: Any) -> Entry:
-    if not isinstance(value, dict) or not isinstance(value.get("history"), list):
-        raise ValueError("an entry is not what it should be")
-    order, weight = (None if value.get(name) is None else _touch(value[name]) for name in ("order", "weight"))
-    if (order is not None and order.what not in (DRAIN, MAINTENANCE)) or (weight is not None and weight.weight < 0):
-        raise ValueError("an entry is not what it should be")
-    return Entry(order, weight, tuple(_touch(touch) for touch in value["history"])[-HISTORY:], _number(value.get("gone", 0.0)))
-
-
-def _touch(value: Any) -> Touch:
-    if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in ("what", "by", "reason")):
-        raise ValueError("a touch is not what it should be")
-    weight = value.get("weight", -1)
-    if isinstance(weight, bool) or not isinstance(weight, int):
-        raise ValueError("a weight is no whole number")
-    return Touch(value["what"], _number(value.get("when")), value["by"], value["reason"], _number(value.get("until", 0.0)), weight)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _END:
-        raise ValueError("a moment is no number")
-    return float(value)
+def _listed(texts: list[str]) -> str:
+    rest = len(texts) - _NAMED
+    return "; ".join(texts[:_NAMED]) + (f"; and {rest} more" if rest > 0 else "")

@@ -3,8 +3,9 @@
     asked ─▶ find the backend ─▶ write it to the overlay ─┬─ order:  `Standings.ordered`, one cell that all workers look at
                                                           └─ weight: `Reloader.refresh`, a new generation
 
-What was asked for with an end ends here too, by itself: a greenlet wakes at the next end. Where one name resolves to several
-addresses there are several endpoints of one configured backend, and an order holds for all of them.
+What was asked for with an end ends here too, by itself: a greenlet wakes at the next end. During an upgrade there are two masters, and
+either may be asked: the greenlet looks several times a second whether the other was told something, and brings that into effect. Where one name
+resolves to several addresses there are several endpoints of one configured backend, and an order holds for all of them.
 
 Answers are plain dicts for JSON: ``ok``, and ``problems`` where it is False. Master only; any greenlet.
 """
@@ -24,17 +25,16 @@ from terraster.errors import StartError
 from terraster.state.table import Backend as BackendCells
 from terraster.state.table import SeatBackend
 
-from .overlay import DRAIN, ENABLE, EXPIRED, MAINTENANCE, WEIGHT, WEIGHT_OF_FILE, Entry, Touch
 from .place import Place, Unfound, backends, base, find, label, matching
 from .standing import Order
+from .touch import DRAIN, ENABLE, EXPIRED, MAINTENANCE, MOST_WEIGHT, TEXT, WEIGHT, WEIGHT_OF_FILE, Entry, Touch
 
 __all__ = ["Steering"]
 
-MOST_WEIGHT = 1_000_000
 LONGEST = 10 * 365 * 86400.0  # seconds that something may be asked for
-_TEXT = 500  # characters of a reason that are kept
 _EXPLAINED = 8  # backends that one question may be about
 _NAP = 30.0  # seconds after which the clock is looked at in any case: it may have been set
+_LOOK = 0.2  # seconds between two looks during an upgrade
 
 _ACTIONS = {"drain": DRAIN, "maintain": MAINTENANCE, "enable": ENABLE, "weight": WEIGHT}
 
@@ -60,7 +60,8 @@ class Steering:
 
     def follow(self) -> None:
         """The configuration that runs has changed, or the overlay has: hand all orders to the standings. Does not yield."""
-        self._overlay.follow(backend.id for _service, _location, backend in backends(self._master.loaded))
+        names = (backend.id for _service, _location, backend in backends(self._master.loaded))
+        self._overlay.follow(names, alone=not self._is_upgrade())
         orders = {name: entry.order for name, entry in self._overlay.entries.items() if entry.order is not None}
         if orders or self._ordered:
             configured = {backend.id for _service, _location, backend in backends(self._master.loaded)}
@@ -74,10 +75,25 @@ class Steering:
                     self._ordered.discard(backend.id)
         self._sooner.set()
 
-    def reread(self) -> None:
-        """During an upgrade the other master may have been told something: that holds here too."""
-        if self._overlay.reread():
-            self._master.reloader.refresh("the other master of the upgrade was told something")
+    def upgrade(self) -> None:
+        """An upgrade begins: from now on what the other master is told holds here too."""
+        self._sooner.set()
+
+    def alone(self) -> None:
+        """An upgrade is over, however it ended: so does what the other master was told last."""
+        if not self._master.stopping:
+            self._overlay.reread()
+            self._catch_up()
+            self.follow()
+
+    def _is_upgrade(self) -> bool:
+        return bool(self._master.master_pid or self._master.reexec_pid)
+
+    def _catch_up(self) -> None:
+        """Bring into effect what another master wrote."""
+        if self._overlay.news:
+            self._overlay.news = False
+            self._master.reloader.refresh("another master was told something")
             self.follow()
 
     def backend(
@@ -107,20 +123,23 @@ class Steering:
             return _no(f"the time must be between 0 and {LONGEST:.0f} seconds")
         if weight is not None and not 0 <= weight <= MOST_WEIGHT:
             return _no(f"a weight is a whole number from 0 to {MOST_WEIGHT}")
-        self.reread()
+        if not service:
+            return self._which(path, url)
+        self._overlay.reread()
+        self._catch_up()
         try:
             place = find(self._master.loaded, service, path, url)
         except Unfound as error:
             return _no(str(error), error.candidates)
         backend, now = place[2], time.time()
         what = WEIGHT_OF_FILE if action == "weight" and weight is None else _ACTIONS[action]
-        before = self._overlay.entries.get(backend.id, Entry())
-        if (what == ENABLE and before.order is None) or (what == WEIGHT_OF_FILE and before.weight is None):
+        known = self._overlay.entries.get(backend.id, Entry())
+        if (what == ENABLE and known.order is None) or (what == WEIGHT_OF_FILE and known.weight is None):
             return self._done(place, False, ["nothing was overridden"])
         until = now + seconds if seconds and what in (DRAIN, MAINTENANCE, WEIGHT) else 0.0
         touch = Touch(what, now, _plain(by), _plain(reason), until, weight if what == WEIGHT and weight is not None else -1)
         try:
-            self._overlay.record(backend.id, touch)
+            before = self._overlay.record(backend.id, touch)
         except StartError as error:
             return _no(f"{error}; nothing was changed")
         self._master.log.info("backend %s of %s: %s", backend.url, _where(place), _said(touch))
@@ -132,7 +151,15 @@ class Steering:
             if not outcome.ok:
                 return _no("; ".join(outcome.problems))
         self.follow()
+        self._catch_up()
         return self._done(place, True, [])
+
+    def _which(self, path: str, url: str) -> dict[str, Any]:
+        """The answer to a change of a backend of no service."""
+        try:
+            return _no("which service?", [label(place) for place in matching(self._master.loaded, "", path, url)])
+        except Unfound as error:
+            return _no(f"which service? {error}", error.candidates)
 
     def why(self, url: str, service: str = "", path: str = "") -> dict[str, Any]:
         """All that is known of why a backend is in the state it is in. Without a service: of every backend with that URL, if they
@@ -159,14 +186,12 @@ class Steering:
         orphans = [{"backend": name, "gone": entry.gone, **_overrides(entry)} for name, entry in entries.items() if entry.gone]
         return {"backends": found, "orphans": orphans}
 
-    def _took_back(self, name: str, touch: Touch, before: Entry, problems: list[str]) -> dict[str, Any]:
+    def _took_back(self, name: str, touch: Touch, before: Entry | None, problems: list[str]) -> dict[str, Any]:
         """A weight that could not be brought into effect."""
-        entry = self._overlay.entries.get(name)
-        if entry is not None and touch in (entry.weight, *entry.history[-1:]):
-            try:
-                self._overlay.restore(name, before if before != Entry() else None)
-            except StartError as error:
-                problems = [*problems, str(error)]
+        try:
+            self._overlay.restore(name, touch, before)
+        except StartError as error:
+            return _no(f"{'; '.join(problems)}; the weight holds from the next start on, as it cannot be taken back: {error}")
         return _no(f"{'; '.join(problems)}; nothing was changed")
 
     def _done(self, place: Place, changed: bool, notes: list[str]) -> dict[str, Any]:
@@ -193,8 +218,8 @@ class Steering:
         )
 
     def _account(self, place: Place) -> dict[str, Any]:
-        """A configured backend in short: ``service path url id state since why by until active weight configured_weight order
-        weight_override``;
+        """A configured backend in short: ``service path url id state since why by until active weight configured_weight`` and what
+        `_overrides` has;
         of several endpoints the state of the first that is not down, if there is one."""
         service, location, backend = place
         states = [self._standing(one) for one in self._running(place)]
@@ -276,9 +301,14 @@ class Steering:
         while True:
             self._sooner.clear()
             end = self._overlay.next_end()
-            self._sooner.wait(min(_NAP, max(0.0, end - time.time())) if end else None)
+            nap = min(_NAP, max(0.0, end - time.time())) if end else None
+            shared = self._is_upgrade()
+            self._sooner.wait(min(_LOOK, _LOOK if nap is None else nap) if shared else nap)
             try:
+                if shared:
+                    self._overlay.reread()
                 self._expire()
+                self._catch_up()
             except Exception:
                 self._master.log.exception("cannot end what operators asked for; tried again")
                 gevent.sleep(1.0)
@@ -301,10 +331,13 @@ def _newest(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _overrides(entry: Entry) -> dict[str, Any]:
-    """What lies above the file, as JSON: ``order`` and ``weight_override``, each a touch or None."""
+    """What lies above the file, as JSON: ``order`` and ``weight_override``, each a touch or None; ``order_after`` and ``weight_after``:
+    the touches that hold again when it ends, the next one first."""
     return {
         "order": asdict(entry.order) if entry.order else None,
+        "order_after": [asdict(touch) for touch in reversed(entry.under_order)],
         "weight_override": asdict(entry.weight) if entry.weight else None,
+        "weight_after": [asdict(touch) for touch in reversed(entry.under_weight)],
     }
 
 
@@ -321,7 +354,7 @@ def _said(touch: Touch) -> str:
 
 def _plain(text: str) -> str:
     """Text of an operator, on one line, without what would move the cursor of whoever reads it."""
-    return "".join(char if char.isprintable() else " " for char in text)[:_TEXT].strip()
+    return "".join(char if char.isprintable() else " " for char in text)[:TEXT].strip()
 
 
 def _no(problem: str, candidates: Iterable[str] = ()) -> dict[str, Any]:

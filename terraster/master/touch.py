@@ -1,0 +1,174 @@
+"""What operators did to one backend, as it is kept: touches, what they leave (`Entry`), and both as JSON.
+
+What is asked for with an end lies above what was there, and when it ends, that holds again, for what is left of its own time. What is
+asked for without an end replaces all there was, as do "enable" and "the weight of the file".
+
+Pure. Moments are time.time(); 0 = for good, or never.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+__all__ = [
+    "DRAIN",
+    "ENABLE",
+    "EXPIRED",
+    "HISTORY",
+    "MAINTENANCE",
+    "MOST_WEIGHT",
+    "TEXT",
+    "WEIGHT",
+    "WEIGHT_OF_FILE",
+    "Entry",
+    "Touch",
+    "parsed",
+    "written",
+]
+
+HISTORY = 20  # touches that are kept for each backend
+MOST_WEIGHT = 1_000_000
+TEXT = 500  # characters of a reason, or of a name of somebody
+
+DRAIN, MAINTENANCE, ENABLE, WEIGHT, WEIGHT_OF_FILE, EXPIRED = "drain", "maintenance", "enable", "weight", "weight file", "expired"
+
+_VERSION = 1
+_DEPTH = 8  # touches that lie below another
+_END = 1e12  # seconds: no moment is later
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One thing that somebody did to a backend, or (`EXPIRED`) the end of it. ``weight``: of `WEIGHT` only, else -1."""
+
+    what: str
+    when: float
+    by: str = ""
+    reason: str = ""
+    until: float = 0.0
+    weight: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """All there is for one backend. ``under_order``, ``under_weight``: what holds again when ``order`` or ``weight`` ends, the next
+    one last. ``gone``: since when no such backend is configured, 0 = it is."""
+
+    order: Touch | None = None
+    weight: Touch | None = None
+    history: tuple[Touch, ...] = ()
+    gone: float = 0.0
+    under_order: tuple[Touch, ...] = ()
+    under_weight: tuple[Touch, ...] = ()
+
+    def touched(self, touch: Touch) -> Entry:
+        """What it is after somebody touched the backend."""
+        entry = replace(self, history=(*self.history, touch)[-HISTORY:])
+        if touch.what in (DRAIN, MAINTENANCE):
+            return replace(entry, order=touch, under_order=_below(touch, self.under_order, self.order))
+        if touch.what == WEIGHT:
+            return replace(entry, weight=touch, under_weight=_below(touch, self.under_weight, self.weight))
+        if touch.what == ENABLE:
+            return replace(entry, order=None, under_order=())
+        if touch.what == WEIGHT_OF_FILE:
+            return replace(entry, weight=None, under_weight=())
+        return entry
+
+    def ended(self, now: float) -> Entry:
+        """What is left of it at a moment."""
+        order, under_order, ends = _left(self.order, self.under_order, now)
+        weight, under_weight, more = _left(self.weight, self.under_weight, now)
+        if not ends and not more:
+            return self
+        history = (*self.history, *sorted((*ends, *more), key=lambda touch: touch.when))[-HISTORY:]
+        return Entry(order, weight, history, self.gone, under_order, under_weight)
+
+
+def _below(touch: Touch, under: tuple[Touch, ...], top: Touch | None) -> tuple[Touch, ...]:
+    """What a touch lies above: what there was and lasts longer. The same once more with another end is that one with another end."""
+    if not touch.until or top is None:
+        return ()
+    kept = [one for one in (*under, top) if not one.until or (one.until > touch.until and not _is_same(one, touch))]
+    return tuple(kept[:1] + kept[1:][-(_DEPTH - 1) :])
+
+
+def _is_same(one: Touch, other: Touch) -> bool:
+    return (one.what, one.weight) == (other.what, other.weight)
+
+
+def _left(top: Touch | None, under: tuple[Touch, ...], now: float) -> tuple[Touch | None, tuple[Touch, ...], list[Touch]]:
+    """What holds at a moment, what lies below it, and the ends there were."""
+    ends = []
+    while top is not None and 0 < top.until <= now:
+        ends.append(Touch(EXPIRED, top.until, "Terraster", f"the time of {top.what} was over", weight=top.weight))
+        top, under = (under[-1], under[:-1]) if under else (None, ())
+    return top, under, ends
+
+
+def written(entries: Mapping[str, Entry]) -> bytes:
+    """Entries as the content of a file."""
+    return json.dumps(
+        {"version": _VERSION, "backends": {name: asdict(entries[name]) for name in sorted(entries)}}, indent=1
+    ).encode()
+
+
+def parsed(text: bytes) -> tuple[dict[str, Entry], dict[str, str]]:
+    """The entries that a file holds, and of those that cannot be used, why not. Raises ValueError, RecursionError."""
+    root = json.loads(text)
+    if not isinstance(root, dict) or root.get("version") != _VERSION or not isinstance(root.get("backends"), dict):
+        raise ValueError(f"it is no overlay of version {_VERSION}")
+    entries, bad = {}, {}
+    for name, value in root["backends"].items():
+        try:
+            name.encode()
+            entries[name] = _entry(value)
+        except ValueError as error:
+            bad[name] = str(error)
+    return entries, bad
+
+
+def _entry(value: Any) -> Entry:
+    if not isinstance(value, dict):
+        raise ValueError("an entry is not what it should be")
+    order, weight = (None if value.get(name) is None else _touch(value[name]) for name in ("order", "weight"))
+    history, under_order, under_weight = (_touches(value.get(name, [])) for name in ("history", "under_order", "under_weight"))
+    orders = under_order if order is None else (*under_order, order)
+    weights = under_weight if weight is None else (*under_weight, weight)
+    if any(touch.what not in (DRAIN, MAINTENANCE) for touch in orders) or any(touch.weight < 0 for touch in weights):
+        raise ValueError("an entry is not what it should be")
+    return Entry(
+        order,
+        weight,
+        history[-HISTORY:],
+        _number(value.get("gone", 0.0)),
+        under_order[-_DEPTH:] if order else (),
+        under_weight[-_DEPTH:] if weight else (),
+    )
+
+
+def _touches(value: Any) -> tuple[Touch, ...]:
+    if not isinstance(value, list):
+        raise ValueError("a list is not what it should be")
+    return tuple(_touch(touch) for touch in value)
+
+
+def _touch(value: Any) -> Touch:
+    if not isinstance(value, dict) or not all(_is_text(value.get(name)) for name in ("what", "by", "reason")):
+        raise ValueError("a touch is not what it should be")
+    weight = value.get("weight", -1)
+    if isinstance(weight, bool) or not isinstance(weight, int) or not -1 <= weight <= MOST_WEIGHT:
+        raise ValueError(f"a weight is no whole number up to {MOST_WEIGHT}")
+    return Touch(value["what"], _number(value.get("when")), value["by"], value["reason"], _number(value.get("until", 0.0)), weight)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= TEXT and value.isprintable()
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _END:
+        raise ValueError("a moment is no number")
+    return float(value)
