@@ -24,8 +24,8 @@ import heapq
 import itertools
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -33,7 +33,8 @@ from gevent.event import Event
 from gevent.pool import Pool
 
 from terraster.config.snapshot import Backend as Configured
-from terraster.config.snapshot import Snapshot
+from terraster.config.snapshot import Service, Snapshot
+from terraster.net.turn import breathe
 from terraster.policy.health import Verdict, first, observe
 from terraster.state.table import Backend, Table
 
@@ -47,7 +48,10 @@ CONCURRENT = 512  # probes under way at once; each is a socket and a greenlet
 _SLACK = 0.25  # seconds that the first round may take beyond the longest timeout
 FIRST_ROUND = 5.0  # seconds that nobody waits beyond for a first round: what has not answered by then is down until it does
 KEPT = 5  # results of a target that are remembered
+_TURN = 200  # services that `meet` looks into between two turns of the event loop: some 5 ms
 _NAMED = 3  # backends that a log line names before it only counts
+
+_Aimed = tuple[Configured, Aim, str]  # a backend, how it is probed, words for the log
 
 
 class Target:
@@ -112,19 +116,21 @@ class Prober:
     table:     where probes are counted
     log:       gunicorn's logger; one line for each change of state
     standings: where verdicts go
-    passed:    ``passed(id, begun)``: a probe of this backend that began at ``begun`` (time.monotonic()) went well
+    checked:   ``checked(id, begun, ok)``: a probe of this backend that began at ``begun`` (time.monotonic()) is over
     """
 
-    def __init__(self, table: Table, log: Any, standings: Standings, passed: Callable[[str, float], None]) -> None:
+    def __init__(self, table: Table, log: Any, standings: Standings, checked: Callable[[str, float, bool], None]) -> None:
         self._table = table
         self._log = log
         self._standings = standings
-        self._passed = passed
+        self._checked = checked
         self._probing = Probing()
         self._pool = Pool(CONCURRENT)
         self._targets: dict[Aim, Target] = {}
         self._of: dict[str, Target] = {}  # by backend id
         self._met: dict[Aim, Target] = {}
+        self._followed: dict[str, Service] = {}
+        self._aims: dict[str, tuple[Service, list[_Aimed]]] = {}  # of those that `meet` saw
         self._due: list[tuple[float, int, Target]] = []
         self._ticket = itertools.count()
         self._more = Event()
@@ -150,18 +156,26 @@ class Prober:
 
         Any greenlet, one at a time; followed by `follow` or `part`.
         """
-        self._met = {}
+        self._met, self._aims = {}, {}
         new: dict[Aim, list[Configured]] = {}
-        kept: set[Aim] = set()
-        for backend in _backends(snapshot):
-            aim = Aim.of(backend)
-            if aim in self._targets:
-                kept.add(aim)
-            else:
-                new.setdefault(aim, []).append(backend)
+        wanted: set[Aim] = set()
+        left = Counter[Target]()
+        coming = {service.name: service for service in snapshot.services}
+        for service in self._followed.values():
+            if coming.get(service.name) is not service:
+                left.update(self._of[backend.id] for location in service.locations for backend in location.backends)
+        for count, service in enumerate(self._fresh(snapshot), 1):
+            if count % _TURN == 0:
+                breathe()
+            self._aims[service.name] = service, _aims(service)
+            for backend, aim, _words in self._aims[service.name][1]:
+                wanted.add(aim)
+                if aim not in self._targets:
+                    new.setdefault(aim, []).append(backend)
         ids = self._of
         # a backend that is renamed and checked anew in one go is found by its address, if nobody is checked the old way any more
-        places = {_place(aim): target for aim, target in self._targets.items() if aim not in kept}
+        unused = [target for target, count in left.items() if count == len(target.backends) and target.aim not in wanted]
+        places = {_place(target.aim): target for target in unused}
         for aim, backends in new.items():
             target = self._met[aim] = Target(aim)
             held = [ids[backend.id] for backend in backends if backend.id in ids]
@@ -188,38 +202,48 @@ class Prober:
         """Forget those that were met: their snapshot is not applied."""
         for target in self._met.values():
             target.dropped = True
-        self._met = {}
+        self._met, self._aims = {}, {}
+
+    def _fresh(self, snapshot: Snapshot) -> list[Service]:
+        """The services that are not the objects that are followed."""
+        followed = self._followed
+        return [service for service in snapshot.services if followed.get(service.name) is not service]
 
     def follow(self, snapshot: Snapshot) -> None:
         """From now on the backends of this snapshot (with slots) and no others, as the standings do. Tells these of all that are
-        new or are probed in another way."""
-        before, self._targets = self._targets, {}
-        known, self._of = self._of, {}
-        held = {target: target.backends for target in before.values()}
+        new or are probed in another way. Services that are the same objects are not looked at. Does not yield."""
+        followed, fresh = self._followed, self._fresh(snapshot)
+        self._followed = {service.name: service for service in snapshot.services}
+        known: dict[str, Target] = {}
+        for service in followed.values():
+            if self._followed.get(service.name) is not service:
+                for location in service.locations:
+                    for backend in location.backends:
+                        target = known[backend.id] = self._of.pop(backend.id)
+                        del target.backends[backend.id]
         turned: dict[Target, list[str]] = {}
         met: dict[Target, list[str]] = {}
-        for service in snapshot.services:
-            for location in service.locations:
-                for backend in location.backends:
-                    aim = Aim.of(backend)
-                    target = self._targets.get(aim)
-                    if target is None:
-                        target = self._targets[aim] = before.get(aim) or self._met.get(aim) or Target(aim)
-                        target.backends = {}
-                        if target.heir_of is not None:
-                            target.inherit(target.heir_of)  # it may have turned since
-                    words = f"backend {backend.label} of {service.name}{location.path}"
-                    target.backends[backend.id] = (backend.slot, words)
-                    self._of[backend.id] = target
-                    if backend.id not in held.get(target, ()):
-                        changed = self._standings.probed(backend.id, target.up, target.since, target.reason)
-                        if backend.id in known and changed:
-                            turned.setdefault(target, []).append(words)
-                        elif backend.id not in known and not target.up:
-                            met.setdefault(target, []).append(words)
-        for aim, target in before.items():
-            target.dropped = aim not in self._targets
-        self._met = {}
+        for service in fresh:
+            given, aims = self._aims.get(service.name, (None, ()))
+            for backend, aim, words in aims if given is service else _aims(service):
+                found = self._targets.get(aim)
+                if found is None:
+                    found = self._targets[aim] = self._met.get(aim) or Target(aim)
+                    if found.heir_of is not None:
+                        found.inherit(found.heir_of)  # it may have turned since
+                found.backends[backend.id] = (backend.slot, words)
+                self._of[backend.id] = found
+                if known.get(backend.id) is not found:
+                    changed = self._standings.probed(backend.id, found.up, found.since, found.reason)
+                    if backend.id in known and changed:
+                        turned.setdefault(found, []).append(words)
+                    elif backend.id not in known and not found.up:
+                        met.setdefault(found, []).append(words)
+        for target in (*known.values(), *self._met.values()):
+            if not target.backends:
+                target.dropped = True
+                self._targets.pop(target.aim, None)
+        self._met, self._aims = {}, {}
         for target, labels in turned.items():
             self._tell(target, labels, "since the reload")
         for target, labels in met.items():
@@ -240,6 +264,10 @@ class Prober:
             for name in target.backends:
                 details[name] = known
         return details
+
+    def targets(self) -> set[Aim]:
+        """What is probed, and how."""
+        return set(self._targets)
 
     def recent(self, name: str) -> list[dict[str, Any]]:
         """The last probes of a backend, oldest first: ``when`` (time.time()) ``ok reason seconds``."""
@@ -298,9 +326,8 @@ class Prober:
         if turned:
             needed = 1 if before is None else check.healthy if result.ok else check.unhealthy
             self._tell(target, turned, f"{needed} of {needed} probes {'passed' if result.ok else 'failed'}")
-        if result.ok:
-            for name in target.backends:
-                self._passed(name, begun)
+        for name in target.backends:
+            self._checked(name, begun, result.ok)
 
     def _tell(self, target: Target, labels: list[str], how: str) -> None:
         if target.up:
@@ -319,7 +346,9 @@ def _place(aim: Aim) -> tuple[str, str, int, str]:
     return aim.scheme, aim.host, aim.port, aim.address
 
 
-def _backends(snapshot: Snapshot) -> Iterator[Configured]:
-    for service in snapshot.services:
-        for location in service.locations:
-            yield from location.backends
+def _aims(service: Service) -> list[_Aimed]:
+    return [
+        (backend, Aim.of(backend), f"backend {backend.label} of {service.name}{location.path}")
+        for location in service.locations
+        for backend in location.backends
+    ]

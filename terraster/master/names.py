@@ -48,6 +48,7 @@ UNRESOLVED = "the name does not resolve"
 _GATHER = 0.2  # seconds that changes are gathered before they are put into effect
 _AGAIN = 10.0  # seconds until what could not be put into effect is tried again
 _TURN = 100  # services expanded between two turns of the event loop: some 5 ms
+_LOOKED_AT = 2000  # services in which nothing changed, likewise
 _NAMED = 8  # addresses that a log line names before it only counts
 
 Key = tuple[str, bool]  # host, and whether its SRV records are meant
@@ -125,7 +126,9 @@ class Names:
         self.part()
         if snapshot.nameservers != self._resolver.nameservers:
             self._next = self._make(snapshot.nameservers)
-        for service in snapshot.services:
+        for count, service in enumerate(snapshot.services, 1):
+            if count % _LOOKED_AT == 0:
+                breathe()
             for key in self._keys(service):
                 if key not in self._names and key not in self._met:
                     name = self._met[key] = _Name(key)
@@ -148,7 +151,9 @@ class Names:
         self._made = {}
         services = []
         made = 0
-        for service in snapshot.services:
+        for count, service in enumerate(snapshot.services, 1):
+            if count % _LOOKED_AT == 0:
+                breathe()
             given, uses, expanded = self._applied.get(service.name, (None, (), service))
             if given is not service or any(name.dropped or name.serial != serial for name, serial in uses):
                 uses = tuple((name, name.serial) for key in self._keys(service) if (name := self._find(key)) is not None)
@@ -201,6 +206,8 @@ class Names:
         """Backends of the snapshot that runs: those without an address, with the reason, and those that were told of and have one."""
         lacking: dict[str, str] = {}
         present: set[str] = set()
+        if not self._told and all(name.endpoints for name in self._names.values()):
+            return lacking, present
         for _given, uses, expanded in self._applied.values():
             failures = {name.key: name.failure for name, serial in uses if not serial}
             if not failures and not self._told:

@@ -26,7 +26,7 @@ import gevent
 from gevent.event import Event
 
 from terraster.config.snapshot import Backend as Configured
-from terraster.config.snapshot import Location, Snapshot
+from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.policy.breaker import CLOSED, OPEN
 from terraster.policy.standing import WHOLE, Facts, Order, may_eject, panics, ramp, stand
 from terraster.state.table import Backend, Table
@@ -154,6 +154,7 @@ class Standings:
         self._members: dict[str, _Member] = {}
         self._slots: dict[int, _Member] = {}
         self._places: dict[str, _Place] = {}
+        self._followed: dict[str, Service] = {}
         self._ramping: dict[str, _Member] = {}
         self._began = False
         self._more = Event()
@@ -172,17 +173,25 @@ class Standings:
 
     def follow(self, snapshot: Snapshot) -> None:
         """From now on the backends of this snapshot (with slots) and no others. Of those that are new `probed` tells next; a
-        location does not begin to panic before all its backends were told of."""
+        location does not begin to panic before all its backends were told of. Services that are the same objects are not looked at."""
         now, q = self._clock(), self._table.q
-        before, self._members, self._slots = self._members, {}, {}
-        places, self._places = self._places, {}
+        followed, self._followed = self._followed, {service.name: service for service in snapshot.services}
+        before: dict[str, _Member] = {}
+        places: dict[str, _Place] = {}
+        for name, service in followed.items():
+            if self._followed.get(name) is not service:
+                self._leave(service, before, places)
+        new: list[_Place] = []
         for service in snapshot.services:
+            if followed.get(service.name) is service:
+                continue
             for location in service.locations:
                 old = places.get(location.id)
                 if old is not None and old.location is location:
                     self._keep(old)
                     continue
                 place = self._places[location.id] = _Place(location, f"{service.name}{location.path}")
+                new.append(place)
                 if old is not None:
                     place.panic, place.resort = old.panic, old.resort
                 for backend in location.backends:
@@ -198,11 +207,20 @@ class Standings:
                     if fresh:  # its slot may have been its own before: counters stay, the rest begins anew
                         for cell in (Backend.RAMP, Backend.TRIAL_LIMIT, Backend.CIRCUIT):
                             q[self._table.backend(member.slot) + cell] = 0
-        self._ramping = {name: member for name, member in self._ramping.items() if self._members.get(name) is member}
-        for place in self._places.values():
-            if places.get(place.location.id) is not place:
-                self._consider(place, afresh=True)
+        for name in before.keys() & self._ramping.keys():
+            if self._members.get(name) is not self._ramping[name]:
+                del self._ramping[name]
+        for place in new:
+            self._consider(place, afresh=True)
         self._began = True
+
+    def _leave(self, service: Service, members: dict[str, _Member], places: dict[str, _Place]) -> None:
+        """Take what belongs to a service out of the books, and hand it over."""
+        for location in service.locations:
+            place = places[location.id] = self._places.pop(location.id)
+            for member in place.members:
+                members[member.id] = self._members.pop(member.id)
+                del self._slots[member.slot]
 
     def _keep(self, place: _Place) -> None:
         self._places[place.location.id] = place

@@ -17,6 +17,7 @@ Master only. `assign` is followed by `commit` (the configuration is applied) or 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 
 from terraster.config.snapshot import Location, Service, Snapshot
@@ -77,10 +78,11 @@ class _Book:
         for name in [name for name, (_slot, dropped) in self.resting.items() if dropped <= oldest]:
             self.free.append(self.resting.pop(name)[0])
 
-    def commit(self, names: set[str], generation: int) -> None:
-        for name in [name for name in self.held if name not in names]:
+    def commit(self, gone: set[str], come: set[str], generation: int) -> None:
+        """``gone``: no longer configured; ``come``: configured, and perhaps not before."""
+        for name in gone:
             self.resting[name] = (self.held.pop(name), generation)
-        for name in names & self.resting.keys():
+        for name in come & self.resting.keys():
             self.held[name] = self.resting.pop(name)[0]
         self.held.update(self.fresh)
         self.fresh.clear()
@@ -122,16 +124,14 @@ class Leases:
         return replace(snapshot, services=services)
 
     def commit(self, snapshot: Snapshot) -> None:
-        """The snapshot (as `assign` returned it) is what runs from now on: ids that are not in it go to rest."""
-        backends: set[str] = set()
-        locations: set[str] = set()
-        for service in snapshot.services:
-            for location in service.locations:
-                locations.add(location.id)
-                backends.update(backend.id for backend in location.backends)
-        self._backends.commit(backends, snapshot.generation)
-        self._locations.commit(locations, snapshot.generation)
-        self._kept, self._made = self._made, {}
+        """The snapshot (as `assign` returned it) is what runs from now on: ids that are not in it go to rest. Looks only into services
+        that are other objects than before."""
+        kept, made = self._kept, self._made
+        old = _ids(leased for name, (_, leased) in kept.items() if name not in made or made[name][1] is not leased)
+        new = _ids(leased for name, (_, leased) in made.items() if name not in kept or kept[name][1] is not leased)
+        for book, before, after in zip((self._backends, self._locations), old, new, strict=True):
+            book.commit(before - after, after, snapshot.generation)
+        self._kept, self._made = made, {}
 
     def undo(self) -> None:
         """The snapshot of the last `assign` is not applied. No child has heard of it, so its new slots are free at once."""
@@ -181,3 +181,14 @@ class Leases:
         q, table = self._table.q, self._table
         seats = [table.seat(seat) for seat in table.taken_seats()]
         return min((q[at + cell] for at in seats for cell in (Seat.GENERATION, Seat.OLDEST)), default=sys.maxsize)
+
+
+def _ids(services: Iterable[Service]) -> tuple[set[str], set[str]]:
+    """The ids of their backends, and of their locations."""
+    backends: set[str] = set()
+    locations: set[str] = set()
+    for service in services:
+        for location in service.locations:
+            locations.add(location.id)
+            backends.update(backend.id for backend in location.backends)
+    return backends, locations
