@@ -140,6 +140,17 @@ def test_what_was_away_starts_slowly(away: Any) -> None:
     assert ward.state(0) == "up" and ward.standings.one(ward.id(0))["ramp"] == 1000
 
 
+def test_a_clock_that_is_set_does_not_stop_a_ramp(monkeypatch: pytest.MonkeyPatch) -> None:
+    ward = Ward(1, slow_start=30.0)
+    probe(ward, 0, False)
+    probe(ward, 0, True)
+    monkeypatch.setattr(ward.standings, "_clock", lambda: ward.wall() - 3600)
+    ward.pass_(15)
+    assert ward.cell(0, Backend.RAMP) == 500
+    ward.pass_(16)
+    assert ward.admits() == "a"
+
+
 def test_a_drain_that_is_taken_back_does_not_start_slowly() -> None:
     ward = Ward(1, 1, slow_start=10.0)
     ward.standings.ordered(ward.id(0), DRAIN)
@@ -249,6 +260,47 @@ def test_in_a_panic_half_open_circuits_are_still_tried() -> None:
     assert (ward.admits(), ward.panic) == ("ta", True)
     ward.standings.circuit(ward.id(0), CLOSED, "x")
     assert (ward.admits(), ward.panic) == ("aa", False)
+
+
+def test_in_a_panic_every_request_is_a_trial_of_a_half_open_circuit() -> None:
+    """Nobody is turned away for what recovers, and it recovers by trials all the same."""
+    ward = Ward(1, 1, 1, panic_threshold=0.5, outlier=None, breaker=Breaker(threshold=2, timeout=30.0, probes=2))
+    for number in (0, 1):
+        ward.bad(number, count=2)
+    assert (ward.admits(), ward.panic) == ("aaa", True)
+    ward.pass_(30.1)
+    assert ward.admits() == "tta"
+    ward.count(0, trials=1000)
+    assert ward.cell(0, Backend.TRIAL_LIMIT) > 10**9
+    ward.now += 0.1
+    ward.say(0, "bad")
+    assert (ward.admits(), ward.cell(0, Backend.CIRCUIT)) == ("ata", OPEN)  # a bad one is used as before
+    ward.pass_(30.1)
+    ward.now += 0.1
+    ward.count(1, trials=500)
+    ward.say(0, "good")
+    ward.say(0, "good")
+    assert (ward.states(), ward.admits(), ward.panic) == ("ueu", "ata", False)
+    assert ward.cell(1, Backend.TRIAL_LIMIT) == 501  # the panic is over: one at a time, but one
+
+
+def test_an_open_circuit_says_when_it_is_tried() -> None:
+    ward = Ward(1, 1, outlier=None, breaker=Breaker(threshold=2, timeout=30.0))
+    ward.bad(0, count=2)
+    assert ward.standings.one(ward.id(0))["until"] == pytest.approx(ward.wall() + 30)
+    ward.pass_(30.1)
+    assert (ward.standings.one(ward.id(0))["circuit"], ward.standings.one(ward.id(0))["until"]) == ("half-open", 0.0)
+
+
+def test_reloads_do_not_pile_up_what_is_planned() -> None:
+    ward = Ward(1, 1, outlier=None, breaker=Breaker(threshold=2, timeout=30.0))
+    ward.bad(0, count=2)
+    for _ in range(100):
+        ward.traffic.follow()
+    assert len(ward.traffic._due) == 1
+    ward.again(breaker=Breaker(threshold=2, timeout=10.0))
+    ward.pass_(10.1)
+    assert ward.admits() == "ta"  # and what a reload moves is moved
 
 
 def test_where_only_ejected_ones_are_left_they_are_used() -> None:

@@ -27,20 +27,40 @@ from gevent.event import Event
 
 from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Location, Service, Snapshot
-from terraster.policy.breaker import CLOSED, OPEN
+from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.policy.standing import WHOLE, Facts, Order, may_eject, panics, ramp, stand
-from terraster.state.table import Backend, Table
+from terraster.state.table import Backend, SeatBackend, Table
 from terraster.state.table import Location as LocationCell
 
 __all__ = ["Order", "Standings"]
 
 _STEP = 0.1  # seconds between two steps of a ramp
+_ENDLESS = 2**62  # trials
 
 
 class _Member:
-    """One backend, with what it came to last. ``away``: it was out of work, so that it starts slowly when it is back."""
+    """One backend, with what it came to last.
 
-    __slots__ = ("id", "slot", "weight", "words", "place", "facts", "standing", "since", "away", "ramp_from", "known", "counted")
+    away:           it was out of work, so that it starts slowly when it is back; ramp_from: when that began, on the steady clock
+    trials, retrial: `Backend.TRIAL_LIMIT` of its half-open circuit, and when (time.time()) an open one becomes half-open
+    """
+
+    __slots__ = (
+        "id",
+        "slot",
+        "weight",
+        "words",
+        "place",
+        "facts",
+        "standing",
+        "since",
+        "away",
+        "ramp_from",
+        "trials",
+        "retrial",
+        "known",
+        "counted",
+    )
 
     def __init__(self, backend: Configured, place: _Place, since: float, away: bool) -> None:
         self.id = backend.id
@@ -48,7 +68,8 @@ class _Member:
         self.standing = stand(self.facts)
         self.since = since
         self.away = away
-        self.ramp_from = 0.0
+        self.ramp_from = self.retrial = 0.0
+        self.trials = 0
         self.known = False  # whether its checks, or those who do not check, have said anything
         self.move(backend, place)
 
@@ -142,15 +163,23 @@ def _is_spare(member: _Member) -> bool:
 class Standings:
     """The standings of all backends of one master.
 
-    table: where they go
-    log:   gunicorn's logger; one line for each change of state
-    clock: time.time
+    table:  where they go
+    log:    gunicorn's logger; one line for each change of state
+    clock:  time.time, for people
+    steady: time.monotonic, for ramps: somebody may set the other
     """
 
-    def __init__(self, table: Table, log: Any, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        table: Table,
+        log: Any,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._table = table
         self._log = log
         self._clock = clock
+        self._steady = steady
         self._members: dict[str, _Member] = {}
         self._slots: dict[int, _Member] = {}
         self._places: dict[str, _Place] = {}
@@ -308,14 +337,14 @@ class Standings:
         member.facts.ejected, member.facts.until = "", 0.0
         self._settle_and_tell(member, why)
 
-    def circuit(self, name: str, state: int, why: str, trial_limit: int = 0) -> None:
+    def circuit(self, name: str, state: int, why: str, trial_limit: int = 0, until: float = 0.0) -> None:
         """The circuit of a backend is in this state (`terraster.policy.breaker`). why: a clause; trial_limit: of a half-open one,
-        see `Backend.TRIAL_LIMIT`."""
+        see `Backend.TRIAL_LIMIT`; until: when an open one is tried (time.time())."""
         member = self._members[name]
         q, at = self._table.q, self._table.backend(member.slot)
         facts, was = member.facts, member.facts.circuit
         facts.circuit, facts.broken = state, why
-        q[at + Backend.TRIAL_LIMIT] = trial_limit
+        member.trials, member.retrial = trial_limit, until
         q[at + Backend.CIRCUIT] = state
         q[at + Backend.OPENINGS] += state == OPEN
         if self._settle(member):
@@ -326,7 +355,7 @@ class Standings:
             self._log.info("%s: %s", member.words, why)
 
     def tick(self, now: float) -> None:
-        """Move the ramps on."""
+        """Move the ramps on. now: of the steady clock."""
         q = self._table.q
         for name, member in list(self._ramping.items()):
             value = ramp(now - member.ramp_from, member.place.location.slow_start)
@@ -345,7 +374,7 @@ class Standings:
             if not self._ramping:
                 self._more.clear()
                 self._more.wait()
-            self.tick(self._clock())
+            self.tick(self._steady())
             gevent.sleep(_STEP)
 
     # Who asks.
@@ -357,8 +386,8 @@ class Standings:
     def one(self, name: str) -> dict[str, Any]:
         """How a backend stands; {} if there is none.
 
-        state, since, why: see `Backend.STATE`; by: who wants it so, "" = we; until: when an order or ejection ends, 0 = not by
-        itself; admit: of `Backend.ADMITS`; ramp: 0 … 1000; circuit: of `Backend.CIRCUITS`; panic: whether its
+        state, since, why: see `Backend.STATE`; by: who wants it so, "" = we; until: when an order or ejection ends, or an
+        open circuit is tried, 0 = not by itself; admit: of `Backend.ADMITS`; ramp: 0 … 1000; circuit: of `Backend.CIRCUITS`; panic: whether its
         location panics
         """
         member = self._members.get(name)
@@ -371,7 +400,7 @@ class Standings:
         if standing.state in (Backend.MAINTENANCE, Backend.DRAINING) and facts.order is not None:
             until = facts.order.until
         elif standing.state == Backend.EJECTED:
-            until = facts.until
+            until = facts.until if facts.ejected else member.retrial
         return {
             "state": Backend.STATES[standing.state],
             "since": member.since,
@@ -411,7 +440,7 @@ class Standings:
         """It is up again."""
         if member.away and member.place.location.slow_start > 0:
             member.facts.ramping = True
-            member.ramp_from = self._clock()
+            member.ramp_from = self._steady()
             self._table.q[self._table.backend(member.slot) + Backend.RAMP] = ramp(0.0, member.place.location.slow_start)
             self._ramping[member.id] = member
             self._more.set()
@@ -451,6 +480,9 @@ class Standings:
                 self._log.info("%s panics no more: %s", place.words, share)
         if resort and not place.resort:
             self._log.warning("%s has none but ejected backends left: they are used", place.words)
+        if place.panic and not panic:
+            for member in place.members:  # the trials of the panic were more than were granted
+                member.trials = max(member.trials, self._table.backend_sum(member.slot, SeatBackend.TRIALS) + 1)
         place.panic, place.resort = panic, resort
         if place.location.slot >= 0:
             self._table.q[self._table.location(place.location.slot) + LocationCell.PANIC] = int(panic)
@@ -461,4 +493,5 @@ class Standings:
         q, at = self._table.q, self._table.backend(member.slot)
         q[at + Backend.STATE] = member.standing.state
         q[at + Backend.SINCE] = int(member.since * 1e9)
+        q[at + Backend.TRIAL_LIMIT] = _ENDLESS if member.place.panic and member.facts.circuit == HALF_OPEN else member.trials
         q[at + Backend.ADMIT] = member.place.lets_in(member)

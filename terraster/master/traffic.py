@@ -53,9 +53,9 @@ Report = tuple[int, int, str, int, str, float]
 class _Watch:
     """What traffic showed of one backend. until: when its ejection ends, on the monotonic clock; out_at: when it began; heard: sum
     of the good ones at the last look; spoilt: heads counted as good whose bodies were none; refused: why it is not ejected though
-    it should be, and when."""
+    it should be, and when; planned: when its circuit is looked at next."""
 
-    __slots__ = ("name", "slot", "row", "record", "circuit", "failures", "heard", "spoilt", "out_at", "until", "refused")
+    __slots__ = ("name", "slot", "row", "record", "circuit", "failures", "heard", "spoilt", "out_at", "until", "refused", "planned")
 
     def __init__(self, name: str, slot: int) -> None:
         self.name = name
@@ -65,7 +65,7 @@ class _Watch:
         self.circuit = Circuit()
         self.failures: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.heard = self.spoilt = 0
-        self.out_at = self.until = 0.0
+        self.out_at = self.until = self.planned = 0.0
         self.refused: tuple[str, float] = ("", 0.0)
 
 
@@ -257,7 +257,7 @@ class Traffic:
     def _open(self, watch: _Watch, timeout: float, why: str) -> None:
         self._circuits[watch.name] = watch
         self._plan_circuit(watch)
-        self._standings.circuit(watch.name, OPEN, f"its circuit is open for {timeout:g} s: {why}")
+        self._standings.circuit(watch.name, OPEN, f"its circuit is open for {timeout:g} s: {why}", until=self._wall() + timeout)
 
     def _grant(self, watch: _Watch, trials: int) -> None:
         """Let so many requests try a half-open circuit."""
@@ -307,7 +307,8 @@ class Traffic:
     def _plan_circuit(self, watch: _Watch) -> None:
         breaker = self._rules(watch).breaker
         due = watch.circuit.due(breaker) if breaker is not None else None
-        if due is not None:
+        if due is not None and due != watch.planned:
+            watch.planned = due
             self._plan(due, watch)
 
     def _plan(self, due: float, watch: _Watch) -> None:

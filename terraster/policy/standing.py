@@ -5,7 +5,9 @@
 The first that applies is the state. Two things overrule what it says about new work, for a location as a whole; the states stay:
 
 - Panic (Envoy): too few of its backends are up, so all are used. One that may be wrongly taken for down is better than none, and
-  a few must not get the load of all. Without a use are only those without an address; half-open circuits go on being tried.
+  a few must not get the load of all. Without a use are only those without an address. In a half-open circuit every request is a
+  trial then, without a limit: it was used without one a moment before, while its circuit was open, and recovery must not turn
+  requests away. So a circuit still closes by trials alone, and a bad one opens it, which in a panic takes nothing from anybody.
 - The last resort: all that is left was ejected. Then the ejected ones are used. (An operator who lets all be ejected wants that.)
 
 Slow start: after an interruption a backend gets a share that grows from `FLOOR` to all (nginx's and HAProxy's slow start).

@@ -55,7 +55,7 @@ class Ward:
             self.q[self.table.seat(seat) + Seat.PID] = 1000 + seat
             self.q[self.table.seat(seat) + Seat.OLDEST] = self.q[self.table.seat(seat) + Seat.GENERATION] = 1
         self.leases = Leases(self.table)
-        self.standings = Standings(self.table, self.log, self.wall)
+        self.standings = Standings(self.table, self.log, self.wall, lambda: self.now)
         self.traffic = Traffic(self.table, self.standings, self.log, lambda: self.now, self.wall)
         self.snapshot = Snapshot(0, (), ())
         self.configure(*weights, **location)
@@ -96,7 +96,7 @@ class Ward:
         """Let time go by, and what is due happen."""
         self.now += seconds
         self.traffic.tick(self.now)
-        self.standings.tick(self.wall())
+        self.standings.tick(self.now)
 
     def id(self, number: int) -> str:
         return self.backends()[number].id
