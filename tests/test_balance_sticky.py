@@ -85,6 +85,25 @@ def test_two_cookies_the_second_of_which_is_good() -> None:
     assert visit(balancer, f"{NAME}=old; {value(2)}")[0] == 2
 
 
+def test_whoever_has_two_cookies_keeps_to_the_one_that_took_over() -> None:
+    """The next request goes by the first, so the answer of the second names it."""
+    world = World([1, 1], SHOP, workers=1)
+    (balancer,) = world.balancers
+    world.admit(0, BackendCell.NONE, state=DOWN)
+    both = f"{value(0)}; {value(1)}"
+    assert visit(balancer, both) == (1, value(1))
+    assert visit(balancer, f"{NAME}=of-a-backend-that-is-gone; {value(1)}")[1].startswith(NAME + "=of-")  # none is set
+    world.admit(0, BackendCell.ALL)
+    assert visit(balancer, both) == (0, both)
+
+
+def test_a_quoted_cookie_is_not_set_again() -> None:
+    (balancer,) = World([1, 1], SHOP, workers=1).balancers
+    name, _, token_ = value(1).partition("=")
+    quoted = f'{name}="{token_}"'
+    assert visit(balancer, quoted) == (1, quoted)
+
+
 def test_sessions_survive_reload_and_restart() -> None:
     old = World([1, 1, 1], SHOP, workers=1)
     cookie = visit(old.balancers[0])[1]
@@ -100,6 +119,16 @@ def test_a_drained_backend_keeps_its_sessions_and_gets_no_new_ones() -> None:
     (balancer,) = world.balancers
     world.admit(1, BackendCell.NONE, state=DRAINING)
     assert {visit(balancer)[0] for _ in range(4)} == {0}
+    assert visit(balancer, value(1)) == (1, value(1))
+
+
+def test_a_drained_backend_that_fails_loses_its_sessions_until_the_master_has_decided() -> None:
+    world = World([1, 1], SHOP, workers=1)
+    (balancer,) = world.balancers
+    world.admit(1, BackendCell.NONE, state=DRAINING)
+    world.members[0][1].shut()
+    assert visit(balancer, value(1)) == (0, value(0))
+    world.members[0][1].open()
     assert visit(balancer, value(1)) == (1, value(1))
 
 

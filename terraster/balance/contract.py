@@ -70,9 +70,9 @@ class Member:
         return self.view.q[self.admit_at] != 0
 
     def keeps_sessions(self) -> bool:
-        """Whether work that belongs to it may be sent to it: also while it is draining."""
-        q = self.view.q
-        return q[self.admit_at] != 0 or q[self._cells + BackendCells.STATE] == BackendCells.DRAINING
+        """Whether work that belongs to it may be sent to it: also while it is draining, but not after `shut`."""
+        q, at = self.view.q, self.admit_at
+        return q[at] != 0 or (q[self._cells + BackendCells.STATE] == BackendCells.DRAINING and at != self.view.table.never)
 
     def active(self) -> int:
         """Requests in flight, over all seats."""

@@ -85,10 +85,12 @@ class StickySession(Balancer):
         pair = self._pairs.get(exchange.backend)
         if pair is None:  # of a plan that has been replaced
             return b""
-        if exchange.head is not None:
-            for spelling, field in exchange.head.fields:
-                if len(spelling) == 6 and spelling.lower() == b"cookie" and _holds(bytes(field), pair):
+        for value in cookies(exchange, self._name):
+            member = self._members.get(value)
+            if member is not None:  # the next request will go by the first that means something, whichever others there are
+                if member is exchange.backend:
                     return b""
+                break
         return b"Set-Cookie: %b%b" % (pair, self._https if exchange.scheme == "https" else self._lines)
 
     def parts(self) -> tuple[Balancer, ...]:
@@ -96,14 +98,6 @@ class StickySession(Balancer):
 
     def prepare(self) -> None:
         self._inner.prepare()
-
-
-def _holds(field: bytes, pair: bytes) -> bool:
-    """Whether a Cookie field has this pair. The field has been taken apart before, in `pick`: to see whether its answer came of that
-    a search is enough."""
-    at = field.find(pair)
-    end = at + len(pair)
-    return at >= 0 and (at == 0 or field[at - 1] in b"; \t") and (end == len(field) or field[end] in b"; \t")
 
 
 def _cookie_path(path: str) -> str:
