@@ -4,6 +4,9 @@ An HTTP probe is a GET with ``Connection: close``. Redirects are not followed: a
 backend. It is healthy if the status lies in one of the ranges and, if a text is asked for, the text occurs in the first 64 KiB of
 the body. The timeout is for the whole probe. Names are resolved before (`terraster.master.names`): the connection goes to the address,
 Host and server name are those of the name.
+
+A probe that had no answer in time says nothing while the master itself stood still (a large reload, a busy machine): the answer may have
+been there. So the time that the event loop loses is measured while probes are under way, and such a probe is made again.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ __all__ = ["Aim", "Probing", "Result", "shown"]
 _BODY = 65536
 _INTERIM = (100, *range(102, 200))
 _SHOWN = 80  # characters of a reason
+_TICK = 0.01  # seconds between two looks at whether the event loop turns
+_MOST_LOST = 0.1  # share of a probe's time that may be lost before its failing says nothing
+_TRIES = 3  # times that a probe is made before it counts all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +101,36 @@ class Probing:
     def __init__(self) -> None:
         self._sockets: set[int] = set()
         self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._running = 0
+        self._ticked = self._lost = 0.0
 
     def probe(self, aim: Aim) -> Result:
-        """Never raises for what the backend does; takes ``aim.check.timeout`` seconds at most."""
+        """Never raises for what the backend does; takes ``aim.check.timeout`` seconds at most, unless the master stood still
+        meanwhile."""
+        self._running += 1
+        if self._running == 1:
+            self._ticked = time.monotonic()
+            gevent.spawn(self._watch)
+        try:
+            for _ in range(_TRIES):
+                before = self._lost_until_now()
+                result = self._once(aim)
+                if result.ok or self._lost_until_now() - before <= _MOST_LOST * aim.check.timeout:
+                    break
+            return result
+        finally:
+            self._running -= 1
+
+    def _lost_until_now(self) -> float:
+        """Seconds that the event loop stood still; only differences mean something."""
+        return self._lost + max(0.0, time.monotonic() - self._ticked - 2 * _TICK)
+
+    def _watch(self) -> None:
+        while self._running:
+            gevent.sleep(_TICK)
+            self._lost, self._ticked = self._lost_until_now(), time.monotonic()
+
+    def _once(self, aim: Aim) -> Result:
         started = time.monotonic()
         timeout = gevent.Timeout(aim.check.timeout or None)
         try:

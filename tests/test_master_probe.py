@@ -1,0 +1,61 @@
+"""Probes while the master itself stands still."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_PROGRAM = """
+from terraster.master import boot
+boot.patch()
+import socket, sys, time
+import gevent
+from gevent import socket as green
+from terraster.config.snapshot import Backend, HealthCheck
+from terraster.master.probe import Aim, Probing
+
+stall, answers = float(sys.argv[1]), sys.argv[2] == "answers"
+listener = green.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen()
+asked = []
+
+def serve():
+    while True:
+        client, _address = listener.accept()
+        gevent.spawn(answer, client)
+
+def answer(client):
+    client.recv(4096)
+    asked.append(client)
+    if answers:
+        gevent.sleep(0.02)
+        client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
+
+gevent.spawn(serve)
+check = HealthCheck(type="http", timeout=0.2)
+backend = Backend(id="x", url="", scheme="http", host="127.0.0.1", port=listener.getsockname()[1], health=check)
+probe = gevent.spawn(Probing().probe, Aim.of(backend))
+while not asked:
+    gevent.sleep(0.001)
+end = time.monotonic() + stall
+while time.monotonic() < end:
+    pass
+result = probe.get()
+print(result.ok, len(asked), result.reason)
+"""
+
+
+def probe(stall: float, answers: str) -> str:
+    run = subprocess.run([sys.executable, "-c", _PROGRAM, str(stall), answers], capture_output=True, text=True, timeout=30)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def test_no_answer_while_the_master_stood_still_says_nothing() -> None:
+    assert probe(0.5, "answers").endswith("status 200")
+
+
+def test_a_backend_that_does_not_answer_is_down_all_the_same() -> None:
+    assert probe(0.0, "silence") == "False 1 no answer within 0.2 s"
+    assert probe(0.5, "silence") == "False 2 no answer within 0.2 s"
