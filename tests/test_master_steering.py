@@ -343,6 +343,6 @@ def test_what_the_other_master_was_told_last_holds_when_an_upgrade_is_over(maste
 
 def test_a_change_wants_a_service(master: Master) -> None:
     answer = master.steering.backend("drain", "", "", "10.0.0.2:80")
-    assert answer == {"ok": False, "problems": ["which service?"], "candidates": [TWO]}
+    assert answer == {"ok": False, "problems": [f"10.0.0.2:80 of which service? There are {TWO}"], "candidates": [TWO]}
     assert "no service has a backend zzz" in master.steering.backend("drain", "", "", "zzz")["problems"][0]
     assert master.overlay.entries == {}

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..config.quantities import duration
 from . import render
-from .control import DONE, FAILED, Control, Refused
+from .control import DONE, FAILED, Control
 from .output import colourful, width
 
 __all__ = ["add_commands", "backend", "why"]
@@ -63,11 +63,11 @@ def backend(control: Control, arguments: argparse.Namespace) -> int:
     if os.environ.get("SUDO_USER"):
         query["by"] = os.environ["SUDO_USER"]
     answer = control.ask("POST", "/backend", **query)
+    if not answer["ok"]:
+        return _refused(answer, arguments.json)
     if arguments.json:
         print(json.dumps(answer, indent=2))
-        return DONE if answer["ok"] else FAILED
-    if not answer["ok"]:
-        return _refused(answer)
+        return DONE
     for line in render.changed(answer["backend"], time.time()):
         print(line)
     for note in answer["notes"]:
@@ -78,11 +78,11 @@ def backend(control: Control, arguments: argparse.Namespace) -> int:
 def why(control: Control, arguments: argparse.Namespace) -> int:
     """The command `why`."""
     answer = control.ask("GET", "/why", service=arguments.service, url=arguments.url)
+    if not answer["ok"]:
+        return _refused(answer, arguments.json)
     if arguments.json:
         print(json.dumps(answer, indent=2))
-        return DONE if answer["ok"] else FAILED
-    if not answer["ok"]:
-        return _refused(answer)
+        return DONE
     print("\n".join(render.explained(one, answer["now"], width()) for one in answer["backends"]), end="")
     return DONE
 
@@ -96,7 +96,9 @@ def _list(control: Control, arguments: argparse.Namespace) -> int:
         if places:
             services.append({**service, "locations": places})
     if wanted and not services:
-        raise Refused(f"there is no service or location {wanted} with backends")
+        names = [f"{one['name']}{place['path']}" for one in document["services"] for place in one["locations"] if place["backends"]]
+        problem = f"there is no service or location {wanted} with backends"
+        return _refused({"ok": False, "problems": [problem], "candidates": names}, arguments.json)
     if arguments.json:
         rows = [
             {"service": service["name"], "path": place["path"], **one}
@@ -115,7 +117,10 @@ def _is(service: str, path: str, wanted: str) -> bool:
     return not wanted or wanted == service or f"{service}{path}".rstrip("/") == wanted.rstrip("/")
 
 
-def _refused(answer: dict[str, Any]) -> int:
+def _refused(answer: dict[str, Any], as_json: bool) -> int:
+    """A refusal, the same for all commands. answer: ``ok problems candidates``."""
+    if as_json:
+        print(json.dumps(answer, indent=2))
     for problem in answer["problems"]:
         print(f"terrasterctl: {problem}", file=sys.stderr)
     return FAILED

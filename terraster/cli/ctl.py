@@ -182,7 +182,7 @@ _COMMANDS = {"reload": _reload, "status": _status, "stop": _stop, "backend": bac
 
 def _say_no(text: str, code: int, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"ok": False, "error": text}))
+        print(json.dumps({"ok": False, "problems": [text], "candidates": [], "error": text}))
     print(f"terrasterctl: {text}", file=sys.stderr)
     return code
 

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator
 from terraster.config.snapshot import Backend, Location, Service, Snapshot
 from terraster.errors import TerrasterError
 
-__all__ = ["Place", "Unfound", "backends", "base", "find", "label", "matching"]
+__all__ = ["Place", "Unfound", "backends", "base", "find", "label", "listed", "matching"]
 
 _NAMED = 8  # candidates that a problem names before it only counts
 
@@ -33,8 +33,8 @@ def find(snapshot: Snapshot, service: str, path: str, url: str) -> Place:
         return places[0]
     names = [label(place) for place in places]
     if len({place[1].id for place in places}) > 1:
-        raise Unfound(f"{url} is in several locations of {service}: {_listed(names)}", names)
-    raise Unfound(f"{url} is not clear: {_listed(names)}", names)
+        raise Unfound(f"{url} is in several locations of {service}: {listed(names)}", names)
+    raise Unfound(f"{url} is not clear: {listed(names)}", names)
 
 
 def matching(snapshot: Snapshot, service: str, path: str, url: str) -> list[Place]:
@@ -50,7 +50,7 @@ def matching(snapshot: Snapshot, service: str, path: str, url: str) -> list[Plac
         places = named
     if not url:
         names = [label(place) for place in places]
-        raise Unfound(f"which backend? There are {_listed(names)}", names)
+        raise Unfound(f"which backend? There are {listed(names)}", names)
     for matches in (_is_url, _is_authority):
         found = [place for place in places if matches(place[2], url)]
         if found:
@@ -58,7 +58,7 @@ def matching(snapshot: Snapshot, service: str, path: str, url: str) -> list[Plac
     urls = list(dict.fromkeys(place[2].url for place in places))
     near = difflib.get_close_matches(url, urls, n=3, cutoff=0.6)
     who = f"{service}{path}" if service else "no service"
-    hint = f"did you mean {_listed(near)}?" if near else f"there are {_listed(urls)}" if urls else "there are none at all"
+    hint = f"did you mean {listed(near)}?" if near else f"there are {listed(urls)}" if urls else "there are none at all"
     raise Unfound(f"{who} has {'no' if service else 'a'} backend {url}; {hint}", near or urls)
 
 
@@ -70,9 +70,9 @@ def _no_such_place(snapshot: Snapshot, service: str, path: str) -> Unfound:
         wanted = path or service[len(name) :] or "/"
         if not locations:
             return Unfound(f"service {name} has no backends")
-        return Unfound(f"service {name} has no location {wanted} with backends; there are {_listed(locations)}", locations)
+        return Unfound(f"service {name} has no location {wanted} with backends; there are {listed(locations)}", locations)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {_listed(near)}?" if near else f"there are {_listed(names)}" if names else "there are none"
+    hint = f"did you mean {listed(near)}?" if near else f"there are {listed(names)}" if names else "there are none"
     return Unfound(f"no service is called {name}; {hint}", near or names)
 
 
@@ -114,6 +114,7 @@ def label(place: Place) -> str:
     return f"{place[1].id} {place[2].url}"
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Names as a problem has them: the first few, and how many more there are."""
     rest = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

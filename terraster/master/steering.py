@@ -25,7 +25,7 @@ from terraster.errors import StartError
 from terraster.state.table import Backend as BackendCells
 from terraster.state.table import SeatBackend
 
-from .place import Place, Unfound, backends, base, find, label, matching
+from .place import Place, Unfound, backends, base, find, label, listed, matching
 from .standing import Order
 from .touch import DRAIN, ENABLE, EXPIRED, MAINTENANCE, MOST_WEIGHT, TEXT, WEIGHT, WEIGHT_OF_FILE, Entry, Touch
 
@@ -157,9 +157,10 @@ class Steering:
     def _which(self, path: str, url: str) -> dict[str, Any]:
         """The answer to a change of a backend of no service."""
         try:
-            return _no("which service?", [label(place) for place in matching(self._master.loaded, "", path, url)])
+            names = [label(place) for place in matching(self._master.loaded, "", path, url)]
+            return _no(f"{url} of which service? There are {listed(names)}", names)
         except Unfound as error:
-            return _no(f"which service? {error}", error.candidates)
+            return _no(str(error), error.candidates)
 
     def why(self, url: str, service: str = "", path: str = "") -> dict[str, Any]:
         """All that is known of why a backend is in the state it is in. Without a service: of every backend with that URL, if they
