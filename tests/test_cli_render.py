@@ -120,8 +120,12 @@ def test_what_operators_changed_is_told_with_who_and_why():
     none = {"order": None, "weight_override": None, "configured_weight": 1}
     overrides = {
         "backends": {
-            "shop/ http://10.0.0.1:80": {**none, "order": touch("maintenance", until=NOW + 600)},
-            "shop/ http://10.0.0.2:80": {**none, "weight_override": touch("weight", weight=5, reason="")},
+            "shop/ http://10.0.0.1:80": {**none, "order": touch("maintenance", until=NOW + 600), "order_after": [touch("drain")]},
+            "shop/ http://10.0.0.2:80": {
+                **none,
+                "weight_override": touch("weight", weight=5, until=NOW + 600, reason=""),
+                "weight_after": [touch("weight", weight=7, until=NOW + 900), touch("weight", weight=9)],
+            },
         },
         "orphans": [orphan],
     }
@@ -129,8 +133,9 @@ def test_what_operators_changed_is_told_with_who_and_why():
     text = render.status(status(house, overrides=overrides), width=200)
     assert text.split("\n\n")[2].splitlines() == [
         "Changed by operators:",
-        f"  shop /: http://10.0.0.1:80: in maintenance for 90s, until {until} (in 10m), by alice: disk",
-        "  shop /: http://10.0.0.2:80: weight 5 (the file says 1) for 90s, by alice",
+        f"  shop /: http://10.0.0.1:80: in maintenance for 90s, until {until} (in 10m), then draining again, by alice: disk",
+        f"  shop /: http://10.0.0.2:80: weight 5 (the file says 1) for 90s, until {until} (in 10m), "
+        f"then weight 7 again until {render.moment(NOW + 900, NOW)}, then weight 9 again, by alice",
         "  gone/ http://10.0.0.9:80: draining for 90s, by alice: disk; not configured any more, kept for a day",
     ]
     lines = [line.split() for line in text.splitlines() if line.startswith("  http://10")]

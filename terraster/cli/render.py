@@ -166,30 +166,44 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[_C
 def _touched(one: dict[str, Any], configured: int | None, now: float) -> list[str]:
     """An order and a weight in words, each if there is one."""
     order, weight = one["order"], one["weight_override"]
-    found = [f"{_IN_WORDS[order['what']]} {_circumstances(order, now)}"] if order else []
+    found = [f"{_IN_WORDS[order['what']]} {_circumstances(order, one.get('order_after', []), now)}"] if order else []
     if weight:
         file = "" if configured is None else f" (the file says {configured})"
-        found.append(f"weight {weight['weight']}{file} {_circumstances(weight, now)}")
+        found.append(f"weight {weight['weight']}{file} {_circumstances(weight, one.get('weight_after', []), now)}")
     return found
 
 
-def _circumstances(touch: dict[str, Any], now: float) -> str:
-    """How long it is so, until when, by whom and why."""
+def _circumstances(touch: dict[str, Any], after: Sequence[dict[str, Any]], now: float) -> str:
+    """How long it is so, until when and what then, by whom and why."""
     words = f"for {age(now - touch['when'])}"
     if touch["until"]:
-        words += _until(touch["until"], now)
+        words += _until(touch["until"], now) + _then(after, now)
     words += f", by {touch['by']}" if touch["by"] else ""
     return f"{words}: {touch['reason']}" if touch["reason"] else words
 
 
+def _then(after: Sequence[dict[str, Any]], now: float) -> str:
+    """What holds again when something ends."""
+    words = ""
+    for touch in after:
+        words += f", then {_IN_WORDS.get(touch['what']) or 'weight ' + str(touch['weight'])} again"
+        words += f" until {moment(touch['until'], now)}" if touch["until"] else ""
+    return words
+
+
+def _then_ordered(backend: dict[str, Any], now: float) -> str:
+    return _then(backend.get("order_after", []), now) if backend["state"] in ("draining", "maintenance") else ""
+
+
 def changed(backend: dict[str, Any], now: float) -> list[str]:
     """What a backend is after somebody changed it, in one line or two. backend: `Steering.backend` has it."""
-    until = _until(backend["until"], now).removeprefix(",")
+    until = _until(backend["until"], now).removeprefix(",") + _then_ordered(backend, now)
     words = f"{backend['service']}{backend['path']} {backend['url']} is {_IN_WORDS.get(backend['state'], backend['state'])}{until}"
     if backend["weight_override"]:
         weight = backend["weight_override"]
         words += f", weight {weight['weight']} (the file says {backend['configured_weight']})"
         words += f" until {moment(weight['until'], now)}" if weight["until"] else ""
+        words += _then(backend.get("weight_after", []), now)
     lines = [words]
     if backend["state"] in ("draining", "maintenance") and backend["active"]:
         lines.append(f"it still has {backend['active']} open request{'s' * (backend['active'] > 1)}")
@@ -204,7 +218,7 @@ def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
     lines = []
     state = _IN_WORDS.get(backend["state"], backend["state"])
     since = f" for {age(now - backend['since'])}" if backend["since"] else ""
-    until = _until(backend["until"], now)
+    until = _until(backend["until"], now) + _then_ordered(backend, now)
     by = f", by {backend['by']}" if backend["by"] else ""
     reason = f": {backend['why']}" if backend["why"] else ""
     lines.append(f"{backend['service']}{backend['path']} {backend['url']} is {state}{since}{until}{by}{reason}")

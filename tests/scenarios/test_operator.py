@@ -222,6 +222,7 @@ def test_what_ended_while_terraster_was_away_has_ended(house) -> None:
         (["drain", "site", "http://127.0.0.1:1"], 1, "site has no backend http://127.0.0.1:1"),
         (["drain", "site", "127.0.0.1"], 1, "127.0.0.1 is not clear: site/ http"),
         (["drain", "site/api", "ONE"], 1, "service site has no location /api with backends; there are site/"),
+        (["drain", "", "ONE"], 1, "of which service? There are site/ http"),
         (["drain", "site"], 2, "URL"),
         (["drain", "site", "ONE", "--for", "soon"], 2, "must be a duration like"),
         (["weight", "site", "ONE", "-1"], 2, ""),
@@ -234,6 +235,56 @@ def test_what_cannot_be_done_is_said(house, arguments: list[str], code: int, sai
     assert house.shown("one")["order"] is None
 
 
+def test_refusals_are_alike_for_programs(house) -> None:
+    url = house.url("one")
+    for command in (["backend", "drain", "shop", url], ["backend", "list", "shop"], ["why", "shop", url]):
+        result = house.proxy.ctl(*command, "--json")
+        answer = json.loads(result.stdout)
+        assert result.returncode == 1 and set(answer) == {"ok", "problems", "candidates"}
+        assert answer["ok"] is False and "shop" in answer["problems"][0] and answer["problems"][0] in result.stderr
+    assert answer["candidates"] and json.loads(house.proxy.ctl("backend", "list", "shop", "--json").stdout)["candidates"] == [
+        "site/"
+    ]
+
+
+def test_what_has_an_end_gives_back_what_was_there(house) -> None:
+    house.do("drain", "one", "--reason", "decommissioned")
+    assert ", then draining again\n" in house.do("maintain", "one", "--for", "1s")
+    assert "then draining again" in house.proxy.ctl("why", house.url("one")).stdout
+    assert house.shown("one")["order_after"][0]["reason"] == "decommissioned"
+    wait_until(lambda: house.shown("one")["state"] == "draining", "the end of maintenance")
+    assert {get(house.proxy.address).body for _ in range(12)} == {b"two", b"three"}
+
+
+@pytest.mark.parametrize("carried_out", [True, False], ids=["upgraded", "called off"])
+def test_what_one_master_of_an_upgrade_is_told_both_follow(house, carried_out: bool) -> None:
+    house.do("drain", "three", "--for", "3s")
+    run, old = house.proxy.folder / "run", house.proxy.pid
+    house.proxy.signal(signal.SIGUSR2)
+    wait_until(lambda: house.proxy.said.count("ready: generation") == 2, "the new master's workers")
+    new = int((run / "terraster.pid.2").read_text())
+    went, stays = (old, new) if carried_out else (new, old)
+    try:
+        house.do("maintain", "one")
+        wait_until(lambda: house.proxy.said.count("is in maintenance") == 2, "both to follow")
+        with Load(house.proxy.address) as load:
+            assert set(load.next(60)) == {"two"}, "of the workers of both"
+            wait_until(lambda: "three" in load.next(20), "the end of the drain")
+            assert "one" not in load.next(60)
+            os.kill(went, signal.SIGTERM)
+            if carried_out:
+                house.proxy.program.process.wait(DEADLINE)
+                wait_until(lambda: (run / "terraster.pid").exists() and house.proxy.status()["pid"] == stays, "the promotion")
+            else:
+                wait_until(lambda: f"(pid {new}) ended; this one goes on" in house.proxy.said, "the end of the new master")
+            assert set(load.next(60)) == {"two", "three"}
+        assert house.shown("one")["state"] == "maintenance"
+    finally:
+        if carried_out:
+            os.kill(new, signal.SIGTERM)
+            wait_gone(new)
+
+
 def test_a_broken_overlay_is_set_aside_and_a_start_goes_on(house) -> None:
     house.do("drain", "one")
     kept = house.proxy.folder / "state" / "overlay.json"
@@ -241,7 +292,7 @@ def test_a_broken_overlay_is_set_aside_and_a_start_goes_on(house) -> None:
     kept.write_text(kept.read_text()[:-30])
     house.proxy.start()
     assert house.shown("one")["state"] == "up"
-    assert "overlay.json cannot be read" in house.proxy.said and "overlay.json.broken-" in house.proxy.said
+    assert "overlay.json cannot be used" in house.proxy.said and "overlay.json.broken-" in house.proxy.said
     assert [one.name for one in kept.parent.iterdir() if one.name.startswith("overlay.json.broken-")]
 
 
