@@ -10,7 +10,19 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-__all__ = ["Url", "host_name", "is_loopback", "listen_address", "nameserver", "network", "overlap", "port_of", "server_name", "url"]
+__all__ = [
+    "Url",
+    "host_name",
+    "is_address",
+    "is_loopback",
+    "listen_address",
+    "nameserver",
+    "network",
+    "overlap",
+    "port_of",
+    "server_name",
+    "url",
+]
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -124,7 +136,7 @@ def server_name(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a host name or an IP address")
     text = value.strip()
-    if _is_address(text):
+    if is_address(text):
         return str(ipaddress.ip_address(text))
     if "*" in text:
         raise ValueError(f"must be one name, without a star: {value!r}")
@@ -154,7 +166,7 @@ def url(value: object) -> Url:
     host, colon, port = authority.rpartition(":") if not authority.endswith("]") else (authority, "", "")
     if not colon:
         host = authority
-    if srv and (colon or host.startswith("[") or _is_address(host)):
+    if srv and (colon or host.startswith("[") or is_address(host)):
         raise ValueError("must hold a name without a port after srv+: the SRV records say which hosts and ports")
     number = 0 if srv else _port(port) if colon else (443 if scheme == "https" else 80)
     host = host.lower()
@@ -182,7 +194,8 @@ def url(value: object) -> Url:
     return Url(text, scheme, host, number, base, srv)
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether this is an IP address, without brackets, and no name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -196,11 +209,11 @@ def nameserver(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(words)
     text = value.strip()
-    if _is_address(text.strip("[]") if text.startswith("[") and text.endswith("]") else text):
+    if is_address(text.strip("[]") if text.startswith("[") and text.endswith("]") else text):
         return str(ipaddress.ip_address(text.strip("[]")))
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or ("[" in host or ":" in host) and not bracketed or not _is_address(host[1:-1] if bracketed else host):
+    if not colon or ("[" in host or ":" in host) and not bracketed or not is_address(host[1:-1] if bracketed else host):
         raise ValueError(f"{words}, not {text!r}")
     address, number = str(ipaddress.ip_address(host[1:-1] if bracketed else host)), _port(port)
     if number == 53:

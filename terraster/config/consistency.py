@@ -8,9 +8,10 @@ load, of the services that `writes` picked out when they were parsed: ten thousa
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from math import floor
 from typing import NamedTuple
 
-from . import inherit
+from . import addresses, inherit
 from .settings import LocationSettings, ServiceSettings, Settings, TrafficSettings
 from .words import Complaint
 
@@ -83,6 +84,7 @@ def warnings(top: Settings, found: Iterable[Level]) -> Iterator[Complaint]:
         yield from _without_algorithm(top, level)
         if written.outlier is not None and written.outlier.enabled:
             yield from _ejects_nothing(level)
+            yield from _ejects_nobody(level)
         if isinstance(written, LocationSettings) and written.queue is not None and traffic.queue.size and not traffic.pool.max_open:
             yield from _nobody_waits(here, written)
 
@@ -123,3 +125,24 @@ def _ejects_nothing(level: Level) -> Iterator[Complaint]:
     for key in ("window", "min_requests"):
         if key in written.model_fields_set and not any(rule.ratio for rule in rules):
             yield (*here, key), True, f"`{key}` without `ratio` does nothing"
+
+
+def _ejects_nobody(level: Level) -> Iterator[Complaint]:
+    """A share that is less than one backend in each location that it is there for. One name, or SRV records, may be any number."""
+    written = level.written.outlier
+    assert written is not None
+    if not written.max_ejected:
+        return
+    most = 0
+    for location, traffic in level.reach:
+        counted = [backend for backend in location.backends if backend.weight]
+        if any(backend.url.srv for backend in counted) or (len(counted) == 1 and not addresses.is_address(counted[0].url.host)):
+            return
+        if floor(traffic.ejection.max_ejected * len(counted) + 1e-9):
+            return
+        most = max(most, len(counted))
+    if most:
+        words = (
+            f"`max_ejected` {written.max_ejected:.3g} of {most} backend{'s' * (most != 1)} is less than one: none is ever ejected"
+        )
+        yield (*level.here, "outlier", "max_ejected"), True, words
