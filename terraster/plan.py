@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
-import gevent
-
 from .balance.contract import Balancer, Member
 from .balance.registry import make
 from .config.diff import Change, patch
@@ -26,6 +24,7 @@ from .filters.answer import Answer
 from .filters.headers import HeaderEdits
 from .filters.redirect import elsewhere, redirects
 from .net.line import Line
+from .net.turn import breathe
 from .policy.budget import Budget
 from .policy.forwarded import Trust
 from .policy.quantile import Latencies
@@ -64,7 +63,8 @@ class LocationPlan:
     path: as configured. offset: of its row in a seat (add `SeatView.locations`). plain: the matched path is forwarded as it is.
     limited: a backend may be full, so that requests wait in `line`. suspicious: the lowest status that is looked at closely, as it may
     speak against a backend (`bad_statuses`; of these the master is told of `reported`) or be tried again. requests: that came here, in
-    this process. sticky: answers may set a cookie. overrides: the fields about the client that rules set or remove themselves.
+    this process. sticky: answers may set a cookie. hedge: share of latencies, 0.0 = never. panic_at: index of its PANIC cell.
+    overrides: the fields about the client that rules set or remove themselves.
     """
 
     __slots__ = (
@@ -93,6 +93,7 @@ class LocationPlan:
         "suspicious",
         "plain",
         "overrides",
+        "panic_at",
         "_prefix",
         "_rewrite",
     )
@@ -112,9 +113,12 @@ class LocationPlan:
         self.ignore_client_abort = service.ignore_client_abort
         self.retry = location.retry
         self.breaker = location.breaker
+        self.panic_at = view.table.never
+        if location.slot != view.table.unrouted:
+            self.panic_at = view.table.location(location.slot) + LocationCell.PANIC
         self.pool = location.pool
         self.sticky = self.balancer.cookie
-        self.hedge = location.retry.hedge / 100 if len(self.members) > 1 else 0.0
+        self.hedge = location.retry.hedge / 100 if len(self.members) > 1 and not self.sticky else 0.0
         self.reported = _reported(location)
         self.bad_statuses = (*self.reported, _SERVER_ERRORS) if _measures(location) else self.reported
         self.suspicious = min((low for low, _high in (*self.bad_statuses, *location.retry.on)), default=1000)
@@ -124,9 +128,6 @@ class LocationPlan:
         self.latencies = Latencies()
         self.requests = 0
         if old is not None:
-            limits = {member.backend.id: member.max_connections for member in self.members}
-            for member in old.members:  # who waits for room there is in the way of those who come: the new limits are theirs, too
-                member.max_connections = limits.get(member.backend.id, member.max_connections)
             self.line.adopt(old.line)
             self.budget.adopt(old.budget)
             self.latencies, self.requests = old.latencies, old.requests
@@ -252,7 +253,7 @@ class Plan:
             _clear_if_leased_anew(service, view)
             services[service.name] = ServicePlan(service, view, services.get(service.name))
             if count % _TURN == _TURN - 1:
-                gevent.sleep(0)
+                breathe()
         router = self.router.updated(
             _names(gone), ((address, host, services[name]) for name, address, host in _entries(change.services))
         )

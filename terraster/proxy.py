@@ -35,7 +35,7 @@ from .net.tunnel import Tunnel
 from .net.upstream import Upstream
 from .onward import request_octets
 from .plan import LocationPlan, Plan, ServicePlan
-from .policy.retry import IDEMPOTENT, covers, may_retry, pause
+from .policy.retry import IDEMPOTENT, SAFE, covers, may_retry, pause
 from .route.host import split_host
 from .route.target import canonical, split_absolute
 from .state.table import BUCKETS, STATUS_CELL, SeatBackend, SeatLocation
@@ -65,6 +65,13 @@ _BUCKET = SeatLocation.BUCKET
 _RETRIES = SeatLocation.RETRIES
 _BUDGET_REFUSALS = SeatLocation.BUDGET_REFUSALS
 _AGAIN = SeatBackend.RETRIES
+
+_BRIEF = 65536
+"""Octets up to which a response counts as one when all of it has come. A longer one, and one of unknown length, may last for hours: there
+the head is the result that is counted, and told of."""
+
+_REFUSALS = 15
+"""Backends without a connection that a request is sent on from, whatever `retry.attempts` says: nothing was sent."""
 
 
 _NOTHING: frozenset[Any] = frozenset()
@@ -127,7 +134,8 @@ class Proxy:
                 working.throw(HttpError("the exchange took too long", status=504, reason="http_response_timeout", blame=blame))
         self.witness.sweep(now)
         for origin in self.origins.values():
-            origin.pool.expire(now)
+            if origin.pool.idle:
+                origin.pool.expire(now)
 
     # ------------------------------------------------------------------------------------------------------------ a connection
 
@@ -339,13 +347,14 @@ class Proxy:
         failure: HttpError | None = None
         client.tolerant = location.ignore_client_abort
         client.working = getcurrent()
-        deadline = exchange.started + location.timeouts.total
-        if location.timeouts.total:
-            self.deadlines[client] = deadline, inf, exchange
+        total = location.timeouts.total
+        if total:
+            self.deadlines[client] = exchange.started + total, inf, exchange
         member = None if location.limited and location.line.is_busy() else balancer.pick(exchange, tried, exchange.started)
         while True:
             if member is None:
-                member = self._pick_again(exchange, location, tried, answered, failure)
+                location, member = self._pick_again(exchange, location, tried, answered, failure)
+                balancer = location.balancer
             following: Member | None = None
             exchange.backend = member
             exchange.tries += 1
@@ -354,16 +363,16 @@ class Proxy:
             if tried:
                 q[row + _AGAIN] += 1
                 q[self.view.locations + location.offset + _RETRIES] += 1
-            failed = False
+            failed = bad = brief = False
             trial = location.breaker is not None and witness.is_trial(location, member)
             first = begun = over = monotonic()
-            if location.timeouts.total:
-                self.deadlines[client] = deadline, begun, exchange
+            if total:
+                self.deadlines[client] = exchange.started + total, begun, exchange
             try:
                 out = request_octets(exchange, client, head, location, member)
                 if body:
                     out += body
-                if location.hedge and idempotent and coming is None and not tried:
+                if location.hedge and head.method in SAFE and coming is None and not (tried or trial or head.upgrade):
                     member, begun, answer = self._ask_twice(exchange, client, head, location, member, begun, body, out)
                     row = self.view.backends + member.offset
                     upstream, response, rest, pump = answer
@@ -372,18 +381,26 @@ class Proxy:
                 over = monotonic()
                 exchange.upstream_time = took = over - begun
                 q[row + _LATENCY] += int(took * 1e9)
-                q[row + _RESPONSES] += 1
+                brief = 0 <= response.content_length <= _BRIEF
+                if not brief:
+                    q[row + _RESPONSES] += 1
                 if balancer.measures:
                     balancer.answered(member, took, over)
                 if location.hedge:
                     location.latencies.add(over - first)  # of an overtaken one it is only known that it took longer than that
                 if response.status >= location.suspicious:
-                    failed = witness.is_bad(location, member, response.status, trial)
+                    if brief:
+                        brief = False
+                        q[row + _RESPONSES] += 1
+                    failed = bad = witness.is_bad(location, member, response.status, trial)
                     following = self._another(exchange, location, response, idempotent, coming, (*tried, member))
                 if following is None:
+                    if not brief:
+                        witness.went_well(location, member, response.status, trial)
                     keep = self._relay(exchange, client, head, location, upstream, response, rest, pump)
-                    if location.breaker is not None and not failed:
-                        witness.went_well(member, response.status, trial)
+                    if brief:
+                        q[row + _RESPONSES] += 1
+                        witness.went_well(location, member, response.status, trial)
                     return keep
                 self._discard(exchange, response, rest, upstream, pump)
                 tried, answered = (*tried, member), (*answered, member)
@@ -392,14 +409,15 @@ class Proxy:
                 if error.blame == BACKEND:
                     failed = True
                     over = monotonic()
-                    witness.failed(location, member, error, exchange.status, trial)
+                    witness.failed(location, member, error, bool(exchange.status) and not (brief or bad), trial)
+                elsewhere = error.unconnected and retry.attempts > 1 and len(tried) < min(len(location.members) - 1, _REFUSALS)
                 again = error.blame != CLIENT and may_retry(
                     error.retryable,
                     error.unsent,
                     idempotent,
                     exchange.bytes_out > 0,
                     coming is None or coming.whole,
-                    exchange.tries,
+                    0 if elsewhere else exchange.tries,
                     retry.attempts,
                 )
                 if not (again and (error.unconnected or self._afford(location))):
@@ -423,31 +441,41 @@ class Proxy:
         tried: tuple[Member, ...],
         answered: tuple[Member, ...],
         failure: HttpError | None,
-    ) -> Member:
+    ) -> tuple[LocationPlan, Member]:
         """A backend where none was to be had at first sight: one that starts slowly, or the first that gets room, or, where no other is
         left, one that failed already, but none that ``answered``: it may have said when to come again. Raises `HttpError` if there is
-        none."""
-        balancer, view = location.balancer, self.view
-
-        def look() -> Member | None:
-            view.desperate = True
-            try:
-                return balancer.pick(exchange, tried, monotonic())
-            finally:
-                view.desperate = False
-
-        busy = location.limited and location.line.is_busy()
-        if not busy and (found := look()) is not None:
-            return found
-        if location.limited and any(member.is_up() and member.weight and member not in tried for member in location.members):
-            return location.line.wait(look)
-        if failure is None:
-            raise self._nobody(location)
+        none. Whoever waits goes by the newest plan: the location that it returns has the same id."""
+        if not (location.limited and location.line.is_busy()) and (found := self._pick_any(exchange, location, tried)) is not None:
+            return location, found
+        if location.limited and _might_have_room(location, tried):
+            return location.line.wait(lambda: self._look(exchange, location, tried))
+        if failure is None or failure.reason == "connection_limit_reached":  # of the latter one wait is enough
+            raise failure or self._nobody(location)
         sleep(pause(location.retry.backoff, exchange.tries, True))
-        member = balancer.pick(exchange, answered, monotonic())
+        member = location.balancer.pick(exchange, answered, monotonic())
         if member is None:
             raise failure
-        return member
+        return location, member
+
+    def _look(self, exchange: Exchange, location: LocationPlan, tried: tuple[Member, ...]) -> tuple[LocationPlan, Member] | None:
+        """One look for room, by whoever waits in line. Raises `HttpError` when there is nothing to wait for any more."""
+        if exchange.service is not self.plan.services.get(exchange.service.name):
+            service = self.plan.services.get(exchange.service.name)
+            location = next((one for one in (service.locations if service else ()) if one.path == location.path), location)
+        member = self._pick_any(exchange, location, tried)
+        if member is not None:
+            return location, member
+        if not _might_have_room(location, tried):
+            raise self._nobody(location)
+        return None
+
+    def _pick_any(self, exchange: Exchange, location: LocationPlan, tried: tuple[Member, ...]) -> Member | None:
+        """A backend, also one that starts slowly and whose turn it is not."""
+        self.view.desperate = True
+        try:
+            return location.balancer.pick(exchange, tried, monotonic())
+        finally:
+            self.view.desperate = False
 
     def _another(
         self,
@@ -470,7 +498,7 @@ class Proxy:
             return None
         if not self._afford(location):
             return None
-        member = location.balancer.pick(exchange, tried, monotonic())
+        member = self._pick_any(exchange, location, tried)
         if member is None:
             location.budget.refund()
         return member
@@ -514,7 +542,7 @@ class Proxy:
         each = location.retry.per_try_timeout
         patience = min(timeouts.response or each, each) if each else timeouts.response
         end = monotonic() + each if each else inf
-        upstream = origin.pool.take(not idempotent)
+        upstream = origin.pool.take(not idempotent or coming is not None)
         while True:
             fresh = upstream is None
             if upstream is None:
@@ -544,7 +572,7 @@ class Proxy:
                     response = parse_response(data, head.method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS)
                     while response is not None and response.status < 200 and response.status != 101:
                         if head.minor and interim:
-                            exchange.bytes_out += self._send_interim(client, response, location)
+                            self._send_interim(exchange, client, response, location)
                         data = data[response.size :]
                         response = parse_response(data, head.method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS) if data else None
                     if response is not None:
@@ -607,14 +635,16 @@ class Proxy:
     ) -> _Hedged | None:
         """The second attempt of `_ask_twice`, in a greenlet of its own. None if nothing came of it."""
         view = self.view
-        member = location.balancer.pick(exchange, (first,), monotonic())
+        if (location.limited and location.line.is_busy()) or not self._afford(location):
+            return None
+        others = [member for member in location.members if member.on_trial()] if location.breaker is not None else ()
+        member = location.balancer.pick(exchange, (first, *others), monotonic())
         if member is None:
+            location.budget.refund()
             return None
         failed = False
         asked: _Asked | None = None
         try:
-            if not self._afford(location):
-                return None
             begun = monotonic()
             exchange.tries += 1
             at = view.locations + location.offset
@@ -629,7 +659,7 @@ class Proxy:
         except HttpError as error:
             failed = error.blame == BACKEND
             if failed:
-                self.witness.failed(location, member, error, 0, False)
+                self.witness.failed(location, member, error, False, False)
             return None
         except Exception:
             self.defect("a hedged request ended by a defect")
@@ -637,16 +667,18 @@ class Proxy:
         finally:
             if asked is None:
                 location.balancer.done(member, failed, monotonic())
+                if location.limited:
+                    location.line.stir()
 
     def _give_up(self, location: LocationPlan, second: _Hedged) -> None:
         """Nobody wants the answer of a second attempt any more."""
         second[2][0].close()
         location.balancer.done(second[0], False, monotonic())
 
-    def _send_interim(self, client: Downstream, response: ResponseHead, location: LocationPlan) -> int:
+    def _send_interim(self, exchange: Exchange, client: Downstream, response: ResponseHead, location: LocationPlan) -> None:
         head = response.forward(_NOTHING, (), b"")
+        exchange.bytes_out += len(head)
         client.send(head, location.timeouts.read)
-        return len(head)
 
     def _origin(self, member: Member, location: LocationPlan) -> Origin:
         """A way to a backend that was not used before. A request of an older plan may want what the current one no longer has, or reaches
@@ -659,8 +691,15 @@ class Proxy:
         return origin
 
     def adopt(self, plan: Plan) -> None:
-        """Run a new plan from the next request on. Connections to backends that are gone, or reached otherwise now, are closed when idle."""
-        self.plan = plan
+        """Run a new plan from the next request on. Connections to backends that are gone, or reached otherwise now, are closed when idle;
+        for the others the new limits hold."""
+        before, self.plan = self.plan.services, plan
+        for name, service in plan.services.items():
+            if before.get(name) is not service:
+                for location in service.locations:
+                    for member in location.members:
+                        if member.backend.id in self.origins:
+                            self.origins[member.backend.id].pool.limits = location.pool
         for name, origin in list(self.origins.items()):
             if not origin.serves(plan.backends.get(name)):
                 origin.close()
@@ -668,7 +707,7 @@ class Proxy:
 
     def _nobody(self, location: LocationPlan) -> HttpError:
         """Why no backend could be picked."""
-        if any(member.is_up() for member in location.members):
+        if _might_have_room(location, ()):
             return HttpError("all backends are at their limit", status=503, reason="connection_limit_reached")
         return HttpError("no healthy backend", status=503, reason="destination_unavailable")
 
@@ -726,7 +765,7 @@ class Proxy:
                 length = response.content_length
                 left = length - len(body)
                 if left > 0 and length <= location.retry.response_size:
-                    body, left = body + self._rest(upstream, left, read), 0
+                    body, left, look = body + self._rest(upstream, left, read), 0, True
                 if left < 0:  # more than it announced: what follows is not part of any response
                     body = body[:length]
                     reusable = False
@@ -902,3 +941,8 @@ _TRANSFER_ENCODING = frozenset((b"transfer-encoding",))
 def _and(detail: str) -> str:
     """What was said already, ready to be gone on with."""
     return f"{detail}; " if detail else ""
+
+
+def _might_have_room(location: LocationPlan, tried: tuple[Member, ...]) -> bool:
+    """Whether there are backends that are well, but have no room."""
+    return any(member.is_up() and member.weight and member not in tried for member in location.members)

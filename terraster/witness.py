@@ -49,8 +49,11 @@ class Witness:
         """Whether an attempt that begins now tries a half-open circuit."""
         return location.breaker is not None and self._view.q[member.admit_at] == _TRIAL
 
-    def went_well(self, member: Member, status: int, trial: bool) -> None:
-        """An attempt at a backend with a circuit breaker went well to its end."""
+    def went_well(self, location: LocationPlan, member: Member, status: int, trial: bool) -> None:
+        """An attempt at a backend with a circuit breaker brought a response; whether it went well by its circuit depends on the status."""
+        breaker = location.breaker
+        if breaker is None or covers(breaker.statuses, status):
+            return
         member.streak = 0
         if trial:
             self._report(member, "good", status, "")
@@ -65,14 +68,14 @@ class Witness:
             self._against(location, member, "status", status, f"status {status}", trial)
         return True
 
-    def failed(self, location: LocationPlan, member: Member, error: HttpError, status: int, trial: bool) -> None:
-        """An attempt failed by the backend's fault. status: of the response head, if one had come and was counted, else 0."""
+    def failed(self, location: LocationPlan, member: Member, error: HttpError, counted: bool, trial: bool) -> None:
+        """An attempt failed by the backend's fault. counted: as a good response, for its head."""
         view = self._view
         q, row = view.q, view.backends + member.offset
         q[row + _FAILURES] += 1
         if error.unconnected:
             q[row + _CONNECT_ERRORS] += 1
-        elif status:  # as a response it is a bad one
+        elif counted:
             q[row + _BAD_STATUSES] += 1
         self._against(location, member, "connect" if error.unconnected else "failure", 0, error.detail, trial)
 
@@ -84,6 +87,6 @@ class Witness:
         member.streak += 1
         if trial:
             self._report(member, "bad", status, text)
-        if trial or member.streak >= breaker.threshold:
+        if (trial or member.streak >= breaker.threshold) and not self._view.q[location.panic_at]:
             member.shut()
             self._shut.append((monotonic() + _SHUT, member))

@@ -296,7 +296,7 @@ def test_the_last_probes_are_kept(backend: Backend) -> None:
     one = replace(place.backends[0], host="127.0.0.1", port=backend.server_port, health=HealthCheck(interval=0.02, healthy=1))
     ward.snapshot = replace(ward.snapshot, services=(replace(service, locations=(replace(place, backends=(one,)),)),))
     passed: list[tuple[str, float]] = []
-    prober = Prober(ward.table, ward.log, ward.standings, lambda name, begun: passed.append((name, begun)))
+    prober = Prober(ward.table, ward.log, ward.standings, lambda name, begun, ok: passed.append((name, begun)) if ok else None)
     prober.start()
     try:
         backend.status = 500

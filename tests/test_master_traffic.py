@@ -102,10 +102,10 @@ def test_a_good_check_after_the_ejection_ends_it() -> None:
     ward = Ward(1, 1)
     before = ward.now
     ward.bad(0, "connect", count=3)
-    ward.traffic.passed(ward.id(0), before)
-    ward.traffic.passed(ward.id(1), ward.now + 1)
+    ward.traffic.checked(ward.id(0), before, True)
+    ward.traffic.checked(ward.id(1), ward.now + 1, True)
     assert ward.states() == "eu"
-    ward.traffic.passed(ward.id(0), ward.now + 0.01)
+    ward.traffic.checked(ward.id(0), ward.now + 0.01, True)
     assert ward.states() == "uu"
     assert ward.log.take()[-1].endswith("is up: status 200 (a health check passed)")
     ward.pass_(60)
@@ -116,16 +116,20 @@ def test_checks_that_were_wrong_once_do_not_end_the_next_ejection() -> None:
     """The health page answers, requests fail: without this the backend would be back at each check."""
     ward = Ward(1, 1)
     ward.bad(0, "connect", count=3)
-    ward.traffic.passed(ward.id(0), ward.now + 0.01)
+    ward.traffic.checked(ward.id(0), ward.now + 0.01, True)
     ward.bad(0, "connect", count=3)
     assert ward.states() == "eu" and "is ejected for 20 s" in ward.log.take()[-1]
-    ward.traffic.passed(ward.id(0), ward.now + 1)
+    ward.traffic.checked(ward.id(0), ward.now + 1, True)
     assert ward.states() == "eu"
-    ward.pass_(20.1)
+    ward.traffic.checked(ward.id(0), ward.now + 1, False)
+    ward.traffic.checked(ward.id(0), ward.now + 2, True)
+    assert ward.states() == "uu", "it was really gone"
+    ward.bad(0, "connect", count=3)
+    ward.pass_(30.1)
     assert ward.states() == "uu"
     ward.pass_(60)
     ward.bad(0, "connect", count=3)
-    ward.traffic.passed(ward.id(0), ward.now + 1)
+    ward.traffic.checked(ward.id(0), ward.now + 1, True)
     assert ward.states() == "uu"
 
 
@@ -223,7 +227,7 @@ def test_a_circuit_opens_is_tried_and_closes() -> None:
     ward.count(0, seat=2, trials=5)
     ward.bad(0, "status", 500, count=3, text="status 500")
     assert (ward.states(), ward.admits(), ward.cell(0, Backend.CIRCUIT)) == ("eu", "na", 1)
-    ward.traffic.passed(ward.id(0), ward.now + 1)
+    ward.traffic.checked(ward.id(0), ward.now + 1, True)
     ward.pass_(29)
     assert ward.admits() == "na"
     ward.pass_(1.1)

@@ -182,7 +182,7 @@ class Master(Arbiter):  # type: ignore[misc]
         q[Header.LAST_RELOAD_TIME] = time.time_ns()
         self.standings = Standings(self.table, self.log)
         self.traffic = Traffic(self.table, self.standings, self.log)
-        self.prober = Prober(self.table, self.log, self.standings, self.traffic.passed)
+        self.prober = Prober(self.table, self.log, self.standings, self.traffic.checked)
         self.failing = Failing(self.table)
         self.reloader = Reloader(self)
         self.steering = Steering(self)

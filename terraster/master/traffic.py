@@ -14,7 +14,7 @@ report costs the same whatever else is configured, and a backend that nothing is
 ejection ends or the next circuit wants a trial.
 
 A backend that gets no work (down, in maintenance, ejected) is not judged: what still comes in is of before. Ejections end by time,
-the first of several in a row also by a good active check that was made after it; circuits only by trials. What is known is kept by
+some also by a good active check that was made after them (`Traffic.checked`); circuits only by trials. What is known is kept by
 backend id over reloads.
 
 Master only; no call yields.
@@ -52,10 +52,24 @@ Report = tuple[int, int, str, int, str, float]
 
 class _Watch:
     """What traffic showed of one backend. until: when its ejection ends, on the monotonic clock; out_at: when it began; heard: sum
-    of the good ones at the last look; spoilt: heads counted as good whose bodies were none; refused: why it is not ejected though
-    it should be, and when; planned: when its circuit is looked at next."""
+    of the good ones at the last look; spoilt: heads counted as good whose bodies were none; believed: a check has failed since it
+    is ejected; refused: why it is not ejected though it should be, and when; planned: when its circuit is looked at next."""
 
-    __slots__ = ("name", "slot", "row", "record", "circuit", "failures", "heard", "spoilt", "out_at", "until", "refused", "planned")
+    __slots__ = (
+        "name",
+        "slot",
+        "row",
+        "record",
+        "circuit",
+        "failures",
+        "heard",
+        "spoilt",
+        "out_at",
+        "until",
+        "refused",
+        "planned",
+        "believed",
+    )
 
     def __init__(self, name: str, slot: int) -> None:
         self.name = name
@@ -66,6 +80,7 @@ class _Watch:
         self.failures: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.heard = self.spoilt = 0
         self.out_at = self.until = self.planned = 0.0
+        self.believed = False
         self.refused: tuple[str, float] = ("", 0.0)
 
 
@@ -155,13 +170,18 @@ class Traffic:
             else:
                 self._plan_circuit(watch)
 
-    def passed(self, name: str, begun: float) -> None:
-        """An active check (not type none) of a backend that began at ``begun`` (time.monotonic()) went well.
+    def checked(self, name: str, begun: float, ok: bool) -> None:
+        """An active check (not type none) of a backend, which began at ``begun`` (time.monotonic()), is over.
 
-        It ends the first ejection only: where requests fail again after it, checks do not see what requests see, and a backend that
-        they bring back would fail requests at every check."""
+        A good one ends the first ejection in a row. Where requests fail again after that, checks do not see what requests see, and a
+        backend that they bring back would fail requests at every check: from then on they are believed only once one has failed, too.
+        """
         watch = self._out.get(name)
-        if watch is not None and begun > watch.out_at and watch.record.times == 1:
+        if watch is None or begun <= watch.out_at:
+            return
+        if not ok:
+            watch.believed = True
+        elif watch.record.times == 1 or watch.believed:
             self._back(watch, "a health check passed", self._clock())
 
     def retired(self) -> None:
@@ -237,7 +257,7 @@ class Traffic:
             return
         seconds = watch.record.eject(outlier, now)
         watch.refused = ("", 0.0)
-        watch.out_at, watch.until = now, now + seconds
+        watch.out_at, watch.until, watch.believed = now, now + seconds, False
         self._out[watch.name] = watch
         self._plan(watch.until, watch)
         self._standings.eject(watch.name, self._wall() + seconds, f"{why}: {text}")

@@ -18,13 +18,13 @@ from gevent.event import Event
 
 from terraster.config.snapshot import Queue
 from terraster.errors import HttpError
-from terraster.state.table import SeatLocation
+from terraster.state.table import Seat, SeatLocation
 from terraster.state.view import SeatView
 
 __all__ = ["Line"]
 
 _LOOK = 0.004  # seconds between two looks for room that another worker may have made
-_STALE = 2.0  # seconds beyond the timeout after which a head is that of a worker which hangs
+_SILENT = 2_000_000_000  # nanoseconds without a heartbeat after which nobody waits for a worker; one comes every second
 
 _T = TypeVar("_T")
 
@@ -94,11 +94,14 @@ class Line:
             self.stir()
 
     def _is_next(self, arrived: int) -> bool:
-        """Whether nobody has waited longer at another worker. (monotonic time is the same for all processes.)"""
+        """Whether nobody has waited longer at another worker that is alive. (monotonic time is the same for all processes.)"""
         view = self._view
-        at = self._offset + SeatLocation.QUEUE_HEAD
-        stale = monotonic_ns() - int((self.limits.timeout + _STALE) * 1e9)
-        return not any(stale < view.q[row + at] < arrived for row in view.all_locations)
+        q, table, at = view.q, view.table, self._offset + SeatLocation.QUEUE_HEAD
+        alive = monotonic_ns() - _SILENT
+        return not any(
+            0 < q[row + at] < arrived and q[table.seat(seat) + Seat.HEARTBEAT] > alive
+            for seat, row in zip(view.seats, view.all_locations, strict=True)
+        )
 
     def _refusal(self, detail: str) -> HttpError:
         return HttpError(detail, status=503, reason="connection_limit_reached", retry_after=max(1, round(self.limits.timeout)))

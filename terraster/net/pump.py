@@ -58,6 +58,8 @@ class Pump:
         self._carrier = client.reactor.spawn(self._carry)
 
     def _carry(self) -> None:
+        if self._stopped:  # before its first turn: whoever waits for the client now must not lose its place to us
+            return
         timeouts = self._timeouts
         try:
             relay_request(self._client, self._upstream, self._body, timeouts.client_body, timeouts.read)
@@ -66,13 +68,17 @@ class Pump:
             if error.blame != BACKEND:
                 self._client.reactor.loop.run_callback(self._fail, error)
                 return
+        except Exception as error:  # a defect: it belongs to the request
+            self.ended = True
+            self._client.reactor.loop.run_callback(self._fail, error)
+            return
         else:
             self.done = self.ended = True
         self.ended_at = monotonic()
         self._upstream.phase = "response"
         self._upstream.wait_no_longer_than(self._patience)
 
-    def _fail(self, error: HttpError) -> None:
+    def _fail(self, error: Exception) -> None:
         if not self._stopped:
             self._main.throw(error)
 

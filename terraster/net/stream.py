@@ -31,7 +31,7 @@ __all__ = ["READ_SIZE", "Reactor", "Stream"]
 READ_SIZE = 65536
 """Octets a `recv` asks for. Above the allocator's threshold (128 KiB) each read would become an mmap and a munmap."""
 
-SWEEP = 0.25
+SWEEP = 0.1
 """Seconds between two sweeps."""
 
 

@@ -244,6 +244,7 @@ class Pool:
         """An idle connection became readable: the backend has closed it, or speaks out of turn."""
         now = monotonic()
         self.keepalive.closed(now - upstream.since, now)
+        self._publish()
         self.drop(upstream)
 
     def expire(self, now: float) -> None:
@@ -255,6 +256,9 @@ class Pool:
             if age < self.limits.idle_timeout:
                 break
             self.drop(oldest)
+        self._publish()
+
+    def _publish(self) -> None:
         self._view.q[self._view.backends + self._offset + _KEEPALIVE] = int(self.keepalive.seconds * 1000)
 
     def close(self) -> None:

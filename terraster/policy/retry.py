@@ -12,10 +12,13 @@ import random
 
 from ..config.snapshot import Statuses
 
-__all__ = ["IDEMPOTENT", "covers", "may_retry", "pause"]
+__all__ = ["IDEMPOTENT", "SAFE", "covers", "may_retry", "pause"]
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """RFC 9110, section 9.2.2. Methods that are not registered there are not taken for idempotent."""
+
+SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+"""Methods that may be executed twice at the same time, with any order of their ends."""
 
 _LONGEST = 2.0  # seconds between two attempts
 
