@@ -279,6 +279,32 @@ def test_an_order_holds_for_all_addresses_of_a_name(tmp_path: Path) -> None:
     assert [master.state(f"{name}@{one}") for one in addresses] == ["up", "up"]
 
 
+def test_of_several_endpoints_the_best_is_told_of(tmp_path: Path) -> None:
+    """The first is ejected; what matters is that the others work, or what an operator wants of all."""
+
+    def expand(given: Snapshot) -> Snapshot:
+        (service, *rest) = given.services
+        (location, *others) = service.locations
+        several = tuple(replace(location.backends[0], id=f"{ONE}@{one}", address=one) for one in ("10.9.9.1", "10.9.9.2"))
+        return replace(given, services=(replace(service, locations=(replace(location, backends=several), *others)), *rest))
+
+    master = Master(tmp_path, expand)
+
+    def headline() -> tuple[str, str]:
+        (found,) = master.steering.why("10.0.0.1", "shop", "/")["backends"]
+        return found["state"], found["why"]
+
+    master.standings.eject(f"{ONE}@10.9.9.1", time.time() + 60, "3 attempts in a row failed")
+    assert headline() == ("up", "200 OK")
+    master.standings.probed(f"{ONE}@10.9.9.2", False, time.time(), "status 500")
+    assert headline() == ("ejected", "3 attempts in a row failed")
+    answer = master.steering.backend("drain", "shop", "/", "10.0.0.1", seconds=600, reason="a new disk", by="ann")
+    assert headline() == ("draining", "a new disk")
+    assert answer["backend"]["by"] == "ann" and answer["backend"]["until"] == answer["backend"]["order"]["until"]
+    master.standings.readmit(f"{ONE}@10.9.9.1", "x")
+    assert headline() == ("draining", "a new disk")
+
+
 def test_the_other_master_of_an_upgrade_is_not_overwritten(master: Master, tmp_path: Path) -> None:
     other = Master(tmp_path)
     other.steering.backend("drain", "shop", "/", "10.0.0.1")

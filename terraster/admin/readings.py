@@ -39,7 +39,6 @@ ROWS_PER_TURN = 200
 
 Pause = Callable[[], object]
 
-_BEST = ("up", "draining", "maintenance", "ejected", "down")
 _ADDED = (
     "weight",
     "probes",
@@ -235,7 +234,7 @@ def _together(one: BackendReading, other: BackendReading) -> BackendReading:
         **{name: getattr(one, name) + getattr(other, name) for name in _ADDED},
         up=one.up or other.up,
         since=max(one.since, other.since),
-        state=min(one.state, other.state, key=_BEST.index),
+        state=min(one.state, other.state, key=BackendCells.BEST.index),
         circuit=max(one.circuit, other.circuit),
     )
 

@@ -220,12 +220,15 @@ class Steering:
 
     def _account(self, place: Place) -> dict[str, Any]:
         """A configured backend in short: ``service path url id state since why by until active weight configured_weight`` and what
-        `_overrides` has;
-        of several endpoints the state of the first that is not down, if there is one."""
+        `_overrides` has; of several endpoints the best state, as in the status (`Backend.BEST`). What an operator asked for comes before
+        an ejection here."""
         service, location, backend = place
         states = [self._standing(one) for one in self._running(place)]
-        best = next((state for state in states if state.get("state") != "down"), states[0] if states else {})
+        best = min(states, key=lambda one: BackendCells.BEST.index(one.get("state", "down")), default={})
         entry = self._overlay.entries.get(backend.id, Entry())
+        if entry.order is not None and best.get("state") == "ejected":
+            order = entry.order  # a drain: in maintenance it would not be ejected
+            best = {"state": "draining", "since": order.when, "why": order.reason, "by": order.by, "until": order.until}
         return {
             "service": service.name,
             "path": location.path,

@@ -99,6 +99,7 @@ class Backend:
     # STATE
     DOWN, UP, DRAINING, MAINTENANCE, EJECTED = 0, 1, 2, 3, 4
     STATES = ("down", "up", "draining", "maintenance", "ejected")
+    BEST = ("up", "draining", "maintenance", "ejected", "down")  # the same; of several endpoints the first of these is told of
 
     # CIRCUIT
     CIRCUITS = ("closed", "open", "half-open")
