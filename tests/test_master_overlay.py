@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
 from terraster.errors import StartError
 from terraster.master.overlay import KEPT, Overlay
-from terraster.master.touch import HISTORY, MOST_WEIGHT, Entry, Touch
+from terraster.master.touch import MOST_WEIGHT, Entry, Touch
 
 NOW = 1_700_000_000.0
 ONE, TWO = backend_id("shop", "/", "http://10.0.0.1:80"), backend_id("shop", "/", "http://10.0.0.2:80")
@@ -60,30 +60,6 @@ def test_it_is_kept(tmp_path: Path, clock: Clock) -> None:
     )
     assert stat.S_IMODE(os.stat(second.path).st_mode) == 0o600
     assert sorted(os.listdir(tmp_path / "state")) == ["overlay.json", "overlay.lock"]
-
-
-@pytest.mark.parametrize(
-    ("touches", "order", "weight"),
-    [
-        ([DRAIN], DRAIN, None),
-        ([DRAIN, MAINTENANCE], MAINTENANCE, None),
-        ([DRAIN, FIVE, ENABLE], None, FIVE),
-        ([DRAIN, FIVE, OF_FILE], DRAIN, None),
-        ([ENABLE], None, None),
-    ],
-)
-def test_what_touches_leave(touches: list[Touch], order: Touch | None, weight: Touch | None) -> None:
-    entry = Entry()
-    for touch in touches:
-        entry = entry.touched(touch)
-    assert (entry.order, entry.weight, entry.history) == (order, weight, tuple(touches))
-
-
-def test_only_the_last_touches_are_kept() -> None:
-    entry = Entry()
-    for number in range(HISTORY + 5):
-        entry = entry.touched(Touch("weight", NOW, weight=number))
-    assert [touch.weight for touch in entry.history] == list(range(5, HISTORY + 5))
 
 
 def test_it_ends_in_time_and_says_so(tmp_path: Path, clock: Clock) -> None:
@@ -268,15 +244,6 @@ def test_what_has_an_end_lies_above_what_was_there(
         late = overlay(tmp_path, clock)  # as if Terraster had been away since
         late.expire()
         assert late.entries[ONE].order == order, seconds
-
-
-def test_weights_come_back_too_and_no_heap_of_them_grows() -> None:
-    entry = Entry().touched(Touch("weight", NOW, weight=7))
-    for number in range(100):
-        entry = entry.touched(Touch("weight", NOW, until=NOW + 1000 - number, weight=number))
-    assert len(entry.under_weight) < 10
-    assert entry.ended(NOW + 1000).weight == Touch("weight", NOW, weight=7)
-    assert entry.touched(OF_FILE).ended(NOW + 1000).weight is None
 
 
 def test_what_another_version_wrote_is_read(tmp_path: Path, clock: Clock) -> None:

@@ -1,0 +1,87 @@
+"""What operators did to one backend: what of it holds, what holds again later, and that nothing is lost in the file."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terraster.master.touch import DRAIN as DRAINED
+from terraster.master.touch import ENABLE as ENABLED
+from terraster.master.touch import HISTORY, WEIGHT, WEIGHT_OF_FILE, Entry, Touch, parsed, written
+from terraster.master.touch import MAINTENANCE as MAINTAINED
+
+NOW = 1_700_000_000.0
+
+DRAIN = Touch("drain", NOW, "alice", "disk", NOW + 60)
+MAINTENANCE = Touch("maintenance", NOW, "alice")
+ENABLE = Touch("enable", NOW, "bob")
+FIVE = Touch("weight", NOW, "bob", "", NOW + 30, 5)
+OF_FILE = Touch("weight file", NOW, "bob")
+
+SECONDS = st.integers(0, 20)
+ORDERS = st.builds(Touch, st.sampled_from([DRAINED, MAINTAINED]), st.just(NOW), until=SECONDS.map(lambda one: one and NOW + one))
+WEIGHTS = st.builds(
+    Touch, st.just(WEIGHT), st.just(NOW), until=SECONDS.map(lambda one: one and NOW + one), weight=st.integers(0, 3)
+)
+ENDS = st.builds(Touch, st.sampled_from([ENABLED, WEIGHT_OF_FILE]), st.just(NOW))
+
+
+@pytest.mark.parametrize(
+    ("touches", "order", "weight"),
+    [
+        ([DRAIN], DRAIN, None),
+        ([DRAIN, MAINTENANCE], MAINTENANCE, None),
+        ([DRAIN, FIVE, ENABLE], None, FIVE),
+        ([DRAIN, FIVE, OF_FILE], DRAIN, None),
+        ([ENABLE], None, None),
+    ],
+)
+def test_what_touches_leave(touches: list[Touch], order: Touch | None, weight: Touch | None) -> None:
+    entry = Entry()
+    for touch in touches:
+        entry = entry.touched(touch)
+    assert (entry.order, entry.weight, entry.history) == (order, weight, tuple(touches))
+
+
+def test_only_the_last_touches_are_kept() -> None:
+    entry = Entry()
+    for number in range(HISTORY + 5):
+        entry = entry.touched(Touch("weight", NOW, weight=number))
+    assert [touch.weight for touch in entry.history] == list(range(5, HISTORY + 5))
+
+
+def test_weights_come_back_too_and_no_heap_of_them_grows() -> None:
+    entry = Entry().touched(Touch("weight", NOW, weight=7))
+    for number in range(100):
+        entry = entry.touched(Touch("weight", NOW, until=NOW + 1000 - number, weight=number))
+    assert len(entry.under_weight) < 10
+    assert entry.ended(NOW + 1000).weight == Touch("weight", NOW, weight=7)
+    assert entry.touched(OF_FILE).ended(NOW + 1000).weight is None
+
+
+@given(st.lists(ORDERS | WEIGHTS | ENDS, max_size=30), SECONDS, SECONDS)
+def test_ends_come_in_any_steps_and_the_file_loses_nothing(touches: list[Touch], sooner: int, later: int) -> None:
+    entry = Entry()
+    for touch in touches:
+        entry = entry.touched(touch)
+    for one in (entry, entry.ended(NOW + sooner)):
+        assert parsed(written({"a": one})) == ({"a": one}, {})
+    at = NOW + max(sooner, later)
+    assert entry.ended(NOW + sooner).ended(at) == entry.ended(at) == entry.ended(at).ended(at)
+    for touch in (entry.ended(at).order, entry.ended(at).weight):
+        assert touch is None or not touch.until or touch.until > at
+
+
+@given(st.lists(ORDERS, max_size=30), SECONDS)
+def test_what_was_asked_for_last_and_lasts_is_what_holds(touches: list[Touch], seconds: int) -> None:
+    """Unless the same was asked for again: then it lasts as long as was said last."""
+    entry = Entry()
+    for touch in touches:
+        entry = entry.touched(touch)
+    standing: list[Touch] = []
+    for touch in touches:
+        standing = [one for one in standing if not one.until or one.what != touch.what] if touch.until else []
+        standing.append(touch)
+    left = [one for one in standing if not one.until or one.until > NOW + seconds]
+    assert entry.ended(NOW + seconds).order == (left[-1] if left else None)
