@@ -364,7 +364,8 @@ class Proxy:
                 q[row + _AGAIN] += 1
                 q[self.view.locations + location.offset + _RETRIES] += 1
             failed = bad = brief = False
-            trial = location.breaker is not None and witness.is_trial(location, member)
+            breaker = location.breaker
+            trial = breaker is not None and member.on_trial()
             first = begun = over = monotonic()
             if total:
                 self.deadlines[client] = exchange.started + total, begun, exchange
@@ -395,12 +396,13 @@ class Proxy:
                     failed = bad = witness.is_bad(location, member, response.status, trial)
                     following = self._another(exchange, location, response, idempotent, coming, (*tried, member))
                 if following is None:
-                    if not brief:
-                        witness.went_well(location, member, response.status, trial)
+                    if breaker is not None and not brief:
+                        witness.went_well(breaker, member, response.status, trial)
                     keep = self._relay(exchange, client, head, location, upstream, response, rest, pump)
                     if brief:
                         q[row + _RESPONSES] += 1
-                        witness.went_well(location, member, response.status, trial)
+                        if breaker is not None:
+                            witness.went_well(breaker, member, response.status, trial)
                     return keep
                 self._discard(exchange, response, rest, upstream, pump)
                 tried, answered = (*tried, member), (*answered, member)

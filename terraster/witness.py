@@ -10,10 +10,11 @@ from collections.abc import Callable
 from time import monotonic
 
 from .balance.contract import Member
+from .config.snapshot import Breaker
 from .errors import HttpError
 from .plan import LocationPlan
 from .policy.retry import covers
-from .state.table import Backend, SeatBackend
+from .state.table import SeatBackend
 from .state.view import SeatView
 
 __all__ = ["Report", "Witness"]
@@ -27,7 +28,6 @@ _SHUT = 0.5  # seconds by which the master's word has come, whatever else it doe
 _FAILURES = SeatBackend.FAILURES
 _CONNECT_ERRORS = SeatBackend.CONNECT_ERRORS
 _BAD_STATUSES = SeatBackend.BAD_STATUSES
-_TRIAL = Backend.TRIAL
 
 
 class Witness:
@@ -45,14 +45,9 @@ class Witness:
         while self._shut and self._shut[0][0] <= now:
             self._shut.pop(0)[1].open()
 
-    def is_trial(self, location: LocationPlan, member: Member) -> bool:
-        """Whether an attempt that begins now tries a half-open circuit."""
-        return location.breaker is not None and self._view.q[member.admit_at] == _TRIAL
-
-    def went_well(self, location: LocationPlan, member: Member, status: int, trial: bool) -> None:
-        """An attempt at a backend with a circuit breaker brought a response; whether it went well by its circuit depends on the status."""
-        breaker = location.breaker
-        if breaker is None or covers(breaker.statuses, status):
+    def went_well(self, breaker: Breaker, member: Member, status: int, trial: bool) -> None:
+        """An attempt at a backend with a circuit brought a response; whether it went well by that depends on the status."""
+        if covers(breaker.statuses, status):
             return
         member.streak = 0
         if trial:
