@@ -9,6 +9,11 @@ import time
 
 import pytest
 
+from terraster.state.table import Seat, Table
+from terraster.state.view import SeatView
+from terraster.worker.channel import pair
+from terraster.worker.proxy_worker import ProxyWorker
+
 from .harness.family import Family, alive, eventually
 
 
@@ -76,6 +81,23 @@ def test_a_second_term_does_not_cut_the_drain_short() -> None:
         slow.join()
         assert answers
         eventually(lambda: not alive(before))
+
+
+def test_the_seat_is_taken_as_soon_as_the_child_is_forked() -> None:
+    """Before the child itself comes to it, or it could accept what the others do not count."""
+    table = Table(4, 4, 4)
+    mine, others = SeatView(table), SeatView(table)
+    others.sit(1)
+    worker = ProxyWorker.__new__(ProxyWorker)
+    worker.pid, worker.seat, worker.view = 4711, 2, mine
+    worker.near, worker.far = pair()
+    worker.in_master()
+    others.look_around()
+    assert others.seats == (1, 2)
+    seat = table.seat(2)
+    assert (table.q[seat + Seat.PID], table.q[seat + Seat.ROLE]) == (4711, Seat.PROXY)
+    assert time.monotonic_ns() - table.q[seat + Seat.HEARTBEAT] < 10**9
+    worker.channel.close()
 
 
 def test_a_question_ends_when_the_master_dies() -> None:

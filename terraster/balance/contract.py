@@ -13,6 +13,10 @@ two step back from one free place, and their requests go elsewhere. (This wants 
 may hold a write back for some tens of nanoseconds, the interpreter needs hundreds to get to the first read; a compiled
 `Member.take` needs a fence there.) The requests that may try a half-open circuit are counted in the same way.
 
+A worker that begins is an exception for a moment. The others are told of its seat at its fork, long before it is ready to accept; but
+one that does not come to read that, busy with one long turn of its loop, counts without it: for a second at worst, then it looks by
+itself. The limit may be exceeded by what the new one takes meanwhile.
+
 Why a member may or may not be picked is the master's to say (`Backend.ADMIT`); here it is one cell.
 """
 

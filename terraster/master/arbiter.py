@@ -388,6 +388,7 @@ class Master(Arbiter):  # type: ignore[misc]
         if worker.pid == 0:
             self._be(worker)
         worker.in_master()
+        self.tell_all(("seats",))
         self.WORKERS[worker.pid] = worker
         worker.reader = gevent.spawn(self._listen_to, worker)
         self.log.info("%s worker %d started in seat %d", role, worker.pid, seat)

@@ -151,9 +151,14 @@ class Process(Worker):  # type: ignore[misc]
         return self.told < generation and self.state in ("starting", "serving")
 
     def in_master(self) -> None:
-        """The master's side, right after the fork: keep one end of the channel."""
+        """The master's side, right after the fork: keep one end of the channel. The child has its seat from now on, not only when it
+        has come to take it itself, with the same words: so the others can be told to count there before it accepts anything."""
         os.close(self.far)
         self.channel = Channel(self.near)
+        q, base = self.view.table.q, self.view.table.seat(self.seat)
+        q[base + Seat.ROLE] = self.role
+        q[base + Seat.HEARTBEAT] = time.monotonic_ns()
+        q[base + Seat.PID] = self.pid
 
     def unborn(self) -> None:
         """The master's side when the fork failed."""
