@@ -186,3 +186,22 @@ def test_what_was_measured():
     assert [other[key] for key in ("share", "keepalive", "recent_latency")] == [None, None, None]
     keys = ("retries", "hedges", "retry_budget_refusals", "queue_refused", "queue_timeouts")
     assert [place[key] for key in keys] == [1, 2, 3, 4, 5]
+
+
+def test_names_that_fail_and_changes_that_are_not_in_effect():
+    house = all_up(House())
+    name = {"endpoints": ["10.0.0.1"], "since": 1.0, "asked": 9.0, "ttl": 60.0, "failure": "", "failing_since": 0.0}
+    names = {
+        "good.test": name,
+        "old.test": {**name, "failure": "SERVFAIL", "failing_since": 5.0},
+        "new.test": {**name, "endpoints": [], "failure": "no such name", "failing_since": 7.0},
+    }
+    refused = {"why": "names", "problems": ["no room"], "when": 8.0}
+    found = [
+        one for one in status(house, names=names, refused_refresh=refused)["problems"] if one["kind"] != "backend-down"
+    ]
+    assert [(one["kind"], one["text"], one["since"]) for one in found] == [
+        ("refresh-failed", "names: no room", 8.0),
+        ("name-failing", "the look-up of old.test fails: SERVFAIL; the last answer is used", 5.0),
+        ("name-failing", "the look-up of new.test fails: no such name; its backends are down", 7.0),
+    ]

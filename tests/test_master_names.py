@@ -388,3 +388,82 @@ def test_ids_are_never_shared(places: list[Endpoint], srv: bool) -> None:
     assert len({b.id for b in made}) == len({b.label for b in made}) == len(places)
     assert (made[0].id == ID) == (len(places) == 1)
     assert all(b.id == ID or b.id == f"{ID}@{b.endpoint}" for b in made)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (["a", "ab", "b"], {"a": "", "b": "@b"}),
+        (["a", "b"], {"b": ""}),
+        (["ab", "a", "ac"], {"a": "@a", "c": "@c"}),
+        (["a", "ab", "bc", "abc"], {"a": "@a", "b": "@b", "c": "@c"}),
+    ],
+)
+def test_who_stays_keeps_its_id(answers: list[str], expected: dict[str, str]) -> None:
+    name = module._Name(("api.test", False))
+    one = Party({})
+    try:
+        for answer in answers:
+            one.names._answered(name, Answer(tuple(Endpoint(address) for address in answer), 60.0))
+    finally:
+        one.names.stop()
+    ids = {e.address: f"@{place}" if place else "" for e, place in zip(name.endpoints, name.places, strict=True)}
+    assert ids == {address: expected[address] for address in answers[-1]}
+
+
+@given(st.lists(st.lists(PLACES, min_size=1, max_size=5, unique_by=module._spot), min_size=2, max_size=5), st.booleans())
+def test_ids_are_never_shared_and_never_taken_away(answers: list[list[Endpoint]], srv: bool) -> None:
+    known: dict[Endpoint, str] = {}
+    for answer in answers:
+        endpoints = tuple(sorted(answer if srv else {Endpoint(one.address) for one in answer}))
+        places = dict(zip(endpoints, module._places(endpoints, known), strict=True))
+        assert len(set(places.values())) == len(endpoints)
+        before = {module._spot(one): place for one, place in known.items()}
+        assert all(before.get(module._spot(one), place) == place for one, place in places.items())
+        known = places
+
+
+def test_of_a_huge_answer_the_first_are_used(party: Callable[..., Party], caplog: pytest.LogCaptureFixture) -> None:
+    places = [
+        Endpoint(f"10.0.{number // 200}.{number % 200}", "t.test", 80, 1, priority=5 if number < 100 else 3)
+        for number in range(200)
+    ]
+    made = backends(party({"api.test": places}).commit(snapshot(shop=[backend("api.test", srv=True)])))
+    assert len(made) == module.MOST_ENDPOINTS
+    assert {one.priority for one in made} == {3}
+    assert caplog.messages == ["the name api.test (SRV) has 200 endpoints: the first 64 are used"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_names_that_resolve_do_not_wait_behind_those_that_do_not(
+    party: Callable[..., Party], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONCURRENT", 2)
+    monkeypatch.setattr(module, "FIRST_ROUND", 0.1)
+    silent = Event()
+    one = party({"good.test": ["10.0.0.1"], **{f"dead{number}.test": "no answer" for number in range(8)}}, ttl=0.02)
+    one.commit(snapshot(shop=[backend(host) for host in one.book.entries]))
+    one.book.entries.update({f"dead{number}.test": silent for number in range(8)})
+    gevent.sleep(0.3)  # all places of the failing are taken
+    one.book.wait_asked("good.test", one.book.asked.count("good.test") + 5)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_reason_is_that_of_the_last_look_up(party: Callable[..., Party]) -> None:
+    one = party({"api.test": "there is no such name"})
+    one.commit(snapshot(shop=[backend("api.test")]))
+    told: list[tuple[str, bool, str]] = []
+    happened = Event()
+
+    def resolved(name: str, ok: bool, reason: str) -> None:
+        told.append((name, ok, reason))
+        happened.set()
+
+    one.names.report(resolved)
+    happened.clear()
+    one.book.entries["api.test"] = "name server 10.0.0.53 answers SERVFAIL"
+    assert happened.wait(10)
+    assert [reason for _name, _ok, reason in told] == [
+        f"{module.UNRESOLVED}: there is no such name",
+        f"{module.UNRESOLVED}: name server 10.0.0.53 answers SERVFAIL",
+    ]

@@ -217,6 +217,13 @@ def test_a_target_that_fails_keeps_what_it_had(make, names) -> None:
         make().services("_http._tcp.test")
 
 
+def test_records_of_one_place_count_together(make, names) -> None:
+    names["_http._tcp.test"] = [(10, 5, 80, "a.test"), (20, 7, 80, "a.test"), (20, 1, 81, "a.test")]
+    names["a.test"] = ["10.0.0.1"]
+    answer = make().services("_http._tcp.test")
+    assert answer.endpoints == (Endpoint("10.0.0.1", "a.test", 80, 12, 10), Endpoint("10.0.0.1", "a.test", 81, 1, 20))
+
+
 @pytest.mark.parametrize(
     ("records", "why"), [([], "no SRV record"), ([(0, 0, 0, ".")], "no such service")], ids=["empty", "not offered"]
 )

@@ -183,7 +183,8 @@ def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: 
 
 
 def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], master: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is wrong, the worst first: no workers, locations that cannot serve, backends that are not well, queues, a reload that failed."""
+    """What is wrong, the worst first: no workers, locations that cannot serve, backends that are not well, queues, reloads and names that
+    failed."""
     found = []
     proxies = [worker for worker in workers if worker["role"] == "proxy" and not worker["draining"]]
     wanted = master.get("wanted_workers") or 0
@@ -207,6 +208,14 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
     last = master.get("last_reload")
     if last and not last["ok"]:
         found.append(_problem("reload-failed", "; ".join(last["problems"]), since=last["when"]))
+    refused = master.get("refused_refresh")
+    if refused:
+        found.append(_problem("refresh-failed", f"{refused['why']}: {'; '.join(refused['problems'])}", since=refused["when"]))
+    for name, known in master.get("names", {}).items():
+        if known["failure"]:
+            stays = "the last answer is used" if known["endpoints"] else "its backends are down"
+            since = known["failing_since"]
+            found.append(_problem("name-failing", f"the look-up of {name} fails: {known['failure']}; {stays}", since=since))
     for worker in workers:
         name = f"{worker['role']} worker {worker['pid']}"
         if worker["silent"] > HUNG:

@@ -157,17 +157,18 @@ class Master(Arbiter):  # type: ignore[misc]
             raise
 
     def _prepare(self, snapshot: Snapshot) -> None:
-        backends = sum(len(location.backends) for service in snapshot.services for location in service.locations)
-        locations = sum(len(service.locations) for service in snapshot.services)
-        self.table = Table(*capacities(backends, locations, snapshot.workers))
-        self.view = SeatView(self.table)
-        self.leases = Leases(self.table)
         self.overlay = Overlay(snapshot.state_dir, self.log)
         self.overlay.load()
         self.overlay.expire()
         self.names = Names(self.log, lambda: self.reloader.refresh("names").ok)
         self.names.start()
-        self.snapshot = snapshot = self.arrange(snapshot)
+        arranged = self._expand(snapshot)
+        backends = sum(len(location.backends) for service in arranged.services for location in service.locations)
+        locations = sum(len(service.locations) for service in arranged.services)
+        self.table = Table(*capacities(backends, locations, snapshot.workers))
+        self.view = SeatView(self.table)
+        self.leases = Leases(self.table)
+        self.snapshot = snapshot = self.leases.assign(arranged)
         self.leases.commit(snapshot)
         self.plan = self.compile(snapshot, self.view)
         self.listeners.bind(self.addresses(snapshot))
@@ -212,9 +213,12 @@ class Master(Arbiter):  # type: ignore[misc]
         """A configuration as it is run: what operators changed above what the file says, the addresses of names, and a slot for
         everything. Raises StartError. Waits for names that are new. Followed by `Leases.commit` and `Names.follow`, or by `Leases.undo`
         and `Names.part`."""
+        return self.leases.assign(self._expand(loaded))
+
+    def _expand(self, loaded: Snapshot) -> Snapshot:
         named = self.overlay.apply(loaded)
         self.names.meet(named, self.ending)
-        return self.leases.assign(self.names.expand(named))
+        return self.names.expand(named)
 
     def _write_pidfile(self) -> None:
         path = self.cfg.pidfile + (".2" if self.master_pid else "")

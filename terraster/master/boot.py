@@ -10,8 +10,6 @@ signals itself and has no threads). Children inherit the patched modules; the da
 
 from __future__ import annotations
 
-import os
-
 import gevent
 from gevent import monkey
 
@@ -22,10 +20,10 @@ def patch() -> None:
     """Make this process fit to be the master. Called once, by the entry point, before gunicorn, urllib3 and the workers are
     imported.
 
-    Names are resolved by c-ares on the hub unless ``GEVENT_RESOLVER`` says otherwise: the default would start threads.
+    Names are resolved by c-ares on the hub, whatever ``GEVENT_RESOLVER`` says: gevent's default would start threads, and a process with
+    threads must not fork.
     """
-    if "GEVENT_RESOLVER" not in os.environ:
-        gevent.config.resolver = "ares"
+    gevent.config.resolver = "ares"
     monkey.patch_socket()
     monkey.patch_ssl()
     monkey.patch_select()

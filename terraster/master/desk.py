@@ -17,6 +17,8 @@ from terraster import __version__
 from terraster.errors import TerrasterError
 from terraster.state.table import Header, Seat
 
+from .reload import Outcome
+
 __all__ = ["Desk"]
 
 
@@ -65,7 +67,7 @@ class Desk:
         ``pid version started generation last_reload workers backends wanted_workers restarts``; times are time.time() seconds,
         ages seconds. Backends by id: ``backends`` (what the Prober knows), ``standings`` (`Standings.one`), ``failing`` (of those that
         failed lately: ``attempts failures seconds text not_ejected``); ``overrides``: see `Steering.detail`; ``names``:
-        see `Names.detail`.
+        see `Names.detail`; ``refused_refresh``: ``why problems when`` of a change above the file that is not in effect, or None.
         """
         master = self._master
         q = master.table.q
@@ -80,6 +82,7 @@ class Desk:
             "reloads": q[Header.RELOADS],
             "reload_failures": q[Header.RELOAD_FAILURES],
             "last_reload": master.reloader.last.as_dict() if master.reloader.last else None,
+            "refused_refresh": _refused(master.reloader.refused),
             "listeners": list(master.listeners.open),
             "workers": [self._worker(worker) for worker in sorted(master.WORKERS.values(), key=lambda one: one.seat)],
             "backends": master.prober.detail(),
@@ -114,3 +117,7 @@ class Desk:
             "accepted": q[at + Seat.ACCEPTED],
             "draining": bool(q[at + Seat.DRAINING]),
         }
+
+
+def _refused(refused: tuple[str, Outcome] | None) -> dict[str, Any] | None:
+    return {"why": refused[0], "problems": refused[1].problems, "when": refused[1].when} if refused is not None else None

@@ -10,13 +10,15 @@ answer is used on, and the look-up is tried again after 1, 2, 4 … `MOST_LIFE_O
 name that never resolved leaves its backend as it is, without an address: it is down until the name resolves.
 
 One address: the backend keeps its id, so its counters and what operators ordered stay when the address changes. Several: each is an
-endpoint with an id of its own ("ID@ADDRESS", for SRV "ID@TARGET:PORT"). Weight and `max_connections` hold for each endpoint; the
-weight of an SRV record multiplies the backend's, its priority is added to the backend's.
+endpoint with an id of its own ("ID@ADDRESS", for SRV "ID@TARGET:PORT"). An endpoint that stays keeps the id it has, however many come or
+go: sessions, circuits, counters and slow start are kept by it. So one of several may be called ID, and one that is alone ID@ADDRESS.
+Weight and `max_connections` hold for each endpoint; the weight of an SRV record multiplies the backend's, its priority is added to the
+backend's. Of an answer with more than `MOST_ENDPOINTS` the first are used.
 
 Answers that change have the configuration run anew with them (`Reloader.refresh`); those that come within `_GATHER` seconds go
 together. There new addresses are probed before they get requests, and what runs on old ones ends by itself.
 
-Master only; look-ups run in greenlets, `CONCURRENT` at most.
+Master only; look-ups run in greenlets, `CONCURRENT` at most of each kind: names that resolve do not wait behind those that do not.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import heapq
 import ipaddress
 import itertools
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -38,9 +41,10 @@ from terraster.net.turn import breathe
 
 from .resolver import Answer, Endpoint, Resolver, Unresolved
 
-__all__ = ["CONCURRENT", "FIRST_ROUND", "UNRESOLVED", "Names"]
+__all__ = ["CONCURRENT", "FIRST_ROUND", "MOST_ENDPOINTS", "UNRESOLVED", "Names"]
 
-CONCURRENT = 64  # look-ups under way at once; a few sockets each
+CONCURRENT = 64  # look-ups under way at once, of names that resolve, are new, or failed the last time; a few sockets each
+MOST_ENDPOINTS = 64  # endpoints of one name
 FIRST_ROUND = 2.0  # seconds that anybody waits for names never looked up before
 LEAST_LIFE, MOST_LIFE = 1.0, 300.0  # seconds that an answer is used, whatever its TTL says
 LEAST_LIFE_OF_FAILURE, MOST_LIFE_OF_FAILURE = 1.0, 30.0
@@ -55,24 +59,63 @@ Key = tuple[str, bool]  # host, and whether its SRV records are meant
 
 
 class _Name:
-    """One name. ``endpoints``: of the last good answer, () before it. ``serial``: grows when they change. ``failure``: why the last
-    look-up failed, "" if it did not. ``first``: set once there was a result. ``turn``: the number of its entry in the schedule that
-    counts."""
+    """One name. ``endpoints``: of the last good answer, () before it. ``places``: what their ids end in, likewise. ``serial``: grows
+    when they change. ``failure``: why the last look-up failed, "" if it did not. ``first``: set once there was a result. ``turn``: the
+    number of its entry in the schedule that counts. ``excess``: the answer has more than are used."""
 
-    __slots__ = ("key", "endpoints", "serial", "since", "ttl", "asked", "failure", "failures", "first", "dropped", "turn")
+    __slots__ = (
+        "key",
+        "endpoints",
+        "places",
+        "excess",
+        "serial",
+        "since",
+        "ttl",
+        "asked",
+        "failure",
+        "failing_since",
+        "failures",
+        "first",
+        "dropped",
+        "turn",
+    )
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.endpoints: tuple[Endpoint, ...] = ()
+        self.places: tuple[str, ...] = ()
+        self.excess = False
         self.serial = 0
         self.since = 0.0
         self.ttl = 0.0
         self.asked = 0.0
         self.failure = ""
+        self.failing_since = 0.0
         self.failures = 0
         self.first = Event()
         self.dropped = False
         self.turn = 0
+
+
+class _Line:
+    """Names that wait to be looked up, and the few that are."""
+
+    def __init__(self, look_up: Callable[[_Name], None]) -> None:
+        self.pool = Pool(CONCURRENT)
+        self._look_up = look_up
+        self._waiting: deque[tuple[_Name, int]] = deque()
+
+    def put(self, name: _Name, turn: int) -> None:
+        """Look a name up as soon as there is room, unless it is dropped or has another turn by then."""
+        self._waiting.append((name, turn))
+        if self.pool.free_count():
+            self.pool.spawn(self._work)
+
+    def _work(self) -> None:
+        while self._waiting:
+            name, turn = self._waiting.popleft()
+            if not name.dropped and turn == name.turn:
+                self._look_up(name)
 
 
 _Uses = tuple[tuple[_Name, int], ...]
@@ -97,7 +140,9 @@ class Names:
         self._applied: dict[str, tuple[Service, _Uses, Service]] = {}  # service → (as given, what it was made of, as expanded)
         self._made: dict[str, tuple[Service, _Uses, Service]] = {}
         self._told: set[str] = set()  # ids of backends that are down for want of an address
-        self._pool = Pool(CONCURRENT)
+        self._well, self._new, self._failing = (_Line(self._look_up) for _ in range(3))
+        self._resolved: Callable[[str, bool, str], None] | None = None
+        self._teller: gevent.Greenlet | None = None
         self._due: list[tuple[float, int, _Name]] = []
         self._ticket = itertools.count()
         self._more = Event()
@@ -110,10 +155,11 @@ class Names:
 
     def stop(self) -> None:
         """End all look-ups; the last answers stand."""
-        for one in (self._runner, self._flusher):
+        for one in (self._runner, self._flusher, self._teller):
             if one is not None:
                 one.kill()
-        self._pool.kill()
+        for line in (self._well, self._new, self._failing):
+            line.pool.kill()
 
     def abandon(self) -> None:
         """In a forked child: close the descriptors of look-ups under way."""
@@ -193,14 +239,20 @@ class Names:
             self._gather(_GATHER)
 
     def report(self, resolved: Callable[[str, bool, str], None]) -> None:
-        """Tell ``resolved(id, ok, reason)`` of each backend that runs without an address, and of each that was told of and has one now.
-        Follows `follow`; does not yield."""
+        """Tell ``resolved(id, ok, reason)`` of each backend that runs without an address, and of each that was told of and has one now;
+        from then on also where the reason is another one. Follows `follow`; does not yield."""
+        self._resolved = resolved
         lacking, present = self._lacking()
         for backend in sorted(present):
             resolved(backend, True, "")
         for backend, reason in lacking.items():
             resolved(backend, False, reason)
         self._told = set(lacking)
+
+    def _tell(self) -> None:
+        self._teller = None
+        if self._resolved is not None:
+            self.report(self._resolved)
 
     def _lacking(self) -> tuple[dict[str, str], set[str]]:
         """Backends of the snapshot that runs: those without an address, with the reason, and those that were told of and have one."""
@@ -223,7 +275,7 @@ class Names:
 
     def detail(self) -> dict[str, dict[str, Any]]:
         """What is known of each name. Times are time.time(), 0 = never; ``ttl`` in seconds; ``failure``: "" = the last look-up went
-        well."""
+        well; ``failing_since``: when it began to fail."""
         return {
             _shown(name): {
                 "endpoints": [_place(one) for one in name.endpoints],
@@ -231,6 +283,7 @@ class Names:
                 "asked": name.asked,
                 "ttl": name.ttl,
                 "failure": name.failure,
+                "failing_since": name.failing_since,
             }
             for name in self._names.values()
         }
@@ -267,26 +320,19 @@ class Names:
         name = self._find((backend.host, backend.srv)) if _is_named(backend) else None
         if name is None or not name.endpoints:
             return [backend]
-        made = []
-        alone = len(name.endpoints) == 1
-        targets = [(one.target, one.port) for one in name.endpoints]
-        for one in name.endpoints:
-            place = "" if alone else one.address if not backend.srv else f"{one.target}:{one.port}"
-            if place and backend.srv and targets.count((one.target, one.port)) > 1:
-                place = f"{place}/{one.address}"
-            made.append(
-                replace(
-                    backend,
-                    id=f"{backend.id}@{place}" if place else backend.id,
-                    host=one.target if backend.srv else backend.host,
-                    port=one.port if backend.srv else backend.port,
-                    weight=backend.weight * one.weight,
-                    priority=backend.priority + one.priority,
-                    address=one.address,
-                    endpoint=place,
-                )
+        return [
+            replace(
+                backend,
+                id=f"{backend.id}@{place}" if place else backend.id,
+                host=one.target if backend.srv else backend.host,
+                port=one.port if backend.srv else backend.port,
+                weight=backend.weight * one.weight,
+                priority=backend.priority + one.priority,
+                address=one.address,
+                endpoint=place,
             )
-        return made
+            for one, place in zip(name.endpoints, name.places, strict=True)
+        ]
 
     # Look-ups.
 
@@ -301,7 +347,8 @@ class Names:
             while self._due and self._due[0][0] <= now:
                 _when, turn, name = heapq.heappop(self._due)
                 if turn == name.turn and not name.dropped:
-                    self._pool.spawn(self._look_up, name)  # waits while too many are under way
+                    line = self._failing if name.failures else self._well if name.serial else self._new
+                    line.put(name, turn)
             self._more.clear()
             self._more.wait(max(0.0, self._due[0][0] - now) if self._due else None)
 
@@ -326,6 +373,10 @@ class Names:
         """Note it; the seconds until the next try."""
         first = not name.failures
         name.failures += 1
+        if first:
+            name.failing_since = time.time()
+        if name.failure != why and not name.endpoints and self._resolved is not None and self._teller is None:
+            self._teller = gevent.spawn_later(_GATHER, self._tell)
         name.failure = why
         if first and name.key in self._names:
             stays = f"the last answer stays: {_listed(name.endpoints)}" if name.endpoints else "its backends are down until it does"
@@ -335,9 +386,16 @@ class Names:
     def _answered(self, name: _Name, answer: Answer) -> float:
         """Note it; the seconds until the next look-up."""
         again = bool(name.failures) and name.key in self._names
-        name.failures, name.failure, name.ttl = 0, "", answer.ttl
-        if answer.endpoints != name.endpoints:
-            name.endpoints, name.since = answer.endpoints, time.time()
+        name.failures, name.failure, name.failing_since, name.ttl = 0, "", 0.0, answer.ttl
+        endpoints = tuple(sorted(sorted(answer.endpoints, key=lambda one: one.priority)[:MOST_ENDPOINTS]))
+        excess = len(answer.endpoints) > MOST_ENDPOINTS
+        if excess and not name.excess:
+            count = len(answer.endpoints)
+            self._log.warning("the name %s has %d endpoints: the first %d are used", _shown(name), count, MOST_ENDPOINTS)
+        name.excess = excess
+        if endpoints != name.endpoints:
+            name.places = _places(endpoints, dict(zip(name.endpoints, name.places, strict=True)))
+            name.endpoints, name.since = endpoints, time.time()
             name.serial += 1
             if name.key in self._names:
                 self._log.info("the name %s resolves to %s now", _shown(name), _listed(name.endpoints))
@@ -354,6 +412,31 @@ class Names:
         self._flusher = None
         if not self._changed() and self._flusher is None:
             self._flusher = gevent.spawn_later(_AGAIN, self._flush)
+
+
+def _places(endpoints: tuple[Endpoint, ...], before: dict[Endpoint, str]) -> tuple[str, ...]:
+    """What the id of each endpoint ends in, "" = nothing: what it was before, if it was there."""
+    known = {_spot(one): place for one, place in before.items()}
+    kept = {_spot(one) for one in endpoints} & known.keys()
+    taken = {known[spot] for spot in kept}
+    targets = Counter((one.target, one.port) for one in endpoints)
+    places = []
+    for one in endpoints:
+        whole = f"{one.target}:{one.port}" if one.target else one.address
+        if _spot(one) in kept:
+            place = known[_spot(one)]
+        elif len(endpoints) == 1:
+            place = ""
+        elif one.target and (targets[one.target, one.port] > 1 or whole in taken):
+            place = f"{whole}/{one.address}"
+        else:
+            place = whole
+        places.append(place)
+    return tuple(places)
+
+
+def _spot(one: Endpoint) -> tuple[str, str, int]:
+    return one.address, one.target, one.port
 
 
 def _is_named(backend: Backend) -> bool:

@@ -94,13 +94,15 @@ class _Unchanged(Exception):
 
 
 class Reloader:
-    """Reloads of one master. ``last``: the outcome of the last one, or None."""
+    """Reloads of one master. ``last``: the outcome of the last one, or None. ``refused``: the last refresh, with what it was for, if it
+    failed and nothing went well since; else None."""
 
     def __init__(self, master: Any) -> None:
         self._master = master
         self._one_at_a_time = RLock()
         self._applied = 0
         self.last: Outcome | None = None
+        self.refused: tuple[str, Outcome] | None = None
 
     def reload(self, why: str) -> Outcome:
         """Load the configuration again and run it. Any greenlet; waits for a reload under way. Whatever happens is in the outcome,
@@ -126,6 +128,7 @@ class Reloader:
         master = self._master
         with self._one_at_a_time:
             outcome = self._go(self._again)
+            self.refused = (why, outcome) if outcome.problems else None
             if outcome.problems:
                 master.log.error("%s: not in effect, generation %d runs: %s", why, outcome.generation, "; ".join(outcome.problems))
             elif outcome.changes:
@@ -292,6 +295,8 @@ class Reloader:
     def _record(self, outcome: Outcome, why: str, before: int) -> None:
         master, q = self._master, self._master.table.q
         self.last = outcome
+        if outcome.ok:
+            self.refused = None
         q[Header.LAST_RELOAD_OK] = int(outcome.ok)
         if outcome.ok:
             q[Header.RELOADS] += 1

@@ -15,8 +15,8 @@ the master's own, cooperative ones: no threads, no waiting for anybody but the g
 - A and AAAA are asked for at the same time. An AAAA counts where the kernel has a way to it (RFC 6724, rule 1), a loopback one
   only where there is no A.
 - SRV as in RFC 2782; the targets are looked up like any other name.
-- What DNS says does not exist is asked of the system (gevent's resolver) before it counts as absent. What NSS modules know (mDNS)
-  is seen there if ``GEVENT_RESOLVER=thread`` is set.
+- What DNS says does not exist is asked of gevent's resolver (c-ares) before it counts as absent. What only NSS modules know (mDNS) is
+  not seen: they can be asked in threads only, and the master has none, as it forks.
 
 Master only; every call may wait.
 """
@@ -30,7 +30,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dns.exception
@@ -155,7 +155,7 @@ class Resolver:
         finally:
             gevent.killall(asked.values())
         weights = _scaled([record.weight for _target, record in named])
-        endpoints: set[Endpoint] = set()
+        endpoints: list[Endpoint] = []
         failure: Unresolved | None = None
         for (target, record), weight in zip(named, weights, strict=True):
             answer = asked[target].get()
@@ -163,10 +163,10 @@ class Resolver:
                 failure = answer
                 continue
             ttl = min(ttl, answer.ttl)
-            endpoints.update(Endpoint(one.address, target, record.port, weight, record.priority) for one in answer.endpoints)
+            endpoints.extend(Endpoint(one.address, target, record.port, weight, record.priority) for one in answer.endpoints)
         if not endpoints:
             raise Unresolved(f"none of its SRV targets resolves: {failure}")
-        return Answer(tuple(sorted(endpoints)), ttl)
+        return Answer(tuple(sorted(_merged(endpoints))), ttl)
 
     def _of_target(self, target: str, before: Iterable[Endpoint]) -> Answer | Unresolved:
         try:
@@ -390,6 +390,18 @@ def _endpoints(addresses: Iterable[str]) -> tuple[Endpoint, ...]:
     four = {one for one in known if one.version == 4}
     usable = {one for one in known - four if not one.is_loopback and _is_reachable(str(one))} if four else known
     return tuple(sorted(Endpoint(str(one)) for one in four | usable))
+
+
+def _merged(endpoints: Iterable[Endpoint]) -> Iterable[Endpoint]:
+    """One for each place: several records of the same target and port count together, in the first of their tiers."""
+    merged: dict[tuple[str, str, int], Endpoint] = {}
+    for one in endpoints:
+        spot = one.address, one.target, one.port
+        known = merged.get(spot)
+        if known is not None:
+            one = replace(one, weight=known.weight + one.weight, priority=min(known.priority, one.priority))
+        merged[spot] = one
+    return merged.values()
 
 
 def _is_reachable(address: str) -> bool:
