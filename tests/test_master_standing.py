@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.config.snapshot import Breaker, Outlier
-from terraster.master.standing import Order, _counts
+from terraster.master.roster import counts
+from terraster.master.standing import Order
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.state.table import Backend
 
@@ -395,4 +396,4 @@ def test_whatever_happens(moves: list[tuple[str, int]], threshold: float, slow_s
         # what is counted as it goes is what a count from the start finds
         place = standings._places["shop/"]
         kept = [getattr(place, name) for name in COUNTS]
-        assert kept == [sum(column) for column in zip(*map(_counts, place.members), strict=True)]
+        assert kept == [sum(column) for column in zip(*map(counts, place.members), strict=True)]

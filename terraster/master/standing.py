@@ -25,139 +25,18 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
-from terraster.policy.standing import WHOLE, Facts, Order, may_eject, panics, ramp, stand
+from terraster.policy.standing import WHOLE, Order, may_eject, panics, ramp, stand
 from terraster.state.table import Backend, SeatBackend, Table
 from terraster.state.table import Location as LocationCell
+
+from .roster import Member, Place
 
 __all__ = ["Order", "Standings"]
 
 _STEP = 0.1  # seconds between two steps of a ramp
 _ENDLESS = 2**62  # trials
-
-
-class _Member:
-    """One backend, with what it came to last.
-
-    away:           it was out of work, so that it starts slowly when it is back; ramp_from: when that began, on the steady clock
-    trials, retrial: `Backend.TRIAL_LIMIT` of its half-open circuit, and when (time.time()) an open one becomes half-open
-    """
-
-    __slots__ = (
-        "id",
-        "slot",
-        "weight",
-        "words",
-        "place",
-        "facts",
-        "standing",
-        "since",
-        "away",
-        "ramp_from",
-        "trials",
-        "retrial",
-        "known",
-        "counted",
-    )
-
-    def __init__(self, backend: Configured, place: _Place, since: float, away: bool) -> None:
-        self.id = backend.id
-        self.facts = Facts()
-        self.standing = stand(self.facts)
-        self.since = since
-        self.away = away
-        self.ramp_from = self.retrial = 0.0
-        self.trials = 0
-        self.known = False  # whether its checks, or those who do not check, have said anything
-        self.move(backend, place)
-
-    def move(self, backend: Configured, place: _Place) -> None:
-        self.slot, self.weight, self.place = backend.slot, backend.weight, place
-        self.counted = _NOWHERE  # what it counts for in its place
-        self.words = f"backend {backend.label} of {place.words}"
-
-
-_NOWHERE: tuple[int, ...] = (0,) * 7
-
-
-class _Place:
-    """One location, and how many of its backends are what (`_counts`)."""
-
-    __slots__ = (
-        "location",
-        "words",
-        "members",
-        "unknown",
-        "weighty",
-        "considered",
-        "up",
-        "usable",
-        "ejected",
-        "spare",
-        "panic",
-        "resort",
-    )
-
-    def __init__(self, location: Location, words: str) -> None:
-        self.location = location
-        self.words = words
-        self.members: list[_Member] = []
-        self.panic = self.resort = False
-        self.unknown = self.weighty = self.considered = self.up = self.usable = self.ejected = self.spare = 0
-
-    def count(self, member: _Member) -> None:
-        """Count a member as it is now, and no more as it was."""
-        was, now = member.counted, _counts(member)
-        if was != now:
-            member.counted = now
-            self.unknown += now[0] - was[0]
-            self.weighty += now[1] - was[1]
-            self.considered += now[2] - was[2]
-            self.up += now[3] - was[3]
-            self.usable += now[4] - was[4]
-            self.ejected += now[5] - was[5]
-            self.spare += now[6] - was[6]
-
-    @property
-    def share(self) -> float:
-        """How many may be ejected."""
-        outlier = self.location.outlier
-        return outlier.max_ejected if outlier is not None else 0.0
-
-    def lets_in(self, member: _Member) -> int:
-        """ADMIT of a member, panic and last resort included."""
-        facts = member.facts
-        tried = member.standing.admit == Backend.TRIAL  # only trials close a circuit, and a closed one may end the panic
-        if self.panic and not tried and not facts.unresolved and facts.order is None and member.weight > 0:
-            return Backend.ALL
-        if self.resort and _is_spare(member):
-            return Backend.ALL
-        return member.standing.admit
-
-
-def _counts(member: _Member) -> tuple[int, ...]:
-    """Whether a member counts as unknown (nothing was heard of it yet; whatever its weight), and, if it has a weight: at all,
-    considered (no operator took it out), up, usable (gets new work by itself), ejected, spare."""
-    if member.weight <= 0:
-        return (int(not member.known), 0, 0, 0, 0, 0, 0)
-    facts, standing = member.facts, member.standing
-    return (
-        int(not member.known),
-        1,
-        int(facts.order is None),
-        int(standing.state == Backend.UP),
-        int(standing.admit != Backend.NONE),
-        int(facts.ejected != ""),
-        int(_is_spare(member)),
-    )
-
-
-def _is_spare(member: _Member) -> bool:
-    """Whether it would be used if its location had no other."""
-    facts = member.facts
-    return member.standing.state == Backend.EJECTED and facts.circuit == CLOSED and facts.order is None
 
 
 class Standings:
@@ -180,11 +59,11 @@ class Standings:
         self._log = log
         self._clock = clock
         self._steady = steady
-        self._members: dict[str, _Member] = {}
-        self._slots: dict[int, _Member] = {}
-        self._places: dict[str, _Place] = {}
+        self._members: dict[str, Member] = {}
+        self._slots: dict[int, Member] = {}
+        self._places: dict[str, Place] = {}
         self._followed: dict[str, Service] = {}
-        self._ramping: dict[str, _Member] = {}
+        self._ramping: dict[str, Member] = {}
         self._began = False
         self._more = Event()
         self._runner: gevent.Greenlet | None = None
@@ -205,12 +84,12 @@ class Standings:
         location does not begin to panic before all its backends were told of. Services that are the same objects are not looked at."""
         now, q = self._clock(), self._table.q
         followed, self._followed = self._followed, {service.name: service for service in snapshot.services}
-        before: dict[str, _Member] = {}
-        places: dict[str, _Place] = {}
+        before: dict[str, Member] = {}
+        places: dict[str, Place] = {}
         for name, service in followed.items():
             if self._followed.get(name) is not service:
                 self._leave(service, before, places)
-        new: list[_Place] = []
+        new: list[Place] = []
         for service in snapshot.services:
             if followed.get(service.name) is service:
                 continue
@@ -219,7 +98,7 @@ class Standings:
                 if old is not None and old.location is location:
                     self._keep(old)
                     continue
-                place = self._places[location.id] = _Place(location, f"{service.name}{location.path}")
+                place = self._places[location.id] = Place(location, f"{service.name}{location.path}")
                 new.append(place)
                 if old is not None:
                     place.panic, place.resort = old.panic, old.resort
@@ -227,7 +106,7 @@ class Standings:
                     member = before.get(backend.id)
                     fresh = member is None
                     if member is None:
-                        member = _Member(backend, place, now, away=self._began)
+                        member = Member(backend, place, now, away=self._began)
                     member.move(backend, place)
                     place.members.append(member)
                     self._members[member.id] = self._slots[member.slot] = member
@@ -243,7 +122,7 @@ class Standings:
             self._consider(place, afresh=True)
         self._began = True
 
-    def _leave(self, service: Service, members: dict[str, _Member], places: dict[str, _Place]) -> None:
+    def _leave(self, service: Service, members: dict[str, Member], places: dict[str, Place]) -> None:
         """Take what belongs to a service out of the books, and hand it over."""
         for location in service.locations:
             place = places[location.id] = self._places.pop(location.id)
@@ -251,7 +130,7 @@ class Standings:
                 members[member.id] = self._members.pop(member.id)
                 del self._slots[member.slot]
 
-    def _keep(self, place: _Place) -> None:
+    def _keep(self, place: Place) -> None:
         self._places[place.location.id] = place
         for member in place.members:
             self._members[member.id] = self._slots[member.slot] = member
@@ -364,7 +243,7 @@ class Standings:
             else:
                 self._end_ramp(name, member)
 
-    def _end_ramp(self, name: str, member: _Member) -> None:
+    def _end_ramp(self, name: str, member: Member) -> None:
         del self._ramping[name]
         member.facts.ramping = False
         self._settle(member)
@@ -393,7 +272,7 @@ class Standings:
         member = self._members.get(name)
         return {} if member is None else self._detail(member)
 
-    def _detail(self, member: _Member) -> dict[str, Any]:
+    def _detail(self, member: Member) -> dict[str, Any]:
         q, at = self._table.q, self._table.backend(member.slot)
         standing, facts = member.standing, member.facts
         until = 0.0
@@ -415,7 +294,7 @@ class Standings:
 
     # From facts to cells.
 
-    def _settle(self, member: _Member, since: float | None = None) -> bool:
+    def _settle(self, member: Member, since: float | None = None) -> bool:
         """Work out anew how a member stands, after its facts changed, and write it. Whether its state is another one."""
         place, before = member.place, member.standing
         moment = self._clock() if since is None else since
@@ -436,7 +315,7 @@ class Standings:
         self._consider(place)
         return changed
 
-    def _return(self, member: _Member) -> None:
+    def _return(self, member: Member) -> None:
         """It is up again."""
         if member.away and member.place.location.slow_start > 0:
             member.facts.ramping = True
@@ -446,11 +325,11 @@ class Standings:
             self._more.set()
         member.away = False
 
-    def _settle_and_tell(self, member: _Member, how: str) -> None:
+    def _settle_and_tell(self, member: Member, how: str) -> None:
         if self._settle(member):
             self._tell(member, how)
 
-    def _tell(self, member: _Member, how: str) -> None:
+    def _tell(self, member: Member, how: str) -> None:
         standing, order = member.standing, member.facts.order
         brackets = f" ({how})" if how else ""
         because = f": {standing.why}" if standing.why else ""
@@ -463,7 +342,7 @@ class Standings:
             by = f" (by {order.by})" if order.by else ""
             self._log.info("%s %s%s%s", member.words, what, because, by)
 
-    def _consider(self, place: _Place, afresh: bool = False) -> None:
+    def _consider(self, place: Place, afresh: bool = False) -> None:
         """Whether the location panics, or has to use its last resort. afresh: write its cells whatever they were."""
         panic, resort = place.panic, place.resort
         if not place.unknown:
@@ -489,7 +368,7 @@ class Standings:
         for member in place.members:
             self._write(member)
 
-    def _write(self, member: _Member) -> None:
+    def _write(self, member: Member) -> None:
         q, at = self._table.q, self._table.backend(member.slot)
         q[at + Backend.STATE] = member.standing.state
         q[at + Backend.SINCE] = int(member.since * 1e9)

@@ -1,0 +1,137 @@
+"""Backends and their locations as `terraster.master.standing` keeps them: what is known of each, and how many of a location are what.
+
+The counts are there so that a change of one backend costs the same however many its location has: each knows as what it was counted
+last. Master only.
+"""
+
+from __future__ import annotations
+
+from terraster.config.snapshot import Backend as Configured
+from terraster.config.snapshot import Location
+from terraster.policy.breaker import CLOSED
+from terraster.policy.standing import Facts, stand
+from terraster.state.table import Backend
+
+__all__ = ["Member", "Place", "counts"]
+
+
+class Member:
+    """One backend, with what it came to last.
+
+    away:           it was out of work, so that it starts slowly when it is back; ramp_from: when that began, on the steady clock
+    trials, retrial: `Backend.TRIAL_LIMIT` of its half-open circuit, and when (time.time()) an open one becomes half-open
+    """
+
+    __slots__ = (
+        "id",
+        "slot",
+        "weight",
+        "words",
+        "place",
+        "facts",
+        "standing",
+        "since",
+        "away",
+        "ramp_from",
+        "trials",
+        "retrial",
+        "known",
+        "counted",
+    )
+
+    def __init__(self, backend: Configured, place: Place, since: float, away: bool) -> None:
+        self.id = backend.id
+        self.facts = Facts()
+        self.standing = stand(self.facts)
+        self.since = since
+        self.away = away
+        self.ramp_from = self.retrial = 0.0
+        self.trials = 0
+        self.known = False  # whether its checks, or those who do not check, have said anything
+        self.move(backend, place)
+
+    def move(self, backend: Configured, place: Place) -> None:
+        self.slot, self.weight, self.place = backend.slot, backend.weight, place
+        self.counted = _NOWHERE  # what it counts for in its place
+        self.words = f"backend {backend.label} of {place.words}"
+
+
+_NOWHERE: tuple[int, ...] = (0,) * 7
+
+
+class Place:
+    """One location, and how many of its backends are what (`counts`)."""
+
+    __slots__ = (
+        "location",
+        "words",
+        "members",
+        "unknown",
+        "weighty",
+        "considered",
+        "up",
+        "usable",
+        "ejected",
+        "spare",
+        "panic",
+        "resort",
+    )
+
+    def __init__(self, location: Location, words: str) -> None:
+        self.location = location
+        self.words = words
+        self.members: list[Member] = []
+        self.panic = self.resort = False
+        self.unknown = self.weighty = self.considered = self.up = self.usable = self.ejected = self.spare = 0
+
+    def count(self, member: Member) -> None:
+        """Count a member as it is now, and no more as it was."""
+        was, now = member.counted, counts(member)
+        if was != now:
+            member.counted = now
+            self.unknown += now[0] - was[0]
+            self.weighty += now[1] - was[1]
+            self.considered += now[2] - was[2]
+            self.up += now[3] - was[3]
+            self.usable += now[4] - was[4]
+            self.ejected += now[5] - was[5]
+            self.spare += now[6] - was[6]
+
+    @property
+    def share(self) -> float:
+        """How many may be ejected."""
+        outlier = self.location.outlier
+        return outlier.max_ejected if outlier is not None else 0.0
+
+    def lets_in(self, member: Member) -> int:
+        """ADMIT of a member, panic and last resort included."""
+        facts = member.facts
+        tried = member.standing.admit == Backend.TRIAL  # only trials close a circuit, and a closed one may end the panic
+        if self.panic and not tried and not facts.unresolved and facts.order is None and member.weight > 0:
+            return Backend.ALL
+        if self.resort and is_spare(member):
+            return Backend.ALL
+        return member.standing.admit
+
+
+def counts(member: Member) -> tuple[int, ...]:
+    """Whether a member counts as unknown (nothing was heard of it yet; whatever its weight), and, if it has a weight: at all,
+    considered (no operator took it out), up, usable (gets new work by itself), ejected, spare."""
+    if member.weight <= 0:
+        return (int(not member.known), 0, 0, 0, 0, 0, 0)
+    facts, standing = member.facts, member.standing
+    return (
+        int(not member.known),
+        1,
+        int(facts.order is None),
+        int(standing.state == Backend.UP),
+        int(standing.admit != Backend.NONE),
+        int(facts.ejected != ""),
+        int(is_spare(member)),
+    )
+
+
+def is_spare(member: Member) -> bool:
+    """Whether it would be used if its location had no other."""
+    facts = member.facts
+    return member.standing.state == Backend.EJECTED and facts.circuit == CLOSED and facts.order is None
