@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
+from gevent.event import Event
 
 from terraster.config.snapshot import Backend, HealthCheck, Location, Service, Snapshot, backend_id, location_id
 from terraster.master import health
@@ -95,3 +97,25 @@ def test_services_in_which_nothing_changed_are_not_looked_at(monkeypatch: pytest
     changed = replace(services[7], hosts=("other",))
     party.apply(2, [*services[:7], changed, *services[8:]])
     assert seen == ["s7/ 1", "s7/ 2"]
+
+
+def test_who_is_in_a_hurry_does_not_wait_for_a_silent_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    party = Party()
+    monkeypatch.setattr(party.prober, "_probing", Silent())
+    silent = service(0, 9)
+    backend = replace(silent.locations[0].backends[0], health=HealthCheck(type="tcp", timeout=30.0))
+    silent = replace(silent, locations=(replace(silent.locations[0], backends=(backend,)),))
+    party.prober.start()
+    began = time.monotonic()
+    try:
+        party.prober.meet(Snapshot(1, (), (silent,)), patience=0.1)
+    finally:
+        party.prober.stop()
+    assert time.monotonic() - began < 3
+
+
+class Silent:
+    """Probes that never end."""
+
+    def probe(self, aim: Aim) -> None:
+        Event().wait()

@@ -42,7 +42,7 @@ from .names import UNRESOLVED
 from .probe import Aim, Probing, Result
 from .standing import Standings
 
-__all__ = ["CONCURRENT", "KEPT", "Prober", "Target"]
+__all__ = ["CONCURRENT", "FIRST_ROUND", "KEPT", "Prober", "Target"]
 
 CONCURRENT = 512  # probes under way at once; each is a socket and a greenlet
 _SLACK = 0.25  # seconds that the first round may take beyond the longest timeout
@@ -150,9 +150,9 @@ class Prober:
         """In a forked child: see `Probing.abandon`."""
         self._probing.abandon()
 
-    def meet(self, snapshot: Snapshot, ending: Event | None = None) -> None:
+    def meet(self, snapshot: Snapshot, ending: Event | None = None, patience: float = FIRST_ROUND) -> None:
         """Probe, once, what the snapshot has and nobody has seen yet; wait for it, but no longer than the longest timeout and
-        than `FIRST_ROUND`, and not once ``ending`` is set.
+        than ``patience`` (seconds), and not once ``ending`` is set.
 
         Any greenlet, one at a time; followed by `follow` or `part`.
         """
@@ -188,12 +188,12 @@ class Prober:
                 target.first.set()
             else:
                 self._schedule(target, aim.check.interval * random.random() if target.heir_of else 0.0)
-        self._wait([target for target in self._met.values() if not target.first.is_set()], ending)
+        self._wait([target for target in self._met.values() if not target.first.is_set()], ending, patience)
 
-    def _wait(self, targets: list[Target], ending: Event | None) -> None:
+    def _wait(self, targets: list[Target], ending: Event | None, patience: float) -> None:
         if not targets:
             return
-        patience = min(FIRST_ROUND, max(target.aim.check.timeout or FIRST_ROUND for target in targets) + _SLACK)
+        patience = min(patience, max(target.aim.check.timeout or patience for target in targets) + _SLACK)
         round_ = gevent.spawn(gevent.wait, [target.first for target in targets], timeout=patience)
         gevent.wait([round_] if ending is None else [round_, ending], count=1)
         round_.kill()

@@ -31,11 +31,13 @@ from terraster.errors import ConfigError, StartError, TerrasterError
 from terraster.net.turn import breathe
 from terraster.state.table import Header
 
+from .health import FIRST_ROUND
 from .listeners import refuse_tls
 
 __all__ = ["Outcome", "Reloader"]
 
 PATIENCE = 10.0  # seconds for a child to acknowledge
+_SHORT_ROUND = 1.0  # seconds that a refresh waits for the first probes of new addresses: others wait for it, with a weight, say
 _TOLD = 10  # changes that the line of a refresh names before it only counts
 _PART = 20  # services in one message: what a child unpickles at a stretch
 _FULL_COLLECTION = 16  # every so many reloads the frozen heap is searched for garbage as well
@@ -192,7 +194,7 @@ class Reloader:
     def _again(self) -> _Prepared:
         """The same for what was loaded last. Raises StartError, or _Unchanged if there is nothing to do; nothing has changed then."""
         master = self._master
-        prepared = self._compile(replace(master.loaded, generation=master.snapshot.generation + 1), [])
+        prepared = self._compile(replace(master.loaded, generation=master.snapshot.generation + 1), [], _SHORT_ROUND)
         if not (prepared.change.added or prepared.change.removed or prepared.change.changed):
             master.leases.undo()
             master.prober.part()
@@ -200,7 +202,7 @@ class Reloader:
             raise _Unchanged
         return prepared
 
-    def _compile(self, loaded: Snapshot, notes: list[str]) -> _Prepared:
+    def _compile(self, loaded: Snapshot, notes: list[str], patience: float = FIRST_ROUND) -> _Prepared:
         master = self._master
         old = master.snapshot
         bound: dict[str, Any] = {}
@@ -212,7 +214,7 @@ class Reloader:
             plan = master.plan.updated(change)
             breathe()
             bound = master.listeners.bind(master.addresses(new))
-            master.prober.meet(new, master.ending)
+            master.prober.meet(new, master.ending, patience)
             self._refuse_at_the_end()
         except BaseException as error:
             master.leases.undo()
