@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -421,3 +422,20 @@ def test_reports_of_a_real_worker_eject_for_all_and_time_brings_back() -> None:
         family.until(r"backend http://127.0.0.1:1 of one/ is up: no checks \(1(\.\d)? s are over\)")
         assert 1.0 <= time.monotonic() - started < 3.0
         assert family.get("/states")["admits"] == [Backend.ALL, Backend.ALL]
+
+
+@pytest.mark.parametrize("breaker", [None, Breaker(threshold=3, timeout=600.0)])
+def test_another_address_begins_anew(breaker: Breaker | None) -> None:
+    ward = Ward(1, 1, breaker=breaker, outlier=Outlier(failures=3) if breaker is None else None)
+    ward.bad(0, count=3)
+    assert ward.states() == "eu"
+    (service,) = ward.snapshot.services
+    first, second = service.locations[0].backends
+    ward.again(backends=(replace(first, weight=2), second))
+    assert ward.states() == "eu"
+    ward.again(backends=(replace(first, address="10.0.0.2"), second))
+    assert (ward.states(), ward.cell(0, Backend.CIRCUIT)) == ("uu", 0)
+    ward.bad(0, count=2)
+    assert ward.states() == "uu"
+    ward.bad(0)
+    assert ward.states() == "eu"

@@ -26,6 +26,7 @@ class Member:
         "id",
         "slot",
         "weight",
+        "address",
         "words",
         "place",
         "facts",
@@ -51,7 +52,7 @@ class Member:
         self.move(backend, place)
 
     def move(self, backend: Configured, place: Place) -> None:
-        self.slot, self.weight, self.place = backend.slot, backend.weight, place
+        self.slot, self.weight, self.address, self.place = backend.slot, backend.weight, backend.address, place
         self.counted = _NOWHERE  # what it counts for in its place
         self.words = f"backend {backend.label} of {place.words}"
 

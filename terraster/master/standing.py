@@ -182,6 +182,10 @@ class Standings:
         member = self._members.get(name)
         return None if member is None else member.place.location
 
+    def address(self, name: str) -> str:
+        """What the name of a backend stands for, "" where that is not known or it is no name."""
+        return self._members[name].address
+
     def words(self, name: str) -> str:
         """A backend as a line of the log names it."""
         return self._members[name].words

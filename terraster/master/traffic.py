@@ -58,6 +58,7 @@ class _Watch:
     __slots__ = (
         "name",
         "slot",
+        "address",
         "row",
         "record",
         "circuit",
@@ -71,9 +72,10 @@ class _Watch:
         "believed",
     )
 
-    def __init__(self, name: str, slot: int) -> None:
+    def __init__(self, name: str, slot: int, address: str) -> None:
         self.name = name
         self.slot = slot
+        self.address = address
         self.row = Row()
         self.record = Record()
         self.circuit = Circuit()
@@ -136,7 +138,7 @@ class Traffic:
                 name, location = found
                 watch = self._watches.get(name)
                 if watch is None or watch.slot != slot:
-                    watch = self._watches[name] = _Watch(name, slot)
+                    watch = self._watches[name] = _Watch(name, slot, self._standings.address(name))
                 if kind not in ("good", "bad"):
                     watch.failures.append({"when": when, "kind": kind, "status": status, "text": shown(text), "seat": seat})
                     watch.spoilt += kind == "failure" and status > 0 and not _suspicious(location, status)
@@ -157,6 +159,11 @@ class Traffic:
         for watches in (self._watches, self._out, self._circuits):
             for name in [name for name in watches if self._standings.location(name) is None]:
                 del watches[name]
+        for watch in self._watches.values():
+            address = self._standings.address(watch.name)
+            if address != watch.address:
+                watch.address = address
+                self._forgive(watch, now)
         for watch in sorted(self._out.values(), key=lambda one: one.until):
             if self._rules(watch).outlier is None:
                 self._back(watch, "traffic decides no more", now)
@@ -285,6 +292,16 @@ class Traffic:
         counted = sum(table.q[table.seat_backend(seat, watch.slot) + SeatBackend.TRIALS] for seat in (0, *table.taken_seats()))
         why = f"its circuit is half-open: {trials} request{'s' * (trials != 1)} may try it"
         self._standings.circuit(watch.name, HALF_OPEN, why, counted + trials)
+
+    def _forgive(self, watch: _Watch, now: float) -> None:
+        """It is at another address: what the machine at the old one did is not its fault."""
+        if watch.name in self._out:
+            self._back(watch, "it has another address", now)
+        watch.circuit.close(now)
+        if self._circuits.pop(watch.name, None) is not None:
+            self._standings.circuit(watch.name, CLOSED, "it has another address")
+        self._fresh(watch, now)
+        watch.record, watch.refused = Record(), ("", 0.0)
 
     def _back(self, watch: _Watch, why: str, now: float) -> None:
         del self._out[watch.name]
