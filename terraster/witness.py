@@ -38,12 +38,15 @@ class Witness:
     def __init__(self, view: SeatView, report: Report) -> None:
         self._view = view
         self._report = report
-        self._shut: list[tuple[float, Member]] = []
+        self._shut: list[tuple[float, LocationPlan, Member]] = []
 
     def sweep(self, now: float) -> None:
-        """Go by the master's word again where it must have come."""
-        while self._shut and self._shut[0][0] <= now:
-            self._shut.pop(0)[1].open()
+        """Go by the master's word again where it must have come, and where it is that all are to be used."""
+        if self._shut:
+            over = [one for one in self._shut if one[0] <= now or self._view.q[one[1].panic_at]]
+            self._shut = [one for one in self._shut if one not in over]
+            for _until, _location, member in over:
+                member.open()
 
     def went_well(self, breaker: Breaker, member: Member, status: int, trial: bool) -> None:
         """An attempt at a backend with a circuit brought a response; whether it went well by that depends on the status."""
@@ -84,4 +87,4 @@ class Witness:
             self._report(member, "bad", status, text)
         if (trial or member.streak >= breaker.threshold) and not self._view.q[location.panic_at]:
             member.shut()
-            self._shut.append((monotonic() + _SHUT, member))
+            self._shut.append((monotonic() + _SHUT, location, member))
