@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terraster.config.snapshot import Backend, Location, Service, Snapshot
+from terraster.config.snapshot import Backend, Departed, Location, Service, Snapshot
 from terraster.errors import StartError
 from terraster.state.leases import Leases, capacities
 from terraster.state.table import Backend as Cells
@@ -161,3 +161,32 @@ def test_no_two_known_ids_ever_share_a_slot(steps: list[set[str]], data: st.Data
 def test_capacities_leave_room_to_grow() -> None:
     assert capacities(3, 3, 2) == (4096, 2048, 64)
     assert capacities(10_000, 10_000, 32) == (40_000, 40_000, 128)
+
+
+def test_the_sums_of_a_url_never_go_back() -> None:
+    """A name of three addresses has one, then another two; a slot goes to somebody else; one comes back."""
+    table = Table(8, 4, 3)
+    leases = Leases(table)
+    seen: dict[int, int] = {}
+    last = 0
+    for generation, names in enumerate(("abc", "a", "ade", "ad", "a", "abf", "b", "ba"), 1):
+        seat(table, 1, generation - 1, generation - 1)
+        backends = tuple(Backend(f"s/ http://n@{name}", "http://n", "http", "n", 80, address=name) for name in names)
+        leased = leases.assign(Snapshot(generation, (), (Service("s", ("*",), (), (Location("s/", "/", backends=backends),)),)))
+        leases.commit(leased)
+        location = leased.services[0].locations[0]
+        own = {one.id: one.slot for one in location.backends}
+        (departed,) = location.departed or (Departed("http://n"),)
+        assert not own.keys() & dict(departed.slots).keys()
+        assert not set(own.values()) & set(dict(departed.slots).values())
+        for slot in own.values():  # as workers do
+            lease = table.q[table.backend(slot) + Cells.LEASE]
+            if seen.setdefault(slot, lease) != lease:
+                table.forget_backend(1, slot)
+                seen[slot] = lease
+        total = sum(table.backend_counters(slot)[0] for slot in (*own.values(), *dict(departed.slots).values()))
+        total += departed.sums[0] if departed.sums else 0
+        assert total == last
+        for slot in own.values():
+            table.q[table.seat_backend(1, slot) + SeatBackend.REQUESTS] += 7
+        last += 7 * len(own)

@@ -207,7 +207,7 @@ class TableCollector(Collector):
         snapshot = self._snapshot()
         places = [*readings.locations(self._table, snapshot, self._pause), readings.unrouted(self._table)]
         samples = dict(self._places(places))
-        samples.update(self._backends(readings.by_url(readings.backends(self._table, snapshot, self._pause))))
+        samples.update(self._backends(readings.by_url(self._table, readings.backends(self._table, snapshot, self._pause))))
         samples.update(self._processes(readings.seats(self._table)))
         samples.update(self._whole(readings.header(self._table)))
         for one in METRICS:

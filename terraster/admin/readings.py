@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..config.snapshot import Backend, Location, Service, Snapshot
@@ -39,6 +39,20 @@ ROWS_PER_TURN = 200
 
 Pause = Callable[[], object]
 
+_COUNTERS = (  # as `Table.backend_counters` has them
+    "requests",
+    "failures",
+    "latency_sum",
+    "connects",
+    "responses",
+    "connect_errors",
+    "bad_statuses",
+    "retries",
+    "probes",
+    "probe_failures",
+    "ejections",
+    "openings",
+)
 _ADDED = (
     "weight",
     "probes",
@@ -218,14 +232,28 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                 )
 
 
-def by_url(rows: Iterable[BackendReading]) -> list[BackendReading]:
-    """The same with one row for each URL of a location: where its name has several addresses, their sum, and the best of their states."""
+def by_url(table: Table, rows: Iterable[BackendReading]) -> list[BackendReading]:
+    """The same with one row for each URL of a location: where its name has several addresses, their sum, and the best of their states.
+    What was counted of addresses that it has no more is counted in."""
     found: dict[tuple[str, str], BackendReading] = {}
     for row in rows:
         key = row.location.id, row.backend.url
         known = found.get(key)
-        found[key] = row if known is None else _together(known, row)
+        found[key] = _with_departed(table, row) if known is None else _together(known, row)
     return list(found.values())
+
+
+def _with_departed(table: Table, row: BackendReading) -> BackendReading:
+    for one in row.location.departed:
+        if one.url == row.backend.url:
+            for counted in (one.sums, *(table.backend_counters(slot) for _name, slot in one.slots)):
+                row = replace(row, **{name: getattr(row, name) + value for name, value in _counted(counted)})
+    return row
+
+
+def _counted(counters: Sequence[int]) -> Iterator[tuple[str, float]]:
+    """What `Table.backend_counters` gives, by the names of a reading."""
+    return ((name, value / 1e9 if name == "latency_sum" else value) for name, value in zip(_COUNTERS, counters, strict=False))
 
 
 def _together(one: BackendReading, other: BackendReading) -> BackendReading:

@@ -136,7 +136,7 @@ def _of_service(old: Service, new: Service) -> Iterator[str]:
 
 
 def _of_location(old: Location, new: Location) -> Iterator[str]:
-    for key in _differing(old, new, ("id", "slot", "backends")):
+    for key in _differing(old, new, ("id", "slot", "backends", "departed")):
         yield from _of_value(_SPELLINGS.get(key, key), getattr(old, key), getattr(new, key))
     before = {backend.label: backend for backend in old.backends}
     after = {backend.label: backend for backend in new.backends}

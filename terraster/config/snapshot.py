@@ -225,6 +225,16 @@ class AccessLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Departed:
+    """What is left of endpoints that the name of a URL has no more: their counters, so that the sums of the URL never go back. Worked out
+    by `terraster.state.leases`."""
+
+    url: str
+    sums: tuple[int, ...] = ()  # `Table.backend_counters` of slots that were given back, added up
+    slots: tuple[tuple[str, int], ...] = ()  # ids and slots whose counters may still grow
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
     """One path of a service. Exactly one of backends / redirect / https redirect decides what happens to a request."""
 
@@ -246,6 +256,7 @@ class Location:
     queue: Queue = field(default_factory=Queue)
     pool: ConnectionPool = field(default_factory=ConnectionPool)
     slot: int = -1
+    departed: tuple[Departed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

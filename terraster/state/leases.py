@@ -17,10 +17,10 @@ Master only. `assign` is followed by `commit` (the configuration is applied) or 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
 
-from terraster.config.snapshot import Location, Service, Snapshot
+from terraster.config.snapshot import Departed, Location, Service, Snapshot
 from terraster.errors import StartError
 
 from .table import Backend, Seat, Table
@@ -73,9 +73,9 @@ class _Book:
         self.fresh[name] = slot
         return slot
 
-    def reclaim(self, oldest: int) -> None:
-        """Free what no process can still know: every one alive runs ``oldest`` or a later generation."""
-        for name in [name for name, (_slot, dropped) in self.resting.items() if dropped <= oldest]:
+    def reclaim(self, oldest: int, pinned: Set[str] = frozenset()) -> None:
+        """Free what no process can still know: every one alive runs ``oldest`` or a later generation. What is pinned stays."""
+        for name in [name for name, (_slot, dropped) in self.resting.items() if dropped <= oldest and name not in pinned]:
             self.free.append(self.resting.pop(name)[0])
 
     def commit(self, gone: set[str], come: set[str], generation: int) -> None:
@@ -103,6 +103,9 @@ class Leases:
         self._backends = _Book("backend", table.backends)
         self._locations = _Book("location", table.locations)
         self._serial = 0
+        self._settled = 0  # every process runs this generation or a later one
+        self._pinned: set[str] = set()  # ids of endpoints that are gone, but whose slots are still read
+        self._folded: list[str] = []
         self._kept: dict[str, tuple[Service, Service]] = {}  # name → (as configured, as leased), of what was committed
         self._made: dict[str, tuple[Service, Service]] = {}
 
@@ -113,7 +116,9 @@ class Leases:
         New leases show in the table at once (a new serial, everything else zero: down), as a plan is compiled before `commit`.
         """
         oldest = self._oldest()
-        self._backends.reclaim(oldest)
+        self._settled = oldest
+        self._folded = []
+        self._backends.reclaim(oldest, self._pinned)
         self._locations.reclaim(oldest)
         self._made = {}
         try:
@@ -129,6 +134,10 @@ class Leases:
         kept, made = self._kept, self._made
         old = _ids(leased for name, (_, leased) in kept.items() if name not in made or made[name][1] is not leased)
         new = _ids(leased for name, (_, leased) in made.items() if name not in kept or kept[name][1] is not leased)
+        self._pinned -= _departed(leased for name, (_, leased) in kept.items() if name not in made or made[name][1] is not leased)
+        self._pinned |= _departed(leased for name, (_, leased) in made.items() if name not in kept or kept[name][1] is not leased)
+        for name in self._folded:  # counted in a sum now: whoever comes back under this name counts anew
+            self._backends.resting[f"{name} (departed)"] = (self._backends.resting.pop(name)[0], snapshot.generation)
         for book, before, after in zip((self._backends, self._locations), old, new, strict=True):
             book.commit(before - after, after, snapshot.generation)
         self._kept, self._made = made, {}
@@ -151,11 +160,13 @@ class Leases:
         then."""
         configured, leased = self._kept.get(service.name, (None, None))
         if leased is None or configured is not service:
-            leased = replace(service, locations=tuple(self._location(location) for location in service.locations))
+            old = {location.id: location for location in leased.locations} if leased is not None else {}
+            locations = tuple(self._location(location, old.get(location.id)) for location in service.locations)
+            leased = replace(service, locations=locations)
         self._made[service.name] = (service, leased)
         return leased
 
-    def _location(self, location: Location) -> Location:
+    def _location(self, location: Location, old: Location | None) -> Location:
         slot = self._locations.slot(location.id)
         if slot is None:
             slot = self._locations.take(location.id)
@@ -163,7 +174,30 @@ class Leases:
             self._table.q[self._table.location(slot) + LocationCell.LEASE] = self._serial
             self._table.forget_location(0, slot)
         backends = tuple(replace(backend, slot=self._backend_slot(backend.id)) for backend in location.backends)
-        return replace(location, slot=slot, backends=backends)
+        return replace(location, slot=slot, backends=backends, departed=self._left(location, old) if old is not None else ())
+
+    def _left(self, location: Location, old: Location) -> tuple[Departed, ...]:
+        """What is left of endpoints that URLs of the location had. A slot is given back once nobody can count there any more."""
+        here = {backend.id for backend in location.backends}
+        before = {one.url: one for one in old.departed}
+        departed = []
+        for url in dict.fromkeys(backend.url for backend in location.backends):
+            known = before.get(url, Departed(url))
+            left = [*known.slots, *((backend.id, backend.slot) for backend in old.backends if backend.url == url)]
+            sums, slots = known.sums, []
+            for name, slot in dict(left).items():
+                if name in here:
+                    continue
+                _slot, dropped = self._backends.resting.get(name, (slot, sys.maxsize))
+                if dropped <= self._settled and name in self._backends.resting:
+                    counted = self._table.backend_counters(slot)
+                    sums = tuple(map(sum, zip(sums, counted, strict=True))) if sums else tuple(counted)
+                    self._folded.append(name)
+                else:
+                    slots.append((name, slot))
+            if sums or slots:
+                departed.append(Departed(url, sums, tuple(slots)))
+        return tuple(departed)
 
     def _backend_slot(self, name: str) -> int:
         slot = self._backends.slot(name)
@@ -181,6 +215,12 @@ class Leases:
         q, table = self._table.q, self._table
         seats = [table.seat(seat) for seat in table.taken_seats()]
         return min((q[at + cell] for at in seats for cell in (Seat.GENERATION, Seat.OLDEST)), default=sys.maxsize)
+
+
+def _departed(services: Iterable[Service]) -> set[str]:
+    return {
+        name for service in services for location in service.locations for one in location.departed for name, _slot in one.slots
+    }
 
 
 def _ids(services: Iterable[Service]) -> tuple[set[str], set[str]]:

@@ -92,6 +92,8 @@ class Backend:
     OPENINGS = 11  # how often its circuit opened
     CELLS = 16
 
+    COUNTERS = (PROBES, PROBE_FAILURES, EJECTIONS, OPENINGS)
+
     # ADMIT
     NONE, ALL, TRIAL, RAMPING = 0, 1, 2, 3
     ADMITS = ("none", "all", "trial", "ramping")
@@ -150,6 +152,7 @@ class SeatBackend:
     RETRIES = 15  # of REQUESTS: second and later attempts, hedges included
     CELLS = 16
 
+    COUNTERS = (REQUESTS, FAILURES, LATENCY, CONNECTS, RESPONSES, CONNECT_ERRORS, BAD_STATUSES, RETRIES)
     GAUGES = (ACTIVE, EWMA, IDLE, TRIALS, OPEN, KEEPALIVE, SHARE, WANTED)
 
 
@@ -310,6 +313,17 @@ class Table:
         """A `SeatBackend` cell added up over the living and the retired."""
         q = self.q
         return self.consistent(lambda: sum(q[self.seat_backend(seat, slot) + cell] for seat in (0, *self.taken_seats())))
+
+    def backend_counters(self, slot: int) -> list[int]:
+        """All that is counted of a backend, over the living and the retired: `SeatBackend.COUNTERS`, then `Backend.COUNTERS`."""
+        q, at = self.q, self.backend(slot)
+
+        def read() -> list[int]:
+            rows = [self.seat_backend(seat, slot) for seat in (0, *self.taken_seats())]
+            return [sum(q[row + cell] for row in rows) for cell in SeatBackend.COUNTERS]
+
+        of_seats = self.consistent(read)
+        return [*of_seats, *(q[at + cell] for cell in Backend.COUNTERS)]
 
     def location_sum(self, slot: int, cell: int) -> int:
         """A `SeatLocation` cell added up over the living and the retired."""
