@@ -13,6 +13,7 @@ from ..harness.client import exchange
 from ..harness.fault import goes_idle
 from ..harness.readings import quiet, total
 from ..harness.terraster_process import service
+from ..harness.workers import by_worker
 from ..harness.wrk import Wrk
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -47,14 +48,12 @@ class Together:
 
 def at_once(proxy, count: int, spread: bool) -> None:
     """``count`` requests that are all under way at one moment, through all workers."""
-    clients = [proxy.connect() for _ in range(count)]
+    clients = [client for some in by_worker(proxy).values() for client in some[: count // 2]] if spread else []
+    clients += [proxy.connect() for _ in range(count - len(clients))]
     for client in clients:
         client.send(GET.replace(b"/ ", b"/together "))
     for client in clients:
         assert client.response().status == 200
-    if spread:
-        seen = [value for name, value in proxy.metrics().items() if name.startswith("terraster_connections{")]
-        assert min(seen) > 0, "all came to one worker: nothing would be shown"
     for client in clients:
         client.close()
 
@@ -122,12 +121,11 @@ def test_idle_connections_of_another_worker_starve_nobody(terraster, backend) ->
     origin = backend(always(ok()))
     proxy = terraster(origin, workers=2, connection_pool={"max_open": 1})
     slowest = 0.0
-    clients = [proxy.connect() for _ in range(20)]
-    for client in clients:
+    one, other = (some[:10] for some in by_worker(proxy, 3).values())
+    for client in one:
         client.send(GET)
         assert client.response().status == 200
-    seen = [value for name, value in proxy.metrics().items() if name.startswith("terraster_connections{")]
-    assert min(seen) > 0, "all came to one worker: nothing would be shown"
+    clients = other + one
     for client in clients + clients[::-1]:
         began = time.monotonic()
         assert client.send(POST).response("POST").status == 200
@@ -182,6 +180,43 @@ def test_connections_that_failed_are_not_counted_for_good(terraster) -> None:
         wait_until(lambda: total(proxy, OPEN) == 0)
         assert len(bad.peers) >= 20
         quiet(proxy)
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ reloads
+
+
+def test_a_raised_max_open_holds_for_backends_that_are_in_use(terraster, backend) -> None:
+    go = threading.Event()
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            if request.target == "/hold":
+                go.wait(10)
+            peer.send(ok())
+
+    origin = backend(script)
+    proxy = terraster(origin, connection_pool={"max_open": 1}, queue={"timeout": "2s"})
+    assert exchange(proxy.address, GET).status == 200
+    proxy.reload(service(origin.url), connection_pool={"max_open": 2}, queue={"timeout": "2s"})
+    holds = proxy.connect().send(GET.replace(b"/ ", b"/hold "))
+    origin.wait(2)
+    began = time.monotonic()
+    assert exchange(proxy.address, GET).status == 200
+    assert time.monotonic() - began < 1, "it waited for the one that is in use"
+    go.set()
+    assert holds.response().status == 200
+    quiet(proxy)
+
+
+@pytest.mark.parametrize("pool", [{"max_idle": 0}, {"idle_timeout": "300ms"}], ids=["max_idle", "idle_timeout"])
+def test_lowered_limits_hold_for_backends_that_are_in_use(terraster, backend, pool: dict[str, object]) -> None:
+    origin = backend(always(ok()))
+    proxy = terraster(origin)
+    assert exchange(proxy.address, GET).status == 200
+    assert is_open(origin) == 1
+    proxy.reload(service(origin.url), connection_pool=pool)
+    assert exchange(proxy.address, GET).status == 200
+    wait_until(lambda: is_open(origin) == total(proxy, OPEN) == total(proxy, IDLE) == 0, "kept for longer than is configured", 3)
 
 
 # ---------------------------------------------------------------------------------------------------------------- learning its timeout
