@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -13,6 +14,7 @@ from ..harness.client import exchange, get
 from ..harness.fault import FAULTS, drips, hangs, refusing_port, resets_before_head
 from ..harness.readings import of, quiet, total
 from ..harness.terraster_process import service
+from ..harness.workers import frozen
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi"
@@ -98,6 +100,34 @@ def test_a_backend_that_got_better_meanwhile(terraster) -> None:
         assert get(terraster(moody).address).body == b"better"
 
 
+@pytest.mark.parametrize(
+    ("attempts", "request_octets", "statuses"),
+    [(2, GET, {200}), (2, POST, {200}), (1, GET, {200, 502})],
+    ids=["get", "post", "a single attempt"],
+)
+def test_refused_connections_do_not_use_up_attempts(
+    terraster, backend, stack: ExitStack, attempts, request_octets, statuses
+) -> None:
+    """Nothing was sent, and there is somebody who is well: four others that are gone must not hide it. Whoever wants one attempt gets it."""
+    good = backend(answer=ok())
+    gone = [f"http://127.0.0.1:{stack.enter_context(refusing_port())}" for _ in range(4)]
+    proxy = terraster(service(*gone, good.url), **retry(attempts=attempts))
+    assert {exchange(proxy.address, request_octets).status for _ in range(10)} == statuses
+    quiet(proxy)
+
+
+def test_behind_refused_connections_the_attempts_are_counted_still(terraster, backend, stack: ExitStack) -> None:
+    """Of those that reached somebody there are no more than are configured; a refusal before them counts as one."""
+    bad = [backend(resets_before_head) for _ in range(4)]
+    gone = [f"http://127.0.0.1:{stack.enter_context(refusing_port())}" for _ in range(2)]
+    proxy = terraster(service(*gone, *(one.url for one in bad)), **retry(attempts=2, backoff="1ms"))
+    for _ in range(6):
+        before = sum(len(one.requests) for one in bad)
+        assert get(proxy.address).status == 502
+        assert 1 <= sum(len(one.requests) for one in bad) - before <= 2
+    quiet(proxy)
+
+
 def test_the_log_names_who_failed_before(terraster, backend) -> None:
     bad, good = backend(resets_before_head), backend(answer=ok())
     proxy = terraster(bad, good, **retry())
@@ -163,6 +193,16 @@ def test_who_said_retry_after_is_not_asked_again(terraster, backend) -> None:
             assert get(proxy.address).status in (502, 503)
             assert len(full.requests) == count
     quiet(proxy)
+
+
+def test_a_status_is_tried_at_a_backend_that_starts_slowly(terraster, backend) -> None:
+    """It gets few requests of its own, but it is better than the answer that nobody wants."""
+    full, fresh = backend(answer=UNAVAILABLE), backend(answer=ok(b"fresh"))
+    keys, location = retry(on=503), {"lb_policy": "first", "slow_start": "60s"}
+    proxy = terraster(service(full.url, location=location), **keys)
+    assert get(proxy.address).status == 503
+    proxy.reload(service(full.url, fresh.url, location=location), **keys)
+    assert [get(proxy.address).body for _ in range(20)] == [b"fresh"] * 20
 
 
 def test_a_connection_whose_answer_was_not_used_is_used_again(terraster, backend) -> None:
@@ -316,6 +356,30 @@ def test_a_post_is_never_executed_twice(terraster, backend, fault: str) -> None:
         executed += [request.body for request in bad.requests]
         quiet(proxy)
     assert len(executed) == len(set(executed)), sorted(executed)
+
+
+@pytest.mark.parametrize("farewell", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"])
+def test_a_body_does_not_go_to_a_connection_that_the_backend_has_closed(terraster, backend, farewell: bytes) -> None:
+    """Its end is there, but not noticed yet: head and end come at once, to a worker that was busy. The body comes later."""
+    origin = backend(answer=lambda request: ok(request.body))
+    proxy = terraster(origin, retry=False, outlier=False)
+    (worker,) = proxy.workers()
+    assert get(proxy.address).status == 200
+    idle = origin.peers[-1]
+    with proxy.connect() as client:
+        wait_until(lambda: total(proxy, "terraster_connections") == 1)
+        with frozen(worker):
+            if farewell:
+                idle.send(farewell)
+            idle.close()
+            client.send(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\n")
+        time.sleep(0.05)
+        client.send(b"body")
+        answer = client.response("PUT")
+        assert (answer.status, answer.body) == (200, b"body")
+        assert client.send(GET).response().status == 200
+    wait_until(lambda: total(proxy, "terraster_connections") == 0, "a client that nobody looks after any more", 3)
+    assert total(proxy, "terraster_backend_failures_total") == 0
 
 
 # --------------------------------------------------------------------------------------------------------------------- per_try_timeout
