@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from ..harness.client import Connection, get
 from ..harness.fault import hangs
 from ..harness.readings import quiet, total
 from ..harness.terraster_process import service, wait_gone
+from ..harness.workers import by_worker, frozen
 from ..harness.wrk import Wrk
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -326,4 +328,60 @@ def test_a_reload_that_raises_the_limit_helps_who_comes_then(terraster, gate) ->
     for _ in range(4):
         script.go.release()
     assert {client.response().status for client in (*clients, late)} == {200}
+    quiet(proxy)
+
+
+def test_a_backend_that_a_reload_brings_serves_who_waits(terraster, gate, backend) -> None:
+    """Whoever waits goes by the newest plan, not by the one that it came under."""
+    script, origin = gate
+    spare = backend(answer=ok(b"spare"))
+    proxy = terraster(full(origin), queue={"timeout": "8s"})
+    first, second = ask(proxy, "/first"), ask(proxy, "/second")
+    wait_until(lambda: total(proxy, DEPTH) == 1)
+    proxy.reload(service({"url": origin.url, "max_connections": 1}, spare.url), queue={"timeout": "8s"})
+    waits, late = (first, second) if script.served == ["/second"] else (second, first)
+    waits.sock.settimeout(2)
+    assert waits.response().body == b"spare"
+    script.go.release()
+    assert late.response().status == 200
+    quiet(proxy)
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["at the worker that is there", "at one that takes its place"])
+def test_a_refused_reload_changes_no_limit(terraster, gate, replaced: bool) -> None:
+    script, origin = gate
+    script.seconds = 0.05
+    proxy = terraster(full(origin), queue={"timeout": "20s"})
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        proxy.write(full(origin, 100), listen=[f"127.0.0.1:{proxy.port}", f"127.0.0.1:{port}"], queue={"timeout": "20s"})
+        assert proxy.ctl("reload").returncode != 0
+    if replaced:
+        (worker,) = proxy.workers()
+        os.kill(worker, signal.SIGKILL)
+        wait_gone(worker)
+        wait_until(lambda: proxy.workers() not in ([], [worker]) and proxy.serves())
+    clients = [ask(proxy, f"/{number}") for number in range(6)]
+    assert {client.response().status for client in clients} == {200}
+    assert script.most == 1
+    quiet(proxy)
+
+
+def test_a_worker_that_stands_still_does_not_stop_the_line(terraster, gate) -> None:
+    """The first in line waits there. After two seconds without a sign of life the others' turn has come."""
+    script, origin = gate
+    proxy = terraster(full(origin), workers=2, queue={"timeout": "20s"}, outlier=False)
+    (still, one), (_, other) = by_worker(proxy).items()
+    other[0].send(b"GET /first HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    origin.wait()
+    one[0].send(b"GET /still HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    wait_until(lambda: total(proxy, DEPTH) == 1)
+    with frozen(still):
+        script.go.release(2)
+        assert other[0].response().body == b"/first"
+        began = time.monotonic()
+        assert other[0].send(b"GET /next HTTP/1.1\r\nHost: a.test\r\n\r\n").response().body == b"/next"
+        assert time.monotonic() - began < 3.5
+    script.go.release()
+    assert one[0].response().body == b"/still"
     quiet(proxy)
