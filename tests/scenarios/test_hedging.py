@@ -114,7 +114,7 @@ def test_the_first_one_may_still_win(terraster, backend) -> None:
     assert {line["status"] for line in proxy.log(KNOWN + 4)} == {200}
 
 
-@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
 def test_never_for_what_must_not_be_done_twice(terraster, backend, method: str) -> None:
     slow = threading.Event()
     origins = [backend(now_and_then(1, 0.3, slow)) for _ in range(2)]
@@ -127,6 +127,61 @@ def test_never_for_what_must_not_be_done_twice(terraster, backend, method: str) 
         assert exchange(proxy.address, request).status == 200
     assert total(proxy, HEDGES) == before
     assert sum(request.method == method for origin in origins for request in origin.requests) == 4
+
+
+def test_never_for_an_upgrade(terraster, backend) -> None:
+    """Each handshake may begin something at the backend: a client that asks for one gets one."""
+    slow = threading.Event()
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            if slow.is_set():
+                time.sleep(0.3)
+            if request.get("upgrade") is not None:
+                peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: chat\r\nConnection: Upgrade\r\n\r\n")
+                peer.rest()
+                return
+            peer.send(ok())
+
+    origins = [backend(script) for _ in range(2)]
+    proxy = terraster(*origins, retry={"hedge": 50, **FREE})
+    warm(proxy)
+    before = total(proxy, HEDGES)
+    slow.set()
+    with proxy.connect() as client:
+        client.send(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: chat\r\n\r\n")
+        assert client.response(upgrade=True).status == 101
+    assert total(proxy, HEDGES) == before
+    assert sum(request.get("upgrade") is not None for origin in origins for request in origin.requests) == 1
+    quiet(proxy)
+
+
+def test_never_for_a_session(terraster, backend) -> None:
+    """It belongs to its backend, however slow that is; the other one knows nothing of it."""
+    slow = threading.Event()
+
+    def named(name: bytes):
+        def script(peer: Peer) -> None:
+            while peer.request():
+                if slow.is_set():
+                    time.sleep(0.3)
+                peer.send(ok(name))
+
+        return script
+
+    origins = [backend(named(b"one")), backend(named(b"two"))]
+    location = {"lb_policy": "sticky-session", "sticky": {"secret": "x" * 32}, "retry": {"hedge": 50, **FREE}}
+    proxy = terraster(service(*(origin.url for origin in origins), location=location))
+    first = get(proxy.address)
+    cookie = (first.get("set-cookie") or "").partition(";")[0].encode()
+    request = GET[:-2] + b"Cookie: " + cookie + b"\r\n\r\n"
+    with proxy.connect() as client:
+        for count in range(KNOWN + 4):
+            if count == KNOWN:
+                slow.set()
+            answer = client.send(request).response()
+            assert (answer.body, answer.get("set-cookie")) == (first.body, None)
+    assert total(proxy, HEDGES) == 0
 
 
 def test_within_the_budget(terraster, backend) -> None:
