@@ -9,7 +9,9 @@ import pytest
 from ..harness.backends import Backend, Peer, Request, ok, wait_until
 from ..harness.client import exchange, get
 from ..harness.fault import FAULTS, refusing_port
+from ..harness.readings import total
 from ..harness.terraster_process import service
+from ..harness.workers import frozen
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi"
@@ -146,6 +148,36 @@ def test_a_close_in_the_last_instant_with_an_idempotent_body(terraster, backend)
         assert client.send(put).response("PUT").status == 200
         assert client.send(put).response("PUT").status == 200
     assert [request.body for request in origin.requests] == [b"hi"] * 3
+
+
+@pytest.mark.parametrize("kept", [0, "64k"], ids=["at once", "held back"])
+def test_what_comes_behind_an_answer_is_nobodys(terraster, backend, kept: int | str) -> None:
+    """A second answer comes with the end of the first, and with them, all in one turn of the worker's, somebody else's request."""
+    go, half = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            if request.target != "/first":
+                peer.send(ok(b"mine"))
+                continue
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+            half.set()
+            assert go.wait(10)
+            peer.send(b"hello" + ok(b"EVIL"))
+
+    proxy = terraster(backend(script), retry={"response_size": kept})
+    (worker,) = proxy.workers()
+    with proxy.connect() as other, proxy.connect() as client:
+        assert other.send(GET).response().body == b"mine"
+        client.send(GET.replace(b"/ ", b"/first "))
+        assert half.wait(10)
+        wait_until(lambda: total(proxy, "terraster_backend_idle_connections") == 0)
+        with frozen(worker):
+            other.send(GET)
+            go.set()
+            threading.Event().wait(0.05)  # until both are in the worker's sockets
+        assert client.response().body == b"hello"
+        assert other.response().body == b"mine"
 
 
 def test_weight_of_failures_in_the_metrics(terraster, backend) -> None:
