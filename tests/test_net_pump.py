@@ -1,0 +1,80 @@
+"""`Pump`: when its carrier takes a client's place, and when it must not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+from greenlet import getcurrent
+
+from terraster.config.snapshot import Timeouts
+from terraster.errors import BACKEND, CLIENT, HttpError
+from terraster.net import pump as module
+from terraster.net.pump import Pump
+from terraster.net.stream import Reactor
+
+
+class Parties:
+    """A pump between parties that only note what is done to them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, outcome: Exception | None = None) -> None:
+        self.carried = 0
+        self.outcome = outcome
+        monkeypatch.setattr(module, "relay_request", self.relay)
+        self.upstream: Any = SimpleNamespace(phase="", wait_no_longer_than=lambda patience: None)
+        client: Any = SimpleNamespace(reactor=Reactor())
+        body: Any = SimpleNamespace(octets=0)
+        self.pump = Pump(client, self.upstream, body, Timeouts(), 1.0)
+
+    def relay(self, *_: object) -> None:
+        self.carried += 1
+        if self.outcome is not None:
+            raise self.outcome
+
+
+def turns() -> None:
+    """Let the loop run what it was asked to, and what that asked for."""
+    for _ in range(3):
+        gevent.sleep(0)
+
+
+def test_a_body_is_carried(monkeypatch: pytest.MonkeyPatch) -> None:
+    parties = Parties(monkeypatch)
+    turns()
+    assert (parties.carried, parties.pump.done, parties.pump.ended) == (1, True, True)
+
+
+def test_a_carrier_that_is_stopped_before_its_first_turn_carries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request is over, and somebody else waits for the client: the carrier would take its place, and nobody would wake it again."""
+    parties = Parties(monkeypatch)
+    assert parties.pump.stop() == 0
+    turns()
+    assert (parties.carried, parties.pump.done) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "thrown"),
+    [
+        (HttpError("gone", status=499, blame=CLIENT), True),
+        (HttpError("it reads no more", status=502, blame=BACKEND), False),
+        (RuntimeError("a defect"), True),
+    ],
+    ids=["the client's", "the backend's", "a defect"],
+)
+def test_whose_error_ends_the_request(monkeypatch: pytest.MonkeyPatch, outcome: Exception, thrown: bool) -> None:
+    """A backend that reads no more may still answer; everything else is thrown into the greenlet that waits for that."""
+    seen: list[Exception] = []
+
+    def request() -> None:
+        parties = Parties(monkeypatch, outcome)
+        try:
+            gevent.sleep(0.05)
+        except (HttpError, RuntimeError) as error:
+            seen.append(error)
+        assert parties.pump.ended and not parties.pump.done
+        assert getcurrent() is parties.pump._main
+
+    gevent.spawn(request).get()
+    assert seen == ([outcome] if thrown else [])
