@@ -145,7 +145,10 @@ WRONG = [
         "5 in a row",
     ),
     ({"known": [(0, {"STATE": 4, "CIRCUIT": 1})]}, {"standings": {ONE: {"why": "opened"}}}, ["circuit-open"], "opened"),
-    ({"known": [(0, {"STATE": 4, "CIRCUIT": 2})]}, {}, ["circuit-open"], ""),
+    ({"known": [(0, {"STATE": 4, "CIRCUIT": 2, "ADMIT": 2})]}, {"standings": {ONE: {"why": "1 may"}}}, ["circuit-half-open"], "1 may"),
+    ({"known": [(0, {"STATE": 4, "CIRCUIT": 2})]}, {}, ["backend-ejected"], ""),  # it is to drain: nobody tries it
+    ({"known": [(2, {"STATE": 4, "CIRCUIT": 2, "ADMIT": 2})]}, {}, ["circuit-half-open"], ""),
+    ({"known": [(2, {"STATE": 4, "CIRCUIT": 2, "ADMIT": 2, "WEIGHT": 0})]}, {}, ["no-backends", "circuit-half-open"], "no backend is"),
     ({}, {"failing": {ONE: FAILED}}, ["backend-failing"], "11 of 12 attempts failed within 7 s; the last: reset"),
     ({}, {"failing": {ONE: {**FAILED, "not_ejected": "the last"}}}, ["backend-failing"], "it is not ejected: the last"),
     ({}, {"failing": {ONE: {**FAILED, "attempts": 1000}}}, [], None),
@@ -155,7 +158,7 @@ WRONG = [
     ({"known": [(2, {"STATE": 2})]}, {}, ["no-backends"], "every backend is draining or in maintenance"),
     ({"known": [(2, {"WEIGHT": 0})]}, {}, ["no-backends"], "every backend that is up has weight 0"),
     ({"known": [(2, {"STATE": 4, "ADMIT": 1})]}, {}, ["panic", "backend-ejected"], "none but ejected backends are left"),
-    ({"known": [(2, {"STATE": 4, "ADMIT": 2})]}, {}, ["no-backends", "backend-ejected"], "no backend is up"),
+    ({"known": [(2, {"STATE": 4})]}, {}, ["no-backends", "backend-ejected"], "no backend is up"),
     ({"waited": [(0, {"QUEUED": 1})]}, {}, ["queue"], "1 request waits for a backend with room"),
     ({"waited": [(0, {"QUEUED": 3})]}, {}, ["queue"], "3 requests wait"),
 ]

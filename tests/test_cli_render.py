@@ -80,6 +80,14 @@ def test_colours_change_nothing_but_colour():
     assert [line.rstrip() for line in re.sub(r"\x1b\[\d+m", "", coloured).splitlines()] == render.status(found).splitlines()
 
 
+def test_a_circuit_that_is_tried_is_not_called_open():
+    house = all_up(House())
+    house.known(2, STATE=4, CIRCUIT=2, ADMIT=2)
+    why = "its circuit is half-open: 1 request may try it"
+    text = render.status(status(house, standings={"blog/ http://10.0.0.3:80": {"why": why}}))
+    assert f"1 problem:\n  blog /: http://10.0.0.3:80 is being tried: {why}\n" in text
+
+
 def test_nothing_wrong_is_said():
     assert "no problems" in render.status(status(all_up(House())))
 

@@ -236,6 +236,8 @@ def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[
         return []
     if any(backend["admit"] in ("all", "ramping") and backend["weight"] for backend in backends):
         return [_problem("panic", "none but ejected backends are left: they are used all the same", **where)]
+    if any(backend["admit"] == "trial" and backend["weight"] for backend in backends):
+        return []
     if well:
         text = "every backend that is up has weight 0: new work is answered 503"
     elif all(backend["state"] in ("draining", "maintenance") for backend in backends):
@@ -248,8 +250,10 @@ def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[
 def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:
     if backend["state"] == "down":
         return [_problem("backend-down", backend["reason"], **where)]
-    if backend["state"] == "ejected" and backend["circuit"] != "closed":
+    if backend["state"] == "ejected" and backend["circuit"] == "open":
         return [_problem("circuit-open", backend["reason"], **where)]
+    if backend["state"] == "ejected" and backend["circuit"] == "half-open" and backend["admit"] != "none":  # not while it drains
+        return [_problem("circuit-half-open", backend["reason"], **where)]
     if backend["state"] == "ejected":
         return [_problem("backend-ejected", backend["reason"], **where)]
     attempts, failures = backend["recent_attempts"], backend["recent_failures"]

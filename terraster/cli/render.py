@@ -123,6 +123,8 @@ def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> lis
         since = f" for {age(now - problem['since'])}" if problem["since"] else ""
         if problem["kind"] == "reload-failed":
             what = f"the last reload failed{since and since.replace(' for', '')}{since and ' ago'}"
+        elif problem["kind"] == "circuit-half-open":
+            what = f"{problem['backend']} is being tried"
         elif problem["kind"] in _STATES:
             what = f"{problem['backend']} {_STATES[problem['kind']]}{since}{_until(problem['until'], now)}"
         else:
