@@ -145,10 +145,20 @@ WRONG = [
         "5 in a row",
     ),
     ({"known": [(0, {"STATE": 4, "CIRCUIT": 1})]}, {"standings": {ONE: {"why": "opened"}}}, ["circuit-open"], "opened"),
-    ({"known": [(0, {"STATE": 4, "CIRCUIT": 2, "ADMIT": 2})]}, {"standings": {ONE: {"why": "1 may"}}}, ["circuit-half-open"], "1 may"),
+    (
+        {"known": [(0, {"STATE": 4, "CIRCUIT": 2, "ADMIT": 2})]},
+        {"standings": {ONE: {"why": "1 may"}}},
+        ["circuit-half-open"],
+        "1 may",
+    ),
     ({"known": [(0, {"STATE": 4, "CIRCUIT": 2})]}, {}, ["backend-ejected"], ""),  # it is to drain: nobody tries it
     ({"known": [(2, {"STATE": 4, "CIRCUIT": 2, "ADMIT": 2})]}, {}, ["circuit-half-open"], ""),
-    ({"known": [(2, {"STATE": 4, "CIRCUIT": 2, "ADMIT": 2, "WEIGHT": 0})]}, {}, ["no-backends", "circuit-half-open"], "no backend is"),
+    (
+        {"known": [(2, {"STATE": 4, "CIRCUIT": 2, "ADMIT": 2, "WEIGHT": 0})]},
+        {},
+        ["no-backends", "circuit-half-open"],
+        "no backend is",
+    ),
     ({}, {"failing": {ONE: FAILED}}, ["backend-failing"], "11 of 12 attempts failed within 7 s; the last: reset"),
     ({}, {"failing": {ONE: {**FAILED, "not_ejected": "the last"}}}, ["backend-failing"], "it is not ejected: the last"),
     ({}, {"failing": {ONE: {**FAILED, "attempts": 1000}}}, [], None),
@@ -200,9 +210,7 @@ def test_names_that_fail_and_changes_that_are_not_in_effect():
         "new.test": {**name, "endpoints": [], "failure": "no such name", "failing_since": 7.0},
     }
     refused = {"why": "names", "problems": ["no room"], "when": 8.0}
-    found = [
-        one for one in status(house, names=names, refused_refresh=refused)["problems"] if one["kind"] != "backend-down"
-    ]
+    found = [one for one in status(house, names=names, refused_refresh=refused)["problems"] if one["kind"] != "backend-down"]
     assert [(one["kind"], one["text"], one["since"]) for one in found] == [
         ("refresh-failed", "names: no room", 8.0),
         ("name-failing", "the look-up of old.test fails: SERVFAIL; the last answer is used", 5.0),
