@@ -56,6 +56,18 @@ BAD = [
     ("port: 8080\n---\nport: 8081\n", ["2:1: not valid YAML: but found another document"]),
     (GOOD + "prot: 1\n", ["2:1: unknown key `prot`; did you mean `port`?"]),
     (GOOD + "lb_policy: adaptive\n", ["2:1: unknown key `lb_policy`; `lb_policy` belongs into `services[].locations[]`"]),
+    (SERVICE + "    algorithm: first\n", ["8:5: unknown key `algorithm`; `algorithm` belongs at the top"]),
+    (SERVICE + "        algorithm: first\n", ["8:9: unknown key `algorithm`; did you mean `lb_policy`?"]),
+    (SERVICE + "        max_connections: 9\n", ["8:9: unknown key `max_connections`; `max_connections` belongs into `backends[]`"]),
+    (SERVICE + "    circuit_breaker: on\n", [
+        "8:5: unknown key `circuit_breaker`; did you mean `middleware: [{circuit_breaker: …}]`?",
+    ]),
+    (SERVICE + "        circuit_breaker: on\n", [
+        "8:9: unknown key `circuit_breaker`; in a service it is `middleware: [{circuit_breaker: …}]`",
+    ]),
+    (SERVICE + "            slow_start: 9s\n", [
+        "8:13: unknown key `slow_start`; `slow_start` belongs into its location, or the service, or at the top",
+    ]),
     (GOOD + "zzz: 1\n", ["2:1: unknown key `zzz`"]),
     (GOOD + "port: 80\nport: 81\n", ["3:1: `port` stands here a second time, the first is in line 2"]),
     (GOOD + "port:\n", ["2:6: `port` has no value"]),

@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .settings import Settings
+from .settings import LocationSettings, ServiceSettings, Settings
+from .settings.backend import BackendSettings
 from .settings.base import keys_of, submodel
 
 __all__ = ["Complaint", "complaints", "suggestion"]
@@ -48,6 +49,16 @@ _BOUNDS = {
 }
 
 
+_MEANT: dict[tuple[type[BaseModel], str], str] = {
+    (LocationSettings, "algorithm"): "did you mean `lb_policy`?",
+    (LocationSettings, "max_connections"): "`max_connections` belongs into `backends[]`",
+    (LocationSettings, "circuit_breaker"): "in a service it is `middleware: [{circuit_breaker: …}]`",
+    (ServiceSettings, "circuit_breaker"): "did you mean `middleware: [{circuit_breaker: …}]`?",
+    (BackendSettings, "slow_start"): "`slow_start` belongs into its location, or the service, or at the top",
+}
+"""What a key means that is written where the letters or another level would suggest something else."""
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``"; did you mean `x`?"`` for the nearest known word, or nothing."""
     near = difflib.get_close_matches(word.lower(), list(known), 1, 0.6)
@@ -70,8 +81,7 @@ def _complaint(details: ErrorDetails, top: type[BaseModel], prefix: tuple[str | 
     name = _name(path, prefix)
     if kind == "extra_forbidden":
         owner = _model_at(top, path[:-1])
-        hint = suggestion(str(path[-1]), keys_of(owner)) if owner is not None else ""
-        return (*prefix, *path), True, f"unknown key `{path[-1]}`{hint or _elsewhere(str(path[-1]))}"
+        return (*prefix, *path), True, f"unknown key `{path[-1]}`{_hint(owner, str(path[-1]))}"
     if kind == "missing":
         return (*prefix, *path[:-1]), False, f"`{path[-1]}` is missing"
     if kind in ("value_error", "assertion_error"):
@@ -84,6 +94,14 @@ def _complaint(details: ErrorDetails, top: type[BaseModel], prefix: tuple[str | 
     else:
         words = _WORDS.get(kind) or f"cannot be used: {details['msg']}"
     return (*prefix, *path), path[-1:] == ("[key]",), f"`{name}` {words}"
+
+
+def _hint(owner: type[BaseModel] | None, word: str) -> str:
+    """What was probably meant by a key that `owner` does not have."""
+    if owner is None:
+        return _elsewhere(word)
+    meant = _MEANT.get((owner, word))
+    return f"; {meant}" if meant else suggestion(word, keys_of(owner)) or _elsewhere(word)
 
 
 def _name(path: tuple[str | int, ...], prefix: tuple[str | int, ...]) -> str:
