@@ -69,6 +69,16 @@ CASES = [
         text("hash_balance_factor: 2"),
         ["1:1: `hash_balance_factor` is for `algorithm: consistent-hash` or `algorithm: ip-hash` and does nothing here"],
     ),
+    (text("", "", "lb_policy: ip-hash\nslow_start: 30s"), ["9:5: `slow_start` does nothing under `ip-hash`"]),
+    (text("", "", "slow_start: 30s\nlb_policy: consistent-hash"), ["8:5: `slow_start` does nothing under `consistent-hash`"]),
+    (text("algorithm: ip-hash\nslow_start: 30s"), ["2:1: `slow_start` does nothing under `ip-hash`"]),
+    (text("slow_start: 30s", "", "slow_start: 0\nlb_policy: round-robin"), []),
+    (text("", "", "slow_start: 0\nlb_policy: ip-hash"), []),
+    (text("", "", "slow_start: 30s\nlb_policy: sticky-session"), []),  # it is for new sessions
+    (
+        text("", "", "slow_start: 30s\nlb_policy: sticky-session\nsticky: {algorithm: ip-hash}"),
+        ["8:5: `slow_start` does nothing under `ip-hash`"],
+    ),
     (text("outlier: {statuses: 500}"), ["1:11: `statuses` without `bad_statuses` or `ratio` ejects nothing"]),
     (text("outlier: {statuses: 500}", location="outlier: {ratio: 10%}"), []),
     (text("outlier: {failures: 0, connect_errors: 0}", "outlier: {bad_statuses: 2}"), []),

@@ -24,6 +24,7 @@ _FOR = {
     "hash_on": ("consistent-hash",),
     "hash_balance_factor": ("consistent-hash", "ip-hash"),
 }
+_HASHES = frozenset({"consistent-hash", "ip-hash"})
 
 
 class Level(NamedTuple):
@@ -82,6 +83,8 @@ def warnings(top: Settings, found: Iterable[Level]) -> Iterator[Complaint]:
         if not reach:
             continue
         yield from _without_algorithm(top, level)
+        if written.slow_start:
+            yield from _starts_at_once(top, level)
         if written.outlier is not None and written.outlier.enabled:
             yield from _ejects_nothing(level)
             yield from _ejects_nobody(level)
@@ -105,6 +108,20 @@ def _without_algorithm(top: Settings, level: Level) -> Iterator[Complaint]:
             key_of = "algorithm" if level.written is top else "lb_policy"
             words = " or ".join(f"`{key_of}: {algorithm}`" for algorithm in algorithms)
             yield (*level.here, key), True, f"`{key}` is for {words} and does nothing here"
+
+
+def _starts_at_once(top: Settings, level: Level) -> Iterator[Complaint]:
+    """A slow start where a hash chooses everywhere, also for new sessions: their keys belong to one backend, so there is no share to grow."""
+    chosen = {_chooses(top, *there) for there in level.reach}
+    if chosen <= _HASHES:
+        words = " and ".join(f"`{name}`" for name in sorted(chosen))
+        yield (*level.here, "slow_start"), True, f"`slow_start` does nothing under {words}"
+
+
+def _chooses(top: Settings, location: LocationSettings, traffic: inherit.Traffic) -> str:
+    """The algorithm that new work is shared out by."""
+    policy = location.lb_policy or top.algorithm
+    return traffic.sticky.algorithm if policy == "sticky-session" else policy
 
 
 def _used(top: Settings, location: LocationSettings, traffic: inherit.Traffic) -> Collection[str]:
