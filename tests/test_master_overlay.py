@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -227,7 +228,7 @@ MAINTAINED = Touch("maintenance", NOW, "bob", "", NOW + 20)
         ([DRAIN, MAINTAINED], {0: MAINTAINED, 20: DRAIN, 60: None}),
         ([MAINTAINED, DRAIN], {0: DRAIN, 20: DRAIN, 60: None}),
         ([FOR_GOOD, DRAIN, MAINTAINED], {0: MAINTAINED, 20: DRAIN, 60: FOR_GOOD}),
-        ([DRAIN, Touch("drain", NOW, until=NOW + 5)], {0: Touch("drain", NOW, until=NOW + 5), 5: None}),
+        ([DRAIN, Touch("drain", NOW, until=NOW + 5)], {0: replace(DRAIN, until=NOW + 5), 5: None}),
         ([DRAIN, MAINTAINED, FOR_GOOD], {0: FOR_GOOD, 20: FOR_GOOD}),
         ([FOR_GOOD, MAINTAINED, ENABLE], {0: None, 20: None}),
     ],

@@ -44,6 +44,26 @@ def test_what_touches_leave(touches: list[Touch], order: Touch | None, weight: T
     assert (entry.order, entry.weight, entry.history) == (order, weight, tuple(touches))
 
 
+LATER = NOW + 20
+PROLONGED = [
+    # what there was, what is asked for LATER, what holds
+    (DRAIN, Touch("drain", LATER, "bob", "", NOW + 90), Touch("drain", NOW, "alice", "disk", NOW + 90)),
+    (DRAIN, Touch("drain", LATER, "bob", "fan", NOW + 90), Touch("drain", NOW, "bob", "fan", NOW + 90)),
+    (FIVE, Touch("weight", LATER, "eve", "", NOW + 90, 5), Touch("weight", NOW, "bob", "", NOW + 90, 5)),
+    (DRAIN, Touch("drain", LATER, "bob"), None),  # without an end it replaces all
+    (DRAIN, Touch("maintenance", LATER, "bob", "", NOW + 90), None),
+    (FIVE, Touch("weight", LATER, "eve", "", NOW + 90, 6), None),
+    (DRAIN, Touch("drain", NOW + 60, "bob", "", NOW + 90), None),  # its time was over
+]
+
+
+@pytest.mark.parametrize(("first", "again", "holds"), PROLONGED)
+def test_the_same_once_more_only_changes_its_end(first: Touch, again: Touch, holds: Touch | None) -> None:
+    entry = Entry().touched(first).touched(again)
+    assert (entry.order or entry.weight) == (holds or again)
+    assert entry.history == (first, again)
+
+
 def test_only_the_last_touches_are_kept() -> None:
     entry = Entry()
     for number in range(HISTORY + 5):

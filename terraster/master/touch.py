@@ -68,9 +68,9 @@ class Entry:
         """What it is after somebody touched the backend."""
         entry = replace(self, history=(*self.history, touch)[-HISTORY:])
         if touch.what in (DRAIN, MAINTENANCE):
-            return replace(entry, order=touch, under_order=_below(touch, self.under_order, self.order))
+            return replace(entry, order=_prolonged(touch, self.order), under_order=_below(touch, self.under_order, self.order))
         if touch.what == WEIGHT:
-            return replace(entry, weight=touch, under_weight=_below(touch, self.under_weight, self.weight))
+            return replace(entry, weight=_prolonged(touch, self.weight), under_weight=_below(touch, self.under_weight, self.weight))
         if touch.what == ENABLE:
             return replace(entry, order=None, under_order=())
         if touch.what == WEIGHT_OF_FILE:
@@ -85,6 +85,13 @@ class Entry:
             return self
         history = (*self.history, *sorted((*ends, *more), key=lambda touch: touch.when))[-HISTORY:]
         return Entry(order, weight, history, self.gone, under_order, under_weight)
+
+
+def _prolonged(touch: Touch, top: Touch | None) -> Touch:
+    """A touch as it is kept: the same once more with another end is since when it was, and by whom and why unless it says why."""
+    if not touch.until or top is None or not _is_same(top, touch) or 0 < top.until <= touch.when:
+        return touch
+    return replace(touch, when=top.when) if touch.reason else replace(top, until=touch.until)
 
 
 def _below(touch: Touch, under: tuple[Touch, ...], top: Touch | None) -> tuple[Touch, ...]:
