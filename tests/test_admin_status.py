@@ -169,8 +169,9 @@ WRONG = [
     ({"known": [(2, {"WEIGHT": 0})]}, {}, ["no-backends"], "every backend that is up has weight 0"),
     ({"known": [(2, {"STATE": 4, "ADMIT": 1})]}, {}, ["panic", "backend-ejected"], "none but ejected backends are left"),
     ({"known": [(2, {"STATE": 4})]}, {}, ["no-backends", "backend-ejected"], "no backend is up"),
-    ({"waited": [(0, {"QUEUED": 1})]}, {}, ["queue"], "1 request waits for a backend with room"),
+    ({"waited": [(0, {"QUEUED": 1})]}, {}, ["queue"], "1 request waits for a backend with room, of 100 that may"),
     ({"waited": [(0, {"QUEUED": 3})]}, {}, ["queue"], "3 requests wait"),
+    ({"waited": [(0, {"QUEUED": 100})]}, {}, ["queue"], "of 100 that may; the queue is full: more are answered 503"),
 ]
 
 

@@ -88,6 +88,27 @@ def test_a_circuit_that_is_tried_is_not_called_open():
     assert f"1 problem:\n  blog /: http://10.0.0.3:80 is being tried: {why}\n" in text
 
 
+@pytest.mark.parametrize(
+    ("cells", "line"),
+    [
+        ({}, None),
+        ({"QUEUED": 3}, "  queue: 3 of 100 wait"),
+        ({"QUEUE_REFUSED": 4}, "  queue: 4 refused as it was full"),
+        (
+            {"QUEUED": 1, "QUEUE_REFUSED": 123456, "QUEUE_TIMEOUTS": 5},
+            "  queue: 1 of 100 wait, 123k refused as it was full, 5 waited for nothing",
+        ),
+    ],
+)
+def test_what_a_queue_did_stands_below_its_location(cells, line):
+    house = all_up(House())
+    house.waited(1, 0, **cells)
+    lines = render.status(status(house)).splitlines()
+    below = lines[lines.index("shop /") + 1 :]
+    assert [one for one in lines if "queue:" in one] == ([line] if line else [])
+    assert (below[0] == line) == bool(line) and below[bool(line)].startswith("  http://10.0.0.1:80  ")
+
+
 def test_nothing_wrong_is_said():
     assert "no problems" in render.status(status(all_up(House())))
 

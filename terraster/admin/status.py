@@ -202,8 +202,7 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
                     backend, {**where, "backend": backend["url"], "since": backend["since"], "until": backend["until"]}
                 )
             if location["queued"]:
-                waits = f"{location['queued']} requests wait" if location["queued"] > 1 else "1 request waits"
-                queues.append(_problem("queue", f"{waits} for a backend with room", **where))
+                queues.append(_problem("queue", _of_queue(location), **where))
     found += backends + queues
     last = master.get("last_reload")
     if last and not last["ok"]:
@@ -245,6 +244,13 @@ def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[
     else:
         text = "no backend is up: every request is answered 503"
     return [_problem("no-backends", text, **where)]
+
+
+def _of_queue(location: Mapping[str, Any]) -> str:
+    queued, size = location["queued"], location["queue"]
+    waits = f"{queued} requests wait" if queued > 1 else "1 request waits"
+    full = "; the queue is full: more are answered 503" if queued >= size else ""
+    return f"{waits} for a backend with room, of {size} that may{full}"
 
 
 def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -300,6 +300,8 @@ def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> lis
                 target = f"  -> {location['redirect']}" if location["redirect"] else "  -> https"
                 rest = len(columns) - 5
                 rows.append([_Cell(target), *[_Cell("-")] * 4, _Cell(count(location["requests"])), *[_Cell("-")] * rest])
+            elif words := _queue(location):
+                rows.append([_Cell(f"  {words}", _RED)])
             groups.append((len(rows), len(location["backends"])))
             rows += [_backend(backend, now)[: len(columns) + 1] for backend in location["backends"]]
     whole = [row for row in rows if len(row) > 1]
@@ -310,6 +312,15 @@ def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> lis
         for row, text in zip(group, _apart([row[0] for row in group], room), strict=True):
             row[0] = _Cell(text, row[0].colour)
     return rows if len(rows) > 1 else []
+
+
+def _queue(location: dict[str, Any]) -> str:
+    """What came of requests that waited for a backend with room, "" if nothing is to be said."""
+    refused, late = location["queue_refused"], location["queue_timeouts"]
+    words = [f"{count(location['queued'])} of {location['queue']} wait"] if location["queued"] else []
+    words += [f"{count(refused)} refused as it was full"] if refused else []
+    words += [f"{count(late)} waited for nothing"] if late else []
+    return f"queue: {', '.join(words)}" if words else ""
 
 
 def _apart(texts: Sequence[str], room: int) -> list[str]:
