@@ -64,7 +64,9 @@ class LocationPlan:
     limited: a backend may be full, so that requests wait in `line`. suspicious: the lowest status that is looked at closely, as it may
     speak against a backend (`bad_statuses`; of these the master is told of `reported`) or be tried again. requests: that came here, in
     this process. sticky: answers may set a cookie. hedge: share of latencies, 0.0 = never. panic_at: index of its PANIC cell.
-    overrides: the fields about the client that rules set or remove themselves.
+    special: it has something that not every request need be asked about: limits, hedging, a circuit, a total timeout, an algorithm that
+    measures. per_try: seconds that an attempt may take to its response head, 0.0 = no limit of its own; patience: seconds that are
+    waited for one, 0.0 = for ever. overrides: the fields about the client that rules set or remove themselves.
     """
 
     __slots__ = (
@@ -85,10 +87,13 @@ class LocationPlan:
         "latencies",
         "limited",
         "line",
+        "patience",
+        "per_try",
         "pool",
         "reported",
         "requests",
         "retry",
+        "special",
         "sticky",
         "suspicious",
         "plain",
@@ -123,6 +128,11 @@ class LocationPlan:
         self.bad_statuses = (*self.reported, _SERVER_ERRORS) if _measures(location) else self.reported
         self.suspicious = min((low for low, _high in (*self.bad_statuses, *location.retry.on)), default=1000)
         self.limited = any(member.max_connections for member in self.members)
+        self.special = bool(
+            self.limited or self.hedge or self.breaker is not None or self.balancer.measures or service.timeouts.total
+        )
+        self.per_try = location.retry.per_try_timeout
+        self.patience = min(service.timeouts.response or self.per_try, self.per_try) if self.per_try else service.timeouts.response
         self.line = Line(location.queue, view, self.offset)
         self.budget = Budget(location.retry.budget, location.retry.min_per_second, monotonic())
         self.latencies = Latencies()

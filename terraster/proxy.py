@@ -134,8 +134,7 @@ class Proxy:
                 working.throw(HttpError("the exchange took too long", status=504, reason="http_response_timeout", blame=blame))
         self.witness.sweep(now)
         for origin in self.origins.values():
-            if origin.pool.idle:
-                origin.pool.expire(now)
+            origin.pool.expire(now)
 
     # ------------------------------------------------------------------------------------------------------------ a connection
 
@@ -339,22 +338,24 @@ class Proxy:
         coming = None  # what of the body is not here yet
         if not whole:
             coming = RequestBody(-1 if head.chunked else length, location.body_size, retry.body_size if idempotent else 0)
-        q, witness = self.view.q, self.witness
+        q = self.view.q
         balancer = location.balancer
+        special = location.special
         location.requests += 1
         tried: tuple[Member, ...] = ()
         answered: tuple[Member, ...] = ()  # of these, those whose answer was not used
         failure: HttpError | None = None
         client.tolerant = location.ignore_client_abort
         client.working = getcurrent()
-        total = location.timeouts.total
-        if total:
-            self.deadlines[client] = exchange.started + total, inf, exchange
-        member = None if location.limited and location.line.is_busy() else balancer.pick(exchange, tried, exchange.started)
+        if special and location.timeouts.total:
+            self.deadlines[client] = exchange.started + location.timeouts.total, inf, exchange
+        member = None
+        if not (special and location.limited and location.line.is_busy()):
+            member = balancer.pick(exchange, tried, exchange.started)
         while True:
             if member is None:
                 location, member = self._pick_again(exchange, location, tried, answered, failure)
-                balancer = location.balancer
+                balancer, special = location.balancer, location.special
             following: Member | None = None
             exchange.backend = member
             exchange.tries += 1
@@ -363,17 +364,19 @@ class Proxy:
             if tried:
                 q[row + _AGAIN] += 1
                 q[self.view.locations + location.offset + _RETRIES] += 1
-            failed = bad = brief = False
-            breaker = location.breaker
-            trial = breaker is not None and member.on_trial()
+            failed = bad = brief = trial = False
+            breaker = None
             first = begun = over = monotonic()
-            if total:
-                self.deadlines[client] = exchange.started + total, begun, exchange
+            if special:
+                breaker = location.breaker
+                trial = breaker is not None and member.on_trial()
+                if location.timeouts.total:
+                    self.deadlines[client] = exchange.started + location.timeouts.total, begun, exchange
             try:
                 out = request_octets(exchange, client, head, location, member)
                 if body:
                     out += body
-                if location.hedge and head.method in SAFE and coming is None and not (tried or trial or head.upgrade):
+                if special and location.hedge and head.method in SAFE and coming is None and not (tried or trial or head.upgrade):
                     member, begun, answer = self._ask_twice(exchange, client, head, location, member, begun, body, out)
                     row = self.view.backends + member.offset
                     upstream, response, rest, pump = answer
@@ -385,24 +388,25 @@ class Proxy:
                 brief = 0 <= response.content_length <= _BRIEF
                 if not brief:
                     q[row + _RESPONSES] += 1
-                if balancer.measures:
-                    balancer.answered(member, took, over)
-                if location.hedge:
-                    location.latencies.add(over - first)  # of an overtaken one it is only known that it took longer than that
+                if special:
+                    if balancer.measures:
+                        balancer.answered(member, took, over)
+                    if location.hedge:
+                        location.latencies.add(over - first)  # of an overtaken one it is only known that it took longer than that
                 if response.status >= location.suspicious:
                     if brief:
                         brief = False
                         q[row + _RESPONSES] += 1
-                    failed = bad = witness.is_bad(location, member, response.status, trial)
+                    failed = bad = self.witness.is_bad(location, member, response.status, trial)
                     following = self._another(exchange, location, response, idempotent, coming, (*tried, member))
                 if following is None:
                     if breaker is not None and not brief:
-                        witness.went_well(breaker, member, response.status, trial)
+                        self.witness.went_well(breaker, member, response.status, trial)
                     keep = self._relay(exchange, client, head, location, upstream, response, rest, pump)
                     if brief:
                         q[row + _RESPONSES] += 1
                         if breaker is not None:
-                            witness.went_well(breaker, member, response.status, trial)
+                            self.witness.went_well(breaker, member, response.status, trial)
                     return keep
                 self._discard(exchange, response, rest, upstream, pump)
                 tried, answered = (*tried, member), (*answered, member)
@@ -411,7 +415,7 @@ class Proxy:
                 if error.blame == BACKEND:
                     failed = True
                     over = monotonic()
-                    witness.failed(location, member, error, bool(exchange.status) and not (brief or bad), trial)
+                    self.witness.failed(location, member, error, bool(exchange.status) and not (brief or bad), trial)
                 elsewhere = error.unconnected and retry.attempts > 1 and len(tried) < min(len(location.members) - 1, _REFUSALS)
                 again = error.blame != CLIENT and may_retry(
                     error.retryable,
@@ -430,7 +434,7 @@ class Proxy:
                 exchange.detail = f"{_and(exchange.detail)}{member.backend.label}: {error.detail}"
             finally:
                 balancer.done(member, failed, over if over > first else monotonic())
-                if location.limited:
+                if special and location.limited:
                     location.line.stir()
             if following is None and (wait := pause(retry.backoff, exchange.tries, False)):
                 sleep(wait)
@@ -541,8 +545,7 @@ class Proxy:
         """
         origin = self.origins.get(member.backend.id) or self._origin(member, location)
         timeouts = location.timeouts
-        each = location.retry.per_try_timeout
-        patience = min(timeouts.response or each, each) if each else timeouts.response
+        each, patience = location.per_try, location.patience
         end = monotonic() + each if each else inf
         upstream = origin.pool.take(not idempotent or coming is not None)
         while True:
@@ -701,7 +704,7 @@ class Proxy:
                 for location in service.locations:
                     for member in location.members:
                         if member.backend.id in self.origins:
-                            self.origins[member.backend.id].pool.limits = location.pool
+                            self.origins[member.backend.id].pool.limit(location.pool)
         for name, origin in list(self.origins.items()):
             if not origin.serves(plan.backends.get(name)):
                 origin.close()

@@ -136,20 +136,28 @@ class Pool:
     last is used next. The limits are over all workers, and exact in the way of `terraster.balance.contract`: count in, add up, step back.
     Where there is a `max_open`, idle ones are let go of as soon as another worker waits for one: each looks every few milliseconds.
 
-    limits: as configured; a reload sets new ones. offset: of the backend's row in a seat. keepalive: after how long the backend closes.
+    limits: as configured. offset: of the backend's row in a seat. keepalive: after how long the backend closes. Where idle connections
+    are not limited they are counted only as often as anybody looks (`expire`).
     """
 
-    __slots__ = ("idle", "reactor", "closed", "limits", "keepalive", "_view", "_offset", "_looks")
+    __slots__ = ("idle", "reactor", "closed", "limits", "keepalive", "_exact", "_view", "_offset", "_looks")
 
     def __init__(self, reactor: Reactor, limits: ConnectionPool, view: SeatView, offset: int) -> None:
         self.reactor = reactor
         self.limits = limits
+        self._exact = limits.max_idle >= 0
         self.keepalive = KeepAlive()
         self.idle: dict[Upstream, None] = {}
         self.closed = False
         self._view = view
         self._offset = offset
         self._looks = reactor.loop.timer(_LOOK, _LOOK)
+
+    def limit(self, limits: ConnectionPool) -> None:
+        """Go by other limits from now on."""
+        self.limits = limits
+        self._exact = limits.max_idle >= 0
+        self._publish()
 
     def take(self, look: bool) -> Upstream | None:
         """An idle connection, or None.
@@ -161,7 +169,8 @@ class Pool:
             if self.keepalive.seconds and monotonic() - upstream.since > self.keepalive.usable:
                 self.idle[upstream] = None  # all others are older: they stay, to show when they are closed
                 return None
-            self._view.q[self._view.backends + self._offset + _IDLE] -= 1
+            if self._exact:
+                self._view.q[self._view.backends + self._offset + _IDLE] -= 1
             if not look or upstream.is_quiet():
                 return upstream
             upstream.close()
@@ -210,16 +219,17 @@ class Pool:
     def keep(self, upstream: Upstream) -> None:
         """Take back a connection whose response has been read to its end."""
         limits = self.limits
-        view = self._view
-        q, at = view.q, view.backends + self._offset + _IDLE
         if self.closed or upstream.ready or len(self.idle) >= MAX_IDLE or (limits.max_open and self._wanted()):
             upstream.close()
             return
-        q[at] += 1
-        if 0 <= limits.max_idle < sum([q[row + self._offset + _IDLE] for row in view.all_backends]):
-            q[at] -= 1
-            upstream.close()
-            return
+        if self._exact:
+            view = self._view
+            q, at = view.q, view.backends + self._offset + _IDLE
+            q[at] += 1
+            if limits.max_idle < sum([q[row + self._offset + _IDLE] for row in view.all_backends]):
+                q[at] -= 1
+                upstream.close()
+                return
         upstream.phase = "response"
         upstream.since = monotonic()
         self.idle[upstream] = None
@@ -237,7 +247,8 @@ class Pool:
         """Close an idle connection."""
         if upstream in self.idle:
             del self.idle[upstream]
-            self._view.q[self._view.backends + self._offset + _IDLE] -= 1
+            if self._exact:
+                self._view.q[self._view.backends + self._offset + _IDLE] -= 1
         upstream.close()
 
     def ended(self, upstream: Upstream) -> None:
@@ -259,7 +270,9 @@ class Pool:
         self._publish()
 
     def _publish(self) -> None:
-        self._view.q[self._view.backends + self._offset + _KEEPALIVE] = int(self.keepalive.seconds * 1000)
+        q, at = self._view.q, self._view.backends + self._offset
+        q[at + _IDLE] = len(self.idle)
+        q[at + _KEEPALIVE] = int(self.keepalive.seconds * 1000)
 
     def close(self) -> None:
         """Close all idle connections and keep none from now on."""
