@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from terraster.cli import render
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
 from terraster.errors import StartError
 from terraster.master.overlay import Overlay
@@ -246,6 +247,43 @@ def test_a_backend_that_goes_and_comes_back_finds_its_order(master: Master) -> N
     assert master.steering.detail()["backends"][ONE]["order"]["what"] == "drain"
     master.steering.backend("enable", "shop", "/", "10.0.0.1")
     assert master.state(ONE) == "up"
+
+
+def test_a_backend_that_is_gone_is_not_meant_where_configured_ones_may_be(master: Master) -> None:
+    master.steering.backend("drain", "shop", "/", "10.0.0.1")
+    places = {path: ["http://10.0.0.1:80/a", "https://10.0.0.1:80/b"] for path in ("/api", "/new")}
+    master.run(snapshot({"shop": places}))
+    answer = master.steering.backend("enable", "shop", "", "10.0.0.1:80")
+    assert not answer["ok"] and len(answer["candidates"]) == 4
+    assert master.steering.backend("enable", "shop", "/", "10.0.0.1:80")["backend"]["id"] == ONE
+
+
+@pytest.mark.parametrize(
+    ("rest", "service", "path", "url"),
+    [
+        ({"blog": SERVICES["blog"]}, "shop", "/", "http://10.0.0.1:80"),
+        ({"blog": SERVICES["blog"]}, "shop", "", "10.0.0.1:80"),
+        ({**SERVICES, "shop": {"/": ["http://10.0.0.2:80"]}}, "shop/", "", "http://10.0.0.1:80/"),
+    ],
+)
+def test_what_is_kept_of_a_backend_that_is_gone_can_be_taken_back(
+    master: Master, rest: dict[str, dict[str, list[str]]], service: str, path: str, url: str
+) -> None:
+    master.steering.backend("drain", "shop", "/", "10.0.0.1")
+    master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=7)
+    master.run(snapshot(rest))
+    assert not master.steering.backend("drain", service, path, url)["ok"], "there is nothing to drain"
+    assert not master.steering.backend("enable", service, path, "http://10.0.0.9:80")["ok"]
+    answer = master.steering.backend("enable", service, path, url, by="bob")
+    assert answer["ok"] and answer["changed"] and answer["backend"]["id"] == ONE
+    assert answer["notes"] == ["its weight is still 7, should it come back; `weight … file` ends that"]
+    assert render.changed(answer["backend"], 0.0) == ["shop/ http://10.0.0.1:80 is not configured any more, weight 7"]
+    again = master.steering.backend("enable", service, path, url)
+    assert again["ok"] and not again["changed"] and again["notes"][0] == "nothing was overridden"
+    assert master.steering.backend("weight", service, path, url)["changed"]
+    assert master.steering.detail()["orphans"] == []
+    master.run(snapshot(SERVICES))
+    assert master.state(ONE) == "up" and master.weights() == [2, 2]
 
 
 def test_an_order_holds_for_all_addresses_of_a_name(tmp_path: Path) -> None:

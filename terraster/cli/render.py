@@ -203,7 +203,8 @@ def changed(backend: dict[str, Any], now: float) -> list[str]:
     words = f"{backend['service']}{backend['path']} {backend['url']} is {_IN_WORDS.get(backend['state'], backend['state'])}{until}"
     if backend["weight_override"]:
         weight = backend["weight_override"]
-        words += f", weight {weight['weight']} (the file says {backend['configured_weight']})"
+        words += f", weight {weight['weight']}"
+        words += "" if backend["configured_weight"] is None else f" (the file says {backend['configured_weight']})"
         words += f" until {moment(weight['until'], now)}" if weight["until"] else ""
         words += _then(backend.get("weight_after", []), now)
     lines = [words]
@@ -318,7 +319,7 @@ def _queue(location: dict[str, Any]) -> str:
     """What came of requests that waited for a backend with room, "" if nothing is to be said."""
     refused, late = location["queue_refused"], location["queue_timeouts"]
     words = [f"{count(location['queued'])} of {location['queue']} wait"] if location["queued"] else []
-    words += [f"{count(refused)} refused as it was full"] if refused else []
+    words += [f"{count(refused)} refused{' as it was full' * (location['queue'] > 0)}"] if refused else []
     words += [f"{count(late)} waited for nothing"] if late else []
     return f"queue: {', '.join(words)}" if words else ""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -130,7 +131,8 @@ class Steering:
         try:
             place = find(self._master.loaded, service, path, url)
         except Unfound as error:
-            return _no(str(error), error.candidates)
+            gone = self._gone(service, path, url) if action == "enable" or (action == "weight" and weight is None) else ""
+            return self._forget(gone, action, by, reason) if gone else _no(str(error), error.candidates)
         backend, now = place[2], time.time()
         what = WEIGHT_OF_FILE if action == "weight" and weight is None else _ACTIONS[action]
         known = self._overlay.entries.get(backend.id, Entry())
@@ -153,6 +155,60 @@ class Steering:
         self.follow()
         self._catch_up()
         return self._done(place, True, [])
+
+    def _gone(self, service: str, path: str, url: str) -> str:
+        """The id of the one backend that is meant and is not configured any more, "" = there is none, or more than one, or some that are
+        configured may be meant."""
+        with suppress(Unfound):
+            matching(self._master.loaded, service, path, url)
+            return ""
+        found = []
+        for name, entry in self._overlay.entries.items():
+            place, _, known = name.partition(" ")
+            if (
+                entry.gone
+                and (entry.order or entry.weight)
+                and url.rstrip("/") in (known, known.rstrip("/"), known.partition("://")[2])
+            ):
+                wanted = f"{service}{path}"
+                if place.rstrip("/") == wanted.rstrip("/") or (not path and place.partition("/")[0] == wanted):
+                    found.append(name)
+        return found[0] if len(found) == 1 else ""
+
+    def _forget(self, name: str, action: str, by: str, reason: str) -> dict[str, Any]:
+        """Take back what lies above the file for a backend that is not configured any more."""
+        known = self._overlay.entries[name]
+        place, _, url = name.partition(" ")
+        service, slash, path = place.partition("/")
+        changed = (known.order if action == "enable" else known.weight) is not None
+        if changed:
+            touch = Touch(ENABLE if action == "enable" else WEIGHT_OF_FILE, time.time(), _plain(by), _plain(reason))
+            try:
+                self._overlay.record(name, touch)
+            except StartError as error:
+                return _no(f"{error}; nothing was changed")
+            self._master.log.info("backend %s of %s, not configured any more: %s", url, place, _said(touch))
+            self._sooner.set()
+        entry = self._overlay.entries.get(name, Entry())
+        notes = [] if changed else ["nothing was overridden"]
+        if action == "enable" and entry.weight is not None:
+            notes.append(f"its weight is still {entry.weight.weight}, should it come back; `weight … file` ends that")
+        account = {
+            "service": service,
+            "path": slash + path,
+            "url": url,
+            "id": name,
+            "state": "not configured any more",
+            "since": entry.gone or None,
+            "why": "",
+            "by": "",
+            "until": None,
+            "active": 0,
+            "weight": entry.weight.weight if entry.weight else None,
+            "configured_weight": None,
+            **_overrides(entry),
+        }
+        return {"ok": True, "changed": changed, "backend": account, "notes": notes}
 
     def _which(self, path: str, url: str) -> dict[str, Any]:
         """The answer to a change of a backend of no service."""
