@@ -19,7 +19,9 @@ import gevent
 import pytest
 
 from terraster.config.snapshot import HealthCheck
-from terraster.master.health import Prober
+from terraster.master.health import Prober, Target
+from terraster.master.probe import Aim, Result
+from terraster.policy.health import Verdict
 from terraster.state.table import Backend as TableBackend
 
 from .harness.family import Family, eventually, free_port
@@ -287,6 +289,52 @@ def test_a_good_check_brings_an_ejected_backend_back(backend: Backend) -> None:
             backend.status = 200
             family.until(rf"backend {backend.url} of one/ is up: status 200 \(a health check passed\)")
         other.shutdown()
+
+
+BAD, GOOD = Result(False, "status 503", 0.01), Result(True, "status 200", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("results", "verdict", "reason"),
+    [
+        ([], None, "no result yet"),
+        ([GOOD], Verdict(True), "status 200"),
+        ([BAD], Verdict(False), "status 503"),
+        ([BAD, GOOD], Verdict(False, 1), "status 503; 1 of 3 probes passed since"),
+        ([BAD, GOOD, GOOD], Verdict(False, 2), "status 503; 2 of 3 probes passed since"),
+        ([GOOD] * 5, Verdict(False, 2), "2 of 3 probes passed"),  # the failure is forgotten
+        ([BAD, GOOD], Verdict(False), "status 503"),  # of another check
+        ([BAD, GOOD, GOOD, GOOD], Verdict(True), "status 200"),
+    ],
+)
+def test_the_reason_of_one_that_is_down_is_never_that_it_is_well(
+    results: list[Result], verdict: Verdict | None, reason: str
+) -> None:
+    target = Target(Aim("http", "10.0.0.1", 80, "10.0.0.1", "", True, HealthCheck(healthy=3)))
+    for result in results:
+        target.result = result
+        target.recent.append((0.0, result))
+    target.verdict = verdict
+    assert target.reason == reason
+
+
+def test_backends_that_share_a_probe_are_told_in_good_grammar() -> None:
+    ward = Ward(1, 1, probe=False)
+    (service,) = ward.snapshot.services
+    place = service.locations[0]
+    check = HealthCheck(type="tcp", timeout=1.0)
+    port = free_port()
+    same = tuple(replace(one, host="127.0.0.1", port=port, health=check) for one in place.backends)
+    ward.snapshot = replace(ward.snapshot, services=(replace(service, locations=(replace(place, backends=same),)),))
+    prober = Prober(ward.table, ward.log, ward.standings, lambda name, begun, ok: None)
+    prober.start()
+    try:
+        prober.meet(ward.snapshot)
+        prober.follow(ward.snapshot)
+    finally:
+        prober.stop()
+    (line,) = ward.log.take()
+    assert line.startswith("warning backend http://b0 of shop/, backend http://b1 of shop/ are down: ")
 
 
 def test_the_last_probes_are_kept(backend: Backend) -> None:

@@ -95,7 +95,15 @@ class Target:
             return "no checks"
         if not self.aim.address:
             return UNRESOLVED
-        return self.result.reason if self.result else "no result yet"
+        if self.result is None:
+            return "no result yet"
+        if not self.result.ok or self.verdict is None or self.verdict.up:
+            return self.result.reason
+        failure = next((one.reason for _when, one in reversed(self.recent) if not one.ok), "")
+        if not self.verdict.streak:  # begun with another's results, of which none counts for this one
+            return failure or self.result.reason
+        passed = f"{self.verdict.streak} of {self.aim.check.healthy} probes passed"
+        return f"{failure}; {passed} since" if failure else passed
 
     def inherit(self, old: Target) -> None:
         """Begin with what is known of the same backends under another check. No checks: they were in use, hence up."""
@@ -330,10 +338,11 @@ class Prober:
             self._checked(name, begun, result.ok)
 
     def _tell(self, target: Target, labels: list[str], how: str) -> None:
+        are = "is" if len(labels) == 1 else "are"
         if target.up:
-            self._log.info("%s is up: %s (%s)", _named(labels), target.reason, how)
+            self._log.info("%s %s up: %s (%s)", _named(labels), are, target.reason, how)
         else:
-            self._log.warning("%s is down: %s (%s)", _named(labels), target.reason, how)
+            self._log.warning("%s %s down: %s (%s)", _named(labels), are, target.reason, how)
 
 
 def _named(labels: list[str]) -> str:
