@@ -165,6 +165,7 @@ WRONG = [
     ({}, {"failing": {ONE: {**FAILED, "failures": 4}}}, [], None),
     ({"known": [(0, {"STATE": 3})]}, {"failing": {ONE: FAILED}}, [], None),
     ({"known": [(2, {"STATE": 0})], "panics": [2]}, {}, ["panic", "backend-down"], "0 of 1 backends are well"),
+    ({"known": [(1, {"STATE": 0})], "panics": [0]}, {}, ["panic", "backend-down"], "1 of 2 backends is well"),
     ({"known": [(2, {"STATE": 2})]}, {}, ["no-backends"], "every backend is draining or in maintenance"),
     ({"known": [(2, {"WEIGHT": 0})]}, {}, ["no-backends"], "every backend that is up has weight 0"),
     ({"known": [(2, {"STATE": 4, "ADMIT": 1})]}, {}, ["panic", "backend-ejected"], "none but ejected backends are left"),

@@ -109,6 +109,31 @@ def test_what_a_queue_did_stands_below_its_location(cells, line):
     assert (below[0] == line) == bool(line) and below[bool(line)].startswith("  http://10.0.0.1:80  ")
 
 
+def test_refusals_where_none_may_wait_are_not_called_those_of_a_full_queue():
+    house = all_up(House())
+    house.waited(1, 0, QUEUE_REFUSED=4)
+    found = status(house)
+    found["services"][0]["locations"][0]["queue"] = 0
+    assert "  queue: 4 refused\n" in render.status(found)
+
+
+@pytest.mark.parametrize(
+    ("number", "first", "second"),
+    [
+        (0, "0 open requests, 0 connections (0 idle); 0 attempts, 0 failed (0 without a connection), 0 bad statuses", "0 times"),
+        (1, "1 open request, 1 connection (1 idle); 1 attempt, 1 failed (1 without a connection), 1 bad status", "1 time"),
+        (2, "2 open requests, 2 connections (2 idle); 2 attempts, 2 failed (2 without a connection), 2 bad statuses", "2 times"),
+    ],
+)
+def test_why_counts_in_good_grammar(number, first, second):
+    names = ("active", "open", "idle", "requests", "failed", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
+    endpoint = {"address": None, "circuit": "closed", "probes": [], "failures": [], **dict.fromkeys(names, number)}
+    backend = {"service": "shop", "path": "/", "url": "http://a", "state": "up", "since": None, "until": None, "by": "", "why": ""}
+    nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}
+    lines = render.explained({**backend, **nothing}, NOW).splitlines()
+    assert lines[1:3] == [f"  {first}", f"  circuit closed, opened {second}; ejected {second}"]
+
+
 def test_nothing_wrong_is_said():
     assert "no problems" in render.status(status(all_up(House())))
 

@@ -229,7 +229,7 @@ def test_too_few_are_well_so_all_are_used() -> None:
     ward.log.take()
     probe(ward, 2, False)
     assert (ward.states(), ward.admits(), ward.panic) == ("mddud", "naaan", True)
-    assert ward.log.take() == ["warning shop/ panics: 1 of 3 backends are up, less than 50 %: all are used"]
+    assert ward.log.take() == ["warning shop/ panics: 1 of 3 backends is up, less than 50 %: all are used"]
     assert ward.standings.one(ward.id(1))["panic"] is True
     probe(ward, 2, True)
     assert (ward.admits(), ward.panic) == ("nnaan", False)

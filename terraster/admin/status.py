@@ -230,7 +230,8 @@ def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[
     backends = location["backends"]
     well = sum(backend["up"] for backend in backends)
     if location["panic"]:
-        return [_problem("panic", f"{well} of {len(backends)} backends are well, which is too few: all are used", **where)]
+        text = f"{well} of {len(backends)} backends {'is' if well == 1 else 'are'} well, which is too few: all are used"
+        return [_problem("panic", text, **where)]
     if not backends or any(backend["up"] and backend["weight"] for backend in backends):
         return []
     if any(backend["admit"] in ("all", "ramping") and backend["weight"] for backend in backends):

@@ -242,10 +242,11 @@ def _endpoint(endpoint: dict[str, Any], backend: dict[str, Any], now: float) -> 
             f"  address {endpoint['address']} is {endpoint.get('state', 'not known')}: {endpoint.get('why', '')}".rstrip(": ")
         )
     lines += [
-        f"  {endpoint['active']} open request{'s' * (endpoint['active'] != 1)}, {endpoint['open']} connections ({endpoint['idle']} idle); "
-        f"{endpoint['requests']} attempts, {endpoint['failed']} failed "
-        f"({endpoint['connect_errors']} without a connection), {endpoint['bad_statuses']} bad statuses",
-        f"  circuit {endpoint['circuit']}, opened {endpoint['circuit_openings']} times; ejected {endpoint['ejections']} times",
+        f"  {_many(endpoint['active'], 'open request')}, {_many(endpoint['open'], 'connection')} ({endpoint['idle']} idle); "
+        f"{_many(endpoint['requests'], 'attempt')}, {endpoint['failed']} failed "
+        f"({endpoint['connect_errors']} without a connection), {_many(endpoint['bad_statuses'], 'bad status', 'es')}",
+        f"  circuit {endpoint['circuit']}, opened {_many(endpoint['circuit_openings'], 'time')}; "
+        f"ejected {_many(endpoint['ejections'], 'time')}",
     ]
     if endpoint.get("admit") in ("none", "trial", "ramping") and endpoint.get("state") == "up":
         lines.append(f"  new work: {endpoint['admit']}")
@@ -264,6 +265,10 @@ def _endpoint(endpoint: dict[str, Any], backend: dict[str, Any], now: float) -> 
     else:
         lines.append("  traffic saw no failures")
     return lines
+
+
+def _many(number: int, word: str, plural: str = "s") -> str:
+    return f"{number} {word}{plural * (number != 1)}"
 
 
 def _touch(touch: dict[str, Any], now: float) -> str:

@@ -355,7 +355,7 @@ class Standings:
         if (panic, resort) == (place.panic, place.resort) and not afresh:
             return
         if panic != place.panic:
-            share = f"{place.up} of {place.considered} backends are up"
+            share = f"{place.up} of {place.considered} backends {'is' if place.up == 1 else 'are'} up"
             if panic:
                 threshold = place.location.panic_threshold
                 self._log.warning("%s panics: %s, less than %g %%: all are used", place.words, share, threshold * 100)
