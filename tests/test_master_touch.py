@@ -101,7 +101,12 @@ def test_what_was_asked_for_last_and_lasts_is_what_holds(touches: list[Touch], s
         entry = entry.touched(touch)
     standing: list[Touch] = []
     for touch in touches:
-        standing = [one for one in standing if not one.until or one.what != touch.what] if touch.until else []
+        # what ends no later than what is laid above it is not kept, so it is not back either if that is then ended sooner
+        standing = (
+            [one for one in standing if not one.until or (one.until > touch.until and one.what != touch.what)]
+            if touch.until
+            else []
+        )
         standing.append(touch)
     left = [one for one in standing if not one.until or one.until > NOW + seconds]
     assert entry.ended(NOW + seconds).order == (left[-1] if left else None)
