@@ -197,6 +197,10 @@ class Pool:
     def wait(self, timeout: float) -> Upstream | None:
         """Wait until one more connection may be opened, which is counted then (None), or until one is idle here (it is taken). The other
         workers are told, so that they let go of idle ones. Seconds, 0 = for ever. Raises `HttpError` 503."""
+        if self.idle:  # all too old to be used, and open all the same
+            self.drop(next(iter(self.idle)))
+            if self.admit():
+                return None
         view = self._view
         at = view.backends + self._offset + _WANTED
         end = monotonic() + timeout if timeout else inf
