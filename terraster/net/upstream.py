@@ -140,12 +140,13 @@ class Pool:
     are not limited they are counted only as often as anybody looks (`expire`).
     """
 
-    __slots__ = ("idle", "reactor", "closed", "limits", "keepalive", "_exact", "_view", "_offset", "_looks")
+    __slots__ = ("idle", "reactor", "closed", "limits", "keepalive", "_exact", "_shown", "_view", "_offset", "_looks")
 
     def __init__(self, reactor: Reactor, limits: ConnectionPool, view: SeatView, offset: int) -> None:
         self.reactor = reactor
         self.limits = limits
         self._exact = limits.max_idle >= 0
+        self._shown = 0
         self.keepalive = KeepAlive()
         self.idle: dict[Upstream, None] = {}
         self.closed = False
@@ -259,11 +260,13 @@ class Pool:
         """An idle connection became readable: the backend has closed it, or speaks out of turn."""
         now = monotonic()
         self.keepalive.closed(now - upstream.since, now)
-        self._publish()
         self.drop(upstream)
+        self._publish()
 
     def expire(self, now: float) -> None:
         """Close what has been idle for too long, the oldest come first. Called on every sweep."""
+        if not (self.idle or self._shown):
+            return
         while self.idle:
             oldest = next(iter(self.idle))
             age = now - oldest.since
@@ -275,7 +278,7 @@ class Pool:
 
     def _publish(self) -> None:
         q, at = self._view.q, self._view.backends + self._offset
-        q[at + _IDLE] = len(self.idle)
+        q[at + _IDLE] = self._shown = len(self.idle)
         q[at + _KEEPALIVE] = int(self.keepalive.seconds * 1000)
 
     def close(self) -> None:
