@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id
 from terraster.master import names as module
+from terraster.master.endpoints import _spot, endings
 from terraster.master.names import Names
 from terraster.master.resolver import Answer, Endpoint, Unresolved
 
@@ -411,15 +412,15 @@ def test_who_stays_keeps_its_id(answers: list[str], expected: dict[str, str]) ->
     assert ids == {address: expected[address] for address in answers[-1]}
 
 
-@given(st.lists(st.lists(PLACES, min_size=1, max_size=5, unique_by=module._spot), min_size=2, max_size=5), st.booleans())
+@given(st.lists(st.lists(PLACES, min_size=1, max_size=5, unique_by=_spot), min_size=2, max_size=5), st.booleans())
 def test_ids_are_never_shared_and_never_taken_away(answers: list[list[Endpoint]], srv: bool) -> None:
     known: dict[Endpoint, str] = {}
     for answer in answers:
         endpoints = tuple(sorted(answer if srv else {Endpoint(one.address) for one in answer}))
-        places = dict(zip(endpoints, module._places(endpoints, known), strict=True))
+        places = dict(zip(endpoints, endings(endpoints, known), strict=True))
         assert len(set(places.values())) == len(endpoints)
-        before = {module._spot(one): place for one, place in known.items()}
-        assert all(before.get(module._spot(one), place) == place for one, place in places.items())
+        before = {_spot(one): place for one, place in known.items()}
+        assert all(before.get(_spot(one), place) == place for one, place in places.items())
         known = places
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terraster.master import resolver
+from terraster.master import resolver, system_files
 from terraster.master.resolver import Answer, Endpoint, Resolver, Unresolved
 
 from .harness.name_server import CUT, GARBAGE, NOT_THE_ANSWER, NXDOMAIN, SERVFAIL, SILENCE, TRUNCATED, NameServer
@@ -262,8 +262,8 @@ def test_no_octets_are_an_answer_to_what_they_do_not_answer(data: bytes) -> None
 
 @given(st.text(alphabet="nameserv\n search.options:dt1#;-\0é", max_size=200))
 def test_no_file_is_too_strange(text: str) -> None:
-    assert resolver._resolv_conf(text).servers
-    resolver._hosts(text)
+    assert system_files.parse_resolv_conf(text).servers
+    system_files.parse_hosts(text)
 
 
 def test_waiting_is_cooperative_and_without_threads(names) -> None:

@@ -9,11 +9,7 @@ stands for is a set: another order is no change. A look-up that fails, or has an
 answer is used on, and the look-up is tried again after 1, 2, 4 … `MOST_LIFE_OF_FAILURE` seconds. A pool is never emptied by DNS. A
 name that never resolved leaves its backend as it is, without an address: it is down until the name resolves.
 
-One address: the backend keeps its id, so its counters and what operators ordered stay when the address changes. Several: each is an
-endpoint with an id of its own ("ID@ADDRESS", for SRV "ID@TARGET:PORT"). An endpoint that stays keeps the id it has, however many come or
-go: sessions, circuits, counters and slow start are kept by it. So one of several may be called ID, and one that is alone ID@ADDRESS.
-Weight and `max_connections` hold for each endpoint; the weight of an SRV record multiplies the backend's, its priority is added to the
-backend's. Of an answer with more than `MOST_ENDPOINTS` the first are used.
+What a backend by name becomes stands in `terraster.master.endpoints`. Of an answer with more than `MOST_ENDPOINTS` the first are used.
 
 Answers that change have the configuration run anew with them (`Reloader.refresh`); those that come within `_GATHER` seconds go
 together. There new addresses are probed before they get requests, and what runs on old ones ends by itself.
@@ -24,11 +20,10 @@ Master only; look-ups run in greenlets, `CONCURRENT` at most of each kind: names
 from __future__ import annotations
 
 import heapq
-import ipaddress
 import itertools
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -36,9 +31,10 @@ import gevent
 from gevent.event import Event
 from gevent.pool import Pool
 
-from terraster.config.snapshot import Backend, Location, Service, Snapshot
+from terraster.config.snapshot import Service, Snapshot
 from terraster.net.turn import breathe
 
+from .endpoints import endings, expand, is_named, shown
 from .resolver import Answer, Endpoint, Resolver, Unresolved
 
 __all__ = ["CONCURRENT", "FIRST_ROUND", "MOST_ENDPOINTS", "UNRESOLVED", "Names"]
@@ -203,7 +199,7 @@ class Names:
             given, uses, expanded = self._applied.get(service.name, (None, (), service))
             if given is not service or any(name.dropped or name.serial != serial for name, serial in uses):
                 uses = tuple((name, name.serial) for key in self._keys(service) if (name := self._find(key)) is not None)
-                expanded = self._service(service) if uses else service
+                expanded = expand(service, self._found) if uses else service
                 made += 1
                 if made % _TURN == 0:
                     breathe()
@@ -278,7 +274,7 @@ class Names:
         well; ``failing_since``: when it began to fail."""
         return {
             _shown(name): {
-                "endpoints": [_place(one) for one in name.endpoints],
+                "endpoints": [shown(one) for one in name.endpoints],
                 "since": name.since,
                 "asked": name.asked,
                 "ttl": name.ttl,
@@ -293,46 +289,18 @@ class Names:
     def _find(self, key: Key) -> _Name | None:
         return self._names.get(key) or self._met.get(key)
 
+    def _found(self, host: str, srv: bool) -> Iterable[tuple[Endpoint, str]]:
+        """The endpoints of a name with what their ids end in; nothing before its first answer."""
+        name = self._find((host, srv))
+        return () if name is None else zip(name.endpoints, name.places, strict=True)
+
     def _keys(self, service: Service) -> Iterator[Key]:
         """The names of a service, each once."""
         given, uses, _expanded = self._applied.get(service.name, (None, (), service))
         if given is service and not any(name.dropped for name, _serial in uses):
             return iter([name.key for name, _serial in uses])
-        keys = [
-            (backend.host, backend.srv) for location in service.locations for backend in location.backends if _is_named(backend)
-        ]
+        keys = [(backend.host, backend.srv) for location in service.locations for backend in location.backends if is_named(backend)]
         return iter(dict.fromkeys(keys))
-
-    def _service(self, service: Service) -> Service:
-        locations = tuple(self._location(location) for location in service.locations)
-        if all(one is other for one, other in zip(locations, service.locations, strict=True)):
-            return service
-        return replace(service, locations=locations)
-
-    def _location(self, location: Location) -> Location:
-        backends = tuple(one for backend in location.backends for one in self._backend(backend))
-        same = len(backends) == len(location.backends)
-        if same and all(one is other for one, other in zip(backends, location.backends, strict=True)):
-            return location
-        return replace(location, backends=backends)
-
-    def _backend(self, backend: Backend) -> list[Backend]:
-        name = self._find((backend.host, backend.srv)) if _is_named(backend) else None
-        if name is None or not name.endpoints:
-            return [backend]
-        return [
-            replace(
-                backend,
-                id=f"{backend.id}@{place}" if place else backend.id,
-                host=one.target if backend.srv else backend.host,
-                port=one.port if backend.srv else backend.port,
-                weight=backend.weight * one.weight,
-                priority=backend.priority + one.priority,
-                address=one.address,
-                endpoint=place,
-            )
-            for one, place in zip(name.endpoints, name.places, strict=True)
-        ]
 
     # Look-ups.
 
@@ -394,7 +362,7 @@ class Names:
             self._log.warning("the name %s has %d endpoints: the first %d are used", _shown(name), count, MOST_ENDPOINTS)
         name.excess = excess
         if endpoints != name.endpoints:
-            name.places = _places(endpoints, dict(zip(name.endpoints, name.places, strict=True)))
+            name.places = endings(endpoints, dict(zip(name.endpoints, name.places, strict=True)))
             name.endpoints, name.since = endpoints, time.time()
             name.serial += 1
             if name.key in self._names:
@@ -414,41 +382,6 @@ class Names:
             self._flusher = gevent.spawn_later(_AGAIN, self._flush)
 
 
-def _places(endpoints: tuple[Endpoint, ...], before: dict[Endpoint, str]) -> tuple[str, ...]:
-    """What the id of each endpoint ends in, "" = nothing: what it was before, if it was there."""
-    known = {_spot(one): place for one, place in before.items()}
-    kept = {_spot(one) for one in endpoints} & known.keys()
-    taken = {known[spot] for spot in kept}
-    targets = Counter((one.target, one.port) for one in endpoints)
-    places = []
-    for one in endpoints:
-        whole = f"{one.target}:{one.port}" if one.target else one.address
-        if _spot(one) in kept:
-            place = known[_spot(one)]
-        elif len(endpoints) == 1:
-            place = ""
-        elif one.target and (targets[one.target, one.port] > 1 or whole in taken):
-            place = f"{whole}/{one.address}"
-        else:
-            place = whole
-        places.append(place)
-    return tuple(places)
-
-
-def _spot(one: Endpoint) -> tuple[str, str, int]:
-    return one.address, one.target, one.port
-
-
-def _is_named(backend: Backend) -> bool:
-    if backend.srv:
-        return True
-    try:
-        ipaddress.ip_address(backend.host)
-    except ValueError:
-        return True
-    return False
-
-
 def _shown(name: _Name) -> str:
     return f"{name.key[0]} (SRV)" if name.key[1] else name.key[0]
 
@@ -458,10 +391,6 @@ def _lacking(name: _Name) -> str:
     return f"the name {_shown(name)} does not resolve{why}"
 
 
-def _place(one: Endpoint) -> str:
-    return f"{one.target}:{one.port} ({one.address})" if one.target else one.address
-
-
 def _listed(endpoints: tuple[Endpoint, ...]) -> str:
     rest = len(endpoints) - _NAMED
-    return ", ".join(_place(one) for one in endpoints[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(shown(one) for one in endpoints[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -43,6 +43,8 @@ import gevent
 from gevent import get_hub
 from gevent import socket as green
 
+from .system_files import SystemFile, is_address, parse_hosts, parse_resolv_conf
+
 __all__ = ["Answer", "Endpoint", "Resolver", "Unresolved"]
 
 _ROUNDS = (1.0, 2.0)  # seconds that each server has, by round
@@ -80,15 +82,6 @@ class Answer:
     ttl: float
 
 
-@dataclass(frozen=True, slots=True)
-class _System:
-    """What resolv.conf says."""
-
-    servers: tuple[str, ...] = ("127.0.0.1",)  # what resolv.conf(5) says of a file without servers
-    search: tuple[dns.name.Name, ...] = ()
-    ndots: int = 1
-
-
 class Resolver:
     """Looks names up.
 
@@ -99,10 +92,8 @@ class Resolver:
         self, nameservers: Sequence[str] = (), *, resolv_conf: str = "/etc/resolv.conf", hosts: str = "/etc/hosts"
     ) -> None:
         self.nameservers = tuple(nameservers)
-        self._resolv_conf = _File(resolv_conf)
-        self._hosts_file = _File(hosts)
-        self._system = _System()
-        self._hosts: dict[str, list[str]] = {}
+        self._system = SystemFile(resolv_conf, parse_resolv_conf)
+        self._hosts = SystemFile(hosts, parse_hosts)
         self._last_good = ""
         self._sockets: set[int] = set()
 
@@ -170,7 +161,7 @@ class Resolver:
 
     def _of_target(self, target: str, before: Iterable[Endpoint]) -> Answer | Unresolved:
         try:
-            return Answer(_endpoints([target]), _FOREVER) if _is_address(target) else self.addresses(target, before)
+            return Answer(_endpoints([target]), _FOREVER) if is_address(target) else self.addresses(target, before)
         except Unresolved as error:
             known = [one.address for one in before]
             return error if isinstance(error, _Absent) or not known else Answer(_endpoints(known), 1.0)
@@ -199,7 +190,7 @@ class Resolver:
             return []
         if asked.is_absolute():
             return [asked]
-        system = self._read_system()
+        system = self._system.read()
         searched = []
         for suffix in () if self.nameservers else system.search:
             try:
@@ -211,7 +202,7 @@ class Resolver:
 
     def _query(self, name: dns.name.Name, kind: str) -> tuple[list[Any], float]:
         """Ask the servers in turn. Raises `_Absent` when one says so, else `Unresolved` with what the last one did."""
-        servers = list(self.nameservers or self._read_system().servers)
+        servers = list(self.nameservers or self._system.read().servers)
         servers.sort(key=lambda server: server != self._last_good)
         why = "there is no name server"
         for seconds in _ROUNDS:
@@ -286,19 +277,10 @@ class Resolver:
             self._sockets.discard(fd)
 
     def _of_hosts(self, name: str) -> list[str]:
-        text = self._hosts_file.news()
-        if text is not None:
-            self._hosts = _hosts(text)
         name = name.removesuffix(".")
-        if known := self._hosts.get(name):
+        if known := self._hosts.read().get(name):
             return known
         return ["127.0.0.1"] if name == "localhost" or name.endswith(".localhost") else []
-
-    def _read_system(self) -> _System:
-        text = self._resolv_conf.news()
-        if text is not None:
-            self._system = _resolv_conf(text)
-        return self._system
 
     def _ask_the_system(self, name: str, failure: Unresolved) -> list[str]:
         try:
@@ -306,65 +288,7 @@ class Resolver:
                 found = get_hub().resolver.getaddrinfo(name, None, 0, socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise failure from None
-        return [str(address[0]) for _family, _kind, _protocol, _name, address in found if _is_address(str(address[0]))]
-
-
-class _File:
-    """A text file that is read again when it has changed."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._seen: tuple[int, int, int] | None = None
-
-    def news(self) -> str | None:
-        """Its text where that is not what was read last; "" for a file that is gone; None where nothing changed."""
-        try:
-            state = os.stat(self._path)
-            seen = (state.st_ino, state.st_mtime_ns, state.st_size)
-            if seen == self._seen:
-                return None
-            with open(self._path, encoding="utf-8", errors="replace") as file:
-                text = file.read()
-        except OSError:
-            seen, text = (0, 0, 0), ""
-            if seen == self._seen:
-                return None
-        self._seen = seen
-        return text
-
-
-def _hosts(text: str) -> dict[str, list[str]]:
-    """What hosts(5) says, by name."""
-    known: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        words = line.partition("#")[0].lower().split()
-        if len(words) > 1 and _is_address(words[0]):
-            for name in words[1:]:
-                known.setdefault(name.removesuffix("."), []).append(words[0])
-    return known
-
-
-def _resolv_conf(text: str) -> _System:
-    """What resolv.conf(5) says, as far as it matters here: ``nameserver``, ``search`` or ``domain``, ``options ndots:N``."""
-    servers: list[str] = []
-    search: list[str] = []
-    ndots = 1
-    for line in text.splitlines():
-        match line.split():
-            case ["nameserver", server, *_] if _is_address(server):
-                servers.append(server)
-            case ["search" | "domain", *suffixes]:
-                search = suffixes
-            case ["options", *options]:
-                numbers = [one.removeprefix("ndots:") for one in options if one.startswith("ndots:")]
-                ndots = next((int(one) for one in numbers if one.isdecimal()), ndots)
-    names = []
-    for suffix in search:
-        try:
-            names.append(dns.name.from_text(suffix))
-        except dns.exception.DNSException:
-            continue  # no name can end so
-    return _System(tuple(servers) or _System().servers, tuple(names), ndots)
+        return [str(address[0]) for _family, _kind, _protocol, _name, address in found if is_address(str(address[0]))]
 
 
 def _read(data: bytes, query: dns.message.Message) -> dns.message.QueryMessage | None:
@@ -378,7 +302,7 @@ def _read(data: bytes, query: dns.message.Message) -> dns.message.QueryMessage |
 
 def _server_address(server: str) -> tuple[str, int]:
     """ "IP", "IP:PORT" or "[IPv6]:PORT" in parts."""
-    if _is_address(server):
+    if is_address(server):
         return server, _PORT
     host, _colon, port = server.rpartition(":")
     return host.strip("[]"), int(port)
@@ -423,11 +347,3 @@ def _scaled(weights: list[int]) -> list[int]:
 
 def _text(name: dns.name.Name) -> str:
     return name.to_text(omit_final_dot=True).lower()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
