@@ -20,8 +20,7 @@ from terraster.balance.registry import BALANCERS, make
 from terraster.balance.ring import Ring
 from terraster.config.snapshot import Backend, Location, Sticky
 from terraster.exchange import Exchange
-from terraster.state.table import Backend as BackendCell
-from terraster.state.table import Seat, Table
+from terraster.state.table import BackendCells, Seat, Table
 from terraster.state.view import SeatView
 from terraster.wire.http1 import parse_request
 
@@ -43,7 +42,7 @@ def members(count: int, weights: tuple[int, ...] = (1,)) -> list[Member]:
     for slot in range(count):
         url = f"http://10.0.{slot // 250}.{slot % 250}:8080"
         backend = Backend(f"s/ {url}", url, "http", url[7:-5], 8080, weight=weights[slot % len(weights)], slot=slot)
-        table.q[table.backend(slot) + BackendCell.ADMIT] = BackendCell.ALL
+        table.q[table.backend(slot) + BackendCells.ADMIT] = BackendCells.ALL
         found.append(Member(backend, view))
     return found
 

@@ -31,9 +31,7 @@ from .policy.quantile import Latencies
 from .route.location import forward_path, map_back
 from .route.prefix import Prefixes
 from .route.router import Router
-from .state.table import Backend as BackendCell
-from .state.table import Location as LocationCell
-from .state.table import SeatLocation
+from .state.table import BackendCells, LocationCells, SeatLocation
 from .state.view import SeatView
 
 __all__ = ["LocationPlan", "Plan", "ServicePlan", "compile_plan"]
@@ -120,7 +118,7 @@ class LocationPlan:
         self.breaker = location.breaker
         self.panic_at = view.table.never
         if location.slot != view.table.unrouted:
-            self.panic_at = view.table.location(location.slot) + LocationCell.PANIC
+            self.panic_at = view.table.location(location.slot) + LocationCells.PANIC
         self.pool = location.pool
         self.sticky = self.balancer.cookie
         self.hedge = location.retry.hedge / 100 if len(self.members) > 1 and not self.sticky else 0.0
@@ -297,12 +295,12 @@ def _clear_if_leased_anew(service: Service, view: SeatView) -> None:
     """Zero this process's counters of slots that belonged to others before (`terraster.state.leases`)."""
     q, table = view.q, view.table
     for location in service.locations:
-        serial = q[table.location(location.slot) + LocationCell.LEASE]
+        serial = q[table.location(location.slot) + LocationCells.LEASE]
         if view.location_leases.get(location.slot) != serial:
             view.location_leases[location.slot] = serial
             table.forget_location(view.seat, location.slot)
         for backend in location.backends:
-            serial = q[table.backend(backend.slot) + BackendCell.LEASE]
+            serial = q[table.backend(backend.slot) + BackendCells.LEASE]
             if view.backend_leases.get(backend.slot) != serial:
                 view.backend_leases[backend.slot] = serial
                 table.forget_backend(view.seat, backend.slot)

@@ -7,9 +7,17 @@ import time
 
 from terraster.admin import readings
 from terraster.config.snapshot import Backend, Listener, Location, Service, Snapshot, backend_id, location_id
-from terraster.state.table import STATUS_CELL, Header, Seat, SeatBackend, SeatLocation, Table, bucket_of
-from terraster.state.table import Backend as BackendCells
-from terraster.state.table import Location as LocationCells
+from terraster.state.table import (
+    STATUS_CELL,
+    BackendCells,
+    Header,
+    LocationCells,
+    Seat,
+    SeatBackend,
+    SeatLocation,
+    Table,
+    bucket_of,
+)
 
 NOW = 1_700_000_000.0
 

@@ -9,8 +9,7 @@ import pytest
 
 from terraster.balance.contract import Member
 from terraster.config.snapshot import Backend
-from terraster.state.table import Backend as BackendCell
-from terraster.state.table import Seat, SeatBackend, Table
+from terraster.state.table import BackendCells, Seat, SeatBackend, Table
 from terraster.state.view import SeatView
 
 
@@ -53,7 +52,7 @@ def test_up_is_what_the_master_wrote() -> None:
     (view,) = seats(1)
     member = Member(backend(), view)
     assert not member.is_up()
-    view.q[view.table.backend(3) + BackendCell.ADMIT] = 1
+    view.q[view.table.backend(3) + BackendCells.ADMIT] = 1
     assert member.is_up()
 
 
@@ -69,16 +68,16 @@ def test_the_limit_holds_over_seats() -> None:
 
 def admit(view: SeatView, how: int, ramp: int = 0, trials: int = 0) -> None:
     at = view.table.backend(3)
-    view.q[at + BackendCell.ADMIT] = how
-    view.q[at + BackendCell.RAMP] = ramp
-    view.q[at + BackendCell.TRIAL_LIMIT] = trials
+    view.q[at + BackendCells.ADMIT] = how
+    view.q[at + BackendCells.RAMP] = ramp
+    view.q[at + BackendCells.TRIAL_LIMIT] = trials
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
 def test_trials_are_counted_over_seats(limit: int) -> None:
     views = seats(3)
     members = [Member(backend(), view) for view in views]
-    admit(views[0], BackendCell.TRIAL, trials=limit)
+    admit(views[0], BackendCells.TRIAL, trials=limit)
     taken = []
     for number in range(12):
         if members[number % 3].take():
@@ -86,7 +85,7 @@ def test_trials_are_counted_over_seats(limit: int) -> None:
             taken.append(number)
     assert taken == list(range(limit))
     assert members[0].on_trial() and members[0].active() == 0
-    admit(views[0], BackendCell.TRIAL, trials=limit + 1)
+    admit(views[0], BackendCells.TRIAL, trials=limit + 1)
     assert members[0].take()
 
 
@@ -94,7 +93,7 @@ def test_trials_are_counted_over_seats(limit: int) -> None:
 def test_a_slow_start_takes_exactly_its_part(ramp: int) -> None:
     (view,) = seats(1)
     member = Member(backend(), view)
-    admit(view, BackendCell.RAMPING, ramp=ramp)
+    admit(view, BackendCells.RAMPING, ramp=ramp)
     assert sum(member.take() for _ in range(3000)) == 3 * ramp
     assert member.active() == 3 * ramp
     assert all(member.take(ramps=False) for _ in range(10))
@@ -108,7 +107,7 @@ def test_slowness() -> None:
     for how, ramp, slowness in ((1, 0, 1.0), (3, 250, 4.0), (3, 0, 1000.0), (3, 1000, 1.0), (3, 5000, 1.0), (0, 500, 1.0)):
         admit(view, how, ramp)
         assert member.slowness() == slowness
-    admit(view, BackendCell.RAMPING, 250)
+    admit(view, BackendCells.RAMPING, 250)
     view.desperate = True
     assert member.slowness() == 1.0
 
@@ -116,8 +115,13 @@ def test_slowness() -> None:
 def test_sessions_are_kept_while_draining_and_not_in_maintenance() -> None:
     (view,) = seats(1)
     member = Member(backend(), view)
-    for state, kept in ((BackendCell.DRAINING, True), (BackendCell.MAINTENANCE, False), (BackendCell.EJECTED, False), (0, False)):
-        view.q[view.table.backend(3) + BackendCell.STATE] = state
+    for state, kept in (
+        (BackendCells.DRAINING, True),
+        (BackendCells.MAINTENANCE, False),
+        (BackendCells.EJECTED, False),
+        (0, False),
+    ):
+        view.q[view.table.backend(3) + BackendCells.STATE] = state
         assert member.keeps_sessions() is kept
         assert not member.is_up()
 

@@ -21,7 +21,7 @@ from terraster.balance.ring import MOST, POINTS, Ring
 from terraster.config.snapshot import Location
 from terraster.errors import ConfigError
 from terraster.exchange import Exchange
-from terraster.state.table import Backend as BackendCell
+from terraster.state.table import BackendCells
 from terraster.wire.http1 import parse_request
 from tests.harness.balancing import World, backend
 
@@ -167,13 +167,13 @@ def test_one_of_ten_down_moves_a_tenth_and_comes_back(policy: str) -> None:
     (balancer,) = world.balancers
     asked = clients(3000)
     before = [held(balancer, exchange) for exchange in asked]
-    world.admit(4, BackendCell.NONE)
+    world.admit(4, BackendCells.NONE)
     during = [held(balancer, exchange) for exchange in asked]
     moved = [(one, other) for one, other in zip(before, during, strict=True) if one != other]
     assert {one for one, _ in moved} == {4}
     assert 0.06 < len(moved) / len(asked) < 0.14
     assert len({other for _, other in moved}) == 9  # not all to one
-    world.admit(4, BackendCell.RAMPING, ramp=1)  # its keys are its own: no slow start
+    world.admit(4, BackendCells.RAMPING, ramp=1)  # its keys are its own: no slow start
     assert [held(balancer, exchange) for exchange in asked] == before
 
 
@@ -237,5 +237,5 @@ def test_a_ring_for_each_tier() -> None:
     asked = [ask(target=f"/{number}") for number in range(100)]
     assert {held(balancer, exchange) for exchange in asked} == {0, 1, 2}
     for place in range(3):
-        world.admit(place, BackendCell.NONE)
+        world.admit(place, BackendCells.NONE)
     assert {held(balancer, exchange) for exchange in asked} == {3, 4, 5}

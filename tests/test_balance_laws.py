@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from terraster.balance.contract import Balancer, Member
 from terraster.balance.registry import BALANCERS, make
 from terraster.config.snapshot import Location
-from terraster.state.table import Backend as BackendCell
+from terraster.state.table import BackendCells
 from tests.harness.balancing import World, backend, shares, steady
 
 POLICIES = sorted(BALANCERS)
@@ -40,7 +40,7 @@ def test_any_life(policy: str, data: st.DataObject) -> None:
         what = data.draw(st.integers(0, 3))
         if what == 0:
             place = data.draw(st.integers(0, count - 1))
-            how = data.draw(st.sampled_from([BackendCell.NONE, BackendCell.ALL, BackendCell.TRIAL, BackendCell.RAMPING]))
+            how = data.draw(st.sampled_from([BackendCells.NONE, BackendCells.ALL, BackendCells.TRIAL, BackendCells.RAMPING]))
             world.admit(place, how, ramp=data.draw(st.integers(0, 1000)), trials=data.draw(st.integers(0, 2)))
         elif what == 1 and held:
             balancer, member = held.pop(data.draw(st.integers(0, len(held) - 1)))
@@ -76,11 +76,11 @@ def test_limits_over_workers_are_filled_and_never_passed(policy: str) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_half_open_circuit_lets_in_as_many_as_may_try_over_workers(policy: str) -> None:
     world = World([1, 1], policy, workers=3)
-    world.admit(0, BackendCell.TRIAL, trials=2)
-    world.admit(1, BackendCell.NONE)
+    world.admit(0, BackendCells.TRIAL, trials=2)
+    world.admit(1, BackendCells.NONE)
     taken = [world.balancers[number % 3].pick(None, (), 0.0) for number in range(9)]
     assert [member.slot if member else None for member in taken] == [0, 0, *[None] * 7]
-    world.admit(1, BackendCell.ALL)
+    world.admit(1, BackendCells.ALL)
     assert {member.slot for number in range(9) if (member := world.balancers[number % 3].pick(None, (), 0.0))} == {1}
 
 
@@ -90,7 +90,7 @@ def test_a_slow_start_is_slow_at_any_load(policy: str, clients: int) -> None:
     had = []
     for ramp in (100, 500):
         world = World([1, 1, 1, 1], policy)
-        world.admit(0, BackendCell.RAMPING, ramp=ramp)
+        world.admit(0, BackendCells.RAMPING, ramp=ramp)
         had.append(shares(world.run(clients, 4000, steady())).get(0, 0.0))
     assert had[0] < 0.08 and had[0] < had[1] < 0.25
     assert had[1] > 0.05
@@ -99,7 +99,7 @@ def test_a_slow_start_is_slow_at_any_load(policy: str, clients: int) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_last_resort_may_be_one_that_starts_slowly(policy: str) -> None:
     world = World([1], policy, workers=1)
-    world.admit(0, BackendCell.RAMPING, ramp=1)
+    world.admit(0, BackendCells.RAMPING, ramp=1)
     world.views[0].desperate = True
     assert world.balancers[0].pick(None, (), 0.0) is not None
 

@@ -8,8 +8,7 @@ import pytest
 
 from terraster.balance.adaptive import Adaptive
 from terraster.balance.response_time import ResponseTime
-from terraster.state.table import Backend as BackendCell
-from terraster.state.table import SeatBackend
+from terraster.state.table import BackendCells, SeatBackend
 from tests.harness.balancing import Done, Service, World, off, percentile, shares, spread, steady, uneven
 
 MEASURING = ["adaptive", "response-time"]
@@ -82,9 +81,9 @@ def test_shares_follow_the_weights_where_speeds_are_equal(policy: str, clients: 
 @pytest.mark.parametrize("policy", MEASURING)
 def test_a_newcomer_gets_a_share_and_not_everything(policy: str) -> None:
     world = World([1, 1, 1, 1], policy)
-    world.admit(3, BackendCell.NONE)
+    world.admit(3, BackendCells.NONE)
     world.run(16, 4000, spread())
-    world.admit(3, BackendCell.ALL)
+    world.admit(3, BackendCells.ALL)
     finished = world.run(16, 1000, spread())
     assert shares(finished[:400])[3] == pytest.approx(0.25, rel=0.15)
 

@@ -14,14 +14,14 @@ from terraster.balance.sticky import cookie_name, token
 from terraster.config.snapshot import Location, Sticky
 from terraster.errors import ConfigError
 from terraster.exchange import Exchange
-from terraster.state.table import Backend as BackendCell
+from terraster.state.table import BackendCells
 from tests.harness.balancing import World, backend
 from tests.test_balance_hashes import ask
 
 KEY = b"k" * 32
 SHOP = Location("s/shop", "/shop", "sticky-session", sticky=Sticky(key=KEY))
 NAME = cookie_name(SHOP)
-DOWN, DRAINING = BackendCell.DOWN, BackendCell.DRAINING
+DOWN, DRAINING = BackendCells.DOWN, BackendCells.DRAINING
 
 
 def visit(balancer: Balancer, cookie: str = "", exchange: Exchange | None = None) -> tuple[int, str]:
@@ -89,11 +89,11 @@ def test_whoever_has_two_cookies_keeps_to_the_one_that_took_over() -> None:
     """The next request goes by the first, so the answer of the second names it."""
     world = World([1, 1], SHOP, workers=1)
     (balancer,) = world.balancers
-    world.admit(0, BackendCell.NONE, state=DOWN)
+    world.admit(0, BackendCells.NONE, state=DOWN)
     both = f"{value(0)}; {value(1)}"
     assert visit(balancer, both) == (1, value(1))
     assert visit(balancer, f"{NAME}=of-a-backend-that-is-gone; {value(1)}")[1].startswith(NAME + "=of-")  # none is set
-    world.admit(0, BackendCell.ALL)
+    world.admit(0, BackendCells.ALL)
     assert visit(balancer, both) == (0, both)
 
 
@@ -117,7 +117,7 @@ def test_sessions_survive_reload_and_restart() -> None:
 def test_a_drained_backend_keeps_its_sessions_and_gets_no_new_ones() -> None:
     world = World([1, 1], SHOP, workers=1)
     (balancer,) = world.balancers
-    world.admit(1, BackendCell.NONE, state=DRAINING)
+    world.admit(1, BackendCells.NONE, state=DRAINING)
     assert {visit(balancer)[0] for _ in range(4)} == {0}
     assert visit(balancer, value(1)) == (1, value(1))
 
@@ -125,18 +125,18 @@ def test_a_drained_backend_keeps_its_sessions_and_gets_no_new_ones() -> None:
 def test_a_drained_backend_that_fails_loses_its_sessions_until_the_master_has_decided() -> None:
     world = World([1, 1], SHOP, workers=1)
     (balancer,) = world.balancers
-    world.admit(1, BackendCell.NONE, state=DRAINING)
+    world.admit(1, BackendCells.NONE, state=DRAINING)
     world.members[0][1].shut()
     assert visit(balancer, value(1)) == (0, value(0))
     world.members[0][1].open()
     assert visit(balancer, value(1)) == (1, value(1))
 
 
-@pytest.mark.parametrize("state", [DOWN, BackendCell.MAINTENANCE, BackendCell.EJECTED])
+@pytest.mark.parametrize("state", [DOWN, BackendCells.MAINTENANCE, BackendCells.EJECTED])
 def test_a_dead_one_gives_its_sessions_to_another_in_the_same_answer(state: int) -> None:
     world = World([1, 1], SHOP, workers=1)
     (balancer,) = world.balancers
-    world.admit(1, BackendCell.NONE, state=state)
+    world.admit(1, BackendCells.NONE, state=state)
     assert visit(balancer, value(1)) == (0, value(0))
 
 
@@ -155,7 +155,7 @@ def test_weight_0_slow_start_and_limits() -> None:
     backends = (backend(0), backend(1, 0), backend(2, max_connections=1), backend(3))
     world = World([1, 0, 1, 1], replace(SHOP, backends=backends), workers=1)
     (balancer,) = world.balancers
-    world.admit(3, BackendCell.RAMPING, ramp=1)
+    world.admit(3, BackendCells.RAMPING, ramp=1)
     assert {visit(balancer)[0] for _ in range(9)} == {0, 2}
     assert [visit(balancer, value(place))[0] for place in range(4)] == [0, 1, 2, 3]
     assert balancer.members[2].take()  # full

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from terraster.balance.registry import make
 from terraster.balance.tiers import Tiers
 from terraster.config.snapshot import Location
-from terraster.state.table import Backend as BackendCell
+from terraster.state.table import BackendCells
 from tests.harness.balancing import World, backend
 
 
@@ -36,9 +36,9 @@ def test_first_fills_one_after_the_other() -> None:
 
 def test_first_goes_back_as_soon_as_there_is_room() -> None:
     here = world("first", [0, 0])
-    here.admit(0, BackendCell.NONE)
+    here.admit(0, BackendCells.NONE)
     assert hold(here, 2) == [1, 1]
-    here.admit(0, BackendCell.ALL)
+    here.admit(0, BackendCells.ALL)
     assert hold(here, 2) == [0, 0]
     first = here.members[0][0]
     member = here.balancers[0].pick(None, (first,), 0.0)
@@ -55,11 +55,11 @@ def test_backups_are_for_when_nobody_else_has_room(policy: str) -> None:
 def test_tiers_in_the_order_of_their_numbers_not_of_the_configuration() -> None:
     here = world("round-robin", [7, 1, 3])
     assert hold(here, 2) == [1, 1]
-    here.admit(1, BackendCell.NONE)
+    here.admit(1, BackendCells.NONE)
     assert hold(here, 2) == [2, 2]
-    here.admit(2, BackendCell.NONE)
+    here.admit(2, BackendCells.NONE)
     assert hold(here, 2) == [0, 0]
-    here.admit(0, BackendCell.NONE)
+    here.admit(0, BackendCells.NONE)
     assert hold(here, 1) == [None]
 
 

@@ -13,7 +13,7 @@ from terraster.admin.worker import AdminWorker
 from terraster.cli import ctl, main
 from terraster.config.loglines import FIELDS, NAMED_FORMATS
 from terraster.config.snapshot import AccessLog
-from terraster.state.table import Backend
+from terraster.state.table import BackendCells
 
 from .test_admin_readings import House
 from .test_admin_status import all_up, status
@@ -58,7 +58,7 @@ def test_commands_and_options_of_terrasterctl():
 
 
 def test_states():
-    assert {f"`{state}`" for state in Backend.STATES} <= set(
+    assert {f"`{state}`" for state in BackendCells.STATES} <= set(
         re.findall(r"^\| (`\w+`) \|", section("States of a backend"), re.MULTILINE)
     )
 

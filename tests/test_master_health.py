@@ -22,7 +22,7 @@ from terraster.config.snapshot import HealthCheck
 from terraster.master.health import Prober, Target
 from terraster.master.probe import Aim, Result
 from terraster.policy.health import Verdict
-from terraster.state.table import Backend as TableBackend
+from terraster.state.table import BackendCells
 
 from .harness.family import Family, eventually, free_port
 from .harness.ward import Ward
@@ -360,7 +360,7 @@ def test_the_last_probes_are_kept(backend: Backend) -> None:
         assert [probe["ok"] for probe in recent] == [True] * 5
         assert recent[0]["when"] < recent[-1]["when"] <= time.time()
         assert passed[0][0] == one.id and passed[0][1] < time.monotonic()
-        assert ward.states() == "u" and ward.cell(0, TableBackend.PROBES) >= 6
+        assert ward.states() == "u" and ward.cell(0, BackendCells.PROBES) >= 6
         assert prober.recent("nobody") == []
     finally:
         prober.stop()

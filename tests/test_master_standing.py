@@ -12,7 +12,7 @@ from terraster.config.snapshot import Breaker, Outlier
 from terraster.master.roster import counts
 from terraster.master.standing import Order
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
-from terraster.state.table import Backend
+from terraster.state.table import BackendCells
 
 from .harness.ward import EPOCH, Ward
 
@@ -26,11 +26,11 @@ def probe(ward: Ward, number: int, up: bool) -> bool:
 def test_what_is_new_is_down_until_it_was_probed() -> None:
     ward = Ward(3, 1, probe=False)
     assert (ward.states(), ward.admits()) == ("dd", "nn")
-    assert [ward.cell(number, Backend.WEIGHT) for number in (0, 1)] == [3, 1]
+    assert [ward.cell(number, BackendCells.WEIGHT) for number in (0, 1)] == [3, 1]
     assert ward.standings.one(ward.id(0))["why"] == "no result yet"
     assert probe(ward, 0, True) and not probe(ward, 1, False)
     assert (ward.states(), ward.admits(), ward.log.take()) == ("ud", "an", [])
-    assert ward.cell(0, Backend.SINCE) == int((EPOCH + 100) * 1e9)
+    assert ward.cell(0, BackendCells.SINCE) == int((EPOCH + 100) * 1e9)
 
 
 def test_nothing_new_is_no_change_and_a_new_reason_is_known() -> None:
@@ -78,7 +78,7 @@ def test_a_name_without_an_address_is_down_whatever_was_known() -> None:
 def test_an_ejection_is_counted_and_told() -> None:
     ward = Ward(1, 1)
     ward.standings.eject(ward.id(0), ward.wall() + 10, "5 attempts in a row failed: connection refused")
-    assert (ward.states(), ward.admits(), ward.cell(0, Backend.EJECTIONS)) == ("eu", "na", 1)
+    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.EJECTIONS)) == ("eu", "na", 1)
     assert ward.standings.one(ward.id(0))["until"] == ward.wall() + 10
     ward.standings.readmit(ward.id(0), "10 s are over")
     assert (ward.states(), ward.admits()) == ("uu", "aa")
@@ -92,13 +92,18 @@ def test_a_circuit_shows_as_ejected_with_its_own_reason() -> None:
     ward = Ward(1, 1)
     name = ward.id(0)
     ward.standings.circuit(name, OPEN, "its circuit is open for 30 s: x")
-    assert (ward.states(), ward.admits(), ward.cell(0, Backend.CIRCUIT), ward.cell(0, Backend.OPENINGS)) == ("eu", "na", 1, 1)
+    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.CIRCUIT), ward.cell(0, BackendCells.OPENINGS)) == (
+        "eu",
+        "na",
+        1,
+        1,
+    )
     ward.standings.circuit(name, HALF_OPEN, "its circuit is half-open", 7)
-    assert (ward.states(), ward.admits(), ward.cell(0, Backend.TRIAL_LIMIT)) == ("eu", "ta", 7)
+    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.TRIAL_LIMIT)) == ("eu", "ta", 7)
     ward.standings.circuit(name, HALF_OPEN, "its circuit is half-open", 9)
-    assert (ward.admits(), ward.cell(0, Backend.TRIAL_LIMIT), ward.standings.one(name)["circuit"]) == ("ta", 9, "half-open")
+    assert (ward.admits(), ward.cell(0, BackendCells.TRIAL_LIMIT), ward.standings.one(name)["circuit"]) == ("ta", 9, "half-open")
     ward.standings.circuit(name, CLOSED, "its circuit is closed")
-    assert (ward.states(), ward.admits(), ward.cell(0, Backend.OPENINGS)) == ("uu", "aa", 1)
+    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.OPENINGS)) == ("uu", "aa", 1)
     assert ward.log.take() == [
         "warning backend http://b0 of shop/ is ejected: its circuit is open for 30 s: x",
         "info backend http://b0 of shop/: its circuit is half-open",
@@ -135,7 +140,7 @@ def test_what_was_away_starts_slowly(away: Any) -> None:
     bring_back(ward)
     ramps = []
     for _ in range(5):
-        ramps.append((ward.admits(), ward.cell(0, Backend.RAMP)))
+        ramps.append((ward.admits(), ward.cell(0, BackendCells.RAMP)))
         ward.pass_(2.5)
     assert ramps == [("ra", 50), ("ra", 250), ("ra", 500), ("ra", 750), ("aa", 750)]
     assert ward.state(0) == "up" and ward.standings.one(ward.id(0))["ramp"] == 1000
@@ -147,7 +152,7 @@ def test_a_clock_that_is_set_does_not_stop_a_ramp(monkeypatch: pytest.MonkeyPatc
     probe(ward, 0, True)
     monkeypatch.setattr(ward.standings, "_clock", lambda: ward.wall() - 3600)
     ward.pass_(15)
-    assert ward.cell(0, Backend.RAMP) == 500
+    assert ward.cell(0, BackendCells.RAMP) == 500
     ward.pass_(16)
     assert ward.admits() == "a"
 
@@ -202,7 +207,7 @@ def test_what_stays_keeps_its_standing() -> None:
     ward.now += 3
     ward.configure(1, 1, 2, 5, panic_threshold=0.1)
     assert [ward.standings.one(ward.id(number)) for number in range(3)] == before
-    assert (ward.states(), [ward.cell(number, Backend.WEIGHT) for number in range(4)]) == ("Deuu", [1, 1, 2, 5])
+    assert (ward.states(), [ward.cell(number, BackendCells.WEIGHT) for number in range(4)]) == ("Deuu", [1, 1, 2, 5])
 
 
 def test_what_comes_back_to_its_slot_begins_anew() -> None:
@@ -212,8 +217,8 @@ def test_what_comes_back_to_its_slot_begins_anew() -> None:
     ward.configure(1, names=("b1",))
     ward.configure(1, 1, probe=False)
     assert ward.backends()[0].slot == slot
-    assert (ward.states(), ward.admits(), ward.cell(0, Backend.CIRCUIT)) == ("du", "na", 0)
-    assert ward.cell(0, Backend.OPENINGS) == 1  # a counter
+    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.CIRCUIT)) == ("du", "na", 0)
+    assert ward.cell(0, BackendCells.OPENINGS) == 1  # a counter
 
 
 # Panic and last resort.
@@ -272,17 +277,17 @@ def test_in_a_panic_every_request_is_a_trial_of_a_half_open_circuit() -> None:
     ward.pass_(30.1)
     assert ward.admits() == "tta"
     ward.count(0, trials=1000)
-    assert ward.cell(0, Backend.TRIAL_LIMIT) > 10**9
+    assert ward.cell(0, BackendCells.TRIAL_LIMIT) > 10**9
     ward.now += 0.1
     ward.say(0, "bad")
-    assert (ward.admits(), ward.cell(0, Backend.CIRCUIT)) == ("ata", OPEN)  # a bad one is used as before
+    assert (ward.admits(), ward.cell(0, BackendCells.CIRCUIT)) == ("ata", OPEN)  # a bad one is used as before
     ward.pass_(30.1)
     ward.now += 0.1
     ward.count(1, trials=500)
     ward.say(0, "good")
     ward.say(0, "good")
     assert (ward.states(), ward.admits(), ward.panic) == ("ueu", "ata", False)
-    assert ward.cell(1, Backend.TRIAL_LIMIT) == 501  # the panic is over: one at a time, but one
+    assert ward.cell(1, BackendCells.TRIAL_LIMIT) == 501  # the panic is over: one at a time, but one
 
 
 def test_an_open_circuit_says_when_it_is_tried() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.config.snapshot import Breaker, Outlier
-from terraster.state.table import Backend, SeatBackend
+from terraster.state.table import BackendCells, SeatBackend
 
 from .harness.family import Family, eventually
 from .harness.ward import Ward
@@ -30,7 +30,7 @@ def test_so_many_in_a_row_eject(kind: str, status: int, number: int) -> None:
     for count in range(1, 9):
         ward.bad(0, kind, status)
         assert (ward.states() == "eu") == bool(number and count >= number)
-    assert ward.cell(0, Backend.EJECTIONS) == bool(number)
+    assert ward.cell(0, BackendCells.EJECTIONS) == bool(number)
 
 
 def test_a_good_response_at_any_worker_ends_the_row() -> None:
@@ -94,7 +94,7 @@ def test_what_still_comes_in_of_before_says_nothing() -> None:
     ward.bad(0, "connect", count=30)
     late = ward.report(0, "connect")
     ward.pass_(1.0)
-    assert ward.states() == "uu" and ward.cell(0, Backend.EJECTIONS) == 1
+    assert ward.states() == "uu" and ward.cell(0, BackendCells.EJECTIONS) == 1
     ward.traffic.receive([late] * 9, 1)
     assert ward.states() == "uu"
 
@@ -166,7 +166,7 @@ def test_the_only_backend_is_never_ejected() -> None:
 def test_reports_of_an_older_lease_and_of_nobody_are_dropped() -> None:
     ward = Ward(1, 1)
     for _ in range(9):
-        ward.say(0, "connect", serial=ward.cell(0, Backend.LEASE) + 1)
+        ward.say(0, "connect", serial=ward.cell(0, BackendCells.LEASE) + 1)
         ward.traffic.receive([(60, 1, "connect", 0, "refused", ward.wall())], 1)
     assert ward.states() == "uu" and ward.traffic.recent(ward.id(0)) == []
 
@@ -204,7 +204,7 @@ def test_what_is_down_or_in_maintenance_is_not_judged() -> None:
     ward.standings.probed(ward.id(0), False, ward.wall(), "refused")
     ward.bad(0, "connect", count=9)
     assert ward.states() == "du"
-    assert (ward.cell(0, Backend.EJECTIONS), ward.cell(0, Backend.OPENINGS)) == (0, 0)
+    assert (ward.cell(0, BackendCells.EJECTIONS), ward.cell(0, BackendCells.OPENINGS)) == (0, 0)
 
 
 def test_ratio_over_a_window() -> None:
@@ -227,18 +227,18 @@ def test_a_circuit_opens_is_tried_and_closes() -> None:
     ward = Ward(1, 1, outlier=WITHOUT, breaker=BREAKER)
     ward.count(0, seat=2, trials=5)
     ward.bad(0, "status", 500, count=3, text="status 500")
-    assert (ward.states(), ward.admits(), ward.cell(0, Backend.CIRCUIT)) == ("eu", "na", 1)
+    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.CIRCUIT)) == ("eu", "na", 1)
     ward.traffic.checked(ward.id(0), ward.now + 1, True)
     ward.pass_(29)
     assert ward.admits() == "na"
     ward.pass_(1.1)
-    assert (ward.admits(), ward.cell(0, Backend.TRIAL_LIMIT), ward.cell(0, Backend.CIRCUIT)) == ("ta", 7, 2)
+    assert (ward.admits(), ward.cell(0, BackendCells.TRIAL_LIMIT), ward.cell(0, BackendCells.CIRCUIT)) == ("ta", 7, 2)
     ward.count(0, trials=2)
     ward.now += 0.1
     ward.say(0, "good", 200)
     assert ward.admits() == "ta"
     ward.say(0, "good", 200)
-    assert (ward.states(), ward.admits(), ward.cell(0, Backend.CIRCUIT)) == ("uu", "aa", 0)
+    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.CIRCUIT)) == ("uu", "aa", 0)
     assert ward.log.take() == [
         "warning backend http://b0 of shop/ is ejected: its circuit is open for 30 s: 3 attempts in a row failed: status 500",
         "info backend http://b0 of shop/: its circuit is half-open: 2 requests may try it",
@@ -247,7 +247,7 @@ def test_a_circuit_opens_is_tried_and_closes() -> None:
     ward.bad(0, count=2)
     assert ward.states() == "uu"
     ward.bad(0)
-    assert (ward.states(), ward.cell(0, Backend.OPENINGS)) == ("eu", 2)
+    assert (ward.states(), ward.cell(0, BackendCells.OPENINGS)) == ("eu", 2)
 
 
 def test_one_bad_trial_opens_it_again() -> None:
@@ -259,7 +259,7 @@ def test_one_bad_trial_opens_it_again() -> None:
     ward.bad(0, count=1)
     assert ward.admits() == "t"  # it may have begun before
     ward.say(0, "bad", text="reset")
-    assert (ward.admits(), ward.cell(0, Backend.OPENINGS)) == ("n", 2)
+    assert (ward.admits(), ward.cell(0, BackendCells.OPENINGS)) == ("n", 2)
     assert ward.log.take()[-1] == "warning backend http://b0 of shop/: its circuit is open for 30 s: a trial failed: reset"
     ward.pass_(30)
     assert ward.admits() == "t"
@@ -271,9 +271,9 @@ def test_trials_that_vanish_are_granted_again() -> None:
     ward.pass_(30)
     ward.count(0, seat=2, trials=2)
     ward.pass_(29)
-    assert ward.cell(0, Backend.TRIAL_LIMIT) == 2
+    assert ward.cell(0, BackendCells.TRIAL_LIMIT) == 2
     ward.pass_(1)
-    assert ward.cell(0, Backend.TRIAL_LIMIT) == 4
+    assert ward.cell(0, BackendCells.TRIAL_LIMIT) == 4
 
 
 def test_a_worker_that_dies_takes_its_trials_along() -> None:
@@ -282,20 +282,20 @@ def test_a_worker_that_dies_takes_its_trials_along() -> None:
     ward.count(0, seat=2, trials=2)
     ward.bad(0, count=3, seat=2)
     ward.pass_(30)
-    assert ward.cell(0, Backend.TRIAL_LIMIT) == 44
+    assert ward.cell(0, BackendCells.TRIAL_LIMIT) == 44
     ward.table.retire(1, ward.leases.backend_slots(), ward.leases.location_slots())
     ward.traffic.retired()
     assert ward.table.backend_sum(ward.backends()[0].slot, SeatBackend.TRIALS) == 2
-    assert ward.cell(0, Backend.TRIAL_LIMIT) == 4
+    assert ward.cell(0, BackendCells.TRIAL_LIMIT) == 4
 
 
 def test_an_ejected_backend_whose_circuit_opens_is_back_when_both_let_it() -> None:
     ward = Ward(1, 1, outlier=Outlier(time=40.0), breaker=Breaker(threshold=5, timeout=10.0))
     ward.bad(0, "connect", count=3)
-    assert ward.cell(0, Backend.CIRCUIT) == 0 and ward.states() == "eu"
+    assert ward.cell(0, BackendCells.CIRCUIT) == 0 and ward.states() == "eu"
     ward.pass_(40)
     ward.bad(0, "connect", count=2)
-    assert (ward.states(), ward.cell(0, Backend.CIRCUIT)) == ("eu", 1)
+    assert (ward.states(), ward.cell(0, BackendCells.CIRCUIT)) == ("eu", 1)
     ward.pass_(10)
     ward.now += 1
     ward.say(0, "good")
@@ -323,7 +323,7 @@ def test_without_rules_nothing_stays_out() -> None:
     ward = Ward(1, 1, 1, breaker=BREAKER)
     ward.bad(0, "connect", count=3)
     ward.again(breaker=None, outlier=None)
-    assert (ward.states(), ward.cell(0, Backend.CIRCUIT)) == ("uuu", 0)
+    assert (ward.states(), ward.cell(0, BackendCells.CIRCUIT)) == ("uuu", 0)
     ward.again(outlier=Outlier())
     ward.bad(1, "connect", count=3)
     ward.again(outlier=None)
@@ -398,11 +398,11 @@ def test_never_more_than_the_share_and_nothing_is_out_for_good(story: Any, share
         ejected = [n for n in range(5) if ward.standings._members[ward.id(n)].facts.ejected]
         assert len(ejected) <= share * 5 + 1e-9
         if ward.admits() == "nnnnn":
-            assert share == 1 or all(ward.cell(n, Backend.CIRCUIT) == 1 for n in range(5) if n not in ejected)
+            assert share == 1 or all(ward.cell(n, BackendCells.CIRCUIT) == 1 for n in range(5) if n not in ejected)
     for _ in range(9):
         ward.pass_(5)
         for number in range(5):
-            if ward.cell(number, Backend.CIRCUIT) == 2:
+            if ward.cell(number, BackendCells.CIRCUIT) == 2:
                 ward.now += 0.01
                 ward.say(number, "good")
     assert (ward.states(), ward.admits()) == ("uuuuu", "aaaaa")
@@ -417,11 +417,11 @@ def test_reports_of_a_real_worker_eject_for_all_and_time_brings_back() -> None:
         started = time.monotonic()
         family.get("/fail/0/3/connect")
         family.until(r"backend http://127.0.0.1:1 of one/ is ejected for 1 s: 3 attempts in a row made no connection: refused")
-        states = eventually(lambda: (found := family.get("/states"))["states"] == [Backend.EJECTED, Backend.UP] and found)
-        assert states["admits"] == [Backend.NONE, Backend.ALL]
+        states = eventually(lambda: (found := family.get("/states"))["states"] == [BackendCells.EJECTED, BackendCells.UP] and found)
+        assert states["admits"] == [BackendCells.NONE, BackendCells.ALL]
         family.until(r"backend http://127.0.0.1:1 of one/ is up: no checks \(1(\.\d)? s are over\)")
         assert 1.0 <= time.monotonic() - started < 3.0
-        assert family.get("/states")["admits"] == [Backend.ALL, Backend.ALL]
+        assert family.get("/states")["admits"] == [BackendCells.ALL, BackendCells.ALL]
 
 
 @pytest.mark.parametrize("breaker", [None, Breaker(threshold=3, timeout=600.0)])
@@ -434,7 +434,7 @@ def test_another_address_begins_anew(breaker: Breaker | None) -> None:
     ward.again(backends=(replace(first, weight=2), second))
     assert ward.states() == "eu"
     ward.again(backends=(replace(first, address="10.0.0.2"), second))
-    assert (ward.states(), ward.cell(0, Backend.CIRCUIT)) == ("uu", 0)
+    assert (ward.states(), ward.cell(0, BackendCells.CIRCUIT)) == ("uu", 0)
     ward.bad(0, count=2)
     assert ward.states() == "uu"
     ward.bad(0)

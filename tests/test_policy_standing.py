@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.policy.standing import FLOOR, WHOLE, Facts, Order, may_eject, panics, ramp, stand
-from terraster.state.table import Backend
+from terraster.state.table import BackendCells
 
 DRAIN, MAINTENANCE = Order("drain", 0.0, "a new disk", "ann"), Order("maintenance", 0.0, "a new kernel", "bob")
 UP: dict[str, Any] = {"up": True, "reason": "status 200"}
@@ -19,27 +19,32 @@ UP: dict[str, Any] = {"up": True, "reason": "status 200"}
 @pytest.mark.parametrize(
     ("facts", "state", "admit", "why"),
     [
-        ({}, "down", Backend.NONE, "no result yet"),
-        (UP, "up", Backend.ALL, "status 200"),
-        ({**UP, "ramping": True}, "up", Backend.RAMPING, "status 200"),
-        ({"up": False, "reason": "connection refused"}, "down", Backend.NONE, "connection refused"),
-        ({**UP, "unresolved": "no such name"}, "down", Backend.NONE, "no such name"),
-        ({**UP, "order": DRAIN}, "draining", Backend.NONE, "a new disk"),
-        ({**UP, "order": MAINTENANCE}, "maintenance", Backend.NONE, "a new kernel"),
-        ({**UP, "ejected": "5 failed"}, "ejected", Backend.NONE, "5 failed"),
-        ({**UP, "circuit": OPEN, "broken": "open"}, "ejected", Backend.NONE, "open"),
-        ({**UP, "circuit": HALF_OPEN, "broken": "half-open"}, "ejected", Backend.TRIAL, "half-open"),
-        ({**UP, "circuit": HALF_OPEN, "order": DRAIN}, "ejected", Backend.NONE, ""),
+        ({}, "down", BackendCells.NONE, "no result yet"),
+        (UP, "up", BackendCells.ALL, "status 200"),
+        ({**UP, "ramping": True}, "up", BackendCells.RAMPING, "status 200"),
+        ({"up": False, "reason": "connection refused"}, "down", BackendCells.NONE, "connection refused"),
+        ({**UP, "unresolved": "no such name"}, "down", BackendCells.NONE, "no such name"),
+        ({**UP, "order": DRAIN}, "draining", BackendCells.NONE, "a new disk"),
+        ({**UP, "order": MAINTENANCE}, "maintenance", BackendCells.NONE, "a new kernel"),
+        ({**UP, "ejected": "5 failed"}, "ejected", BackendCells.NONE, "5 failed"),
+        ({**UP, "circuit": OPEN, "broken": "open"}, "ejected", BackendCells.NONE, "open"),
+        ({**UP, "circuit": HALF_OPEN, "broken": "half-open"}, "ejected", BackendCells.TRIAL, "half-open"),
+        ({**UP, "circuit": HALF_OPEN, "order": DRAIN}, "ejected", BackendCells.NONE, ""),
         # precedence
-        ({"order": MAINTENANCE, "unresolved": "no such name", "ejected": "5 failed"}, "maintenance", Backend.NONE, "a new kernel"),
-        ({"up": False, "reason": "refused", "ejected": "5 failed", "order": DRAIN}, "down", Backend.NONE, "refused"),
-        ({**UP, "ejected": "5 failed", "circuit": HALF_OPEN, "order": DRAIN}, "ejected", Backend.NONE, "5 failed"),
-        ({**UP, "order": DRAIN, "ramping": True}, "draining", Backend.NONE, "a new disk"),
+        (
+            {"order": MAINTENANCE, "unresolved": "no such name", "ejected": "5 failed"},
+            "maintenance",
+            BackendCells.NONE,
+            "a new kernel",
+        ),
+        ({"up": False, "reason": "refused", "ejected": "5 failed", "order": DRAIN}, "down", BackendCells.NONE, "refused"),
+        ({**UP, "ejected": "5 failed", "circuit": HALF_OPEN, "order": DRAIN}, "ejected", BackendCells.NONE, "5 failed"),
+        ({**UP, "order": DRAIN, "ramping": True}, "draining", BackendCells.NONE, "a new disk"),
     ],
 )
 def test_standings(facts: dict[str, Any], state: str, admit: int, why: str) -> None:
     standing = stand(Facts(**facts))
-    assert (Backend.STATES[standing.state], standing.admit, standing.why) == (state, admit, why)
+    assert (BackendCells.STATES[standing.state], standing.admit, standing.why) == (state, admit, why)
     assert standing.by == {"draining": "ann", "maintenance": "bob"}.get(state, "")
 
 
@@ -58,9 +63,11 @@ def test_new_work_goes_only_to_what_is_up_or_tried(facts: Facts) -> None:
     standing = stand(facts)
     well = bool(facts.up) and not facts.unresolved and facts.order is None and not facts.ejected
     assert (
-        (standing.admit in (Backend.ALL, Backend.RAMPING)) == (standing.state == Backend.UP) == (well and facts.circuit == CLOSED)
+        (standing.admit in (BackendCells.ALL, BackendCells.RAMPING))
+        == (standing.state == BackendCells.UP)
+        == (well and facts.circuit == CLOSED)
     )
-    assert (standing.admit == Backend.TRIAL) == (well and facts.circuit == HALF_OPEN)
+    assert (standing.admit == BackendCells.TRIAL) == (well and facts.circuit == HALF_OPEN)
 
 
 @pytest.mark.parametrize(

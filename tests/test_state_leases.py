@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from terraster.config.snapshot import Backend, Departed, Location, Service, Snapshot
 from terraster.errors import StartError
 from terraster.state.leases import Leases, capacities
-from terraster.state.table import Backend as Cells
-from terraster.state.table import Location as LocationCells
-from terraster.state.table import Seat, SeatBackend, SeatLocation, Table
+from terraster.state.table import BackendCells, LocationCells, Seat, SeatBackend, SeatLocation, Table
 
 
 def snapshot(generation: int, names: list[str]) -> Snapshot:
@@ -75,14 +73,14 @@ def test_a_new_lease_has_a_new_serial_and_nothing_else() -> None:
     leases = Leases(table)
     slot = apply(leases, 1, ["a"])["a"]
     at = table.backend(slot)
-    serial = table.q[at + Cells.LEASE]
-    table.q[at + Cells.ADMIT] = 1
+    serial = table.q[at + BackendCells.LEASE]
+    table.q[at + BackendCells.ADMIT] = 1
     table.q[table.seat_backend(0, slot) + SeatBackend.REQUESTS] = 5
     apply(leases, 2, ["a", "b"])
-    assert (table.q[at + Cells.LEASE], table.q[at + Cells.ADMIT]) == (serial, 1)
+    assert (table.q[at + BackendCells.LEASE], table.q[at + BackendCells.ADMIT]) == (serial, 1)
     apply(leases, 3, ["b"])
     assert apply(leases, 4, ["b", "c"])["c"] == slot
-    assert table.q[at + Cells.LEASE] > serial and table.q[at + Cells.ADMIT] == 0
+    assert table.q[at + BackendCells.LEASE] > serial and table.q[at + BackendCells.ADMIT] == 0
     assert table.q[table.seat_backend(0, slot) + SeatBackend.REQUESTS] == 0
 
 
@@ -180,7 +178,7 @@ def test_the_sums_of_a_url_never_go_back() -> None:
         assert not own.keys() & dict(departed.slots).keys()
         assert not set(own.values()) & set(dict(departed.slots).values())
         for slot in own.values():  # as workers do
-            lease = table.q[table.backend(slot) + Cells.LEASE]
+            lease = table.q[table.backend(slot) + BackendCells.LEASE]
             if seen.setdefault(slot, lease) != lease:
                 table.forget_backend(1, slot)
                 seen[slot] = lease

@@ -6,7 +6,7 @@ import os
 import time
 
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
-from terraster.state.table import Backend, Header, Location, Seat, SeatBackend, SeatLocation, Table
+from terraster.state.table import BackendCells, Header, LocationCells, Seat, SeatBackend, SeatLocation, Table
 
 
 def filled(table: Table, seat: int, rows: int) -> None:
@@ -74,15 +74,17 @@ def test_a_master_that_died_while_it_retired_a_seat_does_not_keep_readers_waitin
 
 def test_blocks_do_not_overlap() -> None:
     table = Table(3, 5, 2)
-    marks = [table.backend(2) + 15, *(table.location(slot) + Location.LEASE for slot in range(5)), table.seat(0)]
-    assert marks == sorted(set(marks)) and table.location(4) + Location.CELLS <= table.seat(0)
+    marks = [table.backend(2) + 15, *(table.location(slot) + LocationCells.LEASE for slot in range(5)), table.seat(0)]
+    assert marks == sorted(set(marks)) and table.location(4) + LocationCells.CELLS <= table.seat(0)
 
 
 def test_names_of_cells_stand_in_the_order_of_their_numbers() -> None:
-    assert [Backend.ADMITS[cell] for cell in (Backend.NONE, Backend.ALL, Backend.TRIAL, Backend.RAMPING)] == [
+    assert [
+        BackendCells.ADMITS[cell] for cell in (BackendCells.NONE, BackendCells.ALL, BackendCells.TRIAL, BackendCells.RAMPING)
+    ] == [
         "none",
         "all",
         "trial",
         "ramping",
     ]
-    assert [Backend.CIRCUITS[cell] for cell in (CLOSED, OPEN, HALF_OPEN)] == ["closed", "open", "half-open"]
+    assert [BackendCells.CIRCUITS[cell] for cell in (CLOSED, OPEN, HALF_OPEN)] == ["closed", "open", "half-open"]

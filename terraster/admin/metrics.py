@@ -25,7 +25,7 @@ from prometheus_client.samples import Sample
 
 from .. import __version__
 from ..config.snapshot import Snapshot
-from ..state.table import BUCKETS, Backend, Header, SeatLocation, Table
+from ..state.table import BUCKETS, BackendCells, Header, SeatLocation, Table
 from . import readings
 
 Row = TypeVar("Row")
@@ -251,7 +251,7 @@ class TableCollector(Collector):
             (
                 Sample("terraster_backend_state", {**labels, "state": state}, state == row.state)
                 for labels, row in labelled
-                for state in Backend.STATES
+                for state in BackendCells.STATES
             ),
         )
         name = "terraster_backend_response_seconds"

@@ -16,9 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..config.snapshot import Backend, Location, Service, Snapshot
-from ..state.table import BUCKETS, STATUS_LABELS, Header, Seat, SeatBackend, SeatLocation, Table
-from ..state.table import Backend as BackendCells
-from ..state.table import Location as LocationCells
+from ..state.table import BUCKETS, STATUS_LABELS, BackendCells, Header, LocationCells, Seat, SeatBackend, SeatLocation, Table
 
 __all__ = [
     "BackendReading",
@@ -77,8 +75,8 @@ _ADDED = (
 class BackendReading:
     """One backend. Counters over all workers, living and gone; ``since``: seconds since 1970, 0 = never changed.
 
-    ``state``: one of `Backend.STATES`. ``admit``: the new work it gets, one of `Backend.ADMITS`. ``circuit``: which of
-    `Backend.CIRCUITS`. ``latency``: mean seconds from the request sent to the response head, ``recent``: its moving average, where
+    ``state``: one of `BackendCells.STATES`. ``admit``: the new work it gets, one of `BackendCells.ADMITS`. ``circuit``: which of
+    `BackendCells.CIRCUITS`. ``latency``: mean seconds from the request sent to the response head, ``recent``: its moving average, where
     the algorithm keeps one; -1 = nothing measured yet. ``keepalive``: seconds after which it is known to close an idle connection,
     ``share``: of its work that it gets, 0 … 1; -1 = not known.
     """

@@ -11,8 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from ..config.snapshot import Snapshot
-from ..state.table import Backend as BackendCells
-from ..state.table import SeatLocation
+from ..state.table import BackendCells, SeatLocation
 from .readings import BackendReading, LocationReading, SeatReading
 
 __all__ = ["document"]

@@ -17,7 +17,7 @@ A worker that begins is an exception for a moment. The others are told of its se
 one that does not come to read that, busy with one long turn of its loop, counts without it: for a second at worst, then it looks by
 itself. The limit may be exceeded by what the new one takes meanwhile.
 
-Why a member may or may not be picked is the master's to say (`Backend.ADMIT`); here it is one cell.
+Why a member may or may not be picked is the master's to say (`BackendCells.ADMIT`); here it is one cell.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from typing import ClassVar
 
 from ..config.snapshot import Backend
 from ..exchange import Exchange
-from ..state.table import Backend as BackendCells
-from ..state.table import SeatBackend
+from ..state.table import BackendCells, SeatBackend
 from ..state.view import SeatView
 
 __all__ = ["Balancer", "Member"]

@@ -14,14 +14,14 @@ from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 from ..exchange import Exchange
-from ..state.table import Backend, SeatBackend
+from ..state.table import BackendCells, SeatBackend
 from .contract import Balancer, Member
 from .round_robin import continued
 
 __all__ = ["LeastConnections"]
 
 _ACTIVE = SeatBackend.ACTIVE
-_RAMPING = Backend.RAMPING
+_RAMPING = BackendCells.RAMPING
 _NEVER = 1 << 62  # more requests than anyone has: not to be picked
 
 

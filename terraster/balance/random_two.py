@@ -23,12 +23,12 @@ from random import Random
 from typing import ClassVar
 
 from ..exchange import Exchange
-from ..state.table import Backend
+from ..state.table import BackendCells
 from .contract import Balancer, Member
 
 __all__ = ["RandomTwo"]
 
-_RAMPING = Backend.RAMPING
+_RAMPING = BackendCells.RAMPING
 _OWED = 2  # requests; shares of 5:3:1:1 and 10:1 … 1 were off by up to 0.8 % in simulation, with 1 by 6.2 %, with 0 by 100 %
 _DRAWS = 6  # of which two must meet a member that can be used
 

@@ -21,13 +21,13 @@ from math import inf
 from typing import ClassVar
 
 from ..exchange import Exchange
-from ..state.table import Backend, SeatBackend
+from ..state.table import BackendCells, SeatBackend
 from .contract import Balancer, Member
 
 __all__ = ["WeightedLeastConnections"]
 
 _ACTIVE = SeatBackend.ACTIVE
-_RAMPING = Backend.RAMPING
+_RAMPING = BackendCells.RAMPING
 
 
 class WeightedLeastConnections(Balancer):

@@ -2,7 +2,7 @@
 
 Backends that one probe can speak for (same address, same check) share it: 10,000 services on a few backends are a few probes. A
 target is such a shared probe with its schedule and its verdict. What it finds goes to `terraster.master.standing`, where it is put
-together with what else is known; written here are only `Backend.PROBES` and `Backend.PROBE_FAILURES`.
+together with what else is known; written here are only `BackendCells.PROBES` and `BackendCells.PROBE_FAILURES`.
 
     meet(snapshot)    probe what is new, once, all at once, with a bounded wait: nobody is sent to a backend that was never seen
     follow(snapshot)  from now on these backends; what stays keeps its verdict, its counters and its schedule
@@ -11,7 +11,7 @@ The first result decides at once, after that rise and fall count (`terraster.pol
 down. A backend whose check is configured anew was seen before: its new target begins with the old one's verdict, and the new
 thresholds decide from there. Otherwise one slow answer after a changed interval would take a whole service down.
 
-Every change of `Backend.STATE` that a check brings is told in one line of the log, with its reason; of backends that are new only
+Every change of `BackendCells.STATE` that a check brings is told in one line of the log, with its reason; of backends that are new only
 those that are not well are named. Probes are spread over their interval, with a tenth of jitter either way, and never more than
 `CONCURRENT` run together.
 
@@ -36,7 +36,7 @@ from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Service, Snapshot
 from terraster.net.turn import breathe
 from terraster.policy.health import Verdict, first, observe
-from terraster.state.table import Backend, Table
+from terraster.state.table import BackendCells, Table
 
 from .names import UNRESOLVED
 from .probe import Aim, Probing, Result
@@ -320,8 +320,8 @@ class Prober:
         q, table = self._table.q, self._table
         for slot, _words in target.backends.values():
             at = table.backend(slot)
-            q[at + Backend.PROBES] += 1
-            q[at + Backend.PROBE_FAILURES] += not result.ok
+            q[at + BackendCells.PROBES] += 1
+            q[at + BackendCells.PROBE_FAILURES] += not result.ok
         before = target.verdict
         if before is None:
             target.verdict = first(result.ok)

@@ -10,7 +10,7 @@ from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Location
 from terraster.policy.breaker import CLOSED
 from terraster.policy.standing import Facts, stand
-from terraster.state.table import Backend
+from terraster.state.table import BackendCells
 
 __all__ = ["Member", "Place", "counts"]
 
@@ -19,7 +19,7 @@ class Member:
     """One backend, with what it came to last.
 
     away:           it was out of work, so that it starts slowly when it is back; ramp_from: when that began, on the steady clock
-    trials, retrial: `Backend.TRIAL_LIMIT` of its half-open circuit, and when (time.time()) an open one becomes half-open
+    trials, retrial: `BackendCells.TRIAL_LIMIT` of its half-open circuit, and when (time.time()) an open one becomes half-open
     """
 
     __slots__ = (
@@ -107,11 +107,11 @@ class Place:
     def lets_in(self, member: Member) -> int:
         """ADMIT of a member, panic and last resort included."""
         facts = member.facts
-        tried = member.standing.admit == Backend.TRIAL  # only trials close a circuit, and a closed one may end the panic
+        tried = member.standing.admit == BackendCells.TRIAL  # only trials close a circuit, and a closed one may end the panic
         if self.panic and not tried and not facts.unresolved and facts.order is None and member.weight > 0:
-            return Backend.ALL
+            return BackendCells.ALL
         if self.resort and is_spare(member):
-            return Backend.ALL
+            return BackendCells.ALL
         return member.standing.admit
 
 
@@ -125,8 +125,8 @@ def counts(member: Member) -> tuple[int, ...]:
         int(not member.known),
         1,
         int(facts.order is None),
-        int(standing.state == Backend.UP),
-        int(standing.admit != Backend.NONE),
+        int(standing.state == BackendCells.UP),
+        int(standing.admit != BackendCells.NONE),
         int(facts.ejected != ""),
         int(is_spare(member)),
     )
@@ -135,4 +135,4 @@ def counts(member: Member) -> tuple[int, ...]:
 def is_spare(member: Member) -> bool:
     """Whether it would be used if its location had no other."""
     facts = member.facts
-    return member.standing.state == Backend.EJECTED and facts.circuit == CLOSED and facts.order is None
+    return member.standing.state == BackendCells.EJECTED and facts.circuit == CLOSED and facts.order is None

@@ -2,7 +2,7 @@
 
     Prober ──probed────────────────┐
     names ──resolved───────────────┤
-    operators ──ordered────────────┼─▶ Standings ─▶ `Backend` but LEASE and PROBES …, `Location.PANIC`
+    operators ──ordered────────────┼─▶ Standings ─▶ `BackendCells` but LEASE and PROBES …, `LocationCells.PANIC`
     Traffic ──eject readmit circuit┘
 
 It is the only writer of these cells (ADMIT, STATE, SINCE, WEIGHT, RAMP, TRIAL_LIMIT, CIRCUIT, EJECTIONS, OPENINGS). The decisions
@@ -28,8 +28,7 @@ from gevent.event import Event
 from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.policy.standing import WHOLE, Order, may_eject, panics, ramp, stand
-from terraster.state.table import Backend, SeatBackend, Table
-from terraster.state.table import Location as LocationCell
+from terraster.state.table import BackendCells, LocationCells, SeatBackend, Table
 
 from .roster import Member, Place
 
@@ -111,9 +110,9 @@ class Standings:
                     place.members.append(member)
                     self._members[member.id] = self._slots[member.slot] = member
                     place.count(member)
-                    q[self._table.backend(member.slot) + Backend.WEIGHT] = member.weight
+                    q[self._table.backend(member.slot) + BackendCells.WEIGHT] = member.weight
                     if fresh:  # its slot may have been its own before: counters stay, the rest begins anew
-                        for cell in (Backend.RAMP, Backend.TRIAL_LIMIT, Backend.CIRCUIT):
+                        for cell in (BackendCells.RAMP, BackendCells.TRIAL_LIMIT, BackendCells.CIRCUIT):
                             q[self._table.backend(member.slot) + cell] = 0
         for name in before.keys() & self._ramping.keys():
             if self._members.get(name) is not self._ramping[name]:
@@ -148,10 +147,10 @@ class Standings:
         member.known = True
         facts.up, facts.reason = up, reason
         changed = self._settle(member, since)
-        if first and not changed and member.standing.state == Backend.DOWN:
+        if first and not changed and member.standing.state == BackendCells.DOWN:
             member.since = since
             self._write(member)
-        if changed and member.standing.state not in (Backend.UP, Backend.DOWN):
+        if changed and member.standing.state not in (BackendCells.UP, BackendCells.DOWN):
             self._tell(member, "")
             return False
         return changed
@@ -196,7 +195,7 @@ class Standings:
         place = member.place
         if member.weight <= 0:
             return ""
-        others = place.usable - (member.standing.admit != Backend.NONE)
+        others = place.usable - (member.standing.admit != BackendCells.NONE)
         return may_eject(place.ejected, place.weighty, place.share, others)
 
     def too_many(self, name: str) -> bool:
@@ -209,7 +208,7 @@ class Standings:
         """Eject a backend; see `may_eject`."""
         member = self._members[name]
         seconds = f"{round(until - self._clock(), 1):g}"
-        self._table.q[self._table.backend(member.slot) + Backend.EJECTIONS] += 1
+        self._table.q[self._table.backend(member.slot) + BackendCells.EJECTIONS] += 1
         member.facts.ejected, member.facts.until = why, until
         if self._settle(member):
             self._log.warning("%s is ejected for %s s: %s", member.words, seconds, why)
@@ -222,14 +221,14 @@ class Standings:
 
     def circuit(self, name: str, state: int, why: str, trial_limit: int = 0, until: float = 0.0) -> None:
         """The circuit of a backend is in this state (`terraster.policy.breaker`). why: a clause; trial_limit: of a half-open one,
-        see `Backend.TRIAL_LIMIT`; until: when an open one is tried (time.time())."""
+        see `BackendCells.TRIAL_LIMIT`; until: when an open one is tried (time.time())."""
         member = self._members[name]
         q, at = self._table.q, self._table.backend(member.slot)
         facts, was = member.facts, member.facts.circuit
         facts.circuit, facts.broken = state, why
         member.trials, member.retrial = trial_limit, until
-        q[at + Backend.CIRCUIT] = state
-        q[at + Backend.OPENINGS] += state == OPEN
+        q[at + BackendCells.CIRCUIT] = state
+        q[at + BackendCells.OPENINGS] += state == OPEN
         if self._settle(member):
             self._tell(member, why if state == CLOSED else "")
         elif state == OPEN:
@@ -243,7 +242,7 @@ class Standings:
         for name, member in list(self._ramping.items()):
             value = ramp(now - member.ramp_from, member.place.location.slow_start)
             if value < WHOLE:
-                q[self._table.backend(member.slot) + Backend.RAMP] = value
+                q[self._table.backend(member.slot) + BackendCells.RAMP] = value
             else:
                 self._end_ramp(name, member)
 
@@ -269,9 +268,9 @@ class Standings:
     def one(self, name: str) -> dict[str, Any]:
         """How a backend stands; {} if there is none.
 
-        state, since, why: see `Backend.STATE`; by: who wants it so, "" = we; until: when an order or ejection ends, or an
-        open circuit is tried, 0 = not by itself; admit: of `Backend.ADMITS`; ramp: 0 … 1000; circuit: of `Backend.CIRCUITS`; panic: whether its
-        location panics
+        state, since, why: see `BackendCells.STATE`; by: who wants it so, "" = we; until: when an order or ejection ends, or an
+        open circuit is tried, 0 = not by itself; admit: of `BackendCells.ADMITS`; ramp: 0 … 1000; circuit: of
+        `BackendCells.CIRCUITS`; panic: True if its location panics
         """
         member = self._members.get(name)
         return {} if member is None else self._detail(member)
@@ -280,19 +279,19 @@ class Standings:
         q, at = self._table.q, self._table.backend(member.slot)
         standing, facts = member.standing, member.facts
         until = 0.0
-        if standing.state in (Backend.MAINTENANCE, Backend.DRAINING) and facts.order is not None:
+        if standing.state in (BackendCells.MAINTENANCE, BackendCells.DRAINING) and facts.order is not None:
             until = facts.order.until
-        elif standing.state == Backend.EJECTED:
+        elif standing.state == BackendCells.EJECTED:
             until = facts.until if facts.ejected else member.retrial
         return {
-            "state": Backend.STATES[standing.state],
+            "state": BackendCells.STATES[standing.state],
             "since": member.since,
             "why": standing.why,
             "by": standing.by,
             "until": until,
-            "admit": Backend.ADMITS[q[at + Backend.ADMIT]],
-            "ramp": q[at + Backend.RAMP] if facts.ramping else WHOLE,
-            "circuit": Backend.CIRCUITS[facts.circuit],
+            "admit": BackendCells.ADMITS[q[at + BackendCells.ADMIT]],
+            "ramp": q[at + BackendCells.RAMP] if facts.ramping else WHOLE,
+            "circuit": BackendCells.CIRCUITS[facts.circuit],
             "panic": member.place.panic,
         }
 
@@ -303,10 +302,10 @@ class Standings:
         place, before = member.place, member.standing
         moment = self._clock() if since is None else since
         after = stand(member.facts)
-        if after.state == Backend.UP and before.state != Backend.UP:
+        if after.state == BackendCells.UP and before.state != BackendCells.UP:
             self._return(member)
             after = stand(member.facts)
-        elif after.state not in (Backend.UP, Backend.DRAINING):
+        elif after.state not in (BackendCells.UP, BackendCells.DRAINING):
             member.away = member.away or member.known or member.facts.order is not None
             member.facts.ramping = False
             self._ramping.pop(member.id, None)
@@ -324,7 +323,7 @@ class Standings:
         if member.away and member.place.location.slow_start > 0:
             member.facts.ramping = True
             member.ramp_from = self._steady()
-            self._table.q[self._table.backend(member.slot) + Backend.RAMP] = ramp(0.0, member.place.location.slow_start)
+            self._table.q[self._table.backend(member.slot) + BackendCells.RAMP] = ramp(0.0, member.place.location.slow_start)
             self._ramping[member.id] = member
             self._more.set()
         member.away = False
@@ -337,12 +336,12 @@ class Standings:
         standing, order = member.standing, member.facts.order
         brackets = f" ({how})" if how else ""
         because = f": {standing.why}" if standing.why else ""
-        if standing.state == Backend.UP:
+        if standing.state == BackendCells.UP:
             self._log.info("%s is up%s%s", member.words, because, brackets)
-        elif standing.state in (Backend.DOWN, Backend.EJECTED):
-            self._log.warning("%s is %s%s%s", member.words, Backend.STATES[standing.state], because, brackets)
+        elif standing.state in (BackendCells.DOWN, BackendCells.EJECTED):
+            self._log.warning("%s is %s%s%s", member.words, BackendCells.STATES[standing.state], because, brackets)
         elif order is not None:
-            what = "is draining" if standing.state == Backend.DRAINING else "is in maintenance"
+            what = "is draining" if standing.state == BackendCells.DRAINING else "is in maintenance"
             by = f" (by {order.by})" if order.by else ""
             self._log.info("%s %s%s%s", member.words, what, because, by)
 
@@ -368,13 +367,13 @@ class Standings:
                 member.trials = max(member.trials, self._table.backend_sum(member.slot, SeatBackend.TRIALS) + 1)
         place.panic, place.resort = panic, resort
         if place.location.slot >= 0:
-            self._table.q[self._table.location(place.location.slot) + LocationCell.PANIC] = int(panic)
+            self._table.q[self._table.location(place.location.slot) + LocationCells.PANIC] = int(panic)
         for member in place.members:
             self._write(member)
 
     def _write(self, member: Member) -> None:
         q, at = self._table.q, self._table.backend(member.slot)
-        q[at + Backend.STATE] = member.standing.state
-        q[at + Backend.SINCE] = int(member.since * 1e9)
-        q[at + Backend.TRIAL_LIMIT] = _ENDLESS if member.place.panic and member.facts.circuit == HALF_OPEN else member.trials
-        q[at + Backend.ADMIT] = member.place.lets_in(member)
+        q[at + BackendCells.STATE] = member.standing.state
+        q[at + BackendCells.SINCE] = int(member.since * 1e9)
+        q[at + BackendCells.TRIAL_LIMIT] = _ENDLESS if member.place.panic and member.facts.circuit == HALF_OPEN else member.trials
+        q[at + BackendCells.ADMIT] = member.place.lets_in(member)

@@ -23,8 +23,7 @@ from gevent.event import Event
 
 from terraster.config.snapshot import Backend
 from terraster.errors import StartError
-from terraster.state.table import Backend as BackendCells
-from terraster.state.table import SeatBackend
+from terraster.state.table import BackendCells, SeatBackend
 
 from .place import Place, Unfound, backends, base, find, label, listed, matching
 from .standing import Order
@@ -276,7 +275,7 @@ class Steering:
 
     def _account(self, place: Place) -> dict[str, Any]:
         """A configured backend in short: ``service path url id state since why by until active weight configured_weight`` and what
-        `_overrides` has; of several endpoints the best state, as in the status (`Backend.BEST`). What an operator asked for comes before
+        `_overrides` has; of several endpoints the best state, as in the status (`BackendCells.BEST`). What an operator asked for comes before
         an ejection here."""
         service, location, backend = place
         states = [self._standing(one) for one in self._running(place)]

@@ -37,7 +37,7 @@ from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN, Circuit
 from terraster.policy.outlier import Record
 from terraster.policy.retry import covers
 from terraster.policy.row import Row
-from terraster.state.table import Backend, SeatBackend, Table
+from terraster.state.table import BackendCells, SeatBackend, Table
 
 from .probe import shown
 from .standing import Standings
@@ -133,7 +133,7 @@ class Traffic:
         try:
             for slot, serial, kind, status, text, when in batch:
                 found = self._standings.at(slot)
-                if found is None or serial != q[table.backend(slot) + Backend.LEASE]:
+                if found is None or serial != q[table.backend(slot) + BackendCells.LEASE]:
                     continue
                 name, location = found
                 watch = self._watches.get(name)
@@ -240,15 +240,15 @@ class Traffic:
         q, at = self._table.q, self._table.backend(watch.slot)
         outlier, breaker = location.outlier, location.breaker
         place = watch.row.place(self._good(watch, sums[0]), moment, now)
-        state = q[at + Backend.STATE]
-        if (q[at + Backend.ADMIT] == Backend.NONE and state != Backend.DRAINING) or watch.circuit.state != CLOSED:
+        state = q[at + BackendCells.STATE]
+        if (q[at + BackendCells.ADMIT] == BackendCells.NONE and state != BackendCells.DRAINING) or watch.circuit.state != CLOSED:
             return
         if breaker is not None:
             why = watch.circuit.report(breaker, place, kind, status, now)
             if why:
                 self._open(watch, breaker.timeout, f"{why}: {text}")
                 return
-        if outlier is None or state not in (Backend.UP, Backend.DRAINING):
+        if outlier is None or state not in (BackendCells.UP, BackendCells.DRAINING):
             return
         why = watch.record.report(outlier, place, kind, status, sums[1], now)
         if not why:

@@ -20,7 +20,7 @@ from .row import BEFORE, FIRST, Place
 
 __all__ = ["CLOSED", "HALF_OPEN", "OPEN", "Circuit"]
 
-CLOSED, OPEN, HALF_OPEN = 0, 1, 2  # the values of `Backend.CIRCUIT`
+CLOSED, OPEN, HALF_OPEN = 0, 1, 2  # the values of `BackendCells.CIRCUIT`
 
 
 class Circuit:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 
-from terraster.state.table import Backend
+from terraster.state.table import BackendCells
 
 from .breaker import CLOSED, OPEN
 
@@ -63,7 +63,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """state, admit: values of `Backend.STATE` and `Backend.ADMIT`; why: a few words; by: who wants it so, "" = we."""
+    """state, admit: values of `BackendCells.STATE` and `BackendCells.ADMIT`; why: a few words; by: who wants it so, "" = we."""
 
     state: int
     admit: int
@@ -75,19 +75,19 @@ def stand(facts: Facts) -> Standing:
     """What the facts come to, before panic and the last resort."""
     order = facts.order
     if order is not None and order.what == "maintenance":
-        return Standing(Backend.MAINTENANCE, Backend.NONE, order.reason, order.by)
+        return Standing(BackendCells.MAINTENANCE, BackendCells.NONE, order.reason, order.by)
     if facts.unresolved:
-        return Standing(Backend.DOWN, Backend.NONE, facts.unresolved)
+        return Standing(BackendCells.DOWN, BackendCells.NONE, facts.unresolved)
     if not facts.up:
-        return Standing(Backend.DOWN, Backend.NONE, facts.reason)
+        return Standing(BackendCells.DOWN, BackendCells.NONE, facts.reason)
     if facts.ejected:
-        return Standing(Backend.EJECTED, Backend.NONE, facts.ejected)
+        return Standing(BackendCells.EJECTED, BackendCells.NONE, facts.ejected)
     if facts.circuit != CLOSED:
         tried = facts.circuit != OPEN and order is None
-        return Standing(Backend.EJECTED, Backend.TRIAL if tried else Backend.NONE, facts.broken)
+        return Standing(BackendCells.EJECTED, BackendCells.TRIAL if tried else BackendCells.NONE, facts.broken)
     if order is not None:
-        return Standing(Backend.DRAINING, Backend.NONE, order.reason, order.by)
-    return Standing(Backend.UP, Backend.RAMPING if facts.ramping else Backend.ALL, facts.reason)
+        return Standing(BackendCells.DRAINING, BackendCells.NONE, order.reason, order.by)
+    return Standing(BackendCells.UP, BackendCells.RAMPING if facts.ramping else BackendCells.ALL, facts.reason)
 
 
 def panics(up: int, considered: int, threshold: float) -> bool:

@@ -7,7 +7,7 @@ health and its counters, and one that comes back before its slot went to somebod
 
 - A slot rests as long as any process may still write its cells for the old backend: until every taken seat reports a generation,
   and an oldest generation in use, of at least G. Requests in flight finish on the plan they began with, and they count there.
-- A new lease has a new serial number in the cell `Backend.LEASE` or `Location.LEASE`. Whoever keeps cells for a slot (each child,
+- A new lease has a new serial number in the cell `BackendCells.LEASE` or `LocationCells.LEASE`. Whoever keeps cells for a slot (each child,
   in its own seat) compares serials when it learns a plan, and calls `Table.forget_backend` or `Table.forget_location` when the
   serial is another one.
 
@@ -23,8 +23,7 @@ from dataclasses import replace
 from terraster.config.snapshot import Departed, Location, Service, Snapshot
 from terraster.errors import StartError
 
-from .table import Backend, Seat, Table
-from .table import Location as LocationCell
+from .table import BackendCells, LocationCells, Seat, Table
 
 __all__ = ["Leases", "capacities"]
 
@@ -171,7 +170,7 @@ class Leases:
         if slot is None:
             slot = self._locations.take(location.id)
             self._serial += 1
-            self._table.q[self._table.location(slot) + LocationCell.LEASE] = self._serial
+            self._table.q[self._table.location(slot) + LocationCells.LEASE] = self._serial
             self._table.forget_location(0, slot)
         backends = tuple(replace(backend, slot=self._backend_slot(backend.id)) for backend in location.backends)
         return replace(location, slot=slot, backends=backends, departed=self._left(location, old) if old is not None else ())
@@ -205,8 +204,8 @@ class Leases:
             slot = self._backends.take(name)
             self._serial += 1
             at = self._table.backend(slot)
-            self._table.q[at : at + Backend.CELLS] = memoryview(bytes(Backend.CELLS * 8)).cast("Q")
-            self._table.q[at + Backend.LEASE] = self._serial
+            self._table.q[at : at + BackendCells.CELLS] = memoryview(bytes(BackendCells.CELLS * 8)).cast("Q")
+            self._table.q[at + BackendCells.LEASE] = self._serial
             self._table.forget_backend(0, slot)
         return slot
 

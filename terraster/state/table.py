@@ -33,9 +33,9 @@ __all__ = [
     "BUCKETS",
     "STATUS_CELL",
     "STATUS_LABELS",
-    "Backend",
+    "BackendCells",
     "Header",
-    "Location",
+    "LocationCells",
     "Seat",
     "SeatBackend",
     "SeatLocation",
@@ -75,7 +75,7 @@ class Header:
     CELLS = 64
 
 
-class Backend:
+class BackendCells:
     """Cells of a backend slot. Writer: the master."""
 
     ADMIT = 0  # whether new work may be sent there: one of the values below, worked out of everything that is known of it
@@ -107,7 +107,7 @@ class Backend:
     CIRCUITS = ("closed", "open", "half-open")
 
 
-class Location:
+class LocationCells:
     """Cells of a location slot. Writer: the master."""
 
     LEASE = 0  # serial number of the lease: a new one means a new location in this slot
@@ -245,8 +245,8 @@ class Table:
         self._stuck = -1
         self._backend_base = Header.CELLS
         page = mmap.PAGESIZE // 8
-        self._location_base = self._backend_base + backends * Backend.CELLS
-        base = self._location_base + locations * Location.CELLS
+        self._location_base = self._backend_base + backends * BackendCells.CELLS
+        base = self._location_base + locations * LocationCells.CELLS
         self._seat_base = -(-base // page) * page
         self._location_offset = Seat.CELLS + backends * SeatBackend.CELLS
         cells = self._location_offset + (locations + 1) * SeatLocation.CELLS
@@ -261,16 +261,16 @@ class Table:
         self.q[Header.MAGIC] = MAGIC
 
     def backend(self, slot: int) -> int:
-        """Index of a backend slot's first cell (add a `Backend` constant)."""
+        """Index of a backend slot's first cell (add a `BackendCells` constant)."""
         if not 0 <= slot < self.backends:
             raise IndexError(slot)
-        return self._backend_base + slot * Backend.CELLS
+        return self._backend_base + slot * BackendCells.CELLS
 
     def location(self, slot: int) -> int:
-        """Index of a location slot's first cell (add a `Location` constant). `unrouted` has none: it is never leased."""
+        """Index of a location slot's first cell (add a `LocationCells` constant). `unrouted` has none: it is never leased."""
         if not 0 <= slot < self.locations:
             raise IndexError(slot)
-        return self._location_base + slot * Location.CELLS
+        return self._location_base + slot * LocationCells.CELLS
 
     def seat(self, seat: int) -> int:
         """Index of a seat's first cell (add a `Seat` constant)."""
@@ -315,7 +315,7 @@ class Table:
         return self.consistent(lambda: sum(q[self.seat_backend(seat, slot) + cell] for seat in (0, *self.taken_seats())))
 
     def backend_counters(self, slot: int) -> list[int]:
-        """All that is counted of a backend, over the living and the retired: `SeatBackend.COUNTERS`, then `Backend.COUNTERS`."""
+        """All that is counted of a backend, over the living and the retired: `SeatBackend.COUNTERS`, then `BackendCells.COUNTERS`."""
         q, at = self.q, self.backend(slot)
 
         def read() -> list[int]:
@@ -323,7 +323,7 @@ class Table:
             return [sum(q[row + cell] for row in rows) for cell in SeatBackend.COUNTERS]
 
         of_seats = self.consistent(read)
-        return [*of_seats, *(q[at + cell] for cell in Backend.COUNTERS)]
+        return [*of_seats, *(q[at + cell] for cell in BackendCells.COUNTERS)]
 
     def location_sum(self, slot: int, cell: int) -> int:
         """A `SeatLocation` cell added up over the living and the retired."""

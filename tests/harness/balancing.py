@@ -17,8 +17,7 @@ from terraster.balance.contract import Balancer, Member
 from terraster.balance.random_two import RandomTwo
 from terraster.balance.registry import make
 from terraster.config.snapshot import Backend, Location
-from terraster.state.table import Backend as BackendCell
-from terraster.state.table import Seat, SeatBackend, Table
+from terraster.state.table import BackendCells, Seat, SeatBackend, Table
 from terraster.state.view import SeatView
 
 Service = Callable[[int, float, Random], tuple[float, bool]]
@@ -53,7 +52,7 @@ class World:
             view.sit(seat)
         self.members = [[Member(one, view) for one in location.backends] for view in self.views]
         for place in range(len(location.backends)):
-            self.admit(place, BackendCell.ALL)
+            self.admit(place, BackendCells.ALL)
         self.balancers: list[Balancer] = [make(location, members) for members in self.members]
         for seat, balancer in enumerate(self.balancers):
             for part in balancer.parts():
@@ -61,13 +60,13 @@ class World:
                     part.seed(seat)  # the same run every time
         self.clock = 0.0
 
-    def admit(self, place: int, how: int, *, ramp: int = 0, trials: int = 0, state: int = BackendCell.UP) -> None:
+    def admit(self, place: int, how: int, *, ramp: int = 0, trials: int = 0, state: int = BackendCells.UP) -> None:
         """What the master would write of a backend."""
         at = self.table.backend(self.location.backends[place].slot)
-        self.q[at + BackendCell.ADMIT] = how
-        self.q[at + BackendCell.RAMP] = ramp
-        self.q[at + BackendCell.TRIAL_LIMIT] = trials
-        self.q[at + BackendCell.STATE] = state
+        self.q[at + BackendCells.ADMIT] = how
+        self.q[at + BackendCells.RAMP] = ramp
+        self.q[at + BackendCells.TRIAL_LIMIT] = trials
+        self.q[at + BackendCells.STATE] = state
 
     def active(self) -> list[int]:
         """Requests in flight per backend, over all workers."""

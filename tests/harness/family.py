@@ -50,8 +50,7 @@ def main(path: str) -> int:
     )
     from terraster.errors import ConfigError, Problem
     from terraster.master import arbiter, reload
-    from terraster.state.table import Backend as BackendCells
-    from terraster.state.table import Seat, SeatBackend, SeatLocation
+    from terraster.state.table import BackendCells, Seat, SeatBackend, SeatLocation
     from terraster.worker.process import Process
 
     def read() -> dict[str, Any]:

@@ -10,8 +10,7 @@ from terraster.config.snapshot import Location, Service, Snapshot, backend_id, l
 from terraster.master.standing import Standings
 from terraster.master.traffic import Traffic
 from terraster.state.leases import Leases
-from terraster.state.table import Backend, Seat, SeatBackend, Table
-from terraster.state.table import Location as LocationCell
+from terraster.state.table import BackendCells, LocationCells, Seat, SeatBackend, Table
 
 EPOCH = 1_000_000.0  # time.time() at the beginning
 
@@ -105,7 +104,7 @@ class Ward:
         return self.q[self.table.backend(self.backends()[number].slot) + cell]
 
     def state(self, number: int) -> str:
-        return Backend.STATES[self.cell(number, Backend.STATE)]
+        return BackendCells.STATES[self.cell(number, BackendCells.STATE)]
 
     def states(self) -> str:
         """One letter each: u d D m e."""
@@ -114,12 +113,12 @@ class Ward:
 
     def admits(self) -> str:
         """One letter each: n(one) a(ll) t(rial) r(amping)."""
-        return "".join("natr"[self.cell(number, Backend.ADMIT)] for number in range(len(self.backends())))
+        return "".join("natr"[self.cell(number, BackendCells.ADMIT)] for number in range(len(self.backends())))
 
     @property
     def panic(self) -> bool:
         slot = self.snapshot.services[0].locations[0].slot
-        return bool(self.q[self.table.location(slot) + LocationCell.PANIC])
+        return bool(self.q[self.table.location(slot) + LocationCells.PANIC])
 
     def count(self, number: int, seat: int = 1, **cells: int) -> None:
         """Add to cells of a backend in a seat: ``requests=1``."""
@@ -143,5 +142,5 @@ class Ward:
         self.traffic.receive([self.report(number, kind, status, text, serial)], seat)
 
     def report(self, number: int, kind: str, status: int = 0, text: str = "reset", serial: int | None = None) -> Any:
-        lease = self.cell(number, Backend.LEASE) if serial is None else serial
+        lease = self.cell(number, BackendCells.LEASE) if serial is None else serial
         return self.backends()[number].slot, lease, kind, status, text, self.wall()
