@@ -168,6 +168,7 @@ class Proxy:
             if not more:
                 raise ClientGone("the client left")
             data += more
+            client.quick_ack()
         client.held = data[header.size :]
         if header.source_ip:
             client.client_ip = header.source_ip
@@ -242,6 +243,7 @@ class Proxy:
         """A head that did not come at once. `client_header` bounds it as a whole, not between octets: one octet a second is an attack."""
         timeout, limits = self.plan.timeouts.client_header, self.plan.limits
         end = monotonic() + timeout if timeout else 0.0
+        client.quick_ack()
         while True:
             left = end - monotonic() if end else 0.0
             if left < 0:
@@ -582,6 +584,7 @@ class Proxy:
                         response = parse_response(data, head.method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS) if data else None
                     if response is not None:
                         break
+                    upstream.quick_ack()
                 if response.status == 101 and head.upgrade is None:
                     raise BadResponse("the backend switched protocols unasked")
                 return upstream, response, data[response.size :], pump
@@ -809,6 +812,7 @@ class Proxy:
     def _rest(self, upstream: Upstream, left: int, read: float) -> bytes:
         """The rest of a short response, before anything of it goes out, so that it can still be tried elsewhere if it breaks off."""
         parts = []
+        upstream.quick_ack()
         while left > 0:
             data = upstream.recv(read, left)
             if not data:

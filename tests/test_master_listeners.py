@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -132,6 +133,28 @@ def test_sockets_are_handed_over_by_address(tmp_path: Path) -> None:
     old.open[f"unix:{tmp_path}/s"].detach()
     old.close_all(unlink=True)
     new.close_all(unlink=True)
+
+
+def sends_at_once(listening: socket.socket) -> bool:
+    """Whether Nagle's algorithm is off on a connection that is accepted there."""
+    listening.setblocking(True)
+    with socket.create_connection(listening.getsockname()[:2]), listening.accept()[0] as accepted:
+        return accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+def test_connections_send_at_once_wherever_the_socket_came_from(monkeypatch) -> None:
+    one, two, three, four = (free_port() for _ in range(4))
+    listeners = Listeners()
+    with socket.create_server(("127.0.0.1", two)) as before, socket.create_server(("127.0.0.1", three)) as activated:
+        assert not sends_at_once(before) and not sends_at_once(activated), "a plain socket does not"
+        handed_over = {"activated": False, "open": {f"127.0.0.1:{two}": before.detach()}}
+        monkeypatch.setattr("terraster.master.listeners._FIRST_ACTIVATED", activated.detach())
+        environ = {HANDED_OVER: json.dumps(handed_over), "LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+        listeners.inherit(environ)
+    opened = listeners.bind([f"127.0.0.1:{one}", f"127.0.0.1:{two}", f"127.0.0.1:{three}", f"[::1]:{four}"])
+    assert [sends_at_once(listening) for listening in opened.values()] == [True] * 4
+    assert listeners.activated and not listeners.unclaimed()
+    listeners.close_all(unlink=True)
 
 
 def test_descriptors_meant_for_another_process_are_not_touched() -> None:

