@@ -304,10 +304,24 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert str(caught.value).splitlines()[0] == f"{tmp_path}/latin.yaml:2:10: is not UTF-8 text"
 
 
-@pytest.mark.parametrize("depth", [50, 3000, 200_000])
+@pytest.mark.parametrize("depth", [50, 300, 1500, 3000, 200_000])
 def test_deep_nesting_is_a_problem_not_a_crash(tmp_path: Path, depth: int) -> None:
-    found = problems(tmp_path, "port: " + "[" * depth + "]" * depth + "\n")
-    assert found[0].endswith("must be a whole number" if depth == 50 else "is nested more than 100 levels deep")
+    deep = "[" * depth + "]" * depth
+    found = problems(tmp_path, f"port: {deep}\n")
+    assert found[-1:] == ["1:7: `port` must be a whole number" if depth == 50 else "1:106: is nested more than 100 levels deep"]
+    found = problems(tmp_path, f"# {deep}\nport: 80\nhost: [a, {{b: {deep}}}]\n")
+    words = '`host` must be a host name, "*.example.com" or "*"' if depth == 50 else "is nested more than 100 levels deep"
+    assert any(problem.endswith(words) for problem in found)
+
+
+@pytest.mark.parametrize("depth", [50, 300, 1500])
+def test_deep_nesting_by_indentation_is_a_problem(tmp_path: Path, depth: int) -> None:
+    found = problems(tmp_path, "\n".join(" " * level + "port:" for level in range(depth)) + " 1\n")
+    assert found[-1:] == ["2:2: `port` must be a whole number" if depth == 50 else "101:101: is nested more than 100 levels deep"]
+
+
+def test_brackets_that_nest_nothing_are_not_taken_for_depth(tmp_path: Path) -> None:
+    assert problems(tmp_path, f'port: ["{"[" * 3000}", [}}]\n') == ["1:3013: not valid YAML: did not find expected node content"]
 
 
 @pytest.mark.parametrize("name", ["quickstart", "later-services", "later-middleware-tls", "later-api.config"])

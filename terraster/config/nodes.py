@@ -41,6 +41,8 @@ _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
 _TELLING = 3
 _DEEPEST = 100
 _HARMLESS = 2000
+_LOOKAHEAD = 4096
+_TOO_DEEP = f"is nested more than {_DEEPEST} levels deep"
 
 Finding = tuple[int, int, str]
 """Line and column, both from 0, within the text that was composed; and what is wrong there."""
@@ -63,10 +65,12 @@ def compose(text: str) -> Node | Finding | None:
     """The root node of a text with one YAML document; None for an empty one; what is wrong, if it is not YAML."""
     try:
         if _may_be_deep(text) and (place := _too_deep(text)) is not None:
-            return (*place, f"is nested more than {_DEEPEST} levels deep")
+            return (*place, _TOO_DEEP)
         root: Node | None = _Parser(text).get_single_node()
         return root
     except yaml.MarkedYAMLError as error:
+        if (place := _too_deep(text)) is not None:
+            return (*place, _TOO_DEEP)
         what = f"not valid YAML: {error.problem or error.context or 'cannot be read'}"
         mark = error.problem_mark or error.context_mark
         return (0, 0, what) if mark is None else (mark.line, mark.column, what)
@@ -85,15 +89,39 @@ def _may_be_deep(text: str) -> bool:
 
 
 def _too_deep(text: str) -> tuple[int, int] | None:
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > _DEEPEST:
-                mark = event.start_mark
-                return (0, 0) if mark is None else (mark.line, mark.column)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+    """The place of the first collection below the deepest level that is read; None if there is none in what can be parsed."""
+    depth = read = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            start, end = event.start_mark, event.end_mark
+            if start is None or end is None:  # only for events that were made by hand
+                continue
+            read = end.index
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > _DEEPEST:
+                    return start.line, start.column
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except yaml.MarkedYAMLError:
+        return _too_deep_ahead(text, read, depth)
+    return None
+
+
+def _too_deep_ahead(text: str, read: int, depth: int) -> tuple[int, int] | None:
+    """The same for what libyaml scanned and gave no events of: it looks ahead for the end of a key, and since 0.2.6 it refuses 1,000
+    brackets while it does. PyYAML's own scanner has no such limit."""
+    try:
+        for token in yaml.scan(text[read : read + _LOOKAHEAD], Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken):
+                depth += 1
+                if depth > _DEEPEST:
+                    before = text[: read + token.start_mark.index]
+                    return before.count("\n"), len(before) - before.rfind("\n") - 1
+            elif isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken):
+                depth -= 1
+    except yaml.YAMLError:
+        return None  # the parser's own complaint stands
     return None
 
 
@@ -187,8 +215,8 @@ class Reader:
         if id(node) in self._open:
             self._found(node, "an alias that contains itself")
             return None
-        if len(self._open) > _DEEPEST:
-            self._found(node, f"is nested more than {_DEEPEST} levels deep")
+        if len(self._open) >= _DEEPEST:
+            self._found(node, _TOO_DEEP)
             return None
         if node.tag:
             self._found(node, f"tags like {node.tag} have no meaning here")
