@@ -190,14 +190,14 @@ import gevent
 from gevent import socket
 from terraster.admin.metrics import CONTENT_TYPE, TableCollector, exposition, make_registry
 from terraster.admin.server import Server
-from terraster.admin.site import Answer, Site
+from terraster.admin.site import Response, Site
 from tests.test_admin_metrics import busy_house
 house = busy_house()
 registry = make_registry(TableCollector(house.table, lambda: house.snapshot, 1, lambda: gevent.sleep(0)))
 listener = socket.socket()
 listener.bind(("127.0.0.1", {port}))
 listener.listen()
-Server(listener, Site({{"/metrics": {{"GET": lambda query: Answer(exposition(registry), CONTENT_TYPE)}}}}, None),
+Server(listener, Site({{"/metrics": {{"GET": lambda query: Response(exposition(registry), CONTENT_TYPE)}}}}, None),
 None).serve_forever()
 """
 

@@ -13,7 +13,7 @@ from gevent import socket
 
 from terraster.admin import server as server_module
 from terraster.admin.server import BODY_OCTETS, HEAD_OCTETS, PEER_UID, Server
-from terraster.admin.site import Answer, Refusal, Site, index, json_answer, only_for_owner
+from terraster.admin.site import Refusal, Response, Site, index, json_response, only_for_owner
 from terraster.admin.worker import _who
 from terraster.errors import TerrasterError
 
@@ -31,22 +31,22 @@ class Log:
         self.lines.append(text)
 
 
-def fails(query: dict[str, str]) -> Answer:
+def fails(query: dict[str, str]) -> Response:
     raise RuntimeError("the secret is 42")
 
 
-def is_away(query: dict[str, str]) -> Answer:
+def is_away(query: dict[str, str]) -> Response:
     raise TerrasterError("the master is away")
 
 
-def refuses(query: dict[str, str]) -> Answer:
+def refuses(query: dict[str, str]) -> Response:
     raise Refusal(409, "not now", ("Retry-After", "3"))
 
 
 ROUTES = {
     "/": {"GET": index("1.2")},
-    "/echo": {"GET": json_answer, "POST": lambda query: json_answer({"posted": query})},
-    "/pieces": {"GET": lambda query: Answer(iter([b"a" * 100_000, b"b" * 100_000]))},
+    "/echo": {"GET": json_response, "POST": lambda query: json_response({"posted": query})},
+    "/pieces": {"GET": lambda query: Response(iter([b"a" * 100_000, b"b" * 100_000]))},
     "/fails": {"GET": fails},
     "/away": {"GET": is_away},
     "/refuses": {"GET": refuses},

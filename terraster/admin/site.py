@@ -21,13 +21,13 @@ from urllib.parse import parse_qs
 from ..errors import TerrasterError
 from .server import PEER_UID
 
-__all__ = ["Answer", "Handler", "Refusal", "Site", "index", "json_answer", "only_for_owner"]
+__all__ = ["Response", "Handler", "Refusal", "Site", "index", "json_response", "only_for_owner"]
 
 Environ = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A response. ``body``: octets, or pieces that are made while they are sent."""
 
     body: bytes | Iterable[bytes]
@@ -45,7 +45,7 @@ class Refusal(TerrasterError):
         self.headers = headers
 
 
-Handler = Callable[[dict[str, str]], Answer]
+Handler = Callable[[dict[str, str]], Response]
 """Takes the query (first values only; on a unix socket `PEER_UID` is among them, as the kernel says). Raises Refusal, or TerrasterError
 if the master is away (503)."""
 
@@ -69,12 +69,12 @@ class Site:
         try:
             answer = self._answer(environ)
         except Refusal as refusal:
-            answer = json_answer({"error": str(refusal), "status": refusal.status}, refusal.status, *refusal.headers)
+            answer = json_response({"error": str(refusal), "status": refusal.status}, refusal.status, *refusal.headers)
         except TerrasterError as error:
-            answer = json_answer({"error": str(error), "status": 503}, 503)
+            answer = json_response({"error": str(error), "status": 503}, 503)
         except Exception:
             self._log.exception("admin: %s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
-            answer = json_answer({"error": "internal error, see the log", "status": 500}, 500)
+            answer = json_response({"error": "internal error, see the log", "status": 500}, 500)
         headers = [
             ("Content-Type", answer.type),
             ("Cache-Control", "no-store"),
@@ -88,7 +88,7 @@ class Site:
             return ()
         return (answer.body,) if isinstance(answer.body, bytes) else answer.body
 
-    def _answer(self, environ: Environ) -> Answer:
+    def _answer(self, environ: Environ) -> Response:
         if self._guard is not None:
             self._guard(environ)
         methods = self._routes.get(environ["PATH_INFO"])
@@ -105,9 +105,9 @@ class Site:
         return handler(given)
 
 
-def json_answer(value: Any, status: int = 200, *headers: tuple[str, str]) -> Answer:
+def json_response(value: Any, status: int = 200, *headers: tuple[str, str]) -> Response:
     """An answer that is JSON, ended by a newline."""
-    return Answer(json.dumps(value).encode() + b"\n", "application/json", status, headers)
+    return Response(json.dumps(value).encode() + b"\n", "application/json", status, headers)
 
 
 def only_for_owner(environ: Environ) -> None:
@@ -127,4 +127,4 @@ def index(version: str) -> Handler:
     page = (
         f"<!doctype html><title>Terraster</title><h1>Terraster {version}</h1><ul>{items}</ul><p>On the host: terrasterctl status\n"
     )
-    return lambda query: Answer(page.encode(), "text/html; charset=utf-8")
+    return lambda query: Response(page.encode(), "text/html; charset=utf-8")

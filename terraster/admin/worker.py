@@ -22,7 +22,7 @@ from ..worker.process import Process
 from . import readings
 from .metrics import CONTENT_TYPE, TableCollector, exposition, make_registry
 from .server import PEER_UID, Server
-from .site import Answer, Handler, Refusal, Site, index, json_answer, only_for_owner
+from .site import Handler, Refusal, Response, Site, index, json_response, only_for_owner
 from .status import document
 
 __all__ = ["AdminWorker"]
@@ -96,26 +96,26 @@ class AdminWorker(Process):
         }
         return Site(routes, self.log, only_for_owner)
 
-    def _metrics(self, query: dict[str, str]) -> Answer:
-        return Answer(exposition(self._registry), CONTENT_TYPE)
+    def _metrics(self, query: dict[str, str]) -> Response:
+        return Response(exposition(self._registry), CONTENT_TYPE)
 
-    def _healthz(self, query: dict[str, str]) -> Answer:
+    def _healthz(self, query: dict[str, str]) -> Response:
         silent = (time.monotonic_ns() - self.view.q[Header.HEARTBEAT]) / 1e9
         if silent > MASTER_SILENT:
             raise Refusal(503, f"the master gave no sign of life for {silent:.0f} s")
-        return Answer(b"ok\n")
+        return Response(b"ok\n")
 
-    def _readyz(self, query: dict[str, str]) -> Answer:
+    def _readyz(self, query: dict[str, str]) -> Response:
         self._healthz(query)
         if not self.ready():
             raise Refusal(503, "no proxy worker accepts connections")
-        return Answer(b"ready\n")
+        return Response(b"ready\n")
 
-    def _status(self, query: dict[str, str]) -> Answer:
+    def _status(self, query: dict[str, str]) -> Response:
         master = self.ask("status")
         table, snapshot = self.view.table, self.snapshot
         seats = readings.seats(table)
-        return json_answer(
+        return json_response(
             document(
                 snapshot,
                 readings.backends(table, snapshot, breathe),
@@ -127,20 +127,20 @@ class AdminWorker(Process):
             )
         )
 
-    def _alive(self, query: dict[str, str]) -> Answer:
-        return json_answer({"ok": True})
+    def _alive(self, query: dict[str, str]) -> Response:
+        return json_response({"ok": True})
 
-    def _last_reload(self, query: dict[str, str]) -> Answer:
-        return json_answer({"last_reload": self.ask("status")["last_reload"]})
+    def _last_reload(self, query: dict[str, str]) -> Response:
+        return json_response({"last_reload": self.ask("status")["last_reload"]})
 
-    def _reload(self, query: dict[str, str]) -> Answer:
+    def _reload(self, query: dict[str, str]) -> Response:
         outcome = self.ask("reload", why=query.get("why", "control socket"))
-        return json_answer(outcome, 200 if outcome["ok"] else 422)
+        return json_response(outcome, 200 if outcome["ok"] else 422)
 
-    def _stop(self, query: dict[str, str]) -> Answer:
-        return json_answer(self.ask("stop", graceful=query.get("graceful", "true") != "false"))
+    def _stop(self, query: dict[str, str]) -> Response:
+        return json_response(self.ask("stop", graceful=query.get("graceful", "true") != "false"))
 
-    def _backend(self, query: dict[str, str]) -> Answer:
+    def _backend(self, query: dict[str, str]) -> Response:
         weight = query.get("weight", "")
         try:
             arguments: dict[str, Any] = {
@@ -151,11 +151,11 @@ class AdminWorker(Process):
             raise Refusal(400, "`for` must be seconds, `weight` a whole number or `file`") from None
         words = {name: query.get(name, "") for name in ("action", "service", "path", "url", "reason")}
         answer = self.ask("backend", **words, **arguments, by=_who(query))
-        return json_answer(answer, 200 if answer["ok"] else 422)
+        return json_response(answer, 200 if answer["ok"] else 422)
 
-    def _why(self, query: dict[str, str]) -> Answer:
+    def _why(self, query: dict[str, str]) -> Response:
         answer = self.ask("why", **{name: query.get(name, "") for name in ("url", "service", "path")})
-        return json_answer(answer, 200 if answer["ok"] else 422)
+        return json_response(answer, 200 if answer["ok"] else 422)
 
 
 def _who(query: dict[str, str]) -> str:
