@@ -1,7 +1,8 @@
-"""Every error Terraster raises on purpose, as data: what to answer, whose fault it was, what may be tried next.
+"""The errors that Terraster raises on purpose. Each is data: the status to answer, whose fault it was, and what may be tried next.
 
-One root, a dozen classes at most. An error is translated into one of these at the boundary where it arises (a socket, a parser, a file)
-and answered in one place (`terraster.proxy`), so nobody downstream asks ``isinstance`` questions: the answer is in the fields.
+There is one root and a dozen classes at most. A foreign error (of a socket, a parser, a file) is translated into one of these where it
+arises. Errors become answers in one place (docs/principles.md, "Errors are facts"). That place reads the fields and never asks
+``isinstance``.
 
 Proxy-Status error types are those of RFC 9209, section 2.3.
 """
@@ -29,13 +30,13 @@ CLIENT, BACKEND, US = "client", "backend", "us"
 
 
 class TerrasterError(Exception):
-    """The root. Whatever is not one of these is a defect."""
+    """The root. Any other exception that reaches a top level is a defect."""
 
 
 class Problem:
-    """One thing wrong with a configuration, with its place.
+    """One mistake in a configuration, with its file, line and column.
 
-    ``line`` and ``column`` count from 1; 0 means the whole file. ``str()`` gives ``FILE:LINE:COL: message``.
+    ``line`` and ``column`` count from 1. Line 0 means the whole file. ``str()`` gives ``FILE:LINE:COL: message``.
     """
 
     __slots__ = ("file", "line", "column", "message")
@@ -56,7 +57,7 @@ class Problem:
 
 
 class ConfigError(TerrasterError):
-    """A configuration that cannot be used; carries every `Problem` found, never only the first."""
+    """The configuration cannot be used. ``problems`` has every `Problem` that was found, not only the first."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -64,21 +65,21 @@ class ConfigError(TerrasterError):
 
 
 class StartError(TerrasterError):
-    """Terraster cannot start, or cannot apply a configuration, for a reason outside the file (a port in use, no permission)."""
+    """Terraster cannot start or cannot apply a configuration. The reason lies outside the file: a port in use, a missing permission."""
 
 
 class HttpError(TerrasterError):
-    """A request that ends in an answer of our own.
+    """A request ends with an answer that Terraster makes itself.
 
-    status:    the HTTP status to answer, 100..599 (499: log only, nobody is left to answer)
-    blame:     `CLIENT`, `BACKEND` or `US`; only `BACKEND` counts against a backend
-    retryable: whether another backend (or a fresh connection) may be tried, as far as the error itself goes
-    unsent:    certain that no octet of the request reached the backend, so even a POST may be tried again
-    unconnected: no connection to the backend came about
-    retry_after: seconds after which the client may try again, 0: nothing is said of it
-    reason:    the RFC 9209 error type, shown in ``Proxy-Status``
-    detail:    one sentence for the log and the client; never an address, a path on disk or a name of a backend
-    close:     whether the client's connection must end with this answer
+    status:      the HTTP status to answer, 100..599 (499 is only logged: the client has gone)
+    blame:       `CLIENT`, `BACKEND` or `US`; only `BACKEND` counts against a backend
+    retryable:   True if the error itself allows another attempt, at another backend or on a fresh connection
+    unsent:      True if it is certain that no octet of the request reached the backend, so that even a POST may be sent again
+    unconnected: True if no connection to the backend was made
+    retry_after: value of the Retry-After field in seconds; 0 leaves the field out
+    reason:      the RFC 9209 error type, shown in ``Proxy-Status``
+    detail:      one sentence for the log and the client; never an address, a path on disk or a name of a backend
+    close:       True if the client's connection must end with this answer
     """
 
     status = 500
@@ -115,7 +116,7 @@ class HttpError(TerrasterError):
 
 
 class BadRequest(HttpError):
-    """What the client sent cannot be forwarded. The connection ends: where the next request starts is not known."""
+    """The client's request cannot be forwarded. Its connection ends, because Terraster cannot tell where the next request starts."""
 
     status = 400
     blame = CLIENT
@@ -124,7 +125,7 @@ class BadRequest(HttpError):
 
 
 class BadResponse(HttpError):
-    """The backend answered something that is not one unambiguous HTTP/1.1 response."""
+    """The backend's answer is not one unambiguous HTTP/1.1 response."""
 
     status = 502
     blame = BACKEND
@@ -133,7 +134,7 @@ class BadResponse(HttpError):
 
 
 class ClientGone(HttpError):
-    """The client left before its answer was complete. Logged as 499, held against nobody."""
+    """The client left before its answer was complete. It is logged as 499 and counts against no backend."""
 
     status = 499
     blame = CLIENT
@@ -142,7 +143,7 @@ class ClientGone(HttpError):
 
 
 class ConnectFailed(HttpError):
-    """No connection to the backend came about, so nothing was sent: always safe to try elsewhere."""
+    """No connection to the backend was made, so nothing was sent. Another backend may always be tried."""
 
     status = 502
     blame = BACKEND
@@ -153,7 +154,7 @@ class ConnectFailed(HttpError):
 
 
 class ConnectionLost(HttpError):
-    """The backend's connection ended before a response head was complete, or within a response."""
+    """The backend's connection ended before its response head was complete, or in the middle of its response."""
 
     status = 502
     blame = BACKEND
@@ -162,8 +163,10 @@ class ConnectionLost(HttpError):
 
 
 class TimedOut(HttpError):
-    """A wait lasted longer than its timeout: 408 while waiting for the client, 504 for the backend. The former is tried nowhere else:
-    `terraster.policy.retry` asks whose fault it is."""
+    """A wait exceeded its timeout: 408 for a wait for the client, 504 for a wait for the backend.
+
+    Only a 504 may lead to another attempt: `terraster.policy.retry` looks at ``blame``.
+    """
 
     status = 504
     blame = BACKEND
