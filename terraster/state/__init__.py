@@ -1,1 +1,1 @@
-"""The shared table: what all processes know of backends, locations and each other."""
+"""The shared table: the facts about backends, locations and processes that every process can read."""

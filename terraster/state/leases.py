@@ -1,17 +1,18 @@
-"""Leases: which slot of the shared table belongs to which backend and which location.
+"""Leases: which backend or location owns which slot of the shared table.
 
-What must survive a reload lives in the table and is keyed by stable ids, so an id keeps its slot: a backend that stays keeps its
-health and its counters, and one that comes back before its slot went to somebody else finds them again.
+Health and counters must survive a reload. They live in the table under stable ids, and an id keeps its slot. A backend that stays
+keeps its health and counters. A backend that returns before its slot is leased to another one finds them again.
 
-    leased ──dropped in generation G──▶ resting ──nobody alive knows a generation before G──▶ free ──▶ leased anew, new serial
+    leased ──dropped in generation G──▶ resting ──every living process runs G or later──▶ free ──▶ leased again, with a new serial
 
-- A slot rests as long as any process may still write its cells for the old backend: until every taken seat reports a generation,
-  and an oldest generation in use, of at least G. Requests in flight finish on the plan they began with, and they count there.
-- A new lease has a new serial number in the cell `BackendCells.LEASE` or `LocationCells.LEASE`. Whoever keeps cells for a slot (each child,
-  in its own seat) compares serials when it learns a plan, and calls `Table.forget_backend` or `Table.forget_location` when the
-  serial is another one.
+- A slot rests while any process may still write its cells for the old backend. The rest ends when every taken seat reports a current
+  generation and an oldest generation in use of at least G. Requests in flight finish on the plan they began with, and count there.
+- A new lease has a new serial number in the cell `BackendCells.LEASE` or `LocationCells.LEASE`. Each child has cells for the slot in its
+  own seat. When the child receives a plan, it compares serials. If a serial changed, the child calls `Table.forget_backend` or
+  `Table.forget_location`.
 
-Master only. `assign` is followed by `commit` (the configuration is applied) or `undo` (it is not); never by another `assign`.
+Only the master uses this module. After `assign` comes `commit` (the configuration is applied) or `undo` (it is not), never another
+`assign`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["Leases", "capacities"]
 
 
 def capacities(backends: int, locations: int, workers: int) -> tuple[int, int, int]:
-    """How large to make the table for a first configuration: room to grow by reloads, as unused room costs nothing.
+    """The size of the table for a first configuration. It leaves room for reloads that add backends, because unused room costs nothing.
 
     Returns (backends, locations, seats), the arguments of `Table`.
     """
@@ -37,7 +38,7 @@ def capacities(backends: int, locations: int, workers: int) -> tuple[int, int, i
 
 
 class _Book:
-    """Who holds which slot, for one kind of slot. ``resting`` maps an id to (slot, first generation without it)."""
+    """The owner of each slot, for one kind of slot. ``resting`` maps an id to (slot, first generation without that id)."""
 
     __slots__ = ("what", "capacity", "held", "resting", "free", "untouched", "fresh")
 
@@ -47,11 +48,11 @@ class _Book:
         self.held: dict[str, int] = {}
         self.resting: dict[str, tuple[int, int]] = {}
         self.free: list[int] = []
-        self.untouched = 0  # slots from here on were never leased
+        self.untouched = 0  # the first slot that was never leased
         self.fresh: dict[str, int] = {}  # leased since the last commit
 
     def slot(self, name: str) -> int | None:
-        """The slot that an id has, or None if it never had one or lost it."""
+        """The slot of an id, or None if the id never had one or has lost it."""
         if name in self.held:
             return self.held[name]
         if name in self.resting:
@@ -66,19 +67,20 @@ class _Book:
             self.untouched += 1
         else:
             raise StartError(
-                f"no room for {self.what} {name!r}: the shared table was made for {self.capacity} {self.what}s when Terraster "
-                f"started, and all are taken or were until a moment ago; restart Terraster (or upgrade it in place with USR2)"
+                f"no room for {self.what} {name!r}: the shared table holds {self.capacity} {self.what}s, a size fixed when Terraster "
+                f"started; every slot is taken or was until a moment ago; restart Terraster (or upgrade it in place with USR2)"
             )
         self.fresh[name] = slot
         return slot
 
     def reclaim(self, oldest: int, pinned: Set[str] = frozenset()) -> None:
-        """Free what no process can still know: every one alive runs ``oldest`` or a later generation. What is pinned stays."""
+        """Free the slots that no process can still use: every living process runs ``oldest`` or a later generation. Pinned ids keep
+        theirs."""
         for name in [name for name, (_slot, dropped) in self.resting.items() if dropped <= oldest and name not in pinned]:
             self.free.append(self.resting.pop(name)[0])
 
     def commit(self, gone: set[str], come: set[str], generation: int) -> None:
-        """``gone``: no longer configured; ``come``: configured, and perhaps not before."""
+        """``gone``: ids that are no longer configured. ``come``: ids that are configured now, old ones included."""
         for name in gone:
             self.resting[name] = (self.held.pop(name), generation)
         for name in come & self.resting.keys():
@@ -95,7 +97,7 @@ class _Book:
 
 
 class Leases:
-    """The leases of one table. All methods: the master only."""
+    """The leases of one table. Only the master calls these methods."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -103,16 +105,16 @@ class Leases:
         self._locations = _Book("location", table.locations)
         self._serial = 0
         self._settled = 0  # every process runs this generation or a later one
-        self._pinned: set[str] = set()  # ids of endpoints that are gone, but whose slots are still read
+        self._pinned: set[str] = set()  # ids of removed endpoints whose slots are still read
         self._folded: list[str] = []
-        self._kept: dict[str, tuple[Service, Service]] = {}  # name → (as configured, as leased), of what was committed
+        self._kept: dict[str, tuple[Service, Service]] = {}  # name → (as configured, as leased), of the committed snapshot
         self._made: dict[str, tuple[Service, Service]] = {}
 
     def assign(self, snapshot: Snapshot) -> Snapshot:
-        """The same snapshot with a slot in every backend and location. Raises StartError when the table is full (nothing is
-        leased then).
+        """The same snapshot with a slot in every backend and location. Raises StartError if the table is full; then nothing is leased.
 
-        New leases show in the table at once (a new serial, everything else zero: down), as a plan is compiled before `commit`.
+        A new lease shows in the table at once, because a plan is compiled before `commit`. It has a new serial, and every other cell
+        is 0, which means down.
         """
         oldest = self._oldest()
         self._settled = oldest
@@ -128,35 +130,37 @@ class Leases:
         return replace(snapshot, services=services)
 
     def commit(self, snapshot: Snapshot) -> None:
-        """The snapshot (as `assign` returned it) is what runs from now on: ids that are not in it go to rest. Looks only into services
-        that are other objects than before."""
+        """Make the snapshot that `assign` returned the running one. Ids that it lacks go to rest.
+
+        Only services that are new objects are looked into.
+        """
         kept, made = self._kept, self._made
         old = _ids(leased for name, (_, leased) in kept.items() if name not in made or made[name][1] is not leased)
         new = _ids(leased for name, (_, leased) in made.items() if name not in kept or kept[name][1] is not leased)
         self._pinned -= _departed(leased for name, (_, leased) in kept.items() if name not in made or made[name][1] is not leased)
         self._pinned |= _departed(leased for name, (_, leased) in made.items() if name not in kept or kept[name][1] is not leased)
-        for name in self._folded:  # counted in a sum now: whoever comes back under this name counts anew
+        for name in self._folded:  # its counts are in a sum now, so a backend that returns under this name starts at 0
             self._backends.resting[f"{name} (departed)"] = (self._backends.resting.pop(name)[0], snapshot.generation)
         for book, before, after in zip((self._backends, self._locations), old, new, strict=True):
             book.commit(before - after, after, snapshot.generation)
         self._kept, self._made = made, {}
 
     def undo(self) -> None:
-        """The snapshot of the last `assign` is not applied. No child has heard of it, so its new slots are free at once."""
+        """Discard the snapshot of the last `assign`. No child has received it, so its new slots are free at once."""
         self._backends.undo()
         self._locations.undo()
 
     def backend_slots(self) -> list[int]:
-        """Slots whose cells may be other than zero (for `Table.retire`)."""
+        """Slots whose cells may be nonzero (for `Table.retire`)."""
         return self._backends.slots()
 
     def location_slots(self) -> list[int]:
-        """Slots whose cells may be other than zero (for `Table.retire`)."""
+        """Slots whose cells may be nonzero (for `Table.retire`)."""
         return self._locations.slots()
 
     def _service(self, service: Service) -> Service:
-        """A service that is the very object of the last snapshot stays the very object that was leased: `config.diff` is quick
-        then."""
+        """The service with its slots. A service that is the same object as in the last snapshot gives the same leased object again,
+        which keeps `config.diff` quick."""
         configured, leased = self._kept.get(service.name, (None, None))
         if leased is None or configured is not service:
             old = {location.id: location for location in leased.locations} if leased is not None else {}
@@ -176,7 +180,10 @@ class Leases:
         return replace(location, slot=slot, backends=backends, departed=self._left(location, old) if old is not None else ())
 
     def _left(self, location: Location, old: Location) -> tuple[Departed, ...]:
-        """What is left of endpoints that URLs of the location had. A slot is given back once nobody can count there any more."""
+        """Counters of endpoints that DNS no longer returns for URLs of this location. They keep the totals of a URL from decreasing.
+
+        A slot is given back when no process can count in it any longer.
+        """
         here = {backend.id for backend in location.backends}
         before = {one.url: one for one in old.departed}
         departed = []
@@ -210,7 +217,7 @@ class Leases:
         return slot
 
     def _oldest(self) -> int:
-        """The oldest generation that any process may still use; a child that does not serve yet reports 0."""
+        """The oldest generation that any process may still use. A child that does not serve yet reports 0."""
         q, table = self._table.q, self._table
         seats = [table.seat(seat) for seat in table.taken_seats()]
         return min((q[at + cell] for at in seats for cell in (Seat.GENERATION, Seat.OLDEST)), default=sys.maxsize)
@@ -223,7 +230,7 @@ def _departed(services: Iterable[Service]) -> set[str]:
 
 
 def _ids(services: Iterable[Service]) -> tuple[set[str], set[str]]:
-    """The ids of their backends, and of their locations."""
+    """The ids of all backends and of all locations of these services."""
     backends: set[str] = set()
     locations: set[str] = set()
     for service in services:

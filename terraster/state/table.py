@@ -8,17 +8,18 @@
      × location SEAT_LOCATION_CELLS cells per slot: statuses, bytes, durations    writer: the process in seat s
 
 Rules
-- Every cell has exactly one writer. Readers add up the seats (`Table.backend_sum`, `Table.location_sum`). Four processes that
-  incremented one cell kept 814,740 of 2,000,000 counts; with one row each they kept all.
+- Every cell has exactly one writer. Readers add up the seats (`Table.backend_sum`, `Table.location_sum`). When four processes
+  incremented one cell, 814,740 of 2,000,000 counts survived. With a row for each process all of them did.
 - One fact is one 8-byte cell, read and written whole through a ``memoryview`` of format ``Q``: 19 ns a read. Anything wider goes
   through the generation number.
-- Seat 0 belongs to the master. It is where the counters of dead workers are kept (`Table.retire`), so that totals never go back.
-  A seat with pid 0 is empty, and only the master writes an empty seat.
-- While rows move from a dead worker's seat to seat 0, the cell `Header.RETIRING` is odd. Whoever adds up seats does it through
-  `Table.consistent`, which reads again when the cell is odd or has changed: no count is seen twice, and none is missed.
-- Hot code does not call methods here: it takes ``table.q`` and precomputed indices (`Table.seat_backend`, `Table.seat_location`).
+- Seat 0 belongs to the master. It keeps the counters of dead workers (`Table.retire`), so that totals never decrease. A seat with
+  pid 0 is empty, and only the master writes an empty seat.
+- While rows move from a dead worker's seat to seat 0, the cell `Header.RETIRING` is odd. Readers add up seats through
+  `Table.consistent`, which reads again if the cell is odd or has changed. So no count is seen twice, and none is missed.
+- Hot code does not call methods here. It takes ``table.q`` and indices computed beforehand (`Table.seat_backend`,
+  `Table.seat_location`).
 
-Memory that nobody touched costs nothing: the map is reserved, not committed, and a retired seat is given back to the kernel.
+Untouched memory costs nothing: the map is reserved, not committed. The pages of a retired seat go back to the kernel.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ __all__ = [
 MAGIC = 0x5445525241535452  # "TERRASTR"
 VERSION = 3
 
-_AT_ONCE = 64  # rows that a dead seat gives up between two turns of `Header.RETIRING`: some 0.2 ms
-_PATIENCE = 2000  # tries of a reader, half a millisecond apart, before it takes the master for dead in the middle of its work
+_AT_ONCE = 64  # rows that move between two changes of `Header.RETIRING`: about 0.2 ms
+_PATIENCE = 2000  # attempts of a reader, 0.5 ms apart, before it assumes that the master died in the middle of a move
 _T = TypeVar("_T")
 
-MAP_NORESERVE = 0x4000  # Linux; named in the standard library only from Python 3.13 on
+MAP_NORESERVE = 0x4000  # Linux; the standard library has the name since Python 3.13
 
 
 class Header:
@@ -67,10 +68,10 @@ class Header:
     RELOAD_FAILURES = 8
     LAST_RELOAD_OK = 9  # 1 or 0
     LAST_RELOAD_TIME = 10  # time.time_ns() of the last reload that was applied
-    WORKERS = 11  # how many proxy workers there should be
+    WORKERS = 11  # configured number of proxy workers
     WORKER_RESTARTS = 12  # proxy and admin workers replaced because they died
     STARTED = 13  # time.time_ns()
-    RETIRING = 14  # odd: rows are on their way to seat 0; see `Table.consistent`
+    RETIRING = 14  # odd while rows move to seat 0; see `Table.consistent`
     ZERO = 15  # always 0
     CELLS = 64
 
@@ -78,17 +79,17 @@ class Header:
 class BackendCells:
     """Cells of a backend slot. Writer: the master."""
 
-    ADMIT = 0  # whether new work may be sent there: one of the values below, worked out of everything that is known of it
+    ADMIT = 0  # which new work it gets: one of the values below, decided from everything that is known about it
     SINCE = 1  # time.time_ns() of the last change of STATE
     WEIGHT = 2
     PROBES = 3  # probes made
     PROBE_FAILURES = 4
     LEASE = 5  # serial number of the lease: a new one means a new backend in this slot
-    STATE = 6  # why: one of the states below
-    RAMP = 7  # slow start: how much of its work it gets, 0 … 1000
-    TRIAL_LIMIT = 8  # half-open circuit: what SeatBackend.TRIALS, added up, may reach
-    CIRCUIT = 9  # which of CIRCUITS
-    EJECTIONS = 10  # how often it was ejected for what traffic saw
+    STATE = 6  # the reason for ADMIT: one of the states below
+    RAMP = 7  # slow start: its part of its full share of work, 0 … 1000
+    TRIAL_LIMIT = 8  # half-open circuit: the most that SeatBackend.TRIALS may add up to
+    CIRCUIT = 9  # index into CIRCUITS
+    EJECTIONS = 10  # how often outlier detection ejected it
     OPENINGS = 11  # how often its circuit opened
     CELLS = 16
 
@@ -101,7 +102,7 @@ class BackendCells:
     # STATE
     DOWN, UP, DRAINING, MAINTENANCE, EJECTED = 0, 1, 2, 3, 4
     STATES = ("down", "up", "draining", "maintenance", "ejected")
-    BEST = ("up", "draining", "maintenance", "ejected", "down")  # the same; of several endpoints the first of these is told of
+    BEST = ("up", "draining", "maintenance", "ejected", "down")  # best first: the state shown for a URL with several endpoints
 
     # CIRCUIT
     CIRCUITS = ("closed", "open", "half-open")
@@ -111,7 +112,7 @@ class LocationCells:
     """Cells of a location slot. Writer: the master."""
 
     LEASE = 0  # serial number of the lease: a new one means a new location in this slot
-    PANIC = 1  # 1: too few backends are well, so all are used (`panic_threshold`)
+    PANIC = 1  # 1: too few backends are healthy, so all are used (`panic_threshold`)
     CELLS = 4
 
 
@@ -120,12 +121,12 @@ class Seat:
 
     PID = 0
     GENERATION = 1  # the generation this process runs
-    OLDEST = 2  # the oldest generation that any open request here still uses
+    OLDEST = 2  # the oldest generation that an open request of this process still uses
     HEARTBEAT = 3  # time.monotonic_ns()
     CONNECTIONS = 4  # open client connections
     ACCEPTED = 5  # client connections ever accepted
     ROLE = 6  # Seat.PROXY or Seat.ADMIN
-    DRAINING = 7  # 1: it accepts no more
+    DRAINING = 7  # 1: it no longer accepts connections
     CELLS = 64
 
     PROXY, ADMIN = 1, 2
@@ -135,20 +136,20 @@ class SeatBackend:
     """Cells of one backend slot in one seat. Writer: the process in the seat."""
 
     ACTIVE = 0  # requests in flight (a gauge: not kept when the seat is retired)
-    REQUESTS = 1  # attempts that were begun
-    FAILURES = 2  # attempts that failed by the backend's fault
-    LATENCY = 3  # sum of nanoseconds from the request sent to the response head
-    EWMA = 4  # nanoseconds, moving average of the same (a gauge)
+    REQUESTS = 1  # attempts begun
+    FAILURES = 2  # attempts that failed through the backend's fault
+    LATENCY = 3  # sum of the times from the request sent to the response head, nanoseconds
+    EWMA = 4  # moving average of these times, nanoseconds (a gauge)
     IDLE = 5  # pooled idle connections (a gauge)
     CONNECTS = 6  # connections opened
     RESPONSES = 7  # response heads received: LATENCY / RESPONSES is the mean
-    CONNECT_ERRORS = 8  # of FAILURES: no connection came about
-    BAD_STATUSES = 9  # of RESPONSES: those with a status that health from traffic counts as bad
-    TRIALS = 10  # requests let through while the circuit was half-open (a gauge: means nothing without its writer)
+    CONNECT_ERRORS = 8  # of FAILURES: no connection was made
+    BAD_STATUSES = 9  # of RESPONSES: those whose status counts as bad in outlier detection
+    TRIALS = 10  # requests let through while the circuit was half-open (a gauge: meaningless once its writer has died)
     OPEN = 11  # open connections, busy or idle (a gauge)
-    KEEPALIVE = 12  # milliseconds after which the backend is known to close an idle connection, 0 = not known (a gauge)
-    SHARE = 13  # adaptive: how much of its work the backend gets, 1 … 1000; 0 = not measured (a gauge)
-    WANTED = 14  # requests here that wait for a connection, which the other workers may hold idle (a gauge)
+    KEEPALIVE = 12  # milliseconds after which the backend closes an idle connection, 0 = unknown (a gauge)
+    SHARE = 13  # `adaptive`: the backend's part of its full share of work, 1 … 1000; 0 = not measured (a gauge)
+    WANTED = 14  # requests of this worker that wait for a connection; another worker may have an idle one (a gauge)
     RETRIES = 15  # of REQUESTS: second and later attempts, hedges included
     CELLS = 16
 
@@ -169,7 +170,7 @@ STATUS_LABELS: tuple[str, ...] = tuple(
         + (510, 511)
     )
 ) + ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
-"""The `code` labels, in the order of their cells: every registered status, and one cell per class for the rest."""
+"""The `code` labels in the order of their cells: one for every registered status, and one per class for all others."""
 
 
 def _status_cells() -> tuple[int, ...]:
@@ -178,10 +179,10 @@ def _status_cells() -> tuple[int, ...]:
 
 
 STATUS_CELL: tuple[int, ...] = _status_cells()
-"""``STATUS_CELL[status]`` is the cell that counts this status, for any status from 0 to 999."""
+"""``STATUS_CELL[status]`` is the cell that counts a status, for every status from 0 to 999."""
 
 BUCKETS: tuple[float, ...] = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds of the duration histogram, seconds; the cell after the last one is +Inf."""
+"""Upper bounds of the duration histogram in seconds. The cell after the last one is +Inf."""
 
 
 def bucket_of(seconds: float) -> int:
@@ -198,11 +199,11 @@ class SeatLocation:
     DURATION = 82  # sum of nanoseconds
     BUCKET = 83  # … len(BUCKETS) + 1 cells, not cumulative
     QUEUED = 100  # requests that wait for a backend with room (a gauge)
-    QUEUE_HEAD = 101  # time.monotonic_ns() at which the one that waits longest here began to, 0 = nobody waits (a gauge)
+    QUEUE_HEAD = 101  # time.monotonic_ns() when the longest waiting request of this worker began to wait, 0 = none waits (a gauge)
     QUEUE_REFUSED = 102  # requests refused because the queue was full
-    QUEUE_TIMEOUTS = 103  # requests that waited for nothing
+    QUEUE_TIMEOUTS = 103  # requests that waited until `queue.timeout` and got no backend
     RETRIES = 104  # second and later attempts
-    HEDGES = 105  # of these: attempts begun while another was still waited for
+    HEDGES = 105  # of RETRIES: attempts begun while an earlier attempt was still unanswered
     BUDGET_REFUSALS = 106  # retries and hedges that the budget did not allow
     CELLS = 112
 
@@ -214,10 +215,11 @@ assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.CELLS
 
 
 class Table:
-    """The map and its arithmetic. Made once, by the master, before the first fork; children inherit it.
+    """The map and its arithmetic. The master makes it once, before the first fork; children inherit it.
 
-    backends, locations, seats: capacities, in slots. Seat 0 is the master's own. One location slot more, `unrouted`, is never leased:
-    it counts the requests that no location took. ``never`` is the index of a cell that is always 0.
+    backends, locations, seats: capacities in slots; seat 0 belongs to the master
+    unrouted: one more location slot, never leased; it counts the requests that match no location
+    never:    index of a cell that is always 0
     """
 
     __slots__ = (
@@ -267,7 +269,7 @@ class Table:
         return self._backend_base + slot * BackendCells.CELLS
 
     def location(self, slot: int) -> int:
-        """Index of a location slot's first cell (add a `LocationCells` constant). `unrouted` has none: it is never leased."""
+        """Index of a location slot's first cell (add a `LocationCells` constant). IndexError for `unrouted`: it is never leased."""
         if not 0 <= slot < self.locations:
             raise IndexError(slot)
         return self._location_base + slot * LocationCells.CELLS
@@ -291,12 +293,14 @@ class Table:
         return self.seat(seat) + self._location_offset + slot * SeatLocation.CELLS
 
     def taken_seats(self) -> list[int]:
-        """Seats with a process in them."""
+        """The seats that have a process."""
         return [seat for seat in range(1, self.seats) if self.q[self.seat(seat) + Seat.PID]]
 
     def consistent(self, read: Callable[[], _T]) -> _T:
-        """What ``read()`` returns, called again for as long as the master moves counters from one seat to another meanwhile. Any
-        process. ``read`` should be short (a few rows), and it should ask for `taken_seats` itself."""
+        """The result of ``read()``, called again if the master moved counters between seats meanwhile. Any process may call this.
+
+        ``read`` should be short (a few rows) and should call `taken_seats` itself.
+        """
         q = self.q
         for _ in range(_PATIENCE):
             before = q[Header.RETIRING]
@@ -306,16 +310,17 @@ class Table:
             value = read()
             if q[Header.RETIRING] == before:
                 return value
-        self._stuck = q[Header.RETIRING]  # not waited for again
+        self._stuck = q[Header.RETIRING]  # do not wait for this move again
         return read()
 
     def backend_sum(self, slot: int, cell: int) -> int:
-        """A `SeatBackend` cell added up over the living and the retired."""
+        """The sum of a `SeatBackend` cell over all living and retired processes."""
         q = self.q
         return self.consistent(lambda: sum(q[self.seat_backend(seat, slot) + cell] for seat in (0, *self.taken_seats())))
 
     def backend_counters(self, slot: int) -> list[int]:
-        """All that is counted of a backend, over the living and the retired: `SeatBackend.COUNTERS`, then `BackendCells.COUNTERS`."""
+        """All counters of a backend, each summed over living and retired processes: `SeatBackend.COUNTERS`, then
+        `BackendCells.COUNTERS`."""
         q, at = self.q, self.backend(slot)
 
         def read() -> list[int]:
@@ -326,12 +331,12 @@ class Table:
         return [*of_seats, *(q[at + cell] for cell in BackendCells.COUNTERS)]
 
     def location_sum(self, slot: int, cell: int) -> int:
-        """A `SeatLocation` cell added up over the living and the retired."""
+        """The sum of a `SeatLocation` cell over all living and retired processes."""
         q = self.q
         return self.consistent(lambda: sum(q[self.seat_location(seat, slot) + cell] for seat in (0, *self.taken_seats())))
 
     def location_row(self, slot: int) -> list[int]:
-        """All `SeatLocation` cells of a location, each added up over the living and the retired."""
+        """All `SeatLocation` cells of a location, each summed over living and retired processes."""
         q = self.q
         rows = self.consistent(lambda: [q[at : at + SeatLocation.CELLS].tolist() for at in self._rows(slot)])
         return [sum(column) for column in zip(*rows, strict=True)]
@@ -340,10 +345,11 @@ class Table:
         return [self.seat_location(seat, slot) for seat in (0, *self.taken_seats())]
 
     def retire(self, seat: int, backend_slots: Sequence[int], location_slots: Sequence[int]) -> None:
-        """Empty a dead worker's seat, keeping its counters in seat 0. Called by the master only, after the worker was reaped.
+        """Empty a dead worker's seat and add its counters to seat 0. Only the master calls this, after it reaped the worker.
 
-        The slots are those in use; nothing else in the seat can be other than zero. Readers that use `consistent` see each row
-        either before or after.
+        backend_slots, location_slots: all slots in use; every other cell of the seat is zero
+
+        A reader that uses `consistent` sees each row either before or after its move.
         """
         moves = self._used(self.seat_backend(seat, 0), self.seat_backend(0, 0), SeatBackend.CELLS, backend_slots)
         backends = len(moves)
@@ -365,7 +371,7 @@ class Table:
         self._map.madvise(mmap.MADV_REMOVE, self.seat(seat) * 8, self._seat_cells * 8)
 
     def _used(self, gone: int, kept: int, cells: int, slots: Sequence[int]) -> list[tuple[int, int, int]]:
-        """(index of a dead row, index of the row that keeps it, cells) for the rows that are not all zero: 10,000 in 5 ms."""
+        """(index of a dead row, index of the row that keeps its counts, cells) for every row that is not all zero: 10,000 in 5 ms."""
         size, nothing, octets = cells * 8, bytes(cells * 8), self._map
         found = []
         for slot in slots:
@@ -378,9 +384,9 @@ class Table:
         self.q[at : at + cells] = memoryview(bytes(cells * 8)).cast("Q")
 
     def forget_backend(self, seat: int, slot: int) -> None:
-        """Zero a backend's cells in one seat: its writer calls this when the slot has a new lease."""
+        """Zero a backend's cells in one seat. The seat's writer calls this when the slot has a new lease."""
         self._zero(self.seat_backend(seat, slot), SeatBackend.CELLS)
 
     def forget_location(self, seat: int, slot: int) -> None:
-        """Zero a location's cells in one seat: its writer calls this when the slot has a new lease."""
+        """Zero a location's cells in one seat. The seat's writer calls this when the slot has a new lease."""
         self._zero(self.seat_location(seat, slot), SeatLocation.CELLS)

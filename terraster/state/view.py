@@ -1,7 +1,7 @@
-"""The view that one process has of the shared table: its own seat, and everybody's.
+"""One process's view of the shared table: its own seat and the seats of all others.
 
-Compiled plans are made in the master and inherited by its children, so they cannot hold indices into a seat: they hold offsets, and
-reach their seat through the one `SeatView` of the process. A child sits down (`SeatView.sit`) right after the fork.
+The master compiles plans and its children inherit them, so a plan cannot hold indices into a seat. It holds offsets and reaches its
+seat through the one `SeatView` of the process. A child takes its seat (`SeatView.sit`) right after the fork.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ __all__ = ["SeatView"]
 
 
 class SeatView:
-    """Where this process writes, and where it reads what others wrote.
+    """The cells that this process writes, and those of others that it reads.
 
     q:         the table's cells
     seat:      the seat's number (0: the master, which counts nothing)
     base:      index of the seat's first cell (add a `Seat` constant)
     backends:  index of the seat's first backend row; a backend's row is ``backends + slot * SeatBackend.CELLS``
     locations: index of the seat's first location row; a location's row is ``locations + slot * SeatLocation.CELLS``
-    seats: the seats that are taken, own seat included; refreshed by `look_around`
-    all_backends, all_locations: the same as ``backends`` and ``locations`` for each of them
-    desperate: this pick is the last resort: whoever starts slowly may be taken before its turn
+    seats:     the taken seats, the process's own included; `look_around` refreshes them
+    all_backends, all_locations: the same as ``backends`` and ``locations``, for each taken seat
+    desperate: True while a pick is the last resort, so that a backend in slow start may be picked out of turn
     backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
     """
 
@@ -49,7 +49,7 @@ class SeatView:
         self.sit(0)
 
     def sit(self, seat: int) -> None:
-        """Make this process the writer of ``seat``. Once, right after the fork."""
+        """Make this process the writer of ``seat``. Called once, right after the fork."""
         self.seat = seat
         self.base = self.table.seat(seat)
         self.backends = self.table.seat_backend(seat, 0)
@@ -57,13 +57,13 @@ class SeatView:
         self.look_around()
 
     def look_around(self) -> None:
-        """Learn which seats are taken. Called when a worker came or went (and a few times a second, to be safe)."""
+        """Learn which seats are taken. Called when a worker starts or ends, and once a second as a safeguard."""
         self.seats = tuple(sorted({self.seat, *self.table.taken_seats()}))
         self.all_backends = tuple(self.table.seat_backend(seat, 0) for seat in self.seats)
         self.all_locations = tuple(self.table.seat_location(seat, 0) for seat in self.seats)
 
     def active(self, slot: int) -> int:
-        """Requests in flight at a backend, over all seats. Units: requests."""
+        """The number of requests in flight at a backend, over all seats."""
         q = self.q
         offset = slot * SeatBackend.CELLS + SeatBackend.ACTIVE
         total = 0
@@ -72,5 +72,5 @@ class SeatView:
         return total
 
     def location_row(self, slot: int) -> int:
-        """Index of a location's first cell in the own seat."""
+        """Index of a location's first cell in this process's seat."""
         return self.locations + slot * SeatLocation.CELLS
