@@ -1,7 +1,7 @@
 """A connection as a greenlet sees it: straight-line `recv` and `send` over a non-blocking socket.
 
 One read watcher per socket lives as long as the socket; its callback switches straight into the greenlet that waits. gevent.socket, which
-arms epoll anew for every wait, cost 30 µs a proxied request where this cost 18 (DESIGN, section 4).
+arms epoll anew for every wait, cost 30 µs a proxied request where this cost 18 (docs/principles.md).
 
 The watcher is level-triggered. When it fires with nobody waiting, it is stopped and `ready` is remembered; the next `recv` starts it again.
 That same event has a meaning of its own, which `unexpected` receives: an idle pooled connection that becomes readable is dead, and a client
