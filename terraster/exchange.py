@@ -22,7 +22,8 @@ class Exchange:
     head:          the request head (`terraster.wire`): method, target, fields …; None when it could not be read
     method:        as received, b"-" when it could not be read
     target:        the request target as received, b"" when it could not be read
-    host:          the Host as received, port included
+    host:          the host that the client asked for, port included: the Host field, or the authority of an absolute target
+    said:          what a trusted peer said about the client (`terraster.policy.forwarded.Said`), None from any other peer
     path, query:   what was matched and is forwarded, canonical; query without "?"
     service, location: compiled plans, or None where routing did not get that far
     backend:       the backend (`terraster.balance` Member) last tried, or None
@@ -48,6 +49,7 @@ class Exchange:
         "method",
         "target",
         "host",
+        "said",
         "path",
         "query",
         "service",
@@ -74,6 +76,7 @@ class Exchange:
     method: bytes
     target: bytes
     host: bytes
+    said: Any
     path: bytes
     query: bytes
     service: Any
@@ -108,6 +111,7 @@ class Exchange:
             self.bytes_in = head.size
             self.unread = -1 if head.chunked else max(head.content_length, 0)
         self.host = b""
+        self.said = None
         self.path = b""
         self.query = b""
         self.service = None

@@ -9,12 +9,13 @@ from .exchange import Exchange
 from .net.downstream import Downstream
 from .plan import LocationPlan
 from .wire.http1 import RequestHead
-from .wire.names import FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, UPGRADE
+from .wire.names import FORWARDED, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, UPGRADE
 
 __all__ = ["request_octets"]
 
 _NOTHING: frozenset[Any] = frozenset()
 _UPGRADE = frozenset((UPGRADE,))
+_HOST = frozenset((b"host",))
 _TRUSTED = frozenset((FORWARDED, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT))
 
 
@@ -26,7 +27,10 @@ def request_octets(exchange: Exchange, client: Downstream, head: RequestHead, lo
     else:
         keep = _NOTHING
         fields = client.fields or _fields_about(client)
-        extra = b"%bX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n" % (fields, exchange.host, exchange.request_id)
+        if exchange.host:
+            extra = b"%bX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n" % (fields, exchange.host, exchange.request_id)
+        else:
+            extra = b"%bX-Request-ID: %b\r\n" % (fields, exchange.request_id)
         if not head.minor:
             extra = extra.replace(b"Via: 1.1 ", b"Via: 1.0 ", 1)
     drop = _NOTHING
@@ -44,8 +48,10 @@ def request_octets(exchange: Exchange, client: Downstream, head: RequestHead, lo
         path = location.forward_path(path, member)
     if exchange.query or head.target[-1] == 63:  # "?": an empty query is not the same as none
         path = b"%b?%b" % (path, exchange.query)
-    if not head.host and b"host" not in drop:  # HTTP/1.0, or only the target named the host: HTTP/1.1 must name it
+    if (exchange.host != head.host or not head.host) and b"host" not in drop:
+        # RFC 9112, section 3.2.2: the authority of an absolute target replaces Host. HTTP/1.0 may have named no host at all.
         extra = b"Host: %b\r\n%b" % (exchange.host or member.backend.authority.encode("ascii"), extra)
+        drop = drop | _HOST
     return head.forward(path, keep, drop, extra)
 
 
@@ -69,7 +75,8 @@ def _fields_about(client: Downstream) -> bytes:
 
 def _fields_from_trusted(exchange: Exchange, client: Downstream, head: RequestHead) -> bytes:
     """The same lines where a trusted peer spoke for the client: its word is kept, and the peer is added to the chain."""
-    chain = [value for kind, _, value in head.special or () if kind == FORWARDED_FOR]
+    told = exchange.said
+    chain = [told.chain] if told.chain is not None else []
     if client.client_ip != "unix":
         chain.append(client.client_ip.encode("ascii"))
     said = {kind for kind, _, _ in head.special or ()}
@@ -79,11 +86,11 @@ def _fields_from_trusted(exchange: Exchange, client: Downstream, head: RequestHe
     if exchange.client_ip != "unix":
         lines.append(b"X-Real-IP: " + exchange.client_ip.encode("ascii"))
     if FORWARDED_PROTO not in said:
-        lines.append(b"X-Forwarded-Proto: " + client.scheme.encode("ascii"))
+        lines.append(b"X-Forwarded-Proto: " + exchange.scheme.encode("ascii"))
     if FORWARDED_PORT not in said and client.listener.port:
         lines.append(b"X-Forwarded-Port: %d" % client.listener.port)
-    if FORWARDED_HOST not in said:
-        lines.append(b"X-Forwarded-Host: " + exchange.host)
+    if FORWARDED_HOST not in said and (told.host or exchange.host):
+        lines.append(b"X-Forwarded-Host: " + (told.host or exchange.host))
     lines.append(b"Via: 1.%d terraster\r\n" % head.minor)
     return b"\r\n".join(lines)
 

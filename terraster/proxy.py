@@ -42,7 +42,6 @@ from .state.table import BUCKETS, STATUS_CELL, SeatBackend, SeatLocation
 from .state.view import SeatView
 from .wire.answers import error_answer, http_date, write_answer
 from .wire.http1 import RequestHead, ResponseHead, parse_request, parse_response
-from .wire.names import FORWARDED_FOR, FORWARDED_PROTO, REQUEST_ID
 from .wire.proxy_protocol import parse as parse_proxy_header
 from .witness import Report, Witness
 
@@ -170,9 +169,9 @@ class Proxy:
             data += more
             client.quick_ack()
         client.held = data[header.size :]
+        client.trusted = bool(header.source_ip) and self.plan.trust.trusts(header.source_ip)
         if header.source_ip:
             client.client_ip = header.source_ip
-            client.trusted = self.plan.trust.trusts(header.source_ip)
 
     # --------------------------------------------------------------------------------------------------------------- a request
 
@@ -303,22 +302,16 @@ class Proxy:
                 raise BadRequest("asterisk target with a method other than OPTIONS")
             return head.target, head.host
         authority, target = split_absolute(head.target)
-        if head.host and split_host(head.host) != split_host(authority):
-            raise BadRequest("the target and Host name different hosts")
-        return target or b"/", authority
+        if head.host:
+            split_host(head.host)  # the target's authority replaces it, but it must be a host
+        return target, authority
 
     def _believe(self, exchange: Exchange, client: Downstream, head: RequestHead) -> None:
         """Take a trusted peer's word for who the client is."""
-        chain = None
-        for kind, _, value in head.special or ():
-            if kind == FORWARDED_FOR:
-                chain = value if chain is None else chain + b", " + value
-            elif kind == FORWARDED_PROTO and value.lower() in (b"http", b"https"):
-                exchange.scheme = value.lower().decode("ascii")
-            elif kind == REQUEST_ID and 0 < len(value) <= 128:
-                exchange.request_id = value
-        if chain is not None:
-            exchange.client_ip = self.plan.trust.client_address(client.client_ip, chain)
+        exchange.said = said = self.plan.trust.believe(client.client_ip, client.scheme, head.special or ())
+        exchange.client_ip, exchange.scheme = said.client_ip, said.scheme
+        if said.request_id is not None:
+            exchange.request_id = said.request_id
 
     # ------------------------------------------------------------------------------------------------------------ to a backend
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terraster.policy.forwarded import Trust, address
+from terraster.policy.forwarded import Said, Trust, address
+from terraster.wire.names import request_names
 
 
 @pytest.mark.parametrize(
@@ -130,3 +131,140 @@ def test_nothing_that_a_stranger_wrote_counts(hops: list[str], forged: str) -> N
     """What the first stranger from the right prepended changes nothing."""
     chain = ", ".join(["8.8.4.4", *hops])
     assert TRUST.client_address("10.0.0.1", f"{forged},{chain}".encode()) == TRUST.client_address("10.0.0.1", chain.encode())
+
+
+NAMES = request_names()
+
+
+def said(*fields: tuple[bytes, bytes], peer: str = "10.0.0.1", scheme: str = "http") -> Said:
+    return TRUST.believe(peer, scheme, [(NAMES[name], name, value) for name, value in fields])
+
+
+@pytest.mark.parametrize(
+    ("values", "scheme"),
+    [
+        ([b"https"], "https"),
+        ([b"HTTPS"], "https"),
+        ([b"http"], "http"),
+        ([b"wss"], "https"),
+        ([b"WSS"], "https"),
+        ([b"ws"], "http"),
+        ([b"https,http"], "https"),
+        ([b"https, https"], "https"),
+        ([b"http, https"], "http"),
+        ([b" ,https"], "https"),
+        ([b'"https"'], "https"),
+        ([b'"wss", "http"'], "https"),
+        ([b"https", b"http"], "https"),
+        ([b""], "ftp"),
+        ([b"h2"], "ftp"),
+        ([b"https://"], "ftp"),
+        ([b"gopher,https"], "ftp"),
+        ([b"\xff\xfe"], "ftp"),
+        ([], "ftp"),
+    ],
+)
+def test_scheme(values: list[bytes], scheme: str) -> None:
+    """ "ftp" stands for the connection's own scheme."""
+    assert said(*((b"X-Forwarded-Proto", value) for value in values), scheme="ftp").scheme == scheme
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client", "scheme", "host", "chain"),
+    [
+        (b"for=8.8.8.8", "8.8.8.8", "http", None, b"8.8.8.8"),
+        (b"for=8.8.8.8;proto=https;host=a.test", "8.8.8.8", "https", b"a.test", b"8.8.8.8"),
+        (b"proto=https;for=8.8.8.8", "8.8.8.8", "https", None, b"8.8.8.8"),
+        (b"For=8.8.8.8; Proto=HTTPS ;HOST=a.test:8443", "8.8.8.8", "https", b"a.test:8443", b"8.8.8.8"),
+        (b'for="8.8.8.8:4711";host="[2001:db8::1]:80"', "8.8.8.8", "http", b"[2001:db8::1]:80", b"8.8.8.8"),
+        (b'For="[2001:db8:cafe::17]:4711"', "2001:db8:cafe::17", "http", None, b"2001:db8:cafe::17"),
+        (b'for="[2001:DB8::1]"', "2001:db8::1", "http", None, b"2001:db8::1"),
+        (b'for="8.8.8.8:_secret"', "8.8.8.8", "http", None, b"8.8.8.8"),
+        (b'for="8\\.8.8.8";proto="wss"', "8.8.8.8", "https", None, b"8.8.8.8"),
+        (b"for=8.8.8.8, for=10.0.0.2", "8.8.8.8", "http", None, b"8.8.8.8, 10.0.0.2"),
+        (b"for=6.6.6.6;proto=https, for=8.8.8.8;proto=http, for=10.0.0.2;proto=https", "8.8.8.8", "http", None, None),
+        (
+            b"for=6.6.6.6;proto=https;host=evil.test, for=8.8.8.8, for=10.0.0.2;proto=http;host=a.test",
+            "8.8.8.8",
+            "http",
+            b"a.test",
+            None,
+        ),
+        (b"for=unknown;proto=https, for=10.0.0.2", "10.0.0.2", "https", None, b"10.0.0.2"),
+        (b"for=8.8.8.8, for=_gazonk;proto=https", "10.0.0.1", "https", None, b"8.8.8.8"),
+        (b"proto=https", "10.0.0.1", "https", None, None),
+        (b"for=[2001:db8::1]:80", "2001:db8::1", "http", None, b"2001:db8::1"),
+        (b",, for=8.8.8.8 ,", "8.8.8.8", "http", None, b"8.8.8.8"),
+        (b"for=8.8.8.8;;proto=https;", "8.8.8.8", "https", None, b"8.8.8.8"),
+        (b"for=8.8.8.8;host=a/b", "8.8.8.8", "http", None, b"8.8.8.8"),
+        (b'for=8.8.8.8;host="a\\"b"', "8.8.8.8", "http", None, b"8.8.8.8"),
+        (b"for=8.8.8.8;secret=x;proto=https", "8.8.8.8", "https", None, b"8.8.8.8"),
+        # malformed: as if it had not been sent
+        (b"", "10.0.0.1", "http", None, None),
+        (b"for", "10.0.0.1", "http", None, None),
+        (b"for=8.8.8.8;for=9.9.9.9", "10.0.0.1", "http", None, None),
+        (b'for="8.8.8.8;proto=https', "10.0.0.1", "http", None, None),
+        (b"for = 8.8.8.8", "10.0.0.1", "http", None, None),
+        (b"for=8.8.8.8 proto=https", "10.0.0.1", "http", None, None),
+        (b"\xff=1", "10.0.0.1", "http", None, None),
+    ],
+)
+def test_forwarded(forwarded: bytes, client: str, scheme: str, host: bytes | None, chain: bytes | None) -> None:
+    known = said((b"Forwarded", forwarded))
+    assert (known.client_ip, known.scheme, known.host) == (client, scheme, host)
+    if chain is not None:
+        assert known.chain == chain
+
+
+def test_each_x_forwarded_field_counts_more_than_forwarded() -> None:
+    forwarded = (b"Forwarded", b"for=8.8.8.8;proto=https;host=b.test")
+    assert said(forwarded, (b"X-Forwarded-For", b"9.9.9.9"))[:4] == ("9.9.9.9", "https", b"b.test", b"9.9.9.9")
+    assert said(forwarded, (b"X-Forwarded-Proto", b"http"))[:4] == ("8.8.8.8", "http", b"b.test", b"8.8.8.8")
+    assert said(forwarded, (b"X-Forwarded-Host", b"a.test, c.test"))[:4] == ("8.8.8.8", "https", b"a.test", b"8.8.8.8")
+
+
+def test_forwarded_over_several_fields_is_one_list() -> None:
+    assert said((b"Forwarded", b"for=8.8.8.8;proto=https"), (b"forwarded", b"for=10.0.0.2"))[:2] == ("8.8.8.8", "https")
+
+
+def test_other_x_forwarded_fields_are_not_read_as_forwarded() -> None:
+    assert said((b"X-Forwarded-Server", b"for=8.8.8.8;proto=https"))[:3] == ("10.0.0.1", "http", None)
+
+
+def test_a_stranger_is_not_believed() -> None:
+    fields = (
+        (b"X-Forwarded-For", b"8.8.8.8"),
+        (b"X-Forwarded-Proto", b"https"),
+        (b"Forwarded", b"host=b.test"),
+        (b"X-Request-ID", b"x"),
+    )
+    assert said(*fields, peer="1.1.1.1") == ("1.1.1.1", "http", None, None, None)
+    assert said(*fields) == ("8.8.8.8", "https", b"b.test", b"8.8.8.8", b"x")
+
+
+def test_a_request_id_has_a_bound() -> None:
+    assert said((b"X-Request-ID", b"")).request_id is None
+    assert said((b"X-Request-ID", b"x" * 128)).request_id == b"x" * 128
+    assert said((b"X-Request-ID", b"x" * 129)).request_id is None
+
+
+KIND_NAMES = st.sampled_from(
+    [b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"Forwarded", b"forwarded", b"X-Request-ID"]
+)
+PIECES = st.text('for=;,"\\ \thost=proto8.10:[]_ax\xe9', max_size=40).map(lambda text: text.encode("latin-1"))
+
+
+@given(st.lists(st.tuples(KIND_NAMES, st.one_of(st.binary(max_size=40), PIECES)), max_size=5))
+def test_any_fields_give_facts_that_can_be_written(fields: list[tuple[bytes, bytes]]) -> None:
+    known = said(*fields)
+    assert address(known.client_ip) == known.client_ip
+    assert known.scheme in ("http", "https")
+    assert known.host is None or (known.host and not set(known.host) & set(b"\r\n\0 ,/"))
+
+
+@given(HOPS, st.text("0123456789.;=for, af", max_size=20))
+def test_nothing_that_a_stranger_put_in_front_counts(hops: list[str], forged: str) -> None:
+    """Elements before those of the trusted proxies change nothing, unless they make the whole field malformed."""
+    honest = ", ".join(f"for={hop};proto=https" for hop in ["8.8.4.4", *hops])
+    known = said((b"Forwarded", f"{forged},{honest}".encode()))
+    assert known[:3] in (said((b"Forwarded", honest.encode()))[:3], ("10.0.0.1", "http", None))

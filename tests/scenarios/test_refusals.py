@@ -118,3 +118,31 @@ def test_the_worker_lives_on(origin: Backend, proxy: Terraster) -> None:
     """After all of the corpus: the same process, no defect in the log."""
     assert Connection(proxy.address).send(PROBE).response().status == 200
     assert "Traceback" not in proxy.said
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "seen"),
+    [
+        (b"http://b.test/x", b"a.test", "b.test"),
+        (b"http://a.test:80/x", b"a.test", "a.test:80"),
+        (b"http://a.test/x", b"a.test:80", "a.test"),
+        (b"http://a.test/x", b"a.test", "a.test"),
+    ],
+)
+def test_the_authority_of_an_absolute_target_replaces_host(
+    proxy: Terraster, origin: Backend, target: bytes, host: bytes, seen: str
+) -> None:
+    count = len(origin.requests)
+    with proxy.connect() as client:
+        assert client.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, host)).response().status == 200
+    request = origin.wait(count + 1)[count]
+    assert (request.target, request.all("host"), request.all("x-forwarded-host")) == ("/x", [seen], [seen])
+
+
+def test_no_host_is_made_up_for_http10(proxy: Terraster, origin: Backend) -> None:
+    """The backend needs a Host, but the client named none, so X-Forwarded-Host is not sent."""
+    count = len(origin.requests)
+    with proxy.connect() as client:
+        assert client.send(b"GET / HTTP/1.0\r\n\r\n").response().status == 200
+    request = origin.wait(count + 1)[count]
+    assert request.all("x-forwarded-host") == [] and len(request.all("host")) == 1

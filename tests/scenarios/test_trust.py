@@ -8,6 +8,7 @@ import pytest
 
 from ..harness.backends import ok
 from ..harness.client import exchange, get
+from ..harness.terraster_process import service
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
@@ -54,6 +55,37 @@ def test_trusted_peers_are_believed_about_scheme_host_and_id(terraster, backend)
         assert request.get(f"x-forwarded-{name}") == value
     assert request.get("x-request-id") == "from-the-edge"
     assert proxy.log()[0]["request_id"] == "from-the-edge"
+
+
+def test_the_standard_field_is_read_where_there_is_no_other(terraster, backend) -> None:
+    origin = backend(answer=ok())
+    proxy = terraster(origin, trusted_proxies=["127.0.0.1"])
+    get(proxy.address, fields='Forwarded: for="[2001:db8::7]:4711";proto=https;host=shop.test\r\n')
+    request = origin.requests[0]
+    assert request.all("x-forwarded-for") == ["2001:db8::7, 127.0.0.1"]
+    assert request.all("x-real-ip") == ["2001:db8::7"]
+    assert request.all("x-forwarded-proto") == ["https"]
+    assert request.all("x-forwarded-host") == ["shop.test"]
+    assert proxy.log()[0]["client"] == "2001:db8::7"
+
+
+@pytest.mark.parametrize("proto", ["wss", "https,http", "https, https", '"https"'])
+def test_what_proxies_write_for_https_is_https(terraster, backend, proto: str) -> None:
+    """Else `http_redirect` would send the client round for ever."""
+    origin = backend(answer=ok())
+    proxy = terraster(service(origin.url, http_redirect=True), trusted_proxies=["127.0.0.1"])
+    assert get(proxy.address).status == 308
+    assert get(proxy.address, fields=f"X-Forwarded-Proto: {proto}\r\n").status == 200
+
+
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", V2 + struct.pack("!BBH", 0x20, 0, 0)], ids=["unknown", "local"])
+def test_a_client_that_the_proxy_header_does_not_name_is_a_stranger(terraster, backend, header: bytes) -> None:
+    """The balancer in front says nothing of its client, so nothing that this client says of others is believed."""
+    origin = backend(answer=ok())
+    proxy = terraster(origin, trusted_proxies=["127.0.0.1"], proxy_protocol=True)
+    with proxy.connect() as connection:
+        connection.send(header + b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n").response()
+    assert origin.requests[0].all("x-forwarded-for") == ["127.0.0.1"]
 
 
 def test_only_the_named_networks_are_trusted(terraster, backend) -> None:
