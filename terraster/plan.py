@@ -101,7 +101,7 @@ class LocationPlan:
         "_rewrite",
     )
 
-    def __init__(self, location: Location, service: Service, view: SeatView, old: LocationPlan | None) -> None:
+    def __init__(self, location: Location, service: Service, view: SeatView, old: LocationPlan | None, now: float) -> None:
         self.path = location.path
         self.offset = location.slot * SeatLocation.CELLS
         self.members = tuple(Member(backend, view) for backend in location.backends)
@@ -132,7 +132,7 @@ class LocationPlan:
         self.per_try = location.retry.per_try_timeout
         self.patience = min(service.timeouts.response or self.per_try, self.per_try) if self.per_try else service.timeouts.response
         self.line = Line(location.queue, view, self.offset)
-        self.budget = Budget(location.retry.budget, location.retry.min_per_second, monotonic())
+        self.budget = Budget(location.retry.budget, location.retry.min_per_second, now)
         self.latencies = Latencies()
         self.requests = 0
         if old is not None:
@@ -198,19 +198,20 @@ class ServicePlan:
 
     __slots__ = ("name", "prefixes", "locations", "elsewhere", "refuse_encoded_slashes", "access_log", "log")
 
-    def __init__(self, service: Service, view: SeatView, old: ServicePlan | None) -> None:
+    def __init__(self, service: Service, view: SeatView, old: ServicePlan | None, now: float) -> None:
+        """now: monotonic time."""
         self.name = service.name
         before: dict[str, LocationPlan] = {}
         if old is not None:
             before = {location.path: location for location in old.locations}
         self.locations: tuple[LocationPlan, ...] = tuple(
-            LocationPlan(location, service, view, before.get(location.path)) for location in service.locations
+            LocationPlan(location, service, view, before.get(location.path), now) for location in service.locations
         )
         self.prefixes: Prefixes[LocationPlan] = Prefixes([(location._prefix, location) for location in self.locations])
         answers = elsewhere(service)
         self.elsewhere: LocationPlan | None = None
         if answers:
-            self.elsewhere = LocationPlan(Location(f"{service.name}*", "/", slot=view.table.unrouted), service, view, None)
+            self.elsewhere = LocationPlan(Location(f"{service.name}*", "/", slot=view.table.unrouted), service, view, None, now)
             self.elsewhere.on_request = answers
         self.refuse_encoded_slashes = service.encoded_slashes == "refuse"
         self.access_log = service.access_log
@@ -224,7 +225,19 @@ class Plan:
     backends: by id. trust: whose word about clients is believed. unrouted: offset of the location row that counts what no location took.
     """
 
-    __slots__ = ("generation", "snapshot", "services", "router", "backends", "trust", "timeouts", "limits", "unrouted", "_view")
+    __slots__ = (
+        "generation",
+        "snapshot",
+        "services",
+        "router",
+        "backends",
+        "trust",
+        "timeouts",
+        "limits",
+        "unrouted",
+        "_clock",
+        "_view",
+    )
 
     def __init__(
         self,
@@ -233,6 +246,7 @@ class Plan:
         services: dict[str, ServicePlan],
         router: Router[ServicePlan],
         backends: dict[str, Backend],
+        clock: Callable[[], float],
     ) -> None:
         self.generation = snapshot.generation
         self.snapshot = snapshot
@@ -243,6 +257,7 @@ class Plan:
         self.timeouts = snapshot.timeouts
         self.limits = snapshot.limits
         self.unrouted = view.table.unrouted * SeatLocation.CELLS
+        self._clock = clock
         self._view = view
 
     def updated(self, change: Change) -> Plan:
@@ -259,23 +274,23 @@ class Plan:
         for count, service in enumerate(change.services):
             backends.update((backend.id, backend) for backend in _backends(service))
             _clear_if_leased_anew(service, view)
-            services[service.name] = ServicePlan(service, view, services.get(service.name))
+            services[service.name] = ServicePlan(service, view, services.get(service.name), self._clock())
             if count % _TURN == _TURN - 1:
                 breathe()
         router = self.router.updated(
             _names(gone), ((address, host, services[name]) for name, address, host in _entries(change.services))
         )
-        return Plan(patch(self.snapshot, change), view, services, router, backends)
+        return Plan(patch(self.snapshot, change), view, services, router, backends, self._clock)
 
 
-def compile_plan(snapshot: Snapshot, view: SeatView) -> Plan:
-    """Compile a Snapshot whose slots are leased. For the start; a reload uses `Plan.updated`."""
-    services = {service.name: ServicePlan(service, view, None) for service in snapshot.services}
+def compile_plan(snapshot: Snapshot, view: SeatView, clock: Callable[[], float] = monotonic) -> Plan:
+    """Compile a Snapshot whose slots are leased. For the start; a reload uses `Plan.updated`. clock: monotonic seconds."""
+    services = {service.name: ServicePlan(service, view, None, clock()) for service in snapshot.services}
     backends = {backend.id: backend for service in snapshot.services for backend in _backends(service)}
     for service in snapshot.services:
         _clear_if_leased_anew(service, view)
     router = Router.build((address, host, services[name]) for name, address, host in _entries(snapshot.services))
-    return Plan(snapshot, view, services, router, backends)
+    return Plan(snapshot, view, services, router, backends, clock)
 
 
 def _backends(service: Service) -> Iterable[Backend]:

@@ -15,10 +15,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from math import inf
-from time import monotonic
 from typing import Any
 
-from gevent import sleep
 from greenlet import getcurrent
 
 from .balance.contract import Member
@@ -101,11 +99,12 @@ class Proxy:
         report: Report,
     ) -> None:
         self.reactor = reactor
+        self._clock = reactor.clock
         self.view = view
         self.plan = plan
         self.log = log
         self.defect = defect
-        self.witness = Witness(view, report)
+        self.witness = Witness(view, report, reactor.clock)
         self.draining = False
         self.deadlines: dict[Downstream, tuple[float, float, Exchange]] = {}
         self.origins: dict[str, Origin] = {}
@@ -158,9 +157,9 @@ class Proxy:
             raise BadRequest("PROXY header from a peer that is not trusted")
         data = b""
         timeout = self.plan.timeouts.client_header
-        end = monotonic() + timeout if timeout else inf
+        end = self._clock() + timeout if timeout else inf
         while (header := parse_proxy_header(data) if data else None) is None:
-            left = end - monotonic()
+            left = end - self._clock()
             if left < 0:
                 raise client.timed_out(False)
             more = client.recv(left if timeout else 0)
@@ -183,7 +182,7 @@ class Proxy:
             return self._refuse(client, error)
         if head is None:
             return False
-        now = monotonic()
+        now = self._clock()
         exchange = Exchange(now, now + self._wall, client.client_ip, client.peer_ip, client.scheme, head)
         client.generation = self.plan.generation
         self._id_count = count = self._id_count + 1
@@ -241,10 +240,10 @@ class Proxy:
     def _read_rest_of_head(self, client: Downstream, data: bytes) -> tuple[bytes, RequestHead | None]:
         """A head that did not come at once. `client_header` bounds it as a whole, not between octets: one octet a second is an attack."""
         timeout, limits = self.plan.timeouts.client_header, self.plan.limits
-        end = monotonic() + timeout if timeout else 0.0
+        end = self._clock() + timeout if timeout else 0.0
         client.quick_ack()
         while True:
-            left = end - monotonic() if end else 0.0
+            left = end - self._clock() if end else 0.0
             if left < 0:
                 raise client.timed_out(False)
             more = client.recv(left)
@@ -361,7 +360,7 @@ class Proxy:
                 q[self.view.locations + location.offset + _RETRIES] += 1
             failed = bad = brief = trial = False
             breaker = None
-            first = begun = over = monotonic()
+            first = begun = over = self._clock()
             if special:
                 breaker = location.breaker
                 trial = breaker is not None and member.on_trial()
@@ -377,7 +376,7 @@ class Proxy:
                     upstream, response, rest, pump = answer
                 else:
                     upstream, response, rest, pump = self._ask(exchange, client, head, location, member, out, coming, idempotent)
-                over = monotonic()
+                over = self._clock()
                 exchange.upstream_time = took = over - begun
                 q[row + _LATENCY] += int(took * 1e9)
                 brief = 0 <= response.content_length <= _BRIEF
@@ -409,7 +408,7 @@ class Proxy:
             except HttpError as error:
                 if error.blame == BACKEND:
                     failed = True
-                    over = monotonic()
+                    over = self._clock()
                     self.witness.failed(location, member, error, bool(exchange.status) and not (brief or bad), trial)
                 elsewhere = error.unconnected and retry.attempts > 1 and len(tried) < min(len(location.members) - 1, _REFUSALS)
                 again = error.blame != CLIENT and may_retry(
@@ -428,12 +427,12 @@ class Proxy:
                 exchange.status = 0
                 exchange.detail = f"{_and(exchange.detail)}{member.backend.label}: {error.detail}"
             finally:
-                balancer.done(member, failed, over if over > first else monotonic())
+                balancer.done(member, failed, over if over > first else self._clock())
                 if special and location.limited:
                     location.line.stir()
             if following is None and (wait := pause(retry.backoff, exchange.tries, False)):
-                sleep(wait)
-            member = following or balancer.pick(exchange, tried, monotonic())
+                self.reactor.sleep(wait)
+            member = following or balancer.pick(exchange, tried, self._clock())
 
     def _pick_again(
         self,
@@ -449,11 +448,11 @@ class Proxy:
         if not (location.limited and location.line.is_busy()) and (found := self._pick_any(exchange, location, tried)) is not None:
             return location, found
         if location.limited and _might_have_room(location, tried):
-            return location.line.wait(lambda: self._look(exchange, location, tried))
+            return location.line.wait(lambda: self._look(exchange, location, tried), self.reactor)
         if failure is None or failure.reason == "connection_limit_reached":  # of the latter one wait is enough
             raise failure or self._nobody(location)
-        sleep(pause(location.retry.backoff, exchange.tries, True))
-        member = location.balancer.pick(exchange, answered, monotonic())
+        self.reactor.sleep(pause(location.retry.backoff, exchange.tries, True))
+        member = location.balancer.pick(exchange, answered, self._clock())
         if member is None:
             raise failure
         return location, member
@@ -474,7 +473,7 @@ class Proxy:
         """A backend, also one that starts slowly and whose turn it is not."""
         self.view.desperate = True
         try:
-            return location.balancer.pick(exchange, tried, monotonic())
+            return location.balancer.pick(exchange, tried, self._clock())
         finally:
             self.view.desperate = False
 
@@ -515,7 +514,7 @@ class Proxy:
 
     def _afford(self, location: LocationPlan) -> bool:
         """Whether the budget has another retry, which is spent then."""
-        if location.budget.spend(location.requests, self.plan.snapshot.workers, monotonic()):
+        if location.budget.spend(location.requests, self.plan.snapshot.workers, self._clock()):
             return True
         self.view.q[self.view.locations + location.offset + _BUDGET_REFUSALS] += 1
         return False
@@ -541,7 +540,7 @@ class Proxy:
         origin = self.origins.get(member.backend.id) or self._origin(member, location)
         timeouts = location.timeouts
         each, patience = location.per_try, location.patience
-        end = monotonic() + each if each else inf
+        end = self._clock() + each if each else inf
         upstream = origin.pool.take(not idempotent or coming is not None)
         while True:
             fresh = upstream is None
@@ -561,7 +560,7 @@ class Proxy:
                     if pump is not None and not pump.ended:  # the client's time, not the backend's
                         wait = 0.0
                     elif each:
-                        left = (end if pump is None else pump.ended_at + each) - monotonic()
+                        left = (end if pump is None else pump.ended_at + each) - self._clock()
                         if left <= 0:
                             raise upstream.timed_out(False)
                         wait = min(wait, left)
@@ -621,7 +620,7 @@ class Proxy:
         try:
             return member, begun, self._ask(exchange, client, head, location, member, out, None, True, False)
         except Overtaken:
-            now = monotonic()
+            now = self._clock()
             if location.balancer.measures:
                 location.balancer.answered(member, now - begun, now)  # it is at least that slow
             location.balancer.done(member, False, now)
@@ -639,14 +638,14 @@ class Proxy:
         if (location.limited and location.line.is_busy()) or not self._afford(location):
             return None
         others = [member for member in location.members if member.on_trial()] if location.breaker is not None else ()
-        member = location.balancer.pick(exchange, (first, *others), monotonic())
+        member = location.balancer.pick(exchange, (first, *others), self._clock())
         if member is None:
             location.budget.refund()
             return None
         failed = False
         asked: _Asked | None = None
         try:
-            begun = monotonic()
+            begun = self._clock()
             exchange.tries += 1
             at = view.locations + location.offset
             view.q[at + SeatLocation.HEDGES] += 1
@@ -667,14 +666,14 @@ class Proxy:
             return None
         finally:
             if asked is None:
-                location.balancer.done(member, failed, monotonic())
+                location.balancer.done(member, failed, self._clock())
                 if location.limited:
                     location.line.stir()
 
     def _give_up(self, location: LocationPlan, second: _Hedged) -> None:
         """Nobody wants the answer of a second attempt any more."""
         second[2][0].close()
-        location.balancer.done(second[0], False, monotonic())
+        location.balancer.done(second[0], False, self._clock())
 
     def _send_interim(self, exchange: Exchange, client: Downstream, response: ResponseHead, location: LocationPlan) -> None:
         head = response.forward(_NOTHING, (), b"")
@@ -910,7 +909,7 @@ class Proxy:
 
     def _refuse(self, client: Downstream, error: HttpError) -> bool:
         """Answer a head that could not be read. Nothing of it is believed, and the connection ends."""
-        now = monotonic()
+        now = self._clock()
         exchange = Exchange(now, now + self._wall, client.client_ip, client.peer_ip, client.scheme, None)
         self._id_count += 1
         exchange.request_id = b"%b%08x" % (self._id_prefix, self._id_count)
@@ -925,7 +924,7 @@ class Proxy:
         """Count and log. Exactly once for every exchange, whatever became of it."""
         if not exchange.status:
             exchange.status = 499
-        exchange.duration = duration = monotonic() - exchange.started
+        exchange.duration = duration = self._clock() - exchange.started
         q = self.view.q
         location = exchange.location
         row = self.view.locations + (self.plan.unrouted if location is None else location.offset)

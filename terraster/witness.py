@@ -7,7 +7,6 @@ worker that has seen enough to open a circuit does not wait for it: it leaves th
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 
 from .balance.contract import Member
 from .config.snapshot import Breaker
@@ -31,12 +30,13 @@ _BAD_STATUSES = SeatBackend.BAD_STATUSES
 
 
 class Witness:
-    """One worker's. report: tells the master."""
+    """One worker's. report: tells the master. clock: monotonic seconds."""
 
-    __slots__ = ("_report", "_shut", "_view")
+    __slots__ = ("_clock", "_report", "_shut", "_view")
 
-    def __init__(self, view: SeatView, report: Report) -> None:
+    def __init__(self, view: SeatView, report: Report, clock: Callable[[], float]) -> None:
         self._view = view
+        self._clock = clock
         self._report = report
         self._shut: list[tuple[float, LocationPlan, Member]] = []
 
@@ -87,4 +87,4 @@ class Witness:
             self._report(member, "bad", status, text)
         if (trial or member.streak >= breaker.threshold) and not self._view.q[location.panic_at]:
             member.shut()
-            self._shut.append((monotonic() + _SHUT, location, member))
+            self._shut.append((self._clock() + _SHUT, location, member))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from terraster.config.snapshot import Queue
 from terraster.errors import HttpError
 from terraster.net.line import Line
+from terraster.net.stream import Reactor
 from terraster.state.table import Seat, SeatLocation, Table
 from terraster.state.view import SeatView
 
@@ -55,7 +56,7 @@ class Room:
     def wait(self, line: Line, who: object) -> gevent.Greenlet:
         """``who`` waits in a line; returns when it has taken its place."""
         before = cell(line, SeatLocation.QUEUED)
-        waiter = gevent.spawn(line.wait, self.look(who))
+        waiter = gevent.spawn(line.wait, self.look(who), Reactor())
         until(lambda: cell(line, SeatLocation.QUEUED) > before or waiter.dead)
         return waiter
 
@@ -74,7 +75,7 @@ def finish(*waiters: gevent.Greenlet) -> None:
 
 def test_who_finds_room_does_not_wait() -> None:
     (line,) = lines(1)
-    assert line.wait(Room(1).look("one")) == "one"
+    assert line.wait(Room(1).look("one"), Reactor()) == "one"
     assert not line.is_busy()
     assert cell(line, SeatLocation.QUEUED) == cell(line, SeatLocation.QUEUE_HEAD) == 0
 
@@ -154,7 +155,7 @@ def test_too_many_are_refused_at_once(size: int) -> None:
     for line in all_lines:
         began = time.monotonic()
         with pytest.raises(HttpError) as refused:
-            line.wait(room.look("more"))
+            line.wait(room.look("more"), Reactor())
         assert time.monotonic() - began < 0.1
         assert (refused.value.status, refused.value.retry_after) == (503, 7)
         assert cell(line, SeatLocation.QUEUE_REFUSED) == 1
@@ -167,7 +168,7 @@ def test_nobody_waits_for_longer_than_the_timeout() -> None:
     (line,) = lines(1, timeout=0.1)
     began = time.monotonic()
     with pytest.raises(HttpError) as over:
-        line.wait(Room().look("one"))
+        line.wait(Room().look("one"), Reactor())
     assert 0.09 <= time.monotonic() - began < 0.5
     assert (over.value.status, over.value.retry_after) == (503, 1)
     assert cell(line, SeatLocation.QUEUE_TIMEOUTS) == 1
@@ -193,9 +194,9 @@ def test_what_a_look_raises_frees_the_place() -> None:
         raise HttpError("a defect")
 
     with pytest.raises(HttpError, match="a defect"):
-        line.wait(look)
+        line.wait(look, Reactor())
     assert not line.is_busy()
-    assert line.wait(Room(1).look("next")) == "next"
+    assert line.wait(Room(1).look("next"), Reactor()) == "next"
 
 
 def test_a_worker_that_died_is_waited_for_until_its_seat_is_emptied() -> None:
@@ -222,7 +223,7 @@ def test_a_worker_that_hangs_does_not_stop_the_others_for_good() -> None:
     q[view.table.seat(view.seat) + Seat.HEARTBEAT] = 1
     q[view.locations + OFFSET + SeatLocation.QUEUED] = 1
     q[view.locations + OFFSET + SeatLocation.QUEUE_HEAD] = time.monotonic_ns() - 3 * 10**9
-    assert alive.wait(Room(1).look("one")) == "one"
+    assert alive.wait(Room(1).look("one"), Reactor()) == "one"
 
 
 def test_who_waits_goes_on_waiting_through_a_reload() -> None:
@@ -233,12 +234,12 @@ def test_who_waits_goes_on_waiting_through_a_reload() -> None:
     new.adopt(old)
     assert new.is_busy()
     with pytest.raises(HttpError):
-        new.wait(room.look("the new size counts"))
+        new.wait(room.look("the new size counts"), Reactor())
     room.places = 2
     new.stir()
     finish(*waiters)
     assert room.served == [0, 1]
-    assert new.wait(Room(1).look("two")) == "two"
+    assert new.wait(Room(1).look("two"), Reactor()) == "two"
 
 
 def test_who_waits_is_woken_by_room_not_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,3 +251,18 @@ def test_who_waits_is_woken_by_room_not_by_time(monkeypatch: pytest.MonkeyPatch)
     room.places = 3
     line.stir()
     finish(*waiters)
+
+
+def test_time_is_the_reactors() -> None:
+    """The place in line, the timeout and the signs of life of other workers: all by one clock."""
+    here, there = lines(2, timeout=0.05)
+    q, view = there._view.q, there._view
+    q[view.table.seat(view.seat) + Seat.HEARTBEAT] = 50 * 10**9  # as fresh as can be, by that clock
+    q[view.locations + OFFSET + SeatLocation.QUEUED] = 1
+    q[view.locations + OFFSET + SeatLocation.QUEUE_HEAD] = 49 * 10**9
+    room = Room(1)
+    waiter = gevent.spawn(here.wait, room.look("one"), Reactor(clock=lambda: 50.0))
+    gevent.sleep(0.1)
+    assert not waiter.dead and not room.served
+    assert cell(here, SeatLocation.QUEUE_HEAD) == 50 * 10**9
+    waiter.kill()

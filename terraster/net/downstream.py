@@ -7,10 +7,8 @@ from math import inf
 from select import POLLRDHUP
 from socket import MSG_PEEK, SO_LINGER, SOL_SOCKET
 from struct import pack
-from time import monotonic
 from typing import Any
 
-from gevent.monkey import get_original
 from greenlet import greenlet
 
 from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
@@ -18,8 +16,6 @@ from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
 from .stream import Reactor, Stream
 
 __all__ = ["Downstream"]
-
-poll = get_original("select", "poll")
 
 _LINGER = 2.0  # seconds without an octet
 _LINGER_TOTAL = 10.0  # seconds in all
@@ -119,9 +115,10 @@ class Downstream(Stream):
         """
         self.working = None
         self.shutdown()
-        end = monotonic() + _LINGER_TOTAL
+        clock = self.reactor.clock
+        end = clock() + _LINGER_TOTAL
         with suppress(HttpError):  # it is being closed anyway: too slow or gone, both are an end
-            while monotonic() < end and self.recv(_LINGER):
+            while clock() < end and self.recv(_LINGER):
                 pass
         self.close()
 
@@ -145,7 +142,7 @@ class Downstream(Stream):
         working = self.working
         if working is None or self.tolerant:
             return
-        asked = poll()
+        asked = self.reactor.poll()
         asked.register(self.sock.fileno(), POLLRDHUP)
         if asked.poll(0):
             self.working = None

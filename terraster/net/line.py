@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from time import monotonic, monotonic_ns
 from typing import TypeVar
-
-from gevent.event import Event
 
 from terraster.config.snapshot import Queue
 from terraster.errors import HttpError
 from terraster.state.table import Seat, SeatLocation
 from terraster.state.view import SeatView
+
+from .stream import Reactor, Wakeup
 
 __all__ = ["Line"]
 
@@ -38,7 +37,7 @@ class Line:
         self.limits = limits
         self._view = view
         self._offset = offset
-        self._waiting: deque[tuple[int, Event]] = deque()
+        self._waiting: deque[tuple[int, Wakeup]] = deque()
 
     def adopt(self, old: Line) -> None:
         """Whoever waits at the generation before waits here too: they are served in turn."""
@@ -55,11 +54,11 @@ class Line:
     def stir(self) -> None:
         """There may be room: the first one looks. Any greenlet."""
         if self._waiting:
-            self._waiting[0][1].set()
+            self._waiting[0][1].wake()
 
-    def wait(self, look: Callable[[], _T | None]) -> _T:
+    def wait(self, look: Callable[[], _T | None], reactor: Reactor) -> _T:
         """Wait in line until ``look()`` finds something, and return it. Raises `HttpError` 503 at once if too many wait already, and
-        after the timeout."""
+        after the timeout. reactor: this worker's; a line is compiled before there is one."""
         view, q, row = self._view, self._view.q, self._view.locations + self._offset
         q[row + SeatLocation.QUEUED] += 1
         at = self._offset + SeatLocation.QUEUED
@@ -68,9 +67,11 @@ class Line:
             q[row + SeatLocation.QUEUE_REFUSED] += 1
             many = ", and too many requests wait already" if self.limits.size else ""
             raise self._refusal(f"all backends are at their limit{many}")
-        arrived = monotonic_ns()
-        end = monotonic() + self.limits.timeout
-        called = Event()
+        clock = reactor.clock
+        now = clock()
+        arrived = int(now * 1e9)
+        end = now + self.limits.timeout
+        called = Wakeup(reactor)
         place = (arrived, called)
         waiting = self._waiting
         waiting.append(place)
@@ -79,13 +80,12 @@ class Line:
                 first = waiting[0] is place
                 if first:
                     q[row + SeatLocation.QUEUE_HEAD] = arrived
-                    if self._is_next(arrived) and (found := look()) is not None:
+                    if self._is_next(arrived, clock()) and (found := look()) is not None:
                         return found
-                left = end - monotonic()
+                left = end - clock()
                 if left <= 0:
                     q[row + SeatLocation.QUEUE_TIMEOUTS] += 1
                     raise self._refusal("all backends are at their limit")
-                called.clear()
                 called.wait(min(left, _LOOK) if first else left)
         finally:
             waiting.remove(place)
@@ -93,11 +93,11 @@ class Line:
             q[row + SeatLocation.QUEUE_HEAD] = waiting[0][0] if waiting else 0
             self.stir()
 
-    def _is_next(self, arrived: int) -> bool:
+    def _is_next(self, arrived: int, now: float) -> bool:
         """Whether nobody has waited longer at another worker that is alive. (monotonic time is the same for all processes.)"""
         view = self._view
         q, table, at = view.q, view.table, self._offset + SeatLocation.QUEUE_HEAD
-        alive = monotonic_ns() - _SILENT
+        alive = int(now * 1e9) - _SILENT
         return not any(
             0 < q[row + at] < arrived and q[table.seat(seat) + Seat.HEARTBEAT] > alive
             for seat, row in zip(view.seats, view.all_locations, strict=True)

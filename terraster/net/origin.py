@@ -58,7 +58,7 @@ class Origin:
     def _stream(self, family: int) -> Upstream:
         """A connection that the pool has admitted, not connected yet."""
         try:
-            sock = make_socket(family)
+            sock = make_socket(self._reactor, family)
         except BaseException:
             self.pool.left()
             raise

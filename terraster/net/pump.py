@@ -6,8 +6,6 @@ has to foresee which.
 
 from __future__ import annotations
 
-from time import monotonic
-
 from greenlet import getcurrent, greenlet
 
 from terraster.config.snapshot import Timeouts
@@ -74,7 +72,7 @@ class Pump:
             return
         else:
             self.done = self.ended = True
-        self.ended_at = monotonic()
+        self.ended_at = self._client.reactor.clock()
         self._upstream.phase = "response"
         self._upstream.wait_no_longer_than(self._patience)
 

@@ -22,11 +22,12 @@ from time import monotonic
 from typing import Any
 
 from gevent import get_hub
+from gevent.monkey import get_original
 from greenlet import getcurrent, greenlet
 
 from terraster.errors import HttpError
 
-__all__ = ["READ_SIZE", "Reactor", "Stream"]
+__all__ = ["READ_SIZE", "Reactor", "Stream", "Wakeup"]
 
 READ_SIZE = 65536
 """Octets a `recv` asks for. Above the allocator's threshold (128 KiB) each read would become an mmap and a munmap."""
@@ -34,21 +35,39 @@ READ_SIZE = 65536
 SWEEP = 0.1
 """Seconds between two sweeps."""
 
+# The originals, also where gevent has patched the modules: its own wait by themselves.
+_socket = get_original("socket", "socket")
+_poll = get_original("select", "poll")
+
 
 class Reactor:
     """The event loop of this process as the streams use it, and the list of all open streams.
 
+    Everything that the data plane takes from the world outside goes through here, so that a test can give it another world.
+
     horizon: a monotonic moment that no sweep will be later than; deadlines are counted from it, so that no wait reads a clock.
+    hub: the greenlet that runs the loop, with that loop as its ``loop``. clock: monotonic time, seconds. socket: makes a socket of a
+    family and type. poll: makes a poll object.
     """
 
-    __slots__ = ("hub", "loop", "switch", "streams", "horizon", "_timer", "_chores")
+    __slots__ = ("hub", "loop", "switch", "clock", "socket", "poll", "streams", "horizon", "_timer", "_chores")
 
-    def __init__(self) -> None:
-        self.hub = get_hub()
+    def __init__(
+        self,
+        hub: Any = None,
+        clock: Callable[[], float] = monotonic,
+        socket: Callable[[int, int], Any] = _socket,
+        poll: Callable[[], Any] = _poll,
+    ) -> None:
+        """hub: None for gevent's own in this thread."""
+        self.hub = get_hub() if hub is None else hub
         self.loop = self.hub.loop
         self.switch: Callable[[], Any] = greenlet.switch.__get__(self.hub)
+        self.clock = clock
+        self.socket = socket
+        self.poll = poll
         self.streams: set[Stream] = set()
-        self.horizon = monotonic() + 2 * SWEEP
+        self.horizon = clock() + 2 * SWEEP
         self._chores: list[Callable[[float], None]] = []
         self._timer = self.loop.timer(SWEEP, SWEEP)
 
@@ -68,13 +87,50 @@ class Reactor:
         if not worker.dead:
             self.loop.run_callback(worker.throw)
 
+    def sleep(self, seconds: float) -> None:
+        """Let everybody else run for so many seconds. Any greenlet but the hub."""
+        Wakeup(self).wait(seconds)
+
     def sweep(self) -> None:
-        now = monotonic()
+        now = self.clock()
         self.horizon = now + 2 * SWEEP
         for stream in [stream for stream in self.streams if stream.read_deadline < now or stream.write_deadline < now]:
             stream.overdue(now)
         for chore in self._chores:
             chore(now)
+
+
+class Wakeup:
+    """A wait that another greenlet may end early. One greenlet waits at a time."""
+
+    __slots__ = ("_call", "_reactor", "_waiter")
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._waiter: greenlet | None = None
+        self._call: Any = None
+
+    def wait(self, seconds: float) -> None:
+        """Wait until `wake` is called, ``seconds`` at most. Any greenlet but the hub."""
+        self._waiter = waiter = getcurrent()
+        loop = self._reactor.loop
+        loop.update_now()  # timers count from when the loop last woke, which may be a while ago
+        timer = loop.timer(max(0.0, seconds))
+        timer.start(waiter.switch)
+        try:
+            self._reactor.switch()
+        finally:
+            timer.stop()
+            timer.close()
+            self._waiter = None
+            if self._call is not None:
+                self._call.stop()
+                self._call = None
+
+    def wake(self) -> None:
+        """Let the one who waits go on at the next turn of the loop; nothing if nobody waits. Any greenlet, and the hub."""
+        if self._waiter is not None and self._call is None:
+            self._call = self._reactor.loop.run_callback(self._waiter.switch)
 
 
 class Stream:

@@ -5,8 +5,6 @@ A client that only ends its sending half is told on to the backend, which may st
 
 from __future__ import annotations
 
-from time import monotonic
-
 from greenlet import getcurrent, greenlet
 
 from terraster.errors import TerrasterError, TimedOut
@@ -24,7 +22,7 @@ class Tunnel:
     timeout: seconds without an octet in either direction after which the tunnel ends; 0 = never.
     """
 
-    __slots__ = ("octets_in", "octets_out", "_client", "_last", "_main", "_over", "_timeout", "_upstream")
+    __slots__ = ("octets_in", "octets_out", "_client", "_clock", "_last", "_main", "_over", "_timeout", "_upstream")
 
     def __init__(self, client: Downstream, upstream: Upstream, timeout: float) -> None:
         self.octets_in = 0
@@ -32,7 +30,8 @@ class Tunnel:
         self._client = client
         self._upstream = upstream
         self._timeout = timeout
-        self._last = monotonic()
+        self._clock = client.reactor.clock
+        self._last = self._clock()
         self._over = False
         self._main: greenlet = getcurrent()
 
@@ -61,13 +60,13 @@ class Tunnel:
             try:
                 data = source.recv(self._timeout)
             except TimedOut:
-                if monotonic() - self._last < self._timeout:  # the other direction is busy
+                if self._clock() - self._last < self._timeout:  # the other direction is busy
                     continue
                 raise
             if not data:
                 target.shutdown()
                 return
-            self._last = monotonic()
+            self._last = self._clock()
             if inwards:
                 self.octets_in += len(data)
             else:

@@ -6,11 +6,7 @@ import errno
 import socket
 from math import inf
 from socket import MSG_PEEK, SO_ERROR, SOL_SOCKET
-from time import monotonic
 from typing import Any
-
-from gevent import sleep
-from gevent.monkey import get_original
 
 from terraster.config.snapshot import ConnectionPool
 from terraster.errors import ConnectFailed, ConnectionLost, HttpError, TimedOut
@@ -21,8 +17,6 @@ from terraster.state.view import SeatView
 from .stream import Reactor, Stream
 
 __all__ = ["NoRoom", "Pool", "Upstream"]
-
-_plain_socket = get_original("socket", "socket")
 
 MAX_IDLE = 256
 """Idle connections kept per backend and worker, whatever is configured."""
@@ -167,7 +161,7 @@ class Pool:
         """
         while self.idle:
             upstream, _ = self.idle.popitem()
-            if self.keepalive.seconds and monotonic() - upstream.since > self.keepalive.usable:
+            if self.keepalive.seconds and self.reactor.clock() - upstream.since > self.keepalive.usable:
                 self.idle[upstream] = None  # all others are older: they stay, to show when they are closed
                 return None
             if self._exact:
@@ -204,11 +198,12 @@ class Pool:
                 return None
         view = self._view
         at = view.backends + self._offset + _WANTED
-        end = monotonic() + timeout if timeout else inf
+        reactor = self.reactor
+        end = reactor.clock() + timeout if timeout else inf
         view.q[at] += 1
         try:
-            while monotonic() < end:
-                sleep(_LOOK)
+            while reactor.clock() < end:
+                reactor.sleep(_LOOK)
                 if self.idle and (upstream := self.take(True)) is not None:
                     return upstream
                 if self.admit():
@@ -236,7 +231,7 @@ class Pool:
                 upstream.close()
                 return
         upstream.phase = "response"
-        upstream.since = monotonic()
+        upstream.since = self.reactor.clock()
         self.idle[upstream] = None
         if limits.max_open and not self._looks.active:
             self._looks.start(self._make_room)
@@ -258,7 +253,7 @@ class Pool:
 
     def ended(self, upstream: Upstream) -> None:
         """An idle connection became readable: the backend has closed it, or speaks out of turn."""
-        now = monotonic()
+        now = self.reactor.clock()
         self.keepalive.closed(now - upstream.since, now)
         self.drop(upstream)
         self._publish()
@@ -290,10 +285,10 @@ class Pool:
             self.drop(next(iter(self.idle)))
 
 
-def make_socket(family: int) -> Any:
+def make_socket(reactor: Reactor, family: int) -> Any:
     """A non-blocking socket for a new upstream connection. Raises `HttpError` 503 when the process has no descriptors left."""
     try:
-        sock = _plain_socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = reactor.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
         raise HttpError(f"out of descriptors or memory ({error.strerror})", status=503) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
