@@ -50,6 +50,36 @@ def test_version(spelling):
     assert (result.returncode, result.stdout, result.stderr) == (0, f"terraster {__version__}\n", "")
 
 
+HEAVY = {"pydantic", "gevent", "gunicorn", "terraster.config.settings", "terraster.config.snapshot", "terraster.plan"}
+"""What takes tenths of a second to import, and is of no use to a command that only asks or tells something."""
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "code"),
+    [
+        ("main", ["--version"], 0),
+        ("main", ["--help"], 0),
+        ("ctl", ["--version"], 0),
+        ("ctl", ["--config", "a.yaml", "status"], 3),
+        ("ctl", ["--config", "a.yaml", "reload"], 3),
+        ("ctl", ["--config", "a.yaml", "why", "http://127.0.0.1:1"], 3),
+        ("ctl", ["--config", "a.yaml", "backend", "drain", "s", "http://127.0.0.1:1", "--for", "1m"], 3),
+    ],
+)
+def test_what_only_asks_or_tells_does_not_import_what_serves(tmp_path, module, arguments, code):
+    write(tmp_path / "a.yaml", runtime_dir="run")
+    script = (
+        f"import sys\nfrom terraster.cli.{module} import main\ntry:\n    code = main({arguments!r})\n"
+        "except SystemExit as left:\n    code = left.code\nprint(code, *sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
+    ended, *imported = result.stdout.splitlines()[-1].split()
+    assert ended == str(code), result.stderr
+    assert f"terraster.cli.{module}" in imported and HEAVY.isdisjoint(imported)
+
+
 def test_schema_is_json_schema(capsys):
     assert main(["--schema"]) == 0
     schema = json.loads(capsys.readouterr().out)

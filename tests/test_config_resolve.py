@@ -9,8 +9,9 @@ from textwrap import dedent
 
 import pytest
 
+from terraster.config.directories import runtime_dir, state_dir
 from terraster.config.loader import load
-from terraster.config.resolve import resolve, runtime_dir, state_dir
+from terraster.config.resolve import resolve
 from terraster.config.snapshot import (
     BACKUP,
     Breaker,

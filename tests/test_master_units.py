@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from terraster.config.resolve import runtime_dir, state_dir
+from terraster.config.directories import runtime_dir, state_dir
 
 UNITS = Path(__file__).resolve().parent.parent / "systemd"
 

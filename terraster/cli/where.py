@@ -10,7 +10,7 @@ from yaml.nodes import MappingNode, ScalarNode
 
 from .. import config
 from ..config import nodes, pieces
-from ..config.resolve import runtime_dir
+from ..config.directories import runtime_dir
 
 __all__ = ["DEFAULT", "PACKAGED", "configuration", "find_runtime_dir"]
 

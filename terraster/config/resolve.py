@@ -16,6 +16,7 @@ from typing import Any
 
 from . import inherit, listening
 from .checks import canonical
+from .directories import runtime_dir, state_dir
 from .settings import (
     AccessLogSettings,
     BackendSettings,
@@ -42,7 +43,7 @@ from .snapshot import (
     location_id,
 )
 
-__all__ = ["resolve", "runtime_dir", "state_dir"]
+__all__ = ["resolve"]
 
 
 def resolve(
@@ -96,41 +97,6 @@ def resolve(
         log_level="warning" if level == "warn" else level,
         warnings=settings.warnings,
     )
-
-
-def runtime_dir(environ: Mapping[str, str], uid: int) -> str:
-    """Where sockets and the pid file go by default: where systemd says, else where this user's belong."""
-    if given := _first(environ, "RUNTIME_DIRECTORY"):
-        return given
-    if uid == 0:
-        return "/run/terraster"
-    base = _base(environ, "XDG_RUNTIME_DIR")
-    return f"{base}/terraster" if base else f"/tmp/terraster-{uid}"
-
-
-def state_dir(environ: Mapping[str, str], uid: int) -> str:
-    """Where state goes by default: where systemd says, else where this user's belongs."""
-    if given := _first(environ, "STATE_DIRECTORY"):
-        return given
-    if uid == 0:
-        return "/var/lib/terraster"
-    if base := _base(environ, "XDG_STATE_HOME"):
-        return f"{base}/terraster"
-    home = _base(environ, "HOME")
-    return f"{home}/.local/state/terraster" if home else f"/tmp/terraster-{uid}/state"
-
-
-def _first(environ: Mapping[str, str], name: str) -> str:
-    """The first directory that systemd made for the service (RuntimeDirectory=, StateDirectory=: systemd.exec(5)), or ""."""
-    first = environ.get(name, "").partition(":")[0]
-    return first if first.startswith("/") else ""
-
-
-def _base(environ: Mapping[str, str], name: str) -> str:
-    """A directory to put ours into, without a slash at its end; "" if it is not set, not absolute, or the root (a user without a
-    home has that for one)."""
-    base = environ.get(name, "").rstrip("/")
-    return base if base.startswith("/") else ""
 
 
 def _same_top(one: Settings, other: Settings) -> bool:
