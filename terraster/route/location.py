@@ -1,14 +1,14 @@
-"""Two worlds: paths as the client sees them, and as a backend does.
+"""Paths in two views: the client's and the backend's.
 
-Towards the backend the matched prefix is replaced by ``rewrite`` (if there is one) and the backend's base path is put in front:
-`forward_path`. What the backend says of itself is put back on the way out: `map_back`, for Location and Content-Location (nginx's
-proxy_redirect default, Apache's ProxyPassReverse). A prefix ends where a segment ends, in both directions, and slashes at the end
-of a prefix or a rewrite mean nothing:
+`forward_path` makes the backend's path. ``rewrite`` (if set) replaces the matched prefix, and the backend's base path is put in front.
+`map_back` makes the client's path again, in Location and Content-Location (nginx: the default of proxy_redirect; Apache:
+ProxyPassReverse). In both directions a prefix ends where a segment ends, and slashes at the end of a prefix or a rewrite have no
+effect:
 
     location /api/, rewrite /v1, base path /app      /api/users  ⇄  /app/v1/users      /api ⇄ /app/v1      /api/ ⇄ /app/v1/
 
-A backend speaks of itself by its own authority, by the Host it was sent (the client's), or by none. Everything else is another
-site, and stays.
+A URL means the backend itself if it has the backend's own authority, the Host that the backend received (the client's), or no
+authority. Any other URL names another site and is not changed.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
 
 def forward_path(path: bytes, prefix: bytes, rewrite: bytes, base_path: bytes) -> bytes:
-    """What is sent to the backend for a canonical path that ``prefix`` fits.
+    """The path to send to the backend, for a canonical path that ``prefix`` matches. It is never empty and never loses a slash.
 
-    rewrite: replaces the prefix, b"" keeps it. base_path: b"" or without a slash at its end. Never empty, never loses a slash.
+    rewrite:   replaces the prefix; b"" keeps the prefix
+    base_path: b"", or a path without a slash at its end
     """
     if rewrite:
         path = rewrite.rstrip(b"/") + path[len(prefix.rstrip(b"/")) :]
@@ -37,10 +38,11 @@ def forward_path(path: bytes, prefix: bytes, rewrite: bytes, base_path: bytes) -
 
 
 def map_back(value: bytes, backend: Backend, scheme: bytes, host: bytes, prefix: bytes, rewrite: bytes) -> bytes:
-    """The value of a Location field as the client must see it; the same object if nothing changes.
+    """The value of a Location field in the client's view; the same object if nothing changes.
 
-    scheme, host: of the request, b"http" or b"https" and the Host as it came, with its port. prefix, rewrite: as with
-    `forward_path`.
+    scheme:          the request's, b"http" or b"https"
+    host:            the request's Host as it was received, with its port
+    prefix, rewrite: as for `forward_path`
     """
     base_path = backend.base_path.encode("ascii")
     match = None if value.startswith(b"//") else _PATH.fullmatch(value)
@@ -48,7 +50,7 @@ def map_back(value: bytes, backend: Backend, scheme: bytes, host: bytes, prefix:
         path = _outer(match[1], base_path, prefix, rewrite)
         if path is None or path == match[1]:
             return value
-        if path.startswith(b"//"):  # or it would name another host
+        if path.startswith(b"//"):  # alone it would name another host
             path = b"%b://%b%b" % (scheme, host, path)
         return path + match[2]
     match = _URL.fullmatch(value)
@@ -57,13 +59,17 @@ def map_back(value: bytes, backend: Backend, scheme: bytes, host: bytes, prefix:
     said = match[1].lower() if match[1] else b""  # b"" in //host/path: the client's scheme
     path = _outer(match[3] or b"/", base_path, prefix, rewrite)
     if _same(match[2], said or backend.scheme.encode("ascii"), _authority(backend), backend.port):
-        if path is None:  # out of reach through this location, but the address of a backend helps no client
+        if path is None:  # this location does not reach the path, but the client must not see the backend's address
             path = match[3] or b"/"
         return b"%b://%b%b%b" % (scheme, host, path, match[4])
     if path is None or not _same(match[2], said or scheme, host, 0):
         return value
     if said == b"http" and backend.scheme == "http" and scheme == b"https":
-        return b"https://%b%b%b" % (host, path, match[4])  # it was spoken to in clear and knows of no TLS in front of it
+        return b"https://%b%b%b" % (
+            host,
+            path,
+            match[4],
+        )  # the backend received plain HTTP and does not know that the client uses TLS
     if path == match[3]:
         return value
     return b"%b%b//%b%b%b" % (said, b":" if said else b"", match[2], path, match[4])
@@ -75,8 +81,10 @@ def _authority(backend: Backend) -> bytes:
 
 
 def _same(authority: bytes, scheme: bytes, other: bytes, other_port: int) -> bool:
-    """Whether two authorities are one, each with the port that it names or its scheme's; ``other_port``: what ``other`` has, 0 =
-    that rule."""
+    """True if two authorities are the same. An authority without a port has its scheme's default port.
+
+    other_port: the port of ``other``, 0 = the port that ``other`` names or the default
+    """
     try:
         name, port = split_host(authority)
         other_name, named = split_host(other)
@@ -87,7 +95,7 @@ def _same(authority: bytes, scheme: bytes, other: bytes, other_port: int) -> boo
 
 
 def _outer(path: bytes, base_path: bytes, prefix: bytes, rewrite: bytes) -> bytes | None:
-    """The client's path for a backend's; None if it lies outside of what is reached through this location."""
+    """The client's path for a backend's path; None if this location does not reach that path."""
     inner, outer = base_path, b""
     if rewrite:
         inner += rewrite.rstrip(b"/")
@@ -99,8 +107,8 @@ def _outer(path: bytes, base_path: bytes, prefix: bytes, rewrite: bytes) -> byte
 
 
 def https_target(name: bytes, redirect_port: int, path: bytes, query: bytes) -> bytes:
-    """Where a plain-HTTP request is sent: the same host (as `split_host` gives it), path and query, under https. `BadRequest`
-    without a host."""
+    """The https URL that a plain-HTTP request is redirected to: same host (from `split_host`), path and query. `BadRequest` without a
+    host."""
     if not name:
         raise BadRequest("no Host to redirect to")
     port = b"" if redirect_port == 443 else b":%d" % redirect_port

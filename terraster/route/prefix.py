@@ -1,11 +1,10 @@
 """Prefixes: canonical path → location. The longest prefix wins, and a prefix ends where a segment ends.
 
-``/api`` fits ``/api``, ``/api/`` and ``/api/x``, never ``/apifoo``. ``/api/`` is the same prefix, with the slash left away: nginx
-would answer ``/api`` with a redirect to ``/api/``, which loses the body of a POST, and two locations that differ by a slash only
-help nobody.
+``/api`` matches ``/api``, ``/api/`` and ``/api/x``, never ``/apifoo``. ``/api/`` is the same prefix as ``/api``. nginx would answer
+``/api`` with a redirect to ``/api/``, which loses the body of a POST. Two locations that differ only by a slash would be of no use.
 
-Up to `FEW` prefixes are tried in turn, longest first: that takes less than cutting the path at its slashes (see `Prefixes.find`).
-A service with ``/`` alone, the usual case, is answered without looking at the path.
+Up to `FEW` prefixes are tried in turn, longest first. That is faster than cutting the path at its slashes (see `Prefixes.find`). A
+service with ``/`` alone, the usual case, is found without a look at the path.
 """
 
 from __future__ import annotations
@@ -21,13 +20,15 @@ FEW = 8
 
 
 def normal(prefix: bytes) -> bytes:
-    """The spelling of a prefix that stands for all: without slashes at its end, b"" for the root."""
+    """A prefix in its normal form: without slashes at its end, b"" for the root."""
     return prefix.rstrip(b"/")
 
 
 class Prefixes(Generic[P]):
-    """Immutable. Payloads are anything but None. ValueError for a prefix given twice (``/api`` and ``/api/`` are one), or without
-    a slash."""
+    """Immutable. A payload may be anything but None.
+
+    ValueError for a prefix that is defined twice (``/api`` and ``/api/`` are one) or does not start with a slash.
+    """
 
     __slots__ = ("_root", "_only_root", "_tries", "_by_prefix", "_longest")
 
@@ -35,10 +36,10 @@ class Prefixes(Generic[P]):
         by_prefix: dict[bytes, P] = {}
         for path, payload in entries:
             if not path.startswith(b"/"):
-                raise ValueError(f"a prefix without a slash: {path!r}")
+                raise ValueError(f"a prefix must start with a slash: {path!r}")
             prefix = normal(path)
             if prefix in by_prefix:
-                raise ValueError(f"a prefix given twice: {path!r}")
+                raise ValueError(f"a prefix is defined twice: {path!r}")
             by_prefix[prefix] = payload
         self._root: P | None = by_prefix.pop(b"", None)
         self._only_root = not by_prefix
@@ -52,7 +53,7 @@ class Prefixes(Generic[P]):
             self._tries = tuple((prefix, prefix + b"/", by_prefix[prefix]) for prefix in longest_first)
 
     def find(self, path: bytes) -> P | None:
-        """The payload of the longest prefix that fits a canonical path, or None."""
+        """The payload of the longest prefix that matches a canonical path, or None."""
         if self._only_root:
             return self._root
         by_prefix = self._by_prefix

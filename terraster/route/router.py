@@ -1,11 +1,11 @@
-"""The router: listener and Host → what serves it.
+"""The router: listener and Host → the service's payload.
 
-Names are matched in this order, whatever the order in the configuration: the exact name, the longest ``*.suffix``, ``*``. A
-wildcard stands for one label or several (``*.example.com`` fits a.example.com and a.b.example.com, not example.com itself), as
-nginx has it.
+The order of matching does not depend on the order in the configuration: the exact name first, then the longest ``*.suffix``, then
+``*``. A wildcard matches one or more labels, as in nginx: ``*.example.com`` matches a.example.com and a.b.example.com, but not
+example.com itself.
 
-Every step is a look-up in a dict, so 10,000 services cost what ten do. Suffixes are walked only where wildcards exist. A router
-does not change: `Router.updated` makes another one, which shares all listeners that stay the same.
+Every step is a look-up in a dict, so 10,000 services cost as much as ten. Suffixes are tried only if the listener has wildcards. A
+router is immutable. `Router.updated` makes another one, which shares the listeners that do not change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ P = TypeVar("P")
 
 
 class _Names(Generic[P]):
-    """The names of one listener."""
+    """The host names of one listener."""
 
     __slots__ = ("exact", "suffixes", "default")
 
@@ -33,7 +33,8 @@ class _Names(Generic[P]):
         self.default = default
 
     def by_suffix(self, host: bytes) -> P | None:
-        """The payload of the longest wildcard that fits, else the default. At most 127 steps: a host name has no more labels."""
+        """The payload of the longest wildcard that matches, else the default. At most 127 steps, because a host name has at most 127
+        labels."""
         suffixes = self.suffixes
         at = host.find(b".", 1)
         while at > 0:
@@ -45,7 +46,7 @@ class _Names(Generic[P]):
 
 
 class Router(Generic[P]):
-    """Immutable. Payloads are anything but None."""
+    """Immutable. A payload may be anything but None."""
 
     __slots__ = ("_listeners",)
 
@@ -54,12 +55,14 @@ class Router(Generic[P]):
 
     @classmethod
     def build(cls, entries: Iterable[tuple[str, str, P]]) -> Router[P]:
-        """From (listener address, host, payload); hosts are lower case: exact, "*.example.com" or "*". ValueError for a host given
-        twice."""
+        """A router from (listener address, host, payload). ValueError for a host that is defined twice on a listener.
+
+        A host is in lower case: a name, "*.example.com" or "*".
+        """
         return cls({}).updated((), entries)
 
     def find(self, listener: str, host: bytes) -> P | None:
-        """The payload for a host, as `terraster.route.host.split_host` gives it (b"": none was sent), or None."""
+        """The payload for a host, or None. host: from `terraster.route.host.split_host`; b"" if the request had none."""
         names = self._listeners.get(listener)
         if names is None:
             return None
@@ -71,19 +74,19 @@ class Router(Generic[P]):
         return names.default
 
     def updated(self, remove: Iterable[tuple[str, str]], add: Iterable[tuple[str, str, P]]) -> Router[P]:
-        """A router without ``remove`` (listener address, host) and with ``add``; to replace a payload, do both.
+        """A router without ``remove`` (listener address, host) and with ``add``. To replace a payload, remove and add it.
 
-        Copies only the dicts of the listeners that are named. KeyError for one that is not there, ValueError for one that is there
-        already.
+        Only the dicts of the named listeners are copied. KeyError if an entry to remove does not exist, ValueError if an entry to add
+        exists already.
         """
         touched: dict[str, tuple[dict[bytes, P], dict[bytes, P], dict[bytes, P]]] = {}
         for listener, host in remove:
-            table, name = _place(self._tables(touched, listener), host)
+            table, name = _entry(self._tables(touched, listener), host)
             del table[name]
         for listener, host, payload in add:
-            table, name = _place(self._tables(touched, listener), host)
+            table, name = _entry(self._tables(touched, listener), host)
             if name in table:
-                raise ValueError(f"{host} is there twice on {listener}")
+                raise ValueError(f"{host} is defined twice on {listener}")
             table[name] = payload
         listeners = dict(self._listeners)
         for listener, (exact, suffixes, default) in touched.items():
@@ -108,8 +111,8 @@ class Router(Generic[P]):
         return tables
 
 
-def _place(tables: tuple[dict[bytes, P], dict[bytes, P], dict[bytes, P]], host: str) -> tuple[dict[bytes, P], bytes]:
-    """The dict that a host belongs into, and its key there."""
+def _entry(tables: tuple[dict[bytes, P], dict[bytes, P], dict[bytes, P]], host: str) -> tuple[dict[bytes, P], bytes]:
+    """The dict that has a host, and the host's key in that dict."""
     name = host.encode("ascii")
     if name == b"*":
         return tables[2], name
