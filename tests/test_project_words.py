@@ -47,7 +47,6 @@ NOT_YET = {
     "terraster/config",
     "terraster/exchange.py",
     "terraster/filters",
-    "terraster/logs",
     "terraster/master",
     "terraster/net",
     "terraster/plan.py",

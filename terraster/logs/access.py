@@ -1,23 +1,24 @@
-"""The access log: one line per request, rendered in batches, away from the request path.
+"""The access log: one line per request, rendered in batches away from the request path.
 
-`AccessWriter.write` only remembers the exchange (which nobody changes once it is finished); `AccessWriter.flush` renders what has
-gathered and hands it to the sink in one block. A worker flushes a few times a second; a full batch flushes itself, so what is
-remembered is bounded.
+`AccessWriter.write` only keeps the exchange, which does not change once it is finished. `AccessWriter.flush` renders all kept exchanges
+and hands the lines to the sink in one block. A worker flushes a few times a second. A full batch flushes itself, so the number of kept
+exchanges is bounded.
 
 Formats
-- ``json``: one object a line, all of `terraster.config.loglines.JSON_FIELDS` or those named in ``fields``, in that order.
+- ``json``: one object per line, with all of `terraster.config.loglines.JSON_FIELDS`, or those that ``fields`` names in their order.
 - ``combined``, ``common``: as Apache and nginx write them.
-- anything else is a format string with ``{field}`` for any of its `FIELDS`; ``{{`` is a brace.
+- Any other text is a format string with ``{field}`` for any of its `FIELDS`; ``{{`` is a brace.
 
-Every line is ASCII, whatever the client sent: octets that are not UTF-8 appear as ``\\xNN``, quotes, backslashes, control and
-non-ASCII characters as JSON escapes, in format strings too, so nobody can forge a line or drive a terminal. What is empty is
-``""`` in JSON (numbers: ``null``) and ``-`` in a format string.
+Every line is ASCII, whatever the client sent. Octets that are not UTF-8 appear as ``\\xNN``. Quotes, backslashes, control characters and
+non-ASCII characters appear as JSON escapes, in format strings too. So a client can neither forge a line nor control a terminal. An empty
+value is ``""`` in JSON (a number: ``null``) and ``-`` in a format string.
 
-Secrets: header fields other than User-Agent and Referer are never looked at. In ``uri`` and ``referer`` the values of the query
-keys in ``redact_query`` are masked (compared without case, after percent-decoding), and so is ``user:password@``.
+Secrets: header fields other than User-Agent and Referer are never read. ``uri`` and ``referer`` are masked: the values of the query keys
+in ``redact_query`` (compared without case, after percent-decoding), and ``user:password@``.
 
 Cost, CPython 3.11: write 0.08 µs; rendering 2.6 µs for a full JSON line, 2.1 µs for ``combined``, 1.4 µs for three fields. The
-``%`` template alone is 1.2 µs of it; the same as an f-string 1.4 µs, json.dumps of a dict 4.5 µs without collecting the values.
+``%`` template alone costs 1.2 µs of this. An f-string in its place cost 1.4 µs, and json.dumps of a dict 4.5 µs without the time to
+collect the values.
 """
 
 from __future__ import annotations
@@ -66,10 +67,10 @@ _CONVERSIONS = {
     "referer": "%s",
     "time_clf": _STAMP_CLF,
 }
-"""Every field, in the order in which `Renderer` computes them, with its conversion in the template. What changes only once a
-second is not converted but put into the template each second, in place of these two marks."""
+"""Each field with its conversion in the template, in the order in which `Renderer` computes the values. The two time stamps are not
+converted: each second they replace their marks in the template."""
 
-BATCH = 128  # exchanges that are remembered before a batch flushes itself
+BATCH = 128  # exchanges that a writer keeps before it flushes itself
 
 _MEMO_ENTRIES = 1024
 _MEMO_OCTETS = 256
@@ -79,7 +80,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 class _Quoted(dict[Any, str]):
-    """Octets or text → its escaped form, remembered for what comes again and again (hosts, user agents, names). Bounded."""
+    """Octets or text → the escaped form. A bounded cache for values that repeat (hosts, user agents, names)."""
 
     __slots__ = ("quote",)
 
@@ -96,9 +97,9 @@ class _Quoted(dict[Any, str]):
 
 
 class Renderer:
-    """Renders exchanges as lines, as one `AccessLog` asks. Pure but for what it remembers of its own work.
+    """Renders exchanges as the lines that one `AccessLog` describes. Pure, apart from its caches.
 
-    Raises StartError for a format string or a field name that does not exist.
+    Raises StartError for an unknown format or field.
     """
 
     __slots__ = ("_template", "_pick", "_quote", "_quoted", "_empty", "_agent", "_redact", "_mask", "_second", "_line")
@@ -117,7 +118,7 @@ class Renderer:
         self._line = ""
 
     def lines(self, exchanges: Iterable[Exchange]) -> bytes:
-        """The lines of these exchanges, each ended by a newline."""
+        """One line for each exchange, with a newline at its end."""
         pick, quote, quoted, look = self._pick, self._quote, self._quoted, self._agent
         protocols = (quoted["HTTP/1.0"], quoted["HTTP/1.1"])
         nothing, empty = quoted[""], self._empty
@@ -131,7 +132,7 @@ class Renderer:
                 request_id = x.request_id.decode()
             except UnicodeDecodeError:
                 uri, request_id = _text(x.target), _text(x.request_id)
-            if "?" in uri or "@" in uri:  # looked for in the text: 0.02 µs, in the octets 0.14 µs
+            if "?" in uri or "@" in uri:  # searching the text costs 0.02 µs, the octets 0.14 µs
                 uri = self._masked(uri)
             agent = referer = protocol = nothing
             head = x.head
@@ -173,7 +174,7 @@ class Renderer:
         return "".join(lines).encode("ascii")
 
     def _tick(self, wall: float) -> float:
-        """Put the second of ``wall`` (seconds since 1970) into the template; what is left of it, in seconds."""
+        """Put the whole second of ``wall`` (seconds since 1970) into the template. Returns the fraction, in seconds."""
         second = int(wall)
         self._second = float(second)
         year, month, day, hour, minute, sec = time.gmtime(second)[:6]
@@ -183,7 +184,7 @@ class Renderer:
         return wall - second
 
     def _masked(self, uri: str) -> str:
-        """A URI without the values of the listed query keys, and without a user's name and password."""
+        """A URI whose secrets are masked: values of the listed query keys, and a user's name and password."""
         if "@" in uri:
             uri = _USERINFO.sub(lambda match: f"{match[1] or ''}//{self._mask}@", uri)
         path, question, query = uri.partition("?")
@@ -198,14 +199,13 @@ class Renderer:
 
 
 class AccessWriter:
-    """What a service's access lines go through. One per distinct `AccessLog` and process; several may append to one path.
+    """Writes the access lines of a service. One per distinct `AccessLog` and process; several may append to one path.
 
-    config: ``path`` "" makes every method do nothing
+    config: with ``path`` "" every method does nothing
     warn:   called with one line of text when lines were lost, at most once a minute
+    must:   True: StartError if the file cannot be opened; False: lines are lost until it can be opened, and ``warn`` reports them
 
-    must:   a file that cannot be opened is a StartError; else lines are lost, and that is said, until it can be
-
-    Raises StartError for a format that does not exist.
+    Raises StartError for an unknown format.
     """
 
     __slots__ = ("_batch", "_most", "_renderer", "_sink")
@@ -218,17 +218,17 @@ class AccessWriter:
 
     @property
     def dropped(self) -> int:
-        """Lines lost so far: a full disk, a broken pipe, a reader that does not keep up."""
+        """The number of lines lost so far, to a full disk, a broken pipe or a slow reader."""
         return self._sink.dropped if self._sink is not None else 0
 
     def write(self, exchange: Exchange) -> None:
-        """Log a finished exchange, which must not be changed any more. Never raises, never waits for a reader."""
+        """Log a finished exchange, which must not change afterwards. Never raises and never waits for a reader."""
         self._batch.append(exchange)
         if len(self._batch) >= self._most:
             self.flush()
 
     def flush(self) -> None:
-        """Render what has gathered and write it, and what a slow reader did not take before. Called a few times a second."""
+        """Write the lines of all kept exchanges, after those that a slow reader has not taken yet. Called a few times a second."""
         batch = self._batch
         if self._sink is None:
             batch.clear()
@@ -238,13 +238,13 @@ class AccessWriter:
         self._sink.write(block)
 
     def reopen(self) -> None:
-        """Finish the old file and open the path anew: USR1, after a rotation."""
+        """Finish the old file and open the path again. For USR1, after a log rotation."""
         self.flush()
         if self._sink is not None:
             self._sink.reopen()
 
     def close(self) -> None:
-        """Flush and close. What is written later (by a request that outlived its configuration) is written at once."""
+        """Flush and close. A request that outlives its configuration may still write later; its line is written at once."""
         self.flush()
         self._most = 1
         if self._sink is not None:
@@ -252,7 +252,7 @@ class AccessWriter:
 
 
 class AccessLogs:
-    """The writers of a process, one per distinct `AccessLog`: services that ask for the same share one."""
+    """The writers of a process, one per distinct `AccessLog`. Services with the same settings share a writer."""
 
     __slots__ = ("_warn", "_writers")
 
@@ -261,10 +261,10 @@ class AccessLogs:
         self._writers: dict[AccessLog, AccessWriter] = {}
 
     def writer(self, config: AccessLog) -> AccessWriter | None:
-        """The writer for this configuration; None if it is off. Raises StartError for a format that does not exist.
+        """The writer for these settings; None if the log is off. Raises StartError for an unknown format.
 
-        A file that cannot be opened costs lines and a warning, not the request that was to be logged; the loader of the
-        configuration has seen that it can be.
+        A file that cannot be opened costs lines and a warning, never the request. (The loader of the configuration has checked that the
+        file can be opened.)
         """
         if not config.path:
             return None
@@ -274,7 +274,7 @@ class AccessLogs:
         return found
 
     def retain(self, configs: Iterable[AccessLog]) -> None:
-        """Close the writers that none of these asks for: after a reload. Open requests may still write to them."""
+        """Close the writers that no configuration in ``configs`` uses. Called after a reload; open requests may still write to them."""
         wanted = set(configs)
         for config in [config for config in self._writers if config not in wanted]:
             self._writers.pop(config).close()
@@ -297,7 +297,7 @@ class AccessLogs:
 
 
 def _text(octets: bytes) -> str:
-    """Octets as text: UTF-8, and ``\\xNN`` for what is none."""
+    """Octets as text: UTF-8, with ``\\xNN`` for octets that are not UTF-8."""
     try:
         return octets.decode()
     except UnicodeDecodeError:
@@ -305,18 +305,18 @@ def _text(octets: bytes) -> str:
 
 
 def _bare(text: str) -> str:
-    """Text for a format string: escaped like a JSON string but without its quotes, ``-`` if empty."""
+    """Text for a format string: escaped like a JSON string, without the quotes; ``-`` if empty."""
     return encode_basestring_ascii(text)[1:-1] or "-"
 
 
 def _pick(names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any] | None:
-    """What takes the values of these fields out of those that `Renderer` computed; None if it is all of them."""
+    """A function that selects the values of these fields from those that `Renderer` computed; None if all are selected."""
     if names == JSON_FIELDS:
         return None
-    places = [FIELDS.index(name) for name in names if name != "time_clf"]
-    if len(places) == 1:  # itemgetter of one gives the value, not a tuple
-        return lambda values: (values[places[0]],)
-    return itemgetter(*places) if places else lambda values: ()
+    indices = [FIELDS.index(name) for name in names if name != "time_clf"]
+    if len(indices) == 1:  # itemgetter with one index gives the value, not a tuple
+        return lambda values: (values[indices[0]],)
+    return itemgetter(*indices) if indices else lambda values: ()
 
 
 def _json_template(fields: tuple[str, ...]) -> tuple[tuple[str, ...], str]:

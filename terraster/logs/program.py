@@ -1,15 +1,15 @@
-"""The program's own log: what the master and its children say about themselves, a line each, on standard error.
+"""The program's own log: events of the master and its children, one line each, on standard error.
 
     2025-01-31T12:00:00.123+01:00 info  [4711] backend http://10.0.0.1:80 of shop/ is down: connection refused (4 of 4 probes
     failed)
 
-gunicorn wants a logger class of a certain shape (`Logger`); this one keeps the shape and writes the lines itself. Access lines
-are not its business (`terraster.logs.access`). Standard error is what systemd, containers and terminals collect; nothing is lost
-at a rotation, because there is no file.
+gunicorn requires a logger class with the interface of `Logger`. This class has that interface and writes the lines itself. Access lines
+are written by `terraster.logs.access`. systemd, containers and terminals collect standard error. There is no file, so a rotation loses
+nothing.
 
-Nobody waits for whoever reads it: a pager that was stopped, or a pipe that nobody empties, must not stop the load balancer.
-`terraster.logs.sink` writes the lines, keeps what the reader is too slow for and counts what that cannot hold; as soon as there is
-room again a line says how many were lost.
+A process never waits for the reader of its log. A pager that was stopped, or a pipe that is not read, must not stop the load balancer.
+`terraster.logs.sink` writes the lines. It keeps lines that the reader has not taken yet, up to a bound, and counts the lines that it
+drops. When the reader takes lines again, a line says how many were lost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 class _Line(logging.Formatter):
-    """One record as one line; the traceback of an exception follows on lines of its own."""
+    """One record on one line. The traceback of an exception follows on further lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_timestamp(record.created)} {record.levelname.lower():<5} [{record.process}] {record.getMessage()}"
@@ -39,14 +39,14 @@ class _Line(logging.Formatter):
 
 
 class _StandardError(logging.Handler):
-    """Lines to standard error, without ever waiting."""
+    """Writes lines to standard error and never waits."""
 
-    _gunicorn = True  # so that gunicorn removes it where it removes its own
+    _gunicorn = True  # gunicorn removes handlers that have this mark
 
     def __init__(self) -> None:
         super().__init__()
         self.sink = Sink("-", lambda _warning: None, must=False, standard=2)
-        self._told = 0  # lost lines that were told of
+        self._reported = 0  # lost lines that were reported
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -58,18 +58,18 @@ class _StandardError(logging.Handler):
         self.flush()
 
     def flush(self) -> None:
-        """Try to get rid of what waits."""
+        """Try to write the lines that wait for the reader."""
         if self.sink.pending:
             self.sink.write(b"")
-        lost = self.sink.dropped - self._told
+        lost = self.sink.dropped - self._reported
         if lost and not self.sink.pending:
-            self._told = self.sink.dropped
+            self._reported = self.sink.dropped
             stamp = f"{_timestamp(time.time())} warning [{os.getpid()}]"
-            self.sink.write(f"{stamp} {lost} line{'s' * (lost != 1)} of this log lost: nobody read them\n".encode())
+            self.sink.write(f"{stamp} {lost} line{'s' * (lost != 1)} of this log lost: the reader was too slow\n".encode())
 
 
 class _Stream:
-    """What gevent prints of an exception that ended a greenlet, a line of the log for each of its lines."""
+    """A stream for the traceback that gevent prints when an exception ends a greenlet. Each line becomes a line of the log."""
 
     def __init__(self, log: Logger) -> None:
         self._log = log
@@ -83,7 +83,7 @@ class _Stream:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing waits but the beginning of a line."""
+        """Does nothing: only the start of an unfinished line is buffered."""
 
 
 def _timestamp(seconds: float) -> str:
@@ -94,7 +94,7 @@ def _timestamp(seconds: float) -> str:
 
 
 class ProgramLog(Logger):  # type: ignore[misc]
-    """The logger class of every process. Inherited over the fork; holds no file of its own unless ``errorlog`` names one."""
+    """The logger class of every process. Children inherit it over the fork. It opens a file only if ``errorlog`` names one."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -106,21 +106,21 @@ class ProgramLog(Logger):  # type: ignore[misc]
             handler.setFormatter(_Line())
 
     def stream(self) -> _Stream:
-        """For a hub's ``exception_stream``, which would wait for the reader of standard error otherwise."""
+        """A stream for a hub's ``exception_stream``. The hub's default would wait for the reader of standard error."""
         return _Stream(self)
 
     def flush(self) -> None:
-        """Try to write what waits for a slow reader. Called a few times a minute at least; never waits."""
+        """Try to write the lines that wait for a slow reader. Never waits. Called at least a few times a minute."""
         for handler in self.error_log.handlers:
             handler.flush()
 
     def forked(self) -> None:
-        """In a child: what the parent has yet to write is the parent's."""
+        """Called in a child: drop the lines that the parent still has to write."""
         for sink in self._sinks():
             sink.forget()
 
     def close(self) -> None:
-        """At the end of a process: give a slow reader its last chance, for half a second."""
+        """Called when a process ends: give a slow reader half a second for the last lines."""
         for sink in self._sinks():
             sink.close()
 
@@ -128,6 +128,6 @@ class ProgramLog(Logger):  # type: ignore[misc]
         return [handler.sink for handler in self.error_log.handlers if isinstance(handler, _StandardError)]
 
     def set_level(self, level: str) -> None:
-        """Change the level at run time: one of `LEVELS`."""
+        """Change the level at run time. level: one of `LEVELS`"""
         self.loglevel = self.LOG_LEVELS[level]
         self.error_log.setLevel(self.loglevel)

@@ -1,17 +1,17 @@
-"""Where log lines go: a file, a pipe, a socket or a terminal, written without ever holding up a worker.
+"""The destination of log lines: a file, a pipe, a socket or a terminal. A write never holds up a worker.
 
 Rules
-- Lines are handed over in blocks of whole lines. A block is cut on line boundaries into slices, one ``write(2)`` each: 64 KiB
-  for files, 4096 octets (PIPE_BUF) for everything else, because that is as much as the kernel takes in one piece. So several
-  processes may append to one file or one pipe without mixing their lines.
-- Files are opened with O_APPEND and mode 0640; their directory must be there. A write to a regular file waits for the disk, as
-  it does in every server; nothing else waits. A pipe or a terminal gets an open file description of our own with O_NONBLOCK,
-  because setting the flag on the inherited descriptor would change it for the shell and for every other process too. A socket
-  (systemd's journal) is sent to with MSG_DONTWAIT.
-- What a slow reader does not take is kept, up to `BACKLOG` octets. What exceeds that, and what a full disk or a broken pipe
-  refuses, is dropped and counted, and one warning a minute says so: a log must not stop the traffic it tells about.
-- A sink that was closed can still be written to: it opens for that block and closes again. A WebSocket may outlive the
-  configuration it began with by days, and its line must neither be lost nor land in whatever got the descriptor since.
+- A sink takes blocks of whole lines and cuts them on line boundaries into slices, one ``write(2)`` each. A slice has 64 KiB for a file
+  and 4096 octets (PIPE_BUF) for everything else, because the kernel takes that much in one piece. So several processes may append to
+  one file or pipe without mixing their lines.
+- A file is opened with O_APPEND and mode 0640; its directory must exist. A write to a regular file waits for the disk, as in every
+  server. No other write waits. For a pipe or a terminal the sink opens its own file description with O_NONBLOCK, because setting the
+  flag on the inherited descriptor would change it for the shell and every other process. A socket (systemd's journal) is written with
+  MSG_DONTWAIT.
+- Lines that a slow reader has not taken are kept, up to `BACKLOG` octets. Lines beyond that, and lines that a full disk or a broken pipe
+  refuses, are dropped and counted, and one warning a minute reports them. A log must not stop the traffic that it describes.
+- A closed sink still accepts a block: it opens, writes and closes again. A WebSocket may end days after its configuration was replaced.
+  Its line must not be lost, and must not be written to a descriptor that now belongs to another file.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from ..errors import StartError
 
 __all__ = ["BACKLOG", "Sink"]
 
-BACKLOG = 1 << 20  # octets kept for a reader that does not keep up
+BACKLOG = 1 << 20  # octets kept for a slow reader
 FILE_SLICE = 65536
-PIPE_SLICE = 4096  # PIPE_BUF on Linux: written whole or not at all
+PIPE_SLICE = 4096  # PIPE_BUF on Linux: the kernel writes it whole or not at all
 WARN_EVERY = 60.0  # seconds
 LAST_WAIT = 0.5  # seconds that `close` waits for a slow reader
 
@@ -43,11 +43,11 @@ _STDOUT = ("-", "/dev/stdout", "/proc/self/fd/1")
 class Sink:
     """One open destination. Used by one greenlet of one process at a time.
 
-    path:  "-" = standard output, else a file
-    standard: the descriptor that "-" stands for: 1, or 2 for standard error
-    must:  raise StartError if it cannot be opened; else lines are lost until it can be
-    warn:  called with one line of text when lines were lost, at most once a minute
-    clock: monotonic seconds
+    path:     "-" = standard output, else a file
+    warn:     called with one line of text when lines were lost, at most once a minute
+    clock:    monotonic seconds
+    must:     True: StartError if the path cannot be opened; False: lines are lost until it can be opened
+    standard: the descriptor that "-" means: 1, or 2 for standard error
 
     ``dropped`` counts the lines lost so far.
     """
@@ -116,7 +116,7 @@ class Sink:
         pending = self._pending + block if self._pending else block
         if not pending:
             return
-        if self._torn:  # a line was cut off by a full disk: do not glue the next one to it
+        if self._torn:  # a full disk cut a line off: start a new line
             pending = b"\n" + pending
             self._torn = False
         start, end = 0, len(pending)
@@ -134,7 +134,7 @@ class Sink:
         self._pending = b""
 
     def reopen(self) -> None:
-        """Open the path anew (log rotation). If that fails the old file stays in use, and a warning says so."""
+        """Open the path again (log rotation). If that fails, the old file stays in use and a warning says so."""
         if self.path == "-" or self._closed:
             return
         old = self._fd
@@ -148,12 +148,12 @@ class Sink:
             os.close(old)
 
     def close(self) -> None:
-        """Hand over what is left, waiting `LAST_WAIT` seconds at most, and close."""
+        """Write the remaining lines, waiting at most `LAST_WAIT` seconds for the reader, and close."""
         deadline = self._clock() + LAST_WAIT
         while self._pending and self._clock() < deadline and _writable(self._fd, int(LAST_WAIT * 1000)):
             self._write(b"")
         if self._pending:
-            self._lose(self._pending.count(b"\n"), "the reader does not keep up")
+            self._lose(self._pending.count(b"\n"), "the reader is too slow")
             self._pending = b""
         if self._unreported:
             self._report("at the end")
@@ -162,11 +162,11 @@ class Sink:
 
     @property
     def pending(self) -> bool:
-        """Whether something waits for the reader; ``write(b"")`` tries again."""
+        """True if lines wait for the reader. ``write(b"")`` tries again to write them."""
         return bool(self._pending)
 
     def forget(self) -> None:
-        """Leave what waits to another process: called after a fork, in the one that did not write it."""
+        """Drop the waiting lines. Called after a fork in the child, because the parent writes them."""
         self._pending = b""
 
     def _shut(self) -> None:
@@ -186,19 +186,19 @@ class Sink:
         standard = self._standard
         mode = os.fstat(standard).st_mode
         if stat.S_ISREG(mode):
-            # not opened anew: all processes must share the offset, or what the master prints lands on top of what workers appended
+            # not opened again: all processes must share the offset, or lines of the master overwrite lines that workers appended
             self._use(standard, own=False, regular=True)
         elif stat.S_ISSOCK(mode):
-            # the original class: gevent's would set O_NONBLOCK for everybody who has this socket
+            # the original class: gevent's would set O_NONBLOCK for every process that has this socket
             plain: type[socket.socket] = get_original("socket", "socket")
-            sock = plain(fileno=os.dup(standard))  # closes its duplicate when the sink forgets it
+            sock = plain(fileno=os.dup(standard))  # the duplicate is closed with this object
             self._use(standard, own=False, regular=False)
             self._send = lambda data: sock.send(data, socket.MSG_DONTWAIT)
         else:
             try:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
                 self._use(os.open(f"/proc/self/fd/{standard}", flags), own=True, regular=False)
-            except OSError:  # opened by somebody with more rights, or no /proc
+            except OSError:  # a process with more rights opened it, or /proc is missing
                 self._use(standard, own=False, regular=False)
                 self._send = lambda data: _send_if_writable(standard, data)
 
@@ -209,8 +209,8 @@ class Sink:
         self._send = lambda data: os.write(fd, data)
 
     def _cut(self, data: bytes, start: int) -> int:
-        """Where the slice that begins at ``start`` ends: after the last line that fits, or after the first if that alone is too
-        long."""
+        """The end of the slice that begins at ``start``: after the last line that fits. If the first line is too long, after that
+        line."""
         limit = start + self._slice
         if len(data) <= limit:
             return len(data)
@@ -219,7 +219,7 @@ class Sink:
     def _keep(self, rest: bytes) -> None:
         if len(rest) > BACKLOG:
             keep = rest.rfind(b"\n", 0, BACKLOG) + 1
-            self._lose(rest.count(b"\n", keep), "the reader does not keep up")
+            self._lose(rest.count(b"\n", keep), "the reader is too slow")
             rest = rest[:keep]
         self._pending = rest
 
@@ -244,7 +244,7 @@ def _writable(fd: int, milliseconds: int) -> bool:
 
 
 def _send_if_writable(fd: int, data: memoryview) -> int:
-    """Write to a descriptor that would wait: a pipe that polls as writable takes PIPE_BUF octets without waiting."""
+    """Write to a blocking descriptor without waiting: a pipe that polls as writable takes PIPE_BUF octets at once."""
     if not _writable(fd, 0):
-        raise BlockingIOError(errno.EAGAIN, "the reader does not keep up")
+        raise BlockingIOError(errno.EAGAIN, "the reader is too slow")
     return os.write(fd, data[:PIPE_SLICE])
