@@ -211,7 +211,7 @@ def test_a_worker_that_died_is_waited_for_until_its_seat_is_emptied() -> None:
     assert not room.served
     view = alive._view
     view.table.retire(dead._view.seat, (0,), (2,))
-    view.look_around()
+    view.refresh()
     assert one.get(timeout=5) == "one"
     assert not alive.is_busy()
 

@@ -92,7 +92,7 @@ def test_the_seat_is_taken_as_soon_as_the_child_is_forked() -> None:
     worker.pid, worker.seat, worker.view = 4711, 2, mine
     worker.near, worker.far = pair()
     worker.in_master()
-    others.look_around()
+    others.refresh()
     assert others.seats == (1, 2)
     seat = table.seat(2)
     assert (table.q[seat + Seat.PID], table.q[seat + Seat.ROLE]) == (4711, Seat.PROXY)

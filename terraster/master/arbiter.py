@@ -375,7 +375,7 @@ class Master(Arbiter):  # type: ignore[misc]
             return
         self.worker_age += 1
         worker = self.roles[role](self.worker_age, self.pid, [], self.app, HUNG, self.cfg, self.log)
-        worker.seat, worker.view, worker.told = seat, self.view, self.snapshot.generation
+        worker.seat, worker.view, worker.acknowledged = seat, self.view, self.snapshot.generation
         worker.snapshot, worker.plan, worker.listeners = self.snapshot, self.plan, self.listeners_of(role)
         self.table.q[self.table.seat(seat) + Seat.OLDEST] = self.snapshot.generation
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (*self.SIGNALS, signal.SIGCHLD, signal.SIGABRT))
@@ -384,7 +384,7 @@ class Master(Arbiter):  # type: ignore[misc]
         except OSError as error:
             self.log.error("cannot fork a %s worker: %s", role, error.strerror)
             self._backoff[role].died(time.monotonic(), 0.0)
-            worker.unborn()
+            worker.fork_failed()
             return
         finally:
             if worker.pid != 0:
@@ -444,7 +444,7 @@ class Master(Arbiter):  # type: ignore[misc]
                         self.tell_all(("seats",))
                         self.wakeup()
                     case ("applied", generation):
-                        worker.told = generation
+                        worker.acknowledged = generation
                         self.heard.set()
                     case ("failed", generation, why):
                         worker.refused = (generation, why)

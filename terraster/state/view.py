@@ -19,7 +19,7 @@ class SeatView:
     base:      index of the seat's first cell (add a `Seat` constant)
     backends:  index of the seat's first backend row; a backend's row is ``backends + slot * SeatBackend.CELLS``
     locations: index of the seat's first location row; a location's row is ``locations + slot * SeatLocation.CELLS``
-    seats:     the taken seats, the process's own included; `look_around` refreshes them
+    seats:     the taken seats, the process's own included; `refresh` refreshes them
     all_backends, all_locations: the same as ``backends`` and ``locations``, for each taken seat
     desperate: True while a pick is the last resort, so that a backend in slow start may be picked out of turn
     backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
@@ -54,9 +54,9 @@ class SeatView:
         self.base = self.table.seat(seat)
         self.backends = self.table.seat_backend(seat, 0)
         self.locations = self.table.seat_location(seat, 0)
-        self.look_around()
+        self.refresh()
 
-    def look_around(self) -> None:
+    def refresh(self) -> None:
         """Learn which seats are taken. Called when a worker starts or ends, and once a second as a safeguard."""
         self.seats = tuple(sorted({self.seat, *self.table.taken_seats()}))
         self.all_backends = tuple(self.table.seat_backend(seat, 0) for seat in self.seats)

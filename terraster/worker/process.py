@@ -87,7 +87,7 @@ class Process(Worker):  # type: ignore[misc]
         self.state = "starting"  # the master's view of it, with what follows; see `terraster.master.arbiter`
         self.started = time.monotonic()
         self.deadline = 0.0
-        self.told = 0  # the newest generation that it was forked with or acknowledged
+        self.acknowledged = 0  # the newest generation that it was forked with or acknowledged
         self.refused = (0, "")  # the generation that it could not apply, and why
         self.draining = False
         self._exiting: Event
@@ -148,7 +148,7 @@ class Process(Worker):  # type: ignore[misc]
 
     def runs_old(self, generation: int) -> bool:
         """In the master: whether this child has yet to acknowledge a generation. Who is on its way out has not."""
-        return self.told < generation and self.state in ("starting", "serving")
+        return self.acknowledged < generation and self.state in ("starting", "serving")
 
     def in_master(self) -> None:
         """The master's side, right after the fork: keep one end of the channel. The child has its seat from now on, not only when it
@@ -160,7 +160,7 @@ class Process(Worker):  # type: ignore[misc]
         q[base + Seat.HEARTBEAT] = time.monotonic_ns()
         q[base + Seat.PID] = self.pid
 
-    def unborn(self) -> None:
+    def fork_failed(self) -> None:
         """The master's side when the fork failed."""
         os.close(self.near)
         os.close(self.far)
@@ -259,7 +259,7 @@ class Process(Worker):  # type: ignore[misc]
         while True:
             q[base + Seat.HEARTBEAT] = time.monotonic_ns()
             q[base + Seat.OLDEST] = self.oldest()
-            self.view.look_around()
+            self.view.refresh()
             self.notify()
             self.log.flush()
             if os.getppid() != self.ppid:
@@ -284,7 +284,7 @@ class Process(Worker):  # type: ignore[misc]
                             breathe()
                         self._changes.put((replace(change, services=tuple(services)), descriptors))
                     case ("seats",):
-                        self.view.look_around()
+                        self.view.refresh()
                     case ("answer", ticket, answer):
                         if ticket in self._questions:
                             self._questions[ticket].set(answer)
