@@ -10,7 +10,7 @@ Nothing here refers back to what holds it: a plan that is replaced is freed at o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -18,11 +18,12 @@ from .balance.contract import Balancer, Member
 from .balance.registry import make
 from .config.diff import Change, patch
 from .config.snapshot import Backend, Location, Service, Snapshot, Statuses
-from .errors import ConfigError, Problem
+from .errors import BadRequest
 from .exchange import Exchange
 from .filters.answer import Answer
-from .filters.headers import HeaderEdits
-from .filters.redirect import elsewhere, redirects
+from .filters.contract import Filter, Place, cells, compile_hooks, defined
+from .filters.headers import HeaderEdits, Headers
+from .filters.registry import KINDS
 from .net.line import Line
 from .net.turn import breathe
 from .policy.budget import Budget
@@ -64,7 +65,8 @@ class LocationPlan:
     this process. sticky: answers may set a cookie. hedge: share of latencies, 0.0 = never. panic_at: index of its PANIC cell.
     special: it has something that not every request need be asked about: limits, hedging, a circuit, a total timeout, an algorithm that
     measures. per_try: seconds that an attempt may take to its response head, 0.0 = no limit of its own; patience: seconds that are
-    waited for one, 0.0 = for ever. overrides: the fields about the client that rules set or remove themselves.
+    waited for one, 0.0 = for ever. overrides: the fields about the client that rules set or remove themselves. on_request … on_log: the
+    hooks of its filters (`terraster.filters.contract`).
     """
 
     __slots__ = (
@@ -78,6 +80,10 @@ class LocationPlan:
         "request_edits",
         "response_edits",
         "on_request",
+        "on_upstream",
+        "on_response",
+        "on_error",
+        "on_log",
         "bad_statuses",
         "breaker",
         "budget",
@@ -101,7 +107,15 @@ class LocationPlan:
         "_rewrite",
     )
 
-    def __init__(self, location: Location, service: Service, view: SeatView, old: LocationPlan | None, now: float) -> None:
+    def __init__(
+        self,
+        location: Location,
+        service: Service,
+        view: SeatView,
+        filters: tuple[Filter, ...],
+        old: LocationPlan | None,
+        now: float,
+    ) -> None:
         self.path = location.path
         self.offset = location.slot * SeatLocation.CELLS
         self.members = tuple(Member(backend, view) for backend in location.backends)
@@ -139,14 +153,20 @@ class LocationPlan:
             self.line.adopt(old.line)
             self.budget.adopt(old.budget)
             self.latencies, self.requests = old.latencies, old.requests
-        rules = service.headers
-        self.request_edits = _edits(service.name, rules.set_request, rules.remove_request)
-        self.overrides = frozenset() if self.request_edits is None else self.request_edits.drop & OURS
-        self.response_edits = _edits(service.name, rules.set_response, rules.remove_response)
-        self.on_request: tuple[Callable[[Exchange], Answer | None], ...] = redirects(service, location)
+        self.take(filters)
         self._prefix = location.path.encode("ascii")
         self._rewrite = location.rewrite.encode("ascii")
         self.plain = not location.rewrite and not any(backend.base_path for backend in location.backends)
+
+    def take(self, filters: tuple[Filter, ...]) -> None:
+        """Have these filters."""
+        self.request_edits: HeaderEdits | None = None
+        self.response_edits: HeaderEdits | None = None
+        for made in filters:
+            if isinstance(made, Headers):
+                self.request_edits, self.response_edits = made.request, made.response
+        self.overrides = frozenset() if self.request_edits is None else self.request_edits.drop & OURS
+        self.on_request, self.on_upstream, self.on_response, self.on_error, self.on_log = compile_hooks(filters)
 
     def forward_path(self, path: bytes, member: Member) -> bytes:
         """What a backend is asked for, instead of the path that was matched."""
@@ -180,49 +200,105 @@ def _reported(location: Location) -> Statuses:
     return statuses
 
 
-def _edits(service: str, fields: tuple[tuple[str, str], ...], remove: tuple[str, ...]) -> HeaderEdits | None:
-    if not fields and not remove:
-        return None
-    try:
-        return HeaderEdits(fields, remove)
-    except ValueError as error:
-        raise ConfigError([Problem(f"service {service}", 0, 0, f"`headers`: {error}")]) from None
+class Kinds:
+    """The kinds of filters, and where each of them counts. Makes the filters of a place.
+
+    bare: a location without backends and filters.
+    """
+
+    __slots__ = ("_hooks", "bare", "cells", "kinds")
+
+    def __init__(self, kinds: Sequence[type[Filter]], view: SeatView) -> None:
+        self.kinds = tuple(kinds)
+        self.cells = cells(kinds)
+        self._hooks = tuple((kind, defined(kind)) for kind in kinds)
+        self.bare = LocationPlan(Location("*", "/", slot=view.table.unrouted), Service("", (), (), ()), view, (), None, 0.0)
+
+    def filters(self, service: Service | None, location: Location | None, view: SeatView) -> tuple[Filter, ...]:
+        """The filters of a location; location None: of a service's rules; service None as well: of the top's. Raises `ConfigError`."""
+        made = []
+        for kind, hooks in self._hooks:
+            settings = _settings(kind, service)
+            if settings is None and kind.settings is not None:
+                continue
+            one = kind(settings, Place(service, location, view, self.cells[kind.name]), view)
+            if any(map(one.needs, hooks)):
+                made.append(one)
+        return tuple(made)
+
+    def may_answer(self, service: Service) -> bool:
+        """True if a filter of the service might answer requests for paths that no location serves."""
+        return service.http_redirect or any(location.redirect and location.backends for location in service.locations)
+
+
+def _settings(kind: type[Filter], service: Service | None) -> Any:
+    return service.headers if kind is Headers and service is not None else None
+
+
+def _nothing_here(exchange: Exchange) -> Answer | None:
+    raise BadRequest("no location for this path", status=404, reason="destination_not_found", close=False)
+
+
+def _rules(like: LocationPlan, service: Service, filters: tuple[Filter, ...]) -> LocationPlan:
+    """A location without backends, for what is answered before a location is known. like: another one; what they do not need to have of
+    their own they share, as there are as many of them as there are services."""
+    made = LocationPlan.__new__(LocationPlan)
+    for name in LocationPlan.__slots__:
+        setattr(made, name, getattr(like, name))
+    made.timeouts = service.timeouts
+    made.body_size = service.limits.body_size
+    made.ignore_client_abort = service.ignore_client_abort
+    made.take(filters)
+    if made.on_request:
+        made.on_request = (*made.on_request, _nothing_here)
+    return made
 
 
 class ServicePlan:
     """One service, compiled.
 
-    elsewhere: the location without backends that answers for paths that none of the others serves; None: they are not found.
+    elsewhere: `rules` if they answer for paths that none of the locations serves; None: they are not found.
     log: the access-log writer of this process, bound at the first request (`terraster.worker`).
     """
 
-    __slots__ = ("name", "prefixes", "locations", "elsewhere", "refuse_encoded_slashes", "access_log", "log")
+    __slots__ = ("name", "prefixes", "locations", "elsewhere", "_rules", "_made_of", "refuse_encoded_slashes", "access_log", "log")
 
-    def __init__(self, service: Service, view: SeatView, old: ServicePlan | None, now: float) -> None:
+    def __init__(self, service: Service, view: SeatView, kinds: Kinds, old: ServicePlan | None, now: float) -> None:
         """now: monotonic time."""
         self.name = service.name
         before: dict[str, LocationPlan] = {}
         if old is not None:
             before = {location.path: location for location in old.locations}
         self.locations: tuple[LocationPlan, ...] = tuple(
-            LocationPlan(location, service, view, before.get(location.path), now) for location in service.locations
+            LocationPlan(location, service, view, kinds.filters(service, location, view), before.get(location.path), now)
+            for location in service.locations
         )
         self.prefixes: Prefixes[LocationPlan] = Prefixes([(location._prefix, location) for location in self.locations])
-        answers = elsewhere(service)
+        self._rules: LocationPlan | None = None
+        self._made_of = service, view, kinds
         self.elsewhere: LocationPlan | None = None
-        if answers:
-            self.elsewhere = LocationPlan(Location(f"{service.name}*", "/", slot=view.table.unrouted), service, view, None, now)
-            self.elsewhere.on_request = answers
+        if kinds.may_answer(service) and self.rules.on_request:
+            self.elsewhere = self.rules
         self.refuse_encoded_slashes = service.encoded_slashes == "refuse"
         self.access_log = service.access_log
         self.log: Any = None
+
+    @property
+    def rules(self) -> LocationPlan:
+        """A location without backends that has the service's filters, for answers that are made before a location is known. Made when it
+        is first asked for: there are as many as services, and few are."""
+        if self._rules is None:
+            service, view, kinds = self._made_of
+            self._rules = _rules(kinds.bare, service, kinds.filters(service, None, view))
+        return self._rules
 
 
 class Plan:
     """One whole configuration, compiled. Immutable but for the state of its balancers; `updated` makes the next one.
 
     generation, snapshot: what it was compiled from. services: by name. router: listener address and host → `ServicePlan`.
-    backends: by id. trust: whose word about clients is believed. unrouted: offset of the location row that counts what no location took.
+    backends: by id. rules: a location without backends that has the top's filters, for answers that are made before a service is known.
+    trust: whose word about clients is believed. unrouted: offset of the location row that counts what no location took.
     """
 
     __slots__ = (
@@ -231,11 +307,13 @@ class Plan:
         "services",
         "router",
         "backends",
+        "rules",
         "trust",
         "timeouts",
         "limits",
         "unrouted",
         "_clock",
+        "_kinds",
         "_view",
     )
 
@@ -246,6 +324,7 @@ class Plan:
         services: dict[str, ServicePlan],
         router: Router[ServicePlan],
         backends: dict[str, Backend],
+        kinds: Kinds,
         clock: Callable[[], float],
     ) -> None:
         self.generation = snapshot.generation
@@ -257,6 +336,9 @@ class Plan:
         self.timeouts = snapshot.timeouts
         self.limits = snapshot.limits
         self.unrouted = view.table.unrouted * SeatLocation.CELLS
+        nobody = Service("", (), (), (), timeouts=snapshot.timeouts, limits=snapshot.limits)
+        self.rules = _rules(kinds.bare, nobody, kinds.filters(None, None, view))
+        self._kinds = kinds
         self._clock = clock
         self._view = view
 
@@ -274,23 +356,26 @@ class Plan:
         for count, service in enumerate(change.services):
             backends.update((backend.id, backend) for backend in _backends(service))
             _clear_if_leased_anew(service, view)
-            services[service.name] = ServicePlan(service, view, services.get(service.name), self._clock())
+            services[service.name] = ServicePlan(service, view, self._kinds, services.get(service.name), self._clock())
             if count % _TURN == _TURN - 1:
                 breathe()
         router = self.router.updated(
             _names(gone), ((address, host, services[name]) for name, address, host in _entries(change.services))
         )
-        return Plan(patch(self.snapshot, change), view, services, router, backends, self._clock)
+        return Plan(patch(self.snapshot, change), view, services, router, backends, self._kinds, self._clock)
 
 
-def compile_plan(snapshot: Snapshot, view: SeatView, clock: Callable[[], float] = monotonic) -> Plan:
+def compile_plan(
+    snapshot: Snapshot, view: SeatView, clock: Callable[[], float] = monotonic, kinds: Sequence[type[Filter]] = KINDS
+) -> Plan:
     """Compile a Snapshot whose slots are leased. For the start; a reload uses `Plan.updated`. clock: monotonic seconds."""
-    services = {service.name: ServicePlan(service, view, None, clock()) for service in snapshot.services}
+    known = Kinds(kinds, view)
+    services = {service.name: ServicePlan(service, view, known, None, clock()) for service in snapshot.services}
     backends = {backend.id: backend for service in snapshot.services for backend in _backends(service)}
     for service in snapshot.services:
         _clear_if_leased_anew(service, view)
     router = Router.build((address, host, services[name]) for name, address, host in _entries(snapshot.services))
-    return Plan(snapshot, view, services, router, backends, clock)
+    return Plan(snapshot, view, services, router, backends, known, clock)
 
 
 def _backends(service: Service) -> Iterable[Backend]:

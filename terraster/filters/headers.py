@@ -11,13 +11,51 @@ in without CR, LF and NUL, whatever was checked before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 from ..config import edits
+from ..errors import ConfigError, Problem
 from ..exchange import Exchange
+from ..state.view import SeatView
+from ..wire.edits import Edits, without
+from .contract import Filter, Place
 
-__all__ = ["HeaderEdits"]
+__all__ = ["HeaderEdits", "Headers"]
 
 _ENDS = b"\r\n\0"
+
+
+class Headers(Filter):
+    """Header rules. They are asked after all other filters, so they have the last word."""
+
+    __slots__ = ("request", "response")
+
+    name: ClassVar[str] = "headers"
+
+    def __init__(self, settings: Any, place: Place, view: SeatView) -> None:
+        """Raises `ConfigError` for names and values that cannot be used."""
+        self.request: HeaderEdits | None = None
+        self.response: HeaderEdits | None = None
+        if settings is not None:
+            try:
+                if settings.set_request or settings.remove_request:
+                    self.request = HeaderEdits(settings.set_request, settings.remove_request)
+                if settings.set_response or settings.remove_response:
+                    self.response = HeaderEdits(settings.set_response, settings.remove_response)
+            except ValueError as error:
+                service = "the top" if place.service is None else f"service {place.service.name}"
+                raise ConfigError([Problem(service, 0, 0, f"`headers`: {error}")]) from None
+
+    def needs(self, hook: str) -> bool:
+        return (self.request if hook == "on_upstream" else self.response) is not None
+
+    def on_upstream(self, exchange: Exchange, edits: Edits) -> None:
+        assert self.request is not None
+        self.request.apply(exchange, edits)
+
+    def on_response(self, exchange: Exchange, edits: Edits) -> None:
+        assert self.response is not None
+        self.response.apply(exchange, edits)
 
 
 class HeaderEdits:
@@ -51,6 +89,13 @@ class HeaderEdits:
         elif len(merged) == 1 and isinstance(merged[0], bytes):
             self.constant = merged[0]
         self._pieces = tuple(merged)
+
+    def apply(self, exchange: Exchange, edits: Edits) -> None:
+        """Edit a head, and what was put in there before."""
+        if edits.extra:
+            edits.extra = without(edits.extra, self.drop)
+        edits.drop |= self.drop
+        edits.extra += self.render(exchange) if self.constant is None else self.constant
 
     def render(self, exchange: Exchange) -> bytes:
         """The lines to put in, each with its CRLF."""

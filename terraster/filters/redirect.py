@@ -7,13 +7,15 @@ section 15.4.9).
 - `redirect` without backends, or as an http(s) URL: what is below the location goes there, with the rest of its path and its query
   (`PrefixRedirect`).
 
-The source of an `ExactRedirect` lies outside of the location that it is written at. So `redirects` gives a location the filters of
-its siblings that it is in the way of, and `elsewhere` what is to be done with paths that no location serves.
+The source of an `ExactRedirect` lies outside of the location that it is written at. So `redirects` gives a location the redirects of
+its siblings that it is in the way of, and `elsewhere` what is to be done with paths that no location serves. `Redirect` is the filter
+that asks them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from ..config.snapshot import Location, Service
 from ..errors import BadRequest, ConfigError, Problem
@@ -22,16 +24,47 @@ from ..route.host import split_host
 from ..route.location import https_target
 from ..route.prefix import Prefixes, normal
 from ..route.target import canonical
+from ..state.view import SeatView
 from .answer import Answer
+from .contract import Counter, Filter, Place, Tally
 
-__all__ = ["ExactRedirect", "HttpsRedirect", "Nowhere", "PrefixRedirect", "elsewhere", "redirects"]
+__all__ = ["ExactRedirect", "HttpsRedirect", "PrefixRedirect", "Redirect", "elsewhere", "redirects"]
 
-Filter = Callable[[Exchange], Answer | None]
+Rule = Callable[[Exchange], Answer | None]
 
 
-def redirects(service: Service, location: Location) -> tuple[Filter, ...]:
+class Redirect(Filter):
+    """Answers requests that are to go elsewhere. Made of `redirect`, `http_redirect` and `redirect_port`, so it has no key of its own."""
+
+    __slots__ = ("_answered", "_rules")
+
+    name: ClassVar[str] = "redirect"
+    counters: ClassVar[tuple[Counter, ...]] = (Counter("answers", "Requests answered with a redirect."),)
+
+    def __init__(self, settings: None, place: Place, view: SeatView) -> None:
+        """Raises `ConfigError` for a redirect that cannot work."""
+        service, location = place.service, place.location
+        self._rules: tuple[Rule, ...] = ()
+        if service is not None:
+            self._rules = elsewhere(service) if location is None else redirects(service, location)
+        self._answered: Tally | None = place.tally("answers") if self._rules else None
+
+    def needs(self, hook: str) -> bool:
+        return bool(self._rules)
+
+    def on_request(self, exchange: Exchange) -> Answer | None:
+        for rule in self._rules:
+            answer = rule(exchange)
+            if answer is not None:
+                if self._answered is not None:
+                    self._answered.count()
+                return answer
+        return None
+
+
+def redirects(service: Service, location: Location) -> tuple[Rule, ...]:
     """The redirects among the requests that a location gets, in the order in which they are asked. Raises `ConfigError`."""
-    filters: list[Filter] = []
+    filters: list[Rule] = []
     if location.http_redirect:
         filters.append(HttpsRedirect(service.redirect_port))
     filters += _exact(service, location)
@@ -40,16 +73,14 @@ def redirects(service: Service, location: Location) -> tuple[Filter, ...]:
     return tuple(filters)
 
 
-def elsewhere(service: Service) -> tuple[Filter, ...]:
-    """What is asked, in that order, about paths that no location serves; () if that is nothing, and they are just not found."""
+def elsewhere(service: Service) -> tuple[Rule, ...]:
+    """The redirects for paths that no location serves, in the order in which they are asked."""
     if any(not normal(location.path.encode("ascii")) for location in service.locations):
         return ()
-    filters: list[Filter] = []
+    filters: list[Rule] = []
     if service.http_redirect:
         filters.append(HttpsRedirect(service.redirect_port))
     filters += _exact(service, None)
-    if filters:
-        filters.append(Nowhere())
     return tuple(filters)
 
 
@@ -57,13 +88,13 @@ def _is_exact(location: Location) -> bool:
     return bool(location.backends) and location.redirect.startswith("/")
 
 
-def _exact(service: Service, at: Location | None) -> list[Filter]:
+def _exact(service: Service, at: Location | None) -> list[Rule]:
     """The exact redirects whose source is served by the location ``at``, None: by none."""
     origins = [location for location in service.locations if _is_exact(location)]
     if not origins:
         return []
     prefixes = Prefixes([(location.path.encode("ascii"), location) for location in service.locations])
-    filters: list[Filter] = []
+    filters: list[Rule] = []
     for location in origins:
         try:
             source, _ = canonical(location.redirect.encode("ascii"), False)
@@ -131,15 +162,6 @@ class PrefixRedirect:
         if target.startswith(b"//"):  # a path of the client's would name another host
             target = b"/" + target.lstrip(b"/")
         return _moved(target)
-
-
-class Nowhere:
-    """There is nothing here."""
-
-    __slots__ = ()
-
-    def __call__(self, exchange: Exchange) -> Answer | None:
-        raise BadRequest("no location for this path", status=404, reason="destination_not_found", close=False)
 
 
 def _moved(target: bytes) -> Answer:

@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 MAGIC = 0x5445525241535452  # "TERRASTR"
-VERSION = 3
+VERSION = 4
 
 _AT_ONCE = 64  # rows that move between two changes of `Header.RETIRING`: about 0.2 ms
 _PATIENCE = 2000  # attempts of a reader, 0.5 ms apart, before it assumes that the master died in the middle of a move
@@ -205,7 +205,8 @@ class SeatLocation:
     RETRIES = 104  # second and later attempts
     HEDGES = 105  # of RETRIES: attempts begun while an earlier attempt was still unanswered
     BUDGET_REFUSALS = 106  # retries and hedges that the budget did not allow
-    CELLS = 112
+    FILTERS = 112  # … counters of filters, in the order of their kinds (`terraster.filters.contract.cells`)
+    CELLS = 128
 
     GAUGES = (QUEUED, QUEUE_HEAD)
 

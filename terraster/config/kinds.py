@@ -1,0 +1,100 @@
+"""Kinds: what the configuration language knows of a filter, so that its keys can be written, inherited, described and compared.
+
+A kind is one concern that requests go through: header rules, redirects, a circuit breaker. Its code is in `terraster.filters`, above this
+room; from there come the kinds, handed to `terraster.config.loader.Loader`. This room knows only the contract: a name, a model of what may
+be written, and where it may be written.
+
+Where a kind is written on several levels, the narrower level wins: location over service over top. With `LAY_OVER` it wins key by key, and
+within a key that holds a mapping name by name. With `REPLACE` it wins as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, ClassVar, Protocol, Self
+
+from pydantic import model_validator
+
+from .settings.base import Model
+
+__all__ = ["LAY_OVER", "LOCATION", "REPLACE", "SERVICE", "TOP", "FilterSettings", "Inherit", "Kind", "Level"]
+
+
+class Level(Enum):
+    """A level of the configuration. The value names it in hints and in the manual."""
+
+    TOP = "the top"
+    SERVICE = "a service"
+    LOCATION = "a location"
+
+
+class Inherit(Enum):
+    """How a narrower level changes what a wider level says."""
+
+    LAY_OVER = "key by key"
+    REPLACE = "as a whole"
+
+
+TOP, SERVICE, LOCATION = Level.TOP, Level.SERVICE, Level.LOCATION
+LAY_OVER, REPLACE = Inherit.LAY_OVER, Inherit.REPLACE
+
+
+class FilterSettings(Model):
+    """What may be written for a kind. A subclass has one field a key, with its real default and a description with the unit.
+
+    A field `enabled` makes the kind one that can be switched: ``on`` and ``off`` are then short for a mapping with `enabled` alone, and
+    where `enabled` is false the filter is not made. Each level that writes the kind switches it on unless it says otherwise.
+    """
+
+    spellings: ClassVar[Mapping[str, str]] = {}
+    """Other spellings of keys, and the fields that they stand for. Both are fields of the model."""
+
+    @model_validator(mode="after")
+    def _spelt_once(self) -> Self:
+        for other, field in self.spellings.items():
+            if other in self.model_fields_set and field in self.model_fields_set:
+                raise ValueError(f"has both `{field}` and `{other}`, which mean the same: keep one")
+        return self
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were written, other spellings under the names of the fields that they stand for."""
+        return {self.spellings.get(name, name): getattr(self, name) for name in self.model_fields_set}
+
+    def over(self, wider: Self | None) -> Self:
+        """These settings laid over those of a wider level, key by key. Both are unchanged."""
+        given = self.given()
+        if wider is None:
+            return self if self.spellings.keys().isdisjoint(self.model_fields_set) else type(self).model_construct(**given)
+        inherited = wider.given()
+        inherited.pop("enabled", None)  # to write a kind is to switch it on
+        for name, value in given.items():
+            before = inherited.get(name)
+            inherited[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+        return type(self).model_construct(**inherited)
+
+    def facts(self) -> dict[str, Any]:
+        """Fields of a `terraster.config.snapshot.Location` by name, for a kind that acts through them rather than through hooks."""
+        return {}
+
+
+class Kind(Protocol):
+    """One kind, as this room sees it. Filters fit it (`terraster.filters.contract.Filter`).
+
+    name: the key under `middleware`. settings: the model of what may be written; None: the kind has no key of its own. levels: where the
+    kind may be written. shorthand: the levels where the name is a key of its own as well, beside `middleware`. inherit: how levels add
+    up. answers: True if it answers every request of a location, which then needs no backends.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def settings(self) -> type[FilterSettings] | None: ...
+    @property
+    def levels(self) -> tuple[Level, ...]: ...
+    @property
+    def shorthand(self) -> tuple[Level, ...]: ...
+    @property
+    def inherit(self) -> Inherit: ...
+    @property
+    def answers(self) -> bool: ...

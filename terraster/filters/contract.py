@@ -1,0 +1,158 @@
+"""What a filter is: one concern that requests go through, in one file.
+
+    class RateLimit(Filter):
+        name = "rate_limit"
+        settings = RateLimitSettings                  # what may be written: `terraster.config.kinds.FilterSettings`
+        counters = (Counter("refused", "Requests refused by the rate limit."),)
+
+        def __init__(self, settings, place, view): …  # once for each location that has it, when the configuration is compiled
+        def on_request(self, exchange): …             # for each request
+
+Five hooks and no other. Each is optional: a hook that a filter does not define, or says it does not need, is not called for it.
+
+    on_request(exchange) -> Answer | None    the location is known; an Answer goes to the client, and no backend is asked
+    on_upstream(exchange, edits) -> None     changes the head that goes to a backend, for each attempt
+    on_response(exchange, edits) -> None     changes every head that goes to a client: interim (1xx), 101, relayed, our own, errors
+    on_error(exchange, error) -> Answer | None   an error is about to be answered; an Answer goes to the client in its place
+    on_log(exchange) -> None                 the exchange is over, before it is counted and logged
+
+Hooks run in the order of `terraster.filters.registry`, each hook for all filters of the location. The first Answer of `on_request` or
+`on_error` ends the round. A filter keeps nothing about a request in itself, only in the exchange, since one filter serves many requests at
+once. Hooks run in the request's greenlet; they may raise `HttpError`, which is answered as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from ..config.kinds import LAY_OVER, LOCATION, SERVICE, TOP, FilterSettings, Inherit, Level
+from ..config.snapshot import Location, Service
+from ..errors import HttpError
+from ..exchange import Exchange
+from ..state.table import SeatLocation
+from ..state.view import SeatView
+from ..wire.edits import Edits
+from .answer import Answer
+
+__all__ = ["HOOKS", "Counter", "Filter", "Hooks", "Place", "Tally", "cells", "compile_hooks", "defined"]
+
+HOOKS = ("on_request", "on_upstream", "on_response", "on_error", "on_log")
+
+
+class Counter(NamedTuple):
+    """What a filter counts. Metrics have it as ``terraster_KIND_NAME_total`` for each location, status as ``KIND.NAME``.
+
+    name: one word or several with "_". help: a sentence for the metric.
+    """
+
+    name: str
+    help: str
+
+
+class Tally:
+    """A counter at one location. Its cell is in the seat of the process that counts, so nobody else writes it."""
+
+    __slots__ = ("_at", "_view")
+
+    def __init__(self, view: SeatView, at: int) -> None:
+        self._view = view
+        self._at = at
+
+    def count(self, many: int = 1) -> None:
+        """Count so many more."""
+        view = self._view
+        view.q[view.locations + self._at] += many
+
+
+class Place:
+    """Where a filter is compiled for.
+
+    service: None for the rules of the top, which hold where no service is known. location: None for the rules of a service (or of the top),
+    which hold where no location is known.
+    """
+
+    __slots__ = ("_cells", "_view", "location", "service")
+
+    def __init__(self, service: Service | None, location: Location | None, view: SeatView, cells: Mapping[str, int]) -> None:
+        """cells: of the kind's counters, by name."""
+        self.service = service
+        self.location = location
+        self._view = view
+        self._cells = cells
+
+    def tally(self, counter: str) -> Tally:
+        """One of the kind's counters. KeyError if the kind declares none of that name."""
+        slot = self._view.table.unrouted if self.location is None else self.location.slot
+        return Tally(self._view, slot * SeatLocation.CELLS + self._cells[counter])
+
+
+class Filter:
+    """The base of all filters. A subclass has a file of its own, ``__slots__``, and a line in `terraster.filters.registry`.
+
+    name: the key under `middleware`. settings: the model of what may be written there; None: the filter follows from other keys, and is
+    made for every place. levels, shorthand, inherit, answers: see `terraster.config.kinds.Kind`. counters: what it counts.
+    """
+
+    __slots__ = ()
+
+    name: ClassVar[str]
+    settings: ClassVar[type[FilterSettings] | None] = None
+    levels: ClassVar[tuple[Level, ...]] = (TOP, SERVICE, LOCATION)
+    shorthand: ClassVar[tuple[Level, ...]] = ()
+    inherit: ClassVar[Inherit] = LAY_OVER
+    answers: ClassVar[bool] = False
+    counters: ClassVar[tuple[Counter, ...]] = ()
+
+    def __init__(self, settings: Any, place: Place, view: SeatView) -> None:
+        """Compile. settings: an instance of ``self.settings``, what holds at the place, inheritance included. Raises `ConfigError`."""
+
+    def needs(self, hook: str) -> bool:
+        """True if a hook that the class defines has something to do for this place. Asked once, when the configuration is compiled."""
+        return True
+
+
+class Hooks(NamedTuple):
+    """The hooks of a location's filters: bound methods, in the order in which they are called."""
+
+    on_request: tuple[Callable[[Exchange], Answer | None], ...] = ()
+    on_upstream: tuple[Callable[[Exchange, Edits], None], ...] = ()
+    on_response: tuple[Callable[[Exchange, Edits], None], ...] = ()
+    on_error: tuple[Callable[[Exchange, HttpError], Answer | None], ...] = ()
+    on_log: tuple[Callable[[Exchange], None], ...] = ()
+
+
+_NONE = Hooks()
+
+
+def defined(kind: type[Filter]) -> tuple[str, ...]:
+    """The hooks that a kind defines."""
+    return tuple([hook for hook in HOOKS if hasattr(kind, hook)])
+
+
+def compile_hooks(filters: Sequence[Filter]) -> Hooks:
+    """The hooks that these filters define and need."""
+    if not filters:
+        return _NONE
+    found: dict[str, tuple[Any, ...]] = {}
+    for made in filters:
+        for hook in defined(type(made)):
+            if made.needs(hook):
+                found[hook] = (*found.get(hook, ()), getattr(made, hook))
+    return Hooks(**found)
+
+
+def cells(kinds: Iterable[type[Filter]]) -> dict[str, dict[str, int]]:
+    """The cell of each counter in a location's row of a seat, by kind and name. ValueError if there are more counters than cells."""
+    found: dict[str, dict[str, int]] = {}
+    cell = SeatLocation.FILTERS
+    for kind in kinds:
+        found[kind.name] = {}
+        for counter in kind.counters:
+            if cell == SeatLocation.CELLS:
+                raise ValueError(
+                    f"there are more counters of filters than the {SeatLocation.CELLS - SeatLocation.FILTERS} cells of a location"
+                )
+            found[kind.name][counter.name] = cell
+            cell += 1
+    return found
