@@ -60,7 +60,7 @@ def test_the_drain_has_a_deadline() -> None:
         family.process.terminate()
         assert family.process.wait(5) == 0
         assert 0.3 <= time.monotonic() - started < 2.0
-        assert "leaves with requests still open" in family.log()
+        assert "leaves although requests are still open" in family.log()
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
@@ -124,7 +124,7 @@ def test_a_hung_worker_is_killed_and_replaced() -> None:
         (before,) = family.pids()
         threading.Thread(target=lambda: pytest.raises(OSError, family.get, "/spin", timeout=30), daemon=True).start()
         family.until("hangs: no heartbeat", 10)
-        family.until("it was here:")
+        family.until("it was at:")
         eventually(lambda: family.pids() - {before})
         assert family.get()["pid"] != before
 

@@ -56,7 +56,6 @@ NOT_YET = {
     "terraster/route/target.py",
     "terraster/wire",
     "terraster/witness.py",
-    "terraster/worker",
     "README.md",
     "docs/balancing.md",
     "docs/configuration.md",

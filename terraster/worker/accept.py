@@ -1,8 +1,9 @@
 """Accepting connections: one `Acceptor` per listening socket and worker.
 
-The workers share the master's sockets, and whoever wakes first would take everything that waits. So each looks at the shared table before it
-accepts: one that holds clearly more connections than its share leaves them to the others for a moment (`terraster.policy.accept`). A
-socket per worker (SO_REUSEPORT) would spread by chance, and lose what waits in the queue of a worker that dies.
+The workers share the master's sockets, and the first worker to wake up could accept every waiting connection. So each worker looks at
+the shared table before it accepts. A worker that holds clearly more connections than its share leaves new ones to the others for a
+moment (`terraster.policy.accept`). A socket per worker (SO_REUSEPORT) would distribute connections by chance, and lose those that wait
+in the queue of a worker that dies.
 """
 
 from __future__ import annotations
@@ -18,25 +19,27 @@ from terraster.net.stream import Reactor
 __all__ = ["Acceptor"]
 
 _BATCH = 16
-"""Connections accepted in one turn of the loop: enough to keep up, few enough to keep the balance."""
+"""Connections accepted in one turn of the event loop: enough to keep up with a burst, few enough to keep the workers balanced."""
 
 _YIELD = 0.002
-"""Seconds that a worker with more than its share leaves new connections to the others; then it takes them all the same."""
+"""Seconds that a worker with more than its share leaves new connections to the others. After that it accepts them itself."""
 
 _FULL = 0.01
-"""Seconds between two looks whether a worker at its limit of connections has room again. Meanwhile new ones wait in the kernel's queue."""
+"""Seconds between two checks of a worker at its limit of connections. Meanwhile new connections wait in the kernel's queue."""
 
 _EXHAUSTED = 0.5
-"""Seconds of rest after the process ran out of descriptors or memory."""
+"""Seconds without accepting after the process ran out of descriptors or memory."""
 
 
 class Acceptor:
-    """Takes connections from one listening socket.
+    """Accepts connections from one listening socket.
 
-    address, port, proxy_protocol: of the listener (port 0 on a unix socket). closed: it listens no more, its connections should end.
-    welcome: called with (socket, peer address, peer port, acceptor) for each connection, on the hub.
-    has_room: whether this worker can take one at all. may_accept: whether it should take one now.
-    report: called with one line when accepting fails.
+    address, port, proxy_protocol: the listener's (port 0 on a unix socket)
+    closed:     True when it no longer listens; its connections should end
+    welcome:    called on the hub with (socket, peer address, peer port, acceptor) for each connection
+    has_room:   True if this worker is below its limit of connections
+    may_accept: True if this worker should accept a connection now, rather than another worker
+    report:     called with one line when accepting fails
     """
 
     __slots__ = (
@@ -84,7 +87,7 @@ class Acceptor:
         self._watcher.start(self._ready)
 
     def stop(self) -> None:
-        """Accept no more. Idempotent; the socket stays open, it belongs to others too."""
+        """Stop accepting. Idempotent. The socket stays open, because other processes share it."""
         self._listening = False
         self._watcher.stop()
         self._rest.stop()

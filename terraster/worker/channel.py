@@ -1,13 +1,13 @@
 """The control channel between the master and one child: a socket pair made before the fork, carrying pickled messages.
 
-    frame     length (4 octets, big-endian) | descriptors (1 octet) | pickle of ``length`` octets
-    message   a tuple whose first item names it; both ends of a pair come from the same fork, so pickle is as safe as memory
+    frame     length (4 octets, big-endian) | number of descriptors (1 octet) | pickle of ``length`` octets
+    message   a tuple whose first item is its name; both ends come from the same fork, so pickle is as safe as memory
 
-Descriptors travel as SCM_RIGHTS beside the five octets of a frame's head. The kernel takes no more than 253 in one message, so
-many of them go ahead in empty frames, and the next frame that has a body owns them all.
+Descriptors travel as SCM_RIGHTS with the five octets of a frame's head. The kernel takes at most 253 of them in one message. More
+descriptors are sent ahead in empty frames, and the next frame that has a body owns them all.
 
-The ends are plain descriptors until after the fork: a gevent socket belongs to the hub it was made under, and a child has another
-hub than its master.
+The ends are plain descriptors until after the fork. A gevent socket belongs to the hub under which it was made, and a child does not
+share its master's hub.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _CHUNK = 65536
 
 
 class ChannelClosed(TerrasterError):
-    """The process at the other end has gone (or closed its end)."""
+    """The process at the other end has ended or has closed its end."""
 
 
 def pair() -> tuple[int, int]:
-    """Two connected descriptors, not inherited over exec: the master's end and the child's."""
+    """Two connected descriptors, closed on exec: the master's end and the child's end."""
     near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
     return near.detach(), far.detach()
 
 
 class Channel:
-    """One end. Any greenlet of the process may `send`; one greenlet at a time may `receive`. Waits are cooperative.
+    """One end of a channel. Any greenlet may `send`; one greenlet at a time may `receive`. Waits are cooperative.
 
-    fd: the descriptor of this end; the channel owns it from here on
+    fd: the descriptor of this end; the channel owns it from now on
     """
 
     def __init__(self, fd: int) -> None:
@@ -60,9 +60,9 @@ class Channel:
         self.send_pickled([pickle.dumps(message, pickle.HIGHEST_PROTOCOL)], descriptors)
 
     def send_pickled(self, bodies: list[bytes], descriptors: list[int] | None = None) -> None:
-        """The same with messages pickled before, one after the other with nothing in between; the descriptors go with the first.
+        """Send messages that were pickled before, so that a message to many children is pickled only once.
 
-        What goes to many children is pickled once.
+        No other message comes between them. The descriptors go with the first message.
         """
         waiting = list(descriptors or ())
         try:
@@ -87,8 +87,7 @@ class Channel:
             self._socket.sendall(head[sent:])
 
     def receive(self) -> tuple[Any, list[int]]:
-        """Wait for one message: what was sent, and the new descriptors, which the caller owns. Raises `ChannelClosed` at the
-        end."""
+        """Wait for one message. Returns it with its descriptors, which the caller owns. Raises `ChannelClosed` at the end."""
         descriptors: list[int] = []
         try:
             while True:
@@ -107,7 +106,7 @@ class Channel:
                 received.frombytes(data[: len(data) - len(data) % received.itemsize])
                 descriptors.extend(received)
         if not head:
-            raise ChannelClosed("the other end is gone")
+            raise ChannelClosed("the process at the other end has gone")
         return bytes(head) + self._receive_exactly(_HEAD.size - len(head))
 
     def _receive_exactly(self, count: int) -> bytes:
@@ -115,17 +114,17 @@ class Channel:
         while count:
             part = self._socket.recv(min(count, _CHUNK))
             if not part:
-                raise ChannelClosed("the other end left in the middle of a message")
+                raise ChannelClosed("the process at the other end ended in the middle of a message")
             parts.append(part)
             count -= len(part)
         return b"".join(parts)
 
     def close(self) -> None:
-        """Close this end; the other one reads an end."""
+        """Close this end. The other process then reads the end of the channel."""
         self._socket.close()
 
     def abandon(self) -> None:
-        """Close an end that was inherited over a fork, without the hub it was made under (which is not running here)."""
+        """Close an end that was inherited over a fork. The hub under which it was made does not run here, so it is not used."""
         fd = self._socket.detach()
         if fd >= 0:
             os.close(fd)

@@ -1,21 +1,21 @@
-"""The life of every child: what is the same for a proxy worker and for the admin worker.
+"""The life of every child. It is the same for a proxy worker and for the admin worker.
 
-    fork ─▶ leave the master's hub ─▶ sit down ─▶ start() ─▶ "ready" ─▶ apply() … ─▶ drain() ─▶ idle()? ─▶ stop() ─▶ exit
+    fork ─▶ leave the master's hub ─▶ take its seat ─▶ start() ─▶ "ready" ─▶ apply() … ─▶ drain() ─▶ idle()? ─▶ stop() ─▶ exit
 
-The child inherits the current plan and the listening sockets through the fork, so a respawn costs no parsing. Everything after that
-comes over the control channel, as tuples whose first item is the message's name:
+The child inherits the current plan and the listening sockets through the fork, so a respawn parses nothing. Everything later comes over
+the control channel, as tuples whose first item is the message's name:
 
     master → child   ("change", Change without services, number of parts), then ("services", part) that many times;
-                     ("seats",) a process came or went; ("answer", ticket, dict) to a question
+                     ("seats",) a process started or ended; ("answer", ticket, dict) to a question
     child → master   ("ready", generation); ("applied", generation); ("failed", generation, why);
-                     ("ask", ticket, verb, arguments); ("draining",) it was told to leave
+                     ("ask", ticket, verb, arguments); ("draining",) it received TERM
 
-A change travels in parts so that unpickling a large one never keeps requests waiting for longer than one part takes.
+A change travels in parts, so that unpickling a large change never delays requests for longer than one part takes.
 
-Who ends a child: TERM drains it, QUIT and INT end it at once, ABRT (the master found it hung) leaves a trace of where it hung,
-and the end of the control channel says that the master is dead: then it leaves within about a second, as somebody else may take
-its ports. Signals wake the hub through `signal.set_wakeup_fd`: nothing is lost between a check and a wait. The master blocks
-signals around the fork, and they are unblocked here only when the handlers stand.
+The end of a child: TERM drains it. QUIT and INT end it at once. ABRT means that the master found it hung; the child then logs where it
+hung. The end of the control channel means that the master is dead; the child then leaves within about a second, because another master
+may take its ports. Signals wake the hub through `signal.set_wakeup_fd`, so none is lost between a check and a wait. The master blocks
+signals around the fork. The child unblocks them when its handlers are installed.
 """
 
 from __future__ import annotations
@@ -48,26 +48,25 @@ from .channel import Channel, ChannelClosed, pair
 __all__ = ["HEARTBEAT", "ORPHAN_GRACE", "Process"]
 
 HEARTBEAT = 1.0  # seconds between two signs of life
-ORPHAN_GRACE = 1.0  # seconds that open requests get when the master has died
-_POLL = 0.02  # seconds between two looks at whether a draining child is idle
+ORPHAN_GRACE = 1.0  # seconds that open requests get after the master died
+_POLL = 0.02  # seconds between two checks whether a draining child is idle
 
 _SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR1)
 _IGNORED = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
 
 
 class Process(Worker):  # type: ignore[misc]
-    """One child. The object is made in the master before the fork and lives on both sides: the master keeps it to supervise the
-    child.
+    """One child. The master makes the object before the fork and keeps its copy to supervise the child.
 
     role:      `Seat.PROXY` or `Seat.ADMIN`
     name:      "proxy" or "admin", for log lines
     seat:      its seat in the shared table, chosen by the master
-    view:      its view of the table, seated before `start`
+    view:      its view of the table; it has its seat before `start`
     snapshot:  the configuration it was forked with
     plan:      the compiled plan it was forked with
-    listeners: address → plain, non-blocking, listening socket (not a gevent one); those of this role only
+    listeners: address → plain, non-blocking, listening socket (not a gevent one), only for addresses of this role
     channel:   its end of the control channel
-    before:    called first of all in the child: lets go of what only the master needs
+    before:    called first in the child; closes what only the master needs
     """
 
     role: ClassVar[int]
@@ -84,11 +83,11 @@ class Process(Worker):  # type: ignore[misc]
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.near, self.far = pair()  # descriptors; see `in_master` and `init_process`
-        self.state = "starting"  # the master's view of it, with what follows; see `terraster.master.arbiter`
+        self.state = "starting"  # this and the next four: kept by the master, see `terraster.master.arbiter`
         self.started = time.monotonic()
         self.deadline = 0.0
-        self.acknowledged = 0  # the newest generation that it was forked with or acknowledged
-        self.refused = (0, "")  # the generation that it could not apply, and why
+        self.acknowledged = 0  # the newest generation that the child was forked with or has applied
+        self.refused = (0, "")  # the generation that the child could not apply, and the reason
         self.draining = False
         self._exiting: Event
         self._changes: Queue
@@ -96,35 +95,37 @@ class Process(Worker):  # type: ignore[misc]
         self._tickets = 0
         self._drain_timeout = 30.0
 
-    # What a role does. Called in the child only.
+    # A role implements these. They are called only in the child.
 
     def start(self) -> None:
-        """Begin to serve on this process's hub; must return, soon: heartbeats begin afterwards, and so does what `ask` needs."""
+        """Begin to serve on this process's hub. Must return soon: heartbeats begin afterwards, and `ask` works only then."""
         raise NotImplementedError
 
     def apply(self, change: Any, listeners: dict[str, plain_socket.socket]) -> None:
-        """Run the configuration that `change` leads to; ``listeners`` are those it added, by address. Whatever it raises is
-        reported."""
+        """Run the configuration that results from ``change``. An exception is reported to the master as the reason of a failed reload.
+
+        listeners: address → listening socket, for the listeners that the change added
+        """
         raise NotImplementedError
 
     def drain(self) -> None:
-        """Accept nothing new; let what is open come to its end."""
+        """Accept no new connection and let open requests finish."""
 
     def idle(self) -> bool:
-        """Whether nothing is open any more."""
+        """True if nothing is open any longer."""
         return True
 
     def stop(self) -> None:
-        """The last call before the exit: write out what is buffered."""
+        """Write out all buffers. The last call before the exit."""
 
     def reopen(self) -> None:
-        """Open log files again by their names: somebody rotated them."""
+        """Open the log files again by their names, after a rotation."""
 
     def oldest(self) -> int:
         """The oldest generation that an open request still uses."""
         return self.generation
 
-    # What a role may use.
+    # A role may use these.
 
     @property
     def generation(self) -> int:
@@ -132,8 +133,10 @@ class Process(Worker):  # type: ignore[misc]
         return int(self.view.q[self.view.base + Seat.GENERATION])
 
     def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
-        """Ask the master ("reload", "stop", "status") and wait for its answer; any greenlet. Raises TerrasterError if it is
-        away."""
+        """Ask the master ("reload", "stop", "status", …) and wait for its answer. Any greenlet may call this.
+
+        Raises TerrasterError if the master has gone.
+        """
         self._tickets += 1
         ticket = self._tickets
         result = self._questions[ticket] = AsyncResult()
@@ -144,15 +147,18 @@ class Process(Worker):  # type: ignore[misc]
         finally:
             del self._questions[ticket]
 
-    # The machinery.
+    # The common part of all roles.
 
     def runs_old(self, generation: int) -> bool:
-        """In the master: whether this child has yet to acknowledge a generation. Who is on its way out has not."""
+        """Called in the master: True if this child must still apply a generation. A child that leaves does not have to."""
         return self.acknowledged < generation and self.state in ("starting", "serving")
 
     def in_master(self) -> None:
-        """The master's side, right after the fork: keep one end of the channel. The child has its seat from now on, not only when it
-        has come to take it itself, with the same words: so the others can be told to count there before it accepts anything."""
+        """Called in the master right after the fork: keep this end of the channel, and take the seat for the child.
+
+        The child writes the same cells when it starts. The master writes them first, so that all other processes can read the new seat
+        before the child accepts a connection.
+        """
         os.close(self.far)
         self.channel = Channel(self.near)
         q, base = self.view.table.q, self.view.table.seat(self.seat)
@@ -161,13 +167,13 @@ class Process(Worker):  # type: ignore[misc]
         q[base + Seat.PID] = self.pid
 
     def fork_failed(self) -> None:
-        """The master's side when the fork failed."""
+        """Called in the master when the fork failed: close both ends of the channel."""
         os.close(self.near)
         os.close(self.far)
         self.tmp.close()
 
     def init_process(self) -> None:
-        """The child's whole life. Returns when it is over; the caller ends the process without running finalizers."""
+        """Run the child until it ends. Then the caller ends the process without running finalizers."""
         self.before()
         os.close(self.near)
         get_hub().destroy(destroy_loop=True)
@@ -190,12 +196,12 @@ class Process(Worker):  # type: ignore[misc]
         gevent.spawn(self._beat)
         gevent.spawn(self._listen_to_master)
         gevent.spawn(self._apply_changes)
-        gc.freeze()  # the plan is for good; a full collection that walks it costs every open request its time
+        gc.freeze()  # the plan stays; a full collection that walks it would delay every open request
         self._exiting.wait()
         try:
             self.stop()
         except Exception:
-            self.log.exception("%s worker: its last work failed", self.name)
+            self.log.exception("%s worker: an error while it stopped", self.name)
 
     def _watch_signals(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -211,7 +217,7 @@ class Process(Worker):  # type: ignore[misc]
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _on_signals(self, reader: int) -> None:
-        """Runs in the hub, so it only starts greenlets."""
+        """Runs on the hub, so it must not wait: it only starts greenlets."""
         for number in os.read(reader, 4096):
             if number in (signal.SIGQUIT, signal.SIGINT):
                 self._exiting.set()
@@ -221,7 +227,7 @@ class Process(Worker):  # type: ignore[misc]
                 gevent.spawn(self._reopen)
 
     def _abort(self, number: int, frame: Any) -> None:
-        self.log.critical("%s worker hung; it was here:\n%s", self.name, "".join(traceback.format_stack(frame)))
+        self.log.critical("%s worker hung; it was at:\n%s", self.name, "".join(traceback.format_stack(frame)))
         self.log.close()
         os._exit(1)
 
@@ -230,29 +236,29 @@ class Process(Worker):  # type: ignore[misc]
         self.reopen()
 
     def _leave(self, grace: float | None) -> None:
-        """Drain, then exit. ``grace``: seconds for open requests, None: as configured. Later calls only shorten it."""
+        """Drain, then exit. ``grace``: seconds for open requests, None: `drain_timeout`. A later call can only shorten the time."""
         deadline = time.monotonic() + (self._drain_timeout if grace is None else grace)
         if not self.draining:
             self.draining = True
             self.view.q[self.view.base + Seat.DRAINING] = 1
-            gevent.spawn(self._say_that_it_drains)
+            gevent.spawn(self._report_draining)
             try:
                 self.drain()
             except Exception:
-                self.log.exception("%s worker: cannot drain, leaving at once", self.name)
+                self.log.exception("%s worker: cannot drain; it leaves at once", self.name)
                 self._exiting.set()
         while not self.idle() and time.monotonic() < deadline:
             gevent.sleep(_POLL)
         if not self.idle():
-            self.log.warning("%s worker: leaves with requests still open, the drain timeout is over", self.name)
+            self.log.warning("%s worker: leaves although requests are still open: drain_timeout is over", self.name)
         self._exiting.set()
 
-    def _say_that_it_drains(self) -> None:
-        """The TERM may be somebody else's: the master starts another at once, and does not wait for this one's end."""
+    def _report_draining(self) -> None:
+        """Tell the master that this child drains. If the TERM came from elsewhere, the master starts a replacement at once."""
         try:
             self.channel.send(("draining",))
         except ChannelClosed:
-            return  # `_listen_to_master` knows
+            return  # `_listen_to_master` handles it
 
     def _beat(self) -> None:
         q, base = self.view.q, self.view.base
@@ -268,7 +274,7 @@ class Process(Worker):  # type: ignore[misc]
 
     def _orphaned(self) -> None:
         if not self._exiting.is_set():
-            self.log.warning("%s worker: the master is gone, leaving", self.name)
+            self.log.warning("%s worker: the master has gone; this worker leaves", self.name)
             gevent.spawn(self._leave, ORPHAN_GRACE)
 
     def _listen_to_master(self) -> None:
@@ -290,20 +296,21 @@ class Process(Worker):  # type: ignore[misc]
                             self._questions[ticket].set(answer)
         except ChannelClosed as closed:
             for question in self._questions.values():
-                question.set_exception(TerrasterError(f"the master is away: {closed}"))
+                question.set_exception(TerrasterError(f"the master has gone: {closed}"))
             self._orphaned()
 
     def _apply_changes(self) -> None:
-        """One change after the other, while the channel is read on: applying may take its time, the master's death may not."""
+        """Apply changes one after the other. The channel is read meanwhile: applying may take long, but the master's death must be
+        noticed at once."""
         try:
             self.channel.send(("ready", self.generation))
             while True:
                 self.channel.send(self._apply_change(*self._changes.get()))
         except ChannelClosed:
-            return  # `_listen_to_master` knows
+            return  # `_listen_to_master` handles it
 
     def _apply_change(self, change: Any, descriptors: list[int]) -> tuple[Any, ...]:
-        """What to tell the master."""
+        """Apply one change. Returns the message that reports the outcome to the master."""
         sockets = [listening(fd) for fd in descriptors]
         try:
             self.apply(change, dict(zip((one.address for one in change.listeners_added), sockets, strict=bool(sockets))))
@@ -319,11 +326,11 @@ class Process(Worker):  # type: ignore[misc]
 
 
 def _noted(number: int, frame: Any) -> None:
-    """The signal's number is already in the wakeup pipe."""
+    """A handler that does nothing: the signal's number is already in the wakeup pipe."""
 
 
 def listening(fd: int) -> plain_socket.socket:
-    """A plain socket (never a gevent one, also where `socket` is patched) for a listening descriptor."""
+    """A plain socket for a listening descriptor. It is never a gevent socket, not even where `socket` is patched."""
     make: type[plain_socket.socket] = monkey.get_original("socket", "socket")
     made = make(fileno=fd)
     made.setblocking(False)

@@ -1,6 +1,6 @@
-"""A proxy worker: accepts on every listener, runs one greenlet per connection, counts into its own seat.
+"""A proxy worker: accepts on every listener, runs one greenlet per connection, and counts in its own seat.
 
-What a request goes through stands in `terraster.proxy`; here is what keeps it going: acceptors, the sweep, reloads, the drain.
+`terraster.proxy` has the life of a request. This module has the rest: acceptors, the periodic sweep, reloads and the drain.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from .process import Process
 __all__ = ["ProxyWorker"]
 
 _TOGETHER = 0.005  # seconds between two messages to the master about traffic
-_MOST_REPORTS = 4096  # that wait for the master; the oldest are dropped
+_MOST_REPORTS = 4096  # reports that wait for the master; beyond that the oldest are dropped
 
 
 class ProxyWorker(Process):
-    """One of the processes that carry traffic."""
+    """A process that serves traffic."""
 
     role = Seat.PROXY
     name = "proxy"
@@ -67,7 +67,7 @@ class ProxyWorker(Process):
         return not self._limit or len(self.clients) < self._limit
 
     def _may_accept(self) -> bool:
-        """Whether this worker should take a connection now, seen over all that serve."""
+        """True if this worker should accept a connection now, compared with all workers that serve."""
         mine = len(self.clients)
         q, table = self.view.q, self.view.table
         total = workers = 0
@@ -79,7 +79,7 @@ class ProxyWorker(Process):
         return may_accept(mine, total, workers)
 
     def _welcome(self, sock: Any, peer_ip: str, peer_port: int, acceptor: Acceptor) -> None:
-        """A new connection: count it and give it its greenlet. On the hub."""
+        """Count a new connection and start its greenlet. Runs on the hub."""
         client = Downstream(self.reactor, sock, peer_ip, peer_port, acceptor, self.proxy.plan.trust.trusts(peer_ip))
         self.clients.add(client)
         q, base = self.view.q, self.view.base
@@ -106,7 +106,7 @@ class ProxyWorker(Process):
             writer.write(exchange)
 
     def _writer(self, config: AccessLog) -> Any:
-        """The writer for a service, False where it writes none."""
+        """The writer for these settings; False if the log is off."""
         return self.logs.writer(config) or False
 
     def _report(self, member: Member, kind: str, status: int, text: str) -> None:
@@ -115,7 +115,7 @@ class ProxyWorker(Process):
         self._news.set()
 
     def _tell_master(self) -> None:
-        """What traffic saw of the backends goes to the master: the first at once, what follows it within moments together."""
+        """Report failed attempts and circuit trials to the master. The first report goes at once; those of the next 5 ms go together."""
         while True:
             self._news.wait()
             self._news.clear()
@@ -124,14 +124,14 @@ class ProxyWorker(Process):
             try:
                 self.channel.send(("traffic", batch))
             except ChannelClosed:
-                return  # `_listen_to_master` knows
+                return  # `_listen_to_master` handles it
             gevent.sleep(_TOGETHER)
 
     def _defect(self, what: str) -> None:
         self.log.exception("%s", what)
 
     def _sweep(self, now: float) -> None:
-        """What is done a few times a second, on the hub."""
+        """The work of a few times a second: time stamps, log lines, timeouts. Runs on the hub."""
         proxy = self.proxy
         proxy.keep_time(now, time.time(), self._id_prefix)
         self.logs.flush()
@@ -169,7 +169,7 @@ class ProxyWorker(Process):
             self._dismiss(acceptor)
 
     def _dismiss(self, acceptor: Acceptor) -> None:
-        """End the idle connections of a listener that is no more; the others end with their answer."""
+        """End the idle connections of a removed listener. A busy connection ends with its answer."""
         for client in self.clients:
             if client.listener is acceptor:
                 self.reactor.loop.run_callback(client.dismiss)
