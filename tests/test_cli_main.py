@@ -195,7 +195,7 @@ def test_which_configuration(tmp_path, monkeypatch):
         ("services:\n  runtime_dir: /not/this\n", None),
         ("runtime_dir: [\n", None),
         ("runtime_dir: ${NONE}\n", None),
-        ("runtime_dir: 8\n", None),
+        ("runtime_dir: 8\n", "{folder}/8"),
         ("- a\n", None),
         ("", None),
     ],

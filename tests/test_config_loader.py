@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from terraster.config import edits
 from terraster.config.loader import Loader, load
 from terraster.config.resolve import resolve
 from terraster.config.settings import Settings
@@ -84,9 +86,9 @@ BAD = [
         "2:60: `window` must be at most 3600",
         "2:74: `statuses` must be a status, a range like \"200-399\", or a list of them",
     ]),
-    (GOOD + "outlier: 5\n", ["2:10: `outlier` must be a mapping"]),
+    (GOOD + "outlier: 5\n", ["2:10: `outlier` must be `on`, `off` or a mapping"]),
     (GOOD + "outlier: {failues: 5}\n", ["2:11: unknown key `failues`; did you mean `failures`?"]),
-    (GOOD + "retry: on\n", ["2:8: `retry` must be a mapping"]),
+    (GOOD + "retry: on\n", ["2:8: `retry` must be `off` or a mapping"]),
     (GOOD + "retry: {attempts: 0, on: 5, budget: 20, hedge: 20, backoff: 2m}\n", [
         "2:19: `attempts` must be at least 1",
         "2:26: `on` must be a status, a range like \"200-399\", or a list of them",
@@ -125,7 +127,12 @@ BAD = [
     ]),
     (GOOD + "workers: 1.5\n", ["2:10: `workers` must be a whole number"]),
     (GOOD + "port: [80]\n", ["2:7: `port` must be a whole number"]),
-    (GOOD + "host: 8\n", ['2:7: `host` must be a host name, "*.example.com" or "*"']),
+    (GOOD + "host: 8\n", ['2:7: `host` must be a host name, "*.example.com" or "*", not a number']),
+    (GOOD + "host: null\n", ["2:7: `host` has no value"]),
+    (GOOD + "access_log: ~\n", ["2:13: `access_log` has no value"]),
+    (GOOD + "access_log: on\n", ["2:13: `access_log` must be `stdout`, `off`, a file or a mapping"]),
+    (GOOD + "health_check: on\n", ["2:15: `health_check` must be `off` or a mapping"]),
+    (GOOD + "metrics: yes\n", ["2:10: `metrics` must be `off` or a mapping"]),
     (GOOD + "log_level: loud\n", ["2:12: `log_level` must be `debug`, `info`, `warning` or `error`"]),
     (GOOD + "algorithm: round_robn\n", ["2:12: `algorithm` names an unknown algorithm 'round_robn'; did you mean `round-robin`?"]),
     (
@@ -154,6 +161,7 @@ BAD = [
         '2:35: `status` must be a status, a range like "200-399", or a list of them',
     ]),
     (GOOD + "health_check: {interval: 0}\n", ["2:26: `interval` must be more than 0"]),
+    (GOOD + "access_log: {path: on}\n", ["2:20: `path` must be `stdout`, `off` or a file"]),
     (GOOD + "access_log: {path: off, formt: json}\n", ["2:25: unknown key `formt`; did you mean `format`?"]),
     (GOOD + "access_log: {format: '{client} {staus}'}\n", ["2:22: `format` names no field 'staus'; did you mean `status`?"]),
     (GOOD + "access_log: {format: combind}\n", ["2:22: `format` names no {field}; did you mean `combined`?"]),
@@ -242,15 +250,18 @@ BAD = [
         "8:96: `remove_response_headers[2]` cannot be Host: every request has one",
     ]),
     (SERVICE + "    headers: {response_headers: {a: '$${nobody}', b: \"x\\e[0m\"}}\n", [
-        "8:37: `a` holds ${nobody}; known are ${remote_addr} ${host} ${uri} ${method}",
         "8:54: `b` must not hold control characters",
     ]),
-    (SERVICE + "    headers: {request_headers: {a: true}}\n", ["8:36: `a` must be text; put it in quotes"]),
+    (SERVICE + "    headers: {request_headers: {a: [b], c: {}, d: }}\n", [
+        "8:36: `a` must be text",
+        "8:44: `c` must be text",
+        "8:51: `d` has no value",
+    ]),
     (SERVICE + "    workers: 2\n", ["8:5: unknown key `workers`; `workers` belongs at the top"]),
     ("services: {}\n", ["1:11: `services` must be a list"]),
     ("services:\n", ["1:10: `services` has no value"]),
     (GOOD + "port: ${PORT_THAT_IS_NOT_SET}\n", ["2:7: the environment variable `PORT_THAT_IS_NOT_SET` is not set"]),
-    (GOOD + "runtime_dir: ${1}\n", ["2:14: `${1}` is no variable: write ${NAME} or ${NAME:-default}, or $${ for a literal ${"]),
+    (GOOD + "runtime_dir: ${1}\n", ["2:14: `${1}` is no variable: write ${NAME} or ${NAME:-default}, or $$ for a literal $"]),
     (GOOD + "auth: {jwt_secret: 'file:/no/secret'}\n", ["2:20: `jwt_secret` names a file that cannot be read: /no/secret"]),
     (GOOD + "port: !!int 80\n", ["2:7: tags like tag:yaml.org,2002:int have no meaning here"]),
     (GOOD + "host: &a [*a]\n", ["2:7: an alias that contains itself"]),
@@ -502,6 +513,168 @@ def test_environment_and_secrets(tmp_path: Path) -> None:
     assert loader.load(str(tmp_path / "t.yaml")).services[0].name == "other"
 
 
+LOOKS = [
+    "0x1A2B",
+    "0o17",
+    "-0",
+    "+1",
+    "1.10",
+    "12345e6",
+    ".5",
+    "1e400",
+    "on",
+    "no",
+    "Off",
+    "true",
+    "null",
+    "~",
+    "010",
+    "1:30",
+    "2024-01-01",
+]
+
+
+@pytest.mark.parametrize("written", LOOKS)
+def test_text_is_what_is_written_whatever_it_looks_like(tmp_path: Path, written: str) -> None:
+    """In a header's value, and in other text where it comes from the environment; without quotes."""
+    text = f"""\
+        services:
+          - name: s
+            headers:
+              request_headers: {{X-Plain: {written}, X-Quoted: "{written}", X-Given: "${{GIVEN}}"}}
+              response_headers:
+                X-Given: ${{GIVEN}}
+                X-Default: ${{NONE:-{written}}}
+            log_name: ${{GIVEN}}
+            http_redirect: true
+        """
+    (tmp_path / "t.yaml").write_text(dedent(text))
+    (tmp_path / "log.json").write_text(json.dumps({"loggers": {written: {}}}))
+    settings = Loader({"GIVEN": written}).load(str(tmp_path / "t.yaml"), log_configs=[str(tmp_path / "log.json")])
+    service = settings.services[0]
+    assert service.headers is not None and service.log_name == written
+    assert [*service.headers.request_headers.values(), *service.headers.response_headers.values()] == [written] * 5
+
+
+def test_text_outside_of_headers_is_what_is_written(tmp_path: Path) -> None:
+    settings = load_text(tmp_path, "services: [{name: 1.10, host: [no, 0x1A], log_name: on, http_redirect: yes}]\n")
+    service = settings.services[0]
+    assert (service.name, service.host, service.log_name, service.http_redirect) == ("1.10", ("no", "0x1a"), "on", True)
+
+
+@pytest.mark.parametrize("style", ["{}", "'{}'", "${{X}}", '"${{X}}"', "${{NONE:-{}}}"])
+def test_a_number_is_read_where_one_is_asked_for(tmp_path: Path, style: str) -> None:
+    def of(key: str, value: str) -> Settings:
+        (tmp_path / "t.yaml").write_text(GOOD + key.replace("=", style.format(value)) + "\n")
+        return Loader({"X": value}).load(str(tmp_path / "t.yaml"))
+
+    assert of("port: =", "8080").port == 8080
+    assert of("workers: =", "0x10").workers == 16
+    assert of("drain_timeout: =", "1.5").drain_timeout == of("drain_timeout: =", "1500ms").drain_timeout == 1.5
+    assert of("drain_timeout: =", ".5").drain_timeout == 0.5 and of("drain_timeout: =", "1e2").drain_timeout == 100
+    assert resolve(of("limits:\n  body_size: =", "64"), 1).limits.body_size == 64
+    assert of("panic_threshold: =", "0.25").panic_threshold == of("panic_threshold: =", "25%").panic_threshold == 0.25
+    assert of("proxy_protocol: =", "on").proxy_protocol is True
+    retry = of("retry:\n  on: =", "503").retry
+    assert retry is not None and retry.on == ((503, 503),)
+    with pytest.raises(ConfigError, match="`port` must be a whole number"):
+        of("port: =", "8080.5")
+    with pytest.raises(ConfigError, match="`proxy_protocol` must be true or false"):
+        of("proxy_protocol: =", "maybe")
+
+
+def test_an_empty_variable_sets_nothing_but_a_header(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(GOOD + "tls: ${EMPTY}\nlog_level: ${NULL}\n")
+    with pytest.raises(ConfigError) as caught:
+        Loader({"EMPTY": "", "NULL": "null"}).load(str(tmp_path / "t.yaml"))
+    assert [problem.message for problem in caught.value.problems] == [
+        "`tls` has no value",
+        "`log_level` must be `debug`, `info`, `warning` or `error`",
+    ]
+    (tmp_path / "t.yaml").write_text(SERVICE + "    headers: {request_headers: {X-A: '${EMPTY}'}}\n")
+    headers = Loader({"EMPTY": ""}).load(str(tmp_path / "t.yaml")).services[0].headers
+    assert headers is not None and headers.request_headers == {"X-A": ""}
+
+
+@pytest.mark.parametrize(
+    ("written", "parts"),
+    [
+        ("$${host}", ["${host}"]),
+        ("a$$b $ c", ["a$b $ c"]),
+        ("$$${host}$", ["$", "host", "$"]),
+        ("$$$${host}", ["$${host}"]),
+        ("${GIVEN}", ["a$${host}$b"]),
+        ("${GIVEN}${host}", ["a$${host}$b", "host", ""]),
+        ("${NONE:-1$$2}", ["1$2"]),
+        ("${ho${REST}", ["${host}"]),
+    ],
+)
+def test_dollars_in_header_values(tmp_path: Path, written: str, parts: list[str]) -> None:
+    """Two of them are one, and what the environment holds is never taken for a variable."""
+    (tmp_path / "t.yaml").write_text(SERVICE + f"    headers: {{response_headers: {{X-A: '{written}'}}}}\n")
+    settings = Loader({"GIVEN": "a$${host}$b", "REST": "st}"}).load(str(tmp_path / "t.yaml"))
+    ((_, value),) = resolve(settings, 1).services[0].headers.set_response
+    assert edits.value_parts(value) == parts
+
+
+def test_dollars_elsewhere(tmp_path: Path) -> None:
+    text = SERVICE + "    log_name: a$$b$${X}${X}$\nruntime_dir: /run/${X:-$$}\naccess_log: {format: '$${status}'}\n"
+    (tmp_path / "t.yaml").write_text(text)
+    (tmp_path / "log.json").write_text('{"loggers": {"a$b${X}$$y$": {}}}')
+    settings = Loader({"X": "$$y"}).load(str(tmp_path / "t.yaml"), log_configs=[str(tmp_path / "log.json")])
+    assert (settings.services[0].log_name, settings.runtime_dir) == ("a$b${X}$$y$", "/run/$$y")
+    assert settings.access_log is not None and settings.access_log.format == "$${status}"
+
+
+OFF = ["off", "Off", "OFF", '"off"', "'OFF'", "no", "false", '"False"', "${OFF}"]
+SWITCHES = {
+    "access_log": "{path: 'off'}",
+    "health_check": "{type: none}",
+    "retry": "{attempts: 1}",
+    "queue": "{size: 0}",
+    "outlier": "{enabled: false}",
+    "circuit_breaker": "{enabled: false}",
+    "compression": "{enabled: false}",
+    "tls": "{enabled: false}",
+    "api": "{enabled: false}",
+    "admin_api": "{enabled: false}",
+    "metrics": "{listen: 'off'}",
+    "hash_balance_factor": "0",
+    "slow_start": "0",
+    "panic_threshold": "0",
+}
+
+
+@pytest.mark.parametrize("word", OFF)
+def test_off_is_the_same_word_everywhere(tmp_path: Path, word: str) -> None:
+    def of(text: str) -> Settings:
+        (tmp_path / "t.yaml").write_text(text)
+        return Loader({"OFF": "off"}).load(str(tmp_path / "t.yaml"))
+
+    for key, meaning in SWITCHES.items():
+        assert getattr(of(f"{GOOD}{key}: {word}\n"), key) == getattr(of(f"{GOOD}{key}: {meaning}\n"), key), key
+    for key in ("access_log", "health_check", "retry", "queue", "outlier", "tls"):
+        made = [of(f"{SERVICE}    {key}: {written}\n").services[0] for written in (word, SWITCHES[key])]
+        assert made[0] == made[1], key
+    for key in ("health_check", "retry", "queue", "outlier"):
+        made = [of(f"{SERVICE}        {key}: {written}\n").services[0] for written in (word, SWITCHES[key])]
+        assert made[0] == made[1], key
+    backend = of(f"{SERVICE}            health_check: {word}\n").services[0].locations[0].backends[0]
+    assert backend.health_check is not None and backend.health_check.type == "none"
+    sticky = of(f"{GOOD}sticky:\n  same_site: {word}\n  secure: {word}\n").sticky
+    assert sticky is not None and (sticky.same_site, sticky.secure) == ("", "never")
+    retry = of(f"{GOOD}retry:\n  on: {word}\n  hedge: {word}\n").retry
+    assert retry is not None and (retry.on, retry.hedge) == ((), 0)
+    assert resolve(of(f"{GOOD}metrics: {word}\n"), 1).metrics_listen == ""
+
+
+@pytest.mark.parametrize("word", ["on", "ON", '"on"', "yes", "'true'"])
+def test_on_is_the_same_word_where_there_is_a_switch(tmp_path: Path, word: str) -> None:
+    settings = load_text(tmp_path, f"{GOOD}outlier: {word}\ncircuit_breaker: {word}\ncompression: {word}\nadmin_api: {word}\n")
+    for switch in (settings.outlier, settings.circuit_breaker, settings.compression, settings.admin_api):
+        assert switch is not None and switch.enabled
+
+
 def test_anchors_and_merge_keys(tmp_path: Path) -> None:
     text = """\
         services:
@@ -671,7 +844,7 @@ def test_what_is_faulty_hides_nothing_and_collides_with_nobody(tmp_path: Path) -
         """
     assert problems(tmp_path, text) == [
         "3:5: unknown key `hots`; did you mean `host`?",
-        '6:11: `host` must be a host name, "*.example.com" or "*"',
+        '6:11: `host` must be a host name, "*.example.com" or "*", not a number',
         "8:11: `host` is no host name: 'b c'",
         "9:65: backend http://h:1 stands twice in its location",
         "11:16: `locations` must be a list",

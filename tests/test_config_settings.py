@@ -358,7 +358,7 @@ def test_the_schema_describes_every_key() -> None:
 
 def test_the_schema_knows_the_words_for_mappings() -> None:
     made = schema()
-    off, word = {"type": "boolean", "const": False}, {"type": "boolean"}
+    off, word = {"enum": [False, "off", "no", "false"]}, {"enum": [True, "on", "yes", "true", False, "off", "no", "false"]}
     for part in (made, made["$defs"]["ServiceSettings"], made["$defs"]["LocationSettings"]):
         kinds = [part["properties"][key]["anyOf"] for key in ("outlier", "retry", "queue")]
         assert [kind[1] for kind in kinds] == [word, off, off]

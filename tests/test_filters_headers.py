@@ -24,6 +24,8 @@ def exchange(host: bytes = b"a.test:81", path: bytes = b"/x", query: bytes = b""
         ([("X-A", "1"), ("x-b", "")], b"X-A: 1\r\nx-b: \r\n", True),
         ([("X-A", " 1 ")], b"X-A: 1\r\n", True),
         ([("X-A", "$1 {host} $host %")], b"X-A: $1 {host} $host %\r\n", True),
+        ([("X-A", "$$ $${host} $$$$")], b"X-A: $ ${host} $$\r\n", True),
+        ([("X-A", "$$${host}")], b"X-A: $a.test:81\r\n", False),
         ([("X-A", "caf\u00e9")], b"X-A: caf\xc3\xa9\r\n", True),
         ([("X-A", "${host}")], b"X-A: a.test:81\r\n", False),
         ([("X-A", "${remote_addr}"), ("X-B", "2")], b"X-A: 1.2.3.4\r\nX-B: 2\r\n", False),

@@ -112,6 +112,8 @@ def host_name(value: object) -> str:
     text = value.strip().lower()
     if text == "*":
         return text
+    if text.isdecimal():
+        raise ValueError('must be a host name, "*.example.com" or "*", not a number')
     text = text.removesuffix(".")
     if text.startswith("["):
         try:

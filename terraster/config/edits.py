@@ -14,7 +14,7 @@ VARIABLES = ("remote_addr", "host", "uri", "method")
 """What ``${…}`` in a value may name."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_DOLLAR = re.compile(r"\$\$|\$\{([^}]*)\}")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 _NOT_FOR_RULES = frozenset(
@@ -51,11 +51,21 @@ def removable(name: str) -> str:
 
 
 def value_parts(value: str) -> list[str]:
-    """A value in parts: text and names of variables in turn, text first. ValueError for control characters and other variables."""
+    """A value in parts: text and names of variables in turn, text first. ``$$`` is a ``$``. ValueError for control characters and
+    other variables."""
     if _CONTROLS.search(value):
         raise ValueError("must not hold control characters")
-    parts = _VARIABLE.split(value.strip(" \t"))
-    for name in parts[1::2]:
-        if name not in VARIABLES:
+    value = value.strip(" \t")
+    parts, read = [""], 0
+    for match in _DOLLAR.finditer(value):
+        parts[-1] += value[read : match.start()]
+        read = match.end()
+        name = match[1]
+        if name is None:
+            parts[-1] += "$"
+        elif name in VARIABLES:
+            parts += [name, ""]
+        else:
             raise ValueError(f"holds ${{{name}}}; known are {' '.join(f'${{{known}}}' for known in VARIABLES)}")
+    parts[-1] += value[read:]
     return parts

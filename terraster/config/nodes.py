@@ -1,13 +1,16 @@
 """YAML text → nodes that know their place → plain values.
 
 Rules
-- Composed by libyaml (`yaml.CSafeLoader`'s parser) without PyYAML's tag resolver: what a plain scalar means is decided here, by
-  the rules of YAML 1.2's core schema plus yes/no/on/off. So `010`, `1:30` and `2024-01-01` stay text, as an operator expects.
+- Composed by libyaml (`yaml.CSafeLoader`'s parser) without PyYAML's tag resolver: every scalar stays the text that it is, and the key
+  that takes it knows whether a number or a word for on and off is wanted (`terraster.config.scalars`). So `1.10`, `0x1A2B` and `on`
+  are what they look like in a header's value, wherever they come from.
 - A key stands once in a mapping; a second one is a problem, not the winner.
-- A key without a value is a problem: whoever empties `tls:` must not be served in clear by mistake.
-- ``${NAME}`` and ``${NAME:-default}`` in values come from the environment; ``$${`` is a literal ``${``. In header values
-  ``${remote_addr}``, ``${host}``, ``${uri}`` and ``${method}`` stay: they are filled per request. `format` (of an access log) is
-  never touched.
+- A key without a value is a problem: whoever empties `tls:` must not be served in clear by mistake. ``null`` and ``~`` are no value
+  either, except as a header's value, which is text.
+- ``${NAME}`` and ``${NAME:-default}`` in values come from the environment; ``$$`` is a literal ``$``. In header values
+  ``${remote_addr}``, ``${host}``, ``${uri}`` and ``${method}`` stay: they are filled per request. So there every other ``$`` is
+  handed on as ``$$`` (`terraster.config.edits` takes one away), also one that the environment holds. `format` (of an access log)
+  is never touched.
 - ``<<: *anchor`` merges mappings; explicit keys win. Tags other than ``!!str`` are a problem.
 
 JSON goes through here too: to libyaml it is YAML in flow style.
@@ -23,18 +26,13 @@ import yaml
 from yaml._yaml import CParser
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-__all__ = ["REQUEST_VARIABLES", "Finding", "Reader", "as_written", "compose", "find", "plain"]
+from . import scalars
+
+__all__ = ["REQUEST_VARIABLES", "Finding", "Reader", "as_written", "compose", "find"]
 
 REQUEST_VARIABLES = frozenset({"remote_addr", "host", "uri", "method"})
 
-_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
-_HEX = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
-_FLOAT = re.compile(r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18}|[0-9]{1,18}(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?")
-_WORDS: dict[str, bool | None] = {"": None, "~": None}
-_WORDS |= dict.fromkeys(("null", "Null", "NULL"))
-_WORDS |= {form: True for word in ("true", "yes", "on") for form in (word, word.capitalize(), word.upper())}
-_WORDS |= {form: False for word in ("false", "no", "off") for form in (word, word.capitalize(), word.upper())}
-_VARIABLE = re.compile(r"\$?\$\{([^{}]*)\}")
+_DOLLAR = re.compile(r"\$\$|\$\{([^{}]*)\}|\$")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _STR_TAG = "tag:yaml.org,2002:str"
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
@@ -125,20 +123,6 @@ def _too_deep_ahead(text: str, read: int, depth: int) -> tuple[int, int] | None:
     return None
 
 
-def plain(text: str) -> Any:
-    """What an unquoted scalar means: None, bool, int, float or the text itself."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] in "0123456789+-.":
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        if _FLOAT.fullmatch(text):
-            return float(text)
-        if _HEX.fullmatch(text):
-            return int(text, 0)
-    return text
-
-
 def find(node: Node | None, path: tuple[str | int, ...]) -> tuple[Node | None, Node | None]:
     """The key node (None for a list item or the root) and the value node at `path`; the deepest there are, if it ends early."""
     key: Node | None = None
@@ -177,15 +161,15 @@ def as_written(words: str, node: Node | None, environ: Mapping[str, str]) -> str
 
 def _put_back(words: str, node: ScalarNode, environ: Mapping[str, str]) -> str:
     raw: str = node.value
-    full = str(Reader(environ).value(node, headers=True))
+    full = str(Reader(environ).value(node) or "")
     words = words.replace(repr(full), repr(raw))
 
     def quoted(match: re.Match[str]) -> str:
         return repr(raw) if match[1] and match[1].lower() in full.lower() and match[1] not in raw else match[0]
 
     words = _QUOTED.sub(quoted, words)
-    for variable in _VARIABLE.finditer(raw):
-        parts = _NAME.fullmatch(variable[1])
+    for variable in _DOLLAR.finditer(raw):
+        parts = _NAME.fullmatch(variable[1] or "")
         value = environ.get(parts[1], "") if parts is not None else ""
         if len(value) < _TELLING or value.isdecimal() or value.lower() in raw.lower():  # a port is no secret, and "1" is everywhere
             continue
@@ -195,7 +179,7 @@ def _put_back(words: str, node: ScalarNode, environ: Mapping[str, str]) -> str:
 
 
 class Reader:
-    """Makes plain values of nodes: dict, list, str, int, float, bool. Collects what is wrong in `findings`, and in `consulted`
+    """Makes plain values of nodes: dict, list, str. Collects what is wrong in `findings`, and in `consulted`
     every environment variable it looked at with the value it saw (None: not set), so that a cache knows what its entry hangs on.
 
     `first_line`: the line of the file, from 0, with which the composed text begins; findings count from the file's start."""
@@ -268,25 +252,27 @@ class Reader:
         text: str = node.value
         if node.tag and node.tag != _STR_TAG:
             self._found(node, f"tags like {node.tag} have no meaning here")
-        if "${" in text and key != "format":
-            before = len(self.findings)
+        before = len(self.findings)
+        if "$" in text and key != "format":
             text = self._expand(node, text, headers)
-            if len(self.findings) > before:
-                return text
-        if not node.style and not node.tag:
-            value = plain(text)
-            if value is None:
-                self._found(node, f"`{key}` has no value" if key else "nothing stands here")
-            return value
+        if not node.style and not node.tag and len(self.findings) == before and self._is_nothing(node.value, text, headers):
+            self._found(node, f"`{key}` has no value" if key else "nothing stands here")
+            return None
         return text
 
+    def _is_nothing(self, written: str, text: str, headers: bool) -> bool:
+        """True if a plain scalar stands for no value. What the environment holds is text, but an empty one sets nothing."""
+        return not written or not headers and (written in scalars.NOTHING or not text)
+
     def _expand(self, node: ScalarNode, text: str, headers: bool) -> str:
+        literal = "$$" if headers else "$"
+
         def one(match: re.Match[str]) -> str:
-            if match[0].startswith("$$"):
-                return match[0][1:]
+            if match[1] is None:
+                return literal
             parts = _NAME.fullmatch(match[1])
             if parts is None:
-                self._found(node, f"`{match[0]}` is no variable: write ${{NAME}} or ${{NAME:-default}}, or $${{ for a literal ${{")
+                self._found(node, f"`{match[0]}` is no variable: write ${{NAME}} or ${{NAME:-default}}, or $$ for a literal $")
                 return ""
             name, default = parts[1], parts[2]
             if headers and default is None and name in REQUEST_VARIABLES:
@@ -294,11 +280,11 @@ class Reader:
             found = self._environ.get(name)
             self.consulted[name] = found
             if not found and default is not None:
-                return default
+                found = default.replace("$$", "$")
             if found is None:
                 kept = "; in header values ${remote_addr}, ${host}, ${uri} and ${method} are known too" if headers else ""
                 self._found(node, f"the environment variable `{name}` is not set{kept}")
                 return ""
-            return found
+            return found.replace("$", literal)
 
-        return _VARIABLE.sub(one, text)
+        return _DOLLAR.sub(one, text)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import re
 
+from .scalars import number
+
 __all__ = ["duration", "share", "size"]
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -25,6 +27,7 @@ _LARGEST = 1 << 60
 def duration(value: object) -> float:
     """Seconds from a number or a text like ``1h30m``. ValueError for anything else, negative or beyond a century."""
     seconds: float
+    value = number(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("must be a duration like 90s, 5m or 1h30m")
     if isinstance(value, str):
@@ -47,6 +50,7 @@ def duration(value: object) -> float:
 def size(value: object) -> int:
     """Octets from a number or a text like ``64k`` or ``10M``. ValueError for anything else, negative or fractional octets."""
     octets: float
+    value = number(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError("must be a size like 8192, 64k or 10M")
     if isinstance(value, str):
@@ -63,16 +67,17 @@ def size(value: object) -> int:
 
 def share(value: object) -> float:
     """A part of a whole, 0 … 1, from ``"50%"`` or 0.5. ValueError for anything else; a bare 50 may mean either, and is none."""
+    value = number(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError('must be a share like "50%" or 0.5')
     match = _SHARE.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= 64 else None
     if isinstance(value, str) and match is None:
         raise ValueError('must be a share like "50%" or 0.5')
-    number = float(match[1] if match is not None else value)
+    part = float(match[1] if match is not None else value)
     if match is not None and match[2]:
-        number /= 100
-    elif 1 < number <= 100:
-        raise ValueError(f"must be a share: say {number:g}% or {number / 100:g}")
-    if not 0 <= number <= 1:
+        part /= 100
+    elif 1 < part <= 100:
+        raise ValueError(f"must be a share: say {part:g}% or {part / 100:g}")
+    if not 0 <= part <= 1:
         raise ValueError("must be a share from 0 to 100%")
-    return number
+    return part

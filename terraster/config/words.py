@@ -33,7 +33,7 @@ _WORDS = {
     "finite_number": "must be a number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
-    "string_type": "must be text; put it in quotes",
+    "string_type": "must be text",
     "string_unicode": "must be text",
     "tuple_type": "must be a list",
     "list_type": "must be a list",

@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema
 
 from ...errors import Problem
-from .admin import ApiSettings, AuthSettings, DatabaseSettings
-from .backend import BackendSettings, HealthCheckSettings, Thresholds
+from .. import scalars
+from .admin import ApiSetting, ApiSettings, AuthSettings, DatabaseSettings
+from .backend import BackendSettings, HealthCheckSetting, HealthCheckSettings, Thresholds
 from .base import (
     Address,
     Algorithm,
@@ -36,7 +37,8 @@ from .base import (
 from .logs import AccessLogSetting, AccessLogSettings, LoggerSettings
 from .middleware import CircuitBreakerSetting, CompressionSetting, Cors, MiddlewareEntry, RateLimit, Security
 from .service import HeaderSettings, LocationSettings, ServiceLimits, ServiceSettings, TimeoutSettings
-from .tls import CertManager, TlsSettings
+from .switches import OFF_SCHEMA, OrWord, off_is
+from .tls import CertManager, TlsSetting, TlsSettings
 from .traffic import TrafficSettings
 
 __all__ = [
@@ -68,7 +70,7 @@ DEFAULT_SERVICE = "default"
 
 
 def _off(value: object) -> object:
-    return "" if value is False or value == "off" else value
+    return "" if scalars.is_off(value) else value
 
 
 class LimitSettings(Model):
@@ -92,8 +94,11 @@ class MetricsSettings(Model):
     listen: Annotated[
         Literal[""] | Address,
         BeforeValidator(_off),
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean", "const": False}]}),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}, OFF_SCHEMA]}),
     ] = Field("127.0.0.1:9090", description="Address of /metrics without the management API, or `off`. Default: 127.0.0.1:9090.")
+
+
+MetricsSetting = Annotated[MetricsSettings, off_is("listen", ""), OrWord(off_only=True)]
 
 
 class Settings(TrafficSettings):
@@ -115,9 +120,9 @@ class Settings(TrafficSettings):
     )
     backends: tuple[BackendSettings, ...] = Field((), description='Servers of a service named "default" with the location "/".')
     services: tuple[ServiceSettings, ...] = Field((), description="Virtual hosts.")
-    tls: TlsSettings | None = later(description="TLS on the top's listeners.")
-    health_check: HealthCheckSettings | None = Field(
-        None, description="How backends are probed where nothing closer says otherwise."
+    tls: TlsSetting | None = later(description="TLS on the top's listeners.")
+    health_check: HealthCheckSetting | None = Field(
+        None, description="How backends are probed where nothing closer says otherwise; `off`, or a mapping."
     )
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="What every request goes through.")
     rate_limit: RateLimit | None = later(description="Shorthand for an entry of `middleware`.")
@@ -128,8 +133,8 @@ class Settings(TrafficSettings):
     plugin_directory: FilePath | None = later(description="Directory of plugins. Default: ./plugins.")
     cert_manager: CertManager | None = later(description="Watches certificates.")
     auth: AuthSettings | None = later(description="Users of the management API.")
-    admin_api: ApiSettings | None = Field(None, description="Where the management API listens.")
-    api: ApiSettings | None = Field(None, description="Another spelling of `admin_api`.")
+    admin_api: ApiSetting | None = Field(None, description="Where the management API listens.")
+    api: ApiSetting | None = Field(None, description="Another spelling of `admin_api`.")
     database: DatabaseSettings | None = later(description="Where users and tokens are kept.")
     loggers: dict[str, LoggerSettings] = Field(
         default_factory=dict, description="Loggers by name; usually in the file of `--log-config`."
@@ -159,7 +164,7 @@ class Settings(TrafficSettings):
     ignore_client_abort: bool = Field(
         False, description="Take a client's end of file for a half-close instead of for leaving. Default: false."
     )
-    metrics: MetricsSettings | None = Field(None, description="Where Prometheus scrapes.")
+    metrics: MetricsSetting | None = Field(None, description="Where Prometheus scrapes.")
     runtime_dir: FilePath | None = Field(
         None,
         description="Directory of sockets and pid file. Default: $RUNTIME_DIRECTORY, else /run/terraster for root, "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .base import FilePath, Model, Networks, Port, Secret, SomeTime, Text, Whole, later
 from .middleware import RateLimit, one_of
-from .tls import TlsSettings
+from .switches import OrWord, switched
+from .tls import TlsSetting
 
-__all__ = ["ApiSettings", "AuthSettings", "DatabaseSettings"]
+__all__ = ["ApiSetting", "ApiSettings", "AuthSettings", "DatabaseSettings"]
 
 
 class ApiSettings(Model):
@@ -22,11 +23,14 @@ class ApiSettings(Model):
         description="Address to listen on, or a virtual host's name (then it listens on loopback). Default: 127.0.0.1.",
     )
     port: Port | None = Field(None, description="Port of the management API. Default: `admin_port`, else 8081.")
-    tls: TlsSettings | None = later(description="TLS of the management API.")
+    tls: TlsSetting | None = later(description="TLS of the management API.")
     insecure: bool = Field(False, description="Allow plain HTTP on an address that others can reach. Default: false.")
     allowed_ips: Networks = later((), description="Addresses and networks that may use the API. Default: all.")
     debug: bool = later(False, description="Say more in error answers. Default: false.")
     rate_limit: RateLimit | None = later(description="How many requests one client may send to the API.")
+
+
+ApiSetting = Annotated[ApiSettings, BeforeValidator(switched), OrWord()]
 
 
 class DatabaseSettings(Model):

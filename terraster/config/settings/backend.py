@@ -8,8 +8,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from .. import addresses
 from .base import Model, SomeTime, StatusRanges, Text, Whole, later, text
+from .switches import OrWord, off_is
 
-__all__ = ["BackendSettings", "HealthCheckSettings", "Thresholds"]
+__all__ = ["BackendSettings", "HealthCheckSetting", "HealthCheckSettings", "Thresholds"]
 
 
 def _probe_path(value: object) -> str:
@@ -46,7 +47,8 @@ class Thresholds(Model):
 
 
 class HealthCheckSettings(Model):
-    """How backends are probed. Each key is inherited on its own: backend over location over service over top over default."""
+    """How backends are probed. Each key is inherited on its own: backend over location over service over top over default. `off` is short
+    for `type: none`."""
 
     type: Literal["http", "tcp", "none"] | None = Field(
         None,
@@ -68,6 +70,9 @@ class HealthCheckSettings(Model):
     body: Text | None = Field(None, description="Text that must occur in the first 64 KiB of the answer. Default: none.")
 
 
+HealthCheckSetting = Annotated[HealthCheckSettings, off_is("type", "none"), OrWord(off_only=True)]
+
+
 class BackendSettings(Model):
     """One server that answers requests."""
 
@@ -85,7 +90,7 @@ class BackendSettings(Model):
         0, description="Tier: the lowest is used, the next where no backend of it has room or is up. Default: 0."
     )
     backup: bool = Field(False, description="Behind all others, whatever their `priority`. Default: false.")
-    health_check: HealthCheckSettings | None = Field(None, description="What is different in probing this backend.")
+    health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this backend.")
     skip_tls_verify: bool = Field(False, description="Accept any certificate of an https backend. Default: false.")
     sni: ServerName = Field("", description="TLS server name sent to an https backend. Default: the URL's host.")
     http2: bool = later(False, description="Speak HTTP/2 to this backend. Default: false.")

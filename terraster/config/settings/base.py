@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from .. import addresses, algorithms, edits, quantities
+from .. import addresses, algorithms, edits, quantities, scalars
 
 __all__ = [
     "Address",
@@ -74,16 +74,16 @@ def is_later(extra: object) -> bool:
     return isinstance(extra, dict) and bool(extra.get(_LATER))
 
 
-def _not_bool(value: object) -> object:
+def _whole(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("must be a whole number")
-    return value
+    return scalars.number(value)
 
 
 def text(value: object) -> str:
     """The value if it is text without control characters (but tabs); ValueError else."""
     if isinstance(value, bool) or not isinstance(value, str):
-        raise ValueError("must be text" + ("; put it in quotes" if isinstance(value, bool | int | float) else ""))
+        raise ValueError("must be text")
     if _CONTROLS.search(value):
         raise ValueError("must not hold control characters")
     return value
@@ -227,10 +227,12 @@ _SIZE_SCHEMA = {
 }
 _TEXT_OR_LIST = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _ADDRESS = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+_SCALAR = ["string", "number", "boolean"]
+"""The types that a YAML parser of an editor may see in what is text: `name: 1.10` needs no quotes."""
 
-Whole = Annotated[int, BeforeValidator(_not_bool)]
+Whole = Annotated[int, BeforeValidator(_whole)]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
-Text = Annotated[str, BeforeValidator(text)]
+Text = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": _SCALAR})]
 Duration = Annotated[float, BeforeValidator(quantities.duration), WithJsonSchema(_DURATION_SCHEMA)]
 SomeTime = Annotated[float, Field(gt=0), BeforeValidator(quantities.duration), WithJsonSchema(_DURATION_SCHEMA)]
 """A duration that cannot be 0."""
@@ -255,7 +257,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_TEXT
 Path = Annotated[str, BeforeValidator(uri_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 HeaderName = Annotated[str, BeforeValidator(_header_name)]
 RemovedName = Annotated[str, BeforeValidator(_removed_name)]
-HeaderValue = Annotated[str, BeforeValidator(_header_value), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})]
+HeaderValue = Annotated[str, BeforeValidator(_header_value), WithJsonSchema({"type": [*_SCALAR, "null"]})]
 _ONE_STATUS: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"type": "string"}]}
 StatusRanges = Annotated[
     tuple[tuple[int, int], ...],

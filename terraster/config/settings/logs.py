@@ -7,27 +7,30 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from .. import loglines
+from .. import loglines, scalars
 from .base import Model, Names, Text, Whole, file_path, items, later, text
+from .switches import OFF_SCHEMA, OrWord, switched
 
 __all__ = ["AccessLogSettings", "AccessLogSetting", "LogOptions", "LoggerSettings"]
 
 
 def _log_path(value: object, info: ValidationInfo) -> str:
-    if value is False or value in ("", "off"):
+    if value == "" or scalars.is_off(value):
         return ""
     if value in ("-", "stdout"):
         return "-"
+    if scalars.truth(value):
+        raise ValueError("must be `stdout`, `off` or a file")
     return file_path(text(value), info)
 
 
 def _shorthand(value: object) -> object:
+    if scalars.truth(value):
+        raise ValueError("must be `stdout`, `off`, a file or a mapping")
     return {"path": value} if isinstance(value, str | bool) else value
 
 
-LogPath = Annotated[
-    str, BeforeValidator(_log_path), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "boolean", "const": False}]})
-]
+LogPath = Annotated[str, BeforeValidator(_log_path), WithJsonSchema({"anyOf": [{"type": "string"}, OFF_SCHEMA]})]
 
 
 def _log_format(value: object) -> str:
@@ -137,5 +140,7 @@ class LoggerSettings(_Camel):
     development: bool = later(False, description="Whether warnings carry a traceback.")
     sampling: Sampling | None = later(description="Which of many equal lines are kept.")
     encoding_config: EncodingConfig | None = later(description="How lines are written.")
-    log_rotation: LogRotation | None = later(description="When a log file is replaced by a new one.")
+    log_rotation: Annotated[LogRotation, BeforeValidator(switched), OrWord()] | None = later(
+        description="When a log file is replaced by a new one."
+    )
     sanitization: Sanitization | None = Field(None, description="What never stands in a line of an access log.")

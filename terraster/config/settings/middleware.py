@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from .. import scalars
 from .base import Duration, Model, Names, SomeTime, StatusRanges, Text, Whole, later
-from .traffic import OrWord, switched
+from .switches import OrWord, switched
 
 __all__ = ["CircuitBreaker", "CircuitBreakerSetting", "Compression", "Cors", "MiddlewareEntry", "RateLimit", "Security", "one_of"]
 
@@ -70,6 +71,11 @@ class Cors(Model):
     max_age: Duration | None = Field(None, description="How long a browser may remember the answer to a preflight; seconds.")
 
 
+def _or_text(value: object) -> object:
+    said = scalars.truth(value)
+    return value if said is None else said
+
+
 class Security(Model):
     """Headers that tell browsers to be careful."""
 
@@ -79,7 +85,9 @@ class Security(Model):
     hsts_preload: bool = Field(False, description="Its preload. Default: false.")
     frame_options: Text | None = Field(None, description="X-Frame-Options: DENY or SAMEORIGIN.")
     content_type_options: bool = Field(False, description="Send X-Content-Type-Options: nosniff. Default: false.")
-    xss_protection: bool | Text | None = Field(None, description="Send X-XSS-Protection: true, or its value.")
+    xss_protection: Annotated[bool | Text, BeforeValidator(_or_text)] | None = Field(
+        None, description="Send X-XSS-Protection: true, or its value."
+    )
 
 
 class Compression(Model):
@@ -88,22 +96,7 @@ class Compression(Model):
     enabled: bool = Field(True, description="Whether answers are compressed. Default: true.")
 
 
-def _compression(value: Any) -> Any:
-    return {"enabled": value} if isinstance(value, bool) else value
-
-
-CompressionSetting = Annotated[
-    Compression,
-    BeforeValidator(_compression),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "boolean"},
-                {"type": "object", "properties": {"enabled": {"type": "boolean"}}, "additionalProperties": False},
-            ]
-        }
-    ),
-]
+CompressionSetting = Annotated[Compression, BeforeValidator(switched), OrWord()]
 
 
 class MiddlewareEntry(Model):

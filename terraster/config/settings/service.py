@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from .backend import BackendSettings, HealthCheckSettings
+from .backend import BackendSettings, HealthCheckSetting
 from .base import (
     Algorithm,
     Duration,
@@ -27,7 +27,7 @@ from .base import (
 )
 from .logs import AccessLogSetting, LogOptions
 from .middleware import MiddlewareEntry
-from .tls import TlsSettings
+from .tls import TlsSetting
 from .traffic import TrafficSettings
 
 __all__ = ["HeaderSettings", "LocationSettings", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
@@ -110,7 +110,7 @@ class LocationSettings(TrafficSettings):
         None, description="Send plain-HTTP requests to https, port `redirect_port`. Default: the service's."
     )
     backends: tuple[BackendSettings, ...] = Field((), description="Servers that answer requests here.")
-    health_check: HealthCheckSettings | None = Field(None, description="What is different in probing this location's backends.")
+    health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this location's backends.")
 
 
 class ServiceSettings(TrafficSettings):
@@ -125,12 +125,12 @@ class ServiceSettings(TrafficSettings):
     proxy_protocol: bool | None = Field(
         None, description="Expect a PROXY header (v1, v2) from `trusted_proxies` on its listeners. Default: the top's."
     )
-    tls: TlsSettings | None = later(description="TLS towards clients. Default: the top's, on the top's listeners.")
+    tls: TlsSetting | None = later(description="TLS towards clients. Default: the top's, on the top's listeners.")
     http_redirect: bool | None = Field(
         None, description="Send plain-HTTP requests to https, port `redirect_port`. Status 308. Default: false."
     )
     redirect_port: Port = Field(443, description="Port that `http_redirect` names. Default: 443.")
-    health_check: HealthCheckSettings | None = Field(None, description="What is different in probing this service's backends.")
+    health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this service's backends.")
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="Overrides the top's entries of the same kind.")
     locations: tuple[LocationSettings, ...] = Field((), description="What happens below which path.")
     headers: HeaderSettings | None = Field(None, description="Edits of what is forwarded.")

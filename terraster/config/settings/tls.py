@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from .base import FilePath, Model, Names, Port, Secret, SomeTime, Text
+from .switches import OrWord, switched
 
-__all__ = ["Alerting", "CertManager", "TlsSettings"]
+__all__ = ["Alerting", "CertManager", "TlsSetting", "TlsSettings"]
 
 
 class TlsSettings(Model):
@@ -26,6 +29,9 @@ class TlsSettings(Model):
     auto_cert: bool = Field(False, description="Obtain and renew certificates by ACME. Default: false.")
 
 
+TlsSetting = Annotated[TlsSettings, BeforeValidator(switched), OrWord()]
+
+
 class Alerting(Model):
     """Mail before a certificate expires."""
 
@@ -43,4 +49,6 @@ class CertManager(Model):
     cert_dir: FilePath | None = Field(None, description="Directory of certificates.")
     check_interval: SomeTime | None = Field(None, description="Time between two looks.")
     expiration_threshold: SomeTime | None = Field(None, description="How long before its end a certificate counts as expiring.")
-    alerting: Alerting | None = Field(None, description="Mail before a certificate expires.")
+    alerting: Annotated[Alerting, BeforeValidator(switched), OrWord()] | None = Field(
+        None, description="Mail before a certificate expires."
+    )

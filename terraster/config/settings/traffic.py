@@ -2,8 +2,8 @@
 keeps a request alive when a backend does not.
 
 Each key of each mapping is inherited by itself: location over service over top over default. So every field here is None (or not
-set) where nothing was written; `terraster.config.resolve` has the defaults. Two models may also be one word in the file: ``off``
-and ``on`` are a mapping with `enabled` alone, `retry: off` is one attempt, `queue: off` a queue of nobody.
+set) where nothing was written; `terraster.config.resolve` has the defaults. Some models may also be one word in the file
+(`terraster.config.settings.switches`): `retry: off` is one attempt, `queue: off` a queue of nobody.
 """
 
 from __future__ import annotations
@@ -11,64 +11,33 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from .. import quantities, selectors
+from .. import quantities, scalars, selectors
 from .base import Algorithm, Duration, Model, Secret, Size, SomeTime, StatusRanges, Text, Whole, status_ranges, text
+from .switches import OFF_SCHEMA, OrWord, off_is, off_is_zero, switched
 
 __all__ = [
     "ConnectionPool",
-    "OrWord",
     "OutlierSettings",
     "QueueSettings",
     "RetrySettings",
     "StickySettings",
     "TrafficSettings",
-    "switched",
 ]
 
 _LEAST_SECRET = 16
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
-_SECURE = {"auto": "auto", "true": "always", "always": "always", "false": "never", "never": "never"}
-_OFF_SCHEMA = {"type": "boolean", "const": False}
-
-
-def switched(value: object) -> object:
-    """A mapping for ``on`` and ``off``; anything else as it is."""
-    return {"enabled": value} if isinstance(value, bool) else value
-
-
-class OrWord:
-    """An annotation: the JSON Schema of a mapping that may also be written as one word. off_only: ``on`` is none."""
-
-    def __init__(self, off_only: bool = False) -> None:
-        self._word = _OFF_SCHEMA if off_only else {"type": "boolean"}
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [handler(core), self._word]}
-
-
-def _off_is(key: str, least: int) -> Any:
-    """A validator that makes ``off`` a mapping with one key."""
-
-    def mapping(value: object) -> object:
-        return {key: least} if value is False else value
-
-    return BeforeValidator(mapping)
-
-
-def _off_is_none(value: object) -> object:
-    return 0 if value is False else value
+_SECURE = {"auto": "auto", "always": "always", "never": "never"}
 
 
 def _retried(value: object) -> tuple[tuple[int, int], ...]:
-    return () if value is False or value in ([], ()) else status_ranges(value)
+    return () if scalars.is_off(value) or value in ([], ()) else status_ranges(value)
 
 
 def _percentile(value: object) -> float:
     words = 'must be a percentile from 50 to 99.9, like 95 or "95%", or `off`'
-    if value is False:
+    if scalars.is_off(value):
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(words)
@@ -81,7 +50,7 @@ def _percentile(value: object) -> float:
 
 def _factor(value: object) -> float:
     words = "must be `off` or a number from 1 to 100, like 1.25 (a quarter more than the fair share)"
-    if value is False:
+    if scalars.is_off(value):
         return 0.0
     try:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
@@ -107,17 +76,18 @@ def _cookie_domain(value: object) -> str:
 
 
 def _secure(value: object) -> object:
-    word = _SECURE.get(str(value).lower())
+    said = scalars.truth(value)
+    word = _SECURE.get(str(value).strip().lower()) if said is None else "always" if said else "never"
     if word is None:
         raise ValueError("must be `auto`, `true` or `false`")
     return word
 
 
 def _same_site(value: object) -> object:
-    word = "" if value is False else str(value).lower()
-    if word not in ("", "lax", "strict", "none", "off"):
+    word = "" if scalars.is_off(value) else str(value).strip().lower()
+    if word not in ("", "lax", "strict", "none"):
         raise ValueError("must be `lax`, `strict`, `none` or `off`")
-    return "" if word == "off" else word
+    return word
 
 
 def _session_algorithm(value: str) -> str:
@@ -140,17 +110,17 @@ Times = Annotated[Whole, Field(ge=0, le=1_000_000)]
 RetryStatuses = Annotated[
     tuple[tuple[int, int], ...],
     BeforeValidator(_retried),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "array"}, _OFF_SCHEMA]}),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "array"}, OFF_SCHEMA]}),
 ]
 Percentile = Annotated[
     float,
     BeforeValidator(_percentile),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 99.9}, {"type": "string"}, _OFF_SCHEMA]}),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 99.9}, {"type": "string"}, OFF_SCHEMA]}),
 ]
 Factor = Annotated[
     float,
     BeforeValidator(_factor),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string"}, _OFF_SCHEMA]}),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string"}, OFF_SCHEMA]}),
 ]
 
 
@@ -276,7 +246,7 @@ class StickySettings(Model):
         Annotated[
             Literal["lax", "strict", "none", ""],
             BeforeValidator(_same_site),
-            WithJsonSchema({"anyOf": [{"type": "string", "enum": ["lax", "strict", "none", "off"]}, _OFF_SCHEMA]}),
+            WithJsonSchema({"anyOf": [{"type": "string", "enum": ["lax", "strict", "none", "off"]}, OFF_SCHEMA]}),
         ]
         | None
     ) = Field(None, description="SameSite of the cookie: lax, strict, none, or off for not at all. Default: lax.")
@@ -309,19 +279,19 @@ class TrafficSettings(Model):
         "Default: off.",
     )
     sticky: StickySettings | None = Field(None, description="The cookie of `sticky-session`.")
-    slow_start: Annotated[Duration, BeforeValidator(_off_is_none)] | None = Field(
+    slow_start: Annotated[Duration, BeforeValidator(off_is_zero)] | None = Field(
         None, description="Time in which a backend that comes, or comes back, gets from little to its full share. Default: 0."
     )
-    panic_threshold: Annotated[Share, BeforeValidator(_off_is_none)] | None = Field(
+    panic_threshold: Annotated[Share, BeforeValidator(off_is_zero)] | None = Field(
         None, description="Share of backends that are up below which all are used, as if all were; 0: never. Default: 0."
     )
     outlier: Annotated[OutlierSettings, BeforeValidator(switched), OrWord()] | None = Field(
         None, description="When a backend is ejected for what requests saw of it; `off`, or a mapping."
     )
-    retry: Annotated[RetrySettings, _off_is("attempts", 1), OrWord(off_only=True)] | None = Field(
+    retry: Annotated[RetrySettings, off_is("attempts", 1), OrWord(off_only=True)] | None = Field(
         None, description="When an attempt that failed is followed by another one; `off`, or a mapping."
     )
-    queue: Annotated[QueueSettings, _off_is("size", 0), OrWord(off_only=True)] | None = Field(
+    queue: Annotated[QueueSettings, off_is("size", 0), OrWord(off_only=True)] | None = Field(
         None, description="Requests that wait while all backends are full; `off`, or a mapping."
     )
     connection_pool: ConnectionPool | None = Field(None, description="Connections to backends.")
