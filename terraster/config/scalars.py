@@ -17,6 +17,7 @@ NOTHING = frozenset(("", "~", "null", "Null", "NULL"))
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18}|[0-9]{1,18}(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?")
+_FIRST = frozenset("0123456789+-.")
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -24,6 +25,8 @@ def number(value: object) -> object:
     """An int or a float for text that is a number by YAML 1.2's core schema; anything else as it is. ``010`` and ``1:30`` are not."""
     if isinstance(value, str):
         text = value.strip()
+        if text[:1] not in _FIRST:
+            return value
         if _INTEGER.fullmatch(text):
             return int(text)
         if _FLOAT.fullmatch(text):

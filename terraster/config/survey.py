@@ -55,7 +55,9 @@ class Surveyor:
 
     def _look(self, model: BaseModel, path: Path, dotted: str, found: tuple[list[tuple[Path, str]], ...]) -> None:
         later, files, logs = found
-        keys = self._keys.get(type(model)) or self._learn(type(model))
+        keys = self._keys.get(type(model))
+        if keys is None:
+            keys = self._learn(type(model))
         for name in model.model_fields_set:
             key = keys.get(name)
             if key is None:
