@@ -28,7 +28,7 @@ from .net.origin import Origin
 from .net.pump import Pump
 from .net.race import Overtaken, Race
 from .net.relay import Buffer, RequestBody, frame, relay_chunked, relay_known, relay_until_close, response_reader
-from .net.stream import Reactor
+from .net.stream import SHORT, Reactor
 from .net.tunnel import Tunnel
 from .net.upstream import Upstream
 from .onward import request_octets
@@ -122,17 +122,27 @@ class Proxy:
 
     def sweep(self, now: float) -> None:
         """Called a few times a second, on the hub: end what took too long, and go by the master's word again where it must have come."""
+        self.overdue(now)
+        self.witness.sweep(now)
+        for origin in self.origins.values():
+            origin.pool.expire(now)
+
+    def next_deadline(self) -> float:
+        """When the first of the exchanges that are limited must be over."""
+        return min((deadline for deadline, _, _ in self.deadlines.values()), default=inf)
+
+    def overdue(self, now: float) -> None:
+        """End the exchanges that took too long. On the hub."""
         for client, (deadline, asked, exchange) in list(self.deadlines.items()):
-            if now >= deadline and client.working is not None:
-                self.deadlines.pop(client, None)
-                working, client.working = client.working, None
+            if now < deadline:
+                continue
+            self.deadlines.pop(client, None)
+            working, client.working = client.working, None
+            if working is not None:
                 # a backend is to blame if it had all of the request, and half of the time: not for a slow client, nor for a queue
                 had_its_time = not exchange.status and not exchange.unread and deadline - asked >= asked - exchange.started
                 blame = BACKEND if had_its_time else US
                 working.throw(HttpError("the exchange took too long", status=504, reason="http_response_timeout", blame=blame))
-        self.witness.sweep(now)
-        for origin in self.origins.values():
-            origin.pool.expire(now)
 
     # ------------------------------------------------------------------------------------------------------------ a connection
 
@@ -343,6 +353,8 @@ class Proxy:
         client.working = getcurrent()
         if special and location.timeouts.total:
             self.deadlines[client] = exchange.started + location.timeouts.total, inf, exchange
+            if location.timeouts.total < SHORT:
+                self.reactor.watch(self, exchange.started + location.timeouts.total)
         member = None
         if not (special and location.limited and location.line.is_busy()):
             member = balancer.pick(exchange, tried, exchange.started)

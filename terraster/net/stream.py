@@ -8,7 +8,8 @@ That same event has a meaning of its own, which `unexpected` receives: an idle p
 that becomes readable at its end while its backend works has gone.
 
 There is no timer per wait: a wait leaves its deadline on the stream, and the one sweeper of the process (`Reactor.sweep`) throws
-`TimedOut` into whoever overstayed. A timeout is never early and up to two sweeps late.
+`TimedOut` into whoever overstayed. A timeout is never early and up to three sweeps late. That would be much for a timeout below `SHORT`:
+such a wait reads the clock, and one timer of the process rings at the earliest of these deadlines, so it is late by `TICK` at most.
 
 Every callback here runs on the hub, so switching or throwing into a waiting greenlet is safe: it cannot be running.
 """
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from math import inf
 from socket import AF_UNIX, IPPROTO_TCP, SHUT_WR, TCP_QUICKACK
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from gevent import get_hub
 from gevent.monkey import get_original
@@ -27,7 +28,7 @@ from greenlet import getcurrent, greenlet
 
 from terraster.errors import HttpError
 
-__all__ = ["READ_SIZE", "Reactor", "Stream", "Wakeup"]
+__all__ = ["READ_SIZE", "SHORT", "TICK", "Reactor", "Stream", "Waiter", "Wakeup"]
 
 READ_SIZE = 65536
 """Octets a `recv` asks for. Above the allocator's threshold (128 KiB) each read would become an mmap and a munmap."""
@@ -35,9 +36,25 @@ READ_SIZE = 65536
 SWEEP = 0.1
 """Seconds between two sweeps."""
 
+SHORT = 1.0
+"""Seconds below which a timeout is kept to within `TICK`. `Stream` says 1.0, as a constant costs a wait nothing."""
+
+TICK = 0.01
+"""Seconds between two looks at short deadlines, at the least: many that end one after the other are looked at together."""
+
 # The originals, also where gevent has patched the modules: its own wait by themselves.
 _socket = get_original("socket", "socket")
 _poll = get_original("select", "poll")
+
+
+class Waiter(Protocol):
+    """Something that waits until a moment at the most."""
+
+    def next_deadline(self) -> float:
+        """The monotonic time when it will have waited too long; ``inf`` while it does not wait."""
+
+    def overdue(self, now: float) -> None:
+        """End what has waited too long. On the hub; must not wait."""
 
 
 class Reactor:
@@ -50,7 +67,21 @@ class Reactor:
     family and type. poll: makes a poll object.
     """
 
-    __slots__ = ("hub", "loop", "switch", "clock", "socket", "poll", "streams", "horizon", "_timer", "_chores")
+    __slots__ = (
+        "hub",
+        "loop",
+        "switch",
+        "clock",
+        "socket",
+        "poll",
+        "streams",
+        "horizon",
+        "_alarm",
+        "_chores",
+        "_rings_at",
+        "_timer",
+        "_waiters",
+    )
 
     def __init__(
         self,
@@ -70,6 +101,9 @@ class Reactor:
         self.horizon = clock() + 2 * SWEEP
         self._chores: list[Callable[[float], None]] = []
         self._timer = self.loop.timer(SWEEP, SWEEP)
+        self._waiters: set[Waiter] = set()
+        self._alarm = self.loop.timer(TICK)
+        self._rings_at = inf
 
     def start(self, *chores: Callable[[float], None]) -> None:
         """Begin to sweep; each chore is called with the monotonic time on every sweep, on the hub: it must not wait."""
@@ -90,6 +124,37 @@ class Reactor:
     def sleep(self, seconds: float) -> None:
         """Let everybody else run for so many seconds. Any greenlet but the hub."""
         Wakeup(self).wait(seconds)
+
+    def deadline(self, waiter: Waiter, timeout: float) -> float:
+        """The deadline of a wait that begins now and lasts less than `SHORT` seconds; 0 = ``inf``, for ever."""
+        if not timeout:
+            return inf
+        deadline = self.clock() + timeout
+        self.watch(waiter, deadline)
+        return deadline
+
+    def watch(self, waiter: Waiter, deadline: float) -> None:
+        """Look at a waiter at this moment, which is less than `SHORT` seconds away, rather than at the sweep that follows it."""
+        self._waiters.add(waiter)
+        if deadline < self._rings_at:
+            self._rings_at = deadline
+            self._alarm.close()
+            self.loop.update_now()  # timers count from when the loop last woke
+            self._alarm = self.loop.timer(max(0.0, deadline - self.clock()))
+            self._alarm.start(self.ring)
+
+    def ring(self) -> None:
+        """End short waits that are over, and look again when the next one will be."""
+        now = self.clock()
+        waiters, self._waiters, self._rings_at = self._waiters, set(), inf
+        for waiter in waiters:
+            if waiter.next_deadline() < now:
+                waiter.overdue(now)
+        near = [waiter for waiter in waiters if waiter.next_deadline() <= now + SHORT]
+        self._waiters.update(near)
+        if near:
+            soonest = min([waiter.next_deadline() for waiter in near])
+            self.watch(near[0], max(soonest, now + TICK))
 
     def sweep(self) -> None:
         now = self.clock()
@@ -201,7 +266,7 @@ class Stream:
                 self.ready = False
                 self._watcher.start(self._readable)
             else:
-                self.read_deadline = self.reactor.horizon + timeout if timeout else inf
+                self.read_deadline = self.reactor.horizon + timeout if timeout >= 1.0 else self.reactor.deadline(self, timeout)
                 reader = self.reader = getcurrent()
                 try:
                     self._switch()
@@ -222,7 +287,7 @@ class Stream:
                 self.ready = False
                 self._watcher.start(self._readable)
             else:
-                self.read_deadline = self.reactor.horizon + timeout if timeout else inf
+                self.read_deadline = self.reactor.horizon + timeout if timeout >= 1.0 else self.reactor.deadline(self, timeout)
                 reader = self.reader = getcurrent()
                 try:
                     self._switch()
@@ -283,7 +348,7 @@ class Stream:
         watcher = self._write_watcher
         if watcher is None:
             watcher = self._write_watcher = self.reactor.loop.io(self.sock.fileno(), 2)
-        self.write_deadline = self.reactor.horizon + timeout if timeout else inf
+        self.write_deadline = self.reactor.horizon + timeout if timeout >= 1.0 else self.reactor.deadline(self, timeout)
         self.writer = getcurrent()
         watcher.start(self.writer.switch)
         try:
@@ -293,6 +358,10 @@ class Stream:
                 watcher.stop()
             self.writer = None
             self.write_deadline = inf
+
+    def next_deadline(self) -> float:
+        """The earlier of the two deadlines."""
+        return min(self.read_deadline, self.write_deadline)
 
     def overdue(self, now: float) -> None:
         """Throw `TimedOut` into whoever waited too long. Called by the sweeper, on the hub."""

@@ -97,7 +97,7 @@ class Upstream(Stream):
     def wait_no_longer_than(self, timeout: float) -> None:
         """Bound the wait of whoever reads here now, counted from now. Seconds, 0 = for ever."""
         if self.reader is not None and timeout:
-            self.read_deadline = self.reactor.horizon + timeout
+            self.read_deadline = self.reactor.horizon + timeout if timeout >= 1.0 else self.reactor.deadline(self, timeout)
 
     def unexpected(self) -> None:
         if self.pool.holds(self):

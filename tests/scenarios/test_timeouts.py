@@ -196,3 +196,39 @@ def test_timeouts_of_a_service_hold_for_it_alone(terraster, backend) -> None:
     with proxy.connect() as client:
         assert client.send(b"GET / HTTP/1.1\r\nHost: slow.test\r\n\r\n").response().status == 504
         assert client.send(b"GET / HTTP/1.1\r\nHost: good.test\r\n\r\n").response().status == 200
+
+
+@pytest.mark.parametrize("key", ["response", "read", "client_header", "client_body", "keepalive", "tunnel", "total"])
+def test_a_timeout_below_a_second_is_kept(terraster, backend, key: str) -> None:
+    """Never early. How late is judged by the better ones of a few: what a busy machine adds is not meant."""
+
+    answers = {
+        "keepalive": ok(),
+        "read": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+        "tunnel": b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+    }
+
+    def script(peer: Peer) -> None:
+        while peer.request():
+            peer.send(answers.get(key, b""))
+
+    proxy = terraster(backend(script), **limits(**{key: 0.3}), retry={"attempts": 1})
+    sends = {
+        "client_header": b"GET / HTTP/1.1\r\n",
+        "client_body": b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nhalf",
+        "tunnel": b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+    }
+    late = []
+    for _ in range(7):
+        with proxy.connect() as client:
+            client.send(sends.get(key, GET))
+            if key in answers:
+                assert client.receive()
+            began = time.monotonic()
+            if key in answers:
+                client.rest()
+            else:
+                assert client.response().status in (408, 504)
+            late.append(time.monotonic() - began - 0.3)
+    assert min(late) > -0.02, "counted from when the client has read what came before"
+    assert sorted(late)[2] < 0.03
