@@ -14,7 +14,7 @@ from gevent import socket
 from terraster.admin import server as server_module
 from terraster.admin.server import BODY_OCTETS, HEAD_OCTETS, PEER_UID, Server
 from terraster.admin.site import Refusal, Response, Site, index, json_response, only_for_owner
-from terraster.admin.worker import _who
+from terraster.admin.worker import _operator
 from terraster.errors import TerrasterError
 
 
@@ -90,8 +90,12 @@ def ask(address, request: str, fields: str = "", family=socket.AF_INET) -> tuple
     [
         ("GET /echo?a=1&b=%20x&a=2", 200, {"a": "1", "b": " x"}),
         ("POST /echo?a=1", 200, {"posted": {"a": "1"}}),
-        ("GET /nothing", 404, {"error": "nothing is here; there are: /, /echo, /pieces, /fails, /away, /refuses", "status": 404}),
-        ("DELETE /echo", 405, {"error": "only GET, POST works here", "status": 405}),
+        (
+            "GET /nothing",
+            404,
+            {"error": "this path does not exist; existing paths: /, /echo, /pieces, /fails, /away, /refuses", "status": 404},
+        ),
+        ("DELETE /echo", 405, {"error": "this path accepts only GET, POST", "status": 405}),
         ("GET /fails", 500, {"error": "internal error, see the log", "status": 500}),
         ("GET /away", 503, {"error": "the master is away", "status": 503}),
         ("GET /refuses", 409, {"error": "not now", "status": 409}),
@@ -202,4 +206,4 @@ WHO = [
 
 @pytest.mark.parametrize(("query", "name"), WHO)
 def test_the_name_of_who_asks(query, name):
-    assert _who(query) == name
+    assert _operator(query) == name

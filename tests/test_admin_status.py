@@ -159,20 +159,25 @@ WRONG = [
         ["no-backends", "circuit-half-open"],
         "no backend is",
     ),
-    ({}, {"failing": {ONE: FAILED}}, ["backend-failing"], "11 of 12 attempts failed within 7 s; the last: reset"),
-    ({}, {"failing": {ONE: {**FAILED, "not_ejected": "the last"}}}, ["backend-failing"], "it is not ejected: the last"),
+    ({}, {"failing": {ONE: FAILED}}, ["backend-failing"], "11 of 12 attempts failed in the last 7 s; last failure: reset"),
+    ({}, {"failing": {ONE: {**FAILED, "not_ejected": "the last"}}}, ["backend-failing"], "not ejected: the last"),
     ({}, {"failing": {ONE: {**FAILED, "attempts": 1000}}}, [], None),
     ({}, {"failing": {ONE: {**FAILED, "failures": 4}}}, [], None),
     ({"known": [(0, {"STATE": 3})]}, {"failing": {ONE: FAILED}}, [], None),
-    ({"known": [(2, {"STATE": 0})], "panics": [2]}, {}, ["panic", "backend-down"], "0 of 1 backends are well"),
-    ({"known": [(1, {"STATE": 0})], "panics": [0]}, {}, ["panic", "backend-down"], "1 of 2 backends is well"),
+    ({"known": [(2, {"STATE": 0})], "panics": [2]}, {}, ["panic", "backend-down"], "0 of 1 backends are healthy"),
+    ({"known": [(1, {"STATE": 0})], "panics": [0]}, {}, ["panic", "backend-down"], "1 of 2 backends is healthy"),
     ({"known": [(2, {"STATE": 2})]}, {}, ["no-backends"], "every backend is draining or in maintenance"),
     ({"known": [(2, {"WEIGHT": 0})]}, {}, ["no-backends"], "every backend that is up has weight 0"),
-    ({"known": [(2, {"STATE": 4, "ADMIT": 1})]}, {}, ["panic", "backend-ejected"], "none but ejected backends are left"),
+    ({"known": [(2, {"STATE": 4, "ADMIT": 1})]}, {}, ["panic", "backend-ejected"], "only ejected backends are left"),
     ({"known": [(2, {"STATE": 4})]}, {}, ["no-backends", "backend-ejected"], "no backend is up"),
-    ({"waited": [(0, {"QUEUED": 1})]}, {}, ["queue"], "1 request waits for a backend with room, of 100 that may"),
+    ({"waited": [(0, {"QUEUED": 1})]}, {}, ["queue"], "1 request waits for a backend with room (at most 100 may wait)"),
     ({"waited": [(0, {"QUEUED": 3})]}, {}, ["queue"], "3 requests wait"),
-    ({"waited": [(0, {"QUEUED": 100})]}, {}, ["queue"], "of 100 that may; the queue is full: more are answered 503"),
+    (
+        {"waited": [(0, {"QUEUED": 100})]},
+        {},
+        ["queue"],
+        "(at most 100 may wait): the queue is full, further requests are answered with 503",
+    ),
 ]
 
 
@@ -215,6 +220,6 @@ def test_names_that_fail_and_changes_that_are_not_in_effect():
     found = [one for one in status(house, names=names, refused_refresh=refused)["problems"] if one["kind"] != "backend-down"]
     assert [(one["kind"], one["text"], one["since"]) for one in found] == [
         ("refresh-failed", "names: no room", 8.0),
-        ("name-failing", "the look-up of old.test fails: SERVFAIL; the last answer is used", 5.0),
-        ("name-failing", "the look-up of new.test fails: no such name; its backends are down", 7.0),
+        ("name-failing", "the DNS look-up of old.test fails: SERVFAIL; the last answer is still used", 5.0),
+        ("name-failing", "the DNS look-up of new.test fails: no such name; its backends are down", 7.0),
     ]

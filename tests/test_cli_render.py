@@ -51,7 +51,7 @@ def test_the_whole_picture():
         "2 of 3 backends up, 2 of 2 workers serving",
         "",
         "3 problems:",
-        "  blog /: no backend is up: every request is answered 503",
+        "  blog /: no backend is up: every request is answered with 503",
         "  blog /: http://10.0.0.3:80 is down for 5m: connection refused",
         "  Terraster: the last reload failed 9s ago: a.yaml:1:2: unknown key",
         "",

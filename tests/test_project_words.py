@@ -41,7 +41,6 @@ COMPILED = {name: re.compile(pattern, re.MULTILINE) for name, pattern in PATTERN
 
 NOT_YET = {
     "terraster/__init__.py",
-    "terraster/admin",
     "terraster/balance",
     "terraster/cli",
     "terraster/config",

@@ -1,13 +1,13 @@
-"""Prometheus metrics, read out of the shared table at the moment of the scrape. Nothing is counted here.
+"""Prometheus metrics, read from the shared table at each scrape. Nothing is counted here.
 
-`METRICS` names every metric with its type, help and labels; docs/metrics.md lists the same, and a test compares them. Label
-values come from the configuration (names, paths, URLs) or are one of a few words, never from what a client sent.
+`METRICS` has the name, type, help and labels of every metric. docs/metrics.md lists the same, and a test compares them. A label value
+comes from the configuration (a name, a path, a URL) or is one of a few fixed words. It never comes from a client.
 
-Samples are handed to prometheus_client one at a time, while it writes them, and metrics one after the other to the socket:
-10,000 used services of two backends make half a million lines, and they are never in memory at once. Each batch of samples is
-followed by a pause in which the admin worker answers others. What that costs stands in docs/metrics.md.
+Samples go to prometheus_client one at a time, and metrics go to the socket one after the other. So the half million lines of 10,000
+services with two backends each are never in memory at once. After each batch of samples comes a pause, in which the admin worker answers
+other requests. docs/metrics.md has the cost.
 
-The format is Prometheus's text format 0.0.4, which every scraper takes: OpenMetrics costs prometheus_client 1.6 times as much.
+The format is Prometheus's text format 0.0.4, which every scraper reads. OpenMetrics costs prometheus_client 1.6 times as much.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 SAMPLES_PER_TURN = 500
 
-_PLACE = ("service", "location")
+_LOCATION = ("service", "location")
 _BACKEND = ("service", "location", "backend")
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A metric: its whole name, as Prometheus shows it, its type, its help, its labels."""
+    """A metric: its full name as in Prometheus, its type, its help text and its labels."""
 
     name: str
     type: str
@@ -51,56 +51,67 @@ class Description:
 
 
 METRICS: tuple[Description, ...] = (
-    Description("terraster_requests_total", "counter", "Requests answered, by status code.", (*_PLACE, "code")),
-    Description("terraster_request_duration_seconds", "histogram", "Time from a request's head to the end of its answer.", _PLACE),
+    Description("terraster_requests_total", "counter", "Requests answered, by status code.", (*_LOCATION, "code")),
     Description(
-        "terraster_bytes_total", "counter", "Octets read from clients (in) and written to them (out).", (*_PLACE, "direction")
+        "terraster_request_duration_seconds", "histogram", "Time from a request's head to the end of its answer.", _LOCATION
     ),
-    Description("terraster_backend_up", "gauge", "Whether the backend may be chosen: 1 yes, 0 no.", _BACKEND),
-    Description("terraster_backend_state", "gauge", "1 for the state the backend is in, 0 for the others.", (*_BACKEND, "state")),
-    Description("terraster_backend_state_change_timestamp_seconds", "gauge", "When the backend's state last changed.", _BACKEND),
-    Description("terraster_backend_weight", "gauge", "Weight of the backend; 0 takes no new work.", _BACKEND),
-    Description("terraster_backend_active_requests", "gauge", "Requests that are at the backend now.", _BACKEND),
     Description(
-        "terraster_backend_idle_connections", "gauge", "Open connections to the backend that wait for a request.", _BACKEND
+        "terraster_bytes_total", "counter", "Octets read from clients (in) and written to them (out).", (*_LOCATION, "direction")
     ),
+    Description("terraster_backend_up", "gauge", "1 if the backend's state is up, 0 otherwise.", _BACKEND),
+    Description(
+        "terraster_backend_state", "gauge", "1 for the backend's current state, 0 for every other state.", (*_BACKEND, "state")
+    ),
+    Description(
+        "terraster_backend_state_change_timestamp_seconds", "gauge", "Time when the backend's state last changed.", _BACKEND
+    ),
+    Description("terraster_backend_weight", "gauge", "Weight of the backend; with 0 it gets no new requests.", _BACKEND),
+    Description("terraster_backend_active_requests", "gauge", "Requests in flight at the backend.", _BACKEND),
+    Description("terraster_backend_idle_connections", "gauge", "Open connections to the backend that are idle.", _BACKEND),
     Description("terraster_backend_open_connections", "gauge", "Open connections to the backend, busy or idle.", _BACKEND),
     Description("terraster_backend_requests_total", "counter", "Attempts begun at the backend, retries included.", _BACKEND),
-    Description("terraster_backend_failures_total", "counter", "Attempts that failed by the backend's fault.", _BACKEND),
-    Description("terraster_backend_connect_errors_total", "counter", "Failures in which no connection came about.", _BACKEND),
+    Description("terraster_backend_failures_total", "counter", "Attempts that failed through the backend's fault.", _BACKEND),
+    Description("terraster_backend_connect_errors_total", "counter", "Failed attempts that made no connection.", _BACKEND),
     Description("terraster_backend_bad_statuses_total", "counter", "Responses with a status that counts as bad.", _BACKEND),
     Description("terraster_backend_retries_total", "counter", "Second and later attempts, hedges included.", _BACKEND),
-    Description("terraster_backend_ejections_total", "counter", "How often the backend was ejected.", _BACKEND),
+    Description("terraster_backend_ejections_total", "counter", "Ejections of the backend.", _BACKEND),
     Description("terraster_backend_circuit_state", "gauge", "0: closed, 1: open, 2: half-open.", _BACKEND),
-    Description("terraster_backend_circuit_openings_total", "counter", "How often the circuit opened.", _BACKEND),
+    Description("terraster_backend_circuit_openings_total", "counter", "Times that the backend's circuit opened.", _BACKEND),
     Description("terraster_backend_connections_opened_total", "counter", "Connections opened to the backend.", _BACKEND),
-    Description("terraster_backend_response_seconds", "summary", "Time from a request sent to the head of the response.", _BACKEND),
+    Description("terraster_backend_response_seconds", "summary", "Time from the request sent to the response head.", _BACKEND),
     Description("terraster_backend_probes_total", "counter", "Health checks made.", _BACKEND),
     Description("terraster_backend_probe_failures_total", "counter", "Health checks that failed.", _BACKEND),
-    Description("terraster_location_panic", "gauge", "1: too few backends are well, so all are used.", _PLACE),
-    Description("terraster_location_queue_depth", "gauge", "Requests that wait for a backend with room.", _PLACE),
-    Description("terraster_location_queue_refused_total", "counter", "Requests refused because the queue was full.", _PLACE),
-    Description("terraster_location_queue_timeouts_total", "counter", "Requests that waited for nothing.", _PLACE),
-    Description("terraster_location_retries_total", "counter", "Second and later attempts, hedges included.", _PLACE),
-    Description("terraster_location_hedges_total", "counter", "Attempts begun while another was waited for.", _PLACE),
+    Description("terraster_location_panic", "gauge", "1 if too few backends are healthy, so that all are used.", _LOCATION),
+    Description("terraster_location_queue_depth", "gauge", "Requests that wait for a backend with room.", _LOCATION),
+    Description("terraster_location_queue_refused_total", "counter", "Requests refused because the queue was full.", _LOCATION),
     Description(
-        "terraster_location_retry_budget_refusals_total", "counter", "Retries and hedges that the budget did not allow.", _PLACE
+        "terraster_location_queue_timeouts_total",
+        "counter",
+        "Requests that waited in the queue and got no backend in time.",
+        _LOCATION,
+    ),
+    Description("terraster_location_retries_total", "counter", "Second and later attempts, hedges included.", _LOCATION),
+    Description(
+        "terraster_location_hedges_total", "counter", "Attempts begun while an earlier one was still unanswered.", _LOCATION
+    ),
+    Description(
+        "terraster_location_retry_budget_refusals_total", "counter", "Retries and hedges that the budget did not allow.", _LOCATION
     ),
     Description("terraster_connections", "gauge", "Open client connections.", ("worker",)),
     Description("terraster_connections_accepted_total", "counter", "Client connections accepted by a worker.", ("worker",)),
     Description("terraster_worker_config_generation", "gauge", "Generation of the configuration a process runs.", ("process",)),
     Description("terraster_workers", "gauge", "Proxy workers that accept connections."),
-    Description("terraster_workers_configured", "gauge", "Proxy workers that there should be."),
-    Description("terraster_worker_restarts_total", "counter", "Workers that were replaced because they died."),
-    Description("terraster_config_generation", "gauge", "Newest generation of the configuration that was applied."),
-    Description("terraster_config_last_reload_successful", "gauge", "Whether the last reload was applied: 1 yes, 0 no."),
-    Description("terraster_config_last_reload_timestamp_seconds", "gauge", "When a configuration was last applied."),
+    Description("terraster_workers_configured", "gauge", "Configured number of proxy workers."),
+    Description("terraster_worker_restarts_total", "counter", "Workers replaced because they died."),
+    Description("terraster_config_generation", "gauge", "Newest applied generation of the configuration."),
+    Description("terraster_config_last_reload_successful", "gauge", "1 if the last reload was applied, 0 if it was refused."),
+    Description("terraster_config_last_reload_timestamp_seconds", "gauge", "Time when a configuration was last applied."),
     Description("terraster_reloads_total", "counter", "Reloads, by outcome.", ("result",)),
-    Description("terraster_start_time_seconds", "gauge", "When Terraster was started."),
+    Description("terraster_start_time_seconds", "gauge", "Time when Terraster was started."),
     Description("terraster_process_cpu_seconds_total", "counter", "User and system CPU time of a process.", ("process",)),
     Description("terraster_process_resident_memory_bytes", "gauge", "Resident memory of a process.", ("process",)),
     Description("terraster_process_open_fds", "gauge", "Open file descriptors of a process.", ("process",)),
-    Description("terraster_process_start_time_seconds", "gauge", "When a process was started.", ("process",)),
+    Description("terraster_process_start_time_seconds", "gauge", "Time when a process was started.", ("process",)),
     Description("terraster_build_info", "gauge", "Always 1; the versions are in the labels.", ("version", "python")),
 )
 
@@ -158,7 +169,7 @@ _OF_HEADER: dict[str, Callable[[list[int]], float]] = {
 
 
 class _Paused:
-    """Samples with a pause after every few hundred; can be iterated once."""
+    """Samples with a pause after every few hundred. Can be iterated once."""
 
     __slots__ = ("_samples", "_pause")
 
@@ -174,7 +185,7 @@ class _Paused:
 
 
 class _Single(Collector):
-    """A collector of one metric that is there already."""
+    """A collector of one finished metric."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
@@ -184,12 +195,12 @@ class _Single(Collector):
 
 
 class TableCollector(Collector):
-    """What prometheus_client asks at each scrape.
+    """The collector that prometheus_client calls at each scrape.
 
     table:    the shared table
-    snapshot: gives the configuration that runs now, with slots
+    snapshot: returns the running configuration, with slots
     master:   pid of the master
-    pause:    called now and then during a long scrape
+    pause:    called after every few hundred samples
     """
 
     def __init__(self, table: Table, snapshot: Callable[[], Snapshot], master: int, pause: Callable[[], object]) -> None:
@@ -199,14 +210,14 @@ class TableCollector(Collector):
         self._pause = pause
 
     def describe(self) -> Iterable[Metric]:
-        """What `CollectorRegistry.register` checks for duplicates, without reading the table."""
+        """All metrics without samples. `CollectorRegistry.register` checks them for duplicates; the table is not read."""
         return [Metric(one.name.removesuffix("_total"), one.help, one.type) for one in METRICS]
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric of `METRICS`, in that order."""
+        """Every metric of `METRICS`, in the same order."""
         snapshot = self._snapshot()
-        places = [*readings.locations(self._table, snapshot, self._pause), readings.unrouted(self._table)]
-        samples = dict(self._places(places))
+        rows = [*readings.locations(self._table, snapshot, self._pause), readings.unrouted(self._table)]
+        samples = dict(self._locations(rows))
         samples.update(self._backends(readings.by_url(self._table, readings.backends(self._table, snapshot, self._pause))))
         samples.update(self._processes(readings.seats(self._table)))
         samples.update(self._whole(readings.header(self._table)))
@@ -215,26 +226,26 @@ class TableCollector(Collector):
             metric.samples = _Paused(samples.pop(one.name), self._pause)  # type: ignore[assignment]  # written once, never kept
             yield metric
 
-    def _places(self, rows: list[readings.LocationReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
-        places = [({"service": row.service.name, "location": row.location.path}, row) for row in rows if any(row.cells)]
+    def _locations(self, rows: list[readings.LocationReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
+        used = [({"service": row.service.name, "location": row.location.path}, row) for row in rows if any(row.cells)]
         yield (
             "terraster_requests_total",
             (
-                Sample("terraster_requests_total", {**place, "code": code}, count)
-                for place, row in places
+                Sample("terraster_requests_total", {**labels, "code": code}, count)
+                for labels, row in used
                 for code, count in row.codes()
             ),
         )
         yield (
             "terraster_bytes_total",
             (
-                Sample("terraster_bytes_total", {**place, "direction": direction}, octets)
-                for place, row in places
+                Sample("terraster_bytes_total", {**labels, "direction": direction}, octets)
+                for labels, row in used
                 for direction, octets in (("in", row.bytes_in), ("out", row.bytes_out))
             ),
         )
-        yield "terraster_request_duration_seconds", _histogram("terraster_request_duration_seconds", places)
-        proxied = [(place, row) for place, row in places if row.location.backends]
+        yield "terraster_request_duration_seconds", _histogram("terraster_request_duration_seconds", used)
+        proxied = [(labels, row) for labels, row in used if row.location.backends]
         for name, cell in _OF_LOCATION.items():
             yield name, _one_each(name, proxied, lambda row, cell=cell: row.cells[cell])  # type: ignore[misc]
         name = "terraster_location_panic"
@@ -288,7 +299,7 @@ class TableCollector(Collector):
 
 
 def make_registry(collector: TableCollector) -> CollectorRegistry:
-    """A registry with our metrics, and prometheus_client's own ``process_…`` for the admin worker itself."""
+    """A registry with our metrics and with prometheus_client's ``process_…`` metrics, which describe the admin worker."""
     registry = CollectorRegistry()
     registry.register(collector)
     ProcessCollector(registry=registry, pid=os.getpid)
@@ -296,7 +307,7 @@ def make_registry(collector: TableCollector) -> CollectorRegistry:
 
 
 def exposition(registry: CollectorRegistry) -> Iterator[bytes]:
-    """The text of a scrape, a metric at a time."""
+    """The text of a scrape, one metric at a time."""
     for metric in registry.collect():
         yield generate_latest(_Single(metric))
 

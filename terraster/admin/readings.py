@@ -1,10 +1,10 @@
-"""What the shared table says at one moment, added up over the seats and put beside the configuration.
+"""Readings: the values of the shared table at one moment, added up over the seats and joined with the configuration.
 
-Metrics, status and (later) the API read the table through here, so they all mean the same by the same word. Reading takes no
-lock: each cell is whole, but two cells may be a few microseconds apart.
+Metrics, status and (later) the API read the table only through this module, so that a word means the same in all of them. Reading takes
+no lock: each cell is whole, but two cells may be a few microseconds apart.
 
-A row is read with one slice: 0.6 µs for a backend's 16 cells, 2 µs for a location's 100. With 10,000 services of two backends
-that is some 0.3 s in all, so whoever reads many hands over a ``pause`` (`terraster.net.turn.breathe`), which is called after every few
+A row is read with one slice: 0.6 µs for a backend's 16 cells, 2 µs for a location's 100. 10,000 services with two backends each take
+about 0.3 s. A caller that reads many rows therefore passes a ``pause`` (`terraster.net.turn.breathe`), which is called after every few
 hundred rows.
 """
 
@@ -37,7 +37,7 @@ ROWS_PER_TURN = 200
 
 Pause = Callable[[], object]
 
-_COUNTERS = (  # as `Table.backend_counters` has them
+_COUNTERS = (  # in the order of `Table.backend_counters`
     "requests",
     "failures",
     "latency_sum",
@@ -73,12 +73,16 @@ _ADDED = (
 
 @dataclass(frozen=True, slots=True)
 class BackendReading:
-    """One backend. Counters over all workers, living and gone; ``since``: seconds since 1970, 0 = never changed.
+    """One backend. Counters are sums over all workers, living and dead.
 
-    ``state``: one of `BackendCells.STATES`. ``admit``: the new work it gets, one of `BackendCells.ADMITS`. ``circuit``: which of
-    `BackendCells.CIRCUITS`. ``latency``: mean seconds from the request sent to the response head, ``recent``: its moving average, where
-    the algorithm keeps one; -1 = nothing measured yet. ``keepalive``: seconds after which it is known to close an idle connection,
-    ``share``: of its work that it gets, 0 … 1; -1 = not known.
+    since:     time of the last change of state, seconds since 1970; 0 = never changed
+    state:     one of `BackendCells.STATES`
+    admit:     the new work that the backend gets, one of `BackendCells.ADMITS`
+    circuit:   index into `BackendCells.CIRCUITS`
+    latency:   mean time from the request sent to the response head, seconds; -1 = not measured
+    recent:    moving average of the same time, if the algorithm keeps one, seconds; -1 = not measured
+    keepalive: seconds after which the backend closes an idle connection; -1 = unknown
+    share:     part of its full share of work that the backend gets, 0 … 1; -1 = unknown
     """
 
     service: Service
@@ -116,8 +120,11 @@ class BackendReading:
 
 @dataclass(frozen=True, slots=True)
 class LocationReading:
-    """One location: the cells of `SeatLocation`, each added up over all workers, living and gone. ``panic``: too few of its backends
-    are well, so all are used."""
+    """One location.
+
+    cells: the cells of `SeatLocation`, each summed over all workers, living and dead
+    panic: True if too few of its backends are healthy, so that all are used
+    """
 
     service: Service
     location: Location
@@ -125,7 +132,7 @@ class LocationReading:
     panic: bool = False
 
     def codes(self) -> Iterator[tuple[str, int]]:
-        """(status label, requests) for every status that was answered at least once."""
+        """(status label, requests) for every status of at least one response."""
         for label, count in zip(STATUS_LABELS, self.cells, strict=False):
             if count:
                 yield label, count
@@ -136,12 +143,12 @@ class LocationReading:
 
     @property
     def buckets(self) -> list[int]:
-        """Requests per bucket of `BUCKETS` and +Inf, not cumulative."""
+        """Requests per bucket of `BUCKETS`, then of +Inf; not cumulative."""
         return self.cells[SeatLocation.BUCKET : SeatLocation.BUCKET + len(BUCKETS) + 1]
 
     @property
     def duration_sum(self) -> float:
-        """Seconds."""
+        """Sum of the durations of all requests, seconds."""
         return self.cells[SeatLocation.DURATION] / 1e9
 
     @property
@@ -160,7 +167,7 @@ class LocationReading:
 
 @dataclass(frozen=True, slots=True)
 class SeatReading:
-    """One seat with a process in it. ``heartbeat``: seconds since its last sign of life."""
+    """One taken seat. ``heartbeat``: seconds since the last heartbeat of its process."""
 
     seat: int
     role: str
@@ -175,8 +182,13 @@ class SeatReading:
 
 @dataclass(frozen=True, slots=True)
 class ProcessReading:
-    """One process as the kernel sees it: CPU seconds (user + system), resident octets, open descriptors, start in seconds since
-    1970."""
+    """The kernel's figures for one process.
+
+    cpu:         user and system CPU time, seconds
+    resident:    resident memory, octets
+    descriptors: open file descriptors
+    started:     seconds since 1970
+    """
 
     cpu: float
     resident: int
@@ -231,8 +243,10 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
 
 
 def by_url(table: Table, rows: Iterable[BackendReading]) -> list[BackendReading]:
-    """The same with one row for each URL of a location: where its name has several addresses, their sum, and the best of their states.
-    What was counted of addresses that it has no more is counted in."""
+    """One row for each URL of a location. A URL whose name has several addresses gets their sums and the best of their states.
+
+    The sums include the counts of addresses that DNS no longer returns.
+    """
     found: dict[tuple[str, str], BackendReading] = {}
     for row in rows:
         key = row.location.id, row.backend.url
@@ -250,7 +264,7 @@ def _with_departed(table: Table, row: BackendReading) -> BackendReading:
 
 
 def _counted(counters: Sequence[int]) -> Iterator[tuple[str, float]]:
-    """What `Table.backend_counters` gives, by the names of a reading."""
+    """(field of a reading, value) for the result of `Table.backend_counters`."""
     return ((name, value / 1e9 if name == "latency_sum" else value) for name, value in zip(_COUNTERS, counters, strict=False))
 
 
@@ -266,7 +280,7 @@ def _together(one: BackendReading, other: BackendReading) -> BackendReading:
 
 
 def _mean(values: tuple[int, ...], unit: float) -> float:
-    """The mean of what seats have measured, -1 if none has."""
+    """The mean of the seats' measurements; -1 if no seat has one."""
     measured = [value for value in values if value]
     return sum(measured) / len(measured) / unit if measured else -1.0
 
@@ -292,13 +306,13 @@ def locations(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> I
 
 
 def unrouted(table: Table) -> LocationReading:
-    """The requests that no location took, as those of a location "" of a service ""."""
+    """The requests that matched no location, as a location "" of a service ""."""
     nowhere = Location("", "", slot=table.unrouted)
     return LocationReading(Service("", (), (), (nowhere,)), nowhere, _row(table, _proxy_seats(table), table.unrouted))
 
 
 def _row(table: Table, seats: list[int], slot: int) -> list[int]:
-    """A location's cells, added up over seats."""
+    """A location's cells, summed over these seats."""
     starts = [table.seat_location(seat, slot) for seat in seats]
     cells = table.consistent(lambda: [table.q[at : at + SeatLocation.CELLS].tolist() for at in starts])
     used = [row for row in cells if any(row)]
@@ -306,7 +320,10 @@ def _row(table: Table, seats: list[int], slot: int) -> list[int]:
 
 
 def requests(table: Table, snapshot: Snapshot, seat: int) -> int:
-    """Requests that one seat has answered, over all locations and what no location took. Strided slices: 10,000 locations take 10 ms."""
+    """The number of requests that one seat has answered, those that matched no location included.
+
+    Strided slices read 10,000 locations in 10 ms.
+    """
     last = max((location.slot for service in snapshot.services for location in service.locations), default=-1)
     first, end = table.seat_location(seat, 0), table.seat_location(seat, last + 1)
     nowhere = table.seat_location(seat, table.unrouted)
@@ -315,7 +332,7 @@ def requests(table: Table, snapshot: Snapshot, seat: int) -> int:
 
 
 def seats(table: Table) -> list[SeatReading]:
-    """Every seat with a process in it, in order."""
+    """Every taken seat, in order."""
     readings = []
     now = time.monotonic_ns()
     for seat in table.taken_seats():
@@ -338,7 +355,7 @@ def seats(table: Table) -> list[SeatReading]:
 
 
 def process(pid: int) -> ProcessReading | None:
-    """What /proc says of a process; None if it has gone or may not be looked at."""
+    """The figures of a process from /proc; None if the process has gone or may not be read."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:
             words = stream.read().rpartition(b")")[2].split()
@@ -363,7 +380,7 @@ def _boot_time() -> float:
 
 
 def _proxy_seats(table: Table) -> list[int]:
-    """The seats that count requests: the living proxies, and seat 0, which keeps what the dead have counted."""
+    """The seats that count requests: those of living proxy workers, and seat 0, which keeps the counts of dead ones."""
     q = table.q
     return [0, *(seat for seat in table.taken_seats() if q[table.seat(seat) + Seat.ROLE] != Seat.ADMIN)]
 

@@ -1,8 +1,9 @@
 """The HTTP server under the admin worker's ports: gevent's pywsgi, with bounds.
 
-pywsgi alone waits for ever for a head and reads whatever is sent. Here a head has `HEAD_SECONDS` (which also bounds how long an
-idle connection is kept) and `HEAD_OCTETS`, a body `BODY_OCTETS` and a plain Content-Length, a write `WRITE_SECONDS`, and a server
-`CONNECTIONS`. Refusals are short JSON. Requests are not logged; whoever changes something is logged by what he changes.
+pywsgi alone waits forever for a request head and reads without limit. Here a head may take `HEAD_SECONDS` and `HEAD_OCTETS`, a body needs
+a Content-Length of at most `BODY_OCTETS`, a write may take `WRITE_SECONDS`, and a server holds at most `CONNECTIONS`. `HEAD_SECONDS` also
+bounds how long an idle connection is kept. A refusal is short JSON. Requests are not logged. A change is logged by the code that makes
+it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PEER_UID = "terraster.uid"  # in the WSGI environment of a unix socket: the user
 
 
 class _BoundedReader:
-    """A connection's reading side. Lines (request line, fields) count against ``left`` octets; ValueError when they exceed it."""
+    """The reading side of a connection. Request line and fields count against ``left`` octets; ValueError if they exceed it."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -42,7 +43,7 @@ class _BoundedReader:
         line: bytes = self._stream.readline(bound if size < 0 else min(size, bound))
         self.left -= len(line)
         if self.left < 0:
-            raise ValueError("the head is too large")
+            raise ValueError("the request head is too large")
         return line
 
     def __getattr__(self, name: str) -> Any:
@@ -65,7 +66,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
             if timeout is not self._head_timer:
                 raise
             return None
-        except ValueError as error:  # from the request line; those from the fields go through _handle_client_error
+        except ValueError as error:  # from the request line; errors of the fields go through _handle_client_error
             return _refusal(400, "Bad Request", str(error))
         finally:
             self._head_timer.close()
@@ -77,11 +78,11 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         read: bool = super().read_request(raw_requestline)
         self._head_timer.close()
         if "transfer-encoding" in self.headers or (self.content_length or 0) > BODY_OCTETS:
-            raise ValueError(f"a body needs a Content-Length of at most {BODY_OCTETS}")
+            raise ValueError(f"a request body needs a Content-Length of at most {BODY_OCTETS}")
         return read
 
     def _handle_client_error(self, ex: Exception) -> tuple[str, bytes]:
-        return _refusal(400, "Bad Request", str(ex) if type(ex) is ValueError else "this is no HTTP request")
+        return _refusal(400, "Bad Request", str(ex) if type(ex) is ValueError else "this is not a valid HTTP request")
 
     def handle_one_response(self) -> None:
         self.server.busy += 1
@@ -99,13 +100,13 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
 
 
 class Server(WSGIServer):  # type: ignore[misc]
-    """Serves a WSGI application on an inherited, plain listening socket. ``busy``: requests that are being answered."""
+    """Serves a WSGI application on an inherited, plain listening socket. ``busy``: number of requests being answered."""
 
     def __init__(self, listener: socket.socket, application: Callable[..., Any], log: Any) -> None:
         self.busy = 0
         own = gevent_socket.socket(listener.family, listener.type, listener.proto, fileno=os.dup(listener.fileno()))
         if own.family != socket.AF_UNIX:
-            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
         super().__init__(
             own,
             application,
@@ -113,7 +114,7 @@ class Server(WSGIServer):  # type: ignore[misc]
             log=None,
             error_log=log,
             handler_class=_Handler,
-            environ={"SERVER_NAME": "terraster"},  # else pywsgi asks the resolver for our name
+            environ={"SERVER_NAME": "terraster"},  # otherwise pywsgi resolves the host's name
         )
 
 

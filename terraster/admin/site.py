@@ -1,11 +1,11 @@
-"""What the admin worker answers, as WSGI applications: the admin port, the metrics port and the control socket.
+"""The admin worker's WSGI applications: the admin port, the metrics port and the control socket.
 
     admin_listen     GET /  /metrics  /healthz  /readyz
     metrics_listen   GET /metrics  /healthz
-    control.sock     GET /status  /why  /reload  /healthz                     the same user or root only, as the kernel says
-                     POST /reload  /stop  /backend
+    control.sock     GET /status  /why  /reload  /healthz          only for the user that Terraster runs as, and root
+                     POST /reload  /stop  /backend                 (the kernel tells the user)
 
-Nothing on the TCP ports changes anything, so they need no password. Errors are JSON: ``{"error": …, "status": …}``.
+The TCP ports change nothing, so they need no password. Errors are JSON: ``{"error": …, "status": …}``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Environ = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response. ``body``: octets, or pieces that are made while they are sent."""
+    """A response. ``body``: octets, or an iterable of pieces that are made while they are sent."""
 
     body: bytes | Iterable[bytes]
     type: str = "text/plain; charset=utf-8"
@@ -37,7 +37,7 @@ class Response:
 
 
 class Refusal(TerrasterError):
-    """An answer that says no."""
+    """A handler refuses a request. The message becomes the JSON error."""
 
     def __init__(self, status: int, detail: str, *headers: tuple[str, str]) -> None:
         super().__init__(detail)
@@ -46,16 +46,16 @@ class Refusal(TerrasterError):
 
 
 Handler = Callable[[dict[str, str]], Response]
-"""Takes the query (first values only; on a unix socket `PEER_UID` is among them, as the kernel says). Raises Refusal, or TerrasterError
-if the master is away (503)."""
+"""Takes the query and returns the response. The query has only the first value of each name. On a unix socket it has `PEER_UID` from the
+kernel. Raises Refusal, or TerrasterError if the master does not answer (503)."""
 
 
 class Site:
-    """A WSGI application of a few fixed paths.
+    """A WSGI application with a few fixed paths.
 
-    routes: path → method → handler; HEAD goes to GET
-    guard:  looks at the environment first and raises Refusal
-    log:    the program's log, for what should never happen
+    routes: path → method → handler; HEAD uses the handler of GET
+    log:    the program's log, for exceptions that are defects
+    guard:  called first with the WSGI environment; raises Refusal
     """
 
     def __init__(
@@ -93,11 +93,11 @@ class Site:
             self._guard(environ)
         methods = self._routes.get(environ["PATH_INFO"])
         if methods is None:
-            raise Refusal(404, f"nothing is here; there are: {', '.join(self._routes)}")
+            raise Refusal(404, f"this path does not exist; existing paths: {', '.join(self._routes)}")
         method = environ["REQUEST_METHOD"]
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:
-            raise Refusal(405, f"only {', '.join(methods)} works here", ("Allow", ", ".join(methods)))
+            raise Refusal(405, f"this path accepts only {', '.join(methods)}", ("Allow", ", ".join(methods)))
         query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
         given = {name: values[0] for name, values in query.items() if name != PEER_UID}
         if PEER_UID in environ:
@@ -106,21 +106,22 @@ class Site:
 
 
 def json_response(value: Any, status: int = 200, *headers: tuple[str, str]) -> Response:
-    """An answer that is JSON, ended by a newline."""
+    """A response with a JSON body and a newline at its end."""
     return Response(json.dumps(value).encode() + b"\n", "application/json", status, headers)
 
 
 def only_for_owner(environ: Environ) -> None:
-    """Let in the user Terraster runs as, and root. The file's mode says the same, but not on every system."""
+    """Refuse every user but root and the one that Terraster runs as. The mode of the socket file does the same, but not on every
+    system."""
     if environ.get(PEER_UID) not in (os.geteuid(), 0):
-        raise Refusal(403, f"only user {os.geteuid()} (whom Terraster runs as) and root may steer it")
+        raise Refusal(403, f"permission denied: only root and user {os.geteuid()}, which Terraster runs as, may use this socket")
 
 
 def index(version: str) -> Handler:
     """The admin port's front page."""
     links = (
         ("/metrics", "what Prometheus scrapes"),
-        ("/healthz", "200 while Terraster lives"),
+        ("/healthz", "200 while Terraster is alive"),
         ("/readyz", "200 while a proxy worker accepts connections"),
     )
     items = "".join(f'<li><a href="{path}">{path}</a> {text}</li>' for path, text in links)

@@ -1,7 +1,8 @@
-"""`terrasterctl status --json`: one document that says what runs, and first of all what does not.
+"""The document of `terrasterctl status --json`: the state of everything that runs, problems first.
 
-Pure: readings of the shared table, the configuration and the master's own account in, plain JSON values out. Times are seconds
-since 1970, ages and durations seconds, null = unknown. docs/operations.md describes the document; keys are only ever added.
+Pure: readings of the shared table, the configuration and the master's answer go in, plain JSON values come out. Times are seconds since
+1970. Ages and durations are seconds. null means unknown. docs/operations.md describes the document. A later version may add keys but
+never removes one.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from .readings import BackendReading, LocationReading, SeatReading
 
 __all__ = ["document"]
 
-HUNG = 10.0  # seconds without a sign of life that are worth a line
-FAILING = 5  # recent failures of a backend that are worth a line …
-FAILING_SHARE = 0.1  # … if they are so much of what it was asked
+HUNG = 10.0  # seconds without a heartbeat before a worker becomes a problem
+FAILING = 5  # recent failed attempts before a backend becomes a problem …
+FAILING_SHARE = 0.1  # … if they are at least this part of its recent attempts
 
 
 def document(
@@ -32,8 +33,9 @@ def document(
 ) -> dict[str, Any]:
     """The whole document.
 
-    requests: seat → requests it has answered; master: the answer to the question "status" (`terraster.master.desk`); now:
-    time.time()
+    requests: seat → number of requests that its process has answered
+    master:   the master's answer to the question "status" (`terraster.master.desk`)
+    now:      time.time()
     """
     overrides = master.get("overrides", {})
     known = {
@@ -182,8 +184,8 @@ def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: 
 
 
 def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], master: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is wrong, the worst first: no workers, locations that cannot serve, backends that are not well, queues, reloads and names that
-    failed."""
+    """All problems, the worst first: missing workers, locations that cannot serve, unhealthy backends, queues, failed reloads, failed
+    look-ups, hung workers."""
     found = []
     proxies = [worker for worker in workers if worker["role"] == "proxy" and not worker["draining"]]
     wanted = master.get("wanted_workers") or 0
@@ -211,13 +213,13 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
         found.append(_problem("refresh-failed", f"{refused['why']}: {'; '.join(refused['problems'])}", since=refused["when"]))
     for name, known in master.get("names", {}).items():
         if known["failure"]:
-            stays = "the last answer is used" if known["endpoints"] else "its backends are down"
+            stays = "the last answer is still used" if known["endpoints"] else "its backends are down"
             since = known["failing_since"]
-            found.append(_problem("name-failing", f"the look-up of {name} fails: {known['failure']}; {stays}", since=since))
+            found.append(_problem("name-failing", f"the DNS look-up of {name} fails: {known['failure']}; {stays}", since=since))
     for worker in workers:
         name = f"{worker['role']} worker {worker['pid']}"
         if worker["silent"] > HUNG:
-            found.append(_problem("worker-silent", f"{name} gave no sign of life for {worker['silent']:.0f} s"))
+            found.append(_problem("worker-silent", f"{name} has sent no heartbeat for {worker['silent']:.0f} s"))
         if not worker["draining"] and worker["generation"] != master.get("generation") and worker["state"] == "serving":
             found.append(
                 _problem("worker-behind", f"{name} runs generation {worker['generation']}, not {master.get('generation')}")
@@ -227,30 +229,30 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
 
 def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:
     backends = location["backends"]
-    well = sum(backend["up"] for backend in backends)
+    up = sum(backend["up"] for backend in backends)
     if location["panic"]:
-        text = f"{well} of {len(backends)} backends {'is' if well == 1 else 'are'} well, which is too few: all are used"
+        text = f"panic mode: {up} of {len(backends)} backends {'is' if up == 1 else 'are'} healthy, so all of them are used"
         return [_problem("panic", text, **where)]
     if not backends or any(backend["up"] and backend["weight"] for backend in backends):
         return []
     if any(backend["admit"] in ("all", "ramping") and backend["weight"] for backend in backends):
-        return [_problem("panic", "none but ejected backends are left: they are used all the same", **where)]
+        return [_problem("panic", "panic mode: only ejected backends are left, so they are used", **where)]
     if any(backend["admit"] == "trial" and backend["weight"] for backend in backends):
         return []
-    if well:
-        text = "every backend that is up has weight 0: new work is answered 503"
+    if up:
+        text = "every backend that is up has weight 0: new requests are answered with 503"
     elif all(backend["state"] in ("draining", "maintenance") for backend in backends):
-        text = "every backend is draining or in maintenance: new work is answered 503"
+        text = "every backend is draining or in maintenance: new requests are answered with 503"
     else:
-        text = "no backend is up: every request is answered 503"
+        text = "no backend is up: every request is answered with 503"
     return [_problem("no-backends", text, **where)]
 
 
 def _of_queue(location: Mapping[str, Any]) -> str:
     queued, size = location["queued"], location["queue"]
     waits = f"{queued} requests wait" if queued > 1 else "1 request waits"
-    full = "; the queue is full: more are answered 503" if queued >= size else ""
-    return f"{waits} for a backend with room, of {size} that may{full}"
+    full = ": the queue is full, further requests are answered with 503" if queued >= size else ""
+    return f"{waits} for a backend with room (at most {size} may wait){full}"
 
 
 def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -258,15 +260,17 @@ def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[di
         return [_problem("backend-down", backend["reason"], **where)]
     if backend["state"] == "ejected" and backend["circuit"] == "open":
         return [_problem("circuit-open", backend["reason"], **where)]
-    if backend["state"] == "ejected" and backend["circuit"] == "half-open" and backend["admit"] != "none":  # not while it drains
+    if (
+        backend["state"] == "ejected" and backend["circuit"] == "half-open" and backend["admit"] != "none"
+    ):  # a draining backend gets no trial
         return [_problem("circuit-half-open", backend["reason"], **where)]
     if backend["state"] == "ejected":
         return [_problem("backend-ejected", backend["reason"], **where)]
     attempts, failures = backend["recent_attempts"], backend["recent_failures"]
     if backend["state"] != "maintenance" and failures >= FAILING and failures >= FAILING_SHARE * attempts:
-        text = f"{failures} of {attempts} attempts failed within {backend['recent_seconds']:.0f} s"
-        last = f"; the last: {backend['recent_failure']}" if backend["recent_failure"] else ""
-        kept = f"; it is not ejected: {backend['not_ejected']}" if backend["not_ejected"] else ""
+        text = f"{failures} of {attempts} attempts failed in the last {backend['recent_seconds']:.0f} s"
+        last = f"; last failure: {backend['recent_failure']}" if backend["recent_failure"] else ""
+        kept = f"; not ejected: {backend['not_ejected']}" if backend["not_ejected"] else ""
         return [_problem("backend-failing", text + last + kept, **{**where, "since": None})]
     return []
 

@@ -1,7 +1,8 @@
-"""The admin worker: the process that answers Prometheus, probes of orchestrators, and terrasterctl. Not in the path of any client.
+"""The admin worker: the process that answers Prometheus, the probes of orchestrators, and terrasterctl. No client request passes through
+it.
 
-It reads the shared table and asks the master; it decides nothing. If it dies, traffic does not notice and the master starts
-another. One hub, one greenlet per connection; a large scrape pauses every few milliseconds, so the control socket answers
+It reads the shared table, asks the master, and decides nothing. If it dies, traffic is not affected and the master starts another one.
+It has one hub and one greenlet per connection. A large scrape pauses every few milliseconds, so that the control socket answers
 meanwhile.
 """
 
@@ -27,11 +28,11 @@ from .status import document
 
 __all__ = ["AdminWorker"]
 
-MASTER_SILENT = 10.0  # seconds without the master's heartbeat after which Terraster does not count as alive
+MASTER_SILENT = 10.0  # seconds without a heartbeat of the master after which /healthz answers 503
 
 
 class AdminWorker(Process):
-    """See the module."""
+    """The admin worker."""
 
     role = Seat.ADMIN
     name = "admin"
@@ -48,18 +49,20 @@ class AdminWorker(Process):
             self.snapshot.admin_listen: self._admin_site(),
         }
         if self.snapshot.admin_tls and self.snapshot.admin_listen:
-            self.log.warning("%s is asked to speak TLS, which is not there yet: it answers nobody", self.snapshot.admin_listen)
+            self.log.warning(
+                "%s: TLS is configured but not supported yet, so this port answers no request", self.snapshot.admin_listen
+            )
             del sites[self.snapshot.admin_listen]
         self._servers = [Server(sock, sites[address], self.log) for address, sock in self.listeners.items() if address in sites]
         for server in self._servers:
             server.start()
 
     def apply(self, change: Change, listeners: dict[str, Any]) -> None:
-        """Follow a reload: what is scraped and shown is the new configuration."""
+        """Show the new configuration from now on, in metrics and status."""
         self.snapshot = patch(self.snapshot, change)
 
     def drain(self) -> None:
-        """Accept no more; answers under way are finished."""
+        """Stop accepting. Responses under way are finished."""
         for server in self._servers:
             server.close()
 
@@ -67,7 +70,7 @@ class AdminWorker(Process):
         return not any(server.busy for server in self._servers)
 
     def ready(self) -> bool:
-        """Whether a proxy worker accepts connections."""
+        """True if a proxy worker accepts connections."""
         return any(seat.role == "proxy" and seat.generation and not seat.draining for seat in readings.seats(self.view.table))
 
     def _running(self) -> Snapshot:
@@ -102,7 +105,7 @@ class AdminWorker(Process):
     def _healthz(self, query: dict[str, str]) -> Response:
         silent = (time.monotonic_ns() - self.view.q[Header.HEARTBEAT]) / 1e9
         if silent > MASTER_SILENT:
-            raise Refusal(503, f"the master gave no sign of life for {silent:.0f} s")
+            raise Refusal(503, f"the master has sent no heartbeat for {silent:.0f} s")
         return Response(b"ok\n")
 
     def _readyz(self, query: dict[str, str]) -> Response:
@@ -150,7 +153,7 @@ class AdminWorker(Process):
         except ValueError:
             raise Refusal(400, "`for` must be seconds, `weight` a whole number or `file`") from None
         words = {name: query.get(name, "") for name in ("action", "service", "path", "url", "reason")}
-        answer = self.ask("backend", **words, **arguments, by=_who(query))
+        answer = self.ask("backend", **words, **arguments, by=_operator(query))
         return json_response(answer, 200 if answer["ok"] else 422)
 
     def _why(self, query: dict[str, str]) -> Response:
@@ -158,13 +161,13 @@ class AdminWorker(Process):
         return json_response(answer, 200 if answer["ok"] else 422)
 
 
-def _who(query: dict[str, str]) -> str:
-    """Who asks: the user at the other end of the socket; and whom he says he is, where that is another name, as behind sudo."""
-    said = query.get("by", "")
+def _operator(query: dict[str, str]) -> str:
+    """The name of the operator: the user at the other end of the socket. Behind sudo, the calling user's name follows in parentheses."""
+    claimed = query.get("by", "")
     try:
         user = pwd.getpwuid(int(query[PEER_UID])).pw_name
     except KeyError:
         user = f"user {query[PEER_UID]}" if PEER_UID in query else ""
     if not user:
-        return said
-    return f"{user} ({said})" if said and said != user else user
+        return claimed
+    return f"{user} ({claimed})" if claimed and claimed != user else user

@@ -315,7 +315,7 @@ def test_who_fails_every_request_is_a_problem(terraster, backend) -> None:
     (problem,) = proxy.status()["problems"]
     assert problem["kind"] == "backend-failing" and problem["backend"] == origin.url
     text = proxy.ctl("status").stdout
-    assert "no problems" not in text and "attempts failed within" in text
+    assert "no problems" not in text and "attempts failed in the last" in text
     why = proxy.ctl("why", origin.url)
     assert why.returncode == 0 and "failures that traffic saw, the last first:" in why.stdout
 
