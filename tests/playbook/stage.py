@@ -1,0 +1,324 @@
+"""The one place where the playbook meets the product: the life of a request on a world of fakes (`world`), from a small configuration.
+
+Everything between the configuration's text and the socket is the product's own: loader, snapshot, shared table, plan, streams, pools and
+`Proxy`. What a worker does around them (accept, sweep, reload, drain) is done here as `terraster.worker.proxy_worker` does it.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from greenlet import greenlet
+
+from terraster.balance.contract import Member
+from terraster.config.diff import diff
+from terraster.config.loader import Loader
+from terraster.config.resolve import resolve
+from terraster.config.snapshot import Snapshot
+from terraster.exchange import Exchange
+from terraster.net.downstream import Downstream
+from terraster.net.stream import Reactor
+from terraster.plan import compile_plan
+from terraster.proxy import Proxy
+from terraster.state.leases import Leases
+from terraster.state.table import BUCKETS, STATUS_CELL, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation, Table
+from terraster.state.view import SeatView
+
+from .world import START, Connection, Hub, Loop, Network, Socket
+
+__all__ = ["ID", "Stage", "config"]
+
+ID = b"0123456789abcdef"
+"""What request ids begin with."""
+
+WALL = 1_700_000_000.0
+"""The wall clock when a world begins."""
+
+SEAT, OTHER_SEAT = 1, 2
+"""Ours, and that of another worker, which scripts write into."""
+
+_TOP = """\
+listen: "127.0.0.1:80"
+workers: 1
+access_log: off
+health_check: {type: none}
+"""
+
+_COUNTERS = {
+    "requests": SeatBackend.REQUESTS,
+    "retries": SeatBackend.RETRIES,
+    "connects": SeatBackend.CONNECTS,
+    "responses": SeatBackend.RESPONSES,
+    "failures": SeatBackend.FAILURES,
+    "connect_errors": SeatBackend.CONNECT_ERRORS,
+    "bad_statuses": SeatBackend.BAD_STATUSES,
+    "trials": SeatBackend.TRIALS,
+}
+_LOCATION_COUNTERS = {
+    "retries": SeatLocation.RETRIES,
+    "hedges": SeatLocation.HEDGES,
+    "refused_retries": SeatLocation.BUDGET_REFUSALS,
+    "queue_refused": SeatLocation.QUEUE_REFUSED,
+    "queue_timeouts": SeatLocation.QUEUE_TIMEOUTS,
+}
+
+
+def config(*, backends: int | str = 1, location: str = "", service: str = "", top: str = "", locations: str = "") -> str:
+    """The YAML of a service for every host with the location /, whose backends are 10.0.0.1, 10.0.0.2 and so on.
+
+    backends: how many, or "|"-separated keys of each, as in ``"weight: 2 | backup: true"``. location, service, top: more keys there, one
+    a line. locations: entries in place of that one.
+    """
+    each = [""] * backends if isinstance(backends, int) else [one.strip() for one in backends.split("|")]
+    urls = [f"{{url: 'http://10.0.0.{at}:8000'{', ' + keys if keys else ''}}}" for at, keys in enumerate(each, 1)]
+    lines = [_TOP + top, "services:", "- name: site", "  host: '*'", *_below(service, 2), "  locations:"]
+    if locations:
+        lines += _below(locations, 2)
+    else:
+        lines += ["  - path: /", *_below(location, 4), f"    backends: [{', '.join(urls)}]"]
+    return "\n".join(lines) + "\n"
+
+
+def _below(keys: str, columns: int) -> list[str]:
+    return [" " * columns + line for line in keys.strip("\n").split("\n") if line.strip()]
+
+
+@cache
+def _snapshot(text: str) -> Snapshot:
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        return resolve(Loader({}).load(file.name), 1, secret=bytes(32))
+
+
+class Stage:
+    """A worker's data plane, and the parties around it.
+
+    logged: exchanges that are over and that the script has not looked at; all_logged: every one. reports: what the master was told and
+    the script has not looked at. defects: what was told to `Proxy.defect`, likewise.
+    """
+
+    def __init__(self, text: str, backwards: bool = False) -> None:
+        random.seed(7)
+        self.loop = Loop(backwards)
+        self.hub = Hub(self.loop)
+        self.network = Network(self.loop)
+        self.reactor = Reactor(self.hub, self.loop.clock, self.network.socket, self.network.poll)
+        self.table = Table(12, 6, 3)
+        self.leases = Leases(self.table)
+        self.view = SeatView(self.table)
+        q = self.q = self.table.q
+        for seat in (SEAT, OTHER_SEAT):
+            q[self.table.seat(seat) + Seat.PID] = seat
+            q[self.table.seat(seat) + Seat.HEARTBEAT] = int((START + 3600) * 1e9)
+        self.view.sit(SEAT)
+        self.snapshot = self._leased(_snapshot(text))
+        self.plan = compile_plan(self.snapshot, self.view, self.loop.clock)
+        self.logged: list[Exchange] = []
+        self.all_logged: list[Exchange] = []
+        self.reports: list[tuple[str, str, int]] = []
+        self.defects: list[str] = []
+        self.clients: dict[Downstream, Connection] = {}
+        self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
+        self.acceptors = {
+            listener.address: SimpleNamespace(
+                address=listener.address, port=80, proxy_protocol=listener.proxy_protocol, closed=False
+            )
+            for listener in self.snapshot.listeners
+        }
+        self._sweep(self.loop.now)
+        self.reactor.start(self._sweep)
+
+    def _leased(self, snapshot: Snapshot) -> Snapshot:
+        snapshot = self.leases.assign(snapshot)
+        self.leases.commit(snapshot)
+        for backend in self.backends(snapshot):
+            at = self.table.backend(backend.slot)
+            if not self.q[at + BackendCells.STATE]:
+                self.q[at + BackendCells.STATE] = BackendCells.UP
+                self.q[at + BackendCells.ADMIT] = BackendCells.ALL
+        return snapshot
+
+    @staticmethod
+    def backends(snapshot: Snapshot) -> list[Any]:
+        """The backends of a configuration, in its order."""
+        return [backend for service in snapshot.services for location in service.locations for backend in location.backends]
+
+    # ------------------------------------------------------------------------------------------------------- as the worker does it
+
+    def _sweep(self, now: float) -> None:
+        self.proxy.keep_time(now, self.wall(), ID)
+        self.proxy.sweep(now)
+        for client in [client for client in self.clients if client.ready and client.working is not None]:
+            client.look_again()
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return WALL + self.loop.now - START
+
+    def _log(self, exchange: Exchange) -> None:
+        self.logged.append(exchange)
+        self.all_logged.append(exchange)
+
+    def _defect(self, what: str) -> None:
+        error = sys.exc_info()[1]
+        assert error is not None, "a defect is told of outside of an except clause"
+        self.defects.append(f"{what}: {type(error).__name__}: {error}")
+
+    def _report(self, member: Member, kind: str, status: int, text: str) -> None:
+        self.reports.append((member.backend.host, kind, status))
+
+    def accept(self, connection: Connection, ip: str, port: int, address: str) -> None:
+        """A client has connected to a listener."""
+        sock = Socket(self.network, connection)
+
+        def welcome() -> None:
+            client = Downstream(self.reactor, sock, ip, port, self.acceptors[address], self.proxy.plan.trust.trusts(ip))
+            self.clients[client] = connection
+            greenlet(self._converse, self.hub).switch(client)
+
+        self.loop.run_callback(welcome)
+
+    def _converse(self, client: Downstream) -> None:
+        try:
+            self.proxy.converse(client)
+        finally:
+            del self.clients[client]
+
+    def drain(self) -> None:
+        """The worker is to end: finish what is under way, close what is idle."""
+        self.proxy.draining = True
+        self._close(*self.acceptors.values())
+
+    def _close(self, *acceptors: Any) -> None:
+        for acceptor in acceptors:
+            acceptor.closed = True
+            for client in self.clients:
+                if client.listener is acceptor:
+                    self.loop.run_callback(client.dismiss)
+
+    def reload(self, text: str) -> None:
+        """Another configuration comes into force."""
+        new = replace(_snapshot(text), generation=self.snapshot.generation + 1)
+        leased = self._leased(new)
+        change = diff(self.snapshot, leased)
+        self.plan = self.plan.updated(change)
+        self.snapshot = self.plan.snapshot
+        self.proxy.adopt(self.plan)
+        for listener in change.listeners_removed:
+            self._close(self.acceptors.pop(listener.address))
+
+    # ------------------------------------------------------------------------------------------------------------ for the script
+
+    def break_filter(self, error: Exception) -> None:
+        """Put a filter into the first location that raises this."""
+
+        def broken(exchange: Exchange) -> None:
+            raise error
+
+        self.first_location().on_request = (broken,)
+
+    def first_location(self) -> Any:
+        """The first compiled location."""
+        return next(iter(self.plan.services.values())).locations[0]
+
+    def slot(self, ip: str) -> int:
+        """The slot of a backend."""
+        return int(next(backend.slot for backend in self.backends(self.snapshot) if backend.host == ip))
+
+    def cell(self, ip: str, cell: int, seat: int = SEAT) -> int:
+        """Index of a `SeatBackend` cell."""
+        return self.table.seat_backend(seat, self.slot(ip)) + cell
+
+    def counted(self, ip: str) -> dict[str, int]:
+        """The counters of a backend that are not zero."""
+        return {name: count for name, cell in _COUNTERS.items() if (count := self.q[self.cell(ip, cell)])}
+
+    def location_cells(self, *names: int) -> list[int]:
+        """Sums of `SeatLocation` cells over all locations, the one for what no location took included."""
+        at = [self.table.seat_location(SEAT, slot) for slot in range(self.table.locations + 1)]
+        sums = [sum(cells) for cells in zip(*(self.q[row : row + SeatLocation.CELLS].tolist() for row in at), strict=True)]
+        return [sums[name] for name in names]
+
+    def counted_there(self) -> dict[str, int]:
+        """The counters of all locations that are not zero."""
+        counts = self.location_cells(*_LOCATION_COUNTERS.values())
+        return {name: count for name, count in zip(_LOCATION_COUNTERS, counts, strict=True) if count}
+
+    def faults(self) -> list[str]:
+        """What must hold at any time: every exchange is counted exactly once, and nothing was raised into the loop."""
+        wrong = [f"raised into the loop: {error!r}" for error in self.loop.errors]
+        logged = self.all_logged
+        statuses: dict[int, int] = {}
+        for exchange in logged:
+            statuses[STATUS_CELL[exchange.status]] = statuses.get(STATUS_CELL[exchange.status], 0) + 1
+        cells = range(SeatLocation.BYTES_IN)
+        counted = {cell: count for cell, count in zip(cells, self.location_cells(*cells), strict=True) if count}
+        if counted != statuses:
+            wrong.append(f"statuses counted {counted}, logged {statuses}")
+        buckets = sum(self.location_cells(*range(SeatLocation.BUCKET, SeatLocation.BUCKET + len(BUCKETS) + 1)))
+        if buckets != len(logged):
+            wrong.append(f"{buckets} durations counted, {len(logged)} exchanges logged")
+        octets = self.location_cells(SeatLocation.BYTES_IN, SeatLocation.BYTES_OUT)
+        expected = [sum(exchange.bytes_in for exchange in logged), sum(exchange.bytes_out for exchange in logged)]
+        if octets != expected:
+            wrong.append(f"octets in and out counted {octets}, logged {expected}")
+        for slot in range(len(self.backends(self.snapshot))):
+            row = self.table.seat_backend(SEAT, slot)
+            if any(cell >> 63 for cell in self.q[row : row + SeatBackend.CELLS].tolist()):
+                wrong.append(f"a counter of backend {slot + 1} is below zero")
+        return wrong
+
+    def left_over(self) -> list[str]:
+        """What is left when all clients have gone and time has passed, which must be nothing. Ends the world."""
+        hub, loop = self.hub, self.loop
+        hub.jump(0.3)
+        hub.jump(15.0)
+        hub.jump(0.3)
+        wrong: list[str] = []
+        for slot, backend in enumerate(self.backends(self.snapshot)):
+            row = self.table.seat_backend(SEAT, slot)
+            active, wanted = self.q[row + SeatBackend.ACTIVE], self.q[row + SeatBackend.WANTED]
+            idle, open_ = self.q[row + SeatBackend.IDLE], self.q[row + SeatBackend.OPEN]
+            if active or wanted or idle != open_:
+                wrong.append(f"{backend.host}: {active} active, {wanted} wanted, {open_} open, {idle} of them idle")
+        queued = self.location_cells(SeatLocation.QUEUED, SeatLocation.QUEUE_HEAD)
+        if any(queued):
+            wrong.append(f"somebody is counted as waiting: {queued}")
+        hub.jump(3600.0)
+        hub.jump(0.3)
+        for slot, backend in enumerate(self.backends(self.snapshot)):
+            row = self.table.seat_backend(SEAT, slot)
+            if self.q[row + SeatBackend.IDLE] or self.q[row + SeatBackend.OPEN]:
+                wrong.append(f"{backend.host}: connections are counted that should have been closed")
+        wrong += [f"a client's greenlet has not ended: {connection.name}" for connection in self.clients.values()]
+        wrong += [f"not closed: {socket!r}" for socket in self.network.sockets.values()]
+        wrong += [f"still watched: {watcher!r}" for watcher in loop.watchers]
+        wrong += [f"a greenlet is left: {one}" for one in hub.greenlets]
+        if len(self.reactor.streams):
+            wrong.append(f"streams are left: {self.reactor.streams}")
+        if len(loop.timers) != 1:  # the sweep's
+            wrong.append(f"timers are left: {list(loop.timers)}")
+        if self.proxy.deadlines:
+            wrong.append("deadlines of exchanges are left")
+        wrong += self.faults()
+        hub.end()
+        return wrong
+
+    # what the master would say
+
+    def admit(self, ip: str, admit: int, *, state: int = BackendCells.UP, trial_limit: int = 1) -> None:
+        """Whether, and how, a backend may be picked."""
+        at = self.table.backend(self.slot(ip))
+        self.q[at + BackendCells.STATE], self.q[at + BackendCells.ADMIT] = state, admit
+        self.q[at + BackendCells.TRIAL_LIMIT] = trial_limit
+
+    def panic(self, on: bool) -> None:
+        """Too few backends of the first location are well."""
+        self.q[self.table.location(0) + LocationCells.PANIC] = int(on)
