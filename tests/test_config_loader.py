@@ -57,10 +57,49 @@ BAD = [
     ("a: b: c\n", ["1:5: not valid YAML: mapping values are not allowed in this context"]),
     ("port: 8080\n---\nport: 8081\n", ["2:1: not valid YAML: but found another document"]),
     (GOOD + "prot: 1\n", ["2:1: unknown key `prot`; did you mean `port`?"]),
-    (GOOD + "lb_policy: adaptive\n", ["2:1: unknown key `lb_policy`; `lb_policy` belongs into `services[].locations[]`"]),
-    (SERVICE + "    algorithm: first\n", ["8:5: unknown key `algorithm`; `algorithm` belongs at the top"]),
+    (GOOD + "lb_policy: adaptive\n", ["2:1: unknown key `lb_policy`; `lb_policy` belongs in `services[].locations[]`"]),
+    (SERVICE + "    algorithm: first\n", [
+        "8:5: unknown key `algorithm`; `algorithm` belongs at the top; in `locations[]` it is `lb_policy`",
+    ]),
     (SERVICE + "        algorithm: first\n", ["8:9: unknown key `algorithm`; did you mean `lb_policy`?"]),
-    (SERVICE + "        max_connections: 9\n", ["8:9: unknown key `max_connections`; `max_connections` belongs into `backends[]`"]),
+    (SERVICE + "        max_connections: 9\n", ["8:9: unknown key `max_connections`; `max_connections` belongs in `backends[]`"]),
+    (SERVICE + "        log_name: x\n", ["8:9: unknown key `log_name`; `log_name` belongs in `services[]`"]),
+    (SERVICE + "        host: b.example.com\n", ["8:9: unknown key `host`; `host` belongs in `services[]` or at the top"]),
+    (SERVICE + "        sticky: {retry: 5}\n", [
+        "8:18: unknown key `retry`; `retry` belongs in `services[].locations[]`, in `services[]` or at the top"
+    ]),
+    (SERVICE + "            path: /x\n", ["8:13: unknown key `path`; `path` belongs in `services[].locations[]`"]),
+    (SERVICE + "    backends: [http://h]\n", ["8:5: unknown key `backends`; `backends` belongs in `services[].locations[]`"]),
+    (GOOD + "redirect_port: 1\n", ["2:1: unknown key `redirect_port`; `redirect_port` belongs in `services[]`"]),
+    (GOOD + "health_check: {threshold: 2}\n", ["2:16: unknown key `threshold`; did you mean `thresholds`?"]),
+    (GOOD + "retry: {body_sise: 5, connections: 3}\n", [
+        "2:9: unknown key `body_sise`; did you mean `body_size`?",
+        "2:23: unknown key `connections`; `connections` belongs in `limits`",
+    ]),
+    ("services:\n\t- name: a\n", ["2:1: not valid YAML: a tab cannot indent a line, use spaces"]),
+    ("services:\n  - name: a\n  \thost: b\n", ["3:3: not valid YAML: a tab cannot indent a line, use spaces"]),
+    ("retry:\n  on: 503\n \tbudget: 5%\n", ["3:2: not valid YAML: a tab cannot indent a line, use spaces"]),
+    ("access_log: {path: ${LOG}, format: json}\n", [
+        "1:21: not valid YAML: did not find expected ',' or '}'; within { } and [ ] a variable needs quotes: \"${NAME}\""
+    ]),
+    ("listen: [\"1.2.3.4:80\", ${LISTEN:-x}]\n", [
+        "1:25: not valid YAML: did not find expected ',' or ']'; within { } and [ ] a variable needs quotes: \"${NAME}\""
+    ]),
+    ("host: *.example.com\n", [
+        "1:8: not valid YAML: did not find expected alphabetic or numeric character; "
+        'a value that begins with * needs quotes: "*.example.com"'
+    ]),
+    ("host: [a, *]\n", [
+        "1:12: not valid YAML: did not find expected alphabetic or numeric character; "
+        'a value that begins with * needs quotes: "*.example.com"'
+    ]),
+    ("host: @a\n", ["1:7: not valid YAML: a value cannot begin with @ unless it is in quotes"]),
+    ("backends: [http://h:1, http://h:1/]\n", ["1:24: backend http://h:1 stands twice in its location"]),
+    ("backends: [http://h:1, 'http://u@h', '', {url: h}]\n", [
+        "1:24: `url` must not hold a user name or password",
+        "1:38: `url` must be a URL like http://10.0.0.1:8080, not ''",
+        "1:48: `url` must be a URL like http://10.0.0.1:8080, not 'h'",
+    ]),
     (SERVICE + "    circuit_breaker: on\n", [
         "8:5: unknown key `circuit_breaker`; did you mean `middleware: [{circuit_breaker: …}]`?",
     ]),
@@ -68,7 +107,7 @@ BAD = [
         "8:9: unknown key `circuit_breaker`; in a service it is `middleware: [{circuit_breaker: …}]`",
     ]),
     (SERVICE + "            slow_start: 9s\n", [
-        "8:13: unknown key `slow_start`; `slow_start` belongs into its location, or the service, or at the top",
+        "8:13: unknown key `slow_start`; `slow_start` belongs in `services[].locations[]`, in `services[]` or at the top",
     ]),
     (GOOD + "zzz: 1\n", ["2:1: unknown key `zzz`"]),
     (GOOD + "port: 80\nport: 81\n", ["3:1: `port` stands here a second time, the first is in line 2"]),
@@ -511,6 +550,20 @@ def test_environment_and_secrets(tmp_path: Path) -> None:
     assert headers is not None and headers.request_headers == {"X-From": "${remote_addr} shop"}
     environ["NAME"] = "other"
     assert loader.load(str(tmp_path / "t.yaml")).services[0].name == "other"
+
+
+def test_a_backend_may_be_its_url_alone(tmp_path: Path) -> None:
+    text = SERVICE.replace(
+        "- url: http://10.0.0.1:9001",
+        "- http://10.0.0.1:9001\n          - ${URL:-srv+http://h}\n          - {url: 'http://h', weight: 2}",
+    )
+    backends = load_text(tmp_path, text).services[0].locations[0].backends
+    assert [(backend.url.text, backend.weight) for backend in backends] == [
+        ("http://10.0.0.1:9001", 1),
+        ("srv+http://h", 1),
+        ("http://h", 2),
+    ]
+    assert load_text(tmp_path, "backends:\n  - http://10.0.0.1:9001\n").backends == load_text(tmp_path, GOOD).backends
 
 
 LOOKS = [

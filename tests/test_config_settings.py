@@ -297,7 +297,7 @@ def test_host_names(name: str) -> None:
     assert addresses.host_name(name) == name.lower().removesuffix(".")
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a:80", "*.*", "*a", "a..b", "-a", "http://a", "[::", "*."])
+@pytest.mark.parametrize("name", ["", "a b", "a:80", "8", "8.", "\u00b2", "*.*", "*a", "a..b", "-a", "http://a", "[::", "*."])
 def test_no_host_names(name: str) -> None:
     with pytest.raises(ValueError, match="must be|is no host name"):
         addresses.host_name(name)

@@ -112,8 +112,6 @@ def host_name(value: object) -> str:
     text = value.strip().lower()
     if text == "*":
         return text
-    if text.isdecimal():
-        raise ValueError('must be a host name, "*.example.com" or "*", not a number')
     text = text.removesuffix(".")
     if text.startswith("["):
         try:
@@ -126,6 +124,8 @@ def host_name(value: object) -> str:
             name = name.encode("idna").decode()
         except UnicodeError:
             raise ValueError(f"is no host name: {value!r}") from None
+    if name.isdecimal():
+        raise ValueError('must be a host name, "*.example.com" or "*", not a number')
     if len(name) > 253 or not _NAME.fullmatch(name):
         if ":" in name:
             raise ValueError(f"must be a name without a port (`port` or `listen` say where): {value!r}")

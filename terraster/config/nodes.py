@@ -40,6 +40,8 @@ _TELLING = 3
 _DEEPEST = 100
 _HARMLESS = 2000
 _LOOKAHEAD = 4096
+_STAR = re.compile(r"(?:^|[\s\[{,])\*[\w-]*$")
+_RESERVED = ("@", "`", "%")
 _TOO_DEEP = f"is nested more than {_DEEPEST} levels deep"
 
 Finding = tuple[int, int, str]
@@ -69,15 +71,32 @@ def compose(text: str) -> Node | Finding | None:
     except yaml.MarkedYAMLError as error:
         if (place := _too_deep(text)) is not None:
             return (*place, _TOO_DEEP)
-        what = f"not valid YAML: {error.problem or error.context or 'cannot be read'}"
+        words = error.problem or error.context or "it cannot be read"
         mark = error.problem_mark or error.context_mark
-        return (0, 0, what) if mark is None else (mark.line, mark.column, what)
+        if mark is None:
+            return 0, 0, f"not valid YAML: {words}"
+        return mark.line, mark.column, f"not valid YAML: {_plainly(words, text, mark.index)}"
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         return (before.count("\n"), len(before) - before.rfind("\n") - 1, f"not valid YAML: {error.reason}")
     except UnicodeEncodeError as error:  # lone surrogates cannot reach libyaml
         before = text[: error.start]
         return (before.count("\n"), len(before) - before.rfind("\n") - 1, "not valid YAML: this character is no text")
+
+
+def _plainly(words: str, text: str, index: int) -> str:
+    """What is wrong at this place of a text that is not YAML, for the mistakes that its parser words in terms of its own."""
+    before = text[text.rfind("\n", 0, index) + 1 : index]
+    here = text[index : index + 1]
+    if "\t" in (before + here)[: len(before + here) - len((before + here).lstrip())]:
+        return "a tab cannot indent a line, use spaces"
+    if before.endswith("$") and here == "{":
+        return words + '; within { } and [ ] a variable needs quotes: "${NAME}"'
+    if _STAR.search(before):
+        return words + '; a value that begins with * needs quotes: "*.example.com"'
+    if here in _RESERVED and not before.rstrip().endswith(here):
+        return f"a value cannot begin with {here} unless it is in quotes"
+    return words
 
 
 def _may_be_deep(text: str) -> bool:

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .settings import LocationSettings, ServiceSettings, Settings
-from .settings.backend import BackendSettings
 from .settings.base import keys_of, submodel
 
 __all__ = ["Complaint", "complaints", "suggestion"]
@@ -48,20 +47,23 @@ _BOUNDS = {
     "less_than_equal": ("le", "must be at most"),
 }
 
+_SLIP = 0.8
+"""How much alike two words are of which one is a slip for the other."""
 
 _MEANT: dict[tuple[type[BaseModel], str], str] = {
     (LocationSettings, "algorithm"): "did you mean `lb_policy`?",
-    (LocationSettings, "max_connections"): "`max_connections` belongs into `backends[]`",
+    (LocationSettings, "max_connections"): "`max_connections` belongs in `backends[]`",
     (LocationSettings, "circuit_breaker"): "in a service it is `middleware: [{circuit_breaker: …}]`",
+    (ServiceSettings, "algorithm"): "`algorithm` belongs at the top; in `locations[]` it is `lb_policy`",
+    (ServiceSettings, "backends"): "`backends` belongs in `services[].locations[]`",
     (ServiceSettings, "circuit_breaker"): "did you mean `middleware: [{circuit_breaker: …}]`?",
-    (BackendSettings, "slow_start"): "`slow_start` belongs into its location, or the service, or at the top",
 }
 """What a key means that is written where the letters or another level would suggest something else."""
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean `x`?"`` for the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word.lower(), list(known), 1, 0.6)
+def suggestion(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """``"; did you mean `x`?"`` for the nearest known word that is at least so much alike (0 to 1), or nothing."""
+    near = difflib.get_close_matches(word.lower(), list(known), 1, likeness)
     return f"; did you mean `{near[0]}`?" if near else ""
 
 
@@ -81,7 +83,7 @@ def _complaint(details: ErrorDetails, top: type[BaseModel], prefix: tuple[str | 
     name = _name(path, prefix)
     if kind == "extra_forbidden":
         owner = _model_at(top, path[:-1])
-        return (*prefix, *path), True, f"unknown key `{path[-1]}`{_hint(owner, str(path[-1]))}"
+        return (*prefix, *path), True, f"unknown key `{path[-1]}`{_hint(owner, str(path[-1]), (*prefix, *path[:-1]))}"
     if kind == "missing":
         return (*prefix, *path[:-1]), False, f"`{path[-1]}` is missing"
     if kind in ("value_error", "assertion_error"):
@@ -96,12 +98,47 @@ def _complaint(details: ErrorDetails, top: type[BaseModel], prefix: tuple[str | 
     return (*prefix, *path), path[-1:] == ("[key]",), f"`{name}` {words}"
 
 
-def _hint(owner: type[BaseModel] | None, word: str) -> str:
-    """What was probably meant by a key that `owner` does not have."""
+def _hint(owner: type[BaseModel] | None, word: str, path: tuple[str | int, ...]) -> str:
+    """What was probably meant by a key at `path` that `owner` does not have."""
     if owner is None:
-        return _elsewhere(word)
-    meant = _MEANT.get((owner, word))
-    return f"; {meant}" if meant else suggestion(word, keys_of(owner)) or _elsewhere(word)
+        return _belongs(word, _elsewhere(word))
+    if meant := _MEANT.get((owner, word)):
+        return f"; {meant}"
+    return (
+        _belongs(word, _around(word, path))
+        or suggestion(word, keys_of(owner), _SLIP)
+        or _belongs(word, _elsewhere(word))
+        or suggestion(word, keys_of(owner))
+    )
+
+
+def _belongs(word: str, places: list[str]) -> str:
+    """Where a key belongs. places: dotted paths of mappings, "" for the top."""
+    named = [f"in `{place}`" if place else "at the top" for place in places]
+    if not named:
+        return ""
+    return f"; `{word}` belongs {', '.join(named[:-1])}{' or ' if len(named) > 1 else ''}{named[-1]}"
+
+
+def _around(word: str, path: tuple[str | int, ...]) -> list[str]:
+    """The mappings around `path` that have a key of this name, the nearest first."""
+    found: list[str] = []
+    model: type[BaseModel] | None = Settings
+    place = how = ""
+    for step in path:
+        if how:
+            place, how = f"{place}{how}", ""
+            continue
+        if model is None or not isinstance(step, str):
+            break
+        known = keys_of(model)
+        if word in known:
+            found.insert(0, place)
+        if step not in known:
+            break
+        model, how = submodel(known[step].annotation)
+        place = f"{place}.{step}".lstrip(".")
+    return found
 
 
 def _name(path: tuple[str | int, ...], prefix: tuple[str | int, ...]) -> str:
@@ -128,8 +165,8 @@ def _model_at(top: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseMod
     return model
 
 
-def _elsewhere(word: str) -> str:
-    """Where a key that is unknown here would belong."""
+def _elsewhere(word: str) -> list[str]:
+    """The shallowest mapping that has a key of this name, whatever is around it; none if there is no such key."""
     queue: list[tuple[str, type[BaseModel]]] = [("", Settings)]
     seen = set()
     while queue:
@@ -139,8 +176,8 @@ def _elsewhere(word: str) -> str:
         seen.add(model)
         for key, field in keys_of(model).items():
             if key == word:
-                return f"; `{key}` belongs {'into `' + path + '`' if path else 'at the top'}"
+                return [path]
             child, how = submodel(field.annotation)
             if child is not None:
                 queue.append((f"{path}.{key}{how}".lstrip("."), child))
-    return ""
+    return []

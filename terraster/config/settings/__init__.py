@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema
 from ...errors import Problem
 from .. import scalars
 from .admin import ApiSetting, ApiSettings, AuthSettings, DatabaseSettings
-from .backend import BackendSettings, HealthCheckSetting, HealthCheckSettings, Thresholds
+from .backend import BackendSetting, BackendSettings, HealthCheckSetting, HealthCheckSettings, Thresholds
 from .base import (
     Address,
     Algorithm,
@@ -118,7 +118,9 @@ class Settings(TrafficSettings):
     algorithm: Algorithm = Field(
         "round-robin", description="How a backend is chosen where `lb_policy` says nothing. Default: round-robin."
     )
-    backends: tuple[BackendSettings, ...] = Field((), description='Servers of a service named "default" with the location "/".')
+    backends: tuple[BackendSetting, ...] = Field(
+        (), description='Servers of a service named "default" with the location "/": URLs, or mappings.'
+    )
     services: tuple[ServiceSettings, ...] = Field((), description="Virtual hosts.")
     tls: TlsSetting | None = later(description="TLS on the top's listeners.")
     health_check: HealthCheckSetting | None = Field(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema
 
 from .. import addresses
 from .base import Model, SomeTime, StatusRanges, Text, Whole, later, text
 from .switches import OrWord, off_is
 
-__all__ = ["BackendSettings", "HealthCheckSetting", "HealthCheckSettings", "Thresholds"]
+__all__ = ["BackendSetting", "BackendSettings", "HealthCheckSetting", "HealthCheckSettings", "Thresholds"]
 
 
 def _probe_path(value: object) -> str:
@@ -30,9 +31,8 @@ def _server_name(value: object) -> str:
 
 ServerName = Annotated[str, BeforeValidator(_server_name), WithJsonSchema({"type": "string"})]
 ProbePath = Annotated[str, BeforeValidator(_probe_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
-BackendUrl = Annotated[
-    addresses.Url, BeforeValidator(_url), WithJsonSchema({"type": "string", "pattern": "^((srv\\+)?https?://|\\$\\{)"})
-]
+_URL_SCHEMA = {"type": "string", "pattern": "^((srv\\+)?https?://|\\$\\{)"}
+BackendUrl = Annotated[addresses.Url, BeforeValidator(_url), WithJsonSchema(_URL_SCHEMA)]
 
 
 class Thresholds(Model):
@@ -73,6 +73,10 @@ class HealthCheckSettings(Model):
 HealthCheckSetting = Annotated[HealthCheckSettings, off_is("type", "none"), OrWord(off_only=True)]
 
 
+def _or_url(value: object) -> object:
+    return {"url": value} if isinstance(value, str) else value
+
+
 class BackendSettings(Model):
     """One server that answers requests."""
 
@@ -94,3 +98,13 @@ class BackendSettings(Model):
     skip_tls_verify: bool = Field(False, description="Accept any certificate of an https backend. Default: false.")
     sni: ServerName = Field("", description="TLS server name sent to an https backend. Default: the URL's host.")
     http2: bool = later(False, description="Speak HTTP/2 to this backend. Default: false.")
+
+
+class _OrUrl:
+    """An annotation: the JSON Schema of a backend that may also be its URL alone."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), _URL_SCHEMA]}
+
+
+BackendSetting = Annotated[BackendSettings, BeforeValidator(_or_url), _OrUrl()]

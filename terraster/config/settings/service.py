@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from .backend import BackendSettings, HealthCheckSetting
+from .backend import BackendSetting, HealthCheckSetting
 from .base import (
     Algorithm,
     Duration,
@@ -109,7 +109,7 @@ class LocationSettings(TrafficSettings):
     http_redirect: bool | None = Field(
         None, description="Send plain-HTTP requests to https, port `redirect_port`. Default: the service's."
     )
-    backends: tuple[BackendSettings, ...] = Field((), description="Servers that answer requests here.")
+    backends: tuple[BackendSetting, ...] = Field((), description="Servers that answer requests here: URLs, or mappings.")
     health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this location's backends.")
 
 
