@@ -10,9 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from terraster.errors import BadRequest, BadResponse, HttpError
+from terraster.wire import http1
 from terraster.wire.chunked import ChunkedReader
 from terraster.wire.http1 import RequestHead, ResponseHead, parse_request, parse_response
-from terraster.wire.names import FORBIDDEN_IN_TRAILERS
+from terraster.wire.names import FORBIDDEN_IN_TRAILERS, FORWARDED_PROTO
 
 from .harness.corpus import Case, load_cases
 from .harness.oracle import request_opinion, response_opinion
@@ -200,6 +201,17 @@ def test_junk_behind_changes_nothing(case: Case) -> None:
 
 
 @requests
+def test_fields_met_before_are_read_alike(case: Case) -> None:
+    """Blocks of fields are remembered from the second time on; a body that looks like one, or a pipelined request, changes nothing."""
+    whole = read(case, [case.data])
+    for _ in range(3):
+        assert read(case, [case.data]).facts() == whole.facts()
+    if _ends(case):
+        end = b"\r\n\r\n"
+        same(case, read(case, [case.data + end]), replace(whole, rest=whole.rest + end) if whole.head else whole)
+
+
+@requests
 def test_h11_about_requests(case: Case) -> None:
     _agree(case, request_opinion(case))
 
@@ -243,6 +255,88 @@ def test_what_is_forwarded_is_as_clear_as_what_came(case: Case) -> None:
     if not head.expect:
         ends_here |= {b"expect"}
     assert [f for f in again.fields if head.host or f[0] != b"Host"] == [f for f in head.fields if f[0].lower() not in ends_here]
+
+
+def _learned(data: bytes) -> RequestHead:
+    heads = [parse_request(data, 32768, 100) for _ in range(3)]
+    assert heads[2] is not None
+    return heads[2]
+
+
+def test_the_request_line_is_never_remembered() -> None:
+    fields = b"Host: a.test\r\nX-Once: met before\r\n\r\n"
+    _learned(b"GET /first HTTP/1.1\r\n" + fields)
+    head = parse_request(b"POST /second?x HTTP/1.1\r\n" + fields + b"rest", 32768, 100)
+    assert head is not None and (head.method, head.target, head.minor) == (b"POST", b"/second?x", 1)
+    older = parse_request(b"GET /third HTTP/1.0\r\n" + fields, 32768, 100)
+    assert older is not None and (older.minor, older.keep_alive) == (0, False)
+
+
+def test_limits_hold_for_fields_that_were_met_before() -> None:
+    data = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-A: limits\r\nX-B: 2\r\n\r\n"
+    _learned(data)
+    for size, count in ((len(data) - 1, 100), (len(data), 2)):
+        with pytest.raises(BadRequest) as refusal:
+            parse_request(data, size, count)
+        assert refusal.value.status == 431
+    assert parse_request(data, len(data), 3) is not None
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Whatever clients send: so many blocks, so many octets, and none that is large or was met only once."""
+    for number in range(3000):
+        data = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Pad: %b\r\nX-Number: %d\r\n\r\n" % (b"x" * (number % 700), number)
+        parse_request(data, 32768, 100)
+        known = len(http1._BLOCKS)
+        if number % 2:
+            _learned(data)
+            assert len(http1._BLOCKS) in (known + 1, 1)
+        assert len(http1._BLOCKS) <= 512 and len(http1._BLOCKS.met) <= 4096
+        assert sum(map(len, http1._BLOCKS)) == http1._BLOCKS.octets <= 1 << 18
+    large = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Large: %b\r\n\r\n" % (b"x" * 5000)
+    _learned(large)
+    assert large[5:] not in http1._BLOCKS
+
+
+def test_connection_takes_nothing_out_that_proxies_wrote() -> None:
+    """A client behind a trusted balancer that passes Connection on could otherwise have removed what the balancer said."""
+    ours = b"X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host X-Forwarded-Port X-Forwarded-Server Forwarded X-Real-IP X-Request-ID Via"
+    data = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: %b, X-Own\r\nX-Own: 1\r\nVia: 1.1 a\r\nX-Forwarded-Proto: https\r\n\r\n"
+    head = parse_request(data % b", ".join(ours.split()), 32768, 100)
+    assert head is not None and head.dropped == frozenset((b"x-own",))
+    out = head.forward(b"/", frozenset((FORWARDED_PROTO,)), frozenset(), b"")
+    assert out == b"GET / HTTP/1.1\r\nHost: a.test\r\nVia: 1.1 a\r\nX-Forwarded-Proto: https\r\n\r\n"
+
+
+def test_another_location_has_other_rules_for_the_same_fields() -> None:
+    head = _learned(b"GET / HTTP/1.1\r\nHost: a.test\r\nX-A: 1\r\nX-B: 2\r\n\r\n")
+    for drop, left in ((b"x-a", b"X-B: 2"), (b"x-b", b"X-A: 1"), (b"x-a", b"X-B: 2")):
+        out = head.forward(b"/", frozenset(), frozenset((drop,)), b"")
+        assert out == b"GET / HTTP/1.1\r\nHost: a.test\r\n%b\r\n\r\n" % left
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "has"),
+    [(b"HEAD", b"200 OK", True), (b"GET", b"304 Not Modified", True), (b"GET", b"200 OK", False)],
+)
+def test_a_response_without_a_body_has_no_transfer_encoding(method: bytes, status: bytes, has: bool) -> None:
+    """It would go to clients of HTTP/1.0, too, and says nothing to any other (RFC 9112, section 6.1)."""
+    head = parse_response(b"HTTP/1.1 %b\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n" % status, method, 32768, 100)
+    assert head is not None and head.no_body is has
+    assert (b"Transfer-Encoding" in head.forward(frozenset(), (), b"")) is not has
+
+
+@pytest.mark.parametrize("octets", [1, 7, 100])
+def test_a_head_that_comes_slowly_is_read_like_one_that_comes_at_once(octets: int) -> None:
+    """Each look goes on where the last one ended; no line is looked at again from its begin."""
+    data = b"GET /%b HTTP/1.1\r\nHost: a.test\r\n%b\r\n" % (b"a" * 500, b"X-Long: %b\r\n" % (b"b" * 3000))
+    held, seen, head = b"", 0, None
+    for at in range(0, len(data), octets):
+        assert head is None
+        held += data[at : at + octets]
+        head = parse_request(held, 32768, 100, seen)
+        seen = len(held)
+    assert head is not None and head.size == len(data)
 
 
 # Laws

@@ -8,13 +8,14 @@ client's word for ours (nginx drops such names for the same reason).
 
 from __future__ import annotations
 
+from .grammar import NAME
+
 __all__ = [
     "CONNECTION",
     "CONTENT_LENGTH",
     "DATE",
     "DROP",
     "EXPECT",
-    "FOLDED",
     "FORWARDED",
     "FORWARDED_FOR",
     "FORWARDED_HOST",
@@ -23,6 +24,8 @@ __all__ = [
     "FORBIDDEN_IN_TRAILERS",
     "HOST",
     "LOCATION",
+    "NO_NAME",
+    "OURS",
     "PASS",
     "REAL_IP",
     "REQUEST_ID",
@@ -50,7 +53,7 @@ REQUEST_ID = 13
 REAL_IP = 14  # never passed on: we say who the client is
 LOCATION = 15
 DATE = 16
-FOLDED = 17  # no name at all: picohttpparser's way to report a folded line
+NO_NAME = 17  # not a token, so that the line is not a field
 
 _HOP = {b"connection": CONNECTION, b"keep-alive": DROP, b"proxy-connection": DROP, b"te": DROP, b"upgrade": UPGRADE}
 
@@ -77,11 +80,11 @@ _RESPONSE = {
     b"location": LOCATION,
     b"content-location": LOCATION,
     b"date": DATE,
-    b"": FOLDED,
 }
 
-_OURS = frozenset(
+OURS = frozenset(
     (
+        b"via",
         b"x-forwarded-for",
         b"x-forwarded-proto",
         b"x-forwarded-host",
@@ -91,8 +94,9 @@ _OURS = frozenset(
         b"forwarded",
     )
 )
+"""Fields that proxies write about the client and the way a request took; others are all X-Forwarded-*."""
 
-FORBIDDEN_IN_TRAILERS = _OURS | frozenset(
+FORBIDDEN_IN_TRAILERS = OURS | frozenset(
     (
         b"content-length",
         b"transfer-encoding",
@@ -118,7 +122,7 @@ FORBIDDEN_IN_TRAILERS = _OURS | frozenset(
 class Names(dict[bytes, int]):
     """Field name, in any spelling → its number. Unknown names are `PASS`; learns up to ``bound`` spellings.
 
-    ``Names[name]`` never fails. 4,096 spellings are about 0.5 MB and more than honest clients use.
+    ``Names[name]`` never fails; what is not a token is `NO_NAME`. 4,096 spellings are about 0.5 MB and more than honest clients use.
     """
 
     __slots__ = ("bound", "canonical", "requests")
@@ -132,11 +136,13 @@ class Names(dict[bytes, int]):
         self.bound = bound
 
     def __missing__(self, name: bytes) -> int:
+        if NAME.fullmatch(name) is None:
+            return NO_NAME
         lower = name.lower()
         kind = self.canonical.get(lower, PASS)
         if kind == PASS and self.requests:
             dashed = lower.replace(b"_", b"-")
-            if (dashed != lower and dashed in _OURS) or (dashed.startswith(b"x-forwarded-")):
+            if (dashed != lower and dashed in OURS) or (dashed.startswith(b"x-forwarded-")):
                 kind = FORWARDED if dashed == lower else DROP
         if len(self) < self.bound:
             self[name] = kind

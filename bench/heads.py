@@ -1,0 +1,129 @@
+"""What reading and writing a message head costs: microseconds, without sockets and processes.
+
+    .venv/bin/python bench/heads.py
+
+Each figure is the least of several rounds, in CPU time. "met before" is the next request of a client that sends the same fields again;
+"new" has fields that no request had before (a cookie with another value), so that nothing remembered helps.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from time import process_time
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from terraster.wire.http1 import parse_request, parse_response
+
+ROUNDS = 9
+HEADS = 4000
+
+SMALL = b"GET /small HTTP/1.1\r\nHost: a.test:8080\r\n\r\n"
+
+BROWSER = b"\r\n".join(
+    (
+        b"GET /assets/app.3f9c2b.js?v=12 HTTP/1.1",
+        b"Host: www.example.com",
+        b"Connection: keep-alive",
+        b'sec-ch-ua: "Chromium";v="130", "Google Chrome";v="130", "Not?A_Brand";v="99"',
+        b"sec-ch-ua-mobile: ?0",
+        b'sec-ch-ua-platform: "Linux"',
+        b"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
+        b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8",
+        b"Sec-Fetch-Site: same-origin",
+        b"Sec-Fetch-Mode: no-cors",
+        b"Sec-Fetch-Dest: script",
+        b"Referer: https://www.example.com/products/list",
+        b"Accept-Encoding: gzip, deflate, br, zstd",
+        b"Accept-Language: en-GB,en;q=0.9,de;q=0.8",
+        b"Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; _ga=GA1.1.1234567890.1700000000; consent=yes",
+        b'If-None-Match: "3f9c2b-1a2b"',
+        b"",
+        b"",
+    )
+)
+
+RESPONSE = b"\r\n".join(
+    (
+        b"HTTP/1.1 200 OK",
+        b"Server: nginx/1.22.1",
+        b"Date: Fri, 27 Nov 2026 12:00:00 GMT",
+        b"Content-Type: text/plain",
+        b"Content-Length: 128",
+        b"Last-Modified: Thu, 26 Nov 2026 12:00:00 GMT",
+        b"Connection: keep-alive",
+        b'ETag: "6745-80"',
+        b"Accept-Ranges: bytes",
+        b"",
+        b"",
+    )
+)
+
+ABOUT = b"X-Forwarded-For: 192.0.2.1\r\nX-Real-IP: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nVia: 1.1 terraster\r\nX-Request-ID: 0123456789ab\r\n"
+NOTHING: frozenset[bytes] = frozenset()
+KINDS: frozenset[int] = frozenset()
+
+
+def requests(heads: Sequence[bytes]) -> None:
+    for data in heads:
+        parse_request(data, 32768, 100)
+
+
+def responses(heads: Sequence[bytes]) -> None:
+    for data in heads:
+        parse_response(data, b"GET", 65536, 250)
+
+
+def both_responses(heads: Sequence[bytes]) -> None:
+    for data in heads:
+        head = parse_response(data, b"GET", 65536, 250)
+        assert head is not None
+        head.forward(NOTHING, (), b"")
+
+
+def both(heads: Sequence[bytes]) -> None:
+    for data in heads:
+        head = parse_request(data, 32768, 100)
+        assert head is not None
+        head.forward(b"/small", KINDS, NOTHING, ABOUT)
+
+
+def same(head: bytes, _round: int) -> list[bytes]:
+    """One head as often as it takes, each time other octets in memory, as from a socket."""
+    return [bytes(bytearray(head)) for _ in range(HEADS)]
+
+
+def new(head: bytes, round_: int) -> list[bytes]:
+    """Heads of which each has a field that none had before."""
+    return [head[:-2] + b"X-Trace: %016x%016x\r\n\r\n" % (round_, number) for number in range(HEADS)]
+
+
+def cost(call: Callable[[Sequence[bytes]], None], make: Callable[[bytes, int], list[bytes]], head: bytes) -> float:
+    """Microseconds a head, the least of several rounds."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        heads = make(head, next(_ROUNDS))
+        start = process_time()
+        call(heads)
+        best = min(best, process_time() - start)
+    return best / HEADS * 1e6
+
+
+_ROUNDS = count()
+
+
+def main() -> None:
+    print("| us | read | read and write |")
+    print("|---|---:|---:|")
+    for name, head in (("small GET", SMALL), ("browser, 15 fields", BROWSER)):
+        for kind, make in (("met before", same), ("new", new)):
+            print(f"| {name}, {kind} | {cost(requests, make, head):.2f} | {cost(both, make, head):.2f} |")
+    read = cost(responses, new, RESPONSE)
+    print(f"| response, 8 fields | {read:.2f} | {cost(both_responses, new, RESPONSE):.2f} |")
+
+
+if __name__ == "__main__":
+    main()
