@@ -39,7 +39,7 @@ class text(Expected):
 
     def take(self, sent: bytes, stage: Stage) -> int:
         if not sent.startswith(self.octets):
-            raise Mismatch(f"expected {self.octets!r}")
+            raise Mismatch(f"expected {self.octets[:500]!r}, got {sent[:500]!r}")
         return len(self.octets)
 
     def __repr__(self) -> str:
@@ -68,7 +68,7 @@ class chunks(Expected):
             if not self.last and len(payload) >= len(self.payload):
                 break
         if payload != self.payload:
-            raise Mismatch(f"chunks with {payload!r} in place of {self.payload!r}")
+            raise Mismatch(f"chunks with {payload[:500]!r} in place of {self.payload[:500]!r}, in {sent[:500]!r}")
         if self.last:
             end = b"0\r\n" + b"".join(line.encode("latin-1") + b"\r\n" for line in self.trailers) + b"\r\n"
             if sent[at : at + len(end)] != end:
@@ -91,7 +91,7 @@ class _Message(Expected):
     def take(self, sent: bytes, stage: Stage) -> int:
         end = sent.find(_HEAD_END)
         if end < 0:
-            raise Mismatch(f"expected a head: {self.line}")
+            raise Mismatch(f"expected a head: {self.line}, got {sent[:500]!r}")
         line, *fields = sent[:end].decode("latin-1").split("\r\n")
         if line != self.line:
             raise Mismatch(f"expected {self.line!r}, got {line!r}")

@@ -32,6 +32,7 @@ from .world import START, Connection
 __all__ = [
     "FIN",
     "GONE",
+    "Octets",
     "RST",
     "Row",
     "after",
@@ -51,6 +52,9 @@ __all__ = [
     "told",
     "whole",
 ]
+
+
+_LINE = 180  # characters of a line of the diary
 
 
 class _End:
@@ -111,6 +115,36 @@ class Party:
 
         return do(change, f"{self} has room for {octets}")
 
+    def got(self, octets: int) -> Step:
+        """They were sent exactly so many octets, which are not looked at further."""
+        return do(lambda scene: self._drop(scene, octets, exactly=True), f"{self} got {octets} octets", loose=True)
+
+    def drop(self, octets: int) -> Step:
+        """They were sent at least so many octets, which are not looked at further."""
+        return do(lambda scene: self._drop(scene, octets, exactly=False), f"{self} got {octets} octets or more", loose=True)
+
+    def _drop(self, scene: Scene, octets: int, exactly: bool) -> None:
+        sent = self.connection(scene).sent
+        assert len(sent) == octets if exactly else len(sent) >= octets, f"{self} got {len(sent)} octets, expected {octets}"
+        sent.clear()
+
+    def unread(self, octets: int) -> Step:
+        """So many octets that they sent have not been read by Terraster."""
+
+        def check(scene: Scene) -> None:
+            left = len(self.connection(scene).inbox)
+            assert left == octets, f"{left} octets of {self} have not been read, expected {octets}"
+
+        return do(check, f"{self} has {octets} unread")
+
+    def ends(self) -> Step:
+        """Terraster ends the connection (FIN), now or by the end of the row."""
+
+        def allow(scene: Scene) -> None:
+            self.connection(scene).may_end = True
+
+        return do(allow, f"{self} will be ended", loose=True)
+
     def doom(self) -> Step:
         """What is written to them next is answered by a reset."""
 
@@ -149,6 +183,14 @@ class Backend(Party):
         assert len(made) >= self.number, f"there is no connection {self.name}, only {len(made)}"
         connection: Connection = made[self.number - 1]
         return connection
+
+    def breaks_when_written_to(self) -> Step:
+        """It has ended their connection, and nobody knows until something is written."""
+
+        def change(scene: Scene) -> None:
+            self.connection(scene).broken = True
+
+        return do(change, f"{self} breaks when it is written to")
 
     def refuses(self, how: str | int = errno.ECONNREFUSED) -> Step:
         """What becomes of the next attempt to connect that nothing is said of yet: an errno, "silence", "unreachable", "at once"."""
@@ -195,6 +237,7 @@ class Scene:
         return [*self.clients.values(), *(one for host in self.hosts.values() for one in host.connections)]
 
     def note(self, what: str) -> None:
+        what = what if len(what) <= _LINE else f"{what[:_LINE]}…"
         self.diary.append(f"  {self.stage.loop.now - START:8.3f}  {what}")
 
     def count(self, ip: str, name: str, more: int = 1) -> None:
@@ -204,8 +247,8 @@ class Scene:
         """All that Terraster wrote must have been looked at."""
         for connection in self.connections():
             if connection.sent:
-                raise Mismatch(f"{connection.name} was sent what the row does not say: {bytes(connection.sent)!r}")
-            if connection.ended and not connection.told:
+                raise Mismatch(f"{connection.name} was sent what the row does not say: {bytes(connection.sent[:500])!r}")
+            if connection.ended and not (connection.told or (connection.may_end and connection.ended == "FIN")):
                 raise Mismatch(f"{connection.name} was ended by {connection.ended}, which the row does not say")
 
 
@@ -256,23 +299,24 @@ class _Gets(Step):
             del connection.sent[:taken]
             return
         if connection.sent:
-            raise Mismatch(f"octets came before the end: {bytes(connection.sent)!r}")
+            raise Mismatch(f"octets came before the end: {bytes(connection.sent[:500])!r}")
         if connection.ended != self.what.name or connection.told:
             raise Mismatch(f"expected {self.what}, it was ended by {connection.ended or 'nothing'}")
         connection.told = True
 
 
 class do(Step):
-    """Anything else."""
+    """Anything else. loose: also while there is something that has not been said."""
 
-    def __init__(self, action: Callable[[Scene], None], what: str = "") -> None:
-        self.action, self.what = action, what or getattr(action, "__name__", "")
+    def __init__(self, action: Callable[[Scene], None], what: str, loose: bool = False) -> None:
+        self.action, self.what, self.loose = action, what, loose
 
     def __repr__(self) -> str:
         return self.what
 
     def play(self, scene: Scene) -> None:
-        scene.nothing_unsaid()
+        if not self.loose:
+            scene.nothing_unsaid()
         self.action(scene)
         scene.stage.hub.settle()
 
@@ -480,6 +524,7 @@ def _end(scene: Scene) -> None:
         if not connection.finished and not connection.ended and not connection.reset:
             connection.leave()
     stage.hub.settle()
+    wrong += [f"{one.name} has not been ended" for one in scene.connections() if one.may_end and not one.ended]
     wrong += stage.left_over()
     if len(stage.logged) != silent:
         wrong.append(f"an exchange was under way at the end: {stage.logged[-1].status} {stage.logged[-1].detail}")

@@ -269,7 +269,7 @@ class Connection:
     """A TCP connection between Terraster, which has a `Socket`, and a party of the script, which uses the methods here.
 
     sent: octets that Terraster wrote and the script has not looked at. ended: how Terraster ended it: "", "FIN" or "RST". told: the script
-    has looked at that. room: octets that Terraster may still write before its socket is full, None = any.
+    has looked at that. may_end: it may be ended at any time. room: octets that Terraster may still write before its socket is full, None = any.
     """
 
     def __init__(self, name: str) -> None:
@@ -279,12 +279,14 @@ class Connection:
         self.received = 0
         self.ended = ""
         self.told = False
+        self.may_end = False
         self.room: int | None = None
         self.inbox = bytearray()  # for Terraster
         self.finished = False  # the party sends nothing more
         self.gone = False  # the party has closed: it reads nothing more either
         self.reset = False
         self.doomed = False  # what is written next is answered by a reset
+        self.broken = False  # nothing can be written any more, which shows only then
         self.complained = False
 
     def deliver(self, octets: bytes) -> None:
@@ -372,6 +374,9 @@ class Socket:
         if connection.reset:
             self._complain(connection)
             raise BrokenPipeError(errno.EPIPE, "nobody reads")
+        if connection.broken:
+            connection.reset = connection.complained = True
+            raise BrokenPipeError(errno.EPIPE, "nobody reads")
         octets = bytes(data)
         if connection.gone or connection.doomed:
             connection.written += len(octets)
@@ -436,7 +441,8 @@ class Network:
     """What Terraster can connect to, and all of its sockets.
 
     parties: by IP address, those who get connections; each has a list of ``connections`` and a queue ``answers`` of what becomes of
-    the next attempts: an errno, "at once", "silence", "unreachable", "no descriptors"; where it is empty the connection stands after a turn.
+    the next attempts: an errno, "at once", "silence", "unreachable", "broken" (it stands, but nothing can be written); where it is empty
+    the connection stands after a turn.
     """
 
     def __init__(self, loop: Loop) -> None:
@@ -480,6 +486,7 @@ class Network:
             socket.begin(None, answer, False)
         else:
             connection = Connection(f"{party.name}[{len(party.connections) + 1}]")
+            connection.broken = answer == "broken"
             party.connections.append(connection)
             socket.begin(connection, 0, answer == "at once")
 
