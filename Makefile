@@ -1,15 +1,18 @@
 # Everything a newcomer or a machine needs: `make run`, `make test`. Each target makes what it lacks and can be repeated.
 #
 # PYTHON  the interpreter to build .venv with (default: the first of python3, python3.14 … python3.11 that is 3.11 or newer)
-# ARGS    handed on to pytest (make test), or to bench/bench.py (make bench), balance.py (bench-balance), profile_worker.py (profile)
+# ARGS    handed on to pytest (make test), or to bench/bench.py (make bench), balance.py (bench-balance), profile_worker.py (profile),
+#         pip-compile (make lock: `ARGS="-P urllib3"` renews that one only)
+# LOCK    `no`: install the newest versions that setup.cfg allows, not those of constraints*.txt
 
 PYTHON ?=
 ARGS ?=
+LOCK ?=
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
-CODE := terraster tests bench setup.py $(shell grep -ls "^#!.*python" bin/*)
+CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run test lint format bench bench-balance bench-reload profile clean
+.PHONY: run test lint format lock bench bench-balance bench-reload profile clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -28,25 +31,26 @@ format: $(VENV)/.installed-test
 	@$(VENV)/bin/ruff format --quiet $(CODE)
 	@$(VENV)/bin/ruff check --quiet --fix $(CODE)
 
+lock: $(VENV)/.python
+	@$(VENV)/bin/python -m venv $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip -qq --disable-pip-version-check --no-input install 'pip-tools>=7.6,<8'
+	@$(VENV)/lock/bin/python .ci/lock $(ARGS)
+
 bench: $(VENV)/.installed
 	@$(VENV)/bin/python bench/bench.py $(ARGS)
 
-bench-balance: $(VENV)/.installed-test
-	@$(PIP) install --editable '.[bench]'
+bench-balance: $(VENV)/.installed-test $(VENV)/.installed-bench
 	@$(VENV)/bin/python bench/balance.py $(ARGS)
 
 bench-reload: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.reload_probe $(ARGS)
 
-profile: $(VENV)/.installed
-	@$(PIP) install --editable '.[profile]'
+profile: $(VENV)/.installed $(VENV)/.installed-profile
 	@$(VENV)/bin/python bench/profile_worker.py $(ARGS)
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench/results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
-
-# The stamps depend on setup.cfg: a changed dependency is installed by the next `make run` or `make test`.
 
 $(VENV)/.python:
 	@set -e; \
@@ -59,12 +63,33 @@ $(VENV)/.python:
 	done; \
 	echo "Terraster needs Python 3.11 or newer; name it with: make PYTHON=/path/to/python3 …"; exit 1
 
-$(VENV)/.installed: $(VENV)/.python setup.cfg setup.py
+# What is installed hangs on these files: a changed dependency is installed by the next `make run` or `make test`.
+
+NEEDS := $(VENV)/.python setup.cfg pyproject.toml constraints.txt
+
+$(VENV)/.installed: $(NEEDS)
 	@echo "Installing Terraster into $(VENV) …"
-	@$(PIP) install --editable .
+	@$(call install)
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.python setup.cfg setup.py
+$(VENV)/.installed-test: $(NEEDS) constraints-test.txt
 	@echo "Installing Terraster and its test tools into $(VENV) …"
-	@$(PIP) install --editable '.[test]'
+	@$(call install,test)
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench $(VENV)/.installed-profile: $(VENV)/.installed-%: $(NEEDS) constraints-%.txt
+	@$(call install,$*)
+	@touch $@ $(VENV)/.installed
+
+# Locked versions with their hashes first, then Terraster itself by the build tool that is locked too. Editable by path (compat): the
+# import hook that setuptools uses otherwise takes each start of a command 12 ms.
+EDITABLE := --config-settings editable_mode=compat --editable
+ifeq ($(LOCK),no)
+install = $(PIP) install --upgrade --upgrade-strategy eager $(EDITABLE) '.$(if $(1),[$(1)])'
+else
+install = $(PIP) install --require-hashes -r constraints.txt $(if $(1),-r constraints-$(1).txt) \
+    && $(PIP) install --no-deps --no-build-isolation $(EDITABLE) . \
+    || { echo "Not installed. If a locked version has no file for this Python or this machine:"; \
+         echo "  make PYTHON=python3.13 …    takes another Python"; \
+         echo "  make LOCK=no …              takes the newest versions that setup.cfg allows"; exit 1; }
+endif

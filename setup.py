@@ -1,5 +1,0 @@
-"""Everything about the package stands in setup.cfg."""
-
-from setuptools import setup
-
-setup()
