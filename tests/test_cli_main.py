@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from terraster import __version__
-from terraster.cli import demo, where
+from terraster.cli import ctl, demo, where
 from terraster.cli.main import main
 from terraster.config.loader import load
 from terraster.config.resolve import resolve
@@ -80,6 +80,15 @@ def test_what_only_asks_or_tells_does_not_import_what_serves(tmp_path, module, a
     assert f"terraster.cli.{module}" in imported and HEAVY.isdisjoint(imported)
 
 
+@pytest.mark.parametrize("command", [main, ctl.main])
+def test_help_lists_each_option_once(capsys, command):
+    with pytest.raises(SystemExit):
+        command(["--help"])
+    listed = re.findall(r"^  (-.*?)(?:  |$)", capsys.readouterr().out, re.MULTILINE)
+    assert len(listed) > 4 and listed[0] == "-h, --help"
+    assert all(re.fullmatch(r"--[a-z-]+(?: [A-Z]\S*)?", option) for option in listed[1:]), listed
+
+
 def test_schema_is_json_schema(capsys):
     assert main(["--schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
@@ -101,7 +110,16 @@ def test_output_that_nobody_reads_is_no_accident():
 def test_check_of_a_good_file(tmp_path, capsys, spelling):
     assert main(["--check", spelling, write(tmp_path / "a.yaml")]) == 0
     captured = capsys.readouterr()
-    assert captured.out == "OK: 1 service, 1 location, 2 backends, 1 listener\n"
+    assert captured.out == f"OK: {tmp_path}/a.yaml: 1 service, 1 location, 2 backends, 1 listener\n"
+
+
+def test_check_names_the_file_that_it_chose(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--check"]) == 0
+    assert capsys.readouterr().out.startswith(f"OK: {where.PACKAGED}: 1 service")
+    write(tmp_path / "config.yaml")
+    assert main(["--check"]) == 0
+    assert capsys.readouterr().out.startswith("OK: config.yaml: 1 service")
 
 
 def test_check_for_programs(tmp_path, capsys):
@@ -167,7 +185,7 @@ def test_more_files(tmp_path, capsys):
     logs[1].write_text("{}")
     arguments = ["--config", write(tmp_path / "a.yaml"), "-services", str(services), "-log_configs", ",".join(map(str, logs))]
     assert main(["--check", *arguments]) == 0
-    assert capsys.readouterr().out.startswith("OK: 2 services")
+    assert capsys.readouterr().out.startswith(f"OK: {tmp_path}/a.yaml: 2 services")
     assert main(["--check", *arguments, "--log-config", str(tmp_path / "none.json")]) == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -354,6 +355,19 @@ def test_the_schema_describes_every_key() -> None:
     parts = {"": made, **made["$defs"]}
     assert [path for name, part in parts.items() for path in _described(part, name)] == []
     assert "round_robin" in made["properties"]["algorithm"]["enum"]
+
+
+def test_the_schema_offers_no_null_which_no_key_takes() -> None:
+    def parts(node: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(node, dict):
+            yield node
+        for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            yield from parts(inner)
+
+    made = schema()
+    found = [part for part in parts(made) if part.get("type") == "null" or part.get("default", "") is None]
+    assert found == [] and made["properties"]["hash_on"]["type"] == "string"
+    assert made["properties"]["timeouts"]["$ref"] == "#/$defs/TimeoutSettings" and made["properties"]["timeouts"]["description"]
 
 
 def test_the_schema_knows_the_words_for_mappings() -> None:

@@ -27,6 +27,7 @@ from typing import Any
 from .. import __version__
 from . import backend, render, where
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
+from .options import add_option
 from .output import colourful, until_closed, width
 
 __all__ = ["main"]
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         parents=[_shared({"config": None, "runtime_dir": None, "timeout": 120.0, "json": False})],
         allow_abbrev=False,
     )
-    parser.add_argument("--version", "-version", action="version", version=f"terrasterctl {__version__}")
+    add_option(parser, "version", action="version", version=f"terrasterctl {__version__}", help="print the version, and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = _shared({})
     commands.add_parser("reload", parents=[shared], help="run the changed configuration, and say what changed or why not")
@@ -77,8 +78,7 @@ def _shared(defaults: dict[str, Any]) -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
 
     def add(name: str, **options: Any) -> None:
-        default = defaults.get(name.replace("-", "_"), argparse.SUPPRESS)
-        shared.add_argument(f"--{name}", f"-{name}", default=default, **options)
+        add_option(shared, name, default=defaults.get(name.replace("-", "_"), argparse.SUPPRESS), **options)
 
     add("config", metavar="FILE", help="the configuration whose runtime_dir is meant (default: as for terraster)")
     add("runtime-dir", metavar="DIR", help="the runtime directory itself")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from terraster import __version__
 from terraster.cli import where
+from terraster.cli.options import add_option
 from terraster.cli.output import until_closed
 
 if TYPE_CHECKING:
@@ -53,19 +54,17 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-
-    def add(name: str, *others: str, **options: Any) -> None:
-        parser.add_argument(f"--{name}", f"-{name}", *others, dest=name.replace("-", "_"), **options)
-
-    add("config", metavar="FILE", help=f"the configuration (default: {where.DEFAULT} if it is here, else the packaged one)")
-    add("services", metavar="DIR", help="every *.yaml and *.yml below it adds services")
-    add("api-config", metavar="FILE", help="settings of the management API from a file of their own")
-    add("log-config", "--log_configs", "-log_configs", metavar="FILE[,FILE…]", action="append", default=[], help="loggers (JSON)")
-    add("check", action="store_true", help="say what is wrong with the configuration, and exit")
-    add("json", action="store_true", help="with --check: for programs")
-    add("schema", action="store_true", help="print the JSON Schema of the configuration, and exit")
-    add("demo", action="store_true", help="start two small backends as well, and say what to try")
-    parser.add_argument("--version", "-version", action="version", version=f"terraster {__version__}")
+    file = f"the configuration (default: {where.DEFAULT} in the current directory; without one, the packaged configuration)"
+    add_option(parser, "config", metavar="FILE", help=file)
+    add_option(parser, "services", metavar="DIR", help="every *.yaml and *.yml below it adds services")
+    add_option(parser, "api-config", metavar="FILE", help="settings of the management API from a file of their own")
+    logs: dict[str, Any] = {"metavar": "FILE[,FILE…]", "action": "append", "default": [], "help": "loggers (JSON)"}
+    add_option(parser, "log-config", "--log_configs", "-log_configs", **logs)
+    add_option(parser, "check", action="store_true", help="say what is wrong with the configuration, and exit")
+    add_option(parser, "json", action="store_true", help="with --check: for programs")
+    add_option(parser, "schema", action="store_true", help="print the JSON Schema of the configuration, and exit")
+    add_option(parser, "demo", action="store_true", help="start two small backends as well, and say what to try")
+    add_option(parser, "version", action="version", version=f"terraster {__version__}", help="print the version, and exit")
     return parser
 
 
@@ -164,7 +163,7 @@ def _check(load: _Configuration, as_json: bool) -> int:
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
-        print("OK: " + ", ".join(f"{count} {what if count != 1 else what[:-1]}" for what, count in found.items()))
+        print(f"OK: {load.file}: " + ", ".join(f"{count} {what if count != 1 else what[:-1]}" for what, count in found.items()))
     return code
 
 

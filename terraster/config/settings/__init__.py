@@ -219,5 +219,19 @@ class Settings(TrafficSettings):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a configuration file."""
-    made = Settings.model_json_schema()
+    made = _without_null(Settings.model_json_schema())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Terraster configuration"}
+
+
+def _without_null(part: Any) -> Any:
+    """A schema without null as a value or a default: a key without a value is an error, and editors would offer it first."""
+    if isinstance(part, list):
+        return [_without_null(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    made = {key: _without_null(value) for key, value in part.items() if key != "default" or value is not None}
+    kinds = [kind for kind in made.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        del made["anyOf"]
+        return {**kinds[0], **made}
+    return {**made, "anyOf": kinds} if kinds else made
