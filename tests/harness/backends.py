@@ -12,7 +12,6 @@ import hashlib
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from socketserver import ThreadingMixIn
@@ -20,17 +19,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import h11
 
+from .ports import free_port
+from .waiting import DEADLINE, wait_until
+
 __all__ = ["Backend", "Peer", "Request", "WsgiBackend", "always", "ok", "websocket_echo", "wait_until"]
-
-DEADLINE = 10.0
-
-
-def wait_until(truth: Callable[[], object], what: str = "", deadline: float = DEADLINE) -> None:
-    """Return as soon as ``truth()`` holds; fail when it does not within ``deadline`` seconds. For what no event announces."""
-    end = time.monotonic() + deadline
-    while not truth():
-        assert time.monotonic() < end, f"not within {deadline} s: {what or truth}"
-        time.sleep(0.005)
 
 
 @dataclass
@@ -177,8 +169,8 @@ class Backend:
         self.peers: list[Peer] = []
         self.failures: list[BaseException] = []
         self.changed = threading.Condition()
-        self.listener = socket.create_server((host, port), backlog=512)
-        self.port: int = self.listener.getsockname()[1]
+        self.port = port or free_port(host)
+        self.listener = socket.create_server((host, self.port), backlog=512)
         self.url = f"http://{host}:{self.port}"
         self.address = (host, self.port)
         self._closing = False
@@ -274,7 +266,7 @@ class WsgiBackend:
     """A WSGI application behind wsgiref's server (HTTP/1.0 answers that end with the connection)."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
-        self.server = make_server("127.0.0.1", 0, application, _ThreadingServer, _QuietHandler)
+        self.server = make_server("127.0.0.1", free_port(), application, _ThreadingServer, _QuietHandler)
         self.port = self.server.server_port
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import h11
 
-__all__ = ["DEADLINE", "Connection", "Response", "exchange", "get"]
+from .waiting import DEADLINE
 
-DEADLINE = 10.0  # seconds for any single wait
+__all__ = ["DEADLINE", "Connection", "Response", "exchange", "get"]
 
 
 @dataclass

@@ -24,6 +24,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from .ports import free_port
+
 __all__ = ["CUT", "GARBAGE", "NOT_THE_ANSWER", "NXDOMAIN", "SERVFAIL", "SILENCE", "TRUNCATED", "NameServer", "Records"]
 
 SERVFAIL, NXDOMAIN, SILENCE, GARBAGE, TRUNCATED, NOT_THE_ANSWER, CUT = (
@@ -50,8 +52,8 @@ class NameServer:
         self.faults: dict[str, str] = {}
         self.asked: list[tuple[str, str, str]] = []
         self.changed = threading.Condition()
-        self._tcp = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._tcp.getsockname()[1]
+        self.port = free_port()
+        self._tcp = socket.create_server(("127.0.0.1", self.port))
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind(("127.0.0.1", self.port))
         self.address = f"127.0.0.1:{self.port}"

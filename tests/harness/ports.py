@@ -1,21 +1,61 @@
-"""Free ports on loopback."""
+"""Free ports on loopback, never the same one twice: not in one run, and not in runs side by side.
+
+The kernel's own choice (``bind`` to port 0) comes from the range that outgoing connections use as well, and it may hand out the same port
+twice. So ports are taken from below that range, in blocks. A run holds a block as long as it lives by an abstract unix socket of that
+name: nothing to clean up, and the kernel refuses it to everybody else on this machine.
+"""
 
 from __future__ import annotations
 
+import itertools
+import os
 import socket
-from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
 
 __all__ = ["free_port"]
 
-_GIVEN: deque[int] = deque(maxlen=200)
+_FIRST, _BLOCK = 10_000, 100
+
+_held: list[socket.socket] = []
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now, and none of those given out lately: the kernel may hand out the same one twice in a row."""
-    while True:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.bind((host, 0))
-            port = int(probe.getsockname()[1])
-        if port not in _GIVEN:
-            _GIVEN.append(port)
+    """A port of ``host`` that nobody listens on, and that no caller got before."""
+    for port in _ports:
+        if _is_free(host, port):
             return port
+    raise AssertionError("no ports are left")
+
+
+def _outgoing() -> int:
+    """The first port that the kernel gives to outgoing connections."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    return first if first > _FIRST + 50 * _BLOCK else 32_768
+
+
+def _blocks() -> Iterator[int]:
+    """First ports of blocks that are ours now. Runs side by side begin at different ones, so that few have to be tried."""
+    blocks = range(_FIRST, _outgoing() - _BLOCK, _BLOCK)
+    start = os.getpid() * 7 % len(blocks)
+    for block in itertools.chain(blocks[start:], blocks[:start]):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0terraster-tests-ports-{block}")
+        except OSError:
+            claim.close()
+            continue
+        _held.append(claim)
+        yield block
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+_ports = itertools.chain.from_iterable(range(block, block + _BLOCK) for block in _blocks())

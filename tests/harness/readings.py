@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .backends import wait_until
 from .terraster_process import Terraster
+from .waiting import wait_until
 
 __all__ = ["of", "quiet", "total"]
 

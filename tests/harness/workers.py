@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .backends import wait_until
 from .client import Connection
 from .terraster_process import Terraster
+from .waiting import wait_until
 
 __all__ = ["by_worker", "frozen"]
 

@@ -11,8 +11,20 @@ import pytest
 
 from ..harness.backends import Backend, Peer, Request, always
 from ..harness.terraster_process import Terraster, service
+from ..harness.warm import FRESH, Pool
 
 Answer = bytes | Callable[[Request], bytes | None]
+Start = Callable[..., Terraster]
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remember that a test failed, for the fixtures that it used."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
 
 
 @pytest.fixture
@@ -35,18 +47,54 @@ def backend(stack: ExitStack) -> Callable[..., Backend]:
     return make
 
 
+@pytest.fixture(scope="session")
+def warm_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """The instances that are kept running."""
+    pool = Pool(lambda: tmp_path_factory.mktemp("warm"))
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def terraster(tmp_path: Path, stack: ExitStack) -> Callable[..., Terraster]:
-    """Start a Terraster: ``terraster(backend, …, key=…)`` or ``terraster(service(…), …, key=…)``."""
-    count = 0
+def started(request: pytest.FixtureRequest, stack: ExitStack) -> Iterator[list[Terraster]]:
+    """What the scenario started; it is told if the scenario failed."""
+    started: list[Terraster] = []
+    yield started
+    for one in started:
+        one.failed = request.node.stash.get(_FAILED, False)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, stack: ExitStack, started: list[Terraster]) -> Start:
+    """Start a Terraster of its own, called as `terraster` is: for scenarios that start, end, kill or count what a start brings."""
 
     def start(*parts: Any, **keys: Any) -> Terraster:
-        nonlocal count
-        count += 1
-        services = [part for part in parts if isinstance(part, dict)]
-        urls = [part.url for part in parts if not isinstance(part, dict)]
-        if urls:
-            services.insert(0, service(*urls))
-        return stack.enter_context(Terraster(tmp_path / f"terraster{count}", *services, **keys))
+        folder = tmp_path / f"terraster{len(started) + 1}"
+        started.append(stack.enter_context(Terraster(folder, *_services(parts), **keys)))
+        return started[-1]
 
     return start
+
+
+@pytest.fixture
+def terraster(
+    request: pytest.FixtureRequest, tmp_path: Path, stack: ExitStack, started: list[Terraster], warm_pool: Pool, fresh: Start
+) -> Start:
+    """A Terraster: ``terraster(backend, …, key=…)`` or ``terraster(service(…), …, key=…)``. One that is kept running is given these
+    services and keys; if a key wants a start, it is a fresh one."""
+
+    def borrow(*parts: Any, **keys: Any) -> Terraster:
+        if not FRESH.isdisjoint(keys):
+            return fresh(*parts, **keys)
+        folder = tmp_path / f"terraster{len(started) + 1}"
+        started.append(stack.enter_context(warm_pool.borrow(request.node.nodeid, folder, *_services(parts), **keys)))
+        return started[-1]
+
+    return borrow
+
+
+def _services(parts: tuple[Any, ...]) -> list[Any]:
+    """Whole services as they are, and one of everything that has a URL."""
+    services = [part for part in parts if isinstance(part, dict)]
+    urls = [part.url for part in parts if not isinstance(part, dict)]
+    return [service(*urls), *services] if urls else services

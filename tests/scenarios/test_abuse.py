@@ -119,7 +119,7 @@ def test_a_busy_tunnel_is_not_silent(terraster, backend) -> None:
             time.sleep(0.005)
 
 
-def test_a_response_begun_before_the_drain_ends_its_connection(terraster, backend) -> None:
+def test_a_response_begun_before_the_drain_ends_its_connection(fresh, backend) -> None:
     go = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -129,7 +129,7 @@ def test_a_response_begun_before_the_drain_ends_its_connection(terraster, backen
         peer.send(b"x" * 5)
         peer.rest()
 
-    proxy = terraster(backend(script))
+    proxy = fresh(backend(script))
     with proxy.connect(deadline=5) as client:
         client.send(GET)
         client.receive_until(b"xxxxx")

@@ -56,20 +56,20 @@ def test_a_bad_configuration_stops_the_start(tmp_path, text: str) -> None:
         assert "terraster.yaml:" in proxy.said
 
 
-def test_nobody_is_sent_to_a_backend_that_was_never_seen(terraster, backend) -> None:
+def test_nobody_is_sent_to_a_backend_that_was_never_seen(fresh, backend) -> None:
     """The first round of probes is over before the first accept."""
     good = backend(answer=ok(b"good"))
     with refusing_port() as port:
         check = {"type": "http", "interval": "5s", "timeout": "1s", "thresholds": {"healthy": 2, "unhealthy": 4}}
-        proxy = terraster(service(f"http://127.0.0.1:{port}", good.url, health_check=check))
+        proxy = fresh(service(f"http://127.0.0.1:{port}", good.url, health_check=check))
         for _ in range(6):
             assert get(proxy.address).body == b"good"
         tries = [line["tries"] for line in proxy.log(6)]
     assert tries == [1] * 6
 
 
-def test_a_killed_worker_is_replaced(terraster, backend) -> None:
-    proxy = terraster(backend(answer=ok()), workers=2)
+def test_a_killed_worker_is_replaced(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()), workers=2)
     before = proxy.workers()
     os.kill(before[0], signal.SIGKILL)
     wait_until(lambda: len(set(proxy.workers()) - {before[0]}) == 2, "not replaced", 5)
@@ -79,9 +79,9 @@ def test_a_killed_worker_is_replaced(terraster, backend) -> None:
     assert proxy.metrics()["terraster_worker_restarts_total"] == 1
 
 
-def test_a_killed_workers_requests_end_and_only_those(terraster, slow) -> None:
+def test_a_killed_workers_requests_end_and_only_those(fresh, slow) -> None:
     """Its seat is emptied: what it was doing at a backend counts no longer."""
-    proxy = terraster(slow, workers=1)
+    proxy = fresh(slow, workers=1)
     (worker,) = proxy.workers()
     with proxy.connect() as client:
         client.send(GET.replace(b"/ ", b"/slow "))
@@ -95,8 +95,8 @@ def test_a_killed_workers_requests_end_and_only_those(terraster, slow) -> None:
     assert active == [0]
 
 
-def test_workers_leave_when_the_master_dies(terraster, backend) -> None:
-    proxy = terraster(backend(answer=ok()), workers=2)
+def test_workers_leave_when_the_master_dies(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()), workers=2)
     family = [worker["pid"] for worker in proxy.status()["workers"]]
     os.kill(proxy.pid, signal.SIGKILL)
     assert proxy.program is not None
@@ -107,9 +107,9 @@ def test_workers_leave_when_the_master_dies(terraster, backend) -> None:
         proxy.connect()
 
 
-def test_sigterm_drains(terraster, slow) -> None:
+def test_sigterm_drains(fresh, slow) -> None:
     """No new connections, idle ones closed, what is under way finished with ``Connection: close``, then the end."""
-    proxy = terraster(slow)
+    proxy = fresh(slow)
     idle, busy = proxy.connect(), proxy.connect()
     idle.send(GET).response()
     busy.send(GET.replace(b"/ ", b"/slow "))
@@ -134,8 +134,8 @@ def _refuses(proxy: Terraster) -> bool:
     return False
 
 
-def test_a_drain_has_a_deadline(terraster, slow) -> None:
-    proxy = terraster(slow, drain_timeout="500ms")
+def test_a_drain_has_a_deadline(fresh, slow) -> None:
+    proxy = fresh(slow, drain_timeout="500ms")
     with proxy.connect() as client:
         client.send(GET.replace(b"/ ", b"/slow "))
         slow.wait()
@@ -147,8 +147,8 @@ def test_a_drain_has_a_deadline(terraster, slow) -> None:
     slow.go.set()
 
 
-def test_sigquit_ends_at_once(terraster, slow) -> None:
-    proxy = terraster(slow)
+def test_sigquit_ends_at_once(fresh, slow) -> None:
+    proxy = fresh(slow)
     with proxy.connect() as client:
         client.send(GET.replace(b"/ ", b"/slow "))
         slow.wait()
@@ -159,8 +159,8 @@ def test_sigquit_ends_at_once(terraster, slow) -> None:
     slow.go.set()
 
 
-def test_stop_by_command(terraster, backend) -> None:
-    proxy = terraster(backend(answer=ok()))
+def test_stop_by_command(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()))
     result = proxy.ctl("stop")
     assert result.returncode == 0, result.stderr
     assert proxy.program is not None
@@ -181,8 +181,8 @@ def test_usr1_reopens_the_access_log(terraster, backend) -> None:
     assert "/after" not in rotated.read_text()
 
 
-def test_ttin_and_ttou_change_the_number_of_workers(terraster, backend) -> None:
-    proxy = terraster(backend(answer=ok()))
+def test_ttin_and_ttou_change_the_number_of_workers(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()))
     proxy.signal(signal.SIGTTIN)
     wait_until(lambda: len(proxy.workers()) == 2)
     proxy.signal(signal.SIGTTOU)
@@ -203,8 +203,8 @@ def test_new_connections_spread_over_the_workers(terraster, backend) -> None:
     assert max(held) <= 130, held
 
 
-def test_traffic_does_not_notice_the_end_of_the_admin_worker(terraster, backend) -> None:
-    proxy = terraster(backend(answer=ok()))
+def test_traffic_does_not_notice_the_end_of_the_admin_worker(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()))
     (admin,) = [worker["pid"] for worker in proxy.status()["workers"] if worker["role"] == "admin"]
     with proxy.connect() as client:
         os.kill(admin, signal.SIGKILL)
@@ -213,8 +213,8 @@ def test_traffic_does_not_notice_the_end_of_the_admin_worker(terraster, backend)
     wait_until(proxy.serves, "no new admin worker", 10)
 
 
-def test_the_control_socket_is_not_for_everybody(terraster, backend) -> None:
-    proxy = terraster(backend(answer=ok()))
+def test_the_control_socket_is_not_for_everybody(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()))
     sockets = [path for path in (proxy.folder / "run").rglob("*") if path.is_socket()]
     assert sockets
     for path in sockets:

@@ -71,8 +71,8 @@ def test_clients_cannot_invent_labels(terraster, backend) -> None:
     assert "invented" not in names.lower() and "brew" not in names.lower()
 
 
-def test_counters_do_not_fall_when_a_worker_dies(terraster, backend) -> None:
-    proxy = terraster(backend(answer=ok()))
+def test_counters_do_not_fall_when_a_worker_dies(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()))
     for _ in range(5):
         get(proxy.address)
     (worker,) = proxy.workers()

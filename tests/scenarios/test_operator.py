@@ -61,55 +61,63 @@ class Load:
         return Counter(who for begun, who in list(self.seen) if begun >= now)
 
 
-@pytest.fixture
-def house(terraster, backend):
+class House:
     """A Terraster of two workers and three backends, which say their names. ``go``: lets downloads go on."""
 
-    class House:
-        go = threading.Event()
-        names = ("one", "two", "three")
+    names = ("one", "two", "three")
 
-        def __init__(self) -> None:
-            self.backends = {name: backend(self.script(name)) for name in self.names}
-            self.service = service(*(one.url for one in self.backends.values()))
-            self.proxy = terraster(self.service, workers=2)
+    def __init__(self, start, backend) -> None:
+        self.go = threading.Event()
+        self.backends = {name: backend(self.script(name)) for name in self.names}
+        self.service = service(*(one.url for one in self.backends.values()))
+        self.proxy = start(self.service, workers=2)
 
-        def script(self, name: str) -> Callable[[Peer], None]:
-            def script(peer: Peer) -> None:
-                while request := peer.request():
-                    if request.target == "/download":
-                        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
-                        assert self.go.wait(DEADLINE)
-                        peer.send(b"-last")
-                    elif request.target == "/chat":
-                        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
-                        while data := peer.sock.recv(100):
-                            peer.send(data)
-                        return
-                    else:
-                        peer.send(ok(name.encode()))
+    def script(self, name: str) -> Callable[[Peer], None]:
+        def script(peer: Peer) -> None:
+            while request := peer.request():
+                if request.target == "/download":
+                    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+                    assert self.go.wait(DEADLINE)
+                    peer.send(b"-last")
+                elif request.target == "/chat":
+                    peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+                    while data := peer.sock.recv(100):
+                        peer.send(data)
+                    return
+                else:
+                    peer.send(ok(name.encode()))
 
-            return script
+        return script
 
-        def url(self, name: str) -> str:
-            return self.backends[name].url
+    def url(self, name: str) -> str:
+        return self.backends[name].url
 
-        def do(self, action: str, name: str, *more: str) -> str:
-            result = self.proxy.ctl("backend", action, "site", self.url(name), *more)
-            assert (result.returncode, result.stderr) == (0, ""), result
-            return result.stdout
+    def do(self, action: str, name: str, *more: str) -> str:
+        result = self.proxy.ctl("backend", action, "site", self.url(name), *more)
+        assert (result.returncode, result.stderr) == (0, ""), result
+        return result.stdout
 
-        def shown(self, name: str) -> dict:
-            document = self.proxy.status()
-            return next(one for one in document["services"][0]["locations"][0]["backends"] if one["url"] == self.url(name))
+    def shown(self, name: str) -> dict:
+        document = self.proxy.status()
+        return next(one for one in document["services"][0]["locations"][0]["backends"] if one["url"] == self.url(name))
 
-        def restart(self) -> None:
-            self.proxy.program.stop()
-            self.proxy.start()
+    def restart(self) -> None:
+        self.proxy.program.stop()
+        self.proxy.start()
 
-    made = House()
+
+@pytest.fixture
+def house(fresh, backend):
+    """A house of its own: orders stay with a Terraster, whatever becomes of the backends."""
+    made = House(fresh, backend)
     yield made
     made.go.set()
+
+
+@pytest.fixture
+def lent_house(terraster, backend) -> House:
+    """For scenarios that leave no order behind."""
+    return House(terraster, backend)
 
 
 def test_a_drained_backend_keeps_what_it_has_and_gets_nothing_new(house) -> None:
@@ -229,20 +237,20 @@ def test_what_ended_while_terraster_was_away_has_ended(house) -> None:
         (["weight", "site", "ONE", "many"], 2, "must be a whole number"),
     ],
 )
-def test_what_cannot_be_done_is_said(house, arguments: list[str], code: int, said: str) -> None:
-    result = house.proxy.ctl("backend", *[house.url("one") if one == "ONE" else one for one in arguments])
+def test_what_cannot_be_done_is_said(lent_house, arguments: list[str], code: int, said: str) -> None:
+    result = lent_house.proxy.ctl("backend", *[lent_house.url("one") if one == "ONE" else one for one in arguments])
     assert result.returncode == code and said in result.stderr, result
-    assert house.shown("one")["order"] is None
+    assert lent_house.shown("one")["order"] is None
 
 
-def test_refusals_are_alike_for_programs(house) -> None:
-    url = house.url("one")
+def test_refusals_are_alike_for_programs(lent_house) -> None:
+    url = lent_house.url("one")
     for command in (["backend", "drain", "shop", url], ["backend", "list", "shop"], ["why", "shop", url]):
-        result = house.proxy.ctl(*command, "--json")
+        result = lent_house.proxy.ctl(*command, "--json")
         answer = json.loads(result.stdout)
         assert result.returncode == 1 and set(answer) == {"ok", "problems", "candidates"}
         assert answer["ok"] is False and "shop" in answer["problems"][0] and answer["problems"][0] in result.stderr
-    assert answer["candidates"] and json.loads(house.proxy.ctl("backend", "list", "shop", "--json").stdout)["candidates"] == [
+    assert answer["candidates"] and json.loads(lent_house.proxy.ctl("backend", "list", "shop", "--json").stdout)["candidates"] == [
         "site/"
     ]
 
@@ -343,11 +351,11 @@ def test_an_upgrade_in_place_takes_it_over(house) -> None:
         wait_gone(new)
 
 
-def test_the_key_of_sessions_is_made_where_there_are_some_and_is_kept(terraster, backend) -> None:
+def test_the_key_of_sessions_is_made_where_there_are_some_and_is_kept(fresh, backend) -> None:
     origin = backend(answer=ok())
-    plain = terraster(origin)
+    plain = fresh(origin)
     assert not (plain.folder / "state").exists(), "who has no sessions needs no directory"
-    proxy = terraster(service(origin.url, location={"lb_policy": "sticky-session"}), state_dir=str(plain.folder / "kept"))
+    proxy = fresh(service(origin.url, location={"lb_policy": "sticky-session"}), state_dir=str(plain.folder / "kept"))
     key = plain.folder / "kept" / "cookie.key"
     made = key.read_bytes()
     assert len(made) == 32 and key.stat().st_mode & 0o777 == 0o600
@@ -365,9 +373,9 @@ def test_the_key_of_sessions_is_made_where_there_are_some_and_is_kept(terraster,
     assert checked.returncode == 0 and not key.exists(), checked
 
 
-def test_sessions_that_come_with_a_reload_are_signed_too(terraster, backend) -> None:
+def test_sessions_that_come_with_a_reload_are_signed_too(fresh, backend) -> None:
     origin = backend(answer=ok())
-    proxy = terraster(origin)
+    proxy = fresh(origin)
     proxy.reload(service(origin.url, location={"lb_policy": "sticky-session"}), service(origin.url, name="other", host="b.test"))
     assert (proxy.folder / "state" / "cookie.key").exists()
     assert get(proxy.address).all("set-cookie")

@@ -268,10 +268,10 @@ def test_the_limit_is_never_exceeded(terraster, backend, tmp_path, limit: int) -
     quiet(proxy)
 
 
-def test_a_killed_worker_leaves_no_ghosts(terraster, gate) -> None:
+def test_a_killed_worker_leaves_no_ghosts(fresh, gate) -> None:
     """Those who waited there are gone from the line, and what it held of the backend is free again."""
     script, origin = gate
-    proxy = terraster(full(origin, 2), workers=2, queue={"timeout": "30s"})
+    proxy = fresh(full(origin, 2), workers=2, queue={"timeout": "30s"})
     clients = [ask(proxy, f"/{number}") for number in range(24)]
     wait_until(lambda: total(proxy, DEPTH) == 22)
     victim = max((one for one in proxy.status()["workers"] if one["role"] == "proxy"), key=lambda one: one["connections"])
@@ -348,10 +348,10 @@ def test_a_backend_that_a_reload_brings_serves_who_waits(terraster, gate, backen
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["at the worker that is there", "at one that takes its place"])
-def test_a_refused_reload_changes_no_limit(terraster, gate, replaced: bool) -> None:
+def test_a_refused_reload_changes_no_limit(fresh, gate, replaced: bool) -> None:
     script, origin = gate
     script.seconds = 0.05
-    proxy = terraster(full(origin), queue={"timeout": "20s"})
+    proxy = fresh(full(origin), queue={"timeout": "20s"})
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         proxy.write(full(origin, 100), listen=[f"127.0.0.1:{proxy.port}", f"127.0.0.1:{port}"], queue={"timeout": "20s"})

@@ -30,7 +30,9 @@ def test_a_reload_is_in_force_when_the_command_returns(terraster, one, two) -> N
     proxy = terraster(one, workers=2)
     with proxy.connect() as client:
         for origin, body in ((two, b"two"), (one, b"one"), (two, b"two")):
-            result = proxy.reload(service(origin.url))
+            proxy.write(service(origin.url))
+            result = proxy.ctl("reload")
+            assert result.returncode == 0, result
             assert str(origin.port) in result.stdout, "it does not say what changed"
             assert client.send(GET).response().body == body, "a connection that was open runs on the old configuration"
             assert {get(proxy.address).body for _ in range(8)} == {body}
@@ -196,8 +198,11 @@ def test_reloads_under_load(terraster, one, two) -> None:
 
 def test_what_is_not_in_effect_yet_is_said_once(terraster, one) -> None:
     proxy = terraster(one)
-    told = proxy.reload(service(one.url), rate_limit={"requests_per_second": 1})
+    proxy.write(service(one.url), rate_limit={"requests_per_second": 1})
+    told = proxy.ctl("reload")
     assert told.returncode == 0
     assert "`rate_limit` is not in effect yet" in told.stdout + told.stderr
-    told = proxy.reload(service(one.url), rate_limit={"requests_per_second": 1}, drain_timeout="31s")
+    proxy.write(service(one.url), rate_limit={"requests_per_second": 1}, drain_timeout="31s")
+    told = proxy.ctl("reload")
+    assert told.returncode == 0
     assert "rate_limit" not in told.stdout + told.stderr

@@ -34,10 +34,10 @@ def load(stack, tmp_path):
     return start
 
 
-def test_a_hundred_reloads_in_a_row(terraster, backend, origins, load) -> None:
+def test_a_hundred_reloads_in_a_row(fresh, backend, origins, load) -> None:
     """Backends come and go with each; an open WebSocket stays; not one request fails."""
     chat = service(backend(websocket_echo).url, name="chat", host="chat.test")
-    proxy = terraster(chat, service(*(origin.url for origin in origins)), workers=2, access_log="off")
+    proxy = fresh(chat, service(*(origin.url for origin in origins)), workers=2, access_log="off")
     before = proxy.workers()
     sets = itertools.cycle([origins[:1], origins[:2], origins[1:], origins[2:], origins])
     with proxy.connect() as socket:
@@ -55,9 +55,9 @@ def test_a_hundred_reloads_in_a_row(terraster, backend, origins, load) -> None:
     assert proxy.workers() == before, "a reload must not cost a worker"
 
 
-def test_a_worker_killed_each_second(terraster, origins, load) -> None:
+def test_a_worker_killed_each_second(fresh, origins, load) -> None:
     """What fails is what was in the killed worker: at most one request for each connection that it held."""
-    proxy = terraster(*origins, workers=2, access_log="off")
+    proxy = fresh(*origins, workers=2, access_log="off")
     wrk = load(proxy)
     lost = 0
     for _ in range(8):
