@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from .harness.backends import wait_until
-from .harness.terraster_process import Terraster, is_gone, service, wait_gone
+from .harness.terraster_process import ROOT, Terraster, is_gone, run_ctl, service, wait_gone
 
 BACKEND = "http://127.0.0.1:1"
 
@@ -27,7 +27,7 @@ def admin_pid(terraster: Terraster) -> int:
 def test_reload_says_what_changed(tmp_path):
     with Terraster(tmp_path, service(BACKEND)) as terraster:
         terraster.write(service(BACKEND), service(BACKEND, name="other", host="b.example"))
-        result = terraster.ctl("reload")
+        result = terraster.ctl("reload", process=True)
         assert (result.returncode, result.stderr) == (0, "")
         *changes, last = result.stdout.splitlines()
         assert any("other" in line for line in changes) and last.startswith("generation 2 in ") and last.endswith(" ms")
@@ -42,7 +42,7 @@ def test_reload_says_what_changed(tmp_path):
 def test_a_reload_that_is_refused_says_why_and_changes_nothing(tmp_path):
     with Terraster(tmp_path, service(BACKEND)) as terraster:
         terraster.write(service(BACKEND), wrokers=2)
-        result = terraster.ctl("reload")
+        result = terraster.ctl("reload", process=True)
         assert (result.returncode, result.stdout) == (1, "")
         first, second = result.stderr.splitlines()
         assert first == "terrasterctl: not reloaded, generation 1 goes on:"
@@ -57,7 +57,7 @@ def test_a_reload_that_is_refused_says_why_and_changes_nothing(tmp_path):
 
 def test_status_for_people(tmp_path):
     with Terraster(tmp_path, service(BACKEND), health_check={"type": "tcp", "interval": "60s"}) as terraster:
-        result = terraster.ctl("status")
+        result = terraster.ctl("status", process=True)
         assert (result.returncode, result.stderr) == (0, "")
         lines = result.stdout.splitlines()
         assert lines[0].startswith("Terraster ") and f"pid {terraster.pid}" in lines[0] and "generation 1" in lines[0]
@@ -69,7 +69,7 @@ def test_status_for_people(tmp_path):
 def test_stop_waits_until_it_has_stopped(tmp_path):
     with Terraster(tmp_path, service(BACKEND)) as terraster:
         workers = terraster.workers()
-        result = terraster.ctl("stop")
+        result = terraster.ctl("stop", process=True)
         assert (result.returncode, result.stdout) == (0, f"stopped (pid {terraster.pid})\n")
         assert all(is_gone(pid) for pid in (terraster.pid, *workers))
         for command in ("status", "reload", "stop"):
@@ -102,7 +102,7 @@ def test_stop_now(tmp_path):
             client = socket.create_connection(terraster.address)
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             slow.accept()
-            assert terraster.ctl("stop", "--now", "--timeout", "10").returncode == 0
+            assert terraster.ctl("stop", "--now", "--timeout", "10", process=True).returncode == 0
             client.close()
 
 
@@ -122,7 +122,7 @@ def test_reload_while_the_admin_worker_is_away_goes_by_signal_and_still_tells(tm
         timer.start()
         try:
             terraster.write(service(BACKEND), service(BACKEND, name="other", host="b.example"))
-            result = terraster.ctl("reload", deadline=60)
+            result = terraster.ctl("reload", deadline=60, process=True)
         finally:
             timer.join()
         assert result.returncode == 0, result
@@ -130,11 +130,11 @@ def test_reload_while_the_admin_worker_is_away_goes_by_signal_and_still_tells(tm
         assert "generation 2 in " in result.stdout
 
 
-def ctl(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "terraster.cli.ctl", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment, cwd=cwd)
+    line = [sys.executable, "-m", "terraster.cli.ctl", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(line, capture_output=True, text=True, timeout=30, env=environment, cwd=cwd)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_stale_pid_file_whose_number_is_somebody_elses_by_now(tmp_path, somebo
     if socket_left:
         with socket.socket(socket.AF_UNIX) as left:  # as after SIGKILL: the file is there, nobody listens
             left.bind(str(tmp_path / "control.sock"))
-    result = ctl("--runtime-dir", str(tmp_path), command)
+    result = run_ctl("--runtime-dir", str(tmp_path), command)
     assert result.returncode == 3 and "Terraster is not running: nobody holds" in result.stderr
     assert somebody.poll() is None, "a process that is no master was signalled"
 
@@ -161,30 +161,30 @@ def test_a_stale_pid_file_whose_number_is_somebody_elses_by_now(tmp_path, somebo
 def test_whoever_holds_the_pid_file_is_the_master(tmp_path, somebody):
     with open(tmp_path / "terraster.pid") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        status = ctl("--runtime-dir", str(tmp_path), "status")
+        status = run_ctl("--runtime-dir", str(tmp_path), "status")
         assert status.returncode == 1 and f"Terraster runs (pid {somebody.pid})" in status.stderr
-        result = ctl("--runtime-dir", str(tmp_path), "stop")
+        result = run_ctl("--runtime-dir", str(tmp_path), "stop")
     assert (result.returncode, result.stdout) == (0, f"stopped (pid {somebody.pid})\n")
     assert somebody.wait(10) == -signal.SIGTERM
 
 
 def test_nobody_there(tmp_path):
-    missing = ctl("--config", "none.yaml", "status", cwd=tmp_path)
+    missing = command("--config", "none.yaml", "status", cwd=tmp_path)
     assert missing.returncode == 1 and "none.yaml: No such file or directory" in missing.stderr
     run = tmp_path / "run"
     run.mkdir()
-    assert ctl("--runtime-dir", str(run), "status").returncode == 3
+    assert run_ctl("--runtime-dir", str(run), "status").returncode == 3
     (run / "terraster.pid").write_text(f"{2**22 + 1}\n")
-    stale = ctl("status", "-runtime-dir", str(run), "--json")
+    stale = run_ctl("status", "-runtime-dir", str(run), "--json")
     assert stale.returncode == 3 and "not running" in stale.stderr and json.loads(stale.stdout)["ok"] is False
     (run / "terraster.pid").write_text("x")
-    assert ctl("stop", "--runtime-dir", str(run)).returncode == 3
+    assert run_ctl("stop", "--runtime-dir", str(run)).returncode == 3
     with open(run / "terraster.pid") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        unreadable = ctl("stop", "--runtime-dir", str(run))
+        unreadable = run_ctl("stop", "--runtime-dir", str(run))
         assert unreadable.returncode == 1 and "holds no pid" in unreadable.stderr
-    assert ctl("nonsense").returncode == 2
-    assert ctl().returncode == 2
+    assert run_ctl("nonsense").returncode == 2
+    assert command().returncode == 2
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/"])

@@ -257,7 +257,7 @@ def test_refusals_are_alike_for_programs(lent_house) -> None:
 
 def test_what_has_an_end_gives_back_what_was_there(house) -> None:
     house.do("drain", "one", "--reason", "decommissioned")
-    assert ", then draining again\n" in house.do("maintain", "one", "--for", "1s")
+    assert ", then draining again\n" in house.do("maintain", "one", "--for", "2s")
     assert "then draining again" in house.proxy.ctl("why", house.url("one")).stdout
     assert house.shown("one")["order_after"][0]["reason"] == "decommissioned"
     wait_until(lambda: house.shown("one")["state"] == "draining", "the end of maintenance")
@@ -266,7 +266,7 @@ def test_what_has_an_end_gives_back_what_was_there(house) -> None:
 
 @pytest.mark.parametrize("carried_out", [True, False], ids=["upgraded", "called off"])
 def test_what_one_master_of_an_upgrade_is_told_both_follow(house, carried_out: bool) -> None:
-    house.do("drain", "three", "--for", "3s")
+    house.do("drain", "three", "--for", "4s")
     run, old = house.proxy.folder / "run", house.proxy.pid
     house.proxy.signal(signal.SIGUSR2)
     wait_until(lambda: house.proxy.said.count("ready: generation") == 2, "the new master's workers")

@@ -40,16 +40,16 @@ def test_without_verification(terraster, secure: str) -> None:
     assert exchange(proxy.address, b"POST /hello HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi").status in (200, 405)
 
 
-def test_verified_against_a_known_authority(terraster, secure: str, tmp_path: Path, monkeypatch) -> None:
+def test_verified_against_a_known_authority(fresh, secure: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
-    assert exchange(terraster(service(secure)).address, GET % b"/hello").body == b"hello"
+    assert exchange(fresh(service(secure)).address, GET % b"/hello").body == b"hello"
 
 
-def test_probes_verify_the_name_too(terraster, secure: str, tmp_path: Path, monkeypatch) -> None:
+def test_probes_verify_the_name_too(fresh, secure: str, tmp_path: Path, monkeypatch) -> None:
     """The connection goes to the address; SNI, Host and what the certificate must say are those of the name."""
     check = {"type": "http", "path": "/hello", "interval": "1s", "timeout": "1s"}
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
-    right, wrong = (terraster(service(url), health_check=check) for url in (secure, secure.replace("localhost", "other.localhost")))
+    right, wrong = (fresh(service(url), health_check=check) for url in (secure, secure.replace("localhost", "other.localhost")))
     assert exchange(right.address, GET % b"/hello").body == b"hello"
     assert exchange(wrong.address, GET % b"/hello").status == 503
     assert "its certificate is not valid" in wrong.said
