@@ -81,6 +81,68 @@ def test_health_checks_are_inherited_key_by_key(tmp_path: Path) -> None:
     assert (two.type, two.interval, two.sni, two.skip_tls_verify) == ("none", 11, "", False)
 
 
+@pytest.mark.parametrize(
+    ("top", "service", "location", "own", "backend", "skips"),
+    [
+        (None, None, None, None, True, True),
+        (None, None, None, None, False, False),
+        (None, None, None, False, True, False),
+        (None, None, False, None, True, False),
+        (None, False, None, None, True, False),
+        (False, None, None, None, True, False),
+        (False, None, True, None, False, True),
+        (False, True, None, False, True, False),
+        (True, False, None, None, True, False),
+        (True, None, None, None, False, True),
+    ],
+)
+def test_probes_verify_as_the_nearest_level_says(
+    tmp_path: Path, top: bool | None, service: bool | None, location: bool | None, own: bool | None, backend: bool, skips: bool
+) -> None:
+    def check(said: bool | None) -> str:
+        return "health_check: {}" if said is None else f"health_check: {{skip_tls_verify: {said}}}"
+
+    made = snapshot(
+        tmp_path,
+        f"""
+        {check(top)}
+        services:
+          - name: a
+            {check(service)}
+            locations:
+              - path: /
+                {check(location)}
+                backends:
+                  - url: https://h
+                    skip_tls_verify: {backend}
+                    {check(own)}
+        """,
+    )
+    (one,) = made.services[0].locations[0].backends
+    assert (one.health.skip_tls_verify, one.skip_tls_verify) == (skips, backend)
+
+
+def test_the_mask_of_a_service_comes_before_that_of_its_logger(tmp_path: Path) -> None:
+    made = snapshot(
+        tmp_path,
+        """
+        access_log: {mask: top}
+        loggers:
+          service_default: {sanitization: {mask: default, sensitiveFields: [pin]}}
+          shop: {sanitization: {mask: shop}}
+          plain: {}
+        services:
+          - {name: a, host: a, http_redirect: true}
+          - {name: b, host: b, http_redirect: true, access_log: {mask: own}}
+          - {name: c, host: c, http_redirect: true, log_name: shop}
+          - {name: d, host: d, http_redirect: true, log_name: shop, access_log: {mask: own}}
+          - {name: e, host: e, http_redirect: true, log_name: plain}
+        """,
+    )
+    assert [service.access_log.mask for service in made.services] == ["default", "own", "shop", "own", "top"]
+    assert [service.access_log.redact_query[-1] for service in made.services[:2]] == ["pin", "pin"]
+
+
 def test_timeouts_limits_and_the_like(tmp_path: Path) -> None:
     made = snapshot(
         tmp_path,

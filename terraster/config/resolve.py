@@ -131,9 +131,12 @@ class _Top:
         """One service, resolved."""
         top = self._settings
         health = _health(self._health, written.health_check)
+        skips = _skips(written.health_check, top.health_check)
         traffic = inherit.service(self._traffic, written)
         name = written.label
-        locations = [self._location(name, bool(written.http_redirect), location, health, traffic) for location in written.locations]
+        locations = [
+            self._location(name, bool(written.http_redirect), location, health, skips, traffic) for location in written.locations
+        ]
         return Service(
             name=name,
             hosts=written.host or ("*",),
@@ -157,15 +160,23 @@ class _Top:
         if logger is not None and logger.sanitization is not None:
             rule = logger.sanitization
             fields = tuple(dict.fromkeys((*log.redact_query, *rule.sensitive_fields)))
-            log = replace(log, redact_query=fields, mask=rule.mask or log.mask)
+            own = written.access_log.mask if written.access_log is not None else None
+            log = replace(log, redact_query=fields, mask=own or rule.mask or log.mask)
         return log
 
     def _location(
-        self, service: str, redirects: bool, written: LocationSettings, health: HealthCheck, traffic: inherit.Traffic
+        self,
+        service: str,
+        redirects: bool,
+        written: LocationSettings,
+        health: HealthCheck,
+        skips: bool | None,
+        traffic: inherit.Traffic,
     ) -> Location:
         path = canonical(written.path)
         policy = written.lb_policy or self._settings.algorithm
         health = _health(health, written.health_check)
+        skips = skips if (own := _skips(written.health_check)) is None else own
         traffic = inherit.location(traffic, written)
         return Location(
             id=location_id(service, path),
@@ -174,7 +185,7 @@ class _Top:
             rewrite=written.rewrite or "",
             redirect=written.redirect or "",
             http_redirect=redirects if written.http_redirect is None else written.http_redirect,
-            backends=tuple(_backend(service, path, backend, health) for backend in written.backends),
+            backends=tuple(_backend(service, path, backend, health, skips) for backend in written.backends),
             hash_on=traffic.hash_on,
             hash_balance_factor=traffic.hash_balance_factor,
             sticky=traffic.sticky,
@@ -188,12 +199,18 @@ class _Top:
         )
 
 
-def _backend(service: str, path: str, written: BackendSettings, health: HealthCheck) -> Backend:
+def _skips(*levels: HealthCheckSettings | None) -> bool | None:
+    """`health_check.skip_tls_verify` of the nearest level that says it, nearest first; None if none does."""
+    said = (level.skip_tls_verify for level in levels if level is not None)
+    return next((one for one in said if one is not None), None)
+
+
+def _backend(service: str, path: str, written: BackendSettings, health: HealthCheck, skips: bool | None) -> Backend:
+    """skips: what the levels above say of `health_check.skip_tls_verify`; where nobody says it, probes do as requests do."""
     url = written.url
     health = _health(health, written.health_check)
-    if written.skip_tls_verify and not health.skip_tls_verify:
-        given = written.health_check.skip_tls_verify if written.health_check is not None else None
-        health = health if given is False else replace(health, skip_tls_verify=True)
+    if written.skip_tls_verify and skips is None and _skips(written.health_check) is None:
+        health = replace(health, skip_tls_verify=True)
     if written.sni and not health.sni:
         health = replace(health, sni=written.sni)
     return Backend(

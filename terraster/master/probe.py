@@ -58,7 +58,7 @@ class Aim:
             port=backend.port,
             address=backend.address or (backend.host if _is_address(backend.host) else ""),
             sni=check.sni or backend.sni or backend.host,
-            verify=not (check.skip_tls_verify or backend.skip_tls_verify),
+            verify=not check.skip_tls_verify,
             check=check,
         )
 

@@ -55,6 +55,15 @@ def test_probes_verify_the_name_too(fresh, secure: str, tmp_path: Path, monkeypa
     assert "its certificate is not valid" in wrong.said
 
 
+def test_probes_verify_where_requests_do_not(terraster, secure: str) -> None:
+    backend = {"url": secure, "skip_tls_verify": True}
+    check = {"type": "http", "path": "/hello", "interval": "1s", "timeout": "1s"}
+    assert exchange(terraster(service(backend), health_check=check).address, GET % b"/hello").body == b"hello"
+    strict = terraster(service(backend), health_check={**check, "skip_tls_verify": False})
+    assert exchange(strict.address, GET % b"/hello").status == 503
+    assert "its certificate is not valid" in strict.said
+
+
 def test_an_unknown_authority_is_refused(terraster, secure: str) -> None:
     answer = exchange(terraster(service(secure)).address, GET % b"/hello")
     assert answer.status == 502
