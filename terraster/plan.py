@@ -17,7 +17,7 @@ from typing import Any
 from .balance.contract import Balancer, Member
 from .balance.registry import make
 from .config.diff import Change, patch
-from .config.snapshot import Backend, Location, Service, Snapshot, Statuses
+from .config.snapshot import Backend, Filters, Location, Service, Snapshot, Statuses
 from .errors import BadRequest
 from .exchange import Exchange
 from .filters.answer import Answer
@@ -206,33 +206,32 @@ class Kinds:
     bare: a location without backends and filters.
     """
 
-    __slots__ = ("_hooks", "bare", "cells", "kinds")
+    __slots__ = ("_asked", "_hooks", "bare", "cells", "kinds")
 
     def __init__(self, kinds: Sequence[type[Filter]], view: SeatView) -> None:
         self.kinds = tuple(kinds)
         self.cells = cells(kinds)
         self._hooks = tuple((kind, defined(kind)) for kind in kinds)
+        self._asked = frozenset(kind.name for kind in kinds if "on_request" in defined(kind))
         self.bare = LocationPlan(Location("*", "/", slot=view.table.unrouted), Service("", (), (), ()), view, (), None, 0.0)
 
-    def filters(self, service: Service | None, location: Location | None, view: SeatView) -> tuple[Filter, ...]:
+    def filters(self, service: Service | None, location: Location | None, written: Filters, view: SeatView) -> tuple[Filter, ...]:
         """The filters of a location; location None: of a service's rules; service None as well: of the top's. Raises `ConfigError`."""
         made = []
+        settings = dict(written)
         for kind, hooks in self._hooks:
-            settings = _settings(kind, service)
-            if settings is None and kind.settings is not None:
+            if kind.settings is not None and kind.name not in settings:
                 continue
-            one = kind(settings, Place(service, location, view, self.cells[kind.name]), view)
+            one = kind(settings.get(kind.name), Place(service, location, view, self.cells[kind.name]), view)
             if any(map(one.needs, hooks)):
                 made.append(one)
         return tuple(made)
 
     def may_answer(self, service: Service) -> bool:
         """True if a filter of the service might answer requests for paths that no location serves."""
-        return service.http_redirect or any(location.redirect and location.backends for location in service.locations)
-
-
-def _settings(kind: type[Filter], service: Service | None) -> Any:
-    return service.headers if kind is Headers and service is not None else None
+        if service.http_redirect or any(location.redirect and location.backends for location in service.locations):
+            return True
+        return any(name in self._asked for name, _ in service.filters)
 
 
 def _nothing_here(exchange: Exchange) -> Answer | None:
@@ -270,7 +269,9 @@ class ServicePlan:
         if old is not None:
             before = {location.path: location for location in old.locations}
         self.locations: tuple[LocationPlan, ...] = tuple(
-            LocationPlan(location, service, view, kinds.filters(service, location, view), before.get(location.path), now)
+            LocationPlan(
+                location, service, view, kinds.filters(service, location, location.filters, view), before.get(location.path), now
+            )
             for location in service.locations
         )
         self.prefixes: Prefixes[LocationPlan] = Prefixes([(location._prefix, location) for location in self.locations])
@@ -289,7 +290,7 @@ class ServicePlan:
         is first asked for: there are as many as services, and few are."""
         if self._rules is None:
             service, view, kinds = self._made_of
-            self._rules = _rules(kinds.bare, service, kinds.filters(service, None, view))
+            self._rules = _rules(kinds.bare, service, kinds.filters(service, None, service.filters, view))
         return self._rules
 
 
@@ -337,7 +338,7 @@ class Plan:
         self.limits = snapshot.limits
         self.unrouted = view.table.unrouted * SeatLocation.CELLS
         nobody = Service("", (), (), (), timeouts=snapshot.timeouts, limits=snapshot.limits)
-        self.rules = _rules(kinds.bare, nobody, kinds.filters(None, None, view))
+        self.rules = _rules(kinds.bare, nobody, kinds.filters(None, None, snapshot.filters, view))
         self._kinds = kinds
         self._clock = clock
         self._view = view

@@ -18,10 +18,10 @@ import yaml
 from terraster import __version__
 from terraster.cli import ctl, demo, where
 from terraster.cli.main import main
-from terraster.config.loader import load
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import Backend, Location, Service, Snapshot
 from terraster.errors import StartError
+from tests.harness.configuration import load
 
 from .harness.ports import free_port
 from .harness.program import Program

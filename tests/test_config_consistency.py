@@ -7,8 +7,8 @@ from textwrap import indent
 
 import pytest
 
-from terraster.config.loader import Loader
 from terraster.errors import ConfigError
+from tests.harness.configuration import Loader
 
 
 def said(directory: Path, text: str) -> list[str]:

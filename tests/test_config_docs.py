@@ -11,8 +11,7 @@ import pytest
 
 from terraster.config import quantities
 from terraster.config.algorithms import ALGORITHMS
-from terraster.config.loader import load
-from terraster.config.settings import Model, Settings, TrafficSettings, is_later
+from terraster.config.settings import Model, TrafficSettings, is_later
 from terraster.config.settings.base import keys_of, submodel
 from terraster.config.snapshot import (
     Backend,
@@ -28,7 +27,9 @@ from terraster.config.snapshot import (
     Sticky,
     Timeouts,
 )
+from tests.harness.configuration import LANGUAGE, load
 
+Settings = LANGUAGE.settings
 PAGE = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text()
 ROWS = {
     match[1]: (match[2].strip(), match[3].strip())
@@ -49,7 +50,8 @@ def keys() -> dict[str, tuple[str, bool]]:
             continue
         seen.add(model)
         for key, field in keys_of(model).items():
-            if prefix and key in keys_of(TrafficSettings) and issubclass(model, TrafficSettings):
+            inherited = key in keys_of(TrafficSettings) or key in LANGUAGE.kinds or key == "middleware"
+            if prefix and inherited and issubclass(model, TrafficSettings):
                 continue
             child, how = submodel(field.annotation)
             found[prefix + key + ("[]" if how == "[]" else "")] = field.description or "", is_later(field.json_schema_extra)

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from terraster.config import edits
-from terraster.config.loader import Loader, load
 from terraster.config.resolve import resolve
 from terraster.config.settings import Settings
 from terraster.config.snapshot import Breaker, ConnectionPool, Outlier, Retry
 from terraster.errors import ConfigError
 from terraster.policy.forwarded import Trust
+from tests.harness.configuration import Loader, load
 
 DATA = Path(__file__).parent / "data"
 GOOD = "backends: [{url: 'http://10.0.0.1:9001'}]\n"
@@ -104,7 +104,7 @@ BAD = [
         "8:5: unknown key `circuit_breaker`; did you mean `middleware: [{circuit_breaker: …}]`?",
     ]),
     (SERVICE + "        circuit_breaker: on\n", [
-        "8:9: unknown key `circuit_breaker`; in a service it is `middleware: [{circuit_breaker: …}]`",
+        "8:9: unknown key `circuit_breaker`; did you mean `middleware: [{circuit_breaker: …}]`?",
     ]),
     (SERVICE + "            slow_start: 9s\n", [
         "8:13: unknown key `slow_start`; `slow_start` belongs in `services[].locations[]`, in `services[]` or at the top",
@@ -666,7 +666,8 @@ def test_dollars_in_header_values(tmp_path: Path, written: str, parts: list[str]
     """Two of them are one, and what the environment holds is never taken for a variable."""
     (tmp_path / "t.yaml").write_text(SERVICE + f"    headers: {{response_headers: {{X-A: '{written}'}}}}\n")
     settings = Loader({"GIVEN": "a$${host}$b", "REST": "st}"}).load(str(tmp_path / "t.yaml"))
-    ((_, value),) = resolve(settings, 1).services[0].headers.set_response
+    ((_, rules),) = resolve(settings, 1).services[0].filters
+    (value,) = rules.response_headers.values()  # type: ignore[attr-defined]
     assert edits.value_parts(value) == parts
 
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from terraster.config import nodes, pieces
-from terraster.config.loader import Loader
 from terraster.config.resolve import resolve
 from terraster.errors import ConfigError
+from tests.harness.configuration import Loader
 
 ENVIRON = {"NAME": "n", "PORT": "8081"}
 

@@ -10,7 +10,6 @@ from textwrap import dedent
 import pytest
 
 from terraster.config.directories import runtime_dir, state_dir
-from terraster.config.loader import load
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import (
     BACKUP,
@@ -25,6 +24,8 @@ from terraster.config.snapshot import (
     Sticky,
     Timeouts,
 )
+from terraster.filters.headers import HeaderSettings
+from tests.harness.configuration import load
 
 
 def snapshot(directory: Path, text: str) -> Snapshot:
@@ -176,7 +177,10 @@ def test_timeouts_limits_and_the_like(tmp_path: Path) -> None:
     assert (a.access_log.path, a.access_log.format, b.access_log.path) == ("-", "common", "")
     assert (a.encoded_slashes, b.encoded_slashes, b.ignore_client_abort) == ("refuse", "keep", True)
     assert (a.redirect_port, a.http_redirect, made.drain_timeout) == (8443, True, 5)
-    assert b.headers.set_request == (("X-A", "1"),) and b.headers.remove_response == ("Server",)
+    rules = dict(b.filters)["headers"]
+    assert isinstance(rules, HeaderSettings)
+    assert rules.request_headers == {"X-A": "1"} and rules.remove_response_headers == ("Server",)
+    assert (a.filters, made.filters) == ((), ()) and all(location.filters == b.filters for location in b.locations)
     assert [(location.path, location.http_redirect, location.redirect) for location in b.locations] == [
         ("/a", True, ""),
         ("/x", False, "https://x/"),
@@ -345,3 +349,31 @@ def test_directories() -> None:
     systemd = {"RUNTIME_DIRECTORY": "/run/terraster:/run/other", "STATE_DIRECTORY": "/var/lib/private/terraster", **environ}
     for uid in (0, 7):
         assert (runtime_dir(systemd, uid), state_dir(systemd, uid)) == ("/run/terraster", "/var/lib/private/terraster")
+
+
+def test_header_rules_are_inherited_name_by_name(tmp_path: Path) -> None:
+    made = snapshot(
+        tmp_path,
+        """
+        headers: {response_headers: {X-A: top, X-B: top, X-C: top, X-D: top}, remove_request_headers: [Cookie]}
+        services:
+          - name: s
+            middleware: [{headers: {response_headers: {x-b: service}, remove_response_headers: [X-C]}}]
+            locations:
+              - {path: /a, redirect: "https://x/", headers: {response_headers: {X-A: location, X-C: location}}}
+              - {path: /b, redirect: "https://x/"}
+          - {name: t, host: t, locations: [{path: /, redirect: "https://x/"}]}
+        """,
+    )
+    s, t = made.services
+    of_service = {"X-A": "top", "X-D": "top", "x-b": "service"}
+    found = [dict(part.filters)["headers"] for part in (made, s, *s.locations, t, *t.locations)]
+    assert [rules.response_headers for rules in found] == [  # type: ignore[attr-defined]
+        {"X-A": "top", "X-B": "top", "X-C": "top", "X-D": "top"},
+        of_service,
+        {"X-D": "top", "x-b": "service", "X-A": "location", "X-C": "location"},
+        of_service,
+        *[{"X-A": "top", "X-B": "top", "X-C": "top", "X-D": "top"}] * 2,
+    ]
+    assert all(rules.remove_request_headers == ("Cookie",) for rules in found)  # type: ignore[attr-defined]
+    assert t.locations[0].filters is t.filters is made.filters

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from terraster.config import addresses, algorithms, quantities, selectors
 from terraster.config.checks import canonical
-from terraster.config.loader import load
 from terraster.config.resolve import resolve
-from terraster.config.settings import BackendSettings, schema
+from terraster.config.settings import BackendSettings
 from terraster.errors import BadRequest
 from terraster.route import target
+from tests.harness.configuration import LANGUAGE, load
 
 ROOT = Path(__file__).parent.parent
 
@@ -348,7 +348,7 @@ def _described(node: Any, where: str) -> list[str]:
 
 
 def test_the_schema_describes_every_key() -> None:
-    made = schema()
+    made = LANGUAGE.schema()
     assert made["$schema"].endswith("2020-12/schema")
     assert made["additionalProperties"] is False
     assert "terraster" not in made["properties"] and {"port", "services", "trusted_proxies"} <= made["properties"].keys()
@@ -364,14 +364,14 @@ def test_the_schema_offers_no_null_which_no_key_takes() -> None:
         for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
             yield from parts(inner)
 
-    made = schema()
+    made = LANGUAGE.schema()
     found = [part for part in parts(made) if part.get("type") == "null" or part.get("default", "") is None]
     assert found == [] and made["properties"]["hash_on"]["type"] == "string"
     assert made["properties"]["timeouts"]["$ref"] == "#/$defs/TimeoutSettings" and made["properties"]["timeouts"]["description"]
 
 
 def test_the_schema_knows_the_words_for_mappings() -> None:
-    made = schema()
+    made = LANGUAGE.schema()
     off, word = {"enum": [False, "off", "no", "false"]}, {"enum": [True, "on", "yes", "true", False, "off", "no", "false"]}
     for part in (made, made["$defs"]["ServiceSettings"], made["$defs"]["LocationSettings"]):
         kinds = [part["properties"][key]["anyOf"] for key in ("outlier", "retry", "queue")]

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from terraster.config.snapshot import Backend, HeaderRules, Location, Service, Snapshot
+from terraster.config.snapshot import Backend, Filters, Location, Service, Snapshot
 from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
 from terraster.filters.contract import HOOKS, Counter, Filter, Hooks, Place, cells, compile_hooks, defined
+from terraster.filters.headers import HeaderSettings
 from terraster.filters.registry import KINDS
 from terraster.plan import Plan, compile_plan
 from terraster.state.leases import Leases, capacities
@@ -61,9 +62,10 @@ def plan(service: Service, *kinds: type[Filter]) -> tuple[Plan, Table]:
     return compile_plan(Leases(table).assign(Snapshot(1, (), (service,))), view, kinds=kinds or KINDS), table
 
 
-def service(**more: Any) -> Service:
+def service(filters: Filters = (), **more: Any) -> Service:
     backend = Backend("s/ http://b", "http://b", "http", "b", 80)
-    return Service("s", ("*",), (":80",), (Location("s/a", "/a", backends=(backend,)),), **more)
+    location = Location("s/a", "/a", backends=(backend,), filters=filters)
+    return Service("s", ("*",), (":80",), (location,), filters=filters, **more)
 
 
 def test_a_hook_that_is_not_defined_or_not_needed_is_not_called() -> None:
@@ -116,8 +118,8 @@ def test_rules_are_those_of_the_service_and_before_that_of_the_top() -> None:
 
 
 def test_header_rules_have_the_last_word_about_a_head() -> None:
-    rules = HeaderRules(set_response=(("X-Edits", "rule"), ("X-Host", "${host}")), remove_response=("Server",))
-    compiled, _ = plan(service(headers=rules), Edits2, *KINDS)
+    rules = HeaderSettings(response_headers={"X-Edits": "rule", "X-Host": "${host}"}, remove_response_headers=("Server",))
+    compiled, _ = plan(service((("headers", rules),)), Edits2, *KINDS)
     for made in (compiled.services["s"].locations[0], compiled.services["s"].rules):
         edits = Edits(200)
         for hook in made.on_response:

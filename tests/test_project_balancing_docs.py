@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from terraster.config.algorithms import ALGORITHMS
-from terraster.config.loader import load
 from terraster.config.resolve import resolve
+from tests.harness.configuration import load
 from tests.test_config_docs import ROWS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from terraster.config.loader import load
 from terraster.config.resolve import resolve
+from tests.harness.configuration import load
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [

@@ -76,13 +76,14 @@ class _Configuration:
 
     def __init__(self, arguments: argparse.Namespace, pause: Callable[[], None] | None = None, *, to_run: bool) -> None:
         from terraster.config.loader import Loader
+        from terraster.filters.registry import KINDS
 
         given = arguments.config
         self.file = where.PACKAGED if given is None and arguments.demo else where.configuration(given)
         self._services = arguments.services
         self._api = arguments.api_config
         self._logs = [name for names in arguments.log_config for name in names.split(",") if name]
-        self._loader = Loader(pause=pause)
+        self._loader = Loader(pause=pause, kinds=KINDS)
         self._to_run = to_run
         self._last: tuple[Settings, Snapshot] | None = None
         self._secret = b"" if to_run else bytes(32)  # a check makes no file
@@ -116,9 +117,10 @@ def _wants_secret(snapshot: Snapshot) -> bool:
 
 
 def _schema() -> int:
-    from terraster.config.settings import schema
+    from terraster.config.language import language
+    from terraster.filters.registry import KINDS
 
-    json.dump(schema(), sys.stdout, indent=2)
+    json.dump(language(KINDS).schema(), sys.stdout, indent=2)
     print()
     return 0
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from pydantic import BaseModel
+
 from .addresses import is_loopback, port_of
+from .language import Language
 from .listening import Rule, host_address, management_address, metrics_address, same_place
 from .settings import BackendSettings, LocationSettings, ServiceSettings, Settings
-from .settings.middleware import MiddlewareEntry
 from .words import Complaint
 
 __all__ = ["canonical", "of_all", "of_service", "of_top", "refusals", "warnings"]
@@ -20,11 +22,12 @@ __all__ = ["canonical", "of_all", "of_service", "of_top", "refusals", "warnings"
 Path = tuple[str | int, ...]
 
 
-def of_service(service: ServiceSettings, whole: bool = True) -> Iterator[Complaint]:
+def of_service(known: Language, service: ServiceSettings, whole: bool = True) -> Iterator[Complaint]:
     """What is wrong within one service; paths begin at the service. Not `whole`: faulty keys were left out, so none is missed."""
-    if whole and not service.locations and not service.http_redirect:
+    if whole and not service.locations and not service.http_redirect and not _answers(known, service):
         yield (), False, f"service `{service.label}` has no `locations` and no `http_redirect`: it answers nothing"
-    yield from _of_middleware(service.middleware, False)
+    yield from _of_kinds(known, service)
+    answered = _answers(known, service)
     paths: dict[str, int] = {}
     sources: dict[str, int] = {}
     for index, location in enumerate(service.locations):
@@ -33,7 +36,9 @@ def of_service(service: ServiceSettings, whole: bool = True) -> Iterator[Complai
         if prefix in paths:
             yield (*here, "path"), False, f"`path` {location.path} stands twice in service `{service.label}`"
         paths.setdefault(prefix, index)
-        yield from _of_location(service, location, here, prefix, whole)
+        yield from _of_kinds(known, location, here)
+        answers = answered or _answers(known, location)
+        yield from _of_location(service, location, here, prefix, whole and not answers)
         if location.redirect is not None and location.redirect.startswith("/") and location.backends:
             source = canonical(location.redirect)
             if source in sources:
@@ -71,21 +76,26 @@ def of_backends(backends: Sequence[BackendSettings], here: Path) -> Iterator[Com
             yield (*here, index, "backup"), True, "`backup` and `priority` both say when it is used: keep one"
 
 
-def _of_middleware(entries: Sequence[MiddlewareEntry], shorthand: bool) -> Iterator[Complaint]:
-    """Several circuit breakers on one level, of which one would have no effect. `shorthand`: the top has one beside `middleware`."""
-    there = shorthand
-    for index, entry in enumerate(entries):
-        if entry.circuit_breaker is not None:
-            if there:
-                words = "`circuit_breaker` stands twice: " + ("here and at the top level" if shorthand else "keep one entry of it")
-                yield ("middleware", index, "circuit_breaker"), True, words
-            there = True
+def _answers(known: Language, level: BaseModel) -> bool:
+    """True if a level writes a kind that answers all requests."""
+    return any(kind.name in known.answering for kind, _, _, _ in known.written(level))
 
 
-def of_top(top: Settings) -> Iterator[Complaint]:
+def _of_kinds(known: Language, level: BaseModel, here: Path = ()) -> Iterator[Complaint]:
+    """Kinds that a level writes several times, of which one would have no effect."""
+    seen: dict[str, bool] = {}
+    for kind, _, path, shorthand in known.written(level):
+        if kind.name in seen:
+            own = "at the top level" if isinstance(level, Settings) else "as a key of its own"
+            words = f"here and {own}" if seen[kind.name] else "keep one entry of it"
+            yield (*here, *path), True, f"`{kind.name}` stands twice: {words}"
+        seen.setdefault(kind.name, shorthand)
+
+
+def of_top(known: Language, top: Settings) -> Iterator[Complaint]:
     """What is wrong between the keys of the top."""
     yield from of_backends(top.backends, ("backends",))
-    yield from _of_middleware(top.middleware, top.circuit_breaker is not None)
+    yield from _of_kinds(known, top)
     if top.api is not None and top.admin_api is not None:
         yield ("admin_api",), True, "`admin_api` and `api` mean the same: keep one"
     admin, metrics = management_address(top), metrics_address(top)

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 
-from .snapshot import BACKUP, Backend, Listener, Location, Service, Snapshot
+from .snapshot import BACKUP, Backend, Filters, Listener, Location, Service, Snapshot
 
 __all__ = ["Change", "diff", "patch"]
 
 RESTART = ("workers", "admin_listen", "admin_tls", "metrics_listen", "runtime_dir", "state_dir")
 """Keys of a Snapshot that a running process does not take over."""
 
-_IN_PLACE = ("trusted_proxies", "limits", "timeouts", "access_log", "drain_timeout", "log_level", "nameservers")
+_IN_PLACE = ("trusted_proxies", "limits", "timeouts", "access_log", "filters", "drain_timeout", "log_level", "nameservers")
 _MOST_LINES = 1000
 _SPELLINGS = {"pool": "connection_pool", "breaker": "circuit_breaker", "policy": "lb_policy"}
 _SHARES = ("ratio", "max_ejected", "budget", "panic_threshold")
@@ -122,8 +122,10 @@ def _lines(
 
 
 def _of_service(old: Service, new: Service) -> Iterator[str]:
-    for key in _differing(old, new, ("name", "locations")):
+    for key in _differing(old, new, ("name", "locations", "filters")):
         yield f"~ {key}"
+    said = list(_of_filters(old.filters, new.filters))
+    yield from said
     before = {location.path: location for location in old.locations}
     after = {location.path: location for location in new.locations}
     yield from (f"- location {path}" for path in before if path not in after)
@@ -132,12 +134,13 @@ def _of_service(old: Service, new: Service) -> Iterator[str]:
             yield f"+ location {path}"
         else:
             where = "" if len(after) == 1 else f"{path}: "
-            yield from (where + line for line in _of_location(before[path], location))
+            yield from (where + line for line in _of_location(before[path], location) if line not in said)
 
 
 def _of_location(old: Location, new: Location) -> Iterator[str]:
-    for key in _differing(old, new, ("id", "slot", "backends", "departed")):
+    for key in _differing(old, new, ("id", "slot", "backends", "departed", "filters")):
         yield from _of_value(_SPELLINGS.get(key, key), getattr(old, key), getattr(new, key))
+    yield from _of_filters(old.filters, new.filters)
     before = {backend.label: backend for backend in old.backends}
     after = {backend.label: backend for backend in new.backends}
     yield from (f"- backend {label}" for label in before if label not in after)
@@ -147,6 +150,19 @@ def _of_location(old: Location, new: Location) -> Iterator[str]:
     for label, backend in after.items():
         if label in before:
             yield from (f"~ backend {label}: {line}" for line in _of_backend(before[label], backend))
+
+
+def _of_filters(old: Filters, new: Filters) -> Iterator[str]:
+    """Filters that came, went or changed; of those that changed each key that did."""
+    before, after = dict(old), dict(new)
+    for name in dict.fromkeys((*before, *after)):
+        one, other = before.get(name), after.get(name)
+        if one is None or other is None:
+            yield f"~ {name}: {'on → off' if other is None else 'off → on'}"
+            continue
+        for key in type(other).model_fields:
+            if getattr(one, key) != getattr(other, key):
+                yield f"~ {name}: {key} {_shown(getattr(one, key), key)} → {_shown(getattr(other, key), key)}"
 
 
 def _of_value(name: str, old: object, new: object) -> Iterator[str]:
@@ -186,6 +202,8 @@ def _shown(value: object, name: str) -> str:
         return "the default"
     if isinstance(value, float):
         return f"{value * 100:g}%" if name in _SHARES else f"{value:g}{'' if name in _NUMBERS else 's'}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {of_key}" for key, of_key in value.items()) or "off"
     if isinstance(value, tuple):
         return ", ".join(_range(item) for item in value)
     return str(value)

@@ -7,25 +7,24 @@ on: ten thousand locations share one `Outlier`, which costs nothing to make, lit
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from .language import Language
 from .settings import LocationSettings, ServiceSettings, Settings, TrafficSettings
-from .settings.middleware import CircuitBreaker, MiddlewareEntry
-from .snapshot import Breaker, ConnectionPool, Outlier, Queue, Retry, Sticky
+from .settings.kinds import LAY_OVER, FilterSettings
+from .snapshot import ConnectionPool, Filters, Outlier, Queue, Retry, Sticky
 
-__all__ = ["Traffic", "location", "service", "top"]
+__all__ = ["Chosen", "Traffic", "filters", "location", "service", "top"]
 
 _KEYS = frozenset(TrafficSettings.model_fields)
-_SPELLINGS = {"failure_threshold": "threshold", "reset_timeout": "timeout"}
 
 
 class Traffic(NamedTuple):
-    """The fields of a Location that are inherited key by key. ``ejection``, ``circuit``: what `outlier` and `breaker` are as soon as
-    somebody further down switches them on."""
+    """The fields of a Location that are inherited key by key. ``ejection``: what `outlier` is as soon as
+    somebody further down switches it on."""
 
     hash_on: str = "client-ip"
     hash_balance_factor: float = 0.0
@@ -33,25 +32,20 @@ class Traffic(NamedTuple):
     slow_start: float = 0.0
     panic_threshold: float = 0.0
     outlier: Outlier | None = Outlier()
-    breaker: Breaker | None = None
     retry: Retry = Retry()
     queue: Queue = Queue()
     pool: ConnectionPool = ConnectionPool()
     ejection: Outlier = Outlier()
-    circuit: Breaker = Breaker()
 
 
 def top(written: Settings, secret: bytes) -> Traffic:
     """What all services inherit. secret: the key of session cookies where none is written."""
-    given = Traffic(sticky=Sticky(key=secret))
-    breaker = [written.circuit_breaker] if written.circuit_breaker is not None else []
-    return _with_breaker(_over(given, written), [*breaker, *_breakers(written.middleware)])
+    return _over(Traffic(sticky=Sticky(key=secret)), written)
 
 
 def service(inherited: Traffic, written: ServiceSettings) -> Traffic:
     """What the locations of a service inherit; `inherited` itself if nothing is written."""
-    made = inherited if _KEYS.isdisjoint(written.model_fields_set) else _over(inherited, written)
-    return _with_breaker(made, _breakers(written.middleware)) if written.middleware else made
+    return inherited if _KEYS.isdisjoint(written.model_fields_set) else _over(inherited, written)
 
 
 def location(inherited: Traffic, written: LocationSettings) -> Traffic:
@@ -59,8 +53,34 @@ def location(inherited: Traffic, written: LocationSettings) -> Traffic:
     return inherited if _KEYS.isdisjoint(written.model_fields_set) else _over(inherited, written)
 
 
-def _breakers(entries: Sequence[MiddlewareEntry]) -> list[CircuitBreaker]:
-    return [entry.circuit_breaker for entry in entries if entry.circuit_breaker is not None]
+class Chosen(NamedTuple):
+    """The filters that a level's requests go through. ``settings``: of each kind that is written, switched off ones too, so that a narrower
+    level can switch it on; ``filters``: of those that are on and have a filter; ``facts``: the fields of a Location that kinds set."""
+
+    settings: dict[str, FilterSettings]
+    filters: Filters
+    facts: dict[str, Any]
+
+
+def filters(known: Language, inherited: Chosen | None, written: BaseModel) -> Chosen:
+    """What holds on a level; `inherited` itself if the level writes no kind. inherited: of the wider level; None: there is none."""
+    found = known.written(written)
+    if inherited is not None and not found:
+        return inherited
+    settings = {} if inherited is None else dict(inherited.settings)
+    for kind, here, _, _ in found:
+        wider = settings.get(kind.name) if kind.inherit is LAY_OVER else None
+        settings[kind.name] = here.over(wider)
+    chosen = []
+    facts: dict[str, Any] = {}
+    for name, kind in known.kinds.items():
+        if name not in settings or known.is_later(kind):
+            continue
+        if of_kind := settings[name].facts():
+            facts |= of_kind
+        elif getattr(settings[name], "enabled", True):
+            chosen.append((name, settings[name]))
+    return Chosen(settings, tuple(chosen), facts)
 
 
 def _over(inherited: Traffic, written: TrafficSettings) -> Traffic:
@@ -75,22 +95,11 @@ def _over(inherited: Traffic, written: TrafficSettings) -> Traffic:
         slow_start=inherited.slow_start if written.slow_start is None else written.slow_start,
         panic_threshold=inherited.panic_threshold if written.panic_threshold is None else written.panic_threshold,
         outlier=outlier,
-        breaker=inherited.breaker,
         retry=_laid(inherited.retry, written.retry),
         queue=_laid(inherited.queue, written.queue),
         pool=_laid(inherited.pool, written.connection_pool),
         ejection=ejection,
-        circuit=inherited.circuit,
     )
-
-
-def _with_breaker(inherited: Traffic, written: Sequence[CircuitBreaker]) -> Traffic:
-    """With a circuit: given at all means on. (`terraster.config.checks` sees to it that there is at most one on each level.)"""
-    for breaker in written:
-        given = _given(breaker)
-        circuit = replace(inherited.circuit, **{_SPELLINGS.get(key, key): value for key, value in given.items()})
-        inherited = inherited._replace(breaker=circuit if breaker.enabled else None, circuit=circuit)
-    return inherited
 
 
 def _sticky(inherited: Sticky, written: TrafficSettings) -> Sticky:

@@ -17,8 +17,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ..errors import ConfigError, Problem
 from . import checks, consistency
+from .language import language
 from .settings import ServiceSettings, Settings
 from .settings.base import Model
+from .settings.kinds import Kind
 from .source import Cache, Item, Source, validated
 from .survey import Finds
 from .words import Complaint
@@ -30,20 +32,34 @@ _API_KEYS = ("api", "admin_api", "admin_port", "auth", "database")
 _LARGEST_FILE = 256 << 20
 
 
-def load(path: str, *, services_dir: str | None = None, api_config: str | None = None, log_configs: Sequence[str] = ()) -> Settings:
+def load(
+    path: str,
+    *,
+    services_dir: str | None = None,
+    api_config: str | None = None,
+    log_configs: Sequence[str] = (),
+    kinds: Sequence[Kind] = (),
+) -> Settings:
     """The settings of these files. Raises ConfigError with all problems. Reads the process's environment."""
-    return Loader().load(path, services_dir=services_dir, api_config=api_config, log_configs=log_configs)
+    return Loader(kinds=kinds).load(path, services_dir=services_dir, api_config=api_config, log_configs=log_configs)
 
 
 class Loader:
     """Loads configurations, remembering services between loads.
 
     `environ`: where ``${NAME}`` looks, default the process's environment. `pause`: called every few dozen services that have to be
-    parsed, so that a master with thousands of new services can go on probing meanwhile; default: nothing.
+    parsed, so that a master with thousands of new services can go on probing meanwhile; default: nothing. `kinds`: of filters, whose keys
+    the language has.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None, pause: Callable[[], None] | None = None) -> None:
-        self._cache = Cache(os.environ if environ is None else environ, pause or (lambda: None))
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        pause: Callable[[], None] | None = None,
+        *,
+        kinds: Sequence[Kind] = (),
+    ) -> None:
+        self._cache = Cache(os.environ if environ is None else environ, pause or (lambda: None), language(tuple(kinds)))
 
     def load(
         self, path: str, *, services_dir: str | None = None, api_config: str | None = None, log_configs: Sequence[str] = ()
@@ -139,7 +155,7 @@ class _Load:
 
     def _top(self, source: Source) -> Settings | None:
         """The top of one file, as far as it is good."""
-        top, wrong = validated(Settings, source.top, {"directory": source.directory})
+        top, wrong = validated(self._cache.language, self._cache.language.settings, source.top, {"directory": source.directory})
         for complaint in wrong:
             source.complain(complaint)
         return top
@@ -177,7 +193,7 @@ class _Load:
         """Whatever is wrong between keys, between services and on the disk."""
         services = _with_paths(settings)
         unplaced = {("services", number) for number, (_, _, item) in enumerate(self._items) if not item.placed}
-        for complaint in (*checks.of_top(settings), *checks.of_all(settings, services, unplaced)):
+        for complaint in (*checks.of_top(self._cache.language, settings), *checks.of_all(settings, services, unplaced)):
             self._complain(complaint)
         writing = [(("services", number), item.settings) for number, (_, _, item) in enumerate(self._items) if item.finds.inherits]
         self._levels = tuple(consistency.levels(settings, services, writing))

@@ -17,10 +17,10 @@ from typing import Any
 from . import inherit, listening
 from .checks import canonical
 from .directories import runtime_dir, state_dir
+from .language import Language, language
 from .settings import (
     AccessLogSettings,
     BackendSettings,
-    HeaderSettings,
     HealthCheckSettings,
     LocationSettings,
     ServiceSettings,
@@ -31,7 +31,6 @@ from .snapshot import (
     BACKUP,
     AccessLog,
     Backend,
-    HeaderRules,
     HealthCheck,
     Limits,
     Listener,
@@ -65,7 +64,7 @@ def resolve(
     if previous is not None and _same_top(previous[0], settings):
         before = {service.name: service for service in previous[1].services}
         known = {id(written): before[written.label] for written in previous[0].services if written.label in before}
-    top = _Top(settings, secret)
+    top = _Top(settings, secret, settings.language or language())
     services = []
     listeners: dict[str, Listener] = {}
     for written in settings.all_services():
@@ -87,6 +86,7 @@ def resolve(
         limits=top.limits,
         timeouts=top.timeouts,
         access_log=top.access_log,
+        filters=top.chosen.filters,
         nameservers=settings.nameservers,
         admin_listen=listening.management_address(settings),
         admin_tls=management.tls is not None and management.tls.enabled,
@@ -117,14 +117,15 @@ _HEALTH = ("type", "path", "interval", "timeout", "skip_tls_verify", "host", "sn
 class _Top:
     """What services inherit."""
 
-    def __init__(self, settings: Settings, secret: bytes) -> None:
+    def __init__(self, settings: Settings, secret: bytes, known: Language) -> None:
         self.rule = listening.Rule(settings)
         self.timeouts = replace(Timeouts(), **_given(settings.timeouts, _TIMEOUTS))
         self.limits = replace(Limits(), **_given(settings.limits, _LIMITS))
         self._settings = settings
         self._health = _health(HealthCheck(), settings.health_check)
         self.access_log = replace(AccessLog(), **_given(settings.access_log, _ACCESS_LOG))
-        self._no_headers = HeaderRules()
+        self._language = known
+        self.chosen = inherit.filters(known, None, settings)
         self._traffic = inherit.top(settings, secret)
 
     def service(self, written: ServiceSettings) -> Service:
@@ -134,9 +135,9 @@ class _Top:
         skips = _skips(written.health_check, top.health_check)
         traffic = inherit.service(self._traffic, written)
         name = written.label
-        locations = [
-            self._location(name, bool(written.http_redirect), location, health, skips, traffic) for location in written.locations
-        ]
+        chosen = inherit.filters(self._language, self.chosen, written)
+        redirects = bool(written.http_redirect)
+        locations = [self._location(name, redirects, location, health, skips, traffic, chosen) for location in written.locations]
         return Service(
             name=name,
             hosts=written.host or ("*",),
@@ -144,7 +145,7 @@ class _Top:
             locations=tuple(sorted(locations, key=lambda location: location.path)),
             http_redirect=bool(written.http_redirect),
             redirect_port=written.redirect_port,
-            headers=self._no_headers if written.headers is None else _headers(written.headers),
+            filters=chosen.filters,
             timeouts=self.timeouts if written.timeouts is None else replace(self.timeouts, **_given(written.timeouts, _TIMEOUTS)),
             limits=self.limits if written.limits is None else replace(self.limits, **_given(written.limits, _LIMITS)),
             access_log=self._logged(written),
@@ -172,12 +173,14 @@ class _Top:
         health: HealthCheck,
         skips: bool | None,
         traffic: inherit.Traffic,
+        chosen: inherit.Chosen,
     ) -> Location:
         path = canonical(written.path)
         policy = written.lb_policy or self._settings.algorithm
         health = _health(health, written.health_check)
         skips = skips if (own := _skips(written.health_check)) is None else own
         traffic = inherit.location(traffic, written)
+        chosen = inherit.filters(self._language, chosen, written)
         return Location(
             id=location_id(service, path),
             path=path,
@@ -192,10 +195,11 @@ class _Top:
             slow_start=traffic.slow_start,
             panic_threshold=traffic.panic_threshold,
             outlier=traffic.outlier,
-            breaker=traffic.breaker,
             retry=traffic.retry,
             queue=traffic.queue,
             pool=traffic.pool,
+            filters=chosen.filters,
+            **chosen.facts,
         )
 
 
@@ -238,12 +242,3 @@ def _health(inherited: HealthCheck, written: HealthCheckSettings | None) -> Heal
     if written.thresholds is not None:
         given |= _given(written.thresholds, ("healthy", "unhealthy"))
     return replace(inherited, **given)
-
-
-def _headers(written: HeaderSettings) -> HeaderRules:
-    return HeaderRules(
-        set_request=tuple(written.request_headers.items()),
-        remove_request=written.remove_request_headers,
-        set_response=tuple(written.response_headers.items()),
-        remove_response=written.remove_response_headers,
-    )

@@ -13,13 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .settings.kinds import FilterSettings
+
 __all__ = [
     "BACKUP",
     "AccessLog",
     "Backend",
     "Breaker",
     "ConnectionPool",
-    "HeaderRules",
+    "Filters",
     "HealthCheck",
     "Limits",
     "Listener",
@@ -49,6 +51,10 @@ def location_id(service: str, path: str) -> str:
 def backend_id(service: str, path: str, url: str) -> str:
     """The stable id of a backend: its service, its location, its URL."""
     return f"{service}{path} {url}"
+
+
+Filters = tuple[tuple[str, FilterSettings], ...]
+"""The filters of a place: names of kinds, in the order of their hooks, and what holds for each of them there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,16 +209,6 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
-class HeaderRules:
-    """Edits of forwarded heads. Values may hold ``${remote_addr}`` ``${host}`` ``${uri}`` ``${method}``. Removal before setting."""
-
-    set_request: tuple[tuple[str, str], ...] = ()
-    remove_request: tuple[str, ...] = ()
-    set_response: tuple[tuple[str, str], ...] = ()
-    remove_response: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class AccessLog:
     """Where a service's access lines go. ``path``: "" = off, "-" = standard output, else a file. ``format``: "json", the name of a
     format, or a format string."""
@@ -255,6 +251,7 @@ class Location:
     retry: Retry = field(default_factory=Retry)
     queue: Queue = field(default_factory=Queue)
     pool: ConnectionPool = field(default_factory=ConnectionPool)
+    filters: Filters = ()
     slot: int = -1
     departed: tuple[Departed, ...] = ()
 
@@ -278,7 +275,7 @@ class Service:
     locations: tuple[Location, ...]
     http_redirect: bool = False
     redirect_port: int = 443
-    headers: HeaderRules = field(default_factory=HeaderRules)
+    filters: Filters = ()  # of answers that are made before a location is known
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     access_log: AccessLog = field(default_factory=AccessLog)
@@ -305,5 +302,6 @@ class Snapshot:
     drain_timeout: float = 30.0  # seconds SIGTERM waits for open requests
     log_level: str = "info"
     access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took
+    filters: Filters = ()  # of answers that are made before a service is known
     nameservers: tuple[str, ...] = ()  # "IP" or "IP:PORT" that names of backends are asked of; () = the system's
     warnings: tuple[str, ...] = ()  # "FILE:LINE:COL: `tls` is not in effect yet", shown once at start and on --check

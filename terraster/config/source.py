@@ -17,6 +17,7 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 
 from ..errors import Problem
 from . import checks, nodes, pieces
+from .language import Language
 from .settings import ServiceSettings
 from .settings.base import read_secret
 from .survey import Finds, Surveyor
@@ -52,7 +53,8 @@ class Item(NamedTuple):
 class Cache:
     """The items of the last good load and of those since, by directory and text. `pause` is called between fresh items."""
 
-    def __init__(self, environ: Mapping[str, str], pause: Callable[[], None]) -> None:
+    def __init__(self, environ: Mapping[str, str], pause: Callable[[], None], known: Language) -> None:
+        self.language = known
         self.environ = environ
         self.surveyor = Surveyor()
         self._pause = pause
@@ -212,14 +214,17 @@ class Source:
 
     def _item(self, index: int, value: Any, consulted: Mapping[str, str | None]) -> tuple[Item | None, bool]:
         here: Path = ("services", index)
+        model: type[ServiceSettings] = self._cache.language.service
         secrets: dict[str, str | None] = {}
         context = {"directory": self.directory, "consulted": secrets}
-        service, wrong = validated(ServiceSettings, value, context, here)
+        service, wrong = validated(self._cache.language, model, value, context, here)
         if service is None and isinstance(value, dict):  # no name is left: it gets one, so that the rest is looked at
-            service, _ = validated(ServiceSettings, {**value, "name": f"services[{index}]"}, context, here)
+            service, _ = validated(self._cache.language, model, {**value, "name": f"services[{index}]"}, context, here)
         placed = not any(key or path[2:3] in _PLACE for path, key, _ in wrong if len(path) <= 4)
         if service is not None:
-            wrong += [((*here, *path), key, words) for path, key, words in checks.of_service(service, not wrong)]
+            wrong += [
+                ((*here, *path), key, words) for path, key, words in checks.of_service(self._cache.language, service, not wrong)
+            ]
         for complaint in wrong:
             self.complain(complaint)
         if service is None:
@@ -231,13 +236,15 @@ class Source:
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-def validated(model: type[ModelT], value: Any, context: dict[str, Any], prefix: Path = ()) -> tuple[ModelT | None, list[Complaint]]:
+def validated(
+    known: Language, model: type[ModelT], value: Any, context: dict[str, Any], prefix: Path = ()
+) -> tuple[ModelT | None, list[Complaint]]:
     """The model of a value, and what is wrong with it. If something is, the model is what is left without the faulty keys (None if
     that is no model either), good enough to look for further problems, not to run."""
     try:
         return model.model_validate(value, context=context), []
     except ValidationError as error:
-        wrong = list(complaints(error, model, prefix))
+        wrong = list(complaints(error, known, model, prefix))
         rest = copy.deepcopy(value)
         for details in error.errors(include_url=False, include_input=False, include_context=False):
             _remove(rest, details["loc"])

@@ -14,8 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .settings import LocationSettings, ServiceSettings, Settings
+from .language import Language
+from .settings import LocationSettings, ServiceSettings
 from .settings.base import keys_of, submodel
+from .settings.kinds import LOCATION, SERVICE
 
 __all__ = ["Complaint", "complaints", "suggestion"]
 
@@ -53,10 +55,8 @@ _SLIP = 0.8
 _MEANT: dict[tuple[type[BaseModel], str], str] = {
     (LocationSettings, "algorithm"): "did you mean `lb_policy`?",
     (LocationSettings, "max_connections"): "`max_connections` belongs in `backends[]`",
-    (LocationSettings, "circuit_breaker"): "in a service it is `middleware: [{circuit_breaker: …}]`",
     (ServiceSettings, "algorithm"): "`algorithm` belongs at the top; in `locations[]` it is `lb_policy`",
     (ServiceSettings, "backends"): "`backends` belongs in `services[].locations[]`",
-    (ServiceSettings, "circuit_breaker"): "did you mean `middleware: [{circuit_breaker: …}]`?",
 }
 """What a key means that is written where the letters or another level would suggest something else."""
 
@@ -67,23 +67,25 @@ def suggestion(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
     return f"; did you mean `{near[0]}`?" if near else ""
 
 
-def complaints(error: ValidationError, top: type[BaseModel], prefix: tuple[str | int, ...] = ()) -> Iterator[Complaint]:
-    """Every complaint of a failed validation of `top`; `prefix` is put before each path."""
+def complaints(
+    error: ValidationError, known: Language, top: type[BaseModel], prefix: tuple[str | int, ...] = ()
+) -> Iterator[Complaint]:
+    """Every complaint of a failed validation of `top`, a model of the language `known`; `prefix` is put before each path."""
     seen = set()
     for details in error.errors(include_url=False, include_input=False):
-        complaint = _complaint(details, top, prefix)
+        complaint = _complaint(details, known, top, prefix)
         if complaint not in seen:
             seen.add(complaint)
             yield complaint
 
 
-def _complaint(details: ErrorDetails, top: type[BaseModel], prefix: tuple[str | int, ...]) -> Complaint:
+def _complaint(details: ErrorDetails, known: Language, top: type[BaseModel], prefix: tuple[str | int, ...]) -> Complaint:
     kind, path = details["type"], details["loc"]
     context: dict[str, Any] = details.get("ctx", {})
     name = _name(path, prefix)
     if kind == "extra_forbidden":
         owner = _model_at(top, path[:-1])
-        return (*prefix, *path), True, f"unknown key `{path[-1]}`{_hint(owner, str(path[-1]), (*prefix, *path[:-1]))}"
+        return (*prefix, *path), True, f"unknown key `{path[-1]}`{_hint(known, owner, str(path[-1]), (*prefix, *path[:-1]))}"
     if kind == "missing":
         return (*prefix, *path[:-1]), False, f"`{path[-1]}` is missing"
     if kind in ("value_error", "assertion_error"):
@@ -98,16 +100,21 @@ def _complaint(details: ErrorDetails, top: type[BaseModel], prefix: tuple[str | 
     return (*prefix, *path), path[-1:] == ("[key]",), f"`{name}` {words}"
 
 
-def _hint(owner: type[BaseModel] | None, word: str, path: tuple[str | int, ...]) -> str:
+def _hint(known: Language, owner: type[BaseModel] | None, word: str, path: tuple[str | int, ...]) -> str:
     """What was probably meant by a key at `path` that `owner` does not have."""
     if owner is None:
-        return _belongs(word, _elsewhere(word))
-    if meant := _MEANT.get((owner, word)):
-        return f"; {meant}"
+        return _belongs(word, _elsewhere(known, word))
+    for (model, key), meant in _MEANT.items():
+        if key == word and issubclass(owner, model):
+            return f"; {meant}"
+    if word in known.kinds and owner in (known.service, known.location):
+        entry = f"`middleware: [{{{word}: …}}]`"
+        level = SERVICE if owner is known.service else LOCATION
+        return f"; did you mean {entry}?" if level in known.kinds[word].levels else f"; in a service it is {entry}"
     return (
-        _belongs(word, _around(word, path))
+        _belongs(word, _around(known, word, path))
         or suggestion(word, keys_of(owner), _SLIP)
-        or _belongs(word, _elsewhere(word))
+        or _belongs(word, _elsewhere(known, word))
         or suggestion(word, keys_of(owner))
     )
 
@@ -120,10 +127,10 @@ def _belongs(word: str, places: list[str]) -> str:
     return f"; `{word}` belongs {', '.join(named[:-1])}{' or ' if len(named) > 1 else ''}{named[-1]}"
 
 
-def _around(word: str, path: tuple[str | int, ...]) -> list[str]:
+def _around(known: Language, word: str, path: tuple[str | int, ...]) -> list[str]:
     """The mappings around `path` that have a key of this name, the nearest first."""
     found: list[str] = []
-    model: type[BaseModel] | None = Settings
+    model: type[BaseModel] | None = known.settings
     place = how = ""
     for step in path:
         if how:
@@ -131,12 +138,12 @@ def _around(word: str, path: tuple[str | int, ...]) -> list[str]:
             continue
         if model is None or not isinstance(step, str):
             break
-        known = keys_of(model)
-        if word in known:
+        keys = keys_of(model)
+        if word in keys:
             found.insert(0, place)
-        if step not in known:
+        if step not in keys:
             break
-        model, how = submodel(known[step].annotation)
+        model, how = submodel(keys[step].annotation)
         place = f"{place}.{step}".lstrip(".")
     return found
 
@@ -165,9 +172,9 @@ def _model_at(top: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseMod
     return model
 
 
-def _elsewhere(word: str) -> list[str]:
+def _elsewhere(known: Language, word: str) -> list[str]:
     """The shallowest mapping that has a key of this name, whatever is around it; none if there is no such key."""
-    queue: list[tuple[str, type[BaseModel]]] = [("", Settings)]
+    queue: list[tuple[str, type[BaseModel]]] = [("", known.settings)]
     seen = set()
     while queue:
         path, model = queue.pop(0)

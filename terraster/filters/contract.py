@@ -2,7 +2,7 @@
 
     class RateLimit(Filter):
         name = "rate_limit"
-        settings = RateLimitSettings                  # what may be written: `terraster.config.kinds.FilterSettings`
+        settings = RateLimitSettings                  # what may be written: `terraster.config.settings.kinds.FilterSettings`
         counters = (Counter("refused", "Requests refused by the rate limit."),)
 
         def __init__(self, settings, place, view): …  # once for each location that has it, when the configuration is compiled
@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from ..config.kinds import LAY_OVER, LOCATION, SERVICE, TOP, FilterSettings, Inherit, Level
+from ..config.settings.kinds import LAY_OVER, LOCATION, SERVICE, TOP, FilterSettings, Inherit, Level
 from ..config.snapshot import Location, Service
 from ..errors import HttpError
 from ..exchange import Exchange
@@ -91,7 +91,7 @@ class Filter:
     """The base of all filters. A subclass has a file of its own, ``__slots__``, and a line in `terraster.filters.registry`.
 
     name: the key under `middleware`. settings: the model of what may be written there; None: the filter follows from other keys, and is
-    made for every place. levels, shorthand, inherit, answers: see `terraster.config.kinds.Kind`. counters: what it counts.
+    made for every place. levels, shorthand, inherit, answers: see `terraster.config.settings.kinds.Kind`. counters: what it counts.
     """
 
     __slots__ = ()

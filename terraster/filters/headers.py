@@ -11,9 +11,13 @@ in without CR, LF and NUL, whatever was checked before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import ClassVar, Self
+
+from pydantic import Field
 
 from ..config import edits
+from ..config.settings.base import HeaderName, HeaderValue, RemovedName
+from ..config.settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Level
 from ..errors import ConfigError, Problem
 from ..exchange import Exchange
 from ..state.view import SeatView
@@ -25,26 +29,60 @@ __all__ = ["HeaderEdits", "Headers"]
 _ENDS = b"\r\n\0"
 
 
+class HeaderSettings(FilterSettings):
+    """Edits of what is forwarded."""
+
+    request_headers: dict[HeaderName, HeaderValue] = Field(
+        default_factory=dict,
+        description="Fields set in requests to backends; values may hold `${remote_addr}` `${host}` `${uri}` `${method}`.",
+    )
+    response_headers: dict[HeaderName, HeaderValue] = Field(
+        default_factory=dict, description="Fields set in responses to clients; the same variables."
+    )
+    remove_request_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from requests.")
+    remove_response_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from responses.")
+
+    def over(self, wider: Self | None) -> Self:
+        """Laid over name by name, however a name is spelt. What is removed here and set on the wider level is removed."""
+        made = super().over(wider)
+        if wider is None:
+            return made
+        return made.model_copy(
+            update={
+                "request_headers": _laid(self.request_headers, wider.request_headers, self.remove_request_headers),
+                "response_headers": _laid(self.response_headers, wider.response_headers, self.remove_response_headers),
+            }
+        )
+
+
+def _laid(narrower: dict[str, str], wider: dict[str, str], removed: tuple[str, ...]) -> dict[str, str]:
+    gone = {name.lower() for name in (*narrower, *removed)}
+    return {**{name: value for name, value in wider.items() if name.lower() not in gone}, **narrower}
+
+
 class Headers(Filter):
     """Header rules. They are asked after all other filters, so they have the last word."""
 
     __slots__ = ("request", "response")
 
     name: ClassVar[str] = "headers"
+    settings: ClassVar[type[FilterSettings]] = HeaderSettings
+    shorthand: ClassVar[tuple[Level, ...]] = (TOP, SERVICE, LOCATION)
 
-    def __init__(self, settings: Any, place: Place, view: SeatView) -> None:
+    def __init__(self, settings: HeaderSettings, place: Place, view: SeatView) -> None:
         """Raises `ConfigError` for names and values that cannot be used."""
         self.request: HeaderEdits | None = None
         self.response: HeaderEdits | None = None
-        if settings is not None:
-            try:
-                if settings.set_request or settings.remove_request:
-                    self.request = HeaderEdits(settings.set_request, settings.remove_request)
-                if settings.set_response or settings.remove_response:
-                    self.response = HeaderEdits(settings.set_response, settings.remove_response)
-            except ValueError as error:
-                service = "the top" if place.service is None else f"service {place.service.name}"
-                raise ConfigError([Problem(service, 0, 0, f"`headers`: {error}")]) from None
+        set_request, remove_request = settings.request_headers, settings.remove_request_headers
+        set_response, remove_response = settings.response_headers, settings.remove_response_headers
+        try:
+            if set_request or remove_request:
+                self.request = HeaderEdits(set_request.items(), remove_request)
+            if set_response or remove_response:
+                self.response = HeaderEdits(set_response.items(), remove_response)
+        except ValueError as error:
+            service = "the top" if place.service is None else f"service {place.service.name}"
+            raise ConfigError([Problem(service, 0, 0, f"`headers`: {error}")]) from None
 
     def needs(self, hook: str) -> bool:
         return (self.request if hook == "on_upstream" else self.response) is not None

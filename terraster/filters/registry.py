@@ -1,8 +1,8 @@
-"""The kinds of filters, in the order in which their hooks are called. The first three are asked before the rules for headers, which have the
-last word about every head."""
+"""The kinds of filters, in the order in which their hooks are called. The rules for headers come last: they have the last word about a head."""
 
 from __future__ import annotations
 
+from .circuit_breaker import CircuitBreaker
 from .contract import Filter
 from .headers import Headers
 from .redirect import Redirect
@@ -11,5 +11,6 @@ __all__ = ["KINDS"]
 
 KINDS: tuple[type[Filter], ...] = (
     Redirect,
+    CircuitBreaker,
     Headers,
 )

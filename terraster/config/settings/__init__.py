@@ -1,7 +1,7 @@
 """Settings: the configuration language as models, one class a mapping of the file, one field a key.
 
-Whatever a file may say is written here, with unit, meaning and default; `schema` makes the JSON Schema of it that completes
-terraster.yaml in an editor, and a test holds docs/configuration.md to it. A key whose feature comes later is a `later` field:
+Whatever a file may say is written here, with unit, meaning and default; only what filters take stands with them, and
+`terraster.config.language` puts both together. A key whose feature comes later is a `later` field:
 checked, kept, and named once in a warning.
 
 Settings are what was written, not what follows from it: inheritance and defaults that depend on other keys are
@@ -10,7 +10,7 @@ Settings are what was written, not what follows from it: inheritance and default
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema
 
@@ -35,8 +35,7 @@ from .base import (
     later,
 )
 from .logs import AccessLogSetting, AccessLogSettings, LoggerSettings
-from .middleware import CircuitBreakerSetting, CompressionSetting, Cors, MiddlewareEntry, RateLimit, Security
-from .service import HeaderSettings, LocationSettings, ServiceLimits, ServiceSettings, TimeoutSettings
+from .service import LocationSettings, MiddlewareEntry, ServiceLimits, ServiceSettings, TimeoutSettings
 from .switches import OFF_SCHEMA, OrWord, off_is
 from .tls import CertManager, TlsSetting, TlsSettings
 from .traffic import TrafficSettings
@@ -46,12 +45,12 @@ __all__ = [
     "AccessLogSettings",
     "ApiSettings",
     "BackendSettings",
-    "HeaderSettings",
     "HealthCheckSettings",
     "LimitSettings",
     "LocationSettings",
     "MetricsSettings",
     "LoggerSettings",
+    "MiddlewareEntry",
     "Model",
     "ServiceLimits",
     "ServiceSettings",
@@ -61,7 +60,6 @@ __all__ = [
     "TlsSettings",
     "TrafficSettings",
     "is_later",
-    "schema",
 ]
 
 
@@ -102,7 +100,13 @@ MetricsSetting = Annotated[MetricsSettings, off_is("listen", ""), OrWord(off_onl
 
 
 class Settings(TrafficSettings):
-    """One whole configuration as it was written."""
+    """One whole configuration as it was written. Kinds of filters add their keys (`terraster.config.language`).
+
+    language: the Language that the model belongs to; None: none, it knows no kinds. service_model: the model of its services.
+    """
+
+    language: ClassVar[Any] = None
+    service_model: ClassVar[type[ServiceSettings]] = ServiceSettings
 
     port: Port | None = Field(None, description="Port of services that name none, all addresses. Default: 8080; 443 with TLS.")
     listen: Listen | None = Field(
@@ -127,11 +131,6 @@ class Settings(TrafficSettings):
         None, description="How backends are probed where nothing closer says otherwise; `off`, or a mapping."
     )
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="What every request goes through.")
-    rate_limit: RateLimit | None = later(description="Shorthand for an entry of `middleware`.")
-    circuit_breaker: CircuitBreakerSetting | None = Field(None, description="Shorthand for an entry of `middleware`.")
-    cors: Cors | None = later(description="Shorthand for an entry of `middleware`.")
-    security: Security | None = later(description="Shorthand for an entry of `middleware`.")
-    compression: CompressionSetting | None = later(description="Shorthand for an entry of `middleware`.")
     plugin_directory: FilePath | None = later(description="Directory of plugins. Default: ./plugins.")
     cert_manager: CertManager | None = later(description="Watches certificates.")
     auth: AuthSettings | None = later(description="Users of the management API.")
@@ -209,29 +208,9 @@ class Settings(TrafficSettings):
         if not self.backends:
             return self.services
         location = {"path": "/", "backends": self.backends}
-        made = ServiceSettings.model_validate({"name": DEFAULT_SERVICE, "host": self.host or ("*",), "locations": (location,)})
+        made = self.service_model.model_validate({"name": DEFAULT_SERVICE, "host": self.host or ("*",), "locations": (location,)})
         return (made, *self.services)
 
     def management(self) -> ApiSettings:
         """`api` or `admin_api`, whichever was written."""
         return self.api or self.admin_api or ApiSettings.model_validate({})
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a configuration file."""
-    made = _without_null(Settings.model_json_schema())
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Terraster configuration"}
-
-
-def _without_null(part: Any) -> Any:
-    """A schema without null as a value or a default: a key without a value is an error, and editors would offer it first."""
-    if isinstance(part, list):
-        return [_without_null(item) for item in part]
-    if not isinstance(part, dict):
-        return part
-    made = {key: _without_null(value) for key, value in part.items() if key != "default" or value is not None}
-    kinds = [kind for kind in made.get("anyOf", ()) if kind != {"type": "null"}]
-    if len(kinds) == 1:
-        del made["anyOf"]
-        return {**kinds[0], **made}
-    return {**made, "anyOf": kinds} if kinds else made

@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from .base import FilePath, Model, Networks, Port, Secret, SomeTime, Text, Whole, later
-from .middleware import RateLimit, one_of
+from .base import FilePath, Model, Networks, Port, Secret, SomeTime, Text, Whole, later, one_of
+from .middleware import RateLimit
 from .switches import OrWord, switched
 from .tls import TlsSetting
 

@@ -45,6 +45,7 @@ __all__ = [
     "items",
     "keys_of",
     "later",
+    "one_of",
     "read_secret",
     "status_ranges",
     "submodel",
@@ -62,6 +63,12 @@ class Model(BaseModel):
     """A mapping in the file: frozen, and no key but those named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+def one_of(model: Model, one: str, other: str) -> None:
+    """ValueError if both of two spellings of one key are set."""
+    if one in model.model_fields_set and other in model.model_fields_set:
+        raise ValueError(f"has both `{one}` and `{other}`, which mean the same: keep one")
 
 
 def later(default: Any = None, *, description: str, **more: Any) -> Any:

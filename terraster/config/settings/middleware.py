@@ -1,25 +1,20 @@
-"""Entries of `middleware`: rate limit, circuit breaker, CORS, security headers, compression."""
+"""Kinds of middleware that the language has and Terraster does not: rate limit, CORS, security headers, compression. They are checked and
+kept, and earn a warning. A filter of the same name takes the place of one of them (`terraster.filters.registry`)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from .. import scalars
-from .base import Duration, Model, Names, SomeTime, StatusRanges, Text, Whole, later
-from .switches import OrWord, switched
+from .base import Duration, Names, Text, Whole
+from .kinds import LAY_OVER, SERVICE, TOP, FilterSettings, Inherit, Level
 
-__all__ = ["CircuitBreaker", "CircuitBreakerSetting", "Compression", "Cors", "MiddlewareEntry", "RateLimit", "Security", "one_of"]
-
-
-def one_of(model: Model, one: str, other: str) -> None:
-    """ValueError if both of two spellings of one key are set."""
-    if one in model.model_fields_set and other in model.model_fields_set:
-        raise ValueError(f"has both `{one}` and `{other}`, which mean the same: keep one")
+__all__ = ["ANNOUNCED", "Announced", "RateLimit"]
 
 
-class RateLimit(Model):
+class RateLimit(FilterSettings):
     """How many requests one client may send."""
 
     requests_per_second: Annotated[float, Field(gt=0)] = Field(description="Requests per second, lasting.")
@@ -28,39 +23,7 @@ class RateLimit(Model):
     )
 
 
-class CircuitBreaker(Model):
-    """When to leave a failing backend alone."""
-
-    enabled: bool = Field(
-        True,
-        description="Whether backends have a circuit; `circuit_breaker: off` is short for false. Default: true, once there is one.",
-    )
-    threshold: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="Failures in a row that open a backend's circuit. Default: 5."
-    )
-    failure_threshold: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="Another spelling of `threshold`."
-    )
-    timeout: SomeTime | None = Field(None, description="How long the circuit stays open before it is tried again. Default: 30s.")
-    reset_timeout: SomeTime | None = Field(None, description="Another spelling of `timeout`.")
-    probes: Annotated[Whole, Field(ge=1, le=1000)] | None = Field(
-        None, description="Requests that may try the backend at once after that; all good close the circuit. Default: 1."
-    )
-    statuses: StatusRanges | None = Field(
-        None, description='Statuses that count as failures, beside no proper response: 500, "502-504", or a list. Default: 500-599.'
-    )
-
-    @model_validator(mode="after")
-    def _spelt_once(self) -> Self:
-        one_of(self, "threshold", "failure_threshold")
-        one_of(self, "timeout", "reset_timeout")
-        return self
-
-
-CircuitBreakerSetting = Annotated[CircuitBreaker, BeforeValidator(switched), OrWord()]
-
-
-class Cors(Model):
+class Cors(FilterSettings):
     """Which other origins' scripts may read the answers."""
 
     allowed_origins: Names = Field((), description="Origins, or `*`.")
@@ -76,7 +39,7 @@ def _or_text(value: object) -> object:
     return value if said is None else said
 
 
-class Security(Model):
+class Security(FilterSettings):
     """Headers that tell browsers to be careful."""
 
     hsts: bool = Field(False, description="Send Strict-Transport-Security over https. Default: false.")
@@ -90,28 +53,26 @@ class Security(Model):
     )
 
 
-class Compression(Model):
+class Compression(FilterSettings):
     """Compressed answers."""
 
     enabled: bool = Field(True, description="Whether answers are compressed. Default: true.")
 
 
-CompressionSetting = Annotated[Compression, BeforeValidator(switched), OrWord()]
+class Announced(NamedTuple):
+    """A kind without a filter; see `terraster.config.settings.kinds.Kind`."""
+
+    name: str
+    settings: type[FilterSettings]
+    levels: tuple[Level, ...] = (TOP, SERVICE)
+    shorthand: tuple[Level, ...] = (TOP,)
+    inherit: Inherit = LAY_OVER
+    answers: bool = False
 
 
-class MiddlewareEntry(Model):
-    """One entry of `middleware`: one kind, or several."""
-
-    rate_limit: RateLimit | None = later(description="How many requests one client may send.")
-    circuit_breaker: CircuitBreakerSetting | None = Field(
-        None, description="When to leave a failing backend alone: `on`, `off`, or a mapping."
-    )
-    cors: Cors | None = later(description="Which other origins' scripts may read the answers.")
-    security: Security | None = later(description="Headers that tell browsers to be careful.")
-    compression: CompressionSetting | None = later(description="Compressed answers: true, or a mapping.")
-
-    @model_validator(mode="after")
-    def _some_kind(self) -> Self:
-        if not self.model_fields_set:
-            raise ValueError("names no kind of middleware")
-        return self
+ANNOUNCED = (
+    Announced("rate_limit", RateLimit),
+    Announced("cors", Cors),
+    Announced("security", Security),
+    Announced("compression", Compression),
+)

@@ -11,14 +11,11 @@ from .backend import BackendSetting, HealthCheckSetting
 from .base import (
     Algorithm,
     Duration,
-    HeaderName,
-    HeaderValue,
     Hosts,
     Listen,
     Model,
     Path,
     Port,
-    RemovedName,
     Size,
     Text,
     later,
@@ -26,11 +23,10 @@ from .base import (
     uri_path,
 )
 from .logs import AccessLogSetting, LogOptions
-from .middleware import MiddlewareEntry
 from .tls import TlsSetting
 from .traffic import TrafficSettings
 
-__all__ = ["HeaderSettings", "LocationSettings", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
+__all__ = ["LocationSettings", "MiddlewareEntry", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
 
 
 def _service_name(value: str) -> str:
@@ -81,18 +77,14 @@ class ServiceLimits(Model):
     body_size: Size | None = Field(None, description="Octets of a request body; 0: no limit. Default: the top's.")
 
 
-class HeaderSettings(Model):
-    """Edits of what is forwarded. Removal comes before setting. Names and values: `terraster.config.edits`."""
+class MiddlewareEntry(Model):
+    """One entry of `middleware`: one kind, or several. The kinds are fields of the models that `terraster.config.language` makes of this."""
 
-    request_headers: dict[HeaderName, HeaderValue] = Field(
-        default_factory=dict,
-        description="Fields set in requests to backends; values may hold `${remote_addr}` `${host}` `${uri}` `${method}`.",
-    )
-    response_headers: dict[HeaderName, HeaderValue] = Field(
-        default_factory=dict, description="Fields set in responses to clients; the same variables."
-    )
-    remove_request_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from requests.")
-    remove_response_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from responses.")
+    @model_validator(mode="after")
+    def _some_kind(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("names no kind of middleware")
+        return self
 
 
 class LocationSettings(TrafficSettings):
@@ -110,6 +102,7 @@ class LocationSettings(TrafficSettings):
         None, description="Send plain-HTTP requests to https, port `redirect_port`. Default: the service's."
     )
     backends: tuple[BackendSetting, ...] = Field((), description="Servers that answer requests here: URLs, or mappings.")
+    middleware: tuple[MiddlewareEntry, ...] = Field((), description="Overrides the service's entries of the same kind.")
     health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this location's backends.")
 
 
@@ -133,7 +126,6 @@ class ServiceSettings(TrafficSettings):
     health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this service's backends.")
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="Overrides the top's entries of the same kind.")
     locations: tuple[LocationSettings, ...] = Field((), description="What happens below which path.")
-    headers: HeaderSettings | None = Field(None, description="Edits of what is forwarded.")
     timeouts: TimeoutSettings | None = Field(None, description="What is waited for differently here.")
     limits: ServiceLimits | None = Field(None, description="What clients may send here.")
     access_log: AccessLogSetting | None = Field(None, description="`off`, a path, or a mapping; over the top's.")

@@ -1,7 +1,7 @@
 """Kinds: what the configuration language knows of a filter, so that its keys can be written, inherited, described and compared.
 
 A kind is one concern that requests go through: header rules, redirects, a circuit breaker. Its code is in `terraster.filters`, above this
-room; from there come the kinds, handed to `terraster.config.loader.Loader`. This room knows only the contract: a name, a model of what may
+room; from there come the kinds, handed to `terraster.config.loader.Loader`. Here is only the contract: a name, a model of what may
 be written, and where it may be written.
 
 Where a kind is written on several levels, the narrower level wins: location over service over top. With `LAY_OVER` it wins key by key, and
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import model_validator
 
-from .settings.base import Model
+from .base import Model
 
 __all__ = ["LAY_OVER", "LOCATION", "REPLACE", "SERVICE", "TOP", "FilterSettings", "Inherit", "Kind", "Level"]
 

@@ -1,0 +1,125 @@
+"""The configuration language with the kinds of filters that this Terraster has: models of the top, a service and a location whose keys are
+those of `terraster.config.settings` and those that the kinds add.
+
+Kinds come from above (`terraster.filters.registry`, later plugins), handed to the `terraster.config.loader.Loader`. Each becomes a key of
+`middleware` entries on its levels, and a key of its own where it is a shorthand. Announced kinds, which have no filter yet, are added to
+them as `later` keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, Field, create_model
+
+from .settings import LocationSettings, MiddlewareEntry, ServiceSettings, Settings
+from .settings.base import later
+from .settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Kind, Level
+from .settings.middleware import ANNOUNCED, Announced
+from .settings.switches import OrWord, switched
+
+__all__ = ["Language", "Written", "language"]
+
+Path = tuple[str | int, ...]
+
+
+class Written(NamedTuple):
+    """One kind as one level writes it. path: of its key, from the level. shorthand: False if it is in an entry of `middleware`."""
+
+    kind: Kind
+    settings: FilterSettings
+    path: Path
+    shorthand: bool
+
+
+class Language:
+    """The models, and what of them is due to kinds.
+
+    kinds: by name, in the order of their hooks, announced ones last. answering: names of kinds that answer all requests of a location.
+    settings, service, location: the models of the levels.
+    """
+
+    __slots__ = ("_names", "answering", "kinds", "location", "service", "settings")
+
+    def __init__(self, kinds: Sequence[Kind]) -> None:
+        """ValueError if two kinds have one name."""
+        known = [kind for kind in kinds if kind.settings is not None]
+        taken = {kind.name for kind in known}
+        if len(taken) < len(known):
+            raise ValueError(f"two kinds of filters have one name: {', '.join(kind.name for kind in known)}")
+        self.kinds: dict[str, Kind] = {kind.name: kind for kind in (*known, *(one for one in ANNOUNCED if one.name not in taken))}
+        self.answering = frozenset(kind.name for kind in known if kind.answers)
+        self._names = frozenset(("middleware", *self.kinds))
+        self.location = self._model(LocationSettings, LOCATION)
+        self.service = self._model(ServiceSettings, SERVICE, locations=self.location)
+        self.settings = self._model(Settings, TOP, services=self.service)
+        self.settings.language, self.settings.service_model = self, self.service
+
+    def written(self, level: BaseModel) -> list[Written]:
+        """The kinds that a level writes, in the order in which they are written in `middleware`; shorthands first."""
+        if self._names.isdisjoint(level.model_fields_set):
+            return []
+        return list(self._written(level))
+
+    def is_later(self, kind: Kind) -> bool:
+        """True if the kind has no filter yet."""
+        return isinstance(kind, Announced)
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema (2020-12) of a configuration file."""
+        made = _without_null(self.settings.model_json_schema())
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Terraster configuration"}
+
+    def _written(self, level: BaseModel) -> Iterator[Written]:
+        for name in level.model_fields_set & self.kinds.keys():
+            if (settings := getattr(level, name)) is not None:
+                yield Written(self.kinds[name], settings, (name,), True)
+        for index, entry in enumerate(getattr(level, "middleware", ())):
+            for name in entry.model_fields_set:
+                if (settings := getattr(entry, name)) is not None:
+                    yield Written(self.kinds[name], settings, ("middleware", index, name), False)
+
+    def _model(self, base: Any, level: Level, **lists: type[BaseModel]) -> Any:
+        """A level's model with the kinds; lists: fields that are lists of a level below."""
+        here = [kind for kind in self.kinds.values() if level in kind.levels]
+        fields_of_entry: dict[str, Any] = {kind.name: self._field(kind) for kind in here}
+        entry = create_model(
+            f"{'' if level is TOP else level.name.capitalize()}MiddlewareEntry",
+            __base__=MiddlewareEntry,
+            __module__=__name__,
+            **fields_of_entry,
+        )
+        fields: dict[str, Any] = {kind.name: self._field(kind) for kind in here if level in kind.shorthand}
+        for name, model in {**lists, "middleware": entry}.items():
+            fields[name] = tuple[model, ...], base.model_fields[name]  # type: ignore[valid-type]
+        return create_model(base.__name__, __base__=base, __module__=__name__, __doc__=base.__doc__, **fields)
+
+    def _field(self, kind: Kind) -> tuple[Any, Any]:
+        model: Any = kind.settings
+        what = " ".join((model.__doc__ or "").split("\n\n")[0].split())
+        if "enabled" in model.model_fields:
+            model = Annotated[model, BeforeValidator(switched), OrWord()]
+            what = f"{what.removesuffix('.')}: `on`, `off`, or a mapping."
+        return model | None, later(description=what) if self.is_later(kind) else Field(None, description=what)
+
+
+@lru_cache(maxsize=8)
+def language(kinds: tuple[Kind, ...] = ()) -> Language:
+    """The language with these kinds; the same one for the same kinds, as its models take some 50 ms to make."""
+    return Language(kinds)
+
+
+def _without_null(part: Any) -> Any:
+    """A schema without null as a value or a default: a key without a value is an error, and editors would offer it first."""
+    if isinstance(part, list):
+        return [_without_null(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    made = {key: _without_null(value) for key, value in part.items() if key != "default" or value is not None}
+    kinds = [kind for kind in made.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        del made["anyOf"]
+        return {**kinds[0], **made}
+    return {**made, "anyOf": kinds} if kinds else made
