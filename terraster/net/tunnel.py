@@ -22,7 +22,7 @@ class Tunnel:
     timeout: seconds without an octet in either direction after which the tunnel ends; 0 = never.
     """
 
-    __slots__ = ("octets_in", "octets_out", "_client", "_clock", "_last", "_main", "_over", "_timeout", "_upstream")
+    __slots__ = ("octets_in", "octets_out", "_client", "_clock", "_failed", "_last", "_main", "_over", "_timeout", "_upstream")
 
     def __init__(self, client: Downstream, upstream: Upstream, timeout: float) -> None:
         self.octets_in = 0
@@ -33,6 +33,7 @@ class Tunnel:
         self._clock = client.reactor.clock
         self._last = self._clock()
         self._over = False
+        self._failed: TerrasterError | None = None
         self._main: greenlet = getcurrent()
 
     def run(self) -> None:
@@ -53,14 +54,15 @@ class Tunnel:
 
     def _fail(self, error: TerrasterError) -> None:
         if not self._over:
+            self._failed = error
             self._main.throw(error)
 
     def _carry(self, source: Stream, target: Stream, inwards: bool) -> None:
         while True:
             try:
                 data = source.recv(self._timeout)
-            except TimedOut:
-                if self._clock() - self._last < self._timeout:  # the other direction is busy
+            except TimedOut as error:
+                if error is not self._failed and self._clock() - self._last < self._timeout:  # the other direction is busy
                     continue
                 raise
             if not data:
