@@ -45,7 +45,7 @@ def test_a_reload_that_is_refused_says_why_and_changes_nothing(tmp_path):
         result = terraster.ctl("reload", process=True)
         assert (result.returncode, result.stdout) == (1, "")
         first, second = result.stderr.splitlines()
-        assert first == "terrasterctl: not reloaded, generation 1 goes on:"
+        assert first == "terrasterctl: not reloaded, generation 1 stays in effect:"
         assert second.startswith(f"  {terraster.config_file}:") and "unknown key `wrokers`" in second
         as_json = terraster.ctl("--json", "reload")
         assert as_json.returncode == 1 and json.loads(as_json.stdout)["ok"] is False
@@ -62,7 +62,7 @@ def test_status_for_people(tmp_path):
         lines = result.stdout.splitlines()
         assert lines[0].startswith("Terraster ") and f"pid {terraster.pid}" in lines[0] and "generation 1" in lines[0]
         assert "  site /: no backend is up: every request is answered with 503" in lines
-        assert any(f"{BACKEND} is down" in line and "refused" in line for line in lines)
+        assert any(f"{BACKEND} has been down" in line and "refused" in line for line in lines)
         assert "\x1b" not in result.stdout
 
 
@@ -126,7 +126,7 @@ def test_reload_while_the_admin_worker_is_away_goes_by_signal_and_still_tells(tm
         finally:
             timer.join()
         assert result.returncode == 0, result
-        assert "the admin worker is away; told the master by signal instead" in result.stderr
+        assert "the admin worker does not answer; sent the master a signal instead" in result.stderr
         assert "generation 2 in " in result.stdout
 
 
@@ -154,7 +154,7 @@ def test_a_stale_pid_file_whose_number_is_somebody_elses_by_now(tmp_path, somebo
         with socket.socket(socket.AF_UNIX) as left:  # as after SIGKILL: the file is there, nobody listens
             left.bind(str(tmp_path / "control.sock"))
     result = run_ctl("--runtime-dir", str(tmp_path), command)
-    assert result.returncode == 3 and "Terraster is not running: nobody holds" in result.stderr
+    assert result.returncode == 3 and "Terraster is not running: no process holds the lock on" in result.stderr
     assert somebody.poll() is None, "a process that is no master was signalled"
 
 
@@ -182,7 +182,7 @@ def test_nobody_there(tmp_path):
     with open(run / "terraster.pid") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         unreadable = run_ctl("stop", "--runtime-dir", str(run))
-        assert unreadable.returncode == 1 and "holds no pid" in unreadable.stderr
+        assert unreadable.returncode == 1 and "does not contain a pid" in unreadable.stderr
     assert run_ctl("nonsense").returncode == 2
     assert command().returncode == 2
 

@@ -48,21 +48,21 @@ def test_the_whole_picture():
     )
     assert text.splitlines()[:17] == [
         "Terraster 9.9, pid 4711, up 60m, generation 4",
-        "2 of 3 backends up, 2 of 2 workers serving",
+        "2 of 3 backends up (1 down), 2 of 2 workers serving",
         "",
         "3 problems:",
         "  blog /: no backend is up: every request is answered with 503",
-        "  blog /: http://10.0.0.3:80 is down for 5m: connection refused",
+        "  blog /: http://10.0.0.3:80 has been down for 5m: connection refused",
         "  Terraster: the last reload failed 9s ago: a.yaml:1:2: unknown key",
         "",
-        "SERVICE, BACKENDS         STATE  SINCE  WEIGHT  ACTIVE  REQUESTS  FAILED  LATENCY",
+        "SERVICE, BACKENDS     STATE  FOR  WEIGHT  ACTIVE  ATTEMPTS  FAILED  LATENCY",
         "shop /",
-        "  http://10.0.0.1:80      up       60s       1       3      123k       7    2.0ms",
-        "  http://10.0.0.2:80      up       60s       1       0         0       0        -",
+        "  http://10.0.0.1:80  up     60s       1       3      123k       7    2.0ms",
+        "  http://10.0.0.2:80  up     60s       1       0         0       0        -",
         "shop /old",
-        "  -> https://new.example  -          -       -       -         0       -        -",
+        "  -> https://new.example, 0 requests",
         "blog /",
-        "  http://10.0.0.3:80      DOWN      5m       1       0         0       0        -",
+        "  http://10.0.0.3:80  DOWN    5m       1       0         0       0        -",
         "",
     ]
     assert text.splitlines()[17].split() == ["PROCESS", "PID", "STATE", "AGE", "GENERATION", "CONNECTIONS", "ACCEPTED", "REQUESTS"]
@@ -92,11 +92,11 @@ def test_a_circuit_that_is_tried_is_not_called_open():
     ("cells", "line"),
     [
         ({}, None),
-        ({"QUEUED": 3}, "  queue: 3 of 100 wait"),
-        ({"QUEUE_REFUSED": 4}, "  queue: 4 refused as it was full"),
+        ({"QUEUED": 3}, "  queue: 3 of 100 waiting"),
+        ({"QUEUE_REFUSED": 4}, "  queue: 4 refused (queue full)"),
         (
             {"QUEUED": 1, "QUEUE_REFUSED": 123456, "QUEUE_TIMEOUTS": 5},
-            "  queue: 1 of 100 wait, 123k refused as it was full, 5 waited for nothing",
+            "  queue: 1 of 100 waiting, 123k refused (queue full), 5 timed out",
         ),
     ],
 )
@@ -118,20 +118,86 @@ def test_refusals_where_none_may_wait_are_not_called_those_of_a_full_queue():
 
 
 @pytest.mark.parametrize(
-    ("number", "first", "second"),
+    ("number", "lines"),
     [
-        (0, "0 open requests, 0 connections (0 idle); 0 attempts, 0 failed (0 without a connection), 0 bad statuses", "0 times"),
-        (1, "1 open request, 1 connection (1 idle); 1 attempt, 1 failed (1 without a connection), 1 bad status", "1 time"),
-        (2, "2 open requests, 2 connections (2 idle); 2 attempts, 2 failed (2 without a connection), 2 bad statuses", "2 times"),
+        (
+            0,
+            [
+                "  open:      0 requests, 0 connections (0 idle)",
+                "  attempts:  0, 0 failed (0 without a connection), 0 with a bad status",
+                "  circuit:   closed, opened 0 times",
+                "  ejections: 0",
+                "  no health checks yet",
+                "  no failures in traffic",
+            ],
+        ),
+        (
+            1,
+            [
+                "  open:      1 request, 1 connection (1 idle)",
+                "  attempts:  1, 1 failed (1 without a connection), 1 with a bad status",
+                "  circuit:   closed, opened 1 time",
+                "  ejections: 1",
+                "  no health checks yet",
+                "  no failures in traffic",
+            ],
+        ),
     ],
 )
-def test_why_counts_in_good_grammar(number, first, second):
+def test_why_counts_in_good_grammar(number, lines):
     names = ("active", "open", "idle", "requests", "failed", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
     endpoint = {"address": None, "circuit": "closed", "probes": [], "failures": [], **dict.fromkeys(names, number)}
     backend = {"service": "shop", "path": "/", "url": "http://a", "state": "up", "since": None, "until": None, "by": "", "why": ""}
     nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}
-    lines = render.explained({**backend, **nothing}, NOW).splitlines()
-    assert lines[1:3] == [f"  {first}", f"  circuit closed, opened {second}; ejected {second}"]
+    assert render.explained({**backend, **nothing}, NOW).splitlines() == ["shop/ http://a is up", *lines]
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        ({"state": "up", "since": NOW - 60, "why": "status 200"}, "has been up for 60s: status 200"),
+        (
+            {"state": "ejected", "since": NOW - 5, "until": NOW + 25, "why": "5 in a row"},
+            "has been ejected for 5s, until UNTIL: 5 in a row",
+        ),
+        ({"state": "draining", "since": NOW - 5, "until": NOW + 25, "by": "al"}, "is draining, set 5s ago by al, until UNTIL"),
+        ({"state": "maintenance", "since": NOW - 5, "by": "al", "why": "disk"}, "is in maintenance, set 5s ago by al: disk"),
+    ],
+)
+def test_why_begins_with_the_state_its_age_and_its_reason(facts, line):
+    backend = {"service": "shop", "path": "/", "url": "http://a", "until": None, "by": "", "why": ""}
+    nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": []}
+    until = f"{render.moment(NOW + 25, NOW)} (in 25s)"
+    assert render.explained({**backend, **nothing, **facts}, NOW) == f"shop/ http://a {line.replace('UNTIL', until)}\n"
+
+
+def test_health_checks_are_aligned_by_their_times():
+    probes = [{"when": NOW, "ok": ok, "seconds": seconds, "reason": "why"} for ok, seconds in ((True, 0.0063), (False, 0.0137))]
+    names = ("active", "open", "idle", "requests", "failed", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
+    endpoint = {"address": None, "circuit": "closed", "failures": [], **dict.fromkeys(names, 0), "probes": probes}
+    backend = {"service": "shop", "path": "/", "url": "http://a", "state": "up", "since": None, "until": None, "by": "", "why": ""}
+    text = render.explained(
+        {**backend, "order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}, NOW
+    )
+    at = render.moment(NOW, NOW)
+    assert f"    {at}  passed   6.3ms  why\n    {at}  FAILED  13.7ms  why\n" in text
+
+
+@pytest.mark.parametrize(
+    ("left", "text"),
+    [(0.2, "1s"), (119, "119s"), (120, "2m"), (149, "2m"), (150, "3m"), (598, "10m"), (3571, "60m"), (21_599, "6h00m")],
+)
+def test_the_time_that_is_left_is_rounded_to_the_next_minute(left, text):
+    change = {
+        "service": "s",
+        "path": "/",
+        "url": "u",
+        "state": "draining",
+        "until": NOW + left,
+        "weight_override": None,
+        "active": 0,
+    }
+    assert render.changed(change, NOW) == [f"s/ u is draining until {render.moment(NOW + left, NOW)} (in {text})"]
 
 
 def test_nothing_wrong_is_said():
@@ -159,7 +225,7 @@ def test_long_names_fit(width):
     lines = render.status(found, width=width).splitlines()
     assert max(len(line) for line in lines if down not in line) <= width
     problem = " ".join(" ".join(lines[lines.index("1 problem:") + 1 :]).split())
-    assert problem.startswith(f"{names[0]} /: {down} is down for 5m: {reason} ")
+    assert problem.startswith(f"{names[0]} /: {down} has been down for 5m: {reason} ")
     for name in names[:2]:
         at = lines.index(f"{name} /")
         one, other = (line.split()[0] for line in lines[at + 1 : at + 3])
@@ -187,10 +253,10 @@ def test_what_operators_changed_is_told_with_who_and_why():
     text = render.status(status(house, overrides=overrides), width=200)
     assert text.split("\n\n")[2].splitlines() == [
         "Changed by operators:",
-        f"  shop /: http://10.0.0.1:80: in maintenance for 90s, until {until} (in 10m), then draining again, by alice: disk",
-        f"  shop /: http://10.0.0.2:80: weight 5 (the file says 1) for 90s, until {until} (in 10m), "
-        f"then weight 7 again until {render.moment(NOW + 900, NOW)}, then weight 9 again, by alice",
-        "  gone/ http://10.0.0.9:80: draining for 90s, by alice: disk; not configured any more, kept for a day",
+        f"  shop /: http://10.0.0.1:80: in maintenance, set 90s ago by alice, until {until} (in 10m), then draining again: disk",
+        f"  shop /: http://10.0.0.2:80: weight 5 (configured: 1), set 90s ago by alice, until {until} (in 10m), "
+        f"then weight 7 again until {render.moment(NOW + 900, NOW)}, then weight 9 again",
+        "  gone/ http://10.0.0.9:80: draining, set 90s ago by alice: disk; no longer configured, kept for a day",
     ]
     lines = [line.split() for line in text.splitlines() if line.startswith("  http://10")]
     assert [(line[1], line[3]) for line in lines] == [("maint", "1"), ("up", "5*"), ("up", "1")]
@@ -205,14 +271,14 @@ def test_shares_have_a_column_only_where_there_are_some():
     lines = render.status(status(house)).splitlines()
     header = next(line for line in lines if line.startswith("SERVICE"))
     assert header.endswith("SHARE")
-    assert [line.split()[-1] for line in lines if line.startswith("  ")] == ["25%", "-", "-", "-"]
+    assert [line.split()[-1] for line in lines if line.startswith("  http")] == ["25%", "-", "-"]
 
 
 def test_warnings_are_counted():
     document = status(all_up(House()))
     assert "warning" not in render.status(document)
-    assert ", 2 warnings of the configuration (terraster --check)" in render.status({**document, "warnings": ["a", "b"]})
-    assert ", 1 warning of" in render.status({**document, "warnings": ["a"]})
+    assert ", 2 configuration warnings (see terraster --check)" in render.status({**document, "warnings": ["a", "b"]})
+    assert ", 1 configuration warning (see" in render.status({**document, "warnings": ["a"]})
 
 
 def test_a_reason_says_until_when():
@@ -220,4 +286,4 @@ def test_a_reason_says_until_when():
     house.known(0, STATE=4, SINCE=int((NOW - 5) * 1e9))
     found = status(house, standings={"shop/ http://10.0.0.1:80": {"why": "5 in a row", "until": NOW + 25}})
     until = render.moment(NOW + 25, NOW)
-    assert f"  shop /: http://10.0.0.1:80 is ejected for 5s, until {until} (in 25s): 5 in a row\n" in render.status(found)
+    assert f"  shop /: http://10.0.0.1:80 has been ejected for 5s, until {until} (in 25s): 5 in a row\n" in render.status(found)

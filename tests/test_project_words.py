@@ -42,7 +42,6 @@ COMPILED = {name: re.compile(pattern, re.MULTILINE) for name, pattern in PATTERN
 NOT_YET = {
     "terraster/__init__.py",
     "terraster/balance",
-    "terraster/cli",
     "terraster/config",
     "terraster/exchange.py",
     "terraster/filters",

@@ -1,6 +1,6 @@
-"""What `terraster --demo` has to say is said when Terraster serves, not before: by then nothing can stop the start any more.
+"""The advice of `terraster --demo`, printed once Terraster serves. Before that the start might still fail.
 
-The admin worker says it, as it sees when proxy workers accept connections. Once, also if it is replaced.
+The admin worker prints it, because it knows when proxy workers accept connections. A replaced admin worker does not print it again.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from ..admin.worker import AdminWorker
 
 __all__ = ["announcing"]
 
-_LOOK = 0.05  # seconds between two looks
+_LOOK = 0.05  # seconds between two checks
 
 
 def announcing(text: str) -> type[AdminWorker]:
-    """An admin worker that prints the text on standard output as soon as a client can come in. Called in the future master."""
-    said = mmap.mmap(-1, 1)  # shared by all that are forked from here on
+    """An admin worker that prints the text on standard output as soon as a client can connect. Called before the fork."""
+    printed = mmap.mmap(-1, 1)  # shared with all processes forked from now on
 
     class Announcing(AdminWorker):
         def start(self) -> None:
@@ -28,8 +28,8 @@ def announcing(text: str) -> type[AdminWorker]:
         def _announce(self) -> None:
             while not self.ready():
                 gevent.sleep(_LOOK)
-            if not said[0]:
-                said[0] = 1
+            if not printed[0]:
+                printed[0] = 1
                 print(text, flush=True)
 
     return Announcing

@@ -1,10 +1,10 @@
-"""`terrasterctl backend …` and `terrasterctl why …`: what an operator does to single backends, and what is known of them.
+"""`terrasterctl backend …` and `terrasterctl why …`: commands of operators for single backends.
 
     backend drain|maintain|enable SERVICE[/PATH] URL   backend weight SERVICE[/PATH] URL N|file   [--for 10m] [--reason TEXT]
     backend list [SERVICE[/PATH]]                      why [SERVICE[/PATH]] URL
 
-A URL may be shortened to HOST:PORT where that is clear. Whoever asks is known by the socket; behind sudo, whom it was called by is told
-as well.
+A URL may be shortened to HOST:PORT or HOST if that names one backend. The socket tells Terraster which user asks. Behind sudo, the
+command sends the calling user's name as well.
 """
 
 from __future__ import annotations
@@ -23,32 +23,45 @@ from .output import colourful, width
 
 __all__ = ["add_commands", "backend", "why"]
 
+_SERVICE_HELP = "the backend's service; add the path if several locations have this backend"
+_URL_HELP = "the configured URL, or HOST:PORT or HOST if that names one backend"
+
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
-    """Add both commands to those of terrasterctl. shared: the options that all have."""
-    group = commands.add_parser("backend", parents=[shared], help="drain, maintain, enable or weigh one backend")
+    """Add both commands to those of terrasterctl. shared: the options of all commands."""
+    group = commands.add_parser(
+        "backend", parents=[shared], help="drain, maintain or enable a backend, change its weight, or list all"
+    )
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, text in (
-        ("drain", "no new work; what it has it keeps: requests, connections, sessions"),
-        ("maintain", "nothing at all: sessions go elsewhere too; open requests may end"),
-        ("enable", "take drain or maintain back"),
-        ("weight", "another weight than the configuration's"),
+        ("drain", "send no new requests; open requests and sticky sessions stay"),
+        ("maintain", "send nothing at all; sticky sessions move to other backends, open requests may finish"),
+        ("enable", "undo drain or maintain"),
+        ("weight", "override the configured weight"),
     ):
         action = actions.add_parser(name, parents=[shared], help=text)
-        action.add_argument("service", metavar="SERVICE[/PATH]", help="its service; with a path, if that has several locations")
-        action.add_argument("url", metavar="URL", help="as configured, or HOST:PORT, or HOST, where that is clear")
+        action.add_argument("service", metavar="SERVICE[/PATH]", help=_SERVICE_HELP)
+        action.add_argument("url", metavar="URL", help=_URL_HELP)
         if name == "weight":
-            action.add_argument("weight", metavar="N", type=_weight, help="0: no new work; `file`: what the configuration says")
+            action.add_argument("weight", metavar="N", type=_weight, help="0: no new requests; `file`: the configured weight again")
         if name != "enable":
             action.add_argument(
-                "--for", "-for", dest="seconds", metavar="TIME", type=_time, default=0.0, help="ends by itself, as 90s, 10m"
+                "--for",
+                "-for",
+                dest="seconds",
+                metavar="TIME",
+                type=_time,
+                default=0.0,
+                help="undo the change after this time, such as 90s or 10m",
             )
-        action.add_argument("--reason", "-reason", metavar="TEXT", default="", help="for whoever finds it so")
-    listed = actions.add_parser("list", parents=[shared], help="backends, and what was changed of them")
-    listed.add_argument("service", metavar="SERVICE[/PATH]", nargs="?", default="")
-    explained = commands.add_parser("why", parents=[shared], help="why a backend is in the state it is in")
-    explained.add_argument("service", metavar="SERVICE[/PATH]", nargs="?", default="")
-    explained.add_argument("url", metavar="URL")
+        action.add_argument(
+            "--reason", "-reason", metavar="TEXT", default="", help="a note for other operators, shown by status and why"
+        )
+    listed = actions.add_parser("list", parents=[shared], help="list backends and the changes by operators")
+    listed.add_argument("service", metavar="SERVICE[/PATH]", nargs="?", default="", help="only backends of this service")
+    explained = commands.add_parser("why", parents=[shared], help="explain the state of a backend")
+    explained.add_argument("service", metavar="SERVICE[/PATH]", nargs="?", default="", help=_SERVICE_HELP)
+    explained.add_argument("url", metavar="URL", help=_URL_HELP)
 
 
 def backend(control: Control, arguments: argparse.Namespace) -> int:
@@ -92,19 +105,24 @@ def _list(control: Control, arguments: argparse.Namespace) -> int:
     wanted = arguments.service
     services = []
     for service in document["services"]:
-        places = [one for one in service["locations"] if one["backends"] and _is(service["name"], one["path"], wanted)]
-        if places:
-            services.append({**service, "locations": places})
+        locations = [one for one in service["locations"] if one["backends"] and _is(service["name"], one["path"], wanted)]
+        if locations:
+            services.append({**service, "locations": locations})
     if wanted and not services:
-        names = [f"{one['name']}{place['path']}" for one in document["services"] for place in one["locations"] if place["backends"]]
-        problem = f"there is no service or location {wanted} with backends"
+        names = [
+            f"{one['name']}{location['path']}"
+            for one in document["services"]
+            for location in one["locations"]
+            if location["backends"]
+        ]
+        problem = f"no service or location {wanted} has backends"
         return _refused({"ok": False, "problems": [problem], "candidates": names}, arguments.json)
     if arguments.json:
         rows = [
-            {"service": service["name"], "path": place["path"], **one}
+            {"service": service["name"], "path": location["path"], **one}
             for service in services
-            for place in service["locations"]
-            for one in place["backends"]
+            for location in service["locations"]
+            for one in location["backends"]
         ]
         print(json.dumps({"ok": True, "now": document["now"], "backends": rows}, indent=2))
     else:
@@ -118,7 +136,7 @@ def _is(service: str, path: str, wanted: str) -> bool:
 
 
 def _refused(answer: dict[str, Any], as_json: bool) -> int:
-    """A refusal, the same for all commands. answer: ``ok problems candidates``."""
+    """Print a refusal. All commands use the same form. answer: ``ok problems candidates``."""
     if as_json:
         print(json.dumps(answer, indent=2))
     for problem in answer["problems"]:
@@ -130,7 +148,7 @@ def _weight(text: str) -> str:
     if text in ("file", "default"):
         return "file"
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError("must be a whole number from 0, or `file` for what the configuration says")
+        raise argparse.ArgumentTypeError("must be a whole number from 0, or `file` for the configured weight")
     return text
 
 
@@ -140,5 +158,5 @@ def _time(text: str) -> float:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if not seconds:
-        raise argparse.ArgumentTypeError("must be longer than nothing")
+        raise argparse.ArgumentTypeError("must be longer than 0s")
     return seconds

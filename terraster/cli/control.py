@@ -1,8 +1,8 @@
-"""The way from `terrasterctl` to a running Terraster: HTTP over the control socket in its runtime directory, or a signal to the pid in its
-pid file.
+"""The connection from `terrasterctl` to a running Terraster: HTTP over the control socket in its runtime directory, or a signal to the
+process in its pid file.
 
-A pid file outlives a master that was killed, and its number may belong to anybody by then. So the master holds a lock on it
-(flock) for as long as it lives: only while somebody does, the pid in it is a master's. Nothing is signalled without that test.
+A pid file outlives a master that was killed. Its number may then belong to an unrelated process. So the master holds a lock (flock) on
+the file as long as it lives, and the pid is a master's only while the lock is held. No process is signalled without that check.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ DONE, FAILED, USAGE, NOT_RUNNING, UNKNOWN = range(5)
 """Exit codes."""
 
 AT_ONCE = 5.0  # seconds for an answer that needs no work
-RETRY = 0.1  # seconds between two looks whether the admin worker is back
+RETRY = 0.1  # seconds between two attempts to reach the admin worker
 
 
 class Away(Exception):
-    """Nobody answers on the control socket."""
+    """The admin worker does not answer on the control socket."""
 
 
 class Absent(Away):
-    """Nobody even holds it open, as a master does while it has no admin worker: there is none, or not yet."""
+    """No process has the control socket open. (A master keeps it open while it has no admin worker.)"""
 
 
 class Refused(Exception):
-    """The answer is no, or there is none to be had."""
+    """The command fails: Terraster refused it or gave no answer. ``code``: the exit code"""
 
     def __init__(self, text: str, code: int = FAILED) -> None:
         super().__init__(text)
@@ -58,7 +58,7 @@ class Refused(Exception):
 
 
 class TooLate(Refused):
-    """It was told, but did not answer in time."""
+    """The command was sent, but no answer came in time."""
 
 
 class _UnixConnection(HTTPConnection):
@@ -81,7 +81,7 @@ class _UnixConnection(HTTPConnection):
 
 
 class Control:
-    """The Terraster of one runtime directory."""
+    """The running Terraster of one runtime directory. timeout: seconds for the whole command"""
 
     def __init__(self, runtime_dir: str, timeout: float) -> None:
         self.runtime_dir = runtime_dir
@@ -93,9 +93,9 @@ class Control:
         return self.deadline - time.monotonic()
 
     def look(self, path: str) -> dict[str, Any]:
-        """A question that is answered at once if anybody is there at all. Raises Away or Refused.
+        """Ask a question that a running admin worker answers at once. Raises Away or Refused.
 
-        The master keeps the socket open while there is no admin worker, so that connecting to it proves nothing.
+        The master keeps the socket open while there is no admin worker. So a connection alone proves nothing.
         """
         try:
             return self.call("GET", path, within=AT_ONCE)
@@ -103,7 +103,7 @@ class Control:
             raise Away(f"no answer within {AT_ONCE:g} s") from error
 
     def call(self, method: str, path: str, within: float | None = None, **query: str) -> dict[str, Any]:
-        """One request; its JSON. Raises Away (nobody there, or it went away meanwhile) or Refused."""
+        """Send one request and return its JSON. Raises Away (no admin worker, or it ended meanwhile) or Refused."""
         connection = _UnixConnection(self._socket, max(0.1, self.left() if within is None else within))
         try:
             connection.request(method, f"{path}?{urlencode(query)}" if query else path)
@@ -112,7 +112,7 @@ class Control:
         except PermissionError as error:
             raise Refused(f"{self._socket}: permission denied; be root or the user that Terraster runs as") from error
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise Absent(f"nobody listens on {self._socket}") from error
+            raise Absent(f"no process listens on {self._socket}") from error
         except TimeoutError as error:
             raise TooLate("no answer in time (--timeout)", UNKNOWN) from error
         except (OSError, HTTPError, ValueError) as error:
@@ -127,7 +127,7 @@ class Control:
         return answer
 
     def ask(self, method: str, path: str, **query: str) -> dict[str, Any]:
-        """One request that goes by no signal: while the admin worker is away it is waited for, a few seconds. Raises Refused."""
+        """Send a request that no signal can replace. If the admin worker is away, wait for it a few seconds. Raises Refused."""
         until = min(self.deadline, time.monotonic() + AT_ONCE)
         while True:
             try:
@@ -142,7 +142,7 @@ class Control:
             return self.call(method, path, None, **query)
         except Away as away:
             code = FAILED if method == "GET" else UNKNOWN
-            raise Refused(f"the admin worker went away over it, so whether it was done is not known: {away}", code) from None
+            raise Refused(f"the admin worker ended before it answered, so the outcome is unknown: {away}", code) from None
 
     def master(self) -> int:
         """The pid of the running master. Raises Refused if there is none."""
@@ -150,39 +150,39 @@ class Control:
         try:
             with open(path, "rb") as stream:
                 if not _is_locked(stream.fileno()):
-                    raise Refused(f"Terraster is not running: nobody holds {path}", NOT_RUNNING)
+                    raise Refused(f"Terraster is not running: no process holds the lock on {path}", NOT_RUNNING)
                 return int(stream.read(32))
         except FileNotFoundError:
-            raise Refused(f"Terraster is not running: there is no {path}", NOT_RUNNING) from None
+            raise Refused(f"Terraster is not running: {path} does not exist", NOT_RUNNING) from None
         except OSError as error:
             raise Refused(f"{path}: {error.strerror}") from error
         except ValueError:
-            raise Refused(f"{path} holds no pid") from None
+            raise Refused(f"{path} does not contain a pid") from None
 
     def signal(self, number: signal.Signals) -> int:
-        """Send the master a signal; its pid. Raises Refused."""
+        """Send the master a signal. Returns its pid. Raises Refused."""
         pid = self.master()
         try:
             process = os.pidfd_open(pid)
         except ProcessLookupError:
             raise Refused("Terraster is not running", NOT_RUNNING) from None
         try:
-            if self.master() != pid:  # only now is it certain that the descriptor is not of a process that came after it
-                raise Refused("the master changed meanwhile; try again")
+            if self.master() != pid:  # only now is it certain that the descriptor is not of a later process with the same pid
+                raise Refused("a new master took over meanwhile; try again")
             signal.pidfd_send_signal(process, number)
         except ProcessLookupError:
             raise Refused("Terraster is not running", NOT_RUNNING) from None
         except PermissionError:
-            raise Refused(f"may not signal process {pid}; be root or the user that Terraster runs as") from None
+            raise Refused(f"permission denied to signal process {pid}; be root or the user that Terraster runs as") from None
         finally:
             os.close(process)
         return pid
 
 
 def _is_locked(descriptor: int) -> bool:
-    """Whether another process holds the lock on an open file."""
+    """True if another process holds the lock on an open file."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two terrasterctl are not in each other's way
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two terrasterctl do not block each other
     except BlockingIOError:
         return True
     fcntl.flock(descriptor, fcntl.LOCK_UN)

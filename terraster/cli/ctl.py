@@ -1,15 +1,15 @@
-"""`terrasterctl`: steers a running Terraster over the unix socket that its admin worker serves in `runtime_dir`.
+"""`terrasterctl`: controls a running Terraster over the unix socket that its admin worker serves in `runtime_dir`.
 
     terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload | status [--all] | stop [--now] |
                  backend drain|maintain|enable|weight|list … | why …
 
-Exit codes: 0 done; 1 it did not work (and why); 2 the command line cannot be used; 3 Terraster is not running; 4 it was told,
-but how that ended is not known.
+Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
+outcome is unknown.
 
-`terraster.cli.backend` has what is done to single backends, `terraster.cli.control` the way to the running Terraster.
+`terraster.cli.backend` has the commands for single backends, `terraster.cli.control` the connection to the running Terraster.
 
-When the admin worker is away, `reload` and `stop` use the pid file and a signal instead, and say so. The master starts a new
-admin worker within a second or so, so `reload` then still learns how it went.
+If the admin worker is away, `reload` and `stop` use the pid file and a signal instead, and print that. The master starts a new admin
+worker within about a second, and `reload` then asks it for the outcome.
 """
 
 from __future__ import annotations
@@ -46,44 +46,46 @@ def _command(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _say_no(f"{error.filename}: {error.strerror}", FAILED, arguments.json)
+        return _fail(f"{error.filename}: {error.strerror}", FAILED, arguments.json)
     except Away as away:
-        return _say_no(f"the admin worker does not answer: {away}", FAILED, arguments.json)
+        return _fail(f"the admin worker does not answer: {away}", FAILED, arguments.json)
     except Refused as refused:
-        return _say_no(str(refused), refused.code, arguments.json)
+        return _fail(str(refused), refused.code, arguments.json)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="terrasterctl",
-        description="Steers a running Terraster.",
-        epilog="exit codes: 0 done; 1 it did not work; 2 wrong usage; 3 Terraster is not running; 4 told, outcome unknown",
+        description="Controls a running Terraster.",
+        epilog="exit codes: 0 done; 1 failed; 2 wrong command line; 3 Terraster is not running; 4 command sent, outcome unknown",
         parents=[_shared({"config": None, "runtime_dir": None, "timeout": 120.0, "json": False})],
         allow_abbrev=False,
     )
     add_option(parser, "version", action="version", version=f"terrasterctl {__version__}", help="print the version, and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = _shared({})
-    commands.add_parser("reload", parents=[shared], help="run the changed configuration, and say what changed or why not")
-    status = commands.add_parser("status", parents=[shared], help="what is wrong, services, backends, workers")
-    status.add_argument("--all", action="store_true", help="every service, also of a large configuration")
-    stop = commands.add_parser("stop", parents=[shared], help="finish open requests, stop, and wait for it")
+    commands.add_parser(
+        "reload", parents=[shared], help="apply the changed configuration; print the changes, or why it was refused"
+    )
+    status = commands.add_parser("status", parents=[shared], help="show problems, services, backends and workers")
+    status.add_argument("--all", action="store_true", help="show every service, even of a large configuration")
+    stop = commands.add_parser("stop", parents=[shared], help="finish open requests and stop; return when Terraster has ended")
     stop.add_argument("--now", action="store_true", help="do not wait for open requests")
     backend.add_commands(commands, shared)
     return parser
 
 
 def _shared(defaults: dict[str, Any]) -> argparse.ArgumentParser:
-    """Options that may stand before the command (with defaults) and behind it (where they override only if given)."""
+    """Options that are allowed before the command (with defaults) and after it (where they override only if given)."""
     shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
 
     def add(name: str, **options: Any) -> None:
         add_option(shared, name, default=defaults.get(name.replace("-", "_"), argparse.SUPPRESS), **options)
 
-    add("config", metavar="FILE", help="the configuration whose runtime_dir is meant (default: as for terraster)")
-    add("runtime-dir", metavar="DIR", help="the runtime directory itself")
-    add("timeout", metavar="SECONDS", type=float, help="how long to wait for the outcome (default: 120)")
-    add("json", action="store_true", help="for programs")
+    add("config", metavar="FILE", help="the configuration that names the runtime_dir (default: as for terraster)")
+    add("runtime-dir", metavar="DIR", help="the runtime directory of the running Terraster")
+    add("timeout", metavar="SECONDS", type=float, help="seconds to wait for the outcome (default: 120)")
+    add("json", action="store_true", help="print JSON")
     return shared
 
 
@@ -94,19 +96,19 @@ def _reload(control: Control, arguments: argparse.Namespace) -> int:
         outcome = control.call("POST", "/reload", why="terrasterctl")
     except Away:
         try:
-            outcome = _outcome_since(control, began, at_least=0.0)  # it may have gone away over this very reload
+            outcome = _outcome_since(control, began, at_least=0.0)  # this very reload may have ended it
         except Away:
             control.signal(signal.SIGHUP)
-            print("terrasterctl: the admin worker is away; told the master by signal instead", file=sys.stderr)
+            print("terrasterctl: the admin worker does not answer; sent the master a signal instead", file=sys.stderr)
             try:
                 outcome = _outcome_since(control, began, at_least=15.0)
             except Away:
-                raise Refused("the reload was asked for; how it ended stands in Terraster's log", UNKNOWN) from None
+                raise Refused("the reload was requested; Terraster's log has its outcome", UNKNOWN) from None
     if arguments.json:
         print(json.dumps(outcome, indent=2))
         return DONE if outcome["ok"] else FAILED
     if not outcome["ok"]:
-        print(f"terrasterctl: not reloaded, generation {outcome['generation']} goes on:", file=sys.stderr)
+        print(f"terrasterctl: not reloaded, generation {outcome['generation']} stays in effect:", file=sys.stderr)
         for problem in outcome["problems"]:
             print(f"  {problem}", file=sys.stderr)
         return FAILED
@@ -115,13 +117,13 @@ def _reload(control: Control, arguments: argparse.Namespace) -> int:
     for line in outcome["notes"]:
         print(f"note: {line}")
     if outcome["replaced"]:
-        print(f"note: replaced, as they did not take it over: {', '.join(map(str, outcome['replaced']))}")
+        print(f"note: replaced processes that did not apply it: {', '.join(map(str, outcome['replaced']))}")
     print(f"generation {outcome['generation']} in {outcome['seconds'] * 1000:.0f} ms")
     return DONE
 
 
 def _outcome_since(control: Control, moment: float, at_least: float) -> dict[str, Any]:
-    """The outcome of the last reload that ended after ``moment`` (time.time()). Waits ``at_least`` seconds. Raises Away."""
+    """The outcome of the last reload that ended after ``moment`` (time.time()). Waits up to ``at_least`` seconds. Raises Away."""
     until = min(control.deadline, time.monotonic() + at_least)
     while True:
         try:
@@ -160,12 +162,12 @@ def _stop(control: Control, arguments: argparse.Namespace) -> int:
         try:
             pid = control.signal(signal.SIGQUIT if arguments.now else signal.SIGTERM)
         except Refused as refused:
-            if there and refused.code == NOT_RUNNING:  # it ended before its admin worker could say so
+            if there and refused.code == NOT_RUNNING:  # it ended before its admin worker could answer
                 return _stopped(None, arguments.json)
             raise
-        print("terrasterctl: the admin worker is away; told the master by signal instead", file=sys.stderr)
+        print("terrasterctl: the admin worker does not answer; sent the master a signal instead", file=sys.stderr)
     if not _wait_for_end(pid, control.left()):
-        raise Refused(f"process {pid} was told to stop, but it still runs (--timeout)", UNKNOWN)
+        raise Refused(f"process {pid} was told to stop but still runs (see --timeout)", UNKNOWN)
     return _stopped(pid, arguments.json)
 
 
@@ -180,7 +182,7 @@ def _stopped(pid: int | None, as_json: bool) -> int:
 _COMMANDS = {"reload": _reload, "status": _status, "stop": _stop, "backend": backend.backend, "why": backend.why}
 
 
-def _say_no(text: str, code: int, as_json: bool) -> int:
+def _fail(text: str, code: int, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"ok": False, "problems": [text], "candidates": [], "error": text}))
     print(f"terrasterctl: {text}", file=sys.stderr)
@@ -188,7 +190,7 @@ def _say_no(text: str, code: int, as_json: bool) -> int:
 
 
 def _wait_for_end(pid: int, seconds: float) -> bool:
-    """Wait until a process (nobody's child of ours) has gone; whether it has."""
+    """Wait until a process ends that is not a child of this one. Returns True if it has ended."""
     try:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Two small backends to play with: `terraster --demo`.
+"""Two small backends to try Terraster with: `terraster --demo`.
 
 Each is a process of its own (``python -m terraster.cli.demo NAME HOST PORT``) that answers
 
@@ -7,7 +7,7 @@ Each is a process of its own (``python -m terraster.cli.demo NAME HOST PORT``) t
     /stream?events=N  N server-sent events, five a second
     anything else     its name, and the request as it arrived, as JSON
 
-It ends when its standard input does, that is when the process that started it has gone.
+A backend ends when its standard input ends, that is when the process that started it has ended.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Running:
 
 
 def addresses(snapshot: Snapshot) -> list[tuple[str, int]]:
-    """Where the demo backends have to listen: the first addresses on this host that the configuration sends requests to."""
+    """The addresses for the demo backends: the first backends of the configuration that are on this host. Raises StartError if none
+    is."""
     found: dict[tuple[str, int], None] = {}
     for service in snapshot.services:
         for location in service.locations:
@@ -52,15 +53,15 @@ def addresses(snapshot: Snapshot) -> list[tuple[str, int]]:
                     found[backend.host, backend.port] = None
     if not found:
         raise StartError(
-            "--demo: the configuration has no http backend on 127.0.0.1, [::1] or localhost whose part could be played"
+            "--demo: the configuration has no http backend on 127.0.0.1, [::1] or localhost that a demo backend could replace"
         )
     return list(found)[:HOW_MANY]
 
 
-def start(places: list[tuple[str, int]]) -> list[Running]:
-    """Start them and wait until they listen. Raises StartError, with none left running, if one cannot."""
+def start(wanted: list[tuple[str, int]]) -> list[Running]:
+    """Start a backend on each address and wait until all listen. If one cannot, raises StartError and leaves none running."""
     started: list[Running] = []
-    for number, (host, port) in enumerate(places, 1):
+    for number, (host, port) in enumerate(wanted, 1):
         name = f"demo-{number}"
         command = [sys.executable, "-m", "terraster.cli.demo", name, host, str(port)]
         home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -83,7 +84,7 @@ def start(places: list[tuple[str, int]]) -> list[Running]:
 
 
 def stop(backends: Iterable[Running]) -> None:
-    """End them and wait for it."""
+    """End these backends and wait until they have ended."""
     for backend in backends:
         backend.process.terminate()
     for backend in backends:
@@ -91,21 +92,22 @@ def stop(backends: Iterable[Running]) -> None:
 
 
 def advice(snapshot: Snapshot, file: str, backends: list[Running]) -> str:
-    """What to try next, for the terminal."""
+    """Commands to try next, as text for the terminal."""
     tries = []
     if snapshot.listeners:
         first = snapshot.listeners[0].address
-        service = next((one for one in snapshot.services if first in one.listeners), None)
+        services = [one for one in snapshot.services if first in one.listeners]
+        service = next((one for one in services if any(location.backends for location in one.locations)), None)
         host = "" if service is None or "*" in service.hosts else f" -H 'Host: {service.hosts[0].replace('*', 'demo')}'"
         tries += [
-            (f"curl{host} {_url(first)}/", "again and again: the backends take turns"),
+            (f"curl{host} {_url(first)}/", "several times: the backends take turns"),
             (f"curl{host} '{_url(first)}/slow?ms=2000'", "a slow answer"),
-            (f"curl{host} -N {_url(first)}/stream", "events, as they are sent"),
+            (f"curl{host} -N {_url(first)}/stream", "events, each as it is sent"),
         ]
     ctl = _ctl() if file == where.configuration(None) else f"{_ctl()} --config {shlex.quote(file)}"
-    tries += [(f"{ctl} status", "what is up"), (f"{ctl} reload", "after a change of that file")]
+    tries += [(f"{ctl} status", "problems, backends, workers"), (f"{ctl} reload", "after a change of the file")]
     if snapshot.metrics_listen:
-        tries.append((f"curl {_url(snapshot.metrics_listen)}/metrics", "what Prometheus sees"))
+        tries.append((f"curl {_url(snapshot.metrics_listen)}/metrics", "what Prometheus scrapes"))
     width = max(len(command) for command, _ in tries)
     return "\n".join(
         [
@@ -122,7 +124,7 @@ def advice(snapshot: Snapshot, file: str, backends: list[Running]) -> str:
 
 
 def _ctl() -> str:
-    """How to call terrasterctl from here: the one that lies beside this program or its interpreter, by a path that can be pasted."""
+    """A path of terrasterctl that can be pasted into a shell: the one beside this program or its interpreter."""
     for program in (sys.argv[0], sys.executable):
         beside = os.path.join(os.path.dirname(os.path.abspath(program)), "terrasterctl")
         if os.access(beside, os.X_OK):
@@ -180,7 +182,7 @@ def _number(query: dict[str, list[str]], name: str, default: int, most: int) -> 
 
 
 def _serve(name: str, host: str, port: int) -> int:
-    """Be a demo backend until standard input ends. Prints "ready", or why not."""
+    """Run a demo backend until standard input ends. Prints "ready", or the reason why it cannot listen."""
     import gevent
     from gevent import socket as gevent_socket
     from gevent.os import tp_read
@@ -194,7 +196,7 @@ def _serve(name: str, host: str, port: int) -> int:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-        )  # accepted ones inherit it; without it events come 40 ms late
+        )  # accepted sockets inherit it; without it events arrive 40 ms late
         listener.bind(address)
         listener.listen(1024)
     except OSError as error:

@@ -5,8 +5,8 @@
 
 Exit codes: 0 stopped on request (or nothing wrong), 1 cannot start, 2 the configuration (or the command line) cannot be used.
 
-The imports inside the functions are on purpose: the process that becomes the master must be made ready
-(`terraster.master.boot`) before anything imports gunicorn or urllib3, and a check needs neither.
+The imports inside the functions are intended. The process that becomes the master must be patched (`terraster.master.boot`) before
+anything imports gunicorn or urllib3, and a check needs neither.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _EPILOG = """\
-exit codes: 0 stopped on request, or nothing wrong; 1 cannot start; 2 the configuration cannot be used
-signals: HUP reload, TERM drain and stop, QUIT stop at once, USR1 reopen logs, USR2 upgrade, TTIN/TTOU one worker more/less
+exit codes: 0 stopped on request, or no problem found; 1 cannot start; 2 the configuration cannot be used
+signals: HUP reload, TERM drain and stop, QUIT stop at once, USR1 reopen logs, USR2 upgrade, TTIN/TTOU add/remove a worker
 see also: terrasterctl --help; docs/operations.md
 """
 
@@ -56,22 +56,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     file = f"the configuration (default: {where.DEFAULT} in the current directory; without one, the packaged configuration)"
     add_option(parser, "config", metavar="FILE", help=file)
-    add_option(parser, "services", metavar="DIR", help="every *.yaml and *.yml below it adds services")
-    add_option(parser, "api-config", metavar="FILE", help="settings of the management API from a file of their own")
-    logs: dict[str, Any] = {"metavar": "FILE[,FILE…]", "action": "append", "default": [], "help": "loggers (JSON)"}
+    add_option(parser, "services", metavar="DIR", help="add the services of every *.yaml and *.yml below DIR")
+    add_option(parser, "api-config", metavar="FILE", help="read the settings of the management API from this file")
+    logs: dict[str, Any] = {
+        "metavar": "FILE[,FILE…]",
+        "action": "append",
+        "default": [],
+        "help": "read loggers from these JSON files",
+    }
     add_option(parser, "log-config", "--log_configs", "-log_configs", **logs)
-    add_option(parser, "check", action="store_true", help="say what is wrong with the configuration, and exit")
-    add_option(parser, "json", action="store_true", help="with --check: for programs")
-    add_option(parser, "schema", action="store_true", help="print the JSON Schema of the configuration, and exit")
-    add_option(parser, "demo", action="store_true", help="start two small backends as well, and say what to try")
-    add_option(parser, "version", action="version", version=f"terraster {__version__}", help="print the version, and exit")
+    add_option(parser, "check", action="store_true", help="print the problems of the configuration and exit")
+    add_option(parser, "json", action="store_true", help="with --check: print JSON")
+    add_option(parser, "schema", action="store_true", help="print the JSON Schema of the configuration and exit")
+    add_option(parser, "demo", action="store_true", help="start two demo backends as well and print commands to try")
+    add_option(parser, "version", action="version", version=f"terraster {__version__}", help="print the version and exit")
     return parser
 
 
 class _Configuration:
-    """Loads the files that the command line names, again and again; remembers what did not change between reloads.
+    """Loads the files that the command line names, at each call. Keeps the parts that do not change between reloads.
 
-    to_run: refuse as well what is right as it is written, but cannot be run yet
+    to_run: True: also refuse a configuration that is valid but cannot run yet
     """
 
     def __init__(self, arguments: argparse.Namespace, pause: Callable[[], None] | None = None, *, to_run: bool) -> None:
@@ -86,10 +91,10 @@ class _Configuration:
         self._loader = Loader(pause=pause, kinds=KINDS)
         self._to_run = to_run
         self._last: tuple[Settings, Snapshot] | None = None
-        self._secret = b"" if to_run else bytes(32)  # a check makes no file
+        self._secret = b"" if to_run else bytes(32)  # a check must not create the key file
 
     def __call__(self, generation: int) -> Snapshot:
-        """The configuration as it is on disk now. Raises ConfigError, and StartError where the key of session cookies cannot be had."""
+        """The configuration on disk. Raises ConfigError, or StartError if the key of session cookies cannot be read or created."""
         from terraster.config.resolve import resolve
         from terraster.errors import ConfigError
 
@@ -107,8 +112,10 @@ class _Configuration:
 
 
 def _wants_secret(snapshot: Snapshot) -> bool:
-    """Whether there are sessions to be signed with a key that the configuration does not give. The file is made only then: who has no
-    sessions needs no state directory that can be written to."""
+    """True if a location has sticky sessions but the configuration has no key to sign them.
+
+    Only then is a key file created. A configuration without sticky sessions does not need a writable state directory.
+    """
     return any(
         location.policy == "sticky-session" and not location.sticky.key
         for service in snapshot.services
@@ -126,7 +133,7 @@ def _schema() -> int:
 
 
 def _check(load: _Configuration, as_json: bool) -> int:
-    """Everything a start does short of binding and probing."""
+    """Do everything that a start does, except binding and probing. Prints the problems and returns the exit code."""
     from terraster.errors import ConfigError, Problem, TerrasterError
     from terraster.plan import compile_plan
     from terraster.state.leases import Leases, capacities

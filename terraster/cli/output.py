@@ -14,23 +14,23 @@ WIDTH = 100  # columns, where there is no terminal to ask
 
 
 def until_closed(command: Callable[[], int]) -> int:
-    """Run a command and give its exit code; 1, and no traceback, if nobody reads its output any more."""
+    """Run a command and return its exit code. If the reader of its output has gone: 1, without a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a locale that lacks a character must not lose the rest
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character that the locale lacks must not lose the rest of the output
     try:
         code = command()
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise the interpreter reports an error when it flushes at its end
         return 1
     return code
 
 
 def colourful() -> bool:
-    """Whether colours are welcome."""
+    """True if the output should have colours."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def width() -> int:
-    """Columns to fill: those of the terminal, a fixed number where there is none."""
+    """The columns of the terminal, or a fixed number if the output is not a terminal."""
     return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH

@@ -1,4 +1,4 @@
-"""Where things are: the configuration that both commands mean, and the runtime directory it names."""
+"""Paths for both commands: the configuration file, and the runtime directory that it names."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from ..config.directories import runtime_dir
 __all__ = ["DEFAULT", "PACKAGED", "configuration", "find_runtime_dir"]
 
 DEFAULT = "config.yaml"
-"""Taken from the current directory when no ``--config`` is given."""
+"""The configuration file in the current directory, used if there is no ``--config``."""
 
 PACKAGED = os.path.join(os.path.dirname(config.__file__), "default.yaml")
-"""Taken when there is no `DEFAULT` either."""
+"""The configuration file of the package, used if there is no `DEFAULT` either."""
 
 _RUNTIME_DIR = re.compile(r"""^\{?(?:runtime_dir|"runtime_dir"|'runtime_dir')[ ]*:[ ]+(\S.*?),?$""", re.MULTILINE)
 
 
 def configuration(given: str | None) -> str:
-    """The configuration file: the one given, else ``config.yaml`` here, else the packaged default."""
+    """The path of the configuration file: ``given``, else `DEFAULT` if it exists, else `PACKAGED`."""
     if given is not None:
         return given
     return DEFAULT if os.path.exists(DEFAULT) else PACKAGED
 
 
 def find_runtime_dir(file: str, environ: Mapping[str, str]) -> str:
-    """The runtime directory that a configuration names, whatever else is wrong with it; else this user's default. Raises OSError.
+    """The runtime directory that a configuration names, else this user's default. Raises OSError.
 
-    Nothing else is looked at: terrasterctl must reach a running Terraster while its file is being repaired. Of a file that is no
-    YAML at the moment the line ``runtime_dir: …`` counts.
+    The rest of the file may have any mistake, because terrasterctl must reach a running Terraster while its file is being repaired. If
+    the file is not valid YAML, its line ``runtime_dir: …`` counts.
     """
     with open(file, encoding="utf-8-sig", errors="replace") as stream:
         text = stream.read()
-    parts = pieces.cut(text)  # ten thousand services need not be parsed for it
+    parts = pieces.cut(text)  # so that ten thousand services are not parsed
     root = nodes.compose(text if parts is None else parts.skeleton)
     found = None
     if isinstance(root, MappingNode):

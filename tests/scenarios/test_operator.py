@@ -157,7 +157,7 @@ def test_a_drained_backend_keeps_what_it_has_and_gets_nothing_new(house) -> None
 
 def test_a_weight(house) -> None:
     with Load(house.proxy.address) as load:
-        assert "is up, weight 6 (the file says 1)" in house.do("weight", "one", "6")
+        assert "is up, weight 6 (configured: 1)" in house.do("weight", "one", "6")
         found = load.next(400)
         assert 0.65 < found["one"] / found.total() < 0.85, found
         shown = house.shown("one")
@@ -325,7 +325,7 @@ def test_who_fails_every_request_is_a_problem(terraster, backend) -> None:
     text = proxy.ctl("status").stdout
     assert "no problems" not in text and "attempts failed in the last" in text
     why = proxy.ctl("why", origin.url)
-    assert why.returncode == 0 and "failures that traffic saw, the last first:" in why.stdout
+    assert why.returncode == 0 and "failures in traffic, newest first:" in why.stdout
 
 
 def test_an_upgrade_in_place_takes_it_over(house) -> None:
