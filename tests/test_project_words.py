@@ -59,7 +59,6 @@ NOT_YET = {
     "docs/configuration.md",
     "docs/development.md",
     "docs/metrics.md",
-    "docs/operations.md",
 }
 
 FILES = [
