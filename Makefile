@@ -12,7 +12,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run test lint format lock bench bench-balance bench-reload profile clean
+.PHONY: run test lint format docs lock bench bench-balance bench-reload profile clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -35,6 +35,9 @@ lock: $(VENV)/.python
 	@$(VENV)/bin/python -m venv $(VENV)/lock
 	@$(VENV)/lock/bin/python -m pip -qq --disable-pip-version-check --no-input install 'pip-tools>=7.6,<8'
 	@$(VENV)/lock/bin/python .ci/lock $(ARGS)
+
+docs: $(VENV)/.installed-test
+	@$(VENV)/bin/python -m tests.harness.manual
 
 bench: $(VENV)/.installed
 	@$(VENV)/bin/python bench/bench.py $(ARGS)

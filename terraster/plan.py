@@ -21,7 +21,7 @@ from .config.snapshot import Backend, Filters, Location, Service, Snapshot, Stat
 from .errors import BadRequest
 from .exchange import Exchange
 from .filters.answer import Answer
-from .filters.contract import Filter, Place, cells, compile_hooks, defined
+from .filters.contract import Counted, Filter, Place, cells, compile_hooks, counted, defined
 from .filters.headers import HeaderEdits, Headers
 from .filters.registry import KINDS
 from .net.line import Line
@@ -203,14 +203,15 @@ def _reported(location: Location) -> Statuses:
 class Kinds:
     """The kinds of filters, and where each of them counts. Makes the filters of a place.
 
-    bare: a location without backends and filters.
+    cells, counted: of their counters. bare: a location without backends and filters.
     """
 
-    __slots__ = ("_asked", "_hooks", "bare", "cells", "kinds")
+    __slots__ = ("_asked", "_hooks", "bare", "cells", "counted", "kinds")
 
     def __init__(self, kinds: Sequence[type[Filter]], view: SeatView) -> None:
         self.kinds = tuple(kinds)
         self.cells = cells(kinds)
+        self.counted = counted(kinds)
         self._hooks = tuple((kind, defined(kind)) for kind in kinds)
         self._asked = frozenset(kind.name for kind in kinds if "on_request" in defined(kind))
         self.bare = LocationPlan(Location("*", "/", slot=view.table.unrouted), Service("", (), (), ()), view, (), None, 0.0)
@@ -342,6 +343,11 @@ class Plan:
         self._kinds = kinds
         self._clock = clock
         self._view = view
+
+    @property
+    def counted(self) -> tuple[Counted, ...]:
+        """What filters count, and where."""
+        return self._kinds.counted
 
     def updated(self, change: Change) -> Plan:
         """The plan that a change leads to. Rebuilds only what changed, and lets other greenlets run meanwhile."""

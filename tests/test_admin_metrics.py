@@ -13,7 +13,9 @@ import pytest
 from gevent import pywsgi  # noqa: F401  (imported before any server thread starts)
 from prometheus_client.parser import text_string_to_metric_families
 
-from terraster.admin.metrics import METRICS, TableCollector, exposition, make_registry
+from terraster.admin.metrics import METRICS, TableCollector, exposition, make_registry, of_filter
+from terraster.filters.contract import counted
+from terraster.filters.registry import KINDS
 from terraster.state.table import BUCKETS, Header, Seat
 
 from .harness.ports import free_port
@@ -172,7 +174,22 @@ def test_the_manual_lists_every_metric_and_no_other():
     listed = {
         match[1]: (match[2], match[3]) for match in re.finditer(r"^\| `(terraster_\w+)` \| (\w+) \| ([^|]*) \|", text, re.MULTILINE)
     }
-    assert listed == {one.name: (one.type, ", ".join(f"`{label}`" for label in one.labels)) for one in METRICS}
+    of_filters = map(of_filter, counted(KINDS))
+    assert listed == {one.name: (one.type, ", ".join(f"`{label}`" for label in one.labels)) for one in (*METRICS, *of_filters)}
+
+
+def test_what_filters_count_is_read_out():
+    house = House()
+    (redirects,) = (one for one in counted(KINDS) if one.kind == "redirect")
+    for seat in (1, 2):
+        house.sit(seat, Seat.PROXY)
+        house.table.q[house.table.seat_location(seat, 0) + redirects.cell] += seat
+    registry = make_registry(TableCollector(house.table, lambda: house.snapshot, 1, lambda: None, counted(KINDS)))
+    text = b"".join(exposition(registry)).decode()
+    found = {key: value for key, value in samples(text).items() if key.startswith(redirects.metric)}
+    first = house.snapshot.services[0]
+    assert found == {f"terraster_redirect_answers_total{{location={first.locations[0].path},service={first.name}}}": 3}
+    assert f"# HELP {redirects.metric} {redirects.counter.help}" in text
 
 
 @pytest.mark.needs("promtool")

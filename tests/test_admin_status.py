@@ -8,6 +8,8 @@ import pytest
 
 from terraster.admin import readings
 from terraster.admin.status import document
+from terraster.filters.contract import counted
+from terraster.filters.registry import KINDS
 from terraster.state.table import Seat
 
 from .test_admin_readings import NOW, House
@@ -48,7 +50,16 @@ def status(house: House, **changes) -> dict:
         {seat.seat: readings.requests(house.table, house.snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
         master_says(**changes),
         NOW,
+        counted(KINDS),
     )
+
+
+def test_what_filters_counted_is_told_by_location():
+    house = all_up(House())
+    (redirects,) = (one for one in counted(KINDS) if one.kind == "redirect")
+    house.table.q[house.table.seat_location(1, 1) + redirects.cell] = 7
+    first, second = status(house)["services"][0]["locations"]
+    assert (first["filters"], second["filters"]) == ({}, {"redirect": {"answers": 7}})
 
 
 def kinds(found: dict) -> list[str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from prometheus_client.samples import Sample
 
 from .. import __version__
 from ..config.snapshot import Snapshot
+from ..filters.contract import Counted
 from ..state.table import BUCKETS, BackendCells, Header, SeatLocation, Table
 from . import readings
 
@@ -168,6 +169,11 @@ _OF_HEADER: dict[str, Callable[[list[int]], float]] = {
 }
 
 
+def of_filter(one: Counted) -> Description:
+    """The metric of what a filter counts."""
+    return Description(one.metric, "counter", one.counter.help, _LOCATION)
+
+
 class _Paused:
     """Samples with a pause after every few hundred. Can be iterated once."""
 
@@ -201,27 +207,37 @@ class TableCollector(Collector):
     snapshot: returns the running configuration, with slots
     master:   pid of the master
     pause:    called after every few hundred samples
+    counted:  what filters count
     """
 
-    def __init__(self, table: Table, snapshot: Callable[[], Snapshot], master: int, pause: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        snapshot: Callable[[], Snapshot],
+        master: int,
+        pause: Callable[[], object],
+        counted: Sequence[Counted] = (),
+    ) -> None:
         self._table = table
         self._snapshot = snapshot
         self._master = master
         self._pause = pause
+        self._counted = counted
+        self._metrics = (*METRICS, *(of_filter(one) for one in counted))
 
     def describe(self) -> Iterable[Metric]:
         """All metrics without samples. `CollectorRegistry.register` checks them for duplicates; the table is not read."""
-        return [Metric(one.name.removesuffix("_total"), one.help, one.type) for one in METRICS]
+        return [Metric(one.name.removesuffix("_total"), one.help, one.type) for one in self._metrics]
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric of `METRICS`, in the same order."""
+        """Every metric of `METRICS`, in the same order, then those of filters."""
         snapshot = self._snapshot()
         rows = [*readings.locations(self._table, snapshot, self._pause), readings.unrouted(self._table)]
         samples = dict(self._locations(rows))
         samples.update(self._backends(readings.by_url(self._table, readings.backends(self._table, snapshot, self._pause))))
         samples.update(self._processes(readings.seats(self._table)))
         samples.update(self._whole(readings.header(self._table)))
-        for one in METRICS:
+        for one in self._metrics:
             metric = Metric(one.name.removesuffix("_total") if one.type == "counter" else one.name, one.help, one.type)
             metric.samples = _Paused(samples.pop(one.name), self._pause)  # type: ignore[assignment]  # written once, never kept
             yield metric
@@ -248,6 +264,9 @@ class TableCollector(Collector):
         proxied = [(labels, row) for labels, row in used if row.location.backends]
         for name, cell in _OF_LOCATION.items():
             yield name, _one_each(name, proxied, lambda row, cell=cell: row.cells[cell])  # type: ignore[misc]
+        for counter in self._counted:  # only where it has counted: most locations have none of most kinds
+            having = [(labels, row) for labels, row in used if row.cells[counter.cell]]
+            yield counter.metric, _one_each(counter.metric, having, lambda row, cell=counter.cell: row.cells[cell])  # type: ignore[misc]
         name = "terraster_location_panic"
         every = [({"service": row.service.name, "location": row.location.path}, row) for row in rows if row.location.backends]
         yield name, _one_each(name, every, lambda row: row.panic)

@@ -7,11 +7,12 @@ never removes one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from ..config.snapshot import Snapshot
+from ..filters.contract import Counted
 from ..state.table import BackendCells, SeatLocation
 from .readings import BackendReading, LocationReading, SeatReading
 
@@ -30,12 +31,14 @@ def document(
     requests: Mapping[int, int],
     master: Mapping[str, Any],
     now: float,
+    counted: Sequence[Counted] = (),
 ) -> dict[str, Any]:
     """The whole document.
 
     requests: seat → number of requests that its process has answered
     master:   the master's answer to the question "status" (`terraster.master.desk`)
     now:      time.time()
+    counted:  what filters count
     """
     overrides = master.get("overrides", {})
     known = {
@@ -52,7 +55,7 @@ def document(
             "hosts": list(service.hosts),
             "listeners": list(service.listeners),
             "locations": [
-                _location(location, rows.get(location.id), by_location.get(location.id, []), known)
+                _location(location, rows.get(location.id), by_location.get(location.id, []), known, counted)
                 for location in service.locations
             ],
         }
@@ -81,13 +84,22 @@ def document(
 
 
 def _location(
-    location: Any, row: LocationReading | None, backends: list[BackendReading], known: Mapping[str, Any]
+    location: Any,
+    row: LocationReading | None,
+    backends: list[BackendReading],
+    known: Mapping[str, Any],
+    counted: Sequence[Counted],
 ) -> dict[str, Any]:
     requests = row.requests if row else 0
     classes: dict[str, int] = {}
     for label, count in row.codes() if row else ():
         name = f"{label[0]}xx" if label[0].isdigit() else label
         classes[name] = classes.get(name, 0) + count
+    filters: dict[str, dict[str, int]] = {name: {} for name, _ in location.filters}
+    for one in counted:
+        count = row.cells[one.cell] if row else 0
+        if count or one.kind in filters:
+            filters.setdefault(one.kind, {})[one.counter.name] = count
     return {
         "path": location.path,
         "policy": location.policy if location.backends else None,
@@ -105,6 +117,7 @@ def _location(
         "retries": row.cells[SeatLocation.RETRIES] if row else 0,
         "hedges": row.cells[SeatLocation.HEDGES] if row else 0,
         "retry_budget_refusals": row.cells[SeatLocation.BUDGET_REFUSALS] if row else 0,
+        "filters": filters,
         "backends": [_backend(one, {name: found.get(one.backend.id, {}) for name, found in known.items()}) for one in backends],
     }
 

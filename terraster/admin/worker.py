@@ -41,7 +41,7 @@ class AdminWorker(Process):
 
     def start(self) -> None:
         """Serve on every inherited socket."""
-        self._registry = make_registry(TableCollector(self.view.table, self._running, os.getppid(), breathe))
+        self._registry = make_registry(TableCollector(self.view.table, self._running, os.getppid(), breathe, self.plan.counted))
         control = control_address(self.snapshot)
         sites = {
             control: self._control_site(),
@@ -127,6 +127,7 @@ class AdminWorker(Process):
                 {seat.seat: readings.requests(table, snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
                 master,
                 time.time(),
+                self.plan.counted,
             )
         )
 

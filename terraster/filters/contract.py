@@ -35,13 +35,13 @@ from ..state.view import SeatView
 from ..wire.edits import Edits
 from .answer import Answer
 
-__all__ = ["HOOKS", "Counter", "Filter", "Hooks", "Place", "Tally", "cells", "compile_hooks", "defined"]
+__all__ = ["HOOKS", "Counted", "Counter", "Filter", "Hooks", "Place", "Tally", "cells", "compile_hooks", "counted", "defined"]
 
 HOOKS = ("on_request", "on_upstream", "on_response", "on_error", "on_log")
 
 
 class Counter(NamedTuple):
-    """What a filter counts. Metrics have it as ``terraster_KIND_NAME_total`` for each location, status as ``KIND.NAME``.
+    """What a filter counts. Metrics have it as ``terraster_KIND_NAME_total`` for each location, status as ``filters.KIND.NAME``.
 
     name: one word or several with "_". help: a sentence for the metric.
     """
@@ -142,17 +142,31 @@ def compile_hooks(filters: Sequence[Filter]) -> Hooks:
     return Hooks(**found)
 
 
-def cells(kinds: Iterable[type[Filter]]) -> dict[str, dict[str, int]]:
-    """The cell of each counter in a location's row of a seat, by kind and name. ValueError if there are more counters than cells."""
-    found: dict[str, dict[str, int]] = {}
-    cell = SeatLocation.FILTERS
-    for kind in kinds:
-        found[kind.name] = {}
-        for counter in kind.counters:
-            if cell == SeatLocation.CELLS:
-                raise ValueError(
-                    f"there are more counters of filters than the {SeatLocation.CELLS - SeatLocation.FILTERS} cells of a location"
-                )
-            found[kind.name][counter.name] = cell
-            cell += 1
+class Counted(NamedTuple):
+    """A counter of a kind, and its cell in a location's row of a seat."""
+
+    kind: str
+    counter: Counter
+    cell: int
+
+    @property
+    def metric(self) -> str:
+        """The name of its metric."""
+        return f"terraster_{self.kind}_{self.counter.name}_total"
+
+
+def counted(kinds: Iterable[type[Filter]]) -> tuple[Counted, ...]:
+    """The counters of all kinds. ValueError if there are more than a location has cells for."""
+    declared = [(kind.name, counter) for kind in kinds for counter in kind.counters]
+    room = SeatLocation.CELLS - SeatLocation.FILTERS
+    if len(declared) > room:
+        raise ValueError(f"filters have {len(declared)} counters, and a location has {room} cells for them")
+    return tuple(Counted(name, counter, SeatLocation.FILTERS + number) for number, (name, counter) in enumerate(declared))
+
+
+def cells(kinds: Sequence[type[Filter]]) -> dict[str, dict[str, int]]:
+    """The cell of each counter by kind and name; see `counted`."""
+    found: dict[str, dict[str, int]] = {kind.name: {} for kind in kinds}
+    for one in counted(kinds):
+        found[one.kind][one.counter.name] = one.cell
     return found
