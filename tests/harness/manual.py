@@ -11,17 +11,24 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections import deque
 from pathlib import Path
+from typing import NamedTuple
+
+from pydantic.fields import FieldInfo
 
 from terraster.admin.metrics import of_filter
+from terraster.config.settings import Model, TrafficSettings, is_later
+from terraster.config.settings.base import keys_of, submodel
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
 
-__all__ = ["DOCS", "PAGES", "written"]
+from .configuration import LANGUAGE
+
+__all__ = ["DOCS", "PAGES", "Key", "keys", "written"]
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("metrics.md",)
+PAGES = ("configuration.md", "metrics.md")
 _PART = re.compile(r"(<!-- (.*?): `make docs` writes this table -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -32,12 +39,114 @@ def _counters() -> str:
     return "\n".join(rows) + "\n"
 
 
-_WRITERS: dict[str, Callable[[], str]] = {"counters of filters": _counters}
+class Key(NamedTuple):
+    """One key of the configuration as the manual tells it."""
+
+    default: str
+    meaning: str
+    later: bool
+
+
+def keys() -> dict[str, Key]:
+    """Every key by its dotted path, once: a mapping that stands in many places is described at its shallowest, and so is a key that
+    levels inherit."""
+    found: dict[str, Key] = {}
+    queue: deque[tuple[str, type[Model]]] = deque([("", LANGUAGE.settings)])
+    seen: set[type[Model]] = set()
+    top = keys_of(LANGUAGE.settings)
+    while queue:
+        prefix, model = queue.popleft()
+        if model in seen:
+            continue
+        seen.add(model)
+        for name, field in keys_of(model).items():
+            at_top = name in keys_of(TrafficSettings) or name == "middleware" or (name in LANGUAGE.kinds and name in top)
+            if prefix and at_top and issubclass(model, TrafficSettings):
+                continue
+            child, how = submodel(field.annotation)
+            found[prefix + name + ("[]" if how == "[]" else "")] = _key(field)
+            if child is not None:
+                queue.append((f"{prefix}{name}{_STEP[how]}.", child))
+    return found
+
+
+def _key(field: FieldInfo) -> Key:
+    later = is_later(field.json_schema_extra)
+    text = (field.description or "").removesuffix(" Not in effect yet.")
+    said = re.search(r" Default: (.*)\.$", text)
+    meaning = text[: said.start()] if said else text
+    return Key("required" if field.is_required() else said[1] if said else "", meaning + " *Not in effect yet.*" * later, later)
+
+
+_STEP = {"": "", "[]": "[]", "{}": ".NAME"}
+_S, _L = "services[].", "services[].locations[]."
+_TABLES = {
+    "listeners": ["port", "listen", "host", "http_port", "https_port", "trusted_proxies", "proxy_protocol"],
+    "services": ["algorithm", "backends[]", "services[]", "encoded_slashes", "ignore_client_abort", f"{_S}*"],
+    "locations": [f"{_L}*"],
+    "backends": ["backends[].*"],
+    "names of backends": ["nameservers"],
+    "balancing": ["hash_on", "hash_balance_factor", "sticky", "slow_start", "panic_threshold"],
+    "the sticky cookie": ["sticky.*"],
+    "health checks": ["health_check", "health_check.*", "health_check.thresholds.*"],
+    "outliers": ["outlier", "outlier.*"],
+    "circuit breakers": ["circuit_breaker", "circuit_breaker.*"],
+    "retries": ["retry", "retry.*"],
+    "waiting": ["queue", "queue.*", "connection_pool", "connection_pool.*"],
+    "timeouts and limits": ["timeouts", "timeouts.*", "limits", "limits.*", f"{_S}limits.*"],
+    "headers": ["headers", "headers.*"],
+    "access logs": ["access_log", "access_log.*", f"{_S}log_options.*"],
+    "loggers": [
+        "loggers",
+        "loggers.NAME.*",
+        *(f"loggers.NAME.{name}.*" for name in ("sampling", "encodingConfig", "logRotation", "sanitization")),
+    ],
+    "management": [
+        "admin_port",
+        "admin_api",
+        "admin_api.*",
+        "api",
+        "auth",
+        "auth.*",
+        "database",
+        "database.*",
+        "metrics",
+        "metrics.*",
+    ],
+    "processes": ["workers", "runtime_dir", "state_dir", "drain_timeout", "log_level", "plugin_directory"],
+    "TLS": ["tls", "tls.*", "cert_manager", "cert_manager.*", "cert_manager.alerting.*"],
+    "middleware": ["middleware[]"],
+}
+"""What stands in which table of docs/configuration.md: paths, and "path.*" for the keys of a mapping that are not named by themselves. The
+kinds that are in no table are in the last one."""
+
+
+def _of_kinds(known: dict[str, Key]) -> list[str]:
+    """The rows of the kinds that are in no other table: each at its shallowest place."""
+    told = {path for paths in _TABLES.values() for path in paths}
+    places = [next(place for at in ("", _S, _L, "middleware[].") if (place := at + name) in known) for name in LANGUAGE.kinds]
+    return [path for place in places if place not in told for path in (place, f"{place}.*")]
+
+
+def _keys(table: str) -> str:
+    known = keys()
+    told = {path for paths in _TABLES.values() for path in paths}
+    told |= {at + name for at in ("", _S, _L, "middleware[].") for name in LANGUAGE.kinds}
+    rows = ["| Key | Default | Meaning |", "|---|---|---|"]
+    for path in [*_TABLES[table], *(_of_kinds(known) if table == "middleware" else ())]:
+        one = re.compile(re.escape(path.removesuffix("*")) + r"[^.]+") if path.endswith("*") else None
+        here = [path] if one is None else [name for name in known if one.fullmatch(name) and name not in told]
+        rows += [f"| `{name}` | {known[name].default} | {known[name].meaning} |" for name in here if name in known]
+    return "\n".join(rows) + "\n"
 
 
 def written(page: str) -> str:
     """A page of the manual with its parts written anew. KeyError for a part that nothing here writes."""
-    return _PART.sub(lambda match: f"{match[1]}{_WRITERS[match[2]]()}{match[3]}", (DOCS / page).read_text())
+
+    def part(match: re.Match[str]) -> str:
+        return f"{match[1]}{_counters() if match[2] == 'counters of filters' else _keys(match[2])}{match[3]}"
+
+    return _PART.sub(part, (DOCS / page).read_text())
 
 
 def main() -> int:

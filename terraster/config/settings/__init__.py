@@ -113,7 +113,7 @@ class Settings(TrafficSettings):
         None,
         description='Addresses of services that name none: "127.0.0.1:8080", "[::1]:8080", "unix:/path", or a list. Beside `port`.',
     )
-    host: Hosts | None = Field(None, description='Host names that the top\'s `backends` answer to. Default: "*".')
+    host: Hosts | None = Field(None, description='Host names that the top\'s `backends` answer to. Default: `"*"`.')
     http_port: Port | None = Field(
         None, description="Like `port`, for services without TLS; also where a TLS service's `http_redirect` listens."
     )
@@ -147,7 +147,7 @@ class Settings(TrafficSettings):
     limits: LimitSettings | None = Field(None, description="What a client may send.")
     trusted_proxies: Peers = Field(
         (),
-        description="Addresses and networks whose X-Forwarded-* and PROXY headers are believed; `unix`: whoever connects to a unix "
+        description="Addresses and networks whose `X-Forwarded-*` and PROXY headers are believed; `unix`: whoever connects to a unix "
         "socket. Default: none.",
     )
     nameservers: Nameservers = Field(

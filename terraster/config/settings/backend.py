@@ -59,7 +59,8 @@ class HealthCheckSettings(Model):
     timeout: SomeTime | None = Field(None, description="Time a probe may take in all. Default: 2s.")
     thresholds: Thresholds | None = Field(None, description="How many results in a row change the state.")
     skip_tls_verify: bool | None = Field(
-        None, description="Whether probes accept any certificate. Default: the backend's `skip_tls_verify`."
+        None,
+        description="Whether probes accept any certificate; the nearest level that says it counts. Default: the backend's `skip_tls_verify`.",
     )
     host: Text | None = Field(None, description="Host header of the probe. Default: host and port of the backend's URL.")
     sni: ServerName | None = Field(None, description="TLS server name of the probe. Default: the backend's `sni`, else its host.")

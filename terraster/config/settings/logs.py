@@ -67,7 +67,11 @@ class AccessLogSettings(Model):
         None,
         description="Query keys whose values are masked. Default: password, token, access_token, refresh_token, api_key, secret.",
     )
-    mask: Text | None = Field(None, description="What stands in place of a masked value. Default: `****`.")
+    mask: Text | None = Field(
+        None,
+        description="What stands in place of a masked value. A service's own comes first, then that of its logger, then the top's. "
+        "Default: `****`.",
+    )
 
 
 AccessLogSetting = Annotated[AccessLogSettings, BeforeValidator(_shorthand)]

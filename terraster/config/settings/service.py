@@ -110,7 +110,7 @@ class ServiceSettings(TrafficSettings):
     """A virtual host: names, listeners and locations."""
 
     name: ServiceName | None = Field(None, description="Name in logs, metrics and commands; unique. Default: the first `host`.")
-    host: Hosts | None = Field(None, description='Host names answered: exact, "*.example.com" or "*", or a list. Default: "*".')
+    host: Hosts | None = Field(None, description='Host names answered: exact, "*.example.com" or `"*"`, or a list. Default: `"*"`.')
     port: Port | None = Field(None, description="Port to listen on, all addresses. Default: the top's `port`.")
     listen: Listen | None = Field(
         None, description='Addresses to listen on: "127.0.0.1:8080", "[::1]:8080", "unix:/path", or a list. Beside `port`.'
