@@ -55,7 +55,6 @@ NOT_YET = {
     "terraster/wire",
     "terraster/witness.py",
     "README.md",
-    "docs/balancing.md",
     "docs/configuration.md",
     "docs/development.md",
     "docs/metrics.md",
