@@ -137,7 +137,7 @@ def test_a_drained_backend_keeps_what_it_has_and_gets_nothing_new(house) -> None
         else:
             pytest.fail("the download never came to the backend of the chat")
         said = house.do("drain", talks, "--reason", "disk swap")
-        assert said.splitlines()[0] == f"site/ {house.url(talks)} is draining" and "it still has" in said
+        assert said.splitlines()[0] == f"site/ {house.url(talks)} is draining" and "still open at this backend" in said
         assert talks not in load.next(60), "new work after the command has returned"
         chat.send(b"still there?")
         assert chat.receive_exactly(12) == b"still there?"
