@@ -1,7 +1,11 @@
 # Terraster as a user without rights. Configuration: /etc/terraster, certificates: /etc/terraster/certs, both to be mounted.
 FROM python:3.13-slim AS build
-COPY . /src
-RUN python -m venv /opt/terraster && /opt/terraster/bin/pip install --no-cache-dir --disable-pip-version-check /src
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+COPY constraints.txt .
+RUN python -m venv /opt/terraster && /opt/terraster/bin/pip install --require-hashes -r constraints.txt
+COPY . .
+RUN /opt/terraster/bin/pip install --no-deps --no-build-isolation . && /opt/terraster/bin/pip uninstall --yes setuptools
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin terraster \

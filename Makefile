@@ -1,7 +1,7 @@
 # Everything a newcomer or a machine needs: `make run`, `make test`. Each target makes what it lacks and can be repeated.
 #
 # PYTHON  the interpreter to build .venv with (default: the first of python3, python3.14 … python3.11 that is 3.11 or newer)
-# ARGS    handed on to pytest (make test), or to bench/bench.py (make bench), balance.py (bench-balance), profile_worker.py (profile),
+# ARGS    handed on to terraster (make run), pytest (make test), bench/bench.py (make bench), balance.py (bench-balance), profile_worker.py (profile),
 #         pip-compile (make lock: `ARGS="-P urllib3"` renews that one only)
 # LOCK    `no`: install the newest versions that setup.cfg allows, not those of constraints*.txt
 
@@ -16,7 +16,7 @@ CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
-	@exec $(VENV)/bin/terraster --config etc/terraster.yaml --demo
+	@exec $(VENV)/bin/terraster --config etc/terraster.yaml --demo $(ARGS)
 
 test: lint
 	@$(VENV)/bin/python -m pytest -rfEs $(ARGS) && status=0 || status=$$?; sh .ci/missing; exit $$status
