@@ -24,10 +24,10 @@ Path = tuple[str | int, ...]
 
 def of_service(known: Language, service: ServiceSettings, whole: bool = True) -> Iterator[Complaint]:
     """What is wrong within one service; paths begin at the service. Not `whole`: faulty keys were left out, so none is missed."""
-    if whole and not service.locations and not service.http_redirect and not _answers(known, service):
+    answering = _answering(known, service)
+    if whole and not service.locations and not service.http_redirect and not answering:
         yield (), False, f"service `{service.label}` has no `locations` and no `http_redirect`: it answers nothing"
     yield from _of_kinds(known, service)
-    answered = _answers(known, service)
     paths: dict[str, int] = {}
     sources: dict[str, int] = {}
     for index, location in enumerate(service.locations):
@@ -37,7 +37,7 @@ def of_service(known: Language, service: ServiceSettings, whole: bool = True) ->
             yield (*here, "path"), False, f"`path` {location.path} stands twice in service `{service.label}`"
         paths.setdefault(prefix, index)
         yield from _of_kinds(known, location, here)
-        answers = answered or _answers(known, location)
+        answers = _answering(known, location, answering)
         yield from _of_location(service, location, here, prefix, whole and not answers)
         if location.redirect is not None and location.redirect.startswith("/") and location.backends:
             source = canonical(location.redirect)
@@ -76,9 +76,13 @@ def of_backends(backends: Sequence[BackendSettings], here: Path) -> Iterator[Com
             yield (*here, index, "backup"), True, "`backup` and `priority` both say when it is used: keep one"
 
 
-def _answers(known: Language, level: BaseModel) -> bool:
-    """True if a level writes a kind that answers all requests."""
-    return any(kind.name in known.answering for kind, _, _, _ in known.written(level))
+def _answering(known: Language, level: BaseModel, inherited: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The kinds that answer all requests on a level. inherited: those of the wider level."""
+    found = inherited
+    for kind, settings, _, _ in known.written(level):
+        if kind.name in known.answering:
+            found = found | {kind.name} if getattr(settings, "enabled", True) else found - {kind.name}
+    return found
 
 
 def _of_kinds(known: Language, level: BaseModel, here: Path = ()) -> Iterator[Complaint]:

@@ -24,7 +24,7 @@ from ..state.view import SeatView
 from ..wire.edits import Edits, without
 from .contract import Filter, Place
 
-__all__ = ["HeaderEdits", "Headers"]
+__all__ = ["HeaderEdits", "HeaderSettings", "Headers", "variable"]
 
 _ENDS = b"\r\n\0"
 
@@ -141,7 +141,7 @@ class HeaderEdits:
             return self.constant
         out = b""
         for piece in self._pieces:
-            out += piece if isinstance(piece, bytes) else _value(piece, exchange).translate(None, _ENDS)
+            out += piece if isinstance(piece, bytes) else variable(piece, exchange)
         return out
 
 
@@ -164,11 +164,16 @@ def _line(name: str, value: str) -> Iterable[bytes | str]:
     yield b"\r\n"
 
 
-def _value(variable: str, exchange: Exchange) -> bytes:
-    if variable == "remote_addr":
+def variable(name: str, exchange: Exchange) -> bytes:
+    """What ``${name}`` is for a request, without what could end a field line. name: one of `terraster.config.edits.VARIABLES`."""
+    return _raw(name, exchange).translate(None, _ENDS)
+
+
+def _raw(name: str, exchange: Exchange) -> bytes:
+    if name == "remote_addr":
         return exchange.client_ip.encode("ascii", "replace")
-    if variable == "host":
+    if name == "host":
         return exchange.host
-    if variable == "method":
+    if name == "method":
         return exchange.method
     return b"%b?%b" % (exchange.path, exchange.query) if exchange.query else exchange.path

@@ -53,15 +53,15 @@ def keys() -> dict[str, Key]:
     found: dict[str, Key] = {}
     queue: deque[tuple[str, type[Model]]] = deque([("", LANGUAGE.settings)])
     seen: set[type[Model]] = set()
-    top = keys_of(LANGUAGE.settings)
     while queue:
         prefix, model = queue.popleft()
         if model in seen:
             continue
         seen.add(model)
         for name, field in keys_of(model).items():
-            at_top = name in keys_of(TrafficSettings) or name == "middleware" or (name in LANGUAGE.kinds and name in top)
-            if prefix and at_top and issubclass(model, TrafficSettings):
+            at_top = name in keys_of(TrafficSettings) or name == "middleware"
+            wider = name in LANGUAGE.kinds and not {name, _S + name}.isdisjoint(found)
+            if prefix and (at_top or wider) and issubclass(model, TrafficSettings):
                 continue
             child, how = submodel(field.annotation)
             found[prefix + name + ("[]" if how == "[]" else "")] = _key(field)
