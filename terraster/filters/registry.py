@@ -6,11 +6,13 @@ from .circuit_breaker import CircuitBreaker
 from .contract import Filter
 from .headers import Headers
 from .redirect import Redirect
+from .respond import Respond
 
 __all__ = ["KINDS"]
 
 KINDS: tuple[type[Filter], ...] = (
     Redirect,
+    Respond,
     CircuitBreaker,
     Headers,
 )
