@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .balance.contract import Member
 from .exchange import Exchange
 from .net.downstream import Downstream
 from .plan import LocationPlan
 from .wire.http1 import RequestHead
-from .wire.names import FORWARDED, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, UPGRADE
+from .wire.names import FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, UPGRADE
 
 __all__ = ["request_octets"]
 
-_NOTHING: frozenset[Any] = frozenset()
 _UPGRADE = frozenset((UPGRADE,))
 _HOST = frozenset((b"host",))
-_TRUSTED = frozenset((FORWARDED, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT))
 
 
 def request_octets(exchange: Exchange, client: Downstream, head: RequestHead, location: LocationPlan, member: Member) -> bytes:
     """The head to send to a backend."""
     if client.trusted:
-        keep = _TRUSTED
+        keep = location.keep_trusted
         extra = _fields_from_trusted(exchange, client, head)
     else:
-        keep = _NOTHING
+        keep = location.keep
         fields = client.fields or _fields_about(client)
         if exchange.host:
             extra = b"%bX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n" % (fields, exchange.host, exchange.request_id)
@@ -33,13 +29,12 @@ def request_octets(exchange: Exchange, client: Downstream, head: RequestHead, lo
             extra = b"%bX-Request-ID: %b\r\n" % (fields, exchange.request_id)
         if not head.minor:
             extra = extra.replace(b"Via: 1.1 ", b"Via: 1.0 ", 1)
-    drop = _NOTHING
+    drop = location.request_drop
     edits = location.request_edits
     if edits is not None:
         if location.overrides:  # a rule has the last word on the fields that are ours, too
             extra = _without(extra, location.overrides)
         extra += edits.render(exchange)
-        drop = edits.drop
     if head.upgrade is not None:
         extra += b"Connection: Upgrade\r\n"
         keep = keep | _UPGRADE

@@ -34,6 +34,7 @@ from .route.prefix import Prefixes
 from .route.router import Router
 from .state.table import BackendCells, LocationCells, SeatLocation
 from .state.view import SeatView
+from .wire.names import FORWARDED, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, TWIN, with_dashes
 
 __all__ = ["LocationPlan", "Plan", "ServicePlan", "compile_plan"]
 
@@ -49,6 +50,9 @@ OURS = frozenset(
     )
 )
 """The fields that every forwarded head gets from us, in lower case."""
+
+_TWINS = frozenset((TWIN,))
+_TRUSTED = frozenset((FORWARDED, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT))
 
 _SERVER_ERRORS = (500, 599)
 
@@ -66,7 +70,8 @@ class LocationPlan:
     special: it has something that not every request need be asked about: limits, hedging, a circuit, a total timeout, an algorithm that
     measures. per_try: seconds that an attempt may take to its response head, 0.0 = no limit of its own; patience: seconds that are
     waited for one, 0.0 = for ever. overrides: the fields about the client that rules set or remove themselves. on_request … on_log: the
-    hooks of its filters (`terraster.filters.contract`).
+    hooks of its filters (`terraster.filters.contract`). keep, keep_trusted: kinds of special fields that go on to backends, from strangers and
+    from trusted peers; request_drop: names that do not (`terraster.wire.http1.RequestHead.forward`).
     """
 
     __slots__ = (
@@ -77,6 +82,11 @@ class LocationPlan:
         "timeouts",
         "body_size",
         "ignore_client_abort",
+        "strict_responses",
+        "underscores",
+        "keep",
+        "keep_trusted",
+        "request_drop",
         "request_edits",
         "response_edits",
         "on_request",
@@ -128,6 +138,8 @@ class LocationPlan:
         self.timeouts = service.timeouts
         self.body_size = service.limits.body_size
         self.ignore_client_abort = service.ignore_client_abort
+        self.strict_responses = service.strict_responses
+        self.underscores = service.underscores
         self.retry = location.retry
         self.breaker = location.breaker
         self.panic_at = view.table.never
@@ -165,7 +177,12 @@ class LocationPlan:
         for made in filters:
             if isinstance(made, Headers):
                 self.request_edits, self.response_edits = made.request, made.response
-        self.overrides = frozenset() if self.request_edits is None else self.request_edits.drop & OURS
+        drop: frozenset[bytes] = frozenset() if self.request_edits is None else self.request_edits.drop
+        self.overrides = drop & OURS
+        if self.underscores == "pass":
+            self.request_drop, self.keep, self.keep_trusted = drop, _TWINS, _TRUSTED | _TWINS
+        else:
+            self.request_drop, self.keep, self.keep_trusted = with_dashes(drop), frozenset(), _TRUSTED
         self.on_request, self.on_upstream, self.on_response, self.on_error, self.on_log = compile_hooks(filters)
 
     def forward_path(self, path: bytes, member: Member) -> bytes:
@@ -248,6 +265,8 @@ def _rules(like: LocationPlan, service: Service, filters: tuple[Filter, ...]) ->
     made.timeouts = service.timeouts
     made.body_size = service.limits.body_size
     made.ignore_client_abort = service.ignore_client_abort
+    made.strict_responses = service.strict_responses
+    made.underscores = service.underscores
     made.take(filters)
     if made.on_request:
         made.on_request = (*made.on_request, _nothing_here)

@@ -72,6 +72,7 @@ _REFUSALS = 15
 
 
 _NOTHING: frozenset[Any] = frozenset()
+_LAST_HOP = Answer(200)
 
 
 _Asked = tuple[Upstream, ResponseHead, bytes, Pump | None]
@@ -200,8 +201,8 @@ class Proxy:
         keep = False
         try:
             location = self._route(exchange, client, head)
-            answer = None
-            for filter_ in location.on_request:
+            answer = None if head.max_forwards else _LAST_HOP  # 0: an OPTIONS that asks us, not a backend (RFC 9110, section 7.6.2)
+            for filter_ in location.on_request if answer is None else ():
                 answer = filter_(exchange)
                 if answer is not None:
                     break
@@ -274,6 +275,8 @@ class Proxy:
         host = head.host
         if head.method == b"CONNECT":
             raise BadRequest("CONNECT is not served here", status=501)
+        if not head.max_forwards and head.method == b"TRACE":
+            raise BadRequest("TRACE is not answered here", status=501)
         if target[0] != 47:  # "/"
             target, host = self._unusual_target(head)
         exchange.host = host
@@ -341,7 +344,10 @@ class Proxy:
         idempotent = head.method in IDEMPOTENT or (retry.idempotency_key and exchange.field(b"idempotency-key") != b"")
         coming = None  # what of the body is not here yet
         if not whole:
-            coming = RequestBody(-1 if head.chunked else length, location.body_size, retry.body_size if idempotent else 0)
+            drop = (
+                location.request_drop | head.names() if head.chunked else _NOTHING
+            )  # a trailer must not overlay a field of the head
+            coming = RequestBody(-1 if head.chunked else length, location.body_size, retry.body_size if idempotent else 0, drop)
         q = self.view.q
         balancer = location.balancer
         special = location.special
@@ -580,12 +586,16 @@ class Proxy:
                     if not more:
                         raise ConnectionLost("the backend closed the connection before its response was complete")
                     data = data + more if data else more
-                    response = parse_response(data, head.method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS)
+                    response = parse_response(data, head.method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS, 0, location.strict_responses)
                     while response is not None and response.status < 200 and response.status != 101:
                         if head.minor and interim:
                             self._send_interim(exchange, client, response, location)
                         data = data[response.size :]
-                        response = parse_response(data, head.method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS) if data else None
+                        response = (
+                            parse_response(data, head.method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS, 0, location.strict_responses)
+                            if data
+                            else None
+                        )
                     if response is not None:
                         break
                     upstream.quick_ack()
@@ -788,7 +798,7 @@ class Proxy:
                     relay_known(exchange, upstream, client, left, read, write, self.buffer)
             elif response.chunked:
                 look = True
-                reader = response_reader()
+                reader = response_reader(location.strict_responses)
                 ready = out + frame(reader.feed(body), chunked) if body else out
                 relay_chunked(exchange, upstream, client, reader, ready, chunked, read, write)
                 reusable = reusable and not reader.rest

@@ -151,6 +151,8 @@ def test_timeouts_limits_and_the_like(tmp_path: Path) -> None:
         timeouts: {read: 1s, connect: 2s}
         limits: {body_size: 1M, header_count: 7}
         encoded_slashes: refuse
+        underscores: pass
+        strict_responses: true
         access_log: {path: off, format: common}
         drain_timeout: 5s
         services:
@@ -163,6 +165,8 @@ def test_timeouts_limits_and_the_like(tmp_path: Path) -> None:
           - name: b
             host: b
             encoded_slashes: keep
+            underscores: drop
+            strict_responses: false
             ignore_client_abort: true
             headers: {request_headers: {X-A: 1}, remove_response_headers: [Server]}
             http_redirect: true
@@ -176,6 +180,7 @@ def test_timeouts_limits_and_the_like(tmp_path: Path) -> None:
     assert (a.limits.body_size, a.limits.header_count, b.limits.body_size) == (2 << 20, 7, 1 << 20)
     assert (a.access_log.path, a.access_log.format, b.access_log.path) == ("-", "common", "")
     assert (a.encoded_slashes, b.encoded_slashes, b.ignore_client_abort) == ("refuse", "keep", True)
+    assert (a.underscores, b.underscores, a.strict_responses, b.strict_responses) == ("pass", "drop", True, False)
     assert (a.redirect_port, a.http_redirect, made.drain_timeout) == (8443, True, 5)
     rules = dict(b.filters)["headers"]
     assert isinstance(rules, HeaderSettings)

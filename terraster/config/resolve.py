@@ -150,6 +150,8 @@ class _Top:
             limits=self.limits if written.limits is None else replace(self.limits, **_given(written.limits, _LIMITS)),
             access_log=self._logged(written),
             encoded_slashes=written.encoded_slashes or top.encoded_slashes,
+            underscores=written.underscores or top.underscores,
+            strict_responses=top.strict_responses if written.strict_responses is None else written.strict_responses,
             ignore_client_abort=top.ignore_client_abort if written.ignore_client_abort is None else written.ignore_client_abort,
         )
 

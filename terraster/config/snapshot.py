@@ -280,6 +280,8 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     access_log: AccessLog = field(default_factory=AccessLog)
     encoded_slashes: Literal["keep", "refuse"] = "keep"
+    underscores: Literal["drop", "pass"] = "drop"
+    strict_responses: bool = False
     ignore_client_abort: bool = False  # True: a client's EOF while its backend works is taken for a half-close, not for leaving
 
 

@@ -131,10 +131,11 @@ class RequestBody:
     all of that.
     """
 
-    __slots__ = ("done", "kept", "octets", "rest", "whole", "_left", "_reader", "_room")
+    __slots__ = ("done", "kept", "octets", "rest", "whole", "_drop", "_left", "_reader", "_room")
 
-    def __init__(self, length: int, limit: int, room: int) -> None:
-        """length: octets, negative: chunks. limit: octets a chunked body may have, 0 = any. room: octets that are kept."""
+    def __init__(self, length: int, limit: int, room: int, drop: frozenset[bytes] = frozenset()) -> None:
+        """length: octets, negative: chunks. limit: octets a chunked body may have, 0 = any. room: octets that are kept. drop: names of
+        trailers that do not go on (`last_chunk`)."""
         self.octets = 0
         self.done = length == 0
         self.rest = b""
@@ -143,6 +144,7 @@ class RequestBody:
         self._left = length
         self._reader = ChunkedReader(BadRequest, limit) if length < 0 else None
         self._room = room
+        self._drop = drop
 
     def take(self, data: bytes) -> bytes:
         """What to send for octets that came from the client. Raises `BadRequest` (400, 413)."""
@@ -156,7 +158,7 @@ class RequestBody:
         else:
             ready = frame(reader.feed(data), True)
             if reader.done:
-                ready += last_chunk(reader.trailers)
+                ready += last_chunk(reader.trailers, self._drop)
                 self.done, self.rest = True, reader.rest
         self.octets += len(data) - len(self.rest)
         if self.whole:
@@ -168,6 +170,6 @@ class RequestBody:
         return ready
 
 
-def response_reader() -> ChunkedReader:
+def response_reader(strict: bool) -> ChunkedReader:
     """A reader for a backend's chunked body."""
-    return ChunkedReader(BadResponse)
+    return ChunkedReader(BadResponse, 0, strict)

@@ -3,7 +3,12 @@
     chunked-body = *( size [ extensions ] CRLF data CRLF ) last-size [ extensions ] CRLF trailers CRLF
 
 The reader is strict where lenient readers have been smuggled past: a size is 1 to 15 hexadecimal digits and nothing else, a line ends with
-CRLF, data is followed by CRLF. Extensions are checked and dropped (the RFC lets a recipient ignore them), trailers are kept.
+CRLF, data is followed by CRLF. Extensions are checked and dropped (the RFC lets a recipient ignore them), but extensions that outweigh the
+data they come with are refused: a sender could otherwise keep us busy for ever without sending anything. Trailers are kept, but for those
+that `may_trail` does not let pass.
+
+A backend's body may be read leniently, where all readers agree on what is meant: a size may have any number of leading zeros and be
+followed by spaces and tabs, and extensions need not be in order.
 """
 
 from __future__ import annotations
@@ -12,13 +17,14 @@ import re
 
 from terraster.errors import BadRequest, BadResponse
 
-from .names import FORBIDDEN_IN_TRAILERS
+from .names import may_trail
 
 __all__ = ["LAST_CHUNK", "ChunkedReader", "last_chunk"]
 
 LAST_CHUNK = b"0\r\n\r\n"
 
 _MAX_LINE = 512  # octets of a size line with its extensions
+_MAX_EXTENSIONS = 16384  # octets of extensions beyond the octets of data that they came with
 _MAX_TRAILERS = 16384  # octets of the trailer section
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -26,6 +32,7 @@ _SIZE_LINE = re.compile(
     rb"([0-9A-Fa-f]{1,15})"
     rb"(?:[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb'|"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"))?)*'
 )
+_LENIENT_SIZE_LINE = re.compile(rb"0*+([0-9A-Fa-f]{0,15})(?<=[0-9A-Fa-f])[ \t]*+(?:;[\t -~\x80-\xff]*+)?")
 _TRAILER = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*")
 
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
@@ -35,20 +42,35 @@ class ChunkedReader:
     """Takes the octets of a chunked body, gives the payload.
 
     error: the class to raise for malformed input (`BadRequest` for a client's body, `BadResponse` for a backend's).
-    limit: payload octets allowed, 0 = any number; beyond it `BadRequest` 413 is raised.
+    limit: payload octets allowed, 0 = any number; beyond it `BadRequest` 413 is raised. strict: see above.
 
     After the last octet `done` is True, `trailers` holds the trailer fields and `rest` what came behind the body.
     """
 
-    __slots__ = ("done", "rest", "trailers", "received", "_error", "_limit", "_held", "_left", "_state", "_trailer_octets")
+    __slots__ = (
+        "done",
+        "rest",
+        "trailers",
+        "received",
+        "_error",
+        "_limit",
+        "_size_line",
+        "_excess",
+        "_held",
+        "_left",
+        "_state",
+        "_trailer_octets",
+    )
 
-    def __init__(self, error: type[BadRequest] | type[BadResponse], limit: int = 0) -> None:
+    def __init__(self, error: type[BadRequest] | type[BadResponse], limit: int = 0, strict: bool = True) -> None:
         self.done = False
         self.rest = b""
         self.trailers: list[tuple[bytes, bytes]] = []
         self.received = 0
         self._error = error
         self._limit = limit
+        self._size_line = _SIZE_LINE if strict else _LENIENT_SIZE_LINE
+        self._excess = 0
         self._held = b""
         self._left = 0
         self._state = _SIZE
@@ -94,10 +116,14 @@ class ChunkedReader:
         return pieces
 
     def _read_size(self, line: bytes) -> None:
-        match = _SIZE_LINE.fullmatch(line) if len(line) <= _MAX_LINE else None
+        match = self._size_line.fullmatch(line) if len(line) <= _MAX_LINE else None
         if match is None:
             raise self._error("malformed chunk size")
-        size = int(match[1], 16)
+        size = int(match[1] or b"0", 16)
+        if len(line) > 16:  # octets of extensions count until octets of data have made up for them
+            self._excess = max(self._excess + len(line) - 16 - size, 0)
+            if self._excess > _MAX_EXTENSIONS:
+                raise self._error("more chunk extensions than data")
         if not size:
             self._state = _TRAILERS
             return
@@ -117,10 +143,8 @@ class ChunkedReader:
             raise self._error("malformed trailer")
         if self._trailer_octets > _MAX_TRAILERS:
             raise self._error("trailers too large")
-        name, value = match[1], match[2]
-        if name.lower() in FORBIDDEN_IN_TRAILERS:
-            raise self._error("field not allowed in trailers")
-        self.trailers.append((name, value))
+        if may_trail(match[1], self._error is BadRequest):
+            self.trailers.append((match[1], match[2]))
 
     def _check_partial(self, data: bytes, at: int) -> None:
         """Refuse at once what no further octet could repair."""
@@ -130,8 +154,9 @@ class ChunkedReader:
             raise self._error("malformed chunk size" if self._state == _SIZE else "malformed trailer")
 
 
-def last_chunk(trailers: list[tuple[bytes, bytes]]) -> bytes:
-    """The end of a chunked body, with its trailers."""
+def last_chunk(trailers: list[tuple[bytes, bytes]], drop: frozenset[bytes] = frozenset()) -> bytes:
+    """The end of a chunked body, with its trailers but for those in ``drop``: names in lower case, with ``-`` for ``_``."""
     if not trailers:
         return LAST_CHUNK
-    return b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % field for field in trailers)
+    lines = [b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower().replace(b"_", b"-") not in drop]
+    return b"0\r\n%b\r\n" % b"".join(lines)

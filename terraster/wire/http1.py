@@ -29,9 +29,11 @@ from .names import (
     EXPECT,
     HOST,
     LOCATION,
+    MAX_FORWARDS,
     NO_NAME,
     OURS,
     TRANSFER_ENCODING,
+    TWIN,
     UPGRADE,
     request_names,
     response_names,
@@ -53,6 +55,8 @@ _CODING = frozenset((b"transfer-encoding",))
 _OPTIONS = {b"close": _CLOSE, b"Close": _CLOSE, b"keep-alive": _KEEP, b"Keep-Alive": _KEEP}
 _ROUTING = frozenset((b"host", b"content-length"))
 _NOTHING: frozenset[bytes] = frozenset()
+_MAX_FORWARDS = frozenset((b"max-forwards",))
+_COUNTED = (b"OPTIONS", b"TRACE")
 
 
 class _Block:
@@ -73,6 +77,7 @@ class _Block:
         "upgrade",
         "special",
         "dropped",
+        "max_forwards",
         "keep",
         "drop",
         "lines",
@@ -94,6 +99,7 @@ class _Block:
         self.upgrade: bytes | None = None
         self.special: list[tuple[int, bytes, bytes]] | None = None
         self.dropped: frozenset[bytes] | None = None
+        self.max_forwards = -1
         self.keep: frozenset[int] | None = None
         self.drop: frozenset[bytes] | None = None
         self.lines = b""
@@ -151,6 +157,10 @@ class _Block:
                     continue  # it travels: the backend decides
             elif kind == UPGRADE and value:
                 upgrade = value if upgrade is None else upgrade + b", " + value
+            elif kind == MAX_FORWARDS:
+                if value.isdigit() and len(value) <= _MAX_LENGTH_DIGITS:
+                    self.max_forwards = int(value)
+                continue  # it travels as it is, but for two methods: see `RequestHead.forward`
             travelling.append(item)
         self.special = travelling or None
         if coding is not None:
@@ -182,8 +192,10 @@ class _Block:
                     lines = _cut(lines, name, value)
         gone = drop if self.dropped is None else drop | self.dropped
         if gone:
+            twins = TWIN not in keep
             for name, value in self.fields:
-                if name.lower() in gone:
+                lower = name.lower()
+                if lower in gone or (twins and b"_" in lower and lower.replace(b"_", b"-") in drop):
                     lines = _cut(lines, name, value)
         self.keep, self.drop, self.lines = keep, drop, lines
         return lines
@@ -235,7 +247,8 @@ class RequestHead:
     may share them, so they are never changed. host: the value of Host, b"" if there is none (HTTP/1.0 only). content_length: octets, -1
     without the field. chunked: the body comes in chunks. keep_alive: the client would use the connection again. expect: it waits for 100
     (Continue). upgrade: the protocol it asks for, or None. size: octets of the head. special: the fields that do not simply travel, as
-    (kind, name, value), kinds from `terraster.wire.names`. dropped: lower-case names that Connection took out.
+    (kind, name, value), kinds from `terraster.wire.names`. dropped: lower-case names that Connection took out. max_forwards: how many
+    more proxies an OPTIONS or TRACE may pass, -1 if it does not say so (RFC 9110, section 7.6.2).
     """
 
     __slots__ = (
@@ -252,6 +265,7 @@ class RequestHead:
         "size",
         "special",
         "dropped",
+        "max_forwards",
         "_block",
     )
 
@@ -268,17 +282,26 @@ class RequestHead:
     size: int
     special: Sequence[tuple[int, bytes, bytes]] | None
     dropped: frozenset[bytes] | None
+    max_forwards: int
     _block: _Block
 
     def forward(self, target: bytes, keep: frozenset[int], drop: frozenset[bytes], extra: bytes) -> bytes:
         """The head to send to a backend.
 
         target: what goes into the request line. keep: kinds of special fields that travel all the same. drop: lower-case names that a
-        rule takes out. extra: field lines to put at the end, each with its CRLF.
+        rule takes out; where ``keep`` is without `TWIN`, also what differs from them by ``_`` for ``-`` only (`with_dashes` prepares them).
+        extra: field lines to put at the end, each with its CRLF.
         """
+        if self.max_forwards > 0:
+            drop = drop | _MAX_FORWARDS
+            extra = b"Max-Forwards: %d\r\n%b" % (self.max_forwards - 1, extra)
         block = self._block
         lines = block.lines if block.keep is keep and block.drop is drop else block.cut(keep, drop)
         return b"%b %b HTTP/1.1%b%b\r\n" % (self.method, target, lines, extra)
+
+    def names(self) -> frozenset[bytes]:
+        """The names of all fields, in lower case and with ``-`` for ``_``. Not made unless asked for."""
+        return frozenset([name.lower().replace(b"_", b"-") for name, _ in self.fields])
 
 
 class ResponseHead:
@@ -412,6 +435,9 @@ def parse_request(data: bytes, header_size: int, header_count: int, seen: int = 
     head.size = size
     head.special = block.special
     head.dropped = block.dropped
+    head.max_forwards = -1
+    if block.max_forwards >= 0 and head.method in _COUNTED:
+        head.max_forwards = block.max_forwards
     head._block = block
     return head
 

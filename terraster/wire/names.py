@@ -1,9 +1,9 @@
 """What a field name means to a proxy: a small number for each name that is not simply passed on.
 
 Field names come in every spelling, so the maps learn: a spelling that was met once is found by one dictionary look-up afterwards.
-What they may learn is bounded, since names come from strangers. Spellings with ``_`` count like those with ``-`` where a name is one
-that we vouch for: CGI and WSGI make no difference between the two, so ``X_Forwarded_For`` would otherwise reach an application as the
-client's word for ours (nginx drops such names for the same reason).
+What they may learn is bounded, since names come from strangers. A name that has ``_`` in place of ``-`` and would otherwise be one of
+these is its twin: CGI and WSGI make no difference between the two, so ``X_Forwarded_For`` would reach an application as the client's word
+for ours (nginx drops all names with ``_`` for the same reason).
 """
 
 from __future__ import annotations
@@ -24,15 +24,19 @@ __all__ = [
     "FORBIDDEN_IN_TRAILERS",
     "HOST",
     "LOCATION",
+    "MAX_FORWARDS",
     "NO_NAME",
     "OURS",
     "PASS",
     "REAL_IP",
     "REQUEST_ID",
     "TRANSFER_ENCODING",
+    "TWIN",
     "UPGRADE",
+    "may_trail",
     "request_names",
     "response_names",
+    "with_dashes",
     "Names",
 ]
 
@@ -54,6 +58,8 @@ REAL_IP = 14  # never passed on: we say who the client is
 LOCATION = 15
 DATE = 16
 NO_NAME = 17  # not a token, so that the line is not a field
+TWIN = 18  # a name that is one of these but for "_" in place of "-"
+MAX_FORWARDS = 19
 
 _HOP = {b"connection": CONNECTION, b"keep-alive": DROP, b"proxy-connection": DROP, b"te": DROP, b"upgrade": UPGRADE}
 
@@ -71,6 +77,7 @@ _REQUEST = {
     b"forwarded": FORWARDED,
     b"x-real-ip": REAL_IP,
     b"x-request-id": REQUEST_ID,
+    b"max-forwards": MAX_FORWARDS,
 }
 
 _RESPONSE = {
@@ -104,6 +111,8 @@ FORBIDDEN_IN_TRAILERS = OURS | frozenset(
         b"trailer",
         b"te",
         b"connection",
+        b"keep-alive",
+        b"proxy-connection",
         b"upgrade",
         b"expect",
         b"content-encoding",
@@ -117,6 +126,66 @@ FORBIDDEN_IN_TRAILERS = OURS | frozenset(
     )
 )
 """Fields that say how a message is framed, routed or authorised, or whom it is from; RFC 9110, section 6.5.1, keeps them out of trailers."""
+
+_FORBIDDEN_IN_REQUEST_TRAILERS = FORBIDDEN_IN_TRAILERS | frozenset(
+    (
+        b"accept",
+        b"accept-charset",
+        b"accept-encoding",
+        b"accept-language",
+        b"cf-connecting-ip",
+        b"client-ip",
+        b"content-disposition",
+        b"content-location",
+        b"cookie2",
+        b"fastly-client-ip",
+        b"from",
+        b"http2-settings",
+        b"idempotency-key",
+        b"origin",
+        b"pragma",
+        b"range",
+        b"referer",
+        b"remote-user",
+        b"true-client-ip",
+        b"user-agent",
+        b"x-api-key",
+        b"x-csrf-token",
+        b"x-forwarded",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-url",
+        b"x-requested-with",
+        b"x-rewrite-url",
+    )
+)
+_FORBIDDEN_PREFIXES = (
+    b"access-control-",
+    b"if-",
+    b"proxy-",
+    b"sec-",
+    b"ssl-",
+    b"x-auth-",
+    b"x-client-",
+    b"x-forwarded-",
+    b"x-original-",
+    b"x-real-",
+    b"x-remote-",
+    b"x-ssl-",
+)
+
+
+def may_trail(name: bytes, is_request: bool) -> bool:
+    """True if a field of this name goes on as a trailer.
+
+    Servers merge trailers into the fields of the head, which were checked on the way while the trailers were not. So a request's trailer
+    passes only if nobody has a reason to believe it: a checksum, a signature, a count. A name with ``_`` never does.
+    """
+    lower = name.lower()
+    if not is_request:
+        return lower not in FORBIDDEN_IN_TRAILERS
+    return not (lower in _FORBIDDEN_IN_REQUEST_TRAILERS or b"_" in lower or lower.startswith(_FORBIDDEN_PREFIXES))
 
 
 class Names(dict[bytes, int]):
@@ -142,11 +211,18 @@ class Names(dict[bytes, int]):
         kind = self.canonical.get(lower, PASS)
         if kind == PASS and self.requests:
             dashed = lower.replace(b"_", b"-")
-            if (dashed != lower and dashed in OURS) or (dashed.startswith(b"x-forwarded-")):
-                kind = FORWARDED if dashed == lower else DROP
+            if dashed.startswith(b"x-forwarded-"):
+                kind = FORWARDED
+            if dashed != lower and (kind == FORWARDED or dashed in OURS or dashed in self.canonical):
+                kind = TWIN
         if len(self) < self.bound:
             self[name] = kind
         return kind
+
+
+def with_dashes(names: frozenset[bytes]) -> frozenset[bytes]:
+    """Names, and the same with ``-`` for ``_``: what `RequestHead.forward` takes for names that are dropped together with their twins."""
+    return names | frozenset([name.replace(b"_", b"-") for name in names])
 
 
 def request_names() -> Names:

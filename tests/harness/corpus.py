@@ -17,7 +17,7 @@ __all__ = ["Case", "load_cases", "unescape"]
 ROOT = Path(__file__).parents[1] / "wire"
 
 KEYS = frozenset(
-    ("expect", "rule", "h11", "stage", "limits")
+    ("expect", "lenient", "out", "rule", "h11", "stage", "limits")
     + ("method", "target", "host", "minor", "length", "chunked", "keep-alive", "expects", "upgrade", "field", "size")
     + ("status", "reason", "until-close", "no-body", "body", "trailer", "rest")
 )
@@ -54,14 +54,16 @@ class Case:
     """One message.
 
     name: the file's, without its ending. what: one sentence. expect: the outcomes that are right: "forward", "incomplete" or a
-    status (several where the specifications leave the choice). stage: who refuses it, "head", "body", "host", "target" or "proxy".
-    h11: "agree", "accepts", "refuses" or "waits", and why. limits: header_size, header_count. facts: the other keys, still escaped.
+    status (several where the specifications leave the choice). lenient: those for a reader that is not strict. stage: who refuses it,
+    "head", "body", "host", "target" or "proxy". h11: "agree", "accepts", "refuses" or "waits", and why. limits: header_size, header_count.
+    facts: the other keys, still escaped.
     """
 
     name: str
     what: str
     data: bytes
     expect: tuple[str, ...]
+    lenient: tuple[str, ...] = ()
     stage: str = "head"
     rule: str = ""
     h11: str = "agree"
@@ -107,6 +109,7 @@ def _parse(path: Path) -> Case:
         what=" ".join(what),
         data=b"".join(unescape(line) for line in lines[at:]),
         expect=expect,
+        lenient=tuple(facts.pop("lenient", [" ".join(expect)])[0].split()),
         stage=facts.pop("stage", ["head"])[0],
         rule=facts.pop("rule", [""])[0],
         h11=h11,

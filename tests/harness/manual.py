@@ -82,7 +82,16 @@ _STEP = {"": "", "[]": "[]", "{}": ".NAME"}
 _S, _L = "services[].", "services[].locations[]."
 _TABLES = {
     "listeners": ["port", "listen", "host", "http_port", "https_port", "trusted_proxies", "proxy_protocol"],
-    "services": ["algorithm", "backends[]", "services[]", "encoded_slashes", "ignore_client_abort", f"{_S}*"],
+    "services": [
+        "algorithm",
+        "backends[]",
+        "services[]",
+        "encoded_slashes",
+        "underscores",
+        "strict_responses",
+        "ignore_client_abort",
+        f"{_S}*",
+    ],
     "locations": [f"{_L}*"],
     "backends": ["backends[].*"],
     "names of backends": ["nameservers"],

@@ -146,3 +146,61 @@ def test_no_host_is_made_up_for_http10(proxy: Terraster, origin: Backend) -> Non
         assert client.send(b"GET / HTTP/1.0\r\n\r\n").response().status == 200
     request = origin.wait(count + 1)[count]
     assert request.all("x-forwarded-host") == [] and len(request.all("host")) == 1
+
+
+def test_trailers_that_others_speak_of_do_not_reach_a_backend(terraster, backend) -> None:
+    """Its server merges them into the fields of the head, past header rules and past what the head says."""
+    origin = backend(answer=ok())
+    rules = {"request_headers": {"X-Client": "us"}, "remove_request_headers": ["X-Secret"]}
+    names = ("X-Client", "X-Secret", "X_Forwarded_For", "Proxy-Authorization", "Content_Length", "X-In-Head", "X-Sum")
+    trailers = "".join(f"{name}: trailed\r\n" for name in names)
+    head = "POST / HTTP/1.1\r\nHost: a.test\r\nX_In_Head: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with terraster(service(origin.url, headers=rules)).connect() as client:
+        assert client.send(f"{head}3\r\nabc\r\n0\r\n{trailers}\r\n".encode()).response("POST").status == 200
+    assert origin.requests[0].trailers == [(b"x-sum", b"trailed")]
+
+
+@pytest.mark.parametrize(
+    ("underscores", "left"), [("drop", {"x_other"}), ("pass", {"x_other", "x_client", "x_secret", "x_forwarded_for"})]
+)
+def test_names_with_underscores(terraster, backend, underscores: str, left: set[str]) -> None:
+    origin = backend(answer=ok())
+    rules = {"request_headers": {"X-Client": "us"}, "remove_request_headers": ["X-Secret"]}
+    fields = b"X_Client: 1\r\nX_Secret: 2\r\nX_Forwarded_For: 3\r\nX_Other: 4\r\nX-Secret: 5\r\n"
+    with terraster(service(origin.url, headers=rules, underscores=underscores)).connect() as client:
+        assert client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n%b\r\n" % fields).response().status == 200
+    request = origin.requests[0]
+    assert {name.decode() for name, _ in request.fields if b"_" in name} == left
+    assert (request.all("x-client"), request.all("x-secret")) == (["us"], [])
+
+
+def test_connection_takes_nothing_out_that_a_trusted_peer_said(terraster, backend) -> None:
+    origin = backend(answer=ok())
+    said = b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: b.test\r\nX-Forwarded-Port: 1\r\nForwarded: for=1.2.3.4\r\nVia: 1.1 edge\r\n"
+    names = b"X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Port, X-Forwarded-For, Forwarded, X-Real-IP, X-Request-ID, Via"
+    with terraster(origin, trusted_proxies=["127.0.0.1"]).connect() as client:
+        head = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: %b\r\n%bX-Request-ID: edge\r\n\r\n" % (names, said)
+        assert client.send(head).response().status == 200
+    request = origin.requests[0]
+    values = [request.all(f"x-forwarded-{name}") for name in ("proto", "host", "port")]
+    assert values == [["https"], ["b.test"], ["1"]]
+    assert (request.all("forwarded"), request.all("x-request-id")) == (["for=1.2.3.4"], ["edge"])
+    assert ", ".join(request.all("via")) == "1.1 edge, 1.1 terraster"
+
+
+@pytest.mark.parametrize(
+    ("method", "count", "status", "seen"),
+    [
+        ("OPTIONS", "3", 200, "2"),
+        ("TRACE", "1", 200, "0"),
+        ("OPTIONS", "0", 200, ""),
+        ("TRACE", "0", 501, ""),
+        ("GET", "0", 200, "0"),
+    ],
+)
+def test_max_forwards(terraster, backend, method: str, count: str, status: int, seen: str) -> None:
+    origin = backend(answer=ok())
+    with terraster(origin).connect() as client:
+        answer = client.send(f"{method} / HTTP/1.1\r\nHost: a.test\r\nMax-Forwards: {count}\r\n\r\n".encode()).response(method)
+    assert answer.status == status
+    assert [value for request in origin.requests for value in request.all("max-forwards")] == ([seen] if seen else [])

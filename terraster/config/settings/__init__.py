@@ -162,6 +162,14 @@ class Settings(TrafficSettings):
     encoded_slashes: Literal["keep", "refuse"] = Field(
         "keep", description="Whether %2F and %5C in paths are kept or refused (400). Default: keep."
     )
+    underscores: Literal["drop", "pass"] = Field(
+        "drop",
+        description="Whether request fields are dropped whose names differ only by `_` for `-` from one that a header rule or Terraster itself "
+        "writes. Default: drop.",
+    )
+    strict_responses: bool = Field(
+        False, description="Refuse responses of backends that are not in order, also where their meaning is clear. Default: false."
+    )
     ignore_client_abort: bool = Field(
         False, description="Take a client's end of file for a half-close instead of for leaving. Default: false."
     )

@@ -132,6 +132,15 @@ class ServiceSettings(TrafficSettings):
     encoded_slashes: Literal["keep", "refuse"] | None = Field(
         None, description="Whether %2F and %5C in paths are kept as they are or refused (400). Default: the top's."
     )
+    underscores: Literal["drop", "pass"] | None = Field(
+        None,
+        description="Whether request fields are dropped whose names differ only by `_` for `-` from one that a header rule or Terraster itself "
+        "writes. Default: the top's.",
+    )
+    strict_responses: bool | None = Field(
+        None,
+        description="Refuse responses of backends that are not in order, also where their meaning is clear. Default: the top's.",
+    )
     ignore_client_abort: bool | None = Field(
         None, description="Take a client's end of file for a half-close instead of for leaving. Default: the top's."
     )
