@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 from .stage import ID, Stage
 
-__all__ = ["Expected", "Mismatch", "answered", "asked", "chunks", "ok", "refused", "req", "resp", "start", "text"]
+__all__ = ["Expected", "Mismatch", "answered", "asked", "chunks", "matching", "ok", "refused", "req", "resp", "start", "text"]
 
 _HEAD_END = b"\r\n\r\n"
 

@@ -25,6 +25,9 @@ from typing import Any
 
 import pytest
 
+from terraster.filters.contract import Filter
+from terraster.state.table import BackendCells
+
 from .lines import Expected, Mismatch, text
 from .stage import OTHER_SEAT, Stage, config
 from .world import START, Connection
@@ -32,9 +35,12 @@ from .world import START, Connection
 __all__ = [
     "FIN",
     "GONE",
+    "Backend",
     "Octets",
     "RST",
     "Row",
+    "Step",
+    "admit",
     "after",
     "b1",
     "b2",
@@ -45,8 +51,14 @@ __all__ = [
     "counts",
     "defect",
     "do",
+    "drain",
+    "elsewhere",
+    "exhausted",
+    "learnt",
     "log",
+    "panic",
     "play",
+    "reload",
     "row",
     "table",
     "told",
@@ -173,6 +185,10 @@ class Client(Party):
     def __init__(self, name: str, ip: str, listener: str = "127.0.0.1:80") -> None:
         self.name, self.ip, self.listener = name, ip, listener
 
+    def at(self, listener: str, ip: str = "") -> Client:
+        """The same one at another listener, or from another address."""
+        return Client(self.name, ip or self.ip, listener)
+
     def connection(self, scene: Scene) -> Connection:
         if self.name not in scene.clients:
             connection = scene.clients[self.name] = Connection(self.name)
@@ -234,7 +250,7 @@ class Scene:
     """A row while it is played. diary: what happened so far, for people."""
 
     def __init__(self, row: Row, cut: str) -> None:
-        self.stage = Stage(row.config, backwards=cut == "backwards")
+        self.stage = Stage(row.config, cut == "backwards", row.filters)
         self.cut = cut
         self.hosts = {party.ip: _Host(party.short) for party in (b1, b2, b3)}
         self.stage.network.parties = dict(self.hosts)
@@ -368,6 +384,25 @@ def elsewhere(backend: Backend, cell: int, count: int) -> Step:
     return do(change, f"elsewhere {backend.short}: cell {cell} is {count}")
 
 
+def admit(backend: Backend, admit: int, *, state: int = BackendCells.UP, trial_limit: int = 1) -> Step:
+    """What the master says of a backend: a value of `BackendCells.ADMIT` and one of `BackendCells.STATE`."""
+
+    def change(scene: Scene) -> None:
+        scene.stage.admit(backend.ip, admit, state=state, trial_limit=trial_limit)
+
+    return do(change, f"{backend.short} is {BackendCells.ADMITS[admit]}, {BackendCells.STATES[state]}")
+
+
+def panic(on: bool) -> Step:
+    """Too few backends are well, the master says, so that all are to be used; or no more."""
+    return do(lambda scene: scene.stage.panic(on), f"panic: {on}")
+
+
+def learnt(seconds: float) -> Step:
+    """The first location has seen enough answers that took so long."""
+    return do(lambda scene: scene.stage.learn(seconds), f"answers took {seconds} s")
+
+
 class log(Step):
     """The next exchange that is over. tried: the backends that were asked, in order, the last one is named. error: its reason.
 
@@ -477,18 +512,28 @@ class defect(Step):
 
 
 class Row:
-    """One dialogue. cut: also play it with what parties send cut into pieces. xfail: why it does not pass yet."""
+    """One dialogue. cut: also play it with what parties send cut into pieces. xfail: why it does not pass yet. filters: see `Stage`."""
 
-    def __init__(self, name: str, steps: tuple[Step, ...], text: str, cut: bool, xfail: str) -> None:
-        self.name, self.steps, self.config, self.cut, self.xfail = name, steps, text, cut, xfail
+    def __init__(
+        self, name: str, steps: tuple[Step, ...], text: str, cut: bool, xfail: str, filters: tuple[type[Filter], ...]
+    ) -> None:
+        self.name, self.steps, self.config, self.cut, self.xfail, self.filters = name, steps, text, cut, xfail, filters
 
     def __repr__(self) -> str:
         return self.name
 
 
-def row(name: str, *steps: Step, cut: bool = True, xfail: str = "", text: str = "", **keys: Any) -> Row:
+def row(
+    name: str,
+    *steps: Step,
+    cut: bool = True,
+    xfail: str = "",
+    text: str = "",
+    filters: tuple[type[Filter], ...] = (),
+    **keys: Any,
+) -> Row:
     """keys: what `stage.config` takes. text: the whole configuration in place of that."""
-    return Row(name, steps, text or config(**keys), cut, xfail)
+    return Row(name, steps, text or config(**keys), cut, xfail, filters)
 
 
 def play(row: Row) -> None:

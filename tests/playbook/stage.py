@@ -22,6 +22,8 @@ from terraster.config.loader import Loader
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import Snapshot
 from terraster.exchange import Exchange
+from terraster.filters.contract import Filter
+from terraster.filters.registry import KINDS
 from terraster.net.downstream import Downstream
 from terraster.net.stream import Reactor
 from terraster.plan import compile_plan
@@ -90,11 +92,11 @@ def _below(keys: str, columns: int) -> list[str]:
 
 
 @cache
-def _snapshot(text: str) -> Snapshot:
+def _snapshot(text: str, kinds: tuple[type[Filter], ...] = KINDS) -> Snapshot:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
-        return resolve(Loader({}).load(file.name), 1, secret=bytes(32))
+        return resolve(Loader({}, kinds=kinds).load(file.name), 1, secret=bytes(32))
 
 
 class Stage:
@@ -104,7 +106,8 @@ class Stage:
     the script has not looked at. defects: what was told to `Proxy.defect`, likewise.
     """
 
-    def __init__(self, text: str, backwards: bool = False) -> None:
+    def __init__(self, text: str, backwards: bool = False, filters: tuple[type[Filter], ...] = ()) -> None:
+        """text: the configuration. backwards: see `Loop`. filters: further kinds, asked before the others."""
         random.seed(7)
         self.loop = Loop(backwards)
         self.hub = Hub(self.loop)
@@ -118,8 +121,8 @@ class Stage:
             q[self.table.seat(seat) + Seat.PID] = seat
             q[self.table.seat(seat) + Seat.HEARTBEAT] = int((START + 3600) * 1e9)
         self.view.sit(SEAT)
-        self.snapshot = self._leased(_snapshot(text))
-        self.plan = compile_plan(self.snapshot, self.view, self.loop.clock)
+        self.snapshot = self._leased(_snapshot(text, (*filters, *KINDS)))
+        self.plan = compile_plan(self.snapshot, self.view, self.loop.clock, (*filters, *KINDS))
         self.logged: list[Exchange] = []
         self.all_logged: list[Exchange] = []
         self.reports: list[tuple[str, str, int]] = []
@@ -216,17 +219,14 @@ class Stage:
 
     # ------------------------------------------------------------------------------------------------------------ for the script
 
-    def break_filter(self, error: Exception) -> None:
-        """Put a filter into the first location that raises this."""
-
-        def broken(exchange: Exchange) -> None:
-            raise error
-
-        self.first_location().on_request = (broken,)
-
     def first_location(self) -> Any:
         """The first compiled location."""
         return next(iter(self.plan.services.values())).locations[0]
+
+    def learn(self, seconds: float) -> None:
+        """The first location has seen enough answers that took so long to know what is usual."""
+        for _ in range(200):
+            self.first_location().latencies.add(seconds)
 
     def slot(self, ip: str) -> int:
         """The slot of a backend."""

@@ -1,0 +1,321 @@
+"""Circuits, outliers and panic: what the master hears of a backend, and what a worker does before it has answered."""
+
+from __future__ import annotations
+
+from terraster.state.table import BackendCells
+
+from .lines import Expected, answered, asked, ok, refused, req, resp
+from .play import FIN, GONE, RST, Backend, Step, admit, after, b1, b2, client, client2, counts, log, panic, row, table, told, whole
+
+CIRCUIT = "middleware:\n- circuit_breaker: {threshold: 2, timeout: 30s}"
+TRIAL = admit(b1, BackendCells.TRIAL)
+OUTLIER = "outlier: {bad_statuses: 3, statuses: 502-504}"
+
+
+def bad(n: int, party: Backend = b1, status: str = "500 Internal Server Error") -> list[Step]:
+    """The n-th request is answered with a status that counts against the backend."""
+    return [
+        client >> req(f"GET /{n}"),
+        party << asked(f"GET /{n}", n=n),
+        party >> resp(status),
+        told(party, "status", status=int(status[:3])),
+        client << answered(status),
+        log(int(status[:3]), party),
+    ]
+
+
+def good(n: int, party: Backend = b1, *said: Step, ask: Expected | None = None) -> list[Step]:
+    """The n-th request is answered well."""
+    return [
+        client >> req(f"GET /{n}"),
+        party << (ask or asked(f"GET /{n}", n=n)),
+        party >> ok("one"),
+        *said,
+        client << answered("200 OK", body="one"),
+        log(200, party),
+    ]
+
+
+def nobody(n: int) -> list[Step]:
+    """The n-th request finds no backend."""
+    return [
+        client >> req(f"GET /{n}"),
+        client << refused(503, "destination_unavailable", n=n),
+        log(503, error="destination_unavailable"),
+    ]
+
+
+test_closed = table(
+    row("a bad status is told, and the circuit stays closed", *bad(1), *good(2), *bad(3), *good(4), service=CIRCUIT),
+    row(
+        "statuses that do not count",
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> resp("404 Not Found"),
+        client << answered("404 Not Found"),
+        log(404, b1),
+        service=CIRCUIT,
+    ),
+    row(
+        "as many as the threshold in a row: the worker leaves the backend alone until the master has spoken",
+        *bad(1),
+        *bad(2),
+        *nobody(3),
+        after(0.7),
+        *good(4),
+        service=CIRCUIT,
+    ),
+    row(
+        "the master opens the circuit meanwhile: nobody is let through",
+        *bad(1),
+        *bad(2),
+        admit(b1, BackendCells.NONE, state=BackendCells.UP),
+        after(0.7),
+        *nobody(3),
+        service=CIRCUIT,
+    ),
+    row(
+        "refused connections count",
+        b1.refuses(),
+        b1.refuses(),
+        client >> req("GET /1"),
+        told(b1, "connect"),
+        after(0.1),
+        told(b1, "connect"),
+        client << refused(502, "connection_refused"),
+        log(502, b1, b1, error="connection_refused"),
+        *nobody(2),
+        service=CIRCUIT,
+    ),
+    row(
+        "attempts without an answer count",
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> RST,
+        told(b1, "failure"),
+        after(0.03),
+        b1[2] << asked("GET /1"),
+        b1[2] >> RST,
+        told(b1, "failure"),
+        after(0.1),
+        client << refused(502, "connection_terminated"),
+        log(502, b1, b1, error="connection_terminated"),
+        *nobody(2),
+        service=CIRCUIT,
+    ),
+    row(
+        "a good one in between begins anew",
+        *bad(1),
+        *good(2),
+        *bad(3),
+        *good(4),
+        *bad(5),
+        *bad(6),
+        *nobody(7),
+        service=CIRCUIT,
+    ),
+    row(
+        "a long answer counts as good with its head",
+        *bad(1),
+        client >> req("GET /2"),
+        b1 << asked("GET /2", n=2),
+        b1 >> whole(resp("200 OK", "Content-Length: 100000")),
+        client << answered("200 OK", "Content-Length: 100000"),
+        b1 >> whole("x" * 100000),
+        client.drop(100000),
+        log(200, b1),
+        *bad(3),
+        *good(4),
+        service=CIRCUIT,
+    ),
+    row(
+        "where all are to be used, no circuit is opened",
+        panic(True),
+        *bad(1),
+        *bad(2),
+        *bad(3),
+        service=CIRCUIT,
+    ),
+    row(
+        "all are to be used from now on: the worker uses it again at once",
+        *bad(1),
+        *bad(2),
+        *nobody(3),
+        panic(True),
+        after(0.2),
+        *good(4),
+        service=CIRCUIT,
+    ),
+    row(
+        "a bad one goes to another backend",
+        *bad(1),
+        *good(2, b2),
+        *bad(3),
+        *good(4, b2),
+        *good(5, b2),
+        backends=2,
+        service=CIRCUIT,
+    ),
+    row(
+        "a client that leaves says nothing of the backend",
+        *bad(1),
+        client >> req("GET /2"),
+        b1 << asked("GET /2", n=2),
+        client >> GONE,
+        b1 << FIN,
+        client << FIN,
+        log(499, b1, error="connection_terminated"),
+        service=CIRCUIT,
+    ),
+)
+
+test_trials = table(
+    row("a trial that goes well is told", TRIAL, *good(1, b1, told(b1, "good", status=200)), counts(b1, trials=1), service=CIRCUIT),
+    row(
+        "a trial with a bad status is told as bad, and the backend left alone",
+        TRIAL,
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> resp("500 Internal Server Error"),
+        told(b1, "status", "bad", status=500),
+        client << answered("500 Internal Server Error"),
+        log(500, b1),
+        *nobody(2),
+        counts(b1, trials=1),
+        service=CIRCUIT,
+    ),
+    row(
+        "a trial that fails",
+        TRIAL,
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> RST,
+        told(b1, "failure", "bad"),
+        after(0.03),
+        client << refused(502, "connection_terminated"),
+        log(502, b1, error="connection_terminated"),
+        counts(b1, trials=1),
+        service=CIRCUIT,
+    ),
+    row(
+        "a trial that fails is followed by an attempt elsewhere",
+        TRIAL,
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> RST,
+        told(b1, "failure", "bad"),
+        b2 << asked("GET /1"),
+        b2 >> ok("one"),
+        client << answered("200 OK", body="one"),
+        log(200, b1, b2),
+        counts(b1, trials=1),
+        backends=2,
+        service=CIRCUIT,
+    ),
+    row(
+        "no more trials at once than there may be",
+        TRIAL,
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        client2 >> req("GET /2"),
+        client2 << refused(503, "connection_limit_reached", n=2),
+        log(503, error="connection_limit_reached"),
+        b1 >> ok("one"),
+        told(b1, "good", status=200),
+        client << answered("200 OK", body="one"),
+        log(200, b1),
+        counts(b1, trials=1),
+        service=CIRCUIT,
+    ),
+    row(
+        "a trial whose answer breaks off is a bad one",
+        TRIAL,
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> resp("200 OK", "Content-Length: 6", body="one"),
+        client << answered("200 OK", "Content-Length: 6", body="one"),
+        b1 >> GONE,
+        told(b1, "failure", "bad"),
+        b1 << FIN,
+        client << FIN,
+        log(200, b1, error="connection_terminated"),
+        counts(b1, trials=1),
+        service=CIRCUIT,
+    ),
+    row(
+        "a trial with a status that is tried again",
+        TRIAL,
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> whole(resp("503 Service Unavailable")),
+        told(b1, "status", "bad", status=503),
+        b2 << asked("GET /1"),
+        b2 >> ok("one"),
+        client << answered("200 OK", body="one"),
+        log(200, b1, b2),
+        counts(b1, trials=1, responses=1),
+        backends=2,
+        service=CIRCUIT,
+        location="retry: {on: 503}",
+    ),
+    row(
+        "a trial with chunks is good with its head",
+        TRIAL,
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> resp("200 OK", "Transfer-Encoding: chunked"),
+        told(b1, "good", status=200),
+        client << answered("200 OK", "Transfer-Encoding: chunked"),
+        b1 >> "0\r\n\r\n",
+        client << "0\r\n\r\n",
+        log(200, b1),
+        counts(b1, trials=1),
+        service=CIRCUIT,
+    ),
+)
+
+test_outliers = table(
+    row(
+        "a status that counts is told",
+        *bad(1, status="503 Service Unavailable"),
+        *good(2),
+        *bad(3, status="502 Bad Gateway"),
+        location=OUTLIER,
+    ),
+    row(
+        "one that does not",
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> resp("500 Internal Server Error"),
+        client << answered("500 Internal Server Error"),
+        log(500, b1),
+        location=OUTLIER,
+    ),
+    row(
+        "without a circuit nobody is left alone by a worker of its own accord",
+        *bad(1, status="503 Service Unavailable"),
+        *bad(2, status="503 Service Unavailable"),
+        *bad(3, status="503 Service Unavailable"),
+        *bad(4, status="503 Service Unavailable"),
+        location=OUTLIER,
+    ),
+    row(
+        "an algorithm that measures takes an error for one, however quick",
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> resp("500 Internal Server Error"),
+        client << answered("500 Internal Server Error"),
+        log(500, b1),
+        counts(b1, bad_statuses=1),
+        *good(2, b2),
+        backends=2,
+        location="lb_policy: response-time",
+    ),
+    row(
+        "an algorithm that measures hears of answers",
+        *good(1),
+        after(1),
+        *good(2),
+        location="lb_policy: adaptive",
+    ),
+)
