@@ -425,6 +425,7 @@ def test_quickstart(tmp_path: Path) -> None:
     assert [line.removeprefix(f"{file}:") for line in snapshot.warnings] == [
         "7:5: `tls` is not in effect yet: Terraster does not start rather than serve `backend-api` in clear",
         "38:5: service `frontend` speaks plain HTTP on :443: it has no `tls`",
+        "47:13: `weight` does nothing under `least-connections`; `weighted-least-connections` goes by it",
         "58:1: `auth` is not in effect yet",
         "64:3: `admin_api.rate_limit` is not in effect yet",
         "67:1: `rate_limit` is not in effect yet",
@@ -471,7 +472,10 @@ def test_the_api_file_wins_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "api.yaml").write_text("api:\n  port: 9999\nadmin_port: 5\n")
     settings = load_text(tmp_path, GOOD + "admin_api: {port: 7777, host: '::1'}\n", api_config=str(tmp_path / "api.yaml"))
     assert resolve(settings, 1).admin_listen == "[::1]:9999"
-    assert settings.warnings == (f"{tmp_path}/api.yaml:2:3: `api.port` here overrides that of {tmp_path}/t.yaml",)
+    assert settings.warnings == (
+        f"{tmp_path}/api.yaml:2:3: `api.port` here overrides that of {tmp_path}/t.yaml",
+        f"{tmp_path}/api.yaml:3:1: `admin_port` does nothing beside `admin_api.port`",
+    )
     (tmp_path / "api.yaml").write_text("api:\n  host: 0.0.0.0\n  prot: 1\nworkers: 3\n")
     with pytest.raises(ConfigError) as caught:
         load(str(tmp_path / "t.yaml"), api_config=str(tmp_path / "api.yaml"))

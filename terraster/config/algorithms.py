@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 
-__all__ = ["ALGORITHMS", "algorithm"]
+__all__ = ["ALGORITHMS", "WITHOUT_WEIGHTS", "algorithm"]
 
 ALGORITHMS = {
     "round-robin": "round-robin",
@@ -25,6 +25,9 @@ ALGORITHMS = {
     "first": "first",
 }
 """Every spelling with "-", and the canonical name of what it means."""
+
+WITHOUT_WEIGHTS = frozenset(("least-connections", "first"))
+"""Those that take a backend's `weight` for nothing but 0, no new work."""
 
 
 def algorithm(value: object) -> str:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ..errors import ConfigError, Problem
-from . import checks, consistency
+from . import checks, consistency, idle
 from .language import language
 from .settings import ServiceSettings, Settings
 from .settings.base import Model
@@ -233,7 +233,12 @@ class _Load:
     def _warned(self, settings: Settings, refused: list[Complaint]) -> Iterator[str]:
         """The warnings in words, each key without effect once, at its first place."""
         found = [*self._warnings]
-        special = [*refused[:1], *checks.warnings(settings, _with_paths(settings)), *consistency.warnings(settings, self._levels)]
+        services = _with_paths(settings)
+        special = [*refused[:1], *checks.warnings(settings, services), *consistency.warnings(settings, self._levels)]
+        mentioning: list[tuple[Path, ServiceSettings]] = [(path, service) for path, service in services if path == ("backends",)]
+        mentioning += [(("services", number), item.settings) for number, (_, _, item) in enumerate(self._items) if item.finds.idles]
+        known = {path for path, _, _ in special}
+        special += [found for found in idle.warnings(settings, services, mentioning) if found[0] not in known]
         if len(refused) > 1:
             path, key, words = refused[0]
             special[0] = path, key, f"{words}; likewise {len(refused) - 1} more"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from . import consistency
+from . import consistency, idle
 from .settings import ServiceSettings
 from .settings.base import is_later, submodel
 from .settings.logs import AccessLogSettings
@@ -23,12 +23,14 @@ Path = tuple[str | int, ...]
 
 class Finds(NamedTuple):
     """``later``: path, and what to say of it once; ``files``: path and absolute name of each file that must be there;
-    ``logs``: of each file that must be possible to write; ``inherits``: a service that writes keys of `consistency.levels`."""
+    ``logs``: of each file that must be possible to write; ``inherits``: a service that writes keys of `consistency.levels`; ``idles``: one that
+    writes keys of the tables in `terraster.config.idle`."""
 
     later: tuple[tuple[Path, str], ...]
     files: tuple[tuple[Path, str], ...]
     logs: tuple[tuple[Path, str], ...] = ()
     inherits: bool = False
+    idles: bool = False
 
 
 class _Key(NamedTuple):
@@ -51,7 +53,8 @@ class Surveyor:
         logs: list[tuple[Path, str]] = []
         self._look(model, path, "", (later, files, logs))
         inherits = isinstance(model, ServiceSettings) and consistency.writes(model)
-        return Finds(tuple(later), tuple(files), tuple(logs), inherits)
+        idles = isinstance(model, ServiceSettings) and idle.mentions(model)
+        return Finds(tuple(later), tuple(files), tuple(logs), inherits, idles)
 
     def _look(self, model: BaseModel, path: Path, dotted: str, found: tuple[list[tuple[Path, str]], ...]) -> None:
         later, files, logs = found

@@ -1,0 +1,307 @@
+"""Keys that do nothing where they stand, whatever their value is: a table for each level, a row for each key.
+
+Looked at is only what was written and asks for something, on the level that wrote it, with the locations and backends below. A key that
+acts on one of them is fine there. (`terraster.config.consistency` has the doubts that hang on the value, or on another key's value.)
+
+`mentions` is asked once when a service is parsed: ten thousand services without such keys cost nothing in a load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from . import addresses
+from .algorithms import WITHOUT_WEIGHTS
+from .listening import Rule
+from .settings import BackendSettings, LocationSettings, ServiceSettings, Settings, TrafficSettings
+from .words import Complaint
+
+__all__ = ["AT_TOP", "IN_BACKEND", "IN_LOCATION", "IN_SERVICE", "mentions", "warnings"]
+
+Path = tuple[str | int, ...]
+
+
+class Place(NamedTuple):
+    """A level of the configuration. ``here``: its path. ``locations``: those that its keys are for, each with its service. ``backend``:
+    the one that it is, if it is one."""
+
+    here: Path
+    written: BaseModel
+    top: Settings
+    services: Sequence[ServiceSettings]
+    locations: Sequence[tuple[ServiceSettings, LocationSettings]]
+    backend: BackendSettings | None = None
+
+    def backends(self) -> Iterator[tuple[ServiceSettings, LocationSettings, BackendSettings]]:
+        """The backends that its keys are for."""
+        for service, location in self.locations:
+            for backend in location.backends if self.backend is None else (self.backend,):
+                yield service, location, backend
+
+
+Judge = Callable[[Place], str]
+"""Words that complete "`key` …" if the key does nothing at this place; "" if it does something."""
+
+
+class Row(NamedTuple):
+    """``key``: dotted, within its level."""
+
+    key: str
+    judge: Judge
+
+
+def mentions(service: ServiceSettings) -> bool:
+    """True if a service, or what is below it, writes a key that is in the tables."""
+    if not _IN_SERVICE.keys().isdisjoint(service.model_fields_set):
+        return True
+    for location in service.locations:
+        if not _IN_LOCATION.keys().isdisjoint(location.model_fields_set):
+            return True
+        if not all(_IN_BACKEND.keys().isdisjoint(backend.model_fields_set) for backend in location.backends):
+            return True
+    return False
+
+
+def warnings(
+    top: Settings, services: Sequence[tuple[Path, ServiceSettings]], mentioning: Iterable[tuple[Path, ServiceSettings]]
+) -> Iterator[Complaint]:
+    """What does nothing, each with its path. services: all; mentioning: those that write a key of the tables, which is what `mentions`
+    says."""
+    every = [service for _, service in services]
+    yield from _of_place(
+        _AT_TOP, Place((), top, top, every, [(service, there) for service in every for there in service.locations])
+    )
+    for path, service in mentioning:
+        if not _IN_SERVICE.keys().isdisjoint(service.model_fields_set):
+            yield from _of_place(_IN_SERVICE, Place(path, service, top, [service], [(service, one) for one in service.locations]))
+        for index, location in enumerate(service.locations):
+            here: Path = (*path, "locations", index)
+            if not _IN_LOCATION.keys().isdisjoint(location.model_fields_set):
+                yield from _of_place(_IN_LOCATION, Place(here, location, top, [service], [(service, location)]))
+            yield from _of_backends(path if path == ("backends",) else (*here, "backends"), top, service, location)
+
+
+def _of_backends(here: Path, top: Settings, service: ServiceSettings, location: LocationSettings) -> Iterator[Complaint]:
+    said: set[str] = set()
+    for number, backend in enumerate(location.backends):
+        if not _IN_BACKEND.keys().isdisjoint(backend.model_fields_set):
+            for complaint in _of_place(
+                _IN_BACKEND, Place((*here, number), backend, top, [service], [(service, location)], backend)
+            ):
+                if complaint[2] not in said:  # once for all backends of a location
+                    said.add(complaint[2])
+                    yield complaint
+
+
+def _of_place(table: Mapping[str, Sequence[Row]], place: Place) -> Iterator[Complaint]:
+    for name in table.keys() & place.written.model_fields_set:
+        for key, judge in table[name]:
+            steps = key.split(".")
+            if _asks(place.written, steps) and (words := judge(place)):
+                yield (*place.here, *steps), True, f"`{steps[-1]}` {words}"
+
+
+def _asks(model: BaseModel, steps: Sequence[str]) -> bool:
+    """True if a key was written, and not to say that nothing is wanted."""
+    for step in steps[:-1]:
+        if step not in model.model_fields_set or not isinstance(inner := getattr(model, step), BaseModel):
+            return False
+        model = inner
+    return steps[-1] in model.model_fields_set and getattr(model, steps[-1]) not in (None, False, "")
+
+
+def _probed_by(*idle: str) -> Judge:
+    """For keys of `health_check` that these types of a probe have no use for."""
+
+    def judge(place: Place) -> str:
+        used = set()
+        for service, location, backend in place.backends():
+            levels = (level.health_check for level in (backend, location, service, place.top))
+            used.add(next((level.type for level in levels if level is not None and level.type is not None), "http"))
+            if used.difference(idle):
+                return ""
+        return f"does nothing under {' and '.join(f'`type: {kind}`' for kind in sorted(used))}" if used else ""
+
+    return judge
+
+
+def _without_https(place: Place) -> str:
+    if any(backend.url.scheme == "https" for _, _, backend in place.backends()):
+        return ""
+    if place.backend is not None:
+        return f"is for https and does nothing with {place.backend.url.scheme}://"
+    return "is for https backends, and there are none here" if any(place.backends()) else ""
+
+
+def _without_backends(place: Place) -> str:
+    if any(location.backends for _, location in place.locations):
+        return ""
+    if isinstance(place.written, LocationSettings):
+        return "does nothing in a location without `backends`"
+    return "does nothing in a service without `backends`"
+
+
+def _without_weights(place: Place) -> str:
+    ((service, location),) = place.locations
+    assert place.backend is not None
+    if place.backend.weight == 1:
+        return ""
+    policy = location.lb_policy or place.top.algorithm
+    if policy == "sticky-session":
+        levels = (level.sticky for level in (location, service, place.top))
+        policy = next((level.algorithm for level in levels if level is not None and level.algorithm is not None), "round-robin")
+    if policy not in WITHOUT_WEIGHTS or place.backend.weight == 0:
+        return ""
+    other = "; `weighted-least-connections` goes by it" if policy == "least-connections" else ""
+    return f"does nothing under `{policy}`{other}"
+
+
+def _one_tier(place: Place) -> str:
+    ((_, location),) = place.locations
+    tiers = {backend.priority for backend in location.backends}
+    if (
+        len(tiers) > 1
+        or any(backend.backup for backend in location.backends)
+        or any(backend.url.srv for backend in location.backends)
+    ):
+        return ""
+    return f"is {min(tiers)} for every backend here: that is one tier, as without it"
+
+
+def _without_redirect(place: Place) -> str:
+    redirects = any(service.http_redirect for service in place.services) or any(there.http_redirect for _, there in place.locations)
+    return "" if redirects else "does nothing without `http_redirect`"
+
+
+def _head_comes_first(place: Place) -> str:
+    return "belongs at the top: a request's head is read before its service is known"
+
+
+def _tried_once(place: Place) -> str:
+    for service, location in place.locations:
+        levels = (level.retry for level in (location, service, place.top))
+        attempts = next((level.attempts for level in levels if level is not None and level.attempts is not None), 0)
+        if attempts != 1:
+            return ""
+    return "does nothing with one attempt (`attempts: 1`, or `retry: off`)" if place.locations else ""
+
+
+def _no_second(place: Place) -> str:
+    for _, location in place.locations:
+        hosts = [backend.url for backend in location.backends]
+        several = len(hosts) > 1 or any(url.srv or not addresses.is_address(url.host) for url in hosts)
+        if several and (location.lb_policy or place.top.algorithm) != "sticky-session":
+            return ""
+    return "does nothing without a second backend, or under `sticky-session`" if any(place.backends()) else ""
+
+
+def _none_idle(place: Place) -> str:
+    for service, location in place.locations:
+        levels = (level.connection_pool for level in (location, service, place.top))
+        if next((level.max_idle for level in levels if level is not None and level.max_idle is not None), 1) != 0:
+            return ""
+    return "does nothing with `max_idle: 0`" if place.locations else ""
+
+
+def _not_json(place: Place) -> str:
+    formats = set()
+    for service in place.services:
+        levels = (level.access_log for level in (service, place.top))
+        formats.add(next((level.format for level in levels if level is not None and level.format is not None), "json"))
+    if "json" in formats or not formats:
+        return ""
+    return "is for `format: json`, and does nothing with another format"
+
+
+def _no_default_service(place: Place) -> str:
+    return "" if place.top.backends else "is for the top's `backends`, and there are none"
+
+
+def _own_port(place: Place) -> str:
+    api = place.top.management()
+    return f"does nothing beside `{'api' if place.top.api is not None else 'admin_api'}.port`" if api.port else ""
+
+
+def _unheard(clear: bool, secret: bool) -> Judge:
+    """For the top's addresses, which services without addresses of their own listen on. clear, secret: True if the key is for services
+    without TLS, and for those with it."""
+
+    def judge(place: Place) -> str:
+        rule = Rule(place.top)
+        others = False
+        for service in place.services:
+            if service.port or service.listen:
+                continue
+            tls = rule.tls(service)
+            if secret if tls else clear:
+                return ""
+            if tls and clear and not secret and rule.of(service)[-1][1] is False:  # its redirect listens there
+                return ""
+            others = True
+        if not others:
+            return "does nothing: each service says itself where it listens" if place.services else ""
+        return f"does nothing: no service that listens on the top's addresses speaks {'plain HTTP' if clear else 'TLS'}"
+
+    return judge
+
+
+def _port(place: Place) -> str:
+    beside = [f"`{key}`" for key in ("http_port", "https_port") if getattr(place.top, key)]
+    words = _unheard(not place.top.http_port, not place.top.https_port)(place)
+    return f"does nothing beside {' and '.join(beside)}" if words and beside else words
+
+
+_CHECK = (
+    *(Row(f"health_check.{key}", _probed_by("tcp", "none")) for key in ("path", "status", "body", "host")),
+    *(Row(f"health_check.{key}", _probed_by("none")) for key in ("interval", "timeout", "thresholds")),
+    *(Row(f"health_check.{key}", _probed_by("tcp", "none")) for key in ("sni", "skip_tls_verify")),
+    *(Row(f"health_check.{key}", _without_https) for key in ("sni", "skip_tls_verify")),
+)
+_TRAFFIC = (
+    *(Row(f"retry.{key}", _tried_once) for key in ("on", "idempotency_key", "backoff", "body_size", "response_size")),
+    Row("retry.hedge", _no_second),
+    Row("connection_pool.idle_timeout", _none_idle),
+)
+_FORWARDING = tuple(Row(key, _without_backends) for key in ("health_check", *TrafficSettings.model_fields))
+
+AT_TOP = (
+    Row("host", _no_default_service),
+    Row("port", _port),
+    Row("listen", _unheard(True, True)),
+    Row("http_port", _unheard(True, False)),
+    Row("https_port", _unheard(False, True)),
+    Row("admin_port", _own_port),
+    Row("access_log.fields", _not_json),
+    *_CHECK,
+    *_TRAFFIC,
+)
+IN_SERVICE = (
+    Row("timeouts.client_header", _head_comes_first),
+    Row("redirect_port", _without_redirect),
+    Row("access_log.fields", _not_json),
+    *_FORWARDING,
+    *_CHECK,
+    *_TRAFFIC,
+)
+IN_LOCATION = (Row("lb_policy", _without_backends), Row("rewrite", _without_backends), *_FORWARDING, *_CHECK, *_TRAFFIC)
+IN_BACKEND = (
+    Row("weight", _without_weights),
+    Row("priority", _one_tier),
+    Row("sni", _without_https),
+    Row("skip_tls_verify", _without_https),
+    *_CHECK,
+)
+
+
+def _by_key(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows by the first step of their keys, so that a level is looked at for what it writes only."""
+    made: dict[str, list[Row]] = {}
+    for row in rows:
+        made.setdefault(row.key.partition(".")[0], []).append(row)
+    return made
+
+
+_AT_TOP, _IN_SERVICE, _IN_LOCATION, _IN_BACKEND = map(_by_key, (AT_TOP, IN_SERVICE, IN_LOCATION, IN_BACKEND))

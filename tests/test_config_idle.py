@@ -1,0 +1,195 @@
+"""Keys that do nothing where they stand: each is named in a warning, and none where it acts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from textwrap import indent
+
+import pytest
+
+from terraster.config import idle
+from terraster.config.algorithms import ALGORITHMS, WITHOUT_WEIGHTS
+from terraster.config.settings import BackendSettings, LocationSettings, ServiceSettings, Settings
+from terraster.config.settings.base import keys_of, submodel
+
+from .test_config_consistency import said
+
+TWO = "[{url: 'http://10.0.0.1'}, {url: 'http://10.0.0.2'}]"
+SECURE = "[{url: 'https://10.0.0.1'}, {url: 'http://10.0.0.2'}]"
+
+
+def text(top: str = "", service: str = "", location: str = "", backends: str = TWO) -> str:
+    """Line 1: the top; 5: the service; 8: the location; 9: its backends."""
+    body = f"services:\n- name: a\n  host: a\n  {service or '# no key'}\n  locations:\n  - path: /\n"
+    below = indent(f"{location or '# no key'}\n" + (f"backends: {backends}\n" if backends else ""), "    ")
+    return f"{top or '# no key'}\n{body}{below}"
+
+
+def one(backend: str) -> str:
+    return "[{url: 'http://10.0.0.1'}, {url: 'http://10.0.0.2', " + backend + "}]"
+
+
+def redirect(key: str, level: str = "service") -> str:
+    """A service whose only location forwards nothing, with a key of the service or the location."""
+    parts = {level: key}
+    return text(
+        service=parts.get("service", ""), location=f"redirect: 'https://x/'\n{parts.get('location', '# no key')}", backends=""
+    )
+
+
+OWN = "services: [{name: a, port: 81, http_redirect: true}]\n"
+CASES = [
+    # the service's request head
+    (text(service="timeouts: {client_header: 5s, read: 1s}"), [
+        "5:14: `client_header` belongs at the top: a request's head is read before its service is known"
+    ]),
+    (text("timeouts: {client_header: 5s}"), []),
+    # weights
+    (text(location="lb_policy: least-connections", backends=one("weight: 3")), [
+        "9:67: `weight` does nothing under `least-connections`; `weighted-least-connections` goes by it"
+    ]),
+    (text("algorithm: first", backends="[{url: 'http://a', weight: 2}, {url: 'http://b', weight: 3}]"), [
+        "9:34: `weight` does nothing under `first`"
+    ]),
+    (text("algorithm: first", backends="[{url: 'http://a', weight: 0}, {url: 'http://b', weight: 1}]"), []),
+    (text(location="lb_policy: sticky-session", backends=one("weight: 3")), []),
+    (text("sticky: {algorithm: first}", location="lb_policy: sticky-session", backends=one("weight: 3")), [
+        "9:67: `weight` does nothing under `first`"
+    ]),
+    *((text(f"algorithm: {name}", backends=one("weight: 3")), []) for name in sorted({*ALGORITHMS.values()} - WITHOUT_WEIGHTS)),
+    ("algorithm: first\nbackends: [{url: 'http://h1', weight: 2}, {url: 'http://h2'}]\n", ["2:31: `weight` does nothing under `first`"]),
+    # TLS towards backends
+    (text(backends=one("sni: x, skip_tls_verify: true")), [
+        "9:67: `sni` is for https and does nothing with http://",
+        "9:75: `skip_tls_verify` is for https and does nothing with http://",
+    ]),
+    (text(backends=one("sni: '', skip_tls_verify: false")), []),
+    (text(backends="[{url: 'https://h', sni: x, skip_tls_verify: true, health_check: {sni: y, skip_tls_verify: true}}]"), []),
+    (text(backends=one("health_check: {sni: x}")), ["9:82: `sni` is for https and does nothing with http://"]),
+    (text("health_check: {skip_tls_verify: true}"), ["1:16: `skip_tls_verify` is for https backends, and there are none here"]),
+    (text("health_check: {skip_tls_verify: true}", "health_check: {sni: x}", "health_check: {sni: y}", SECURE), []),
+    (text("health_check: {type: tcp, skip_tls_verify: true}", backends=SECURE), [
+        "1:27: `skip_tls_verify` does nothing under `type: tcp`"
+    ]),
+    # what a probe has no use for
+    (text("health_check: {type: tcp, path: /x, status: 200, body: ok, host: h, interval: 5s}"), [
+        "1:27: `path` does nothing under `type: tcp`",
+        "1:37: `status` does nothing under `type: tcp`",
+        "1:50: `body` does nothing under `type: tcp`",
+        "1:60: `host` does nothing under `type: tcp`",
+    ]),
+    (text("health_check: {path: /x, interval: 5s}", "health_check: off"), [
+        "1:16: `path` does nothing under `type: none`",
+        "1:26: `interval` does nothing under `type: none`",
+    ]),
+    (text("health_check: off", "", "health_check: {timeout: 5s, thresholds: {healthy: 1}}"), [
+        "8:20: `timeout` does nothing under `type: none`",
+        "8:33: `thresholds` does nothing under `type: none`",
+    ]),
+    (text("health_check: {type: none}", backends=one("health_check: {path: /x}")), ["9:82: `path` does nothing under `type: none`"]),
+    (text("health_check: {type: none}", backends=one("health_check: {path: /x, type: http}")), []),
+    (text("health_check: {path: /x}", "health_check: {type: tcp}", "", one("health_check: {type: none}")), [
+        "1:16: `path` does nothing under `type: none` and `type: tcp`"
+    ]),
+    (text("health_check: {path: /x}", "health_check: {type: tcp}", "", one("health_check: {type: http}")), []),
+    # redirects
+    (text(service="redirect_port: 8443"), ["5:3: `redirect_port` does nothing without `http_redirect`"]),
+    (text(service="redirect_port: 8443", location="http_redirect: true"), []),
+    ("services: [{name: a, http_redirect: true, redirect_port: 8443}]\n", []),
+    # where nothing is forwarded
+    (redirect("health_check: {path: /x}"), ["5:3: `health_check` does nothing in a service without `backends`"]),
+    (redirect("retry: off"), ["5:3: `retry` does nothing in a service without `backends`"]),
+    (redirect("lb_policy: first", "location"), ["9:5: `lb_policy` does nothing in a location without `backends`"]),
+    (redirect("rewrite: /x", "location"), ["9:5: `rewrite` does nothing in a location without `backends`"]),
+    (redirect("queue: {size: 3}", "location"), ["9:5: `queue` does nothing in a location without `backends`"]),
+    (redirect("retry: {attempts: 2}") + f"  - path: /x\n    backends: {TWO}\n", []),
+    # what goes with another key
+    (text("retry: {attempts: 1, on: 503, body_size: 1k, per_try_timeout: 5s}"), [
+        "1:22: `on` does nothing with one attempt (`attempts: 1`, or `retry: off`)",
+        "1:31: `body_size` does nothing with one attempt (`attempts: 1`, or `retry: off`)",
+    ]),
+    (text("retry: off", "", "retry: {on: 503}"), ["8:13: `on` does nothing with one attempt (`attempts: 1`, or `retry: off`)"]),
+    (text("retry: off", "", "retry: {on: 503, attempts: 2}"), []),
+    (text("retry: {attempts: 1, on: 503}", "", "retry: {attempts: 2}"), []),
+    (text("retry: {hedge: 95}", backends="[http://10.0.0.1]"), [
+        "1:9: `hedge` does nothing without a second backend, or under `sticky-session`"
+    ]),
+    (text("retry: {hedge: 95}", location="lb_policy: sticky-session"), [
+        "1:9: `hedge` does nothing without a second backend, or under `sticky-session`"
+    ]),
+    (text("retry: {hedge: 95}", backends="[http://many.example]"), []),
+    (text("retry: {hedge: 95}"), []),
+    (text("connection_pool: {max_idle: 0, idle_timeout: 5s}"), ["1:32: `idle_timeout` does nothing with `max_idle: 0`"]),
+    (text("connection_pool: {idle_timeout: 5s}"), []),
+    (text("access_log: {format: combined, fields: [status]}"), [
+        "1:32: `fields` is for `format: json`, and does nothing with another format"
+    ]),
+    (text("access_log: {format: combined}", "access_log: {fields: [status]}"), [
+        "5:16: `fields` is for `format: json`, and does nothing with another format"
+    ]),
+    (text("access_log: {format: combined, fields: [status]}", "access_log: {format: json}"), []),
+    (text("access_log: {fields: [status]}"), []),
+    # tiers
+    (text(backends="[{url: 'http://a', priority: 5}, {url: 'http://b', priority: 5}]"), [
+        "9:34: `priority` is 5 for every backend here: that is one tier, as without it"
+    ]),
+    (text(backends=one("priority: 5")), []),
+    (text(backends="[{url: 'http://a', priority: 5}, {url: 'http://b', backup: true}]"), []),
+    (text(backends="[{url: 'srv+http://a', priority: 5}]"), []),
+    (text(backends=one("priority: 0")), []),
+    # the top
+    ("host: x\n" + text(), ["1:1: `host` is for the top's `backends`, and there are none"]),
+    ("host: x\nbackends: [http://10.0.0.1]\n", []),
+    ("port: 80\n" + OWN, ["1:1: `port` does nothing: each service says itself where it listens"]),
+    ("listen: '127.0.0.1:80'\n" + OWN, ["1:1: `listen` does nothing: each service says itself where it listens"]),
+    ("http_port: 80\n" + OWN, ["1:1: `http_port` does nothing: each service says itself where it listens"]),
+    ("port: 80\n" + text(), []),
+    ("listen: '127.0.0.1:80'\n" + text(), []),
+    ("port: 80\nhttp_port: 82\n" + text(), ["1:1: `port` does nothing beside `http_port`"]),
+    ("https_port: 82\n" + text(), ["1:1: `https_port` does nothing: no service that listens on the top's addresses speaks TLS"]),
+    ("port: 80\nhttps_port: 82\nhttp_port: 81\n" + text(), [
+        "1:1: `port` does nothing beside `http_port` and `https_port`",
+        "2:1: `https_port` does nothing: no service that listens on the top's addresses speaks TLS",
+    ]),
+    ("admin_port: 8082\napi: {port: 8083}\n" + text(), ["1:1: `admin_port` does nothing beside `api.port`"]),
+    ("admin_port: 8082\n" + text(), []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "expected"), CASES)
+def test_what_does_nothing_is_said(tmp_path: Path, given: str, expected: list[str]) -> None:
+    assert said(tmp_path, given) == expected
+
+
+def test_with_tls_the_ports_of_the_top_are_for_those_who_want_them(tmp_path: Path) -> None:
+    secure = "http_port: 80\nhttps_port: 443\n" + text(service="tls: {}").replace(
+        "  locations:", "  http_redirect: true\n  locations:"
+    )
+    assert [line for line in said(tmp_path, secure) if "_port" in line] == []
+    plain = secure.replace("http_redirect: true", "http_redirect: false")
+    assert [line for line in said(tmp_path, plain) if "_port" in line] == [
+        "1:1: `http_port` does nothing: no service that listens on the top's addresses speaks plain HTTP"
+    ]
+
+
+def test_each_row_is_about_a_key() -> None:
+    tables = {
+        Settings: idle.AT_TOP,
+        ServiceSettings: idle.IN_SERVICE,
+        LocationSettings: idle.IN_LOCATION,
+        BackendSettings: idle.IN_BACKEND,
+    }
+    for level, rows in tables.items():
+        for row in rows:
+            model: object = level
+            for step in row.key.split("."):
+                assert isinstance(model, type), row.key
+                assert step in keys_of(model), f"{level.__name__}: {row.key}"
+                model, _ = submodel(keys_of(model)[step].annotation)
+
+
+def test_the_algorithms_without_weights_are_those_of_the_manual() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text()
+    rows = re.findall(r"^\| \*\*([a-z-]+)\*\*.*?\| .*? \| (.*?) \|", page, re.MULTILINE)
+    assert {name for name, weight in rows if weight.startswith("no")} == WITHOUT_WEIGHTS
