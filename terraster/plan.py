@@ -17,7 +17,7 @@ from typing import Any
 from .balance.contract import Balancer, Member
 from .balance.registry import make
 from .config.diff import Change, patch
-from .config.snapshot import Backend, Filters, Location, Service, Snapshot, Statuses
+from .config.snapshot import Backend, Filters, Location, Service, Snapshot, Statuses, Timeouts
 from .errors import BadRequest
 from .exchange import Exchange
 from .filters.answer import Answer
@@ -71,7 +71,8 @@ class LocationPlan:
     measures. per_try: seconds that an attempt may take to its response head, 0.0 = no limit of its own; patience: seconds that are
     waited for one, 0.0 = for ever. overrides: the fields about the client that rules set or remove themselves. on_request … on_log: the
     hooks of its filters (`terraster.filters.contract`). keep, keep_trusted: kinds of special fields that go on to backends, from strangers and
-    from trusted peers; request_drop: names that do not (`terraster.wire.http1.RequestHead.forward`).
+    from trusted peers; request_drop: names that do not (`terraster.wire.http1.RequestHead.forward`). log: the access-log writer of this
+    process, bound at the first request (`terraster.worker`).
     """
 
     __slots__ = (
@@ -87,6 +88,8 @@ class LocationPlan:
         "keep",
         "keep_trusted",
         "request_drop",
+        "access_log",
+        "log",
         "request_edits",
         "response_edits",
         "on_request",
@@ -135,11 +138,7 @@ class LocationPlan:
         if old is not None:
             self.balancer.adopt(old.balancer)
         self.balancer.prepare()
-        self.timeouts = service.timeouts
-        self.body_size = service.limits.body_size
-        self.ignore_client_abort = service.ignore_client_abort
-        self.strict_responses = service.strict_responses
-        self.underscores = service.underscores
+        self.inherit(location, service)
         self.retry = location.retry
         self.breaker = location.breaker
         self.panic_at = view.table.never
@@ -152,11 +151,9 @@ class LocationPlan:
         self.bad_statuses = (*self.reported, _SERVER_ERRORS) if _measures(location) else self.reported
         self.suspicious = min((low for low, _high in (*self.bad_statuses, *location.retry.on)), default=1000)
         self.limited = any(member.max_connections for member in self.members)
-        self.special = bool(
-            self.limited or self.hedge or self.breaker is not None or self.balancer.measures or service.timeouts.total
-        )
+        self.special = bool(self.limited or self.hedge or self.breaker is not None or self.balancer.measures or self.timeouts.total)
         self.per_try = location.retry.per_try_timeout
-        self.patience = min(service.timeouts.response or self.per_try, self.per_try) if self.per_try else service.timeouts.response
+        self.patience = min(self.timeouts.response or self.per_try, self.per_try) if self.per_try else self.timeouts.response
         self.line = Line(location.queue, view, self.offset)
         self.budget = Budget(location.retry.budget, location.retry.min_per_second, now)
         self.latencies = Latencies()
@@ -169,6 +166,23 @@ class LocationPlan:
         self._prefix = location.path.encode("ascii")
         self._rewrite = location.rewrite.encode("ascii")
         self.plain = not location.rewrite and not any(backend.base_path for backend in location.backends)
+
+    def inherit(self, location: Location | None, service: Service) -> None:
+        """Have what the location says, or else its service."""
+        self.timeouts: Timeouts = service.timeouts
+        self.body_size = service.limits.body_size
+        self.ignore_client_abort = service.ignore_client_abort
+        self.strict_responses = service.strict_responses
+        self.underscores = service.underscores
+        self.access_log = service.access_log
+        self.log: Any = None
+        if location is not None:
+            self.timeouts = location.timeouts or self.timeouts
+            self.access_log = location.access_log or self.access_log
+            if location.body_size is not None:
+                self.body_size = location.body_size
+            if location.ignore_client_abort is not None:
+                self.ignore_client_abort = location.ignore_client_abort
 
     def take(self, filters: tuple[Filter, ...]) -> None:
         """Have these filters."""
@@ -262,11 +276,7 @@ def _rules(like: LocationPlan, service: Service, filters: tuple[Filter, ...]) ->
     made = LocationPlan.__new__(LocationPlan)
     for name in LocationPlan.__slots__:
         setattr(made, name, getattr(like, name))
-    made.timeouts = service.timeouts
-    made.body_size = service.limits.body_size
-    made.ignore_client_abort = service.ignore_client_abort
-    made.strict_responses = service.strict_responses
-    made.underscores = service.underscores
+    made.inherit(None, service)
     made.take(filters)
     if made.on_request:
         made.on_request = (*made.on_request, _nothing_here)
@@ -277,7 +287,7 @@ class ServicePlan:
     """One service, compiled.
 
     elsewhere: `rules` if they answer for paths that none of the locations serves; None: they are not found.
-    log: the access-log writer of this process, bound at the first request (`terraster.worker`).
+    log: as a location's, for requests whose location is not known.
     """
 
     __slots__ = ("name", "prefixes", "locations", "elsewhere", "_rules", "_made_of", "refuse_encoded_slashes", "access_log", "log")

@@ -25,7 +25,11 @@ from terraster.config.snapshot import (
     Timeouts,
 )
 from terraster.filters.headers import HeaderSettings
-from tests.harness.configuration import load
+from terraster.plan import compile_plan
+from terraster.state.leases import Leases, capacities
+from terraster.state.table import Table
+from terraster.state.view import SeatView
+from tests.harness.configuration import Loader, load
 
 
 def snapshot(directory: Path, text: str) -> Snapshot:
@@ -382,3 +386,50 @@ def test_header_rules_are_inherited_name_by_name(tmp_path: Path) -> None:
     ]
     assert all(rules.remove_request_headers == ("Cookie",) for rules in found)  # type: ignore[attr-defined]
     assert t.locations[0].filters is t.filters is made.filters
+
+
+def test_what_a_location_says_itself(tmp_path: Path) -> None:
+    made = snapshot(
+        tmp_path,
+        """
+        timeouts: {read: 1s}
+        services:
+          - name: s
+            timeouts: {connect: 2s}
+            limits: {body_size: 1M}
+            access_log: {format: common, mask: x}
+            locations:
+              - {path: /a, redirect: "https://x/"}
+              - path: /b
+                redirect: "https://x/"
+                timeouts: {response: 3s}
+                limits: {body_size: 0}
+                access_log: off
+                ignore_client_abort: true
+        """,
+    )
+    (service,) = made.services
+    a, b = service.locations
+    assert (a.timeouts, a.body_size, a.access_log, a.ignore_client_abort) == (None, None, None, None)
+    assert b.timeouts == Timeouts(read=1.0, connect=2.0, response=3.0)
+    assert (b.body_size, b.ignore_client_abort) == (0, True)
+    assert b.access_log == replace(service.access_log, path="")
+    table = Table(*capacities(1, 2, 1))
+    compiled = compile_plan(Leases(table).assign(made), SeatView(table)).services["s"]
+    plans = [
+        (one.timeouts, one.body_size, one.access_log.path, one.ignore_client_abort) for one in (*compiled.locations, compiled.rules)
+    ]
+    inherited = (service.timeouts, 1 << 20, "-", False)
+    assert plans == [inherited, (b.timeouts, 0, "", True), inherited]
+
+
+def test_a_change_of_what_services_inherit_changes_them(tmp_path: Path) -> None:
+    text = "backends: [http://h]\nheaders: {response_headers: {X-A: %d}}\n"
+    loader, before = Loader({}), None
+    for number in (1, 2):
+        (tmp_path / "t.yaml").write_text(text % number)
+        settings = loader.load(str(tmp_path / "t.yaml"))
+        made = resolve(settings, number, previous=before, environ={})
+        before = settings, made
+        rules = dict(made.services[0].locations[0].filters)["headers"]
+        assert rules.response_headers == {"X-A": str(number)}  # type: ignore[attr-defined]

@@ -19,6 +19,8 @@ RESTART = ("workers", "admin_listen", "admin_tls", "metrics_listen", "runtime_di
 """Keys of a Snapshot that a running process does not take over."""
 
 _IN_PLACE = ("trusted_proxies", "limits", "timeouts", "access_log", "filters", "drain_timeout", "log_level", "nameservers")
+_OF_SERVICE = ("timeouts", "body_size", "access_log", "ignore_client_abort")
+"""Fields of a Location that are None where the service's value holds."""
 _MOST_LINES = 1000
 _SPELLINGS = {"pool": "connection_pool", "breaker": "circuit_breaker", "policy": "lb_policy"}
 _SHARES = ("ratio", "max_ejected", "budget", "panic_threshold")
@@ -167,6 +169,11 @@ def _of_filters(old: Filters, new: Filters) -> Iterator[str]:
 
 def _of_value(name: str, old: object, new: object) -> Iterator[str]:
     """A value that changed; of a mapping each key that did. What is secret is not shown."""
+    if name in _OF_SERVICE and (old is None or new is None):
+        plain = not is_dataclass(old) and not is_dataclass(new)
+        shown = ["the service's" if one is None else _shown(one, name) for one in (old, new)]
+        yield f"~ {name}: {shown[0]} → {shown[1]}" if plain else f"~ {name}"
+        return
     if not is_dataclass(old) or not is_dataclass(new):
         shown = ["on" if is_dataclass(one) else _shown(one, name) for one in (old, new)]
         yield f"~ {name}: {shown[0]} → {shown[1]}"

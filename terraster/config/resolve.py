@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import inherit, listening
 from .checks import canonical
@@ -100,7 +100,7 @@ def resolve(
 
 
 def _same_top(one: Settings, other: Settings) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in Settings.model_fields if name != "services")
+    return all(getattr(one, name) == getattr(other, name) for name in type(other).model_fields if name != "services")
 
 
 def _given(model: Any, names: tuple[str, ...]) -> dict[str, Any]:
@@ -112,6 +112,19 @@ _TIMEOUTS = tuple(TimeoutSettings.model_fields)
 _LIMITS = ("header_size", "header_count", "body_size", "connections")
 _ACCESS_LOG = tuple(AccessLogSettings.model_fields)
 _HEALTH = ("type", "path", "interval", "timeout", "skip_tls_verify", "host", "sni", "status", "body")
+
+
+class _Wider(NamedTuple):
+    """What the locations of a service inherit."""
+
+    service: str
+    redirects: bool
+    health: HealthCheck
+    skips: bool | None
+    traffic: inherit.Traffic
+    chosen: inherit.Chosen
+    timeouts: Timeouts
+    log: AccessLog
 
 
 class _Top:
@@ -137,7 +150,10 @@ class _Top:
         name = written.label
         chosen = inherit.filters(self._language, self.chosen, written)
         redirects = bool(written.http_redirect)
-        locations = [self._location(name, redirects, location, health, skips, traffic, chosen) for location in written.locations]
+        timeouts = self.timeouts if written.timeouts is None else replace(self.timeouts, **_given(written.timeouts, _TIMEOUTS))
+        log = self._logged(written)
+        wider = _Wider(name, redirects, health, skips, traffic, chosen, timeouts, log)
+        locations = [self._location(wider, location) for location in written.locations]
         return Service(
             name=name,
             hosts=written.host or ("*",),
@@ -146,9 +162,9 @@ class _Top:
             http_redirect=bool(written.http_redirect),
             redirect_port=written.redirect_port,
             filters=chosen.filters,
-            timeouts=self.timeouts if written.timeouts is None else replace(self.timeouts, **_given(written.timeouts, _TIMEOUTS)),
+            timeouts=timeouts,
             limits=self.limits if written.limits is None else replace(self.limits, **_given(written.limits, _LIMITS)),
-            access_log=self._logged(written),
+            access_log=log,
             encoded_slashes=written.encoded_slashes or top.encoded_slashes,
             underscores=written.underscores or top.underscores,
             strict_responses=top.strict_responses if written.strict_responses is None else written.strict_responses,
@@ -167,29 +183,21 @@ class _Top:
             log = replace(log, redact_query=fields, mask=own or rule.mask or log.mask)
         return log
 
-    def _location(
-        self,
-        service: str,
-        redirects: bool,
-        written: LocationSettings,
-        health: HealthCheck,
-        skips: bool | None,
-        traffic: inherit.Traffic,
-        chosen: inherit.Chosen,
-    ) -> Location:
+    def _location(self, wider: _Wider, written: LocationSettings) -> Location:
         path = canonical(written.path)
         policy = written.lb_policy or self._settings.algorithm
-        health = _health(health, written.health_check)
-        skips = skips if (own := _skips(written.health_check)) is None else own
-        traffic = inherit.location(traffic, written)
-        chosen = inherit.filters(self._language, chosen, written)
+        health = _health(wider.health, written.health_check)
+        skips = wider.skips if (own := _skips(written.health_check)) is None else own
+        traffic = inherit.location(wider.traffic, written)
+        chosen = inherit.filters(self._language, wider.chosen, written)
+        service = wider.service
         return Location(
             id=location_id(service, path),
             path=path,
             policy=policy,
             rewrite=written.rewrite or "",
             redirect=written.redirect or "",
-            http_redirect=redirects if written.http_redirect is None else written.http_redirect,
+            http_redirect=wider.redirects if written.http_redirect is None else written.http_redirect,
             backends=tuple(_backend(service, path, backend, health, skips) for backend in written.backends),
             hash_on=traffic.hash_on,
             hash_balance_factor=traffic.hash_balance_factor,
@@ -201,6 +209,10 @@ class _Top:
             queue=traffic.queue,
             pool=traffic.pool,
             filters=chosen.filters,
+            timeouts=None if written.timeouts is None else replace(wider.timeouts, **_given(written.timeouts, _TIMEOUTS)),
+            body_size=None if written.limits is None else written.limits.body_size,
+            access_log=None if written.access_log is None else replace(wider.log, **_given(written.access_log, _ACCESS_LOG)),
+            ignore_client_abort=written.ignore_client_abort,
             **chosen.facts,
         )
 

@@ -252,6 +252,10 @@ class Location:
     queue: Queue = field(default_factory=Queue)
     pool: ConnectionPool = field(default_factory=ConnectionPool)
     filters: Filters = ()
+    timeouts: Timeouts | None = None  # here and in the next three None means: the service's
+    body_size: int | None = None
+    access_log: AccessLog | None = None
+    ignore_client_abort: bool | None = None
     slot: int = -1
     departed: tuple[Departed, ...] = ()
 

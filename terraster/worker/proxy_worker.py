@@ -95,13 +95,13 @@ class ProxyWorker(Process):
             self.view.q[self.view.base + Seat.CONNECTIONS] -= 1
 
     def _log(self, exchange: Exchange) -> None:
-        service = exchange.service
-        if service is None:
+        place = exchange.location or exchange.service
+        if place is None:
             writer = self.unrouted_log
         else:
-            writer = service.log
+            writer = place.log
             if writer is None:
-                writer = service.log = self._writer(service.access_log)
+                writer = place.log = self._writer(place.access_log)
         if writer is not False:
             writer.write(exchange)
 
@@ -153,6 +153,9 @@ class ProxyWorker(Process):
             self._accept_on(listener, listeners[listener.address])
         self.unrouted_log = self._writer(plan.snapshot.access_log)
         wanted = {service.access_log for service in plan.snapshot.services}
+        wanted |= {
+            log for service in plan.snapshot.services for place in service.locations if (log := place.access_log) is not None
+        }
         self.logs.retain([*wanted, plan.snapshot.access_log])
 
     def oldest(self) -> int:

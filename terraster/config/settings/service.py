@@ -49,7 +49,8 @@ Redirect = Annotated[str, BeforeValidator(_redirect), WithJsonSchema({"type": "s
 
 
 class TimeoutSettings(Model):
-    """How long is waited, all but two between two octets; 0: for ever. Each key is inherited by itself: service, top, default."""
+    """How long is waited, all but two between two octets; 0: for ever. Each key is inherited by itself: location, service, top,
+    default."""
 
     client_header: Duration | None = Field(
         None,
@@ -72,9 +73,9 @@ class TimeoutSettings(Model):
 
 
 class ServiceLimits(Model):
-    """What a client may send to this service."""
+    """What a client may send to this service or location."""
 
-    body_size: Size | None = Field(None, description="Octets of a request body; 0: no limit. Default: the top's.")
+    body_size: Size | None = Field(None, description="Octets of a request body; 0: no limit. Default: the wider level's.")
 
 
 class MiddlewareEntry(Model):
@@ -104,6 +105,12 @@ class LocationSettings(TrafficSettings):
     backends: tuple[BackendSetting, ...] = Field((), description="Servers that answer requests here: URLs, or mappings.")
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="Overrides the service's entries of the same kind.")
     health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this location's backends.")
+    timeouts: TimeoutSettings | None = Field(None, description="What is waited for differently here.")
+    limits: ServiceLimits | None = Field(None, description="What clients may send here.")
+    access_log: AccessLogSetting | None = Field(None, description="`off`, a path, or a mapping; over the service's.")
+    ignore_client_abort: bool | None = Field(
+        None, description="Take a client's end of file for a half-close instead of for leaving. Default: the service's."
+    )
 
 
 class ServiceSettings(TrafficSettings):
