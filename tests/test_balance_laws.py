@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from terraster.balance.contract import Balancer, Member
 from terraster.balance.registry import BALANCERS, make
 from terraster.config.snapshot import Location
+from terraster.policy.standing import ramp
 from terraster.state.table import BackendCells
 from tests.harness.balancing import World, backend, shares, steady
 
@@ -88,12 +89,30 @@ def test_a_half_open_circuit_lets_in_as_many_as_may_try_over_workers(policy: str
 @pytest.mark.parametrize("clients", [1, 32])
 def test_a_slow_start_is_slow_at_any_load(policy: str, clients: int) -> None:
     had = []
-    for ramp in (100, 500):
+    for part in (100, 500):
         world = World([1, 1, 1, 1], policy)
-        world.admit(0, BackendCells.RAMPING, ramp=ramp)
+        world.admit(0, BackendCells.RAMPING, ramp=part)
         had.append(shares(world.run(clients, 4000, steady())).get(0, 0.0))
     assert had[0] < 0.08 and had[0] < had[1] < 0.25
     assert had[1] > 0.05
+
+
+@pytest.mark.parametrize("policy", SPREADING)
+@pytest.mark.parametrize("clients", [1, 8, 64])
+def test_a_slow_start_grows_evenly(policy: str, clients: int) -> None:
+    """Four seconds, told to the balancers ten times a second, as the master does; looked at by half seconds."""
+    world = World([1, 1, 1], policy)
+    world.admit(2, BackendCells.NONE)
+    world.run(clients, 1000, steady(0.002))
+    begin, finished = world.clock, []
+    while (passed := world.clock - begin) < 4.0:
+        world.admit(2, BackendCells.RAMPING, ramp=ramp(passed, 4.0))
+        finished += world.run(clients, 50 * clients, steady(0.002), seed=len(finished) + 1)
+    for half in range(8):
+        at = begin + half / 2
+        had = shares([done for done in finished if at <= done.ended < at + 0.5]).get(2, 0.0)
+        part = (half + 0.5) / 8
+        assert had == pytest.approx(part / (2 + part), rel=0.15, abs=0.015)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -246,3 +246,72 @@ def test_a_slot_leased_anew_between_two_readings_is_no_negative_time() -> None:
         world.q[here + cell] += count
     assert balancer.pick(None, (), 10.3)
     assert balancer.factors == [1.0, 1.0]
+
+
+STALL = 5.0  # when it begins
+
+
+def stalled(members: int, clients: int, pause: float, stalls: tuple[float, ...], seconds: float = 0.3) -> list[Done]:
+    """Equal backends that answer in 0.3 ms; the first one stalls for so long at these moments, and then answers all that it was asked."""
+    usual = spread(0.0003)
+
+    def service(place: int, now: float, chance: object) -> tuple[float, bool]:
+        took, good = usual(place, now, chance)  # type: ignore[arg-type]
+        for begin in stalls:
+            if place == 0 and begin - took < now < begin + seconds:
+                return begin + seconds - now + took, good
+        return took, good
+
+    requests = int(9 * clients / (pause + 0.0003))
+    return World([1] * members, "adaptive").run(clients, requests, service, pause=pause)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize(
+    ("members", "clients", "pause"), [(2, 16, 0.002), (4, 16, 0.002), (2, 16, 0.02), (4, 16, 0.02), (2, 4, 0.1)]
+)
+def test_a_single_stall_is_forgiven(members: int, clients: int, pause: float, seconds: float) -> None:
+    """From half a second after it on, whether there are many requests or few."""
+    finished = stalled(members, clients, pause, (STALL,), seconds)
+    over = STALL + seconds
+    assert shares(during(finished, 1, STALL))[0] == pytest.approx(1 / members, rel=0.05)
+    assert shares(during(finished, over + 0.5, over + 2.5))[0] > 0.8 / members
+
+
+@pytest.mark.parametrize("members", [2, 4])
+def test_one_that_stalls_again_and_again_is_not_forgiven(members: int) -> None:
+    finished = stalled(members, 16, 0.002, (4.5, 5.1, 5.7, 6.3, 6.9))
+    assert shares(during(finished, 6.0, 8.0)).get(0, 0.0) < 0.1 / members
+
+
+def test_a_hung_one_is_left_alone_within_half_a_second() -> None:
+    _, finished = lived("adaptive", TROUBLES["hung"])
+    assert shares(during(finished, BAD_FROM + 0.5, BAD_UNTIL)).get(0, 0.0) < 0.002
+
+
+def test_one_that_was_asked_a_moment_ago_is_not_silent() -> None:
+    """It was asked after the last reading, and its answer is on the way."""
+    world = World([1, 1], "adaptive", workers=1)
+    (balancer,) = world.balancers
+    assert isinstance(balancer, Adaptive)
+    for turn in range(4):  # the first one answers, the second is never asked
+        now = turn * 0.3
+        assert balancer.pick(None, (world.members[0][1],), now)
+        row = world.views[0].backends + world.members[0][0].offset
+        world.q[row + SeatBackend.REQUESTS] += 1
+        world.q[row + SeatBackend.RESPONSES] += 1
+        world.q[row + SeatBackend.LATENCY] += 300_000
+        balancer.done(world.members[0][0], False, now)
+    member = balancer.pick(None, (world.members[0][0],), 1.19)
+    assert member is world.members[0][1]
+    world.q[member.view.backends + member.offset + SeatBackend.REQUESTS] += 1
+    assert balancer.pick(None, (), 1.5)
+    assert balancer.factors == [1.0, 1.0]
+    assert balancer.pick(None, (), 1.8)
+    assert balancer.factors[1] < 0.01, "it has said nothing since the reading before"
+
+
+def test_one_that_is_slow_whenever_it_is_asked_loses_its_share_also_where_that_is_seldom() -> None:
+    """Two requests a second, so there is little to leave out."""
+    finished = World([1, 1], "adaptive").run(1, 60, lambda place, now, chance: (0.001 if place else 0.2, True), pause=0.5)
+    assert shares(during(finished, 10, 60)).get(0, 0.0) < 0.1

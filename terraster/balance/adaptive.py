@@ -15,6 +15,10 @@ the backend. So W workers see the same, and one that has little to do knows as m
 - Failures count by their share alone, however quick they are; they do not come into the times.
 - A factor falls at once. It rises by `_RISE` a second at most while answers say so, by `_DRIFT` a second where there were none: so one
   that got nothing for a while is tried again.
+- A single stall (a collection of garbage, a page from the disk) says nothing about the next request, but a few answers that took 300 ms
+  outweigh thousands that took 0.3 ms. So the two readings in a row that add most are left out of the time of a member whose factor is above
+  `_TRUSTED` (two, as the answers to a stall may come on both sides of a reading). A member that was silent and answers again gets
+  back at once what the silence took from it, once in a window. What is slow for longer, or stalls again, is slow.
 
 Weight times factor is what `terraster.balance.random_two` draws by, and compares requests in flight by. That is where quickness comes
 from: a backend that stalls has more in flight within milliseconds, and loses every comparison before any factor moves.
@@ -46,6 +50,8 @@ _WINDOW = 2.0
 _LEAST = 1 / 200
 _ALIKE = 1.25
 _RISE, _DRIFT = 4.0, 1.5
+_TRUSTED = 0.5
+_LONG_AGO = -1e9
 
 
 class _Count(NamedTuple):
@@ -61,7 +67,7 @@ class _Count(NamedTuple):
 class Adaptive(RandomTwo):
     """See above. ``factors``: the members' (those with a weight), in order."""
 
-    __slots__ = ("factors", "_readings", "_silent", "_doubted", "_due")
+    __slots__ = ("factors", "_readings", "_pending", "_silent", "_doubted", "_before", "_forgiven", "_due")
 
     name: ClassVar[str] = "adaptive"
 
@@ -69,9 +75,18 @@ class Adaptive(RandomTwo):
         super().__init__(members)
         self.factors = [1.0] * len(self._players)
         self._readings: deque[tuple[float, list[_Count]]] = deque()  # oldest first
-        self._silent: list[float | None] = [None] * len(self._players)  # asked since then, and nothing answered
-        self._doubted = [False] * len(self._players)  # whether the last time that it was asked it answered nothing
+        self._forgiven = [_LONG_AGO] * len(self._players)  # when a silence was last forgotten
+        self._forget()
         self._due = 0.0
+
+    def _forget(self) -> None:
+        """Begin anew, with what is read from now on."""
+        count = len(self._players)
+        self._readings.clear()
+        self._pending = [0] * count  # asked and not answered at the last reading, as far as is known
+        self._silent: list[float | None] = [None] * count  # asked since then, and nothing answered
+        self._doubted = [False] * count  # True if it answered nothing the last time that it was asked
+        self._before = [0.0] * count  # its factor when the silence began, 0.0 = it is not silent
 
     def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         if now >= self._due:
@@ -86,9 +101,7 @@ class Adaptive(RandomTwo):
             return
         readings = self._readings
         if readings and (now - readings[-1][0] > _WINDOW or _backwards(readings[-1][1], reading)):
-            readings.clear()
-            self._silent = [None] * len(self._players)
-            self._doubted = [False] * len(self._players)
+            self._forget()
         readings.append((now, reading))
         while len(readings) > 2 and readings[1][0] <= now - _WINDOW:
             readings.popleft()
@@ -135,13 +148,16 @@ class Adaptive(RandomTwo):
         usual = median_low(standard) if standard else 0.0
         passed = now - last
         for place, member in enumerate(self._players):
-            took, good = max(times[place], silence[place]), well[place]
-            target = 1.0 if good is None else good**3
-            if usual and took > _ALIKE * usual:
-                target *= (_ALIKE * usual / took) ** 2
+            took, good, factor = max(times[place], silence[place]), well[place], self.factors[place]
+            if silence[place] or self._before[place]:
+                factor = self._after_silence(place, silence[place], now)
+            part = 1.0 if good is None else good**3
+            target = part * _quickness(took, usual)
+            if target < factor and factor > _TRUSTED and not silence[place]:
+                target = min(factor, part * _quickness(self._without_the_worst(place), usual))
             known = good is not None or silence[place] > 0
             rise = (_RISE if known else _DRIFT) ** passed
-            factor = self.factors[place] = max(_LEAST, min(target, 1.0, self.factors[place] * rise))
+            factor = self.factors[place] = max(_LEAST, min(target, 1.0, factor * rise))
             view = member.view
             row = view.backends + member.offset
             view.q[row + SeatBackend.SHARE] = max(1, round(1000 * factor))
@@ -151,19 +167,54 @@ class Adaptive(RandomTwo):
 
     def _listen(self, place: int, last: float, now: float, count: _Count, previous: _Count) -> float:
         """For how many seconds a member that is asked has said nothing; 0.0 = that cannot be said."""
-        since = self._silent[place]
-        if count.answered + count.failed > previous.answered + previous.failed:
+        since, pending = self._silent[place], self._pending[place]
+        asked = count.asked - previous.asked
+        ended = count.answered + count.failed - previous.answered - previous.failed
+        if not (asked or ended or pending or since is not None):
+            return 0.0
+        left = pending + asked - ended
+        active = self._players[place].active() if left > 0 or ended <= 0 else 0
+        self._pending[place] = max(0, min(active, left))
+        if ended > 0:
             self._silent[place] = None
             self._doubted[place] = False
             return 0.0
-        waits = self._players[place].active() > 0
-        if count.asked > previous.asked or (waits and since is not None):
-            begin = self._silent[place] = last if since is None else since
+        waits = active > 0
+        if asked > 0 or (waits and since is not None):
+            if since is not None:
+                begin = since
+            else:  # it may have been asked a moment ago, unless it owed an answer already
+                begin = self._silent[place] = last if pending or self._doubted[place] else now
             return now - begin if waits or since is not None or self._doubted[place] else 0.0
         if since is not None:  # those who asked have left, and nobody asks any more
             self._silent[place] = None
             self._doubted[place] = True
         return 0.0
+
+    def _after_silence(self, place: int, silence: float, now: float) -> float:
+        """The factor to go on from: that of before the silence, if it is over, ended with an answer, and was the only one in a window."""
+        factor, before = self.factors[place], self._before[place]
+        if silence:
+            self._before[place] = before or factor
+            return factor
+        self._before[place] = 0.0
+        answered = self._readings[-1][1][place].answered > self._readings[-2][1][place].answered
+        if factor >= before or not answered or now - self._forgiven[place] < _WINDOW:
+            return factor
+        self._forgiven[place] = now
+        return before
+
+    def _without_the_worst(self, place: int) -> float:
+        """Seconds that the answers of the window took, but for the two readings in a row that add most, if there were others."""
+        counts = [reading[place] for _, reading in self._readings]
+        nanoseconds = counts[-1].nanoseconds - counts[0].nanoseconds
+        answered = counts[-1].answered - counts[0].answered
+        rest = []
+        for before, after in zip(counts, counts[2:], strict=False):
+            others = answered - (after.answered - before.answered)
+            if others > 0:
+                rest.append((nanoseconds - (after.nanoseconds - before.nanoseconds)) / others / 1e9)
+        return min(rest, default=nanoseconds / answered / 1e9 if answered else 0.0)
 
     def go_on(self, old: Balancer) -> None:
         super().go_on(old)
@@ -172,6 +223,11 @@ class Adaptive(RandomTwo):
         before = {member.backend.id: factor for member, factor in zip(old._players, old.factors, strict=True)}
         self.factors = [before.get(member.backend.id, 1.0) for member in self._players]
         self._weigh([member.weight * factor for member, factor in zip(self._players, self.factors, strict=True)])
+
+
+def _quickness(took: float, usual: float) -> float:
+    """The part of its weight that a member deserves by the seconds that it takes."""
+    return (_ALIKE * usual / took) ** 2 if usual and took > _ALIKE * usual else 1.0
 
 
 def _backwards(before: list[_Count], after: list[_Count]) -> bool:

@@ -89,10 +89,14 @@ class Member:
 
     def slowness(self) -> float:
         """By what its weight is divided while it starts slowly: 1.0 where it need not (any more)."""
-        view = self.view
-        if view.q[self.admit_at] != _RAMPING or view.desperate:
+        return 1.0 if self.view.desperate else 1 / self.ramp()
+
+    def ramp(self) -> float:
+        """The part of its weight that counts while it starts slowly, above 0 and at most 1; 1.0 where it need not (any more)."""
+        q = self.view.q
+        if q[self.admit_at] != _RAMPING:
             return 1.0
-        return _WHOLE / min(max(view.q[self._cells + BackendCells.RAMP], 1), _WHOLE)
+        return min(max(q[self._cells + BackendCells.RAMP], 1), _WHOLE) / _WHOLE
 
     def has_room(self) -> bool:
         """Whether `take` would probably succeed."""

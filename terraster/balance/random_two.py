@@ -11,6 +11,8 @@ short of it) counts as up to `_OWED` requests more (or less), by the arithmetic 
 The two are never the same one, as in Finagle: of four backends a slow one would meet itself in one pick of sixteen and get these
 unasked, more than it can do. (One 10 times slower under 600 requests/s, `make bench-balance`: p99 345 ms; with the same one twice 2.1 s.)
 
+A slow start is a smaller weight, which is looked at again after as many picks as there are members: so it grows evenly, whatever the load.
+
 Where a draw meets one that cannot be used, it is made again a few times; then the choice is made among those that can be.
 """
 
@@ -37,7 +39,20 @@ class RandomTwo(Balancer):
     """See above. Each balancer has draws of its own: a child of the master makes a new beginning at its first pick, or all workers
     would make the same ones."""
 
-    __slots__ = ("_players", "_costs", "_sums", "_starts", "_turn", "_step", "_left", "_random", "_draw", "_seat")
+    __slots__ = (
+        "_players",
+        "_weights",
+        "_costs",
+        "_sums",
+        "_starts",
+        "_turn",
+        "_step",
+        "_left",
+        "_ramps",
+        "_random",
+        "_draw",
+        "_seat",
+    )
 
     name: ClassVar[str] = "random-two"
 
@@ -49,13 +64,22 @@ class RandomTwo(Balancer):
         self._players = [member for member in members if member.weight]
         self._starts = [0.0] * len(self._players)
         self._turn = 0.0
+        self._ramps = False  # some weights are not whole
+        self._costs = [1.0] * len(self._players)
         self._weigh([float(member.weight) for member in self._players])
 
     def _weigh(self, weights: list[float]) -> None:
-        """Let these be the weights from now on."""
-        self._costs = [1 / weight for weight in weights]
-        self._sums = list(accumulate(weights))
+        """Let these be the weights from now on, each times its `Member.ramp`."""
+        self._weights = weights
         self._left = 0
+        self._price(weights)
+
+    def _price(self, weights: list[float]) -> None:
+        """Draw by these weights. What a member is owed, or owes, stays as many requests as it was."""
+        turn, before = self._turn, self._costs
+        self._costs = costs = [1 / weight for weight in weights]
+        self._starts = [turn + (start - turn) * (new / old) for start, old, new in zip(self._starts, before, costs, strict=True)]
+        self._sums = list(accumulate(weights))
 
     def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         players, sums = self._players, self._sums
@@ -87,16 +111,13 @@ class RandomTwo(Balancer):
 
     def _score(self, place: int) -> float:
         """How busy a member is for its weight, the next request included."""
-        member = self._players[place]
         cost = self._costs[place]
-        if member.view.q[member.admit_at] == _RAMPING:
-            return (member.active() + 1) * cost * member.slowness() + self._turn
         start = self._starts[place]
         least = self._turn - _OWED * cost
-        return (member.active() + 1) * cost + (start if start > least else least)
+        return (self._players[place].active() + 1) * cost + (start if start > least else least)
 
     def _take(self, place: int) -> bool:
-        if not self._players[place].take():
+        if not self._players[place].take(False):  # a slow start is in the weights
             return False
         if not self._left:
             self._count()
@@ -112,13 +133,20 @@ class RandomTwo(Balancer):
         self._seat = self._players[0].view.seat if self._players else -1
 
     def _count(self) -> None:
-        """Work out by how much a pick moves the turn on. Once in as many picks as there are members: who is up changes rarely."""
+        """Look at who is up and who starts slowly, and work out by how much a pick moves the turn on. Once in as many picks as there are
+        members: it changes rarely."""
         view = self._players[0].view
         if view.seat != self._seat:
             self._random.seed()
             self._seat = view.seat
         q = view.q
-        usable = sum([1 / cost for member, cost in zip(self._players, self._costs, strict=True) if q[member.admit_at]])
+        admitted = [q[member.admit_at] for member in self._players]
+        if (ramps := _RAMPING in admitted) or self._ramps:
+            self._ramps = ramps
+            self._price([weight * member.ramp() for weight, member in zip(self._weights, self._players, strict=True)])
+        if 0 in admitted:  # nothing is owed to one that is away
+            self._starts = [start if one else self._turn for start, one in zip(self._starts, admitted, strict=True)]
+        usable = sum([1 / cost for cost, one in zip(self._costs, admitted, strict=True) if one])
         self._step = 1 / usable if usable else 0.0
         self._left = len(self._players)
 
