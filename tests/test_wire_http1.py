@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from terraster.errors import BadRequest, BadResponse, HttpError
-from terraster.wire import http1
+from terraster.wire.block import BLOCKS
 from terraster.wire.chunked import ChunkedReader
 from terraster.wire.http1 import RequestHead, ResponseHead, parse_request, parse_response
 from terraster.wire.names import FORBIDDEN_IN_TRAILERS, FORWARDED_PROTO, TWIN, with_dashes
@@ -310,15 +310,15 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(3000):
         data = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Pad: %b\r\nX-Number: %d\r\n\r\n" % (b"x" * (number % 700), number)
         parse_request(data, 32768, 100)
-        known = len(http1._BLOCKS)
+        known = len(BLOCKS)
         if number % 2:
             _learned(data)
-            assert len(http1._BLOCKS) in (known + 1, 1)
-        assert len(http1._BLOCKS) <= 512 and len(http1._BLOCKS.met) <= 4096
-        assert sum(map(len, http1._BLOCKS)) == http1._BLOCKS.octets <= 1 << 18
+            assert len(BLOCKS) in (known + 1, 1)
+        assert len(BLOCKS) <= 512 and len(BLOCKS.met) <= 4096
+        assert sum(map(len, BLOCKS)) == BLOCKS.octets <= 1 << 18
     large = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Large: %b\r\n\r\n" % (b"x" * 5000)
     _learned(large)
-    assert large[5:] not in http1._BLOCKS
+    assert large[5:] not in BLOCKS
 
 
 def test_connection_takes_nothing_out_that_proxies_wrote() -> None:

@@ -1,4 +1,4 @@
-"""The Host of a request: whom it is for.
+"""The Host of a request: the name of the service that it is for.
 
 Host selects the service and goes into redirects, so it must be a name that a configuration could hold: letters, digits, ``-`` and
 ``_`` in labels, an IPv4 address, or an IPv6 address in brackets (RFC 9110, section 7.2; RFC 3986, section 3.2.2). The
@@ -28,8 +28,8 @@ _MAX_LENGTH = 255 + 6  # a DNS name with its dot, a colon and a port
 def split_host(value: bytes) -> tuple[bytes, int | None]:
     """The name, as the router knows it, and the port, if there is one.
 
-    The name is in lower case, without a final dot; an IPv6 address has its shortest form, in brackets. A colon with nothing behind
-    it is no port (RFC 3986, section 3.2.3). Raises `BadRequest` (400) for everything that is not ``host`` or ``host:port``.
+    The name is in lower case, without a final dot; an IPv6 address has its shortest form, in brackets. A colon without digits behind
+    it means that there is no port (RFC 3986, section 3.2.3). Raises `BadRequest` (400) for everything that is not ``host`` or ``host:port``.
     """
     if len(value) > _MAX_LENGTH:
         raise BadRequest("Host too long")

@@ -1,4 +1,4 @@
-"""Responses of our own: heads, dates and the short error pages. Nothing in them tells what lies behind Terraster."""
+"""Responses of our own: heads, dates and short error pages. They reveal nothing about backends."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def error_answer(
 ) -> bytes:
     """A whole error response: HTML for those who ask for it, else JSON, with Proxy-Status (RFC 9209) and the request id.
 
-    reason: the RFC 9209 error type. detail: one sentence that may be shown to anybody. retry_after: seconds, 0: not said.
+    reason: the RFC 9209 error type. detail: one sentence that the client may see. retry_after: seconds, 0: no Retry-After.
     """
     phrase = reason_phrase(status).decode("ascii")
     identity = request_id.decode("latin-1")

@@ -1,14 +1,13 @@
-"""The chunked transfer coding, RFC 9112, section 7.1: a reader that takes the octets as they come, and the frames to write.
+"""The chunked transfer coding (RFC 9112, section 7.1): a reader for octets as they arrive, and the frames to write.
 
     chunked-body = *( size [ extensions ] CRLF data CRLF ) last-size [ extensions ] CRLF trailers CRLF
 
-The reader is strict where lenient readers have been smuggled past: a size is 1 to 15 hexadecimal digits and nothing else, a line ends with
-CRLF, data is followed by CRLF. Extensions are checked and dropped (the RFC lets a recipient ignore them), but extensions that outweigh the
-data they come with are refused: a sender could otherwise keep us busy for ever without sending anything. Trailers are kept, but for those
-that `may_trail` does not let pass.
+The reader is strict, because lenient readers made smuggling possible: a size is 1 to 15 hexadecimal digits, each line ends with CRLF, and
+CRLF follows the data. Extensions are checked and dropped, as the RFC allows. They are refused if they are much longer than the data: a sender
+could otherwise keep a worker busy without sending any data. Trailers that `may_trail` excludes are dropped.
 
-A backend's body may be read leniently, where all readers agree on what is meant: a size may have any number of leading zeros and be
-followed by spaces and tabs, and extensions need not be in order.
+For a backend's body the reader can be lenient about forms with only one meaning: a size may have any number of leading zeros, spaces and tabs
+may follow it, and extensions may be malformed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ __all__ = ["LAST_CHUNK", "ChunkedReader", "last_chunk"]
 LAST_CHUNK = b"0\r\n\r\n"
 
 _MAX_LINE = 512  # octets of a size line with its extensions
-_MAX_EXTENSIONS = 16384  # octets of extensions beyond the octets of data that they came with
+_MAX_EXTENSIONS = 16384  # octets by which extensions may be longer than the data
 _MAX_TRAILERS = 16384  # octets of the trailer section
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -39,12 +38,12 @@ _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
 
 class ChunkedReader:
-    """Takes the octets of a chunked body, gives the payload.
+    """Takes the octets of a chunked body and returns the payload.
 
-    error: the class to raise for malformed input (`BadRequest` for a client's body, `BadResponse` for a backend's).
-    limit: payload octets allowed, 0 = any number; beyond it `BadRequest` 413 is raised. strict: see above.
+    error: the class to raise for malformed input: `BadRequest` for a client's body, `BadResponse` for a backend's.
+    limit: octets of payload allowed, 0 = any number; `BadRequest` 413 is raised beyond it. strict: False accepts the forms named above.
 
-    After the last octet `done` is True, `trailers` holds the trailer fields and `rest` what came behind the body.
+    After the last octet `done` is True. Then `trailers` has the trailer fields, and `rest` the octets behind the body.
     """
 
     __slots__ = (
@@ -120,7 +119,7 @@ class ChunkedReader:
         if match is None:
             raise self._error("malformed chunk size")
         size = int(match[1] or b"0", 16)
-        if len(line) > 16:  # octets of extensions count until octets of data have made up for them
+        if len(line) > 16:  # extensions count only as far as they are longer than the data so far
             self._excess = max(self._excess + len(line) - 16 - size, 0)
             if self._excess > _MAX_EXTENSIONS:
                 raise self._error("more chunk extensions than data")
@@ -147,7 +146,7 @@ class ChunkedReader:
             self.trailers.append((match[1], match[2]))
 
     def _check_partial(self, data: bytes, at: int) -> None:
-        """Refuse at once what no further octet could repair."""
+        """Refuse an incomplete line that no further octet can make well-formed."""
         partial = data[at:]
         bound = _MAX_LINE if self._state == _SIZE else _MAX_TRAILERS
         if len(partial) > bound or b"\n" in partial or b"\r" in partial[:-1]:
@@ -155,7 +154,7 @@ class ChunkedReader:
 
 
 def last_chunk(trailers: list[tuple[bytes, bytes]], drop: frozenset[bytes] = frozenset()) -> bytes:
-    """The end of a chunked body, with its trailers but for those in ``drop``: names in lower case, with ``-`` for ``_``."""
+    """The end of a chunked body with its trailers. drop: names to leave out, in lower case and with ``-`` for ``_``."""
     if not trailers:
         return LAST_CHUNK
     lines = [b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower().replace(b"_", b"-") not in drop]

@@ -1,4 +1,4 @@
-"""What hooks change in a head that is about to be written: names to take out, field lines to put in.
+"""The changes that hooks make to a head before it is written: names to take out, field lines to put in.
 
 Every head goes through one writer, which asks the hooks of `on_upstream` or `on_response` and then writes once. A hook never sees the
 octets of the head itself, so a field can be written as an HTTP/1.1 line or as an HTTP/2 field.

@@ -1,9 +1,8 @@
-"""What a head may consist of (RFC 9112, sections 2 to 5; RFC 9110, section 5), and what is wrong with one that does not.
+"""The grammar of a head (RFC 9112, sections 2 to 5; RFC 9110, section 5), and the reasons why a malformed one is refused.
 
-The patterns take a head that is plainly in order, and are written for speed: possessive, so that they never try again, and without a
-branch a line. A head that they do not take is read again here, line by line, by functions that find the reason. These also look at heads
-that are not complete yet, since some of them never will be: a client that ends its lines with a bare LF would otherwise wait for its
-answer until a timeout.
+The patterns match a well-formed head. They are written for speed: possessive, so that they never backtrack, and without a Python loop over
+lines. A head that does not match is read again here, line by line, and the functions name the reason. They also check incomplete heads,
+because some of them can never become complete: a client that ends its lines with a bare LF would wait for a timeout instead of an answer.
 """
 
 from __future__ import annotations
@@ -25,26 +24,28 @@ __all__ = [
 ]
 
 MAX_METHOD = 32
-"""Octets of a method. The longest registered one has 17 (UPDATEREDIRECTREF); any other token is some backend's own."""
+"""Limit of octets in a method. The longest registered method has 17 (UPDATEREDIRECTREF)."""
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _TARGET = rb"[!-~\x80-\xff]++"
 
 REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,%d}+) (" % MAX_METHOD + _TARGET + rb")(?= HTTP/1\.[0-9]\r\n)")
-"""Method and target; the match ends before the space in front of the version."""
+"""Method and target. The match ends before the space in front of the version."""
 
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t -~\x80-\xff]*+)?(?=\r\n)")
-"""Minor version and status; the match ends before the CRLF."""
+"""Minor version and status. The match ends before the CRLF."""
 
 FIELDS = re.compile(rb"\n([^:]++): ?+(?! )([^\r]*+)(?<! )\r(?=\n)")
-"""For `findall`: names and values, if the lines are in order. They are if two more things hold. Each name is a token, which
-`terraster.wire.names.Names` says. What `PLAIN` leaves of the lines is CRLF after CRLF, two more than there are fields: then each field found
-begins at one LF and ends at the CR of the next, so that n fields leave nothing between n + 2 line ends, the last two of which are the end
-of the head. Taken apart like this the check costs two thirds of one pattern that holds it all (15 fields, 751 octets: 2.7 microseconds
-against 3.7)."""
+"""For `findall`: names and values of well-formed lines. The lines are well-formed if two more conditions are true.
+
+1. Each name is a token (`terraster.wire.names.Names` checks it).
+2. Without the octets in `PLAIN`, the lines are a sequence of CRLF, two more than there are fields. Each field found starts at one LF and
+   ends at the CR of the next CRLF. So n fields leave no octet between n + 2 line ends, and the last two of these end the head.
+
+One pattern for all of it takes a third longer (15 fields, 751 octets: 3.7 microseconds instead of 2.7)."""
 
 PLAIN = bytes(octet for octet in range(256) if octet >= 32 and octet != 127)
-"""Octets that may stand anywhere in a value. So may a tab, but who sends one can wait for `read_lines`."""
+"""Octets that a field value may contain. A tab is also allowed, but it is rare, so `read_lines` handles it."""
 
 NAME = re.compile(_TOKEN + rb"++")
 
@@ -57,7 +58,7 @@ _Error = type[BadRequest] | type[BadResponse]
 
 
 def wrong_request_line(line: bytes) -> BadRequest:
-    """What is wrong with a line (with its end) that `REQUEST_LINE` does not take: 400, 501 or 505."""
+    """The error for a line (with its end) that does not match `REQUEST_LINE`: 400, 501 or 505."""
     if not line.endswith(b"\r\n"):
         return BadRequest("line ended by a bare LF")
     match = _ANY_VERSION.fullmatch(line[:-2])
@@ -71,7 +72,7 @@ def wrong_request_line(line: bytes) -> BadRequest:
 
 
 def read_lines(block: bytes, error: _Error) -> list[tuple[bytes, bytes]]:
-    """The fields of a block that is not plainly in order: with white space around values, or wrong. Raises ``error`` if it is wrong.
+    """The fields of a block that may have white space around values. Raises ``error`` if it is malformed.
 
     block: from the CRLF that ends the first line to the CRLF of the empty line.
     """
@@ -97,9 +98,9 @@ def _read_line(line: bytes, error: _Error) -> tuple[bytes, bytes]:
 
 
 def check_part(data: bytes, seen: int, error: _Error, lenient: bool) -> None:
-    """Raise ``error`` if a head that is not complete yet cannot become one.
+    """Raise ``error`` if an incomplete head can never become a well-formed one.
 
-    seen: octets that were checked before. lenient: lines may end with a bare LF.
+    seen: octets that were checked before. lenient: True if lines may end with a bare LF.
     """
     at = data.rfind(b"\n", 0, seen) + 1
     while (end := data.find(b"\n", at)) >= 0:
@@ -126,9 +127,9 @@ def check_part(data: bytes, seen: int, error: _Error, lenient: bool) -> None:
 
 
 def unify_line_ends(data: bytes) -> tuple[bytes, int] | None:
-    """The head at the start of ``data`` with CRLF for each bare LF, and how many octets of ``data`` it takes; None if it has no end yet.
+    """The head at the start of ``data`` with CRLF for each bare LF, and its size in ``data``. None if the head is incomplete.
 
-    RFC 9112, section 2.2, lets a recipient take a bare LF for the end of a line. A CR anywhere else is left where it is.
+    RFC 9112, section 2.2, allows a recipient to accept a bare LF as the end of a line. Any other CR is kept, so that it is refused later.
     """
     match = _LINE_END.search(data)
     if match is None:

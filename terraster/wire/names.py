@@ -1,9 +1,9 @@
-"""What a field name means to a proxy: a small number for each name that is not simply passed on.
+"""The meaning of a field name to a proxy: a small number for each name that is not simply passed on.
 
-Field names come in every spelling, so the maps learn: a spelling that was met once is found by one dictionary look-up afterwards.
-What they may learn is bounded, since names come from strangers. A name that has ``_`` in place of ``-`` and would otherwise be one of
-these is its twin: CGI and WSGI make no difference between the two, so ``X_Forwarded_For`` would reach an application as the client's word
-for ours (nginx drops all names with ``_`` for the same reason).
+Field names arrive in every spelling, so the maps learn: a known spelling takes one dictionary look-up. The maps are bounded, because clients
+choose the names. CGI and WSGI make no difference between ``_`` and ``-``. So an application would read a client's ``X_Forwarded_For`` as our
+``X-Forwarded-For``. A request field whose name differs from one of these only by ``_`` is therefore a `TWIN`, which is dropped by default
+(nginx drops all names with ``_`` for this reason).
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ FORWARDED_HOST = 10
 FORWARDED_PORT = 11
 FORWARDED = 12  # Forwarded and every other X-Forwarded-*: passed on only from trusted peers
 REQUEST_ID = 13
-REAL_IP = 14  # never passed on: we say who the client is
+REAL_IP = 14  # never passed on: Terraster writes its own
 LOCATION = 15
 DATE = 16
-NO_NAME = 17  # not a token, so that the line is not a field
-TWIN = 18  # a name that is one of these but for "_" in place of "-"
+NO_NAME = 17  # not a token, so the line is not a field
+TWIN = 18  # differs from one of these names only by "_" for "-"
 MAX_FORWARDS = 19
 
 _HOP = {b"connection": CONNECTION, b"keep-alive": DROP, b"proxy-connection": DROP, b"te": DROP, b"upgrade": UPGRADE}
@@ -101,7 +101,7 @@ OURS = frozenset(
         b"forwarded",
     )
 )
-"""Fields that proxies write about the client and the way a request took; others are all X-Forwarded-*."""
+"""Fields that proxies write about the client and the route of a request, besides all other X-Forwarded-*."""
 
 FORBIDDEN_IN_TRAILERS = OURS | frozenset(
     (
@@ -125,7 +125,7 @@ FORBIDDEN_IN_TRAILERS = OURS | frozenset(
         b"max-forwards",
     )
 )
-"""Fields that say how a message is framed, routed or authorised, or whom it is from; RFC 9110, section 6.5.1, keeps them out of trailers."""
+"""Fields for framing, routing and authorisation, and fields about the sender. RFC 9110, section 6.5.1, excludes them from trailers."""
 
 _FORBIDDEN_IN_REQUEST_TRAILERS = FORBIDDEN_IN_TRAILERS | frozenset(
     (
@@ -177,10 +177,10 @@ _FORBIDDEN_PREFIXES = (
 
 
 def may_trail(name: bytes, is_request: bool) -> bool:
-    """True if a field of this name goes on as a trailer.
+    """True if a trailer of this name is passed on.
 
-    Servers merge trailers into the fields of the head, which were checked on the way while the trailers were not. So a request's trailer
-    passes only if nobody has a reason to believe it: a checksum, a signature, a count. A name with ``_`` never does.
+    Servers merge trailers into the fields of the head. Proxies check the head, but not the trailers. So a request's trailer is passed on
+    only if no server has a reason to trust it: a checksum, a signature, a count. A name with ``_`` is never passed on in a request.
     """
     lower = name.lower()
     if not is_request:
@@ -189,9 +189,9 @@ def may_trail(name: bytes, is_request: bool) -> bool:
 
 
 class Names(dict[bytes, int]):
-    """Field name, in any spelling → its number. Unknown names are `PASS`; learns up to ``bound`` spellings.
+    """Field name, in any spelling → its number. An unknown name is `PASS`, and a name that is not a token is `NO_NAME`.
 
-    ``Names[name]`` never fails; what is not a token is `NO_NAME`. 4,096 spellings are about 0.5 MB and more than honest clients use.
+    ``Names[name]`` never fails. The map learns up to ``bound`` spellings: 4,096 take about 0.5 MB, and honest clients use fewer.
     """
 
     __slots__ = ("bound", "canonical", "requests")
@@ -221,7 +221,7 @@ class Names(dict[bytes, int]):
 
 
 def with_dashes(names: frozenset[bytes]) -> frozenset[bytes]:
-    """Names, and the same with ``-`` for ``_``: what `RequestHead.forward` takes for names that are dropped together with their twins."""
+    """The names, and the same names with ``-`` for ``_``. `RequestHead.forward` needs both to drop names together with their twins."""
     return names | frozenset([name.replace(b"_", b"-") for name in names])
 
 

@@ -1,6 +1,7 @@
-"""The PROXY protocol, versions 1 and 2 (HAProxy, doc/proxy-protocol.txt): who the client is, said before its first octet.
+"""The PROXY protocol, versions 1 and 2 (HAProxy, doc/proxy-protocol.txt): the client's address, sent before its first octet.
 
-Only for listeners that ask for it, and only from trusted peers: both are the caller's to check.
+Callers must check that the listener expects it and that the peer is trusted. A header without an address (LOCAL, UNKNOWN) says nothing about
+the client, so the caller must not trust that client about others.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _V1_LONGEST = 107  # octets, CRLF included: section 2.1
 
 
 class ProxyHeader(NamedTuple):
-    """What a PROXY header said. ``source_ip`` is "" where it speaks of no client (LOCAL, UNKNOWN, unix). ``size``: octets it took."""
+    """The facts of a PROXY header. source_ip: "" if it names no client (LOCAL, UNKNOWN, unix). size: octets of the header."""
 
     source_ip: str
     source_port: int
@@ -28,7 +29,7 @@ class ProxyHeader(NamedTuple):
 
 
 def parse(data: bytes) -> ProxyHeader | None:
-    """The PROXY header at the start of ``data``; None if it is not complete yet. Raises `BadRequest` if it is none."""
+    """The PROXY header at the start of ``data``, or None if it is incomplete. Raises `BadRequest` for anything else."""
     if data.startswith(_V2_SIGNATURE):
         return _parse_v2(data)
     if len(data) < 12 and _V2_SIGNATURE.startswith(data):
@@ -51,12 +52,12 @@ def _parse_v1(line: bytes) -> ProxyHeader:
         raise BadRequest("malformed PROXY header")
     family = ipaddress.IPv4Address if words[1] == b"TCP4" else ipaddress.IPv6Address
     try:
-        if b"%" in line:  # a scope id may be anything, and means nothing to anybody but its sender
+        if b"%" in line:  # a scope id is any text, and only its sender can use it
             raise ValueError
-        source, destination = (_plain(family(word.decode("ascii"))) for word in words[2:4])
+        source, destination = [_plain(family(word.decode("ascii"))) for word in words[2:4]]
     except ValueError:
         raise BadRequest("malformed address in the PROXY header") from None
-    source_port, destination_port = (_port(word) for word in words[4:6])
+    source_port, destination_port = [_port(word) for word in words[4:6]]
     return ProxyHeader(source, source_port, destination, destination_port, len(line) + 2)
 
 
