@@ -1,4 +1,4 @@
-# Terraster as a user without rights. Configuration: /etc/terraster, certificates: /etc/terraster/certs, both to be mounted.
+# Terraster as a user without rights. To be mounted: /etc/terraster, with the configuration and (in certs) the certificates.
 FROM python:3.13-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
@@ -8,9 +8,9 @@ COPY . .
 RUN /opt/terraster/bin/pip install --no-deps --no-build-isolation . && /opt/terraster/bin/pip uninstall --yes setuptools
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin terraster \
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin terraster \
     && install -d -o terraster -g terraster /run/terraster /var/lib/terraster \
-    && install -d /etc/terraster/certs
+    && install -d /etc/terraster
 COPY --from=build /opt/terraster /opt/terraster
 COPY etc/docker.yaml /etc/terraster/docker.yaml
 ENV PATH=/opt/terraster/bin:$PATH PYTHONUNBUFFERED=1
