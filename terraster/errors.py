@@ -76,7 +76,8 @@ class HttpError(TerrasterError):
     retryable:   True if the error itself allows another attempt, at another backend or on a fresh connection
     unsent:      True if it is certain that no octet of the request reached the backend, so that even a POST may be sent again
     unconnected: True if no connection to the backend was made
-    form:        True if the backend answered, but not in the form of HTTP; its siblings will hardly do better
+    ended:       True if the backend's connection ended
+    form:        True if only the form of a response is at fault, so that another backend is unlikely to do better
     retry_after: value of the Retry-After field in seconds; 0 leaves the field out
     reason:      the RFC 9209 error type, shown in ``Proxy-Status``
     detail:      one sentence for the log and the client; never an address, a path on disk or a name of a backend
@@ -88,6 +89,7 @@ class HttpError(TerrasterError):
     retryable = False
     unsent = False
     unconnected = False
+    ended = False
     form = False
     retry_after = 0
     reason = "proxy_internal_error"
@@ -161,6 +163,7 @@ class ConnectionLost(HttpError):
 
     status = 502
     blame = BACKEND
+    ended = True
     retryable = True
     reason = "connection_terminated"
 

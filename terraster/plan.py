@@ -18,13 +18,12 @@ from .balance.contract import Balancer, Member
 from .balance.registry import make
 from .config.diff import Change, patch
 from .config.snapshot import Backend, Filters, Location, Service, Snapshot, Statuses, Timeouts
-from .errors import BadRequest
+from .errors import BadRequest, HttpError
 from .exchange import Exchange
 from .filters.answer import Answer
 from .filters.contract import Counted, Filter, Place, cells, compile_hooks, counted, defined
-from .filters.headers import HeaderEdits, Headers
 from .filters.registry import KINDS
-from .net.line import Line
+from .net.queue import Queue
 from .net.turn import breathe
 from .policy.budget import Budget
 from .policy.forwarded import Trust
@@ -34,23 +33,11 @@ from .route.prefix import Prefixes
 from .route.router import Router
 from .state.table import BackendCells, LocationCells, SeatLocation
 from .state.view import SeatView
-from .wire.names import FORWARDED, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, TWIN, with_dashes
+from .wire.names import FORWARDED, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, TWIN
 
 __all__ = ["LocationPlan", "Plan", "ServicePlan", "compile_plan"]
 
-OURS = frozenset(
-    (
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-proto",
-        b"x-real-ip",
-        b"x-request-id",
-        b"via",
-    )
-)
-"""The fields that every forwarded head gets from us, in lower case."""
-
+_NOTHING: frozenset[int] = frozenset()
 _TWINS = frozenset((TWIN,))
 _TRUSTED = frozenset((FORWARDED, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT))
 
@@ -63,16 +50,16 @@ _TURN = 50
 class LocationPlan:
     """One location, compiled.
 
-    path: as configured. offset: of its row in a seat (add `SeatView.locations`). plain: the matched path is forwarded as it is.
-    limited: a backend may be full, so that requests wait in `line`. suspicious: the lowest status that is looked at closely, as it may
-    speak against a backend (`bad_statuses`; of these the master is told of `reported`) or be tried again. requests: that came here, in
-    this process. sticky: answers may set a cookie. hedge: share of latencies, 0.0 = never. panic_at: index of its PANIC cell.
-    special: it has something that not every request need be asked about: limits, hedging, a circuit, a total timeout, an algorithm that
-    measures. per_try: seconds that an attempt may take to its response head, 0.0 = no limit of its own; patience: seconds that are
-    waited for one, 0.0 = for ever. overrides: the fields about the client that rules set or remove themselves. on_request … on_log: the
-    hooks of its filters (`terraster.filters.contract`). keep, keep_trusted: kinds of special fields that go on to backends, from strangers and
-    from trusted peers; request_drop: names that do not (`terraster.wire.http1.RequestHead.forward`). log: the access-log writer of this
-    process, bound at the first request (`terraster.worker`).
+    path: as configured. offset: of its row in a seat (add `SeatView.locations`). passthrough: True if the matched path is forwarded as it
+    is. limited: True if a backend may be full, so that requests wait in `queue`. lowest_bad_status: the lowest status that may speak
+    against a backend (`bad_statuses`; the worker reports those in `reported` to the master) or be tried again. requests: that came here,
+    in this process. hedge: share of latencies, 0.0 = never. panic_at: index of its PANIC cell.
+    watched: True if more than the counters must hear of an attempt: it has limits, hedging, a circuit, a total timeout, or an algorithm
+    that measures. per_try: seconds that an attempt may take to its response head, 0.0 = no limit of its own; response_timeout: seconds
+    that are waited for one, 0.0 = for ever. on_request … on_log: the hooks of its filters (`terraster.filters.contract`). keep,
+    keep_trusted: kinds of special fields that go on to backends, from strangers and from trusted peers. drops_twins: True if a name with
+    ``_`` is dropped where a rule drops the same with ``-`` (`terraster.wire.names`). log: the access-log writer of this process, bound at
+    the first request (`terraster.worker`).
     """
 
     __slots__ = (
@@ -84,14 +71,11 @@ class LocationPlan:
         "body_size",
         "ignore_client_abort",
         "strict_responses",
-        "underscores",
+        "drops_twins",
         "keep",
         "keep_trusted",
-        "request_drop",
         "access_log",
         "log",
-        "request_edits",
-        "response_edits",
         "on_request",
         "on_upstream",
         "on_response",
@@ -103,21 +87,20 @@ class LocationPlan:
         "hedge",
         "latencies",
         "limited",
-        "line",
-        "patience",
+        "queue",
+        "response_timeout",
         "per_try",
         "pool",
         "reported",
         "requests",
         "retry",
-        "special",
-        "sticky",
-        "suspicious",
-        "plain",
-        "overrides",
+        "watched",
+        "lowest_bad_status",
+        "passthrough",
         "panic_at",
         "_prefix",
         "_rewrite",
+        "_view",
     )
 
     def __init__(
@@ -129,6 +112,7 @@ class LocationPlan:
         old: LocationPlan | None,
         now: float,
     ) -> None:
+        self._view = view
         self.path = location.path
         self.offset = location.slot * SeatLocation.CELLS
         self.members = tuple(Member(backend, view) for backend in location.backends)
@@ -145,27 +129,28 @@ class LocationPlan:
         if location.slot != view.table.unrouted:
             self.panic_at = view.table.location(location.slot) + LocationCells.PANIC
         self.pool = location.pool
-        self.sticky = self.balancer.cookie
-        self.hedge = location.retry.hedge / 100 if len(self.members) > 1 and not self.sticky else 0.0
+        self.hedge = location.retry.hedge / 100 if len(self.members) > 1 and not self.balancer.cookie else 0.0
         self.reported = _reported(location)
         self.bad_statuses = (*self.reported, _SERVER_ERRORS) if _measures(location) else self.reported
-        self.suspicious = min((low for low, _high in (*self.bad_statuses, *location.retry.on)), default=1000)
+        self.lowest_bad_status = min((low for low, _high in (*self.bad_statuses, *location.retry.on)), default=1000)
         self.limited = any(member.max_connections for member in self.members)
-        self.special = bool(self.limited or self.hedge or self.breaker is not None or self.balancer.measures or self.timeouts.total)
+        self.watched = bool(self.limited or self.hedge or self.breaker is not None or self.balancer.measures or self.timeouts.total)
         self.per_try = location.retry.per_try_timeout
-        self.patience = min(self.timeouts.response or self.per_try, self.per_try) if self.per_try else self.timeouts.response
-        self.line = Line(location.queue, view, self.offset)
+        self.response_timeout = self.timeouts.response
+        if self.per_try:
+            self.response_timeout = min(self.timeouts.response or self.per_try, self.per_try)
+        self.queue = Queue(location.queue, view, self.offset)
         self.budget = Budget(location.retry.budget, location.retry.min_per_second, now)
         self.latencies = Latencies()
         self.requests = 0
         if old is not None:
-            self.line.adopt(old.line)
+            self.queue.adopt(old.queue)
             self.budget.adopt(old.budget)
             self.latencies, self.requests = old.latencies, old.requests
         self.take(filters)
         self._prefix = location.path.encode("ascii")
         self._rewrite = location.rewrite.encode("ascii")
-        self.plain = not location.rewrite and not any(backend.base_path for backend in location.backends)
+        self.passthrough = not location.rewrite and not any(backend.base_path for backend in location.backends)
 
     def inherit(self, location: Location | None, service: Service) -> None:
         """Have what the location says, or else its service."""
@@ -173,7 +158,8 @@ class LocationPlan:
         self.body_size = service.limits.body_size
         self.ignore_client_abort = service.ignore_client_abort
         self.strict_responses = service.strict_responses
-        self.underscores = service.underscores
+        self.drops_twins = service.underscores != "pass"
+        self.keep, self.keep_trusted = (_NOTHING, _TRUSTED) if self.drops_twins else (_TWINS, _TRUSTED | _TWINS)
         self.access_log = service.access_log
         self.log: Any = None
         if location is not None:
@@ -186,22 +172,34 @@ class LocationPlan:
 
     def take(self, filters: tuple[Filter, ...]) -> None:
         """Have these filters."""
-        self.request_edits: HeaderEdits | None = None
-        self.response_edits: HeaderEdits | None = None
-        for made in filters:
-            if isinstance(made, Headers):
-                self.request_edits, self.response_edits = made.request, made.response
-        drop: frozenset[bytes] = frozenset() if self.request_edits is None else self.request_edits.drop
-        self.overrides = drop & OURS
-        if self.underscores == "pass":
-            self.request_drop, self.keep, self.keep_trusted = drop, _TWINS, _TRUSTED | _TWINS
-        else:
-            self.request_drop, self.keep, self.keep_trusted = with_dashes(drop), frozenset(), _TRUSTED
         self.on_request, self.on_upstream, self.on_response, self.on_error, self.on_log = compile_hooks(filters)
+        if self.balancer.cookie:
+            self.on_response = (*self.on_response, self.balancer.on_response)
 
     def forward_path(self, path: bytes, member: Member) -> bytes:
         """What a backend is asked for, instead of the path that was matched."""
         return forward_path(path, self._prefix, self._rewrite, member.backend.base_path.encode("ascii"))
+
+    def has_others(self, tried: tuple[Member, ...]) -> bool:
+        """True if there are healthy backends beside those that were tried, with or without room."""
+        for member in self.members:
+            if member.is_up() and member.weight and member not in tried:
+                return True
+        return False
+
+    def pick_any(self, exchange: Exchange, tried: tuple[Member, ...], now: float) -> Member | None:
+        """A backend, also one that starts slowly and whose turn it is not. Taken, or None."""
+        self._view.desperate = True
+        try:
+            return self.balancer.pick(exchange, tried, now)
+        finally:
+            self._view.desperate = False
+
+    def nobody(self) -> HttpError:
+        """Why no backend could be picked."""
+        if self.has_others(()):
+            return HttpError("all backends are at their limit", status=503, reason="connection_limit_reached")
+        return HttpError("no healthy backend", status=503, reason="destination_unavailable")
 
     def map_back(self, exchange: Exchange, pointers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes, bytes]]:
         """The response fields that point into the backend's world, as (name, value, value in the client's world)."""
@@ -286,11 +284,11 @@ def _rules(like: LocationPlan, service: Service, filters: tuple[Filter, ...]) ->
 class ServicePlan:
     """One service, compiled.
 
-    elsewhere: `rules` if they answer for paths that none of the locations serves; None: they are not found.
+    fallback: `rules` if they answer for paths that none of the locations serves; None: they are not found.
     log: as a location's, for requests whose location is not known.
     """
 
-    __slots__ = ("name", "prefixes", "locations", "elsewhere", "_rules", "_made_of", "refuse_encoded_slashes", "access_log", "log")
+    __slots__ = ("name", "prefixes", "locations", "fallback", "_rules", "_made_of", "refuse_encoded_slashes", "access_log", "log")
 
     def __init__(self, service: Service, view: SeatView, kinds: Kinds, old: ServicePlan | None, now: float) -> None:
         """now: monotonic time."""
@@ -307,9 +305,9 @@ class ServicePlan:
         self.prefixes: Prefixes[LocationPlan] = Prefixes([(location._prefix, location) for location in self.locations])
         self._rules: LocationPlan | None = None
         self._made_of = service, view, kinds
-        self.elsewhere: LocationPlan | None = None
+        self.fallback: LocationPlan | None = None
         if kinds.may_answer(service) and self.rules.on_request:
-            self.elsewhere = self.rules
+            self.fallback = self.rules
         self.refuse_encoded_slashes = service.encoded_slashes == "refuse"
         self.access_log = service.access_log
         self.log: Any = None

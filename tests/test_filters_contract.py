@@ -132,7 +132,7 @@ def test_header_rules_have_the_last_word_about_a_head() -> None:
 def test_redirects_are_counted() -> None:
     compiled, table = plan(service(http_redirect=True))
     of_service = compiled.services["s"]
-    assert of_service.elsewhere is of_service.rules
+    assert of_service.fallback is of_service.rules
     answer = of_service.rules.on_request[0](exchange(b"/x"))
     assert answer is not None and answer.status == 308
     assert of_service.rules.on_request[0](exchange(b"/x", "https")) is None

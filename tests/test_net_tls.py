@@ -131,7 +131,7 @@ def test_what_fails_while_a_response_is_awaited_was_sent(peer: Callable[..., Pee
         upstream = origin.connect(5.0)
         upstream.send(b"POST /pay HTTP/1.1\r\n\r\n", 5.0)
         until(gone.is_set)
-        upstream._outgoing.write(b"\x17\x03\x03\x00\x01x")  # type: ignore[attr-defined]  # what the engine would have to say
+        upstream.stream._outgoing.write(b"\x17\x03\x03\x00\x01x")  # type: ignore[union-attr]  # what the engine would have to say
         with pytest.raises(HttpError) as caught:
             upstream.recv(5.0)
         upstream.close()

@@ -1,47 +1,140 @@
-"""Whether a request may be tried again."""
+"""What follows an attempt."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from terraster.config.snapshot import Retry
 from terraster.errors import BadRequest, BadResponse, ClientGone, ConnectFailed, ConnectionLost, HttpError, TimedOut
-from terraster.policy.retry import IDEMPOTENT, covers, may_retry, pause
+from terraster.exchange import Exchange
+from terraster.policy.retry import ELSEWHERE, GIVE_UP, IDEMPOTENT, SAME_FRESH, USE, covers, next_step, pause
+
+Fact = dict[str, Any]
+
+
+class Body:
+    """A request body that came in part; ``whole``: what came can be sent again."""
+
+    def __init__(self, whole: bool) -> None:
+        self.whole = whole
+
+
+class Place:
+    """A location with so many members."""
+
+    def __init__(self, members: int) -> None:
+        self.members = tuple(range(members))
+
+
+def after(
+    method: bytes, *, tries: int = 1, begun: bool = False, body: Body | None = None, members: int = 3, **facts: Any
+) -> Exchange:
+    """An exchange after so many attempts."""
+    exchange = Exchange(0.0, 0.0, "192.0.2.1", "192.0.2.1", "http")
+    exchange.idempotent = method in IDEMPOTENT
+    exchange.tries = tries
+    exchange.bytes_out = int(begun)
+    exchange.body = body
+    exchange.location = Place(members)
+    for name, value in facts.items():
+        setattr(exchange, name, value)
+    return exchange
+
+
+def fails(error: HttpError, **facts: bool) -> HttpError:
+    for name, value in facts.items():
+        setattr(error, name, value)
+    return error
+
+
+REFUSED, LOST, LATE, ODD = ConnectFailed("x"), ConnectionLost("x"), TimedOut("x"), BadResponse("x")
+UNSENT = fails(ConnectionLost("x"), unsent=True)
+FORM = fails(BadResponse("x"), form=True)
 
 
 @pytest.mark.parametrize(
-    ("error", "method", "begun", "replayable", "tries", "again"),
+    ("error", "method", "facts", "step"),
     [
-        (ConnectFailed("x"), b"GET", False, True, 1, True),
-        (ConnectFailed("x"), b"POST", False, True, 1, True),
-        (ConnectFailed("x"), b"POST", False, False, 1, False),
-        (ConnectFailed("x"), b"GET", False, True, 2, True),
-        (ConnectFailed("x"), b"GET", False, True, 3, False),
-        (ConnectionLost("x"), b"GET", False, True, 1, True),
-        (ConnectionLost("x"), b"PUT", False, True, 1, True),
-        (ConnectionLost("x"), b"PUT", False, False, 1, False),
-        (ConnectionLost("x"), b"POST", False, True, 1, False),
-        (ConnectionLost("x"), b"PATCH", False, True, 1, False),
-        (ConnectionLost("x"), b"get", False, True, 1, False),
-        (ConnectionLost("x"), b"GET", True, True, 1, False),
-        (ClientGone("x"), b"GET", False, True, 1, False),
-        (BadRequest("x"), b"GET", False, True, 1, False),
-        (TimedOut("x"), b"GET", False, True, 1, True),
-        (TimedOut("x"), b"POST", False, True, 1, False),
-        (BadResponse("x"), b"GET", False, True, 1, True),
-        (BadResponse("x"), b"POST", False, True, 1, False),
+        (REFUSED, b"GET", {}, ELSEWHERE),
+        (REFUSED, b"POST", {}, ELSEWHERE),
+        (REFUSED, b"POST", {"body": Body(True)}, ELSEWHERE),
+        (REFUSED, b"POST", {"body": Body(False)}, GIVE_UP),
+        (REFUSED, b"GET", {"begun": True}, GIVE_UP),
+        (REFUSED, b"GET", {"tries": 3, "tried": (0,)}, ELSEWHERE),  # refusals may be moved past while backends are left
+        (REFUSED, b"GET", {"tries": 3, "tried": (0, 1)}, GIVE_UP),
+        (REFUSED, b"GET", {"tries": 16, "tried": tuple(range(14)), "members": 40}, ELSEWHERE),
+        (REFUSED, b"GET", {"tries": 16, "tried": tuple(range(15)), "members": 40}, GIVE_UP),
+        (LOST, b"GET", {}, ELSEWHERE),
+        (LOST, b"GET", {"tries": 2}, ELSEWHERE),
+        (LOST, b"GET", {"tries": 3}, GIVE_UP),
+        (LOST, b"GET", {"tries": 3, "resends": 1}, ELSEWHERE),
+        (LOST, b"PUT", {"body": Body(True)}, ELSEWHERE),
+        (LOST, b"PUT", {"body": Body(False)}, GIVE_UP),
+        (LOST, b"POST", {}, GIVE_UP),
+        (LOST, b"PATCH", {}, GIVE_UP),
+        (LOST, b"get", {}, GIVE_UP),
+        (LOST, b"GET", {"begun": True}, GIVE_UP),
+        (UNSENT, b"POST", {}, ELSEWHERE),
+        (LATE, b"GET", {}, ELSEWHERE),
+        (LATE, b"POST", {}, GIVE_UP),
+        (ODD, b"GET", {"tries": 2}, ELSEWHERE),
+        (ODD, b"POST", {}, GIVE_UP),
+        (FORM, b"GET", {"faults": 1}, ELSEWHERE),
+        (FORM, b"GET", {"tries": 2, "faults": 2}, GIVE_UP),  # a fault of form is asked about once more and no oftener
+        (ClientGone("x"), b"GET", {}, GIVE_UP),
+        (BadRequest("x"), b"GET", {}, GIVE_UP),
+        (HttpError("x"), b"GET", {}, GIVE_UP),
     ],
 )
-def test_table(error: HttpError, method: bytes, begun: bool, replayable: bool, tries: int, again: bool) -> None:
-    assert may_retry(error.retryable, error.unsent, method in IDEMPOTENT, begun, replayable, tries, 3) is again
+def test_after_a_failure(error: HttpError, method: bytes, facts: Fact, step: int) -> None:
+    assert next_step(after(method, **facts), Retry(attempts=3), 0, error, False) == step
 
 
-@given(st.booleans(), st.sampled_from([b"POST", b"PATCH", b"LOCK"]), st.booleans(), st.booleans(), st.integers(1, 4))
+@pytest.mark.parametrize(
+    ("error", "method", "attempts", "facts", "step"),
+    [
+        (LOST, b"GET", 3, {}, SAME_FRESH),
+        (LOST, b"DELETE", 3, {}, SAME_FRESH),
+        (LOST, b"GET", 3, {"tries": 3}, SAME_FRESH),
+        (LOST, b"GET", 1, {}, GIVE_UP),  # retry: off, and the backend may have taken the request
+        (LOST, b"POST", 3, {}, GIVE_UP),
+        (UNSENT, b"GET", 1, {}, SAME_FRESH),  # the backend cannot have taken it
+        (UNSENT, b"POST", 1, {}, SAME_FRESH),
+        (UNSENT, b"POST", 1, {"body": Body(False)}, GIVE_UP),
+        (UNSENT, b"GET", 1, {"begun": True}, GIVE_UP),
+    ],
+)
+def test_after_a_kept_connection_ended(error: HttpError, method: bytes, attempts: int, facts: Fact, step: int) -> None:
+    assert next_step(after(method, **facts), Retry(attempts=attempts), 0, error, True) == step
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "facts", "step"),
+    [
+        (503, b"GET", {}, ELSEWHERE),
+        (503, b"POST", {}, USE),
+        (500, b"GET", {}, USE),
+        (503, b"GET", {"tries": 2}, ELSEWHERE),
+        (503, b"GET", {"tries": 3}, USE),
+        (503, b"GET", {"begun": True}, USE),
+        (503, b"PUT", {"body": Body(True)}, ELSEWHERE),
+        (503, b"PUT", {"body": Body(False)}, USE),
+    ],
+)
+def test_after_a_response(status: int, method: bytes, facts: Fact, step: int) -> None:
+    assert next_step(after(method, **facts), Retry(attempts=3, on=((502, 503),)), status, None, False) == step
+
+
+@given(st.booleans(), st.sampled_from([b"POST", b"PATCH", b"LOCK"]), st.booleans(), st.booleans(), st.integers(1, 4), st.booleans())
 def test_a_post_that_may_have_arrived_is_never_sent_twice(
-    retryable: bool, method: bytes, begun: bool, replayable: bool, tries: int
+    retryable: bool, method: bytes, begun: bool, whole: bool, tries: int, stale: bool
 ) -> None:
-    assert not may_retry(retryable, False, method in IDEMPOTENT, begun, replayable, tries, 5)
+    exchange = after(method, begun=begun, body=Body(whole), tries=tries)
+    assert next_step(exchange, Retry(attempts=5), 0, fails(ConnectionLost("x"), retryable=retryable), stale) == GIVE_UP
 
 
 @pytest.mark.parametrize(

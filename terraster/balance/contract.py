@@ -29,6 +29,7 @@ from ..config.snapshot import Backend
 from ..exchange import Exchange
 from ..state.table import BackendCells, SeatBackend
 from ..state.view import SeatView
+from ..wire.edits import Edits
 
 __all__ = ["Balancer", "Member"]
 
@@ -185,10 +186,8 @@ class Balancer:
     def answered(self, member: Member, seconds: float, now: float) -> None:
         """A response head has come, ``seconds`` after the request was sent. Called only where `measures` is set."""
 
-    def set_cookie(self, exchange: Exchange) -> bytes:
-        """The field line for the answer that keeps the client at ``exchange.backend``, with its CRLF; b"" if it keeps to it
-        already. Called only where `cookie` is set, for the member that answered."""
-        return b""
+    def on_response(self, exchange: Exchange, edits: Edits) -> None:
+        """Put in what keeps the client at ``exchange.backend``. Called for every response head, only where `cookie` is set."""
 
     def done(self, member: Member, failed: bool, now: float) -> None:
         """The attempt is over; ``failed`` by the member's fault. Gives the member back. ``now``: of the end where it failed or no

@@ -22,6 +22,7 @@ from typing import ClassVar
 
 from ..config.snapshot import Location
 from ..exchange import Exchange
+from ..wire.edits import Edits
 from .contract import Balancer, Member
 from .keys import cookies
 
@@ -81,7 +82,12 @@ class StickySession(Balancer):
     def done(self, member: Member, failed: bool, now: float) -> None:
         self._inner.done(member, failed, now)
 
+    def on_response(self, exchange: Exchange, edits: Edits) -> None:
+        if not edits.own and (edits.status >= 200 or edits.status == 101):
+            edits.extra += self.set_cookie(exchange)
+
     def set_cookie(self, exchange: Exchange) -> bytes:
+        """The field line that keeps the client at ``exchange.backend``, with its CRLF; b"" if it keeps to it already."""
         pair = self._pairs.get(exchange.backend)
         if pair is None:  # of a plan that has been replaced
             return b""

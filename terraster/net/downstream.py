@@ -1,149 +1,89 @@
-"""The client's connection."""
+"""The client of one request."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from math import inf
 from select import POLLRDHUP
-from socket import MSG_PEEK, SO_LINGER, SOL_SOCKET
-from struct import pack
-from typing import Any
 
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 
-from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
+from terraster.errors import ClientGone, HttpError
+from terraster.exchange import Exchange
 
-from .stream import Reactor, Stream
+from .connection import Connection
 
 __all__ = ["Downstream"]
 
-_LINGER = 2.0  # seconds without an octet
-_LINGER_TOTAL = 10.0  # seconds in all
+LARGE = 65536
+"""Octets of an answer from which on a part of it may still be on its way when the last `send` returns."""
 
 
-class Downstream(Stream):
-    """A client's connection, with what all its requests have in common.
+class Downstream:
+    """The client of one request over HTTP/1. That carries one request at a time, so a connection has one `Downstream` for all in turn.
 
-    peer_ip, peer_port: the other end. client_ip: the same, or what a PROXY header said. listener: the address it came in on (as in the
-    configuration). scheme: "http". trusted: the peer may speak for others. held: octets read and not used yet.
-    idle: nothing of a request has been read yet, so closing loses nothing. working: the greenlet to tell when the client goes, while an
-    exchange is under way. tolerant: the end of the client's octets does not mean that it went.
-    routed, host, service: the plan, Host and service of the last request, which the next one mostly repeats.
-    generation: of the plan that the request under way uses, 0 between requests.
-    fields: the field lines about this client that every forwarded head carries, rendered at the first request.
+    connection: what the request came on. send: of the connection. exchange: the request under way, or None. worker: the greenlet that is
+    told when the client goes, while a backend works for the request.
     """
 
-    __slots__ = (
-        "client_ip",
-        "fields",
-        "generation",
-        "held",
-        "host",
-        "idle",
-        "listener",
-        "peer_ip",
-        "peer_port",
-        "requests",
-        "routed",
-        "scheme",
-        "service",
-        "tolerant",
-        "trusted",
-        "working",
-    )
+    __slots__ = ("connection", "exchange", "send", "worker")
 
-    def __init__(self, reactor: Reactor, sock: Any, peer_ip: str, peer_port: int, listener: Any, trusted: bool) -> None:
-        super().__init__(reactor, sock)
-        self.peer_ip = self.client_ip = peer_ip
-        self.peer_port = peer_port
-        self.listener = listener
-        self.scheme = "http"
-        self.trusted = trusted
-        self.held = b""
-        self.idle = True
-        self.working: greenlet | None = None
-        self.tolerant = False
-        self.fields = b""
-        self.requests = 0
-        self.generation = 0
-        self.routed: Any = None
-        self.host = b""
-        self.service: Any = None
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        connection.downstream = self
+        self.send = connection.send
+        self.exchange: Exchange | None = None
+        self.worker: greenlet | None = None
 
-    def unexpected(self) -> None:
-        working = self.working
-        if working is None or self.tolerant:
+    def watch(self) -> None:
+        """Tell the calling greenlet when the client goes. Until `unwatch`."""
+        self.worker = getcurrent()
+
+    def unwatch(self) -> None:
+        """Tell nobody any more. Idempotent."""
+        self.worker = None
+
+    def interrupt(self, error: HttpError) -> None:
+        """Throw an error into the greenlet that watches. On the hub."""
+        worker = self.worker
+        if worker is not None:
+            self.worker = None
+            worker.throw(error)
+
+    def end(self, keep: bool) -> None:
+        """The request is over. keep: False if the connection ends after it."""
+        exchange = self.exchange
+        self.exchange = self.worker = None
+        if not keep and exchange is not None and exchange.bytes_out >= LARGE:
+            self.connection.lingering = True
+
+    def abort(self) -> None:
+        """Break off an answer that is under way, so that the client notices."""
+        exchange = self.exchange
+        if exchange is not None and not exchange.head.minor:
+            self.connection.stream.reset_on_close()  # HTTP/1.0: a plain end would look like the end of the body
+        self.exchange = None
+
+    def look(self) -> None:
+        """Octets or an end came from the client while a backend works: tell the greenlet if it is an end. On the hub."""
+        if self._is_patient():
             return
-        try:
-            gone = not self.sock.recv(1, MSG_PEEK)
-        except BlockingIOError:
-            self.ready = False
-            self._watcher.start(self._readable)
-            return
-        except OSError:
-            gone = True
-        if gone:
-            self.working = None
-            working.throw(ClientGone("the client left"))
-
-    def timed_out(self, writing: bool) -> HttpError:
-        if writing:
-            return ClientGone("the client stopped reading")
-        return TimedOut("the client was too slow", status=408, reason="http_request_error", close=True, blame=CLIENT)
-
-    def lost(self) -> HttpError:
-        return ClientGone("the client left")
-
-    def dismiss(self) -> None:
-        """End the connection if it is idle and nothing has arrived. On the hub; for a worker that drains."""
-        reader = self.reader
-        if not self.idle or reader is None:
-            return
-        if self.is_quiet():
-            self.reader = None
-            self.read_deadline = inf
-            reader.throw(ClientGone("drained"))
-
-    def reset_on_close(self) -> None:
-        """Let `close` end the connection with a reset, so that a body without a length is not taken for complete."""
-        self.sock.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
-
-    def linger(self) -> None:
-        """Close without losing the answer: a socket closed with unread octets sends a reset, which may overtake what was written.
-
-        Reads and forgets for a bounded time (nginx, lingering_close).
-        """
-        self.working = None
-        self.shutdown()
-        clock = self.reactor.clock
-        end = clock() + _LINGER_TOTAL
-        with suppress(HttpError):  # it is being closed anyway: too slow or gone, both are an end
-            while clock() < end and self.recv(_LINGER):
-                pass
-        self.close()
-
-    def is_quiet(self) -> bool:
-        """Whether nothing has arrived that was not read, the end of the connection included."""
-        if self.held:
-            return False
-        try:
-            self.sock.recv(1, MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        stream = self.connection.stream
+        arrived = stream.peek()
+        if arrived is None:
+            stream.rearm()
+        elif not arrived:
+            self.interrupt(ClientGone("the client left"))
 
     def look_again(self) -> None:
-        """Tell the one at work if a client has gone that had sent octets ahead, which hide its end from `unexpected`.
-
-        Called by the sweep, on the hub, for clients that are `ready` while somebody works for them.
-        """
-        working = self.working
-        if working is None or self.tolerant:
+        """Find out whether a client has gone that had sent octets ahead, which hide its end from `look`. On the hub, by the sweep, for
+        connections that are ``ready`` while a backend works."""
+        if self._is_patient():
             return
-        asked = self.reactor.poll()
-        asked.register(self.sock.fileno(), POLLRDHUP)
+        stream = self.connection.stream
+        asked = stream.reactor.poll()
+        asked.register(stream.sock.fileno(), POLLRDHUP)
         if asked.poll(0):
-            self.working = None
-            working.throw(ClientGone("the client left"))
+            self.interrupt(ClientGone("the client left"))
+
+    def _is_patient(self) -> bool:
+        """True if nobody wants to know, or if the end of the client's octets does not mean that it went."""
+        return self.worker is None or self.exchange is None or self.exchange.location.ignore_client_abort

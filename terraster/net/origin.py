@@ -14,8 +14,8 @@ from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ConnectFailed
 from terraster.state.view import SeatView
 
-from .stream import Reactor
-from .tls import TlsUpstream, client_context
+from .stream import Reactor, Stream
+from .tls import TlsStream, client_context
 from .upstream import Pool, Upstream, make_socket
 
 __all__ = ["Origin"]
@@ -47,27 +47,30 @@ class Origin:
             raise ConnectFailed("the backend's name does not resolve", reason="dns_error")
         if not self.pool.admit() and (idle := self.pool.wait(timeout)) is not None:
             return idle
-        upstream = self._stream(self._family)
+        stream = self._stream(self._family)
+        upstream = Upstream(stream, self.pool)
         try:
-            upstream.connect(self._address, timeout)
+            tls = None
+            if self._context is not None:
+                tls = TlsStream(stream, self._context, self.backend.sni or self.backend.host)
+            upstream.connect(stream, self._address, timeout)
+            if tls is not None:
+                upstream.start_tls(tls, timeout)
         except BaseException:
             upstream.close()
             raise
         return upstream
 
-    def _stream(self, family: int) -> Upstream:
-        """A connection that the pool has admitted, not connected yet."""
+    def _stream(self, family: int) -> Stream:
+        """The stream of a connection that the pool has admitted, not connected yet."""
         try:
             sock = make_socket(self._reactor, family)
+            try:
+                return Stream(self._reactor, sock)
+            except BaseException:
+                sock.close()
+                raise
         except BaseException:
-            self.pool.left()
-            raise
-        try:
-            if self._context is None:
-                return Upstream(self._reactor, sock, self.pool)
-            return TlsUpstream(self._reactor, sock, self.pool, self._context, self.backend.sni or self.backend.host)
-        except BaseException:
-            sock.close()
             self.pool.left()
             raise
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from socket import AF_UNIX, IPPROTO_TCP, SHUT_WR, TCP_QUICKACK
+from socket import AF_UNIX, IPPROTO_TCP, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_QUICKACK
+from struct import pack
 from time import monotonic
 from typing import Any, Protocol
 
@@ -28,7 +29,7 @@ from greenlet import getcurrent, greenlet
 
 from terraster.errors import HttpError
 
-__all__ = ["READ_SIZE", "SHORT", "TICK", "Reactor", "Stream", "Waiter", "Wakeup"]
+__all__ = ["READ_SIZE", "SHORT", "TICK", "Owner", "Reactor", "Stream", "Waiter", "Wakeup"]
 
 READ_SIZE = 65536
 """Octets a `recv` asks for. Above the allocator's threshold (128 KiB) each read would become an mmap and a munmap."""
@@ -198,17 +199,32 @@ class Wakeup:
             self._call = self._reactor.loop.run_callback(self._waiter.switch)
 
 
+class Owner(Protocol):
+    """What a stream asks of the connection that it belongs to."""
+
+    def unexpected(self) -> None:
+        """The socket became readable while nobody was reading. On the hub; must not wait."""
+
+    def timed_out(self, writing: bool) -> HttpError:
+        """The error for a wait that lasted too long."""
+
+    def lost(self) -> HttpError:
+        """The error for a socket that failed."""
+
+
 class Stream:
     """One connected, non-blocking stream socket.
 
     At most one greenlet reads and one writes at a time. ``read_deadline`` and ``write_deadline`` are monotonic times, ``inf`` while nobody
-    waits. Whose fault it is when the socket fails or a wait lasts too long depends on who sits at the other end: subclasses say so in
-    `lost` and `timed_out`.
+    waits. ``owner``, set by the connection that has the stream, says whose fault it is when the socket fails or a wait lasts too long.
+    ``buffers``: False, as it holds no octets that the socket no longer has (`terraster.net.tls.TlsStream` does).
     """
 
     __slots__ = (
         "reactor",
         "sock",
+        "owner",
+        "buffers",
         "ready",
         "reader",
         "writer",
@@ -227,6 +243,8 @@ class Stream:
     def __init__(self, reactor: Reactor, sock: Any) -> None:
         self.reactor = reactor
         self.sock = sock
+        self.owner: Owner
+        self.buffers = False
         self.ready = False
         self.reader: greenlet | None = None
         self.writer: greenlet | None = None
@@ -250,14 +268,25 @@ class Stream:
         if reader is None:
             self.ready = True
             self._watcher.stop()
-            self.unexpected()
+            self.owner.unexpected()
         else:
             self.reader = None
             self.read_deadline = inf
             reader.switch()
 
-    def unexpected(self) -> None:
-        """The socket became readable while nobody was reading. On the hub; must not wait."""
+    def rearm(self) -> None:
+        """Watch again, after `Owner.unexpected` found nothing that matters."""
+        self.ready = False
+        self._watcher.start(self._readable)
+
+    def peek(self) -> bytes | None:
+        """One octet of what has arrived, without taking it; b"" if the connection has ended; None if nothing has arrived."""
+        try:
+            return self.sock.recv(1, MSG_PEEK)  # type: ignore[no-any-return]
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
         """Up to ``size`` octets, at least one; b"" at the end. Waits ``timeout`` seconds at most (0: for ever)."""
@@ -278,7 +307,7 @@ class Stream:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise self.lost() from error
+                raise self.owner.lost() from error
 
     def recv_into(self, buffer: memoryview, timeout: float) -> int:
         """Like `recv`, into a buffer that several streams may share as long as nobody waits while it holds something."""
@@ -299,7 +328,7 @@ class Stream:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise self.lost() from error
+                raise self.owner.lost() from error
 
     def quick_ack(self) -> None:
         """Acknowledge at once what has come and what comes until the next `send`. For a message that is here in part.
@@ -324,7 +353,7 @@ class Stream:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            lost = self.lost()
+            lost = self.owner.lost()
             lost.unsent = True
             raise lost from error
         if sent == len(data):
@@ -341,7 +370,7 @@ class Stream:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise self.lost() from error
+                raise self.owner.lost() from error
 
     def wait_writable(self, timeout: float) -> None:
         """Wait until the socket takes octets again."""
@@ -368,18 +397,19 @@ class Stream:
         if self.read_deadline < now and self.reader is not None:
             self.read_deadline = inf
             reader, self.reader = self.reader, None
-            reader.throw(self.timed_out(False))
+            reader.throw(self.owner.timed_out(False))
         if self.write_deadline < now and self.writer is not None:
             self.write_deadline = inf
-            self.writer.throw(self.timed_out(True))
+            self.writer.throw(self.owner.timed_out(True))
 
-    def timed_out(self, writing: bool) -> HttpError:
-        """The error for a wait that lasted too long."""
-        raise NotImplementedError
+    def wait_no_longer_than(self, timeout: float) -> None:
+        """Bound the wait of the greenlet that reads here now, counted from now. Seconds, 0 = for ever."""
+        if self.reader is not None and timeout:
+            self.read_deadline = self.reactor.horizon + timeout if timeout >= 1.0 else self.reactor.deadline(self, timeout)
 
-    def lost(self) -> HttpError:
-        """The error for a socket that failed."""
-        raise NotImplementedError
+    def reset_on_close(self) -> None:
+        """Let `close` end the connection with a reset, so that what was sent is not taken for complete."""
+        self.sock.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
 
     def shutdown(self) -> None:
         """Say that nothing more will be sent."""

@@ -1,4 +1,4 @@
-"""TLS towards backends, behind the same straight-line calls as a plain `Upstream`.
+"""TLS towards backends, behind the same straight-line calls as a plain `Stream`.
 
 The TLS engine of the standard library works on two memory buffers (`ssl.MemoryBIO`); octets reach and leave the socket through `Stream`, so
 waiting, timeouts and back-pressure are those of every other connection, and none of gevent's socket classes is involved.
@@ -12,10 +12,9 @@ from typing import Any
 
 from terraster.errors import ConnectFailed, HttpError
 
-from .stream import READ_SIZE, Reactor
-from .upstream import Pool, Upstream
+from .stream import READ_SIZE, Stream
 
-__all__ = ["TlsUpstream", "client_context"]
+__all__ = ["TlsStream", "client_context"]
 
 
 def client_context(skip_verify: bool) -> ssl.SSLContext:
@@ -32,24 +31,31 @@ def client_context(skip_verify: bool) -> ssl.SSLContext:
     return context
 
 
-class TlsUpstream(Upstream):
-    """A connection to a backend over TLS. ``name``: what the certificate must be for, and the SNI. Raises `ConnectFailed` if it can be
-    neither: it may come from an SRV record."""
+class TlsStream:
+    """TLS over a `Stream`, with the same calls.
 
-    __slots__ = ("_incoming", "_outgoing", "_tls")
+    buffers: True, as the engine may hold octets that the socket no longer has. Raises `ConnectFailed` if ``name`` cannot be a server name:
+    it may come from an SRV record.
+    """
 
-    def __init__(self, reactor: Reactor, sock: Any, pool: Pool, context: ssl.SSLContext, name: str) -> None:
+    __slots__ = ("buffers", "quick_ack", "reset_on_close", "wait_no_longer_than", "_incoming", "_outgoing", "_plain", "_tls")
+
+    def __init__(self, plain: Stream, context: ssl.SSLContext, name: str) -> None:
+        """name: what the certificate must be for, and the SNI."""
+        self.buffers = True
+        self._plain = plain
+        self.quick_ack = plain.quick_ack
+        self.reset_on_close = plain.reset_on_close
+        self.wait_no_longer_than = plain.wait_no_longer_than
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         try:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         except (ValueError, TypeError) as error:
-            raise ConnectFailed(f"{name!r} is no TLS server name", reason="tls_protocol_error") from error
-        super().__init__(reactor, sock, pool)
+            raise ConnectFailed(f"{name!r} is not a valid TLS server name", reason="tls_protocol_error") from error
 
-    def connect(self, address: Any, timeout: float) -> None:
-        super().connect(address, timeout)
-        self.phase = "connect"
+    def handshake(self, timeout: float) -> None:
+        """Agree with the backend. Raises `ConnectFailed`."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -65,11 +71,25 @@ class TlsUpstream(Upstream):
             except HttpError as error:  # it was still being connected: nothing was sent, whatever the socket says
                 raise ConnectFailed("the backend closed during the TLS handshake", reason="tls_protocol_error") from error
         self._flush(timeout)
-        self.phase = "response"
+
+    @property
+    def sock(self) -> Any:
+        """The socket."""
+        return self._plain.sock
+
+    @property
+    def ready(self) -> bool:
+        """True if the socket became readable while nobody was reading."""
+        return self._plain.ready
+
+    @property
+    def closed(self) -> bool:
+        """True if it was closed."""
+        return self._plain.closed
 
     def _flush(self, timeout: float) -> bool:
         """Send what the engine has to say. True if it had to wait."""
-        return super().send(self._outgoing.read(), timeout) if self._outgoing.pending else False
+        return self._plain.send(self._outgoing.read(), timeout) if self._outgoing.pending else False
 
     def _answer(self, timeout: float) -> None:
         """`_flush` of what TLS says by itself while a response is awaited. The request left long before: it may have been done."""
@@ -81,21 +101,27 @@ class TlsUpstream(Upstream):
 
     def _fill(self, timeout: float) -> bool:
         """Wait for octets and hand them to the engine. False at the end."""
-        data = super().recv(timeout, READ_SIZE)
+        data = self._plain.recv(timeout, READ_SIZE)
         if not data:
             self._incoming.write_eof()
             return False
         self._incoming.write(data)
         return True
 
+    def listen(self) -> None:
+        """See `Stream.listen`."""
+        self._plain.listen()
+
     def send(self, data: bytes | memoryview, timeout: float) -> bool:
+        """See `Stream.send`."""
         try:
             self._tls.write(data)
         except ssl.SSLError as error:
-            raise self.lost() from error
+            raise self._plain.owner.lost() from error
         return self._flush(timeout)
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
+        """See `Stream.recv`."""
         filled = False
         while True:
             try:
@@ -109,50 +135,45 @@ class TlsUpstream(Upstream):
             except ssl.SSLZeroReturnError:
                 return b""
             except ssl.SSLError as error:  # an end without close_notify may be somebody else's: RFC 8446, section 6.1
-                raise self.lost() from error
+                raise self._plain.owner.lost() from error
 
     def recv_into(self, buffer: memoryview, timeout: float) -> int:
+        """See `Stream.recv_into`."""
         data = self.recv(timeout, min(len(buffer), READ_SIZE))
         buffer[: len(data)] = data
         return len(data)
 
-    def give_back(self, look: bool) -> None:
-        super().give_back(True)  # the engine may hold octets that the socket no longer has
+    def rearm(self) -> None:
+        """See `Stream.rearm`."""
+        self._plain.rearm()
 
-    def is_quiet(self) -> bool:
-        """Whether nothing has arrived but what TLS says to itself (session tickets)."""
+    def peek(self) -> bytes | None:
+        """See `Stream.peek`. What TLS says to itself (session tickets) is nothing."""
         try:
-            while True:
-                data = self._recv(READ_SIZE)
-                if not data:
-                    return False
+            while data := self._plain.sock.recv(READ_SIZE):
                 self._incoming.write(data)
+            return b""
         except BlockingIOError:
             pass  # that was all
         except OSError:
-            return False
+            return b""
         try:
-            self._tls.read(1)
+            return self._tls.read(1)
         except ssl.SSLWantReadError:
-            return True
+            return None
         except ssl.SSLError:
-            return False
-        return False
-
-    def unexpected(self) -> None:
-        if self.pool is None or not self.pool.holds(self):
-            return
-        if self.is_quiet():
-            self.ready = False
-            self._watcher.start(self._readable)
-        else:
-            self.pool.ended(self)
+            return b""
 
     def shutdown(self) -> None:
+        """See `Stream.shutdown`."""
         with suppress(ssl.SSLError):  # it asks for the other side's close_notify, which is not waited for
             self._tls.unwrap()
         try:
-            self._send(self._outgoing.read())
+            self._plain.sock.send(self._outgoing.read())
         except OSError:
             return  # nobody is there to be told
-        super().shutdown()
+        self._plain.shutdown()
+
+    def close(self) -> None:
+        """See `Stream.close`."""
+        self._plain.close()

@@ -9,8 +9,8 @@ from greenlet import getcurrent, greenlet
 
 from terraster.errors import TerrasterError, TimedOut
 
-from .downstream import Downstream
-from .stream import Stream
+from .connection import Connection
+from .stream import Reactor
 from .upstream import Upstream
 
 __all__ = ["Tunnel"]
@@ -22,15 +22,28 @@ class Tunnel:
     timeout: seconds without an octet in either direction after which the tunnel ends; 0 = never.
     """
 
-    __slots__ = ("octets_in", "octets_out", "_client", "_clock", "_failed", "_last", "_main", "_over", "_timeout", "_upstream")
+    __slots__ = (
+        "octets_in",
+        "octets_out",
+        "_client",
+        "_clock",
+        "_failed",
+        "_last",
+        "_main",
+        "_over",
+        "_reactor",
+        "_timeout",
+        "_upstream",
+    )
 
-    def __init__(self, client: Downstream, upstream: Upstream, timeout: float) -> None:
+    def __init__(self, reactor: Reactor, client: Connection, upstream: Upstream, timeout: float) -> None:
         self.octets_in = 0
         self.octets_out = 0
         self._client = client
         self._upstream = upstream
         self._timeout = timeout
-        self._clock = client.reactor.clock
+        self._reactor = reactor
+        self._clock = reactor.clock
         self._last = self._clock()
         self._over = False
         self._failed: TerrasterError | None = None
@@ -38,26 +51,25 @@ class Tunnel:
 
     def run(self) -> None:
         """Carry octets until it ends. Closes neither connection: the caller does. Raises what ended it, if not the backend."""
-        self._client.working = None  # from now on its octets are read, and so is its end
-        other = self._client.reactor.spawn(self._towards_backend)
+        other = self._reactor.spawn(self._towards_backend)
         try:
             self._carry(self._upstream, self._client, False)
         finally:
             self._over = True
-            self._client.reactor.kill(other)
+            self._reactor.kill(other)
 
     def _towards_backend(self) -> None:
         try:
             self._carry(self._client, self._upstream, True)
         except TerrasterError as error:
-            self._client.reactor.loop.run_callback(self._fail, error)
+            self._reactor.loop.run_callback(self._fail, error)
 
     def _fail(self, error: TerrasterError) -> None:
         if not self._over:
             self._failed = error
             self._main.throw(error)
 
-    def _carry(self, source: Stream, target: Stream, inwards: bool) -> None:
+    def _carry(self, source: Connection | Upstream, target: Connection | Upstream, inwards: bool) -> None:
         while True:
             try:
                 data = source.recv(self._timeout)
@@ -66,7 +78,7 @@ class Tunnel:
                     continue
                 raise
             if not data:
-                target.shutdown()
+                target.stream.shutdown()
                 return
             self._last = self._clock()
             if inwards:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from math import inf
-from socket import MSG_PEEK, SO_ERROR, SOL_SOCKET
+from socket import SO_ERROR, SOL_SOCKET
 from typing import Any
 
 from terraster.config.snapshot import ConnectionPool
@@ -15,6 +15,7 @@ from terraster.state.table import SeatBackend
 from terraster.state.view import SeatView
 
 from .stream import Reactor, Stream
+from .tls import TlsStream
 
 __all__ = ["NoRoom", "Pool", "Upstream"]
 
@@ -23,6 +24,12 @@ MAX_IDLE = 256
 
 _LOOK = 0.005
 """Seconds between two looks at whether another worker has let go of a connection."""
+
+_BROKEN = 3
+"""Reused connections that may break in a row before connections to this backend are used once only."""
+
+_FRESH = 10.0
+"""Seconds for which they are."""
 
 _IDLE = SeatBackend.IDLE
 _OPEN = SeatBackend.OPEN
@@ -39,71 +46,83 @@ class NoRoom(HttpError):
     reason = "connection_limit_reached"
 
 
-class Upstream(Stream):
-    """A connection to a backend. phase: what is being waited for ("connect", "response", "read", "write"), for the error.
+class Upstream:
+    """A connection to a backend.
 
-    since: monotonic time since when it has been idle.
+    stream: its octets, plain or TLS; recv, recv_into, send, quick_ack: of the stream. phase: what is being waited for ("connect",
+    "response", "read", "write"), for the error. since: monotonic time since when it has been idle.
     """
 
-    __slots__ = ("phase", "pool", "since")
+    __slots__ = ("phase", "pool", "quick_ack", "recv", "recv_into", "send", "since", "stream")
 
-    def __init__(self, reactor: Reactor, sock: Any, pool: Pool) -> None:
+    def __init__(self, stream: Stream, pool: Pool) -> None:
         """``pool`` has admitted it: `Pool.admit`."""
-        super().__init__(reactor, sock)
         self.phase = "connect"
         self.pool = pool
         self.since = inf
+        stream.owner = self
+        self._use(stream)
 
-    def close(self) -> None:
-        if not self.closed:
-            self.pool.left()
-        super().close()
+    def _use(self, stream: Stream | TlsStream) -> None:
+        self.stream = stream
+        self.recv = stream.recv
+        self.recv_into = stream.recv_into
+        self.send = stream.send
+        self.quick_ack = stream.quick_ack
 
-    def connect(self, address: Any, timeout: float) -> None:
-        """Connect the socket and begin to watch it. Raises `ConnectFailed`."""
+    def connect(self, stream: Stream, address: Any, timeout: float) -> None:
+        """Connect the socket of this, its plain stream, and begin to watch it. Raises `ConnectFailed`."""
         try:
-            self.sock.connect(address)
+            stream.sock.connect(address)
         except BlockingIOError:
-            self.wait_writable(timeout)
-            code = self.sock.getsockopt(SOL_SOCKET, SO_ERROR)
+            stream.wait_writable(timeout)
+            code = stream.sock.getsockopt(SOL_SOCKET, SO_ERROR)
             if code:
                 raise _connect_failed(code) from None
         except OSError as error:
             raise _connect_failed(error.errno or 0) from error
+        stream.listen()
         self.phase = "response"
-        self.listen()
+
+    def start_tls(self, stream: TlsStream, timeout: float) -> None:
+        """Speak TLS from now on, over the stream that is there already. Raises `ConnectFailed`."""
+        self.phase = "connect"
+        stream.handshake(timeout)
+        self._use(stream)
+        self.phase = "response"
+
+    def close(self) -> None:
+        """End the connection. Idempotent."""
+        if not self.stream.closed:
+            self.pool.left()
+            self.stream.close()
 
     def is_quiet(self) -> bool:
-        """Whether nothing has arrived, the end of the connection included."""
-        try:
-            self.sock.recv(1, MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        """True if nothing has arrived, the end of the connection included."""
+        return self.stream.peek() is None
 
     def give_back(self, look: bool) -> None:
         """Let the next request have this connection: its response has been read to the end.
 
         look: make sure that nothing lies behind the response, where the last read may have stopped short of what had arrived. Octets left
-        over would be taken for the beginning of somebody else's response.
+        over would be taken for the beginning of the next response.
         """
-        if look and not self.is_quiet():
+        if (look or self.stream.buffers) and not self.is_quiet():
             self.close()
         else:
             self.pool.keep(self)
 
-    def wait_no_longer_than(self, timeout: float) -> None:
-        """Bound the wait of whoever reads here now, counted from now. Seconds, 0 = for ever."""
-        if self.reader is not None and timeout:
-            self.read_deadline = self.reactor.horizon + timeout if timeout >= 1.0 else self.reactor.deadline(self, timeout)
-
     def unexpected(self) -> None:
-        if self.pool.holds(self):
+        """An idle connection became readable: the backend has closed it, or speaks out of turn; or TLS said something of its own."""
+        if not self.pool.holds(self):
+            return
+        if self.stream.buffers and self.is_quiet():
+            self.stream.rearm()
+        else:
             self.pool.ended(self)
 
     def timed_out(self, writing: bool) -> HttpError:
+        """See `terraster.net.stream.Owner`."""
         if self.phase == "connect":
             error: HttpError = ConnectFailed("no connection to the backend in time", status=504, reason="connection_timeout")
         elif writing:
@@ -113,6 +132,7 @@ class Upstream(Stream):
         return error
 
     def lost(self) -> HttpError:
+        """See `terraster.net.stream.Owner`."""
         return ConnectionLost("the backend closed the connection")
 
 
@@ -134,7 +154,20 @@ class Pool:
     are not limited they are counted only as often as anybody looks (`expire`).
     """
 
-    __slots__ = ("idle", "reactor", "closed", "limits", "keepalive", "_exact", "_shown", "_view", "_offset", "_looks")
+    __slots__ = (
+        "idle",
+        "reactor",
+        "closed",
+        "limits",
+        "keepalive",
+        "_broken",
+        "_exact",
+        "_fresh_until",
+        "_shown",
+        "_view",
+        "_offset",
+        "_looks",
+    )
 
     def __init__(self, reactor: Reactor, limits: ConnectionPool, view: SeatView, offset: int) -> None:
         self.reactor = reactor
@@ -142,6 +175,8 @@ class Pool:
         self._exact = limits.max_idle >= 0
         self._shown = 0
         self.keepalive = KeepAlive()
+        self._broken = 0  # reused connections in a row that ended without a response, and had taken the request
+        self._fresh_until = 0.0
         self.idle: dict[Upstream, None] = {}
         self.closed = False
         self._view = view
@@ -159,6 +194,8 @@ class Pool:
 
         look: ask the kernel whether it has ended since the loop last turned: one call more, for requests that must not be sent twice.
         """
+        if self._fresh_until and self.reactor.clock() < self._fresh_until:
+            return None
         while self.idle:
             upstream, _ = self.idle.popitem()
             if self.keepalive.seconds and self.reactor.clock() - upstream.since > self.keepalive.usable:
@@ -170,6 +207,16 @@ class Pool:
                 return upstream
             upstream.close()
         return None
+
+    def reuse_failed(self) -> None:
+        """A reused connection took a request and ended without a response. A backend that does this again and again executes requests
+        that have to be sent a second time, so its connections are used once only for a while."""
+        self._broken += 1
+        if self._broken >= _BROKEN:
+            self._broken = 0
+            self._fresh_until = self.reactor.clock() + _FRESH
+            while self.idle:
+                self.drop(next(iter(self.idle)))
 
     def holds(self, upstream: Upstream) -> bool:
         """Whether a connection is idle here."""
@@ -219,7 +266,9 @@ class Pool:
     def keep(self, upstream: Upstream) -> None:
         """Take back a connection whose response has been read to its end."""
         limits = self.limits
-        if self.closed or upstream.ready or len(self.idle) >= MAX_IDLE or (limits.max_open and self._wanted()):
+        if self._broken and upstream.since < inf:  # a reused connection served well
+            self._broken = 0
+        if self.closed or upstream.stream.ready or len(self.idle) >= MAX_IDLE or (limits.max_open and self._wanted()):
             upstream.close()
             return
         if self._exact:

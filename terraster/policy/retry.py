@@ -1,18 +1,24 @@
-"""Whether a request may be tried again, with another backend or on a fresh connection.
+"""What follows an attempt: its response is used, another backend is asked, the same one on a fresh connection, or the request fails.
 
 nginx's rule (proxy_next_upstream): what certainly never reached a backend may always be tried again; what may have reached one
 only if doing it twice does no harm (RFC 9110, section 9.2.2), nothing of an answer has gone to the client, and the request can be
 sent a second time. A client that sends an Idempotency-Key promises that doing it twice does no harm
 (draft-ietf-httpapi-idempotency-key-header); whether that is believed is the operator's to say.
+
+A kept connection that ends without a single octet of a response may have been closed by the backend while the request was on its way.
+That says little about the backend, so the request goes to the same one again, once, on a fresh connection. If the backend may have taken
+the request, this is a retry like any other: it needs an idempotent request and a share of the budget, and `retry: off` forbids it.
 """
 
 from __future__ import annotations
 
 import random
 
-from ..config.snapshot import Statuses
+from ..config.snapshot import Retry, Statuses
+from ..errors import CLIENT, HttpError
+from ..exchange import Exchange
 
-__all__ = ["IDEMPOTENT", "SAFE", "covers", "may_retry", "pause"]
+__all__ = ["ELSEWHERE", "GIVE_UP", "IDEMPOTENT", "SAFE", "SAME_FRESH", "USE", "covers", "next_step", "pause"]
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """RFC 9110, section 9.2.2. Methods that are not registered there are not taken for idempotent."""
@@ -20,22 +26,43 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 """Methods that may be executed twice at the same time, with any order of their ends."""
 
+USE, ELSEWHERE, SAME_FRESH, GIVE_UP = range(4)
+"""What may follow an attempt."""
+
+_REFUSALS = 15
+"""Refused connections that one request may move past, whatever `retry.attempts` says: nothing was sent to those backends."""
+
 _LONGEST = 2.0  # seconds between two attempts
 
 
-def may_retry(
-    retryable: bool, unsent: bool, idempotent: bool, response_begun: bool, body_replayable: bool, tries: int, limit: int
-) -> bool:
-    """retryable, unsent: of the `HttpError`. idempotent: the request may be executed twice. response_begun: octets of the answer went
-    to the client. body_replayable: what was read of the request body is all still here. tries: attempts made, this one included.
-    limit: attempts allowed."""
-    if not retryable or response_begun or tries >= limit:
-        return False
-    return body_replayable and (unsent or idempotent)
+def next_step(exchange: Exchange, rule: Retry, status: int, error: HttpError | None, stale: bool) -> int:
+    """What follows an attempt of this exchange, as far as the request and the rule go; the budget is asked afterwards.
+
+    status: of the response that came, 0 if none did. error: what went wrong, None if nothing did. stale: True if a kept connection ended
+    before an octet of the response came. The exchange says how many attempts and faults of form there were, this attempt
+    included; whether the request is idempotent and can be sent again; and whether anything has gone to the client.
+    """
+    if error is None:
+        if not covers(rule.on, status) or not exchange.idempotent:
+            return USE
+    elif error.blame == CLIENT or not error.retryable or not (error.unsent or exchange.idempotent):
+        return GIVE_UP
+    stop = USE if error is None else GIVE_UP
+    if exchange.bytes_out or not (exchange.body is None or exchange.body.whole):
+        return stop
+    if error is not None:
+        if stale and (error.unsent or rule.attempts > 1):
+            return SAME_FRESH
+        most = min(len(exchange.location.members) - 1, _REFUSALS)
+        if error.unconnected and rule.attempts > 1 and len(exchange.tried) < most:
+            return ELSEWHERE
+        if error.form and exchange.faults > 1:
+            return GIVE_UP
+    return ELSEWHERE if exchange.tries - exchange.resends < rule.attempts else stop
 
 
 def covers(statuses: Statuses, status: int) -> bool:
-    """Whether a status is in one of the ranges."""
+    """True if a status is in one of the ranges."""
     return any(low <= status <= high for low, high in statuses)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from email.utils import formatdate
 from html import escape
 from http import HTTPStatus
 
-__all__ = ["error_answer", "http_date", "reason_phrase", "write_answer"]
+__all__ = ["OwnHead", "error_answer", "http_date", "reason_phrase"]
 
 
 def http_date(wall: float) -> bytes:
@@ -24,46 +24,36 @@ def reason_phrase(status: int) -> bytes:
         return b""
 
 
-def write_answer(
-    status: int,
-    fields: Iterable[tuple[bytes, bytes]],
-    body: bytes,
-    method: bytes,
-    minor: int,
-    keep: bool,
-    date: bytes,
-) -> bytes:
-    """A whole response. fields: without Date, Content-Length and Connection. keep: the connection can carry another request.
+class OwnHead:
+    """The head of a response of our own, with the calls of a `terraster.wire.http1.ResponseHead`."""
 
-    method and minor are the request's: HEAD gets no body, HTTP/1.0 is told that a connection is kept. date: a Date field line.
-    """
-    lines = [b"HTTP/1.1 %d %b\r\n%b" % (status, reason_phrase(status), date)]
-    lines += [b"%b: %b\r\n" % field for field in fields]
-    if status != 204:
-        lines.append(b"Content-Length: %d\r\n" % len(body))
-    if not keep:
-        lines.append(b"Connection: close\r\n")
-    elif not minor:
-        lines.append(b"Connection: keep-alive\r\n")
-    lines.append(b"\r\n")
-    if method != b"HEAD":
-        lines.append(body)
-    return b"".join(lines)
+    __slots__ = ("chunked", "dated", "location", "own", "status", "until_close", "upgrade", "_fields", "_length")
+
+    def __init__(self, status: int, fields: Iterable[tuple[bytes, bytes]], length: int) -> None:
+        """fields: without Date, Content-Length and Connection. length: octets of the body."""
+        self.status = status
+        self.own = True
+        self.chunked = self.dated = self.until_close = False
+        self.location = self.upgrade = None
+        self._fields = fields
+        self._length = length
+
+    def forward(self, drop: Set[bytes], replace: object, extra: bytes) -> bytes:
+        """The octets. drop: lower-case names to leave out. replace: nothing. extra: field lines to put at the end, each with its CRLF."""
+        lines = [b"HTTP/1.1 %d %b\r\n" % (self.status, reason_phrase(self.status))]
+        lines += [b"%b: %b\r\n" % field for field in self._fields if field[0].lower() not in drop]
+        if self.status != 204:
+            lines.append(b"Content-Length: %d\r\n" % self._length)
+        lines.append(extra)
+        lines.append(b"\r\n")
+        return b"".join(lines)
 
 
 def error_answer(
-    status: int,
-    reason: str,
-    detail: str,
-    accept: bytes,
-    request_id: bytes,
-    method: bytes,
-    minor: int,
-    keep: bool,
-    date: bytes,
-    retry_after: int = 0,
-) -> bytes:
-    """A whole error response: HTML for those who ask for it, else JSON, with Proxy-Status (RFC 9209) and the request id.
+    status: int, reason: str, detail: str, accept: bytes, request_id: bytes, retry_after: int = 0
+) -> tuple[tuple[tuple[bytes, bytes], ...], bytes]:
+    """The fields and the body of an error response: HTML for those who ask for it, else JSON, with Proxy-Status (RFC 9209) and the
+    request id.
 
     reason: the RFC 9209 error type. detail: one sentence that the client may see. retry_after: seconds, 0: no Retry-After.
     """
@@ -86,7 +76,7 @@ def error_answer(
     ]
     if retry_after:
         fields.append((b"Retry-After", b"%d" % retry_after))
-    return write_answer(status, fields, text.encode("utf-8"), method, minor, keep, date)
+    return tuple(fields), text.encode("utf-8")
 
 
 def _quoted(text: str) -> bytes:

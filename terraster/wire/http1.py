@@ -116,6 +116,7 @@ class ResponseHead:
     until_close: True if the body ends with the connection.
     no_body: True if there is no body, whatever the fields say.
     keep_alive: True if the backend will use the connection again.
+    own: False, as the head is a backend's.
     upgrade: the protocol that the backend switches to (101 only).
     location: the Location and Content-Location fields, for mapping them back; None if there are none.
     dated: True if it has a Date.
@@ -154,6 +155,7 @@ class ResponseHead:
     dated: bool
     special: list[tuple[bytes, bytes]] | None
     dropped: frozenset[bytes] | None
+    own = False
     _raw: bytes
 
     def forward(self, drop: frozenset[bytes], replace: Sequence[tuple[bytes, bytes, bytes]], extra: bytes) -> bytes:

@@ -19,8 +19,9 @@ from terraster.config.diff import Change
 from terraster.config.snapshot import AccessLog, Listener
 from terraster.exchange import Exchange
 from terraster.logs.access import AccessLogs
+from terraster.net.connection import Connection
 from terraster.net.downstream import Downstream
-from terraster.net.stream import Reactor
+from terraster.net.stream import Reactor, Stream
 from terraster.policy.accept import may_accept
 from terraster.proxy import Proxy
 from terraster.state.table import Seat
@@ -42,7 +43,7 @@ class ProxyWorker(Process):
     name = "proxy"
 
     def start(self) -> None:
-        self.clients: set[Downstream] = set()
+        self.connections: set[Connection] = set()
         self.acceptors: dict[str, Acceptor] = {}
         self.reactor = Reactor()
         self.logs = AccessLogs(self.log.warning)
@@ -64,11 +65,11 @@ class ProxyWorker(Process):
         acceptor.start()
 
     def _has_room(self) -> bool:
-        return not self._limit or len(self.clients) < self._limit
+        return not self._limit or len(self.connections) < self._limit
 
     def _may_accept(self) -> bool:
         """True if this worker should accept a connection now, compared with all workers that serve."""
-        mine = len(self.clients)
+        mine = len(self.connections)
         q, table = self.view.q, self.view.table
         total = workers = 0
         for seat in self.view.seats:
@@ -80,18 +81,19 @@ class ProxyWorker(Process):
 
     def _welcome(self, sock: Any, peer_ip: str, peer_port: int, acceptor: Acceptor) -> None:
         """Count a new connection and start its greenlet. Runs on the hub."""
-        client = Downstream(self.reactor, sock, peer_ip, peer_port, acceptor, self.proxy.plan.trust.trusts(peer_ip))
-        self.clients.add(client)
+        trusted = self.proxy.plan.trust.trusts(peer_ip)
+        connection = Connection(Stream(self.reactor, sock), peer_ip, peer_port, acceptor, trusted)
+        self.connections.add(connection)
         q, base = self.view.q, self.view.base
         q[base + Seat.CONNECTIONS] += 1
         q[base + Seat.ACCEPTED] += 1
-        greenlet(self._converse, self.reactor.hub).switch(client)
+        greenlet(self._converse, self.reactor.hub).switch(Downstream(connection))
 
     def _converse(self, client: Downstream) -> None:
         try:
             self.proxy.converse(client)
         finally:
-            self.clients.discard(client)
+            self.connections.discard(client.connection)
             self.view.q[self.view.base + Seat.CONNECTIONS] -= 1
 
     def _log(self, exchange: Exchange) -> None:
@@ -136,8 +138,8 @@ class ProxyWorker(Process):
         proxy.keep_time(now, time.time(), self._id_prefix)
         self.logs.flush()
         proxy.sweep(now)
-        for client in [client for client in self.clients if client.ready and client.working is not None]:
-            client.look_again()
+        for connection in [connection for connection in self.connections if connection.stream.ready]:
+            connection.downstream.look_again()
 
     def apply(self, change: Change, listeners: dict[str, Any]) -> None:
         plan = self.plan = self.plan.updated(change)
@@ -160,9 +162,10 @@ class ProxyWorker(Process):
 
     def oldest(self) -> int:
         oldest = self.proxy.plan.generation
-        for client in self.clients:
-            if 0 < client.generation < oldest:
-                oldest = client.generation
+        for connection in self.connections:
+            exchange = connection.downstream.exchange
+            if exchange is not None and exchange.plan.generation < oldest:
+                oldest = exchange.plan.generation
         return oldest
 
     def drain(self) -> None:
@@ -173,12 +176,12 @@ class ProxyWorker(Process):
 
     def _dismiss(self, acceptor: Acceptor) -> None:
         """End the idle connections of a removed listener. A busy connection ends with its answer."""
-        for client in self.clients:
-            if client.listener is acceptor:
-                self.reactor.loop.run_callback(client.dismiss)
+        for connection in self.connections:
+            if connection.listener is acceptor:
+                self.reactor.loop.run_callback(connection.dismiss)
 
     def idle(self) -> bool:
-        return not self.clients
+        return not self.connections
 
     def stop(self) -> None:
         self.logs.close()

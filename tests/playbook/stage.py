@@ -24,8 +24,9 @@ from terraster.config.snapshot import Snapshot
 from terraster.exchange import Exchange
 from terraster.filters.contract import Filter
 from terraster.filters.registry import KINDS
+from terraster.net.connection import Connection as ClientConnection
 from terraster.net.downstream import Downstream
-from terraster.net.stream import Reactor
+from terraster.net.stream import Reactor, Stream
 from terraster.plan import compile_plan
 from terraster.proxy import Proxy
 from terraster.state.leases import Leases
@@ -158,7 +159,7 @@ class Stage:
     def _sweep(self, now: float) -> None:
         self.proxy.keep_time(now, self.wall(), ID)
         self.proxy.sweep(now)
-        for client in [client for client in self.clients if client.ready and client.working is not None]:
+        for client in [client for client in self.clients if client.connection.stream.ready]:
             client.look_again()
 
     def wall(self) -> float:
@@ -182,7 +183,8 @@ class Stage:
         sock = Socket(self.network, connection)
 
         def welcome() -> None:
-            client = Downstream(self.reactor, sock, ip, port, self.acceptors[address], self.proxy.plan.trust.trusts(ip))
+            trusted = self.proxy.plan.trust.trusts(ip)
+            client = Downstream(ClientConnection(Stream(self.reactor, sock), ip, port, self.acceptors[address], trusted))
             self.clients[client] = connection
             greenlet(self._converse, self.hub).switch(client)
 
@@ -203,8 +205,8 @@ class Stage:
         for acceptor in acceptors:
             acceptor.closed = True
             for client in self.clients:
-                if client.listener is acceptor:
-                    self.loop.run_callback(client.dismiss)
+                if client.connection.listener is acceptor:
+                    self.loop.run_callback(client.connection.dismiss)
 
     def reload(self, text: str) -> None:
         """Another configuration comes into force."""

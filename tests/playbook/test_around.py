@@ -350,7 +350,6 @@ test_trust = table(
         log(404, error="destination_not_found"),
         top=TRUSTED,
         locations="- path: /a\n  backends: [{url: 'http://10.0.0.1:8000'}]",
-        xfail="a path that nobody has is answered before the peer's word is read",
     ),
     row(
         "a peer on a unix socket has no address",

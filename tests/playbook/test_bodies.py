@@ -247,7 +247,6 @@ test_early_answers = table(
         client << FIN,
         client >> GONE,
         log(413, b1, bytes_in=len(HEAD)),
-        xfail="its connection, and its place, are kept while the client is waited for",
     ),
     row(
         "a backend that answers early and closes",

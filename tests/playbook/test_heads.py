@@ -108,7 +108,6 @@ test_counted = table(
         client << FIN,
         client >> GONE,
         log(400, error="http_request_error", bytes_in=9),
-        xfail="they are not yet",
     ),
 )
 

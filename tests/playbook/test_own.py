@@ -190,7 +190,6 @@ test_rules = table(
         client << answered("308 Permanent Redirect", "Location: https://a.test/a", *RULED),
         log(308),
         service=RULES + "\n" + TO_HTTPS,
-        xfail="they do not reach them",
     ),
     row(
         "rules for answers hold for errors of a backend",
@@ -202,7 +201,6 @@ test_rules = table(
         log(502, b1, error="connection_terminated"),
         service="headers: {response_headers: {X-Frame-Options: DENY}}",
         location="retry: off",
-        xfail="they do not reach them",
     ),
     row(
         "rules for answers hold for a path that nobody has",
@@ -211,7 +209,6 @@ test_rules = table(
         log(404, error="destination_not_found"),
         service="headers: {response_headers: {X-Frame-Options: DENY}}",
         locations=ONE_PATH,
-        xfail="they do not reach them",
     ),
     row(
         "rules for answers hold for interim ones",
@@ -223,7 +220,6 @@ test_rules = table(
         client << answered("200 OK", "X-Frame-Options: DENY", body="one"),
         log(200, b1),
         service="headers: {response_headers: {X-Frame-Options: DENY}, remove_response_headers: [Server]}",
-        xfail="they do not reach them",
     ),
 )
 

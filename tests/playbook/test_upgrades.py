@@ -267,6 +267,5 @@ test_rules = table(
         b1 << FIN,
         log(101, b1),
         service=RULES,
-        xfail="they do not reach it",
     ),
 )

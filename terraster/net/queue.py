@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from terraster.config.snapshot import Queue
+from terraster.config.snapshot import Queue as QueueLimits
 from terraster.errors import HttpError
 from terraster.state.table import Seat, SeatLocation
 from terraster.state.view import SeatView
 
 from .stream import Reactor, Wakeup
 
-__all__ = ["Line"]
+__all__ = ["Queue"]
 
 _LOOK = 0.004  # seconds between two looks for room that another worker may have made
 _SILENT = 2_000_000_000  # nanoseconds without a heartbeat after which nobody waits for a worker; one comes every second
@@ -28,18 +28,18 @@ _SILENT = 2_000_000_000  # nanoseconds without a heartbeat after which nobody wa
 _T = TypeVar("_T")
 
 
-class Line:
+class Queue:
     """One location's, in one worker. limits: as configured. offset: of the location's row in a seat."""
 
     __slots__ = ("limits", "_view", "_offset", "_waiting")
 
-    def __init__(self, limits: Queue, view: SeatView, offset: int) -> None:
+    def __init__(self, limits: QueueLimits, view: SeatView, offset: int) -> None:
         self.limits = limits
         self._view = view
         self._offset = offset
         self._waiting: deque[tuple[int, Wakeup]] = deque()
 
-    def adopt(self, old: Line) -> None:
+    def adopt(self, old: Queue) -> None:
         """Whoever waits at the generation before waits here too: they are served in turn."""
         self._waiting = old._waiting
 

@@ -1,4 +1,4 @@
-"""`Pump`: when its carrier takes a client's place, and when it must not."""
+"""`BodySender`: when its carrier takes a client's place, and when it must not."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from greenlet import getcurrent
 
 from terraster.config.snapshot import Timeouts
 from terraster.errors import BACKEND, CLIENT, HttpError
-from terraster.net import pump as module
-from terraster.net.pump import Pump
+from terraster.net import body_sender as module
+from terraster.net.body_sender import BodySender
 from terraster.net.stream import Reactor
 
 
 class Parties:
-    """A pump between parties that only note what is done to them."""
+    """A sender between parties that only note what is done to them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, outcome: Exception | None = None) -> None:
         self.carried = 0
         self.outcome = outcome
-        monkeypatch.setattr(module, "relay_request", self.relay)
-        self.upstream: Any = SimpleNamespace(phase="", wait_no_longer_than=lambda patience: None)
-        client: Any = SimpleNamespace(reactor=Reactor())
+        monkeypatch.setattr(module, "send_request_body", self.relay)
+        self.upstream: Any = SimpleNamespace(phase="", stream=SimpleNamespace(wait_no_longer_than=lambda patience: None))
+        client: Any = SimpleNamespace(stream=SimpleNamespace(reactor=Reactor()))
         body: Any = SimpleNamespace(octets=0)
-        self.pump = Pump(client, self.upstream, body, Timeouts(), 1.0)
+        self.sender = BodySender(client, self.upstream, body, Timeouts(), 1.0)
 
     def relay(self, *_: object) -> None:
         self.carried += 1
@@ -43,15 +43,15 @@ def turns() -> None:
 def test_a_body_is_carried(monkeypatch: pytest.MonkeyPatch) -> None:
     parties = Parties(monkeypatch)
     turns()
-    assert (parties.carried, parties.pump.done, parties.pump.ended) == (1, True, True)
+    assert (parties.carried, parties.sender.done, parties.sender.ended) == (1, True, True)
 
 
 def test_a_carrier_that_is_stopped_before_its_first_turn_carries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The request is over, and somebody else waits for the client: the carrier would take its place, and nobody would wake it again."""
     parties = Parties(monkeypatch)
-    assert parties.pump.stop() == 0
+    assert parties.sender.stop() == 0
     turns()
-    assert (parties.carried, parties.pump.done) == (0, False)
+    assert (parties.carried, parties.sender.done) == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_whose_error_ends_the_request(monkeypatch: pytest.MonkeyPatch, outcome: 
             gevent.sleep(0.05)
         except (HttpError, RuntimeError) as error:
             seen.append(error)
-        assert parties.pump.ended and not parties.pump.done
-        assert getcurrent() is parties.pump._main
+        assert parties.sender.ended and not parties.sender.done
+        assert getcurrent() is parties.sender._main
 
     gevent.spawn(request).get()
     assert seen == ([outcome] if thrown else [])

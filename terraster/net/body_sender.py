@@ -11,14 +11,14 @@ from greenlet import getcurrent, greenlet
 from terraster.config.snapshot import Timeouts
 from terraster.errors import BACKEND, HttpError
 
-from .downstream import Downstream
-from .relay import RequestBody, relay_request
+from .body import RequestBody, send_request_body
+from .connection import Connection
 from .upstream import Upstream
 
-__all__ = ["Pump"]
+__all__ = ["BodySender"]
 
 
-class Pump:
+class BodySender:
     """Carries one request body. done: all of it has been sent. ended: it carries no more, whatever the reason; ended_at: since when.
 
     Made by the greenlet that waits for the response; an error of the client's (too slow, too large, malformed, gone) is thrown into it.
@@ -41,7 +41,7 @@ class Pump:
         "_upstream",
     )
 
-    def __init__(self, client: Downstream, upstream: Upstream, body: RequestBody, timeouts: Timeouts, patience: float) -> None:
+    def __init__(self, client: Connection, upstream: Upstream, body: RequestBody, timeouts: Timeouts, patience: float) -> None:
         self.done = False
         self.ended = False
         self.ended_at = 0.0
@@ -53,37 +53,37 @@ class Pump:
         self._timeouts = timeouts
         self._stopped = False
         self._main: greenlet = getcurrent()
-        self._carrier = client.reactor.spawn(self._carry)
+        self._carrier = client.stream.reactor.spawn(self._carry)
 
     def _carry(self) -> None:
         if self._stopped:  # before its first turn: whoever waits for the client now must not lose its place to us
             return
         timeouts = self._timeouts
         try:
-            relay_request(self._client, self._upstream, self._body, timeouts.client_body, timeouts.read)
+            send_request_body(self._client, self._upstream, self._body, timeouts.client_body, timeouts.read)
         except HttpError as error:
             self.ended = True
             if error.blame != BACKEND:
-                self._client.reactor.loop.run_callback(self._fail, error)
+                self._client.stream.reactor.loop.run_callback(self._fail, error)
                 return
         except Exception as error:  # a defect: it belongs to the request
             self.ended = True
-            self._client.reactor.loop.run_callback(self._fail, error)
+            self._client.stream.reactor.loop.run_callback(self._fail, error)
             return
         else:
             self.done = self.ended = True
-        self.ended_at = self._client.reactor.clock()
+        self.ended_at = self._client.stream.reactor.clock()
         self._upstream.phase = "response"
-        self._upstream.wait_no_longer_than(self._patience)
+        self._upstream.stream.wait_no_longer_than(self._patience)
 
     def _fail(self, error: Exception) -> None:
         if not self._stopped:
             self._main.throw(error)
 
     def stop(self) -> int:
-        """Carry no more. Returns the octets of the body that were read since the pump was made or this was last asked."""
+        """Carry no more. Returns the octets of the body that were read since the sender was made or this was last asked."""
         if not self._stopped:
             self._stopped = True
-            self._client.reactor.kill(self._carrier)
+            self._client.stream.reactor.kill(self._carrier)
         told, self._told = self._told, self._body.octets
         return self._told - told

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from terraster.config.snapshot import Queue
 from terraster.errors import HttpError
-from terraster.net.line import Line
+from terraster.net.queue import Queue as WaitingQueue
 from terraster.net.stream import Reactor
 from terraster.state.table import Seat, SeatLocation, Table
 from terraster.state.view import SeatView
@@ -20,7 +20,7 @@ from terraster.state.view import SeatView
 OFFSET = 2 * SeatLocation.CELLS
 
 
-def lines(count: int, size: int = 10, timeout: float = 5.0) -> list[Line]:
+def lines(count: int, size: int = 10, timeout: float = 5.0) -> list[WaitingQueue]:
     """The lines of one location in so many workers."""
     table = Table(1, 4, count + 1)
     views = [SeatView(table) for _ in range(count)]
@@ -29,10 +29,10 @@ def lines(count: int, size: int = 10, timeout: float = 5.0) -> list[Line]:
         table.q[table.seat(seat) + Seat.HEARTBEAT] = time.monotonic_ns() + 3600 * 10**9  # alive as long as the test
     for seat, view in enumerate(views, 1):
         view.sit(seat)
-    return [Line(Queue(size, timeout), view, OFFSET) for view in views]
+    return [WaitingQueue(Queue(size, timeout), view, OFFSET) for view in views]
 
 
-def cell(line: Line, which: int) -> int:
+def cell(line: WaitingQueue, which: int) -> int:
     return int(line._view.q[line._view.locations + OFFSET + which])
 
 
@@ -53,7 +53,7 @@ class Room:
 
         return look
 
-    def wait(self, line: Line, who: object) -> gevent.Greenlet:
+    def wait(self, line: WaitingQueue, who: object) -> gevent.Greenlet:
         """``who`` waits in a line; returns when it has taken its place."""
         before = cell(line, SeatLocation.QUEUED)
         waiter = gevent.spawn(line.wait, self.look(who), Reactor())
@@ -230,7 +230,7 @@ def test_who_waits_goes_on_waiting_through_a_reload() -> None:
     old, other = lines(2)
     room = Room()
     waiters = [room.wait(old, 0), room.wait(other, 1)]
-    new = Line(Queue(2, 5.0), old._view, OFFSET)
+    new = WaitingQueue(Queue(2, 5.0), old._view, OFFSET)
     new.adopt(old)
     assert new.is_busy()
     with pytest.raises(HttpError):
@@ -244,7 +244,7 @@ def test_who_waits_goes_on_waiting_through_a_reload() -> None:
 
 def test_who_waits_is_woken_by_room_not_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks for itself now and then; a worker that makes room says so."""
-    monkeypatch.setattr("terraster.net.line._LOOK", 60.0)
+    monkeypatch.setattr("terraster.net.queue._LOOK", 60.0)
     (line,) = lines(1)
     room = Room()
     waiters = [room.wait(line, number) for number in range(3)]

@@ -1,10 +1,9 @@
-"""A second attempt that may overtake the first: it begins when the first takes too long, in a greenlet of its own, and whichever comes
-to its end first is taken."""
+"""A second attempt that may overtake the first: it begins when the first takes too long, in a greenlet of its own, and the one that ends
+first is taken."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from greenlet import getcurrent, greenlet
 
@@ -19,25 +18,30 @@ class Overtaken(Exception):
     """Thrown into the greenlet that waits for the first attempt: the second has succeeded."""
 
 
+class Runner(Protocol[_T]):
+    """Who runs the second attempt."""
+
+    def second(self) -> _T | None:
+        """Make the second attempt; None if nothing came of it. Must not raise. It may be killed wherever it waits."""
+
+    def give_up(self, second: _T) -> None:
+        """Let go of what the second attempt brought."""
+
+
 class Race(Generic[_T]):
-    """Made by the greenlet that makes the first attempt.
+    """Made by the greenlet that makes the first attempt."""
 
-    attempt:  makes the second; returns None if it came to nothing. Must not raise. It may be killed wherever it waits.
-    give_up:  called with its result if that is not wanted any more
-    """
+    __slots__ = ("_main", "_over", "_reactor", "_result", "_runner", "_timer", "_worker")
 
-    __slots__ = ("_attempt", "_give_up", "_main", "_over", "_reactor", "_result", "_timer", "_worker")
-
-    def __init__(self, reactor: Reactor, delay: float, attempt: Callable[[], _T | None], give_up: Callable[[_T], None]) -> None:
+    def __init__(self, reactor: Reactor, delay: float, runner: Runner[_T]) -> None:
         """delay: seconds after which the second attempt begins, unless `end` was called."""
         self._reactor = reactor
-        self._attempt = attempt
-        self._give_up = give_up
+        self._runner = runner
         self._main = getcurrent()
         self._over = False
         self._result: _T | None = None
         self._worker: greenlet | None = None
-        self._timer = reactor.loop.timer(delay)
+        self._timer: Any = reactor.loop.timer(delay)
         self._timer.start(self._begin)
 
     def _begin(self) -> None:
@@ -45,11 +49,11 @@ class Race(Generic[_T]):
             self._worker = self._reactor.spawn(self._run)
 
     def _run(self) -> None:
-        result = None if self._over else self._attempt()
+        result = None if self._over else self._runner.second()
         if result is None:
             return
         if self._over:  # a killed greenlet dies a turn later: it came to its end before that
-            self._give_up(result)
+            self._runner.give_up(result)
             return
         self._result = result
         self._reactor.loop.run_callback(self._win)
@@ -71,6 +75,6 @@ class Race(Generic[_T]):
         self._timer.stop()
         self._timer.close()
         if self._result is not None:
-            self._give_up(self._result)
+            self._runner.give_up(self._result)
         elif self._worker is not None:
             self._reactor.kill(self._worker)

@@ -16,7 +16,7 @@ from .policy.retry import covers
 from .state.table import SeatBackend
 from .state.view import SeatView
 
-__all__ = ["Report", "Witness"]
+__all__ = ["Report", "Outcomes"]
 
 Report = Callable[[Member, str, int, str], None]
 """Called with a member, what happened ("connect", "failure", "status"; "good", "bad" for a trial of its circuit), the status of the
@@ -29,7 +29,7 @@ _CONNECT_ERRORS = SeatBackend.CONNECT_ERRORS
 _BAD_STATUSES = SeatBackend.BAD_STATUSES
 
 
-class Witness:
+class Outcomes:
     """One worker's. report: tells the master. clock: monotonic seconds."""
 
     __slots__ = ("_clock", "_report", "_shut", "_view")

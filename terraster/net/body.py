@@ -1,0 +1,301 @@
+"""Bodies on their way through: a source gives payload, a sink frames and sends it, as it comes, with nothing held back.
+
+A source reads only when what it gave before has left, so a slow reader stops a fast writer through TCP itself. A sink says how much it
+takes before a source reads: what a worker holds for one slow connection is what one short `send` left over, at most `BUFFER` octets
+the first time, `READ_SIZE` afterwards.
+"""
+
+from __future__ import annotations
+
+from terraster.errors import BadRequest, BadResponse, ClientGone, ConnectionLost
+from terraster.exchange import Exchange
+from terraster.wire.chunked import ChunkedReader, last_chunk
+
+from .connection import Connection
+from .stream import READ_SIZE
+from .upstream import Upstream
+
+__all__ = [
+    "BUFFER",
+    "Buffer",
+    "ChunkSink",
+    "ChunkedSource",
+    "KnownSource",
+    "PlainSink",
+    "RequestBody",
+    "Source",
+    "UntilCloseSource",
+    "chunk",
+    "relay_body",
+    "send_request_body",
+    "whole",
+]
+
+BUFFER = 1 << 18
+
+Payload = bytes | memoryview
+
+
+class Buffer:
+    """The memory that long bodies pass through, one per worker: a source fills it and its sink empties it before anything else runs."""
+
+    __slots__ = ("view",)
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(BUFFER))
+
+
+class Source:
+    """The payload of a response body.
+
+    done: True as soon as the end is known, with the last payload. trailers: fields behind it, known then. reusable: True then if nothing
+    lies behind the body, so that the connection may carry another response.
+    """
+
+    __slots__ = ("done", "reusable", "trailers", "_timeout", "_upstream")
+
+    def __init__(self, upstream: Upstream, timeout: float) -> None:
+        """timeout: seconds between two octets, 0 = for ever."""
+        self.done = self.reusable = False
+        self.trailers: list[tuple[bytes, bytes]] = []
+        self._upstream = upstream
+        self._timeout = timeout
+
+    def here(self) -> Payload:
+        """The payload that came together with the head, maybe none. Called once, before `read`; never waits."""
+        return b""
+
+    def read(self, room: int) -> Payload:
+        """The next payload, some ``room`` octets at most; maybe none. Not called once `done`. Raises `HttpError`."""
+        raise NotImplementedError
+
+    def _receive(self, room: int) -> bytes:
+        return self._upstream.recv(self._timeout, min(room, READ_SIZE))
+
+
+class KnownSource(Source):
+    """Exactly ``left`` more octets, at least one. They are read into the worker's buffer: the sink sends them before anything else runs."""
+
+    __slots__ = ("_buffer", "_left")
+
+    def __init__(self, upstream: Upstream, left: int, timeout: float, buffer: Buffer) -> None:
+        super().__init__(upstream, timeout)
+        self._left = left
+        self._buffer = buffer.view
+        upstream.quick_ack()
+
+    def read(self, room: int) -> Payload:
+        size = min(self._left, room)
+        view = self._buffer
+        got = self._upstream.recv_into(view if size >= BUFFER else view[:size], self._timeout)
+        if not got:
+            raise ConnectionLost(_CUT)
+        self._left -= got
+        self.done = self.reusable = not self._left
+        return view[:got]
+
+
+class ChunkedSource(Source):
+    """A chunked body. ``rest``: what came behind the head."""
+
+    __slots__ = ("_reader", "_rest")
+
+    def __init__(self, upstream: Upstream, rest: bytes, timeout: float, strict: bool) -> None:
+        """strict: take no form that is unusual but clear."""
+        super().__init__(upstream, timeout)
+        self._reader = ChunkedReader(BadResponse, 0, strict)
+        self._rest = rest
+
+    def here(self) -> Payload:
+        rest, self._rest = self._rest, b""
+        payload = self._feed(rest) if rest else b""
+        if not self.done:
+            self._upstream.quick_ack()
+        return payload
+
+    def read(self, room: int) -> Payload:
+        data = self._receive(room)
+        if not data:
+            raise ConnectionLost(_CUT)
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        reader = self._reader
+        pieces = reader.feed(data)
+        if reader.done:
+            self.done = True
+            self.reusable = not reader.rest
+            self.trailers = reader.trailers
+        if len(pieces) == 1:
+            return pieces[0]
+        return b"".join(pieces)
+
+
+class UntilCloseSource(Source):
+    """A body that ends with the backend's connection. ``rest``: what came behind the head."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self, upstream: Upstream, rest: bytes, timeout: float) -> None:
+        super().__init__(upstream, timeout)
+        self._rest = rest
+        upstream.quick_ack()
+
+    def here(self) -> Payload:
+        return self._rest
+
+    def read(self, room: int) -> Payload:
+        data = self._receive(room)
+        self.done = not data
+        return data
+
+
+_CUT = "the backend closed the connection within a response"
+
+
+class PlainSink:
+    """Sends payload as it is. ``ready``: the head, which goes out with the first payload."""
+
+    __slots__ = ("_exchange", "_ready", "_room", "_timeout")
+
+    def __init__(self, exchange: Exchange, timeout: float, ready: bytes = b"") -> None:
+        """timeout: seconds between two octets that leave, 0 = for ever."""
+        self._exchange = exchange
+        self._ready = ready
+        self._room = BUFFER
+        self._timeout = timeout
+
+    def room(self) -> int:
+        """Octets of payload that may be handed over next."""
+        return self._room
+
+    def write(self, payload: Payload) -> None:
+        """Send payload, maybe none: then the head goes out alone. Raises `HttpError`."""
+        self._send(payload)
+
+    def end(self, payload: Payload, trailers: list[tuple[bytes, bytes]]) -> None:
+        """Send the last payload, maybe none. Trailers are dropped: only chunks have a place for them. Raises `HttpError`."""
+        self._send(payload)
+
+    def _send(self, data: Payload) -> None:
+        if self._ready:
+            data, self._ready = self._ready + data, b""
+        if data:
+            exchange = self._exchange
+            exchange.bytes_out += len(data)
+            if exchange.client.send(data, self._timeout):
+                self._room = READ_SIZE
+
+
+class ChunkSink(PlainSink):
+    """Sends payload in chunks. drop: lower-case names of trailers that do not travel."""
+
+    __slots__ = ("_drop",)
+
+    def __init__(self, exchange: Exchange, timeout: float, ready: bytes, drop: frozenset[bytes]) -> None:
+        super().__init__(exchange, timeout, ready)
+        self._drop = drop
+
+    def write(self, payload: Payload) -> None:
+        self._send(chunk(payload))
+
+    def end(self, payload: Payload, trailers: list[tuple[bytes, bytes]]) -> None:
+        self._send(chunk(payload) + last_chunk(trailers, self._drop))
+
+
+def chunk(payload: Payload) -> bytes:
+    """Payload as one chunk; none is no chunk, as an empty one would be the last."""
+    return b"".join((b"%x\r\n" % len(payload), payload, b"\r\n")) if payload else b""
+
+
+def relay_body(source: Source, sink: PlainSink) -> None:
+    """Relay a response body to its end. Raises `HttpError`."""
+    payload = source.here()
+    while not source.done:
+        sink.write(payload)
+        payload = source.read(sink.room())
+    sink.end(payload, source.trailers)
+
+
+def whole(upstream: Upstream, left: int, timeout: float) -> bytes:
+    """The rest of a short response, read before anything of it goes out, so that another backend can still be asked if it breaks off.
+    Raises `HttpError`."""
+    parts = []
+    upstream.quick_ack()
+    while left > 0:
+        data = upstream.recv(timeout, left)
+        if not data:
+            raise ConnectionLost(_CUT)
+        parts.append(data)
+        left -= len(data)
+    return b"".join(parts)
+
+
+class RequestBody:
+    """A request body as it passes through: how much of it has come, and, as long as it is little, all of it, to be sent again.
+
+    octets: read from the client. done: all of it has come. rest: what came behind it. kept: what was taken, as it is sent. whole: True if
+    kept is all of that. drop: lower-case names of trailers that do not travel.
+    """
+
+    __slots__ = ("done", "drop", "kept", "octets", "rest", "whole", "_left", "_reader", "_room")
+
+    def __init__(self, length: int, limit: int, room: int) -> None:
+        """length: octets, negative: chunks. limit: octets a chunked body may have, 0 = any. room: octets that are kept."""
+        self.octets = 0
+        self.done = length == 0
+        self.drop: frozenset[bytes] = frozenset()
+        self.rest = b""
+        self.kept = bytearray()
+        self.whole = True
+        self._left = length
+        self._reader = ChunkedReader(BadRequest, limit) if length < 0 else None
+        self._room = room
+
+    def take(self, data: bytes) -> bytes:
+        """What to send for octets that came from the client. Raises `BadRequest` (400, 413)."""
+        reader = self._reader
+        if reader is None:
+            ready = data
+            if len(data) > self._left:
+                ready, self.rest = data[: self._left], data[self._left :]
+            self._left -= len(ready)
+            self.done = not self._left
+        else:
+            ready = chunk(b"".join(reader.feed(data)))
+            if reader.done:
+                ready += last_chunk(reader.trailers, self.drop)
+                self.done, self.rest = True, reader.rest
+        self.octets += len(data) - len(self.rest)
+        if self.whole:
+            if len(self.kept) + len(ready) <= self._room:
+                self.kept += ready
+            else:
+                self.whole = False
+                self.kept = bytearray()
+        return ready
+
+
+def send_request_body(connection: Connection, upstream: Upstream, body: RequestBody, wait: float, write: float) -> None:
+    """Relay a request body from the client; what another backend was sent of it already goes first.
+
+    wait, write: idle timeouts, seconds. What the client sent beyond the body stays in ``connection.held``. Raises `ClientGone`,
+    `BadRequest` (400, 413), `TimedOut`, or what the upstream raises.
+    """
+    if body.kept:
+        upstream.send(bytes(body.kept), write)
+    if body.done:  # what is held came behind it
+        return
+    data, connection.held = connection.held, b""
+    connection.stream.quick_ack()
+    while not body.done:
+        if data:
+            ready = body.take(data)
+            if body.done:
+                connection.held = body.rest
+            if ready:
+                upstream.send(ready, write)
+        if not body.done:
+            data = connection.recv(wait)
+            if not data:
+                raise ClientGone("the client left within its request")

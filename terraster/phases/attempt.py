@@ -1,0 +1,334 @@
+"""Attempt: one try at one backend, from the connection to the end of its response.
+
+An attempt needs the exchange but no client of its own: a hedged attempt runs beside another one. `Attempt.over` runs exactly once, in a
+``finally`` clause. There, and in `Attempt.judge` for what the response head shows, the balancer, the queue, the circuit and the counters
+hear of it, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from terraster.balance.contract import Member
+from terraster.errors import BACKEND, BadResponse, ConnectionLost, HttpError
+from terraster.exchange import Exchange
+from terraster.net.body_sender import BodySender
+from terraster.net.upstream import Upstream
+from terraster.plan import LocationPlan
+from terraster.policy.retry import ELSEWHERE, GIVE_UP, SAME_FRESH, USE, next_step
+from terraster.state.table import SeatBackend, SeatLocation
+from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
+
+from .data_plane import DataPlane
+from .downstream_head import send_interim
+from .upstream_head import upstream_head
+
+__all__ = ["BAD_STATUS", "FAILED", "GOOD", "OVERTAKEN", "UNDER_WAY", "Attempt", "WatchedAttempt"]
+
+UNDER_WAY, GOOD, BAD_STATUS, FAILED, OVERTAKEN = range(5)
+"""Outcomes. UNDER_WAY at the end: nothing is known of the backend, as its client left."""
+
+RESPONSE_HEAD_SIZE = 65536
+RESPONSE_FIELDS = 250
+RESPONSE_READ = 16384
+"""Octets of the first read of a response. What lies behind the head is copied once more, so larger reads cost more than they save."""
+
+
+_BRIEF = 65536
+"""Octets up to which a response counts as good when all of it has come. A longer one, and one of unknown length, may last for hours:
+there the head is the result that is counted and reported."""
+
+# Attributes of a class cost a look-up each, names of a module do not.
+_REQUESTS = SeatBackend.REQUESTS
+_LATENCY = SeatBackend.LATENCY
+_RESPONSES = SeatBackend.RESPONSES
+_CONNECTS = SeatBackend.CONNECTS
+_AGAIN = SeatBackend.RETRIES
+_RETRIES = SeatLocation.RETRIES
+
+
+class Attempt:
+    """One try at one backend. `WatchedAttempt` is for locations where more must hear of it.
+
+    exchange, location, member: what is tried where; ``member`` is taken. upstream: the connection, None before and after. kept: True if
+    the connection carried requests before. silent: True until an octet of the response has come.
+    response, rest: the response head and the octets behind it. sender: carries the request body, or None.
+    outcome: see above. error: why it failed, or None. following: the member that is asked next where its response is not used, taken.
+    trial: True if the circuit of the backend is half-open. muted: True if interim responses are kept from the client.
+    reusable: the connection may carry another request; look: make sure first that nothing lies behind the response.
+    ended_at: when the response head came or the attempt failed (monotonic), 0.0 before.
+    """
+
+    __slots__ = (
+        "ended_at",
+        "error",
+        "exchange",
+        "following",
+        "kept",
+        "location",
+        "look",
+        "member",
+        "muted",
+        "outcome",
+        "plane",
+        "response",
+        "rest",
+        "reusable",
+        "row",
+        "sender",
+        "silent",
+        "trial",
+        "upstream",
+        "_asked_at",
+        "_brief",
+        "_fresh",
+        "_interims",
+    )
+
+    def __init__(self, plane: DataPlane, exchange: Exchange, member: Member, fresh: bool) -> None:
+        """fresh: use no kept connection."""
+        self.plane = plane
+        self.exchange = exchange
+        self.member = member
+        self.location: LocationPlan = exchange.location
+        self.upstream: Upstream | None = None
+        self.response: ResponseHead | None = None
+        self.rest = b""
+        self.sender: BodySender | None = None
+        self.outcome = UNDER_WAY
+        self.error: HttpError | None = None
+        self.following: Member | None = None
+        self.kept = self.reusable = self.look = self.trial = self.muted = self._brief = False
+        self.silent = True
+        self.ended_at = self._asked_at = 0.0
+        self._fresh = fresh
+        self._interims = 0
+        view = plane.view
+        q = view.q
+        self.row = row = view.backends + member.offset
+        q[row + _REQUESTS] += 1
+        exchange.backend = member
+        exchange.tries = tries = exchange.tries + 1
+        if tries > 1:
+            q[row + _AGAIN] += 1
+            q[view.locations + self.location.offset + _RETRIES] += 1
+
+    # ------------------------------------------------------------------------------------------------------------------- asking
+
+    def ask(self) -> Attempt:
+        """Connect or reuse a connection, send the request and read the response head. Returns the attempt that has it. Raises
+        `HttpError`."""
+        upstream = self._send()
+        self._asked_at = self.plane.clock()
+        self._read_head(upstream)
+        return self
+
+    def _send(self) -> Upstream:
+        exchange, location, member, plane = self.exchange, self.location, self.member, self.plane
+        out = upstream_head(exchange, member)
+        if exchange.content:
+            out += exchange.content
+        body = exchange.body
+        timeouts = location.timeouts
+        origin = plane.origins.get(member.backend.id) or plane.origin(member, location)
+        upstream = None if self._fresh else origin.pool.take(body is not None or not exchange.idempotent)
+        if upstream is None:
+            plane.view.q[self.row + _CONNECTS] += 1
+            each = location.per_try
+            upstream = origin.connect(min(timeouts.connect or each, each) if each else timeouts.connect)
+        else:
+            self.kept = True
+        self.upstream = upstream
+        upstream.send(out, timeouts.read)
+        if body is not None:
+            upstream.phase = "read"
+            exchange.unread = -1
+            self.sender = BodySender(exchange.client.connection, upstream, body, timeouts, location.response_timeout)
+        return upstream
+
+    def _read_head(self, upstream: Upstream) -> None:
+        """Read up to the response head, and pass interim responses on."""
+        method, strict = self.exchange.method, self.location.strict_responses
+        wait = self.location.response_timeout if self.sender is None else self._left(upstream)
+        data = b""
+        while True:
+            more = upstream.recv(wait, RESPONSE_READ)
+            if not more:
+                raise ConnectionLost("the backend closed the connection before its response was complete")
+            self.silent = False
+            data = data + more if data else more
+            response = parse_response(data, method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS, 0, strict)
+            while response is not None and response.status < 200 and response.status != 101:
+                self._pass_on(response)
+                data = data[response.size :]
+                response = parse_response(data, method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS, 0, strict) if data else None
+            if response is not None:
+                break
+            upstream.quick_ack()
+            wait = self._left(upstream)
+        if response.status == 101 and self.exchange.head.upgrade is None:
+            raise BadResponse("the backend switched protocols unasked")
+        self.response = response
+        self.rest = data[response.size :]
+
+    def _left(self, upstream: Upstream) -> float:
+        """Seconds that may still pass until the response head is whole, 0.0 = any number. While the request body is on its way, the time
+        is the client's. Raises `TimedOut`."""
+        patience = self.location.response_timeout
+        sender = self.sender
+        if not patience or (sender is not None and not sender.ended):
+            return 0.0
+        left = (self._asked_at if sender is None else sender.ended_at) + patience - self.plane.clock()
+        if left <= 0:
+            raise upstream.timed_out(False)
+        return left
+
+    def _pass_on(self, response: ResponseHead) -> None:
+        self._interims += 1
+        if self._interims > MAX_INTERIM:
+            raise BadResponse("the backend sends interim responses without end")
+        if self.exchange.head.minor and not self.muted:
+            send_interim(self.plane, self.exchange, response)
+
+    # ------------------------------------------------------------------------------------------------------------------ judging
+
+    def judge(self) -> int:
+        """Count the response head, and decide what follows: USE it, or ask ELSEWHERE."""
+        exchange, location, response = self.exchange, self.location, self.response
+        assert response is not None
+        q, row = self.plane.view.q, self.row
+        self.ended_at = now = self.plane.clock()
+        exchange.upstream_time = took = self._took(now)
+        q[row + _LATENCY] += int(took * 1e9)
+        if response.status >= location.lowest_bad_status:
+            q[row + _RESPONSES] += 1
+            if self.plane.outcomes.is_bad(location, self.member, response.status, self.trial):
+                self.outcome = BAD_STATUS
+            self._pick_following(response, now)
+            return USE if self.following is None else ELSEWHERE
+        if 0 <= response.content_length <= _BRIEF:
+            self._brief = True
+        else:
+            q[row + _RESPONSES] += 1
+        return USE
+
+    def _took(self, now: float) -> float:
+        """Seconds that the backend took from the last octet of the request to the response head; 0.0 if it answered before that octet."""
+        sender = self.sender
+        if sender is None:
+            return now - self._asked_at
+        return now - sender.ended_at if sender.ended else 0.0
+
+    def _pick_following(self, response: ResponseHead, now: float) -> None:
+        """Pick the member that is asked next, if this response is not to be used (`retry.on`). A backend that said Retry-After is not
+        asked again; where there is nobody to ask, the client gets the response."""
+        exchange, location = self.exchange, self.location
+        if next_step(exchange, location.retry, response.status, None, False) != ELSEWHERE or not self.plane.afford(location):
+            return
+        tried, answered = (*exchange.tried, self.member), exchange.answered
+        if _says_when(response):
+            answered = (*answered, self.member)
+        self.following = location.pick_any(exchange, tried, now) or location.balancer.pick(exchange, answered, now)
+        if self.following is None:
+            location.budget.refund()
+        else:
+            exchange.answered = answered
+            exchange.note(f"{self.member.backend.label}: status {response.status}")
+
+    def failed(self, error: HttpError) -> int:
+        """Take an error for the end of this attempt, and decide what follows: GIVE_UP, SAME_FRESH or ELSEWHERE."""
+        exchange, location, member, plane = self.exchange, self.location, self.member, self.plane
+        self.error = error
+        exchange.faults += error.form
+        upstream = self.upstream
+        stale = error.ended and upstream is not None and self.kept and self.silent and self.sender is None
+        step = next_step(exchange, location.retry, 0, error, stale)
+        if error.blame == BACKEND and not (step == SAME_FRESH and error.unsent):
+            counted = bool(exchange.status) and not self._brief and self.outcome != BAD_STATUS
+            self.outcome = FAILED
+            self.ended_at = plane.clock()
+            plane.outcomes.failed(location, member, error, counted, self.trial)
+        if step == GIVE_UP or not (error.unconnected or error.unsent and step == SAME_FRESH or plane.afford(location)):
+            return GIVE_UP
+        if step == SAME_FRESH:
+            exchange.resends += 1
+            if upstream is not None and not error.unsent:
+                upstream.pool.reuse_failed()
+        exchange.status = 0
+        exchange.note(f"{member.backend.label}: {error.detail}")
+        return step
+
+    # ------------------------------------------------------------------------------------------------------------------- ending
+
+    def discard(self) -> None:
+        """Let go of a response that is not used. Its connection serves on if the response is all here."""
+        response = self.response
+        assert response is not None
+        self.reusable = self.look = self.sender is None and response.keep_alive and 0 <= response.content_length == len(self.rest)
+
+    def relayed(self) -> None:
+        """The client has the whole response."""
+        if self.outcome == UNDER_WAY:
+            self.outcome = GOOD
+
+    def over(self) -> None:
+        """End the attempt: give back what it used, and tell everybody of its outcome. Exactly once."""
+        sender, upstream = self.sender, self.upstream
+        if sender is not None:
+            self.exchange.bytes_in += sender.stop()
+            self.exchange.unread = 0 if sender.done else -1
+        if upstream is not None:
+            self.upstream = None
+            if self.reusable:
+                upstream.give_back(self.look)
+            else:
+                upstream.close()
+        outcome = self.outcome
+        if outcome == GOOD and self._brief:
+            self.plane.view.q[self.row + _RESPONSES] += 1
+        failed = outcome in (FAILED, BAD_STATUS)
+        self.location.balancer.done(self.member, failed, self.ended_at or self.plane.clock())
+
+
+def _says_when(response: ResponseHead) -> bool:
+    """True if a response says when its backend may be asked again."""
+    for name, _value in response.fields:
+        if name.lower() == b"retry-after":
+            return True
+    return False
+
+
+class WatchedAttempt(Attempt):
+    """An attempt for a location with a limit, a circuit, a total timeout, hedging, or an algorithm that measures."""
+
+    __slots__ = ()
+
+    def __init__(self, plane: DataPlane, exchange: Exchange, member: Member, fresh: bool) -> None:
+        super().__init__(plane, exchange, member, fresh)
+        location = self.location
+        if location.breaker is not None:
+            self.trial = member.on_trial()
+        if location.timeouts.total:
+            exchange.asked = plane.clock()
+
+    def judge(self) -> int:
+        step = super().judge()
+        location, now = self.location, self.ended_at
+        if self.sender is None or self.sender.ended:
+            if location.balancer.measures:
+                location.balancer.answered(self.member, self.exchange.upstream_time, now)
+            if location.hedge:
+                location.latencies.add(self.exchange.upstream_time)
+        if step == USE and not self._brief:
+            self._went_well()
+        return step
+
+    def over(self) -> None:
+        if self.outcome == GOOD and self._brief:
+            self._went_well()
+        super().over()
+        if self.location.limited:
+            self.location.queue.stir()
+
+    def _went_well(self) -> None:
+        breaker, response = self.location.breaker, self.response
+        if breaker is not None and response is not None:
+            self.plane.outcomes.went_well(breaker, self.member, response.status, self.trial)

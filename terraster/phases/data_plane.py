@@ -1,0 +1,137 @@
+"""The data plane of one worker: what all of its requests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from terraster.balance.contract import Member
+from terraster.errors import BACKEND, US, HttpError
+from terraster.exchange import Exchange
+from terraster.net.body import Buffer
+from terraster.net.origin import Origin
+from terraster.net.stream import SHORT, Reactor
+from terraster.outcomes import Outcomes, Report
+from terraster.plan import LocationPlan, Plan
+from terraster.state.table import SeatLocation
+from terraster.state.view import SeatView
+from terraster.wire.answers import http_date
+
+__all__ = ["DataPlane"]
+
+_BUDGET_REFUSALS = SeatLocation.BUDGET_REFUSALS
+
+
+class DataPlane:
+    """What all requests of one worker share.
+
+    plan: the current one; a reload swaps it. draining: finish what is under way and let no connection be used again.
+    log: called with an exchange that is over. defect: called in an ``except`` clause for an exception that is not an `HttpError`.
+    outcomes: tells the master what traffic saw of a backend. origins: by backend id. buffer: long bodies pass through it.
+    deadlines: exchanges that must be over by a moment, and that moment (monotonic).
+    wall: seconds to add to the monotonic clock for the wall clock. date: the Date field line of now.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        view: SeatView,
+        plan: Plan,
+        log: Callable[[Exchange], None],
+        defect: Callable[[str], None],
+        report: Report,
+    ) -> None:
+        self.reactor = reactor
+        self.clock = reactor.clock
+        self.view = view
+        self.plan = plan
+        self.log = log
+        self.defect = defect
+        self.outcomes = Outcomes(view, report, reactor.clock)
+        self.draining = False
+        self.deadlines: dict[Exchange, float] = {}
+        self.origins: dict[str, Origin] = {}
+        self.buffer = Buffer()
+        self.wall = 0.0
+        self.date = b""
+        self._id_prefix = b""
+        self._id_count = 0
+
+    def keep_time(self, now: float, wall: float, id_prefix: bytes) -> None:
+        """Take the offset of the wall clock and the Date for the requests until the next call. Called a few times a second."""
+        self.wall = wall - now
+        self.date = b"Date: %b\r\n" % http_date(wall)
+        self._id_prefix = id_prefix
+
+    def next_id(self) -> bytes:
+        """A request id that no other request of any worker has."""
+        self._id_count = count = self._id_count + 1
+        return b"%b%08x" % (self._id_prefix, count)
+
+    def sweep(self, now: float) -> None:
+        """End the exchanges that are past their deadline, and let idle connections to backends expire. Called a few times a second, on
+        the hub."""
+        self.overdue(now)
+        self.outcomes.sweep(now)
+        for origin in self.origins.values():
+            origin.pool.expire(now)
+
+    def limit(self, exchange: Exchange, seconds: float) -> None:
+        """Let an exchange last so many seconds at most."""
+        self.deadlines[exchange] = deadline = exchange.started + seconds
+        if seconds < SHORT:
+            self.reactor.watch(self, deadline)
+
+    def next_deadline(self) -> float:
+        """See `terraster.net.stream.Waiter`."""
+        return min(self.deadlines.values(), default=inf)
+
+    def overdue(self, now: float) -> None:
+        """End the exchanges that took too long. On the hub."""
+        for exchange, deadline in list(self.deadlines.items()):
+            if now >= deadline:
+                del self.deadlines[exchange]
+                exchange.client.interrupt(_too_long(exchange, deadline))
+
+    def origin(self, member: Member, location: LocationPlan) -> Origin:
+        """The way to a backend that no request used before.
+
+        A request of an older plan may want a backend that the current plan does not have, or reaches otherwise: then the way is for that
+        request alone."""
+        origin = Origin(self.reactor, member.backend, member.offset, location.pool, self.view)
+        if origin.serves(self.plan.backends.get(member.backend.id)):
+            self.origins[member.backend.id] = origin
+        else:
+            origin.close()
+        return origin
+
+    def afford(self, location: LocationPlan) -> bool:
+        """Spend one retry of the location's budget. False, and counted, if there is none left."""
+        if location.budget.spend(location.requests, self.plan.snapshot.workers, self.clock()):
+            return True
+        self.view.q[self.view.locations + location.offset + _BUDGET_REFUSALS] += 1
+        return False
+
+    def adopt(self, plan: Plan) -> None:
+        """Run a new plan from the next request on. Idle connections to backends that are gone, or are reached otherwise now, are closed;
+        for the others the new limits hold."""
+        before, self.plan = self.plan.services, plan
+        for name, service in plan.services.items():
+            if before.get(name) is not service:
+                for location in service.locations:
+                    for member in location.members:
+                        if member.backend.id in self.origins:
+                            self.origins[member.backend.id].pool.limit(location.pool)
+        for name, origin in list(self.origins.items()):
+            if not origin.serves(plan.backends.get(name)):
+                origin.close()
+                del self.origins[name]
+
+
+def _too_long(exchange: Exchange, deadline: float) -> HttpError:
+    """The error for an exchange that took too long. A backend is to blame if it had the whole request and half of the time: not for a
+    slow client, nor for a queue."""
+    asked = exchange.asked if exchange.tries else inf
+    had_its_time = not exchange.status and not exchange.unread and deadline - asked >= asked - exchange.started
+    blame = BACKEND if had_its_time else US
+    return HttpError("the exchange took too long", status=504, reason="http_response_timeout", blame=blame)

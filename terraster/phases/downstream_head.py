@@ -1,0 +1,70 @@
+"""The head that goes to a client. One writer for all of them: interim responses, 101, what a backend answered, what we answer ourselves,
+errors. The hooks of `on_response` are applied here and nowhere else, and the framing is chosen after them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from terraster.exchange import Exchange
+from terraster.wire.answers import OwnHead
+from terraster.wire.edits import Edits
+from terraster.wire.http1 import ResponseHead
+
+from .data_plane import DataPlane
+
+__all__ = ["CHUNKS", "PLAIN", "send_interim", "write_head"]
+
+PLAIN, CHUNKS = 0, 1
+"""How the body behind the head is framed: as it is, or in chunks."""
+
+_NOTHING: frozenset[Any] = frozenset()
+_CODING = frozenset((b"transfer-encoding",))
+
+
+def write_head(
+    plane: DataPlane, exchange: Exchange, head: ResponseHead | OwnHead, keep: bool
+) -> tuple[bytes, bool, int, frozenset[bytes]]:
+    """The octets of a response head.
+
+    keep: the connection could carry another request. Returns the octets; whether the connection can still do so with this framing; the
+    framing of the body; and the lower-case names that rules take out, trailers included.
+    """
+    rules = exchange.rules()
+    drop: frozenset[bytes] = _NOTHING
+    edits = None
+    if rules.on_response:
+        edits = Edits(head.status, head.own)
+        for hook in rules.on_response:
+            hook(exchange, edits)
+        drop = frozenset(edits.drop)
+    framing = PLAIN
+    left_out = drop
+    if head.status < 200:
+        extra = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade if head.upgrade is not None else b""
+    else:
+        extra = b"" if head.dated else plane.date
+        minor = 1 if exchange.head is None else exchange.head.minor
+        if not minor:
+            left_out = drop | _CODING  # HTTP/1.0 knows no chunks: RFC 9112, section 6.1
+        if head.chunked or head.until_close:
+            if not minor:
+                keep = False  # the body ends with the connection
+            else:
+                framing = CHUNKS
+                if head.until_close:
+                    extra += b"Transfer-Encoding: chunked\r\n"
+        if not keep:
+            extra += b"Connection: close\r\n"
+        elif not minor:
+            extra += b"Connection: keep-alive\r\n"
+    if edits is not None:
+        extra += edits.extra
+    replace = rules.map_back(exchange, head.location) if head.location is not None else ()
+    return head.forward(left_out, replace, extra), keep, framing, drop
+
+
+def send_interim(plane: DataPlane, exchange: Exchange, head: ResponseHead) -> None:
+    """Pass an interim response (1xx) on. Raises `HttpError`."""
+    out, _, _, _ = write_head(plane, exchange, head, True)
+    exchange.bytes_out += len(out)
+    exchange.client.send(out, exchange.location.timeouts.read)

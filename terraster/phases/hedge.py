@@ -1,0 +1,91 @@
+"""Hedge: ask a second backend if the first takes longer than most; the response that comes first counts.
+
+Interim responses are kept from the client. (Dean and Barroso, The Tail at Scale, 2013.)
+"""
+
+from __future__ import annotations
+
+from terraster.balance.contract import Member
+from terraster.errors import BACKEND, HttpError
+from terraster.exchange import Exchange
+from terraster.net.hedge import Overtaken, Race
+from terraster.policy.retry import SAFE
+from terraster.state.table import SeatLocation
+
+from .attempt import FAILED, OVERTAKEN, Attempt, WatchedAttempt
+from .data_plane import DataPlane
+
+__all__ = ["HedgedAttempt"]
+
+_HEDGES = SeatLocation.HEDGES
+
+
+class HedgedAttempt(WatchedAttempt):
+    """An attempt that may be overtaken by another one, where the location hedges and the request allows it."""
+
+    __slots__ = ("_began_at",)
+
+    def __init__(self, plane: DataPlane, exchange: Exchange, member: Member, fresh: bool) -> None:
+        super().__init__(plane, exchange, member, fresh)
+        self._began_at = plane.clock()
+
+    def ask(self) -> Attempt:
+        """As `Attempt.ask`; the second attempt is returned if it was faster, and this one is over then."""
+        exchange, location = self.exchange, self.location
+        if exchange.tried or self.trial or exchange.body is not None or exchange.head.upgrade or exchange.method not in SAFE:
+            return super().ask()
+        delay = location.latencies.at(location.hedge)
+        if delay < 0:
+            return super().ask()
+        self.muted = True
+        race = Race(self.plane.reactor, delay, self)
+        try:
+            return super().ask()
+        except Overtaken:
+            second = race.won()
+            self.outcome = OVERTAKEN
+            self.ended_at = now = self.plane.clock()
+            if location.balancer.measures:
+                location.balancer.answered(self.member, now - self._began_at, now)  # it is at least that slow
+            location.latencies.add(now - self._began_at)
+            self.over()
+            exchange.backend = second.member
+            return second
+        finally:
+            race.end()
+
+    def second(self) -> Attempt | None:
+        """Make the second attempt. In a greenlet of its own; None if nothing came of it. May be killed wherever it waits."""
+        plane, exchange, location = self.plane, self.exchange, self.location
+        if (location.limited and location.queue.is_busy()) or not plane.afford(location):
+            return None
+        others = [member for member in location.members if member.on_trial()] if location.breaker is not None else ()
+        member = location.balancer.pick(exchange, (self.member, *others), plane.clock())
+        if member is None:
+            location.budget.refund()
+            return None
+        attempt = WatchedAttempt(plane, exchange, member, False)
+        attempt.muted = True
+        exchange.backend = self.member  # until the second is the one that counts
+        plane.view.q[plane.view.locations + location.offset + _HEDGES] += 1
+        won = False
+        try:
+            attempt.ask()
+            won = True
+            return attempt
+        except HttpError as error:
+            if error.blame == BACKEND:
+                attempt.outcome = FAILED
+                attempt.ended_at = plane.clock()
+                plane.outcomes.failed(location, member, error, False, False)
+            return None
+        except Exception:
+            plane.defect("a hedged request ended by a defect")
+            return None
+        finally:
+            if not won:
+                attempt.over()
+
+    def give_up(self, second: Attempt) -> None:
+        """Nobody wants the response of the second attempt any more."""
+        second.over()

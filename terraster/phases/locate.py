@@ -1,0 +1,75 @@
+"""Locate: listener, Host and path → the location that a request belongs to."""
+
+from __future__ import annotations
+
+from terraster.errors import BadRequest
+from terraster.exchange import Exchange
+from terraster.net.connection import Connection
+from terraster.plan import LocationPlan
+from terraster.route.host import split_host
+from terraster.route.target import canonical, split_absolute
+from terraster.wire.http1 import RequestHead
+
+__all__ = ["locate"]
+
+
+def locate(exchange: Exchange) -> LocationPlan:
+    """Find the location, and take a trusted peer's word for who the client is. Raises `BadRequest` (400, 404, 413, 421, 501)."""
+    plan = exchange.plan
+    head: RequestHead = exchange.head
+    connection: Connection = exchange.client.connection
+    target = head.target
+    host = head.host
+    if head.method == b"CONNECT":
+        raise BadRequest("CONNECT is not served here", status=501)
+    if not head.max_forwards and head.method == b"TRACE":
+        raise BadRequest("TRACE is not answered here", status=501)
+    if target[0] != 47:  # "/"
+        target, host = _unusual_target(head)
+    exchange.host = host
+    if connection.routed is plan and connection.host == host:  # a kept connection asks for one host again and again
+        service = connection.service
+    else:
+        service = plan.router.find(connection.listener.address, split_host(host)[0] if host else b"")
+        if service is None:
+            raise BadRequest("no service of this name here", status=421, reason="destination_not_found")
+        connection.routed, connection.host, connection.service = plan, host, service
+    exchange.service = service
+    if connection.trusted:
+        _believe(exchange, connection, head)
+    location: LocationPlan | None
+    if target == b"*":
+        exchange.path = target
+        location = service.prefixes.find(b"/")
+    else:
+        exchange.path, exchange.query = canonical(target, service.refuse_encoded_slashes)
+        location = service.prefixes.find(exchange.path)
+    if location is None:
+        location = service.fallback
+    if location is None:
+        raise BadRequest("no location for this path", status=404, reason="destination_not_found", close=False)
+    exchange.location = location
+    limit = location.body_size
+    if limit and head.content_length > limit:
+        raise BadRequest("body larger than the limit", status=413)
+    return location
+
+
+def _unusual_target(head: RequestHead) -> tuple[bytes, bytes]:
+    """The target and host of a request whose target is not a path: RFC 9112, sections 3.2.2 to 3.2.4."""
+    if head.target == b"*":
+        if head.method != b"OPTIONS":
+            raise BadRequest("asterisk target with a method other than OPTIONS")
+        return head.target, head.host
+    authority, target = split_absolute(head.target)
+    if head.host:
+        split_host(head.host)  # the target's authority replaces it, but it must be a host
+    return target, authority
+
+
+def _believe(exchange: Exchange, connection: Connection, head: RequestHead) -> None:
+    """Take a trusted peer's word for who the client is."""
+    exchange.said = said = exchange.plan.trust.believe(connection.client_ip, connection.scheme, head.special or ())
+    exchange.client_ip, exchange.scheme = said.client_ip, said.scheme
+    if said.request_id is not None:
+        exchange.request_id = said.request_id

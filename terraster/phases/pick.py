@@ -1,0 +1,91 @@
+"""Pick: which backend an attempt goes to, and how long a request waits for one."""
+
+from __future__ import annotations
+
+from terraster.balance.contract import Member
+from terraster.errors import HttpError
+from terraster.exchange import Exchange
+from terraster.plan import LocationPlan
+from terraster.policy.retry import SAME_FRESH, pause
+
+from .attempt import Attempt
+from .data_plane import DataPlane
+
+__all__ = ["first_pick", "next_pick"]
+
+
+def first_pick(plane: DataPlane, exchange: Exchange) -> Member:
+    """The backend of the first attempt. Waits in the queue if backends have no room. Raises `HttpError` 503."""
+    location: LocationPlan = exchange.location
+    if not (location.limited and location.queue.is_busy()):
+        member = location.balancer.pick(exchange, (), exchange.started)
+        if member is not None:
+            return member
+    return _last_resort(plane, exchange, None)
+
+
+def next_pick(plane: DataPlane, exchange: Exchange, attempt: Attempt, step: int) -> Member:
+    """The backend of the next attempt, after the backoff. Raises the error of the last attempt, or `HttpError` 503."""
+    location: LocationPlan = exchange.location
+    member, following = attempt.member, attempt.following
+    if step == SAME_FRESH and member.take(False):
+        return member
+    exchange.tried = (*exchange.tried, member)
+    if following is not None and following is not member:
+        return following
+    alone = following is member or not location.has_others(exchange.tried)
+    if not (alone and _has_waited(attempt.error)):
+        wait = pause(location.retry.backoff, exchange.tries - exchange.resends, alone)
+        if wait:
+            plane.reactor.sleep(wait)
+    if following is None:
+        following = location.balancer.pick(exchange, exchange.tried, plane.clock())
+    return following or _last_resort(plane, exchange, attempt.error)
+
+
+def _last_resort(plane: DataPlane, exchange: Exchange, failure: HttpError | None) -> Member:
+    """A backend where the balancer has none at first sight: one that starts slowly; or the first that gets room; or, where no other is
+    left, one that failed already, but none whose response was not used: it may have said when to come again."""
+    location: LocationPlan = exchange.location
+    if not (location.limited and location.queue.is_busy()):
+        member = location.pick_any(exchange, exchange.tried, plane.clock())
+        if member is not None:
+            return member
+    if location.limited and location.has_others(exchange.tried):
+        return location.queue.wait(_Look(plane, exchange), plane.reactor)
+    if failure is None or _has_waited(failure):
+        raise failure or location.nobody()
+    member = location.balancer.pick(exchange, exchange.answered, plane.clock())
+    if member is None:
+        raise failure
+    return member
+
+
+def _has_waited(failure: HttpError | None) -> bool:
+    """True if the attempt waited for a connection to its backend and got none: one such wait is enough."""
+    return failure is not None and failure.reason == "connection_limit_reached"
+
+
+class _Look:
+    """One look for room, by a request that waits in the queue. Called by the queue."""
+
+    __slots__ = ("_exchange", "_plane")
+
+    def __init__(self, plane: DataPlane, exchange: Exchange) -> None:
+        self._plane = plane
+        self._exchange = exchange
+
+    def __call__(self) -> Member | None:
+        """A member, taken, or None if none has room yet. Raises `HttpError` when there is nothing left to wait for.
+
+        A request that waits goes by the newest plan: its location becomes the one of the same service and path there."""
+        plane, exchange = self._plane, self._exchange
+        service = plane.plan.services.get(exchange.service.name)
+        if service is not None and service is not exchange.service:
+            for location in service.locations:
+                if location.path == exchange.location.path:
+                    exchange.location = location
+        member: Member | None = exchange.location.pick_any(exchange, exchange.tried, plane.clock())
+        if member is None and not exchange.location.has_others(exchange.tried):
+            raise exchange.location.nobody()
+        return member

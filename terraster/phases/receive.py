@@ -1,0 +1,90 @@
+"""Receive: what a client says before a request is known. The PROXY header, and request heads."""
+
+from __future__ import annotations
+
+from terraster.errors import BadRequest, ClientGone, HttpError
+from terraster.net.connection import Connection
+from terraster.wire.http1 import RequestHead, parse_request
+from terraster.wire.proxy_protocol import parse as parse_proxy_header
+
+from .data_plane import DataPlane
+
+__all__ = ["read_head", "read_proxy_header"]
+
+
+def read_proxy_header(plane: DataPlane, connection: Connection) -> None:
+    """Learn from a PROXY header who the client is. Raises `HttpError`."""
+    if not connection.trusted:
+        raise BadRequest("PROXY header from a peer that is not trusted")
+    data = b""
+    timeout = plane.plan.timeouts.client_header
+    end = plane.clock() + timeout if timeout else 0.0
+    while (header := parse_proxy_header(data) if data else None) is None:
+        data += _more(plane, connection, end)
+    connection.held = data[header.size :]
+    connection.trusted = bool(header.source_ip) and plane.plan.trust.trusts(header.source_ip)
+    if header.source_ip:
+        connection.client_ip = header.source_ip
+
+
+def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:
+    """The next request head; None if there is none: the client ended the connection, or was silent for too long.
+
+    Raises `BadRequest` for a head that cannot be read, `TimedOut` (408) for one that does not come to its end.
+    """
+    timeouts, limits = plane.plan.timeouts, plane.plan.limits
+    data = connection.held
+    if data:
+        connection.held = b""
+    else:
+        connection.idle = True
+        try:
+            data = connection.recv(timeouts.keepalive if connection.requests else timeouts.client_header)
+        except HttpError:
+            return None
+        if not data:
+            return None
+    connection.idle = False
+    connection.requests += 1
+    try:
+        head = parse_request(data, limits.header_size, limits.header_count)
+    except HttpError:
+        connection.held = data
+        raise
+    if head is None:
+        return _read_rest(plane, connection, data)
+    if len(data) > head.size:
+        connection.held = data[head.size :]
+    return head
+
+
+def _read_rest(plane: DataPlane, connection: Connection, data: bytes) -> RequestHead | None:
+    """A head that did not come at once. `client_header` bounds it as a whole, not between octets: one octet a second is an attack.
+
+    What came of it stays in ``connection.held`` if it cannot be read."""
+    timeout, limits = plane.plan.timeouts.client_header, plane.plan.limits
+    end = plane.clock() + timeout if timeout else 0.0
+    while True:
+        connection.held = data
+        try:
+            more = _more(plane, connection, end)
+        except ClientGone:
+            return None
+        seen = len(data)
+        connection.held = data = data + more
+        head = parse_request(data, limits.header_size, limits.header_count, seen)
+        if head is not None:
+            connection.held = data[head.size :]
+            return head
+
+
+def _more(plane: DataPlane, connection: Connection, end: float) -> bytes:
+    """More octets of something that is to be whole by ``end`` (monotonic, 0.0 = whenever)."""
+    left = end - plane.clock() if end else 0.0
+    if left < 0:
+        raise connection.timed_out(False)
+    connection.stream.quick_ack()
+    more = connection.recv(left)
+    if not more:
+        raise ClientGone("the client left")
+    return more

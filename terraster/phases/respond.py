@@ -1,0 +1,120 @@
+"""Respond: what a client gets. A backend's response as it comes, an answer of our own, or the answer that an error becomes."""
+
+from __future__ import annotations
+
+from terraster.errors import HttpError
+from terraster.exchange import Exchange
+from terraster.filters.answer import Answer
+from terraster.net.body import ChunkedSource, ChunkSink, KnownSource, PlainSink, Source, UntilCloseSource, relay_body, whole
+from terraster.net.downstream import Downstream
+from terraster.wire.answers import OwnHead, error_answer
+from terraster.wire.http1 import RequestHead
+
+from .attempt import RESPONSE_READ, Attempt
+from .data_plane import DataPlane
+from .downstream_head import CHUNKS, write_head
+from .upgrade import upgrade
+
+__all__ = ["error", "own", "relay"]
+
+
+def relay(plane: DataPlane, attempt: Attempt) -> bool:
+    """Write a backend's response as it comes. True if the client's connection can carry another request."""
+    exchange, response, sender = attempt.exchange, attempt.response, attempt.sender
+    upstream = attempt.upstream
+    assert upstream is not None and response is not None
+    exchange.status = response.status
+    if response.upgrade is not None:
+        return upgrade(plane, attempt)
+    client: Downstream = exchange.client
+    keep = exchange.head.keep_alive and not plane.draining and not client.connection.listener.closed
+    if sender is not None and not sender.done:
+        keep = False
+    out, keep, framing, drop = write_head(plane, exchange, response, keep)
+    timeouts, rest = attempt.location.timeouts, attempt.rest
+    upstream.phase = "read"
+    attempt.look = response.size + len(rest) >= RESPONSE_READ  # the read was full: there may be more behind it
+    length = response.content_length
+    if response.no_body or not length:
+        exchange.bytes_out += len(out)
+        client.send(out, timeouts.read)
+        attempt.reusable = response.keep_alive and not rest
+    elif length > 0:
+        left = length - len(rest)
+        if left > 0 and length <= attempt.location.retry.response_size:
+            rest = rest + whole(upstream, left, timeouts.read)
+            left, attempt.look = 0, True
+        if left < 0:  # more than it announced: what follows is not part of any response
+            rest = rest[:length]
+        exchange.bytes_out += len(out) + len(rest)
+        client.send(out + rest if rest else out, timeouts.read)
+        if left > 0:
+            attempt.look = True
+            relay_body(KnownSource(upstream, left, timeouts.read, plane.buffer), PlainSink(exchange, timeouts.read))
+        attempt.reusable = response.keep_alive and left >= 0
+    else:
+        source: Source
+        if response.chunked:
+            source = ChunkedSource(upstream, rest, timeouts.read, attempt.location.strict_responses)
+        else:
+            source = UntilCloseSource(upstream, rest, timeouts.read)
+        sink = ChunkSink(exchange, timeouts.read, out, drop) if framing == CHUNKS else PlainSink(exchange, timeouts.read, out)
+        relay_body(source, sink)
+        attempt.look = True
+        attempt.reusable = response.keep_alive and source.reusable
+    if sender is not None and not sender.done:  # answered before the request was read: the client may still be sending
+        keep = attempt.reusable = False
+        client.connection.lingering = True
+    return keep
+
+
+def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = False) -> bool:
+    """Write an answer of our own. close: end the connection with it. True if the client's connection can carry another request. Raises
+    `HttpError`."""
+    head: RequestHead | None = exchange.head
+    keep = head is not None and head.keep_alive and not close and not plane.draining and _skip_body(exchange)
+    exchange.status = answer.status
+    out, keep, _, _ = write_head(plane, exchange, OwnHead(answer.status, answer.headers, len(answer.body)), keep)
+    if exchange.method != b"HEAD":
+        out += answer.body
+    exchange.bytes_out += len(out)
+    if not keep:
+        exchange.client.connection.lingering = True
+    exchange.client.send(out, exchange.rules().timeouts.read)
+    return keep
+
+
+def error(plane: DataPlane, exchange: Exchange, error: HttpError) -> bool:
+    """The one place where errors become answers. True if the client's connection can carry another request."""
+    exchange.error = error.reason
+    exchange.note(error.detail)
+    if error.status == 499:
+        exchange.status = 499
+        return False
+    if exchange.bytes_out and (exchange.status >= 200 or exchange.status == 101):
+        exchange.client.abort()  # the answer was under way: all that is left is to break it off
+        return False
+    answer = None
+    for hook in exchange.rules().on_error:
+        answer = hook(exchange, error)
+        if answer is not None:
+            break
+    if answer is None:
+        accept = exchange.field(b"accept")
+        fields, body = error_answer(error.status, error.reason, error.detail, accept, exchange.request_id, error.retry_after)
+        answer = Answer(error.status, fields, body)
+    try:
+        return own(plane, exchange, answer, error.close)
+    except HttpError:
+        return False
+
+
+def _skip_body(exchange: Exchange) -> bool:
+    """Pass over a request body that nobody has read. True if all of it is here, so that the next request can be found."""
+    unread, connection = exchange.unread, exchange.client.connection
+    if not 0 <= unread <= len(connection.held):
+        return False
+    if unread:
+        connection.held = connection.held[unread:]
+        exchange.unread = 0
+    return True

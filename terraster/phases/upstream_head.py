@@ -1,0 +1,97 @@
+"""The head that goes to a backend: the client's, with what we say about the client, what hooks change, and the path that is asked for."""
+
+from __future__ import annotations
+
+from terraster.balance.contract import Member
+from terraster.exchange import Exchange
+from terraster.net.connection import Connection
+from terraster.wire.edits import Edits, without
+from terraster.wire.http1 import RequestHead
+from terraster.wire.names import FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, UPGRADE, with_dashes
+
+__all__ = ["upstream_head"]
+
+_NOTHING: frozenset[bytes] = frozenset()
+_HOST = frozenset((b"host",))
+_UPGRADE = frozenset((UPGRADE,))
+
+
+def upstream_head(exchange: Exchange, member: Member) -> bytes:
+    """The head to send to a backend. The hooks of `on_upstream` are applied here and nowhere else."""
+    head: RequestHead = exchange.head
+    location = exchange.location
+    connection: Connection = exchange.client.connection
+    if connection.trusted:
+        keep = location.keep_trusted
+        extra = _fields_from_trusted(exchange, connection, head)
+    else:
+        keep = location.keep
+        fields = connection.fields or _fields_about(connection)
+        if exchange.host:
+            extra = b"%bX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n" % (fields, exchange.host, exchange.request_id)
+        else:
+            extra = b"%bX-Request-ID: %b\r\n" % (fields, exchange.request_id)
+        if not head.minor:
+            extra = extra.replace(b"Via: 1.1 ", b"Via: 1.0 ", 1)
+    drop: frozenset[bytes] = _NOTHING
+    if location.on_upstream:
+        edits = Edits()
+        for hook in location.on_upstream:
+            hook(exchange, edits)
+        drop = frozenset(edits.drop)
+        if drop:
+            extra = without(extra, drop)  # a rule has the last word on the fields that are ours, too
+            if location.drops_twins:
+                drop = with_dashes(drop)
+        extra += edits.extra
+    if head.chunked:
+        exchange.body.drop = drop | head.names()  # a trailer must not overlay a field of the head
+    if head.upgrade is not None:
+        extra += b"Connection: Upgrade\r\n"
+        keep = keep | _UPGRADE
+    path = exchange.path
+    if not location.passthrough and path != b"*":
+        path = location.forward_path(path, member)
+    if exchange.query or head.target[-1] == 63:  # "?": an empty query is not the same as none
+        path = b"%b?%b" % (path, exchange.query)
+    if (exchange.host != head.host or not head.host) and b"host" not in drop:
+        # RFC 9112, section 3.2.2: the authority of an absolute target replaces Host. HTTP/1.0 may have named no host at all.
+        extra = b"Host: %b\r\n%b" % (exchange.host or member.backend.authority.encode("ascii"), extra)
+        drop = drop | _HOST
+    return head.forward(path, keep, drop, extra)
+
+
+def _fields_about(connection: Connection) -> bytes:
+    """The field lines that say who the client is, the same for all requests of a connection."""
+    scheme = connection.scheme.encode("ascii")
+    if connection.client_ip == "unix":  # there is no address, and none is made up
+        connection.fields = b"X-Forwarded-Proto: %b\r\nVia: 1.1 terraster\r\n" % scheme
+        return connection.fields
+    client_ip = connection.client_ip.encode("ascii")
+    connection.fields = (
+        b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: 1.1 terraster\r\n"
+        % (client_ip, client_ip, scheme, connection.listener.port)
+    )
+    return connection.fields
+
+
+def _fields_from_trusted(exchange: Exchange, connection: Connection, head: RequestHead) -> bytes:
+    """The same lines where a trusted peer spoke for the client: its word is kept, and the peer is added to the chain."""
+    told = exchange.said
+    chain = [told.chain] if told.chain is not None else []
+    if connection.client_ip != "unix":
+        chain.append(connection.client_ip.encode("ascii"))
+    said = {kind for kind, _, _ in head.special or ()}
+    lines = [b"X-Request-ID: " + exchange.request_id]
+    if chain:
+        lines.append(b"X-Forwarded-For: " + b", ".join(chain))
+    if exchange.client_ip != "unix":
+        lines.append(b"X-Real-IP: " + exchange.client_ip.encode("ascii"))
+    if FORWARDED_PROTO not in said:
+        lines.append(b"X-Forwarded-Proto: " + exchange.scheme.encode("ascii"))
+    if FORWARDED_PORT not in said and connection.listener.port:
+        lines.append(b"X-Forwarded-Port: %d" % connection.listener.port)
+    if FORWARDED_HOST not in said and (told.host or exchange.host):
+        lines.append(b"X-Forwarded-Host: " + (told.host or exchange.host))
+    lines.append(b"Via: 1.%d terraster\r\n" % head.minor)
+    return b"\r\n".join(lines)
