@@ -90,7 +90,7 @@ def test_what_the_places_look_like() -> None:
 
 
 def test_scripts_can_be_run() -> None:
-    for name in (".ci/lock", ".ci/run", "bin/terraster", "bin/terrasterctl"):
+    for name in (".ci/bare", ".ci/image", ".ci/lock", ".ci/newest", ".ci/run", "bin/terraster", "bin/terrasterctl"):
         assert (ROOT / name).stat().st_mode & 0o111 == 0o111, f"{name} is not executable"
 
 
