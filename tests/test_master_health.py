@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -384,14 +385,15 @@ for settings in json.load(sys.stdin):
     check = HealthCheck(**{k: tuple(map(tuple, v)) if k == "status" else v for k, v in settings["check"].items()})
     scheme, host, port = settings.get("scheme", "http"), settings["host"], settings["port"]
     backend = Backend(id="x", url="", scheme=scheme, host=host, port=port, health=check)
-    result = probing.probe(Aim.of(backend))
+    result = probing.probe(Aim.of(backend, settings.get("strict", False)))
     print(json.dumps([result.ok, result.reason, result.seconds]))
 """
 
 
-def probe(*cases: dict[str, Any]) -> list[list[Any]]:
+def run_probes(program: str, cases: Sequence[dict[str, Any]]) -> list[str]:
+    """The lines that it prints."""
     run = subprocess.run(
-        [sys.executable, "-c", _PROBE],
+        [sys.executable, "-c", program],
         input=json.dumps(cases),
         capture_output=True,
         text=True,
@@ -399,7 +401,11 @@ def probe(*cases: dict[str, Any]) -> list[list[Any]]:
         timeout=60,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
-    return [json.loads(line) for line in run.stdout.splitlines()]
+    return run.stdout.splitlines()
+
+
+def probe(*cases: dict[str, Any]) -> list[list[Any]]:
+    return [json.loads(line) for line in run_probes(_PROBE, cases)]
 
 
 PROBES = [
@@ -449,6 +455,74 @@ def test_what_a_backend_says_is_cut_and_escaped() -> None:
         (result,) = probe({"host": "127.0.0.1", "port": babbler.getsockname()[1], "check": {}})
     assert not result[0] and result[1].isprintable() and len(result[1]) == 80
     assert "hello\\x07aaa" in result[1]
+
+
+@contextlib.contextmanager
+def answering(*answers: bytes) -> Iterator[int]:
+    """The port of a server that gives each connection the next of these answers, octet for octet, and closes it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for answer in answers:
+                connection = listener.accept()[0]
+                with connection:
+                    request = b""
+                    while not request.endswith(b"\r\n\r\n"):
+                        request += connection.recv(4096)
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+FORMS = {
+    # octets, taken as traffic takes it, taken with strict_responses
+    "a length": (OK + b"Content-Length: 4\r\n\r\nfine", True, True),
+    "until it closes": (OK + b"\r\nall is fine", True, True),
+    "chunks": (OK + CHUNKED + b"2\r\nfi\r\n2\r\nne\r\n0\r\n\r\n", True, True),
+    "a forbidden trailer": (OK + CHUNKED + b"4\r\nfine\r\n0\r\nContent-Type: a/b\r\n\r\n", True, True),
+    "a size and spaces": (OK + CHUNKED + b"4  \r\nfine\r\n0\r\n\r\n", True, False),
+    "lines that end with LF": (b"HTTP/1.1 200 OK\nContent-Length: 4\n\nfine", True, False),
+    "the same length twice": (OK + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nfine", True, False),
+    "chunks in HTTP/1.0": (b"HTTP/1.0 200 OK\r\n" + CHUNKED + b"4\r\nfine\r\n0\r\n\r\n", True, False),
+    "two lengths": (OK + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nfine", False, False),
+    "a length and chunks": (OK + b"Content-Length: 4\r\n" + CHUNKED + b"4\r\nfine\r\n0\r\n\r\n", False, False),
+    "a folded line": (OK + b"X-A: b\r\n c\r\nContent-Length: 4\r\n\r\nfine", False, False),
+    "no size": (OK + CHUNKED + b"x\r\nfine\r\n0\r\n\r\n", False, False),
+    "a head without end": (OK + b"Content-Le", False, False),
+    "half a body": (OK + b"Content-Length: 40\r\n\r\nfi", False, False),
+    "half a chunk": (OK + CHUNKED + b"9\r\nfi", False, False),
+    "a text behind the body": (OK + b"Content-Length: 2\r\n\r\nfine", False, False),
+    "a head of 64 KiB": (OK + b"X-A: " + b"a" * 65536 + b"\r\n\r\nfine", False, False),
+    "no end of interim answers": (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 33 + OK + b"Content-Length: 4\r\n\r\nfine", False, False),
+}
+
+
+def test_a_probe_reads_what_traffic_reads() -> None:
+    """One reader for both: a backend whose answers clients get is up, one whose answers they do not get is down."""
+    octets = [form[0] for form in FORMS.values() for _ in range(2)]
+    with answering(*octets) as port:
+        cases = [{"host": "127.0.0.1", "port": port, "check": {"body": "fine"}, "strict": strict} for strict in (False, True)]
+        results = probe(*(cases * len(FORMS)))
+    found = [result[0] for result in results]
+    assert dict(zip(FORMS, zip(found[::2], found[1::2], strict=True), strict=True)) == {
+        name: form[1:] for name, form in FORMS.items()
+    }
+
+
+def test_probes_leave_no_descriptor_behind(backend: Backend) -> None:
+    port = backend.server_port
+    ways = [
+        {"host": "127.0.0.1", "port": port, "check": {"timeout": 1.0}},
+        {"host": "127.0.0.1", "port": port, "check": {"timeout": 1.0, "body": "not there"}},
+        {"host": "127.0.0.1", "port": port, "check": {"timeout": 0.01}, "scheme": "https"},
+        {"host": "127.0.0.1", "port": free_port(), "check": {"timeout": 1.0}},
+    ]
+    program = _PROBE + "import os; print(len(os.listdir('/proc/self/fd')))"
+    few, many = (int(run_probes(program, ways * times)[-1]) for times in (1, 20))
+    assert few == many
 
 
 def test_a_probe_has_its_own_path_and_host(backend: Backend) -> None:

@@ -1,11 +1,11 @@
 """What must happen before anything else is imported in the process that becomes the master.
 
-The master lives on a gevent hub: probes (urllib3), control channels and waiting must be cooperative there. So a few modules of the
+The master lives on a gevent hub: probes, control channels and waiting must be cooperative there. So a few modules of the
 standard library are patched, and no others: never `os`, `signal`, `threading` or `subprocess` (the master forks, handles
 signals itself and has no threads). Children inherit the patched modules; the data plane takes the originals
 (`gevent.monkey.get_original`).
 
-`ssl` must be patched before urllib3 or gunicorn import it, hence a module of its own that imports nothing but gevent.
+`ssl` must be patched before gunicorn imports it, hence a module of its own that imports nothing but gevent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["patch"]
 
 
 def patch() -> None:
-    """Make this process fit to be the master. Called once, by the entry point, before gunicorn, urllib3 and the workers are
+    """Make this process fit to be the master. Called once, by the entry point, before gunicorn and the workers are
     imported.
 
     Names are resolved by c-ares on the hub, whatever ``GEVENT_RESOLVER`` says: gevent's default would start threads, and a process with

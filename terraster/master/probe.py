@@ -1,9 +1,10 @@
 """One probe of one backend: a TCP connect, or an HTTP request on a connection of its own. Runs in a greenlet of the master.
 
-An HTTP probe is a GET with ``Connection: close``. Redirects are not followed: a login page elsewhere says nothing about this
-backend. It is healthy if the status lies in one of the ranges and, if a text is asked for, the text occurs in the first 64 KiB of
-the body. The timeout is for the whole probe. Names are resolved before (`terraster.master.names`): the connection goes to the address,
-Host and server name are those of the name.
+An HTTP probe is a GET with ``Connection: close``. It is read by the same code as the responses to requests (`terraster.wire`), so a
+backend is not down for a response that clients would get, nor up for one that they would not. Redirects are not followed: a login page
+elsewhere says nothing about this backend. It is healthy if the status lies in one of the ranges and, if a text is asked for, the text
+occurs in the first 64 KiB of the body; otherwise the body is not read. The timeout is for the whole probe. Names are resolved before
+(`terraster.master.names`): the connection goes to the address, Host and server name are those of the name.
 
 A probe that had no answer in time says nothing while the master itself stood still (a large reload, a busy machine): the answer may have
 been there. So the time that the event loop loses is measured while probes are under way, and such a probe is made again.
@@ -11,26 +12,31 @@ been there. So the time that the event loop loses is measured while probes are u
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import os
+import re
 import socket
 import ssl
 import time
 from dataclasses import dataclass
 
 import gevent
-import urllib3
-from urllib3.connection import HTTPConnection
 
 from terraster.config.snapshot import Backend, HealthCheck
+from terraster.errors import BadResponse, HttpError
+from terraster.net.tls import client_context
+from terraster.wire.chunked import ChunkedReader
+from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 
 from .names import UNRESOLVED
 
 __all__ = ["Aim", "Probing", "Result", "shown"]
 
+_HEAD_SIZE = 65536  # octets of a response head, and fields in it: as for requests
+_FIELDS = 250
 _BODY = 65536
-_INTERIM = (100, *range(102, 200))
+_READ = 16384
+_UNFIT = re.compile(r"[\x00-\x20\x7f]")
 _SHOWN = 80  # characters of a reason
 _TICK = 0.01  # seconds between two looks at whether the event loop turns
 _MOST_LOST = 0.1  # share of a probe's time that may be lost before its failing says nothing
@@ -48,9 +54,11 @@ class Aim:
     sni: str
     verify: bool
     check: HealthCheck
+    strict: bool = False
 
     @classmethod
-    def of(cls, backend: Backend) -> Aim:
+    def of(cls, backend: Backend, strict: bool = False) -> Aim:
+        """strict: as `Service.strict_responses`."""
         check = backend.health
         return cls(
             scheme=backend.scheme,
@@ -60,6 +68,7 @@ class Aim:
             sni=check.sni or backend.sni or backend.host,
             verify=not check.skip_tls_verify,
             check=check,
+            strict=strict,
         )
 
     @property
@@ -77,15 +86,6 @@ class Result:
     ok: bool
     reason: str
     seconds: float
-
-
-class _Final(http.client.HTTPResponse):
-    """Reads on over every interim answer (103 Early Hints), as the standard library does over 100 alone. 101 is final: it changes
-    the protocol."""
-
-    def _read_status(self) -> tuple[str, int, str]:
-        version, status, reason = super()._read_status()  # type: ignore[misc]
-        return version, http.client.CONTINUE if status in _INTERIM else status, reason
 
 
 def shown(text: str) -> str:
@@ -146,8 +146,8 @@ class Probing:
             ok, reason = False, f"TLS fails: {error.reason or error}"
         except OSError as error:
             ok, reason = False, (error.strerror or str(error)).lower()
-        except (urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
-            ok, reason = False, f"no proper HTTP answer: {error}"
+        except HttpError as error:
+            ok, reason = False, f"no proper HTTP answer: {error.detail}"
         except Exception as error:  # a name that no codec knows, say: a check that cannot be made has failed
             ok, reason = False, f"the probe cannot be made: {type(error).__name__}: {error}"
         return Result(ok, shown(reason), time.monotonic() - started)
@@ -176,33 +176,78 @@ class Probing:
         check = aim.check
         if check.type == "tcp":
             return True, "it accepts connections"
-        speaking = connection
-        if aim.scheme == "https":
-            speaking = self._context(aim.verify).wrap_socket(connection, server_hostname=aim.sni)
-        request = HTTPConnection(aim.host, aim.port)
-        request.response_class = _Final
-        request.sock = speaking
-        try:
-            headers = {"Host": check.host or aim.authority, "User-Agent": "terraster-health-check", "Connection": "close"}
-            request.request("GET", check.path, headers=headers, preload_content=False)
-            response = request.getresponse()
-            if not any(low <= response.status <= high for low, high in check.status):
-                return False, f"status {response.status}"
-            if check.body and check.body.encode() not in response.read(_BODY):
-                return False, f"status {response.status}, but without the expected text"
-            return True, f"status {response.status}"
-        finally:
-            request.close()
-            speaking.close()
+        if aim.scheme != "https":
+            return self._ask(aim, connection)
+        context = self._context(aim.verify)
+        with context.wrap_socket(connection, server_hostname=aim.sni, suppress_ragged_eofs=False) as secure:
+            return self._ask(aim, secure)
+
+    def _ask(self, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
+        """Send the request and judge the response. Raises `HttpError` if it is not a proper one, `OSError`, `gevent.Timeout`."""
+        check = aim.check
+        connection.sendall(_request(aim))
+        response, data = _read_head(connection, aim.strict)
+        if not any(low <= response.status <= high for low, high in check.status):
+            return False, f"status {response.status}"
+        if check.body and check.body.encode() not in _read_body(connection, response, data, aim.strict):
+            return False, f"status {response.status}, but without the expected text"
+        return True, f"status {response.status}"
 
     def _context(self, verify: bool) -> ssl.SSLContext:
         if verify not in self._contexts:
-            context = ssl.create_default_context()
-            if not verify:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            self._contexts[verify] = context
+            self._contexts[verify] = client_context(not verify)
         return self._contexts[verify]
+
+
+def _request(aim: Aim) -> bytes:
+    """The octets of the probe's request. Raises `ValueError` for a path or Host that cannot be sent."""
+    host, path = aim.check.host or aim.authority, aim.check.path
+    if _UNFIT.search(path) or _UNFIT.search(host):
+        raise ValueError("its path or host contains a space or a control character")
+    fields = f"Host: {host}\r\nUser-Agent: terraster-health-check\r\nAccept-Encoding: identity\r\nConnection: close"
+    return f"GET {path} HTTP/1.1\r\n{fields}\r\n\r\n".encode("latin-1")
+
+
+def _read_head(connection: socket.socket, strict: bool) -> tuple[ResponseHead, bytes]:
+    """The head of the final response, and the octets that came behind it."""
+    data = b""
+    interim = seen = 0
+    while True:
+        try:
+            response = parse_response(data, b"GET", _HEAD_SIZE, _FIELDS, seen, strict) if data else None
+        except BadResponse as error:
+            raise BadResponse(f"{error.detail}: {data.splitlines()[0][:_SHOWN].decode('latin-1')}") from error
+        if response is None:
+            more = connection.recv(_READ)
+            if not more:
+                raise BadResponse("the backend closed the connection before its response was complete")
+            seen, data = len(data), data + more
+        elif 100 <= response.status < 200 and response.status != 101:
+            interim += 1
+            if interim > MAX_INTERIM:
+                raise BadResponse("too many interim responses")
+            seen, data = 0, data[response.size :]
+        else:
+            return response, data[response.size :]
+
+
+def _read_body(connection: socket.socket, response: ResponseHead, data: bytes, strict: bool) -> bytes:
+    """The first `_BODY` octets of a body, or all of it; ``data`` has come already."""
+    reader = ChunkedReader(BadResponse, 0, strict) if response.chunked else None
+    wanted = 0 if response.no_body else _BODY
+    if response.content_length >= 0:
+        wanted = min(wanted, response.content_length)
+    body = b""
+    while True:
+        if data:
+            body += data if reader is None else b"".join(reader.feed(data))
+        if len(body) >= wanted or (reader is not None and reader.done):
+            return body[:wanted]
+        data = connection.recv(_READ)
+        if not data:
+            if response.until_close:
+                return body
+            raise BadResponse("the backend closed the connection within its response")
 
 
 def _is_address(host: str) -> bool:
