@@ -51,12 +51,10 @@ NOT_YET = {
     "terraster/policy",
     "terraster/proxy.py",
     "terraster/witness.py",
-    "README.md",
     "docs/development.md",
 }
 
 FILES = [
-    ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *(path for path in sorted((ROOT / "terraster").rglob("*.py")) if path.stat().st_size),
 ]
