@@ -147,6 +147,19 @@ def test_check_warns_of_what_is_not_in_effect_yet(tmp_path, capsys):
     assert "warning: " in captured.err and "cors" in captured.err and captured.out.startswith("OK: ")
 
 
+def test_check_notes_where_nothing_says_how_backends_are_probed(tmp_path, capsys):
+    path = write(tmp_path / "a.yaml")
+    assert main(["--check", "--config", path]) == 0
+    said = capsys.readouterr().err
+    assert re.fullmatch(rf"note: {re.escape(path)}:\d+:\d+: no `health_check` says how these backends are probed: .*\n", said)
+    assert main(["--check", "--json", "--config", path]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [f"note: {note}\n" for note in found["notes"]] == [said] and found["warnings"] == []
+    for check in ({"path": "/"}, {"type": "tcp"}, "off"):
+        assert main(["--check", "--config", write(tmp_path / "a.yaml", health_check=check)]) == 0
+        assert capsys.readouterr().err == ""
+
+
 def test_what_wants_tls_is_checked_but_not_started(tmp_path, capsys):
     (tmp_path / "c.pem").touch()
     path = write(tmp_path / "a.yaml", tls={"cert_file": "c.pem"}, admin_api={"tls": {"cert_file": "c.pem"}})

@@ -10,6 +10,7 @@ import pytest
 
 from terraster.config import idle
 from terraster.config.algorithms import ALGORITHMS, WITHOUT_WEIGHTS
+from terraster.config.loader import Loader
 from terraster.config.settings import BackendSettings, LocationSettings, ServiceSettings, Settings
 from terraster.config.settings.base import keys_of, submodel
 
@@ -171,6 +172,70 @@ def test_with_tls_the_ports_of_the_top_are_for_those_who_want_them(tmp_path: Pat
     assert [line for line in said(tmp_path, plain) if "_port" in line] == [
         "1:1: `http_port` does nothing: no service that listens on the top's addresses speaks plain HTTP"
     ]
+
+
+NAMED = "- name: s{}\n  host: h{}\n  http_redirect: true\n  log_name: {}\n"
+
+
+def names(loggers: str, *names: str) -> str:
+    """Line 1: the loggers; 6, 10, …: log names."""
+    return f"loggers: {loggers}\nservices:\n" + "".join(NAMED.format(at, at, name) for at, name in enumerate(names, 1))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (names("{shop: {}, service_default: {}}", "shop", "service_default"), []),
+        (names("{shop: {}}", "shopp", "x"), [
+            "6:13: `log_name` shopp is not one of the `loggers`; did you mean `shop`?",
+            "10:13: `log_name` x is not one of the `loggers`; there are `shop`",
+        ]),
+        (names("{service_default: {}}", "service-default"), [
+            "6:13: `log_name` service-default is not one of the `loggers`; did you mean `service_default`?"
+        ]),
+        (names("{service_default: {}, terraster: {}}", "api"), [
+            "6:13: `log_name` api is not one of the `loggers`: `service_default` is used"
+        ]),
+        (names("{}", "api"), ["6:13: `log_name` api does nothing: there are no `loggers` for services"]),
+        (names("{service_default: {level: error}, shop: {level: info}, pay: {level: warn}}", "shop"), [
+            "1:29: `level` error of logger `service_default` hides no access line: every request is logged; `access_log: off` logs none",
+            "1:71: `level` warn of logger `pay` hides no access line: every request is logged; `access_log: off` logs none",
+        ]),
+        ("log_level: info\nloggers: {terraster: {level: error, sanitization: {mask: x}}}\n" + text(), [
+            "2:23: `level` of logger `terraster` does nothing beside `log_level`",
+            "2:37: `sanitization` does nothing for logger `terraster`: it is for access logs",
+        ]),
+        ("loggers: {terraster: {level: error}}\n" + text(), []),
+    ],
+)  # fmt: skip
+def test_loggers(tmp_path: Path, given: str, expected: list[str]) -> None:
+    assert said(tmp_path, given) == expected
+
+
+def noted(directory: Path, given: str) -> list[str]:
+    file = directory / "t.yaml"
+    file.write_text(given)
+    return [line.removeprefix(f"{file}:").partition(": ")[0] for line in Loader({}).load(str(file), notes=True).notes]
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("backends: [http://h]\n", ["1:1"]),
+        ("health_check: {interval: 5s, type: http}\nbackends: [http://h]\n", ["2:1"]),
+        ("health_check: {path: /health}\nbackends: [http://h]\n", []),
+        ("health_check: {type: tcp}\nbackends: [http://h]\n", []),
+        ("health_check: off\nbackends: [http://h]\n", []),
+        (text(), ["9:5"]),
+        (text(service="health_check: {path: /x}"), []),
+        (text(location="health_check: off"), []),
+        (text(backends="[{url: 'http://h', health_check: {path: /x}}, {url: 'http://g', health_check: off}]"), []),
+        (text(backends=one("health_check: {path: /x}")), ["9:5"]),
+        (redirect(""), []),
+    ],
+)
+def test_a_note_says_where_nothing_tells_how_to_probe(tmp_path: Path, given: str, place: list[str]) -> None:
+    assert noted(tmp_path, given) == place
 
 
 def test_each_row_is_about_a_key() -> None:

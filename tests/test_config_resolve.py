@@ -148,6 +148,17 @@ def test_the_mask_of_a_service_comes_before_that_of_its_logger(tmp_path: Path) -
     assert [service.access_log.redact_query[-1] for service in made.services[:2]] == ["pin", "pin"]
 
 
+def test_a_log_name_that_is_only_a_label_has_the_rules_of_all(tmp_path: Path) -> None:
+    made = snapshot(
+        tmp_path,
+        """
+        loggers: {service_default: {sanitization: {mask: "#", sensitiveFields: [pin]}}}
+        services: [{name: a, http_redirect: true, log_name: api}]
+        """,
+    )
+    assert (made.services[0].access_log.mask, made.services[0].access_log.redact_query[-1]) == ("#", "pin")
+
+
 def test_timeouts_limits_and_the_like(tmp_path: Path) -> None:
     made = snapshot(
         tmp_path,

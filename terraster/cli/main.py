@@ -91,6 +91,7 @@ class _Configuration:
         self._loader = Loader(pause=pause, kinds=KINDS)
         self._to_run = to_run
         self._last: tuple[Settings, Snapshot] | None = None
+        self.notes: tuple[str, ...] = ()
         self._secret = b"" if to_run else bytes(32)  # a check must not create the key file
 
     def __call__(self, generation: int) -> Snapshot:
@@ -98,7 +99,9 @@ class _Configuration:
         from terraster.config.resolve import resolve
         from terraster.errors import ConfigError
 
-        settings = self._loader.load(self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
+        settings = self._loader.load(
+            self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs, notes=not self._to_run
+        )
         if self._to_run and settings.refusals:
             raise ConfigError(list(settings.refusals))
         snapshot = resolve(settings, generation, previous=self._last, secret=self._secret)
@@ -108,6 +111,7 @@ class _Configuration:
             self._secret = cookie_key(snapshot.state_dir)
             snapshot = resolve(settings, generation, previous=self._last, secret=self._secret)
         self._last = (settings, snapshot)
+        self.notes = settings.notes
         return snapshot
 
 
@@ -164,9 +168,21 @@ def _check(load: _Configuration, as_json: bool) -> int:
     if as_json:
         listed = [{"file": one.file, "line": one.line, "column": one.column, "message": one.message} for one in problems]
         print(
-            json.dumps({"ok": not problems, "file": load.file, **found, "problems": listed, "warnings": list(warnings)}, indent=2)
+            json.dumps(
+                {
+                    "ok": not problems,
+                    "file": load.file,
+                    **found,
+                    "problems": listed,
+                    "warnings": list(warnings),
+                    "notes": list(load.notes),
+                },
+                indent=2,
+            )
         )
         return code
+    for note in load.notes:
+        print(f"note: {note}", file=sys.stderr)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for problem in problems:

@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from .addresses import is_loopback, port_of
 from .language import Language
 from .listening import Rule, host_address, management_address, metrics_address, same_place
-from .settings import BackendSettings, LocationSettings, ServiceSettings, Settings
-from .words import Complaint
+from .settings import BackendSettings, HealthCheckSettings, LocationSettings, ServiceSettings, Settings
+from .words import Complaint, suggestion
 
-__all__ = ["canonical", "of_all", "of_service", "of_top", "refusals", "warnings"]
+__all__ = ["canonical", "notes", "of_all", "of_service", "of_top", "refusals", "warnings"]
 
 Path = tuple[str | int, ...]
 
@@ -156,6 +156,7 @@ def of_all(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], unpl
             elif known[2] != proxied:
                 yield (*path, "proxy_protocol"), False, f"`proxy_protocol` on {address} is not what service `{known[0]}` says"
     yield from _of_listeners(top, listeners, names)
+    yield from _of_loggers(top, services, False)
 
 
 def _of_listeners(top: Settings, listeners: dict[str, tuple[str, bool, bool]], names: dict[str, Path]) -> Iterator[Complaint]:
@@ -198,6 +199,8 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
     if api.enabled and api.tls is not None and api.tls.enabled:
         words = f"`tls` is not in effect yet: the management port {management_address(top)} stays closed"
         yield ("api" if top.api is not None else "admin_api", "tls"), True, words
+    yield from _logger_warnings(top)
+    yield from _of_loggers(top, services, True)
     own: dict[int, list[str]] = {}
     for address in (management_address(top), metrics_address(top)):
         if address:
@@ -222,6 +225,62 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
                 if backend.url.port in own and any(_reaches(backend.url.host, address) for address in own[backend.url.port]):
                     here = path if path == ("backends",) else (*path, "locations", index, "backends")
                     yield (*here, number, "url"), False, f"backend {backend.url.text} is an address of Terraster's own: a loop"
+
+
+def notes(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
+    """What follows from keys that were not written and may surprise: the first backends that are probed by default, if there are any."""
+    if _says_how(top.health_check):
+        return
+    for path, service in services:
+        if _says_how(service.health_check):
+            continue
+        for index, location in enumerate(service.locations):
+            if not _says_how(location.health_check) and not all(_says_how(backend.health_check) for backend in location.backends):
+                here = path if path == ("backends",) else (*path, "locations", index, "backends")
+                words = "they are asked for /health, and get requests only if that is answered with a status from 200 to 399"
+                remedy = "name another path with `health_check: {path: /}`, or say `health_check: off`"
+                yield here, True, f"no `health_check` says how these backends are probed: {words}; {remedy}"
+                return
+
+
+def _says_how(check: HealthCheckSettings | None) -> bool:
+    return check is not None and (check.path is not None or check.type in ("tcp", "none"))
+
+
+def _of_loggers(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], known: bool) -> Iterator[Complaint]:
+    """Names of loggers that are not there: an error (not `known`) where some are there for services, or a name is nearly right; else the
+    name is only a label, and what is said is a warning."""
+    own = [name for name in top.loggers if name not in ("terraster", "service_default")]
+    for path, service in services:
+        name = service.log_name
+        if name is None or name in top.loggers:
+            continue
+        near = suggestion(name, top.loggers, 0.6 if own else 0.8)
+        if bool(own or near) is known:
+            continue
+        if not known:
+            there = near or f"; there are {', '.join(f'`{one}`' for one in top.loggers)}"
+            yield (*path, "log_name"), False, f"`log_name` {name} is not one of the `loggers`{there}"
+        elif "service_default" in top.loggers:
+            yield (*path, "log_name"), False, f"`log_name` {name} is not one of the `loggers`: `service_default` is used"
+        else:
+            yield (*path, "log_name"), False, f"`log_name` {name} does nothing: there are no `loggers` for services"
+
+
+def _logger_warnings(top: Settings) -> Iterator[Complaint]:
+    """Keys of loggers that do nothing, or not what their name says."""
+    for name, logger in top.loggers.items():
+        if name != "terraster" and logger.level in ("warn", "warning", "error"):
+            words = f"`level` {logger.level} of logger `{name}` hides no access line: every request is logged; `access_log: off` logs none"
+            yield ("loggers", name, "level"), True, words
+        if name == "terraster" and logger.level is not None and top.log_level is not None:
+            yield ("loggers", name, "level"), True, "`level` of logger `terraster` does nothing beside `log_level`"
+        if name == "terraster" and logger.sanitization is not None:
+            yield (
+                ("loggers", name, "sanitization"),
+                True,
+                "`sanitization` does nothing for logger `terraster`: it is for access logs",
+            )
 
 
 def _reaches(host: str, address: str) -> bool:

@@ -62,12 +62,18 @@ class Loader:
         self._cache = Cache(os.environ if environ is None else environ, pause or (lambda: None), language(tuple(kinds)))
 
     def load(
-        self, path: str, *, services_dir: str | None = None, api_config: str | None = None, log_configs: Sequence[str] = ()
+        self,
+        path: str,
+        *,
+        services_dir: str | None = None,
+        api_config: str | None = None,
+        log_configs: Sequence[str] = (),
+        notes: bool = False,
     ) -> Settings:
-        """The settings of these files. Raises ConfigError with all problems of all of them."""
+        """The settings of these files. Raises ConfigError with all problems of all of them. notes: with `Settings.notes`."""
         good = False
         try:
-            settings = _Load(self._cache).run(path, services_dir, api_config, log_configs)
+            settings = _Load(self._cache).run(path, services_dir, api_config, log_configs, notes)
             good = True
         finally:
             self._cache.loaded(good)
@@ -86,7 +92,7 @@ class _Load:
         self._items: list[tuple[Source, int, Item]] = []
         self._top_finds = Finds((), ())
 
-    def run(self, path: str, services_dir: str | None, api_config: str | None, log_configs: Sequence[str]) -> Settings:
+    def run(self, path: str, services_dir: str | None, api_config: str | None, log_configs: Sequence[str], notes: bool) -> Settings:
         sources = [self._source(path)]
         for file in self._below(services_dir) if services_dir is not None else ():
             sources.append(self._source(file, ("services",), "a file of --services"))
@@ -112,7 +118,9 @@ class _Load:
         if settings is not None and not problems:
             refused = list(checks.refusals(settings, _with_paths(settings)))
             warned = tuple(self._warned(settings, refused))
-            return settings.loaded(settings.services, warned, tuple(self._placed(complaint) for complaint in refused))
+            found = checks.notes(settings, _with_paths(settings)) if notes else ()
+            noted = tuple(str(self._placed(complaint)) for complaint in found)
+            return settings.loaded(settings.services, warned, tuple(self._placed(complaint) for complaint in refused), noted)
         order = {file: index for index, file in enumerate(self._order)}
         raise ConfigError(sorted(problems, key=lambda problem: (order[problem.file], problem.line, problem.column)))
 

@@ -175,7 +175,8 @@ class _Top:
         log = self.access_log
         if written.access_log is not None:
             log = replace(log, **_given(written.access_log, _ACCESS_LOG))
-        logger = self._settings.loggers.get(written.log_name or "service_default")
+        loggers = self._settings.loggers
+        logger = loggers.get(written.log_name or "service_default") or loggers.get("service_default")
         if logger is not None and logger.sanitization is not None:
             rule = logger.sanitization
             fields = tuple(dict.fromkeys((*log.redact_query, *rule.sensitive_fields)))

@@ -191,6 +191,7 @@ class Settings(TrafficSettings):
 
     _warnings: tuple[str, ...] = PrivateAttr(())
     _refusals: tuple[Problem, ...] = PrivateAttr(())
+    _notes: tuple[str, ...] = PrivateAttr(())
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -202,13 +203,24 @@ class Settings(TrafficSettings):
         """What is right as it is written, but cannot be run by this Terraster. (The warnings tell of it too.)"""
         return self._refusals
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What follows from keys that were not written and may surprise, each with its place; empty unless the loader was asked
+        for them."""
+        return self._notes
+
     def loaded(
-        self, services: tuple[ServiceSettings, ...], warnings: tuple[str, ...], refusals: tuple[Problem, ...] = ()
+        self,
+        services: tuple[ServiceSettings, ...],
+        warnings: tuple[str, ...],
+        refusals: tuple[Problem, ...] = (),
+        notes: tuple[str, ...] = (),
     ) -> Settings:
         """The same with these services, taken as they are, and what the loader has to say."""
         made = self.model_copy(update={"services": services})
         made._warnings = warnings
         made._refusals = refusals
+        made._notes = notes
         return made
 
     def all_services(self) -> tuple[ServiceSettings, ...]:

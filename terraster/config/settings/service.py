@@ -152,7 +152,9 @@ class ServiceSettings(TrafficSettings):
         None, description="Take a client's end of file for a half-close instead of for leaving. Default: the top's."
     )
     log_name: Text | None = Field(
-        None, description="Which of `loggers` holds this service's sanitization. Default: service_default."
+        None,
+        description="Which of `loggers` holds this service's sanitization; an unknown one is an error where `loggers` has some for services. "
+        "Default: service_default.",
     )
     log_options: LogOptions | None = later(description="What access lines hold beyond the usual.")
     plugin_disabled: bool = later(False, description="Run no plugins for this service. Default: false.")
