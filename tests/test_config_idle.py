@@ -43,7 +43,10 @@ OWN = "services: [{name: a, port: 81, http_redirect: true}]\n"
 CASES = [
     # the service's request head
     (text(service="timeouts: {client_header: 5s, read: 1s}"), [
-        "5:14: `client_header` belongs at the top: a request's head is read before its service is known"
+        "5:14: `client_header` belongs at the top: a request's head is read before its service and location are known"
+    ]),
+    (text(location="timeouts: {client_header: 5s}"), [
+        "8:16: `client_header` belongs at the top: a request's head is read before its service and location are known"
     ]),
     (text("timeouts: {client_header: 5s}"), []),
     # weights
@@ -131,6 +134,11 @@ CASES = [
     ]),
     (text("access_log: {format: combined, fields: [status]}", "access_log: {format: json}"), []),
     (text("access_log: {fields: [status]}"), []),
+    (text("access_log: {fields: [status]}", "", "access_log: {format: common, fields: [status]}"), [
+        "1:14: `fields` is for `format: json`, and does nothing with another format",
+        "8:34: `fields` is for `format: json`, and does nothing with another format",
+    ]),
+    (text("access_log: {fields: [status], format: common}", "", "access_log: {format: json}"), []),
     # tiers
     (text(backends="[{url: 'http://a', priority: 5}, {url: 'http://b', priority: 5}]"), [
         "9:34: `priority` is 5 for every backend here: that is one tier, as without it"
@@ -257,4 +265,4 @@ def test_each_row_is_about_a_key() -> None:
 def test_the_algorithms_without_weights_are_those_of_the_manual() -> None:
     page = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text()
     rows = re.findall(r"^\| \*\*([a-z-]+)\*\*.*?\| .*? \| (.*?) \|", page, re.MULTILINE)
-    assert {name for name, weight in rows if weight.startswith("no")} == WITHOUT_WEIGHTS
+    assert {name for name, weight in rows if weight == "only 0"} == WITHOUT_WEIGHTS

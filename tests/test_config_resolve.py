@@ -13,6 +13,7 @@ from terraster.config.directories import runtime_dir, state_dir
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import (
     BACKUP,
+    AccessLog,
     Breaker,
     ConnectionPool,
     HealthCheck,
@@ -146,6 +147,28 @@ def test_the_mask_of_a_service_comes_before_that_of_its_logger(tmp_path: Path) -
     )
     assert [service.access_log.mask for service in made.services] == ["default", "own", "shop", "own", "top"]
     assert [service.access_log.redact_query[-1] for service in made.services[:2]] == ["pin", "pin"]
+
+
+def test_a_location_masks_what_its_logger_says_too(tmp_path: Path) -> None:
+    made = snapshot(
+        tmp_path,
+        """
+        loggers: {service_default: {sanitization: {mask: default, sensitiveFields: [pin]}}}
+        services:
+          - name: a
+            access_log: {mask: service}
+            locations:
+              - {path: /a, redirect: "https://x/", access_log: {redact_query: [key]}}
+              - {path: /b, redirect: "https://x/", access_log: {mask: own}}
+              - {path: /c, redirect: "https://x/"}
+        """,
+    )
+    logs = [
+        location.access_log and (location.access_log.mask, location.access_log.redact_query)
+        for location in made.services[0].locations
+    ]
+    usual = (*AccessLog().redact_query, "pin")
+    assert logs == [("service", ("key", "pin")), ("own", usual), None]
 
 
 def test_a_log_name_that_is_only_a_label_has_the_rules_of_all(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def _without_redirect(place: Place) -> str:
 
 
 def _head_comes_first(place: Place) -> str:
-    return "belongs at the top: a request's head is read before its service is known"
+    return "belongs at the top: a request's head is read before its service and location are known"
 
 
 def _tried_once(place: Place) -> str:
@@ -208,12 +208,10 @@ def _none_idle(place: Place) -> str:
 
 def _not_json(place: Place) -> str:
     formats = set()
-    for service in place.services:
-        levels = (level.access_log for level in (service, place.top))
+    for service, *location in [*place.locations, *((service,) for service in place.services if not service.locations)]:
+        levels = (level.access_log for level in (*location, service, place.top))
         formats.add(next((level.format for level in levels if level is not None and level.format is not None), "json"))
-    if "json" in formats or not formats:
-        return ""
-    return "is for `format: json`, and does nothing with another format"
+    return "is for `format: json`, and does nothing with another format" if formats and "json" not in formats else ""
 
 
 def _no_default_service(place: Place) -> str:
@@ -286,7 +284,15 @@ IN_SERVICE = (
     *_CHECK,
     *_TRAFFIC,
 )
-IN_LOCATION = (Row("lb_policy", _without_backends), Row("rewrite", _without_backends), *_FORWARDING, *_CHECK, *_TRAFFIC)
+IN_LOCATION = (
+    Row("lb_policy", _without_backends),
+    Row("rewrite", _without_backends),
+    Row("timeouts.client_header", _head_comes_first),
+    Row("access_log.fields", _not_json),
+    *_FORWARDING,
+    *_CHECK,
+    *_TRAFFIC,
+)
 IN_BACKEND = (
     Row("weight", _without_weights),
     Row("priority", _one_tier),

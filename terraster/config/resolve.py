@@ -115,8 +115,9 @@ _HEALTH = ("type", "path", "interval", "timeout", "skip_tls_verify", "host", "sn
 
 
 class _Wider(NamedTuple):
-    """What the locations of a service inherit."""
+    """What the locations of a service inherit. written: the service itself."""
 
+    written: ServiceSettings
     service: str
     redirects: bool
     health: HealthCheck
@@ -124,7 +125,6 @@ class _Wider(NamedTuple):
     traffic: inherit.Traffic
     chosen: inherit.Chosen
     timeouts: Timeouts
-    log: AccessLog
 
 
 class _Top:
@@ -151,8 +151,7 @@ class _Top:
         chosen = inherit.filters(self._language, self.chosen, written)
         redirects = bool(written.http_redirect)
         timeouts = self.timeouts if written.timeouts is None else replace(self.timeouts, **_given(written.timeouts, _TIMEOUTS))
-        log = self._logged(written)
-        wider = _Wider(name, redirects, health, skips, traffic, chosen, timeouts, log)
+        wider = _Wider(written, name, redirects, health, skips, traffic, chosen, timeouts)
         locations = [self._location(wider, location) for location in written.locations]
         return Service(
             name=name,
@@ -164,24 +163,26 @@ class _Top:
             filters=chosen.filters,
             timeouts=timeouts,
             limits=self.limits if written.limits is None else replace(self.limits, **_given(written.limits, _LIMITS)),
-            access_log=log,
+            access_log=self._logged(written),
             encoded_slashes=written.encoded_slashes or top.encoded_slashes,
             underscores=written.underscores or top.underscores,
             strict_responses=top.strict_responses if written.strict_responses is None else written.strict_responses,
             ignore_client_abort=top.ignore_client_abort if written.ignore_client_abort is None else written.ignore_client_abort,
         )
 
-    def _logged(self, written: ServiceSettings) -> AccessLog:
-        log = self.access_log
-        if written.access_log is not None:
-            log = replace(log, **_given(written.access_log, _ACCESS_LOG))
+    def _logged(self, written: ServiceSettings, location: AccessLogSettings | None = None) -> AccessLog:
+        """The log of a service, or of one of its locations. What the logger masks is masked whatever else is written."""
+        log, mask = self.access_log, None
+        for level in (written.access_log, location):
+            if level is not None:
+                log = replace(log, **_given(level, _ACCESS_LOG))
+                mask = level.mask or mask
         loggers = self._settings.loggers
         logger = loggers.get(written.log_name or "service_default") or loggers.get("service_default")
         if logger is not None and logger.sanitization is not None:
             rule = logger.sanitization
             fields = tuple(dict.fromkeys((*log.redact_query, *rule.sensitive_fields)))
-            own = written.access_log.mask if written.access_log is not None else None
-            log = replace(log, redact_query=fields, mask=own or rule.mask or log.mask)
+            log = replace(log, redact_query=fields, mask=mask or rule.mask or log.mask)
         return log
 
     def _location(self, wider: _Wider, written: LocationSettings) -> Location:
@@ -212,7 +213,7 @@ class _Top:
             filters=chosen.filters,
             timeouts=None if written.timeouts is None else replace(wider.timeouts, **_given(written.timeouts, _TIMEOUTS)),
             body_size=None if written.limits is None else written.limits.body_size,
-            access_log=None if written.access_log is None else replace(wider.log, **_given(written.access_log, _ACCESS_LOG)),
+            access_log=None if written.access_log is None else self._logged(wider.written, written.access_log),
             ignore_client_abort=written.ignore_client_abort,
             **chosen.facts,
         )
