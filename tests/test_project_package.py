@@ -118,6 +118,19 @@ def test_everything_the_program_reads_is_in_the_package() -> None:
             assert any(inside.match(pattern) for _, pattern in patterns), f"{inside} is not in package_data"
 
 
+def test_the_recipe_for_systemd_installs_what_is_locked_and_puts_both_commands_in_the_path() -> None:
+    """In README and in the unit, with the same words."""
+    readme = (ROOT / "README.md").read_text()
+    unit = (ROOT / "systemd" / "terraster.service").read_text()
+    for command in (
+        "/opt/terraster/bin/pip install --require-hashes -r constraints.txt",
+        "/opt/terraster/bin/pip install --no-deps --no-build-isolation .",
+        "ln -sf /opt/terraster/bin/terraster /opt/terraster/bin/terrasterctl /usr/local/bin/",
+    ):
+        assert f"\nsudo {command}\n" in readme
+        assert f"\n#   {command}\n" in unit
+
+
 class TestContainer:
     def test_the_image_runs_as_nobody_special(self) -> None:
         lines = (ROOT / "Dockerfile").read_text().splitlines()
