@@ -1,25 +1,33 @@
 # Everything a newcomer or a machine needs: `make run`, `make test`. Each target makes what it lacks and can be repeated.
 #
 # PYTHON  the interpreter to build .venv with (default: the first of python3, python3.14 … python3.11 that is 3.11 or newer)
-# ARGS    handed on to terraster (make run), pytest (make test), bench/bench.py (make bench), balance.py (bench-balance), profile_worker.py (profile),
+# JOBS    processes that the tests run in
+# ARGS    handed on to terraster (make run), pytest (make test, test-all), bench/bench.py (make bench), balance.py (bench-balance), profile_worker.py (profile),
 #         pip-compile (make lock: `ARGS="-P urllib3"` renews that one only)
 # LOCK    `no`: install the newest versions that setup.cfg allows, not those of constraints*.txt
 
 PYTHON ?=
+JOBS ?= 2
 ARGS ?=
 LOCK ?=
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run test lint format docs lock bench bench-balance bench-reload profile clean
+.PHONY: run test test-all lint format docs lock bench bench-balance bench-reload profile clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
 	@exec $(VENV)/bin/terraster --config etc/terraster.yaml --demo $(ARGS)
 
 test: lint
-	@$(VENV)/bin/python -m pytest -rfEs $(ARGS) && status=0 || status=$$?; sh .ci/missing; exit $$status
+	@$(call pytest,-m "not nightly")
+
+test-all: lint
+	@$(call pytest)
+
+pytest = $(VENV)/bin/python -m pytest -rfEs -n $(JOBS) --dist worksteal $(1) $(ARGS) \
+    && status=0 || status=$$?; sh .ci/missing; exit $$status
 
 lint: $(VENV)/.installed-test
 	@$(VENV)/bin/ruff format --quiet --check $(CODE) || { echo "ruff format: run 'make format'"; exit 1; }

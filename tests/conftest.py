@@ -1,17 +1,27 @@
-"""What all tests share: the hypothesis profile, and the marker for tests that need a program."""
+"""What all tests share: the hypothesis profile, and markers: what a test needs, and whether it runs beside others, or every night only."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from .harness.program import find
 
+_ROOM = Path(__file__).parent
+_DOOR = _ROOM / "harness"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(program, …): a system-level test that is left out where a program is missing")
+    config.addinivalue_line("markers", "alone: loads the whole machine, so no other test runs meanwhile (`pytest -n`)")
+    config.addinivalue_line(
+        "markers", "nightly: longer than what it guards is worth each time; `make test-all` runs it, `make test` does not"
+    )
     settings.register_profile("terraster", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "terraster"))
 
@@ -21,3 +31,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         missing = [program for program in mark.args if find(program) is None]
         if missing:
             pytest.skip(f"left out: needs {', '.join(missing)}, not installed")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Where tests run in several processes, those that want to be alone are."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    door = _lock(_DOOR, fcntl.LOCK_EX)  # who waits to be alone stands here, so that nobody else goes in before
+    room = _lock(_ROOM, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+    os.close(door)
+    try:
+        return (yield)
+    finally:
+        os.close(room)
+
+
+def _lock(place: Path, how: int) -> int:
+    """The descriptor that holds a lock; closing it gives it back."""
+    descriptor = os.open(place, os.O_RDONLY)
+    fcntl.flock(descriptor, how)
+    return descriptor

@@ -31,6 +31,7 @@ def bad(verdicts: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
     return {case: verdict for case, verdict in verdicts.items() if not set(verdict) <= GOOD}
 
 
+@pytest.mark.nightly
 def test_the_echo_server_itself_passes(echo: EchoServer) -> None:
     """Else nothing would be shown below."""
     verdicts = run_cases(echo.port)
@@ -44,6 +45,7 @@ def test_through_terraster(terraster, echo: EchoServer) -> None:
     assert bad(verdicts) == {}
 
 
+@pytest.mark.nightly
 @pytest.mark.needs("nginx")
 def test_through_nginx(tmp_path, echo: EchoServer) -> None:
     """The same harness on another proxy: what is asked of Terraster is fair."""

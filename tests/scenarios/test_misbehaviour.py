@@ -188,14 +188,14 @@ class Clients:
             connection.close()
 
 
-def run(folder: Path, case: Case) -> Figures:
-    """Let a backend misbehave in one way, and watch."""
+def run(start: Callable[..., Terraster], case: Case) -> Figures:
+    """Let a backend misbehave in one way, and watch. start: gives a Terraster with these services and keys."""
     figures = Figures()
     with contextlib.ExitStack() as stack:
         moody, *good = [stack.enter_context(Moody()) for _ in range(3)]
         outlier = {"failures": FAILURES, "time": f"{EJECTED}s", "max_time": f"{3 * EJECTED}s", **case.keys.get("outlier", {})}
         keys = {**case.keys, "outlier": outlier, "timeouts": {"response": "300ms", "read": "2s"}}
-        proxy = stack.enter_context(Terraster(folder, service(moody.url, *(one.url for one in good)), workers=2, **keys))
+        proxy = start(service(moody.url, *(one.url for one in good)), workers=2, **keys)
         with Clients(proxy, figures):
             time.sleep(WARM)
             began = time.monotonic()
@@ -223,9 +223,9 @@ def run(folder: Path, case: Case) -> Figures:
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_one_bad_backend_of_three(tmp_path: Path, name: str) -> None:
+def test_one_bad_backend_of_three(terraster, name: str) -> None:
     case = CASES[name]
-    figures = run(tmp_path / "terraster", case)
+    figures = run(terraster, case)
     print(f"\n{name}: {figures}")
     assert figures.gets > 200 and figures.posts > 100
     assert figures.executed_twice == 0
@@ -415,8 +415,12 @@ def main() -> None:
     head = ("one bad backend of three", "GETs", "failed", "slowest", "POSTs", "failed", "twice", "avoided after", "back after")
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for name in sys.argv[1:] or CASES:
-        with tempfile.TemporaryDirectory() as folder:
-            seen = run(Path(folder) / "terraster", CASES[name])
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+
+            def start(*services: Any, folder: str = folder, stack: contextlib.ExitStack = stack, **keys: Any) -> Terraster:
+                return stack.enter_context(Terraster(Path(folder) / "terraster", *services, **keys))
+
+            seen = run(start, CASES[name])
         avoided = f"{seen.until_avoided * 1e3:.0f} ms" if seen.until_avoided >= 0 else "–"
         row = (name, seen.gets, seen.gets_failed, f"{seen.slowest_get * 1e3:.0f} ms", seen.posts, seen.posts_failed)
         print(f"| {' | '.join(map(str, row))} | {seen.executed_twice} | {avoided} | {seen.until_back * 1e3:.0f} ms |", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,9 @@ def twins(stack, count: int = 2) -> list[Backend]:
     return [first, *(stack.enter_context(one) for one in others)]
 
 
+PAUSE = 0.002  # seconds before each request of a client: what is asked without a break only costs the machine
+
+
 class Load:
     """What a client got that asked all the time: ``bodies`` in order, ``bad``: what was no 200."""
 
@@ -50,7 +54,7 @@ def under_load(proxy: Terraster) -> Iterator[Load]:
     load, over = Load(), threading.Event()
 
     def run(stays: bool) -> None:
-        while not over.is_set():
+        while not over.wait(PAUSE):
             try:
                 if not stays:
                     answers = [get(proxy.address)]
@@ -58,6 +62,7 @@ def under_load(proxy: Terraster) -> Iterator[Load]:
                     with proxy.connect() as client:
                         answers = []
                         for _ in range(50):
+                            time.sleep(PAUSE)
                             answers.append(client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").response())
             except (OSError, AssertionError) as error:
                 load.bad.append(error)

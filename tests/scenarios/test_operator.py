@@ -22,6 +22,9 @@ from ..harness.terraster_process import ROOT, service, wait_gone
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 
 
+PAUSE = 0.005  # seconds before each request of a client: what is asked without a break only costs the machine
+
+
 class Load:
     """Clients that ask again and again, each time on a new connection, so that all workers are asked. ``seen``: (when the request was
     begun, who answered)."""
@@ -33,7 +36,7 @@ class Load:
         self._threads = [threading.Thread(target=self._ask, args=(address,)) for _ in range(clients)]
 
     def _ask(self, address: tuple[str, int]) -> None:
-        while not self._over.is_set():
+        while not self._over.wait(PAUSE):
             begun = time.monotonic()
             try:
                 answer = get(address)

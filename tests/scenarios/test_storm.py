@@ -15,10 +15,14 @@ from ..harness.terraster_process import service
 from ..harness.wrk import Wrk
 from .test_upgrade import HANDSHAKE, frame, read_frame
 
-pytestmark = pytest.mark.needs("wrk", "nginx")
+pytestmark = [pytest.mark.needs("wrk", "nginx"), pytest.mark.alone]
 
-RELOADS = 100
 CONNECTIONS = 16
+
+
+def times(some: int, many: int) -> pytest.MarkDecorator:
+    """So often each time, and so often every night."""
+    return pytest.mark.parametrize("count", [some, pytest.param(many, marks=pytest.mark.nightly)])
 
 
 @pytest.fixture
@@ -34,7 +38,8 @@ def load(stack, tmp_path):
     return start
 
 
-def test_a_hundred_reloads_in_a_row(fresh, backend, origins, load) -> None:
+@times(25, 100)
+def test_reloads_in_a_row(fresh, backend, origins, load, count: int) -> None:
     """Backends come and go with each; an open WebSocket stays; not one request fails."""
     chat = service(backend(websocket_echo).url, name="chat", host="chat.test")
     proxy = fresh(chat, service(*(origin.url for origin in origins)), workers=2, access_log="off")
@@ -43,24 +48,25 @@ def test_a_hundred_reloads_in_a_row(fresh, backend, origins, load) -> None:
     with proxy.connect() as socket:
         socket.send(HANDSHAKE.replace(b"a.test", b"chat.test")).response(upgrade=True)
         wrk = load(proxy)
-        for number, some in zip(range(RELOADS), sets, strict=False):
+        for number, some in zip(range(count), sets, strict=False):
             proxy.reload(chat, service(*(origin.url for origin in some)))
             text = b"reload %d" % number
             assert read_frame(socket.send(frame(text))) == text
         seen = wrk.stop()
     assert seen.failed == 0, seen
-    assert seen.requests > 10 * RELOADS
+    assert seen.requests > 10 * count
     status = proxy.status()
-    assert status["reloads"] == RELOADS
+    assert status["reloads"] == count
     assert proxy.workers() == before, "a reload must not cost a worker"
 
 
-def test_a_worker_killed_each_second(fresh, origins, load) -> None:
+@times(3, 8)
+def test_a_worker_killed_each_second(fresh, origins, load, count: int) -> None:
     """What fails is what was in the killed worker: at most one request for each connection that it held."""
     proxy = fresh(*origins, workers=2, access_log="off")
     wrk = load(proxy)
     lost = 0
-    for _ in range(8):
+    for _ in range(count):
         time.sleep(1)
         victim = max(
             (worker for worker in proxy.status()["workers"] if worker["role"] == "proxy"), key=lambda one: one["connections"]
@@ -72,16 +78,17 @@ def test_a_worker_killed_each_second(fresh, origins, load) -> None:
     seen = wrk.stop()
     assert (seen.bad, seen.connect, seen.timeout) == (0, 0, 0), seen
     assert seen.failed <= lost, seen
-    assert proxy.metrics()["terraster_worker_restarts_total"] == 8
+    assert proxy.metrics()["terraster_worker_restarts_total"] == count
 
 
-def test_a_backend_that_dies_and_returns(terraster, stack, tmp_path, origins, load) -> None:
+@times(1, 3)
+def test_a_backend_that_dies_and_returns(terraster, stack, tmp_path, origins, load, count: int) -> None:
     """GETs are asked elsewhere; the checks take it out and bring it back."""
     check = {"type": "http", "interval": "200ms", "timeout": "1s", "thresholds": {"healthy": 1, "unhealthy": 2}}
     proxy = terraster(service(*(origin.url for origin in origins), health_check=check), workers=2, access_log="off")
     victim = origins[0]
     wrk = load(proxy)
-    for _ in range(3):
+    for _ in range(count):
         time.sleep(1)
         victim.program.stop()
         wait_until(lambda: _up(proxy) == 2, "the dead backend was not taken out")
@@ -96,11 +103,12 @@ def _up(proxy) -> float:
     return sum(value for name, value in proxy.metrics().items() if name.startswith("terraster_backend_up{"))
 
 
-def test_reloads_of_ten_thousand_services(tmp_path) -> None:
+@times(1_000, 10_000)
+def test_reloads_of_many_services(tmp_path, count: int) -> None:
     """No request fails. How long a reload takes and what it costs the slowest request is for ``make bench-reload`` to say."""
     from ..harness.reload_probe import measure
 
-    report = measure(tmp_path, services=10_000, reloads=3)
+    report = measure(tmp_path, services=count, reloads=3)
     assert report.failures == []
     assert report.requests > 1000
     assert len(report.reloads) == 3

@@ -6,6 +6,8 @@ Cases 12 and 13 (permessage-deflate) are left out: they judge how the two ends c
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,13 +24,23 @@ _HERE = Path(__file__).parent
 
 
 def install_ws(folder: Path) -> str:
-    """Install `ws` into ``folder`` unless it is there. Returns "" or why it could not be installed."""
+    """Install `ws` into ``folder`` unless it is there. Returns "" or why it could not be installed. Test processes side by side wait
+    for each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        return _install_ws(folder)
+    finally:
+        os.close(place)
+
+
+def _install_ws(folder: Path) -> str:
     if (folder / "node_modules" / "ws" / "package.json").exists():
         return ""
     npm = find("npm")
     if npm is None or find("node") is None:
         return "npm or node is not installed"
-    folder.mkdir(parents=True, exist_ok=True)
     command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), "ws@^8.18"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder)
     return "" if done.returncode == 0 else f"npm install ws: {done.stderr[-500:]}"
