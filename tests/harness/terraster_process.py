@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ class Terraster:
     health checks, the access log in ``access.log``. A key of None leaves it out.
     """
 
+    launcher: Sequence[str] = ()
+    """A command in front of it, which becomes it."""
+
     def __init__(self, folder: Path, *services: Config, start: bool = True, wait: bool = True, **keys: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -89,7 +93,7 @@ class Terraster:
 
     def start(self, *, wait: bool = True) -> None:
         """Start it; with ``wait``, return when it serves."""
-        command = [sys.executable, "-m", "terraster.cli.main", "--config", str(self.config_file)]
+        command = [*self.launcher, sys.executable, "-m", "terraster.cli.main", "--config", str(self.config_file)]
         self.program = Program(command, self.folder / "output", PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
         if wait:
             self.program.wait_ready(self.serves, 30)

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .program import Program
+from .program import Program, find
 from .terraster_process import Config, Terraster, service
 from .waiting import wait_until
 
@@ -36,7 +36,10 @@ _IDLE = service("http://127.0.0.1:9", name="idle", host="idle.invalid")
 
 
 class _Kept(Terraster):
-    """A running instance. ``user``: whoever had it last. ``seen``: the octets of its output that were looked at."""
+    """A running instance. ``user``: whoever had it last. ``seen``: the octets of its output that were looked at. It ends with the tests,
+    even where they are killed."""
+
+    launcher = ("setpriv", "--pdeathsig", "TERM") if find("setpriv") else ()
 
     def __init__(self, folder: Path, workers: int) -> None:
         super().__init__(folder, _IDLE, workers=workers, access_log="off")
@@ -127,6 +130,9 @@ class Warm(Terraster):
     def program(self) -> Program | None:  # `pid` and `signal` come by here too
         self.told = True
         return self.kept.program
+
+    def start(self, *, wait: bool = True) -> None:
+        raise AssertionError("take `fresh(…)`: what is kept running is not started by a test")
 
     def status(self) -> Any:
         self.told = True
