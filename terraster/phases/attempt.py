@@ -29,7 +29,7 @@ UNDER_WAY, GOOD, BAD_STATUS, FAILED, OVERTAKEN = range(5)
 RESPONSE_HEAD_SIZE = 65536
 RESPONSE_FIELDS = 250
 RESPONSE_READ = 16384
-"""Octets of the first read of a response. What lies behind the head is copied once more, so larger reads cost more than they save."""
+"""Octets of the first read of a response. Octets after the head are copied once more, so a larger read costs more than it saves."""
 
 
 _BRIEF = 65536
@@ -270,7 +270,7 @@ class Attempt:
             self.outcome = GOOD
 
     def over(self) -> None:
-        """End the attempt: give back what it used, and tell everybody of its outcome. Exactly once."""
+        """End the attempt: give back what it used, and report its outcome. Called exactly once."""
         sender, upstream = self.sender, self.upstream
         if sender is not None:
             self.exchange.bytes_in += sender.stop()

@@ -23,7 +23,7 @@ _BUDGET_REFUSALS = SeatLocation.BUDGET_REFUSALS
 
 
 class DataPlane:
-    """What all requests of one worker share.
+    """The parts that all requests of one worker share.
 
     plan: the current one; a reload swaps it. draining: finish what is under way and let no connection be used again.
     log: called with an exchange that is over. defect: called in an ``except`` clause for an exception that is not an `HttpError`.

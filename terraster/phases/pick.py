@@ -78,7 +78,7 @@ class _Look:
     def __call__(self) -> Member | None:
         """A member, taken, or None if none has room yet. Raises `HttpError` when there is nothing left to wait for.
 
-        A request that waits goes by the newest plan: its location becomes the one of the same service and path there."""
+        A waiting request follows the newest plan: its location becomes the one of the same service and path there."""
         plane, exchange = self._plane, self._exchange
         service = plane.plan.services.get(exchange.service.name)
         if service is not None and service is not exchange.service:
