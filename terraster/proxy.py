@@ -111,7 +111,8 @@ class Proxy(DataPlane):
         exchange = Exchange(now, now + self.wall, connection.client_ip, connection.peer_ip, connection.scheme, head)
         exchange.client = client
         exchange.plan = self.plan
-        exchange.request_id = self.next_id()
+        self.id_count = count = self.id_count + 1
+        exchange.request_id = b"%b%08x" % (self.id_prefix, count)
         client.exchange = exchange
         return exchange
 

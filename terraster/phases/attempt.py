@@ -49,10 +49,9 @@ class Attempt:
     """One try at one backend. `WatchedAttempt` is for locations where more must hear of it.
 
     exchange, location, member: what is tried where; ``member`` is taken. upstream: the connection, None before and after. kept: True if
-    the connection carried requests before. silent: True until an octet of the response has come.
-    response, rest: the response head and the octets behind it. sender: carries the request body, or None.
+    the connection carried requests before. heard: True if a part of the response head came, but not all of it.
+    response, rest: the response head and the octets behind it, once `ask` has returned. sender: carries the request body, or None.
     outcome: see above. error: why it failed, or None. following: the member that is asked next where its response is not used, taken.
-    trial: True if the circuit of the backend is half-open. muted: True if interim responses are kept from the client.
     reusable: the connection may carry another request; look: make sure first that nothing lies behind the response.
     ended_at: when the response head came or the attempt failed (monotonic), 0.0 before.
     """
@@ -64,9 +63,9 @@ class Attempt:
         "following",
         "kept",
         "location",
+        "heard",
         "look",
         "member",
-        "muted",
         "outcome",
         "plane",
         "response",
@@ -74,14 +73,14 @@ class Attempt:
         "reusable",
         "row",
         "sender",
-        "silent",
-        "trial",
         "upstream",
         "_asked_at",
         "_brief",
         "_fresh",
-        "_interims",
     )
+
+    trial = False
+    muted = False
 
     def __init__(self, plane: DataPlane, exchange: Exchange, member: Member, fresh: bool) -> None:
         """fresh: use no kept connection."""
@@ -90,17 +89,17 @@ class Attempt:
         self.member = member
         self.location: LocationPlan = exchange.location
         self.upstream: Upstream | None = None
-        self.response: ResponseHead | None = None
-        self.rest = b""
+        self.response: ResponseHead
+        self.rest: bytes
         self.sender: BodySender | None = None
         self.outcome = UNDER_WAY
         self.error: HttpError | None = None
         self.following: Member | None = None
-        self.kept = self.reusable = self.look = self.trial = self.muted = self._brief = False
-        self.silent = True
-        self.ended_at = self._asked_at = 0.0
+        self.kept = self.heard = self.reusable = self._brief = False
+        self.look: bool
+        self.ended_at = 0.0
+        self._asked_at: float
         self._fresh = fresh
-        self._interims = 0
         view = plane.view
         q = view.q
         self.row = row = view.backends + member.offset
@@ -149,19 +148,21 @@ class Attempt:
         method, strict = self.exchange.method, self.location.strict_responses
         wait = self.location.response_timeout if self.sender is None else self._left(upstream)
         data = b""
+        interims = 0
         while True:
             more = upstream.recv(wait, RESPONSE_READ)
             if not more:
                 raise ConnectionLost("the backend closed the connection before its response was complete")
-            self.silent = False
             data = data + more if data else more
             response = parse_response(data, method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS, 0, strict)
             while response is not None and response.status < 200 and response.status != 101:
-                self._pass_on(response)
+                interims += 1
+                self._pass_on(response, interims)
                 data = data[response.size :]
                 response = parse_response(data, method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS, 0, strict) if data else None
             if response is not None:
                 break
+            self.heard = True
             upstream.quick_ack()
             wait = self._left(upstream)
         if response.status == 101 and self.exchange.head.upgrade is None:
@@ -181,9 +182,8 @@ class Attempt:
             raise upstream.timed_out(False)
         return left
 
-    def _pass_on(self, response: ResponseHead) -> None:
-        self._interims += 1
-        if self._interims > MAX_INTERIM:
+    def _pass_on(self, response: ResponseHead, count: int) -> None:
+        if count > MAX_INTERIM:
             raise BadResponse("the backend sends interim responses without end")
         if self.exchange.head.minor and not self.muted:
             send_interim(self.plane, self.exchange, response)
@@ -193,10 +193,14 @@ class Attempt:
     def judge(self) -> int:
         """Count the response head, and decide what follows: USE it, or ask ELSEWHERE."""
         exchange, location, response = self.exchange, self.location, self.response
-        assert response is not None
         q, row = self.plane.view.q, self.row
         self.ended_at = now = self.plane.clock()
-        exchange.upstream_time = took = self._took(now)
+        sender = self.sender
+        if sender is None:
+            took = now - self._asked_at
+        else:  # it may have answered before the last octet of the request
+            took = now - sender.ended_at if sender.ended else 0.0
+        exchange.upstream_time = took
         q[row + _LATENCY] += int(took * 1e9)
         if response.status >= location.lowest_bad_status:
             q[row + _RESPONSES] += 1
@@ -209,13 +213,6 @@ class Attempt:
         else:
             q[row + _RESPONSES] += 1
         return USE
-
-    def _took(self, now: float) -> float:
-        """Seconds that the backend took from the last octet of the request to the response head; 0.0 if it answered before that octet."""
-        sender = self.sender
-        if sender is None:
-            return now - self._asked_at
-        return now - sender.ended_at if sender.ended else 0.0
 
     def _pick_following(self, response: ResponseHead, now: float) -> None:
         """Pick the member that is asked next, if this response is not to be used (`retry.on`). A backend that said Retry-After is not
@@ -239,7 +236,7 @@ class Attempt:
         self.error = error
         exchange.faults += error.form
         upstream = self.upstream
-        stale = error.ended and upstream is not None and self.kept and self.silent and self.sender is None
+        stale = error.ended and upstream is not None and self.kept and not self.heard and self.sender is None
         step = next_step(exchange, location.retry, 0, error, stale)
         if error.blame == BACKEND and not (step == SAME_FRESH and error.unsent):
             counted = bool(exchange.status) and not self._brief and self.outcome != BAD_STATUS
@@ -261,7 +258,6 @@ class Attempt:
     def discard(self) -> None:
         """Let go of a response that is not used. Its connection serves on if the response is all here."""
         response = self.response
-        assert response is not None
         self.reusable = self.look = self.sender is None and response.keep_alive and 0 <= response.content_length == len(self.rest)
 
     def relayed(self) -> None:
@@ -297,15 +293,18 @@ def _says_when(response: ResponseHead) -> bool:
 
 
 class WatchedAttempt(Attempt):
-    """An attempt for a location with a limit, a circuit, a total timeout, hedging, or an algorithm that measures."""
+    """An attempt for a location with a limit, a circuit, a total timeout, hedging, or an algorithm that measures.
 
-    __slots__ = ()
+    trial: True if the circuit of the backend is half-open. muted: True if interim responses are kept from the client.
+    """
+
+    __slots__ = ("muted", "trial")
 
     def __init__(self, plane: DataPlane, exchange: Exchange, member: Member, fresh: bool) -> None:
         super().__init__(plane, exchange, member, fresh)
         location = self.location
-        if location.breaker is not None:
-            self.trial = member.on_trial()
+        self.muted = False
+        self.trial = location.breaker is not None and member.on_trial()
         if location.timeouts.total:
             exchange.asked = plane.clock()
 
@@ -329,6 +328,6 @@ class WatchedAttempt(Attempt):
             self.location.queue.stir()
 
     def _went_well(self) -> None:
-        breaker, response = self.location.breaker, self.response
-        if breaker is not None and response is not None:
-            self.plane.outcomes.went_well(breaker, self.member, response.status, self.trial)
+        breaker = self.location.breaker
+        if breaker is not None:
+            self.plane.outcomes.went_well(breaker, self.member, self.response.status, self.trial)

@@ -29,6 +29,7 @@ class DataPlane:
     log: called with an exchange that is over. defect: called in an ``except`` clause for an exception that is not an `HttpError`.
     outcomes: tells the master what traffic saw of a backend. origins: by backend id. buffer: long bodies pass through it.
     deadlines: exchanges that must be over by a moment, and that moment (monotonic).
+    id_prefix, id_count: a request's id is the prefix, which no other worker has, and the count of requests in this worker.
     wall: seconds to add to the monotonic clock for the wall clock. date: the Date field line of now.
     """
 
@@ -54,19 +55,14 @@ class DataPlane:
         self.buffer = Buffer()
         self.wall = 0.0
         self.date = b""
-        self._id_prefix = b""
-        self._id_count = 0
+        self.id_prefix = b""
+        self.id_count = 0
 
     def keep_time(self, now: float, wall: float, id_prefix: bytes) -> None:
         """Take the offset of the wall clock and the Date for the requests until the next call. Called a few times a second."""
         self.wall = wall - now
         self.date = b"Date: %b\r\n" % http_date(wall)
-        self._id_prefix = id_prefix
-
-    def next_id(self) -> bytes:
-        """A request id that no other request of any worker has."""
-        self._id_count = count = self._id_count + 1
-        return b"%b%08x" % (self._id_prefix, count)
+        self.id_prefix = id_prefix
 
     def sweep(self, now: float) -> None:
         """End the exchanges that are past their deadline, and let idle connections to backends expire. Called a few times a second, on

@@ -29,7 +29,7 @@ def write_head(
     keep: the connection could carry another request. Returns the octets; whether the connection can still do so with this framing; the
     framing of the body; and the lower-case names that rules take out, trailers included.
     """
-    rules = exchange.rules()
+    rules = exchange.location or exchange.rules()
     drop: frozenset[bytes] = _NOTHING
     edits = None
     if rules.on_response:

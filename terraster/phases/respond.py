@@ -22,7 +22,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     """Write a backend's response as it comes. True if the client's connection can carry another request."""
     exchange, response, sender = attempt.exchange, attempt.response, attempt.sender
     upstream = attempt.upstream
-    assert upstream is not None and response is not None
+    assert upstream is not None
     exchange.status = response.status
     if response.upgrade is not None:
         return upgrade(plane, attempt)

@@ -16,7 +16,7 @@ __all__ = ["upgrade"]
 def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
     """Answer 101 and join the two connections until one ends. Always False: no connection can be used again."""
     exchange, upstream = attempt.exchange, attempt.upstream
-    assert upstream is not None and attempt.response is not None
+    assert upstream is not None
     location = attempt.location
     client: Downstream = exchange.client
     out, _, _, _ = write_head(plane, exchange, attempt.response, False)
