@@ -12,7 +12,6 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from greenlet import greenlet
 
 from terraster.balance.contract import Member
 from terraster.config.diff import Change
@@ -21,6 +20,7 @@ from terraster.exchange import Exchange
 from terraster.logs.access import AccessLogs
 from terraster.net.connection import Connection
 from terraster.net.downstream import Downstream
+from terraster.net.runners import Runners
 from terraster.net.stream import Reactor, Stream
 from terraster.policy.accept import may_accept
 from terraster.proxy import Proxy
@@ -46,6 +46,7 @@ class ProxyWorker(Process):
         self.connections: set[Connection] = set()
         self.acceptors: dict[str, Acceptor] = {}
         self.reactor = Reactor()
+        self.runners = Runners(self.reactor, self._converse)
         self.logs = AccessLogs(self.log.warning)
         self.unrouted_log = self._writer(self.snapshot.access_log)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
@@ -87,7 +88,7 @@ class ProxyWorker(Process):
         q, base = self.view.q, self.view.base
         q[base + Seat.CONNECTIONS] += 1
         q[base + Seat.ACCEPTED] += 1
-        greenlet(self._converse, self.reactor.hub).switch(Downstream(connection))
+        self.runners.start(Downstream(connection))
 
     def _converse(self, client: Downstream) -> None:
         try:
