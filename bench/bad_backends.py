@@ -2,18 +2,18 @@
 
     python bench/bad_backends.py '{"kind": "slow", "factor": 10, "begin": 5, "end": 15, …}'
 
-Run by `balance.py`. It prints its ports, reads when second 0 is (a line with a reading of the monotonic clock, which all processes of
-a machine share), works until its standard input ends, and prints what it saw, as JSON.
+`balance.py` runs this program. It prints its ports and reads the time of second 0: a line with a reading of the monotonic clock, which all
+processes of a machine share. It works until its standard input ends, and then prints its records as JSON.
 
-A backend works on `SLOTS` requests at a time, each for a time drawn from an exponential distribution around `MEAN`; what comes beyond
-that waits in line, first come, first served, as before the worker processes of a real application. So a backend that is given more
-than it can do does not merely answer late: its line grows for as long as that lasts.
+A backend works on `SLOTS` requests at a time. The time for each is drawn from an exponential distribution around `MEAN`. Further requests
+wait in a queue, first come, first served, as in front of the worker processes of a real application. So an overloaded backend does not merely
+answer late: its queue grows as long as the overload lasts.
 
-What the first one does between ``begin`` and ``end``:
+The behaviour of the first backend between ``begin`` and ``end``:
 
-slow     works ``factor`` times as long
-erratic  is slow every other second, beginning with the first
-resets   resets the connection, at once, instead of answering
+slow     takes ``factor`` times as long
+erratic  is slow every other second, starting with the first
+resets   resets the connection at once instead of answering
 errors   answers 500, at once
 """
 
@@ -35,13 +35,13 @@ from typing import Any
 __all__ = ["BACKENDS", "MEAN", "SLOTS", "Bad", "raise_limit"]
 
 BACKENDS = 4
-SLOTS = 3  # requests that one works on at a time
-MEAN = 0.010  # seconds that one takes
+SLOTS = 3  # requests that a backend works on at a time
+MEAN = 0.010  # mean seconds per request
 
 
 @dataclass(frozen=True)
 class Bad:
-    """What becomes of the first backend. kind: "none" or one of the above; begin, end: seconds."""
+    """The behaviour of the first backend. kind: "none" or one of the above; begin, end: seconds."""
 
     kind: str = "none"
     factor: float = 1.0
@@ -49,18 +49,18 @@ class Bad:
     end: float = 0.0
 
     def lasts(self, second: float) -> bool:
-        """Whether it is bad in that second."""
+        """True if the first backend is bad in that second."""
         return self.kind != "none" and self.begin <= second < self.end
 
     def slowness(self, second: float) -> float:
-        """By what the time of work that begins in that second is multiplied."""
+        """The factor for the time of work that begins in that second."""
         if not self.lasts(second) or (self.kind == "erratic" and int(second - self.begin) % 2):
             return 1.0
         return self.factor
 
 
 def raise_limit() -> None:
-    """Allow as many descriptors as this process may allow itself: whoever waits has a connection."""
+    """Raise the limit of descriptors as far as allowed, because every waiting request has a connection."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -74,7 +74,7 @@ ERROR = _answer(b"500 Internal Server Error", b"no")
 
 
 class Server:
-    """One backend. arrivals: when requests came, in seconds; late: by how much the end of work came later than it should have."""
+    """One backend. arrivals: times of the requests, seconds; late: delays of the ends of work behind their schedule, seconds"""
 
     def __init__(self, bad: Bad, seed: int) -> None:
         self.bad = bad
@@ -87,7 +87,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
 
     def arrived(self, peer: _Peer) -> None:
-        """A request has come."""
+        """Handle the arrival of a request."""
         second = self._loop.time() - self.zero
         self.arrivals.append(second)
         if self.bad.kind in ("resets", "errors") and self.bad.lasts(second):
@@ -119,7 +119,7 @@ class Server:
 
 
 class _Peer(asyncio.Protocol):
-    """A connection, which carries one request at a time."""
+    """A connection with one request at a time."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -136,7 +136,7 @@ class _Peer(asyncio.Protocol):
             self.server.arrived(self)
 
     def reset(self) -> None:
-        """End the connection with a reset rather than in good order."""
+        """End the connection with a reset instead of a proper close."""
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 

@@ -4,15 +4,15 @@
     make bench-balance ARGS="--quick"                                    # two behaviours, shorter: about 2 minutes
     make bench-balance ARGS="--behaviours slow --algorithms round-robin,adaptive"
     make bench-balance ARGS="--json bench/results/balance.json --plots docs/img"
-    make bench-balance ARGS="--from bench/results/balance.json --plots docs/img"    # draw again what was measured
+    make bench-balance ARGS="--from bench/results/balance.json --plots docs/img"    # draw earlier figures again
 
-A Terraster with two workers, access log off, no health checks: only what it sees of the traffic tells it anything. Backends:
-`bad_backends.py`. Client: `open_loop.py`, the same arrivals for each algorithm. Each run begins with a Terraster that knows nothing and
-a warm-up that is not counted.
+Terraster has two workers, no access log and no health checks, so only traffic shows that a backend is bad. The backends are
+`bad_backends.py`. The client is `open_loop.py`, with the same arrivals for each algorithm. Each run begins with a fresh Terraster and a
+warm-up that is not counted.
 
-Not a test: figures depend on the machine. Beside them stands what CPU each part took and how late client and backends were, to see that
-only the backends were short of anything. A run in which the machine stalled (the client sent a hundredth of its requests more than
-20 ms late) is repeated, twice at most: that says nothing of any algorithm.
+This is not a test: figures depend on the machine. The report also has the CPU time of each part, and the delays of client and backends, to
+show that only the backends were overloaded. If the machine stalled in a run (the client sent 1 % of its requests more than 20 ms late), the
+run says nothing about an algorithm. It is repeated, at most twice.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ COMPARED = ["round-robin", "least-connections", "random-two", "response-time", "
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What the first backend does, for how long the load lasts, and what is configured beside the algorithm."""
+    """The behaviour of the first backend, the length of the load, and the configuration besides the algorithm."""
 
     title: str
     bad: Bad
@@ -79,7 +79,7 @@ USUAL = [name for name in BEHAVIOURS if name != "errors-ejected"]
 
 
 def quick(one: Behaviour) -> Behaviour:
-    """The same in less time."""
+    """The same behaviour in less time."""
     bad = one.bad
     if bad.kind == "none":
         return Behaviour(one.title, bad, 4, one.keys)
@@ -87,13 +87,13 @@ def quick(one: Behaviour) -> Behaviour:
 
 
 def machine_ticks() -> tuple[int, int]:
-    """Ticks that all cores were busy, and that they had, since the machine started."""
+    """(busy ticks, all ticks) of all cores since the machine started."""
     fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return sum(fields) - fields[3] - fields[4], sum(fields)
 
 
 def measure(algorithm: str, name: str, behaviour: Behaviour, folder: Path) -> Figures:
-    """One run."""
+    """Measure one run."""
     backends = subprocess.Popen(
         [sys.executable, str(Path(__file__).parent / "bad_backends.py"), json.dumps(asdict(behaviour.bad))],
         stdin=subprocess.PIPE,
@@ -127,7 +127,7 @@ def measure(algorithm: str, name: str, behaviour: Behaviour, folder: Path) -> Fi
 
 
 def settle(algorithm: str, name: str, behaviour: Behaviour, folder: Path) -> Figures:
-    """The first of at most `RUNS` runs in which the machine did not stall, or the one in which it stalled least."""
+    """The first of at most `RUNS` runs without a stall of the machine. If all stalled, the run that stalled least."""
     found: list[Figures] = []
     while len(found) < RUNS and not any(one.use.client_late <= STALLED for one in found):
         one = measure(algorithm, name, behaviour, folder / f"{name}-{algorithm}-{len(found)}")
@@ -176,7 +176,7 @@ def _used(rows: list[Figures]) -> str:
 
 
 def conditions() -> str:
-    """What the figures hold for."""
+    """The conditions under which the figures were measured."""
     kernel = platform.release().partition("-")[0]
     return (
         f"{date.today()}: {os.cpu_count()} cores, Linux {kernel}, Python {platform.python_version()}; {RATE:g} requests/s, {BACKENDS} "
@@ -191,8 +191,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="shorter runs, and only slow and resets")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, after each run")
     parser.add_argument("--resume", action="store_true", help="measure only what the file of --json lacks")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw there (needs matplotlib: pip install '.[bench]')")
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="measure nothing, take the figures of a --json")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw plots there (needs matplotlib: pip install '.[bench]')")
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="FILE", help="measure nothing, use the figures of a --json file"
+    )
     found = parser.parse_args(arguments)
     if found.resume and not found.json:
         parser.error("--resume needs --json")

@@ -1,4 +1,4 @@
-"""What one run says: from the requests of the client and the arrivals at the backends to the figures of the table and the plots."""
+"""The figures of one run, for the table and the plots, from the client's requests and the arrivals at the backends."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ __all__ = ["FAIR", "Figures", "Use", "figures", "percentile"]
 
 FAIR = 1 / BACKENDS
 GONE = 0.02  # a share below this is "avoided"
-BACK = 0.2  # a share this near to the fair one, as a part of it, is "back"
-LOOK = 0.5  # seconds over which a share is taken to see whether a backend is avoided
-LOOK_BACK = 1.0  # to see whether it is back: 20 % of a share is little, so more requests are looked at
+BACK = 0.2  # a share that deviates less than this part from the fair one is "back"
+LOOK = 0.5  # seconds over which the share is measured for "avoided"
+LOOK_BACK = 1.0  # the same for "back": 20 % of a share is little, so more requests are needed
 STEP = 0.1
 
 
 @dataclass(frozen=True)
 class Use:
-    """What the run took, to see that nothing but the backends was short. CPU in cores; late: 99th percentile of the seconds by which
-    the client sent, and the backends answered, later than meant. machine: share of all cores that was busy, with whatever else ran."""
+    """The resources of a run, to show that only the backends were overloaded. CPU in cores.
+
+    late:    99th percentile of the delay with which the client sent and the backends answered, seconds
+    machine: busy share of all cores, other programs included
+    """
 
     client: float
     backends: float
@@ -36,10 +39,13 @@ class Use:
 class Figures:
     """One algorithm under one behaviour. Latencies and times in seconds.
 
-    p50, p99: of what was sent while the first backend was bad (all of the run where none is). longest, failures, requests: of the
-    whole run. share: of the attempts that the bad one got while it was bad. avoided: seconds until its share fell below `GONE`; back:
-    seconds until it was within `BACK` of fair after it had recovered; None: not in this run. shares: (second, share of the first
-    backend) each quarter second; p99s: (second, p99 of what was sent in it).
+    p50, p99: of the requests sent while the first backend was bad; of the whole run if no backend was bad
+    longest, failures, requests: of the whole run
+    share:    the bad backend's share of the attempts while it was bad
+    avoided:  seconds until its share fell below `GONE`; None: not in this run
+    back:     seconds after its recovery until its share was within `BACK` of fair; None: not in this run
+    shares:   (second, share of the first backend) for each quarter second
+    p99s:     (second, p99 of the requests sent in that second)
     """
 
     algorithm: str
@@ -58,12 +64,12 @@ class Figures:
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """The value below which that part of them lies; 0 of nothing."""
+    """The value below which this part of the values lies; 0 without values."""
     return sorted(values)[int(part * (len(values) - 1))] if values else 0.0
 
 
 class Arrivals:
-    """When requests came to each backend, in order."""
+    """The times of the requests at each backend, in order."""
 
     def __init__(self, moments: Sequence[Sequence[float]]) -> None:
         self._moments = moments
@@ -73,12 +79,13 @@ class Arrivals:
         return bisect_left(moments, end) - bisect_left(moments, begin)
 
     def share(self, begin: float, end: float) -> float | None:
-        """Of the first backend; None if nobody got anything."""
+        """The share of the first backend; None if no backend got a request."""
         total = sum(self.count(number, begin, end) for number in range(len(self._moments)))
         return self.count(0, begin, end) / total if total else None
 
     def first(self, begin: float, end: float, width: float, low: float, high: float) -> float | None:
-        """Seconds after ``begin`` from which on, for ``width`` seconds, the share lay between the two; None: nowhere before ``end``."""
+        """The first time, in seconds after ``begin``, from which the share lay between both bounds for ``width`` seconds; None if there is
+        none before ``end``."""
         moment = begin
         while moment + width <= end:
             share = self.share(moment, moment + width)
@@ -91,7 +98,7 @@ class Arrivals:
 def figures(
     algorithm: str, behaviour: str, bad: Bad, length: float, samples: list[Sample], moments: list[list[float]], use: Use
 ) -> Figures:
-    """``samples`` and ``moments`` may hold what was before second 0, the warm-up; it is left out."""
+    """The figures of a run. ``samples`` and ``moments`` may include the warm-up before second 0, which is ignored."""
     samples = [sample for sample in samples if sample.due >= 0]
     begin, end = (0.0, length) if bad.kind == "none" else (bad.begin, bad.end)
     during = [sample.latency for sample in samples if begin <= sample.due < end]

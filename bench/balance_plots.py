@@ -1,8 +1,8 @@
 """Plots: one picture for each behaviour, one column for each algorithm, all on the same axes.
 
-Above: the share of the requests that the bad backend got. Below: p99 of what was sent in each second. Grey, in every column: the first
-algorithm of the run, as a yardstick. The blue and the orange are of the palette of Okabe and Ito, and the two rows never share a colour, so
-nothing hangs on telling colours apart.
+The upper row has the bad backend's share of the requests, the lower row the p99 of the requests sent in each second. The grey line in every
+column is the first algorithm of the run, for comparison. Blue and orange are from the palette of Okabe and Ito. The two rows never share a
+colour, so a reader need not tell colours apart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TIMES = [0.01, 0.03, 0.1, 0.3, 1, 3, 10]
 
 
 def draw(file: Path, title: str, bad: Bad, rows: list[Figures]) -> None:
-    """Write one picture; the format is that of the file's name."""
+    """Write one picture. The file's name gives the format."""
     matplotlib.rcParams.update(
         {
             "svg.hashsalt": "terraster",

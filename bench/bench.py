@@ -1,16 +1,14 @@
-"""Terraster, nginx and HAProxy side by side: what a proxied request costs each of them.
+"""Terraster, nginx and HAProxy side by side: the cost of a proxied request.
 
     make bench                                            # everything, about 8 minutes
     make bench ARGS="--cases small,close --rounds 5"
     make bench ARGS="--cases small --running mine=http://127.0.0.1:9000/@4711"      # compare with something already running
 
-Every peer runs one worker on the same backend. Rounds are interleaved (each case is given to each peer in turn, the order
-rotating), so what the machine does meanwhile hits all alike; the ratio to nginx is taken within each round. CPU is user + system
-time of the whole process tree, measured around the load and divided by the requests that wrk counted. Shown are medians, and the
-least and the greatest round.
+Every peer runs one worker on the same backend. Rounds are interleaved: each case runs on each peer in turn, and the order rotates. So other
+work of the machine affects all peers alike. The ratio to nginx is taken within each round. CPU is the user and system time of the whole
+process tree during the load, divided by the requests that wrk counted. The table has the median, the least and the greatest round.
 
-Not a test: figures depend on the machine, ratios less so. Requests per second mean little where load, backend and proxy share
-cores.
+This is not a test: figures depend on the machine, ratios less so. Requests per second mean little if load, backend and proxy share cores.
 """
 
 from __future__ import annotations
@@ -69,7 +67,7 @@ def measure(peer: Peer, case: Case, seconds: float, connections: int, prefix: tu
 
 
 def report(which: str, case: Case, peer: Peer, sample: Sample) -> None:
-    """Say on standard error how it goes."""
+    """Print the progress on standard error."""
     log = "on " if peer.log else "off"
     errors = f"  {sample.errors} errors" if sample.errors else ""
     line = f"{which}  {case.name:6} log {log}  {peer.name:10} {sample.cpu:8.1f} µs {sample.rate:9,.0f}/s{errors}"
@@ -103,7 +101,7 @@ def summary(results: Results) -> str:
 
 
 def table(results: Results) -> str:
-    """Everything in Markdown, a row for each case and peer."""
+    """All figures in Markdown, a row for each case and peer."""
     lines = [
         "| case | access log | proxy | CPU µs/request (least-most) | ÷ nginx | requests/s | p50 ms | p99 ms | RSS MiB |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -127,7 +125,7 @@ def _version(command: list[str]) -> str:
 
 
 def conditions(arguments: argparse.Namespace) -> str:
-    """One line on when, where and with what."""
+    """One line with the date, the machine and the versions."""
     kernel = platform.release().split("-")[0]
     versions = [f"Python {platform.python_version()}"]
     if "nginx" in arguments.peers:
@@ -200,7 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     program("wrk")
     with tempfile.TemporaryDirectory(prefix="terraster-bench-") as name:
         folder = Path(name)
-        os.chmod(folder, 0o755)  # started by root, nginx's worker is another user
+        os.chmod(folder, 0o755)  # if root starts nginx, its worker runs as another user
         backend = None
         peers: list[Peer] = []
         try:

@@ -1,9 +1,9 @@
-"""What reading and writing a message head costs: microseconds, without sockets and processes.
+"""The cost of reading and writing a message head: microseconds, without sockets and processes.
 
     .venv/bin/python bench/heads.py
 
-Each figure is the least of several rounds, in CPU time. "met before" is the next request of a client that sends the same fields again;
-"new" has fields that no request had before (a cookie with another value), so that nothing remembered helps.
+Each figure is the least of several rounds, in CPU time. "met before" is the next request of a client that sends the same fields again.
+"new" has fields that no earlier request had (a cookie with another value), so that no cache helps.
 """
 
 from __future__ import annotations
@@ -92,17 +92,17 @@ def both(heads: Sequence[bytes]) -> None:
 
 
 def same(head: bytes, _round: int) -> list[bytes]:
-    """One head as often as it takes, each time other octets in memory, as from a socket."""
+    """Copies of one head, each at another place in memory, as from a socket."""
     return [bytes(bytearray(head)) for _ in range(HEADS)]
 
 
 def new(head: bytes, round_: int) -> list[bytes]:
-    """Heads of which each has a field that none had before."""
+    """Heads that each have a field that no earlier one had."""
     return [head[:-2] + b"X-Trace: %016x%016x\r\n\r\n" % (round_, number) for number in range(HEADS)]
 
 
 def cost(call: Callable[[Sequence[bytes]], None], make: Callable[[bytes, int], list[bytes]], head: bytes) -> float:
-    """Microseconds a head, the least of several rounds."""
+    """Microseconds per head, the least of several rounds."""
     best = float("inf")
     for _ in range(ROUNDS):
         heads = make(head, next(_ROUNDS))

@@ -1,9 +1,10 @@
-"""Idle clients: what a kept connection costs a worker in memory, and whether all of many are still served.
+"""Idle clients: the memory of a kept connection, and a check that all of many idle connections are still served.
 
     python bench/idle.py [--connections 10000]
 
-One worker; every connection asks once, rests, and asks again. The memory is the worker's own (resident, anonymous); the kernel's socket
-buffers come on top and are the same for every proxy. Clients come from several loopback addresses, so that ports do not run short.
+There is one worker. Every connection sends a request, rests, and sends another one. The memory is the worker's own (resident, anonymous). The
+kernel's socket buffers are not included; they are the same for every proxy. Clients use several loopback addresses, because one address has too
+few ports.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from tests.harness.nginx import Nginx  # noqa: E402
 from tests.harness.terraster_process import Terraster, rss, service  # noqa: E402
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: a.test\r\n\r\n"
-AT_ONCE = 64  # requests under way while all are asked in turn
-IP_BIND_ADDRESS_NO_PORT = 24  # named in the socket module from Python 3.12 on
+AT_ONCE = 64  # requests in flight at a time
+IP_BIND_ADDRESS_NO_PORT = 24  # the socket module has the name since Python 3.12
 PER_SOURCE = 20_000  # connections from one source address
 
 
 def raise_limit(descriptors: int) -> None:
-    """Let this process, and those it starts, have so many descriptors."""
+    """Raise the limit of descriptors for this process and its children."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= descriptors:
         return
@@ -41,12 +42,12 @@ def raise_limit(descriptors: int) -> None:
 
 
 def connect(port: int, count: int) -> list[socket.socket]:
-    """So many connections, opened one after the other."""
+    """This many connections, opened one after the other."""
     made = []
     for number in range(count):
         sock = socket.socket()
         sock.settimeout(20)
-        # The port is chosen by connect(), which minds the whole pair of addresses; bind() took 5 ms each after a run or two.
+        # connect() chooses the port with regard to both addresses; bind() took 5 ms each after a run or two.
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((f"127.0.0.{2 + number // PER_SOURCE}", 0))
         sock.connect(("127.0.0.1", port))
@@ -55,7 +56,7 @@ def connect(port: int, count: int) -> list[socket.socket]:
 
 
 def ask_all(socks: list[socket.socket]) -> int:
-    """Ask on every connection, some at a time; how many were answered with 200."""
+    """Send a request on every connection, some at a time. Returns how many were answered with 200."""
     good = 0
     waiting = iter(socks)
     with selectors.DefaultSelector() as selector:

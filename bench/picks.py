@@ -1,9 +1,9 @@
-"""What a pick costs with its `done`: each algorithm, few and many backends. No processes and no sockets: the balancers alone.
+"""The cost of a pick with its `done`, for each algorithm, with few and many backends. Only the balancers run, without processes and sockets.
 
     .venv/bin/python bench/picks.py [--members 3,30,300] [--rounds 10] [--algorithms A,B]
 
-Prints a Markdown table of nanoseconds of CPU, the least of some rounds, for equal weights, two workers' seats, everybody up and nothing in
-flight; then for the hashes what it costs to build a ring and to look a key up in it. Takes about a minute.
+Prints a Markdown table of nanoseconds of CPU, the least of some rounds. Weights are equal, there are two workers' seats, every backend is
+up, and no request is in flight. For the hashes a second table has the cost of building a ring and of a look-up. Takes about a minute.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VARIANTS = {
 
 
 def members(count: int, weights: tuple[int, ...] = (1,)) -> list[Member]:
-    """So many backends as the first of two workers sees them."""
+    """This many backends, as the first of two workers sees them."""
     table = Table(count, 1, 3)
     for seat in (1, 2):
         table.q[table.seat(seat) + Seat.PID] = seat
@@ -48,7 +48,7 @@ def members(count: int, weights: tuple[int, ...] = (1,)) -> list[Member]:
 
 
 def exchange(cookie: bytes = b"") -> Exchange:
-    """A request such as a browser sends."""
+    """A request like that of a browser."""
     fields = b"Host: example.com\r\nUser-Agent: x\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n" + cookie
     head = parse_request(b"GET /a/b HTTP/1.1\r\n%b\r\n" % fields, 65536, 100)
     made = Exchange(0.0, 0.0, "192.0.2.1", "192.0.2.1", "http", head)
@@ -57,7 +57,7 @@ def exchange(cookie: bytes = b"") -> Exchange:
 
 
 def pick_cost(name: str, count: int, rounds: int) -> float:
-    """Nanoseconds for a pick, what comes between, and a done."""
+    """Nanoseconds for a pick, the calls between, and a done."""
     location = VARIANTS.get(name, Location("s/", "/", name))
     balancer = make(location, members(count, (1, 2, 3) if "weights" in name else (1,)))
     balancer.prepare()
@@ -106,7 +106,7 @@ def ring_cost(count: int, rounds: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description="What a pick costs.")
+    options = argparse.ArgumentParser(description="The cost of a pick.")
     options.add_argument("--members", default="3,30,300")
     options.add_argument("--rounds", type=int, default=10)
     options.add_argument("--algorithms", default="")

@@ -1,4 +1,4 @@
-"""Where a peer of the comparison lives: its folder, its port, its files, its program."""
+"""The place of a peer in the comparison: its folder, port, files and program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Place", "free_port", "program"]
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listened on a moment ago."""
+    """A port on loopback that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -22,7 +22,7 @@ def free_port() -> int:
 def program(name: str) -> str:
     """The full path of an installed program.
 
-    Looked for beside our Python too (wheels), and where Debian keeps nginx and haproxy, which a plain user's PATH may lack.
+    It is also looked for next to this Python (wheels), and in Debian's directory of nginx and haproxy, which a user's PATH may lack.
     """
     path = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
     if path is None:
@@ -32,7 +32,7 @@ def program(name: str) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a peer is to live: its folder, its file name in there, its port, its backends, its access log (None: off)."""
+    """The place of a peer: its folder, the name of its files, its port, its backends, its access log (None: off)."""
 
     folder: Path
     name: str

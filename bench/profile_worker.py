@@ -1,12 +1,12 @@
-"""Where a request's time goes: the proxy worker under load, as perf (kernel, libraries) and py-spy (lines of Python) see it.
+"""The time of a request: a profile of the proxy worker under load, by perf (kernel, libraries) and py-spy (lines of Python).
 
     make profile
     make profile ARGS="--case post --log on --seconds 20"
-    make profile ARGS="--pid 4711"                # a process that is under load already
+    make profile ARGS="--pid 4711"                # a process that is already under load
 
-perf cannot name Python functions before Python 3.12, so it is asked only what share the kernel, the interpreter and each library
-have, and which functions in them. py-spy samples the Python stack from outside without stopping the worker; it needs the right to
-read another process (root, or kernel.yama.ptrace_scope=0). Whichever of the two is missing is left out, and said so.
+perf cannot name Python functions before Python 3.12, so it gives only the shares of the kernel, the interpreter and each library, and of
+functions in them. py-spy samples the Python stack from outside without stopping the worker. It needs the right to read another process
+(root, or kernel.yama.ptrace_scope=0). If one of the two is missing, its part is left out, and the output says so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wrk import CASES, run
 
 
 def busiest(root: int) -> int:
-    """The member of a process tree that has used most CPU so far: after some load, the worker."""
+    """The process of a tree that has used most CPU so far. After some load it is the worker."""
 
     def used(pid: int) -> float:
         return sum(cpu_seconds(pid))
@@ -37,7 +37,7 @@ def busiest(root: int) -> int:
 
 
 def by_library(pid: int, seconds: int, folder: Path) -> str:
-    """perf's view: a share for each binary, then the functions above 1 %."""
+    """The report of perf: a share for each binary, then the functions above 1 %."""
     if shutil.which("perf") is None:
         return "perf is not installed (Debian: linux-perf): no split by kernel and library.\n"
     data = folder / "perf.data"
@@ -54,10 +54,10 @@ def by_library(pid: int, seconds: int, folder: Path) -> str:
 
 
 def by_line(pid: int, seconds: int, folder: Path, top: int) -> str:
-    """py-spy's view: shares of functions, with and without what they call, and of single lines.
+    """The report of py-spy: shares of functions, with and without the functions that they call, and of single lines.
 
-    Only samples that hold the interpreter (--gil) count: in a system call the worker has given it up, and on a full machine it
-    mostly stands there waiting for a core, so that without this `send` seems to cost twice what perf says.
+    Only samples that hold the interpreter lock (--gil) count. In a system call the worker has released it, and on a busy machine it mostly
+    waits for a core there. Without --gil, `send` would seem to cost twice as much as perf says.
     """
     spy = Path(sys.executable).with_name("py-spy")
     if not spy.exists():
@@ -102,14 +102,14 @@ def by_line(pid: int, seconds: int, folder: Path, top: int) -> str:
 
 
 def main() -> int:
-    """Start Terraster and a load (or take a process that has one), then look twice."""
+    """Start Terraster and a load, or take a process under load. Then run both profilers."""
     parser = argparse.ArgumentParser(prog="make profile", description="Profile the proxy worker under load.")
     parser.add_argument("--case", choices=list(CASES), default="small")
     parser.add_argument("--log", choices=["on", "off"], default="on", help="access log (default: on)")
     parser.add_argument("--seconds", type=int, default=8, help="for each of the two profilers (default: 8)")
     parser.add_argument("--top", type=int, default=25, help="rows of each table (default: 25)")
     parser.add_argument("--peer", choices=list(PEERS), default="terraster")
-    parser.add_argument("--pid", type=int, help="a process that is under load already")
+    parser.add_argument("--pid", type=int, help="a process that is already under load")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="terraster-profile-") as name:
         folder = Path(name)

@@ -1,7 +1,7 @@
-"""What a tree of processes has used: CPU time and memory, read from /proc.
+"""CPU time and memory of a tree of processes, read from /proc.
 
-The kernel reports user and system time in ticks (10 ms as a rule) but keeps their sum to the nanosecond, so over some seconds of
-load the sum is good to a fraction of a percent; the split between the two is a sample.
+The kernel reports user and system time in ticks (usually 10 ms) but keeps their sum to the nanosecond. So over some seconds of load the sum
+is exact to a fraction of a percent. The split between the two is a sample.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def members(root: int) -> list[int]:
 
 
 def cpu_seconds(root: int) -> tuple[float, float]:
-    """User and system time of the tree: all living members, and the children they have buried."""
+    """User and system time of the tree: all living processes, and the ended children that they have reaped."""
     user = system = 0
     for pid in members(root):
         if (fields := _stat(pid)) is not None:
@@ -46,7 +46,7 @@ def cpu_seconds(root: int) -> tuple[float, float]:
 
 
 def memory(root: int) -> tuple[int, int]:
-    """(RSS, PSS) of the tree in octets. RSS counts a page once for each process that has it, PSS shares it out among them."""
+    """(RSS, PSS) of the tree in octets. RSS counts a page for each process that has it, PSS divides it among them."""
     rss = pss = 0
     for pid in members(root):
         try:

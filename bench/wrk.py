@@ -1,4 +1,4 @@
-"""wrk as the load: one run, its figures as a value."""
+"""wrk as the load: one run, with its figures as a value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LUA = Path(__file__).resolve().parent / "lua" / "report.lua"
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of request. ``close``: a connection per request; ``post``: octets of body to send."""
+    """One kind of request. ``close``: True for a connection per request; ``post``: octets of the request body"""
 
     name: str
     title: str
@@ -37,7 +37,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk saw. Times in seconds; ``errors``: answers that were no 2xx or 3xx, lost connections and timeouts."""
+    """The figures of wrk. Times in seconds; ``errors``: answers other than 2xx and 3xx, lost connections and timeouts"""
 
     requests: int
     seconds: float
@@ -47,7 +47,7 @@ class Load:
 
 
 def run(url: str, case: Case, *, seconds: float, connections: int = 64, prefix: tuple[str, ...] = ()) -> Load:
-    """Load ``url`` for ``seconds`` (wrk counts whole ones). ``prefix`` goes before the command, for taskset."""
+    """Load ``url`` for ``seconds`` (whole seconds). ``prefix``: put before the command, for taskset"""
     command = [*prefix, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(LUA)]
     if case.close:
         command += ["-H", "Connection: close"]

@@ -1,7 +1,7 @@
 """The English of the tree: plain, active, the noun named.
 
 `PATTERNS` are turns that a reader has to decode. They are looked for in docstrings, in every text of a program (messages, errors, help:
-all string constants of two words and more), in comments, and in the prose of docs/*.md and both README.md. `NOT_YET` lists the rooms that are
+all string constants of two words and more), in comments, and in the prose of docs/*.md and the README.md. `NOT_YET` lists the rooms that are
 still to be rewritten: it only ever gets shorter.
 """
 
@@ -56,8 +56,10 @@ NOT_YET = {
 FILES = [
     ROOT / "README.md",
     ROOT / "tests" / "README.md",
+    ROOT / "bench" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *(path for path in sorted((ROOT / "terraster").rglob("*.py")) if path.stat().st_size),
+    *sorted((ROOT / "bench").glob("*.py")),
 ]
 CITATION = re.compile(r"\b(?:DESIGN|HOUSE|STYLE|SEED|RESEARCH)\b|\b[A-Z0-9]{2,}\.md\b")
 
