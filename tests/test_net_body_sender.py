@@ -13,7 +13,7 @@ from terraster.config.snapshot import Timeouts
 from terraster.errors import BACKEND, CLIENT, HttpError
 from terraster.net import body_sender as module
 from terraster.net.body_sender import BodySender
-from terraster.net.stream import Reactor
+from terraster.net.reactor import Reactor
 
 
 class Parties:

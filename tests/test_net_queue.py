@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from terraster.config.snapshot import Queue
 from terraster.errors import HttpError
 from terraster.net.queue import Queue as WaitingQueue
-from terraster.net.stream import Reactor
+from terraster.net.reactor import Reactor
 from terraster.state.table import Seat, SeatLocation, Table
 from terraster.state.view import SeatView
 

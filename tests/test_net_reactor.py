@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from terraster.net.stream import SHORT, TICK, Reactor
+from terraster.net.reactor import SHORT, TICK, Reactor
 
 
 class Clock:

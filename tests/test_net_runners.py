@@ -12,8 +12,8 @@ from gevent.event import Event
 from greenlet import getcurrent
 
 from terraster.net import runners as module
+from terraster.net.reactor import Reactor
 from terraster.net.runners import Runners
-from terraster.net.stream import Reactor
 
 
 class Job:

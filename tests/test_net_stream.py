@@ -7,7 +7,7 @@ import time
 import gevent
 import pytest
 
-from terraster.net.stream import Reactor, Wakeup
+from terraster.net.reactor import Reactor, Wakeup
 
 
 def test_a_sleep_lasts_its_time_and_lets_others_run() -> None:

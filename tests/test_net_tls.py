@@ -19,7 +19,7 @@ import pytest
 from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ConnectFailed, HttpError
 from terraster.net.origin import Origin
-from terraster.net.stream import Reactor
+from terraster.net.reactor import Reactor
 from terraster.state.table import SeatBackend, Table
 from terraster.state.view import SeatView
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from greenlet import getcurrent, greenlet
 
-from .stream import Reactor
+from .reactor import Reactor
 
 __all__ = ["Overtaken", "Race"]
 

@@ -14,7 +14,8 @@ from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ConnectFailed
 from terraster.state.view import SeatView
 
-from .stream import Reactor, Stream
+from .reactor import Reactor
+from .stream import Stream
 from .tls import TlsStream, client_context
 from .upstream import Pool, Upstream, make_socket
 

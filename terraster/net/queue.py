@@ -18,7 +18,7 @@ from terraster.errors import HttpError
 from terraster.state.table import Seat, SeatLocation
 from terraster.state.view import SeatView
 
-from .stream import Reactor, Wakeup
+from .reactor import Reactor, Wakeup
 
 __all__ = ["Queue"]
 

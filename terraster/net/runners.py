@@ -11,7 +11,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from .stream import Reactor
+from .reactor import Reactor
 
 __all__ = ["Runners"]
 

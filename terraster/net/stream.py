@@ -7,196 +7,29 @@ The watcher is level-triggered. When it fires with nobody waiting, it is stopped
 That same event has a meaning of its own, which `unexpected` receives: an idle pooled connection that becomes readable is dead, and a client
 that becomes readable at its end while its backend works has gone.
 
-There is no timer per wait: a wait leaves its deadline on the stream, and the one sweeper of the process (`Reactor.sweep`) throws
-`TimedOut` into whoever overstayed. A timeout is never early and up to three sweeps late. That would be much for a timeout below `SHORT`:
-such a wait reads the clock, and one timer of the process rings at the earliest of these deadlines, so it is late by `TICK` at most.
+There is no timer per wait: a wait leaves its deadline on the stream, and the reactor ends what has waited too long
+(`terraster.net.reactor`).
 
 Every callback here runs on the hub, so switching or throwing into a waiting greenlet is safe: it cannot be running.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 from socket import AF_UNIX, IPPROTO_TCP, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_QUICKACK
 from struct import pack
-from time import monotonic
 from typing import Any, Protocol
 
-from gevent import get_hub
-from gevent.monkey import get_original
 from greenlet import getcurrent, greenlet
 
 from terraster.errors import HttpError
 
-__all__ = ["READ_SIZE", "SHORT", "TICK", "Owner", "Reactor", "Stream", "Waiter", "Wakeup"]
+from .reactor import Reactor
+
+__all__ = ["READ_SIZE", "Owner", "Stream"]
 
 READ_SIZE = 65536
 """Octets a `recv` asks for. Above the allocator's threshold (128 KiB) each read would become an mmap and a munmap."""
-
-SWEEP = 0.1
-"""Seconds between two sweeps."""
-
-SHORT = 1.0
-"""Seconds below which a timeout is kept to within `TICK`. `Stream` says 1.0, as a constant costs a wait nothing."""
-
-TICK = 0.01
-"""Seconds between two looks at short deadlines, at the least: many that end one after the other are looked at together."""
-
-# The originals, also where gevent has patched the modules: its own wait by themselves.
-_socket = get_original("socket", "socket")
-_poll = get_original("select", "poll")
-
-
-class Waiter(Protocol):
-    """Something that waits until a moment at the most."""
-
-    def next_deadline(self) -> float:
-        """The monotonic time when it will have waited too long; ``inf`` while it does not wait."""
-
-    def overdue(self, now: float) -> None:
-        """End what has waited too long. On the hub; must not wait."""
-
-
-class Reactor:
-    """The event loop of this process as the streams use it, and the list of all open streams.
-
-    Everything that the data plane takes from the world outside goes through here, so that a test can give it another world.
-
-    horizon: a monotonic moment that no sweep will be later than; deadlines are counted from it, so that no wait reads a clock.
-    hub: the greenlet that runs the loop, with that loop as its ``loop``. clock: monotonic time, seconds. socket: makes a socket of a
-    family and type. poll: makes a poll object.
-    """
-
-    __slots__ = (
-        "hub",
-        "loop",
-        "switch",
-        "clock",
-        "socket",
-        "poll",
-        "streams",
-        "horizon",
-        "_alarm",
-        "_chores",
-        "_rings_at",
-        "_timer",
-        "_waiters",
-    )
-
-    def __init__(
-        self,
-        hub: Any = None,
-        clock: Callable[[], float] = monotonic,
-        socket: Callable[[int, int], Any] = _socket,
-        poll: Callable[[], Any] = _poll,
-    ) -> None:
-        """hub: None for gevent's own in this thread."""
-        self.hub = get_hub() if hub is None else hub
-        self.loop = self.hub.loop
-        self.switch: Callable[[], Any] = greenlet.switch.__get__(self.hub)
-        self.clock = clock
-        self.socket = socket
-        self.poll = poll
-        self.streams: set[Stream] = set()
-        self.horizon = clock() + 2 * SWEEP
-        self._chores: list[Callable[[float], None]] = []
-        self._timer = self.loop.timer(SWEEP, SWEEP)
-        self._waiters: set[Waiter] = set()
-        self._alarm = self.loop.timer(TICK)
-        self._rings_at = inf
-
-    def start(self, *chores: Callable[[float], None]) -> None:
-        """Begin to sweep; each chore is called with the monotonic time on every sweep, on the hub: it must not wait."""
-        self._chores.extend(chores)
-        self._timer.start(self.sweep)
-
-    def spawn(self, run: Callable[..., None], *args: Any) -> greenlet:
-        """Run a function in a greenlet of its own, at the next turn of the loop. It must not raise."""
-        worker = greenlet(run, self.hub)
-        self.loop.run_callback(worker.switch, *args)
-        return worker
-
-    def kill(self, worker: greenlet) -> None:
-        """End a greenlet at the next turn of the loop, wherever it waits. Its ``finally`` clauses run."""
-        if not worker.dead:
-            self.loop.run_callback(worker.throw)
-
-    def sleep(self, seconds: float) -> None:
-        """Let everybody else run for so many seconds. Any greenlet but the hub."""
-        Wakeup(self).wait(seconds)
-
-    def deadline(self, waiter: Waiter, timeout: float) -> float:
-        """The deadline of a wait that begins now and lasts less than `SHORT` seconds; 0 = ``inf``, for ever."""
-        if not timeout:
-            return inf
-        deadline = self.clock() + timeout
-        self.watch(waiter, deadline)
-        return deadline
-
-    def watch(self, waiter: Waiter, deadline: float) -> None:
-        """Look at a waiter at this moment, which is less than `SHORT` seconds away, rather than at the sweep that follows it."""
-        self._waiters.add(waiter)
-        if deadline < self._rings_at:
-            self._rings_at = deadline
-            self._alarm.close()
-            self.loop.update_now()  # timers count from when the loop last woke
-            self._alarm = self.loop.timer(max(0.0, deadline - self.clock()))
-            self._alarm.start(self.ring)
-
-    def ring(self) -> None:
-        """End short waits that are over, and look again when the next one will be."""
-        now = self.clock()
-        waiters, self._waiters, self._rings_at = self._waiters, set(), inf
-        for waiter in waiters:
-            if waiter.next_deadline() < now:
-                waiter.overdue(now)
-        near = [waiter for waiter in waiters if waiter.next_deadline() <= now + SHORT]
-        self._waiters.update(near)
-        if near:
-            soonest = min([waiter.next_deadline() for waiter in near])
-            self.watch(near[0], max(soonest, now + TICK))
-
-    def sweep(self) -> None:
-        now = self.clock()
-        self.horizon = now + 2 * SWEEP
-        for stream in [stream for stream in self.streams if stream.read_deadline < now or stream.write_deadline < now]:
-            stream.overdue(now)
-        for chore in self._chores:
-            chore(now)
-
-
-class Wakeup:
-    """A wait that another greenlet may end early. One greenlet waits at a time."""
-
-    __slots__ = ("_call", "_reactor", "_waiter")
-
-    def __init__(self, reactor: Reactor) -> None:
-        self._reactor = reactor
-        self._waiter: greenlet | None = None
-        self._call: Any = None
-
-    def wait(self, seconds: float) -> None:
-        """Wait until `wake` is called, ``seconds`` at most. Any greenlet but the hub."""
-        self._waiter = waiter = getcurrent()
-        loop = self._reactor.loop
-        loop.update_now()  # timers count from when the loop last woke, which may be a while ago
-        timer = loop.timer(max(0.0, seconds))
-        timer.start(waiter.switch)
-        try:
-            self._reactor.switch()
-        finally:
-            timer.stop()
-            timer.close()
-            self._waiter = None
-            if self._call is not None:
-                self._call.stop()
-                self._call = None
-
-    def wake(self) -> None:
-        """Let the one who waits go on at the next turn of the loop; nothing if nobody waits. Any greenlet, and the hub."""
-        if self._waiter is not None and self._call is None:
-            self._call = self._reactor.loop.run_callback(self._waiter.switch)
 
 
 class Owner(Protocol):

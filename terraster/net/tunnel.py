@@ -10,7 +10,7 @@ from greenlet import getcurrent, greenlet
 from terraster.errors import TerrasterError, TimedOut
 
 from .connection import Connection
-from .stream import Reactor
+from .reactor import Reactor
 from .upstream import Upstream
 
 __all__ = ["Tunnel"]

@@ -14,7 +14,8 @@ from terraster.policy.keepalive import KeepAlive
 from terraster.state.table import SeatBackend
 from terraster.state.view import SeatView
 
-from .stream import Reactor, Stream
+from .reactor import Reactor
+from .stream import Stream
 from .tls import TlsStream
 
 __all__ = ["NoRoom", "Pool", "Upstream"]

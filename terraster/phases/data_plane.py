@@ -10,7 +10,7 @@ from terraster.errors import BACKEND, US, HttpError
 from terraster.exchange import Exchange
 from terraster.net.body import Buffer
 from terraster.net.origin import Origin
-from terraster.net.stream import SHORT, Reactor
+from terraster.net.reactor import SHORT, Reactor
 from terraster.outcomes import Outcomes, Report
 from terraster.plan import LocationPlan, Plan
 from terraster.state.table import SeatLocation

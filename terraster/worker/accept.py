@@ -14,7 +14,7 @@ from socket import AF_UNIX
 from typing import Any
 
 from terraster.config.snapshot import Listener
-from terraster.net.stream import Reactor
+from terraster.net.reactor import Reactor
 
 __all__ = ["Acceptor"]
 

@@ -20,8 +20,9 @@ from terraster.exchange import Exchange
 from terraster.logs.access import AccessLogs
 from terraster.net.connection import Connection
 from terraster.net.downstream import Downstream
+from terraster.net.reactor import Reactor
 from terraster.net.runners import Runners
-from terraster.net.stream import Reactor, Stream
+from terraster.net.stream import Stream
 from terraster.policy.accept import may_accept
 from terraster.proxy import Proxy
 from terraster.state.table import Seat

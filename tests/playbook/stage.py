@@ -26,7 +26,8 @@ from terraster.filters.contract import Filter
 from terraster.filters.registry import KINDS
 from terraster.net.connection import Connection as ClientConnection
 from terraster.net.downstream import Downstream
-from terraster.net.stream import Reactor, Stream
+from terraster.net.reactor import Reactor
+from terraster.net.stream import Stream
 from terraster.plan import compile_plan
 from terraster.proxy import Proxy
 from terraster.state.leases import Leases
