@@ -1,7 +1,9 @@
-"""What traffic says of the backends: counted in the own seat, reported to the master, and acted upon at once where a circuit asks for it.
+"""The outcomes of attempts: counted in the process's own seat, reported to the master, and acted upon at once.
 
-The master decides for all workers (`terraster.policy.outlier`, `terraster.policy.breaker`), and its word comes within milliseconds. A
-worker that has seen enough to open a circuit does not wait for it: it leaves the backend alone until then.
+The master decides for all workers (`terraster.policy.outlier`, `terraster.policy.breaker`), and its decision comes within milliseconds. A
+worker that has seen enough to open a circuit or to eject a backend does not wait for it: it suspends the backend until then. So as many
+failed requests reach a backend from one worker as the threshold says, beside those that were under way already. It never suspends a backend
+that the master would refuse to eject: it follows the same rules (`terraster.policy.standing`), and doubts count against suspending.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .balance.contract import Member
-from .config.snapshot import Breaker
+from .config.snapshot import Breaker, Outlier
 from .errors import HttpError
 from .plan import LocationPlan
+from .policy.outlier import Suspicion
 from .policy.retry import covers
-from .state.table import SeatBackend
+from .policy.standing import may_eject, panics
+from .state.table import BackendCells, SeatBackend
 from .state.view import SeatView
 
 __all__ = ["Report", "Outcomes"]
@@ -24,7 +28,10 @@ response or 0, and a sentence."""
 
 _SHUT = 0.5  # seconds by which the master's word has come, whatever else it does
 
+_FORGET = 60.0  # seconds after its last failure until a worker suspects a backend no longer
+
 _FAILURES = SeatBackend.FAILURES
+_REQUESTS, _RESPONSES = SeatBackend.REQUESTS, SeatBackend.RESPONSES
 _CONNECT_ERRORS = SeatBackend.CONNECT_ERRORS
 _BAD_STATUSES = SeatBackend.BAD_STATUSES
 
@@ -32,13 +39,14 @@ _BAD_STATUSES = SeatBackend.BAD_STATUSES
 class Outcomes:
     """One worker's. report: tells the master. clock: monotonic seconds."""
 
-    __slots__ = ("_clock", "_report", "_shut", "_view")
+    __slots__ = ("_clock", "_report", "_shut", "_suspicions", "_view")
 
     def __init__(self, view: SeatView, report: Report, clock: Callable[[], float]) -> None:
         self._view = view
         self._clock = clock
         self._report = report
         self._shut: list[tuple[float, LocationPlan, Member]] = []
+        self._suspicions: dict[Member, Suspicion] = {}
 
     def sweep(self, now: float) -> None:
         """Go by the master's word again where it must have come, and where it is that all are to be used."""
@@ -47,6 +55,8 @@ class Outcomes:
             self._shut = [one for one in self._shut if one not in over]
             for _until, _location, member in over:
                 member.open()
+        for member in [member for member, suspicion in self._suspicions.items() if now - suspicion.at > _FORGET]:
+            del self._suspicions[member]
 
     def went_well(self, breaker: Breaker, member: Member, status: int, trial: bool) -> None:
         """An attempt at a backend with a circuit brought a response; whether it went well by that depends on the status."""
@@ -79,12 +89,56 @@ class Outcomes:
 
     def _against(self, location: LocationPlan, member: Member, kind: str, status: int, text: str, trial: bool) -> None:
         self._report(member, kind, status, text)
-        breaker = location.breaker
-        if breaker is None or (kind == "status" and not covers(breaker.statuses, status)):
-            return
-        member.streak += 1
-        if trial:
-            self._report(member, "bad", status, text)
-        if (trial or member.streak >= breaker.threshold) and not self._view.q[location.panic_at]:
-            member.shut()
-            self._shut.append((self._clock() + _SHUT, location, member))
+        breaker, outlier = location.breaker, location.outlier
+        if breaker is not None and (kind != "status" or covers(breaker.statuses, status)):
+            member.streak += 1
+            if trial:
+                self._report(member, "bad", status, text)
+            if (trial or member.streak >= breaker.threshold) and not self._view.q[location.panic_at]:
+                self._suspend(location, member)
+                return
+        if outlier is not None and self._stands_out(outlier, member, kind, status) and self._may_eject(location, outlier, member):
+            self._suspend(location, member)
+
+    def _suspend(self, location: LocationPlan, member: Member) -> None:
+        """Send no more requests to a backend until the master must have decided."""
+        self._suspicions.pop(member, None)
+        member.shut()
+        self._shut.append((self._clock() + _SHUT, location, member))
+
+    def _stands_out(self, rules: Outlier, member: Member, kind: str, status: int) -> bool:
+        """True if the failures that this worker saw are enough to eject the backend."""
+        if member.is_suspended() or member.state() != BackendCells.UP:  # the failures are of before
+            self._suspicions.pop(member, None)
+            return False
+        suspicion = self._suspicions.get(member)
+        if suspicion is None or suspicion.since != member.since():
+            suspicion = self._suspicions[member] = Suspicion(member.since())
+        view = self._view
+        q = view.q
+        good = attempts = 0
+        for row in {view.table.seat_backend(0, 0), *view.all_backends}:  # the first keeps the counters of ended workers
+            at = row + member.offset
+            good += q[at + _RESPONSES] - q[at + _BAD_STATUSES]
+            attempts += q[at + _REQUESTS]
+        return suspicion.report(rules, kind, status, good, attempts, self._clock())
+
+    def _may_eject(self, location: LocationPlan, rules: Outlier, member: Member) -> bool:
+        """True if the master would eject the backend, and would not use it all the same (panic, last resort)."""
+        if self._view.q[location.panic_at] or not member.weight:
+            return False
+        total = up = out = 0
+        for one in location.members:
+            if not one.weight:
+                continue
+            total += 1
+            if one.state() == BackendCells.UP and not one.is_suspended():
+                up += 1
+            elif one.state() != BackendCells.DRAINING:  # also one that is down may be ejected
+                out += 1
+        others = up - 1
+        return (
+            others > 0
+            and not may_eject(out, total, rules.max_ejected, others)
+            and not panics(others, total, location.panic_threshold)
+        )

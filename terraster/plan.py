@@ -97,7 +97,9 @@ class LocationPlan:
         "watched",
         "lowest_bad_status",
         "passthrough",
+        "outlier",
         "panic_at",
+        "panic_threshold",
         "_prefix",
         "_rewrite",
         "_view",
@@ -125,6 +127,8 @@ class LocationPlan:
         self.inherit(location, service)
         self.retry = location.retry
         self.breaker = location.breaker
+        self.outlier = location.outlier
+        self.panic_threshold = location.panic_threshold
         self.panic_at = view.table.never
         if location.slot != view.table.unrouted:
             self.panic_at = view.table.location(location.slot) + LocationCells.PANIC

@@ -141,6 +141,18 @@ class Member:
                 return False
         return True
 
+    def state(self) -> int:
+        """Its `BackendCells.STATE`."""
+        return self.view.q[self._cells + BackendCells.STATE]
+
+    def since(self) -> int:
+        """When it came to this state, its `BackendCells.SINCE`."""
+        return self.view.q[self._cells + BackendCells.SINCE]
+
+    def is_suspended(self) -> bool:
+        """True between `shut` and `open`."""
+        return self.admit_at == self.view.table.never
+
     def on_trial(self) -> bool:
         """Whether its circuit is half-open, so that every result is news."""
         return self.view.q[self.admit_at] == _TRIAL

@@ -11,6 +11,9 @@ Time      the n-th ejection in a row lasts n times `time`, up to `max_time`; for
           shrinks by one.
 
 What is out is not looked at. Times are seconds of one clock, whichever.
+
+The master decides with a `Record` for all workers together. A worker has a `Suspicion` of its own, which follows the same rules on what
+this worker alone saw: where its own failures are enough it need not wait for the master.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ from math import ceil
 from terraster.config.snapshot import Outlier
 
 from .retry import covers
-from .row import BEFORE, FIRST, Place
+from .row import BEFORE, FIRST, NEXT, Place
 
-__all__ = ["Record"]
+__all__ = ["Record", "Suspicion"]
 
 _PARTS = 10  # a window is looked at in so many steps
 _NEVER = float("-inf")
@@ -112,6 +115,32 @@ class Record:
         while len(samples) > 1 and samples[1][0] <= now - window:
             samples.popleft()
         return samples[0]
+
+
+class Suspicion:
+    """The failures of one backend that one worker saw. ``at``: the time of the last one. ``since``: when the backend came to its state: what
+    was before another state does not count.
+
+    The worker reports each failure when it happens, so nothing is out of order, unlike in the master. It counts too few rather than too
+    many: failures that other workers saw are missing, and good responses to any worker end the row.
+    """
+
+    __slots__ = ("at", "since", "_good", "_record")
+
+    def __init__(self, since: int) -> None:
+        self.at = _NEVER
+        self.since = since
+        self._good = -1
+        self._record = Record()
+
+    def report(self, rules: Outlier, kind: str, status: int, good: int, attempts: int, now: float) -> bool:
+        """True if the backend should be ejected for this failure and those before it.
+
+        kind, status, attempts: as `Record.report` has them; good: good responses over all workers so far
+        """
+        place = NEXT if good == self._good else FIRST
+        self.at, self._good = now, good
+        return self._record.report(rules, place, kind, status, attempts, now) != ""
 
 
 def _number(count: int, noun: str) -> str:
