@@ -50,7 +50,15 @@ def test_version(spelling):
     assert (result.returncode, result.stdout, result.stderr) == (0, f"terraster {__version__}\n", "")
 
 
-HEAVY = {"pydantic", "gevent", "gunicorn", "terraster.config.settings", "terraster.config.snapshot", "terraster.plan"}
+HEAVY = {
+    "pydantic",
+    "gevent",
+    "gunicorn",
+    "terraster.config.settings",
+    "terraster.config.snapshot",
+    "terraster.config.pieces",
+    "terraster.plan",
+}
 """What takes tenths of a second to import, and is of no use to a command that only asks or tells something."""
 
 
@@ -240,6 +248,18 @@ def test_the_runtime_directory_is_found_in_any_file(tmp_path, monkeypatch, text,
     expected = expected and expected.format(folder=tmp_path, parent=tmp_path.parent)
     for given in (str(path), "../a.yaml"):
         assert where.find_runtime_dir(given, environ) == (expected or where.find_runtime_dir(os.devnull, environ))
+
+
+def test_the_runtime_directory_of_a_large_file_is_found_without_parsing_its_services(tmp_path, monkeypatch):
+    composed = []
+    compose = where.nodes.compose
+    monkeypatch.setattr(where.nodes, "compose", lambda text: composed.append(text) or compose(text))
+    item = "- name: {}\n  locations: [{{path: /, redirect: 'https://a.example/'}}]\n"
+    text = "services:\n" + "".join(map(item.format, range(1000))) + "runtime_dir: /run/here\n"
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    assert where.find_runtime_dir(str(path), {}) == "/run/here"
+    assert len(composed) == 1 and "locations" not in composed[0]
 
 
 def test_both_commands_mean_the_same_place(tmp_path):

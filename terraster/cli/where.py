@@ -6,10 +6,10 @@ import os
 import re
 from collections.abc import Mapping
 
-from yaml.nodes import MappingNode, ScalarNode
+from yaml.nodes import MappingNode, Node, ScalarNode
 
 from .. import config
-from ..config import nodes, pieces
+from ..config import nodes
 from ..config.directories import runtime_dir
 
 __all__ = ["DEFAULT", "PACKAGED", "configuration", "find_runtime_dir"]
@@ -19,6 +19,8 @@ DEFAULT = "config.yaml"
 
 PACKAGED = os.path.join(os.path.dirname(config.__file__), "default.yaml")
 """The configuration file of the package, used if there is no `DEFAULT` either."""
+
+_LARGE = 32_768  # characters that take as long to parse as the patterns of `terraster.config.pieces` take to compile: 8 ms
 
 _RUNTIME_DIR = re.compile(r"""^\{?(?:runtime_dir|"runtime_dir"|'runtime_dir')[ ]*:[ ]+(\S.*?),?$""", re.MULTILINE)
 
@@ -38,8 +40,7 @@ def find_runtime_dir(file: str, environ: Mapping[str, str]) -> str:
     """
     with open(file, encoding="utf-8-sig", errors="replace") as stream:
         text = stream.read()
-    parts = pieces.cut(text)  # so that ten thousand services are not parsed
-    root = nodes.compose(text if parts is None else parts.skeleton)
+    root = _compose(text)
     found = None
     if isinstance(root, MappingNode):
         _, node = nodes.find(root, ("runtime_dir",))
@@ -52,3 +53,13 @@ def find_runtime_dir(file: str, environ: Mapping[str, str]) -> str:
         if isinstance(value, str) and value:
             return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(file)), os.path.expanduser(value)))
     return runtime_dir(environ, os.geteuid())
+
+
+def _compose(text: str) -> Node | nodes.Finding | None:
+    """The nodes of a configuration. Of a large one without its services: ten thousand of them take a second to parse."""
+    if len(text) > _LARGE:
+        from ..config import pieces
+
+        parts = pieces.cut(text)
+        text = text if parts is None else parts.skeleton
+    return nodes.compose(text)
