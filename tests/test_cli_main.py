@@ -402,3 +402,13 @@ def test_the_checkout_has_the_commands_too(tmp_path):
         )
         assert result.stdout == f"{name} {__version__}\n"
         assert os.access(ROOT / "bin" / name, os.X_OK)
+
+
+def test_the_demo_advises_requests_that_reach_a_backend(tmp_path):
+    services = [
+        {"name": "old", "host": "old.test", "locations": [{"path": "/", "redirect": "https://new.test/"}]},
+        {"name": "shop", "host": "shop.test", "locations": [{"path": "/", "backends": [{"url": "http://127.0.0.1:9001"}]}]},
+    ]
+    snapshot = resolve(load(write(tmp_path / "demo.yaml", services=services)), 1)
+    text = demo.advice(snapshot, "demo.yaml", [])
+    assert "curl -H 'Host: shop.test' http://127.0.0.1:8080/ " in text and "old.test" not in text
