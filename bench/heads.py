@@ -2,8 +2,8 @@
 
     .venv/bin/python bench/heads.py
 
-Each figure is the least of several rounds, in CPU time. "met before" is the next request of a client that sends the same fields again.
-"new" has fields that no earlier request had (a cookie with another value), so that no cache helps.
+Each figure is the least of several rounds, in CPU time. "met before" is the next request of a client that sends the same fields again, or
+the same response again. "new" has a field that no earlier head had, so that no cache helps.
 """
 
 from __future__ import annotations
@@ -121,8 +121,9 @@ def main() -> None:
     for name, head in (("small GET", SMALL), ("browser, 15 fields", BROWSER)):
         for kind, make in (("met before", same), ("new", new)):
             print(f"| {name}, {kind} | {cost(requests, make, head):.2f} | {cost(both, make, head):.2f} |")
-    read = cost(responses, new, RESPONSE)
-    print(f"| response, 8 fields | {read:.2f} | {cost(both_responses, new, RESPONSE):.2f} |")
+    for kind, make in (("met before", same), ("new", new)):
+        read = cost(responses, make, RESPONSE)
+        print(f"| response, 8 fields, {kind} | {read:.2f} | {cost(both_responses, make, RESPONSE):.2f} |")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pytest
@@ -280,6 +281,34 @@ def test_what_is_forwarded_is_as_clear_as_what_came(case: Case) -> None:
     assert [f for f in again.fields if head.host or f[0] != b"Host"] == [f for f in head.fields if f[0].lower() not in ends_here]
 
 
+@responses
+def test_responses_met_before_are_read_alike(case: Case) -> None:
+    """To another method or another kind of reader the same octets may mean something else."""
+    method = case.fact("method") or b"GET"
+    for strict in (True, False):
+        whole = read(case, [case.data], strict)
+        for _ in range(3):
+            for other in (b"HEAD", b"GET", b"CONNECT"):
+                with suppress(BadResponse):
+                    parse_response(case.data, other, *case.limits, 0, not strict)
+            assert read(case, [case.data], strict).facts() == whole.facts()
+        if isinstance(whole.head, ResponseHead):
+            again = parse_response(case.data, method, *case.limits, 0, strict)
+            assert again is not None and again.no_body is whole.head.no_body
+            out = [again.forward(drop, (), b"") for drop in (frozenset((b"content-length",)), frozenset[bytes]())]
+            assert out[1] == whole.head.forward(frozenset(), (), b"")
+            assert b"content-length" not in out[0].lower()
+
+
+def test_limits_hold_for_responses_that_were_met_before() -> None:
+    data = b"HTTP/1.1 200 OK\r\nX-A: limits\r\nX-B: 2\r\nContent-Length: 0\r\n\r\n"
+    heads = [parse_response(data, b"GET", 32768, 100) for _ in range(3)]
+    assert heads[1] is heads[2]
+    for size, count in ((len(data) - 1, 100), (len(data), 2)):
+        with pytest.raises(BadResponse):
+            parse_response(data, b"GET", size, count)
+
+
 def _learned(data: bytes) -> RequestHead:
     heads = [parse_request(data, 32768, 100) for _ in range(3)]
     assert heads[2] is not None
@@ -315,7 +344,7 @@ def test_what_is_remembered_is_bounded() -> None:
             _learned(data)
             assert len(BLOCKS) in (known + 1, 1)
         assert len(BLOCKS) <= 512 and len(BLOCKS.met) <= 4096
-        assert sum(map(len, BLOCKS)) == BLOCKS.octets <= 1 << 18
+        assert sum(map(len, BLOCKS)) == BLOCKS.held <= 1 << 18
     large = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Large: %b\r\n\r\n" % (b"x" * 5000)
     _learned(large)
     assert large[5:] not in BLOCKS

