@@ -12,15 +12,11 @@ from terraster.config.snapshot import Backend
 from terraster.state.table import BackendCells, Seat, SeatBackend, Table
 from terraster.state.view import SeatView
 
+from .harness.seats import seated
+
 
 def seats(count: int) -> list[SeatView]:
-    table = Table(8, 1, count + 1)
-    for seat in range(1, count + 1):
-        table.q[table.seat(seat) + Seat.PID] = seat
-    views = [SeatView(table) for _ in range(count)]
-    for seat, view in enumerate(views, 1):
-        view.sit(seat)
-    return views
+    return seated(Table(8, 1, count + 1), count)
 
 
 def backend(slot: int = 3, limit: int = 0) -> Backend:

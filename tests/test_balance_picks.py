@@ -18,8 +18,9 @@ from terraster.balance.weighted import LONGEST, WeightedRoundRobin
 from terraster.config.algorithms import ALGORITHMS
 from terraster.config.snapshot import Backend, Location
 from terraster.errors import ConfigError
-from terraster.state.table import Seat, SeatBackend, Table
-from terraster.state.view import SeatView
+from terraster.state.table import SeatBackend, Table
+
+from .harness.seats import seated
 
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 
@@ -29,10 +30,7 @@ class Field:
 
     def __init__(self, weights: Sequence[int], limits: Sequence[int] = (), names: str = NAMES) -> None:
         self.table = Table(len(NAMES), 1, 3)
-        for seat in (1, 2):
-            self.table.q[self.table.seat(seat) + Seat.PID] = 1
-        view = SeatView(self.table)
-        view.sit(1)
+        view, _ = seated(self.table, 2)
         limits = [*limits, *[0] * len(weights)]
         self.members = [
             Member(Backend(name, name, "http", name, 80, weight=weight, max_connections=limit, slot=NAMES.index(name)), view)

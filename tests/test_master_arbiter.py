@@ -14,7 +14,9 @@ from collections.abc import Callable
 
 import pytest
 
-from .harness.family import Family, alive, eventually, free_port
+from .harness.family import Family
+from .harness.ports import free_port
+from .harness.program import is_gone
 
 
 def refuses(port: int) -> bool:
@@ -34,7 +36,7 @@ def test_both_roles_serve_and_term_ends_everything() -> None:
         assert os.path.exists(f"{family.runtime}/terraster.pid")
         family.process.terminate()
         assert family.process.wait(5) == 0
-        assert not any(alive(pid) for pid in everybody)
+        assert all(is_gone(pid) for pid in everybody)
         assert os.listdir(family.runtime) == []
         assert family.log().count("flushed") == 3
 
@@ -44,9 +46,9 @@ def test_term_drains_open_requests() -> None:
         answers: list[object] = []
         slow = threading.Thread(target=lambda: answers.append(family.get("/slow/1.0")))
         slow.start()
-        eventually(lambda: family.children()[0]["accepted"] == 1)
+        family.wait_until(lambda: family.children()[0]["accepted"] == 1)
         family.process.terminate()
-        eventually(lambda: refuses(family.port), 0.8)
+        family.wait_until(lambda: refuses(family.port), 0.8)
         assert not answers
         slow.join()
         assert answers and family.process.wait(5) == 0
@@ -55,7 +57,7 @@ def test_term_drains_open_requests() -> None:
 def test_the_drain_has_a_deadline() -> None:
     with Family(workers=1, drain=0.3) as family:
         threading.Thread(target=lambda: pytest.raises(OSError, family.get, "/slow/20"), daemon=True).start()
-        eventually(lambda: family.children()[0]["accepted"] == 1)
+        family.wait_until(lambda: family.children()[0]["accepted"] == 1)
         started = time.monotonic()
         family.process.terminate()
         assert family.process.wait(5) == 0
@@ -67,7 +69,7 @@ def test_the_drain_has_a_deadline() -> None:
 def test_quit_and_int_end_at_once(number: signal.Signals) -> None:
     with Family(workers=1, drain=20) as family:
         threading.Thread(target=lambda: pytest.raises(OSError, family.get, "/slow/20"), daemon=True).start()
-        eventually(lambda: family.children()[0]["accepted"] == 1)
+        family.wait_until(lambda: family.children()[0]["accepted"] == 1)
         started = time.monotonic()
         family.process.send_signal(number)
         assert family.process.wait(5) == 0
@@ -78,7 +80,7 @@ def test_quit_and_int_end_at_once(number: signal.Signals) -> None:
 def test_quit_ends_a_drain() -> None:
     with Family(workers=1, drain=20) as family:
         threading.Thread(target=lambda: pytest.raises(OSError, family.get, "/slow/20"), daemon=True).start()
-        eventually(lambda: family.children()[0]["accepted"] == 1)
+        family.wait_until(lambda: family.children()[0]["accepted"] == 1)
         family.process.terminate()
         family.until("Handling signal: term")
         family.process.send_signal(signal.SIGQUIT)
@@ -92,7 +94,7 @@ def test_a_killed_worker_is_replaced_within_a_second_and_its_counts_stay() -> No
         victim = family.children()[0]["pid"]
         os.kill(victim, signal.SIGKILL)
         started = time.monotonic()
-        eventually(lambda: len(family.pids() - {victim}) == 2, 1.0)
+        family.wait_until(lambda: len(family.pids() - {victim}) == 2, 1.0)
         assert time.monotonic() - started < 1.0
         living = sorted(worker["seat"] for worker in family.ask("status")["workers"])
         assert family.get("/totals") == {"bytes": 140, "requests": 20, "seats": living}
@@ -104,9 +106,9 @@ def test_a_worker_killed_again_and_again_is_replaced_at_once_each_time() -> None
     with Family(workers=2) as family:
         for _ in range(3):
             oldest = max(family.children(), key=lambda worker: worker["age"])
-            eventually(lambda pid=oldest["pid"]: next(w for w in family.children() if w["pid"] == pid)["age"] > 0.7)
+            family.wait_until(lambda pid=oldest["pid"]: next(w for w in family.children() if w["pid"] == pid)["age"] > 0.7)
             os.kill(oldest["pid"], signal.SIGKILL)
-            eventually(lambda pid=oldest["pid"]: len(family.pids() - {pid}) == 2, 1.0)
+            family.wait_until(lambda pid=oldest["pid"]: len(family.pids() - {pid}) == 2, 1.0)
         seats = [worker["seat"] for worker in family.children()]
         assert len(set(seats)) == 2 and max(seats) <= 4
 
@@ -115,7 +117,7 @@ def test_the_admin_worker_is_replaced_too() -> None:
     with Family(workers=1) as family:
         (before,) = family.pids("admin")
         os.kill(before, signal.SIGKILL)
-        eventually(lambda: family.pids("admin") - {before})
+        family.wait_until(lambda: family.pids("admin") - {before})
         assert family.get()
 
 
@@ -125,27 +127,27 @@ def test_a_hung_worker_is_killed_and_replaced() -> None:
         threading.Thread(target=lambda: pytest.raises(OSError, family.get, "/spin", timeout=30), daemon=True).start()
         family.until("hangs: no heartbeat", 10)
         family.until("it was at:")
-        eventually(lambda: family.pids() - {before})
+        family.wait_until(lambda: family.pids() - {before})
         assert family.get()["pid"] != before
 
 
 def test_the_children_leave_when_the_master_is_killed() -> None:
     with Family(workers=2) as family:
         threading.Thread(target=lambda: pytest.raises(OSError, family.get, "/slow/20"), daemon=True).start()
-        eventually(lambda: sum(worker["accepted"] for worker in family.children()) == 1)
+        family.wait_until(lambda: sum(worker["accepted"] for worker in family.children()) == 1)
         everybody = family.family()
         assert len(everybody) == 3
         family.process.kill()
-        eventually(lambda: not any(alive(pid) for pid in everybody), 3.0)
+        family.wait_until(lambda: all(is_gone(pid) for pid in everybody), 3.0)
 
 
 def test_ttin_and_ttou_change_the_number_of_workers() -> None:
     with Family(workers=1) as family:
         first = family.pids()
         family.process.send_signal(signal.SIGTTIN)
-        eventually(lambda: len(family.pids()) == 2 and family.pids() > first)
+        family.wait_until(lambda: len(family.pids()) == 2 and family.pids() > first)
         family.process.send_signal(signal.SIGTTOU)
-        eventually(lambda: len(family.family()) == 2)
+        family.wait_until(lambda: len(family.family()) == 2)
         family.process.send_signal(signal.SIGTTOU)
         family.process.send_signal(signal.SIGUSR1)
         family.until("admin worker reopened")
@@ -155,14 +157,14 @@ def test_ttin_and_ttou_change_the_number_of_workers() -> None:
 def test_usr1_reopens_the_logs_everywhere() -> None:
     with Family(workers=2) as family:
         family.process.send_signal(signal.SIGUSR1)
-        eventually(lambda: family.log().count("worker reopened") == 3)
+        family.wait_until(lambda: family.log().count("worker reopened") == 3)
 
 
 def test_children_hold_no_descriptors_of_the_master_or_of_each_other() -> None:
     with Family(workers=3) as family:
         first = {family.get()["pid"]: family.get()["descriptors"] for _ in range(20)}
         os.kill(min(first), signal.SIGKILL)
-        eventually(lambda: len(family.pids() - {min(first)}) == 3)
+        family.wait_until(lambda: len(family.pids() - {min(first)}) == 3)
         later = [family.get()["descriptors"] for _ in range(20)]
         assert max(later) <= max(first.values()) <= min(first.values()) + 1
 
@@ -227,14 +229,14 @@ def test_the_pid_of_another_program_in_the_pid_file_is_no_obstacle() -> None:
 def test_the_lock_goes_with_the_master_and_not_with_its_children() -> None:
     with Family(workers=1, drain=20) as family:
         threading.Thread(target=lambda: pytest.raises(OSError, family.get, "/slow/20"), daemon=True).start()
-        eventually(lambda: family.children()[0]["accepted"] == 1)
+        family.wait_until(lambda: family.children()[0]["accepted"] == 1)
         everybody = family.family()
         family.process.kill()
         family.process.wait()
-        assert any(alive(pid) for pid in everybody)
+        assert any(not is_gone(pid) for pid in everybody)
         with open(f"{family.runtime}/terraster.pid") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        eventually(lambda: not any(alive(pid) for pid in everybody), 3.0)
+        family.wait_until(lambda: all(is_gone(pid) for pid in everybody), 3.0)
 
 
 @pytest.mark.parametrize(
@@ -271,10 +273,10 @@ def test_a_stale_pid_file_and_stale_sockets_are_no_obstacle() -> None:
         everybody = family.family()
         family.process.kill()
         family.process.wait()
-        eventually(lambda: not any(alive(pid) for pid in everybody), 3.0)
+        family.wait_until(lambda: all(is_gone(pid) for pid in everybody), 3.0)
         assert os.path.exists(path)
         family.start()
-        eventually(lambda: family.log().count("ready: ") == 2)
+        family.wait_until(lambda: family.log().count("ready: ") == 2)
         assert family.get()["generation"] == 1
 
 
@@ -300,7 +302,7 @@ def test_usr2_hands_over_to_a_new_master_without_a_refused_connection() -> None:
         thread = threading.Thread(target=traffic)
         thread.start()
         family.process.send_signal(signal.SIGUSR2)
-        eventually(lambda: family.log().count("ready: ") == 2)
+        family.wait_until(lambda: family.log().count("ready: ") == 2)
         with open(f"{family.runtime}/terraster.pid.2") as file:
             successor = int(file.read())
         try:
@@ -308,7 +310,7 @@ def test_usr2_hands_over_to_a_new_master_without_a_refused_connection() -> None:
             family.process.terminate()
             assert family.process.wait(10) == 0
             family.until("Master has been promoted")
-            eventually(lambda: family.ask("status")["pid"] == successor)
+            family.wait_until(lambda: family.ask("status")["pid"] == successor)
             with open(f"{family.runtime}/terraster.pid") as file:
                 assert int(file.read()) == successor
                 with pytest.raises(BlockingIOError):
@@ -322,7 +324,7 @@ def test_usr2_hands_over_to_a_new_master_without_a_refused_connection() -> None:
         finally:
             done.set()
             os.kill(successor, signal.SIGTERM)
-            eventually(lambda: not alive(successor))
+            family.wait_until(lambda: is_gone(successor))
         assert not os.path.exists(path)
 
 

@@ -25,7 +25,8 @@ from terraster.master.probe import Aim, Result
 from terraster.policy.health import Verdict
 from terraster.state.table import BackendCells
 
-from .harness.family import Family, eventually, free_port
+from .harness.family import Family
+from .harness.ports import free_port
 from .harness.ward import Ward
 
 
@@ -126,7 +127,7 @@ def test_fall_and_rise_are_logged_with_their_reason(backend: Backend) -> None:
 def test_fewer_failures_than_the_threshold_change_nothing(backend: Backend) -> None:
     with Family(workers=1, services={"one": [backend.url]}, check=check(unhealthy=1000)) as family:
         backend.status = 500
-        eventually(lambda: known(family, backend.url)["probe_failures"] >= 5)
+        family.wait_until(lambda: known(family, backend.url)["probe_failures"] >= 5)
         assert known(family, backend.url)["up"]
 
 
@@ -142,9 +143,9 @@ def test_only_the_master_probes_also_after_a_reload_and_a_kill(backend: Backend)
         assert family.ask("reload")["ok"]
         victim = min(family.pids())
         os.kill(victim, signal.SIGKILL)
-        eventually(lambda: len(family.pids() - {victim}) == 3)
+        family.wait_until(lambda: len(family.pids() - {victim}) == 3)
         before, started = len(backend.seen), time.monotonic()
-        eventually(lambda: len(backend.seen) >= before + 12)
+        family.wait_until(lambda: len(backend.seen) >= before + 12)
         assert time.monotonic() - started > 12 * 0.1 * 0.9 * 0.75
         assert "Traceback" not in family.log()
 
@@ -160,7 +161,7 @@ def test_a_child_forked_during_a_probe_does_not_hold_its_connection() -> None:
             connection, _address = silent.accept()
             (victim,) = family.pids()
             os.kill(victim, signal.SIGKILL)
-            eventually(lambda: family.pids() - {victim}, 1.0)
+            family.wait_until(lambda: family.pids() - {victim}, 1.0)
             connection.settimeout(4)
             while connection.recv(65536):
                 pass
@@ -180,7 +181,7 @@ def test_over_a_reload_what_stays_keeps_its_state_and_what_is_new_is_probed_firs
         family.write(services={"one": [second.url]})
         assert family.ask("reload")["ok"]
         count = len(backend.seen)
-        eventually(lambda: known(family, second.url)["probes"] >= 3)
+        family.wait_until(lambda: known(family, second.url)["probes"] >= 3)
         assert len(backend.seen) <= count + 1
         second.shutdown()
 
@@ -248,7 +249,7 @@ def test_every_change_that_a_reload_brings_is_logged(backend: Backend) -> None:
 @pytest.mark.parametrize("host", ["h\u65e5", "a\nb", "\ud800"])
 def test_a_check_that_cannot_be_made_fails_and_goes_on(backend: Backend, host: str) -> None:
     with Family(workers=1, services={"one": [backend.url]}, check=check(host=host, interval=0.05)) as family:
-        eventually(lambda: known(family, backend.url)["probe_failures"] >= 3)
+        family.wait_until(lambda: known(family, backend.url)["probe_failures"] >= 3)
         assert known(family, backend.url)["reason"].startswith("the probe cannot be made: ")
         assert not known(family, backend.url)["up"] and "Traceback" not in family.log()
 
@@ -259,7 +260,7 @@ def test_the_first_round_can_be_ended(backend: Backend, number: signal.Signals) 
     family = Family(workers=1, services={"one": [backend.url]}, check=check(timeout=20))
     family.start()
     try:
-        eventually(lambda: backend.seen)
+        family.wait_until(lambda: backend.seen)
         started = time.monotonic()
         family.process.send_signal(number)
         assert family.process.wait(5) == 0 and time.monotonic() - started < 2
@@ -281,11 +282,11 @@ def test_a_good_check_brings_an_ejected_backend_back(backend: Backend) -> None:
         settings = check(interval=0.3, unhealthy=1000)
         with Family(workers=1, services={"one": [backend.url, other.url]}, check=settings, outlier={"time": 60.0}) as family:
             backend.status = 500
-            eventually(lambda: known(family, backend.url)["probe_failures"] >= 1)
+            family.wait_until(lambda: known(family, backend.url)["probe_failures"] >= 1)
             family.get("/fail/0/3/connect")
             family.until(rf"backend {backend.url} of one/ is ejected for 60 s: 3 attempts in a row made no connection: refused")
             probes = known(family, backend.url)["probes"]
-            eventually(lambda: known(family, backend.url)["probes"] >= probes + 2)
+            family.wait_until(lambda: known(family, backend.url)["probes"] >= probes + 2)
             assert family.ask("status")["standings"][f"one/ {backend.url}"]["state"] == "ejected"
             backend.status = 200
             family.until(rf"backend {backend.url} of one/ is up: status 200 \(a health check passed\)")

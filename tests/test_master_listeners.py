@@ -13,7 +13,7 @@ from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
 from terraster.master.listeners import HANDED_OVER, Listeners, control_address, parse
 
-from .harness.family import free_port
+from .harness.ports import free_port
 
 
 def reachable(family: int, address: object) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from .harness.family import Family, alive, eventually
+from .harness.family import Family
+from .harness.program import is_gone
 
 _CHATTER = """
 import sys
@@ -85,17 +86,17 @@ def test_the_family_serves_reloads_and_ends_with_a_log_that_nobody_reads(tmp_pat
     family.log_path = fifo
     family.start()
     try:
-        eventually(lambda: family.get()["generation"] == 1)
+        family.wait_until(lambda: family.get()["generation"] == 1)
         for generation in range(2, 30):
             assert family.ask("reload")["generation"] == generation
         (before,) = family.pids()
         os.kill(before, signal.SIGKILL)
-        eventually(lambda: family.pids() - {before})
+        family.wait_until(lambda: family.pids() - {before})
         everybody = family.family()
         started = time.monotonic()
         family.process.terminate()
         assert family.process.wait(5) == 0 and time.monotonic() - started < 4
-        assert not any(alive(pid) for pid in everybody)
+        assert all(is_gone(pid) for pid in everybody)
     finally:
         family.__exit__()
         os.close(keep)

@@ -10,7 +10,9 @@ import time
 
 import pytest
 
-from .harness.family import Family, alive, eventually, free_port
+from .harness.family import Family
+from .harness.ports import free_port
+from .harness.program import is_gone
 
 
 def generations(family: Family) -> set[int]:
@@ -112,7 +114,7 @@ def test_a_worker_killed_after_a_reload_comes_back_with_the_new_listeners() -> N
         assert family.ask("reload")["ok"]
         (before,) = family.pids()
         os.kill(before, signal.SIGKILL)
-        eventually(lambda: family.pids() - {before})
+        family.wait_until(lambda: family.pids() - {before})
         assert family.get(port=port)["generation"] == 2
 
 
@@ -123,9 +125,9 @@ def test_a_child_that_refuses_is_replaced() -> None:
         outcome = family.ask("reload")
         assert outcome["ok"] and set(outcome["replaced"]) == before
         assert "does not run generation 2: ValueError: I will not; replaced" in family.log()
-        eventually(lambda: len(family.pids()) == 2 and not family.pids() & before)
+        family.wait_until(lambda: len(family.pids()) == 2 and not family.pids() & before)
         assert family.get()["services"] == ["refused-by-proxy"]
-        eventually(lambda: not any(alive(pid) for pid in before))
+        family.wait_until(lambda: all(is_gone(pid) for pid in before))
 
 
 def test_a_child_that_does_not_answer_in_time_is_replaced_and_its_requests_end_well() -> None:
@@ -134,11 +136,11 @@ def test_a_child_that_does_not_answer_in_time_is_replaced_and_its_requests_end_w
         answers: list[dict[str, object]] = []
         slow = threading.Thread(target=lambda: answers.append(family.get("/slow/2.5")))
         slow.start()
-        eventually(lambda: family.children()[0]["accepted"] == 1)
+        family.wait_until(lambda: family.children()[0]["accepted"] == 1)
         family.write(apply_takes=1.5)
         outcome = family.ask("reload")
         assert outcome["ok"] and before <= set(outcome["replaced"])
-        eventually(lambda: len(family.pids()) == 1 and not family.pids() & before)
+        family.wait_until(lambda: len(family.pids()) == 1 and not family.pids() & before)
         slow.join()
         assert answers[0]["pid"] in before
 
@@ -148,7 +150,7 @@ def test_requests_in_flight_do_not_notice() -> None:
         answers: list[dict[str, object]] = []
         slow = threading.Thread(target=lambda: answers.append(family.get("/slow/1")))
         slow.start()
-        eventually(lambda: family.children()[0]["accepted"] == 1)
+        family.wait_until(lambda: family.children()[0]["accepted"] == 1)
         for generation in range(2, 7):
             assert family.ask("reload")["generation"] == generation
         assert not answers
@@ -171,12 +173,12 @@ def test_reloads_at_the_same_time_happen_one_after_the_other() -> None:
 def test_the_number_of_workers_follows_the_file_only_when_the_file_changed() -> None:
     with Family(workers=1) as family:
         family.process.send_signal(signal.SIGTTIN)
-        eventually(lambda: len(family.pids()) == 2)
+        family.wait_until(lambda: len(family.pids()) == 2)
         assert family.ask("reload")["ok"]
         assert len(family.pids()) == 2
         family.write(workers=3)
         assert family.ask("reload")["ok"]
-        eventually(lambda: len(family.pids()) == 3)
+        family.wait_until(lambda: len(family.pids()) == 3)
 
 
 def test_another_admin_address_means_another_admin_worker() -> None:
@@ -185,8 +187,8 @@ def test_another_admin_address_means_another_admin_worker() -> None:
         family.write(admin=f"127.0.0.1:{port}")
         outcome = family.ask("reload")
         assert outcome["ok"] and "the admin worker is being replaced" in outcome["notes"][0]
-        eventually(lambda: family.get("/status", port=port)["generation"] == 2)
-        eventually(lambda: not alive(before))
+        family.wait_until(lambda: family.get("/status", port=port)["generation"] == 2)
+        family.wait_until(lambda: is_gone(before))
         assert family.pids() == proxies
 
 
@@ -234,7 +236,7 @@ def test_term_during_a_reload_ends_the_reload_and_whoever_asked_is_answered(when
         if when == "probes":
             held = [silent.accept()]
         else:
-            eventually(lambda: family.ask("status")["generation"] == 2)
+            family.wait_until(lambda: family.ask("status")["generation"] == 2)
         family.process.terminate()
         asking.join(10)
         held.clear()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from terraster.config.snapshot import Breaker, Outlier
 from terraster.state.table import BackendCells, SeatBackend
 
-from .harness.family import Family, eventually
+from .harness.family import Family
 from .harness.ward import Ward
 
 BREAKER = Breaker(threshold=3, timeout=30.0, probes=2)
@@ -417,7 +417,9 @@ def test_reports_of_a_real_worker_eject_for_all_and_time_brings_back() -> None:
         started = time.monotonic()
         family.get("/fail/0/3/connect")
         family.until(r"backend http://127.0.0.1:1 of one/ is ejected for 1 s: 3 attempts in a row made no connection: refused")
-        states = eventually(lambda: (found := family.get("/states"))["states"] == [BackendCells.EJECTED, BackendCells.UP] and found)
+        states = family.wait_until(
+            lambda: (found := family.get("/states"))["states"] == [BackendCells.EJECTED, BackendCells.UP] and found
+        )
         assert states["admits"] == [BackendCells.NONE, BackendCells.ALL]
         family.until(r"backend http://127.0.0.1:1 of one/ is up: no checks \(1(\.\d)? s are over\)")
         assert 1.0 <= time.monotonic() - started < 3.0

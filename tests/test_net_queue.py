@@ -15,7 +15,9 @@ from terraster.errors import HttpError
 from terraster.net.queue import Queue as WaitingQueue
 from terraster.net.reactor import Reactor
 from terraster.state.table import Seat, SeatLocation, Table
-from terraster.state.view import SeatView
+
+from .harness.seats import seated
+from .harness.waiting import wait_until
 
 OFFSET = 2 * SeatLocation.CELLS
 
@@ -23,12 +25,9 @@ OFFSET = 2 * SeatLocation.CELLS
 def lines(count: int, size: int = 10, timeout: float = 5.0) -> list[WaitingQueue]:
     """The lines of one location in so many workers."""
     table = Table(1, 4, count + 1)
-    views = [SeatView(table) for _ in range(count)]
-    for seat in range(1, count + 1):
-        table.q[table.seat(seat) + Seat.PID] = seat
-        table.q[table.seat(seat) + Seat.HEARTBEAT] = time.monotonic_ns() + 3600 * 10**9  # alive as long as the test
-    for seat, view in enumerate(views, 1):
-        view.sit(seat)
+    views = seated(table, count)
+    for view in views:
+        table.q[table.seat(view.seat) + Seat.HEARTBEAT] = time.monotonic_ns() + 3600 * 10**9  # alive as long as the test
     return [WaitingQueue(Queue(size, timeout), view, OFFSET) for view in views]
 
 
@@ -57,15 +56,8 @@ class Room:
         """``who`` waits in a line; returns when it has taken its place."""
         before = cell(line, SeatLocation.QUEUED)
         waiter = gevent.spawn(line.wait, self.look(who), Reactor())
-        until(lambda: cell(line, SeatLocation.QUEUED) > before or waiter.dead)
+        wait_until(lambda: cell(line, SeatLocation.QUEUED) > before or waiter.dead, pause=gevent.sleep)
         return waiter
-
-
-def until(truth: Callable[[], object]) -> None:
-    end = time.monotonic() + 5
-    while not truth():
-        assert time.monotonic() < end
-        gevent.sleep(0.001)
 
 
 def finish(*waiters: gevent.Greenlet) -> None:
@@ -89,7 +81,7 @@ def test_first_come_first_served(workers: int) -> None:
         assert line.is_busy()
     for count in range(1, 10):
         room.places = 1
-        until(lambda count=count: len(room.served) == count)
+        wait_until(lambda count=count: len(room.served) == count, pause=gevent.sleep)
         gevent.sleep(0.006)
         assert len(room.served) == count
     finish(*waiters)
@@ -127,7 +119,7 @@ def test_the_order_holds_whoever_leaves(steps: list[tuple[int, str]]) -> None:
         elif what == "room" and len(came) > len(room.served):
             count = len(room.served)
             room.places += 1
-            until(lambda count=count: len(room.served) > count)
+            wait_until(lambda count=count: len(room.served) > count, pause=gevent.sleep)
     room.places = len(came) - len(room.served)
     finish(*(here[one] for one in came))
     assert room.served == came
@@ -141,7 +133,7 @@ def test_who_comes_while_others_wait_waits_behind_them() -> None:
     assert there.is_busy()
     room.places = 1
     second = room.wait(there, "second")
-    until(lambda: room.served)
+    wait_until(lambda: room.served, pause=gevent.sleep)
     assert room.served == ["first"]
     room.places = 1
     finish(first, second)

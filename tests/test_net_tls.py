@@ -23,6 +23,8 @@ from terraster.net.reactor import Reactor
 from terraster.state.table import SeatBackend, Table
 from terraster.state.view import SeatView
 
+from .harness.waiting import wait_until
+
 pytestmark = pytest.mark.needs("openssl")
 
 
@@ -93,13 +95,6 @@ def run(job: Callable[[], Any]) -> Any:
     return gevent.spawn(job).get(timeout=10)
 
 
-def until(truth: Callable[[], object]) -> None:
-    end = time.monotonic() + 5
-    while not truth():
-        assert time.monotonic() < end
-        gevent.sleep(0.005)
-
-
 def test_a_name_that_tls_refuses_costs_nothing() -> None:
     house = House()
     for name in (".example.com", "a..b", "a\0b", "x" * 70):
@@ -130,7 +125,7 @@ def test_what_fails_while_a_response_is_awaited_was_sent(peer: Callable[..., Pee
     def job() -> HttpError:
         upstream = origin.connect(5.0)
         upstream.send(b"POST /pay HTTP/1.1\r\n\r\n", 5.0)
-        until(gone.is_set)
+        wait_until(gone.is_set, pause=gevent.sleep)
         upstream.stream._outgoing.write(b"\x17\x03\x03\x00\x01x")  # type: ignore[union-attr]  # what the engine would have to say
         with pytest.raises(HttpError) as caught:
             upstream.recv(5.0)
@@ -156,7 +151,7 @@ def test_how_long_an_https_backend_keeps_connections_is_learnt(peer: Callable[..
         assert upstream.recv(5.0) == b"hi"
         upstream.give_back(True)
         assert origin.pool.idle
-        until(lambda: not origin.pool.idle)
+        wait_until(lambda: not origin.pool.idle, pause=gevent.sleep)
 
     for _ in range(3):
         run(job)

@@ -14,14 +14,15 @@ from terraster.state.view import SeatView
 from terraster.worker.channel import pair
 from terraster.worker.proxy_worker import ProxyWorker
 
-from .harness.family import Family, alive, eventually
+from .harness.family import Family
+from .harness.program import is_gone
 
 
 def test_the_end_of_the_channel_tells_faster_than_a_heartbeat() -> None:
     with Family(workers=2) as family:
         everybody = family.family()
         family.process.kill()
-        eventually(lambda: not any(alive(pid) for pid in everybody), 0.6)
+        family.wait_until(lambda: all(is_gone(pid) for pid in everybody), 0.6)
 
 
 def test_a_stopped_master_is_not_a_dead_one() -> None:
@@ -42,7 +43,7 @@ def test_a_worker_that_somebody_ends_is_replaced(number: signal.Signals) -> None
     with Family(workers=1) as family:
         (before,) = family.pids()
         os.kill(before, number)
-        eventually(lambda: family.pids() - {before}, 2.0)
+        family.wait_until(lambda: family.pids() - {before}, 2.0)
         assert "flushed" in family.log() and "exit code 0" in family.log()
 
 
@@ -51,12 +52,12 @@ def test_a_worker_that_somebody_drains_is_replaced_before_it_has_gone() -> None:
         (before,) = family.pids()
         slow = threading.Thread(target=lambda: family.get("/slow/3"))
         slow.start()
-        eventually(lambda: family.children()[0]["accepted"] == 1)
+        family.wait_until(lambda: family.children()[0]["accepted"] == 1)
         os.kill(before, signal.SIGTERM)
-        eventually(lambda: family.pids() - {before}, 1.5)
-        assert alive(before)
+        family.wait_until(lambda: family.pids() - {before}, 1.5)
+        assert not is_gone(before)
         slow.join()
-        eventually(lambda: not alive(before))
+        family.wait_until(lambda: is_gone(before))
         assert family.ask("status")["restarts"] == 0
 
 
@@ -74,13 +75,13 @@ def test_a_second_term_does_not_cut_the_drain_short() -> None:
         answers: list[object] = []
         slow = threading.Thread(target=lambda: answers.append(family.get("/slow/1")))
         slow.start()
-        eventually(lambda: family.children()[0]["accepted"] == 1)
+        family.wait_until(lambda: family.children()[0]["accepted"] == 1)
         os.kill(before, signal.SIGTERM)
-        eventually(lambda: family.ask("status")["workers"][0]["draining"] or family.pids() - {before})
+        family.wait_until(lambda: family.ask("status")["workers"][0]["draining"] or family.pids() - {before})
         os.kill(before, signal.SIGTERM)
         slow.join()
         assert answers
-        eventually(lambda: not alive(before))
+        family.wait_until(lambda: is_gone(before))
 
 
 def test_the_seat_is_taken_as_soon_as_the_child_is_forked() -> None:
@@ -112,9 +113,9 @@ def test_a_question_ends_when_the_master_dies() -> None:
 
         asking = threading.Thread(target=ask)
         asking.start()
-        eventually(lambda: family.ask("status")["generation"] == 2, 2.0)
+        family.wait_until(lambda: family.ask("status")["generation"] == 2, 2.0)
         everybody = family.family()
         family.process.kill()
         asking.join(2.0)
         assert endings
-        eventually(lambda: not any(alive(pid) for pid in everybody), 1.5)
+        family.wait_until(lambda: all(is_gone(pid) for pid in everybody), 1.5)

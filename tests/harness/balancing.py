@@ -17,8 +17,9 @@ from terraster.balance.contract import Balancer, Member
 from terraster.balance.random_two import RandomTwo
 from terraster.balance.registry import make
 from terraster.config.snapshot import Backend, Location
-from terraster.state.table import BackendCells, Seat, SeatBackend, Table
-from terraster.state.view import SeatView
+from terraster.state.table import BackendCells, SeatBackend, Table
+
+from .seats import seated
 
 Service = Callable[[int, float, Random], tuple[float, bool]]
 """(backend, time, chance) → (seconds to the answer or the failure, whether it is an answer)."""
@@ -44,12 +45,8 @@ class World:
             location = replace(location, backends=tuple(backend(place, weight) for place, weight in enumerate(weights)))
         self.location = location
         self.table = Table(max(len(weights), 1), 1, workers + 1) if table is None else table
-        q = self.q = self.table.q
-        for seat in range(1, workers + 1):
-            q[self.table.seat(seat) + Seat.PID] = seat
-        self.views = [SeatView(self.table) for _ in range(workers)]
-        for seat, view in enumerate(self.views, 1):
-            view.sit(seat)
+        self.q = self.table.q
+        self.views = seated(self.table, workers)
         self.members = [[Member(one, view) for one in location.backends] for view in self.views]
         for place in range(len(location.backends)):
             self.admit(place, BackendCells.ALL)

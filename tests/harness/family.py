@@ -1,15 +1,4 @@
-"""A real master with real children, for the tests of `terraster.master` and `terraster.worker`: only what the children do is a toy.
-
-As a program (``python family.py FILE``) it is the master, on the configuration in a JSON file. As a module it has
-`Family`, which starts that program, talks to it and ends it.
-
-    {"listen": ["127.0.0.1:1234"], "workers": 2, "services": {"shop": ["http://127.0.0.1:5555"]}, "check": {"type": "http", …}, …}
-
-A toy proxy answers every request with JSON: its pid, its generation and the services it knows. ``/slow/S`` answers after S seconds,
-``/count`` counts a request of the first location, ``/spin`` never comes back, ``/fail/B/N/KIND`` reports N failures of the B-th
-backend, ``/states`` tells how the backends stand, ``/probes`` tells the greenlets that run in it. A toy admin worker hands
-``/status``, ``/reload`` and ``/stop`` on to the master.
-"""
+"""A real master with real children, for the tests of `terraster.master` and `terraster.worker`: only what the children do is a toy."""
 
 from __future__ import annotations
 
@@ -21,214 +10,20 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
+from .ports import free_port
+from .program import Program, is_gone
+from .waiting import wait_until
 
-def main(path: str) -> int:
-    from terraster.master import boot
+__all__ = ["Family"]
 
-    boot.patch()
+T = TypeVar("T")
 
-    import gevent
-    from gevent import socket as green
-    from gevent.server import StreamServer
-
-    from terraster.config.diff import patch
-    from terraster.config.snapshot import (
-        Backend,
-        HealthCheck,
-        Listener,
-        Location,
-        Outlier,
-        Service,
-        Snapshot,
-        backend_id,
-        location_id,
-    )
-    from terraster.errors import ConfigError, Problem
-    from terraster.master import arbiter, reload
-    from terraster.state.table import BackendCells, Seat, SeatBackend, SeatLocation
-    from terraster.worker.process import Process
-
-    def read() -> dict[str, Any]:
-        with open(path) as file:
-            settings: dict[str, Any] = json.load(file)
-        return settings
-
-    def load(generation: int) -> Snapshot:
-        settings = read()
-        if "problem" in settings:
-            raise ConfigError([Problem(path, 3, 7, settings["problem"])])
-        check = HealthCheck(**settings.get("check", {"type": "none"}))
-        services = []
-        for name, urls in settings["services"].items():
-            backends = []
-            for url in urls:
-                host, port = url.removeprefix("http://").split(":")
-                backends.append(
-                    Backend(id=backend_id(name, "/", url), url=url, scheme="http", host=host, port=int(port), health=check)
-                )
-            outlier = Outlier(**settings.get("outlier", {}))
-            location = Location(id=location_id(name, "/"), path="/", backends=tuple(backends), outlier=outlier)
-            services.append(Service(name=name, hosts=("*",), listeners=tuple(settings["listen"]), locations=(location,)))
-        return Snapshot(
-            generation=generation,
-            listeners=tuple(Listener(address, tls=address in settings.get("tls", ())) for address in settings["listen"]),
-            services=tuple(services),
-            workers=settings.get("workers", 2),
-            admin_listen=settings.get("admin", ""),
-            metrics_listen="",
-            runtime_dir=settings["runtime_dir"],
-            drain_timeout=settings.get("drain", 5.0),
-        )
-
-    class Plan:
-        def __init__(self, snapshot: Snapshot) -> None:
-            self.snapshot, self.generation = snapshot, snapshot.generation
-
-        def updated(self, change: Any) -> Plan:
-            if any(service.name == "uncompilable" for service in change.services):
-                raise ValueError("this service cannot be compiled")
-            return Plan(patch(self.snapshot, change))
-
-    class Toy(Process):
-        def start(self) -> None:
-            self.open = 0
-            self.servers: dict[str, StreamServer] = {}
-            self.serve(self.listeners)
-
-        def serve(self, listeners: dict[str, Any]) -> None:
-            for address, one in listeners.items():
-                server = StreamServer(green.socket(one.family, one.type, fileno=os.dup(one.fileno())), self.handle)
-                server.start()
-                self.servers[address] = server
-
-        def apply(self, change: Any, listeners: dict[str, Any]) -> None:
-            if any(service.name == f"refused-by-{self.name}" for service in change.services):
-                raise ValueError("I will not")
-            gevent.sleep(read().get("apply_takes", 0))
-            self.plan = self.plan.updated(change)
-            if self.role == Seat.PROXY:
-                for gone in change.listeners_removed:
-                    self.servers.pop(gone.address).stop()
-                    self.listeners.pop(gone.address).close()
-                self.serve(listeners)
-            self.listeners.update(listeners)
-
-        def drain(self) -> None:
-            for server in self.servers.values():
-                server.stop_accepting()
-                server.close()
-            for one in self.listeners.values():
-                one.close()
-
-        def idle(self) -> bool:
-            return self.open == 0
-
-        def stop(self) -> None:
-            self.log.info("%s worker flushed", self.name)
-
-        def reopen(self) -> None:
-            self.log.info("%s worker reopened", self.name)
-
-        def handle(self, connection: Any, address: Any) -> None:
-            self.open += 1
-            self.view.q[self.view.base + Seat.ACCEPTED] += 1
-            try:
-                head = b""
-                while b"\r\n\r\n" not in head:
-                    more = connection.recv(4096)
-                    if not more:
-                        return
-                    head += more
-                body = json.dumps(self.answer(head.split()[1].decode())).encode()
-                connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-            finally:
-                connection.close()
-                self.open -= 1
-
-        def answer(self, path: str) -> dict[str, Any]:
-            raise NotImplementedError
-
-    class ToyProxy(Toy):
-        role, name = Seat.PROXY, "proxy"
-
-        def answer(self, path: str) -> dict[str, Any]:
-            q = self.view.q
-            if path.startswith("/slow/"):
-                gevent.sleep(float(path.removeprefix("/slow/")))
-            elif path == "/spin":
-                while True:
-                    pass
-            elif path == "/count":
-                location = self.plan.snapshot.services[0].locations[0]
-                q[self.view.location_row(location.slot) + SeatLocation.BYTES_IN] += 7
-                q[self.view.backends + location.backends[0].slot * SeatBackend.CELLS + SeatBackend.REQUESTS] += 1
-            elif path == "/totals":
-                location, table = self.plan.snapshot.services[0].locations[0], self.view.table
-                return {
-                    "bytes": table.location_sum(location.slot, SeatLocation.BYTES_IN),
-                    "requests": table.backend_sum(location.backends[0].slot, SeatBackend.REQUESTS),
-                    "seats": table.taken_seats(),
-                }
-            elif path.startswith("/fail/"):
-                number, count, kind = path.removeprefix("/fail/").split("/")
-                slot = self.plan.snapshot.services[0].locations[0].backends[int(number)].slot
-                lease = q[self.view.table.backend(slot) + BackendCells.LEASE]
-                q[self.view.backends + slot * SeatBackend.CELLS + SeatBackend.REQUESTS] += int(count)
-                self.channel.send(("traffic", [(slot, lease, kind, 0, "refused", time.time())] * int(count)))
-            elif path == "/states":
-                rows = [self.view.table.backend(one.slot) for one in self.plan.snapshot.services[0].locations[0].backends]
-                return {
-                    "states": [q[row + BackendCells.STATE] for row in rows],
-                    "admits": [q[row + BackendCells.ADMIT] for row in rows],
-                }
-            return {
-                "pid": os.getpid(),
-                "seat": self.seat,
-                "generation": self.plan.generation,
-                "services": [service.name for service in self.plan.snapshot.services],
-                "descriptors": len(os.listdir("/proc/self/fd")),
-            }
-
-    class ToyAdmin(Toy):
-        role, name = Seat.ADMIN, "admin"
-
-        def answer(self, path: str) -> dict[str, Any]:
-            return self.ask(path.strip("/"))
-
-    reload.PATIENCE = read().get("patience", reload.PATIENCE)
-    arbiter.HUNG = read().get("hung", arbiter.HUNG)
-    roles = {"proxy": ToyProxy, "admin": ToyAdmin}
-    if read().get("broken"):
-        ToyProxy.start = lambda self: 1 / 0  # type: ignore[assignment,method-assign,return-value]
-    return arbiter.run(load, roles, lambda snapshot, view: Plan(snapshot))
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-def eventually(what: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """Wait until ``what()`` is true (and does not raise); its value."""
-    deadline = time.monotonic() + seconds
-    while True:
-        error: BaseException | None = None
-        try:
-            value = what()
-        except (OSError, ValueError, KeyError) as failed:
-            value, error = None, failed
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"never came about: {error!r}")
-        time.sleep(0.02)
+_PROGRAM = Path(__file__).with_name("toy_master.py")
 
 
 class Family:
@@ -241,7 +36,7 @@ class Family:
         self.log_path = os.path.join(self.directory.name, "log")
         self.runtime = os.path.join(self.directory.name, "run")
         self.environ: dict[str, str] = {}
-        self.command: list[str] = []  # put before the program, as a launcher
+        self.command: list[str] = []  # before the program, as a launcher
         self.keep: tuple[int, ...] = ()  # descriptors to inherit
         self.settings: dict[str, Any] = {
             "listen": [f"127.0.0.1:{self.port}"],
@@ -250,7 +45,7 @@ class Family:
             **settings,
         }
         self.write()
-        self.process: subprocess.Popen[bytes]
+        self.program: Program
 
     def write(self, **settings: Any) -> None:
         """Change the configuration file."""
@@ -259,14 +54,9 @@ class Family:
             json.dump(self.settings, file)
 
     def start(self) -> None:
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *self.command, os.path.abspath(__file__), self.path],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                pass_fds=self.keep,
-            )
+        environ = {**self.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        command = [sys.executable, *self.command, str(_PROGRAM), self.path]
+        self.program = Program(command, Path(self.log_path), keep=self.keep, **environ)
 
     def __enter__(self) -> Family:
         self.start()
@@ -279,36 +69,32 @@ class Family:
 
     def __exit__(self, *_error: Any) -> None:
         family = self.family() if self.process.poll() is None else []
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        for pid in family:
-            if alive(pid):
-                os.kill(pid, signal.SIGKILL)
-        self.directory.cleanup()
+        try:
+            self.program.stop(10)
+        finally:
+            for pid in family:
+                if not is_gone(pid):
+                    os.kill(pid, signal.SIGKILL)
+            self.directory.cleanup()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        return self.program.process
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        return self.program.pid
 
     def log(self) -> str:
-        with open(self.log_path) as file:
-            return file.read()
+        return self.program.said
+
+    def wait_until(self, truth: Callable[[], T], deadline: float = 10.0) -> T:
+        """The value of ``truth()`` as soon as it holds. A family that does not answer yet, or not wholly, is waited for."""
+        return wait_until(truth, deadline=deadline, tolerate=(OSError, ValueError, KeyError))
 
     def until(self, pattern: str, seconds: float = 15.0) -> re.Match[str]:
         """Wait for a line of the log."""
-        try:
-            found: re.Match[str] = eventually(
-                lambda: re.search(pattern, self.log()) or (self.process.poll() is not None and re.search(pattern, self.log())),
-                seconds,
-            )
-            return found
-        except AssertionError:
-            raise AssertionError(f"{pattern!r} is not in the log:\n{self.log()}") from None
+        return wait_until(lambda: re.search(pattern, self.log()), lambda: f"{pattern!r} in the log:\n{self.log()}", seconds)
 
     def get(self, path: str = "/", port: int | None = None, timeout: float = 10.0) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{port or self.port}{path}", timeout=timeout) as answer:
@@ -335,16 +121,3 @@ class Family:
         """The pids of all children of the master."""
         with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
             return [int(pid) for pid in file.read().split()]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

@@ -7,11 +7,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-__all__ = ["Program", "accepts", "find"]
+from .waiting import wait_until
+
+__all__ = ["Program", "accepts", "find", "is_gone", "wait_gone"]
 
 
 def find(name: str) -> str | None:
@@ -29,9 +30,9 @@ def accepts(address: tuple[str, int]) -> bool:
 
 
 class Program:
-    """A running program. ``output`` is the file with its standard output and error."""
+    """A running program. ``output`` is the file with its standard output and error. ``keep``: descriptors that it inherits."""
 
-    def __init__(self, command: Sequence[str], output: Path, **environment: str) -> None:
+    def __init__(self, command: Sequence[str], output: Path, *, keep: Sequence[int] = (), **environment: str) -> None:
         self.output = output
         with output.open("ab") as sink:
             self.process = subprocess.Popen(
@@ -41,6 +42,7 @@ class Program:
                 stderr=subprocess.STDOUT,
                 cwd=output.parent,
                 env={**os.environ, **environment},
+                pass_fds=keep,
             )
 
     def __enter__(self) -> Program:
@@ -61,11 +63,12 @@ class Program:
 
     def wait_ready(self, ready: Callable[[], object], deadline: float = 15.0) -> None:
         """Return when ``ready()`` holds; fail with the program's own words if it dies or takes too long."""
-        end = time.monotonic() + deadline
-        while not ready():
+
+        def is_ready() -> object:
             assert self.process.poll() is None, f"ended with {self.process.returncode} before it was ready:\n{self.said}"
-            assert time.monotonic() < end, f"not ready within {deadline} s:\n{self.said}"
-            time.sleep(0.02)
+            return ready()
+
+        wait_until(is_ready, lambda: f"ready, but:\n{self.said}", deadline)
 
     def wait(self, deadline: float = 15.0) -> int:
         """Its exit status, as soon as it ends."""
@@ -85,3 +88,17 @@ class Program:
                 self.process.wait()
                 raise AssertionError(f"did not end on SIGTERM:\n{self.said[-4000:]}") from None
         return int(self.process.returncode)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended (or waits to be reaped)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state == "Z"
+
+
+def wait_gone(pid: int, deadline: float = 10.0) -> None:
+    """Return as soon as a process has ended."""
+    wait_until(lambda: is_gone(pid), f"the end of process {pid}", deadline)

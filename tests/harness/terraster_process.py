@@ -26,7 +26,7 @@ from terraster.cli.control import Away, Control
 
 from .client import Connection, exchange
 from .ports import free_port
-from .program import Program
+from .program import Program, is_gone, wait_gone
 from .waiting import wait_until
 
 __all__ = ["Terraster", "backends", "is_gone", "rss", "run_ctl", "service", "wait_gone"]
@@ -224,17 +224,3 @@ def rss(pid: int) -> int:
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
     raise AssertionError(f"no RssAnon for {pid}")
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended (or waits to be reaped)."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return True
-    return state == "Z"
-
-
-def wait_gone(pid: int, deadline: float = 10.0) -> None:
-    """Return as soon as a process has ended."""
-    wait_until(lambda: is_gone(pid), f"the end of process {pid}", deadline)
