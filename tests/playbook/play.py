@@ -60,6 +60,7 @@ __all__ = [
     "play",
     "reload",
     "row",
+    "skip",
     "table",
     "told",
     "whole",
@@ -353,6 +354,11 @@ class do(Step):
 def after(seconds: float) -> Step:
     """Let time pass."""
     return do(lambda scene: scene.stage.hub.advance(seconds), f"after {seconds}")
+
+
+def skip(seconds: float) -> Step:
+    """Let a long time pass at once, as for a machine that slept."""
+    return do(lambda scene: scene.stage.hub.jump(seconds), f"skip {seconds}")
 
 
 def drain() -> Step:

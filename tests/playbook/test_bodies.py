@@ -292,10 +292,11 @@ test_slow_and_gone = table(
         "a body that comes slowly, but comes",
         client >> HEAD,
         b1 << ASKED,
-        *(step for octet in "hello" for step in (after(59), client >> octet, b1 << octet)),
+        *(step for octet in "hello" for step in (after(4.9), client >> octet, b1 << octet)),
         b1 >> ok("one"),
         client << OK,
-        log(200, b1, duration=295.0),
+        log(200, b1, duration=24.5),
+        service="timeouts: {client_body: 5s}",
     ),
     row(
         "a timeout of its own for bodies",

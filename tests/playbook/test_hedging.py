@@ -297,7 +297,7 @@ test_hedging = table(
         b1 << ASKED,
         elsewhere(b2, SeatBackend.ACTIVE, 1),
         client2 >> req("GET /b"),
-        after(1),
+        after(0.2),
         b1 >> ok("one"),
         client << ONE,
         log(200, b1),

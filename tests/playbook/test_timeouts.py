@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .lines import answered, asked, chunks, ok, refused, req, resp, start
-from .play import FIN, GONE, Row, Step, after, b1, b2, client, counts, log, row, table, told, whole
+from .play import FIN, GONE, Row, Step, after, b1, b2, client, counts, log, row, skip, table, told, whole
 
 GET = req("GET /a")
 ASKED = asked("GET /a")
@@ -75,9 +75,9 @@ test_clients = table(
     row(
         "without a timeout a head may take all day",
         client >> b"",
-        after(100),
+        skip(100),
         client >> "GET /a HTTP/1.1\r\nHost: a.te",
-        after(1000),
+        skip(1000),
         client >> "st\r\n\r\n",
         b1 << ASKED,
         b1 >> ok("one"),
@@ -238,7 +238,7 @@ test_backends = table(
         "without a timeout an answer may take all day",
         client >> GET,
         b1 << ASKED,
-        after(3000),
+        skip(3000),
         b1 >> ok("one"),
         client << OK,
         log(200, b1, upstream_time=3000.0, duration=3000.0),

@@ -192,9 +192,13 @@ class Loop:
                     callback.stop()
                     self.call(function, callback.args)
             return True
-        due: list[_Watcher] = sorted((timer for timer in self.timers if timer.at <= self.now), key=lambda timer: timer.at)
-        ready = [watcher for watcher in self.watchers if self.is_ready(watcher.descriptor, watcher.events)]
-        ready.sort(key=lambda watcher: (watcher.descriptor, watcher.events), reverse=self._backwards)
+        now, is_ready = self.now, self.is_ready
+        due: list[_Watcher] = [timer for timer in self.timers if timer.at <= now]
+        if len(due) > 1:
+            due.sort(key=lambda timer: timer.at)  # type: ignore[attr-defined]
+        ready = [watcher for watcher in self.watchers if is_ready(watcher.descriptor, watcher.events)]
+        if len(ready) > 1:
+            ready.sort(key=lambda watcher: (watcher.descriptor, watcher.events), reverse=self._backwards)
         due += ready
         for watcher, starts in [(watcher, watcher.starts) for watcher in due]:
             if watcher.active and watcher.starts == starts:
@@ -229,10 +233,13 @@ class Hub(greenlet):
         """Let everybody run until nothing is left to be done at this moment. Raises `Restless`. For the script."""
         before = settrace(self._trace)
         try:
-            self.switch()
+            self._run()
         finally:
             settrace(before)
         self.greenlets = {one for one in self.greenlets if not one.dead}
+
+    def _run(self) -> None:
+        self.switch()
         if self._restless is not None:
             raise self._restless
 
@@ -245,9 +252,13 @@ class Hub(greenlet):
         """Let time pass; everything that is due on the way happens when it is due."""
         loop = self.loop
         end = loop.now + seconds
-        while loop.timers and (at := min(timer.at for timer in loop.timers)) <= end:
-            loop.now = max(loop.now, at)
-            self.settle()
+        before = settrace(self._trace)
+        try:
+            while loop.timers and (at := min([timer.at for timer in loop.timers])) <= end:
+                loop.now = max(loop.now, at)
+                self._run()
+        finally:
+            settrace(before)
         loop.now = end
         self.settle()
 
