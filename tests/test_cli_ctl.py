@@ -61,7 +61,7 @@ def test_status_for_people(tmp_path):
         assert (result.returncode, result.stderr) == (0, "")
         lines = result.stdout.splitlines()
         assert lines[0].startswith("Terraster ") and f"pid {terraster.pid}" in lines[0] and "generation 1" in lines[0]
-        assert "  site /: no backend is up: every request is answered with 503" in lines
+        assert "  site/: no backend is up: every request is answered with 503" in lines
         assert any(f"{BACKEND} has been down" in line and "refused" in line for line in lines)
         assert "\x1b" not in result.stdout
 

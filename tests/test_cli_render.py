@@ -51,17 +51,17 @@ def test_the_whole_picture():
         "2 of 3 backends up (1 down), 2 of 2 workers serving",
         "",
         "3 problems:",
-        "  blog /: no backend is up: every request is answered with 503",
-        "  blog /: http://10.0.0.3:80 has been down for 5m: connection refused",
+        "  blog/: no backend is up: every request is answered with 503",
+        "  blog/: http://10.0.0.3:80 has been down for 5m: connection refused",
         "  Terraster: the last reload failed 9s ago: a.yaml:1:2: unknown key",
         "",
         "SERVICE, BACKENDS     STATE  FOR  WEIGHT  ACTIVE  ATTEMPTS  FAILED  LATENCY",
-        "shop /",
+        "shop/",
         "  http://10.0.0.1:80  up     60s       1       3      123k       7    2.0ms",
         "  http://10.0.0.2:80  up     60s       1       0         0       0        -",
-        "shop /old",
+        "shop/old",
         "  -> https://new.example, 0 requests",
-        "blog /",
+        "blog/",
         "  http://10.0.0.3:80  DOWN    5m       1       0         0       0        -",
         "",
     ]
@@ -85,7 +85,7 @@ def test_a_circuit_that_is_tried_is_not_called_open():
     house.known(2, STATE=4, CIRCUIT=2, ADMIT=2)
     why = "its circuit is half-open: 1 request may try it"
     text = render.status(status(house, standings={"blog/ http://10.0.0.3:80": {"why": why}}))
-    assert f"1 problem:\n  blog /: http://10.0.0.3:80 is being tried: {why}\n" in text
+    assert f"1 problem:\n  blog/: http://10.0.0.3:80 is being tried: {why}\n" in text
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_what_a_queue_did_stands_below_its_location(cells, line):
     house = all_up(House())
     house.waited(1, 0, **cells)
     lines = render.status(status(house)).splitlines()
-    below = lines[lines.index("shop /") + 1 :]
+    below = lines[lines.index("shop/") + 1 :]
     assert [one for one in lines if "queue:" in one] == ([line] if line else [])
     assert (below[0] == line) == bool(line) and below[bool(line)].startswith("  http://10.0.0.1:80  ")
 
@@ -209,8 +209,8 @@ def test_of_a_large_configuration_only_what_has_problems_is_shown():
     house.known(500, STATE=0)
     found = status(house)
     text = render.status(found)
-    assert "s500 /" in text and "s501 /" not in text and "999 services without problems are not shown" in text
-    assert "s501 /" in render.status(found, everything=True)
+    assert "s500/" in text and "s501/" not in text and "999 services without problems are not shown" in text
+    assert "s501/" in render.status(found, everything=True)
 
 
 @pytest.mark.parametrize("width", [80, 100, 160, 300])
@@ -225,9 +225,9 @@ def test_long_names_fit(width):
     lines = render.status(found, width=width).splitlines()
     assert max(len(line) for line in lines if down not in line) <= width
     problem = " ".join(" ".join(lines[lines.index("1 problem:") + 1 :]).split())
-    assert problem.startswith(f"{names[0]} /: {down} has been down for 5m: {reason} ")
+    assert problem.startswith(f"{names[0]}/: {down} has been down for 5m: {reason} ")
     for name in names[:2]:
-        at = lines.index(f"{name} /")
+        at = lines.index(f"{name}/")
         one, other = (line.split()[0] for line in lines[at + 1 : at + 3])
         assert one != other, "backends must be told apart"
 
@@ -253,8 +253,8 @@ def test_what_operators_changed_is_told_with_who_and_why():
     text = render.status(status(house, overrides=overrides), width=200)
     assert text.split("\n\n")[2].splitlines() == [
         "Changed by operators:",
-        f"  shop /: http://10.0.0.1:80: in maintenance, set 90s ago by alice, until {until} (in 10m), then draining again: disk",
-        f"  shop /: http://10.0.0.2:80: weight 5 (configured: 1), set 90s ago by alice, until {until} (in 10m), "
+        f"  shop/: http://10.0.0.1:80: in maintenance, set 90s ago by alice, until {until} (in 10m), then draining again: disk",
+        f"  shop/: http://10.0.0.2:80: weight 5 (configured: 1), set 90s ago by alice, until {until} (in 10m), "
         f"then weight 7 again until {render.moment(NOW + 900, NOW)}, then weight 9 again",
         "  gone/ http://10.0.0.9:80: draining, set 90s ago by alice: disk; no longer configured, kept for a day",
     ]
@@ -286,4 +286,4 @@ def test_a_reason_says_until_when():
     house.known(0, STATE=4, SINCE=int((NOW - 5) * 1e9))
     found = status(house, standings={"shop/ http://10.0.0.1:80": {"why": "5 in a row", "until": NOW + 25}})
     until = render.moment(NOW + 25, NOW)
-    assert f"  shop /: http://10.0.0.1:80 has been ejected for 5s, until {until} (in 25s): 5 in a row\n" in render.status(found)
+    assert f"  shop/: http://10.0.0.1:80 has been ejected for 5s, until {until} (in 25s): 5 in a row\n" in render.status(found)

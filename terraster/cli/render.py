@@ -126,7 +126,7 @@ def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> lis
         return [[_Cell("no problems", _GREEN)]]
     rows = [[_Cell(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", _RED)]]
     for problem in problems:
-        place = f"{problem['service']} {problem['location']}" if problem["service"] else "Terraster"
+        place = f"{problem['service']}{problem['location']}" if problem["service"] else "Terraster"
         since = f" for {age(now - problem['since'])}" if problem["since"] else ""
         if problem["kind"] == "reload-failed":
             what = f"the last reload failed{since and since.replace(' for', '')}{since and ' ago'}"
@@ -164,7 +164,7 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[_C
     for service in document["services"]:
         for location in service["locations"]:
             for backend in location["backends"]:
-                place = f"{service['name']} {location['path']}"
+                place = f"{service['name']}{location['path']}"
                 if (place, backend["url"]) in seen:
                     continue  # another address of the same name
                 seen.add((place, backend["url"]))
@@ -324,7 +324,7 @@ def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> lis
     groups: list[tuple[int, int]] = []  # first row and number of the backends of each location
     for service in services:
         for location in service["locations"]:
-            rows.append([_Cell(_short(f"{service['name']} {location['path']}", width, width // 2), _BOLD)])
+            rows.append([_Cell(_short(f"{service['name']}{location['path']}", width, width // 2), _BOLD)])
             if not location["backends"]:
                 words = f"  -> {location['redirect'] or 'https'}, {count(location['requests'])} request{'s' * (location['requests'] != 1)}"
                 rows.append([_Cell(_short(words, width, width // 2))])
