@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from .. import __version__
+from ..config import unserved
 from ..config.diff import Change, patch
 from ..config.snapshot import Snapshot
 from ..master.listeners import control_address
@@ -48,11 +49,9 @@ class AdminWorker(Process):
             self.snapshot.metrics_listen: self._metrics_site(),
             self.snapshot.admin_listen: self._admin_site(),
         }
-        if self.snapshot.admin_tls and self.snapshot.admin_listen:
-            self.log.warning(
-                "%s: TLS is configured but not supported yet, so this port answers no request", self.snapshot.admin_listen
-            )
-            del sites[self.snapshot.admin_listen]
+        for address in {self.snapshot.admin_listen} - {"", *unserved.admin_addresses(self.snapshot)}:
+            self.log.warning("%s: TLS is configured but not supported yet, so this port answers no request", address)
+            del sites[address]
         self._servers = [Server(sock, sites[address], self.log) for address, sock in self.listeners.items() if address in sites]
         for server in self._servers:
             server.start()

@@ -11,13 +11,14 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pydantic import BaseModel
 
+from . import unserved
 from .addresses import is_loopback, port_of
 from .language import Language
 from .listening import Rule, host_address, management_address, metrics_address, same_place
 from .settings import BackendSettings, HealthCheckSettings, LocationSettings, ServiceSettings, Settings
 from .words import Complaint, suggestion
 
-__all__ = ["canonical", "notes", "of_all", "of_service", "of_top", "refusals", "warnings"]
+__all__ = ["canonical", "notes", "of_all", "of_service", "of_top", "warnings"]
 
 Path = tuple[str | int, ...]
 
@@ -177,18 +178,6 @@ def _of_listeners(top: Settings, listeners: dict[str, tuple[str, bool, bool]], n
                 )
 
 
-def refusals(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
-    """What a start must refuse: TLS listeners, as long as there is no TLS. Serving them in clear would be worse. One for each place."""
-    rule = Rule(top)
-    seen: set[Path] = set()
-    for path, service in services:
-        address = next((address for address, tls in rule.of(service) if tls), None)
-        place = (*path, "tls") if service.tls is not None else ("tls",)
-        if address is not None and place not in seen:
-            seen.add(place)
-            yield place, True, f"`tls` is not in effect yet: Terraster does not start rather than serve `{service.label}` in clear"
-
-
 def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
     """What is allowed but worth a word."""
     rule = Rule(top)
@@ -196,9 +185,7 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
     if api.enabled and api.host is not None and not host_address(api.host):
         key = "api" if top.api is not None else "admin_api"
         yield (key, "host"), False, f"`host` {api.host} is a name: the management API listens on {management_address(top)}"
-    if api.enabled and api.tls is not None and api.tls.enabled:
-        words = f"`tls` is not in effect yet: the management port {management_address(top)} stays closed"
-        yield ("api" if top.api is not None else "admin_api", "tls"), True, words
+    yield from unserved.management(top)
     yield from _logger_warnings(top)
     yield from _of_loggers(top, services, True)
     own: dict[int, list[str]] = {}

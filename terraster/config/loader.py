@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ..errors import ConfigError, Problem
-from . import checks, consistency, idle
+from . import checks, consistency, idle, unserved
 from .language import language
 from .settings import ServiceSettings, Settings
 from .settings.base import Model
@@ -116,7 +116,7 @@ class _Load:
                 self._problems.append(Problem(path, 0, 0, "neither `services` nor `backends`: there is nothing to serve"))
         problems = [*self._problems, *(problem for source in (*sources, *extra) for problem in source.problems)]
         if settings is not None and not problems:
-            refused = list(checks.refusals(settings, _with_paths(settings)))
+            refused = list(unserved.listeners(settings, _with_paths(settings)))
             warned = tuple(self._warned(settings, refused))
             found = checks.notes(settings, _with_paths(settings)) if notes else ()
             noted = tuple(str(self._placed(complaint)) for complaint in found)
@@ -250,15 +250,13 @@ class _Load:
         if len(refused) > 1:
             path, key, words = refused[0]
             special[0] = path, key, f"{words}; likewise {len(refused) - 1} more"
-        # a `tls` that is refused, or closes the management port, needs no word of the general kind
-        told = {path[:1] for path, _, _ in special if path[-1] == "tls" and path[0] != "services"}
-        told |= {("services",), ("tls",)} if refused else set()
+        told = unserved.said(special, refused)
         said: set[str] = set()
         finds = [(path, words) for path, words in self._top_finds.later]
         for number, (_, _, item) in enumerate(self._items):
             finds += [(("services", number, *path), words) for path, words in item.finds.later]
         for path, words in finds:
-            if words not in said and not (path[-1] == "tls" and path[:1] in told):
+            if words not in said and not unserved.says(told, path):
                 said.add(words)
                 special.append((path, True, words))
         for complaint in special:

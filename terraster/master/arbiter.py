@@ -33,6 +33,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.errors import HaltServer
 
+from terraster.config import unserved
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError, TerrasterError
 from terraster.logs.program import ProgramLog
@@ -44,7 +45,7 @@ from .backoff import Backoff
 from .desk import Desk
 from .failing import FAILURES, Failing
 from .health import Prober
-from .listeners import HANDED_OVER, Listeners, control_address, refuse_tls
+from .listeners import HANDED_OVER, Listeners, control_address
 from .names import Names
 from .notify import Notifier
 from .overlay import Overlay
@@ -119,7 +120,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.roles = dict(roles)
         self.compile = compile
         self.loaded = self.snapshot = load(1)  # as the file has it, and as it is run (see `arrange`)
-        refuse_tls(self.snapshot)
+        unserved.refuse(self.snapshot)
         super().__init__(_App(self.snapshot, next(iter(self.roles.values()))))
         self.WORKERS: dict[int, Any] = {}
         self.LISTENERS: list[Any] = []  # gunicorn's; ours are in `listeners`
@@ -232,15 +233,8 @@ class Master(Arbiter):  # type: ignore[misc]
     @staticmethod
     def addresses(snapshot: Snapshot) -> list[str]:
         """What a snapshot listens on, the control socket apart."""
-        wanted = [*(listener.address for listener in snapshot.listeners), *Master.admin_addresses(snapshot)]
+        wanted = [*(listener.address for listener in snapshot.listeners), *unserved.admin_addresses(snapshot)]
         return list(dict.fromkeys(wanted))
-
-    @staticmethod
-    def admin_addresses(snapshot: Snapshot) -> list[str]:
-        """What the admin worker listens on, the control socket apart. A management port that wants TLS is not opened until there
-        is TLS."""
-        wanted = [snapshot.metrics_listen] if snapshot.admin_tls else [snapshot.admin_listen, snapshot.metrics_listen]
-        return [address for address in wanted if address]
 
     def listeners_of(self, role: str) -> dict[str, Any]:
         """The open sockets that a role serves, by address."""
@@ -248,7 +242,7 @@ class Master(Arbiter):  # type: ignore[misc]
         if role == "proxy":
             addresses = [listener.address for listener in snapshot.listeners]
         else:
-            addresses = [*self.admin_addresses(snapshot), control_address(snapshot)]
+            addresses = [*unserved.admin_addresses(snapshot), control_address(snapshot)]
         return {address: self.listeners.open[address] for address in addresses if address in self.listeners.open}
 
     # Signals and the loop.

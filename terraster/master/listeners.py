@@ -24,7 +24,7 @@ from gevent import monkey
 from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
 
-__all__ = ["BACKLOG", "HANDED_OVER", "Listeners", "control_address", "refuse_tls"]
+__all__ = ["BACKLOG", "HANDED_OVER", "Listeners", "control_address"]
 
 BACKLOG = 4096  # connections waiting to be accepted; the kernel caps it at net.core.somaxconn
 HANDED_OVER = "TERRASTER_LISTENERS"  # JSON from an old master to the new one: {"activated": bool, "open": {address: descriptor}}
@@ -34,14 +34,6 @@ _FIRST_ACTIVATED = 3
 def control_address(snapshot: Snapshot) -> str:
     """Where terrasterctl reaches the admin worker."""
     return f"unix:{snapshot.runtime_dir}/control.sock"
-
-
-def refuse_tls(snapshot: Snapshot) -> None:
-    """Raise StartError for a listener that asks for TLS: serving it in clear would be worse than not starting."""
-    for listener in snapshot.listeners:
-        if listener.tls:
-            names = ", ".join(service.name for service in snapshot.services if listener.address in service.listeners)
-            raise StartError(f"service {names}: TLS is not there yet; {listener.address} is refused rather than served in clear")
 
 
 def parse(address: str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:

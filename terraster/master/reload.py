@@ -25,6 +25,7 @@ from typing import Any
 import gevent
 from gevent.lock import RLock
 
+from terraster.config import unserved
 from terraster.config.diff import Change, diff
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError, TerrasterError
@@ -32,7 +33,6 @@ from terraster.net.turn import breathe
 from terraster.state.table import Header
 
 from .health import FIRST_ROUND
-from .listeners import refuse_tls
 
 __all__ = ["Outcome", "Reloader"]
 
@@ -182,7 +182,7 @@ class Reloader:
         old = master.snapshot
         new = master.load(old.generation + 1)
         breathe()
-        refuse_tls(new)
+        unserved.refuse(new)
         known = {_said(warning) for warning in old.warnings}
         notes = [f"warning: {warning}" for warning in new.warnings if _said(warning) not in known]
         for key, what in (("runtime_dir", "the control socket and the pid file stay"), ("state_dir", "what is kept stays")):
