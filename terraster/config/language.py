@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Field, create_model
 
+from .schema import as_written
 from .settings import LocationSettings, MiddlewareEntry, ServiceSettings, Settings
 from .settings.base import later
 from .settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Kind, Level
@@ -69,8 +70,7 @@ class Language:
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of a configuration file."""
-        made = _without_null(self.settings.model_json_schema())
-        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Terraster configuration"}
+        return as_written(self.settings.model_json_schema())
 
     def _written(self, level: BaseModel) -> Iterator[Written]:
         for name in level.model_fields_set & self.kinds.keys():
@@ -109,17 +109,3 @@ class Language:
 def language(kinds: tuple[Kind, ...] = ()) -> Language:
     """The language with these kinds; the same one for the same kinds, as its models take some 50 ms to make."""
     return Language(kinds)
-
-
-def _without_null(part: Any) -> Any:
-    """A schema without null as a value or a default: a key without a value is an error, and editors would offer it first."""
-    if isinstance(part, list):
-        return [_without_null(item) for item in part]
-    if not isinstance(part, dict):
-        return part
-    made = {key: _without_null(value) for key, value in part.items() if key != "default" or value is not None}
-    kinds = [kind for kind in made.get("anyOf", ()) if kind != {"type": "null"}]
-    if len(kinds) == 1:
-        del made["anyOf"]
-        return {**kinds[0], **made}
-    return {**made, "anyOf": kinds} if kinds else made

@@ -226,7 +226,7 @@ def status_ranges(value: object) -> tuple[tuple[int, int], ...]:
     return tuple(ranges)
 
 
-_DURATION_SCHEMA = {
+_DURATION_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*([0-9.]+\s*([nuµm]?s|m|h|d|w)?\s*)+$|\$\{"}]
 }
 _SIZE_SCHEMA = {
@@ -241,7 +241,8 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 Text = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": _SCALAR})]
 Duration = Annotated[float, BeforeValidator(quantities.duration), WithJsonSchema(_DURATION_SCHEMA)]
-SomeTime = Annotated[float, Field(gt=0), BeforeValidator(quantities.duration), WithJsonSchema(_DURATION_SCHEMA)]
+_SOME_TIME_SCHEMA = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION_SCHEMA["anyOf"][1]]}
+SomeTime = Annotated[float, Field(gt=0), BeforeValidator(quantities.duration), WithJsonSchema(_SOME_TIME_SCHEMA)]
 """A duration that cannot be 0."""
 Size = Annotated[int, BeforeValidator(quantities.size), WithJsonSchema(_SIZE_SCHEMA)]
 Algorithm = Annotated[

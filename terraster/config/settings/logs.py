@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 from .. import loglines, scalars
 from .base import Model, Names, Text, Whole, file_path, items, later, text
-from .switches import OFF_SCHEMA, OrWord, switched
+from .switches import OFF_SCHEMA, OrText, OrWord, switched
 
 __all__ = ["AccessLogSettings", "AccessLogSetting", "LogOptions", "LoggerSettings"]
 
@@ -74,7 +74,7 @@ class AccessLogSettings(Model):
     )
 
 
-AccessLogSetting = Annotated[AccessLogSettings, BeforeValidator(_shorthand)]
+AccessLogSetting = Annotated[AccessLogSettings, BeforeValidator(_shorthand), OrText()]
 
 
 class LogOptions(Model):

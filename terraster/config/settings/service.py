@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from .backend import BackendSetting, HealthCheckSetting
 from .base import (
@@ -81,6 +81,8 @@ class ServiceLimits(Model):
 class MiddlewareEntry(Model):
     """One entry of `middleware`: one kind, or several. The kinds are fields of the models that `terraster.config.language` makes of this."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
     @model_validator(mode="after")
     def _some_kind(self) -> Self:
         if not self.model_fields_set:
@@ -115,6 +117,8 @@ class LocationSettings(TrafficSettings):
 
 class ServiceSettings(TrafficSettings):
     """A virtual host: names, listeners and locations."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["name"]}, {"required": ["host"]}]})
 
     name: ServiceName | None = Field(None, description="Name in logs, metrics and commands; unique. Default: the first `host`.")
     host: Hosts | None = Field(None, description='Host names answered: exact, "*.example.com" or `"*"`, or a list. Default: `"*"`.')

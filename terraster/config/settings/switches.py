@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema
 
 from .. import scalars
 
-__all__ = ["OFF_SCHEMA", "OrWord", "off_is", "off_is_zero", "switched"]
+__all__ = ["OFF_SCHEMA", "OrText", "OrWord", "off_is", "off_is_zero", "switched"]
 
 OFF_SCHEMA: dict[str, Any] = {"enum": [False, "off", "no", "false"]}
 """`off` as editors see it: the word is a bool to YAML 1.1 and text to YAML 1.2."""
@@ -35,6 +35,13 @@ class OrWord:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [handler(core), self._word]}
+
+
+class OrText:
+    """An annotation: the JSON Schema of a mapping that may also be written as text, which is its main key, or as `off`."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"type": "string"}, OFF_SCHEMA]}
 
 
 def off_is(key: str, value: object) -> Any:

@@ -279,10 +279,10 @@ class TrafficSettings(Model):
         "Default: off.",
     )
     sticky: StickySettings | None = Field(None, description="The cookie of `sticky-session`.")
-    slow_start: Annotated[Duration, BeforeValidator(off_is_zero)] | None = Field(
+    slow_start: Annotated[Duration, BeforeValidator(off_is_zero), OrWord(off_only=True)] | None = Field(
         None, description="Time in which a backend that comes, or comes back, gets from little to its full share. Default: 0."
     )
-    panic_threshold: Annotated[Share, BeforeValidator(off_is_zero)] | None = Field(
+    panic_threshold: Annotated[Share, BeforeValidator(off_is_zero), OrWord(off_only=True)] | None = Field(
         None, description="Share of backends that are up below which all are used, as if all were; 0: never. Default: 0."
     )
     outlier: Annotated[OutlierSettings, BeforeValidator(switched), OrWord()] | None = Field(
