@@ -122,7 +122,7 @@ class LocationPlan:
             member.limit(location.pool.max_open)
         self.balancer: Balancer = make(location, self.members)
         if old is not None:
-            self.balancer.adopt(old.balancer)
+            self.balancer.resume_from(old.balancer)
         self.balancer.prepare()
         self.inherit(location, service)
         self.retry = location.retry
@@ -148,8 +148,8 @@ class LocationPlan:
         self.latencies = Latencies()
         self.requests = 0
         if old is not None:
-            self.queue.adopt(old.queue)
-            self.budget.adopt(old.budget)
+            self.queue.resume_from(old.queue)
+            self.budget.resume_from(old.budget)
             self.latencies, self.requests = old.latencies, old.requests
         self.take(filters)
         self._prefix = location.path.encode("ascii")

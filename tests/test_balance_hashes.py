@@ -225,7 +225,7 @@ def test_a_reload_shares_the_ring_where_it_is_the_same() -> None:
     old.prepare()
     for weights, shared in ([1, 2], True), ([2, 1], False):
         new = World(weights, location, workers=1).balancers[0]
-        new.adopt(old)
+        new.resume_from(old)
         new.prepare()
         assert (new._ring is old._ring) is shared  # type: ignore[attr-defined]
 

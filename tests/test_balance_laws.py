@@ -147,7 +147,7 @@ def test_what_the_master_says_is_seen_by_the_next_pick(policy: str) -> None:
 def test_a_reload_from_any_to_any(policy: str, old: str) -> None:
     before, after = World([1, 2, 3], old), World([2, 0, 1, 1], policy)
     before.run(2, 50, steady())
-    after.balancers[0].adopt(before.balancers[0])
+    after.balancers[0].resume_from(before.balancers[0])
     after.balancers[0].prepare()
     assert {done.backend for done in after.run(2, 200, steady())} <= {0, 2, 3}
 

@@ -154,7 +154,7 @@ def test_a_reload_keeps_what_is_known_by_id(policy: str) -> None:
     world.run(8, 4000, lambda place, now, chance: (0.1 if place == 1 else 0.01, True))
     for balancer, members in zip(world.balancers, world.members, strict=True):
         new = type(balancer)([members[1], members[2]])
-        new.adopt(balancer)
+        new.resume_from(balancer)
         if isinstance(new, Adaptive):
             assert new.factors[0] < 0.1 and new.factors[1] == 1.0
         if isinstance(new, ResponseTime):

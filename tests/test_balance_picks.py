@@ -140,7 +140,7 @@ def test_a_reload_goes_on_with_the_turn(kind: type[Balancer]) -> None:
     old = kind(Field([1, 1, 1]).members)
     assert picks(old, 1) == "a"
     new = kind(Field([1, 1, 1, 1], names="cabd").members)
-    new.adopt(old)
+    new.resume_from(old)
     assert picks(new, 4) == "bdca"
 
 
@@ -149,7 +149,7 @@ def test_a_reload_that_drops_the_one_whose_turn_it_is(kind: type[Balancer]) -> N
     old = kind(Field([1, 1, 1]).members)
     picks(old, 1)
     new = kind(Field([1, 1], names="ac").members)
-    new.adopt(old)
+    new.resume_from(old)
     assert picks(new, 2) in ("ca", "ac")
 
 
@@ -159,12 +159,12 @@ def test_a_reload_to_another_algorithm_or_to_nobody(kind: type[Balancer], other:
     old = kind(Field([1, 1, 1]).members)
     picks(old, 2)
     new = other(Field([3, 1]).members)
-    new.adopt(old)
+    new.resume_from(old)
     assert set(picks(new, 8)) == {"a", "b"}
     nobody = other([])
-    nobody.adopt(old)
+    nobody.resume_from(old)
     assert picks(nobody, 1) == "-"
-    new.adopt(nobody)
+    new.resume_from(nobody)
 
 
 # ----------------------------------------------------------------------------------------------------------- round robin by weight
@@ -242,7 +242,7 @@ def test_the_same_weights_go_on_where_they_stood_over_a_reload() -> None:
         old = WeightedRoundRobin(Field(weights).members)
         before = picks(old, at)
         new = WeightedRoundRobin(Field(weights).members)
-        new.adopt(old)
+        new.resume_from(old)
         assert before + picks(new, 9) == nginx(weights, at + 9)
         assert picks(old, 9) == nginx(weights, at + 9)[at:]  # requests under way still use the old one
 

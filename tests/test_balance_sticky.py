@@ -108,7 +108,7 @@ def test_sessions_survive_reload_and_restart() -> None:
     old = World([1, 1, 1], SHOP, workers=1)
     cookie = visit(old.balancers[0])[1]
     new = World([1, 1, 1, 1], SHOP, workers=1)
-    new.balancers[0].adopt(old.balancers[0])
+    new.balancers[0].resume_from(old.balancers[0])
     assert visit(new.balancers[0], cookie)[0] == 0
     assert [visit(new.balancers[0])[0] for _ in range(3)] == [1, 2, 3]  # and the turns go on
     assert visit(World([1, 1, 1], SHOP, workers=1).balancers[0], value(1)) == (1, value(1))

@@ -91,10 +91,10 @@ def test_a_reload_that_adds_or_takes_away_a_tier_goes_on_with_the_turns() -> Non
     old = world("round-robin", [0, 0, 0])
     assert hold(old, 4) == [0, 0, 1, 1]
     new = world("round-robin", [0, 0, 0, 1])
-    new.balancers[0].adopt(old.balancers[0])
+    new.balancers[0].resume_from(old.balancers[0])
     member = new.balancers[0].pick(None, (), 0.0)
     assert member is not None and member.slot == 2
     back = make(Location("s/", "/", "round-robin"), old.members[0])
-    back.adopt(new.balancers[0])
+    back.resume_from(new.balancers[0])
     member = back.pick(None, (), 0.0)
     assert member is not None and member.slot == 0

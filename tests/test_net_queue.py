@@ -223,7 +223,7 @@ def test_who_waits_goes_on_waiting_through_a_reload() -> None:
     room = Room()
     waiters = [room.wait(old, 0), room.wait(other, 1)]
     new = WaitingQueue(Queue(2, 5.0), old._view, OFFSET)
-    new.adopt(old)
+    new.resume_from(old)
     assert new.is_busy()
     with pytest.raises(HttpError):
         new.wait(room.look("the new size counts"), Reactor())

@@ -55,10 +55,10 @@ def test_a_reload_changes_the_rules_and_forgets_nothing() -> None:
     old = Budget(0.2, 0.0, 0.0)
     assert sum(old.spend(100, 1, 1.0) for _ in range(100)) == 19
     new = Budget(0.4, 0.0, 1.0)
-    new.adopt(old)
+    new.resume_from(old)
     assert sum(new.spend(100, 1, 1.0) for _ in range(100)) == 19
     same = Budget(0.2, 0.0, 1.0)
-    same.adopt(old)
+    same.resume_from(old)
     assert not same.spend(100, 1, 1.0)
 
 

@@ -216,8 +216,8 @@ class Adaptive(RandomTwo):
                 rest.append((nanoseconds - (after.nanoseconds - before.nanoseconds)) / others / 1e9)
         return min(rest, default=nanoseconds / answered / 1e9 if answered else 0.0)
 
-    def go_on(self, old: Balancer) -> None:
-        super().go_on(old)
+    def continue_from(self, old: Balancer) -> None:
+        super().continue_from(old)
         if not isinstance(old, Adaptive):
             return
         before = {member.backend.id: factor for member, factor in zip(old._players, old.factors, strict=True)}

@@ -88,7 +88,7 @@ class ConsistentHash(Balancer):
     def _shape(self) -> tuple[tuple[str, int], ...]:
         return tuple((member.backend.id, member.weight) for member in self._players)
 
-    def go_on(self, old: Balancer) -> None:
+    def continue_from(self, old: Balancer) -> None:
         if isinstance(old, ConsistentHash) and old._ring is not None and old._ring.members == self._shape():
             self._ring = old._ring
 

@@ -173,7 +173,7 @@ class Member:
 
 
 class Balancer:
-    """The contract. A balancer keeps what it needs in the process; what must survive a reload goes over in `adopt`.
+    """The contract. A balancer keeps what it needs in the process; what must survive a reload goes over in `resume_from`.
 
     name:     what it is called in the configuration
     measures: whether it wants to be told of answers
@@ -206,20 +206,20 @@ class Balancer:
         response head came (its client may have left), of the response head else."""
         member.give_back()
 
-    def adopt(self, old: Balancer) -> None:
+    def resume_from(self, old: Balancer) -> None:
         """Go on where the balancer of the generation before stood, as far as it means something here: each of the `parts` where that
         one stood which had most of its backends."""
         for part in self.parts():
             wanted = {member.backend.id for member in part.members}
-            part.go_on(max(old.parts(), key=lambda one: sum(member.backend.id in wanted for member in one.members)))
+            part.continue_from(max(old.parts(), key=lambda one: sum(member.backend.id in wanted for member in one.members)))
 
-    def go_on(self, old: Balancer) -> None:
-        """`adopt` for one that chooses by itself; ``old`` is one, too. Members are matched by backend id."""
+    def continue_from(self, old: Balancer) -> None:
+        """`resume_from` for one that chooses by itself; ``old`` is one, too. Members are matched by backend id."""
 
     def parts(self) -> tuple[Balancer, ...]:
         """The balancers that it is made of: itself, if it chooses by itself."""
         return (self,)
 
     def prepare(self) -> None:
-        """Build what picks need, if that is much, now that `adopt` has had its chance: once, when the plan is compiled. In the
+        """Build what picks need, if that is much, now that `resume_from` has had its chance: once, when the plan is compiled. In the
         master, so that its children inherit it."""

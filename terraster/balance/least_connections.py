@@ -74,6 +74,6 @@ class LeastConnections(Balancer):
             load.append(total)
         return load
 
-    def go_on(self, old: Balancer) -> None:
+    def continue_from(self, old: Balancer) -> None:
         if isinstance(old, LeastConnections):
             self._at = continued(old._turns, old._at, self._turns)

@@ -166,7 +166,7 @@ class RandomTwo(Balancer):
                 places.remove(place)
         return None
 
-    def go_on(self, old: Balancer) -> None:
+    def continue_from(self, old: Balancer) -> None:
         if isinstance(old, RandomTwo):
             before = {member.backend.id: start - old._turn for member, start in zip(old._players, old._starts, strict=True)}
             self._starts = [self._turn + before.get(member.backend.id, 0.0) for member in self._players]

@@ -39,7 +39,7 @@ BALANCERS: dict[str, type[Balancer]] = {
 
 def make(location: Location, members: Sequence[Member]) -> Balancer:
     """The balancer of a location: the algorithm that it names, once for each priority that its backends have, and sessions around
-    it. After it `Balancer.adopt` may be called, then `Balancer.prepare`. Raises `ConfigError` for a name that is not in
+    it. After it `Balancer.resume_from` may be called, then `Balancer.prepare`. Raises `ConfigError` for a name that is not in
     `BALANCERS`, or a key to hash by that is not one."""
     if location.policy != StickySession.name:
         return _tiers(location, location.policy, members)

@@ -149,8 +149,8 @@ class ResponseTime(WeightedLeastConnections):
         self._seen = now
         self._due = now + _REFRESH
 
-    def go_on(self, old: Balancer) -> None:
-        super().go_on(old)
+    def continue_from(self, old: Balancer) -> None:
+        super().continue_from(old)
         if not isinstance(old, ResponseTime):
             return
         self._usual, self._seen = old._usual, old._seen

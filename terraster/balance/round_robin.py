@@ -42,7 +42,7 @@ class RoundRobin(Balancer):
             left -= 1
         return None
 
-    def go_on(self, old: Balancer) -> None:
+    def continue_from(self, old: Balancer) -> None:
         if isinstance(old, RoundRobin):
             self._at = continued(old._turns, old._at, self._turns)
 

@@ -64,7 +64,7 @@ class WeightedRoundRobin(Balancer):
             left -= 1
         return None
 
-    def go_on(self, old: Balancer) -> None:
+    def continue_from(self, old: Balancer) -> None:
         """Go on at the same turn if backends and weights are the same; otherwise where it is the turn of the one whose turn it
         was."""
         if not isinstance(old, WeightedRoundRobin):

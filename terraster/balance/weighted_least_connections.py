@@ -82,7 +82,7 @@ class WeightedLeastConnections(Balancer):
                 return member
             refused = (*refused, member)
 
-    def go_on(self, old: Balancer) -> None:
+    def continue_from(self, old: Balancer) -> None:
         if isinstance(old, WeightedLeastConnections):
             before = {member.backend.id: start - old._turn for member, start in zip(old._players, old._starts, strict=True)}
             self._starts = [self._turn + before.get(member.backend.id, 0.0) for member in self._players]

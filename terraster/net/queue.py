@@ -39,7 +39,7 @@ class Queue:
         self._offset = offset
         self._waiting: deque[tuple[int, Wakeup]] = deque()
 
-    def adopt(self, old: Queue) -> None:
+    def resume_from(self, old: Queue) -> None:
         """Whoever waits at the generation before waits here too: they are served in turn."""
         self._waiting = old._waiting
 

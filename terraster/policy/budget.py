@@ -51,6 +51,6 @@ class Budget:
         """The one that was allowed last is not made."""
         self._retries = max(0.0, self._retries - 1)
 
-    def adopt(self, old: Budget) -> None:
+    def resume_from(self, old: Budget) -> None:
         """Go on with what the generation before had spent."""
         self._requests, self._retries, self._seen, self._at = old._requests, old._retries, old._seen, old._at
