@@ -26,7 +26,7 @@ Report = Callable[[Member, str, int, str], None]
 """Called with a member, what happened ("connect", "failure", "status"; "good", "bad" for a trial of its circuit), the status of the
 response or 0, and a sentence."""
 
-_SHUT = 0.5  # seconds by which the master's word has come, whatever else it does
+_SUSPENSION = 0.5  # seconds by which the master's word has come, whatever else it does
 
 _FORGET = 60.0  # seconds after its last failure until a worker suspects a backend no longer
 
@@ -39,22 +39,22 @@ _BAD_STATUSES = SeatBackend.BAD_STATUSES
 class Outcomes:
     """One worker's. report: tells the master. clock: monotonic seconds."""
 
-    __slots__ = ("_clock", "_report", "_shut", "_suspicions", "_view")
+    __slots__ = ("_clock", "_report", "_suspended", "_suspicions", "_view")
 
     def __init__(self, view: SeatView, report: Report, clock: Callable[[], float]) -> None:
         self._view = view
         self._clock = clock
         self._report = report
-        self._shut: list[tuple[float, LocationPlan, Member]] = []
+        self._suspended: list[tuple[float, LocationPlan, Member]] = []
         self._suspicions: dict[Member, Suspicion] = {}
 
     def sweep(self, now: float) -> None:
         """Go by the master's word again where it must have come, and where it is that all are to be used."""
-        if self._shut:
-            over = [one for one in self._shut if one[0] <= now or self._view.q[one[1].panic_at]]
-            self._shut = [one for one in self._shut if one not in over]
+        if self._suspended:
+            over = [one for one in self._suspended if one[0] <= now or self._view.q[one[1].panic_at]]
+            self._suspended = [one for one in self._suspended if one not in over]
             for _until, _location, member in over:
-                member.open()
+                member.resume()
         for member in [member for member, suspicion in self._suspicions.items() if now - suspicion.at > _FORGET]:
             del self._suspicions[member]
 
@@ -103,8 +103,8 @@ class Outcomes:
     def _suspend(self, location: LocationPlan, member: Member) -> None:
         """Send no more requests to a backend until the master must have decided."""
         self._suspicions.pop(member, None)
-        member.shut()
-        self._shut.append((self._clock() + _SHUT, location, member))
+        member.suspend()
+        self._suspended.append((self._clock() + _SUSPENSION, location, member))
 
     def _stands_out(self, rules: Outlier, member: Member, kind: str, status: int) -> bool:
         """True if the failures that this worker saw are enough to eject the backend."""
@@ -116,12 +116,12 @@ class Outcomes:
             suspicion = self._suspicions[member] = Suspicion(member.since())
         view = self._view
         q = view.q
-        good = attempts = 0
+        responses = attempts = 0
         for row in {view.table.seat_backend(0, 0), *view.all_backends}:  # the first keeps the counters of ended workers
             at = row + member.offset
-            good += q[at + _RESPONSES] - q[at + _BAD_STATUSES]
+            responses += q[at + _RESPONSES] - (q[at + _BAD_STATUSES] if row == view.backends else 0)
             attempts += q[at + _REQUESTS]
-        return suspicion.report(rules, kind, status, good, attempts, self._clock())
+        return suspicion.report(rules, kind, status, responses, attempts, self._clock())
 
     def _may_eject(self, location: LocationPlan, rules: Outlier, member: Member) -> bool:
         """True if the master would eject the backend, and would not use it all the same (panic, last resort)."""

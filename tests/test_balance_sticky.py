@@ -126,9 +126,9 @@ def test_a_drained_backend_that_fails_loses_its_sessions_until_the_master_has_de
     world = World([1, 1], SHOP, workers=1)
     (balancer,) = world.balancers
     world.admit(1, BackendCells.NONE, state=DRAINING)
-    world.members[0][1].shut()
+    world.members[0][1].suspend()
     assert visit(balancer, value(1)) == (0, value(0))
-    world.members[0][1].open()
+    world.members[0][1].resume()
     assert visit(balancer, value(1)) == (1, value(1))
 
 

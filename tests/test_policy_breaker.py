@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from terraster.config.snapshot import Breaker
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN, Circuit
-from terraster.policy.row import BEFORE, FIRST, NEXT
+from terraster.policy.streak import BEFORE, FIRST, NEXT
 
 RULES = Breaker(threshold=3, timeout=30.0, probes=2)
 WORDS = {CLOSED: "closed", OPEN: "open", HALF_OPEN: "half-open"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from terraster.config.snapshot import Outlier
 from terraster.policy.outlier import Record
-from terraster.policy.row import BEFORE, FIRST, NEXT
+from terraster.policy.streak import BEFORE, FIRST, NEXT
 
 OFF = Outlier(failures=0, connect_errors=0)
 

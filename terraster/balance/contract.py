@@ -43,7 +43,7 @@ class Member:
     """A backend as one location of one process sees it.
 
     backend: the configuration's value. slot: its place in the table. weight: 0 takes no new work. max_connections: requests at
-    once over all workers, 0 = no limit. admit_at: index of its ADMIT cell (or of one that is always 0, see `shut`). offset: of its
+    once over all workers, 0 = no limit. admit_at: index of its ADMIT cell (or of one that is always 0, see `suspend`). offset: of its
     row within a seat (add `SeatView.backends`). streak: attempts that failed in a row, as seen by this process.
     """
 
@@ -74,7 +74,7 @@ class Member:
         return self.view.q[self.admit_at] != 0
 
     def keeps_sessions(self) -> bool:
-        """Whether work that belongs to it may be sent to it: also while it is draining, but not after `shut`."""
+        """Whether work that belongs to it may be sent to it: also while it is draining, but not after `suspend`."""
         q, at = self.view.q, self.admit_at
         return q[at] != 0 or (q[self._cells + BackendCells.STATE] == BackendCells.DRAINING and at != self.view.table.never)
 
@@ -150,7 +150,7 @@ class Member:
         return self.view.q[self._cells + BackendCells.SINCE]
 
     def is_suspended(self) -> bool:
-        """True between `shut` and `open`."""
+        """True between `suspend` and `resume`."""
         return self.admit_at == self.view.table.never
 
     def on_trial(self) -> bool:
@@ -162,11 +162,11 @@ class Member:
         view = self.view
         view.q[view.backends + self.offset + _ACTIVE] -= 1
 
-    def shut(self) -> None:
-        """Send it nothing more from this process, until `open`: the master has been told why and will decide for all."""
+    def suspend(self) -> None:
+        """Send it nothing more from this process, until `resume`: the master has been told why and will decide for all."""
         self.admit_at = self.view.table.never
 
-    def open(self) -> None:
+    def resume(self) -> None:
         """Go by what the master says again."""
         self.admit_at = self._cells + BackendCells.ADMIT
         self.streak = 0

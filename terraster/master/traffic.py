@@ -8,7 +8,7 @@ kind      "connect" (no connection came about), "failure" (no proper response; `
 serial    the backend's lease; what is said of an older one is of another backend, and dropped
 when      time.time() of the end of the attempt; text: one sentence for people
 
-Only what went wrong is reported; what went well is counted, and read from the shared table when a report comes (`Row`). So a
+Only what went wrong is reported; what went well is counted, and read from the shared table when a report comes (`Streak`). So a
 report costs the same whatever else is configured, and a backend that nothing is said of costs nothing. The decisions are pure:
 `terraster.policy.outlier`, `terraster.policy.breaker`. Here are their clock, the sums, and a greenlet that wakes when the next
 ejection ends or the next circuit wants a trial.
@@ -36,7 +36,7 @@ from terraster.config.snapshot import Location
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN, Circuit
 from terraster.policy.outlier import Record
 from terraster.policy.retry import covers
-from terraster.policy.row import Row
+from terraster.policy.streak import Streak
 from terraster.state.table import BackendCells, SeatBackend, Table
 
 from .probe import shown
@@ -59,7 +59,7 @@ class _Watch:
         "name",
         "slot",
         "address",
-        "row",
+        "streak",
         "record",
         "circuit",
         "failures",
@@ -76,7 +76,7 @@ class _Watch:
         self.name = name
         self.slot = slot
         self.address = address
-        self.row = Row()
+        self.streak = Streak()
         self.record = Record()
         self.circuit = Circuit()
         self.failures: deque[dict[str, Any]] = deque(maxlen=KEPT)
@@ -220,7 +220,10 @@ class Traffic:
         """By id, of those that should be ejected and are not: ``not_ejected`` (why) and ``not_ejected_at`` (time.time())."""
         found = {}
         for name, watch in self._watches.items():
-            if watch.refused[0] and self._good(watch, self._sums(watch.slot, (0, *self._table.taken_seats()))[0]) <= watch.row.good:
+            if (
+                watch.refused[0]
+                and self._good(watch, self._sums(watch.slot, (0, *self._table.taken_seats()))[0]) <= watch.streak.good
+            ):
                 found[name] = {"not_ejected": watch.refused[0], "not_ejected_at": watch.refused[1]}
         return found
 
@@ -239,7 +242,7 @@ class Traffic:
     ) -> None:
         q, at = self._table.q, self._table.backend(watch.slot)
         outlier, breaker = location.outlier, location.breaker
-        place = watch.row.place(self._good(watch, sums[0]), moment, now)
+        place = watch.streak.place(self._good(watch, sums[0]), moment, now)
         state = q[at + BackendCells.STATE]
         if (q[at + BackendCells.ADMIT] == BackendCells.NONE and state != BackendCells.DRAINING) or watch.circuit.state != CLOSED:
             return
@@ -311,7 +314,7 @@ class Traffic:
     def _fresh(self, watch: _Watch, now: float) -> int:
         """No row goes on. Attempts so far."""
         good, attempts = self._sums(watch.slot, (0, *self._table.taken_seats()))
-        watch.row.restart(self._good(watch, good), now)
+        watch.streak.restart(self._good(watch, good), now)
         return attempts
 
     def _rules(self, watch: _Watch) -> Location:
@@ -335,7 +338,7 @@ class Traffic:
         """The good ones of a sum. It goes back when a worker learns, later than others, that the slot has a new lease."""
         if heads < watch.heard:
             watch.spoilt = 0
-            watch.row.good = -1  # whatever is there now may have come since
+            watch.streak.good = -1  # whatever is there now may have come since
         watch.heard = heads
         return max(0, heads - watch.spoilt)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from terraster.config.snapshot import Breaker
 
 from .retry import covers
-from .row import BEFORE, FIRST, Place
+from .streak import BEFORE, FIRST, Place
 
 __all__ = ["CLOSED", "HALF_OPEN", "OPEN", "Circuit"]
 
@@ -24,14 +24,14 @@ CLOSED, OPEN, HALF_OPEN = 0, 1, 2  # the values of `BackendCells.CIRCUIT`
 
 
 class Circuit:
-    """One circuit. ``state``: above; ``row``: bad ones in a row; ``good``: trials that went well; ``since``: when it came to its
+    """One circuit. ``state``: above; ``streak``: bad ones in a row; ``good``: trials that went well; ``since``: when it came to its
     state, or got its latest trials."""
 
-    __slots__ = ("state", "row", "good", "since")
+    __slots__ = ("state", "streak", "good", "since")
 
     def __init__(self) -> None:
         self.state = CLOSED
-        self.row = 0
+        self.streak = 0
         self.good = 0
         self.since = 0.0
 
@@ -42,10 +42,10 @@ class Circuit:
             return ""
         bad = kind != "status" or covers(rules.statuses, status)
         if place != BEFORE:
-            self.row = 0 if not bad else 1 if place == FIRST else self.row + 1
-        if self.row < rules.threshold:
+            self.streak = 0 if not bad else 1 if place == FIRST else self.streak + 1
+        if self.streak < rules.threshold:
             return ""
-        why = f"{self.row} attempt{'s' * (self.row != 1)} in a row failed"
+        why = f"{self.streak} attempt{'s' * (self.streak != 1)} in a row failed"
         self._become(OPEN, now)
         return why
 
@@ -87,4 +87,4 @@ class Circuit:
     def _become(self, state: int, now: float) -> None:
         self.state = state
         self.since = now
-        self.row = self.good = 0
+        self.streak = self.good = 0

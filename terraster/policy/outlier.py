@@ -2,7 +2,7 @@
 
 Rows      attempts in a row that failed (`Outlier.failures`), in which no connection came about (`connect_errors`, counted apart:
           such an attempt counts in both), and responses in a row with a bad status (`bad_statuses`). A row ends as soon as
-          anything better is seen, see `terraster.policy.row`. A response is no failed attempt, whatever its status, so it ends
+          anything better is seen, see `terraster.policy.streak`. A response is no failed attempt, whatever its status, so it ends
           the rows of failures; a failed attempt is no response, so it leaves the row of bad statuses as it is.
 Ratio     the share of bad attempts within a window. Only bad ones are reported, so the attempts are known at these moments alone.
           The window begins with the newest of them that is at least a window ago: never too few good ones are counted, and a
@@ -24,7 +24,7 @@ from math import ceil
 from terraster.config.snapshot import Outlier
 
 from .retry import covers
-from .row import BEFORE, FIRST, NEXT, Place
+from .streak import BEFORE, FIRST, NEXT, Place
 
 __all__ = ["Record", "Suspicion"]
 
@@ -51,7 +51,7 @@ class Record:
     def report(self, rules: Outlier, place: Place, kind: str, status: int, attempts: int, now: float) -> str:
         """Take one bad report. Why the backend should be ejected, a clause without a full stop, or "" if it should not.
 
-        place:    of the report among the others, see `Row.place`
+        place:    of the report among the others, see `Streak.place`
         kind:     "connect" (no connection), "failure" (no proper response) or "status" (a proper one with this status, which may
                   be none that `rules` calls bad)
         attempts: made over all workers so far, this one included
@@ -122,24 +122,24 @@ class Suspicion:
     was before another state does not count.
 
     The worker reports each failure when it happens, so nothing is out of order, unlike in the master. It counts too few rather than too
-    many: failures that other workers saw are missing, and good responses to any worker end the row.
+    many: failures that other workers saw are missing, and a good response to any worker, or any response to another worker, ends the row.
     """
 
-    __slots__ = ("at", "since", "_good", "_record")
+    __slots__ = ("at", "since", "_record", "_responses")
 
     def __init__(self, since: int) -> None:
         self.at = _NEVER
         self.since = since
-        self._good = -1
+        self._responses = -1
         self._record = Record()
 
-    def report(self, rules: Outlier, kind: str, status: int, good: int, attempts: int, now: float) -> bool:
+    def report(self, rules: Outlier, kind: str, status: int, responses: int, attempts: int, now: float) -> bool:
         """True if the backend should be ejected for this failure and those before it.
 
-        kind, status, attempts: as `Record.report` has them; good: good responses over all workers so far
+        kind, status, attempts: as `Record.report` has them; responses: good ones to this worker and all to other workers so far
         """
-        place = NEXT if good == self._good else FIRST
-        self.at, self._good = now, good
+        place = NEXT if responses == self._responses else FIRST
+        self.at, self._responses = now, responses
         return self._record.report(rules, place, kind, status, attempts, now) != ""
 
 

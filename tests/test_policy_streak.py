@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terraster.policy.row import BEFORE, FIRST, NEXT, Row
+from terraster.policy.streak import BEFORE, FIRST, NEXT, Streak
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ from terraster.policy.row import BEFORE, FIRST, NEXT, Row
     ],
 )
 def test_places(looks: list[tuple[int, float, float]], places: list[str]) -> None:
-    row = Row()
-    assert [row.place(*look) for look in looks] == places
+    streak = Streak()
+    assert [streak.place(*look) for look in looks] == places
 
 
 def test_after_a_restart_what_is_older_is_not_counted() -> None:
-    row = Row()
-    row.restart(7, 10.0)
-    assert [row.place(7, when, 12.0) for when in (9.0, 10.0, 11.0)] == [BEFORE, BEFORE, NEXT]
+    streak = Streak()
+    streak.restart(7, 10.0)
+    assert [streak.place(7, when, 12.0) for when in (9.0, 10.0, 11.0)] == [BEFORE, BEFORE, NEXT]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=60))
@@ -42,13 +42,13 @@ def test_no_row_is_counted_more_than_one_longer_than_it_was(attempts: list[tuple
     for moment, (good, delay) in enumerate(attempts):
         if not good:
             looks.append((moment + delay, float(moment)))
-    row, counted = Row(), 0
+    streak, counted = Streak(), 0
     longest = at = 0
     for good, _delay in attempts:
         at = 0 if good else at + 1
         longest = max(longest, at)
     for look, when in sorted(looks):
         known = sum(good for good, _delay in attempts[: int(look) + 1])
-        place = row.place(known, when, look)
+        place = streak.place(known, when, look)
         counted = 1 if place == FIRST else counted + (place == NEXT)
         assert counted <= longest + 1

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["BEFORE", "FIRST", "NEXT", "Place", "Row"]
+__all__ = ["BEFORE", "FIRST", "NEXT", "Place", "Streak"]
 
 Place = Literal["first", "next", "before"]
 FIRST: Place = "first"
@@ -26,7 +26,7 @@ BEFORE: Place = "before"
 _NEVER = float("-inf")
 
 
-class Row:
+class Streak:
     """What is known of the good ones of one backend. ``good``: the most that were counted; ``at``: the look that found them."""
 
     __slots__ = ("good", "at")
