@@ -189,7 +189,9 @@ class Proxy(DataPlane):
         q[row + _BYTES_OUT] += exchange.bytes_out
         q[row + _DURATION] += int(duration * 1e9)
         q[row + _BUCKET + bisect_left(BUCKETS, duration)] += 1
-        if location is not None:
-            for hook in location.on_log:
-                hook(exchange)
-        self.log(exchange)
+        try:
+            if location is not None:
+                for hook in location.on_log:
+                    hook(exchange)
+        finally:
+            self.log(exchange)

@@ -94,6 +94,7 @@ def error(plane: DataPlane, exchange: Exchange, error: HttpError) -> bool:
     if exchange.bytes_out and (exchange.status >= 200 or exchange.status == 101):
         exchange.client.abort()  # the answer was under way: all that is left is to break it off
         return False
+    exchange.status = error.status  # also if a hook is broken, so that nothing is answered
     answer = None
     for hook in exchange.rules().on_error:
         answer = hook(exchange, error)
@@ -116,5 +117,6 @@ def _skip_body(exchange: Exchange) -> bool:
         return False
     if unread:
         connection.held = connection.held[unread:]
+        exchange.bytes_in += unread
         exchange.unread = 0
     return True

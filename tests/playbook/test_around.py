@@ -1,12 +1,6 @@
-"""Around a request: draining, reloads, the PROXY protocol, trusted peers, filters of all hooks, defects, no descriptors."""
+"""Around a request: draining, reloads, the PROXY protocol, trusted peers, and peers without an address."""
 
 from __future__ import annotations
-
-from typing import Any
-
-from terraster.errors import HttpError
-from terraster.filters.answer import Answer
-from terraster.filters.contract import Filter
 
 from .lines import answered, asked, ok, refused, req, resp, start
 from .play import (
@@ -19,7 +13,6 @@ from .play import (
     b2,
     client,
     client2,
-    defect,
     drain,
     log,
     reload,
@@ -360,74 +353,5 @@ test_trust = table(
         client << OK,
         log(200, b1, client_ip="unix"),
         service="listen: 'unix:/run/t.sock'",
-    ),
-)
-
-
-class Broken(Filter):
-    """Raises what is no `HttpError`."""
-
-    __slots__ = ()
-    name = "broken"
-
-    def on_request(self, exchange: Any) -> Answer | None:
-        raise ZeroDivisionError("boom")
-
-
-class Strict(Filter):
-    """Refuses requests of its own accord."""
-
-    __slots__ = ()
-    name = "strict"
-
-    def on_request(self, exchange: Any) -> Answer | None:
-        raise HttpError("not like this", status=403, reason="http_request_denied")
-
-
-class Answering(Filter):
-    """Answers /own itself."""
-
-    __slots__ = ()
-    name = "answering"
-
-    def on_request(self, exchange: Any) -> Answer | None:
-        return Answer(200, ((b"X-Own", b"1"),), b"mine") if exchange.path == b"/own" else None
-
-
-test_filters = table(
-    row(
-        "a defect in a filter is a 500, told once, and the connection ends",
-        client >> GET,
-        client << refused(500, "proxy_internal_error", close=True),
-        client << FIN,
-        client >> GONE,
-        log(500, error="proxy_internal_error"),
-        defect("ZeroDivisionError: boom"),
-        filters=(Broken,),
-    ),
-    row(
-        "a filter that refuses",
-        client >> GET,
-        client << refused(403, "http_request_denied"),
-        log(403, error="http_request_denied"),
-        client >> GET,
-        client << refused(403, "http_request_denied", n=2),
-        log(403, error="http_request_denied"),
-        filters=(Strict,),
-    ),
-    row(
-        "a filter that answers, and one that does not",
-        client >> req("GET /own"),
-        client << answered("200 OK", "X-Own: 1", body="mine"),
-        log(200),
-        *(client >> GET, b1 << asked("GET /a", n=2), b1 >> ok("one"), client << OK, log(200, b1)),
-        filters=(Answering,),
-    ),
-    row(
-        "a filter's answer to HEAD",
-        client >> req("HEAD /own"),
-        client << start("200 OK", "X-Own: 1", "Content-Length: 4"),
-        log(200),
-        filters=(Answering,),
     ),
 )

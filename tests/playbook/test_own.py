@@ -82,7 +82,6 @@ test_redirects = table(
         client << answered("308 Permanent Redirect", "Location: /new"),
         log(308, bytes_in=len(req("POST /old", body="abc"))),
         locations=MOVED,
-        xfail="only the head is",
     ),
 )
 
