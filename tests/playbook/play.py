@@ -260,6 +260,7 @@ class Scene:
         self.tried: dict[str, list[int]] = {}
         self.expected: dict[str, dict[str, int]] = {ip: {} for ip in self.hosts}
         self.overridden: dict[str, dict[str, int]] = {}
+        self.failed: dict[str, int] = {}
         self.retries = 0
 
     def connections(self) -> list[Connection]:
@@ -480,6 +481,8 @@ class told(Step):
             if not scene.stage.reports or scene.stage.reports[0] != expected:
                 raise Mismatch(f"the master heard {scene.stage.reports}, expected {expected}")
             scene.stage.reports.pop(0)
+            if kind in ("connect", "failure", "status"):
+                scene.failed[self.backend.ip] = scene.failed.get(self.backend.ip, 0) + 1
             if kind in ("connect", "failure"):
                 scene.count(self.backend.ip, "failures")
             if kind == "connect":
@@ -489,7 +492,10 @@ class told(Step):
 
 
 class counts(Step):
-    """Counters of a backend, or of all locations (None), that are others than what follows from the log and from what was told."""
+    """Counters of a backend, or of all locations (None), that are others than what follows from the log and from what was told.
+
+    failed: attempts that the balancer hears failed.
+    """
 
     def __init__(self, backend: Backend | None = None, **counters: int) -> None:
         self.backend, self.counters = backend, counters
@@ -574,11 +580,15 @@ def _end(scene: Scene) -> None:
             wrong.append(f"{host.name} was not connected to: {list(host.answers)}")
         if host.attempts:
             scene.expected[ip]["connects"] = host.attempts
-        expected = {**scene.expected[ip], **scene.overridden.get(ip, {})}
+        expected = {**scene.expected[ip], **scene.overridden.get(ip, {}), "failed": 0}
         if any(backend.host == ip for backend in stage.backends(stage.snapshot)):
             counted, expected = stage.counted(ip), {name: count for name, count in expected.items() if count}
             if counted != expected:
                 wrong.append(f"counted at {host.name}: {counted}, expected {expected}")
+        attempts = [failed for one, failed in stage.over if one == ip]
+        failed = scene.overridden.get(ip, {}).get("failed", scene.failed.get(ip, 0))
+        if sum(attempts) != failed:
+            wrong.append(f"the balancer heard of {sum(attempts)} failed attempts at {host.name}, expected {failed}")
     there = {"retries": scene.retries, **scene.overridden.get("", {})}
     there = {name: count for name, count in there.items() if count}
     if stage.counted_there() != there:
@@ -590,6 +600,12 @@ def _end(scene: Scene) -> None:
     stage.hub.settle()
     wrong += [f"{one.name} has not been ended" for one in scene.connections() if one.may_end and not one.ended]
     wrong += stage.left_over()
+    for ip, host in scene.hosts.items():
+        begun = stage.ever_begun(ip)
+        if begun is not None and begun != sum(one == ip for one, _ in stage.over):
+            wrong.append(
+                f"{begun} attempts at {host.name} began, the balancer heard the end of {sum(one == ip for one, _ in stage.over)}"
+            )
     if len(stage.logged) != silent:
         wrong.append(f"an exchange was under way at the end: {stage.logged[-1].status} {stage.logged[-1].detail}")
     if len(scene.clients) == 1:

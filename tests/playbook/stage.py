@@ -16,7 +16,7 @@ from typing import Any
 
 from greenlet import greenlet
 
-from terraster.balance.contract import Member
+from terraster.balance.contract import Balancer, Member
 from terraster.config.diff import diff
 from terraster.config.loader import Loader
 from terraster.config.resolve import resolve
@@ -101,11 +101,27 @@ def _snapshot(text: str, kinds: tuple[type[Filter], ...] = KINDS) -> Snapshot:
         return resolve(Loader({}, kinds=kinds).load(file.name), 1, secret=bytes(32))
 
 
+class _Heard:
+    """A location's balancer, and what it is told when attempts are over: `Stage.over`."""
+
+    def __init__(self, balancer: Balancer, over: list[tuple[str, bool]]) -> None:
+        self._balancer = balancer
+        self._over = over
+
+    def done(self, member: Member, failed: bool, now: float) -> None:
+        self._over.append((member.backend.host, failed))
+        self._balancer.done(member, failed, now)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._balancer, name)
+
+
 class Stage:
     """A worker's data plane, and the parties around it.
 
     logged: exchanges that are over and that the script has not looked at; all_logged: every one. reports: what the master was told and
-    the script has not looked at. defects: what was told to `Proxy.defect`, likewise.
+    the script has not looked at. defects: what was told to `Proxy.defect`, likewise. over: backends of attempts that are over, as the
+    balancers heard, and whether by the backend's fault.
     """
 
     def __init__(self, text: str, backwards: bool = False, filters: tuple[type[Filter], ...] = ()) -> None:
@@ -125,6 +141,8 @@ class Stage:
         self.view.sit(SEAT)
         self.snapshot = self._leased(_snapshot(text, (*filters, *KINDS)))
         self.plan = compile_plan(self.snapshot, self.view, self.loop.clock, (*filters, *KINDS))
+        self.over: list[tuple[str, bool]] = []
+        self._listen()
         self.logged: list[Exchange] = []
         self.all_logged: list[Exchange] = []
         self.reports: list[tuple[str, str, int]] = []
@@ -139,6 +157,13 @@ class Stage:
         }
         self._sweep(self.loop.now)
         self.reactor.start(self._sweep)
+
+    def _listen(self) -> None:
+        """Hear what the balancers hear."""
+        for service in self.plan.services.values():
+            for location in service.locations:
+                if not isinstance(location.balancer, _Heard):
+                    location.balancer = _Heard(location.balancer, self.over)  # type: ignore[assignment]
 
     def _leased(self, snapshot: Snapshot) -> Snapshot:
         snapshot = self.leases.assign(snapshot)
@@ -216,6 +241,7 @@ class Stage:
         change = diff(self.snapshot, leased)
         self.plan = self.plan.updated(change)
         self.snapshot = self.plan.snapshot
+        self._listen()
         self.proxy.adopt(self.plan)
         for listener in change.listeners_removed:
             self._close(self.acceptors.pop(listener.address))
@@ -243,6 +269,12 @@ class Stage:
         """The counters of a backend that are not zero."""
         return {name: count for name, cell in _COUNTERS.items() if (count := self.q[self.cell(ip, cell)])}
 
+    def ever_begun(self, ip: str) -> int | None:
+        """Attempts begun at a backend, None if it is not configured (any more)."""
+        if not any(backend.host == ip for backend in self.backends(self.snapshot)):
+            return None
+        return int(self.q[self.cell(ip, SeatBackend.REQUESTS)])
+
     def location_cells(self, *names: int) -> list[int]:
         """Sums of `SeatLocation` cells over all locations, the one for what no location took included."""
         at = [self.table.seat_location(SEAT, slot) for slot in range(self.table.locations + 1)]
@@ -268,6 +300,15 @@ class Stage:
         buckets = sum(self.location_cells(*range(SeatLocation.BUCKET, SeatLocation.BUCKET + len(BUCKETS) + 1)))
         if buckets != len(logged):
             wrong.append(f"{buckets} durations counted, {len(logged)} exchanges logged")
+        (duration,) = self.location_cells(SeatLocation.DURATION)
+        if duration != sum(int(exchange.duration * 1e9) for exchange in logged):
+            wrong.append(f"{duration} ns counted, logged {[exchange.duration for exchange in logged]}")
+        for slot, backend in enumerate(self.backends(self.snapshot)):
+            latency = self.q[self.table.seat_backend(SEAT, slot) + SeatBackend.LATENCY] / 1e9
+            answered = [one for one in logged if one.backend is not None and one.backend.backend.id == backend.id]
+            least = sum(one.upstream_time for one in answered if one.upstream_time > 0)
+            if latency < least - 1e-6 or (latency > least + 1e-6 and all(one.tries < 2 for one in logged)):
+                wrong.append(f"{latency} s of latency counted at {backend.host}, logged {least}")
         octets = self.location_cells(SeatLocation.BYTES_IN, SeatLocation.BYTES_OUT)
         expected = [sum(exchange.bytes_in for exchange in logged), sum(exchange.bytes_out for exchange in logged)]
         if octets != expected:

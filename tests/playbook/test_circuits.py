@@ -360,7 +360,7 @@ test_outliers = table(
         b1 >> resp("500 Internal Server Error"),
         client << answered("500 Internal Server Error"),
         log(500, b1),
-        counts(b1, bad_statuses=1),
+        counts(b1, bad_statuses=1, failed=1),
         *good(2, b2),
         backends=2,
         location="lb_policy: response-time",
