@@ -126,13 +126,13 @@ def check_part(data: bytes, seen: int, error: _Error, lenient: bool) -> None:
         raise BadResponse("malformed status line")
 
 
-def unify_line_ends(data: bytes) -> tuple[bytes, int] | None:
-    """The head at the start of ``data`` with CRLF for each bare LF, and its size in ``data``. None if the head is incomplete.
+def unify_line_ends(data: bytes) -> tuple[bytes, int]:
+    """The head at the start of ``data`` with CRLF for each bare LF, and its size in ``data``; b"" and 0 if it is incomplete.
 
     RFC 9112, section 2.2, allows a recipient to accept a bare LF as the end of a line. Any other CR is kept, so that it is refused later.
     """
     match = _LINE_END.search(data)
     if match is None:
-        return None
+        return b"", 0
     size = match.end()
     return data[:size].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"), size

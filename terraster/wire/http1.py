@@ -298,35 +298,31 @@ def parse_response(
     lines may end with a bare LF, Content-Length may be repeated if the values are equal, HTTP/1.0 may have Transfer-Encoding, and the
     status may be 600 to 999: all readers agree on the meaning of these. Raises `BadResponse` (502).
     """
-    text = data
     end = data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0)
     size = end + 4
     raw = data[:size] if end >= 0 else b""
     known = _HEADS.get(raw)
     if known is not None and method != b"HEAD" and size <= header_size and len(known.fields) <= header_count:
         return known
-    match = STATUS_LINE.match(data)
-    if not strict and (end < 0 or match is None or data.count(b"\n", 0, size) != data.count(b"\r", 0, size)):
-        unified = unify_line_ends(data)
-        if unified is None:
-            end = -1
-        else:
-            text, size = unified
-            end = len(text) - 4
-            match = STATUS_LINE.match(text)
-    if end < 0:
-        check_part(data, seen, BadResponse, not strict)
-        if len(data) >= header_size:
-            raise BadResponse("response head too large")
-        return None
+    match = STATUS_LINE.match(raw)
+    fields = FIELDS.findall(raw)
+    plain = True
+    text = raw
+    if match is None or raw.translate(None, PLAIN) != b"\r\n" * (len(fields) + 2):
+        if not strict:
+            text, size = unify_line_ends(data)
+            plain = text == raw
+        if not text:
+            check_part(data, seen, BadResponse, not strict)
+            if len(data) >= header_size:
+                raise BadResponse("response head too large")
+            return None
+        match = STATUS_LINE.match(text)
+        if match is None:
+            raise BadResponse("malformed status line")
+        fields = read_lines(text[match.end() :], BadResponse)
     if size > header_size:
         raise BadResponse("response head too large")
-    if match is None:
-        raise BadResponse("malformed status line")
-    block = text[match.end() : end + 4]
-    fields = FIELDS.findall(block)
-    if block.translate(None, PLAIN) != b"\r\n" * (len(fields) + 2):
-        fields = read_lines(block, BadResponse)
     if len(fields) > header_count:
         raise BadResponse("too many fields in the response")
     head = ResponseHead()
@@ -334,11 +330,12 @@ def parse_response(
     head.status = status = int(match[2])
     head.minor = minor = 0 if match[1] == b"0" else 1
     head.fields = fields
-    head._raw = text[: end + 2]
+    head._raw = text[:-2]
     head._cut_for = None
-    plain = text is data and status <= 599
-    if strict and not plain:
-        raise BadResponse("status above 599")
+    if status > 599:
+        plain = False
+        if strict:
+            raise BadResponse("status above 599")
     head.upgrade = None
     head.location = None
     head.dated = False
@@ -387,7 +384,7 @@ def parse_response(
             elif kind == UPGRADE:
                 upgrade = value
             elif kind == NO_NAME:
-                read_lines(block, BadResponse)  # says what is wrong with it
+                read_lines(text[match.end() :], BadResponse)  # says what is wrong with it
                 raise BadResponse("malformed field line")
     head.special = special
     if coding is not None:
