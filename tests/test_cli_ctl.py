@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from .harness.backends import wait_until
 from .harness.terraster_process import ROOT, Terraster, is_gone, run_ctl, service, wait_gone
+from .harness.waiting import wait_until
 
 BACKEND = "http://127.0.0.1:1"
 

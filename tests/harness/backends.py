@@ -20,9 +20,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import h11
 
 from .ports import free_port
-from .waiting import DEADLINE, wait_until
+from .waiting import DEADLINE
 
-__all__ = ["Backend", "Peer", "Request", "WsgiBackend", "always", "ok", "websocket_echo", "wait_until"]
+__all__ = ["Backend", "Peer", "Request", "WsgiBackend", "always", "ok", "websocket_echo"]
 
 
 @dataclass

@@ -38,7 +38,8 @@ def by_worker(proxy: Terraster, count: int = 1, deadline: float = 15.0) -> dict[
 def _owner(proxy: Terraster, pids: list[int], connection: Connection, end: float) -> int:
     """The worker that has accepted a connection, as soon as one has."""
     port = connection.sock.getsockname()[1]
-    while True:
+
+    def owner() -> int | None:
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         ends = {(int(row[1][-4:], 16), int(row[2][-4:], 16)): row[_INODE] for row in rows}
         inode = ends.get((proxy.port, port), "0")
@@ -47,8 +48,11 @@ def _owner(proxy: Terraster, pids: list[int], connection: Connection, end: float
                 with suppress(FileNotFoundError):
                     if os.readlink(f"/proc/{pid}/fd/{name}") == f"socket:[{inode}]":
                         return pid
-        assert time.monotonic() < end, "a connection that nobody accepts"
-        time.sleep(0.005)
+        return None
+
+    found = wait_until(owner, "somebody who accepts the connection", end - time.monotonic())
+    assert found is not None
+    return found
 
 
 @contextmanager

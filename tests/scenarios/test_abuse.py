@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from ..harness.backends import Peer, ok, wait_until
+from ..harness.backends import Peer, ok
 from ..harness.client import exchange, get
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..harness.backends import ok, wait_until
+from ..harness.backends import ok
 from ..harness.client import exchange, get
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 
 
 def test_what_stands_in_a_line(terraster, backend) -> None:

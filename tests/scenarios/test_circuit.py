@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from ..harness.backends import Peer, ok, wait_until, websocket_echo
+from ..harness.backends import Peer, ok, websocket_echo
 from ..harness.client import get
 from ..harness.readings import of, quiet
 from ..harness.terraster_process import Terraster, service
+from ..harness.waiting import wait_until
 
 CLOSED, OPEN, HALF_OPEN = 0, 1, 2
 

@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from ..harness.backends import Peer, ok, wait_until
+from ..harness.backends import Peer, ok
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 
 GET = b"GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n"
 

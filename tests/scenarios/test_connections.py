@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ..harness.backends import Peer, Request, always, ok, wait_until
+from ..harness.backends import Peer, Request, always, ok
 from ..harness.client import exchange
+from ..harness.waiting import wait_until
 
 
 def echo_target(request: Request) -> bytes:

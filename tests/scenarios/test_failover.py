@@ -6,11 +6,12 @@ import threading
 
 import pytest
 
-from ..harness.backends import Backend, Peer, Request, ok, wait_until
+from ..harness.backends import Backend, Peer, Request, ok
 from ..harness.client import exchange, get
 from ..harness.fault import FAULTS, refusing_port
 from ..harness.readings import total
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 from ..harness.workers import frozen
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"

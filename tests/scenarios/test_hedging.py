@@ -8,11 +8,12 @@ import time
 
 import pytest
 
-from ..harness.backends import Peer, always, ok, wait_until
+from ..harness.backends import Peer, always, ok
 from ..harness.client import exchange, get
 from ..harness.fault import drips, hangs, resets_before_head
 from ..harness.readings import quiet, total
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 HEDGES = "terraster_location_hedges_total"

@@ -10,10 +10,11 @@ import time
 
 import pytest
 
-from ..harness.backends import Peer, ok, wait_until
+from ..harness.backends import Peer, ok
 from ..harness.client import Connection, get
 from ..harness.fault import refusing_port
 from ..harness.terraster_process import Terraster, service, wait_gone
+from ..harness.waiting import wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ..harness.backends import Peer, ok, wait_until
+from ..harness.backends import Peer, ok
 from ..harness.client import exchange
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 
 
 def test_a_body_too_large_is_refused_by_its_length(terraster, backend) -> None:

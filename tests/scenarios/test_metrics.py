@@ -9,9 +9,10 @@ import threading
 
 import pytest
 
-from ..harness.backends import Peer, ok, wait_until
+from ..harness.backends import Peer, ok
 from ..harness.client import exchange, get
 from ..harness.program import find
+from ..harness.waiting import wait_until
 
 
 def total(proxy, name: str, *labels: str) -> float:

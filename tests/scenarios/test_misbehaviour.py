@@ -20,11 +20,12 @@ from typing import Any
 
 import pytest
 
-from ..harness.backends import Peer, Request, ok, wait_until
+from ..harness.backends import Peer, Request, ok
 from ..harness.client import Connection, get
 from ..harness.fault import Moody
 from ..harness.readings import of, quiet, total
 from ..harness.terraster_process import Terraster, service
+from ..harness.waiting import wait_until
 
 WARM = 0.5  # seconds that all is well
 BAD = 3.0  # seconds of misbehaviour

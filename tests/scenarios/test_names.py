@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from ..harness.backends import Backend, Peer, always, ok, wait_until
+from ..harness.backends import Backend, Peer, always, ok
 from ..harness.client import exchange, get
 from ..harness.name_server import GARBAGE, NXDOMAIN, SERVFAIL, SILENCE, NameServer
 from ..harness.ports import free_port
 from ..harness.terraster_process import Terraster, service
+from ..harness.waiting import wait_until
 
 CHECK = {"type": "http", "path": "/", "interval": "200ms", "timeout": "1s", "thresholds": {"healthy": 1, "unhealthy": 1}}
 

@@ -15,9 +15,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ..harness.backends import Peer, ok, wait_until
+from ..harness.backends import Peer, ok
 from ..harness.client import DEADLINE, get
 from ..harness.terraster_process import ROOT, is_gone, service, wait_gone
+from ..harness.waiting import wait_until
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 

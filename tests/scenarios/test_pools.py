@@ -8,11 +8,12 @@ import time
 
 import pytest
 
-from ..harness.backends import Backend, Peer, always, ok, wait_until
+from ..harness.backends import Backend, Peer, always, ok
 from ..harness.client import exchange
 from ..harness.fault import goes_idle
 from ..harness.readings import quiet, total
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 from ..harness.workers import by_worker
 from ..harness.wrk import Wrk
 

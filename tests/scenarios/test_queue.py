@@ -13,11 +13,12 @@ from contextlib import suppress
 
 import pytest
 
-from ..harness.backends import Backend, Peer, ok, wait_until
+from ..harness.backends import Backend, Peer, ok
 from ..harness.client import Connection, get
 from ..harness.fault import hangs
 from ..harness.readings import quiet, total
 from ..harness.terraster_process import service, wait_gone
+from ..harness.waiting import wait_until
 from ..harness.workers import by_worker, frozen
 from ..harness.wrk import Wrk
 

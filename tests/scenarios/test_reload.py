@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
-from ..harness.backends import Peer, ok, wait_until, websocket_echo
+from ..harness.backends import Peer, ok, websocket_echo
 from ..harness.client import get
 from ..harness.ports import free_port
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 from .test_upgrade import HANDSHAKE, frame, read_frame
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from ..harness.backends import Backend, Peer, Request, always, ok, wait_until
+from ..harness.backends import Backend, Peer, Request, always, ok
 from ..harness.client import exchange, get
 from ..harness.fault import FAULTS, drips, hangs, refusing_port, resets_before_head
 from ..harness.readings import of, quiet, total
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 from ..harness.workers import frozen
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"

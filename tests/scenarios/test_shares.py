@@ -17,11 +17,11 @@ from random import Random
 
 import pytest
 
-from ..harness.backends import wait_until
 from ..harness.nginx import Nginx
 from ..harness.ports import free_port
 from ..harness.program import find
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 from .test_metrics import total
 
 pytestmark = pytest.mark.needs("nginx")

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from ..harness.backends import wait_until, websocket_echo
+from ..harness.backends import websocket_echo
 from ..harness.nginx import Nginx
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 from ..harness.wrk import Wrk
 from .test_upgrade import HANDSHAKE, frame, read_frame
 

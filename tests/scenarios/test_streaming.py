@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from ..harness.backends import Peer, wait_until
+from ..harness.backends import Peer
 from ..harness.terraster_process import rss
+from ..harness.waiting import wait_until
 
 MEGABYTE = 1 << 20
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
