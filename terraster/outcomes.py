@@ -24,9 +24,9 @@ __all__ = ["Report", "Outcomes"]
 
 Report = Callable[[Member, str, int, str], None]
 """Called with a member, what happened ("connect", "failure", "status"; "good", "bad" for a trial of its circuit), the status of the
-response or 0, and a sentence."""
+response or 0, and a sentence for people."""
 
-_SUSPENSION = 0.5  # seconds by which the master's word has come, whatever else it does
+_SUSPENSION = 0.5  # seconds within which the master has decided, even if it is busy
 
 _FORGET = 60.0  # seconds after its last failure until a worker suspects a backend no longer
 
@@ -49,7 +49,7 @@ class Outcomes:
         self._suspicions: dict[Member, Suspicion] = {}
 
     def sweep(self, now: float) -> None:
-        """Go by the master's word again where it must have come, and where it is that all are to be used."""
+        """Resume members about which the master must have decided, and all members of a location in panic."""
         if self._suspended:
             over = [one for one in self._suspended if one[0] <= now or self._view.q[one[1].panic_at]]
             self._suspended = [one for one in self._suspended if one not in over]
@@ -59,7 +59,7 @@ class Outcomes:
             del self._suspicions[member]
 
     def went_well(self, breaker: Breaker, member: Member, status: int, trial: bool) -> None:
-        """An attempt at a backend with a circuit brought a response; whether it went well by that depends on the status."""
+        """An attempt at a backend with a circuit brought a response. The status decides if it counts as good."""
         if covers(breaker.statuses, status):
             return
         member.streak = 0
@@ -67,7 +67,7 @@ class Outcomes:
             self._report(member, "good", status, "")
 
     def is_bad(self, location: LocationPlan, member: Member, status: int, trial: bool) -> bool:
-        """Whether the status of a response speaks against the backend; it is counted then."""
+        """True if the status of a response counts against the backend; it is counted then."""
         if not covers(location.bad_statuses, status):
             return False
         view = self._view
@@ -77,7 +77,7 @@ class Outcomes:
         return True
 
     def failed(self, location: LocationPlan, member: Member, error: HttpError, counted: bool, trial: bool) -> None:
-        """An attempt failed by the backend's fault. counted: as a good response, for its head."""
+        """An attempt failed by the backend's fault. counted: True if its response was counted as good when the head came."""
         view = self._view
         q, row = view.q, view.backends + member.offset
         q[row + _FAILURES] += 1

@@ -1,32 +1,33 @@
 """Adaptive: shares that follow what all workers measured in the last seconds, and the power of two choices among them.
 
-Some four times a second, at the first pick that is due, a worker reads what the shared table has counted for each member over all
-seats in the last `_WINDOW` seconds: attempts, answers, the time they took, failures, and answers with a status that speaks against
-the backend. So W workers see the same, and one that has little to do knows as much as the busiest. Out of that comes a factor:
+About four times a second, at the first pick that is due, a worker reads the counters of each member over all seats for the last `_WINDOW`
+seconds: attempts, responses, the time they took, failures, and responses with a status that counts against the backend. So all workers see
+the same, and a worker with little to do knows as much as the busiest one. The counters give a factor:
 
-    (alike × usual time / own time)²  ×  (share of attempts that went well)³          within 1/200 … 1
+    (alike × usual time / own time)²  ×  (share of attempts that succeeded)³          within 1/200 … 1
 
-- The usual time is that of the middle one (the quicker of two) among the members where most attempts went well, so that quick
-  failures set no standard. Up to `_ALIKE` times that is no slower. Squared, as time to answer grows with the share: at 10 × the usual
+- The usual time is the median (of two, the quicker) of the members where most attempts succeeded, so that quick
+  failures set no standard. Up to `_ALIKE` times that counts as equal. Squared, as time to answer grows with the share: at 10 × the usual
   time a member gets some 1.5 % of its part, and its queue is gone within the window.
-- One that was asked and has not answered anything since counts as no quicker than that silence is long: a hung backend loses its share
-  within half a second, long before a time-out says so. That holds where clients do not wait for the time-out, too: not who leaves
-  ends a silence, but an answer or a failure. Where nobody waits at the moment, it takes two readings, as somebody may have left at once.
-- Failures count by their share alone, however quick they are; they do not come into the times.
-- A factor falls at once. It rises by `_RISE` a second at most while answers say so, by `_DRIFT` a second where there were none: so one
-  that got nothing for a while is tried again.
-- A single stall (a collection of garbage, a page from the disk) says nothing about the next request, but a few answers that took 300 ms
-  outweigh thousands that took 0.3 ms. So the two readings in a row that add most are left out of the time of a member whose factor is above
+- A member that was asked and has not answered since counts as no quicker than that silence is long. A hung backend loses its share
+  within half a second, long before a timeout ends the requests. This also holds if clients leave before the timeout: only an answer or
+  a failure ends a silence, not a client that leaves. Where no request waits at the moment, it takes two readings, as a client may have left
+  at once.
+- Failures count by their share alone, however quick they are. They are not part of the times.
+- A factor falls at once. It rises by `_RISE` a second at most while there are answers, and by `_DRIFT` a second where there were none. So a
+  member that got no requests for a while is tried again.
+- A single stall (a garbage collection, a page from the disk) says nothing about the next request. But a few answers of 300 ms outweigh
+  thousands of 0.3 ms. So the two readings in a row that add most are left out of the time of a member whose factor is above
   `_TRUSTED` (two, as the answers to a stall may come on both sides of a reading). A member that was silent and answers again gets
-  back at once what the silence took from it, once in a window. What is slow for longer, or stalls again, is slow.
+  back at once what the silence took from it, once in a window. A member that is slow for longer, or stalls again, counts as slow.
 
-Weight times factor is what `terraster.balance.random_two` draws by, and compares requests in flight by. That is where quickness comes
-from: a backend that stalls has more in flight within milliseconds, and loses every comparison before any factor moves.
+`terraster.balance.random_two` draws by weight times factor, and compares requests in flight by it. That makes the algorithm quick: a
+backend that stalls has more requests in flight within milliseconds, and loses every comparison before any factor moves.
 
 For `status`, each worker writes its factor (per mille) and the mean time to answer (nanoseconds) into its seat: `SeatBackend.SHARE`
 and `SeatBackend.EWMA`.
 
-Envoy's client-side weighted round robin has the same parts, but wants the backends to report; this one needs nothing from them.
+Envoy's client-side weighted round robin has the same parts, but needs reports from the backends. This one needs nothing from them.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _LONG_AGO = -1e9
 
 
 class _Count(NamedTuple):
-    """What was counted of a member since its slot was leased, over all seats."""
+    """The counters of a member since its slot was leased, over all seats."""
 
     asked: int
     answered: int
@@ -95,7 +96,7 @@ class Adaptive(RandomTwo):
         return super().pick(exchange, tried, now)
 
     def _look(self, now: float) -> None:
-        """Read, and work out the factors anew. Readings that were not made in time (no picks) say nothing of the last seconds."""
+        """Read, and compute the factors anew. Readings that are too old (there were no picks) are dropped."""
         reading = self._read()
         if reading is None:
             return
@@ -166,7 +167,7 @@ class Adaptive(RandomTwo):
         self._weigh([member.weight * factor for member, factor in zip(self._players, self.factors, strict=True)])
 
     def _listen(self, place: int, last: float, now: float, count: _Count, previous: _Count) -> float:
-        """For how many seconds a member that is asked has said nothing; 0.0 = that cannot be said."""
+        """The seconds for which a member that was asked has not answered; 0.0 if it is not silent, or it is not known."""
         since, pending = self._silent[place], self._pending[place]
         asked = count.asked - previous.asked
         ended = count.answered + count.failed - previous.answered - previous.failed
@@ -192,7 +193,7 @@ class Adaptive(RandomTwo):
         return 0.0
 
     def _after_silence(self, place: int, silence: float, now: float) -> float:
-        """The factor to go on from: that of before the silence, if it is over, ended with an answer, and was the only one in a window."""
+        """The factor to continue with: the one before the silence, if that ended with an answer and was the only one in a window."""
         factor, before = self.factors[place], self._before[place]
         if silence:
             self._before[place] = before or factor
@@ -231,5 +232,5 @@ def _quickness(took: float, usual: float) -> float:
 
 
 def _backwards(before: list[_Count], after: list[_Count]) -> bool:
-    """Whether a slot was leased anew in between."""
+    """True if a slot was leased anew in between."""
     return any(new < old for counts in zip(before, after, strict=True) for old, new in zip(*counts, strict=True))

@@ -5,7 +5,7 @@ ring has the key until it can, so nobody else's keys move. Slow start does not a
 
 With a balance factor no member has more at once than the factor times its fair part of what all have: ``ceil(factor × (active + 1) ×
 weight / weights)``, over the members that are up (Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016;
-HAProxy's ``hash-balance-factor``). What is beyond that goes to the next on the ring with room. That costs a look at every member at
+HAProxy's ``hash-balance-factor``). Requests beyond that go to the next member on the ring that has room. That costs a look at every member at
 each pick. Where the bound leaves nobody (all others were tried), it gives way.
 
 `ip-hash` is the same by the address of the client.
@@ -26,7 +26,7 @@ __all__ = ["ConsistentHash", "IpHash"]
 
 
 class ConsistentHash(Balancer):
-    """See above. ``hash_on`` and ``factor`` as in `Location`; a factor of 0 is no bound."""
+    """See above. ``hash_on`` and ``factor`` as in `Location`; a factor of 0 sets no bound."""
 
     __slots__ = ("_players", "_key", "_factor", "_ring")
 
@@ -60,7 +60,7 @@ class ConsistentHash(Balancer):
         return None
 
     def _takes(self, member: Member, tried: Collection[Member], bound: float, full: list[Member]) -> bool:
-        """Whether the member was taken; if only the bound stood in the way it is added to ``full``."""
+        """True if the member was taken. A member that only the bound excludes is added to ``full``."""
         if not member.view.q[member.admit_at] or (tried and member in tried):
             return False
         if bound and member.active() + 1 > ceil(bound * member.weight - 1e-9):

@@ -1,23 +1,23 @@
-"""What every balancer has in common: its members, and four calls.
+"""The contract of a balancer: its members, and four calls.
 
-A balancer belongs to one location, in one process. `Balancer.pick` returns a member that is *taken*: its ACTIVE cell in the own
-seat is already counted. Whoever picked calls `Balancer.done` exactly once, which gives it back. In between the member is that
-attempt's. Where `Balancer.measures` is set, `Balancer.answered` is called in between, when the response head has come.
+A balancer belongs to one location in one process. `Balancer.pick` returns a member that is *taken*: its ACTIVE cell in the process's own
+seat is already counted. The caller of `pick` calls `Balancer.done` exactly once, which gives the member back. Until then the member belongs
+to that attempt. If `Balancer.measures` is set, `Balancer.answered` is called in between, when the response head has come.
 
 Plans are compiled in the master and inherited by its children, so nothing here holds an index into a seat: rows are reached
 through the `SeatView` of the process, which sits down after the fork.
 
 ``max_connections`` holds over all workers without a lock: a worker first counts itself in, then adds up all seats, and steps back
-if the sum is over the limit. Of several that arrive at once the last one sees all others, so the limit is never exceeded; at worst
-two step back from one free place, and their requests go elsewhere. (This wants a worker's write to be seen before it reads. x86
+if the sum is over the limit. Of several that arrive at once the last one sees all others, so the limit is never exceeded. At worst
+two step back from one free place, and their requests go to another backend. (This wants a worker's write to be seen before it reads. x86
 may hold a write back for some tens of nanoseconds, the interpreter needs hundreds to get to the first read; a compiled
 `Member.take` needs a fence there.) The requests that may try a half-open circuit are counted in the same way.
 
-A worker that begins is an exception for a moment. The others are told of its seat at its fork, long before it is ready to accept; but
-one that does not come to read that, busy with one long turn of its loop, counts without it: for a second at worst, then it looks by
-itself. The limit may be exceeded by what the new one takes meanwhile.
+A new worker is an exception for a moment. The others hear about its seat at its fork, long before it is ready to accept. A worker that is
+busy with one long turn of its loop reads that late and counts without the new seat, for a second at worst. The limit may be exceeded by the
+requests that the new worker takes meanwhile.
 
-Why a member may or may not be picked is the master's to say (`BackendCells.ADMIT`); here it is one cell.
+The master decides whether a member may be picked, and writes it into one cell (`BackendCells.ADMIT`).
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ class Member:
             self.max_connections = most
 
     def is_up(self) -> bool:
-        """Whether new work may be sent to it, as far as its health goes."""
+        """True if new work may be sent to it, as far as its health is concerned."""
         return self.view.q[self.admit_at] != 0
 
     def keeps_sessions(self) -> bool:
-        """Whether work that belongs to it may be sent to it: also while it is draining, but not after `suspend`."""
+        """True if work that belongs to it may be sent to it: also while it is draining, but not after `suspend`."""
         q, at = self.view.q, self.admit_at
         return q[at] != 0 or (q[self._cells + BackendCells.STATE] == BackendCells.DRAINING and at != self.view.table.never)
 
@@ -89,18 +89,18 @@ class Member:
         return total
 
     def slowness(self) -> float:
-        """By what its weight is divided while it starts slowly: 1.0 where it need not (any more)."""
+        """The divisor of its weight during slow start; 1.0 outside of slow start."""
         return 1.0 if self.view.desperate else 1 / self.ramp()
 
     def ramp(self) -> float:
-        """The part of its weight that counts while it starts slowly, above 0 and at most 1; 1.0 where it need not (any more)."""
+        """The part of its weight that counts during slow start, above 0 and at most 1; 1.0 outside of slow start."""
         q = self.view.q
         if q[self.admit_at] != _RAMPING:
             return 1.0
         return min(max(q[self._cells + BackendCells.RAMP], 1), _WHOLE) / _WHOLE
 
     def has_room(self) -> bool:
-        """Whether `take` would probably succeed."""
+        """True if `take` would probably succeed."""
         return not self.max_connections or self.active() < self.max_connections
 
     def take(self, ramps: bool = True) -> bool:
@@ -122,7 +122,7 @@ class Member:
         return False
 
     def _may(self, ramps: bool) -> bool:
-        """Whether one that has counted itself in may stay."""
+        """True if a request that has counted itself in may stay."""
         if self.max_connections and self.active() > self.max_connections:
             return False
         view = self.view
@@ -154,7 +154,7 @@ class Member:
         return self.admit_at == self.view.table.never
 
     def on_trial(self) -> bool:
-        """Whether its circuit is half-open, so that every result is news."""
+        """True if its circuit is half-open, so that every result is reported."""
         return self.view.q[self.admit_at] == _TRIAL
 
     def give_back(self) -> None:
@@ -163,11 +163,11 @@ class Member:
         view.q[view.backends + self.offset + _ACTIVE] -= 1
 
     def suspend(self) -> None:
-        """Send it nothing more from this process, until `resume`: the master has been told why and will decide for all."""
+        """Send it no new work from this process, until `resume`. The master has a report and decides for all workers."""
         self.admit_at = self.view.table.never
 
     def resume(self) -> None:
-        """Go by what the master says again."""
+        """Follow the master's decision again."""
         self.admit_at = self._cells + BackendCells.ADMIT
         self.streak = 0
 
@@ -176,8 +176,8 @@ class Balancer:
     """The contract. A balancer keeps what it needs in the process; what must survive a reload goes over in `resume_from`.
 
     name:     what it is called in the configuration
-    measures: whether it wants to be told of answers
-    cookie:   whether answers may have to set a cookie
+    measures: True if `answered` is to be called
+    cookie:   True if responses may have to set a cookie
     Times are seconds of the monotonic clock.
     """
 

@@ -1,4 +1,4 @@
-"""What a request is hashed by: from `Location.hash_on` to a function of the exchange.
+"""The key that a request is hashed by: from `Location.hash_on` to a function of the exchange.
 
 `client-ip`   the client's address; of an IPv6 address the first 64 bits, as a host has the rest to itself and changes it (RFC 8981)
 `path`        the path as it was matched, without the query

@@ -11,9 +11,9 @@ short of it) counts as up to `_OWED` requests more (or less), by the arithmetic 
 The two are never the same one, as in Finagle: of four backends a slow one would meet itself in one pick of sixteen and get these
 unasked, more than it can do. (One 10 times slower under 600 requests/s, `make bench-balance`: p99 345 ms; with the same one twice 2.1 s.)
 
-A slow start is a smaller weight, which is looked at again after as many picks as there are members: so it grows evenly, whatever the load.
+A slow start is a smaller weight, which is read again after as many picks as there are members. So the share grows evenly at any load.
 
-Where a draw meets one that cannot be used, it is made again a few times; then the choice is made among those that can be.
+If a draw meets a member that cannot be used, it is repeated a few times. Then the choice is made among the members that can be used.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _DRAWS = 6  # of which two must meet a member that can be used
 
 
 class RandomTwo(Balancer):
-    """See above. Each balancer has draws of its own: a child of the master makes a new beginning at its first pick, or all workers
-    would make the same ones."""
+    """See above. Each balancer draws for itself. A child of the master seeds its draws anew at its first pick, or all workers would draw
+    the same."""
 
     __slots__ = (
         "_players",
@@ -75,7 +75,7 @@ class RandomTwo(Balancer):
         self._price(weights)
 
     def _price(self, weights: list[float]) -> None:
-        """Draw by these weights. What a member is owed, or owes, stays as many requests as it was."""
+        """Draw by these weights. The number of requests that a member is owed, or owes, stays the same."""
         turn, before = self._turn, self._costs
         self._costs = costs = [1 / weight for weight in weights]
         self._starts = [turn + (start - turn) * (new / old) for start, old, new in zip(self._starts, before, costs, strict=True)]
@@ -133,8 +133,8 @@ class RandomTwo(Balancer):
         self._seat = self._players[0].view.seat if self._players else -1
 
     def _count(self) -> None:
-        """Look at who is up and who starts slowly, and work out by how much a pick moves the turn on. Once in as many picks as there are
-        members: it changes rarely."""
+        """Read which members are up and which are in slow start, and compute by how much a pick moves the turn. It is called once in as
+        many picks as there are members, as this changes rarely."""
         view = self._players[0].view
         if view.seat != self._seat:
             self._random.seed()
@@ -151,7 +151,7 @@ class RandomTwo(Balancer):
         self._left = len(self._players)
 
     def _among(self, tried: Collection[Member]) -> Member | None:
-        """The same choice with a look at everybody first."""
+        """The same choice, after a look at every member."""
         places = [
             place
             for place, member in enumerate(self._players)

@@ -1,4 +1,4 @@
-"""The balancing algorithms by name. What a pick costs: bench/README.md."""
+"""The balancing algorithms by name. bench/README.md says how much a pick costs."""
 
 from __future__ import annotations
 

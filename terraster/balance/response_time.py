@@ -9,7 +9,7 @@ rise and slow to fall, times the requests in flight. Here it is a factor of the 
 and backends of equal speed get their weights, at any load. Requests in flight are those of all workers, averages each worker's own.
 
 - Up goes a share of `_UP` of each sample that is above the average, down at least `_DOWN` of each below. (Finagle jumps to a peak and
-  falls by time. That way the busiest backend, which has most samples, has the highest peaks and never gets its weight. What stalls
+  falls by time. That way the busiest backend, which has most samples, has the highest peaks and never gets its weight. A stall
   shows in the requests in flight first anyway.)
 - What is above the others decays towards the middle one of them in some `_DECAY` seconds, so one that was slow is tried again.
 - A failure counts as an answer that took ten times as long as is usual, twice as long as the average, or as long as it took,

@@ -27,7 +27,7 @@ MOST = 1 << 18
 _EACH = 8  # points out of one digest of 64 octets
 _NUMBER = (
     1 << 20
-) - 1  # a member's number stands in the low bits of its points: 1,000 members sort in a third of the time pairs take
+) - 1  # the low bits of a point hold the number of its member: 1,000 members sort in a third of the time pairs take
 _POINT = (1 << 64) - 1 - _NUMBER
 
 

@@ -48,7 +48,7 @@ class RoundRobin(Balancer):
 
 
 def continued(old: Sequence[Member], at: int, new: Sequence[Member]) -> int:
-    """Where a cursor before ``old[at]`` stands in ``new``: before the first of those whose turn it was that is still there."""
+    """The place in ``new`` of a cursor that was before ``old[at]``: before the first member whose turn it was and that is still there."""
     places = {member.backend.id: place for place, member in enumerate(new)}
     for step in range(len(old)):
         place = places.get(old[(at + step) % len(old)].backend.id)

@@ -93,7 +93,7 @@ class StickySession(Balancer):
             return b""
         for value in cookies(exchange, self._name):
             member = self._members.get(value)
-            if member is not None:  # the next request will go by the first that means something, whichever others there are
+            if member is not None:  # the next request uses the first cookie that means something, whichever others there are
                 if member is exchange.backend:
                     return b""
                 break

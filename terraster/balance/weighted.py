@@ -6,7 +6,7 @@ a a a a a b c.
 
 The turns repeat after the sum of the weights divided by their greatest common divisor, so they are worked out once, one at a time,
 as they are wanted, and kept: a pick costs what it costs in plain round robin instead of one step per member. A member that cannot
-be used loses its turns to whoever comes next, so those that are left have exactly their weights again over any window as long as
+be used loses its turns to the next one, so those that are left have exactly their weights again over any window as long as
 the sum of *their* weights, and none comes back with a debt or in a burst.
 
 Weights that repeat only after more than `LONGEST` turns are not kept. There the members that can be used play nginx's game among
@@ -89,7 +89,7 @@ class WeightedRoundRobin(Balancer):
         return [(member.backend.id, weight) for member, weight in zip(self._players, self._weights, strict=True)]
 
     def _next_turn(self) -> Member:
-        """One turn with everybody in it."""
+        """One turn of all members."""
         credit = self._credit
         best = 0
         for place, weight in enumerate(self._weights):

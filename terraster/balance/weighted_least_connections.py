@@ -1,7 +1,7 @@
 """Weighted least connections: the backend with the fewest requests in flight for its weight, over all workers; by turns when idle.
 
 The idea is LVS's ``wlc`` (Zhang, "Linux Virtual Server for Scalable Network Services", 2000) and nginx's ``least_conn`` with weights.
-Requests in flight are whole numbers, though, and so small a part of the truth: with one request at a time everybody has none and
+Requests in flight are whole numbers, though, and so small a part of the truth: with one request at a time every member has none and
 the heaviest would get everything; with the request about to be sent left out, the lightest would get too much. nginx breaks exact
 ties by smooth round robin. Here every comparison has that in it, as a part of a request:
 

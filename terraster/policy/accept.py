@@ -14,9 +14,9 @@ SLACK = 8
 
 
 def may_accept(mine: int, total: int, workers: int) -> bool:
-    """Whether a worker with ``mine`` of ``total`` open connections should accept another, among ``workers`` that accept.
+    """True if a worker with ``mine`` of ``total`` open connections should accept another, among ``workers`` that accept.
 
-    ``total`` includes ``mine``. It may lag behind: a few too many for a moment are no harm. The worker with fewest always may, so
+    ``total`` includes ``mine``. It may lag behind: a few too many for a moment do no harm. The worker with fewest always may, so
     a connection never waits for nobody. At 200 connections and 2 workers neither holds more than 57 %.
     """
     if workers <= 1:

@@ -4,11 +4,11 @@
                                              ▲                    │
                                              └──one bad trial─────┘
 
-Bad is what is no proper response, and what has one of `Breaker.statuses`. In a half-open circuit only the trials themselves count:
-attempts that began before it opened may still come to their end. A trial may also end without any result (its client left, its
-worker died), so after another `timeout` new ones are granted: a circuit is never half-open for good.
+An attempt is bad if it brought no proper response, or one with a status of `Breaker.statuses`. In a half-open circuit only the trials count,
+as attempts that began before it opened may still come to their end. A trial may also end without any result (its client left, its
+worker died). So after another `timeout` new trials are granted, and a circuit is never half-open for ever.
 
-Times are seconds of one clock, whichever.
+Times are seconds, all of the same clock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLOSED, OPEN, HALF_OPEN = 0, 1, 2  # the values of `BackendCells.CIRCUIT`
 
 
 class Circuit:
-    """One circuit. ``state``: above; ``streak``: bad ones in a row; ``good``: trials that went well; ``since``: when it came to its
+    """One circuit. ``state``: above; ``streak``: bad attempts in a row; ``good``: successful trials; ``since``: when it came to its
     state, or got its latest trials."""
 
     __slots__ = ("state", "streak", "good", "since")
@@ -36,7 +36,7 @@ class Circuit:
         self.since = 0.0
 
     def report(self, rules: Breaker, place: Place, kind: str, status: int, now: float) -> str:
-        """Take one report about an attempt that was no trial (`Record.report` names the arguments). Why the circuit is open from
+        """Take one report about an attempt outside of a trial (`Record.report` names the arguments). Returns why the circuit is open from
         now on, or "" if it is as it was."""
         if self.state != CLOSED:
             return ""
@@ -50,7 +50,7 @@ class Circuit:
         return why
 
     def trial(self, rules: Breaker, good: bool, when: float, now: float) -> bool:
-        """Take the result of a trial, which came at ``when``; whether the state is another one now."""
+        """Take the result of a trial, which came at ``when``. True if the state is another one now."""
         if self.state != HALF_OPEN or when < self.since:
             return False
         if not good:

@@ -32,7 +32,7 @@ class Budget:
         self._at = now
 
     def spend(self, requests: int, workers: int, now: float) -> bool:
-        """Whether one more retry is allowed; it is counted if so. requests: all there ever were in this worker. workers: how many share
+        """True if one more retry is allowed; it is counted then. requests: all there ever were in this worker. workers: how many share
         the free ones."""
         elapsed = max(0.0, now - self._at)
         fade = exp(-elapsed / _MEMORY)

@@ -42,7 +42,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}
 
 
 class Said(NamedTuple):
-    """What is believed about the client of one request.
+    """The facts that are believed about the client of one request.
 
     client_ip: its address, "unix" if it has none. scheme: "http" or "https". host: the host that the client asked for, as far as the
     Forwarded field or X-Forwarded-Host names one, else None. chain: the X-Forwarded-For list up to our peer, None if the peer sent none.
@@ -59,7 +59,7 @@ class Said(NamedTuple):
 def address(text: str) -> str | None:
     """The canonical address of an entry; None if the entry is not an address.
 
-    The entry may have a port, and IPv6 may stand in brackets. IPv4 within IPv6 becomes IPv4.
+    The entry may have a port, and IPv6 may be in brackets. IPv4 within IPv6 becomes IPv4.
     """
     text = text.strip(" \t")
     if text.startswith("["):
@@ -155,7 +155,7 @@ class Trust:
         return client, read
 
     def believe(self, peer_ip: str, scheme: str, special: Iterable[tuple[int, bytes, bytes]]) -> Said:
-        """What a peer says about its client; the peer's own facts if it is not trusted.
+        """The facts that a peer reports about its client; the peer's own facts if it is not trusted.
 
         scheme: of the connection. special: the request's special fields (`terraster.wire.http1.RequestHead`).
         """

@@ -1,8 +1,8 @@
 """Rise and fall: what a series of probes says about a backend.
 
 A backend changes sides only after ``healthy`` successes or ``unhealthy`` failures in a row (HAProxy's ``rise`` and ``fall``);
-anything that breaks the row starts the count again. The first probe ever decides alone, either way: before it nobody knows, and
-nobody is sent there.
+any other result starts the count again. The first probe of a backend decides alone, either way: before it nothing is known of the backend,
+and it gets no requests.
 """
 
 from __future__ import annotations

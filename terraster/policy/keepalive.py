@@ -1,10 +1,9 @@
-"""After how many seconds a backend closes an idle connection: learnt from when it does.
+"""The idle timeout of a backend, learnt from the moments when it closes connections.
 
-A request that is sent while the backend closes meets a closed connection. Many proxies fail there, and none can be sure of a
-request that must not be sent twice. So what is known to be about to close is not used any more. Backends do not say when that is,
-but they do it again and again: three times at about the same age, each time at another moment (a backend that restarts closes all
-of its connections together, whatever their age), and the age is taken for its timeout. A connection that lives on for clearly
-longer proves it wrong.
+A request that is sent while the backend closes meets a closed connection. Many proxies fail there, and no proxy can be sure of a
+request that must not be sent twice. So a connection that is about to be closed is not used again. Backends do not announce their timeout,
+but they close again and again. Three closes at about the same age, each at another moment, are taken for the timeout (a backend that
+restarts closes all of its connections together, whatever their age). A connection that stays open for clearly longer proves it wrong.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ __all__ = ["KeepAlive"]
 _EVIDENCE = 3
 _ALIKE = 1.25  # ages that differ by no more than this are one timeout: servers look at their clocks now and then only
 _MOMENT = 0.2  # seconds within which closes are one event
-_SHORTEST = 0.1  # seconds; whoever closes sooner does not keep connections at all
+_SHORTEST = 0.1  # seconds; a backend that closes sooner does not keep connections at all
 
 
 class KeepAlive:
-    """What one worker knows of one backend. seconds: the timeout, 0.0 while it is not known. usable: the age in seconds up to which a
-    connection may be used again, ``inf`` while nothing is known."""
+    """The timeout of one backend as one worker knows it. seconds: the timeout, 0.0 while it is not known. usable: the age in seconds up to
+    which a connection may be used again, ``inf`` while nothing is known."""
 
     __slots__ = ("seconds", "usable", "_ages", "_at")
 

@@ -1,16 +1,16 @@
-"""Outlier detection: whether a backend should be ejected for what traffic saw of it, and for how long (Envoy's outlier detection).
+"""Outlier detection: ejects a backend whose requests fail, and decides for how long (Envoy's outlier detection).
 
-Rows      attempts in a row that failed (`Outlier.failures`), in which no connection came about (`connect_errors`, counted apart:
-          such an attempt counts in both), and responses in a row with a bad status (`bad_statuses`). A row ends as soon as
-          anything better is seen, see `terraster.policy.streak`. A response is no failed attempt, whatever its status, so it ends
-          the rows of failures; a failed attempt is no response, so it leaves the row of bad statuses as it is.
+Streaks   attempts in a row that failed (`Outlier.failures`), attempts in a row without a connection (`connect_errors`, counted separately:
+          such an attempt counts in both), and responses in a row with a bad status (`bad_statuses`). A streak ends as soon as
+          anything better is seen, see `terraster.policy.streak`. Any response ends the streaks of failures, whatever its status. A
+          failed attempt brings no response, so it leaves the streak of bad statuses as it is.
 Ratio     the share of bad attempts within a window. Only bad ones are reported, so the attempts are known at these moments alone.
           The window begins with the newest of them that is at least a window ago: never too few good ones are counted, and a
           ratio may be noticed a window late at worst (Envoy looks at fixed windows, and is as late).
 Time      the n-th ejection in a row lasts n times `time`, up to `max_time`; for each `time` in service without another one n
           shrinks by one.
 
-What is out is not looked at. Times are seconds of one clock, whichever.
+A backend that is ejected is not judged. Times are seconds, all of the same clock.
 
 The master decides with a `Record` for all workers together. A worker has a `Suspicion` of its own, which follows the same rules on what
 this worker alone saw: where its own failures are enough it need not wait for the master.
@@ -33,9 +33,9 @@ _NEVER = float("-inf")
 
 
 class Record:
-    """What traffic showed of one backend.
+    """The failures of one backend, over all workers.
 
-    failures, connect_errors, bad_statuses: lengths of the rows; out: whether it is ejected; times: ejections in a row
+    failures, connect_errors, bad_statuses: lengths of the streaks; out: True if it is ejected; times: ejections in a row
     """
 
     __slots__ = ("failures", "connect_errors", "bad_statuses", "out", "times", "_back", "_bad", "_samples")
@@ -108,7 +108,7 @@ class Record:
             self.connect_errors = self.connect_errors + 1 if kind == "connect" else 0
 
     def _sample(self, window: float, attempts: int, now: float) -> tuple[float, int, int]:
-        """Note where things stand before this report. Where they stood when the window began."""
+        """Note the counts before this report. Returns those at the start of the window."""
         samples = self._samples
         if now - samples[-1][0] >= window / _PARTS:
             samples.append((now, max(0, attempts - 1), self._bad))

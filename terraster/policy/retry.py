@@ -1,4 +1,4 @@
-"""What follows an attempt: its response is used, another backend is asked, the same one on a fresh connection, or the request fails.
+"""The next step after an attempt: use its response, ask another backend, ask the same one on a fresh connection, or let the request fail.
 
 nginx's rule (proxy_next_upstream): what certainly never reached a backend may always be tried again; what may have reached one
 only if doing it twice does no harm (RFC 9110, section 9.2.2), nothing of an answer has gone to the client, and the request can be
@@ -27,7 +27,7 @@ SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 """Methods that may be executed twice at the same time, with any order of their ends."""
 
 USE, ELSEWHERE, SAME_FRESH, GIVE_UP = range(4)
-"""What may follow an attempt."""
+"""The steps that may follow an attempt."""
 
 _REFUSALS = 15
 """Refused connections that one request may move past, whatever `retry.attempts` says: nothing was sent to those backends."""
@@ -36,9 +36,9 @@ _LONGEST = 2.0  # seconds between two attempts
 
 
 def next_step(exchange: Exchange, rule: Retry, status: int, error: HttpError | None, stale: bool) -> int:
-    """What follows an attempt of this exchange, as far as the request and the rule go; the budget is asked afterwards.
+    """The step after an attempt of this exchange, by the request and the rule; the budget is asked afterwards.
 
-    status: of the response that came, 0 if none did. error: what went wrong, None if nothing did. stale: True if a kept connection ended
+    status: of the response that came, 0 if none did. error: the failure of the attempt, or None. stale: True if a kept connection ended
     before an octet of the response came. The exchange says how many attempts and faults of form there were, this attempt
     included; whether the request is idempotent and can be sent again; and whether anything has gone to the client.
     """

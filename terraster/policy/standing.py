@@ -1,4 +1,4 @@
-"""What everything that is known of a backend comes to: its state, whether new work may be sent to it, and why.
+"""The state of a backend, drawn from everything that is known about it; with it, whether new work may be sent to it, and why.
 
     order: maintenance ─▶ no probe passed, no address ─▶ ejected ─▶ circuit not closed ─▶ order: drain ─▶ up
 
@@ -7,7 +7,7 @@ The first that applies is the state. Two things overrule what it says about new 
 - Panic (Envoy): too few of its backends are up, so all are used. One that may be wrongly taken for down is better than none, and
   a few must not get the load of all. Without a use are only those without an address. In a half-open circuit every request is a
   trial then, without a limit: it was used without one a moment before, while its circuit was open, and recovery must not turn
-  requests away. So a circuit still closes by trials alone, and a bad one opens it, which in a panic takes nothing from anybody.
+  requests away. So a circuit still closes by trials alone, and a bad one opens it, which in a panic takes no requests from it.
 - The last resort: all that is left was ejected. Then the ejected ones are used. (An operator who lets all be ejected wants that.)
 
 Slow start: after an interruption a backend gets a share that grows from `FLOOR` to all (nginx's and HAProxy's slow start).
@@ -30,7 +30,7 @@ FLOOR = 50  # of `WHOLE`: what a backend gets at the very beginning of slow star
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What an operator wants. what: "drain" or "maintenance"; until: time.time(), 0 = for good; reason, by: may be empty."""
+    """An operator's order. what: "drain" or "maintenance"; until: time.time(), 0 = for good; reason, by: may be empty."""
 
     what: str
     until: float = 0.0
@@ -40,14 +40,14 @@ class Order:
 
 @dataclass(slots=True)
 class Facts:
-    """What is known of one backend.
+    """The facts about one backend.
 
     up, reason:      what its checks say; ``up`` is None before anything was heard
     unresolved:      why its name has no address, "" = it has
     order:           what an operator wants, or None
     ejected, until:  why it is ejected, "" = it is not; until when (time.time())
     circuit, broken: its circuit (`terraster.policy.breaker`) and why
-    ramping:         whether slow start is under way
+    ramping:         True during slow start
     """
 
     up: bool | None = None
@@ -72,7 +72,7 @@ class Standing:
 
 
 def stand(facts: Facts) -> Standing:
-    """What the facts come to, before panic and the last resort."""
+    """The state that follows from the facts, before panic and the last resort."""
     order = facts.order
     if order is not None and order.what == "maintenance":
         return Standing(BackendCells.MAINTENANCE, BackendCells.NONE, order.reason, order.by)
@@ -91,13 +91,13 @@ def stand(facts: Facts) -> Standing:
 
 
 def panics(up: int, considered: int, threshold: float) -> bool:
-    """Whether a location panics. up: its backends in that state; considered: those with a weight that no operator took out; threshold:
+    """True if a location panics. up: its backends in that state; considered: those with a weight that no operator took out; threshold:
     `Location.panic_threshold`."""
     return considered > 0 and up < threshold * considered
 
 
 def may_eject(ejected: int, all_: int, share: float, others: int) -> str:
-    """Whether one more backend of a location may be ejected: "", or why not.
+    """Why one more backend of a location may not be ejected; "" if it may.
 
     ejected: how many are; all_: how many there are; share: how many may be, counted with this one (`Outlier.max_ejected`); others:
     backends that would still get new work

@@ -1,15 +1,15 @@
-"""In a row: whether a bad report about a backend follows the one before it, with nothing good in between.
+"""Streaks of failures: decides if a bad report about a backend follows the one before it, with no good response in between.
 
-Workers report what failed at once, each on its own way to the master. What went well they only count, as that is cheap; so the
-master sees the two beside each other, not in their order. What can be said is this:
+Workers report failures at once, each on its own way to the master. They only count good responses, as that is cheap. So the master sees
+both, but not in their order. It concludes this:
 
-- The good ones have not become more since the last look: nothing good lies between (`NEXT`).
-- They have: whatever the row was, it is over, and this report may begin another (`FIRST`).
-- The report is of a moment before the last look that found more good ones: it may lie on the other side of them, so it is not
-  counted (`BEFORE`). Without this a busy backend that fails now and then, and whose failures come in batches, looks dead.
+- No more good responses than at the last look: there was none in between (`NEXT`).
+- More good responses: the streak is over, and this report may begin another (`FIRST`).
+- The report is from before the last look that found more good responses: it may be older than they are, so it is not
+  counted (`BEFORE`). Without this rule a busy backend that fails now and then, and whose failures come in batches, would look dead.
 
-A row is therefore never counted more than one longer than it was (the `FIRST` may have come before the good ones); it may be counted
-a few milliseconds' reports shorter.
+A streak is therefore never counted more than one longer than it was (the `FIRST` may be older than the good responses). It may be counted
+shorter by the reports of a few milliseconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NEVER = float("-inf")
 
 
 class Streak:
-    """What is known of the good ones of one backend. ``good``: the most that were counted; ``at``: the look that found them."""
+    """The good responses of one backend. ``good``: the most that were counted; ``at``: the look that found them."""
 
     __slots__ = ("good", "at")
 
