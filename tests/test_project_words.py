@@ -44,7 +44,6 @@ NOT_YET = {
     "terraster/exchange.py",
     "terraster/filters",
     "terraster/master",
-    "terraster/net",
     "terraster/plan.py",
     "terraster/proxy.py",
 }

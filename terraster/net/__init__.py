@@ -1,1 +1,1 @@
-"""Sockets and greenlets: streams, the pool of upstream connections, relays and tunnels. What to do is decided elsewhere."""
+"""Sockets and greenlets: streams, the pool of upstream connections, relays and tunnels. Decisions are made elsewhere."""

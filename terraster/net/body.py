@@ -1,8 +1,8 @@
-"""Bodies on their way through: a source gives payload, a sink frames and sends it, as it comes, with nothing held back.
+"""Bodies: a source gives payload, and a sink frames and sends it as it arrives. Nothing is held back.
 
-A source reads only when what it gave before has left, so a slow reader stops a fast writer through TCP itself. A sink says how much it
-takes before a source reads: what a worker holds for one slow connection is what one short `send` left over, at most `BUFFER` octets
-the first time, `READ_SIZE` afterwards.
+A source reads only when its earlier payload has left. So a slow reader stops a fast writer through TCP. A sink says how much it takes before a
+source reads. For one slow connection a worker holds only the rest of one short `send`: at most `BUFFER` octets the first time, `READ_SIZE`
+afterwards.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Payload = bytes | memoryview
 
 
 class Buffer:
-    """The memory that long bodies pass through, one per worker: a source fills it and its sink empties it before anything else runs."""
+    """The memory for long bodies, one per worker. A source fills it, and its sink empties it before another greenlet runs."""
 
     __slots__ = ("view",)
 
@@ -48,25 +48,26 @@ class Buffer:
 class Source:
     """The payload of a response body.
 
-    done: True as soon as the end is known, with the last payload. trailers: fields behind it, known then. reusable: True then if nothing
-    lies behind the body, so that the connection may carry another response.
+    done:     True as soon as the end is known, with the last payload
+    trailers: fields after the body, known when ``done``
+    reusable: True when ``done`` if no octet follows the body, so that the connection may carry another response
     """
 
     __slots__ = ("done", "reusable", "trailers", "_timeout", "_upstream")
 
     def __init__(self, upstream: Upstream, timeout: float) -> None:
-        """timeout: seconds between two octets, 0 = for ever."""
+        """timeout: seconds between two octets, 0 = no limit."""
         self.done = self.reusable = False
         self.trailers: list[tuple[bytes, bytes]] = []
         self._upstream = upstream
         self._timeout = timeout
 
     def here(self) -> Payload:
-        """The payload that came together with the head, maybe none. Called once, before `read`; never waits."""
+        """The payload that arrived with the head; it may be empty. Called once, before `read`; never waits."""
         return b""
 
     def read(self, room: int) -> Payload:
-        """The next payload, some ``room`` octets at most; maybe none. Not called once `done`. Raises `HttpError`."""
+        """The next payload, about ``room`` octets at most; it may be empty. Not called when ``done``. Raises `HttpError`."""
         raise NotImplementedError
 
     def _receive(self, room: int) -> bytes:
@@ -74,7 +75,8 @@ class Source:
 
 
 class KnownSource(Source):
-    """Exactly ``left`` more octets, at least one. They are read into the worker's buffer: the sink sends them before anything else runs."""
+    """Exactly ``left`` more octets, at least one. They are read into the worker's buffer, and the sink sends them before another greenlet
+    runs."""
 
     __slots__ = ("_buffer", "_left")
 
@@ -96,12 +98,12 @@ class KnownSource(Source):
 
 
 class ChunkedSource(Source):
-    """A chunked body. ``rest``: what came behind the head."""
+    """A chunked body. ``rest``: octets that arrived with the head."""
 
     __slots__ = ("_reader", "_rest")
 
     def __init__(self, upstream: Upstream, rest: bytes, timeout: float, strict: bool) -> None:
-        """strict: take no form that is unusual but clear."""
+        """strict: True: refuse a form that is unusual but clear"""
         super().__init__(upstream, timeout)
         self._reader = ChunkedReader(BadResponse, 0, strict)
         self._rest = rest
@@ -132,7 +134,7 @@ class ChunkedSource(Source):
 
 
 class UntilCloseSource(Source):
-    """A body that ends with the backend's connection. ``rest``: what came behind the head."""
+    """A body that ends with the backend's connection. ``rest``: octets that arrived with the head."""
 
     __slots__ = ("_rest",)
 
@@ -154,27 +156,27 @@ _CUT = "the backend closed the connection within a response"
 
 
 class PlainSink:
-    """Sends payload as it is. ``ready``: the head, which goes out with the first payload."""
+    """Sends payload unchanged. ``ready``: the head, which is sent with the first payload."""
 
     __slots__ = ("_exchange", "_ready", "_room", "_timeout")
 
     def __init__(self, exchange: Exchange, timeout: float, ready: bytes = b"") -> None:
-        """timeout: seconds between two octets that leave, 0 = for ever."""
+        """timeout: seconds between two sent octets, 0 = no limit."""
         self._exchange = exchange
         self._ready = ready
         self._room = BUFFER
         self._timeout = timeout
 
     def room(self) -> int:
-        """Octets of payload that may be handed over next."""
+        """The number of payload octets for the next `write`."""
         return self._room
 
     def write(self, payload: Payload) -> None:
-        """Send payload, maybe none: then the head goes out alone. Raises `HttpError`."""
+        """Send payload. Without payload, the head is sent alone. Raises `HttpError`."""
         self._send(payload)
 
     def end(self, payload: Payload, trailers: list[tuple[bytes, bytes]]) -> None:
-        """Send the last payload, maybe none. Trailers are dropped: only chunks have a place for them. Raises `HttpError`."""
+        """Send the last payload, which may be empty. Trailers are dropped, because only chunks have a place for them. Raises `HttpError`."""
         self._send(payload)
 
     def _send(self, data: Payload) -> None:
@@ -188,7 +190,7 @@ class PlainSink:
 
 
 class ChunkSink(PlainSink):
-    """Sends payload in chunks. drop: lower-case names of trailers that do not travel."""
+    """Sends payload in chunks. drop: lower-case names of trailers to drop."""
 
     __slots__ = ("_drop",)
 
@@ -204,7 +206,7 @@ class ChunkSink(PlainSink):
 
 
 def chunk(payload: Payload) -> bytes:
-    """Payload as one chunk; none is no chunk, as an empty one would be the last."""
+    """The payload as one chunk. Empty payload gives no octets, because an empty chunk would be the last one."""
     return b"".join((b"%x\r\n" % len(payload), payload, b"\r\n")) if payload else b""
 
 
@@ -218,8 +220,8 @@ def relay_body(source: Source, sink: PlainSink) -> None:
 
 
 def whole(upstream: Upstream, left: int, timeout: float) -> bytes:
-    """The rest of a short response, read before anything of it goes out, so that another backend can still be asked if it breaks off.
-    Raises `HttpError`."""
+    """The rest of a short response, read before any of it is sent, so that another backend can be asked if it breaks off. Raises
+    `HttpError`."""
     parts = []
     upstream.quick_ack()
     while left > 0:
@@ -232,16 +234,16 @@ def whole(upstream: Upstream, left: int, timeout: float) -> bytes:
 
 
 class RequestBody:
-    """A request body as it passes through: how much of it has come, and, as long as it is little, all of it, to be sent again.
+    """A request body under way: the progress, and, while the body is small, its octets, to be sent again.
 
-    octets: read from the client. done: all of it has come. rest: what came behind it. kept: what was taken, as it is sent. whole: True if
-    kept is all of that. drop: lower-case names of trailers that do not travel.
+    octets: number of octets read from the client. done: True if the whole body has arrived. rest: octets after the body. kept: the octets as
+    they are sent. whole: True if ``kept`` has all of them. drop: lower-case names of trailers to drop.
     """
 
     __slots__ = ("done", "drop", "kept", "octets", "rest", "whole", "_left", "_reader", "_room")
 
     def __init__(self, length: int, limit: int, room: int) -> None:
-        """length: octets, negative: chunks. limit: octets a chunked body may have, 0 = any. room: octets that are kept."""
+        """length: octets; negative: chunks. limit: most octets of a chunked body, 0 = no limit. room: most octets to keep."""
         self.octets = 0
         self.done = length == 0
         self.drop: frozenset[bytes] = frozenset()
@@ -253,7 +255,7 @@ class RequestBody:
         self._room = room
 
     def take(self, data: bytes) -> bytes:
-        """What to send for octets that came from the client. Raises `BadRequest` (400, 413)."""
+        """The octets to send for octets of the client. Raises `BadRequest` (400, 413)."""
         reader = self._reader
         if reader is None:
             ready = data
@@ -277,14 +279,15 @@ class RequestBody:
 
 
 def send_request_body(connection: Connection, upstream: Upstream, body: RequestBody, wait: float, write: float) -> None:
-    """Relay a request body from the client; what another backend was sent of it already goes first.
+    """Relay a request body from the client. The part that another backend was already sent goes first.
 
-    wait, write: idle timeouts, seconds. What the client sent beyond the body stays in ``connection.held``. Raises `ClientGone`,
-    `BadRequest` (400, 413), `TimedOut`, or what the upstream raises.
+    wait, write: idle timeouts, seconds
+
+    Octets after the body stay in ``connection.held``. Raises `ClientGone`, `BadRequest` (400, 413), `TimedOut`, or an error of the upstream.
     """
     if body.kept:
         upstream.send(bytes(body.kept), write)
-    if body.done:  # what is held came behind it
+    if body.done:  # the held octets follow the body
         return
     data, connection.held = connection.held, b""
     connection.stream.quick_ack()

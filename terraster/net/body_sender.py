@@ -1,7 +1,6 @@
-"""A request body that has not arrived yet, carried to the backend by a greenlet of its own while the request's greenlet waits for the answer.
+"""A request body that has not arrived yet. Its own greenlet carries it to the backend while the request's greenlet waits for the answer.
 
-So a backend may answer before it has read everything, ask for more with 100 (Continue), or answer and read at the same time, and nobody
-has to foresee which.
+So a backend may answer before it has read the body, ask for more with 100 (Continue), or answer and read at the same time, in any order.
 """
 
 from __future__ import annotations
@@ -19,11 +18,14 @@ __all__ = ["BodySender"]
 
 
 class BodySender:
-    """Carries one request body. done: all of it has been sent. ended: it carries no more, whatever the reason; ended_at: since when.
+    """Carries one request body.
 
-    Made by the greenlet that waits for the response; an error of the client's (too slow, too large, malformed, gone) is thrown into it.
-    A backend that stops reading may still answer: the greenlet then waits for that as long as for any response (``patience`` seconds,
-    0 = for ever), and no longer.
+    done:     True if the whole body has been sent
+    ended:    True if it has stopped, for any reason; ended_at: monotonic time of that
+
+    The greenlet that waits for the response makes it. An error of the client (too slow, too large, malformed, gone) is thrown into that
+    greenlet. A backend that stops reading may still answer; the greenlet then waits for a response at most ``patience`` seconds
+    (0 = no limit).
     """
 
     __slots__ = (
@@ -56,7 +58,7 @@ class BodySender:
         self._carrier = client.stream.reactor.spawn(self._carry)
 
     def _carry(self) -> None:
-        if self._stopped:  # before its first turn: whoever waits for the client now must not lose its place to us
+        if self._stopped:  # before its first turn: the greenlet that waits for the client now must not lose its place
             return
         timeouts = self._timeouts
         try:
@@ -66,7 +68,7 @@ class BodySender:
             if error.blame != BACKEND:
                 self._client.stream.reactor.loop.run_callback(self._fail, error)
                 return
-        except Exception as error:  # a defect: it belongs to the request
+        except Exception as error:  # a defect: report it in the request
             self.ended = True
             self._client.stream.reactor.loop.run_callback(self._fail, error)
             return
@@ -81,7 +83,7 @@ class BodySender:
             self._main.throw(error)
 
     def stop(self) -> int:
-        """Carry no more. Returns the octets of the body that were read since the sender was made or this was last asked."""
+        """Stop. Returns the number of body octets read since the sender was made, or since the last call."""
         if not self._stopped:
             self._stopped = True
             self._client.stream.reactor.kill(self._carrier)

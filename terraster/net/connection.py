@@ -1,4 +1,4 @@
-"""A client's connection: the stream, and what is known of the peer. Requests come and go on it, each with its own `Downstream`."""
+"""A client's connection: the stream, and the facts about the peer. It carries many requests, each with its own `Downstream`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ _LINGER_TOTAL = 10.0  # seconds in all
 
 
 class Connection:
-    """A client's connection, with what all its requests have in common.
+    """A client's connection, with the facts that all its requests share.
 
-    stream: its octets; recv, recv_into, send: of the stream. peer_ip, peer_port: the other end. client_ip: the same, or what a PROXY
-    header said. listener: the address it came in on. scheme: "http". trusted: True if the peer may speak for others.
-    held: octets that were read and not used yet. idle: True while nothing of a request has been read, so that closing loses nothing.
-    requests: heads that were begun. lingering: True if the client may still be sending when the connection ends.
-    downstream: the `terraster.net.downstream.Downstream` that serves its requests; it puts itself here.
-    routed, host, service: the plan, Host and service of the last request, which the next one mostly repeats.
-    fields: the field lines about this client that every forwarded head carries, rendered at the first request.
+    stream:     its octets; recv, recv_into and send are the stream's
+    peer_ip, peer_port: the address at the other end
+    client_ip:  the same address, or the one of a PROXY header
+    listener:   the acceptor of the address on which it came in
+    scheme:     "http"
+    trusted:    True if the peer is a trusted proxy
+    held:       octets that were read but not used yet
+    idle:       True while no octet of a request has been read, so that closing loses nothing
+    requests:   number of request heads begun
+    lingering:  True if the client may still be sending when the connection ends
+    downstream: the `terraster.net.downstream.Downstream` of its requests, which sets this field
+    routed, host, service: plan, Host and service of the last request, which the next one usually repeats
+    fields:     the field lines about this client for every forwarded head, rendered at the first request
     """
 
     __slots__ = (
@@ -84,11 +90,11 @@ class Connection:
         return ClientGone("the client left")
 
     def is_quiet(self) -> bool:
-        """True if nothing has arrived that was not read, the end of the connection included."""
+        """True if no unread octet and no end of the connection has arrived."""
         return not self.held and self.stream.peek() is None
 
     def dismiss(self) -> None:
-        """End the connection if it is idle and nothing has arrived. On the hub; for a worker that drains."""
+        """End the connection if it is idle and nothing has arrived. Called on the hub when a worker drains."""
         stream = self.stream
         reader = stream.reader
         if self.idle and reader is not None and self.is_quiet():
@@ -97,18 +103,18 @@ class Connection:
             reader.throw(ClientGone("drained"))
 
     def close(self) -> None:
-        """End the connection. Where the client may still be sending, that is done without losing the answer."""
+        """End the connection. If the client may still be sending, the answer is not lost."""
         if self.lingering:
             self._linger()
         self.stream.close()
 
     def _linger(self) -> None:
-        """Read and forget for a bounded time: a socket closed with unread octets sends a reset, which may overtake what was written
+        """Read and discard for a bounded time. A socket that is closed with unread octets sends a reset, which may overtake the answer
         (RFC 9112, section 9.6)."""
         stream = self.stream
         stream.shutdown()
         clock = stream.reactor.clock
         end = clock() + _LINGER_TOTAL
-        with suppress(HttpError):  # it is being closed anyway: too slow or gone, both are an end
+        with suppress(HttpError):  # the connection ends anyway, so a timeout or a lost client does not matter
             while clock() < end and self.recv(_LINGER):
                 pass

@@ -14,14 +14,15 @@ from .connection import Connection
 __all__ = ["Downstream"]
 
 LARGE = 65536
-"""Octets of an answer from which on a part of it may still be on its way when the last `send` returns."""
+"""From this many octets on, a part of an answer may still be under way when the last `send` returns."""
 
 
 class Downstream:
-    """The client of one request over HTTP/1. That carries one request at a time, so a connection has one `Downstream` for all in turn.
+    """The client of one request over HTTP/1. HTTP/1 has one request at a time, so a connection uses one `Downstream` for all its requests.
 
-    connection: what the request came on. send: of the connection. exchange: the request under way, or None. worker: the greenlet that is
-    told when the client goes, while a backend works for the request.
+    connection: the request's connection; send is the connection's
+    exchange:   the current request, or None
+    worker:     the greenlet to interrupt if the client goes while a backend works for the request
     """
 
     __slots__ = ("connection", "exchange", "send", "worker")
@@ -34,11 +35,11 @@ class Downstream:
         self.worker: greenlet | None = None
 
     def watch(self) -> None:
-        """Tell the calling greenlet when the client goes. Until `unwatch`."""
+        """Interrupt the calling greenlet if the client goes, until `unwatch`."""
         self.worker = getcurrent()
 
     def unwatch(self) -> None:
-        """Tell nobody any more. Idempotent."""
+        """Stop watching. Idempotent."""
         self.worker = None
 
     def interrupt(self, error: HttpError) -> None:
@@ -56,14 +57,14 @@ class Downstream:
             self.connection.lingering = True
 
     def abort(self) -> None:
-        """Break off an answer that is under way, so that the client notices."""
+        """Break off an answer in a way that the client notices."""
         exchange = self.exchange
         if exchange is not None and not exchange.head.minor:
             self.connection.stream.reset_on_close()  # HTTP/1.0: a plain end would look like the end of the body
         self.exchange = None
 
     def look(self) -> None:
-        """Octets or an end came from the client while a backend works: tell the greenlet if it is an end. On the hub."""
+        """Handle octets or an end that came from the client while a backend works. An end interrupts the greenlet. Called on the hub."""
         if self._is_patient():
             return
         stream = self.connection.stream
@@ -74,8 +75,8 @@ class Downstream:
             self.interrupt(ClientGone("the client left"))
 
     def look_again(self) -> None:
-        """Find out whether a client has gone that had sent octets ahead, which hide its end from `look`. On the hub, by the sweep, for
-        connections that are ``ready`` while a backend works."""
+        """Find out whether a client has gone that had sent octets ahead, because these hide its end from `look`. The sweep calls this on
+        the hub for connections that are ``ready`` while a backend works."""
         if self._is_patient():
             return
         stream = self.connection.stream
@@ -85,5 +86,5 @@ class Downstream:
             self.interrupt(ClientGone("the client left"))
 
     def _is_patient(self) -> bool:
-        """True if nobody wants to know, or if the end of the client's octets does not mean that it went."""
+        """True if no greenlet watches, or if the end of the client's octets does not mean that the client has gone."""
         return self.worker is None or self.exchange is None or self.exchange.location.ignore_client_abort

@@ -1,5 +1,5 @@
-"""A second attempt that may overtake the first: it begins when the first takes too long, in a greenlet of its own, and the one that ends
-first is taken."""
+"""A second attempt that may overtake the first. It begins in its own greenlet when the first takes too long, and the result of the one that
+ends first is used."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _T = TypeVar("_T")
 
 
 class Overtaken(Exception):
-    """Thrown into the greenlet that waits for the first attempt: the second has succeeded."""
+    """Thrown into the greenlet that waits for the first attempt, because the second one has succeeded."""
 
 
 class Runner(Protocol[_T]):
-    """Who runs the second attempt."""
+    """The functions that run the second attempt."""
 
     def second(self) -> _T | None:
-        """Make the second attempt; None if nothing came of it. Must not raise. It may be killed wherever it waits."""
+        """Make the second attempt and return its result, or None if it failed. Must not raise. It may be killed while it waits."""
 
     def give_up(self, second: _T) -> None:
-        """Let go of what the second attempt brought."""
+        """Discard the result of the second attempt."""
 
 
 class Race(Generic[_T]):
-    """Made by the greenlet that makes the first attempt."""
+    """The race of two attempts. The greenlet of the first attempt makes it."""
 
     __slots__ = ("_main", "_over", "_reactor", "_result", "_runner", "_timer", "_worker")
 
@@ -52,7 +52,7 @@ class Race(Generic[_T]):
         result = None if self._over else self._runner.second()
         if result is None:
             return
-        if self._over:  # a killed greenlet dies a turn later: it came to its end before that
+        if self._over:  # a killed greenlet dies a turn later, and this one ended before that
             self._runner.give_up(result)
             return
         self._result = result
@@ -64,13 +64,13 @@ class Race(Generic[_T]):
             self._main.throw(Overtaken)
 
     def won(self) -> _T:
-        """What the second attempt brought; from here on it is the caller's. To be called once, after `Overtaken`."""
+        """The result of the second attempt, which the caller owns from now on. Called once, after `Overtaken`."""
         assert self._result is not None
         result, self._result = self._result, None
         return result
 
     def end(self) -> None:
-        """The first attempt is over, one way or the other: end the second, and give up what it brought if nobody took it."""
+        """The first attempt is over: end the second one, and discard its result unless `won` was called."""
         self._over = True
         self._timer.stop()
         self._timer.close()

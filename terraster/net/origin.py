@@ -1,7 +1,7 @@
-"""Where a backend is reached: its address, its pool of idle connections, its TLS settings. One `Origin` per backend and worker.
+"""The way to a backend: its address, its pool of idle connections, its TLS settings. One `Origin` per backend and worker.
 
-Origins are keyed by the stable backend id and outlive plans: a reload that leaves a backend alone leaves its connections alone. Names are
-resolved by the master (`terraster.master.names`): what a backend is reached at is a value of the plan, the same in every worker.
+Origins are keyed by the stable backend id and outlive plans: a reload that does not change a backend does not touch its connections. The master
+resolves names (`terraster.master.names`), so a backend's address is a value of the plan and the same in every worker.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Origin"]
 
 
 class Origin:
-    """One backend as this worker reaches it.
+    """One backend, with this worker's connections to it.
 
     backend: the configuration's value. offset: of its row in a seat (add `SeatView.backends`). pool: idle connections.
     """
@@ -39,11 +39,12 @@ class Origin:
         self._context = client_context(backend.skip_tls_verify) if backend.scheme == "https" else None
 
     def serves(self, backend: Backend | None) -> bool:
-        """Whether connections of this origin may carry requests for a backend of the same id in another configuration."""
+        """True if connections of this origin may carry requests for the backend of the same id in another configuration."""
         return backend is not None and _way(self.backend) == _way(backend)
 
     def connect(self, timeout: float) -> Upstream:
-        """A new connection. Where there may be no more, waits until there may, or until one is idle. Raises `ConnectFailed`, `NoRoom`."""
+        """A connection to the backend. At the limit of connections, waits until one may be opened or one is idle. Raises `ConnectFailed`,
+        `NoRoom`."""
         if self._address is None:
             raise ConnectFailed("the backend's name does not resolve", reason="dns_error")
         if not self.pool.admit() and (idle := self.pool.wait(timeout)) is not None:
@@ -63,7 +64,7 @@ class Origin:
         return upstream
 
     def _stream(self, family: int) -> Stream:
-        """The stream of a connection that the pool has admitted, not connected yet."""
+        """The stream of a connection that the pool has admitted. It is not connected yet."""
         try:
             sock = make_socket(self._reactor, family)
             try:
@@ -76,17 +77,17 @@ class Origin:
             raise
 
     def close(self) -> None:
-        """Forget the backend: idle connections are closed now, busy ones when their request ends."""
+        """Close idle connections now, and busy ones when their request ends."""
         self.pool.close()
 
 
 def _way(backend: Backend) -> tuple[Any, ...]:
-    """What a connection depends on."""
+    """The settings on which a connection depends."""
     return backend.address, backend.host, backend.port, backend.sni, backend.skip_tls_verify, backend.slot
 
 
 def _socket_address(host: str, port: int) -> tuple[int, Any]:
-    """The family of an IP address, and the address as `socket.connect` wants it; None for a name: the master resolves those."""
+    """The family of an IP address, and the address for `socket.connect`. None for a name, because only the master resolves names."""
     try:
         version = ipaddress.ip_address(host).version
     except ValueError:

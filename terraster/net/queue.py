@@ -1,10 +1,10 @@
-"""The waiting line of a location: requests that wait for a backend with room, first come, first served, over all workers.
+"""The queue of a location: requests that wait for a backend with room, first come, first served, over all workers.
 
-Each worker keeps its own line and writes into its seat how many wait (`SeatLocation.QUEUED`) and since when the first of them does
-(`QUEUE_HEAD`). Only the first of a line looks for room, and only if nobody at another worker has waited longer. It looks when
-a request of its own worker ends, and every few milliseconds, as nobody tells it when one ends at another worker.
+Each worker has its own queue. Its seat has the number of waiting requests (`SeatLocation.QUEUED`) and the time since which the first one waits
+(`QUEUE_HEAD`). Only the first request of a queue looks for room, and only if no request of another worker has waited longer. It looks when a
+request of its own worker ends, and every few milliseconds, because it is not notified of the end of requests of other workers.
 
-The number of those who wait is exact over all workers in the way of `terraster.balance.contract`: count in, add up, step back.
+The number of waiting requests is exact over all workers, in the way of `terraster.balance.contract`: count in, add up, step back.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from .reactor import Reactor, Wakeup
 
 __all__ = ["Queue"]
 
-_LOOK = 0.004  # seconds between two looks for room that another worker may have made
-_SILENT = 2_000_000_000  # nanoseconds without a heartbeat after which nobody waits for a worker; one comes every second
+_LOOK = 0.004  # seconds between two checks for room that another worker may have made
+_SILENT = 2_000_000_000  # nanoseconds without a heartbeat after which a worker's queue is ignored; a heartbeat comes every second
 
 _T = TypeVar("_T")
 
 
 class Queue:
-    """One location's, in one worker. limits: as configured. offset: of the location's row in a seat."""
+    """The queue of one location in one worker. limits: as configured. offset: of the location's row in a seat."""
 
     __slots__ = ("limits", "_view", "_offset", "_waiting")
 
@@ -40,11 +40,11 @@ class Queue:
         self._waiting: deque[tuple[int, Wakeup]] = deque()
 
     def resume_from(self, old: Queue) -> None:
-        """Whoever waits at the generation before waits here too: they are served in turn."""
+        """Take over the waiting requests of the previous generation; they keep their order."""
         self._waiting = old._waiting
 
     def is_busy(self) -> bool:
-        """Whether anybody waits, at any worker: whoever comes now has to wait behind them."""
+        """True if a request waits at any worker, so that a new one must wait behind it."""
         if self._waiting:
             return True
         view = self._view
@@ -52,13 +52,15 @@ class Queue:
         return any(view.q[row + at] for row in view.all_locations)
 
     def stir(self) -> None:
-        """There may be room: the first one looks. Any greenlet."""
+        """There may be room: let the first request look. Any greenlet may call this."""
         if self._waiting:
             self._waiting[0][1].wake()
 
     def wait(self, look: Callable[[], _T | None], reactor: Reactor) -> _T:
-        """Wait in line until ``look()`` finds something, and return it. Raises `HttpError` 503 at once if too many wait already, and
-        after the timeout. reactor: this worker's; a line is compiled before there is one."""
+        """Wait until ``look()`` finds a backend, and return it. Raises `HttpError` 503 at once if the queue is full, and after the timeout.
+
+        reactor: this worker's; it does not exist yet when the queue is compiled
+        """
         view, q, row = self._view, self._view.q, self._view.locations + self._offset
         q[row + SeatLocation.QUEUED] += 1
         at = self._offset + SeatLocation.QUEUED
@@ -94,7 +96,7 @@ class Queue:
             self.stir()
 
     def _is_next(self, arrived: int, now: float) -> bool:
-        """Whether nobody has waited longer at another worker that is alive. (monotonic time is the same for all processes.)"""
+        """True if no request has waited longer at another living worker. (All processes share the monotonic clock.)"""
         view = self._view
         q, table, at = view.q, view.table, self._offset + SeatLocation.QUEUE_HEAD
         alive = int(now * 1e9) - _SILENT

@@ -1,8 +1,8 @@
 """The event loop of one process, as the data plane uses it.
 
-There is no timer per wait: a wait leaves its deadline where it waits, and the one sweep of the process throws `TimedOut` into every greenlet
-that has waited too long. A timeout is never early and up to three sweeps late. That would be much for a timeout below `SHORT`: such a
-wait reads the clock, and one timer of the process rings at the earliest of these deadlines, so it is late by `TICK` at most.
+There is no timer per wait. A wait stores its deadline in its stream, and the one sweep of the process throws `TimedOut` into every greenlet
+that has waited too long. So a timeout is never early and at most three sweeps late. For a timeout below `SHORT` that would be too late:
+such a wait reads the clock, and one timer of the process rings at the earliest of these deadlines. It is at most `TICK` late.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ SWEEP = 0.1
 """Seconds between two sweeps."""
 
 SHORT = 1.0
-"""Seconds below which a timeout is kept to within `TICK`. `Stream` says 1.0, as a constant costs a wait nothing."""
+"""Timeouts below this many seconds are at most `TICK` late. `Stream` has it as the literal 1.0, because that costs a wait nothing."""
 
 TICK = 0.01
-"""Seconds between two looks at short deadlines, at the least: many that end one after the other are looked at together."""
+"""Least seconds between two checks of short deadlines, so that many close deadlines are checked together."""
 
-# The originals, also where gevent has patched the modules: its own wait by themselves.
+# The originals, even if gevent has patched the modules: gevent's versions would wait.
 _socket = get_original("socket", "socket")
 _poll = get_original("select", "poll")
 
 
 class Waiter(Protocol):
-    """Something that waits until a moment at the most."""
+    """An object with a deadline."""
 
     def next_deadline(self) -> float:
-        """The monotonic time when it will have waited too long; ``inf`` while it does not wait."""
+        """Its deadline in monotonic time; ``inf`` while it does not wait."""
 
     def overdue(self, now: float) -> None:
-        """End what has waited too long. On the hub; must not wait."""
+        """End its waits that have exceeded their deadline. Called on the hub; must not wait."""
 
 
 class Swept(Waiter, Protocol):
-    """A waiter that the sweep looks at, with deadlines for reading and writing of its own."""
+    """A waiter that the sweep checks, with a deadline for reading and one for writing."""
 
     read_deadline: float
     write_deadline: float
@@ -52,9 +52,9 @@ class Swept(Waiter, Protocol):
 class Reactor:
     """The event loop of this process as the streams use it, and the list of all open streams.
 
-    Everything that the data plane takes from the world outside goes through here, so that a test can give it another world.
+    The data plane takes clock, sockets and loop only from here, so that a test can replace them.
 
-    horizon: a monotonic moment that no sweep will be later than; deadlines are counted from it, so that no wait reads a clock.
+    horizon: a monotonic time that the next sweep will not exceed; deadlines count from it, so that no wait reads a clock.
     hub: the greenlet that runs the loop, with that loop as its ``loop``. clock: monotonic time, seconds. socket: makes a socket of a
     family and type. poll: makes a poll object.
     """
@@ -98,7 +98,7 @@ class Reactor:
         self._rings_at = inf
 
     def start(self, *chores: Callable[[float], None]) -> None:
-        """Begin to sweep; each chore is called with the monotonic time on every sweep, on the hub: it must not wait."""
+        """Begin to sweep. Each chore is called at every sweep with the monotonic time, on the hub; it must not wait."""
         self._chores.extend(chores)
         self._timer.start(self.sweep)
 
@@ -114,11 +114,11 @@ class Reactor:
             self.loop.run_callback(worker.throw)
 
     def sleep(self, seconds: float) -> None:
-        """Let everybody else run for so many seconds. Any greenlet but the hub."""
+        """Let other greenlets run for this many seconds. Any greenlet except the hub may call this."""
         Wakeup(self).wait(seconds)
 
     def deadline(self, waiter: Waiter, timeout: float) -> float:
-        """The deadline of a wait that begins now and lasts less than `SHORT` seconds; 0 = ``inf``, for ever."""
+        """The deadline of a wait that begins now and lasts less than `SHORT` seconds; 0 = no limit, ``inf``."""
         if not timeout:
             return inf
         deadline = self.clock() + timeout
@@ -126,7 +126,7 @@ class Reactor:
         return deadline
 
     def watch(self, waiter: Waiter, deadline: float) -> None:
-        """Look at a waiter at this moment, which is less than `SHORT` seconds away, rather than at the sweep that follows it."""
+        """Check a waiter at this time, which is less than `SHORT` seconds away, and not only at the next sweep."""
         self._waiters.add(waiter)
         if deadline < self._rings_at:
             self._rings_at = deadline
@@ -136,7 +136,7 @@ class Reactor:
             self._alarm.start(self.ring)
 
     def ring(self) -> None:
-        """End short waits that are over, and look again when the next one will be."""
+        """End the short waits that are over, and set the timer for the next one."""
         now = self.clock()
         waiters, self._waiters, self._rings_at = self._waiters, set(), inf
         for waiter in waiters:
@@ -168,7 +168,7 @@ class Wakeup:
         self._call: Any = None
 
     def wait(self, seconds: float) -> None:
-        """Wait until `wake` is called, ``seconds`` at most. Any greenlet but the hub."""
+        """Wait until `wake` is called, at most ``seconds``. Any greenlet except the hub may call this."""
         self._waiter = waiter = getcurrent()
         loop = self._reactor.loop
         loop.update_now()  # timers count from when the loop last woke, which may be a while ago
@@ -185,6 +185,6 @@ class Wakeup:
                 self._call = None
 
     def wake(self) -> None:
-        """Let the one who waits go on at the next turn of the loop; nothing if nobody waits. Any greenlet, and the hub."""
+        """Let the waiting greenlet continue at the next turn of the loop; no effect if none waits. Any greenlet and the hub may call this."""
         if self._waiter is not None and self._call is None:
             self._call = self._reactor.loop.run_callback(self._waiter.switch)

@@ -1,7 +1,7 @@
 """The greenlets that carry connections, one at a time each, from a pool of the worker.
 
-A new greenlet costs 8 µs and more: the interpreter maps a new stack for it, and unmaps that at its end. A greenlet that is used again
-costs a switch.
+A new greenlet costs 8 µs or more, because the interpreter maps a stack for it and unmaps the stack at its end. A reused greenlet costs a
+switch.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .reactor import Reactor
 __all__ = ["Runners"]
 
 MOST_IDLE = 256
-"""Greenlets that wait for a job. One takes some 16 KiB."""
+"""Most greenlets that wait for a job. Each takes about 16 KiB."""
 
 
 class Runners:
-    """Runs jobs, each in a greenlet of its own for as long as it lasts.
+    """Runs each job in a greenlet that has no other job meanwhile.
 
-    run: does one job; it must not raise. Nobody may keep a reference to the greenlet beyond the job: it does another one then.
+    run: does one job; it must not raise. No reference to the greenlet may outlive the job, because the greenlet does another job then.
     """
 
     __slots__ = ("_hub", "_idle", "_job", "_run", "_switch")
@@ -35,8 +35,8 @@ class Runners:
         self._switch = reactor.switch
 
     def start(self, job: Any) -> None:
-        """Begin a job now. On the hub."""
-        self._job = job  # not an argument: a greenlet keeps those of its first switch as long as it lives
+        """Begin a job now. Called on the hub."""
+        self._job = job  # not passed as an argument, because a greenlet keeps the arguments of its first switch as long as it lives
         if self._idle:
             self._idle.pop().switch()
         else:

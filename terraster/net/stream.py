@@ -1,16 +1,15 @@
-"""A connection as a greenlet sees it: straight-line `recv` and `send` over a non-blocking socket.
+"""A connection for one greenlet: straight-line `recv` and `send` on a non-blocking socket.
 
-One read watcher per socket lives as long as the socket; its callback switches straight into the greenlet that waits. gevent.socket, which
-arms epoll anew for every wait, cost 30 µs a proxied request where this cost 18 (docs/principles.md).
+Each socket has one read watcher, which lives as long as the socket. Its callback switches directly into the waiting greenlet. This cost 18
+µs for a proxied request. gevent.socket, which arms epoll again for every wait, cost 30 µs (docs/principles.md).
 
-The watcher is level-triggered. When it fires with nobody waiting, it is stopped and `ready` is remembered; the next `recv` starts it again.
-That same event has a meaning of its own, which `unexpected` receives: an idle pooled connection that becomes readable is dead, and a client
-that becomes readable at its end while its backend works has gone.
+The watcher is level-triggered. If it fires while no greenlet waits, it is stopped and `ready` is set; the next `recv` starts it again.
+`unexpected` is called then, because such an event has a meaning: an idle pooled connection that becomes readable is dead, and a client
+whose connection ends while its backend works has gone.
 
-There is no timer per wait: a wait leaves its deadline on the stream, and the reactor ends what has waited too long
-(`terraster.net.reactor`).
+There is no timer per wait. A wait stores its deadline on the stream, and the reactor ends a wait that exceeds it (`terraster.net.reactor`).
 
-Every callback here runs on the hub, so switching or throwing into a waiting greenlet is safe: it cannot be running.
+Every callback runs on the hub. So it may switch or throw into a waiting greenlet, which cannot be running at the same time.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from .reactor import Reactor
 __all__ = ["READ_SIZE", "Owner", "Stream"]
 
 READ_SIZE = 65536
-"""Octets a `recv` asks for. Above the allocator's threshold (128 KiB) each read would become an mmap and a munmap."""
+"""Octets that a `recv` asks for. Above the allocator's threshold (128 KiB) each read would need an mmap and a munmap."""
 
 
 class Owner(Protocol):
-    """What a stream asks of the connection that it belongs to."""
+    """The callbacks of a stream into the connection that owns it."""
 
     def unexpected(self) -> None:
-        """The socket became readable while nobody was reading. On the hub; must not wait."""
+        """The socket became readable while no greenlet was reading. Called on the hub; must not wait."""
 
     def timed_out(self, writing: bool) -> HttpError:
-        """The error for a wait that lasted too long."""
+        """The error for a wait that exceeded its timeout."""
 
     def lost(self) -> HttpError:
         """The error for a socket that failed."""
@@ -48,9 +47,11 @@ class Owner(Protocol):
 class Stream:
     """One connected, non-blocking stream socket.
 
-    At most one greenlet reads and one writes at a time. ``read_deadline`` and ``write_deadline`` are monotonic times, ``inf`` while nobody
-    waits. ``owner``, set by the connection that has the stream, says whose fault it is when the socket fails or a wait lasts too long.
-    ``buffers``: False, as it holds no octets that the socket no longer has (`terraster.net.tls.TlsStream` does).
+    At most one greenlet reads and one writes at a time.
+
+    read_deadline, write_deadline: monotonic times; ``inf`` while no greenlet waits
+    owner:   the connection that has the stream; it makes the error when the socket fails or a wait exceeds its timeout
+    buffers: False, because the stream keeps no octets that have left the socket (`terraster.net.tls.TlsStream` does)
     """
 
     __slots__ = (
@@ -108,7 +109,7 @@ class Stream:
             reader.switch()
 
     def rearm(self) -> None:
-        """Watch again, after `Owner.unexpected` found nothing that matters."""
+        """Watch again, after an event that `Owner.unexpected` found irrelevant."""
         self.ready = False
         self._watcher.start(self._readable)
 
@@ -122,7 +123,7 @@ class Stream:
             return b""
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
-        """Up to ``size`` octets, at least one; b"" at the end. Waits ``timeout`` seconds at most (0: for ever)."""
+        """Up to ``size`` octets, at least one; b"" at the end. Waits ``timeout`` seconds at most (0: no limit)."""
         while True:
             if self.ready:
                 self.ready = False
@@ -143,7 +144,7 @@ class Stream:
                 raise self.owner.lost() from error
 
     def recv_into(self, buffer: memoryview, timeout: float) -> int:
-        """Like `recv`, into a buffer that several streams may share as long as nobody waits while it holds something."""
+        """Like `recv`, into a buffer that several streams may share, as long as no greenlet waits while the buffer has content."""
         while True:
             if self.ready:
                 self.ready = False
@@ -164,23 +165,23 @@ class Stream:
                 raise self.owner.lost() from error
 
     def quick_ack(self) -> None:
-        """Acknowledge at once what has come and what comes until the next `send`. For a message that is here in part.
+        """Acknowledge received octets at once until the next `send`. For a message that has arrived only in part.
 
         A sender with Nagle's algorithm on (RFC 9293, section 3.7.4) holds the second part of a message back until the first is
-        acknowledged, and Linux delays acknowledgements by 40 ms on a connection where one side asks and the other answers. Call it once
-        for each message that is incomplete: the call costs 0.55 µs and adds no segment, the kernel sends the same acknowledgement earlier.
+        acknowledged, and Linux delays acknowledgements by 40 ms on a connection where one side asks and the other answers. Call this
+        once for each incomplete message. The call costs 0.55 µs and adds no segment; the kernel sends the same acknowledgement earlier.
         """
         if self._is_tcp:
             self.sock.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
 
     def _stop_reading(self, reader: greenlet) -> None:
-        """The wait was broken off. Somebody else may be waiting in this one's place by now: a killed greenlet dies a turn later."""
+        """Clean up after an interrupted wait. Another greenlet may already wait here, because a killed greenlet dies a turn later."""
         if self.reader is None or self.reader is reader:
             self.reader = None
             self.read_deadline = inf
 
     def send(self, data: bytes | memoryview, timeout: float) -> bool:
-        """Send all of it. ``timeout`` seconds may pass between two octets that leave (0: for ever). True if it had to wait."""
+        """Send all octets. ``timeout``: seconds that may pass between two sent octets (0: no limit). True if it had to wait."""
         try:
             sent = self._send(data)
         except BlockingIOError:
@@ -216,7 +217,7 @@ class Stream:
         try:
             self._switch()
         finally:
-            if not self.closed:  # whoever closed it meanwhile has stopped and freed the watcher
+            if not self.closed:  # a greenlet that closed the stream meanwhile has freed the watcher
                 watcher.stop()
             self.writer = None
             self.write_deadline = inf
@@ -226,7 +227,7 @@ class Stream:
         return min(self.read_deadline, self.write_deadline)
 
     def overdue(self, now: float) -> None:
-        """Throw `TimedOut` into whoever waited too long. Called by the sweeper, on the hub."""
+        """Throw `TimedOut` into a greenlet that has waited too long. The sweep calls this on the hub."""
         if self.read_deadline < now and self.reader is not None:
             self.read_deadline = inf
             reader, self.reader = self.reader, None
@@ -236,23 +237,23 @@ class Stream:
             self.writer.throw(self.owner.timed_out(True))
 
     def wait_no_longer_than(self, timeout: float) -> None:
-        """Bound the wait of the greenlet that reads here now, counted from now. Seconds, 0 = for ever."""
+        """Bound the current wait of the reading greenlet. seconds: from now on, 0 = no limit"""
         if self.reader is not None and timeout:
             self.read_deadline = self.reactor.horizon + timeout if timeout >= 1.0 else self.reactor.deadline(self, timeout)
 
     def reset_on_close(self) -> None:
-        """Let `close` end the connection with a reset, so that what was sent is not taken for complete."""
+        """Let `close` end the connection with a reset, so that the peer does not take the sent octets for a complete message."""
         self.sock.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
 
     def shutdown(self) -> None:
-        """Say that nothing more will be sent."""
+        """Tell the peer that no more octets follow."""
         try:
             self.sock.shutdown(SHUT_WR)
         except OSError:
             return
 
     def close(self) -> None:
-        """End the connection and give everything back. Idempotent; whoever still waits must be woken by the caller."""
+        """End the connection and free its resources. Idempotent. The caller must wake a greenlet that still waits."""
         if self.closed:
             return
         self.closed = True

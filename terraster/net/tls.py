@@ -1,7 +1,7 @@
-"""TLS towards backends, behind the same straight-line calls as a plain `Stream`.
+"""TLS towards backends, with the same straight-line calls as a plain `Stream`.
 
-The TLS engine of the standard library works on two memory buffers (`ssl.MemoryBIO`); octets reach and leave the socket through `Stream`, so
-waiting, timeouts and back-pressure are those of every other connection, and none of gevent's socket classes is involved.
+The TLS engine of the standard library works on two memory buffers (`ssl.MemoryBIO`). Octets enter and leave the socket through `Stream`. So
+waits, timeouts and back-pressure are the same as for every other connection, and no socket class of gevent is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["TlsStream", "client_context"]
 
 
 def client_context(skip_verify: bool) -> ssl.SSLContext:
-    """The settings for connections to a backend: TLS 1.2 or newer, verified against the system's authorities unless told not to."""
+    """The settings for connections to a backend: TLS 1.2 or newer, verified against the system's authorities unless configured otherwise."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -34,14 +34,15 @@ def client_context(skip_verify: bool) -> ssl.SSLContext:
 class TlsStream:
     """TLS over a `Stream`, with the same calls.
 
-    buffers: True, as the engine may hold octets that the socket no longer has. Raises `ConnectFailed` if ``name`` cannot be a server name:
-    it may come from an SRV record.
+    buffers: True, because the engine may hold octets that have left the socket
+
+    Raises `ConnectFailed` if ``name`` is not a valid server name, because it may come from an SRV record.
     """
 
     __slots__ = ("buffers", "quick_ack", "reset_on_close", "wait_no_longer_than", "_incoming", "_outgoing", "_plain", "_tls")
 
     def __init__(self, plain: Stream, context: ssl.SSLContext, name: str) -> None:
-        """name: what the certificate must be for, and the SNI."""
+        """name: the host name of the certificate, and the SNI"""
         self.buffers = True
         self._plain = plain
         self.quick_ack = plain.quick_ack
@@ -55,7 +56,7 @@ class TlsStream:
             raise ConnectFailed(f"{name!r} is not a valid TLS server name", reason="tls_protocol_error") from error
 
     def handshake(self, timeout: float) -> None:
-        """Agree with the backend. Raises `ConnectFailed`."""
+        """Do the TLS handshake. Raises `ConnectFailed`."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -68,7 +69,7 @@ class TlsStream:
                 raise ConnectFailed("the backend's certificate is not valid", reason="tls_certificate_error") from error
             except ssl.SSLError as error:
                 raise ConnectFailed("TLS with the backend failed", reason="tls_protocol_error") from error
-            except HttpError as error:  # it was still being connected: nothing was sent, whatever the socket says
+            except HttpError as error:  # the connection was not complete, so nothing was sent, whatever the socket's error is
                 raise ConnectFailed("the backend closed during the TLS handshake", reason="tls_protocol_error") from error
         self._flush(timeout)
 
@@ -79,20 +80,21 @@ class TlsStream:
 
     @property
     def ready(self) -> bool:
-        """True if the socket became readable while nobody was reading."""
+        """True if the socket became readable while no greenlet was reading."""
         return self._plain.ready
 
     @property
     def closed(self) -> bool:
-        """True if it was closed."""
+        """True if the stream was closed."""
         return self._plain.closed
 
     def _flush(self, timeout: float) -> bool:
-        """Send what the engine has to say. True if it had to wait."""
+        """Send the octets that the engine has produced. True if it had to wait."""
         return self._plain.send(self._outgoing.read(), timeout) if self._outgoing.pending else False
 
     def _answer(self, timeout: float) -> None:
-        """`_flush` of what TLS says by itself while a response is awaited. The request left long before: it may have been done."""
+        """`_flush` for TLS messages without data while a response is awaited. The request was sent before, so the backend may have executed
+        it."""
         try:
             self._flush(timeout)
         except HttpError as error:
@@ -100,7 +102,7 @@ class TlsStream:
             raise
 
     def _fill(self, timeout: float) -> bool:
-        """Wait for octets and hand them to the engine. False at the end."""
+        """Wait for octets and give them to the engine. False at the end."""
         data = self._plain.recv(timeout, READ_SIZE)
         if not data:
             self._incoming.write_eof()
@@ -127,14 +129,14 @@ class TlsStream:
             try:
                 return self._tls.read(size)
             except ssl.SSLWantReadError:
-                if filled:  # a part of a record has come
+                if filled:  # only a part of a record has arrived
                     self.quick_ack()
                 self._answer(timeout)
                 self._fill(timeout)
                 filled = True
             except ssl.SSLZeroReturnError:
                 return b""
-            except ssl.SSLError as error:  # an end without close_notify may be somebody else's: RFC 8446, section 6.1
+            except ssl.SSLError as error:  # an end without close_notify may come from an attacker: RFC 8446, section 6.1
                 raise self._plain.owner.lost() from error
 
     def recv_into(self, buffer: memoryview, timeout: float) -> int:
@@ -148,7 +150,7 @@ class TlsStream:
         self._plain.rearm()
 
     def peek(self) -> bytes | None:
-        """See `Stream.peek`. What TLS says to itself (session tickets) is nothing."""
+        """See `Stream.peek`. TLS messages without data (session tickets) do not count."""
         try:
             while data := self._plain.sock.recv(READ_SIZE):
                 self._incoming.write(data)
@@ -166,12 +168,12 @@ class TlsStream:
 
     def shutdown(self) -> None:
         """See `Stream.shutdown`."""
-        with suppress(ssl.SSLError):  # it asks for the other side's close_notify, which is not waited for
+        with suppress(ssl.SSLError):  # it asks for the other side's close_notify, but does not wait for it
             self._tls.unwrap()
         try:
             self._plain.sock.send(self._outgoing.read())
         except OSError:
-            return  # nobody is there to be told
+            return  # the other side has gone
         self._plain.shutdown()
 
     def close(self) -> None:

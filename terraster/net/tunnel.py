@@ -1,6 +1,6 @@
-"""Two connections joined after an Upgrade: octets both ways until the backend ends, the client is lost, or both are silent for too long.
+"""Two connections joined after an Upgrade. Octets go both ways until the backend ends, the client is lost, or both are silent for too long.
 
-A client that only ends its sending half is told on to the backend, which may still finish what it has to say.
+If the client ends only its sending half, the tunnel ends that half towards the backend, which may still send its rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Tunnel"]
 
 
 class Tunnel:
-    """Joins a client and a backend. octets_in, octets_out: what went to the backend and to the client.
+    """Joins a client and a backend. octets_in, octets_out: number of octets to the backend and to the client.
 
     timeout: seconds without an octet in either direction after which the tunnel ends; 0 = never.
     """
@@ -50,7 +50,8 @@ class Tunnel:
         self._main: greenlet = getcurrent()
 
     def run(self) -> None:
-        """Carry octets until it ends. Closes neither connection: the caller does. Raises what ended it, if not the backend."""
+        """Carry octets until the tunnel ends. The caller closes the connections. Raises the error that ended it, unless the backend ended
+        it."""
         other = self._reactor.spawn(self._towards_backend)
         try:
             self._carry(self._upstream, self._client, False)

@@ -1,8 +1,7 @@
-"""To let everything else run in the middle of long work.
+"""A pause in long work that lets everything else run.
 
-``gevent.sleep(0)`` does not do that: it gives way to greenlets that can run already, and comes back before the event loop has
-looked at sockets and timers. Twenty pieces of 50 ms with it in between held a timer of 5 ms up for 1.02 s; with a short real sleep
-for 52 ms.
+``gevent.sleep(0)`` is not enough. It lets greenlets run that are ready, but returns before the event loop has looked at sockets and timers.
+With it between twenty pieces of 50 ms, a timer of 5 ms was 1.02 s late; with a short real sleep, 52 ms.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import gevent
 
 __all__ = ["breathe"]
 
-_BREATH = 1e-4  # seconds; epoll makes a millisecond of it where nothing else is to be done
+_BREATH = 1e-4  # seconds; epoll rounds it up to a millisecond if there is no other work
 
 
 def breathe() -> None:
-    """Let the event loop look at sockets and timers once, and every greenlet run that has something to do."""
+    """Let the event loop look at sockets and timers once, and let every ready greenlet run."""
     gevent.sleep(_BREATH)

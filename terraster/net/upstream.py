@@ -21,16 +21,16 @@ from .tls import TlsStream
 __all__ = ["NoRoom", "Pool", "Upstream"]
 
 MAX_IDLE = 256
-"""Idle connections kept per backend and worker, whatever is configured."""
+"""Most idle connections kept per backend and worker, whatever is configured."""
 
 _LOOK = 0.005
-"""Seconds between two looks at whether another worker has let go of a connection."""
+"""Seconds between two checks whether another worker has closed a connection."""
 
 _BROKEN = 3
-"""Reused connections that may break in a row before connections to this backend are used once only."""
+"""Reused connections that may break in a row. After that, connections to this backend are used only once."""
 
 _FRESH = 10.0
-"""Seconds for which they are."""
+"""Seconds for which they are used only once."""
 
 _IDLE = SeatBackend.IDLE
 _OPEN = SeatBackend.OPEN
@@ -39,7 +39,8 @@ _KEEPALIVE = SeatBackend.KEEPALIVE
 
 
 class NoRoom(HttpError):
-    """The backend has as many connections as it may have: nothing was sent, another one may be tried, and nobody is to blame."""
+    """The backend has reached its limit of connections. Nothing was sent, another backend may be tried, and the error counts against no
+    backend."""
 
     status = 503
     retryable = True
@@ -50,14 +51,15 @@ class NoRoom(HttpError):
 class Upstream:
     """A connection to a backend.
 
-    stream: its octets, plain or TLS; recv, recv_into, send, quick_ack: of the stream. phase: what is being waited for ("connect",
-    "response", "read", "write"), for the error. since: monotonic time since when it has been idle.
+    stream: its octets, plain or TLS; recv, recv_into, send and quick_ack are the stream's
+    phase:  the current wait ("connect", "response", "read", "write"), for the error
+    since:  monotonic time at which it became idle
     """
 
     __slots__ = ("phase", "pool", "quick_ack", "recv", "recv_into", "send", "since", "stream")
 
     def __init__(self, stream: Stream, pool: Pool) -> None:
-        """``pool`` has admitted it: `Pool.admit`."""
+        """pool: has admitted this connection (`Pool.admit`)"""
         self.phase = "connect"
         self.pool = pool
         self.since = inf
@@ -72,7 +74,7 @@ class Upstream:
         self.quick_ack = stream.quick_ack
 
     def connect(self, stream: Stream, address: Any, timeout: float) -> None:
-        """Connect the socket of this, its plain stream, and begin to watch it. Raises `ConnectFailed`."""
+        """Connect the socket of its plain stream, and begin to watch it. Raises `ConnectFailed`."""
         try:
             stream.sock.connect(address)
         except BlockingIOError:
@@ -86,7 +88,7 @@ class Upstream:
         self.phase = "response"
 
     def start_tls(self, stream: TlsStream, timeout: float) -> None:
-        """Speak TLS from now on, over the stream that is there already. Raises `ConnectFailed`."""
+        """Use TLS from now on, over the existing stream. Raises `ConnectFailed`."""
         self.phase = "connect"
         stream.handshake(timeout)
         self._use(stream)
@@ -99,14 +101,14 @@ class Upstream:
             self.stream.close()
 
     def is_quiet(self) -> bool:
-        """True if nothing has arrived, the end of the connection included."""
+        """True if no octet and no end of the connection has arrived."""
         return self.stream.peek() is None
 
     def give_back(self, look: bool) -> None:
-        """Let the next request have this connection: its response has been read to the end.
+        """Return the connection to the pool after its response has been read completely.
 
-        look: make sure that nothing lies behind the response, where the last read may have stopped short of what had arrived. Octets left
-        over would be taken for the beginning of the next response.
+        look: True: check that no octet follows the response, because the last read may not have taken all that had arrived. Remaining
+        octets would be taken for the beginning of the next response.
         """
         if (look or self.stream.buffers) and not self.is_quiet():
             self.close()
@@ -114,7 +116,7 @@ class Upstream:
             self.pool.keep(self)
 
     def unexpected(self) -> None:
-        """An idle connection became readable: the backend has closed it, or speaks out of turn; or TLS said something of its own."""
+        """Handle an idle connection that became readable: the backend closed it, sent octets unasked, or sent a TLS message without data."""
         if not self.pool.holds(self):
             return
         if self.stream.buffers and self.is_quiet():
@@ -145,14 +147,18 @@ def _connect_failed(code: int) -> ConnectFailed:
 
 
 class Pool:
-    """The connections to one backend: this worker's idle ones, and how many there are in all.
+    """The connections to one backend: this worker's idle ones, and the number of all.
 
-    An idle connection is watched: it leaves the pool the moment the backend closes it, so a dead one is not handed out; the one used
-    last is used next. The limits are over all workers, and exact in the way of `terraster.balance.contract`: count in, add up, step back.
-    Where there is a `max_open`, idle ones are let go of as soon as another worker waits for one: each looks every few milliseconds.
+    An idle connection is watched. It leaves the pool when the backend closes it, so a dead connection is never handed out. The connection
+    used last is used next. The limits are for all workers together, and exact in the way of `terraster.balance.contract`: count in, add up,
+    step back. With a `max_open`, a worker closes idle connections as soon as another worker waits for one; each looks every few
+    milliseconds.
 
-    limits: as configured. offset: of the backend's row in a seat. keepalive: after how long the backend closes. Where idle connections
-    are not limited they are counted only as often as anybody looks (`expire`).
+    limits:    as configured
+    offset:    of the backend's row in a seat
+    keepalive: estimate of the time after which the backend closes idle connections
+
+    Without a limit, idle connections are counted only when `expire` looks at them.
     """
 
     __slots__ = (
@@ -176,7 +182,7 @@ class Pool:
         self._exact = limits.max_idle >= 0
         self._shown = 0
         self.keepalive = KeepAlive()
-        self._broken = 0  # reused connections in a row that ended without a response, and had taken the request
+        self._broken = 0  # reused connections in a row that took a request and ended without a response
         self._fresh_until = 0.0
         self.idle: dict[Upstream, None] = {}
         self.closed = False
@@ -185,7 +191,7 @@ class Pool:
         self._looks = reactor.loop.timer(_LOOK, _LOOK)
 
     def limit(self, limits: ConnectionPool) -> None:
-        """Go by other limits from now on."""
+        """Use other limits from now on."""
         self.limits = limits
         self._exact = limits.max_idle >= 0
         self._publish()
@@ -193,14 +199,15 @@ class Pool:
     def take(self, look: bool) -> Upstream | None:
         """An idle connection, or None.
 
-        look: ask the kernel whether it has ended since the loop last turned: one call more, for requests that must not be sent twice.
+        look: True: ask the kernel whether the connection has ended since the last turn of the loop. This costs a call, for requests that must
+        not be sent twice.
         """
         if self._fresh_until and self.reactor.clock() < self._fresh_until:
             return None
         while self.idle:
             upstream, _ = self.idle.popitem()
             if self.keepalive.seconds and self.reactor.clock() - upstream.since > self.keepalive.usable:
-                self.idle[upstream] = None  # all others are older: they stay, to show when they are closed
+                self.idle[upstream] = None  # all others are older: they stay, to show when the backend closes them
                 return None
             if self._exact:
                 self._view.q[self._view.backends + self._offset + _IDLE] -= 1
@@ -210,8 +217,8 @@ class Pool:
         return None
 
     def reuse_failed(self) -> None:
-        """A reused connection took a request and ended without a response. A backend that does this again and again executes requests
-        that have to be sent a second time, so its connections are used once only for a while."""
+        """Count a reused connection that took a request and ended without a response. If that repeats, the backend may execute requests
+        that are then sent again. So its connections are used only once for a while."""
         self._broken += 1
         if self._broken >= _BROKEN:
             self._broken = 0
@@ -220,11 +227,11 @@ class Pool:
                 self.drop(next(iter(self.idle)))
 
     def holds(self, upstream: Upstream) -> bool:
-        """Whether a connection is idle here."""
+        """True if this worker has an idle connection."""
         return upstream in self.idle
 
     def admit(self) -> bool:
-        """Count one more open connection. False, and nothing counted, if that would be more than `max_open`."""
+        """Count one more open connection. False if that would exceed `max_open`; then nothing is counted."""
         view = self._view
         q, at = view.q, view.backends + self._offset
         q[at + _OPEN] += 1
@@ -238,9 +245,14 @@ class Pool:
         self._view.q[self._view.backends + self._offset + _OPEN] -= 1
 
     def wait(self, timeout: float) -> Upstream | None:
-        """Wait until one more connection may be opened, which is counted then (None), or until one is idle here (it is taken). The other
-        workers are told, so that they let go of idle ones. Seconds, 0 = for ever. Raises `HttpError` 503."""
-        if self.idle:  # all too old to be used, and open all the same
+        """Wait until another connection may be opened, or until this worker has an idle one. Raises `HttpError` 503.
+
+        Returns the idle connection, or None if a new one may be opened, which is counted then. The other workers see the wait and close
+        idle connections.
+
+        timeout: seconds, 0 = no limit
+        """
+        if self.idle:  # all are open but too old to be used
             self.drop(next(iter(self.idle)))
             if self.admit():
                 return None
@@ -265,7 +277,7 @@ class Pool:
         return any(view.q[row + self._offset + _WANTED] for row in view.all_backends)
 
     def keep(self, upstream: Upstream) -> None:
-        """Take back a connection whose response has been read to its end."""
+        """Take back a connection whose response has been read completely."""
         limits = self.limits
         if self._broken and upstream.since < inf:  # a reused connection served well
             self._broken = 0
@@ -287,7 +299,7 @@ class Pool:
             self._looks.start(self._make_room)
 
     def _make_room(self) -> None:
-        """Let go of an idle connection if another worker waits for one. On the hub."""
+        """Close an idle connection if another worker waits for one. Called on the hub."""
         if self.idle and self._wanted():
             self.drop(next(iter(self.idle)))
         if not self.idle:
@@ -302,14 +314,14 @@ class Pool:
         upstream.close()
 
     def ended(self, upstream: Upstream) -> None:
-        """An idle connection became readable: the backend has closed it, or speaks out of turn."""
+        """Remove an idle connection that became readable: the backend closed it or sent octets unasked."""
         now = self.reactor.clock()
         self.keepalive.closed(now - upstream.since, now)
         self.drop(upstream)
         self._publish()
 
     def expire(self, now: float) -> None:
-        """Close what has been idle for too long, the oldest come first. Called on every sweep."""
+        """Close the connections that have been idle for too long, the oldest first. Called at every sweep."""
         if not (self.idle or self._shown):
             return
         while self.idle:
@@ -327,7 +339,7 @@ class Pool:
         q[at + _KEEPALIVE] = int(self.keepalive.seconds * 1000)
 
     def close(self) -> None:
-        """Close all idle connections and keep none from now on."""
+        """Close all idle connections, and keep none from now on."""
         self.closed = True
         self._looks.stop()
         self._looks.close()
