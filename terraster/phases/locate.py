@@ -64,6 +64,8 @@ def _unusual_target(head: RequestHead) -> tuple[bytes, bytes]:
     authority, target = split_absolute(head.target)
     if head.host:
         split_host(head.host)  # the target's authority replaces it, but it must be a host
+    if head.method == b"OPTIONS" and target == b"/" and head.target[-1] != 47:
+        target = b"*"  # RFC 9112, section 3.2.4: a URL without a path asks for the server as a whole
     return target, authority
 
 

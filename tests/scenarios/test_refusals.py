@@ -139,6 +139,24 @@ def test_the_authority_of_an_absolute_target_replaces_host(
     assert (request.target, request.all("host"), request.all("x-forwarded-host")) == ("/x", [seen], [seen])
 
 
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        (b"OPTIONS http://a.test", "*"),
+        (b"OPTIONS http://a.test:80", "*"),
+        (b"OPTIONS http://a.test/", "/"),
+        (b"OPTIONS http://a.test?x", "/?x"),
+        (b"OPTIONS http://a.test/x", "/x"),
+        (b"GET http://a.test", "/"),
+    ],
+)
+def test_options_for_a_url_without_a_path_asks_for_the_server(proxy: Terraster, origin: Backend, line: bytes, seen: str) -> None:
+    count = len(origin.requests)
+    with proxy.connect() as client:
+        assert client.send(b"%b HTTP/1.1\r\nHost: a.test\r\n\r\n" % line).response().status == 200
+    assert origin.wait(count + 1)[count].target == seen
+
+
 def test_no_host_is_made_up_for_http10(proxy: Terraster, origin: Backend) -> None:
     """The backend needs a Host, but the client named none, so X-Forwarded-Host is not sent."""
     count = len(origin.requests)
