@@ -368,6 +368,7 @@ def test_the_service_manager_is_told() -> None:
         assert "STATUS=generation 1, 1 workers, 1 service" in manager.next("READY=1")
         manager.next("WATCHDOG=1")
         manager.next("WATCHDOG=1")
+        family.write(drain=4)
         assert family.ask("reload")["ok"]
         assert "MONOTONIC_USEC=" in manager.next("RELOADING=1")
         assert "STATUS=generation 2" in manager.next("READY=1")

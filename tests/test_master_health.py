@@ -200,7 +200,7 @@ def test_a_new_backend_that_does_not_answer_does_not_hold_up_the_reload_for_long
 
 def test_probes_go_on_while_a_reload_waits_for_the_children(backend: Backend) -> None:
     with Family(workers=1, services={"one": [backend.url]}, check=check(interval=0.1)) as family:
-        family.write(apply_takes=1.0)
+        family.write(apply_takes=1.0, drain=4)
         before = len(backend.seen)
         assert family.ask("reload")["seconds"] >= 1.0
         assert len(backend.seen) - before >= 5

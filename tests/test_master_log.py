@@ -82,7 +82,7 @@ def test_the_family_serves_reloads_and_ends_with_a_log_that_nobody_reads(tmp_pat
     os.mkfifo(fifo)
     keep = os.open(fifo, os.O_RDWR)
     fcntl.fcntl(keep, fcntl.F_SETPIPE_SZ, 4096)
-    family = Family(workers=1)
+    family = Family(workers=1, restless=True)
     family.log_path = fifo
     family.start()
     try:

@@ -102,7 +102,7 @@ def test_the_seat_is_taken_as_soon_as_the_child_is_forked() -> None:
 
 
 def test_a_question_ends_when_the_master_dies() -> None:
-    with Family(workers=1, drain=20, apply_takes=3) as family:
+    with Family(workers=1, drain=20, apply_takes=3, restless=True) as family:
         endings: list[BaseException] = []
 
         def ask() -> None:

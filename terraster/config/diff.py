@@ -115,6 +115,8 @@ def _lines(
         if one != other:
             plain = isinstance(one, str | int | float)
             yield f"~ {key}: {_shown(one, key)} → {_shown(other, key)}" if plain else f"~ {key}"
+    if old.warnings != new.warnings:
+        yield "~ warnings"
     for sign, listeners in (("-", gone), ("+", come)):
         yield from (f"{sign} listener {listener.address}" for listener in listeners)
     yield from (f"- service {name}" for name in removed)

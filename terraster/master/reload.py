@@ -92,7 +92,11 @@ class Outcome:
 
 
 class _Unchanged(Exception):
-    """There is nothing to do."""
+    """There is nothing to do. notes: what is to be said all the same."""
+
+    def __init__(self, notes: list[str]) -> None:
+        super().__init__()
+        self.notes = notes
 
 
 class Reloader:
@@ -156,8 +160,8 @@ class Reloader:
             replaced = self._tell_children(prepared.change)
             notes = prepared.notes + self._roll(prepared.change)
             self._close_removed(prepared)
-        except _Unchanged:
-            pass
+        except _Unchanged as unchanged:
+            notes = unchanged.notes
         except ConfigError as error:
             problems = [str(problem) for problem in error.problems]
         except StartError as error:
@@ -177,7 +181,8 @@ class Reloader:
         )
 
     def _prepare(self) -> _Prepared:
-        """Everything that may fail, from the file on. Raises ConfigError or StartError, with nothing changed."""
+        """Everything that may fail, from the file on. Raises ConfigError or StartError, or _Unchanged if the files say what they said; with
+        nothing changed."""
         master = self._master
         old = master.snapshot
         new = master.load(old.generation + 1)
@@ -189,18 +194,27 @@ class Reloader:
             if getattr(new, key) != getattr(old, key):
                 notes.append(f"{key} needs a restart: {what} in {getattr(old, key)}")
                 new = replace(new, **{key: getattr(old, key)})
-        return self._compile(new, notes)
+        prepared = self._compile(new, notes)
+        same = replace(master.loaded, generation=prepared.loaded.generation) == prepared.loaded
+        if same and replace(old, generation=prepared.new.generation) == prepared.new:
+            self._give_up()
+            raise _Unchanged(notes)
+        return prepared
 
     def _again(self) -> _Prepared:
         """The same for what was loaded last. Raises StartError, or _Unchanged if there is nothing to do; nothing has changed then."""
         master = self._master
         prepared = self._compile(replace(master.loaded, generation=master.snapshot.generation + 1), [], _SHORT_ROUND)
         if not (prepared.change.added or prepared.change.removed or prepared.change.changed):
-            master.leases.undo()
-            master.prober.part()
-            master.names.part()
-            raise _Unchanged
+            self._give_up()
+            raise _Unchanged([])
         return prepared
+
+    def _give_up(self) -> None:
+        """Take back what was prepared."""
+        self._master.leases.undo()
+        self._master.prober.part()
+        self._master.names.part()
 
     def _compile(self, loaded: Snapshot, notes: list[str], patience: float = FIRST_ROUND) -> _Prepared:
         master = self._master
@@ -217,9 +231,7 @@ class Reloader:
             master.prober.meet(new, master.ending, patience)
             self._refuse_at_the_end()
         except BaseException as error:
-            master.leases.undo()
-            master.prober.part()
-            master.names.part()
+            self._give_up()
             master.listeners.close(bound)
             if isinstance(error, Exception) and not isinstance(error, TerrasterError):
                 master.log.exception("the new configuration cannot be compiled")

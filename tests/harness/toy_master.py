@@ -4,7 +4,8 @@
 
 A toy proxy answers every request with JSON: its pid, its generation and the services it knows. ``/slow/S`` answers after S seconds,
 ``/count`` counts a request of the first location, ``/spin`` never comes back, ``/fail/B/N/KIND`` reports N failures of the B-th
-backend, ``/states`` tells how the backends stand, ``/probes`` tells the greenlets that run in it. A toy admin worker hands
+backend, ``/states`` tells how the backends stand, ``/probes`` tells the greenlets that run in it. With `restless`, each load differs
+from the last one. A toy admin worker hands
 ``/status``, ``/reload`` and ``/stop`` on to the master.
 """
 
@@ -72,7 +73,7 @@ def main(path: str) -> int:
             admin_listen=settings.get("admin", ""),
             metrics_listen="",
             runtime_dir=settings["runtime_dir"],
-            drain_timeout=settings.get("drain", 5.0),
+            drain_timeout=settings.get("drain", 5.0) + (generation / 1000 if "restless" in settings else 0.0),
         )
 
     class Plan:
