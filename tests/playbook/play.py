@@ -42,6 +42,7 @@ __all__ = [
     "Step",
     "admit",
     "after",
+    "at_once",
     "b1",
     "b2",
     "b3",
@@ -292,15 +293,18 @@ class _Sends(Step):
 
     def play(self, scene: Scene) -> None:
         scene.nothing_unsaid()
+        self.deliver(scene, scene.cut, scene.stage.hub.settle)
+        scene.stage.hub.settle()
+
+    def deliver(self, scene: Scene, cut: str, between: Callable[[], None] = lambda: None) -> None:
+        """Let it arrive, cut as asked, and do something after each piece."""
         connection = self.party.connection(scene)
-        settle = scene.stage.hub.settle
         if isinstance(self.what, _End):
             {"FIN": connection.finish, "GONE": connection.leave, "RST": connection.break_off}[self.what.name]()
-            settle()
             return
-        for piece in _pieces(self.what, scene.cut):
+        for piece in _pieces(self.what, cut):
             connection.deliver(piece)
-            settle()
+            between()
 
 
 def _pieces(what: bytes | str | whole, cut: str) -> list[bytes]:
@@ -334,6 +338,23 @@ class _Gets(Step):
         if connection.ended != self.what.name or connection.told:
             raise Mismatch(f"expected {self.what}, it was ended by {connection.ended or 'nothing'}")
         connection.told = True
+
+
+class at_once(Step):
+    """Several parties send at the same moment: Terraster finds all of it when its loop turns."""
+
+    def __init__(self, *sends: Step) -> None:
+        self.sends = [send for send in sends if isinstance(send, _Sends)]
+        assert len(self.sends) == len(sends)
+
+    def __repr__(self) -> str:
+        return f"at once: {self.sends}"
+
+    def play(self, scene: Scene) -> None:
+        scene.nothing_unsaid()
+        for send in self.sends:
+            send.deliver(scene, "whole")
+        scene.stage.hub.settle()
 
 
 class do(Step):

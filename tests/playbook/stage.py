@@ -300,6 +300,7 @@ class Stage:
         buckets = sum(self.location_cells(*range(SeatLocation.BUCKET, SeatLocation.BUCKET + len(BUCKETS) + 1)))
         if buckets != len(logged):
             wrong.append(f"{buckets} durations counted, {len(logged)} exchanges logged")
+        wrong += [f"the wall clock of {one} is wrong" for one in logged if abs(one.wall - WALL - one.started + START) > 0.001]
         (duration,) = self.location_cells(SeatLocation.DURATION)
         if duration != sum(int(exchange.duration * 1e9) for exchange in logged):
             wrong.append(f"{duration} ns counted, logged {[exchange.duration for exchange in logged]}")

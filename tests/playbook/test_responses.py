@@ -438,6 +438,17 @@ test_interim = table(
         b1 << FIN,
         log(504, b1, error="connection_read_timeout"),
     ),
+    row(
+        "as many as there may be, and one more",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> whole("HTTP/1.1 103 Early Hints\r\n\r\n" * 33),
+        told(b1, "failure"),
+        *([client << start("103 Early Hints", date=False)] * 32),
+        client << refused(502, "http_protocol_error"),
+        b1 << FIN,
+        log(502, b1, error="http_protocol_error"),
+    ),
 )
 
 test_no_answer = table(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 
 from .lines import Expected, answered, asked, chunks, ok, refused, req, resp
-from .play import FIN, GONE, RST, Row, Step, after, b1, b2, b3, client, counts, do, exhausted, log, row, table, told, whole
+from .play import FIN, GONE, RST, Row, Step, after, at_once, b1, b2, b3, client, counts, do, exhausted, log, row, table, told, whole
 
 GET = req("GET /a")
 ASKED = asked("GET /a")
@@ -433,6 +433,48 @@ test_same_backend = table(
         b1 << RST,
         client >> req("GET /b"),
         b1[2] << asked("GET /b", n=2),
+        b1[2] >> ok("two"),
+        client << OK,
+        log(200, b1),
+    ),
+)
+
+PUT_LATER = req("PUT /a", "Content-Length: 3")
+
+test_moments = table(
+    row(
+        "a kept connection that ends at the moment a POST comes is not used",
+        client >> GET,
+        *answers(b1),
+        log(200, b1),
+        at_once(client >> POST, b1 >> FIN),
+        b1 << FIN,
+        b1[2] << asked("POST /a", body="abc", n=2),
+        b1[2] >> ok("two"),
+        client << OK,
+        log(200, b1),
+    ),
+    row(
+        "one that ends at the moment a body begins is not used",
+        client >> GET,
+        *answers(b1),
+        log(200, b1),
+        at_once(client >> PUT_LATER, b1 >> FIN),
+        b1 << FIN,
+        b1[2] << asked("PUT /a", "Content-Length: 3", n=2),
+        client >> "abc",
+        b1[2] << "abc",
+        b1[2] >> ok("two"),
+        client << OK,
+        log(200, b1),
+    ),
+    row(
+        "one that resets at that moment is not used either",
+        client >> GET,
+        *answers(b1),
+        log(200, b1),
+        at_once(client >> POST, b1 >> RST),
+        b1[2] << asked("POST /a", body="abc", n=2),
         b1[2] >> ok("two"),
         client << OK,
         log(200, b1),
