@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.config.diff import diff, patch
+from terraster.config.settings.base import Duration, Size
+from terraster.config.settings.kinds import FilterSettings
 from terraster.config.snapshot import (
     BACKUP,
     Backend,
@@ -27,6 +29,7 @@ from terraster.config.snapshot import (
     backend_id,
     location_id,
 )
+from terraster.filters.respond import RespondSettings
 
 
 def backend(host: str, **more: object) -> Backend:
@@ -93,13 +96,17 @@ VALUES = [
     ({"breaker": Breaker()}, "circuit_breaker: off → on"),
     ({"outlier": Outlier(failures=3, ratio=0.25)}, "outlier: failures 5 → 3", "outlier: ratio 0% → 25%"),
     ({"outlier": Outlier(statuses=((500, 500), (502, 504)))}, "outlier: statuses 502-504 → 500, 502-504"),
-    ({"retry": Retry(hedge=95.0, backoff=0.5)}, "retry: backoff 0.025s → 0.5s", "retry: hedge 0 → 95"),
+    ({"retry": Retry(hedge=95.0, backoff=0.5)}, "retry: backoff 25ms → 500ms", "retry: hedge off → 95"),
     ({"retry": Retry(on=((503, 503),))}, "retry: on off → 503"),
     ({"pool": ConnectionPool(max_idle=0)}, "connection_pool: max_idle the default → 0"),
     ({"sticky": Sticky(domain="x", key=b"secret")}, "sticky: domain off → x", "sticky: key changed"),
     ({"panic_threshold": 0.07}, "panic_threshold: 0% → 7%"),
     ({"slow_start": 30.0}, "slow_start: 0s → 30s"),
-    ({"hash_balance_factor": 1.25}, "hash_balance_factor: 0 → 1.25"),
+    ({"timeouts": Timeouts(read=90.0)}, "timeouts"),
+    ({"body_size": 1 << 20}, "body_size: the service's → 1048576"),
+    ({"retry": Retry(body_size=1 << 20)}, "retry: body_size 64k → 1M"),
+    ({"filters": (("respond", RespondSettings(status=503)),)}, "respond: off → on"),
+    ({"hash_balance_factor": 1.25}, "hash_balance_factor: off → 1.25"),
     ({"backends": (backend("h1", priority=BACKUP),)}, "backend http://h1: priority 0 → backup"),
     ({"backends": (backend("h1", weight=0),)}, "backend http://h1: weight 1 → 0"),
 ]
@@ -149,3 +156,12 @@ def test_patching_with_the_difference_gives_the_new_one(
     by_name = {service.name: service for service in one}
     assert all(service is by_name[service.name] for service in patch(old, change).services if service.name in untouched)
     assert (change.describe() == []) == (one == other and few == more)
+
+
+def test_keys_of_filters_in_words() -> None:
+    class Paces(FilterSettings):
+        every: Duration = 1.0
+        room: Size = 0
+
+    old, new = (location(filters=(("paces", Paces(every=one, room=room)),)) for one, room in ((90, 2048), ("2h", 2048)))
+    assert diff(old, new).describe() == ["~ service a: ~ paces: every 90s → 2h"]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from terraster.config import addresses, algorithms, quantities, selectors
 from terraster.config.checks import canonical
 from terraster.config.resolve import resolve
-from terraster.config.settings import BackendSettings
+from terraster.config.settings import BackendSettings, Model
+from terraster.config.settings.base import keys_of, submodel
 from terraster.errors import BadRequest
 from terraster.route import target
 from tests.harness.configuration import LANGUAGE, load
@@ -378,3 +379,32 @@ def test_the_schema_knows_the_words_for_mappings() -> None:
         assert [kind[1]["anyOf"][0] for kind in kinds] == [word, off, off]
         assert kinds[1][0] == {"$ref": "#/$defs/RetrySettings"}
     assert made["properties"]["circuit_breaker"]["anyOf"][1]["anyOf"][0] == word
+
+
+def test_a_default_is_written_once() -> None:
+    """A key that has a value of its own as its default has no words about it, and the schema tells it as it would be written."""
+
+    def models(model: type[Model], seen: set[type[Model]]) -> Iterator[type[Model]]:
+        if model not in seen:
+            seen.add(model)
+            yield model
+            for field in keys_of(model).values():
+                child, _ = submodel(field.annotation)
+                if child is not None:
+                    yield from models(child, seen)
+
+    twice, plain = [], 0
+    for model in models(LANGUAGE.settings, set()):
+        for name, field in keys_of(model).items():
+            value = field.default
+            if isinstance(value, bool | int | float) and not field.is_required() and value >= 0:
+                plain += 1
+                twice += [f"{model.__name__}.{name}"] if "Default:" in (field.description or "") else []
+    assert (twice, plain > 80) == ([], True)
+    told = LANGUAGE.schema()["$defs"]
+    for part, key, default in [
+        ("TimeoutSettings", "tunnel", "1h"),
+        ("RetrySettings", "budget", "20%"),
+        ("RetrySettings", "body_size", "64k"),
+    ]:
+        assert told[part]["properties"][key]["description"].endswith(f" Default: {default}.")

@@ -104,7 +104,7 @@ def _below(traffic: inherit.Traffic, service: ServiceSettings) -> list[tuple[Loc
 
 def _without_algorithm(top: Settings, level: Level) -> Iterator[Complaint]:
     for key, algorithms in _FOR.items():
-        if getattr(level.written, key) and not any(used in algorithms for there in level.reach for used in _used(top, *there)):
+        if level.written.written(key) and not any(used in algorithms for there in level.reach for used in _used(top, *there)):
             key_of = "algorithm" if level.written is top else "lb_policy"
             words = " or ".join(f"`{key_of}: {algorithm}`" for algorithm in algorithms)
             yield (*level.here, key), True, f"`{key}` is for {words} and does nothing here"

@@ -11,7 +11,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 
-from .snapshot import BACKUP, Backend, Filters, Listener, Location, Service, Snapshot
+from . import quantities
+from .settings import HealthCheckSettings, Model, Settings, TimeoutSettings, TrafficSettings
+from .settings.base import quantity_of
+from .settings.traffic import ConnectionPool as ConnectionPoolSettings
+from .settings.traffic import OutlierSettings, QueueSettings, RetrySettings, StickySettings
+from .snapshot import (
+    BACKUP,
+    Backend,
+    ConnectionPool,
+    Filters,
+    HealthCheck,
+    Listener,
+    Location,
+    Outlier,
+    Queue,
+    Retry,
+    Service,
+    Snapshot,
+    Sticky,
+    Timeouts,
+)
 
 __all__ = ["Change", "diff", "patch"]
 
@@ -23,8 +43,19 @@ _OF_SERVICE = ("timeouts", "body_size", "access_log", "ignore_client_abort")
 """Fields of a Location that are None where the service's value holds."""
 _MOST_LINES = 1000
 _SPELLINGS = {"pool": "connection_pool", "breaker": "circuit_breaker", "policy": "lb_policy"}
-_SHARES = ("ratio", "max_ejected", "budget", "panic_threshold")
-_NUMBERS = ("hash_balance_factor", "min_per_second", "hedge")
+_MODELS: dict[type, type[Model]] = {
+    Snapshot: Settings,
+    Location: TrafficSettings,
+    HealthCheck: HealthCheckSettings,
+    Outlier: OutlierSettings,
+    Retry: RetrySettings,
+    Queue: QueueSettings,
+    ConnectionPool: ConnectionPoolSettings,
+    Sticky: StickySettings,
+    Timeouts: TimeoutSettings,
+}
+"""The models that know what the numbers of a frozen value count."""
+
 _SECRET = ("key",)
 
 
@@ -114,7 +145,7 @@ def _lines(
         one, other = getattr(old, key), getattr(new, key)
         if one != other:
             plain = isinstance(one, str | int | float)
-            yield f"~ {key}: {_shown(one, key)} → {_shown(other, key)}" if plain else f"~ {key}"
+            yield f"~ {key}: {_shown(one, key, new)} → {_shown(other, key, new)}" if plain else f"~ {key}"
     if old.warnings != new.warnings:
         yield "~ warnings"
     for sign, listeners in (("-", gone), ("+", come)):
@@ -143,7 +174,7 @@ def _of_service(old: Service, new: Service) -> Iterator[str]:
 
 def _of_location(old: Location, new: Location) -> Iterator[str]:
     for key in _differing(old, new, ("id", "slot", "backends", "departed", "filters")):
-        yield from _of_value(_SPELLINGS.get(key, key), getattr(old, key), getattr(new, key))
+        yield from _of_value(_SPELLINGS.get(key, key), getattr(old, key), getattr(new, key), new)
     yield from _of_filters(old.filters, new.filters)
     before = {backend.label: backend for backend in old.backends}
     after = {backend.label: backend for backend in new.backends}
@@ -166,32 +197,32 @@ def _of_filters(old: Filters, new: Filters) -> Iterator[str]:
             continue
         for key in type(other).model_fields:
             if getattr(one, key) != getattr(other, key):
-                yield f"~ {name}: {key} {_shown(getattr(one, key), key)} → {_shown(getattr(other, key), key)}"
+                yield f"~ {name}: {key} {_shown(getattr(one, key), key, other)} → {_shown(getattr(other, key), key, other)}"
 
 
-def _of_value(name: str, old: object, new: object) -> Iterator[str]:
-    """A value that changed; of a mapping each key that did. What is secret is not shown."""
+def _of_value(name: str, old: object, new: object, owner: object) -> Iterator[str]:
+    """A value of `owner` that changed; of a mapping each key that did. What is secret is not shown."""
     if name in _OF_SERVICE and (old is None or new is None):
         plain = not is_dataclass(old) and not is_dataclass(new)
-        shown = ["the service's" if one is None else _shown(one, name) for one in (old, new)]
+        shown = ["the service's" if one is None else _shown(one, name, owner) for one in (old, new)]
         yield f"~ {name}: {shown[0]} → {shown[1]}" if plain else f"~ {name}"
         return
     if not is_dataclass(old) or not is_dataclass(new):
-        shown = ["on" if is_dataclass(one) else _shown(one, name) for one in (old, new)]
+        shown = ["on" if is_dataclass(one) else _shown(one, name, owner) for one in (old, new)]
         yield f"~ {name}: {shown[0]} → {shown[1]}"
         return
     for key in _differing(old, new, ()):
         if key in _SECRET:
             yield f"~ {name}: {key} changed"
         else:
-            yield f"~ {name}: {key} {_shown(getattr(old, key), key)} → {_shown(getattr(new, key), key)}"
+            yield f"~ {name}: {key} {_shown(getattr(old, key), key, new)} → {_shown(getattr(new, key), key, new)}"
 
 
 def _of_backend(old: Backend, new: Backend) -> Iterator[str]:
     for key in _differing(old, new, ("slot", "health")):
-        yield f"{key} {_shown(getattr(old, key), key)} → {_shown(getattr(new, key), key)}"
+        yield f"{key} {_shown(getattr(old, key), key, new)} → {_shown(getattr(new, key), key, new)}"
     for key in _differing(old.health, new.health, ()):
-        yield f"health_check {key} {_shown(getattr(old.health, key), key)} → {_shown(getattr(new.health, key), key)}"
+        yield f"health_check {key} {_shown(getattr(old.health, key), key, new.health)} → {_shown(getattr(new.health, key), key, new.health)}"
 
 
 def _differing(old: object, new: object, without: tuple[str, ...]) -> list[str]:
@@ -199,8 +230,8 @@ def _differing(old: object, new: object, without: tuple[str, ...]) -> list[str]:
     return [name for name in names if name not in without and getattr(old, name) != getattr(new, name)]
 
 
-def _shown(value: object, name: str) -> str:
-    """A value as the file would say it; a number that is no duration is one of `_SHARES` or `_NUMBERS`."""
+def _shown(value: object, name: str, owner: object) -> str:
+    """A value of the field `name` of `owner` as the file would say it."""
     if value is None or value == "" or value == ():
         return "off"
     if isinstance(value, bool):
@@ -209,8 +240,8 @@ def _shown(value: object, name: str) -> str:
         return "backup"
     if name == "max_idle" and value == -1:
         return "the default"
-    if isinstance(value, float):
-        return f"{value * 100:g}%" if name in _SHARES else f"{value:g}{'' if name in _NUMBERS else 's'}"
+    if isinstance(value, int | float):
+        return quantities.shown(value, _quantity(name, owner))
     if isinstance(value, dict):
         return ", ".join(f"{key}: {of_key}" for key, of_key in value.items()) or "off"
     if isinstance(value, tuple):
@@ -222,3 +253,9 @@ def _range(item: object) -> str:
     if isinstance(item, tuple) and len(item) == 2:
         return f"{item[0]}" if item[0] == item[1] else f"{item[0]}-{item[1]}"
     return str(item)
+
+
+def _quantity(name: str, owner: object) -> quantities.Quantity | None:
+    model = type(owner) if isinstance(owner, Model) else _MODELS.get(type(owner))
+    field = model.model_fields.get(name) if model is not None else None
+    return quantity_of(field) if field is not None else None

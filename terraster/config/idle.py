@@ -120,7 +120,7 @@ def _probed_by(*idle: str) -> Judge:
         used = set()
         for service, location, backend in place.backends():
             levels = (level.health_check for level in (backend, location, service, place.top))
-            used.add(next((level.type for level in levels if level is not None and level.type is not None), "http"))
+            used.add(next((level.type for level in levels if level is not None and "type" in level.model_fields_set), "http"))
             if used.difference(idle):
                 return ""
         return f"does nothing under {' and '.join(f'`type: {kind}`' for kind in sorted(used))}" if used else ""
@@ -183,7 +183,7 @@ def _head_comes_first(place: Place) -> str:
 def _tried_once(place: Place) -> str:
     for service, location in place.locations:
         levels = (level.retry for level in (location, service, place.top))
-        attempts = next((level.attempts for level in levels if level is not None and level.attempts is not None), 0)
+        attempts = next((level.attempts for level in levels if level is not None and "attempts" in level.model_fields_set), 0)
         if attempts != 1:
             return ""
     return "does nothing with one attempt (`attempts: 1`, or `retry: off`)" if place.locations else ""
@@ -201,7 +201,7 @@ def _no_second(place: Place) -> str:
 def _none_idle(place: Place) -> str:
     for service, location in place.locations:
         levels = (level.connection_pool for level in (location, service, place.top))
-        if next((level.max_idle for level in levels if level is not None and level.max_idle is not None), 1) != 0:
+        if next((level.max_idle for level in levels if level is not None and "max_idle" in level.model_fields_set), 1) != 0:
             return ""
     return "does nothing with `max_idle: 0`" if place.locations else ""
 
@@ -210,7 +210,7 @@ def _not_json(place: Place) -> str:
     formats = set()
     for service, *location in [*place.locations, *((service,) for service in place.services if not service.locations)]:
         levels = (level.access_log for level in (*location, service, place.top))
-        formats.add(next((level.format for level in levels if level is not None and level.format is not None), "json"))
+        formats.add(next((level.format for level in levels if level is not None and "format" in level.model_fields_set), "json"))
     return "is for `format: json`, and does nothing with another format" if formats and "json" not in formats else ""
 
 

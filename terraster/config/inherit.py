@@ -88,12 +88,13 @@ def _over(inherited: Traffic, written: TrafficSettings) -> Traffic:
     outlier = inherited.outlier
     if written.outlier is not None:
         outlier = ejection if written.outlier.enabled else None
+    said = written.model_fields_set
     return Traffic(
-        hash_on=inherited.hash_on if written.hash_on is None else written.hash_on,
-        hash_balance_factor=inherited.hash_balance_factor if written.hash_balance_factor is None else written.hash_balance_factor,
+        hash_on=written.hash_on if "hash_on" in said else inherited.hash_on,
+        hash_balance_factor=written.hash_balance_factor if "hash_balance_factor" in said else inherited.hash_balance_factor,
         sticky=_sticky(inherited.sticky, written),
-        slow_start=inherited.slow_start if written.slow_start is None else written.slow_start,
-        panic_threshold=inherited.panic_threshold if written.panic_threshold is None else written.panic_threshold,
+        slow_start=written.slow_start if "slow_start" in said else inherited.slow_start,
+        panic_threshold=written.panic_threshold if "panic_threshold" in said else inherited.panic_threshold,
         outlier=outlier,
         retry=_laid(inherited.retry, written.retry),
         queue=_laid(inherited.queue, written.queue),

@@ -11,7 +11,7 @@ import re
 
 from .scalars import number
 
-__all__ = ["duration", "share", "size"]
+__all__ = ["OCTETS", "OR_OFF", "SECONDS", "SHARE", "Quantity", "duration", "share", "shown", "size"]
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(ns|us|µs|ms|s|m|h|d|w)")
@@ -81,3 +81,40 @@ def share(value: object) -> float:
     if not 0 <= part <= 1:
         raise ValueError("must be a share from 0 to 100%")
     return part
+
+
+class Quantity:
+    """What a number counts: a mark in the type of a key, so that its values can be shown as they are written."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Quantity({self.name!r})"
+
+
+SECONDS = Quantity("seconds")
+OCTETS = Quantity("octets")
+SHARE = Quantity("share of a whole")
+OR_OFF = Quantity("something that may be off")
+
+
+def shown(value: float, quantity: Quantity | None) -> str:
+    """A number as an operator would write it."""
+    if quantity is SECONDS:
+        return _seconds(value)
+    if quantity is OCTETS and value:
+        power, unit = next((power, unit) for power, unit in ((30, "G"), (20, "M"), (10, "k"), (0, "")) if value % (1 << power) == 0)
+        return f"{int(value) >> power}{unit}"
+    if quantity is SHARE:
+        return f"{value * 100:g}%"
+    return "off" if quantity is OR_OFF and not value else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _seconds(value: float) -> str:
+    for seconds, unit in ((3600, "h"), (60, "m")):
+        if value >= 2 * seconds and value % seconds == 0 or value == seconds == 3600:
+            return f"{value / seconds:g}{unit}"
+    return f"{value * 1000:g}ms" if 0 < value < 1 else f"{value:g}s"

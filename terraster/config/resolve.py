@@ -104,8 +104,8 @@ def _same_top(one: Settings, other: Settings) -> bool:
 
 
 def _given(model: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    """The values of those keys that were given."""
-    return {name: value for name in names if (value := getattr(model, name, None)) is not None}
+    """The values of those keys that were written; none if `model` is None."""
+    return {} if model is None else {name: getattr(model, name) for name in names if name in model.model_fields_set}
 
 
 _TIMEOUTS = tuple(TimeoutSettings.model_fields)
@@ -176,7 +176,7 @@ class _Top:
         for level in (written.access_log, location):
             if level is not None:
                 log = replace(log, **_given(level, _ACCESS_LOG))
-                mask = level.mask or mask
+                mask = level.written("mask") or mask
         loggers = self._settings.loggers
         logger = loggers.get(written.log_name or "service_default") or loggers.get("service_default")
         if logger is not None and logger.sanitization is not None:
@@ -212,7 +212,7 @@ class _Top:
             pool=traffic.pool,
             filters=chosen.filters,
             timeouts=None if written.timeouts is None else replace(wider.timeouts, **_given(written.timeouts, _TIMEOUTS)),
-            body_size=None if written.limits is None else written.limits.body_size,
+            body_size=None if written.limits is None else written.limits.written("body_size"),
             access_log=None if written.access_log is None else self._logged(wider.written, written.access_log),
             ignore_client_abort=written.ignore_client_abort,
             **chosen.facts,

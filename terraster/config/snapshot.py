@@ -11,9 +11,10 @@ location's of service name and path. The same text in two generations is the sam
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from .settings.kinds import FilterSettings
+if TYPE_CHECKING:
+    from .settings.kinds import FilterSettings
 
 __all__ = [
     "BACKUP",
@@ -53,7 +54,7 @@ def backend_id(service: str, path: str, url: str) -> str:
     return f"{service}{path} {url}"
 
 
-Filters = tuple[tuple[str, FilterSettings], ...]
+Filters = tuple[tuple[str, "FilterSettings"], ...]
 """The filters of a place: names of kinds, in the order of their hooks, and what holds for each of them there."""
 
 

@@ -19,6 +19,8 @@ from .contract import Filter
 
 __all__ = ["CircuitBreaker", "CircuitBreakerSettings"]
 
+_BREAKER = Breaker()
+
 
 class CircuitBreakerSettings(FilterSettings):
     """When to leave a failing backend alone."""
@@ -27,21 +29,21 @@ class CircuitBreakerSettings(FilterSettings):
 
     enabled: bool = Field(
         True,
-        description="Whether backends have a circuit; `circuit_breaker: off` is short for false. Default: true, once there is one.",
+        description="Whether backends have a circuit; `circuit_breaker: off` is short for false.",
     )
-    threshold: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="Failures in a row that open a backend's circuit. Default: 5."
+    threshold: Annotated[Whole, Field(ge=1, le=1_000_000)] = Field(
+        _BREAKER.threshold, description="Failures in a row that open a backend's circuit."
     )
     failure_threshold: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="Another spelling of `threshold`."
     )
-    timeout: SomeTime | None = Field(None, description="How long the circuit stays open before it is tried again. Default: 30s.")
+    timeout: SomeTime = Field(_BREAKER.timeout, description="How long the circuit stays open before it is tried again.")
     reset_timeout: SomeTime | None = Field(None, description="Another spelling of `timeout`.")
-    probes: Annotated[Whole, Field(ge=1, le=1000)] | None = Field(
-        None, description="Requests that may try the backend at once after that; all good close the circuit. Default: 1."
+    probes: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        _BREAKER.probes, description="Requests that may try the backend at once after that; all good close the circuit."
     )
-    statuses: StatusRanges | None = Field(
-        None, description='Statuses that count as failures, beside no proper response: 500, "502-504", or a list. Default: 500-599.'
+    statuses: StatusRanges = Field(
+        _BREAKER.statuses, description='Statuses that count as failures, beside no proper response: 500, "502-504", or a list.'
     )
 
     def facts(self) -> dict[str, Any]:

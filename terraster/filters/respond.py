@@ -25,8 +25,8 @@ _PLAIN_TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 class RespondSettings(FilterSettings):
     """A fixed answer to every request, without a backend."""
 
-    enabled: bool = Field(True, description="Whether it answers; `respond: off` is short for false. Default: true.")
-    status: Annotated[Whole, Field(ge=200, le=599)] = Field(200, description="Status of the answer, 200 to 599. Default: 200.")
+    enabled: bool = Field(True, description="Whether it answers; `respond: off` is short for false.")
+    status: Annotated[Whole, Field(ge=200, le=599)] = Field(200, description="Status of the answer, 200 to 599.")
     body: str = Field("", description="Text of the answer, sent as UTF-8. Default: none.")
     headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict,

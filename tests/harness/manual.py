@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from terraster.admin.metrics import of_filter
 from terraster.config.settings import Model, TrafficSettings, is_later
-from terraster.config.settings.base import keys_of, submodel
+from terraster.config.settings.base import default_of, keys_of, submodel
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
 
@@ -73,9 +73,8 @@ def keys() -> dict[str, Key]:
 def _key(field: FieldInfo) -> Key:
     later = is_later(field.json_schema_extra)
     text = (field.description or "").removesuffix(" Not in effect yet.")
-    said = re.search(r" Default: (.*)\.$", text)
-    meaning = text[: said.start()] if said else text
-    return Key("required" if field.is_required() else said[1] if said else "", meaning + " *Not in effect yet.*" * later, later)
+    meaning = re.sub(r" Default: .*\.$", "", text)
+    return Key("required" if field.is_required() else _marked(default_of(field)), meaning + " *Not in effect yet.*" * later, later)
 
 
 _STEP = {"": "", "[]": "[]", "{}": ".NAME"}
@@ -147,6 +146,10 @@ def _keys(table: str) -> str:
         here = [path] if one is None else [name for name in known if one.fullmatch(name) and name not in told]
         rows += [f"| `{name}` | {known[name].default} | {known[name].meaning} |" for name in here if name in known]
     return "\n".join(rows) + "\n"
+
+
+def _marked(default: str) -> str:
+    return default if re.search(r"\w|^$|`", default) else f"`{default}`"
 
 
 def written(page: str) -> str:

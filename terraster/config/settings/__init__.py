@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema
 
 from ...errors import Problem
 from .. import scalars
+from ..snapshot import Limits
 from .admin import ApiSetting, ApiSettings, AuthSettings, DatabaseSettings
 from .backend import BackendSetting, BackendSettings, HealthCheckSetting, HealthCheckSettings, Thresholds
 from .base import (
@@ -62,6 +63,8 @@ __all__ = [
     "is_later",
 ]
 
+_LIMITS = Limits()
+
 
 DEFAULT_SERVICE = "default"
 """The name of the service that the top's `backends` make."""
@@ -74,15 +77,15 @@ def _off(value: object) -> object:
 class LimitSettings(Model):
     """What a client may send, and how many may be connected."""
 
-    header_size: Annotated[Size, Field(ge=256, le=1 << 24)] | None = Field(
-        None, description="Octets of a whole request head, request line included; beyond it 431 (414 for the line). Default: 32k."
+    header_size: Annotated[Size, Field(ge=256, le=1 << 24)] = Field(
+        _LIMITS.header_size, description="Octets of a whole request head, request line included; beyond it 431 (414 for the line)."
     )
-    header_count: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
-        None, description="Fields of a request head; beyond it 431. Default: 100."
+    header_count: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
+        _LIMITS.header_count, description="Fields of a request head; beyond it 431."
     )
-    body_size: Size | None = Field(None, description="Octets of a request body; beyond it 413; 0: no limit. Default: 0.")
-    connections: Annotated[Whole, Field(ge=0)] | None = Field(
-        None, description="Client connections at once, per worker; more wait to be accepted; 0: no limit. Default: 0."
+    body_size: Size = Field(_LIMITS.body_size, description="Octets of a request body; beyond it 413; 0: no limit.")
+    connections: Annotated[Whole, Field(ge=0)] = Field(
+        _LIMITS.connections, description="Client connections at once, per worker; more wait to be accepted; 0: no limit."
     )
 
 
@@ -93,7 +96,7 @@ class MetricsSettings(Model):
         Literal[""] | Address,
         BeforeValidator(_off),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}, OFF_SCHEMA]}),
-    ] = Field("127.0.0.1:9090", description="Address of /metrics without the management API, or `off`. Default: 127.0.0.1:9090.")
+    ] = Field("127.0.0.1:9090", description="Address of /metrics without the management API, or `off`.")
 
 
 MetricsSetting = Annotated[MetricsSettings, off_is("listen", ""), OrWord(off_only=True)]
@@ -119,9 +122,7 @@ class Settings(TrafficSettings):
     )
     https_port: Port | None = Field(None, description="Like `port`, for services with TLS.")
     admin_port: Port | None = Field(None, description="Port of the management API. Default: 8081.")
-    algorithm: Algorithm = Field(
-        "round-robin", description="How a backend is chosen where `lb_policy` says nothing. Default: round-robin."
-    )
+    algorithm: Algorithm = Field("round-robin", description="How a backend is chosen where `lb_policy` says nothing.")
     backends: tuple[BackendSetting, ...] = Field(
         (), description='Servers of a service named "default" with the location "/": URLs, or mappings.'
     )
@@ -155,24 +156,20 @@ class Settings(TrafficSettings):
         description='Name servers that backends\' names are asked of: "10.0.0.2", "10.0.0.2:5353", "[::1]:53", or a list. '
         "Default: the system's.",
     )
-    proxy_protocol: bool = Field(
-        False, description="Expect a PROXY header (v1, v2) on the listeners of services that do not say. Default: false."
-    )
+    proxy_protocol: bool = Field(False, description="Expect a PROXY header (v1, v2) on the listeners of services that do not say.")
     access_log: AccessLogSetting | None = Field(None, description="`off`, a path, or a mapping. Default: JSON lines on stdout.")
     encoded_slashes: Literal["keep", "refuse"] = Field(
-        "keep", description="Whether %2F and %5C in paths are kept or refused (400). Default: keep."
+        "keep", description="Whether %2F and %5C in paths are kept or refused (400)."
     )
     underscores: Literal["drop", "pass"] = Field(
         "drop",
         description="Whether request fields are dropped whose names differ only by `_` for `-` from one that a header rule or Terraster itself "
-        "writes. Default: drop.",
+        "writes.",
     )
     strict_responses: bool = Field(
-        False, description="Refuse responses of backends that are not in order, also where their meaning is clear. Default: false."
+        False, description="Refuse responses of backends that are not in order, also where their meaning is clear."
     )
-    ignore_client_abort: bool = Field(
-        False, description="Take a client's end of file for a half-close instead of for leaving. Default: false."
-    )
+    ignore_client_abort: bool = Field(False, description="Take a client's end of file for a half-close instead of for leaving.")
     metrics: MetricsSetting | None = Field(None, description="Where Prometheus scrapes.")
     runtime_dir: FilePath | None = Field(
         None,
@@ -184,7 +181,7 @@ class Settings(TrafficSettings):
         description="Directory of what survives a restart. Default: $STATE_DIRECTORY, else /var/lib/terraster for root, "
         "else $XDG_STATE_HOME/terraster, else ~/.local/state/terraster.",
     )
-    drain_timeout: Duration = Field(30.0, description="How long SIGTERM waits for open requests. Default: 30s.")
+    drain_timeout: Duration = Field(30.0, description="How long SIGTERM waits for open requests.")
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         None, description="Least level of Terraster's own log. Default: info."
     )

@@ -17,16 +17,16 @@ __all__ = ["ApiSetting", "ApiSettings", "AuthSettings", "DatabaseSettings"]
 class ApiSettings(Model):
     """Where the management API listens."""
 
-    enabled: bool = Field(True, description="Whether there is a management port. Default: true.")
+    enabled: bool = Field(True, description="Whether there is a management port.")
     host: Text | None = Field(
         None,
         description="Address to listen on, or a virtual host's name (then it listens on loopback). Default: 127.0.0.1.",
     )
     port: Port | None = Field(None, description="Port of the management API. Default: `admin_port`, else 8081.")
     tls: TlsSetting | None = later(description="TLS of the management API.")
-    insecure: bool = Field(False, description="Allow plain HTTP on an address that others can reach. Default: false.")
+    insecure: bool = Field(False, description="Allow plain HTTP on an address that others can reach.")
     allowed_ips: Networks = later((), description="Addresses and networks that may use the API. Default: all.")
-    debug: bool = later(False, description="Say more in error answers. Default: false.")
+    debug: bool = later(False, description="Say more in error answers.")
     rate_limit: RateLimit | None = later(description="How many requests one client may send to the API.")
 
 

@@ -8,10 +8,13 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchem
 from pydantic_core import CoreSchema
 
 from .. import addresses
+from ..snapshot import HealthCheck
 from .base import Model, SomeTime, StatusRanges, Text, Whole, later, text
 from .switches import OrWord, off_is
 
 __all__ = ["BackendSetting", "BackendSettings", "HealthCheckSetting", "HealthCheckSettings", "Thresholds"]
+
+_HEALTH_CHECK = HealthCheck()
 
 
 def _probe_path(value: object) -> str:
@@ -38,11 +41,11 @@ BackendUrl = Annotated[addresses.Url, BeforeValidator(_url), WithJsonSchema(_URL
 class Thresholds(Model):
     """How many results in a row change a backend's state."""
 
-    healthy: Annotated[Whole, Field(ge=1, le=1000)] | None = Field(
-        None, description="Good probes in a row that bring a backend up. Default: 2."
+    healthy: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        _HEALTH_CHECK.healthy, description="Good probes in a row that bring a backend up."
     )
-    unhealthy: Annotated[Whole, Field(ge=1, le=1000)] | None = Field(
-        None, description="Bad probes in a row that take a backend down. Default: 4."
+    unhealthy: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        _HEALTH_CHECK.unhealthy, description="Bad probes in a row that take a backend down."
     )
 
 
@@ -50,23 +53,24 @@ class HealthCheckSettings(Model):
     """How backends are probed. Each key is inherited on its own: backend over location over service over top over default. `off` is short
     for `type: none`."""
 
-    type: Literal["http", "tcp", "none"] | None = Field(
-        None,
-        description="http: GET `path` and look at the status; tcp: connect; none: never probe, always healthy. Default: http.",
+    type: Literal["http", "tcp", "none"] = Field(
+        _HEALTH_CHECK.type,
+        description="http: GET `path` and look at the status; tcp: connect; none: never probe, always healthy.",
     )
-    path: ProbePath | None = Field(None, description="Path of the probe, perhaps with a query. Default: /health.")
-    interval: SomeTime | None = Field(None, description="Time between two probes (jitter is added). Default: 10s.")
-    timeout: SomeTime | None = Field(None, description="Time a probe may take in all. Default: 2s.")
+    path: ProbePath = Field(_HEALTH_CHECK.path, description="Path of the probe, perhaps with a query.")
+    interval: SomeTime = Field(_HEALTH_CHECK.interval, description="Time between two probes (jitter is added).")
+    timeout: SomeTime = Field(_HEALTH_CHECK.timeout, description="Time a probe may take in all.")
     thresholds: Thresholds | None = Field(None, description="How many results in a row change the state.")
     skip_tls_verify: bool | None = Field(
         None,
-        description="Whether probes accept any certificate; the nearest level that says it counts. Default: the backend's `skip_tls_verify`.",
+        description="Whether probes accept any certificate; the nearest level that says it counts. Default: the backend's "
+        "`skip_tls_verify`.",
     )
     host: Text | None = Field(None, description="Host header of the probe. Default: host and port of the backend's URL.")
     sni: ServerName | None = Field(None, description="TLS server name of the probe. Default: the backend's `sni`, else its host.")
-    status: StatusRanges | None = Field(
-        None,
-        description='Statuses that are healthy: 200, "200-399", or a list. Redirects are not followed. Default: 200-399.',
+    status: StatusRanges = Field(
+        _HEALTH_CHECK.status,
+        description='Statuses that are healthy: 200, "200-399", or a list. Redirects are not followed.',
     )
     body: Text | None = Field(None, description="Text that must occur in the first 64 KiB of the answer. Default: none.")
 
@@ -86,19 +90,19 @@ class BackendSettings(Model):
         "srv+http://NAME, srv+https://NAME: the hosts and ports are those of the name's SRV records."
     )
     weight: Annotated[Whole, Field(ge=0, le=1_000_000)] = Field(
-        1, description="Share of the work relative to the others; 0: no new work. Default: 1."
+        1, description="Share of the work relative to the others; 0: no new work."
     )
     max_connections: Annotated[Whole, Field(ge=0, le=10_000_000)] = Field(
-        0, description="Requests at once, over all workers; 0: no limit. Default: 0."
+        0, description="Requests at once, over all workers; 0: no limit."
     )
     priority: Annotated[Whole, Field(ge=0, le=1000)] = Field(
-        0, description="Tier: the lowest is used, the next where no backend of it has room or is up. Default: 0."
+        0, description="Tier: the lowest is used, the next where no backend of it has room or is up."
     )
-    backup: bool = Field(False, description="Behind all others, whatever their `priority`. Default: false.")
+    backup: bool = Field(False, description="Behind all others, whatever their `priority`.")
     health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this backend.")
-    skip_tls_verify: bool = Field(False, description="Accept any certificate of an https backend. Default: false.")
+    skip_tls_verify: bool = Field(False, description="Accept any certificate of an https backend.")
     sni: ServerName = Field("", description="TLS server name sent to an https backend. Default: the URL's host.")
-    http2: bool = later(False, description="Speak HTTP/2 to this backend. Default: false.")
+    http2: bool = later(False, description="Speak HTTP/2 to this backend.")
 
 
 class _OrUrl:

@@ -10,10 +10,22 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema
 
 from .. import addresses, algorithms, edits, quantities, scalars
 
@@ -40,12 +52,14 @@ __all__ = [
     "StatusRanges",
     "Text",
     "Whole",
+    "default_of",
     "file_path",
     "is_later",
     "items",
     "keys_of",
     "later",
     "one_of",
+    "quantity_of",
     "read_secret",
     "status_ranges",
     "submodel",
@@ -56,6 +70,7 @@ __all__ = [
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _URI_PATH = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]]|%(?!00)[0-9A-Fa-f]{2})*")
 _STATUS = re.compile(r"([1-5][0-9][0-9])\s*(?:-\s*([1-5][0-9][0-9]))?")
+_DEFAULT = re.compile(r" Default: (.*?)\.(?: Not in effect yet\.)?$")
 _LATER = "x-not-in-effect-yet"
 
 
@@ -63,6 +78,20 @@ class Model(BaseModel):
     """A mapping in the file: frozen, and no key but those named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema with each default told in the key's description, as an operator would write it."""
+        made = handler(core)
+        properties = handler.resolve_ref_schema(made).get("properties", {})
+        for name, field in keys_of(cls).items():
+            if name in properties and (default := default_of(field)) and _DEFAULT.search(field.description or "") is None:
+                properties[name]["description"] = f"{field.description} Default: {default}."
+        return made
+
+    def written(self, name: str) -> Any:
+        """The value of a field if it was written, else None."""
+        return getattr(self, name) if name in self.model_fields_set else None
 
 
 def one_of(model: Model, one: str, other: str) -> None:
@@ -240,11 +269,13 @@ _SCALAR = ["string", "number", "boolean"]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 Text = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": _SCALAR})]
-Duration = Annotated[float, BeforeValidator(quantities.duration), WithJsonSchema(_DURATION_SCHEMA)]
+Duration = Annotated[float, quantities.SECONDS, BeforeValidator(quantities.duration), WithJsonSchema(_DURATION_SCHEMA)]
 _SOME_TIME_SCHEMA = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION_SCHEMA["anyOf"][1]]}
-SomeTime = Annotated[float, Field(gt=0), BeforeValidator(quantities.duration), WithJsonSchema(_SOME_TIME_SCHEMA)]
+SomeTime = Annotated[
+    float, quantities.SECONDS, Field(gt=0), BeforeValidator(quantities.duration), WithJsonSchema(_SOME_TIME_SCHEMA)
+]
 """A duration that cannot be 0."""
-Size = Annotated[int, BeforeValidator(quantities.size), WithJsonSchema(_SIZE_SCHEMA)]
+Size = Annotated[int, quantities.OCTETS, BeforeValidator(quantities.size), WithJsonSchema(_SIZE_SCHEMA)]
 Algorithm = Annotated[
     str,
     BeforeValidator(algorithms.algorithm),
@@ -275,6 +306,41 @@ StatusRanges = Annotated[
 """Response statuses as ranges, both ends included."""
 FilePath = Annotated[Text, AfterValidator(file_path)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), WithJsonSchema({"type": "string"})]
+
+
+def default_of(field: FieldInfo) -> str:
+    """The default of a key as the file would say it: the field's own, or, where that depends on other keys, the words of its description;
+    "" if it has none."""
+    default = field.default
+    if field.is_required():
+        return ""
+    if isinstance(default, bool):
+        return "true" if default else "false"
+    quantity = quantity_of(field)
+    if default in (0, ()) and quantity is quantities.OR_OFF:
+        return "off"
+    if isinstance(default, int | float) and default >= 0:
+        return quantities.shown(default, quantity) if default else "0"
+    if isinstance(default, tuple) and default and isinstance(default[0], tuple):
+        return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in default)
+    if isinstance(default, str) and default not in ("", "-"):
+        return default
+    said = _DEFAULT.search(field.description or "")
+    return said[1] if said is not None else ""
+
+
+def quantity_of(field: FieldInfo) -> quantities.Quantity | None:
+    """What the number of a key counts, None if nothing special."""
+    found = [one for one in field.metadata if isinstance(one, quantities.Quantity)] or list(_quantities(field.annotation))
+    return found[0] if found else None
+
+
+def _quantities(annotation: Any) -> Iterator[quantities.Quantity]:
+    for part in get_args(annotation):
+        if isinstance(part, quantities.Quantity):
+            yield part
+        elif get_origin(part) is not None:
+            yield from _quantities(part)
 
 
 def submodel(annotation: Any) -> tuple[type[Model] | None, str]:

@@ -8,10 +8,13 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 from pydantic.alias_generators import to_camel
 
 from .. import loglines, scalars
+from ..snapshot import AccessLog
 from .base import Model, Names, Text, Whole, file_path, items, later, text
 from .switches import OFF_SCHEMA, OrText, OrWord, switched
 
 __all__ = ["AccessLogSettings", "AccessLogSetting", "LogOptions", "LoggerSettings"]
+
+_ACCESS_LOG = AccessLog()
 
 
 def _log_path(value: object, info: ValidationInfo) -> str:
@@ -59,18 +62,15 @@ class AccessLogSettings(Model):
     path: LogPath | None = Field(
         None, description="`stdout`, `off`, or a file, relative to the directory of the file that names it. Default: stdout."
     )
-    format: LogFormat | None = Field(
-        None, description="`json`, `combined`, `common`, or a format string with `{field}`. Default: json."
-    )
+    format: LogFormat = Field(_ACCESS_LOG.format, description="`json`, `combined`, `common`, or a format string with `{field}`.")
     fields: LogFields | None = Field(None, description="Fields of a JSON line, in this order. Default: all.")
     redact_query: Names | None = Field(
         None,
         description="Query keys whose values are masked. Default: password, token, access_token, refresh_token, api_key, secret.",
     )
-    mask: Text | None = Field(
-        None,
-        description="What stands in place of a masked value. A service's own comes first, then that of its logger, then the top's. "
-        "Default: `****`.",
+    mask: Text = Field(
+        _ACCESS_LOG.mask,
+        description="What stands in place of a masked value. A service's own comes first, then that of its logger, then the top's.",
     )
 
 
@@ -80,8 +80,8 @@ AccessLogSetting = Annotated[AccessLogSettings, BeforeValidator(_shorthand), OrT
 class LogOptions(Model):
     """What access lines hold beyond the usual."""
 
-    headers: bool = Field(False, description="Whether request headers are logged. Default: false.")
-    query_params: bool = Field(False, description="Whether query parameters are logged. Default: false.")
+    headers: bool = Field(False, description="Whether request headers are logged.")
+    query_params: bool = Field(False, description="Whether query parameters are logged.")
 
 
 class _Camel(Model):
@@ -118,11 +118,11 @@ class EncodingConfig(_Camel):
 class LogRotation(_Camel):
     """When a log file is replaced by a new one."""
 
-    enabled: bool = Field(True, description="Whether files are rotated. Default: true, once there is a block.")
+    enabled: bool = Field(True, description="Whether files are rotated.")
     max_size_mb: Annotated[Whole, Field(ge=1)] | None = Field(None, alias="maxSizeMB", description="Size that ends a file; MiB.")
     max_backups: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Old files kept.")
     max_age_days: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Days an old file is kept.")
-    compress: bool = Field(False, description="Whether old files are compressed. Default: false.")
+    compress: bool = Field(False, description="Whether old files are compressed.")
 
 
 class Sanitization(_Camel):

@@ -30,7 +30,7 @@ class Cors(FilterSettings):
     allowed_methods: Names = Field((), description="Methods beyond the simple ones.")
     allowed_headers: Names = Field((), description="Request headers a script may set.")
     exposed_headers: Names = Field((), description="Response headers a script may read.")
-    allow_credentials: bool = Field(False, description="Whether cookies may be sent along. Default: false.")
+    allow_credentials: bool = Field(False, description="Whether cookies may be sent along.")
     max_age: Duration | None = Field(None, description="How long a browser may remember the answer to a preflight; seconds.")
 
 
@@ -42,12 +42,12 @@ def _or_text(value: object) -> object:
 class Security(FilterSettings):
     """Headers that tell browsers to be careful."""
 
-    hsts: bool = Field(False, description="Send Strict-Transport-Security over https. Default: false.")
+    hsts: bool = Field(False, description="Send Strict-Transport-Security over https.")
     hsts_max_age: Duration | None = Field(None, description="Its max-age; seconds.")
-    hsts_include_subdomains: bool = Field(False, description="Its includeSubDomains. Default: false.")
-    hsts_preload: bool = Field(False, description="Its preload. Default: false.")
+    hsts_include_subdomains: bool = Field(False, description="Its includeSubDomains.")
+    hsts_preload: bool = Field(False, description="Its preload.")
     frame_options: Text | None = Field(None, description="X-Frame-Options: DENY or SAMEORIGIN.")
-    content_type_options: bool = Field(False, description="Send X-Content-Type-Options: nosniff. Default: false.")
+    content_type_options: bool = Field(False, description="Send X-Content-Type-Options: nosniff.")
     xss_protection: Annotated[bool | Text, BeforeValidator(_or_text)] | None = Field(
         None, description="Send X-XSS-Protection: true, or its value."
     )
@@ -56,7 +56,7 @@ class Security(FilterSettings):
 class Compression(FilterSettings):
     """Compressed answers."""
 
-    enabled: bool = Field(True, description="Whether answers are compressed. Default: true.")
+    enabled: bool = Field(True, description="Whether answers are compressed.")
 
 
 class Announced(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from ..snapshot import Timeouts
 from .backend import BackendSetting, HealthCheckSetting
 from .base import (
     Algorithm,
@@ -27,6 +28,8 @@ from .tls import TlsSetting
 from .traffic import TrafficSettings
 
 __all__ = ["LocationSettings", "MiddlewareEntry", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
+
+_TIMEOUTS = Timeouts()
 
 
 def _service_name(value: str) -> str:
@@ -52,23 +55,22 @@ class TimeoutSettings(Model):
     """How long is waited, all but two between two octets; 0: for ever. Each key is inherited by itself: location, service, top,
     default."""
 
-    client_header: Duration | None = Field(
-        None,
-        description="From the first octet of a request head to its end. The service is not known then: only the top's counts. "
-        "Default: 30s.",
+    client_header: Duration = Field(
+        _TIMEOUTS.client_header,
+        description="From the first octet of a request head to its end. The service is not known then: only the top's counts.",
     )
-    client_body: Duration | None = Field(None, description="Between two reads of a request body. Default: 60s.")
-    keepalive: Duration | None = Field(None, description="A client's idle connection between two requests. Default: 75s.")
-    connect: Duration | None = Field(None, description="Until a connection to a backend stands. Default: 5s.")
-    response: Duration | None = Field(None, description="From the request sent to the head of the response. Default: 60s.")
-    read: Duration | None = Field(
-        None, description="Between two reads of a response body, and between two writes to the client. Default: 60s."
+    client_body: Duration = Field(_TIMEOUTS.client_body, description="Between two reads of a request body.")
+    keepalive: Duration = Field(_TIMEOUTS.keepalive, description="A client's idle connection between two requests.")
+    connect: Duration = Field(_TIMEOUTS.connect, description="Until a connection to a backend stands.")
+    response: Duration = Field(_TIMEOUTS.response, description="From the request sent to the head of the response.")
+    read: Duration = Field(
+        _TIMEOUTS.read, description="Between two reads of a response body, and between two writes to the client."
     )
-    tunnel: Duration | None = Field(None, description="Silence in both directions after an upgrade (WebSocket). Default: 1h.")
-    total: Duration | None = Field(
-        None,
+    tunnel: Duration = Field(_TIMEOUTS.tunnel, description="Silence in both directions after an upgrade (WebSocket).")
+    total: Duration = Field(
+        _TIMEOUTS.total,
         description="A whole exchange, from the request's head to the last octet of the answer, retries and waiting included; not "
-        "upgraded connections. Default: 0.",
+        "upgraded connections.",
     )
 
 
@@ -133,7 +135,7 @@ class ServiceSettings(TrafficSettings):
     http_redirect: bool | None = Field(
         None, description="Send plain-HTTP requests to https, port `redirect_port`. Status 308. Default: false."
     )
-    redirect_port: Port = Field(443, description="Port that `http_redirect` names. Default: 443.")
+    redirect_port: Port = Field(443, description="Port that `http_redirect` names.")
     health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this service's backends.")
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="Overrides the top's entries of the same kind.")
     locations: tuple[LocationSettings, ...] = Field((), description="What happens below which path.")
@@ -161,7 +163,7 @@ class ServiceSettings(TrafficSettings):
         "Default: service_default.",
     )
     log_options: LogOptions | None = later(description="What access lines hold beyond the usual.")
-    plugin_disabled: bool = later(False, description="Run no plugins for this service. Default: false.")
+    plugin_disabled: bool = later(False, description="Run no plugins for this service.")
 
     @model_validator(mode="after")
     def _named(self) -> Self:

@@ -15,18 +15,18 @@ __all__ = ["Alerting", "CertManager", "TlsSetting", "TlsSettings"]
 class TlsSettings(Model):
     """TLS on a listener. Writing the block switches it on; a service with it is never served in clear."""
 
-    enabled: bool = Field(True, description="Whether clients must speak TLS. Default: true, once there is a `tls` block.")
+    enabled: bool = Field(True, description="Whether clients must speak TLS.")
     cert_file: FilePath | None = Field(None, description="PEM file with the certificate and its chain.")
     key_file: FilePath | None = Field(None, description="PEM file with the private key.")
     cipher_suites: Names = Field(
         (), description="Cipher suites for TLS 1.2, by their OpenSSL or IANA names. Default: the library's."
     )
-    session_tickets_disabled: bool = Field(False, description="Hand out no session tickets. Default: false.")
+    session_tickets_disabled: bool = Field(False, description="Hand out no session tickets.")
     next_protos: Names = Field((), description="ALPN protocols offered, best first. Default: h2 (with `http2`), http/1.1.")
     http2: bool | None = Field(None, description="Offer HTTP/2 to clients.")
     domains: Names = Field((), description="Names to obtain certificates for, with `auto_cert`.")
     cert_dir: FilePath | None = Field(None, description="Directory of certificates, found by name.")
-    auto_cert: bool = Field(False, description="Obtain and renew certificates by ACME. Default: false.")
+    auto_cert: bool = Field(False, description="Obtain and renew certificates by ACME.")
 
 
 TlsSetting = Annotated[TlsSettings, BeforeValidator(switched), OrWord()]
@@ -35,7 +35,7 @@ TlsSetting = Annotated[TlsSettings, BeforeValidator(switched), OrWord()]
 class Alerting(Model):
     """Mail before a certificate expires."""
 
-    enabled: bool = Field(True, description="Whether mail is sent. Default: true, once there is an `alerting` block.")
+    enabled: bool = Field(True, description="Whether mail is sent.")
     smtp_host: Text | None = Field(None, description="Mail server.")
     smtp_port: Port | None = Field(None, description="Its port. Default: 587.")
     from_email: Text | None = Field(None, description="Sender.")

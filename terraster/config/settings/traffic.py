@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from .. import quantities, scalars, selectors
+from .. import quantities, scalars, selectors, snapshot
 from .base import Algorithm, Duration, Model, Secret, Size, SomeTime, StatusRanges, Text, Whole, status_ranges, text
 from .switches import OFF_SCHEMA, OrWord, off_is, off_is_zero, switched
 
@@ -25,6 +25,13 @@ __all__ = [
     "StickySettings",
     "TrafficSettings",
 ]
+
+_LOCATION = snapshot.Location("", "")
+_RETRY = _LOCATION.retry
+_QUEUE = _LOCATION.queue
+_STICKY = _LOCATION.sticky
+_CONNECTION_POOL = _LOCATION.pool
+_OUTLIER = snapshot.Outlier()
 
 _LEAST_SECRET = 16
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -104,21 +111,24 @@ def _long_enough(value: Any) -> Any:
 
 _SHARE_SCHEMA = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}]}
 
-Share = Annotated[float, BeforeValidator(quantities.share), WithJsonSchema(_SHARE_SCHEMA)]
+Share = Annotated[float, quantities.SHARE, BeforeValidator(quantities.share), WithJsonSchema(_SHARE_SCHEMA)]
 Times = Annotated[Whole, Field(ge=0, le=1_000_000)]
 """A count of something in a row; 0: not looked at."""
 RetryStatuses = Annotated[
     tuple[tuple[int, int], ...],
+    quantities.OR_OFF,
     BeforeValidator(_retried),
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "array"}, OFF_SCHEMA]}),
 ]
 Percentile = Annotated[
     float,
+    quantities.OR_OFF,
     BeforeValidator(_percentile),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 99.9}, {"type": "string"}, OFF_SCHEMA]}),
 ]
 Factor = Annotated[
     float,
+    quantities.OR_OFF,
     BeforeValidator(_factor),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string"}, OFF_SCHEMA]}),
 ]
@@ -127,86 +137,80 @@ Factor = Annotated[
 class OutlierSettings(Model):
     """When a backend is ejected for what requests saw of it."""
 
-    enabled: bool = Field(
-        True, description="Whether backends are ejected at all; `outlier: off` is short for false. Default: true."
+    enabled: bool = Field(True, description="Whether backends are ejected at all; `outlier: off` is short for false.")
+    failures: Times = Field(
+        _OUTLIER.failures,
+        description="Attempts in a row without a proper response (reset, timeout, garbage) that eject; 0: not looked at.",
     )
-    failures: Times | None = Field(
-        None,
-        description="Attempts in a row without a proper response (reset, timeout, garbage) that eject; 0: not looked at. Default: 5.",
+    connect_errors: Times = Field(
+        _OUTLIER.connect_errors, description="Attempts in a row without a connection that eject; 0: not looked at."
     )
-    connect_errors: Times | None = Field(
-        None, description="Attempts in a row without a connection that eject; 0: not looked at. Default: 3."
+    bad_statuses: Times = Field(
+        _OUTLIER.bad_statuses, description="Responses in a row with one of `statuses` that eject; 0: not looked at."
     )
-    bad_statuses: Times | None = Field(
-        None, description="Responses in a row with one of `statuses` that eject; 0: not looked at. Default: 0."
+    statuses: StatusRanges = Field(_OUTLIER.statuses, description='Statuses that count as bad: 503, "500-599", or a list.')
+    ratio: Share = Field(
+        _OUTLIER.ratio,
+        description="Share of the attempts within `window` that failed or had a bad status, which ejects; 0: not looked at.",
     )
-    statuses: StatusRanges | None = Field(
-        None, description='Statuses that count as bad: 503, "500-599", or a list. Default: 502-504.'
+    window: Annotated[SomeTime, Field(le=3600)] = Field(_OUTLIER.window, description="What `ratio` looks back at.")
+    min_requests: Annotated[Whole, Field(ge=1, le=1_000_000)] = Field(
+        _OUTLIER.min_requests, description="Attempts within `window` below which `ratio` is not looked at."
     )
-    ratio: Share | None = Field(
-        None,
-        description="Share of the attempts within `window` that failed or had a bad status, which ejects; 0: not looked at. Default: 0.",
-    )
-    window: Annotated[SomeTime, Field(le=3600)] | None = Field(None, description="What `ratio` looks back at. Default: 10s.")
-    min_requests: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="Attempts within `window` below which `ratio` is not looked at. Default: 20."
-    )
-    time: SomeTime | None = Field(
-        None, description="How long the first ejection lasts; the n-th in a row lasts n times as long. Default: 10s."
-    )
-    max_time: SomeTime | None = Field(None, description="The longest an ejection may last. Default: 5m.")
-    max_ejected: Share | None = Field(
-        None,
-        description="Share of a location's backends that may be ejected at once, counted with the one about to be. Default: 50%.",
+    time: SomeTime = Field(_OUTLIER.time, description="How long the first ejection lasts; the n-th in a row lasts n times as long.")
+    max_time: SomeTime = Field(_OUTLIER.max_time, description="The longest an ejection may last.")
+    max_ejected: Share = Field(
+        _OUTLIER.max_ejected,
+        description="Share of a location's backends that may be ejected at once, counted with the one about to be.",
     )
 
 
 class RetrySettings(Model):
     """When an attempt that failed is followed by another one."""
 
-    attempts: Annotated[Whole, Field(ge=1, le=100)] | None = Field(
-        None, description="Attempts for one request, the first included; 1: no retries. Default: 3."
+    attempts: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        _RETRY.attempts, description="Attempts for one request, the first included; 1: no retries."
     )
-    on: RetryStatuses | None = Field(
-        None,
-        description='Statuses that are tried again where the method allows it: 503, "502-504", a list, or `off`. Default: off.',
+    on: RetryStatuses = Field(
+        _RETRY.on,
+        description='Statuses that are tried again where the method allows it: 503, "502-504", a list, or `off`.',
     )
-    idempotency_key: bool | None = Field(
-        None, description="Whether a request with an Idempotency-Key field counts as idempotent. Default: false."
+    idempotency_key: bool = Field(
+        _RETRY.idempotency_key, description="Whether a request with an Idempotency-Key field counts as idempotent."
     )
-    per_try_timeout: Duration | None = Field(
-        None, description="From the begin of an attempt to its response head; 0: only the other timeouts. Default: 0."
+    per_try_timeout: Duration = Field(
+        _RETRY.per_try_timeout, description="From the begin of an attempt to its response head; 0: only the other timeouts."
     )
-    budget: Share | None = Field(
-        None, description="Retries as a share of the requests of the last ten seconds or so, over all workers. Default: 20%."
+    budget: Share = Field(
+        _RETRY.budget, description="Retries as a share of the requests of the last ten seconds or so, over all workers."
     )
-    min_per_second: Annotated[float, Field(ge=0, le=1_000_000)] | None = Field(
-        None, description="Retries a second that are allowed whatever `budget` says, over all workers. Default: 3."
+    min_per_second: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
+        _RETRY.min_per_second, description="Retries a second that are allowed whatever `budget` says, over all workers."
     )
-    backoff: Annotated[Duration, Field(le=60)] | None = Field(
-        None, description="Wait before the second retry, doubled for each further one, less up to a half by chance. Default: 25ms."
+    backoff: Annotated[Duration, Field(le=60)] = Field(
+        _RETRY.backoff, description="Wait before the second retry, doubled for each further one, less up to a half by chance."
     )
-    body_size: Annotated[Size, Field(le=1 << 30)] | None = Field(
-        None, description="Octets of a request body that are kept to be sent again; a longer one is not retried. Default: 64k."
+    body_size: Annotated[Size, Field(le=1 << 30)] = Field(
+        _RETRY.body_size, description="Octets of a request body that are kept to be sent again; a longer one is not retried."
     )
-    response_size: Annotated[Size, Field(le=1 << 20)] | None = Field(
-        None,
+    response_size: Annotated[Size, Field(le=1 << 20)] = Field(
+        _RETRY.response_size,
         description="Octets up to which an answer of known length is held back until it is whole, so that it can be tried elsewhere when "
-        "the backend breaks off within; 0: answers are passed on as they come. Default: 0.",
+        "the backend breaks off within; 0: answers are passed on as they come.",
     )
-    hedge: Percentile | None = Field(
-        None,
-        description='Percentile of latency (95 or "95%") after which a second backend is asked as well, or `off`. Default: off.',
+    hedge: Percentile = Field(
+        _RETRY.hedge,
+        description='Percentile of latency (95 or "95%") after which a second backend is asked as well, or `off`.',
     )
 
 
 class QueueSettings(Model):
     """Requests that wait while all backends are full."""
 
-    size: Annotated[Whole, Field(ge=0, le=1_000_000)] | None = Field(
-        None, description="Requests that may wait, per location over all workers; 0: none. Default: 100."
+    size: Annotated[Whole, Field(ge=0, le=1_000_000)] = Field(
+        _QUEUE.size, description="Requests that may wait, per location over all workers; 0: none."
     )
-    timeout: SomeTime | None = Field(None, description="How long one may wait; then 503 with Retry-After. Default: 5s.")
+    timeout: SomeTime = Field(_QUEUE.timeout, description="How long one may wait; then 503 with Retry-After.")
 
 
 class ConnectionPool(Model):
@@ -215,10 +219,10 @@ class ConnectionPool(Model):
     max_idle: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = Field(
         None, description="Idle connections kept, per backend over all workers; 0: none. Default: 256 in each worker."
     )
-    max_open: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = Field(
-        None, description="Connections at once, busy or idle, per backend over all workers; 0: no limit. Default: 0."
+    max_open: Annotated[Whole, Field(ge=0, le=10_000_000)] = Field(
+        _CONNECTION_POOL.max_open, description="Connections at once, busy or idle, per backend over all workers; 0: no limit."
     )
-    idle_timeout: SomeTime | None = Field(None, description="How long an idle connection is kept. Default: 55s.")
+    idle_timeout: SomeTime = Field(_CONNECTION_POOL.idle_timeout, description="How long an idle connection is kept.")
 
 
 class StickySettings(Model):
@@ -233,25 +237,19 @@ class StickySettings(Model):
     domain: Annotated[str, BeforeValidator(_cookie_domain), WithJsonSchema({"type": "string"})] | None = Field(
         None, description="Domain of the cookie, for its subdomains too. Default: none: only the host that was asked."
     )
-    ttl: Duration | None = Field(None, description="Max-Age of the cookie; 0: until the browser is closed. Default: 0.")
-    secure: (
-        Annotated[
-            Literal["auto", "always", "never"],
-            BeforeValidator(_secure),
-            WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["auto"]}]}),
-        ]
-        | None
-    ) = Field(None, description="Whether the cookie is Secure; auto: where the client came by https. Default: auto.")
-    same_site: (
-        Annotated[
-            Literal["lax", "strict", "none", ""],
-            BeforeValidator(_same_site),
-            WithJsonSchema({"anyOf": [{"type": "string", "enum": ["lax", "strict", "none", "off"]}, OFF_SCHEMA]}),
-        ]
-        | None
-    ) = Field(None, description="SameSite of the cookie: lax, strict, none, or off for not at all. Default: lax.")
-    algorithm: Annotated[Algorithm, AfterValidator(_session_algorithm)] | None = Field(
-        None, description="How the backend of a new session is chosen. Default: round-robin."
+    ttl: Duration = Field(_STICKY.ttl, description="Max-Age of the cookie; 0: until the browser is closed.")
+    secure: Annotated[
+        Literal["auto", "always", "never"],
+        BeforeValidator(_secure),
+        WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["auto"]}]}),
+    ] = Field(_STICKY.secure, description="Whether the cookie is Secure; auto: where the client came by https.")
+    same_site: Annotated[
+        Literal["lax", "strict", "none", ""],
+        BeforeValidator(_same_site),
+        WithJsonSchema({"anyOf": [{"type": "string", "enum": ["lax", "strict", "none", "off"]}, OFF_SCHEMA]}),
+    ] = Field(_STICKY.same_site, description="SameSite of the cookie: lax, strict, none, or off for not at all.")
+    algorithm: Annotated[Algorithm, AfterValidator(_session_algorithm)] = Field(
+        _STICKY.algorithm, description="How the backend of a new session is chosen."
     )
     secret: Annotated[Secret, AfterValidator(_long_enough)] | None = Field(
         None,
@@ -269,21 +267,21 @@ class StickySettings(Model):
 class TrafficSettings(Model):
     """The keys that a location inherits from its service, and a service from the top."""
 
-    hash_on: Annotated[str, BeforeValidator(selectors.selector)] | None = Field(
-        None,
-        description="What `consistent-hash` goes by: client-ip, path, header:NAME, cookie:NAME or query:NAME. Default: client-ip.",
+    hash_on: Annotated[str, BeforeValidator(selectors.selector)] = Field(
+        _LOCATION.hash_on,
+        description="What `consistent-hash` goes by: client-ip, path, header:NAME, cookie:NAME or query:NAME.",
     )
-    hash_balance_factor: Factor | None = Field(
-        None,
-        description="How many times its fair share a backend may get at once under `consistent-hash` and `ip-hash`, 1 to 100, or off. "
-        "Default: off.",
+    hash_balance_factor: Factor = Field(
+        _LOCATION.hash_balance_factor,
+        description="How many times its fair share a backend may get at once under `consistent-hash` and `ip-hash`, 1 to 100, or off."
+        "",
     )
     sticky: StickySettings | None = Field(None, description="The cookie of `sticky-session`.")
-    slow_start: Annotated[Duration, BeforeValidator(off_is_zero), OrWord(off_only=True)] | None = Field(
-        None, description="Time in which a backend that comes, or comes back, gets from little to its full share. Default: 0."
+    slow_start: Annotated[Duration, BeforeValidator(off_is_zero), OrWord(off_only=True)] = Field(
+        _LOCATION.slow_start, description="Time in which a backend that comes, or comes back, gets from little to its full share."
     )
-    panic_threshold: Annotated[Share, BeforeValidator(off_is_zero), OrWord(off_only=True)] | None = Field(
-        None, description="Share of backends that are up below which all are used, as if all were; 0: never. Default: 0."
+    panic_threshold: Annotated[Share, BeforeValidator(off_is_zero), OrWord(off_only=True)] = Field(
+        _LOCATION.panic_threshold, description="Share of backends that are up below which all are used, as if all were; 0: never."
     )
     outlier: Annotated[OutlierSettings, BeforeValidator(switched), OrWord()] | None = Field(
         None, description="When a backend is ejected for what requests saw of it; `off`, or a mapping."
