@@ -1,7 +1,7 @@
 """The Exchange: the record of one request and its answer, which every phase of a request's life reads and writes.
 
 A worker makes it when a request head is complete, finishes it exactly once (`terraster.proxy`), and hands it to the access log. It
-holds facts only. What is done with them is in the phases.
+holds only facts; the phases use them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["Exchange"]
 class Exchange:
     """One request and its answer.
 
-    Who asked for what:
+    The request:
     started:       time.monotonic() when the head was complete
     wall:          time.time() at the same moment
     client:        the client of this request (`terraster.net.downstream`); None once the exchange is finished
-    client_ip:     the address that counts as the client's: the peer's, or what a trusted proxy said
+    client_ip:     the client's address: the peer's, or the one that a trusted proxy reported
     peer_ip:       the address at the other end of the connection ("unix" on a unix socket)
     scheme:        "http" or "https", as the client sees it
     head:          the request head (`terraster.wire`): method, target, fields …; None when it could not be read
@@ -26,33 +26,33 @@ class Exchange:
     target:        the request target as received, b"" when it could not be read
     host:          the host that the client asked for, port included: the Host field, or the authority of an absolute target
     said:          what a trusted peer said about the client (`terraster.policy.forwarded.Said`), None from any other peer
-    path, query:   what was matched and is forwarded, canonical; query without "?"
-    request_id:    goes to the backend, the log and into our own error answers
+    path, query:   canonical, as matched and forwarded; query without "?"
+    request_id:    sent to the backend, and part of the log line and of our own error answers
 
-    Where it goes:
-    plan:          the compiled configuration that the request began with
-    service, location: compiled plans, or None where routing did not get that far
+    Its way:
+    plan:          the compiled configuration with which the request began
+    service, location: compiled plans; None before they are known
 
-    What became of it:
+    Its outcome:
     body:          the request body that has not arrived yet (`RequestBody`), or None: there is none, or all of it is in `content`
     content:       octets of a request body that arrived together with the head
     idempotent:    True if the request may be executed twice
     backend:       the backend (`terraster.balance` Member) of the last attempt, or None
-    tries:         attempts at backends that were begun
-    resends:       of these, those that repeated an attempt on a fresh connection, because a kept one had ended
-    faults:        attempts that failed for the form of the response alone
-    tried:         the backends of the attempts that are over
+    tries:         number of attempts begun at backends
+    resends:       of these, repetitions on a fresh connection because a kept one had ended
+    faults:        attempts that failed only for the form of the response
+    tried:         the backends of the finished attempts
     answered:      of these, those whose response was not used
-    asked:         time.monotonic() when the attempt under way began
-    status:        what was answered; 499 if the client left before
+    asked:         time.monotonic() when the current attempt began
+    status:        of the answer; 499 if the client left before it
     bytes_in:      octets of the request, head and body
     bytes_out:     octets of the answer, head and body
-    unread:        octets of the request body that nobody has taken from the connection yet, -1 if that is not known
+    unread:        octets of the request body that were not read from the connection yet; -1 = unknown
     upstream_time: seconds that the last attempt waited for the backend: from the last octet of the request to the response head; -1 if
                    no response head came
     duration:      seconds from `started` to the end, set when it is finished
-    error:         "" or the RFC 9209 error type of what went wrong
-    detail:        "" or a sentence about it, for the log; one about each backend that failed, with its URL
+    error:         the RFC 9209 error type, or ""
+    detail:        for the log, or "": a sentence about the error, and one about each failed backend with its URL
     """
 
     __slots__ = (
@@ -168,8 +168,8 @@ class Exchange:
         self.detail = f"{self.detail}; {detail}" if self.detail else detail
 
     def rules(self) -> Any:
-        """The compiled place whose hooks and timeouts apply to what the client gets: the location; before it is known, the service's rules;
-        before that, the top's."""
+        """The hooks and timeouts for the answer to the client: those of the location; before it is known, those of the service; before that,
+        those of the top."""
         if self.location is not None:
             return self.location
         return self.plan.rules if self.service is None else self.service.rules

@@ -1,11 +1,11 @@
-"""The Plan: a Snapshot compiled into what a request needs, with nothing left to look up in a configuration.
+"""The Plan: a Snapshot compiled for requests, so that no request looks into a configuration.
 
-The master compiles it first (a Snapshot that cannot be compiled is never sent); its children inherit it through the fork and rebuild what a
-reload changed. A Plan holds values, balancers and offsets into the shared table; sockets, logs and everything else of one process lie
-elsewhere, keyed by stable ids, so that they outlive it.
+The master compiles it first, and never sends a Snapshot that cannot be compiled. Its children inherit the plan through the fork, and
+rebuild only the parts that a reload changed. A Plan holds values, balancers and offsets into the shared table. Sockets, logs and other
+objects of one process are elsewhere, under stable ids, so that they outlive the plan.
 
-Nothing here refers back to what holds it: a plan that is replaced is freed at once, without the garbage collector, whose passes over
-10,000 services would be felt by every open request.
+No object here refers back to its owner. So a replaced plan is freed at once, without the garbage collector. A pass of the collector over 10,000
+services would delay every open request.
 """
 
 from __future__ import annotations
@@ -44,22 +44,29 @@ _TRUSTED = frozenset((FORWARDED, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT
 _SERVER_ERRORS = (500, 599)
 
 _TURN = 50
-"""Services compiled between two turns of the event loop: some 2 ms."""
+"""Services compiled between two turns of the event loop: about 2 ms."""
 
 
 class LocationPlan:
     """One location, compiled.
 
-    path: as configured. offset: of its row in a seat (add `SeatView.locations`). passthrough: True if the matched path is forwarded as it
-    is. limited: True if a backend may be full, so that requests wait in `queue`. lowest_bad_status: the lowest status that may speak
-    against a backend (`bad_statuses`; the worker reports those in `reported` to the master) or be tried again. requests: that came here,
-    in this process. hedge: share of latencies, 0.0 = never. panic_at: index of its PANIC cell.
-    watched: True if more than the counters must hear of an attempt: it has limits, hedging, a circuit, a total timeout, or an algorithm
-    that measures. per_try: seconds that an attempt may take to its response head, 0.0 = no limit of its own; response_timeout: seconds
-    that are waited for one, 0.0 = for ever. on_request … on_log: the hooks of its filters (`terraster.filters.contract`). keep,
-    keep_trusted: kinds of special fields that go on to backends, from strangers and from trusted peers. drops_twins: True if a name with
-    ``_`` is dropped where a rule drops the same with ``-`` (`terraster.wire.names`). log: the access-log writer of this process, bound at
-    the first request (`terraster.worker`).
+    path:         as configured
+    offset:       of its row in a seat (add `SeatView.locations`)
+    passthrough:  True if the matched path is forwarded unchanged
+    limited:      True if a backend may be full, so that requests wait in `queue`
+    lowest_bad_status: the lowest status that may count against a backend (`bad_statuses`) or be retried; the worker reports statuses in
+                  `reported` to the master
+    requests:     number of requests in this process
+    hedge:        share of latencies, 0.0 = never
+    panic_at:     index of its PANIC cell
+    watched:      True if an attempt changes more than the counters: the location has limits, hedging, a circuit, a total timeout, or an
+                  algorithm that measures
+    per_try:      seconds for an attempt until its response head, 0.0 = no separate limit
+    response_timeout: seconds to wait for a response head, 0.0 = no limit
+    on_request … on_log: the hooks of its filters (`terraster.filters.contract`)
+    keep, keep_trusted: kinds of special fields to forward, from strangers and from trusted peers
+    drops_twins:  True if a name with ``_`` is dropped when a rule drops the same name with ``-`` (`terraster.wire.names`)
+    log:          the access-log writer of this process, bound at the first request (`terraster.worker`)
     """
 
     __slots__ = (
@@ -157,7 +164,7 @@ class LocationPlan:
         self.passthrough = not location.rewrite and not any(backend.base_path for backend in location.backends)
 
     def inherit(self, location: Location | None, service: Service) -> None:
-        """Have what the location says, or else its service."""
+        """Take the settings of the location, or else of its service."""
         self.timeouts: Timeouts = service.timeouts
         self.body_size = service.limits.body_size
         self.ignore_client_abort = service.ignore_client_abort
@@ -175,24 +182,24 @@ class LocationPlan:
                 self.ignore_client_abort = location.ignore_client_abort
 
     def take(self, filters: tuple[Filter, ...]) -> None:
-        """Have these filters."""
+        """Compile the hooks of these filters."""
         self.on_request, self.on_upstream, self.on_response, self.on_error, self.on_log = compile_hooks(filters)
         if self.balancer.cookie:
             self.on_response = (*self.on_response, self.balancer.on_response)
 
     def forward_path(self, path: bytes, member: Member) -> bytes:
-        """What a backend is asked for, instead of the path that was matched."""
+        """The path to ask a backend for, instead of the matched path."""
         return forward_path(path, self._prefix, self._rewrite, member.backend.base_path.encode("ascii"))
 
     def has_others(self, tried: tuple[Member, ...]) -> bool:
-        """True if there are healthy backends beside those that were tried, with or without room."""
+        """True if there are healthy backends that were not tried yet, with or without room."""
         for member in self.members:
             if member.is_up() and member.weight and member not in tried:
                 return True
         return False
 
     def pick_any(self, exchange: Exchange, tried: tuple[Member, ...], now: float) -> Member | None:
-        """A backend, also one that starts slowly and whose turn it is not. Taken, or None."""
+        """Any backend, even one in slow start out of turn. It is taken; None if there is none."""
         self._view.desperate = True
         try:
             return self.balancer.pick(exchange, tried, now)
@@ -200,13 +207,13 @@ class LocationPlan:
             self._view.desperate = False
 
     def nobody(self) -> HttpError:
-        """Why no backend could be picked."""
+        """The reason why no backend could be picked."""
         if self.has_others(()):
             return HttpError("all backends are at their limit", status=503, reason="connection_limit_reached")
         return HttpError("no healthy backend", status=503, reason="destination_unavailable")
 
     def map_back(self, exchange: Exchange, pointers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes, bytes]]:
-        """The response fields that point into the backend's world, as (name, value, value in the client's world)."""
+        """The response fields with a URL of the backend, as (name, value, value in the client's view)."""
         backend = exchange.backend.backend
         changed = []
         for name, value in pointers:
@@ -217,13 +224,13 @@ class LocationPlan:
 
 
 def _measures(location: Location) -> bool:
-    """Whether its algorithm goes by what backends achieve, so that an error, however quick, must not look like an answer."""
+    """True if its algorithm uses measurements of backends, so that a quick error must not look like an answer."""
     policy = location.sticky.algorithm if location.policy == "sticky-session" else location.policy
     return policy in ("adaptive", "response-time")
 
 
 def _reported(location: Location) -> Statuses:
-    """The statuses that the master is told of, as they speak against a backend."""
+    """The statuses that count against a backend, so that they are reported to the master."""
     statuses: Statuses = ()
     if location.breaker is not None:
         statuses = location.breaker.statuses
@@ -234,7 +241,7 @@ def _reported(location: Location) -> Statuses:
 
 
 class Kinds:
-    """The kinds of filters, and where each of them counts. Makes the filters of a place.
+    """The kinds of filters, and the cells of their counters. Makes the filters of a location, a service or the top.
 
     cells, counted: of their counters. bare: a location without backends and filters.
     """
@@ -250,7 +257,8 @@ class Kinds:
         self.bare = LocationPlan(Location("*", "/", slot=view.table.unrouted), Service("", (), (), ()), view, (), None, 0.0)
 
     def filters(self, service: Service | None, location: Location | None, written: Filters, view: SeatView) -> tuple[Filter, ...]:
-        """The filters of a location; location None: of a service's rules; service None as well: of the top's. Raises `ConfigError`."""
+        """The filters of a location. location None: those of the service's rules; service None as well: those of the top. Raises
+        `ConfigError`."""
         made = []
         settings = dict(written)
         for kind, hooks in self._hooks:
@@ -262,7 +270,7 @@ class Kinds:
         return tuple(made)
 
     def may_answer(self, service: Service) -> bool:
-        """True if a filter of the service might answer requests for paths that no location serves."""
+        """True if a filter of the service may answer requests for paths without a location."""
         if service.http_redirect or any(location.redirect and location.backends for location in service.locations):
             return True
         return any(name in self._asked for name, _ in service.filters)
@@ -273,8 +281,8 @@ def _nothing_here(exchange: Exchange) -> Answer | None:
 
 
 def _rules(like: LocationPlan, service: Service, filters: tuple[Filter, ...]) -> LocationPlan:
-    """A location without backends, for what is answered before a location is known. like: another one; what they do not need to have of
-    their own they share, as there are as many of them as there are services."""
+    """A location without backends, for answers before a location is known. like: another one, to share its parts with, because there are as
+    many of these as services."""
     made = LocationPlan.__new__(LocationPlan)
     for name in LocationPlan.__slots__:
         setattr(made, name, getattr(like, name))
@@ -288,8 +296,8 @@ def _rules(like: LocationPlan, service: Service, filters: tuple[Filter, ...]) ->
 class ServicePlan:
     """One service, compiled.
 
-    fallback: `rules` if they answer for paths that none of the locations serves; None: they are not found.
-    log: as a location's, for requests whose location is not known.
+    fallback: `rules` if they may answer for paths without a location; None: such a path is answered with 404.
+    log: like a location's, for requests without a location.
     """
 
     __slots__ = ("name", "prefixes", "locations", "fallback", "_rules", "_made_of", "refuse_encoded_slashes", "access_log", "log")
@@ -318,8 +326,8 @@ class ServicePlan:
 
     @property
     def rules(self) -> LocationPlan:
-        """A location without backends that has the service's filters, for answers that are made before a location is known. Made when it
-        is first asked for: there are as many as services, and few are."""
+        """A location without backends that has the service's filters, for answers before a location is known. It is made at its first use,
+        because few of many services use it."""
         if self._rules is None:
             service, view, kinds = self._made_of
             self._rules = _rules(kinds.bare, service, kinds.filters(service, None, service.filters, view))
@@ -327,11 +335,11 @@ class ServicePlan:
 
 
 class Plan:
-    """One whole configuration, compiled. Immutable but for the state of its balancers; `updated` makes the next one.
+    """One whole configuration, compiled. Immutable, except for the state of its balancers; `updated` makes the next one.
 
     generation, snapshot: what it was compiled from. services: by name. router: listener address and host → `ServicePlan`.
-    backends: by id. rules: a location without backends that has the top's filters, for answers that are made before a service is known.
-    trust: whose word about clients is believed. unrouted: offset of the location row that counts what no location took.
+    backends: by id. rules: a location without backends that has the top's filters, for answers before a service is known.
+    trust: the trusted proxies. unrouted: offset of the location row for requests that match no location.
     """
 
     __slots__ = (
@@ -377,11 +385,11 @@ class Plan:
 
     @property
     def counted(self) -> tuple[Counted, ...]:
-        """What filters count, and where."""
+        """The counters of filters, with their cells."""
         return self._kinds.counted
 
     def updated(self, change: Change) -> Plan:
-        """The plan that a change leads to. Rebuilds only what changed, and lets other greenlets run meanwhile."""
+        """The plan after a change. Rebuilds only the changed parts, and lets other greenlets run meanwhile."""
         view = self._view
         services, backends = dict(self.services), dict(self.backends)
         old = {service.name: service for service in self.snapshot.services}
@@ -406,7 +414,7 @@ class Plan:
 def compile_plan(
     snapshot: Snapshot, view: SeatView, clock: Callable[[], float] = monotonic, kinds: Sequence[type[Filter]] = KINDS
 ) -> Plan:
-    """Compile a Snapshot whose slots are leased. For the start; a reload uses `Plan.updated`. clock: monotonic seconds."""
+    """Compile a Snapshot whose slots are leased. Used at the start; a reload uses `Plan.updated`. clock: monotonic seconds."""
     known = Kinds(kinds, view)
     services = {service.name: ServicePlan(service, view, known, None, clock()) for service in snapshot.services}
     backends = {backend.id: backend for service in snapshot.services for backend in _backends(service)}
@@ -430,7 +438,7 @@ def _names(services: Iterable[Service]) -> Iterable[tuple[str, str]]:
 
 
 def _clear_if_leased_anew(service: Service, view: SeatView) -> None:
-    """Zero this process's counters of slots that belonged to others before (`terraster.state.leases`)."""
+    """Zero this process's counters of slots that belonged to another id before (`terraster.state.leases`)."""
     q, table = view.q, view.table
     for location in service.locations:
         serial = q[table.location(location.slot) + LocationCells.LEASE]

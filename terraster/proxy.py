@@ -1,15 +1,14 @@
-"""The life of a request, top to bottom. To know Terraster, read this file.
+"""The life of a request, in order. This file is the place to start reading Terraster.
 
     read head → locate → filters (may answer) → pick a backend → attempt: connect or reuse, send, read head → judge → relay → count and log
 
-One greenlet per client connection runs `Proxy.converse`; each request on it is one call of `Proxy._live`. There is one loop that tries
-backends (`Proxy._forward`), one place where errors become answers (`respond.error`), one writer for the heads that clients get
-(`terraster.phases.downstream_head`), and one place where a request is counted and logged (`Proxy._finish`). Phases raise `HttpError`; the
-fields of the error, not its class, decide what happens next (`terraster.policy.retry.next_step`).
+One greenlet per client connection runs `Proxy.converse`. Each request of the connection is one call of `Proxy._live`. There is one loop
+that tries backends (`Proxy._forward`), one place where errors become answers (`respond.error`), one writer of heads for clients
+(`terraster.phases.downstream_head`), and one place where a request is counted and logged (`Proxy._finish`). Phases raise `HttpError`. The
+fields of the error, not its class, decide the next step (`terraster.policy.retry.next_step`).
 
-Each phase is a file in `terraster.phases`. What a request needs to know was compiled beforehand (`terraster.plan`), what it does to sockets
-is in `terraster.net`, what octets mean in `terraster.wire`. A request keeps the plan that was current when its head was complete, whatever
-is loaded meanwhile.
+Each phase is a file in `terraster.phases`. `terraster.plan` compiles the configuration beforehand. `terraster.net` has the sockets,
+`terraster.wire` the meaning of octets. A request keeps the plan that was current when its head was complete, even if a reload follows.
 """
 
 from __future__ import annotations
@@ -36,21 +35,21 @@ from .wire.http1 import RequestHead
 
 __all__ = ["Proxy"]
 
-# Attributes of a class cost a look-up each, names of a module do not.
+# An attribute of a class costs a look-up, a name of a module does not.
 _BYTES_IN = SeatLocation.BYTES_IN
 _BYTES_OUT = SeatLocation.BYTES_OUT
 _DURATION = SeatLocation.DURATION
 _BUCKET = SeatLocation.BUCKET
 
 _LAST_HOP = Answer(200)
-"""To an OPTIONS that may go no further than us, with Max-Forwards 0: RFC 9110, section 7.6.2."""
+"""The answer to an OPTIONS with Max-Forwards 0, which must not be forwarded: RFC 9110, section 7.6.2."""
 
 
 class Proxy(DataPlane):
     """The life of every request of one worker."""
 
     def converse(self, client: Downstream) -> None:
-        """All requests of one connection, one after the other. Runs in a greenlet of its own; raises nothing."""
+        """Serve all requests of one connection, one after the other. Runs in its own greenlet; raises nothing."""
         connection = client.connection
         try:
             connection.stream.listen()
@@ -60,14 +59,14 @@ class Proxy(DataPlane):
                 if self.draining and connection.is_quiet():
                     break
         except HttpError:
-            pass  # the client left, or stayed silent, outside of a request: nobody to tell
+            pass  # the client left or was silent between requests: there is nothing to answer
         except Exception:
             self.defect("a connection ended by a defect")
         finally:
             connection.close()
 
     def _live(self, client: Downstream, connection: Connection) -> bool:
-        """One request, from its first octet to its log line. True if the connection can carry another one."""
+        """Serve one request, from its first octet to its log line. True if the connection can carry another one."""
         try:
             head = read_head(self, connection)
         except HttpError as error:
@@ -97,7 +96,7 @@ class Proxy(DataPlane):
         return keep
 
     def _refuse(self, client: Downstream, connection: Connection, error: HttpError) -> bool:
-        """Answer a head that could not be read. Nothing of it is believed, and the connection ends."""
+        """Answer a head that could not be read. Nothing in it is used, and the connection ends."""
         exchange = self._begin(client, connection, None)
         exchange.bytes_in = len(connection.held)
         try:
@@ -140,7 +139,7 @@ class Proxy(DataPlane):
             member = next_pick(self, exchange, attempt, step)
 
     def _prepare(self, exchange: Exchange) -> None:
-        """Take what is here of the request body, find out whether the request may be sent twice, and watch the client from now on."""
+        """Take the part of the request body that has arrived, decide if the request may be sent twice, and begin to watch the client."""
         head: RequestHead = exchange.head
         location = exchange.location
         client: Downstream = exchange.client
@@ -164,7 +163,7 @@ class Proxy(DataPlane):
             self.limit(exchange, location.timeouts.total)
 
     def _attempt(self, exchange: Exchange, member: Member, fresh: bool) -> Attempt:
-        """One try at a backend, of the kind that its location needs."""
+        """An attempt at a backend, of the kind that its location needs."""
         location = exchange.location
         if not location.watched:
             return Attempt(self, exchange, member, fresh)
@@ -173,7 +172,7 @@ class Proxy(DataPlane):
         return WatchedAttempt(self, exchange, member, fresh)
 
     def _finish(self, exchange: Exchange, keep: bool) -> None:
-        """Count and log. Exactly once for every exchange, whatever became of it."""
+        """Count and log. Called exactly once for every exchange, whatever its outcome."""
         exchange.client.end(keep)
         exchange.client = None
         if self.deadlines:

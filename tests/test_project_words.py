@@ -41,11 +41,8 @@ COMPILED = {name: re.compile(pattern, re.MULTILINE) for name, pattern in PATTERN
 
 NOT_YET = {
     "terraster/config",
-    "terraster/exchange.py",
     "terraster/filters",
     "terraster/master",
-    "terraster/plan.py",
-    "terraster/proxy.py",
 }
 
 FILES = [

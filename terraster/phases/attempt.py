@@ -1,8 +1,8 @@
 """Attempt: one try at one backend, from the connection to the end of its response.
 
-An attempt needs the exchange but no client of its own: a hedged attempt runs beside another one. `Attempt.over` runs exactly once, in a
-``finally`` clause. There, and in `Attempt.judge` for what the response head shows, the balancer, the queue, the circuit and the counters
-hear of it, and nowhere else.
+An attempt needs the exchange, but no client of its own: a hedged attempt runs beside another one. `Attempt.over` runs exactly once, in a
+``finally`` clause. The balancer, the queue, the circuit and the counters learn of an attempt only there, and in `Attempt.judge` from its
+response head.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .upstream_head import upstream_head
 __all__ = ["BAD_STATUS", "FAILED", "GOOD", "OVERTAKEN", "UNDER_WAY", "Attempt", "WatchedAttempt"]
 
 UNDER_WAY, GOOD, BAD_STATUS, FAILED, OVERTAKEN = range(5)
-"""Outcomes. UNDER_WAY at the end: nothing is known of the backend, as its client left."""
+"""Outcomes. UNDER_WAY at the end means that the client left, so nothing is known about the backend."""
 
 RESPONSE_HEAD_SIZE = 65536
 RESPONSE_FIELDS = 250
@@ -33,10 +33,10 @@ RESPONSE_READ = 16384
 
 
 _BRIEF = 65536
-"""Octets up to which a response counts as good when all of it has come. A longer one, and one of unknown length, may last for hours:
-there the head is the result that is counted and reported."""
+"""A response of at most this many octets counts as good when all of it has arrived. A longer one, or one of unknown length, may last for
+hours; there the head is the result that is counted and reported."""
 
-# Attributes of a class cost a look-up each, names of a module do not.
+# An attribute of a class costs a look-up, a name of a module does not.
 _REQUESTS = SeatBackend.REQUESTS
 _LATENCY = SeatBackend.LATENCY
 _RESPONSES = SeatBackend.RESPONSES
@@ -46,14 +46,18 @@ _RETRIES = SeatLocation.RETRIES
 
 
 class Attempt:
-    """One try at one backend. `WatchedAttempt` is for locations where more must hear of it.
+    """One try at one backend. `WatchedAttempt` is for locations where an attempt changes more than the counters.
 
-    exchange, location, member: what is tried where; ``member`` is taken. upstream: the connection, None before and after. kept: True if
-    the connection carried requests before. heard: True if a part of the response head came, but not all of it.
-    response, rest: the response head and the octets behind it, once `ask` has returned. sender: carries the request body, or None.
-    outcome: see above. error: why it failed, or None. following: the member that is asked next where its response is not used, taken.
-    reusable: the connection may carry another request; look: make sure first that nothing lies behind the response.
-    ended_at: when the response head came or the attempt failed (monotonic), 0.0 before.
+    exchange, location, member: the request, its location, and the member, which is taken
+    upstream:  the connection; None before and after
+    kept:      True if the connection carried requests before
+    heard:     True if only a part of the response head arrived
+    response, rest: the response head and the octets after it, once `ask` has returned
+    sender:    carries the request body, or None
+    outcome:   see above; error: the reason of a failure, or None
+    following: the member for the next attempt if the response is not used; it is taken
+    reusable:  True if the connection may carry another request; look: True: check first that no octet follows the response
+    ended_at:  monotonic time of the response head or of the failure; 0.0 before
     """
 
     __slots__ = (
@@ -83,7 +87,7 @@ class Attempt:
     muted = False
 
     def __init__(self, plane: DataPlane, exchange: Exchange, member: Member, fresh: bool) -> None:
-        """fresh: use no kept connection."""
+        """fresh: True: use no kept connection"""
         self.plane = plane
         self.exchange = exchange
         self.member = member
@@ -144,7 +148,7 @@ class Attempt:
         return upstream
 
     def _read_head(self, upstream: Upstream) -> None:
-        """Read up to the response head, and pass interim responses on."""
+        """Read the response head, and pass interim responses on."""
         method, strict = self.exchange.method, self.location.strict_responses
         wait = self.location.response_timeout if self.sender is None else self._left(upstream)
         data = b""
@@ -171,8 +175,8 @@ class Attempt:
         self.rest = data[response.size :]
 
     def _left(self, upstream: Upstream) -> float:
-        """Seconds that may still pass until the response head is whole, 0.0 = any number. While the request body is on its way, the time
-        is the client's. Raises `TimedOut`."""
+        """Seconds left for the response head, 0.0 = no limit. The time does not run while the request body is under way. Raises
+        `TimedOut`."""
         patience = self.location.response_timeout
         sender = self.sender
         if not patience or (sender is not None and not sender.ended):
@@ -191,14 +195,14 @@ class Attempt:
     # ------------------------------------------------------------------------------------------------------------------ judging
 
     def judge(self) -> int:
-        """Count the response head, and decide what follows: USE it, or ask ELSEWHERE."""
+        """Count the response head, and decide the next step: USE it, or ask ELSEWHERE."""
         exchange, location, response = self.exchange, self.location, self.response
         q, row = self.plane.view.q, self.row
         self.ended_at = now = self.plane.clock()
         sender = self.sender
         if sender is None:
             took = now - self._asked_at
-        else:  # it may have answered before the last octet of the request
+        else:  # the backend may have answered before the last octet of the request
             took = now - sender.ended_at if sender.ended else 0.0
         exchange.upstream_time = took
         q[row + _LATENCY] += int(took * 1e9)
@@ -215,8 +219,8 @@ class Attempt:
         return USE
 
     def _pick_following(self, response: ResponseHead, now: float) -> None:
-        """Pick the member that is asked next, if this response is not to be used (`retry.on`). A backend that said Retry-After is not
-        asked again; where there is nobody to ask, the client gets the response."""
+        """Pick the member for the next attempt, if this response is not used (`retry.on`). A backend that sent Retry-After is not asked
+        again. If there is no member to ask, the client gets the response."""
         exchange, location = self.exchange, self.location
         if next_step(exchange, location.retry, response.status, None, False) != ELSEWHERE or not self.plane.afford(location):
             return
@@ -231,7 +235,7 @@ class Attempt:
             exchange.note(f"{self.member.backend.label}: status {response.status}")
 
     def failed(self, error: HttpError) -> int:
-        """Take an error for the end of this attempt, and decide what follows: GIVE_UP, SAME_FRESH or ELSEWHERE."""
+        """End this attempt with an error, and decide the next step: GIVE_UP, SAME_FRESH or ELSEWHERE."""
         exchange, location, member, plane = self.exchange, self.location, self.member, self.plane
         self.error = error
         exchange.faults += error.form
@@ -256,12 +260,12 @@ class Attempt:
     # ------------------------------------------------------------------------------------------------------------------- ending
 
     def discard(self) -> None:
-        """Let go of a response that is not used. Its connection serves on if the response is all here."""
+        """Discard a response that is not used. Its connection can be reused if the whole response has arrived."""
         response = self.response
         self.reusable = self.look = self.sender is None and response.keep_alive and 0 <= response.content_length == len(self.rest)
 
     def relayed(self) -> None:
-        """The client has the whole response."""
+        """Note that the client has the whole response."""
         if self.outcome == UNDER_WAY:
             self.outcome = GOOD
 
@@ -285,7 +289,7 @@ class Attempt:
 
 
 def _says_when(response: ResponseHead) -> bool:
-    """True if a response says when its backend may be asked again."""
+    """True if a response says when its backend may be asked again (Retry-After)."""
     for name, _value in response.fields:
         if name.lower() == b"retry-after":
             return True
@@ -295,7 +299,7 @@ def _says_when(response: ResponseHead) -> bool:
 class WatchedAttempt(Attempt):
     """An attempt for a location with a limit, a circuit, a total timeout, hedging, or an algorithm that measures.
 
-    trial: True if the circuit of the backend is half-open. muted: True if interim responses are kept from the client.
+    trial: True if the circuit of the backend is half-open. muted: True if the client gets no interim responses.
     """
 
     __slots__ = ("muted", "trial")

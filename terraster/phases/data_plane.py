@@ -1,4 +1,4 @@
-"""The data plane of one worker: what all of its requests share."""
+"""The data plane of one worker: the parts that all its requests share."""
 
 from __future__ import annotations
 
@@ -25,12 +25,17 @@ _BUDGET_REFUSALS = SeatLocation.BUDGET_REFUSALS
 class DataPlane:
     """The parts that all requests of one worker share.
 
-    plan: the current one; a reload swaps it. draining: finish what is under way and let no connection be used again.
-    log: called with an exchange that is over. defect: called in an ``except`` clause for an exception that is not an `HttpError`.
-    outcomes: tells the master what traffic saw of a backend. origins: by backend id. buffer: long bodies pass through it.
-    deadlines: exchanges that must be over by a moment, and that moment (monotonic).
-    id_prefix, id_count: a request's id is the prefix, which no other worker has, and the count of requests in this worker.
-    wall: seconds to add to the monotonic clock for the wall clock. date: the Date field line of now.
+    plan:      the current one; a reload swaps it
+    draining:  True: finish open requests and reuse no client connection
+    log:       called with a finished exchange
+    defect:    called in an ``except`` clause for an exception that is not an `HttpError`
+    outcomes:  counts attempts and reports failures to the master
+    origins:   by backend id
+    buffer:    the memory for long bodies
+    deadlines: exchange → monotonic time at which it must be over
+    id_prefix, id_count: a request id is the prefix, which no other worker has, and the count of requests in this worker
+    wall:      seconds to add to the monotonic clock for the wall clock
+    date:      the current Date field line
     """
 
     def __init__(
@@ -59,13 +64,13 @@ class DataPlane:
         self.id_count = 0
 
     def keep_time(self, now: float, wall: float, id_prefix: bytes) -> None:
-        """Take the offset of the wall clock and the Date for the requests until the next call. Called a few times a second."""
+        """Set the offset of the wall clock and the Date for requests until the next call. Called a few times a second."""
         self.wall = wall - now
         self.date = b"Date: %b\r\n" % http_date(wall)
         self.id_prefix = id_prefix
 
     def sweep(self, now: float) -> None:
-        """End the exchanges that are past their deadline, and let idle connections to backends expire. Called a few times a second, on
+        """End the exchanges that have exceeded their deadline, and let idle connections to backends expire. Called a few times a second, on
         the hub."""
         self.overdue(now)
         self.outcomes.sweep(now)
@@ -73,7 +78,7 @@ class DataPlane:
             origin.pool.expire(now)
 
     def limit(self, exchange: Exchange, seconds: float) -> None:
-        """Let an exchange last so many seconds at most."""
+        """Limit an exchange to this many seconds."""
         self.deadlines[exchange] = deadline = exchange.started + seconds
         if seconds < SHORT:
             self.reactor.watch(self, deadline)
@@ -83,17 +88,17 @@ class DataPlane:
         return min(self.deadlines.values(), default=inf)
 
     def overdue(self, now: float) -> None:
-        """End the exchanges that took too long. On the hub."""
+        """End the exchanges that took too long. Called on the hub."""
         for exchange, deadline in list(self.deadlines.items()):
             if now >= deadline:
                 del self.deadlines[exchange]
                 exchange.client.interrupt(_too_long(exchange, deadline))
 
     def origin(self, member: Member, location: LocationPlan) -> Origin:
-        """The way to a backend that no request used before.
+        """The origin of a backend that no request has used yet.
 
-        A request of an older plan may want a backend that the current plan does not have, or reaches otherwise: then the way is for that
-        request alone."""
+        A request of an older plan may need a backend that the current plan does not have, or reaches in another way. Then the origin is only
+        for that request."""
         origin = Origin(self.reactor, member.backend, member.offset, location.pool, self.view)
         if origin.serves(self.plan.backends.get(member.backend.id)):
             self.origins[member.backend.id] = origin
@@ -102,15 +107,15 @@ class DataPlane:
         return origin
 
     def afford(self, location: LocationPlan) -> bool:
-        """Spend one retry of the location's budget. False, and counted, if there is none left."""
+        """Spend one retry of the location's budget. False if the budget is used up, which is counted."""
         if location.budget.spend(location.requests, self.plan.snapshot.workers, self.clock()):
             return True
         self.view.q[self.view.locations + location.offset + _BUDGET_REFUSALS] += 1
         return False
 
     def adopt(self, plan: Plan) -> None:
-        """Run a new plan from the next request on. Idle connections to backends that are gone, or are reached otherwise now, are closed;
-        for the others the new limits hold."""
+        """Use a new plan from the next request on. Idle connections to backends that are gone or have another address are closed. The new
+        limits apply to the other connections."""
         before, self.plan = self.plan.services, plan
         for name, service in plan.services.items():
             if before.get(name) is not service:
@@ -125,8 +130,8 @@ class DataPlane:
 
 
 def _too_long(exchange: Exchange, deadline: float) -> HttpError:
-    """The error for an exchange that took too long. A backend is to blame if it had the whole request and half of the time: not for a
-    slow client, nor for a queue."""
+    """The error for an exchange that took too long. A backend is blamed only if it had the whole request and half of the time. So it is not
+    blamed for a slow client or a queue."""
     asked = exchange.asked if exchange.tries else inf
     had_its_time = not exchange.status and not exchange.unread and deadline - asked >= asked - exchange.started
     blame = BACKEND if had_its_time else US

@@ -1,5 +1,7 @@
-"""The head that goes to a client. One writer for all of them: interim responses, 101, what a backend answered, what we answer ourselves,
-errors. The hooks of `on_response` are applied here and nowhere else, and the framing is chosen after them."""
+"""The head for a client. There is one writer for every head: interim responses, 101, responses of backends, our own answers, errors.
+
+The hooks of `on_response` are applied here and nowhere else. The framing is chosen after them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from .data_plane import DataPlane
 __all__ = ["CHUNKS", "PLAIN", "send_interim", "write_head"]
 
 PLAIN, CHUNKS = 0, 1
-"""How the body behind the head is framed: as it is, or in chunks."""
+"""The framing of the body after the head: unchanged, or in chunks."""
 
 _NOTHING: frozenset[Any] = frozenset()
 _CODING = frozenset((b"transfer-encoding",))
@@ -26,8 +28,10 @@ def write_head(
 ) -> tuple[bytes, bool, int, frozenset[bytes]]:
     """The octets of a response head.
 
-    keep: the connection could carry another request. Returns the octets; whether the connection can still do so with this framing; the
-    framing of the body; and the lower-case names that rules take out, trailers included.
+    keep: True if the connection could carry another request
+
+    Returns the octets; True if the connection can carry another request with this framing; the framing of the body; and the lower-case
+    names that rules remove, trailers included.
     """
     rules = exchange.location or exchange.rules()
     drop: frozenset[bytes] = _NOTHING
@@ -45,7 +49,7 @@ def write_head(
         extra = b"" if head.dated else plane.date
         minor = 1 if exchange.head is None else exchange.head.minor
         if not minor:
-            left_out = drop | _CODING  # HTTP/1.0 knows no chunks: RFC 9112, section 6.1
+            left_out = drop | _CODING  # HTTP/1.0 has no chunks: RFC 9112, section 6.1
         if head.chunked or head.until_close:
             if not minor:
                 keep = False  # the body ends with the connection

@@ -1,6 +1,6 @@
-"""Hedge: ask a second backend if the first takes longer than most; the response that comes first counts.
+"""Hedge: ask a second backend if the first takes longer than most. The response that arrives first counts.
 
-Interim responses are kept from the client. (Dean and Barroso, The Tail at Scale, 2013.)
+The client gets no interim responses. (Dean and Barroso, The Tail at Scale, 2013.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HEDGES = SeatLocation.HEDGES
 
 
 class HedgedAttempt(WatchedAttempt):
-    """An attempt that may be overtaken by another one, where the location hedges and the request allows it."""
+    """An attempt that another one may overtake, if the location hedges and the request allows it."""
 
     __slots__ = ("_began_at",)
 
@@ -30,7 +30,7 @@ class HedgedAttempt(WatchedAttempt):
         self._began_at = plane.clock()
 
     def ask(self) -> Attempt:
-        """As `Attempt.ask`; the second attempt is returned if it was faster, and this one is over then."""
+        """Like `Attempt.ask`. If the second attempt was faster, it is returned, and this one is over."""
         exchange, location = self.exchange, self.location
         if exchange.tried or self.trial or exchange.body is not None or exchange.head.upgrade or exchange.method not in SAFE:
             return super().ask()
@@ -46,7 +46,7 @@ class HedgedAttempt(WatchedAttempt):
             self.outcome = OVERTAKEN
             self.ended_at = now = self.plane.clock()
             if location.balancer.measures:
-                location.balancer.answered(self.member, now - self._began_at, now)  # it is at least that slow
+                location.balancer.answered(self.member, now - self._began_at, now)  # the first attempt is at least this slow
             location.latencies.add(now - self._began_at)
             self.over()
             exchange.backend = second.member
@@ -55,7 +55,7 @@ class HedgedAttempt(WatchedAttempt):
             race.end()
 
     def second(self) -> Attempt | None:
-        """Make the second attempt. In a greenlet of its own; None if nothing came of it. May be killed wherever it waits."""
+        """Make the second attempt, in its own greenlet. None if it failed. It may be killed while it waits."""
         plane, exchange, location = self.plane, self.exchange, self.location
         if (location.limited and location.queue.is_busy()) or not plane.afford(location):
             return None
@@ -66,7 +66,7 @@ class HedgedAttempt(WatchedAttempt):
             return None
         attempt = WatchedAttempt(plane, exchange, member, False)
         attempt.muted = True
-        exchange.backend = self.member  # until the second is the one that counts
+        exchange.backend = self.member  # until the second attempt counts
         plane.view.q[plane.view.locations + location.offset + _HEDGES] += 1
         won = False
         try:
@@ -87,5 +87,5 @@ class HedgedAttempt(WatchedAttempt):
                 attempt.over()
 
     def give_up(self, second: Attempt) -> None:
-        """Nobody wants the response of the second attempt any more."""
+        """Discard the response of the second attempt."""
         second.over()

@@ -1,4 +1,4 @@
-"""Locate: listener, Host and path → the location that a request belongs to."""
+"""Locate: listener, Host and path → the location of a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["locate"]
 
 
 def locate(exchange: Exchange) -> LocationPlan:
-    """Find the location, and take a trusted peer's word for who the client is. Raises `BadRequest` (400, 404, 413, 421, 501)."""
+    """Find the location, and take the client's address from a trusted peer. Raises `BadRequest` (400, 404, 413, 421, 501)."""
     plan = exchange.plan
     head: RequestHead = exchange.head
     connection: Connection = exchange.client.connection
@@ -27,7 +27,7 @@ def locate(exchange: Exchange) -> LocationPlan:
     if target[0] != 47:  # "/"
         target, host = _unusual_target(head)
     exchange.host = host
-    if connection.routed is plan and connection.host == host:  # a kept connection asks for one host again and again
+    if connection.routed is plan and connection.host == host:  # a kept connection usually asks for the same host again
         service = connection.service
     else:
         service = plan.router.find(connection.listener.address, split_host(host)[0] if host else b"")
@@ -56,7 +56,7 @@ def locate(exchange: Exchange) -> LocationPlan:
 
 
 def _unusual_target(head: RequestHead) -> tuple[bytes, bytes]:
-    """The target and host of a request whose target is not a path: RFC 9112, sections 3.2.2 to 3.2.4."""
+    """(target, host) of a request whose target is not a path: RFC 9112, sections 3.2.2 to 3.2.4."""
     if head.target == b"*":
         if head.method != b"OPTIONS":
             raise BadRequest("asterisk target with a method other than OPTIONS")
@@ -70,7 +70,7 @@ def _unusual_target(head: RequestHead) -> tuple[bytes, bytes]:
 
 
 def _believe(exchange: Exchange, connection: Connection, head: RequestHead) -> None:
-    """Take a trusted peer's word for who the client is."""
+    """Take the client's address, scheme and host from a trusted peer."""
     exchange.said = said = exchange.plan.trust.believe(connection.client_ip, connection.scheme, head.special or ())
     exchange.client_ip, exchange.scheme = said.client_ip, said.scheme
     if said.request_id is not None:

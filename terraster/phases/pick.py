@@ -1,4 +1,4 @@
-"""Pick: which backend an attempt goes to, and how long a request waits for one."""
+"""Pick: choose the backend of an attempt, and wait for one if necessary."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def next_pick(plane: DataPlane, exchange: Exchange, attempt: Attempt, step: int)
 
 
 def _last_resort(plane: DataPlane, exchange: Exchange, failure: HttpError | None) -> Member:
-    """A backend where the balancer has none at first sight: one that starts slowly; or the first that gets room; or, where no other is
-    left, one that failed already, but none whose response was not used: it may have said when to come again."""
+    """The backend if the balancer returned none. In this order: one in slow start; the first that gets room; one that failed already. A backend
+    whose response was not used is never taken, because it may have sent Retry-After."""
     location: LocationPlan = exchange.location
     if not (location.limited and location.queue.is_busy()):
         member = location.pick_any(exchange, exchange.tried, plane.clock())
@@ -62,12 +62,12 @@ def _last_resort(plane: DataPlane, exchange: Exchange, failure: HttpError | None
 
 
 def _has_waited(failure: HttpError | None) -> bool:
-    """True if the attempt waited for a connection to its backend and got none: one such wait is enough."""
+    """True if the attempt waited for a connection to its backend and got none. A request waits like that only once."""
     return failure is not None and failure.reason == "connection_limit_reached"
 
 
 class _Look:
-    """One look for room, by a request that waits in the queue. Called by the queue."""
+    """The search for room by a request in the queue. The queue calls it."""
 
     __slots__ = ("_exchange", "_plane")
 
@@ -76,7 +76,7 @@ class _Look:
         self._exchange = exchange
 
     def __call__(self) -> Member | None:
-        """A member, taken, or None if none has room yet. Raises `HttpError` when there is nothing left to wait for.
+        """A member, which is taken, or None if none has room yet. Raises `HttpError` if waiting has become useless.
 
         A waiting request follows the newest plan: its location becomes the one of the same service and path there."""
         plane, exchange = self._plane, self._exchange

@@ -1,4 +1,4 @@
-"""Receive: what a client says before a request is known. The PROXY header, and request heads."""
+"""Receive: read the PROXY header and request heads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["read_head", "read_proxy_header"]
 
 
 def read_proxy_header(plane: DataPlane, connection: Connection) -> None:
-    """Learn from a PROXY header who the client is. Raises `HttpError`."""
+    """Read the client's address from a PROXY header. Raises `HttpError`."""
     if not connection.trusted:
         raise BadRequest("PROXY header from a peer that is not trusted")
     data = b""
@@ -28,9 +28,9 @@ def read_proxy_header(plane: DataPlane, connection: Connection) -> None:
 
 
 def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:
-    """The next request head; None if there is none: the client ended the connection, or was silent for too long.
+    """The next request head. None if the client ended the connection or was silent for too long.
 
-    Raises `BadRequest` for a head that cannot be read, `TimedOut` (408) for one that does not come to its end.
+    Raises `BadRequest` for a head that cannot be read, and `TimedOut` (408) for an incomplete one.
     """
     timeouts, limits = plane.plan.timeouts, plane.plan.limits
     data = connection.held
@@ -59,9 +59,10 @@ def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:
 
 
 def _read_rest(plane: DataPlane, connection: Connection, data: bytes) -> RequestHead | None:
-    """A head that did not come at once. `client_header` bounds it as a whole, not between octets: one octet a second is an attack.
+    """Read a head that did not arrive in one piece. `client_header` bounds the whole head, not the time between octets, because a client
+    that sends one octet a second is an attacker.
 
-    What came of it stays in ``connection.held`` if it cannot be read."""
+    If the head cannot be read, its octets stay in ``connection.held``."""
     timeout, limits = plane.plan.timeouts.client_header, plane.plan.limits
     end = plane.clock() + timeout if timeout else 0.0
     while True:
@@ -79,7 +80,7 @@ def _read_rest(plane: DataPlane, connection: Connection, data: bytes) -> Request
 
 
 def _more(plane: DataPlane, connection: Connection, end: float) -> bytes:
-    """More octets of something that is to be whole by ``end`` (monotonic, 0.0 = whenever)."""
+    """More octets of a head that must be complete by ``end`` (monotonic time, 0.0 = no limit)."""
     left = end - plane.clock() if end else 0.0
     if left < 0:
         raise connection.timed_out(False)

@@ -1,4 +1,4 @@
-"""Respond: what a client gets. A backend's response as it comes, an answer of our own, or the answer that an error becomes."""
+"""Respond: relay a backend's response, or send our own answer, or the answer to an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["error", "own", "relay"]
 
 
 def relay(plane: DataPlane, attempt: Attempt) -> bool:
-    """Write a backend's response as it comes. True if the client's connection can carry another request."""
+    """Relay a backend's response as it arrives. True if the client's connection can carry another request."""
     exchange, response, sender = attempt.exchange, attempt.response, attempt.sender
     upstream = attempt.upstream
     assert upstream is not None
@@ -33,7 +33,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     out, keep, framing, drop = write_head(plane, exchange, response, keep)
     timeouts, rest = attempt.location.timeouts, attempt.rest
     upstream.phase = "read"
-    attempt.look = response.size + len(rest) >= RESPONSE_READ  # the read was full: there may be more behind it
+    attempt.look = response.size + len(rest) >= RESPONSE_READ  # the read was full, so more octets may follow
     length = response.content_length
     if response.no_body or not length:
         exchange.bytes_out += len(out)
@@ -44,7 +44,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
         if left > 0 and length <= attempt.location.retry.response_size:
             rest = rest + whole(upstream, left, timeouts.read)
             left, attempt.look = 0, True
-        if left < 0:  # more than it announced: what follows is not part of any response
+        if left < 0:  # more octets than announced: they belong to no response
             rest = rest[:length]
         exchange.bytes_out += len(out) + len(rest)
         client.send(out + rest if rest else out, timeouts.read)
@@ -62,15 +62,15 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
         relay_body(source, sink)
         attempt.look = True
         attempt.reusable = response.keep_alive and source.reusable
-    if sender is not None and not sender.done:  # answered before the request was read: the client may still be sending
+    if sender is not None and not sender.done:  # the answer came before the end of the request: the client may still be sending
         keep = attempt.reusable = False
         client.connection.lingering = True
     return keep
 
 
 def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = False) -> bool:
-    """Write an answer of our own. close: end the connection with it. True if the client's connection can carry another request. Raises
-    `HttpError`."""
+    """Send an answer of our own. close: True: end the connection with it. Returns True if the client's connection can carry another
+    request. Raises `HttpError`."""
     head: RequestHead | None = exchange.head
     keep = head is not None and head.keep_alive and not close and not plane.draining and _skip_body(exchange)
     exchange.status = answer.status
@@ -85,16 +85,16 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
 
 
 def error(plane: DataPlane, exchange: Exchange, error: HttpError) -> bool:
-    """The one place where errors become answers. True if the client's connection can carry another request."""
+    """Answer an error. Errors become answers only here. True if the client's connection can carry another request."""
     exchange.error = error.reason
     exchange.note(error.detail)
     if error.status == 499:
         exchange.status = 499
         return False
     if exchange.bytes_out and (exchange.status >= 200 or exchange.status == 101):
-        exchange.client.abort()  # the answer was under way: all that is left is to break it off
+        exchange.client.abort()  # the answer was under way, so it can only be broken off
         return False
-    exchange.status = error.status  # also if a hook is broken, so that nothing is answered
+    exchange.status = error.status  # logged even if a defect in a hook prevents an answer
     answer = None
     for hook in exchange.rules().on_error:
         answer = hook(exchange, error)
@@ -111,7 +111,7 @@ def error(plane: DataPlane, exchange: Exchange, error: HttpError) -> bool:
 
 
 def _skip_body(exchange: Exchange) -> bool:
-    """Pass over a request body that nobody has read. True if all of it is here, so that the next request can be found."""
+    """Skip a request body that was not read. True if all of it has arrived, so that the start of the next request is known."""
     unread, connection = exchange.unread, exchange.client.connection
     if not 0 <= unread <= len(connection.held):
         return False

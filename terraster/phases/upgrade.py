@@ -1,4 +1,4 @@
-"""Upgrade: 101, and the tunnel behind it."""
+"""Upgrade: 101, and the tunnel after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["upgrade"]
 
 
 def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
-    """Answer 101 and join the two connections until one ends. Always False: no connection can be used again."""
+    """Answer 101 and join the two connections until one ends. Always returns False, because neither connection can be reused."""
     exchange, upstream = attempt.exchange, attempt.upstream
     assert upstream is not None
     location = attempt.location
@@ -29,11 +29,11 @@ def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
         held, connection.held = connection.held, b""
         exchange.bytes_in += len(held)
         upstream.send(held, location.timeouts.read)
-    client.unwatch()  # from now on its octets are read, and so is its end
+    client.unwatch()  # from now on the tunnel reads its octets and its end
     tunnel = Tunnel(plane.reactor, connection, upstream, location.timeouts.tunnel)
     try:
         tunnel.run()
-    except HttpError as error:  # however a tunnel ends, the switch had been answered: it stays a 101, and nobody is to blame
+    except HttpError as error:  # however the tunnel ends, the answer was 101, and the end counts against no backend
         exchange.error, exchange.detail = error.reason, error.detail
     finally:
         exchange.bytes_in += tunnel.octets_in

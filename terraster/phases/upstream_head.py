@@ -1,4 +1,4 @@
-"""The head that goes to a backend: the client's, with what we say about the client, what hooks change, and the path that is asked for."""
+"""The head for a backend: the client's head, with our fields about the client, the edits of hooks, and the path to ask for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UPGRADE = frozenset((UPGRADE,))
 
 
 def upstream_head(exchange: Exchange, member: Member) -> bytes:
-    """The head to send to a backend. The hooks of `on_upstream` are applied here and nowhere else."""
+    """The head for a backend. The hooks of `on_upstream` are applied here and nowhere else."""
     head: RequestHead = exchange.head
     location = exchange.location
     connection: Connection = exchange.client.connection
@@ -40,7 +40,7 @@ def upstream_head(exchange: Exchange, member: Member) -> bytes:
             hook(exchange, edits)
         drop = frozenset(edits.drop)
         if drop:
-            extra = without(extra, drop)  # a rule has the last word on the fields that are ours, too
+            extra = without(extra, drop)  # rules override even our own fields
             if location.drops_twins:
                 drop = with_dashes(drop)
         extra += edits.extra
@@ -52,19 +52,19 @@ def upstream_head(exchange: Exchange, member: Member) -> bytes:
     path = exchange.path
     if not location.passthrough and path != b"*":
         path = location.forward_path(path, member)
-    if exchange.query or head.target[-1] == 63:  # "?": an empty query is not the same as none
+    if exchange.query or head.target[-1] == 63:  # "?": an empty query differs from no query
         path = b"%b?%b" % (path, exchange.query)
     if (exchange.host != head.host or not head.host) and b"host" not in drop:
-        # RFC 9112, section 3.2.2: the authority of an absolute target replaces Host. HTTP/1.0 may have named no host at all.
+        # RFC 9112, section 3.2.2: the authority of an absolute target replaces Host. An HTTP/1.0 request may have no host.
         extra = b"Host: %b\r\n%b" % (exchange.host or member.backend.authority.encode("ascii"), extra)
         drop = drop | _HOST
     return head.forward(path, keep, drop, extra)
 
 
 def _fields_about(connection: Connection) -> bytes:
-    """The field lines that say who the client is, the same for all requests of a connection."""
+    """The field lines about the client, which are the same for all requests of a connection."""
     scheme = connection.scheme.encode("ascii")
-    if connection.client_ip == "unix":  # there is no address, and none is made up
+    if connection.client_ip == "unix":  # there is no address, so none is sent
         connection.fields = b"X-Forwarded-Proto: %b\r\nVia: 1.1 terraster\r\n" % scheme
         return connection.fields
     client_ip = connection.client_ip.encode("ascii")
@@ -76,7 +76,7 @@ def _fields_about(connection: Connection) -> bytes:
 
 
 def _fields_from_trusted(exchange: Exchange, connection: Connection, head: RequestHead) -> bytes:
-    """The same lines where a trusted peer spoke for the client: its word is kept, and the peer is added to the chain."""
+    """The same lines if a trusted peer reported the client: its report is kept, and the peer is added to the chain."""
     told = exchange.said
     chain = [told.chain] if told.chain is not None else []
     if connection.client_ip != "unix":
