@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .lines import answered, asked, ok, refused, req
-from .play import FIN, GONE, Row, after, b1, client, log, row, table, whole
+from .play import FIN, GONE, Row, after, b1, b2, client, log, reload, row, table, whole
 
 GET = req("GET /a")
 
@@ -280,6 +280,62 @@ test_http_1_0 = table(
         client << refused(404, "destination_not_found", keep_alive=True),
         log(404, error="destination_not_found"),
         locations="- path: /a\n  backends: [{url: 'http://10.0.0.1:8000'}]",
+    ),
+)
+
+TWO_SITES = """listen: "127.0.0.1:80"
+access_log: off
+health_check: {type: none}
+services:
+- {name: a, host: a.test, locations: [{path: /, backends: [{url: 'http://10.0.0.1:8000'}]}]}
+- {name: b, host: "*.b.test", locations: [{path: /, backends: [{url: 'http://10.0.0.2:8000'}]}]}
+"""
+
+test_hosts = table(
+    row(
+        "the Host says which site is meant, request by request",
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> ok(),
+        client << answered("200 OK"),
+        log(200, b1),
+        client >> req("GET /2", host="www.b.test:8080"),
+        b2 << asked("GET /2", host="www.b.test:8080", n=2),
+        b2 >> ok(),
+        client << answered("200 OK"),
+        log(200, b2),
+        client >> req("GET /3", host="A.test"),
+        b1 << asked("GET /3", host="A.test", n=3),
+        b1 >> ok(),
+        client << answered("200 OK"),
+        log(200, b1),
+        client >> req("GET /4", host="c.test"),
+        client << refused(421, "destination_not_found", close=True, n=4),
+        client << FIN,
+        client >> GONE,
+        log(421, error="destination_not_found"),
+        text=TWO_SITES,
+    ),
+    row(
+        "a kept connection goes by the new configuration though its Host is the same",
+        client >> req("GET /1"),
+        b1 << asked("GET /1"),
+        b1 >> ok(),
+        client << answered("200 OK"),
+        log(200, b1),
+        reload(service="http_redirect: true"),
+        client >> req("GET /1"),
+        client << answered("308 Permanent Redirect", "Location: https://a.test/1"),
+        log(308),
+    ),
+    row(
+        "HTTP/1.0 without Host finds no site",
+        client >> req("GET /1 HTTP/1.0", host=None),
+        client << refused(421, "destination_not_found", close=True),
+        client << FIN,
+        client >> GONE,
+        log(421, error="destination_not_found"),
+        text=TWO_SITES,
     ),
 )
 
