@@ -41,7 +41,6 @@ COMPILED = {name: re.compile(pattern, re.MULTILINE) for name, pattern in PATTERN
 
 NOT_YET = {
     "terraster/config",
-    "terraster/filters",
     "terraster/master",
 }
 

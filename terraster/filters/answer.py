@@ -1,4 +1,4 @@
-"""An answer that a filter gives itself, in place of a backend's."""
+"""An answer that a filter gives in place of a backend."""
 
 from __future__ import annotations
 

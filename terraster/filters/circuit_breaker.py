@@ -1,7 +1,7 @@
-"""The circuit of each backend of a location: after so many failures in a row it opens, and the backend is left alone for a while.
+"""The circuit of each backend of a location: it opens after a number of failures in a row, and then the backend gets no requests for a while.
 
-The rule is `terraster.policy.breaker`, and the master applies it for all workers. So this kind has no hook: its settings become the
-location's `breaker`.
+The rule is `terraster.policy.breaker`. The master applies it for all workers. So this kind has no hook: its settings become the location's
+`breaker`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CircuitBreakerSettings(FilterSettings):
 
     enabled: bool = Field(
         True,
-        description="Whether backends have a circuit; `circuit_breaker: off` is short for false.",
+        description="False: backends have no circuit. `circuit_breaker: off` is short for that.",
     )
     threshold: Annotated[Whole, Field(ge=1, le=1_000_000)] = Field(
         _BREAKER.threshold, description="Failures in a row that open a backend's circuit."
@@ -37,13 +37,15 @@ class CircuitBreakerSettings(FilterSettings):
     failure_threshold: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="Another spelling of `threshold`."
     )
-    timeout: SomeTime = Field(_BREAKER.timeout, description="How long the circuit stays open before it is tried again.")
+    timeout: SomeTime = Field(_BREAKER.timeout, description="Time that the circuit stays open before requests may try the backend.")
     reset_timeout: SomeTime | None = Field(None, description="Another spelling of `timeout`.")
     probes: Annotated[Whole, Field(ge=1, le=1000)] = Field(
-        _BREAKER.probes, description="Requests that may try the backend at once after that; all good close the circuit."
+        _BREAKER.probes,
+        description="Requests that may try the backend at the same time after that. If all succeed, the circuit closes.",
     )
     statuses: StatusRanges = Field(
-        _BREAKER.statuses, description='Statuses that count as failures, beside no proper response: 500, "502-504", or a list.'
+        _BREAKER.statuses,
+        description='Statuses that count as failures, in addition to missing and malformed responses: 500, "502-504", or a list.',
     )
 
     def facts(self) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""What a filter is: one concern that requests go through, in one file.
+"""The contract of a filter. A filter has one concern, and is one file.
 
     class RateLimit(Filter):
         name = "rate_limit"
-        settings = RateLimitSettings                  # what may be written: `terraster.config.settings.kinds.FilterSettings`
+        settings = RateLimitSettings                  # its keys: `terraster.config.settings.kinds.FilterSettings`
         counters = (Counter("refused", "Requests refused by the rate limit."),)
 
         def __init__(self, settings, place, view): …  # once for each location that has it, when the configuration is compiled
         def on_request(self, exchange): …             # for each request
 
-Five hooks and no other. Each is optional: a hook that a filter does not define, or says it does not need, is not called for it.
+There are five hooks. Each is optional: a hook that a filter does not define, or does not need, is not called for it.
 
     on_request(exchange) -> Answer | None    the location is known; an Answer goes to the client, and no backend is asked
     on_upstream(exchange, edits) -> None     changes the head that goes to a backend, for each attempt
@@ -17,8 +17,8 @@ Five hooks and no other. Each is optional: a hook that a filter does not define,
     on_log(exchange) -> None                 the exchange is over, before it is counted and logged
 
 Hooks run in the order of `terraster.filters.registry`, each hook for all filters of the location. The first Answer of `on_request` or
-`on_error` ends the round. A filter keeps nothing about a request in itself, only in the exchange, since one filter serves many requests at
-once. Hooks run in the request's greenlet; they may raise `HttpError`, which is answered as any other.
+`on_error` ends the round. A filter keeps facts about a request only in the exchange, because one filter serves many requests at the same time.
+Hooks run in the request's greenlet. They may raise `HttpError`, which is answered like any other.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ HOOKS = ("on_request", "on_upstream", "on_response", "on_error", "on_log")
 
 
 class Counter(NamedTuple):
-    """What a filter counts. Metrics have it as ``terraster_KIND_NAME_total`` for each location, status as ``filters.KIND.NAME``.
+    """A counter of a filter. Metrics have it as ``terraster_KIND_NAME_total`` for each location, status as ``filters.KIND.NAME``.
 
-    name: one word or several with "_". help: a sentence for the metric.
+    name: one or more words, joined by "_". help: a sentence for the metric.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Counter(NamedTuple):
 
 
 class Tally:
-    """A counter at one location. Its cell is in the seat of the process that counts, so nobody else writes it."""
+    """A counter at one location. Its cell is in the seat of the counting process, so no other process writes it."""
 
     __slots__ = ("_at", "_view")
 
@@ -60,38 +60,40 @@ class Tally:
         self._at = at
 
     def count(self, many: int = 1) -> None:
-        """Count so many more."""
+        """Add to the counter."""
         view = self._view
         view.q[view.locations + self._at] += many
 
 
 class Place:
-    """Where a filter is compiled for.
+    """The location, service or top for which a filter is compiled.
 
-    service: None for the rules of the top, which hold where no service is known. location: None for the rules of a service (or of the top),
-    which hold where no location is known.
+    service:  None for the rules of the top, which apply before a service is known
+    location: None for the rules of a service or of the top, which apply before a location is known
     """
 
     __slots__ = ("_cells", "_view", "location", "service")
 
     def __init__(self, service: Service | None, location: Location | None, view: SeatView, cells: Mapping[str, int]) -> None:
-        """cells: of the kind's counters, by name."""
+        """cells: of the kind's counters, by name"""
         self.service = service
         self.location = location
         self._view = view
         self._cells = cells
 
     def tally(self, counter: str) -> Tally:
-        """One of the kind's counters. KeyError if the kind declares none of that name."""
+        """One of the kind's counters. KeyError if the kind declares no counter of this name."""
         slot = self._view.table.unrouted if self.location is None else self.location.slot
         return Tally(self._view, slot * SeatLocation.CELLS + self._cells[counter])
 
 
 class Filter:
-    """The base of all filters. A subclass has a file of its own, ``__slots__``, and a line in `terraster.filters.registry`.
+    """The base of all filters. A subclass has its own file, ``__slots__``, and a line in `terraster.filters.registry`.
 
-    name: the key under `middleware`. settings: the model of what may be written there; None: the filter follows from other keys, and is
-    made for every place. levels, shorthand, inherit, answers: see `terraster.config.settings.kinds.Kind`. counters: what it counts.
+    name:     the key under `middleware`
+    settings: the model of its keys; None: the filter depends on other keys, and is made for every place
+    levels, shorthand, inherit, answers: see `terraster.config.settings.kinds.Kind`
+    counters: its counters
     """
 
     __slots__ = ()
@@ -105,10 +107,10 @@ class Filter:
     counters: ClassVar[tuple[Counter, ...]] = ()
 
     def __init__(self, settings: Any, place: Place, view: SeatView) -> None:
-        """Compile. settings: an instance of ``self.settings``, what holds at the place, inheritance included. Raises `ConfigError`."""
+        """Compile the filter. settings: an instance of ``self.settings`` with the inherited values. Raises `ConfigError`."""
 
     def needs(self, hook: str) -> bool:
-        """True if a hook that the class defines has something to do for this place. Asked once, when the configuration is compiled."""
+        """True if this place needs a hook that the class defines. Called once, when the configuration is compiled."""
         return True
 
 

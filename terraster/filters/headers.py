@@ -1,11 +1,11 @@
-"""Header rules, compiled: which fields are taken out of a head that is forwarded, and which lines are put in.
+"""Header rules, compiled: the fields to remove from a forwarded head, and the lines to add.
 
-A field that is set replaces those of its name; removal comes before setting. Values that are the same for every request are
+Fields are removed first and set afterwards. A field that is set replaces all fields of its name. A value that is the same for every request is
 rendered once. ``${remote_addr}`` ``${host}`` ``${uri}`` ``${method}`` are the client's address, the Host as received, the
 canonical path with its query, and the method.
 
-What may be said in rules is `terraster.config.edits`' to tell; it is asked again when they are compiled. What clients send is put
-in without CR, LF and NUL, whatever was checked before.
+`terraster.config.edits` checks the names and values of rules, and does so again when they are compiled. A value from a client is inserted
+without CR, LF and NUL, whatever was checked before.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ENDS = b"\r\n\0"
 
 
 class HeaderSettings(FilterSettings):
-    """Edits of what is forwarded."""
+    """Changes of forwarded fields."""
 
     request_headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict,
@@ -43,7 +43,8 @@ class HeaderSettings(FilterSettings):
     remove_response_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from responses.")
 
     def over(self, wider: Self | None) -> Self:
-        """Laid over name by name, however a name is spelt. What is removed here and set on the wider level is removed."""
+        """Override the wider level separately for each name, whatever its spelling. A field that is removed here and set on the wider level is
+        removed."""
         made = super().over(wider)
         if wider is None:
             return made
@@ -61,7 +62,7 @@ def _laid(narrower: dict[str, str], wider: dict[str, str], removed: tuple[str, .
 
 
 class Headers(Filter):
-    """Header rules. They are asked after all other filters, so they have the last word."""
+    """Header rules. They run after all other filters, so they have the last word."""
 
     __slots__ = ("request", "response")
 
@@ -70,7 +71,7 @@ class Headers(Filter):
     shorthand: ClassVar[tuple[Level, ...]] = (TOP, SERVICE, LOCATION)
 
     def __init__(self, settings: HeaderSettings, place: Place, view: SeatView) -> None:
-        """Raises `ConfigError` for names and values that cannot be used."""
+        """Raises `ConfigError` for a name or value that cannot be used."""
         self.request: HeaderEdits | None = None
         self.response: HeaderEdits | None = None
         set_request, remove_request = settings.request_headers, settings.remove_request_headers
@@ -99,14 +100,14 @@ class Headers(Filter):
 class HeaderEdits:
     """The rules for one direction.
 
-    drop: lower-case names to take out, those that are set included. constant: the lines to put in if they are always the same,
-    else None.
+    drop: lower-case names to remove, including those that are set. constant: the lines to add if they are always the same, else
+    None.
     """
 
     __slots__ = ("drop", "constant", "_pieces")
 
     def __init__(self, set: Iterable[tuple[str, str]] = (), remove: Iterable[str] = ()) -> None:
-        """set: (name, value) pairs. remove: names. ValueError for what cannot be one, and for names that are not for rules."""
+        """set: (name, value) pairs. remove: names. ValueError for an invalid name or value, and for a name that rules must not change."""
         pieces: list[bytes | str] = []
         drop: list[str] = []
         for name in remove:
@@ -129,14 +130,14 @@ class HeaderEdits:
         self._pieces = tuple(merged)
 
     def apply(self, exchange: Exchange, edits: Edits) -> None:
-        """Edit a head, and what was put in there before."""
+        """Edit a head, and the lines that earlier filters have added."""
         if edits.extra:
             edits.extra = without(edits.extra, self.drop)
         edits.drop |= self.drop
         edits.extra += self.render(exchange) if self.constant is None else self.constant
 
     def render(self, exchange: Exchange) -> bytes:
-        """The lines to put in, each with its CRLF."""
+        """The lines to add, each with its CRLF."""
         if self.constant is not None:
             return self.constant
         out = b""
@@ -165,7 +166,8 @@ def _line(name: str, value: str) -> Iterable[bytes | str]:
 
 
 def variable(name: str, exchange: Exchange) -> bytes:
-    """What ``${name}`` is for a request, without what could end a field line. name: one of `terraster.config.edits.VARIABLES`."""
+    """The value of ``${name}`` for a request, without characters that could end a field line. name: one of
+    `terraster.config.edits.VARIABLES`."""
     return _raw(name, exchange).translate(None, _ENDS)
 
 

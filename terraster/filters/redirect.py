@@ -1,15 +1,13 @@
-"""Redirects: requests that are answered with another place to go to. Always 308, which keeps the method and the body (RFC 9110,
-section 15.4.9).
+"""Redirects: answers with another URL. The status is always 308, which keeps the method and the body (RFC 9110, section 15.4.9).
 
 - `http_redirect`: plain-HTTP requests go to the same URL under https, at `redirect_port` (`HttpsRedirect`).
-- `redirect`, a path, where the location has backends: requests for exactly that path of the service go to the location's path
+- `redirect`, a path, if the location has backends: requests for exactly that path of the service go to the location's path
   (`ExactRedirect`).
-- `redirect` without backends, or as an http(s) URL: what is below the location goes there, with the rest of its path and its query
+- `redirect` without backends, or as an http(s) URL: requests below the location go there, with the rest of their path and their query
   (`PrefixRedirect`).
 
-The source of an `ExactRedirect` lies outside of the location that it is written at. So `redirects` gives a location the redirects of
-its siblings that it is in the way of, and `elsewhere` what is to be done with paths that no location serves. `Redirect` is the filter
-that asks them.
+The source of an `ExactRedirect` lies outside of its location. So `redirects` gives a location also the redirects of other locations whose
+source lies in it. `elsewhere` gives the redirects for paths without a location. `Redirect` is the filter that applies them.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ Rule = Callable[[Exchange], Answer | None]
 
 
 class Redirect(Filter):
-    """Answers requests that are to go elsewhere. Made of `redirect`, `http_redirect` and `redirect_port`, so it has no key of its own."""
+    """Answers requests with a redirect. It is made from `redirect`, `http_redirect` and `redirect_port`, so it has no key of its own."""
 
     __slots__ = ("_answered", "_rules")
 
@@ -42,7 +40,7 @@ class Redirect(Filter):
     counters: ClassVar[tuple[Counter, ...]] = (Counter("answers", "Requests answered with a redirect."),)
 
     def __init__(self, settings: None, place: Place, view: SeatView) -> None:
-        """Raises `ConfigError` for a redirect that cannot work."""
+        """Raises `ConfigError` for a redirect that can never work."""
         service, location = place.service, place.location
         self._rules: tuple[Rule, ...] = ()
         if service is not None:
@@ -63,7 +61,7 @@ class Redirect(Filter):
 
 
 def redirects(service: Service, location: Location) -> tuple[Rule, ...]:
-    """The redirects among the requests that a location gets, in the order in which they are asked. Raises `ConfigError`."""
+    """The redirects for the requests of a location, in the order in which they are tried. Raises `ConfigError`."""
     filters: list[Rule] = []
     if location.http_redirect:
         filters.append(HttpsRedirect(service.redirect_port))
@@ -74,7 +72,7 @@ def redirects(service: Service, location: Location) -> tuple[Rule, ...]:
 
 
 def elsewhere(service: Service) -> tuple[Rule, ...]:
-    """The redirects for paths that no location serves, in the order in which they are asked."""
+    """The redirects for paths without a location, in the order in which they are tried."""
     if any(not normal(location.path.encode("ascii")) for location in service.locations):
         return ()
     filters: list[Rule] = []
@@ -89,7 +87,7 @@ def _is_exact(location: Location) -> bool:
 
 
 def _exact(service: Service, at: Location | None) -> list[Rule]:
-    """The exact redirects whose source is served by the location ``at``, None: by none."""
+    """The exact redirects whose source lies in the location ``at``; None: in no location."""
     origins = [location for location in service.locations if _is_exact(location)]
     if not origins:
         return []
@@ -127,7 +125,7 @@ class ExactRedirect:
     __slots__ = ("source", "target")
 
     def __init__(self, source: bytes, target: bytes) -> None:
-        """Both canonical paths. ValueError if they are the same."""
+        """source, target: canonical paths. ValueError if they are the same."""
         if source == target:
             raise ValueError(f"a redirect to itself: {source!r}")
         self.source = source
@@ -140,9 +138,9 @@ class ExactRedirect:
 
 
 class PrefixRedirect:
-    """Everything below a prefix → what is below another one, or below an absolute URL.
+    """Every path below a prefix → the same path below another prefix or below an absolute URL.
 
-    A target with a query or a fragment of its own is one place, not a prefix: all requests are sent there as it stands.
+    A target with its own query or fragment is not a prefix: every request is redirected to exactly that target.
     """
 
     __slots__ = ("prefix", "target", "whole")
@@ -159,7 +157,7 @@ class PrefixRedirect:
         target = self.target.rstrip(b"/") + rest if rest else self.target
         if exchange.query:
             target = b"%b?%b" % (target, exchange.query)
-        if target.startswith(b"//"):  # a path of the client's would name another host
+        if target.startswith(b"//"):  # otherwise the client's path would name another host
             target = b"/" + target.lstrip(b"/")
         return _moved(target)
 

@@ -1,4 +1,5 @@
-"""The kinds of filters, in the order in which their hooks are called. The rules for headers come last: they have the last word about a head."""
+"""The kinds of filters, in the order in which their hooks are called. The rules for headers come last, because they have the last word
+about a head."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`respond`: a fixed answer to every request of a location or a service, without a backend. For maintenance, for a health check of Terraster
-itself, for files of one line."""
+"""`respond`: a fixed answer to every request of a location or a service, without a backend. Use it for maintenance, for a health check of
+Terraster itself, or for a file of one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLAIN_TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 class RespondSettings(FilterSettings):
     """A fixed answer to every request, without a backend."""
 
-    enabled: bool = Field(True, description="Whether it answers; `respond: off` is short for false.")
+    enabled: bool = Field(True, description="False: no fixed answer. `respond: off` is short for that.")
     status: Annotated[Whole, Field(ge=200, le=599)] = Field(200, description="Status of the answer, 200 to 599.")
     body: str = Field("", description="Text of the answer, sent as UTF-8. Default: none.")
     headers: dict[HeaderName, HeaderValue] = Field(
