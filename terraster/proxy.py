@@ -173,6 +173,7 @@ class Proxy(DataPlane):
 
     def _finish(self, exchange: Exchange, keep: bool) -> None:
         """Count and log. Called exactly once for every exchange, whatever its outcome."""
+        exchange.client.connection.keepalive = exchange.rules().timeouts.keepalive
         exchange.client.end(keep)
         exchange.client = None
         if self.deadlines:

@@ -28,6 +28,7 @@ class Connection:
     held:       octets that were read but not used yet
     idle:       True while no octet of a request has been read, so that closing loses nothing
     requests:   number of request heads begun
+    keepalive:  seconds that the next request is waited for, as the location of the last one says; 0 = for ever
     lingering:  True if the client may still be sending when the connection ends
     downstream: the `terraster.net.downstream.Downstream` of its requests, which sets this field
     routed, host, service: plan, Host and service of the last request, which the next one usually repeats
@@ -41,6 +42,7 @@ class Connection:
         "held",
         "host",
         "idle",
+        "keepalive",
         "lingering",
         "listener",
         "peer_ip",
@@ -69,6 +71,7 @@ class Connection:
         self.idle = True
         self.lingering = False
         self.requests = 0
+        self.keepalive = 0.0
         self.routed: Any = None
         self.host = b""
         self.service: Any = None

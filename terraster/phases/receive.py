@@ -39,7 +39,7 @@ def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:
     else:
         connection.idle = True
         try:
-            data = connection.recv(timeouts.keepalive if connection.requests else timeouts.client_header)
+            data = connection.recv(connection.keepalive if connection.requests else timeouts.client_header)
         except HttpError:
             return None
         if not data:

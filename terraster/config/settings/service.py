@@ -60,7 +60,9 @@ class TimeoutSettings(Model):
         description="From the first octet of a request head to its end. The service is not known then: only the top's counts.",
     )
     client_body: Duration = Field(_TIMEOUTS.client_body, description="Between two reads of a request body.")
-    keepalive: Duration = Field(_TIMEOUTS.keepalive, description="A client's idle connection between two requests.")
+    keepalive: Duration = Field(
+        _TIMEOUTS.keepalive, description="A client's idle connection after a request; the location of that request counts."
+    )
     connect: Duration = Field(_TIMEOUTS.connect, description="Until a connection to a backend stands.")
     response: Duration = Field(_TIMEOUTS.response, description="From the request sent to the head of the response.")
     read: Duration = Field(
