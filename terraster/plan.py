@@ -109,7 +109,6 @@ class LocationPlan:
         "panic_threshold",
         "_prefix",
         "_rewrite",
-        "_view",
     )
 
     def __init__(
@@ -121,7 +120,6 @@ class LocationPlan:
         old: LocationPlan | None,
         now: float,
     ) -> None:
-        self._view = view
         self.path = location.path
         self.offset = location.slot * SeatLocation.CELLS
         self.members = tuple(Member(backend, view) for backend in location.backends)
@@ -200,11 +198,7 @@ class LocationPlan:
 
     def pick_any(self, exchange: Exchange, tried: tuple[Member, ...], now: float) -> Member | None:
         """Any backend, even one in slow start out of turn. It is taken; None if there is none."""
-        self._view.desperate = True
-        try:
-            return self.balancer.pick(exchange, tried, now)
-        finally:
-            self._view.desperate = False
+        return self.balancer.pick(exchange, tried, now) or self.balancer.last_resort(tried)
 
     def nobody(self) -> HttpError:
         """The reason why no backend could be picked."""

@@ -93,8 +93,6 @@ def test_a_slow_start_takes_exactly_its_part(ramp: int) -> None:
     assert sum(member.take() for _ in range(3000)) == 3 * ramp
     assert member.active() == 3 * ramp
     assert all(member.take(ramps=False) for _ in range(10))
-    view.desperate = True
-    assert all(member.take() for _ in range(10))
 
 
 def test_slowness() -> None:
@@ -103,9 +101,6 @@ def test_slowness() -> None:
     for how, ramp, slowness in ((1, 0, 1.0), (3, 250, 4.0), (3, 0, 1000.0), (3, 1000, 1.0), (3, 5000, 1.0), (0, 500, 1.0)):
         admit(view, how, ramp)
         assert member.slowness() == slowness
-    admit(view, BackendCells.RAMPING, 250)
-    view.desperate = True
-    assert member.slowness() == 1.0
 
 
 def test_sessions_are_kept_while_draining_and_not_in_maintenance() -> None:

@@ -119,8 +119,9 @@ def test_a_slow_start_grows_evenly(policy: str, clients: int) -> None:
 def test_the_last_resort_may_be_one_that_starts_slowly(policy: str) -> None:
     world = World([1], policy, workers=1)
     world.admit(0, BackendCells.RAMPING, ramp=1)
-    world.views[0].desperate = True
-    assert world.balancers[0].pick(None, (), 0.0) is not None
+    member = world.balancers[0].last_resort(())
+    assert member is not None and member.active() == 1
+    assert world.balancers[0].last_resort((member,)) is None
 
 
 @pytest.mark.parametrize("policy", POLICIES)

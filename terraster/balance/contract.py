@@ -90,7 +90,7 @@ class Member:
 
     def slowness(self) -> float:
         """The divisor of its weight during slow start; 1.0 outside of slow start."""
-        return 1.0 if self.view.desperate else 1 / self.ramp()
+        return 1 / self.ramp()
 
     def ramp(self) -> float:
         """The part of its weight that counts during slow start, above 0 and at most 1; 1.0 outside of slow start."""
@@ -128,7 +128,7 @@ class Member:
         view = self.view
         q = view.q
         admit = q[self.admit_at]
-        if admit == _RAMPING and ramps and not view.desperate:
+        if admit == _RAMPING and ramps:
             self._ramped += q[self._cells + BackendCells.RAMP]
             if self._ramped < _WHOLE:
                 return False
@@ -194,6 +194,18 @@ class Balancer:
     def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         """A member for this exchange, taken: up, with weight and room, and none of those in ``tried``. None if there is none."""
         raise NotImplementedError
+
+    def last_resort(self, tried: Collection[Member]) -> Member | None:
+        """A member where `pick` has none, taken: one that starts slowly and whose turn it is not. Of the first tier that has any, the one
+        with the fewest requests for its weight. None if there is none with room."""
+        best: Member | None = None
+        least = (0, 0.0)
+        for member in self.members:
+            if member.weight and member.is_up() and member not in tried and member.has_room():
+                load = (member.backend.priority, member.active() / member.weight)
+                if best is None or load < least:
+                    best, least = member, load
+        return best if best is not None and best.take(False) else None
 
     def answered(self, member: Member, seconds: float, now: float) -> None:
         """A response head has come, ``seconds`` after the request was sent. Called only where `measures` is set."""

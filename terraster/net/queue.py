@@ -49,7 +49,10 @@ class Queue:
             return True
         view = self._view
         at = self._offset + SeatLocation.QUEUED
-        return any(view.q[row + at] for row in view.all_locations)
+        for row in view.all_locations:
+            if view.q[row + at]:
+                return True
+        return False
 
     def stir(self) -> None:
         """There may be room: let the first request look. Any greenlet may call this."""
@@ -100,10 +103,10 @@ class Queue:
         view = self._view
         q, table, at = view.q, view.table, self._offset + SeatLocation.QUEUE_HEAD
         alive = int(now * 1e9) - _SILENT
-        return not any(
-            0 < q[row + at] < arrived and q[table.seat(seat) + Seat.HEARTBEAT] > alive
-            for seat, row in zip(view.seats, view.all_locations, strict=True)
-        )
+        for seat, row in zip(view.seats, view.all_locations, strict=True):
+            if 0 < q[row + at] < arrived and q[table.seat(seat) + Seat.HEARTBEAT] > alive:
+                return False
+        return True
 
     def _refusal(self, detail: str) -> HttpError:
         return HttpError(detail, status=503, reason="connection_limit_reached", retry_after=max(1, round(self.limits.timeout)))

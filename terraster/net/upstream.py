@@ -274,7 +274,10 @@ class Pool:
 
     def _wanted(self) -> bool:
         view = self._view
-        return any(view.q[row + self._offset + _WANTED] for row in view.all_backends)
+        for row in view.all_backends:
+            if view.q[row + self._offset + _WANTED]:
+                return True
+        return False
 
     def keep(self, upstream: Upstream) -> None:
         """Take back a connection whose response has been read completely."""

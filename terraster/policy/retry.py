@@ -63,7 +63,10 @@ def next_step(exchange: Exchange, rule: Retry, status: int, error: HttpError | N
 
 def covers(statuses: Statuses, status: int) -> bool:
     """True if a status is in one of the ranges."""
-    return any(low <= status <= high for low, high in statuses)
+    for low, high in statuses:
+        if low <= status <= high:
+            return True
+    return False
 
 
 def pause(backoff: float, tries: int, same: bool) -> float:

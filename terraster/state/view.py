@@ -21,7 +21,6 @@ class SeatView:
     locations: index of the seat's first location row; a location's row is ``locations + slot * SeatLocation.CELLS``
     seats:     the taken seats, the process's own included; `refresh` refreshes them
     all_backends, all_locations: the same as ``backends`` and ``locations``, for each taken seat
-    desperate: True while a pick is the last resort, so that a backend in slow start may be picked out of turn
     backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
     """
 
@@ -35,7 +34,6 @@ class SeatView:
         "seats",
         "all_backends",
         "all_locations",
-        "desperate",
         "backend_leases",
         "location_leases",
     )
@@ -43,7 +41,6 @@ class SeatView:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.q = table.q
-        self.desperate = False
         self.backend_leases: dict[int, int] = {}
         self.location_leases: dict[int, int] = {}
         self.sit(0)
