@@ -24,7 +24,7 @@ from .filters.answer import Answer
 from .filters.contract import Counted, Filter, Place, cells, compile_hooks, counted, defined
 from .filters.registry import KINDS
 from .net.queue import Queue
-from .net.turn import breathe
+from .net.yielding import yield_to_loop
 from .policy.budget import Budget
 from .policy.forwarded import Trust
 from .policy.quantile import Latencies
@@ -398,7 +398,7 @@ class Plan:
             _clear_if_leased_anew(service, view)
             services[service.name] = ServicePlan(service, view, self._kinds, services.get(service.name), self._clock())
             if count % _TURN == _TURN - 1:
-                breathe()
+                yield_to_loop()
         router = self.router.updated(
             _names(gone), ((address, host, services[name]) for name, address, host in _entries(change.services))
         )

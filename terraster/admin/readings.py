@@ -3,8 +3,8 @@
 Metrics, status and (later) the API read the table only through this module, so that a word means the same in all of them. Reading takes
 no lock: each cell is whole, but two cells may be a few microseconds apart.
 
-A row is read with one slice: 0.6 µs for a backend's 16 cells, 2 µs for a location's 100. 10,000 services with two backends each take
-about 0.3 s. A caller that reads many rows therefore passes a ``pause`` (`terraster.net.turn.breathe`), which is called after every few
+A row is read with one slice: 0.6 µs for a backend's 16 cells, 2 µs for a location's 100. 10,000 services with two backends each take about
+0.3 s. A caller that reads many rows therefore passes a ``pause`` (`terraster.net.yielding.yield_to_loop`), which is called after every few
 hundred rows.
 """
 

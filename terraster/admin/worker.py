@@ -18,7 +18,7 @@ from ..config import unserved
 from ..config.diff import Change, patch
 from ..config.snapshot import Snapshot
 from ..master.listeners import control_address
-from ..net.turn import breathe
+from ..net.yielding import yield_to_loop
 from ..state.table import Header, Seat
 from ..worker.process import Process
 from . import readings
@@ -42,7 +42,9 @@ class AdminWorker(Process):
 
     def start(self) -> None:
         """Serve on every inherited socket."""
-        self._registry = make_registry(TableCollector(self.view.table, self._running, os.getppid(), breathe, self.plan.counted))
+        self._registry = make_registry(
+            TableCollector(self.view.table, self._running, os.getppid(), yield_to_loop, self.plan.counted)
+        )
         control = control_address(self.snapshot)
         sites = {
             control: self._control_site(),
@@ -120,8 +122,8 @@ class AdminWorker(Process):
         return json_response(
             document(
                 snapshot,
-                readings.backends(table, snapshot, breathe),
-                readings.locations(table, snapshot, breathe),
+                readings.backends(table, snapshot, yield_to_loop),
+                readings.locations(table, snapshot, yield_to_loop),
                 seats,
                 {seat.seat: readings.requests(table, snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
                 master,

@@ -199,11 +199,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from terraster.admin.worker import AdminWorker
     from terraster.master.arbiter import run
-    from terraster.net.turn import breathe
+    from terraster.net.yielding import yield_to_loop
     from terraster.plan import compile_plan
     from terraster.worker.proxy_worker import ProxyWorker
 
-    load = _Configuration(arguments, breathe, to_run=True)
+    load = _Configuration(arguments, yield_to_loop, to_run=True)
     roles = {"proxy": ProxyWorker, "admin": AdminWorker}
     if not arguments.demo:
         return run(load, roles, compile_plan)

@@ -34,7 +34,7 @@ from gevent.pool import Pool
 
 from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Service, Snapshot
-from terraster.net.turn import breathe
+from terraster.net.yielding import yield_to_loop
 from terraster.policy.health import Verdict, first, observe
 from terraster.state.table import BackendCells, Table
 
@@ -174,7 +174,7 @@ class Prober:
                 left.update(self._of[backend.id] for location in service.locations for backend in location.backends)
         for count, service in enumerate(self._fresh(snapshot), 1):
             if count % _TURN == 0:
-                breathe()
+                yield_to_loop()
             self._aims[service.name] = service, _aims(service)
             for backend, aim, _words in self._aims[service.name][1]:
                 wanted.add(aim)

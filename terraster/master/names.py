@@ -32,7 +32,7 @@ from gevent.event import Event
 from gevent.pool import Pool
 
 from terraster.config.snapshot import Service, Snapshot
-from terraster.net.turn import breathe
+from terraster.net.yielding import yield_to_loop
 
 from .endpoints import endings, expand, is_named, shown
 from .resolver import Answer, Endpoint, Resolver, Unresolved
@@ -170,7 +170,7 @@ class Names:
             self._next = self._make(snapshot.nameservers)
         for count, service in enumerate(snapshot.services, 1):
             if count % _LOOKED_AT == 0:
-                breathe()
+                yield_to_loop()
             for key in self._keys(service):
                 if key not in self._names and key not in self._met:
                     name = self._met[key] = _Name(key)
@@ -195,14 +195,14 @@ class Names:
         made = 0
         for count, service in enumerate(snapshot.services, 1):
             if count % _LOOKED_AT == 0:
-                breathe()
+                yield_to_loop()
             given, uses, expanded = self._applied.get(service.name, (None, (), service))
             if given is not service or any(name.dropped or name.serial != serial for name, serial in uses):
                 uses = tuple((name, name.serial) for key in self._keys(service) if (name := self._find(key)) is not None)
                 expanded = expand(service, self._found) if uses else service
                 made += 1
                 if made % _TURN == 0:
-                    breathe()
+                    yield_to_loop()
             self._made[service.name] = (service, uses, expanded)
             services.append(expanded)
         if all(one is other for one, other in zip(services, snapshot.services, strict=True)):

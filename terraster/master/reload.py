@@ -29,7 +29,7 @@ from terraster.config import unserved
 from terraster.config.diff import Change, diff
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError, TerrasterError
-from terraster.net.turn import breathe
+from terraster.net.yielding import yield_to_loop
 from terraster.state.table import Header
 
 from .health import FIRST_ROUND
@@ -138,7 +138,7 @@ class Reloader:
             if outcome.problems:
                 master.log.error("%s: not in effect, generation %d runs: %s", why, outcome.generation, "; ".join(outcome.problems))
             elif outcome.changes:
-                breathe()
+                yield_to_loop()
                 lines = [*outcome.changes, *outcome.notes]
                 changes = "; ".join(lines[:_TOLD]) + (f"; and {len(lines) - _TOLD} more" if len(lines) > _TOLD else "")
                 master.log.info("%s: generation %d runs after %.3f s: %s", why, outcome.generation, outcome.seconds, changes)
@@ -186,7 +186,7 @@ class Reloader:
         master = self._master
         old = master.snapshot
         new = master.load(old.generation + 1)
-        breathe()
+        yield_to_loop()
         unserved.refuse(new)
         known = {_said(warning) for warning in old.warnings}
         notes = [f"warning: {warning}" for warning in new.warnings if _said(warning) not in known]
@@ -222,11 +222,11 @@ class Reloader:
         bound: dict[str, Any] = {}
         try:
             new = master.arrange(loaded)
-            breathe()
+            yield_to_loop()
             change = diff(old, new)
-            breathe()
+            yield_to_loop()
             plan = master.plan.updated(change)
-            breathe()
+            yield_to_loop()
             bound = master.listeners.bind(master.addresses(new))
             master.prober.meet(new, master.ending, patience)
             self._refuse_at_the_end()
@@ -330,7 +330,7 @@ class Reloader:
     def _collect(self, whole: bool) -> None:
         """Keep what future forks inherit out of their collector's way. ``whole``: look for garbage among it as well, which takes half a
         second with 10,000 services."""
-        breathe()
+        yield_to_loop()
         if whole:
             gc.unfreeze()
         gc.collect()

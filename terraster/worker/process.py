@@ -39,7 +39,7 @@ from gunicorn.workers.base import Worker
 
 from terraster.config.snapshot import Snapshot
 from terraster.errors import TerrasterError
-from terraster.net.turn import breathe
+from terraster.net.yielding import yield_to_loop
 from terraster.state.table import Seat
 from terraster.state.view import SeatView
 
@@ -287,7 +287,7 @@ class Process(Worker):  # type: ignore[misc]
                         for _ in range(parts):
                             (_services, part), _none = self.channel.receive()
                             services.extend(part)
-                            breathe()
+                            yield_to_loop()
                         self._changes.put((replace(change, services=tuple(services)), descriptors))
                     case ("seats",):
                         self.view.refresh()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import gevent
 
-__all__ = ["breathe"]
+__all__ = ["yield_to_loop"]
 
 _BREATH = 1e-4  # seconds; epoll rounds it up to a millisecond if there is no other work
 
 
-def breathe() -> None:
+def yield_to_loop() -> None:
     """Let the event loop look at sockets and timers once, and let every ready greenlet run."""
     gevent.sleep(_BREATH)
