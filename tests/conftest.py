@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from .harness.program import find
+from .harness.turns import Turns
 
-_ROOM = Path(__file__).parent
-_DOOR = _ROOM / "harness"
+_TURNS = Turns(room=Path(__file__).parent, door=Path(__file__).parent / "harness")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,17 +37,5 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Where tests run in several processes, those that want to be alone are."""
     if not hasattr(item.config, "workerinput"):
         return (yield)
-    door = _lock(_DOOR, fcntl.LOCK_EX)  # who waits to be alone stands here, so that nobody else goes in before
-    room = _lock(_ROOM, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
-    os.close(door)
-    try:
+    with _TURNS.take(alone=item.get_closest_marker("alone") is not None):
         return (yield)
-    finally:
-        os.close(room)
-
-
-def _lock(place: Path, how: int) -> int:
-    """The descriptor that holds a lock; closing it gives it back."""
-    descriptor = os.open(place, os.O_RDONLY)
-    fcntl.flock(descriptor, how)
-    return descriptor

@@ -188,29 +188,32 @@ def test_nobody_there(tmp_path):
     assert command().returncode == 2
 
 
+@pytest.fixture(scope="module")
+def terraster(tmp_path_factory):
+    """One for all that only look."""
+    with Terraster(tmp_path_factory.mktemp("terraster"), service(BACKEND)) as terraster:
+        yield terraster
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/"])
-def test_the_admin_port(tmp_path, path):
-    with Terraster(tmp_path, service(BACKEND)) as terraster:
-        wait_until(lambda: terraster.admin("/readyz").status == 200, "readiness")
-        answer = terraster.admin(path)
-        assert answer.status == 200 and answer.body
-        assert terraster.admin("/status").status == 404, "steering is not for the TCP ports"
+def test_the_admin_port(terraster, path):
+    wait_until(lambda: terraster.admin("/readyz").status == 200, "readiness")
+    answer = terraster.admin(path)
+    assert answer.status == 200 and answer.body
+    assert terraster.admin("/status").status == 404, "steering is not for the TCP ports"
 
 
-def test_a_scrape_counts_what_went_through(tmp_path):
-    with Terraster(tmp_path, service(BACKEND)) as terraster:
-        for _ in range(3):
-            with socket.create_connection(terraster.address) as client:
-                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                assert b" 502 " in client.recv(65536)
-        place = 'location="/",service="site"'
-        wait_until(
-            lambda: terraster.metrics().get(f'terraster_requests_total{{code="502",{place}}}') == 3, "three requests counted"
-        )
-        found = terraster.metrics()
-        assert found[f"terraster_request_duration_seconds_count{{{place}}}"] == 3
-        assert found[f'terraster_backend_failures_total{{backend="{BACKEND}",{place}}}'] >= 3
-        assert found[f'terraster_bytes_total{{direction="out",{place}}}'] > 300
-        assert found["terraster_workers"] == 1
-        line = terraster.log(3)[-1]
-        assert (line["status"], line["service"], line["upstream"], line["error"] != "") == (502, "site", BACKEND, True)
+def test_a_scrape_counts_what_went_through(terraster):
+    for _ in range(3):
+        with socket.create_connection(terraster.address) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert b" 502 " in client.recv(65536)
+    place = 'location="/",service="site"'
+    wait_until(lambda: terraster.metrics().get(f'terraster_requests_total{{code="502",{place}}}') == 3, "three requests counted")
+    found = terraster.metrics()
+    assert found[f"terraster_request_duration_seconds_count{{{place}}}"] == 3
+    assert found[f'terraster_backend_failures_total{{backend="{BACKEND}",{place}}}'] >= 3
+    assert found[f'terraster_bytes_total{{direction="out",{place}}}'] > 300
+    assert found["terraster_workers"] == 1
+    line = terraster.log(3)[-1]
+    assert (line["status"], line["service"], line["upstream"], line["error"] != "") == (502, "site", BACKEND, True)
