@@ -89,9 +89,9 @@ def test_services_in_which_nothing_changed_are_not_looked_at(monkeypatch: pytest
     seen: list[str] = []
     of = Aim.of
 
-    def counted(backend: Backend) -> Aim:
+    def counted(backend: Backend, strict: bool) -> Aim:
         seen.append(backend.id)
-        return of(backend)
+        return of(backend, strict)
 
     monkeypatch.setattr(health.Aim, "of", counted)
     changed = replace(services[7], hosts=("other",))
