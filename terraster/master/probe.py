@@ -179,7 +179,10 @@ class Probing:
         if aim.scheme != "https":
             return self._ask(aim, connection)
         context = self._context(aim.verify)
-        with context.wrap_socket(connection, server_hostname=aim.sni, suppress_ragged_eofs=False) as secure:
+        with context.wrap_socket(
+            connection, server_hostname=aim.sni, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        ) as secure:
+            secure.do_handshake()  # not by wrap_socket: a timeout there would leave the socket open until it is collected
             return self._ask(aim, secure)
 
     def _ask(self, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
