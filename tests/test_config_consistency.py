@@ -1,4 +1,4 @@
-"""What inherited keys say of each other: what contradicts itself is an error, what does nothing a warning where it is written."""
+"""What inherited keys say of each other: what contradicts itself is an error, what has no effect a warning where it is written."""
 
 from __future__ import annotations
 
@@ -45,39 +45,39 @@ CASES = [
     (text("circuit_breaker: {}", "middleware: [{circuit_breaker: {}}]"), []),
     (
         text("middleware: [{circuit_breaker: {}}]\ncircuit_breaker: {}"),
-        ["1:15: `circuit_breaker` stands twice: here and at the top level"],
+        ["1:15: `circuit_breaker` is defined twice: here and at the top level"],
     ),
     (
         text("", "middleware: [{circuit_breaker: {}}, {circuit_breaker: off}]"),
-        ["5:40: `circuit_breaker` stands twice: keep one entry of it"],
+        ["5:40: `circuit_breaker` is defined twice: keep one entry of it"],
     ),
     (
         text(backends="[{url: 'http://h1', backup: true, priority: 1}]"),
-        ["9:35: `backup` and `priority` both say when it is used: keep one"],
+        ["9:35: `backup` and `priority` both define when the backend is used: keep one"],
     ),
-    # what does nothing
-    (text("sticky: {ttl: 1h}"), ["1:1: `sticky` is for `algorithm: sticky-session` and does nothing here"]),
+    # what has no effect
+    (text("sticky: {ttl: 1h}"), ["1:1: `sticky` is for `algorithm: sticky-session` and has no effect here"]),
     (text("sticky: {ttl: 1h}", location="lb_policy: sticky-session"), []),
     (text("sticky: {ttl: 1h}\nalgorithm: sticky-session"), []),
-    (text("", "sticky: {ttl: 1h}"), ["5:3: `sticky` is for `lb_policy: sticky-session` and does nothing here"]),
-    (text("", "", "sticky: {ttl: 1h}"), ["8:5: `sticky` is for `lb_policy: sticky-session` and does nothing here"]),
-    (text("", "", "hash_on: path"), ["8:5: `hash_on` is for `lb_policy: consistent-hash` and does nothing here"]),
+    (text("", "sticky: {ttl: 1h}"), ["5:3: `sticky` is for `lb_policy: sticky-session` and has no effect here"]),
+    (text("", "", "sticky: {ttl: 1h}"), ["8:5: `sticky` is for `lb_policy: sticky-session` and has no effect here"]),
+    (text("", "", "hash_on: path"), ["8:5: `hash_on` is for `lb_policy: consistent-hash` and has no effect here"]),
     (text("", "hash_on: path", "lb_policy: consistent_hash"), []),
     (text("algorithm: ip-hash", "", "hash_balance_factor: 1.5"), []),
     (text("", "", "hash_balance_factor: off"), []),
     (
         text("hash_balance_factor: 2"),
-        ["1:1: `hash_balance_factor` is for `algorithm: consistent-hash` or `algorithm: ip-hash` and does nothing here"],
+        ["1:1: `hash_balance_factor` is for `algorithm: consistent-hash` or `algorithm: ip-hash` and has no effect here"],
     ),
-    (text("", "", "lb_policy: ip-hash\nslow_start: 30s"), ["9:5: `slow_start` does nothing under `ip-hash`"]),
-    (text("", "", "slow_start: 30s\nlb_policy: consistent-hash"), ["8:5: `slow_start` does nothing under `consistent-hash`"]),
-    (text("algorithm: ip-hash\nslow_start: 30s"), ["2:1: `slow_start` does nothing under `ip-hash`"]),
+    (text("", "", "lb_policy: ip-hash\nslow_start: 30s"), ["9:5: `slow_start` has no effect under `ip-hash`"]),
+    (text("", "", "slow_start: 30s\nlb_policy: consistent-hash"), ["8:5: `slow_start` has no effect under `consistent-hash`"]),
+    (text("algorithm: ip-hash\nslow_start: 30s"), ["2:1: `slow_start` has no effect under `ip-hash`"]),
     (text("slow_start: 30s", "", "slow_start: 0\nlb_policy: round-robin"), []),
     (text("", "", "slow_start: 0\nlb_policy: ip-hash"), []),
     (text("", "", "slow_start: 30s\nlb_policy: sticky-session"), []),  # it is for new sessions
     (
         text("", "", "slow_start: 30s\nlb_policy: sticky-session\nsticky: {algorithm: ip-hash}"),
-        ["8:5: `slow_start` does nothing under `ip-hash`"],
+        ["8:5: `slow_start` has no effect under `ip-hash`"],
     ),
     (text("outlier: {statuses: 500}"), ["1:11: `statuses` without `bad_statuses` or `ratio` ejects nothing"]),
     (text("outlier: {statuses: 500}", location="outlier: {ratio: 10%}"), []),
@@ -85,33 +85,33 @@ CASES = [
     (text("outlier: {ratio: 10%}", location="outlier: {statuses: 500, window: 1m, min_requests: 5}"), []),
     (
         text("", "outlier: {window: 1m, min_requests: 5}"),
-        ["5:13: `window` without `ratio` does nothing", "5:25: `min_requests` without `ratio` does nothing"],
+        ["5:13: `window` without `ratio` has no effect", "5:25: `min_requests` without `ratio` has no effect"],
     ),
-    (text("outlier: {failures: 0, connect_errors: 0}"), ["1:1: `outlier` looks at nothing: say `off`, or give it a number"]),
+    (text("outlier: {failures: 0, connect_errors: 0}"), ["1:1: `outlier` has no condition: set `off`, or one of its numbers"]),
     (text("outlier: off"), []),
-    (text("outlier: {max_ejected: 49%}"), ["1:11: `max_ejected` 0.49 of 2 backends is less than one: none is ever ejected"]),
-    (text("", "", "outlier: {max_ejected: 49%}"), ["8:15: `max_ejected` 0.49 of 2 backends is less than one: none is ever ejected"]),
+    (text("outlier: {max_ejected: 49%}"), ["1:11: `max_ejected` 0.49 of 2 backends is less than one: no backend is ever ejected"]),
+    (text("", "", "outlier: {max_ejected: 49%}"), ["8:15: `max_ejected` 0.49 of 2 backends is less than one: no backend is ever ejected"]),
     (text("outlier: {max_ejected: 50%}"), []),
     (text("outlier: {max_ejected: 0}"), []),
     (text("outlier: {max_ejected: 49%}", location="outlier: {max_ejected: 100%}"), []),
     (
         text("outlier: {max_ejected: 33%}", backends="[{url: 'http://h1'}, {url: 'http://h2'}, {url: 'http://h3'}]"),
-        ["1:11: `max_ejected` 0.33 of 3 backends is less than one: none is ever ejected"],
+        ["1:11: `max_ejected` 0.33 of 3 backends is less than one: no backend is ever ejected"],
     ),
     (
         text("outlier: {max_ejected: 50%}", backends="[{url: 'http://10.0.0.1'}, {url: 'http://10.0.0.2', weight: 0}]"),
-        ["1:11: `max_ejected` 0.5 of 1 backend is less than one: none is ever ejected"],
+        ["1:11: `max_ejected` 0.5 of 1 backend is less than one: no backend is ever ejected"],
     ),
     (text("outlier: {max_ejected: 33%}", backends="[{url: 'http://many.example'}]"), []),
     (text("outlier: {max_ejected: 33%}", backends="[{url: 'srv+http://many.example'}, {url: 'http://h2'}]"), []),
-    (text("", "", "queue: {size: 5}"), ["8:5: `queue` without `max_connections` of a backend: none is ever full, so nobody waits"]),
+    (text("", "", "queue: {size: 5}"), ["8:5: `queue` without `max_connections` of a backend: no backend is ever full, so no request waits"]),
     (text("queue: {size: 5}", "queue: {size: 6}"), []),
     (text("", "", "queue: off"), []),
     (text("", "", "queue: {size: 5}", "[{url: 'http://h1', max_connections: 5}, {url: 'http://h2'}]"), []),
     (text("connection_pool: {max_open: 7}", "", "queue: {size: 5}"), []),
-    (text(backends="[{url: 'http://h1', backup: true}]"), ["9:35: every backend here is a `backup`: that is as if none were"]),
+    (text(backends="[{url: 'http://h1', backup: true}]"), ["9:35: every backend here is a `backup`: this has the same effect as no `backup`"]),
     (text(backends="[{url: 'http://h1', backup: true}, {url: 'http://h2'}]"), []),
-    ("backends: [{url: 'http://h', backup: true}]\n", ["1:30: every backend here is a `backup`: that is as if none were"]),
+    ("backends: [{url: 'http://h', backup: true}]\n", ["1:30: every backend here is a `backup`: this has the same effect as no `backup`"]),
 ]  # fmt: skip
 
 

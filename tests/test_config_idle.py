@@ -51,97 +51,97 @@ CASES = [
     (text("timeouts: {client_header: 5s}"), []),
     # weights
     (text(location="lb_policy: least-connections", backends=one("weight: 3")), [
-        "9:67: `weight` does nothing under `least-connections`; `weighted-least-connections` goes by it"
+        "9:67: `weight` has no effect under `least-connections`; `weighted-least-connections` goes by it"
     ]),
     (text("algorithm: first", backends="[{url: 'http://a', weight: 2}, {url: 'http://b', weight: 3}]"), [
-        "9:34: `weight` does nothing under `first`"
+        "9:34: `weight` has no effect under `first`"
     ]),
     (text("algorithm: first", backends="[{url: 'http://a', weight: 0}, {url: 'http://b', weight: 1}]"), []),
     (text(location="lb_policy: sticky-session", backends=one("weight: 3")), []),
     (text("sticky: {algorithm: first}", location="lb_policy: sticky-session", backends=one("weight: 3")), [
-        "9:67: `weight` does nothing under `first`"
+        "9:67: `weight` has no effect under `first`"
     ]),
     *((text(f"algorithm: {name}", backends=one("weight: 3")), []) for name in sorted({*ALGORITHMS.values()} - WITHOUT_WEIGHTS)),
-    ("algorithm: first\nbackends: [{url: 'http://h1', weight: 2}, {url: 'http://h2'}]\n", ["2:31: `weight` does nothing under `first`"]),
+    ("algorithm: first\nbackends: [{url: 'http://h1', weight: 2}, {url: 'http://h2'}]\n", ["2:31: `weight` has no effect under `first`"]),
     # TLS towards backends
     (text(backends=one("sni: x, skip_tls_verify: true")), [
-        "9:67: `sni` is for https and does nothing with http://",
-        "9:75: `skip_tls_verify` is for https and does nothing with http://",
+        "9:67: `sni` is for https and has no effect with http://",
+        "9:75: `skip_tls_verify` is for https and has no effect with http://",
     ]),
     (text(backends=one("sni: '', skip_tls_verify: false")), []),
     (text(backends="[{url: 'https://h', sni: x, skip_tls_verify: true, health_check: {sni: y, skip_tls_verify: true}}]"), []),
-    (text(backends=one("health_check: {sni: x}")), ["9:82: `sni` is for https and does nothing with http://"]),
+    (text(backends=one("health_check: {sni: x}")), ["9:82: `sni` is for https and has no effect with http://"]),
     (text("health_check: {skip_tls_verify: true}"), ["1:16: `skip_tls_verify` is for https backends, and there are none here"]),
     (text("health_check: {skip_tls_verify: true}", "health_check: {sni: x}", "health_check: {sni: y}", SECURE), []),
     (text("health_check: {type: tcp, skip_tls_verify: true}", backends=SECURE), [
-        "1:27: `skip_tls_verify` does nothing under `type: tcp`"
+        "1:27: `skip_tls_verify` has no effect under `type: tcp`"
     ]),
     # what a probe has no use for
     (text("health_check: {type: tcp, path: /x, status: 200, body: ok, host: h, interval: 5s}"), [
-        "1:27: `path` does nothing under `type: tcp`",
-        "1:37: `status` does nothing under `type: tcp`",
-        "1:50: `body` does nothing under `type: tcp`",
-        "1:60: `host` does nothing under `type: tcp`",
+        "1:27: `path` has no effect under `type: tcp`",
+        "1:37: `status` has no effect under `type: tcp`",
+        "1:50: `body` has no effect under `type: tcp`",
+        "1:60: `host` has no effect under `type: tcp`",
     ]),
     (text("health_check: {path: /x, interval: 5s}", "health_check: off"), [
-        "1:16: `path` does nothing under `type: none`",
-        "1:26: `interval` does nothing under `type: none`",
+        "1:16: `path` has no effect under `type: none`",
+        "1:26: `interval` has no effect under `type: none`",
     ]),
     (text("health_check: off", "", "health_check: {timeout: 5s, thresholds: {healthy: 1}}"), [
-        "8:20: `timeout` does nothing under `type: none`",
-        "8:33: `thresholds` does nothing under `type: none`",
+        "8:20: `timeout` has no effect under `type: none`",
+        "8:33: `thresholds` has no effect under `type: none`",
     ]),
-    (text("health_check: {type: none}", backends=one("health_check: {path: /x}")), ["9:82: `path` does nothing under `type: none`"]),
+    (text("health_check: {type: none}", backends=one("health_check: {path: /x}")), ["9:82: `path` has no effect under `type: none`"]),
     (text("health_check: {type: none}", backends=one("health_check: {path: /x, type: http}")), []),
     (text("health_check: {path: /x}", "health_check: {type: tcp}", "", one("health_check: {type: none}")), [
-        "1:16: `path` does nothing under `type: none` and `type: tcp`"
+        "1:16: `path` has no effect under `type: none` and `type: tcp`"
     ]),
     (text("health_check: {path: /x}", "health_check: {type: tcp}", "", one("health_check: {type: http}")), []),
     # redirects
-    (text(service="redirect_port: 8443"), ["5:3: `redirect_port` does nothing without `http_redirect`"]),
+    (text(service="redirect_port: 8443"), ["5:3: `redirect_port` has no effect without `http_redirect`"]),
     (text(service="redirect_port: 8443", location="http_redirect: true"), []),
     ("services: [{name: a, http_redirect: true, redirect_port: 8443}]\n", []),
     # where nothing is forwarded
-    (redirect("health_check: {path: /x}"), ["5:3: `health_check` does nothing in a service without `backends`"]),
-    (redirect("retry: off"), ["5:3: `retry` does nothing in a service without `backends`"]),
-    (redirect("lb_policy: first", "location"), ["9:5: `lb_policy` does nothing in a location without `backends`"]),
-    (redirect("rewrite: /x", "location"), ["9:5: `rewrite` does nothing in a location without `backends`"]),
-    (redirect("queue: {size: 3}", "location"), ["9:5: `queue` does nothing in a location without `backends`"]),
+    (redirect("health_check: {path: /x}"), ["5:3: `health_check` has no effect in a service without `backends`"]),
+    (redirect("retry: off"), ["5:3: `retry` has no effect in a service without `backends`"]),
+    (redirect("lb_policy: first", "location"), ["9:5: `lb_policy` has no effect in a location without `backends`"]),
+    (redirect("rewrite: /x", "location"), ["9:5: `rewrite` has no effect in a location without `backends`"]),
+    (redirect("queue: {size: 3}", "location"), ["9:5: `queue` has no effect in a location without `backends`"]),
     (redirect("retry: {attempts: 2}") + f"  - path: /x\n    backends: {TWO}\n", []),
     # what goes with another key
     (text("retry: {attempts: 1, on: 503, body_size: 1k, per_try_timeout: 5s}"), [
-        "1:22: `on` does nothing with one attempt (`attempts: 1`, or `retry: off`)",
-        "1:31: `body_size` does nothing with one attempt (`attempts: 1`, or `retry: off`)",
+        "1:22: `on` has no effect with one attempt (`attempts: 1`, or `retry: off`)",
+        "1:31: `body_size` has no effect with one attempt (`attempts: 1`, or `retry: off`)",
     ]),
-    (text("retry: off", "", "retry: {on: 503}"), ["8:13: `on` does nothing with one attempt (`attempts: 1`, or `retry: off`)"]),
+    (text("retry: off", "", "retry: {on: 503}"), ["8:13: `on` has no effect with one attempt (`attempts: 1`, or `retry: off`)"]),
     (text("retry: off", "", "retry: {on: 503, attempts: 2}"), []),
     (text("retry: {attempts: 1, on: 503}", "", "retry: {attempts: 2}"), []),
     (text("retry: {hedge: 95}", backends="[http://10.0.0.1]"), [
-        "1:9: `hedge` does nothing without a second backend, or under `sticky-session`"
+        "1:9: `hedge` has no effect without a second backend, or under `sticky-session`"
     ]),
     (text("retry: {hedge: 95}", location="lb_policy: sticky-session"), [
-        "1:9: `hedge` does nothing without a second backend, or under `sticky-session`"
+        "1:9: `hedge` has no effect without a second backend, or under `sticky-session`"
     ]),
     (text("retry: {hedge: 95}", backends="[http://many.example]"), []),
     (text("retry: {hedge: 95}"), []),
-    (text("connection_pool: {max_idle: 0, idle_timeout: 5s}"), ["1:32: `idle_timeout` does nothing with `max_idle: 0`"]),
+    (text("connection_pool: {max_idle: 0, idle_timeout: 5s}"), ["1:32: `idle_timeout` has no effect with `max_idle: 0`"]),
     (text("connection_pool: {idle_timeout: 5s}"), []),
     (text("access_log: {format: combined, fields: [status]}"), [
-        "1:32: `fields` is for `format: json`, and does nothing with another format"
+        "1:32: `fields` is for `format: json`, and has no effect with another format"
     ]),
     (text("access_log: {format: combined}", "access_log: {fields: [status]}"), [
-        "5:16: `fields` is for `format: json`, and does nothing with another format"
+        "5:16: `fields` is for `format: json`, and has no effect with another format"
     ]),
     (text("access_log: {format: combined, fields: [status]}", "access_log: {format: json}"), []),
     (text("access_log: {fields: [status]}"), []),
     (text("access_log: {fields: [status]}", "", "access_log: {format: common, fields: [status]}"), [
-        "1:14: `fields` is for `format: json`, and does nothing with another format",
-        "8:34: `fields` is for `format: json`, and does nothing with another format",
+        "1:14: `fields` is for `format: json`, and has no effect with another format",
+        "8:34: `fields` is for `format: json`, and has no effect with another format",
     ]),
     (text("access_log: {fields: [status], format: common}", "", "access_log: {format: json}"), []),
     # tiers
     (text(backends="[{url: 'http://a', priority: 5}, {url: 'http://b', priority: 5}]"), [
-        "9:34: `priority` is 5 for every backend here: that is one tier, as without it"
+        "9:34: `priority` is 5 for every backend here: this has the same effect as no `priority`"
     ]),
     (text(backends=one("priority: 5")), []),
     (text(backends="[{url: 'http://a', priority: 5}, {url: 'http://b', backup: true}]"), []),
@@ -150,18 +150,18 @@ CASES = [
     # the top
     ("host: x\n" + text(), ["1:1: `host` is for the top's `backends`, and there are none"]),
     ("host: x\nbackends: [http://10.0.0.1]\n", []),
-    ("port: 80\n" + OWN, ["1:1: `port` does nothing: each service says itself where it listens"]),
-    ("listen: '127.0.0.1:80'\n" + OWN, ["1:1: `listen` does nothing: each service says itself where it listens"]),
-    ("http_port: 80\n" + OWN, ["1:1: `http_port` does nothing: each service says itself where it listens"]),
+    ("port: 80\n" + OWN, ["1:1: `port` has no effect: each service has an address of its own"]),
+    ("listen: '127.0.0.1:80'\n" + OWN, ["1:1: `listen` has no effect: each service has an address of its own"]),
+    ("http_port: 80\n" + OWN, ["1:1: `http_port` has no effect: each service has an address of its own"]),
     ("port: 80\n" + text(), []),
     ("listen: '127.0.0.1:80'\n" + text(), []),
-    ("port: 80\nhttp_port: 82\n" + text(), ["1:1: `port` does nothing beside `http_port`"]),
-    ("https_port: 82\n" + text(), ["1:1: `https_port` does nothing: no service that listens on the top's addresses speaks TLS"]),
+    ("port: 80\nhttp_port: 82\n" + text(), ["1:1: `port` has no effect beside `http_port`"]),
+    ("https_port: 82\n" + text(), ["1:1: `https_port` has no effect: no service that listens on the top's addresses speaks TLS"]),
     ("port: 80\nhttps_port: 82\nhttp_port: 81\n" + text(), [
-        "1:1: `port` does nothing beside `http_port` and `https_port`",
-        "2:1: `https_port` does nothing: no service that listens on the top's addresses speaks TLS",
+        "1:1: `port` has no effect beside `http_port` and `https_port`",
+        "2:1: `https_port` has no effect: no service that listens on the top's addresses speaks TLS",
     ]),
-    ("admin_port: 8082\napi: {port: 8083}\n" + text(), ["1:1: `admin_port` does nothing beside `api.port`"]),
+    ("admin_port: 8082\napi: {port: 8083}\n" + text(), ["1:1: `admin_port` has no effect beside `api.port`"]),
     ("admin_port: 8082\n" + text(), []),
 ]  # fmt: skip
 
@@ -178,7 +178,7 @@ def test_with_tls_the_ports_of_the_top_are_for_those_who_want_them(tmp_path: Pat
     assert [line for line in said(tmp_path, secure) if "_port" in line] == []
     plain = secure.replace("http_redirect: true", "http_redirect: false")
     assert [line for line in said(tmp_path, plain) if "_port" in line] == [
-        "1:1: `http_port` does nothing: no service that listens on the top's addresses speaks plain HTTP"
+        "1:1: `http_port` has no effect: no service that listens on the top's addresses speaks plain HTTP"
     ]
 
 
@@ -204,14 +204,14 @@ def names(loggers: str, *names: str) -> str:
         (names("{service_default: {}, terraster: {}}", "api"), [
             "6:13: `log_name` api is not one of the `loggers`: `service_default` is used"
         ]),
-        (names("{}", "api"), ["6:13: `log_name` api does nothing: there are no `loggers` for services"]),
+        (names("{}", "api"), ["6:13: `log_name` api has no effect: there are no `loggers` for services"]),
         (names("{service_default: {level: error}, shop: {level: info}, pay: {level: warn}}", "shop"), [
             "1:29: `level` error of logger `service_default` hides no access line: every request is logged; `access_log: off` logs none",
             "1:71: `level` warn of logger `pay` hides no access line: every request is logged; `access_log: off` logs none",
         ]),
         ("log_level: info\nloggers: {terraster: {level: error, sanitization: {mask: x}}}\n" + text(), [
-            "2:23: `level` of logger `terraster` does nothing beside `log_level`",
-            "2:37: `sanitization` does nothing for logger `terraster`: it is for access logs",
+            "2:23: `level` of logger `terraster` has no effect beside `log_level`",
+            "2:37: `sanitization` has no effect for logger `terraster`: it is for access logs",
         ]),
         ("loggers: {terraster: {level: error}}\n" + text(), []),
     ],

@@ -53,7 +53,7 @@ services:
 
 BAD = [
     ("", ["neither `services` nor `backends`: there is nothing to serve"]),
-    ("- a\n", ["1:1: a configuration is a mapping of keys, like `port: 8080`"]),
+    ("- a\n", ["1:1: a configuration must be a mapping of keys, like `port: 8080`"]),
     ("a: b: c\n", ["1:5: not valid YAML: mapping values are not allowed in this context"]),
     ("port: 8080\n---\nport: 8081\n", ["2:1: not valid YAML: but found another document"]),
     (GOOD + "prot: 1\n", ["2:1: unknown key `prot`; did you mean `port`?"]),
@@ -94,9 +94,9 @@ BAD = [
         'a value that begins with * needs quotes: "*.example.com"'
     ]),
     ("host: @a\n", ["1:7: not valid YAML: a value cannot begin with @ unless it is in quotes"]),
-    ("backends: [http://h:1, http://h:1/]\n", ["1:24: backend http://h:1 stands twice in its location"]),
+    ("backends: [http://h:1, http://h:1/]\n", ["1:24: backend http://h:1 is defined twice in its location"]),
     ("backends: [http://h:1, 'http://u@h', '', {url: h}]\n", [
-        "1:24: `url` must not hold a user name or password",
+        "1:24: `url` must not contain a user name or password",
         "1:38: `url` must be a URL like http://10.0.0.1:8080, not ''",
         "1:48: `url` must be a URL like http://10.0.0.1:8080, not 'h'",
     ]),
@@ -110,16 +110,16 @@ BAD = [
         "8:13: unknown key `slow_start`; `slow_start` belongs in `services[].locations[]`, in `services[]` or at the top",
     ]),
     (GOOD + "zzz: 1\n", ["2:1: unknown key `zzz`"]),
-    (GOOD + "port: 80\nport: 81\n", ["3:1: `port` stands here a second time, the first is in line 2"]),
+    (GOOD + "port: 80\nport: 81\n", ["3:1: `port` is defined twice, first in line 2"]),
     (GOOD + "port:\n", ["2:6: `port` has no value"]),
     (GOOD + "tls:\n", ["2:5: `tls` has no value"]),
     (GOOD + "port: eighty\n", ["2:7: `port` must be a whole number"]),
     (GOOD + "port: true\n", ["2:7: `port` must be a whole number"]),
     (GOOD + "port: 0\n", ["2:7: `port` must be at least 1"]),
     (GOOD + "port: 65536\n", ["2:7: `port` must be at most 65535"]),
-    (GOOD + "panic_threshold: 50\n", ["2:18: `panic_threshold` must be a share: say 50% or 0.5"]),
+    (GOOD + "panic_threshold: 50\n", ["2:18: `panic_threshold` must be a share: write 50% or 0.5"]),
     (GOOD + "outlier: {max_ejected: 50, ratio: x, failures: -1, window: 2h, statuses: 99}\n", [
-        "2:24: `max_ejected` must be a share: say 50% or 0.5",
+        "2:24: `max_ejected` must be a share: write 50% or 0.5",
         "2:35: `ratio` must be a share like \"50%\" or 0.5",
         "2:48: `failures` must be at least 0",
         "2:60: `window` must be at most 3600",
@@ -131,22 +131,22 @@ BAD = [
     (GOOD + "retry: {attempts: 0, on: 5, budget: 20, hedge: 20, backoff: 2m}\n", [
         "2:19: `attempts` must be at least 1",
         "2:26: `on` must be a status, a range like \"200-399\", or a list of them",
-        "2:37: `budget` must be a share: say 20% or 0.2",
+        "2:37: `budget` must be a share: write 20% or 0.2",
         "2:48: `hedge` must be a percentile from 50 to 99.9, like 95 or \"95%\", or `off`",
         "2:61: `backoff` must be at most 60",
     ]),
     (GOOD + "queue: {size: -1, timeout: 0}\n", ["2:15: `size` must be at least 0", "2:28: `timeout` must be more than 0"]),
-    (GOOD + "hash_on: headers:x\n", ["2:10: `hash_on` goes by nothing known, 'headers:x'; did you mean `header:NAME`?"]),
+    (GOOD + "hash_on: headers:x\n", ["2:10: `hash_on` is not a valid selector: 'headers:x'; did you mean `header:NAME`?"]),
     (GOOD + "hash_balance_factor: 0.5\n", [
         "2:22: `hash_balance_factor` must be `off` or a number from 1 to 100, like 1.25 (a quarter more than the fair share)"
     ]),
     (GOOD + "sticky: {name: 'a b', path: x, domain: 'a;b', secure: maybe, same_site: some, secret: short}\n", [
         "2:16: `name` must be a name of letters, digits and !#$%&'*+-.^_`|~, not 'a b'",
-        "2:29: `path` must start with \"/\" and hold no semicolon",
+        "2:29: `path` must start with \"/\" and contain no semicolon",
         "2:40: `domain` must be a domain like example.com, not 'a;b'",
         "2:55: `secure` must be `auto`, `true` or `false`",
         "2:73: `same_site` must be `lax`, `strict`, `none` or `off`",
-        "2:87: `secret` must have 16 characters at the least",
+        "2:87: `secret` must have 16 characters or more",
     ]),
     (GOOD + "sticky: {algorithm: sticky-session}\n", [
         "2:21: `algorithm` must be another algorithm than sticky-session: it chooses the backend of a new session"
@@ -160,9 +160,9 @@ BAD = [
     (GOOD + "nameservers: ns.example.com\n", [
         "2:14: `nameservers` must be an address like \"10.0.0.2\", \"10.0.0.2:5353\" or \"[::1]:53\", not 'ns.example.com'"
     ]),
-    (GOOD + "nameservers: [10.0.0.2, '10.0.0.2:53']\n", ["2:14: `nameservers` names an address twice"]),
+    (GOOD + "nameservers: [10.0.0.2, '10.0.0.2:53']\n", ["2:14: `nameservers` contains an address twice"]),
     ("backends: [{url: 'srv+http://h:80'}, {url: 'srv+http://h'}, {url: 'srv+http://h/'}, {url: 'http://h:80'}]\n", [
-        "1:18: `url` must hold a name without a port after srv+: the SRV records say which hosts and ports",
+        "1:18: `url` must have a name without a port after srv+: the SRV records say which hosts and ports",
     ]),
     (GOOD + "workers: 1.5\n", ["2:10: `workers` must be a whole number"]),
     (GOOD + "port: [80]\n", ["2:7: `port` must be a whole number"]),
@@ -189,7 +189,7 @@ BAD = [
     (GOOD + "listen: '::1:80'\n", ["2:9: `listen` must start with an IP address, not '::1'; an IPv6 address goes in brackets"]),
     (GOOD + "listen: '127.0.0.1'\n", ["2:9: `listen` must be an address with a port, like \"127.0.0.1:8080\", not '127.0.0.1'"]),
     (GOOD + "listen: 'unix:x'\n", ["2:9: `listen` must name a unix socket by an absolute path of at most 107 octets: unix:/path"]),
-    (GOOD + "listen: [':80', '1.1.1.1:80']\n", ["2:9: `listen` names :80 and 1.1.1.1:80, of which one covers the other"]),
+    (GOOD + "listen: [':80', '1.1.1.1:80']\n", ["2:9: `listen` names :80 and 1.1.1.1:80, which overlap"]),
     (GOOD + "limits: {body_size: 10Q}\n", ["2:21: `body_size` must be a size like 8192, 64k or 10M"]),
     (GOOD + "timeouts: {read: soon, connect: -1}\n", [
         "2:18: `read` must be a duration like 90s, 5m or 1h30m",
@@ -202,31 +202,31 @@ BAD = [
     (GOOD + "health_check: {interval: 0}\n", ["2:26: `interval` must be more than 0"]),
     (GOOD + "access_log: {path: on}\n", ["2:20: `path` must be `stdout`, `off` or a file"]),
     (GOOD + "access_log: {path: off, formt: json}\n", ["2:25: unknown key `formt`; did you mean `format`?"]),
-    (GOOD + "access_log: {format: '{client} {staus}'}\n", ["2:22: `format` names no field 'staus'; did you mean `status`?"]),
-    (GOOD + "access_log: {format: combind}\n", ["2:22: `format` names no {field}; did you mean `combined`?"]),
+    (GOOD + "access_log: {format: '{client} {staus}'}\n", ["2:22: `format` has the unknown field 'staus'; did you mean `status`?"]),
+    (GOOD + "access_log: {format: combind}\n", ["2:22: `format` has no {field}; did you mean `combined`?"]),
     (GOOD + "access_log: {format: '{status!r}'}\n", [
-        "2:22: `format` holds {status} with a conversion, which a field does not take"
+        "2:22: `format` holds {status} with a conversion, which fields do not have"
     ]),
-    (GOOD + "access_log: {format: '{status'}\n", ["2:22: `format` is no format string: expected '}' before end of string"]),
-    (GOOD + "access_log: {format: 'é {status}'}\n", ["2:22: `format` may hold only printable ASCII between the fields"]),
+    (GOOD + "access_log: {format: '{status'}\n", ["2:22: `format` is not a valid format: expected '}' before end of string"]),
+    (GOOD + "access_log: {format: 'é {status}'}\n", ["2:22: `format` may contain only printable ASCII between the fields"]),
     (SERVICE + "    access_log: {fields: [status, clint]}\nwrokers: 2\n", [
-        "8:35: `fields[1]` names no field 'clint'; did you mean `client`?",
+        "8:35: `fields[1]` has the unknown field 'clint'; did you mean `client`?",
         "9:1: unknown key `wrokers`; did you mean `workers`?",
     ]),
     (SERVICE + "    access_log: /nowhere/a.log\n", [
-        "8:17: the access log /nowhere/a.log cannot be made: there is no directory /nowhere"
+        "8:17: the access log /nowhere/a.log cannot be made: there is not a directory /nowhere"
     ]),
     (SERVICE + "    access_log: {path: /dev, format: common}\n", ["8:24: the access log /dev cannot be written to"]),
     (GOOD + "circuit_breaker: {threshold: 1, failure_threshold: 2}\n", [
         "2:18: `circuit_breaker` has both `threshold` and `failure_threshold`, which mean the same: keep one"
     ]),
-    (GOOD + "middleware: [{}]\n", ["2:14: `middleware[0]` names no kind of middleware"]),
+    (GOOD + "middleware: [{}]\n", ["2:14: `middleware[0]` must name a kind of middleware"]),
     (GOOD + "api: {host: 0.0.0.0}\n", [
-        "2:13: the management API would be reachable at 0.0.0.0:8081 in clear: give it `tls`, or say `insecure: true`"
+        "2:13: the management API would be reachable at 0.0.0.0:8081 without TLS: add `tls`, or set `insecure: true`"
     ]),
     (GOOD + "api: {}\nadmin_api: {}\n", ["3:1: `admin_api` and `api` mean the same: keep one"]),
     (GOOD + "metrics: {listen: '127.0.0.1:8081'}\n", [
-        "2:19: `listen` 127.0.0.1:8081 is the management API's address, which has /metrics anyway: say `off`"
+        "2:19: `listen` 127.0.0.1:8081 is the address of the management API, which serves /metrics anyway: set `off`"
     ]),
     (GOOD + "port: 8081\n", [
         "1:11: service `default` listens on :8081, which is the address of the management API (127.0.0.1:8081)"
@@ -234,18 +234,18 @@ BAD = [
     ("backends: [{url: 'ftp://x'}, {weight: 1}, {url: 'http://h?x'}]\n", [
         "1:18: `url` must start with http:// or https://, not ftp://",
         "1:30: `url` is missing",
-        "1:49: `url` must not hold a query or a fragment",
+        "1:49: `url` must not contain a query or a fragment",
     ]),
     ("backends: [{url: 'http://u:p@h'}, {url: 'http://'}, {url: h}, {url: 'http://h:99999'}]\n", [
-        "1:18: `url` must not hold a user name or password",
+        "1:18: `url` must not contain a user name or password",
         "1:41: `url` has no host",
         "1:59: `url` must be a URL like http://10.0.0.1:8080, not 'h'",
-        "1:69: `url` has a port that is no number from 1 to 65535: '99999'",
+        "1:69: `url` has a port that is not a number from 1 to 65535: '99999'",
     ]),
-    ("backends: [{url: 'http://h:80/a/'}, {url: 'HTTP://H/a'}]\n", ["1:43: backend http://h/a stands twice in its location"]),
-    (SERVICE + "  - name: a\n    http_redirect: true\n    port: 80\n", ["8:11: `name` a is already that of another service"]),
+    ("backends: [{url: 'http://h:80/a/'}, {url: 'HTTP://H/a'}]\n", ["1:43: backend http://h/a is defined twice in its location"]),
+    (SERVICE + "  - name: a\n    http_redirect: true\n    port: 80\n", ["8:11: `name` a is already used by another service"]),
     (SERVICE + "  - name: b\n    host: A.example.com.\n    http_redirect: true\n", [
-        "9:11: `host` a.example.com on :8080 is already that of service `a`"
+        "9:11: `host` a.example.com on :8080 is already used by service `a`"
     ]),
     (SERVICE + "  - name: b\n    listen: '127.0.0.1:8080'\n    http_redirect: true\n", [
         "9:13: service `b` listens on 127.0.0.1:8080, which overlaps with :8080 of service `a`"
@@ -257,16 +257,16 @@ BAD = [
         "9:21: `proxy_protocol` on :8080 is not what service `a` says"
     ]),
     (SERVICE + "  - {}\n", ["8:5: `services[1]` needs a `name` or a `host`"]),
-    (SERVICE + "  - name: b\n", ["8:5: service `b` has no `locations` and no `http_redirect`: it answers nothing"]),
+    (SERVICE + "  - name: b\n", ["8:5: service `b` has no `locations` and no `http_redirect`: it cannot answer requests"]),
     (SERVICE + "  - name: b c\n    http_redirect: true\n", ['8:11: `name` must be one word without "/"']),
-    (SERVICE + "      - path: /x\n", ["8:9: location /x has neither `backends` nor `redirect`: it answers nothing"]),
+    (SERVICE + "      - path: /x\n", ["8:9: location /x has neither `backends` nor `redirect`: it cannot answer requests"]),
     (SERVICE + "      - path: x\n        redirect: /\n", ["8:15: `path` must start with \"/\", not 'x'"]),
-    (SERVICE + "      - path: /%2e\n        redirect: https://h/\n", ["8:15: `path` /%2e stands twice in service `a`"]),
+    (SERVICE + "      - path: /%2e\n        redirect: https://h/\n", ["8:15: `path` /%2e is defined twice in service `a`"]),
     (SERVICE + "      - path: /x/\n        redirect: /x\n", ["9:19: `redirect` /x leads back to its own location"]),
     (SERVICE + "      - path: /x\n        redirect: /x/y\n", ["9:19: `redirect` /x/y leads back to its own location"]),
     (SERVICE + "      - path: /x\n        redirect: /y?z\n", []),
     (SERVICE + "      - path: /x\n        redirect: /%zz\n", [
-        "9:19: `redirect` holds characters that must be percent-encoded in a path"
+        "9:19: `redirect` contains characters that must be percent-encoded in a path"
     ]),
     (SERVICE + "        redirect: /\n", ["8:19: `redirect` / leads back to its own location"]),
     (SERVICE + "        redirect: /?a\n", ["8:19: `redirect` /?a must be a plain path, as the location has backends"]),
@@ -279,17 +279,17 @@ BAD = [
     ]),
     (SERVICE + "    tls: {enabled: false, cert_file: /nowhere/c.pem}\n", []),
     (SERVICE + "    headers: {request_headers: {'a b': c, d: '${nobody}'}}\n", [
-        "8:33: `a b` is no name of a header field",
+        "8:33: `a b` is not a valid name of a header field",
         "8:46: the environment variable `nobody` is not set; "
         "in header values ${remote_addr}, ${host}, ${uri} and ${method} are known too",
     ]),
     (SERVICE + "    headers: {request_headers: {Content-Length: 1}, remove_response_headers: [Server, Upgrade, host]}\n", [
-        "8:33: `Content-Length` is not for rules: it belongs to one connection, or says where a message ends",
-        "8:87: `remove_response_headers[1]` is not for rules: it belongs to one connection, or says where a message ends",
-        "8:96: `remove_response_headers[2]` cannot be Host: every request has one",
+        "8:33: `Content-Length` cannot be changed by rules: it belongs to one connection, or frames the message",
+        "8:87: `remove_response_headers[1]` cannot be changed by rules: it belongs to one connection, or frames the message",
+        "8:96: `remove_response_headers[2]` must not be Host: every request needs one",
     ]),
     (SERVICE + "    headers: {response_headers: {a: '$${nobody}', b: \"x\\e[0m\"}}\n", [
-        "8:54: `b` must not hold control characters",
+        "8:54: `b` must not contain control characters",
     ]),
     (SERVICE + "    headers: {request_headers: {a: [b], c: {}, d: }}\n", [
         "8:36: `a` must be text",
@@ -300,10 +300,10 @@ BAD = [
     ("services: {}\n", ["1:11: `services` must be a list"]),
     ("services:\n", ["1:10: `services` has no value"]),
     (GOOD + "port: ${PORT_THAT_IS_NOT_SET}\n", ["2:7: the environment variable `PORT_THAT_IS_NOT_SET` is not set"]),
-    (GOOD + "runtime_dir: ${1}\n", ["2:14: `${1}` is no variable: write ${NAME} or ${NAME:-default}, or $$ for a literal $"]),
+    (GOOD + "runtime_dir: ${1}\n", ["2:14: `${1}` is not a valid variable: write ${NAME} or ${NAME:-default}, or $$ for a literal $"]),
     (GOOD + "auth: {jwt_secret: 'file:/no/secret'}\n", ["2:20: `jwt_secret` names a file that cannot be read: /no/secret"]),
-    (GOOD + "port: !!int 80\n", ["2:7: tags like tag:yaml.org,2002:int have no meaning here"]),
-    (GOOD + "host: &a [*a]\n", ["2:7: an alias that contains itself"]),
+    (GOOD + "port: !!int 80\n", ["2:7: tags like tag:yaml.org,2002:int are not supported"]),
+    (GOOD + "host: &a [*a]\n", ["2:7: this alias contains itself"]),
 ]  # fmt: skip
 
 
@@ -333,8 +333,8 @@ def test_all_problems_of_a_file_at_once(tmp_path: Path) -> None:
     assert problems(tmp_path, text) == [
         "1:1: unknown key `prot`; did you mean `port`?",
         "5:5: unknown key `hots`; did you mean `host`?",
-        "10:18: backend http://10.0.0.1:80 stands twice in its location",
-        "12:11: `name` a is already that of another service",
+        "10:18: backend http://10.0.0.1:80 is defined twice in its location",
+        "12:11: `name` a is already used by another service",
         "13:11: `port` must be a whole number",
         "15:10: `workers` must be at least 1",
     ]
@@ -345,7 +345,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         load(str(tmp_path / "none.yaml"), services_dir=str(tmp_path / "nowhere"), api_config=str(tmp_path))
     assert [str(problem) for problem in caught.value.problems] == [
         f"{tmp_path}/none.yaml: cannot be read: No such file or directory",
-        f"{tmp_path}/nowhere: is no directory",
+        f"{tmp_path}/nowhere: is not a directory",
         f"{tmp_path}: cannot be read: Is a directory",
     ]
     (tmp_path / "latin.yaml").write_bytes(b"port: 80\nhost: caf\xe9\n")
@@ -401,7 +401,7 @@ def test_basic(tmp_path: Path) -> None:
         "http://localhost:8082",
     ]
     assert [line.partition("basic.yaml:")[2] for line in settings.warnings] == [
-        "4:10: backend http://localhost:8081 is an address of Terraster's own: a loop"
+        "4:10: backend http://localhost:8081 is an address of Terraster itself: a loop"
     ]
 
 
@@ -425,7 +425,7 @@ def test_quickstart(tmp_path: Path) -> None:
     assert [line.removeprefix(f"{file}:") for line in snapshot.warnings] == [
         "7:5: `tls` is not in effect yet: Terraster does not start rather than serve `backend-api` in clear",
         "38:5: service `frontend` speaks plain HTTP on :443: it has no `tls`",
-        "47:13: `weight` does nothing under `least-connections`; `weighted-least-connections` goes by it",
+        "47:13: `weight` has no effect under `least-connections`; `weighted-least-connections` goes by it",
         "58:1: `auth` is not in effect yet",
         "64:3: `admin_api.rate_limit` is not in effect yet",
         "67:1: `rate_limit` is not in effect yet",
@@ -474,15 +474,15 @@ def test_the_api_file_wins_and_says_so(tmp_path: Path) -> None:
     assert resolve(settings, 1).admin_listen == "[::1]:9999"
     assert settings.warnings == (
         f"{tmp_path}/api.yaml:2:3: `api.port` here overrides that of {tmp_path}/t.yaml",
-        f"{tmp_path}/api.yaml:3:1: `admin_port` does nothing beside `admin_api.port`",
+        f"{tmp_path}/api.yaml:3:1: `admin_port` has no effect beside `admin_api.port`",
     )
     (tmp_path / "api.yaml").write_text("api:\n  host: 0.0.0.0\n  prot: 1\nworkers: 3\n")
     with pytest.raises(ConfigError) as caught:
         load(str(tmp_path / "t.yaml"), api_config=str(tmp_path / "api.yaml"))
     assert [str(problem).removeprefix(f"{tmp_path}/api.yaml:") for problem in caught.value.problems] == [
-        "2:9: the management API would be reachable at 0.0.0.0:7777 in clear: give it `tls`, or say `insecure: true`",
+        "2:9: the management API would be reachable at 0.0.0.0:7777 without TLS: add `tls`, or set `insecure: true`",
         "3:3: unknown key `prot`; did you mean `port`?",
-        "4:1: `workers` has no place in the file of --api-config, only `api`, `admin_api`, `admin_port`, `auth`, `database`",
+        "4:1: `workers` is not allowed in the file of --api-config, only `api`, `admin_api`, `admin_port`, `auth`, `database`",
     ]
 
 
@@ -507,8 +507,8 @@ def test_log_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(str(tmp_path / "t.yaml"), log_configs=[f"{tmp_path}/one.json", f"{tmp_path}/one.json"])
     assert [problem.message for problem in caught.value.problems] == [
-        "logger `terraster` is already there",
-        "logger `shop` is already there",
+        "logger `terraster` is defined twice",
+        "logger `shop` is defined twice",
     ]
 
 
@@ -524,8 +524,8 @@ def test_services_directory(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(str(tmp_path / "t.yaml"), services_dir=str(folder.parent))
     assert [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems] == [
-        "c.yaml:3:11: `name` b is already that of another service",
-        "c.yaml:9:1: `port` has no place in a file of --services, only `services`",
+        "c.yaml:3:11: `name` b is already used by another service",
+        "c.yaml:9:1: `port` is not allowed in a file of --services, only `services`",
     ]
 
 
@@ -777,7 +777,7 @@ def test_keys_without_effect_are_named_once(tmp_path: Path) -> None:
 
 def test_loops_are_worth_a_warning(tmp_path: Path) -> None:
     text = SERVICE.replace("http://10.0.0.1:9001", "http://127.0.0.1:8080")
-    assert warnings(tmp_path, text) == ["7:18: backend http://127.0.0.1:8080 is an address of Terraster's own: a loop"]
+    assert warnings(tmp_path, text) == ["7:18: backend http://127.0.0.1:8080 is an address of Terraster itself: a loop"]
 
 
 def test_relative_files_are_taken_from_the_file_that_names_them(tmp_path: Path) -> None:
@@ -876,7 +876,7 @@ def test_a_listener_that_wants_tls_is_right_but_cannot_be_run(tmp_path: Path) ->
     words = "`tls` is not in effect yet: Terraster does not start rather than serve"
     file = tmp_path / "t.yaml"
     assert [str(one) for one in settings.refusals] == [f"{file}:9:5: {words} `a` in clear", f"{file}:14:5: {words} `b` in clear"]
-    assert settings.warnings == (f"{file}:9:5: {words} `a` in clear; likewise 1 more",)
+    assert settings.warnings == (f"{file}:9:5: {words} `a` in clear; and 1 more",)
     assert load_text(tmp_path, text.replace("tls:", "log_name: x #")).refusals == ()
 
 
@@ -903,11 +903,11 @@ def test_what_is_faulty_hides_nothing_and_collides_with_nobody(tmp_path: Path) -
     assert problems(tmp_path, text) == [
         "3:5: unknown key `hots`; did you mean `host`?",
         '6:11: `host` must be a host name, "*.example.com" or "*", not a number',
-        "8:11: `host` is no host name: 'b c'",
-        "9:65: backend http://h:1 stands twice in its location",
+        "8:11: `host` is not a valid host name: 'b c'",
+        "9:65: backend http://h:1 is defined twice in its location",
         "11:16: `locations` must be a list",
-        "14:11: `host` d on :8080 is already that of service `d`",
-        "15:65: backend http://h:1 stands twice in its location",
+        "14:11: `host` d on :8080 is already used by service `d`",
+        "15:65: backend http://h:1 is defined twice in its location",
     ]
 
 
@@ -919,10 +919,10 @@ def test_what_is_faulty_hides_nothing_and_collides_with_nobody(tmp_path: Path) -
         (GOOD + "listen: ['1.2.3.4:80', '${X}:81']\n", "hunter2", "`listen` must start with an IP address, not '${X}:81'"),
         (GOOD + "trusted_proxies: '${X:-hunter2}'\n", "", "must be an address or a network like 10.0.0.0/8, not '${X:-hunter2}'"),
         (GOOD + "algorithm: ${X}\n", "Hunter2", "`algorithm` names an unknown algorithm '${X}'; known are"),
-        (GOOD + "access_log: /hunter0/${X}/a.log\n", "hunter2", "/hunter0/${X}/a.log cannot be made: there is no directory /hunter0/${X}"),
-        ("backends: [{url: 'http://h:${X}'}]\n", "hunter2", "`url` has a port that is no number from 1 to 65535: 'http://h:${X}'"),
+        (GOOD + "access_log: /hunter0/${X}/a.log\n", "hunter2", "/hunter0/${X}/a.log cannot be made: there is not a directory /hunter0/${X}"),
+        ("backends: [{url: 'http://h:${X}'}]\n", "hunter2", "`url` has a port that is not a number from 1 to 65535: 'http://h:${X}'"),
         ("backends: [{url: '${X}://h'}]\n", "hunter2", "`url` must start with http:// or https://, not ${X}://"),
-        (GOOD + "access_log: {fields: ['${X}']}\n", "it's hunter2", "`fields[0]` names no field '${X}'; there are"),
+        (GOOD + "access_log: {fields: ['${X}']}\n", "it's hunter2", "`fields[0]` has the unknown field '${X}'; known fields are"),
         (SERVICE.replace("a.example.com", "${X}").replace("name: a", "name: a b"), "hunter2:8", "(`port` or `listen` say where): '${X}'"),
     ],
 )  # fmt: skip
@@ -936,5 +936,5 @@ def test_what_comes_from_the_environment_is_not_told(tmp_path: Path, text: str, 
 
 def test_a_port_from_the_environment_is_told(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(GOOD + "metrics: {listen: '127.0.0.1:${X}'}\n")
-    with pytest.raises(ConfigError, match="127.0.0.1:8081 is the management API's address"):
+    with pytest.raises(ConfigError, match="127.0.0.1:8081 is the address of the management API"):
         Loader({"X": "8081"}).load(str(tmp_path / "t.yaml"))

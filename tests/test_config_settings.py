@@ -194,9 +194,9 @@ def test_shares(written: object, part: float) -> None:
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        (50, "must be a share: say 50% or 0.5"),
-        ("50", "must be a share: say 50% or 0.5"),
-        (1.5, "must be a share: say 1.5% or 0.015"),
+        (50, "must be a share: write 50% or 0.5"),
+        ("50", "must be a share: write 50% or 0.5"),
+        (1.5, "must be a share: write 1.5% or 0.015"),
         ("101%", "must be a share from 0 to 100%"),
         (101, "must be a share from 0 to 100%"),
         (-0.1, "must be a share from 0 to 100%"),
@@ -231,16 +231,16 @@ def test_what_a_hash_goes_by(written: object, canonical: str) -> None:
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ("clientip", "goes by nothing known, 'clientip'; did you mean `client-ip`?"),
-        ("headers:X-A", "goes by nothing known, 'headers:X-A'; did you mean `header:NAME`?"),
-        ("zzz", "goes by nothing known, 'zzz'; there are client-ip, path, header:NAME, cookie:NAME or query:NAME"),
+        ("clientip", "is not a valid selector: 'clientip'; did you mean `client-ip`?"),
+        ("headers:X-A", "is not a valid selector: 'headers:X-A'; did you mean `header:NAME`?"),
+        ("zzz", "is not a valid selector: 'zzz'; there are client-ip, path, header:NAME, cookie:NAME or query:NAME"),
         ("header", "must say which header: header:NAME"),
         ("cookie: ", "must say which cookie: cookie:NAME"),
-        ("header:a b", "names no header: 'a b'"),
-        ("cookie:a;b", "names no cookie: 'a;b'"),
-        ("query:a=b", "names no key of a query: 'a=b'"),
-        ("query:ä", "names no key of a query: 'ä'"),
-        ("path:/x", "takes no name after `path`, not 'path:/x'"),
+        ("header:a b", "has an invalid header name: 'a b'"),
+        ("cookie:a;b", "has an invalid cookie name: 'a;b'"),
+        ("query:a=b", "has an invalid query key: 'a=b'"),
+        ("query:ä", "has an invalid query key: 'ä'"),
+        ("path:/x", "must not have a name after `path`, not 'path:/x'"),
         (5, "must be client-ip, path, header:NAME, cookie:NAME or query:NAME"),
     ],
 )
@@ -301,7 +301,7 @@ def test_host_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a:80", "8", "8.", "\u00b2", "*.*", "*a", "a..b", "-a", "http://a", "[::", "*."])
 def test_no_host_names(name: str) -> None:
-    with pytest.raises(ValueError, match="must be|is no host name"):
+    with pytest.raises(ValueError, match="must be|is not a valid host name"):
         addresses.host_name(name)
 
 

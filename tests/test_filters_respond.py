@@ -58,7 +58,7 @@ LOCATION = "services:\n  - name: s\n    locations:\n      - path: /\n"
             "        respond: {status: 204, body: x}\n",
             "5:18: `respond` has a `body`, which an answer with `status` 204 cannot have",
         ),
-        ("        respond: {headers: {Content-Length: 1}}\n", "5:29: `Content-Length` is not for rules"),
+        ("        respond: {headers: {Content-Length: 1}}\n", "5:29: `Content-Length` cannot be changed by rules"),
         ("        respond: {text: x}\n", "5:19: unknown key `text`"),
         ("        respond: off\n", "4:9: location / has neither `backends` nor `redirect`"),
     ],

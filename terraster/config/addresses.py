@@ -45,7 +45,7 @@ class Url(NamedTuple):
 
 def _port(text: str) -> int:
     if not _PORT.fullmatch(text) or not 1 <= int(text) <= 65535:
-        raise ValueError(f"has a port that is no number from 1 to 65535: {text!r}")
+        raise ValueError(f"has a port that is not a number from 1 to 65535: {text!r}")
     return int(text)
 
 
@@ -117,19 +117,19 @@ def host_name(value: object) -> str:
         try:
             return f"[{ipaddress.IPv6Address(text[1:-1] if text.endswith(']') else '')}]"
         except ValueError:
-            raise ValueError(f"is no host name: {value!r}") from None
+            raise ValueError(f"is not a valid host name: {value!r}") from None
     star, name = ("*.", text[2:]) if text.startswith("*.") else ("", text)
     if not name.isascii():
         try:
             name = name.encode("idna").decode()
         except UnicodeError:
-            raise ValueError(f"is no host name: {value!r}") from None
+            raise ValueError(f"is not a valid host name: {value!r}") from None
     if name.isdecimal():
         raise ValueError('must be a host name, "*.example.com" or "*", not a number')
     if len(name) > 253 or not _NAME.fullmatch(name):
         if ":" in name:
             raise ValueError(f"must be a name without a port (`port` or `listen` say where): {value!r}")
-        raise ValueError(f"is no host name: {value!r}")
+        raise ValueError(f"is not a valid host name: {value!r}")
     return star + name
 
 
@@ -162,14 +162,14 @@ def url(value: object) -> Url:
     if scheme not in ("http", "https"):
         raise ValueError(f"must start with http:// or https://, not {match[1]}://")
     if "@" in authority:
-        raise ValueError("must not hold a user name or password")
+        raise ValueError("must not contain a user name or password")
     if match[4] is not None or match[5] is not None:
-        raise ValueError("must not hold a query or a fragment")
+        raise ValueError("must not contain a query or a fragment")
     host, colon, port = authority.rpartition(":") if not authority.endswith("]") else (authority, "", "")
     if not colon:
         host = authority
     if srv and (colon or host.startswith("[") or is_address(host)):
-        raise ValueError("must hold a name without a port after srv+: the SRV records say which hosts and ports")
+        raise ValueError("must have a name without a port after srv+: the SRV records say which hosts and ports")
     number = 0 if srv else _port(port) if colon else (443 if scheme == "https" else 80)
     host = host.lower()
     if host.startswith("["):

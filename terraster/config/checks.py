@@ -27,7 +27,7 @@ def of_service(known: Language, service: ServiceSettings, whole: bool = True) ->
     """What is wrong within one service; paths begin at the service. Not `whole`: faulty keys were left out, so none is missed."""
     answering = _answering(known, service)
     if whole and not service.locations and not service.http_redirect and not answering:
-        yield (), False, f"service `{service.label}` has no `locations` and no `http_redirect`: it answers nothing"
+        yield (), False, f"service `{service.label}` has no `locations` and no `http_redirect`: it cannot answer requests"
     yield from _of_kinds(known, service)
     paths: dict[str, int] = {}
     sources: dict[str, int] = {}
@@ -35,7 +35,7 @@ def of_service(known: Language, service: ServiceSettings, whole: bool = True) ->
         here: Path = ("locations", index)
         prefix = canonical(location.path).rstrip("/")  # a final slash makes no other prefix: `terraster.route.prefix`
         if prefix in paths:
-            yield (*here, "path"), False, f"`path` {location.path} stands twice in service `{service.label}`"
+            yield (*here, "path"), False, f"`path` {location.path} is defined twice in service `{service.label}`"
         paths.setdefault(prefix, index)
         yield from _of_kinds(known, location, here)
         answers = _answering(known, location, answering)
@@ -43,14 +43,14 @@ def of_service(known: Language, service: ServiceSettings, whole: bool = True) ->
         if location.redirect is not None and location.redirect.startswith("/") and location.backends:
             source = canonical(location.redirect)
             if source in sources:
-                yield (*here, "redirect"), False, f"`redirect` {location.redirect} is already that of another location"
+                yield (*here, "redirect"), False, f"`redirect` {location.redirect} is already used by another location"
             sources.setdefault(source, index)
 
 
 def _of_location(service: ServiceSettings, location: LocationSettings, here: Path, prefix: str, whole: bool) -> Iterator[Complaint]:
     redirects = location.http_redirect if location.http_redirect is not None else service.http_redirect
     if whole and not location.backends and not location.redirect and not redirects:
-        yield here, False, f"location {location.path} has neither `backends` nor `redirect`: it answers nothing"
+        yield here, False, f"location {location.path} has neither `backends` nor `redirect`: it cannot answer requests"
     if location.redirect is not None and location.redirect.startswith("/"):
         target, mark, _ = location.redirect.partition("?")
         if location.backends and (mark or "#" in target or "%00" in target):
@@ -71,10 +71,10 @@ def of_backends(backends: Sequence[BackendSettings], here: Path) -> Iterator[Com
         url = backend.url
         key = (url.scheme, url.host, url.port, url.base_path, url.srv)
         if key in seen:
-            yield (*here, index, "url"), False, f"backend {url.text} stands twice in its location"
+            yield (*here, index, "url"), False, f"backend {url.text} is defined twice in its location"
         seen.add(key)
         if backend.backup and "priority" in backend.model_fields_set:
-            yield (*here, index, "backup"), True, "`backup` and `priority` both say when it is used: keep one"
+            yield (*here, index, "backup"), True, "`backup` and `priority` both define when the backend is used: keep one"
 
 
 def _answering(known: Language, level: BaseModel, inherited: frozenset[str] = frozenset()) -> frozenset[str]:
@@ -93,7 +93,7 @@ def _of_kinds(known: Language, level: BaseModel, here: Path = ()) -> Iterator[Co
         if kind.name in seen:
             own = "at the top level" if isinstance(level, Settings) else "as a key of its own"
             words = f"here and {own}" if seen[kind.name] else "keep one entry of it"
-            yield (*here, *path), True, f"`{kind.name}` stands twice: {words}"
+            yield (*here, *path), True, f"`{kind.name}` is defined twice: {words}"
         seen.setdefault(kind.name, shorthand)
 
 
@@ -111,13 +111,13 @@ def of_top(known: Language, top: Settings) -> Iterator[Complaint]:
         yield (
             (*where, "host"),
             False,
-            f"the management API would be reachable at {admin} in clear: give it `tls`, or say `insecure: true`",
+            f"the management API would be reachable at {admin} without TLS: add `tls`, or set `insecure: true`",
         )
     if admin and metrics and same_place(admin, metrics):
         yield (
             ("metrics", "listen"),
             False,
-            f"`listen` {metrics} is the management API's address, which has /metrics anyway: say `off`",
+            f"`listen` {metrics} is the address of the management API, which serves /metrics anyway: set `off`",
         )
 
 
@@ -136,7 +136,7 @@ def of_all(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], unpl
             continue
         if label in names:
             key = "name" if service.name is not None else "host"
-            yield (*path, key), False, f"`name` {label} is already that of another service"
+            yield (*path, key), False, f"`name` {label} is already used by another service"
         names.setdefault(label, path)
         if path in unplaced:
             continue
@@ -145,7 +145,7 @@ def of_all(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], unpl
             for host in service.host or ("*",):
                 other = hosts.setdefault((address, host), (path, label))
                 if other[0] != path:
-                    yield (*path, "host"), False, f"`host` {host} on {address} is already that of service `{other[1]}`"
+                    yield (*path, "host"), False, f"`host` {host} on {address} is already used by service `{other[1]}`"
             known = listeners.setdefault(address, (label, tls, proxied))
             if known[1] != tls:
                 words = ("TLS", "plain HTTP") if tls else ("plain HTTP", "TLS")
@@ -207,11 +207,11 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
         for index, location in enumerate(service.locations):
             if location.backends and location.backends[0].backup and all(backend.backup for backend in location.backends):
                 here = path if path == ("backends",) else (*path, "locations", index, "backends")
-                yield (*here, 0, "backup"), True, "every backend here is a `backup`: that is as if none were"
+                yield (*here, 0, "backup"), True, "every backend here is a `backup`: this has the same effect as no `backup`"
             for number, backend in enumerate(location.backends):
                 if backend.url.port in own and any(_reaches(backend.url.host, address) for address in own[backend.url.port]):
                     here = path if path == ("backends",) else (*path, "locations", index, "backends")
-                    yield (*here, number, "url"), False, f"backend {backend.url.text} is an address of Terraster's own: a loop"
+                    yield (*here, number, "url"), False, f"backend {backend.url.text} is an address of Terraster itself: a loop"
 
 
 def notes(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
@@ -251,7 +251,7 @@ def _of_loggers(top: Settings, services: Sequence[tuple[Path, ServiceSettings]],
         elif "service_default" in top.loggers:
             yield (*path, "log_name"), False, f"`log_name` {name} is not one of the `loggers`: `service_default` is used"
         else:
-            yield (*path, "log_name"), False, f"`log_name` {name} does nothing: there are no `loggers` for services"
+            yield (*path, "log_name"), False, f"`log_name` {name} has no effect: there are no `loggers` for services"
 
 
 def _logger_warnings(top: Settings) -> Iterator[Complaint]:
@@ -261,12 +261,12 @@ def _logger_warnings(top: Settings) -> Iterator[Complaint]:
             words = f"`level` {logger.level} of logger `{name}` hides no access line: every request is logged; `access_log: off` logs none"
             yield ("loggers", name, "level"), True, words
         if name == "terraster" and logger.level is not None and top.log_level is not None:
-            yield ("loggers", name, "level"), True, "`level` of logger `terraster` does nothing beside `log_level`"
+            yield ("loggers", name, "level"), True, "`level` of logger `terraster` has no effect beside `log_level`"
         if name == "terraster" and logger.sanitization is not None:
             yield (
                 ("loggers", name, "sanitization"),
                 True,
-                "`sanitization` does nothing for logger `terraster`: it is for access logs",
+                "`sanitization` has no effect for logger `terraster`: it is for access logs",
             )
 
 

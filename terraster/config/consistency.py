@@ -77,7 +77,7 @@ def errors(found: Iterable[Level]) -> Iterator[Complaint]:
 
 
 def warnings(top: Settings, found: Iterable[Level]) -> Iterator[Complaint]:
-    """What is allowed but does nothing, each with its path."""
+    """What is allowed but has no effect, each with its path."""
     for level in found:
         here, written, traffic, reach = level
         if not reach:
@@ -94,7 +94,7 @@ def warnings(top: Settings, found: Iterable[Level]) -> Iterator[Complaint]:
 
 def _nobody_waits(here: Path, location: LocationSettings) -> Iterator[Complaint]:
     if location.backends and not any(backend.max_connections for backend in location.backends):
-        yield (*here, "queue"), True, "`queue` without `max_connections` of a backend: none is ever full, so nobody waits"
+        yield (*here, "queue"), True, "`queue` without `max_connections` of a backend: no backend is ever full, so no request waits"
 
 
 def _below(traffic: inherit.Traffic, service: ServiceSettings) -> list[tuple[LocationSettings, inherit.Traffic]]:
@@ -107,7 +107,7 @@ def _without_algorithm(top: Settings, level: Level) -> Iterator[Complaint]:
         if level.written.written(key) and not any(used in algorithms for there in level.reach for used in _used(top, *there)):
             key_of = "algorithm" if level.written is top else "lb_policy"
             words = " or ".join(f"`{key_of}: {algorithm}`" for algorithm in algorithms)
-            yield (*level.here, key), True, f"`{key}` is for {words} and does nothing here"
+            yield (*level.here, key), True, f"`{key}` is for {words} and has no effect here"
 
 
 def _starts_at_once(top: Settings, level: Level) -> Iterator[Complaint]:
@@ -115,7 +115,7 @@ def _starts_at_once(top: Settings, level: Level) -> Iterator[Complaint]:
     chosen = {_chooses(top, *there) for there in level.reach}
     if chosen <= _HASHES:
         words = " and ".join(f"`{name}`" for name in sorted(chosen))
-        yield (*level.here, "slow_start"), True, f"`slow_start` does nothing under {words}"
+        yield (*level.here, "slow_start"), True, f"`slow_start` has no effect under {words}"
 
 
 def _chooses(top: Settings, location: LocationSettings, traffic: inherit.Traffic) -> str:
@@ -135,13 +135,13 @@ def _ejects_nothing(level: Level) -> Iterator[Complaint]:
     assert written is not None
     here = (*level.here, "outlier")
     if not any(rule.failures or rule.connect_errors or rule.bad_statuses or rule.ratio for rule in rules):
-        yield here, True, "`outlier` looks at nothing: say `off`, or give it a number"
+        yield here, True, "`outlier` has no condition: set `off`, or one of its numbers"
         return
     if "statuses" in written.model_fields_set and not any(rule.bad_statuses or rule.ratio for rule in rules):
         yield (*here, "statuses"), True, "`statuses` without `bad_statuses` or `ratio` ejects nothing"
     for key in ("window", "min_requests"):
         if key in written.model_fields_set and not any(rule.ratio for rule in rules):
-            yield (*here, key), True, f"`{key}` without `ratio` does nothing"
+            yield (*here, key), True, f"`{key}` without `ratio` has no effect"
 
 
 def _ejects_nobody(level: Level) -> Iterator[Complaint]:
@@ -159,7 +159,5 @@ def _ejects_nobody(level: Level) -> Iterator[Complaint]:
             return
         most = max(most, len(counted))
     if most:
-        words = (
-            f"`max_ejected` {written.max_ejected:.3g} of {most} backend{'s' * (most != 1)} is less than one: none is ever ejected"
-        )
+        words = f"`max_ejected` {written.max_ejected:.3g} of {most} backend{'s' * (most != 1)} is less than one: no backend is ever ejected"
         yield (*level.here, "outlier", "max_ejected"), True, words

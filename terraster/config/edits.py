@@ -35,10 +35,10 @@ _NOT_FOR_RULES = frozenset(
 def field_name(name: str) -> str:
     """The name in lower case. ValueError for what is no field name, and for one that is not for rules."""
     if not _TOKEN.fullmatch(name):
-        raise ValueError("is no name of a header field")
+        raise ValueError("is not a valid name of a header field")
     lower = name.lower()
     if lower in _NOT_FOR_RULES:
-        raise ValueError("is not for rules: it belongs to one connection, or says where a message ends")
+        raise ValueError("cannot be changed by rules: it belongs to one connection, or frames the message")
     return lower
 
 
@@ -46,7 +46,7 @@ def removable(name: str) -> str:
     """The name in lower case, of a field that may be removed. ValueError as `field_name`, and for Host."""
     lower = field_name(name)
     if lower == "host":
-        raise ValueError("cannot be Host: every request has one")
+        raise ValueError("must not be Host: every request needs one")
     return lower
 
 
@@ -54,7 +54,7 @@ def value_parts(value: str) -> list[str]:
     """A value in parts: text and names of variables in turn, text first. ``$$`` is a ``$``. ValueError for control characters and
     other variables."""
     if _CONTROLS.search(value):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not contain control characters")
     value = value.strip(" \t")
     parts, read = [""], 0
     for match in _DOLLAR.finditer(value):

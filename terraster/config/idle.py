@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 Judge = Callable[[Place], str]
-"""Words that complete "`key` …" if the key does nothing at this place; "" if it does something."""
+"""Words that complete "`key` …" if the key has no effect at this place; "" if it does something."""
 
 
 class Row(NamedTuple):
@@ -68,7 +68,7 @@ def mentions(service: ServiceSettings) -> bool:
 def warnings(
     top: Settings, services: Sequence[tuple[Path, ServiceSettings]], mentioning: Iterable[tuple[Path, ServiceSettings]]
 ) -> Iterator[Complaint]:
-    """What does nothing, each with its path. services: all; mentioning: those that write a key of the tables, which is what `mentions`
+    """What has no effect, each with its path. services: all; mentioning: those that write a key of the tables, which is what `mentions`
     says."""
     every = [service for _, service in services]
     yield from _of_place(
@@ -123,7 +123,7 @@ def _probed_by(*idle: str) -> Judge:
             used.add(next((level.type for level in levels if level is not None and "type" in level.model_fields_set), "http"))
             if used.difference(idle):
                 return ""
-        return f"does nothing under {' and '.join(f'`type: {kind}`' for kind in sorted(used))}" if used else ""
+        return f"has no effect under {' and '.join(f'`type: {kind}`' for kind in sorted(used))}" if used else ""
 
     return judge
 
@@ -132,7 +132,7 @@ def _without_https(place: Place) -> str:
     if any(backend.url.scheme == "https" for _, _, backend in place.backends()):
         return ""
     if place.backend is not None:
-        return f"is for https and does nothing with {place.backend.url.scheme}://"
+        return f"is for https and has no effect with {place.backend.url.scheme}://"
     return "is for https backends, and there are none here" if any(place.backends()) else ""
 
 
@@ -140,8 +140,8 @@ def _without_backends(place: Place) -> str:
     if any(location.backends for _, location in place.locations):
         return ""
     if isinstance(place.written, LocationSettings):
-        return "does nothing in a location without `backends`"
-    return "does nothing in a service without `backends`"
+        return "has no effect in a location without `backends`"
+    return "has no effect in a service without `backends`"
 
 
 def _without_weights(place: Place) -> str:
@@ -156,7 +156,7 @@ def _without_weights(place: Place) -> str:
     if policy not in WITHOUT_WEIGHTS or place.backend.weight == 0:
         return ""
     other = "; `weighted-least-connections` goes by it" if policy == "least-connections" else ""
-    return f"does nothing under `{policy}`{other}"
+    return f"has no effect under `{policy}`{other}"
 
 
 def _one_tier(place: Place) -> str:
@@ -168,12 +168,12 @@ def _one_tier(place: Place) -> str:
         or any(backend.url.srv for backend in location.backends)
     ):
         return ""
-    return f"is {min(tiers)} for every backend here: that is one tier, as without it"
+    return f"is {min(tiers)} for every backend here: this has the same effect as no `priority`"
 
 
 def _without_redirect(place: Place) -> str:
     redirects = any(service.http_redirect for service in place.services) or any(there.http_redirect for _, there in place.locations)
-    return "" if redirects else "does nothing without `http_redirect`"
+    return "" if redirects else "has no effect without `http_redirect`"
 
 
 def _head_comes_first(place: Place) -> str:
@@ -186,7 +186,7 @@ def _tried_once(place: Place) -> str:
         attempts = next((level.attempts for level in levels if level is not None and "attempts" in level.model_fields_set), 0)
         if attempts != 1:
             return ""
-    return "does nothing with one attempt (`attempts: 1`, or `retry: off`)" if place.locations else ""
+    return "has no effect with one attempt (`attempts: 1`, or `retry: off`)" if place.locations else ""
 
 
 def _no_second(place: Place) -> str:
@@ -195,7 +195,7 @@ def _no_second(place: Place) -> str:
         several = len(hosts) > 1 or any(url.srv or not addresses.is_address(url.host) for url in hosts)
         if several and (location.lb_policy or place.top.algorithm) != "sticky-session":
             return ""
-    return "does nothing without a second backend, or under `sticky-session`" if any(place.backends()) else ""
+    return "has no effect without a second backend, or under `sticky-session`" if any(place.backends()) else ""
 
 
 def _none_idle(place: Place) -> str:
@@ -203,7 +203,7 @@ def _none_idle(place: Place) -> str:
         levels = (level.connection_pool for level in (location, service, place.top))
         if next((level.max_idle for level in levels if level is not None and "max_idle" in level.model_fields_set), 1) != 0:
             return ""
-    return "does nothing with `max_idle: 0`" if place.locations else ""
+    return "has no effect with `max_idle: 0`" if place.locations else ""
 
 
 def _not_json(place: Place) -> str:
@@ -211,7 +211,7 @@ def _not_json(place: Place) -> str:
     for service, *location in [*place.locations, *((service,) for service in place.services if not service.locations)]:
         levels = (level.access_log for level in (*location, service, place.top))
         formats.add(next((level.format for level in levels if level is not None and "format" in level.model_fields_set), "json"))
-    return "is for `format: json`, and does nothing with another format" if formats and "json" not in formats else ""
+    return "is for `format: json`, and has no effect with another format" if formats and "json" not in formats else ""
 
 
 def _no_default_service(place: Place) -> str:
@@ -220,7 +220,7 @@ def _no_default_service(place: Place) -> str:
 
 def _own_port(place: Place) -> str:
     api = place.top.management()
-    return f"does nothing beside `{'api' if place.top.api is not None else 'admin_api'}.port`" if api.port else ""
+    return f"has no effect beside `{'api' if place.top.api is not None else 'admin_api'}.port`" if api.port else ""
 
 
 def _unheard(clear: bool, secret: bool) -> Judge:
@@ -240,8 +240,8 @@ def _unheard(clear: bool, secret: bool) -> Judge:
                 return ""
             others = True
         if not others:
-            return "does nothing: each service says itself where it listens" if place.services else ""
-        return f"does nothing: no service that listens on the top's addresses speaks {'plain HTTP' if clear else 'TLS'}"
+            return "has no effect: each service has an address of its own" if place.services else ""
+        return f"has no effect: no service that listens on the top's addresses speaks {'plain HTTP' if clear else 'TLS'}"
 
     return judge
 
@@ -249,7 +249,7 @@ def _unheard(clear: bool, secret: bool) -> Judge:
 def _port(place: Place) -> str:
     beside = [f"`{key}`" for key in ("http_port", "https_port") if getattr(place.top, key)]
     words = _unheard(not place.top.http_port, not place.top.https_port)(place)
-    return f"does nothing beside {' and '.join(beside)}" if words and beside else words
+    return f"has no effect beside {' and '.join(beside)}" if words and beside else words
 
 
 _CHECK = (

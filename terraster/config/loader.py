@@ -145,10 +145,12 @@ class _Load:
         if allowed:
             for key in source.top:
                 if key not in allowed:
-                    source.complain(((key,), True, f"`{key}` has no place in {what}, only {', '.join(f'`{k}`' for k in allowed)}"))
+                    source.complain(
+                        ((key,), True, f"`{key}` is not allowed in {what}, only {', '.join(f'`{k}`' for k in allowed)}")
+                    )
             source.top = {key: value for key, value in source.top.items() if key in allowed}
             if source.items and "services" not in allowed:
-                source.complain((("services",), True, f"`services` has no place in {what}"))
+                source.complain((("services",), True, f"`services` is not allowed in {what}"))
         return source
 
     def _below(self, directory: str) -> Iterator[str]:
@@ -156,7 +158,7 @@ class _Load:
         found = []
         if not os.path.isdir(directory):
             self._order.append(directory)
-            self._problems.append(Problem(directory, 0, 0, "is no directory"))
+            self._problems.append(Problem(directory, 0, 0, "is not a directory"))
         for folder, _, names in os.walk(directory):
             found += [os.path.join(folder, name) for name in names if name.endswith((".yaml", ".yml"))]
         yield from sorted(found)
@@ -187,7 +189,7 @@ class _Load:
                 for name in value:
                     self._origins[target, name] = (source, (section, name))
                     if name in here:
-                        source.complain(((section, name), True, f"logger `{name}` is already there"))
+                        source.complain(((section, name), True, f"logger `{name}` is defined twice"))
                 update[target] = {**here, **value}
             else:
                 self._origins[(target,)] = (source, (section,))
@@ -234,9 +236,9 @@ class _Load:
             if os.path.isdir(file) or not os.access(file, os.W_OK):
                 self._complain((path, False, f"the access log {file} cannot be written to"))
         elif not os.path.isdir(folder):
-            self._complain((path, False, f"the access log {file} cannot be made: there is no directory {folder}"))
+            self._complain((path, False, f"the access log {file} cannot be made: there is not a directory {folder}"))
         elif not os.access(folder, os.W_OK | os.X_OK):
-            self._complain((path, False, f"the access log {file} cannot be made: nothing can be created in {folder}"))
+            self._complain((path, False, f"the access log {file} cannot be created: no file can be created in {folder}"))
 
     def _warned(self, settings: Settings, refused: list[Complaint]) -> Iterator[str]:
         """The warnings in words, each key without effect once, at its first place."""
@@ -249,7 +251,7 @@ class _Load:
         special += [found for found in idle.warnings(settings, services, mentioning) if found[0] not in known]
         if len(refused) > 1:
             path, key, words = refused[0]
-            special[0] = path, key, f"{words}; likewise {len(refused) - 1} more"
+            special[0] = path, key, f"{words}; and {len(refused) - 1} more"
         told = unserved.said(special, refused)
         said: set[str] = set()
         finds = [(path, words) for path, words in self._top_finds.later]

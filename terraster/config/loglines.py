@@ -51,7 +51,7 @@ def field(name: str) -> str:
     """The name, if it is a field's. ValueError, with the nearest name, if not."""
     if name in FIELDS:
         return name
-    raise ValueError(f"names no field {name!r}{_nearest(name, FIELDS) or '; there are: ' + ', '.join(FIELDS)}")
+    raise ValueError(f"has the unknown field {name!r}{_nearest(name, FIELDS) or '; known fields are ' + ', '.join(FIELDS)}")
 
 
 def parts(text: str) -> list[tuple[str, str | None]]:
@@ -62,15 +62,15 @@ def parts(text: str) -> list[tuple[str, str | None]]:
             if name is not None:
                 field(name)
                 if spec or conversion:
-                    raise ValueError(f"holds {{{name}}} with a conversion, which a field does not take")
+                    raise ValueError(f"holds {{{name}}} with a conversion, which fields do not have")
             found.append((literal, name))
     except ValueError as error:
         words = str(error)
-        raise ValueError(words if words.startswith(("names", "holds")) else f"is no format string: {words}") from None
+        raise ValueError(words if words.startswith(("has", "holds")) else f"is not a valid format: {words}") from None
     if not any(name is not None for _, name in found):
-        raise ValueError(f"names no {{field}}{_nearest(text, ('json', *NAMED_FORMATS))}")
+        raise ValueError(f"has no {{field}}{_nearest(text, ('json', *NAMED_FORMATS))}")
     if not text.isascii() or not text.isprintable():
-        raise ValueError("may hold only printable ASCII between the fields")
+        raise ValueError("may contain only printable ASCII between the fields")
     return found
 
 

@@ -81,7 +81,7 @@ def compose(text: str) -> Node | Finding | None:
         return (before.count("\n"), len(before) - before.rfind("\n") - 1, f"not valid YAML: {error.reason}")
     except UnicodeEncodeError as error:  # lone surrogates cannot reach libyaml
         before = text[: error.start]
-        return (before.count("\n"), len(before) - before.rfind("\n") - 1, "not valid YAML: this character is no text")
+        return (before.count("\n"), len(before) - before.rfind("\n") - 1, "not valid YAML: this character is not valid text")
 
 
 def _plainly(words: str, text: str, index: int) -> str:
@@ -216,13 +216,13 @@ class Reader:
         if isinstance(node, ScalarNode):
             return self._scalar(node, key, headers)
         if id(node) in self._open:
-            self._found(node, "an alias that contains itself")
+            self._found(node, "this alias contains itself")
             return None
         if len(self._open) >= _DEEPEST:
             self._found(node, _TOO_DEEP)
             return None
         if node.tag:
-            self._found(node, f"tags like {node.tag} have no meaning here")
+            self._found(node, f"tags like {node.tag} are not supported")
         known = self._shared.get((id(node), headers))
         if known is not None:
             return known
@@ -253,7 +253,7 @@ class Reader:
             if name in result:
                 first = next(other for other, _ in node.value if isinstance(other, ScalarNode) and other.value == name)
                 line = self._first_line + first.start_mark.line + 1
-                self._found(key, f"`{name}` stands here a second time, the first is in line {line}")
+                self._found(key, f"`{name}` is defined twice, first in line {line}")
                 continue
             inside = headers or name in ("request_headers", "response_headers")
             result[name] = self.value(value, name, inside)
@@ -270,12 +270,12 @@ class Reader:
     def _scalar(self, node: ScalarNode, key: str, headers: bool) -> Any:
         text: str = node.value
         if node.tag and node.tag != _STR_TAG:
-            self._found(node, f"tags like {node.tag} have no meaning here")
+            self._found(node, f"tags like {node.tag} are not supported")
         before = len(self.findings)
         if "$" in text and key != "format":
             text = self._expand(node, text, headers)
         if not node.style and not node.tag and len(self.findings) == before and self._is_nothing(node.value, text, headers):
-            self._found(node, f"`{key}` has no value" if key else "nothing stands here")
+            self._found(node, f"`{key}` has no value" if key else "a value is missing here")
             return None
         return text
 
@@ -291,7 +291,9 @@ class Reader:
                 return literal
             parts = _NAME.fullmatch(match[1])
             if parts is None:
-                self._found(node, f"`{match[0]}` is no variable: write ${{NAME}} or ${{NAME:-default}}, or $$ for a literal $")
+                self._found(
+                    node, f"`{match[0]}` is not a valid variable: write ${{NAME}} or ${{NAME:-default}}, or $$ for a literal $"
+                )
                 return ""
             name, default = parts[1], parts[2]
             if headers and default is None and name in REQUEST_VARIABLES:

@@ -77,7 +77,7 @@ def share(value: object) -> float:
     if match is not None and match[2]:
         part /= 100
     elif 1 < part <= 100:
-        raise ValueError(f"must be a share: say {part:g}% or {part / 100:g}")
+        raise ValueError(f"must be a share: write {part:g}% or {part / 100:g}")
     if not 0 <= part <= 1:
         raise ValueError("must be a share from 0 to 100%")
     return part

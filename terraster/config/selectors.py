@@ -28,19 +28,19 @@ def selector(value: object) -> str:
     kind, name = kind.strip().lower().replace("_", "-"), name.strip()
     if kind in _PLAIN:
         if colon:
-            raise ValueError(f"takes no name after `{kind}`, not {value!r}")
+            raise ValueError(f"must not have a name after `{kind}`, not {value!r}")
         return kind
     if kind not in _NAMED:
         near = difflib.get_close_matches(kind, (*_PLAIN, *_NAMED), 1, 0.5)
         shown = {**dict.fromkeys(_PLAIN, ""), **dict.fromkeys(_NAMED, ":NAME")}
         hint = f"did you mean `{near[0]}{shown[near[0]]}`?" if near else f"there are {_CHOICES}"
-        raise ValueError(f"goes by nothing known, {value!r}; {hint}")
+        raise ValueError(f"is not a valid selector: {value!r}; {hint}")
     if not name:
         raise ValueError(f"must say which {kind}: {kind}:NAME")
     if kind == "query":
         if any(not "!" <= character <= "~" or character in "&=#" for character in name):
-            raise ValueError(f"names no key of a query: {name!r}")
+            raise ValueError(f"has an invalid query key: {name!r}")
         return f"query:{name}"
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"names no {kind}: {name!r}")
+        raise ValueError(f"has an invalid {kind} name: {name!r}")
     return f"header:{name.lower()}" if kind == "header" else f"cookie:{name}"

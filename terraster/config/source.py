@@ -191,7 +191,9 @@ class Source:
             return
         self._root = root
         if not isinstance(root, MappingNode):
-            self._found((root.start_mark.line, root.start_mark.column, "a configuration is a mapping of keys, like `port: 8080`"))
+            self._found(
+                (root.start_mark.line, root.start_mark.column, "a configuration must be a mapping of keys, like `port: 8080`")
+            )
             return
         services = self._read_value(root, 0)
         if services is None:

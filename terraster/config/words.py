@@ -27,7 +27,7 @@ Complaint = tuple[tuple[str | int, ...], bool, str]
 _WORDS = {
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
-    "int_parsing_size": "must be a whole number that is not that long",
+    "int_parsing_size": "must be a whole number with fewer digits",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "float_parsing": "must be a number",

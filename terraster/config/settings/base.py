@@ -121,7 +121,7 @@ def text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str):
         raise ValueError("must be text")
     if _CONTROLS.search(value):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not contain control characters")
     return value
 
 
@@ -143,7 +143,7 @@ def _listen(value: object) -> tuple[str, ...]:
             if one == other:
                 raise ValueError(f"names {one} twice")
             if addresses.overlap(one, other):
-                raise ValueError(f"names {other} and {one}, of which one covers the other")
+                raise ValueError(f"names {other} and {one}, which overlap")
     return found
 
 
@@ -169,7 +169,7 @@ def _peers(value: object) -> tuple[str, ...]:
 def _nameservers(value: object) -> tuple[str, ...]:
     found = tuple(addresses.nameserver(item) for item in items(value, "an address"))
     if len(set(found)) < len(found):
-        raise ValueError("names an address twice")
+        raise ValueError("contains an address twice")
     return found
 
 
@@ -183,7 +183,7 @@ def uri_path(value: object) -> str:
     if not path.startswith("/"):
         raise ValueError(f'must start with "/", not {path!r}')
     if not _URI_PATH.fullmatch(path):
-        raise ValueError("holds characters that must be percent-encoded in a path")
+        raise ValueError("contains characters that must be percent-encoded in a path")
     return path
 
 

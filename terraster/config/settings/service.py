@@ -90,7 +90,7 @@ class MiddlewareEntry(Model):
     @model_validator(mode="after")
     def _some_kind(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("names no kind of middleware")
+            raise ValueError("must name a kind of middleware")
         return self
 
 

@@ -71,7 +71,7 @@ def _factor(value: object) -> float:
 def _cookie_path(value: object) -> str:
     path = text(value)
     if not path.startswith("/") or ";" in path or not path.isascii() or not path.isprintable():
-        raise ValueError('must start with "/" and hold no semicolon')
+        raise ValueError('must start with "/" and contain no semicolon')
     return path
 
 
@@ -105,7 +105,7 @@ def _session_algorithm(value: str) -> str:
 
 def _long_enough(value: Any) -> Any:
     if len(value.get_secret_value()) < _LEAST_SECRET:
-        raise ValueError(f"must have {_LEAST_SECRET} characters at the least")
+        raise ValueError(f"must have {_LEAST_SECRET} characters or more")
     return value
 
 
