@@ -92,7 +92,7 @@ class Proxy(DataPlane):
             self.defect("a request ended by a defect")
             keep = respond.error(self, exchange, HttpError("internal error", close=True))
         finally:
-            self._finish(exchange, keep)
+            self._finish(exchange)
         return keep
 
     def _refuse(self, client: Downstream, connection: Connection, error: HttpError) -> bool:
@@ -102,7 +102,7 @@ class Proxy(DataPlane):
         try:
             return respond.error(self, exchange, error)
         finally:
-            self._finish(exchange, False)
+            self._finish(exchange)
 
     def _begin(self, client: Downstream, connection: Connection, head: RequestHead | None) -> Exchange:
         """The record of a request whose head is complete."""
@@ -171,10 +171,10 @@ class Proxy(DataPlane):
             return HedgedAttempt(self, exchange, member, fresh)
         return WatchedAttempt(self, exchange, member, fresh)
 
-    def _finish(self, exchange: Exchange, keep: bool) -> None:
+    def _finish(self, exchange: Exchange) -> None:
         """Count and log. Called exactly once for every exchange, whatever its outcome."""
         exchange.client.connection.keepalive = exchange.rules().timeouts.keepalive
-        exchange.client.end(keep)
+        exchange.client.end()
         exchange.client = None
         if self.deadlines:
             self.deadlines.pop(exchange, None)

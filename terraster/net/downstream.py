@@ -13,9 +13,6 @@ from .connection import Connection
 
 __all__ = ["Downstream"]
 
-LARGE = 65536
-"""From this many octets on, a part of an answer may still be under way when the last `send` returns."""
-
 
 class Downstream:
     """The client of one request over HTTP/1. HTTP/1 has one request at a time, so a connection uses one `Downstream` for all its requests.
@@ -49,12 +46,9 @@ class Downstream:
             self.worker = None
             worker.throw(error)
 
-    def end(self, keep: bool) -> None:
-        """The request is over. keep: False if the connection ends after it."""
-        exchange = self.exchange
+    def end(self) -> None:
+        """The request is over."""
         self.exchange = self.worker = None
-        if not keep and exchange is not None and exchange.bytes_out >= LARGE:
-            self.connection.lingering = True
 
     def abort(self) -> None:
         """Break off an answer in a way that the client notices."""

@@ -17,6 +17,12 @@ from .upgrade import upgrade
 
 __all__ = ["error", "own", "relay"]
 
+_LARGE = 65536
+"""From this many octets on, a part of an answer may still be under way when the last `send` returns."""
+
+_BODILESS = (204, 304)
+"""Statuses without a body: RFC 9110, section 6.4.1."""
+
 
 def relay(plane: DataPlane, attempt: Attempt) -> bool:
     """Relay a backend's response as it arrives. True if the client's connection can carry another request."""
@@ -65,6 +71,8 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     if sender is not None and not sender.done:  # the answer came before the end of the request: the client may still be sending
         keep = attempt.reusable = False
         client.connection.lingering = True
+    elif not keep and exchange.bytes_out >= _LARGE:
+        client.connection.lingering = True
     return keep
 
 
@@ -75,7 +83,7 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
     keep = head is not None and head.keep_alive and not close and not plane.draining and _skip_body(exchange)
     exchange.status = answer.status
     out, keep, _, _ = write_head(plane, exchange, OwnHead(answer.status, answer.headers, len(answer.body)), keep)
-    if exchange.method != b"HEAD":
+    if exchange.method != b"HEAD" and answer.status not in _BODILESS:
         out += answer.body
     exchange.bytes_out += len(out)
     if not keep:

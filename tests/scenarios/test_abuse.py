@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 import time
 
@@ -167,3 +168,20 @@ def test_a_rule_for_host_is_the_only_host(terraster, backend) -> None:
     proxy = terraster(service(origin.url, headers={"request_headers": {"Host": "inner"}}))
     assert exchange(proxy.address, b"GET / HTTP/1.0\r\n\r\n").status == 200
     assert origin.requests[0].all("host") == ["inner"]
+
+
+def test_late_octets_do_not_cut_a_large_last_answer(terraster, backend) -> None:
+    """The whole answer is in the kernel's buffers when the worker is done with it; a reset would throw away what has not left yet."""
+    body = b"x" * 300_000
+    proxy = terraster(backend(answer=ok(body)))
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(proxy.address)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+        proxy.log()
+        client.sendall(b"GET /late HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        answer = b""
+        while data := client.recv(65536):
+            answer += data
+    assert answer.endswith(b"\r\n\r\n" + body)
