@@ -1,13 +1,13 @@
 # Everything a newcomer or a machine needs: `make run`, `make test`. Each target makes what it lacks and can be repeated.
 #
 # PYTHON  the interpreter to build .venv with (default: the first of python3, python3.14 … python3.11 that is 3.11 or newer)
-# JOBS    processes that the tests run in
+# JOBS    processes that the tests run in: one more than two cores, as half of the time they wait
 # ARGS    handed on to terraster (make run), pytest (make test, test-all), bench/bench.py (make bench), balance.py (bench-balance), profile_worker.py (profile),
 #         pip-compile (make lock: `ARGS="-P urllib3"` renews that one only)
 # LOCK    `no`: install the newest versions that setup.cfg allows, not those of constraints*.txt
 
 PYTHON ?=
-JOBS ?= 2
+JOBS ?= 3
 ARGS ?=
 LOCK ?=
 VENV := .venv

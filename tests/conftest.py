@@ -32,6 +32,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"left out: needs {', '.join(missing)}, not installed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that want to be alone come last, where no other process has to wait for them."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Where tests run in several processes, those that want to be alone are."""
