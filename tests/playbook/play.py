@@ -9,17 +9,19 @@
         log(200, b1),
     )
 
-`party >> octets` is what a party sends, `party << octets` what Terraster must send it, in this order: before anything else happens, all
-that Terraster wrote must have been said. FIN and RST are written like octets. A connection whose end is not written is kept. Time passes
-only in `after`. What is logged, and what the master hears of a backend, is said in order; counters follow from that, or from `counts`.
+`party >> octets`: the party sends. `party << octets`: Terraster must send this to the party. `FIN` and `RST` are written like octets; a
+connection whose end is not in the row stays open. The order counts: before anything else happens, the row must have said everything that
+Terraster wrote. Time passes only in `after` and `skip`. `log` and `told` are in order, too; the expected counters follow from them, or are
+given in `counts`.
 
-Each row is played as it stands, with what parties send cut in the middle, one octet at a time, and with the sockets looked at in the
-opposite order. In the end all clients leave, time passes, and nothing may be left: no greenlet, watcher, timer, stream, or count.
+Each row is played whole, with what parties send cut in the middle, octet by octet, and with the sockets polled in the opposite order. Then
+all clients leave and time passes, and nothing may be left: no greenlet, watcher, timer, stream or gauge.
 """
 
 from __future__ import annotations
 
 import errno
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -240,8 +242,6 @@ class _Host:
     """A backend as the network sees it."""
 
     def __init__(self, name: str) -> None:
-        from collections import deque
-
         self.name = name
         self.connections: list[Connection] = []
         self.answers: deque[Any] = deque()
@@ -432,10 +432,10 @@ def learnt(seconds: float) -> Step:
 
 
 class log(Step):
-    """The next exchange that is over. tried: the backends that were asked, in order, the last one is named. error: its reason.
+    """The next exchange that is over.
 
-    bytes_in, bytes_out, duration, upstream_time: where it matters. detail: a piece of it. responses: of how many of these attempts a
-    response is counted; one if nothing went wrong.
+    tried: the backends that were asked, in order; the log names the last one. error: its RFC 9209 type. detail: a part of the detail.
+    bytes_in, bytes_out, duration, upstream_time, client_ip and other attributes of the exchange: compared if given.
     """
 
     def __init__(

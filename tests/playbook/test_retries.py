@@ -437,6 +437,22 @@ test_same_backend = table(
         client << OK,
         log(200, b1),
     ),
+    row(
+        "a kept connection that ends within an answer was no dead one: it is a failure like others",
+        client >> GET,
+        *answers(b1),
+        log(200, b1),
+        client >> req("GET /b"),
+        b1 << asked("GET /b", n=2),
+        b1 >> "HTTP/1.1 2",
+        b1 >> RST,
+        told(b1, "failure"),
+        after(0.03),
+        b1[2] << asked("GET /b", n=2),
+        b1[2] >> ok("two"),
+        client << OK,
+        log(200, b1, b1),
+    ),
 )
 
 PUT_LATER = req("PUT /a", "Content-Length: 3")

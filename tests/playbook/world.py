@@ -1,10 +1,10 @@
-"""A world for the data plane, without a kernel: an event loop with a clock of its own, and sockets that do what a script says.
+"""A world for the data plane without a kernel: an event loop with its own clock, and sockets that do what a script says.
 
-The loop follows libev as gevent uses it: callbacks first, then timers, then readiness, which is level-triggered; a watcher that was
-stopped meanwhile is not called. Nothing here takes time: the clock moves only in `Loop.advance` and `Loop.jump`. So every run of a script
-is the same run, and a script that cannot go on is known at once instead of after a timeout.
+The loop follows libev as gevent uses it: callbacks first, then timers, then ready sockets, level-triggered. A watcher that was stopped in
+the same turn is not called. Nothing here takes time: the clock moves only in `Hub.advance` and `Hub.jump`. So every run of a script is the
+same, and a script that cannot go on fails at once instead of after a timeout.
 
-The sockets follow Linux: what had arrived before a reset can still be read, a close with unread octets sends a reset, writing to a peer
+The sockets follow Linux: octets that arrived before a reset can still be read; a close with unread octets sends a reset; a write to a peer
 that has closed brings a reset back.
 """
 
