@@ -27,6 +27,7 @@ EQUIVALENT: dict[str, str] = {
     "attempt.py: False → True in `trial = False`": "of a plain attempt: its location has no circuit",
     "data_plane.py: without `return False`": "nothing is as false",
     "hedge.py: without `attempt.ended_at = plane.clock()`": "the end of the attempt follows at the same moment, and reads the clock then",
+    "proxy.py: without `exchange.status = 499`": "every way out gives a status, but for a greenlet that is killed, and nobody kills these",
     "proxy.py: without `return Attempt(self, exchange, member, fresh)`": "a watched attempt does the same, and looks at more",
 }
 """Mutants nobody could notice, without path and line → why."""
