@@ -1,8 +1,8 @@
-"""Free ports on loopback, never the same one twice: not in one run, and not in runs side by side.
+"""Free ports on loopback, never the same port twice: neither in one run nor in runs at the same time.
 
-The kernel's own choice (``bind`` to port 0) comes from the range that outgoing connections use as well, and it may hand out the same port
-twice. So ports are taken from below that range, in blocks. A run holds a block as long as it lives by an abstract unix socket of that
-name: nothing to clean up, and the kernel refuses it to everybody else on this machine.
+The kernel's choice (``bind`` to port 0) comes from the range of outgoing connections, and the kernel may give the same port twice. So the
+ports come from below that range, in blocks. A run holds a block by an abstract unix socket with the block's name. The kernel refuses the name
+to other runs on this machine, and frees it when the run ends.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Terraster kept running from test to test: a start costs a second of CPU, a reload in place a fiftieth of that.
+"""Terraster instances that are kept running between tests: a start costs a second of CPU, a reload in place 25 ms.
 
-A `Pool` keeps instances by their number of workers. A test borrows one as a `Warm`, which looks like a Terraster of its own: its services
-and keys come in by a reload, its log and its access log begin empty. When the test is over, another reload takes all of that away again:
-no service, backend or counter of a service is there for the next. Then the instance must be as it was before: the same processes, no
-socket more than when it was new, no Traceback in the log. Whatever is amiss fails the test that had it, and the instance is replaced.
+A `Pool` keeps instances by their number of workers. A test borrows one as a `Warm`, which looks like a Terraster of its own. The services
+and keys of the test come by a reload; its log and its access log begin empty. After the test, a second reload removes the configuration:
+the next test finds no service, backend or counter of it. Then the instance must be as it was: the same processes, no more sockets than
+when it was new, no Traceback in the log. A fault fails the test that had the instance, and the instance is replaced.
 
-What a reload does not change (`FRESH`) needs a Terraster of its own, and so does a test that ends or kills processes. An instance that is
-not whole any more is a failure, unless its test was told process ids: then that test did it, and the instance is replaced without a word.
+Some keys need a start (`FRESH`): a test with one of them needs a fresh Terraster. So does a test that ends or kills processes. If a process
+of a kept instance has ended, the test fails, unless the test was given process ids. In that case the test ended the process on purpose, and
+the instance is replaced silently.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["FRESH", "Pool", "Warm"]
 FRESH = frozenset(
     {"admin_api", "admin_port", "api", "listen", "metrics", "metrics_port", "port", "runtime_dir", "start", "state_dir", "wait"}
 )
-"""Keys of the configuration, and of `Terraster`, that want a start."""
+"""Keys of the configuration, and of `Terraster`, that need a start."""
 
 PATIENCE = 10.0  # seconds until all connections of a test must have ended
 
@@ -36,8 +37,8 @@ _IDLE = service("http://127.0.0.1:9", name="idle", host="idle.invalid")
 
 
 class _Kept(Terraster):
-    """A running instance. ``user``: whoever had it last. ``seen``: the octets of its output that were looked at. It ends with the tests,
-    even where they are killed."""
+    """A running instance. ``user``: the test that had it last. ``seen``: the octets of its output that were checked. It ends with the test
+    process, even if that is killed."""
 
     launcher = ("setpriv", "--pdeathsig", "TERM") if find("setpriv") else ()
 
