@@ -13,7 +13,7 @@ from collections.abc import Callable
 from .balance.contract import Member
 from .config.snapshot import Breaker, Outlier
 from .errors import HttpError
-from .plan import LocationPlan
+from .location_plan import LocationPlan
 from .policy.outlier import Suspicion
 from .policy.retry import covers
 from .policy.standing import may_eject, panics

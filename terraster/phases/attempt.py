@@ -10,9 +10,9 @@ from __future__ import annotations
 from terraster.balance.contract import Member
 from terraster.errors import BACKEND, BadResponse, ConnectionLost, HttpError
 from terraster.exchange import Exchange
+from terraster.location_plan import LocationPlan
 from terraster.net.body_sender import BodySender
 from terraster.net.upstream import Upstream
-from terraster.plan import LocationPlan
 from terraster.policy.retry import ELSEWHERE, GIVE_UP, SAME_FRESH, USE, next_step
 from terraster.state.table import SeatBackend, SeatLocation
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response

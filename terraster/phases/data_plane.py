@@ -8,11 +8,12 @@ from math import inf
 from terraster.balance.contract import Member
 from terraster.errors import BACKEND, US, HttpError
 from terraster.exchange import Exchange
+from terraster.location_plan import LocationPlan
 from terraster.net.body import Buffer
 from terraster.net.origin import Origin
 from terraster.net.reactor import SHORT, Reactor
 from terraster.outcomes import Outcomes, Report
-from terraster.plan import LocationPlan, Plan
+from terraster.plan import Plan
 from terraster.state.table import SeatLocation
 from terraster.state.view import SeatView
 from terraster.wire.answers import http_date

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from terraster.errors import BadRequest
 from terraster.exchange import Exchange
+from terraster.location_plan import LocationPlan
 from terraster.net.connection import Connection
-from terraster.plan import LocationPlan
 from terraster.route.host import split_host
 from terraster.route.target import canonical, split_absolute
 from terraster.wire.http1 import RequestHead

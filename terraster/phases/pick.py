@@ -5,7 +5,7 @@ from __future__ import annotations
 from terraster.balance.contract import Member
 from terraster.errors import HttpError
 from terraster.exchange import Exchange
-from terraster.plan import LocationPlan
+from terraster.location_plan import LocationPlan
 from terraster.policy.retry import SAME_FRESH, pause
 
 from .attempt import Attempt

@@ -82,7 +82,7 @@ def _read_rest(plane: DataPlane, connection: Connection, data: bytes) -> Request
 def _more(plane: DataPlane, connection: Connection, end: float) -> bytes:
     """More octets of a head that must be complete by ``end`` (monotonic time, 0.0 = no limit)."""
     left = end - plane.clock() if end else 0.0
-    if left < 0:
+    if end and left <= 0:  # 0 would mean: for ever
         raise connection.timed_out(False)
     connection.stream.quick_ack()
     more = connection.recv(left)
