@@ -165,3 +165,10 @@ def test_keys_of_filters_in_words() -> None:
 
     old, new = (location(filters=(("paces", Paces(every=one, room=room)),)) for one, room in ((90, 2048), ("2h", 2048)))
     assert diff(old, new).describe() == ["~ service a: ~ paces: every 90s → 2h"]
+
+
+def test_settings_of_filters_travel_whole() -> None:
+    made = location(filters=(("respond", RespondSettings(status=503, headers={"Retry-After": "60"})),))
+    ((_, settings),) = pickle.loads(pickle.dumps(made)).services[0].locations[0].filters
+    assert (settings, settings.model_fields_set) == (made.services[0].locations[0].filters[0][1], {"status", "headers"})
+    assert settings.over(None) == settings and settings.model_copy(update={"status": 500}).status == 500

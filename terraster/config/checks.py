@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from . import unserved
 from .addresses import is_loopback, port_of
-from .language import Language
+from .language import Language, Written
 from .listening import Rule, host_address, management_address, metrics_address, same_place
 from .settings import BackendSettings, HealthCheckSettings, LocationSettings, ServiceSettings, Settings
 from .words import Complaint, suggestion
@@ -25,10 +25,11 @@ Path = tuple[str | int, ...]
 
 def of_service(known: Language, service: ServiceSettings, whole: bool = True) -> Iterator[Complaint]:
     """What is wrong within one service; paths begin at the service. Not `whole`: faulty keys were left out, so none is missed."""
-    answering = _answering(known, service)
+    written = known.written(service)
+    answering = _answering(known, written)
     if whole and not service.locations and not service.http_redirect and not answering:
         yield (), False, f"service `{service.label}` has no `locations` and no `http_redirect`: it cannot answer requests"
-    yield from _of_kinds(known, service)
+    yield from _of_kinds(service, written)
     paths: dict[str, int] = {}
     sources: dict[str, int] = {}
     for index, location in enumerate(service.locations):
@@ -37,8 +38,9 @@ def of_service(known: Language, service: ServiceSettings, whole: bool = True) ->
         if prefix in paths:
             yield (*here, "path"), False, f"`path` {location.path} is defined twice in service `{service.label}`"
         paths.setdefault(prefix, index)
-        yield from _of_kinds(known, location, here)
-        answers = _answering(known, location, answering)
+        written = known.written(location)
+        yield from _of_kinds(location, written, here)
+        answers = _answering(known, written, answering)
         yield from _of_location(service, location, here, prefix, whole and not answers)
         if location.redirect is not None and location.redirect.startswith("/") and location.backends:
             source = canonical(location.redirect)
@@ -77,19 +79,19 @@ def of_backends(backends: Sequence[BackendSettings], here: Path) -> Iterator[Com
             yield (*here, index, "backup"), True, "`backup` and `priority` both define when the backend is used: keep one"
 
 
-def _answering(known: Language, level: BaseModel, inherited: frozenset[str] = frozenset()) -> frozenset[str]:
+def _answering(known: Language, written: Sequence[Written], inherited: frozenset[str] = frozenset()) -> frozenset[str]:
     """The kinds that answer all requests on a level. inherited: those of the wider level."""
     found = inherited
-    for kind, settings, _, _ in known.written(level):
+    for kind, settings, _, _ in written:
         if kind.name in known.answering:
             found = found | {kind.name} if getattr(settings, "enabled", True) else found - {kind.name}
     return found
 
 
-def _of_kinds(known: Language, level: BaseModel, here: Path = ()) -> Iterator[Complaint]:
+def _of_kinds(level: BaseModel, written: Sequence[Written], here: Path = ()) -> Iterator[Complaint]:
     """Kinds that a level writes several times, of which one would have no effect."""
     seen: dict[str, bool] = {}
-    for kind, _, path, shorthand in known.written(level):
+    for kind, _, path, shorthand in written:
         if kind.name in seen:
             own = "at the top level" if isinstance(level, Settings) else "as a key of its own"
             words = f"here and {own}" if seen[kind.name] else "keep one entry of it"
@@ -100,7 +102,7 @@ def _of_kinds(known: Language, level: BaseModel, here: Path = ()) -> Iterator[Co
 def of_top(known: Language, top: Settings) -> Iterator[Complaint]:
     """What is wrong between the keys of the top."""
     yield from of_backends(top.backends, ("backends",))
-    yield from _of_kinds(known, top)
+    yield from _of_kinds(top, known.written(top))
     if top.api is not None and top.admin_api is not None:
         yield ("admin_api",), True, "`admin_api` and `api` mean the same: keep one"
     admin, metrics = management_address(top), metrics_address(top)

@@ -73,13 +73,14 @@ def filters(known: Language, inherited: Chosen | None, written: BaseModel) -> Ch
         settings[kind.name] = here.over(wider)
     chosen = []
     facts: dict[str, Any] = {}
-    for name, kind in known.kinds.items():
-        if name not in settings or known.is_later(kind):
+    for name in known.in_effect:
+        one = settings.get(name)
+        if one is None:
             continue
-        if of_kind := settings[name].facts():
+        if of_kind := one.facts():
             facts |= of_kind
-        elif getattr(settings[name], "enabled", True):
-            chosen.append((name, settings[name]))
+        elif getattr(one, "enabled", True):
+            chosen.append((name, one))
     return Chosen(settings, tuple(chosen), facts)
 
 

@@ -38,11 +38,12 @@ class Written(NamedTuple):
 class Language:
     """The models, and what of them is due to kinds.
 
-    kinds: by name, in the order of their hooks, announced ones last. answering: names of kinds that answer all requests of a location.
+    kinds: by name, in the order of their hooks, announced ones last. in_effect: names of those that have a filter.
+    answering: names of kinds that answer all requests of a location.
     settings, service, location: the models of the levels.
     """
 
-    __slots__ = ("_names", "answering", "kinds", "location", "service", "settings")
+    __slots__ = ("_names", "answering", "in_effect", "kinds", "location", "service", "settings")
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         """ValueError if two kinds have one name."""
@@ -51,6 +52,7 @@ class Language:
         if len(taken) < len(known):
             raise ValueError(f"two kinds of filters have one name: {', '.join(kind.name for kind in known)}")
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (*known, *(one for one in ANNOUNCED if one.name not in taken))}
+        self.in_effect = tuple(kind.name for kind in known)
         self.answering = frozenset(kind.name for kind in known if kind.answers)
         self._names = frozenset(("middleware", *self.kinds))
         self.location = self._model(LocationSettings, LOCATION)
