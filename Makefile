@@ -2,7 +2,7 @@
 #
 # PYTHON  the interpreter to build .venv with (default: the first of python3, python3.14 … python3.11 that is 3.11 or newer)
 # JOBS    processes that the tests run in: one more than two cores, as half of the time they wait
-# ARGS    handed on to terraster (make run), pytest (make test, test-all), bench/bench.py (make bench), balance.py (bench-balance), profile_worker.py (profile),
+# ARGS    handed on to terraster (make run), pytest (make test, test-all), bench/bench.py (make bench), balance.py (bench-balance), soak.py (bench-soak), profile_worker.py (profile),
 #         pip-compile (make lock: `ARGS="-P urllib3"` renews that one only)
 # LOCK    `no`: install the newest versions that setup.cfg allows, not those of constraints*.txt
 
@@ -14,7 +14,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run test test-all lint format docs golden lock bench bench-balance bench-reload profile clean
+.PHONY: run test test-all lint format docs golden lock bench bench-balance bench-reload bench-soak profile clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -58,6 +58,9 @@ bench-balance: $(VENV)/.installed-test $(VENV)/.installed-bench
 
 bench-reload: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.reload_probe $(ARGS)
+
+bench-soak: $(VENV)/.installed-test
+	@$(VENV)/bin/python bench/soak.py $(ARGS)
 
 profile: $(VENV)/.installed $(VENV)/.installed-profile
 	@$(VENV)/bin/python bench/profile_worker.py $(ARGS)
