@@ -136,7 +136,7 @@ class Retry:
     attempts: int = 3  # the first included
     on: Statuses = ()  # statuses that are tried again, where the method allows it
     idempotency_key: bool = False  # a request with the field Idempotency-Key counts as idempotent
-    per_try_timeout: float = 0.0  # from the begin of an attempt to its response head; 0 = only the other timeouts
+    per_try_timeout: float = 0.0  # from the request sent to its response head; 0 = only the other timeouts
     budget: float = 0.2  # retries per request, over the last ten seconds or so
     min_per_second: float = 3.0  # retries that are allowed whatever the budget says, over all workers
     backoff: float = 0.025  # wait before the second retry, doubled for each further one, less up to a half by chance

@@ -64,7 +64,10 @@ class TimeoutSettings(Model):
         _TIMEOUTS.keepalive, description="A client's idle connection after a request; the location of that request counts."
     )
     connect: Duration = Field(_TIMEOUTS.connect, description="Until a connection to a backend stands.")
-    response: Duration = Field(_TIMEOUTS.response, description="From the request sent to the head of the response.")
+    response: Duration = Field(
+        _TIMEOUTS.response,
+        description="From the last octet of the request to the whole head of the response, interim answers included.",
+    )
     read: Duration = Field(
         _TIMEOUTS.read, description="Between two reads of a response body, and between two writes to the client."
     )

@@ -179,7 +179,9 @@ class RetrySettings(Model):
         _RETRY.idempotency_key, description="Whether a request with an Idempotency-Key field counts as idempotent."
     )
     per_try_timeout: Duration = Field(
-        _RETRY.per_try_timeout, description="From the begin of an attempt to its response head; 0: only the other timeouts."
+        _RETRY.per_try_timeout,
+        description="From the last octet of the request to the whole response head, for one attempt; it bounds connecting, too. "
+        "0: only the other timeouts.",
     )
     budget: Share = Field(
         _RETRY.budget, description="Retries as a share of the requests of the last ten seconds or so, over all workers."
