@@ -458,12 +458,15 @@ def test_what_a_location_says_itself(tmp_path: Path) -> None:
 
 
 def test_a_change_of_what_services_inherit_changes_them(tmp_path: Path) -> None:
-    text = "backends: [http://h]\nheaders: {response_headers: {X-A: %d}}\n"
+    text = "headers: {response_headers: {X-A: '%d'}}\nservices:\n  - name: s\n    locations:\n"
+    text += "      - path: /\n        backends:\n          - url: http://h\n"
     loader, before = Loader({}), None
     for number in (1, 2):
         (tmp_path / "t.yaml").write_text(text % number)
         settings = loader.load(str(tmp_path / "t.yaml"))
         made = resolve(settings, number, previous=before, environ={})
+        if before is not None:
+            assert settings.services[0] is before[0].services[0], "the loader took the service over"
         before = settings, made
         rules = dict(made.services[0].locations[0].filters)["headers"]
         assert rules.response_headers == {"X-A": str(number)}  # type: ignore[attr-defined]
