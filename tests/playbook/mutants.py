@@ -25,7 +25,9 @@ TIMEOUT = 120  # seconds for one mutant; one that takes longer runs in circles, 
 
 EQUIVALENT: dict[str, str] = {
     "attempt.py: False → True in `trial = False`": "of a plain attempt: its location has no circuit",
+    "attempt.py: without `return False`": "nothing is as false",
     "data_plane.py: without `return False`": "nothing is as false",
+    "data_plane.py: without `self.wall = 0.0`": "`keep_time` comes before the first request",
     "hedge.py: without `attempt.ended_at = plane.clock()`": "the end of the attempt follows at the same moment, and reads the clock then",
     "proxy.py: without `exchange.status = 499`": "every way out gives a status, but for a greenlet that is killed, and nobody kills these",
     "proxy.py: without `return Attempt(self, exchange, member, fresh)`": "a watched attempt does the same, and looks at more",

@@ -59,6 +59,7 @@ __all__ = [
     "exhausted",
     "learnt",
     "log",
+    "measured",
     "panic",
     "play",
     "reload",
@@ -71,6 +72,7 @@ __all__ = [
 
 
 _LINE = 180  # characters of a line of the diary
+_LONG = 15.0  # seconds
 
 
 class _End:
@@ -374,8 +376,15 @@ class do(Step):
 
 
 def after(seconds: float) -> Step:
-    """Let time pass."""
-    return do(lambda scene: scene.stage.hub.advance(seconds), f"after {seconds}")
+    """Let time pass. Of a long time only the last second is played sweep by sweep."""
+
+    def wait(scene: Scene) -> None:
+        hub, most = scene.stage.hub, max(0.0, seconds - 1)
+        if most > _LONG:
+            hub.jump(most)
+        hub.advance(seconds - most if most > _LONG else seconds)
+
+    return do(wait, f"after {seconds}")
 
 
 def skip(seconds: float) -> Step:
@@ -528,6 +537,22 @@ class counts(Step):
         scene.overridden.setdefault(self.backend.ip if self.backend else "", {}).update(self.counters)
 
 
+class measured(Step):
+    """A balancer that measures hears next how long a backend took, in seconds."""
+
+    def __init__(self, backend: Backend, seconds: float) -> None:
+        self.expected = (backend.ip, seconds)
+
+    def __repr__(self) -> str:
+        return f"measured {self.expected}"
+
+    def play(self, scene: Scene) -> None:
+        heard = scene.stage.measured
+        if not heard or heard[0] != self.expected:
+            raise Mismatch(f"the balancer heard {heard}, expected {self.expected}")
+        heard.pop(0)
+
+
 class defect(Step):
     """A defect was told of, once. what: a piece of it."""
 
@@ -596,6 +621,7 @@ def _end(scene: Scene) -> None:
     wrong = [f"logged, but not in the row: {one.status} {one.error} {one.detail}" for one in stage.logged]
     wrong += [f"the master heard, but it is not in the row: {one}" for one in stage.reports]
     wrong += [f"a defect: {one}" for one in stage.defects]
+    wrong += [f"the balancer heard, but it is not in the row: {one}" for one in stage.measured]
     for ip, host in scene.hosts.items():
         if host.answers:
             wrong.append(f"{host.name} was not connected to: {list(host.answers)}")

@@ -102,11 +102,16 @@ def _snapshot(text: str, kinds: tuple[type[Filter], ...] = KINDS) -> Snapshot:
 
 
 class _Heard:
-    """A location's balancer, and what it is told when attempts are over: `Stage.over`."""
+    """A location's balancer, and what it is told: `Stage.over`, `Stage.measured`."""
 
-    def __init__(self, balancer: Balancer, over: list[tuple[str, bool]]) -> None:
+    def __init__(self, balancer: Balancer, over: list[tuple[str, bool]], measured: list[tuple[str, float]]) -> None:
         self._balancer = balancer
         self._over = over
+        self._measured = measured
+
+    def answered(self, member: Member, seconds: float, now: float) -> None:
+        self._measured.append((member.backend.host, round(seconds, 3)))
+        self._balancer.answered(member, seconds, now)
 
     def done(self, member: Member, failed: bool, now: float) -> None:
         self._over.append((member.backend.host, failed))
@@ -121,7 +126,7 @@ class Stage:
 
     logged: exchanges that are over and that the script has not looked at; all_logged: every one. reports: what the master was told and
     the script has not looked at. defects: what was told to `Proxy.defect`, likewise. over: backends of attempts that are over, as the
-    balancers heard, and whether by the backend's fault.
+    balancers heard, and whether by the backend's fault. measured: seconds to a response head, as they heard, not looked at yet.
     """
 
     def __init__(self, text: str, backwards: bool = False, filters: tuple[type[Filter], ...] = ()) -> None:
@@ -142,6 +147,7 @@ class Stage:
         self.snapshot = self._leased(_snapshot(text, (*filters, *KINDS)))
         self.plan = compile_plan(self.snapshot, self.view, self.loop.clock, (*filters, *KINDS))
         self.over: list[tuple[str, bool]] = []
+        self.measured: list[tuple[str, float]] = []
         self._listen()
         self.logged: list[Exchange] = []
         self.all_logged: list[Exchange] = []
@@ -163,7 +169,7 @@ class Stage:
         for service in self.plan.services.values():
             for location in service.locations:
                 if not isinstance(location.balancer, _Heard):
-                    location.balancer = _Heard(location.balancer, self.over)  # type: ignore[assignment]
+                    location.balancer = _Heard(location.balancer, self.over, self.measured)  # type: ignore[assignment]
 
     def _leased(self, snapshot: Snapshot) -> Snapshot:
         snapshot = self.leases.assign(snapshot)

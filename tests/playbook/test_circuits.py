@@ -5,7 +5,27 @@ from __future__ import annotations
 from terraster.state.table import BackendCells
 
 from .lines import Expected, answered, asked, ok, refused, req, resp
-from .play import FIN, GONE, RST, Backend, Step, admit, after, b1, b2, client, client2, counts, log, panic, row, table, told, whole
+from .play import (
+    FIN,
+    GONE,
+    RST,
+    Backend,
+    Step,
+    admit,
+    after,
+    b1,
+    b2,
+    client,
+    client2,
+    counts,
+    log,
+    measured,
+    panic,
+    row,
+    table,
+    told,
+    whole,
+)
 
 CIRCUIT = "middleware:\n- circuit_breaker: {threshold: 2, timeout: 30s}"
 TRIAL = admit(b1, BackendCells.TRIAL)
@@ -361,15 +381,24 @@ test_outliers = table(
         client << answered("500 Internal Server Error"),
         log(500, b1),
         counts(b1, bad_statuses=1, failed=1),
+        measured(b1, 0.0),
         *good(2, b2),
+        measured(b2, 0.0),
         backends=2,
         location="lb_policy: response-time",
     ),
     row(
         "an algorithm that measures hears of answers",
         *good(1),
+        measured(b1, 0.0),
+        client >> req("GET /2"),
+        b2 << asked("GET /2", n=2),
         after(1),
-        *good(2),
-        location="lb_policy: adaptive",
+        b2 >> ok("one"),
+        measured(b2, 1.0),
+        client << answered("200 OK", body="one"),
+        log(200, b2),
+        backends=2,
+        location="lb_policy: response-time",
     ),
 )

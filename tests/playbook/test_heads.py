@@ -116,6 +116,7 @@ test_refused_targets = table(
     bad_target("an asterisk with GET", req("GET *")),
     bad_target("a target without a slash", req("GET a/b")),
     bad_target("an absolute target of another scheme", req("GET ftp://a.test/")),
+    bad_target("an absolute target beside a Host that is none", req("GET http://a.test/a", host="a b")),
     bad_target("an absolute target with a user", req("GET http://me@a.test/")),
     bad_target("a path above the root", req("GET /../../x")),
     bad_target("a path with a broken escape", req("GET /%zz")),
