@@ -202,7 +202,7 @@ class Pool:
         look: True: ask the kernel whether the connection has ended since the last turn of the loop. This costs a call, for requests that must
         not be sent twice.
         """
-        if self._fresh_until and self.reactor.clock() < self._fresh_until:
+        if self._fresh_until and self._once():
             return None
         while self.idle:
             upstream, _ = self.idle.popitem()
@@ -215,6 +215,13 @@ class Pool:
                 return upstream
             upstream.close()
         return None
+
+    def _once(self) -> bool:
+        """True while connections are used once only."""
+        if self.reactor.clock() < self._fresh_until:
+            return True
+        self._fresh_until = 0.0
+        return False
 
     def reuse_failed(self) -> None:
         """Count a reused connection that took a request and ended without a response. If that repeats, the backend may execute requests
@@ -282,6 +289,9 @@ class Pool:
     def keep(self, upstream: Upstream) -> None:
         """Take back a connection whose response has been read completely."""
         limits = self.limits
+        if self._fresh_until and self._once():
+            upstream.close()
+            return
         if self._broken and upstream.since < inf:  # a reused connection served well
             self._broken = 0
         if self.closed or upstream.stream.ready or len(self.idle) >= MAX_IDLE or (limits.max_open and self._wanted()):

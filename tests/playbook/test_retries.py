@@ -340,6 +340,34 @@ test_same_backend = table(
         log(200, b1, b1),
     ),
     row(
+        "a backend that takes requests on kept connections and drops them gets no second request on one",
+        client >> GET,
+        *answers(b1),
+        log(200, b1),
+        *(
+            step
+            for n in range(2, 5)
+            for step in (
+                client >> req("GET /b"),
+                b1[n - 1] << asked("GET /b", n=n),
+                b1[n - 1] >> RST,
+                told(b1, "failure"),
+                b1[n] << asked("GET /b", n=n),
+                b1[n] >> ok("two"),
+                client << OK,
+                log(200, b1, b1),
+            )
+        ),
+        b1[4] << FIN,
+        client >> req("GET /c"),
+        b1[5] << asked("GET /c", n=5),
+        b1[5] >> ok("three"),
+        b1[5] << FIN,
+        client << answered("200 OK", body="three"),
+        log(200, b1),
+        location="retry: {min_per_second: 100}",
+    ),
+    row(
         "a dead kept connection is not replaced with retry: off",
         client >> GET,
         *answers(b1),
