@@ -397,6 +397,11 @@ def soak(arguments: argparse.Namespace, folder: Path) -> tuple[list[str], list[s
             problems = seen.problems + settle(terraster)
             after = [read_worker(pid) for pid in terraster.workers()]
             metrics = terraster.metrics()
+            terraster.expect_traceback = True  # a problem like any other, below
+        if (at := terraster.said.find("Traceback")) >= 0:
+            problems.append(
+                f"Terraster logged {terraster.said.count('Traceback')} defects; the first: {terraster.said[at : at + 1500]}"
+            )
         reports = []
         for number, client in enumerate(clients, 1):
             if client.poll() == 0:
