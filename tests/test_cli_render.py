@@ -6,36 +6,10 @@ import re
 
 import pytest
 
-from terraster.cli import render
+from terraster.cli import phrases, render
 
 from .test_admin_readings import NOW, House
 from .test_admin_status import all_up, status, touch
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "-"),
-        (-1, "0s"),
-        (0.9, "0s"),
-        (119, "119s"),
-        (120, "2m"),
-        (7199, "119m"),
-        (7200, "2h00m"),
-        (90000, "25h00m"),
-        (172800, "2d"),
-    ],
-)
-def test_ages(seconds, text):
-    assert render.age(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(0, "0"), (99999, "99999"), (100000, "100k"), (4_500_000, "4.5M"), (45_000_000, "45M"), (7e9, "7.0G"), (3e18, "3000000T")],
-)
-def test_counts(number, text):
-    assert render.count(number) == text
 
 
 def test_the_whole_picture():
@@ -117,89 +91,6 @@ def test_refusals_where_none_may_wait_are_not_called_those_of_a_full_queue():
     assert "  queue: 4 refused\n" in render.status(found)
 
 
-@pytest.mark.parametrize(
-    ("number", "lines"),
-    [
-        (
-            0,
-            [
-                "  open:      0 requests, 0 connections (0 idle)",
-                "  attempts:  0, 0 failed (0 without a connection), 0 with a bad status",
-                "  circuit:   closed, opened 0 times",
-                "  ejections: 0",
-                "  no health checks yet",
-                "  no failures in traffic",
-            ],
-        ),
-        (
-            1,
-            [
-                "  open:      1 request, 1 connection (1 idle)",
-                "  attempts:  1, 1 failed (1 without a connection), 1 with a bad status",
-                "  circuit:   closed, opened 1 time",
-                "  ejections: 1",
-                "  no health checks yet",
-                "  no failures in traffic",
-            ],
-        ),
-    ],
-)
-def test_why_counts_in_good_grammar(number, lines):
-    names = ("active", "open", "idle", "requests", "failed", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
-    endpoint = {"address": None, "circuit": "closed", "probes": [], "failures": [], **dict.fromkeys(names, number)}
-    backend = {"service": "shop", "path": "/", "url": "http://a", "state": "up", "since": None, "until": None, "by": "", "why": ""}
-    nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}
-    assert render.explained({**backend, **nothing}, NOW).splitlines() == ["shop/ http://a is up", *lines]
-
-
-@pytest.mark.parametrize(
-    ("facts", "line"),
-    [
-        ({"state": "up", "since": NOW - 60, "why": "status 200"}, "has been up for 60s: status 200"),
-        (
-            {"state": "ejected", "since": NOW - 5, "until": NOW + 25, "why": "5 in a row"},
-            "has been ejected for 5s, until UNTIL: 5 in a row",
-        ),
-        ({"state": "draining", "since": NOW - 5, "until": NOW + 25, "by": "al"}, "is draining, set 5s ago by al, until UNTIL"),
-        ({"state": "maintenance", "since": NOW - 5, "by": "al", "why": "disk"}, "is in maintenance, set 5s ago by al: disk"),
-    ],
-)
-def test_why_begins_with_the_state_its_age_and_its_reason(facts, line):
-    backend = {"service": "shop", "path": "/", "url": "http://a", "until": None, "by": "", "why": ""}
-    nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": []}
-    until = f"{render.moment(NOW + 25, NOW)} (in 25s)"
-    assert render.explained({**backend, **nothing, **facts}, NOW) == f"shop/ http://a {line.replace('UNTIL', until)}\n"
-
-
-def test_health_checks_are_aligned_by_their_times():
-    probes = [{"when": NOW, "ok": ok, "seconds": seconds, "reason": "why"} for ok, seconds in ((True, 0.0063), (False, 0.0137))]
-    names = ("active", "open", "idle", "requests", "failed", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
-    endpoint = {"address": None, "circuit": "closed", "failures": [], **dict.fromkeys(names, 0), "probes": probes}
-    backend = {"service": "shop", "path": "/", "url": "http://a", "state": "up", "since": None, "until": None, "by": "", "why": ""}
-    text = render.explained(
-        {**backend, "order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}, NOW
-    )
-    at = render.moment(NOW, NOW)
-    assert f"    {at}  passed   6.3ms  why\n    {at}  FAILED  13.7ms  why\n" in text
-
-
-@pytest.mark.parametrize(
-    ("left", "text"),
-    [(0.2, "1s"), (119, "119s"), (120, "2m"), (149, "2m"), (150, "3m"), (598, "10m"), (3571, "60m"), (21_599, "6h00m")],
-)
-def test_the_time_that_is_left_is_rounded_to_the_next_minute(left, text):
-    change = {
-        "service": "s",
-        "path": "/",
-        "url": "u",
-        "state": "draining",
-        "until": NOW + left,
-        "weight_override": None,
-        "active": 0,
-    }
-    assert render.changed(change, NOW) == [f"s/ u is draining until {render.moment(NOW + left, NOW)} (in {text})"]
-
-
 def test_nothing_wrong_is_said():
     assert "no problems" in render.status(status(all_up(House())))
 
@@ -249,13 +140,13 @@ def test_what_operators_changed_is_told_with_who_and_why():
         },
         "orphans": [orphan],
     }
-    until = render.moment(NOW + 600, NOW)
+    until = phrases.moment(NOW + 600, NOW)
     text = render.status(status(house, overrides=overrides), width=200)
     assert text.split("\n\n")[2].splitlines() == [
         "Changed by operators:",
         f"  shop/: http://10.0.0.1:80: in maintenance, set 90s ago by alice, until {until} (in 10m), then draining again: disk",
         f"  shop/: http://10.0.0.2:80: weight 5 (configured: 1), set 90s ago by alice, until {until} (in 10m), "
-        f"then weight 7 again until {render.moment(NOW + 900, NOW)}, then weight 9 again",
+        f"then weight 7 again until {phrases.moment(NOW + 900, NOW)}, then weight 9 again",
         "  gone/ http://10.0.0.9:80: draining, set 90s ago by alice: disk; no longer configured, kept for a day",
     ]
     lines = [line.split() for line in text.splitlines() if line.startswith("  http://10")]
@@ -285,5 +176,5 @@ def test_a_reason_says_until_when():
     house = all_up(House())
     house.known(0, STATE=4, SINCE=int((NOW - 5) * 1e9))
     found = status(house, standings={"shop/ http://10.0.0.1:80": {"why": "5 in a row", "until": NOW + 25}})
-    until = render.moment(NOW + 25, NOW)
+    until = phrases.moment(NOW + 25, NOW)
     assert f"  shop/: http://10.0.0.1:80 has been ejected for 5s, until {until} (in 25s): 5 in a row\n" in render.status(found)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from terraster.cli import render
+from terraster.cli import phrases
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
 from terraster.errors import StartError
 from terraster.master.overlay import Overlay
@@ -277,7 +277,7 @@ def test_what_is_kept_of_a_backend_that_is_gone_can_be_taken_back(
     answer = master.steering.backend("enable", service, path, url, by="bob")
     assert answer["ok"] and answer["changed"] and answer["backend"]["id"] == ONE
     assert answer["notes"] == ["its weight is still 7, should it come back; `weight … file` ends that"]
-    assert render.changed(answer["backend"], 0.0) == ["shop/ http://10.0.0.1:80 is not configured any more, weight 7"]
+    assert phrases.changed(answer["backend"], 0.0) == ["shop/ http://10.0.0.1:80 is not configured any more, weight 7"]
     again = master.steering.backend("enable", service, path, url)
     assert again["ok"] and not again["changed"] and again["notes"][0] == "nothing was overridden"
     assert master.steering.backend("weight", service, path, url)["changed"]

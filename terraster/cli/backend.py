@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from ..config.quantities import duration
-from . import render
+from . import phrases, render
 from .control import DONE, FAILED, Control
 from .output import colourful, width
 
@@ -81,7 +81,7 @@ def backend(control: Control, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(answer, indent=2))
         return DONE
-    for line in render.changed(answer["backend"], time.time()):
+    for line in phrases.changed(answer["backend"], time.time()):
         print(line)
     for note in answer["notes"]:
         print(f"note: {note}")
@@ -96,7 +96,7 @@ def why(control: Control, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(answer, indent=2))
         return DONE
-    print("\n".join(render.explained(one, answer["now"], width()) for one in answer["backends"]), end="")
+    print("\n".join(phrases.explained(one, answer["now"], width()) for one in answer["backends"]), end="")
     return DONE
 
 

@@ -13,6 +13,8 @@ the reload to `terraster.master.reload`. The order of a start:
 A child's way: starting ─"ready"─▶ serving ─replaced by a newer one─▶ outgoing ─TERM─▶ leaving ─▶ reaped, its seat retired.
 
 Forks happen in the main greenlet only. Greenlets that want a child say so in the child's state and wake the loop.
+
+The module is longer than 400 lines: it is to be divided when the master's rooms are redrawn.
 """
 
 from __future__ import annotations

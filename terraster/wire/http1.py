@@ -8,6 +8,8 @@ meaning; the head for the client is well-formed again. A field stays a pair of b
 the fields of a client reach the backend in their order and spelling.
 
 No head keeps state of a connection, so a compiled twin can replace both parsers.
+
+The module is longer than 400 lines because requests and responses share their rules and are best read side by side.
 """
 
 from __future__ import annotations

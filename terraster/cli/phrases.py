@@ -1,0 +1,182 @@
+"""Sentences of `terrasterctl` about one backend, and how it words times, numbers and changes by operators.
+
+Pure: JSON values in, text out. Plain ASCII; `terraster.cli.render` puts such texts into tables and colours.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from .output import WIDTH
+
+__all__ = ["IN_WORDS", "age", "changed", "count", "explained", "many", "milliseconds", "moment", "overrides", "until_when"]
+
+IN_WORDS = {"maintenance": "in maintenance", "drain": "draining"}
+
+
+def changed(backend: dict[str, Any], now: float) -> list[str]:
+    """The state of a backend after an operator changed it, in one line or two. backend: the answer to "backend"."""
+    until = until_when(backend["until"], now).removeprefix(",") + _then_ordered(backend, now)
+    words = f"{backend['service']}{backend['path']} {backend['url']} is {IN_WORDS.get(backend['state'], backend['state'])}{until}"
+    if backend["weight_override"]:
+        weight = backend["weight_override"]
+        words += f", weight {weight['weight']}"
+        words += "" if backend["configured_weight"] is None else f" (configured: {backend['configured_weight']})"
+        words += f" until {moment(weight['until'], now)}" if weight["until"] else ""
+        words += _then(backend.get("weight_after", []), now)
+    lines = [words]
+    if backend["state"] in ("draining", "maintenance") and backend["active"]:
+        lines.append(f"{many(backend['active'], 'request')} still open at this backend")
+    return lines
+
+
+def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
+    """Everything that is known about a backend, as text. backend: an item of the answer to "why"."""
+    state = IN_WORDS.get(backend["state"], backend["state"])
+    ordered = backend["state"] in ("draining", "maintenance")
+    until = until_when(backend["until"], now) + _then_ordered(backend, now)
+    reason = f": {backend['why']}" if backend["why"] else ""
+    words = f"is {state}"
+    if backend["since"]:
+        words = (
+            words + _set(backend["since"], backend["by"], now) if ordered else f"has been {state} for {age(now - backend['since'])}"
+        )
+    lines = [f"{backend['service']}{backend['path']} {backend['url']} {words}{until}{reason}"]
+    shown = {**backend, "order": None} if ordered else backend
+    lines += [f"  {words}" for words in overrides(shown, backend["configured_weight"], now)]
+    for endpoint in backend["endpoints"]:
+        lines += _endpoint(endpoint, backend, now)
+    if backend["history"]:
+        lines.append("  changes by operators, newest first:")
+        lines += [f"    {moment(touch['when'], now)}  {_touch(touch, now)}" for touch in backend["history"]]
+    return "\n".join(lines) + "\n"
+
+
+def _endpoint(endpoint: dict[str, Any], backend: dict[str, Any], now: float) -> list[str]:
+    lines = []
+    if endpoint["address"]:
+        lines.append(
+            f"  address {endpoint['address']} is {endpoint.get('state', 'not known')}: {endpoint.get('why', '')}".rstrip(": ")
+        )
+    lines += [
+        f"  open:      {many(endpoint['active'], 'request')}, {many(endpoint['open'], 'connection')} ({endpoint['idle']} idle)",
+        f"  attempts:  {endpoint['requests']}, {endpoint['failed']} failed ({endpoint['connect_errors']} without a connection), "
+        f"{endpoint['bad_statuses']} with a bad status",
+        f"  circuit:   {endpoint['circuit']}, opened {many(endpoint['circuit_openings'], 'time')}",
+        f"  ejections: {endpoint['ejections']}",
+    ]
+    if endpoint.get("admit") in ("none", "trial", "ramping") and endpoint.get("state") == "up":
+        lines.append(f"  new work:  {endpoint['admit']}")
+    if endpoint["probes"]:
+        lines.append("  health checks, newest first:")
+        times = [milliseconds(probe["seconds"]) for probe in endpoint["probes"]]
+        widest = max(map(len, times))
+        for probe, took in zip(endpoint["probes"], times, strict=True):
+            how = "passed" if probe["ok"] else "FAILED"
+            lines.append(f"    {moment(probe['when'], now)}  {how}  {took.rjust(widest)}  {probe['reason']}")
+    else:
+        lines.append("  no health checks yet")
+    if endpoint["failures"]:
+        lines.append("  failures in traffic, newest first:")
+        for failure in endpoint["failures"]:
+            status = f" {failure['status']}" if failure["status"] else ""
+            lines.append(f"    {moment(failure['when'], now)}  {failure['kind']}{status}: {failure['text']}")
+    else:
+        lines.append("  no failures in traffic")
+    return lines
+
+
+def _touch(touch: dict[str, Any], now: float) -> str:
+    what = f"weight {touch['weight']}" if touch["what"] == "weight" else touch["what"]
+    until = f" until {moment(touch['until'], now)}" if touch["until"] else ""
+    reason = f": {touch['reason']}" if touch["reason"] else ""
+    return f"{what}{until}{', by ' + touch['by'] if touch['by'] else ''}{reason}"
+
+
+def overrides(one: dict[str, Any], configured: int | None, now: float) -> list[str]:
+    """The operator's order and weight in words, each if there is one."""
+    order, weight = one["order"], one["weight_override"]
+    found = [f"{IN_WORDS[order['what']]}{_circumstances(order, one.get('order_after', []), now)}"] if order else []
+    if weight:
+        file = "" if configured is None else f" (configured: {configured})"
+        found.append(f"weight {weight['weight']}{file}{_circumstances(weight, one.get('weight_after', []), now)}")
+    return found
+
+
+def _circumstances(touch: dict[str, Any], after: Sequence[dict[str, Any]], now: float) -> str:
+    """The time, operator, end and reason of a change, and the state after its end."""
+    words = _set(touch["when"], touch["by"], now)
+    if touch["until"]:
+        words += until_when(touch["until"], now) + _then(after, now)
+    return f"{words}: {touch['reason']}" if touch["reason"] else words
+
+
+def _set(when: float, by: str, now: float) -> str:
+    return f", set {age(now - when)} ago{f' by {by}' if by else ''}"
+
+
+def _then(after: Sequence[dict[str, Any]], now: float) -> str:
+    """The order or weight that applies again after the current one ends."""
+    words = ""
+    for touch in after:
+        words += f", then {IN_WORDS.get(touch['what']) or 'weight ' + str(touch['weight'])} again"
+        words += f" until {moment(touch['until'], now)}" if touch["until"] else ""
+    return words
+
+
+def _then_ordered(backend: dict[str, Any], now: float) -> str:
+    return _then(backend.get("order_after", []), now) if backend["state"] in ("draining", "maintenance") else ""
+
+
+def until_when(seconds: float | None, now: float) -> str:
+    """An end and the time until then. From two minutes on that time is rounded to minutes: 9m58s are called 10m, not 9m."""
+    if not seconds:
+        return ""
+    left = math.ceil(seconds - now)
+    return f", until {moment(seconds, now)} (in {age(left if left < 120 else left + 30)})"
+
+
+def moment(seconds: float, now: float) -> str:
+    """A time of day in local time, with the date if it is not today's."""
+    form = "%H:%M:%S" if time.localtime(seconds)[:3] == time.localtime(now)[:3] else "%Y-%m-%d %H:%M:%S"
+    return time.strftime(form, time.localtime(seconds))
+
+
+def age(seconds: float | None) -> str:
+    """A time span in its one or two largest units: 45s, 12m, 3h05m, 4d."""
+    if seconds is None:
+        return "-"
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole}s"
+    if whole < 7200:
+        return f"{whole // 60}m"
+    if whole < 172800:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d"
+
+
+def milliseconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.1f}ms" if seconds < 0.1 else f"{seconds * 1000:.0f}ms" if seconds < 10 else f"{seconds:.0f}s"
+
+
+def count(number: float) -> str:
+    """A number in at most six characters: 12345, 123k, 4.5M."""
+    if number < 100_000:
+        return str(int(number))
+    for unit in ("k", "M", "G", "T"):
+        number /= 1000
+        if number < 10:
+            return f"{number:.1f}{unit}"
+        if number < 1000 or unit == "T":
+            return f"{number:.0f}{unit}"
+    raise AssertionError
+
+
+def many(number: int, word: str, plural: str = "s") -> str:
+    return f"{number} {word}{plural * (number != 1)}"
