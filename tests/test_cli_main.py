@@ -56,7 +56,7 @@ HEAVY = {
     "gunicorn",
     "terraster.config.settings",
     "terraster.config.snapshot",
-    "terraster.config.pieces",
+    "terraster.config.incremental",
     "terraster.plan",
 }
 """What takes tenths of a second to import, and is of no use to a command that only asks or tells something."""
@@ -185,7 +185,7 @@ def test_check_compiles_what_a_start_would_compile(tmp_path, capsys, monkeypatch
     def refuse(location: Location, members: object) -> None:
         raise StartError(f"no balancer {location.policy}")
 
-    monkeypatch.setattr("terraster.plan.make", refuse)
+    monkeypatch.setattr("terraster.location_plan.make", refuse)
     assert main(["--check", "--config", write(tmp_path / "a.yaml")]) == 2
     assert "no balancer round-robin" in capsys.readouterr().err
 

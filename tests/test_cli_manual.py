@@ -11,7 +11,7 @@ import pytest
 from terraster.admin import status as status_module
 from terraster.admin.worker import AdminWorker
 from terraster.cli import ctl, main
-from terraster.config.loglines import FIELDS, NAMED_FORMATS
+from terraster.config.log_format import FIELDS, NAMED_FORMATS
 from terraster.config.snapshot import AccessLog
 from terraster.state.table import BackendCells
 

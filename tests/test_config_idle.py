@@ -14,7 +14,7 @@ from terraster.config.loader import Loader
 from terraster.config.settings import BackendSettings, LocationSettings, ServiceSettings, Settings
 from terraster.config.settings.base import keys_of, submodel
 
-from .test_config_consistency import said
+from .test_config_level_checks import said
 
 TWO = "[{url: 'http://10.0.0.1'}, {url: 'http://10.0.0.2'}]"
 SECURE = "[{url: 'https://10.0.0.1'}, {url: 'http://10.0.0.2'}]"

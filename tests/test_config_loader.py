@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from terraster.config import edits
+from terraster.config import header_rules
 from terraster.config.resolve import resolve
 from terraster.config.settings import Settings
 from terraster.config.snapshot import Breaker, ConnectionPool, Outlier, Retry
@@ -672,7 +672,7 @@ def test_dollars_in_header_values(tmp_path: Path, written: str, parts: list[str]
     settings = Loader({"GIVEN": "a$${host}$b", "REST": "st}"}).load(str(tmp_path / "t.yaml"))
     ((_, rules),) = resolve(settings, 1).services[0].filters
     (value,) = rules.response_headers.values()  # type: ignore[attr-defined]
-    assert edits.value_parts(value) == parts
+    assert header_rules.value_parts(value) == parts
 
 
 def test_dollars_elsewhere(tmp_path: Path) -> None:

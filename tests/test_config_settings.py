@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terraster.config import addresses, algorithms, quantities, selectors
+from terraster.config import addresses, algorithms, hash_on, quantities
 from terraster.config.checks import canonical
 from terraster.config.resolve import resolve
 from terraster.config.settings import BackendSettings, Model
@@ -225,7 +225,7 @@ def test_no_shares(written: object, words: str) -> None:
     ],
 )
 def test_what_a_hash_goes_by(written: object, canonical: str) -> None:
-    assert selectors.selector(written) == canonical == selectors.selector(canonical)
+    assert hash_on.selector(written) == canonical == hash_on.selector(canonical)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_what_a_hash_goes_by(written: object, canonical: str) -> None:
 )
 def test_what_no_hash_goes_by(written: object, words: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
-        selectors.selector(written)
+        hash_on.selector(written)
 
 
 @pytest.mark.parametrize(

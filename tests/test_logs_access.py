@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terraster.config.loglines import FIELDS, JSON_FIELDS
+from terraster.config.log_format import FIELDS, JSON_FIELDS
 from terraster.config.snapshot import AccessLog
 from terraster.errors import StartError
 from terraster.exchange import Exchange

@@ -20,7 +20,7 @@ DEFAULT = "config.yaml"
 PACKAGED = os.path.join(os.path.dirname(config.__file__), "default.yaml")
 """The configuration file of the package, used if there is no `DEFAULT` either."""
 
-_LARGE = 32_768  # characters that take as long to parse as the patterns of `terraster.config.pieces` take to compile: 8 ms
+_LARGE = 32_768  # characters that take as long to parse as the patterns of `terraster.config.incremental` take to compile: 8 ms
 
 _RUNTIME_DIR = re.compile(r"""^\{?(?:runtime_dir|"runtime_dir"|'runtime_dir')[ ]*:[ ]+(\S.*?),?$""", re.MULTILINE)
 
@@ -58,8 +58,8 @@ def find_runtime_dir(file: str, environ: Mapping[str, str]) -> str:
 def _compose(text: str) -> Node | nodes.Finding | None:
     """The nodes of a configuration. Of a large one without its services: ten thousand of them take a second to parse."""
     if len(text) > _LARGE:
-        from ..config import pieces
+        from ..config import incremental
 
-        parts = pieces.cut(text)
+        parts = incremental.cut(text)
         text = text if parts is None else parts.skeleton
     return nodes.compose(text)

@@ -1,6 +1,6 @@
 """What no type can say: problems between keys, within one service and over all of them.
 
-Pure: settings in, complaints out, each with the path of the key it is about (`terraster.config.words`); the loader knows the
+Pure: settings in, complaints out, each with the path of the key it is about (`terraster.config.messages`); the loader knows the
 places. `of_service` looks at one service alone, so that its answer can be kept with it; `of_all` looks at what services have in
 common and must be fast for ten thousand.
 """
@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from . import unserved
 from .addresses import is_loopback, port_of
 from .language import Language, Written
-from .listening import Rule, host_address, management_address, metrics_address, same_place
+from .listeners import Rule, host_address, management_address, metrics_address, same_place
+from .messages import Complaint, suggestion
 from .settings import BackendSettings, HealthCheckSettings, LocationSettings, ServiceSettings, Settings
-from .words import Complaint, suggestion
 
 __all__ = ["canonical", "notes", "of_all", "of_service", "of_top", "warnings"]
 

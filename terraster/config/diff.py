@@ -14,8 +14,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from . import quantities
 from .settings import HealthCheckSettings, Model, Settings, TimeoutSettings, TrafficSettings
 from .settings.base import quantity_of
-from .settings.traffic import ConnectionPool as ConnectionPoolSettings
-from .settings.traffic import OutlierSettings, QueueSettings, RetrySettings, StickySettings
+from .settings.inherited import ConnectionPool as ConnectionPoolSettings
+from .settings.inherited import OutlierSettings, QueueSettings, RetrySettings, StickySettings
 from .snapshot import (
     BACKUP,
     Backend,

@@ -1,7 +1,7 @@
 """Keys that do nothing where they stand, whatever their value is: a table for each level, a row for each key.
 
 Looked at is only what was written and asks for something, on the level that wrote it, with the locations and backends below. A key that
-acts on one of them is fine there. (`terraster.config.consistency` has the doubts that hang on the value, or on another key's value.)
+acts on one of them is fine there. (`terraster.config.level_checks` has the doubts that hang on the value, or on another key's value.)
 
 `mentions` is asked once when a service is parsed: ten thousand services without such keys cost nothing in a load.
 """
@@ -15,9 +15,9 @@ from pydantic import BaseModel
 
 from . import addresses
 from .algorithms import WITHOUT_WEIGHTS
-from .listening import Rule
+from .listeners import Rule
+from .messages import Complaint
 from .settings import BackendSettings, LocationSettings, ServiceSettings, Settings, TrafficSettings
-from .words import Complaint
 
 __all__ = ["AT_TOP", "IN_BACKEND", "IN_LOCATION", "IN_SERVICE", "mentions", "warnings"]
 

@@ -1,6 +1,6 @@
 """Files → Settings: everything read, every problem of all files collected, each with its place.
 
-    text ─pieces─▶ skeleton + items ─nodes─▶ values ─settings─▶ models ─checks─▶ Settings, or one ConfigError
+    text ─incremental─▶ skeleton + items ─nodes─▶ values ─settings─▶ models ─checks─▶ Settings, or one ConfigError
 
 A `Loader` is kept between reloads: an item of a `services` list whose text it has seen before (and whose environment variables and
 secret files still say the same) costs one look into a dict. Everything that depends on other files, other services or the disk
@@ -16,14 +16,14 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ..errors import ConfigError, Problem
-from . import checks, consistency, idle, unserved
+from . import checks, idle, level_checks, unserved
 from .language import language
+from .messages import Complaint
+from .pending import Finds
 from .settings import ServiceSettings, Settings
 from .settings.base import Model
 from .settings.kinds import Kind
 from .source import Cache, Item, Source, validated
-from .survey import Finds
-from .words import Complaint
 
 __all__ = ["Loader", "load"]
 
@@ -206,8 +206,8 @@ class _Load:
         for complaint in (*checks.of_top(self._cache.language, settings), *checks.of_all(settings, services, unplaced)):
             self._complain(complaint)
         writing = [(("services", number), item.settings) for number, (_, _, item) in enumerate(self._items) if item.finds.inherits]
-        self._levels = tuple(consistency.levels(settings, services, writing))
-        for complaint in consistency.errors(self._levels):
+        self._levels = tuple(level_checks.levels(settings, services, writing))
+        for complaint in level_checks.errors(self._levels):
             self._complain(complaint)
         self._top_finds = self._cache.surveyor.survey(settings.loaded((), ()))
         found: list[tuple[Path, Finds]] = [((), self._top_finds)]
@@ -244,7 +244,7 @@ class _Load:
         """The warnings in words, each key without effect once, at its first place."""
         found = [*self._warnings]
         services = _with_paths(settings)
-        special = [*refused[:1], *checks.warnings(settings, services), *consistency.warnings(settings, self._levels)]
+        special = [*refused[:1], *checks.warnings(settings, services), *level_checks.warnings(settings, self._levels)]
         mentioning: list[tuple[Path, ServiceSettings]] = [(path, service) for path, service in services if path == ("backends",)]
         mentioning += [(("services", number), item.settings) for number, (_, _, item) in enumerate(self._items) if item.finds.idles]
         known = {path for path, _, _ in special}

@@ -9,7 +9,7 @@ Rules
   either, except as a header's value, which is text.
 - ``${NAME}`` and ``${NAME:-default}`` in values come from the environment; ``$$`` is a literal ``$``. In header values
   ``${remote_addr}``, ``${host}``, ``${uri}`` and ``${method}`` stay: they are filled per request. So there every other ``$`` is
-  handed on as ``$$`` (`terraster.config.edits` takes one away), also one that the environment holds. `format` (of an access log)
+  handed on as ``$$`` (`terraster.config.header_rules` takes one away), also one that the environment holds. `format` (of an access log)
   is never touched.
 - ``<<: *anchor`` merges mappings; explicit keys win. Tags other than ``!!str`` are a problem.
 

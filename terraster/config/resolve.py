@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from . import inherit, listening
+from . import inherit
 from .checks import canonical
 from .directories import runtime_dir, state_dir
 from .language import Language, language
+from .listeners import Rule, management_address, metrics_address
 from .settings import (
     AccessLogSettings,
     BackendSettings,
@@ -88,9 +89,9 @@ def resolve(
         access_log=top.access_log,
         filters=top.chosen.filters,
         nameservers=settings.nameservers,
-        admin_listen=listening.management_address(settings),
+        admin_listen=management_address(settings),
         admin_tls=management.tls is not None and management.tls.enabled,
-        metrics_listen=listening.metrics_address(settings),
+        metrics_listen=metrics_address(settings),
         runtime_dir=settings.runtime_dir or runtime_dir(environ, os.geteuid()),
         state_dir=settings.state_dir or state_dir(environ, os.geteuid()),
         drain_timeout=settings.drain_timeout,
@@ -131,7 +132,7 @@ class _Top:
     """What services inherit."""
 
     def __init__(self, settings: Settings, secret: bytes, known: Language) -> None:
-        self.rule = listening.Rule(settings)
+        self.rule = Rule(settings)
         self.timeouts = replace(Timeouts(), **_given(settings.timeouts, _TIMEOUTS))
         self.limits = replace(Limits(), **_given(settings.limits, _LIMITS))
         self._settings = settings

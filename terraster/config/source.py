@@ -1,6 +1,6 @@
 """One file of a configuration: its text, the values of its top level, its services, and the place of everything in it.
 
-A Source reads as little as it may: if the text can be cut (`terraster.config.pieces`), services whose text is in the cache are
+A Source reads as little as it may: if the text can be cut (`terraster.config.incremental`), services whose text is in the cache are
 taken from there, and only the others are parsed. Places are found when somebody complains, by parsing the one piece that the
 complaint is about.
 """
@@ -16,12 +16,12 @@ from pydantic import BaseModel, ValidationError
 from yaml.nodes import MappingNode, Node, SequenceNode
 
 from ..errors import Problem
-from . import checks, nodes, pieces
+from . import checks, incremental, nodes
 from .language import Language
+from .messages import Complaint, complaints
+from .pending import Finds, Surveyor
 from .settings import ServiceSettings
 from .settings.base import read_secret
-from .survey import Finds, Surveyor
-from .words import Complaint, complaints
 
 __all__ = ["Cache", "Item", "Source", "validated"]
 
@@ -98,7 +98,7 @@ class Source:
         self.problems: list[Problem] = []
         self._cache = cache
         self._root: Node | None = None
-        self._pieces: list[pieces.Piece] = []
+        self._pieces: list[incremental.Piece] = []
         self._noted: set[tuple[int, int]] = set()
         if not self._read_pieces(text):
             self._read_whole(text)
@@ -138,16 +138,16 @@ class Source:
         self.problems.append(Problem(self.file, *place, finding[2]))
 
     def _read_pieces(self, text: str) -> bool:
-        parts = pieces.cut(text)
+        parts = incremental.cut(text)
         if parts is None:
             return False
         root = nodes.compose(parts.skeleton)
         if not isinstance(root, MappingNode):
             return False
-        found: list[tuple[pieces.Piece, Item | None]] = []
+        found: list[tuple[incremental.Piece, Item | None]] = []
         for piece in parts.items:
             known = self._cache.get(self.directory, piece.text)
-            if known is None and not pieces.regular(piece.text):
+            if known is None and not incremental.regular(piece.text):
                 return False
             found.append((piece, known))
         self._root, self._pieces = root, parts.items
@@ -171,7 +171,7 @@ class Source:
         self.problems.clear()
         self._noted.clear()
 
-    def _read_piece(self, index: int, piece: pieces.Piece, node: Node) -> Item | None:
+    def _read_piece(self, index: int, piece: incremental.Piece, node: Node) -> Item | None:
         self._cache.fresh()
         reader = nodes.Reader(self._cache.environ, piece.line)
         value = reader.value(node, "services")

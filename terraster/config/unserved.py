@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from ..errors import StartError
-from .listening import Rule, management_address
+from .listeners import Rule, management_address
+from .messages import Complaint
 from .settings import ServiceSettings, Settings
 from .snapshot import Snapshot
-from .words import Complaint
 
 __all__ = ["admin_addresses", "listeners", "management", "refuse", "said", "says"]
 

@@ -4,8 +4,8 @@ Fields are removed first and set afterwards. A field that is set replaces all fi
 rendered once. ``${remote_addr}`` ``${host}`` ``${uri}`` ``${method}`` are the client's address, the Host as received, the
 canonical path with its query, and the method.
 
-`terraster.config.edits` checks the names and values of rules, and does so again when they are compiled. A value from a client is inserted
-without CR, LF and NUL, whatever was checked before.
+`terraster.config.header_rules` checks the names and values of rules, and does so again when they are compiled. A value from a client is
+inserted without CR, LF and NUL, whatever was checked before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field
 
-from ..config import edits
+from ..config import header_rules
 from ..config.settings.base import HeaderName, HeaderValue, RemovedName
 from ..config.settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Level
 from ..errors import ConfigError, Problem
@@ -111,9 +111,9 @@ class HeaderEdits:
         pieces: list[bytes | str] = []
         drop: list[str] = []
         for name in remove:
-            drop.append(_name(name, edits.removable))
+            drop.append(_name(name, header_rules.removable))
         for name, value in set:
-            drop.append(_name(name, edits.field_name))
+            drop.append(_name(name, header_rules.field_name))
             pieces += _line(name, value)
         self.drop = frozenset(name.encode("ascii") for name in drop)
         merged: list[bytes | str] = []
@@ -156,7 +156,7 @@ def _name(name: str, check: Callable[[str], str]) -> str:
 def _line(name: str, value: str) -> Iterable[bytes | str]:
     """The pieces of a field line: octets, and names of variables."""
     try:
-        parts = edits.value_parts(value)
+        parts = header_rules.value_parts(value)
     except ValueError as error:
         raise ValueError(f"the value of {name} {error}") from None
     yield name.encode("ascii") + b": "
@@ -167,7 +167,7 @@ def _line(name: str, value: str) -> Iterable[bytes | str]:
 
 def variable(name: str, exchange: Exchange) -> bytes:
     """The value of ``${name}`` for a request, without characters that could end a field line. name: one of
-    `terraster.config.edits.VARIABLES`."""
+    `terraster.config.header_rules.VARIABLES`."""
     return _raw(name, exchange).translate(None, _ENDS)
 
 

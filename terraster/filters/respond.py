@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from ..config import edits
+from ..config import header_rules
 from ..config.settings.base import HeaderName, HeaderValue, Whole
 from ..config.settings.kinds import LOCATION, REPLACE, SERVICE, FilterSettings, Inherit, Level
 from ..exchange import Exchange
@@ -56,7 +56,7 @@ class Respond(Filter):
 
     def __init__(self, settings: RespondSettings, place: Place, view: SeatView) -> None:
         self._answers = place.tally("answers")
-        self._fields = tuple((name.encode("ascii"), edits.value_parts(value)) for name, value in settings.headers.items())
+        self._fields = tuple((name.encode("ascii"), header_rules.value_parts(value)) for name, value in settings.headers.items())
         typed = any(name.lower() == "content-type" for name in settings.headers)
         self._answer = Answer(settings.status, () if typed or not settings.body else (_PLAIN_TEXT,), settings.body.encode("utf-8"))
 

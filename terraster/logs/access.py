@@ -5,7 +5,7 @@ and hands the lines to the sink in one block. A worker flushes a few times a sec
 exchanges is bounded.
 
 Formats
-- ``json``: one object per line, with all of `terraster.config.loglines.JSON_FIELDS`, or those that ``fields`` names in their order.
+- ``json``: one object per line, with all of `terraster.config.log_format.JSON_FIELDS`, or those that ``fields`` names in their order.
 - ``combined``, ``common``: as Apache and nginx write them.
 - Any other text is a format string with ``{field}`` for any of its `FIELDS`; ``{{`` is a brace.
 
@@ -31,8 +31,8 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote_plus
 
-from ..config import loglines
-from ..config.loglines import FIELDS, JSON_FIELDS
+from ..config import log_format
+from ..config.log_format import FIELDS, JSON_FIELDS
 from ..config.snapshot import AccessLog
 from ..errors import StartError
 from ..exchange import Exchange
@@ -322,7 +322,7 @@ def _pick(names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any] | None:
 def _json_template(fields: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     try:
         for name in fields:
-            loglines.field(name)
+            log_format.field(name)
     except ValueError as error:
         raise StartError(f"access log: `fields` {error}") from error
     quoted = {name: f'"{_CONVERSIONS[name]}"' if name in ("time", "time_clf") else _CONVERSIONS[name] for name in fields}
@@ -333,7 +333,7 @@ def _text_template(text: str) -> tuple[tuple[str, ...], str]:
     names: list[str] = []
     template = ""
     try:
-        for literal, name in loglines.parts(text):
+        for literal, name in log_format.parts(text):
             template += literal.replace("%", "%%")
             if name is not None:
                 names.append(name)

@@ -35,11 +35,11 @@ from .base import (
     is_later,
     later,
 )
+from .inherited import TrafficSettings
 from .logs import AccessLogSetting, AccessLogSettings, LoggerSettings
 from .service import LocationSettings, MiddlewareEntry, ServiceLimits, ServiceSettings, TimeoutSettings
 from .switches import OFF_SCHEMA, OrWord, off_is
 from .tls import CertManager, TlsSetting, TlsSettings
-from .traffic import TrafficSettings
 
 __all__ = [
     "DEFAULT_SERVICE",

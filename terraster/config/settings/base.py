@@ -1,6 +1,6 @@
 """What all settings have in common: the base model, and the types that take what people write.
 
-A type here checks one value and says what is wrong in words that follow "`key` …"; `terraster.config.words` adds the key, the
+A type here checks one value and says what is wrong in words that follow "`key` …"; `terraster.config.messages` adds the key, the
 loader its place. Pydantic's own messages never reach an operator. The validation context may hold ``directory`` (against which
 relative file names are taken; default: the working directory) and ``consulted`` (a dict that remembers which secret files were
 read and what they held).
@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 
-from .. import addresses, algorithms, edits, quantities, scalars
+from .. import addresses, algorithms, header_rules, quantities, scalars
 
 __all__ = [
     "Address",
@@ -189,13 +189,13 @@ def uri_path(value: object) -> str:
 
 def _header_name(value: object) -> str:
     name = text(value)
-    edits.field_name(name)
+    header_rules.field_name(name)
     return name
 
 
 def _removed_name(value: object) -> str:
     name = text(value)
-    edits.removable(name)
+    header_rules.removable(name)
     return name
 
 
@@ -203,7 +203,7 @@ def _header_value(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     written = text(value).strip()
-    edits.value_parts(written)
+    header_rules.value_parts(written)
     return written
 
 

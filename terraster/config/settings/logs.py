@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from .. import loglines, scalars
+from .. import log_format, scalars
 from ..snapshot import AccessLog
 from .base import Model, Names, Text, Whole, file_path, items, later, text
 from .switches import OFF_SCHEMA, OrText, OrWord, switched
@@ -39,7 +39,7 @@ LogPath = Annotated[str, BeforeValidator(_log_path), WithJsonSchema({"anyOf": [{
 def _log_format(value: object) -> str:
     written = text(value)
     if written != "json":
-        loglines.parts(written)
+        log_format.parts(written)
     return written
 
 
@@ -47,11 +47,11 @@ def _log_fields(value: object) -> object:
     return items(value, "the name of a field")
 
 
-LogField = Annotated[Text, AfterValidator(loglines.field)]
+LogField = Annotated[Text, AfterValidator(log_format.field)]
 LogFields = Annotated[
     tuple[LogField, ...],
     BeforeValidator(_log_fields),
-    WithJsonSchema({"anyOf": [{"enum": list(loglines.FIELDS)}, {"type": "array", "items": {"enum": list(loglines.FIELDS)}}]}),
+    WithJsonSchema({"anyOf": [{"enum": list(log_format.FIELDS)}, {"type": "array", "items": {"enum": list(log_format.FIELDS)}}]}),
 ]
 LogFormat = Annotated[str, BeforeValidator(_log_format), WithJsonSchema({"type": "string"})]
 

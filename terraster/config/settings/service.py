@@ -23,9 +23,9 @@ from .base import (
     text,
     uri_path,
 )
+from .inherited import TrafficSettings
 from .logs import AccessLogSetting, LogOptions
 from .tls import TlsSetting
-from .traffic import TrafficSettings
 
 __all__ = ["LocationSettings", "MiddlewareEntry", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
 

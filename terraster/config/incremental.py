@@ -14,7 +14,7 @@ such words. Nothing of that can carry state over a line's end except a plain sca
 end at any line that is indented no deeper than the mapping it stands in. So with items beginning at column n, all their other
 lines deeper than n, and `services:` at column 0 without a value, no item can reach into the next or out of the list: each is a
 complete block sequence of one element, and so is it when parsed alone. Anchors, aliases, tags, block scalars, several documents,
-directives, tabs, odd line ends, a second `services:` or text at other depths: not cut, parsed whole. tests/test_config_pieces.py
+directives, tabs, odd line ends, a second `services:` or text at other depths: not cut, parsed whole. tests/test_config_incremental.py
 holds the cut to the whole parse with generated texts.
 """
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from terraster.config import nodes, pieces
+from terraster.config import incremental, nodes
 from terraster.config.resolve import resolve
 from terraster.errors import ConfigError
 from tests.harness.configuration import Loader
@@ -21,7 +21,7 @@ ENVIRON = {"NAME": "n", "PORT": "8081"}
 @contextmanager
 def uncut() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "cut", lambda text: None)
+        patch.setattr(incremental, "cut", lambda text: None)
         yield
 
 
@@ -192,18 +192,18 @@ def test_pieces_say_what_the_whole_says(tmp_path: Path, versions: list[str]) -> 
 def test_ordinary_files_are_cut(pad: str) -> None:
     items = [ITEM.format(pad=pad, name=name, port=1) for name in ("a", '"b"', "c")]
     text = "port: 80  # p\nservices:\n" + "".join(items) + "# end\nworkers: 2\n"
-    cut = pieces.cut(text)
+    cut = incremental.cut(text)
     assert cut is not None
     assert [piece.text for piece in cut.items] == [*items[:2], items[2] + "# end\n"]
     assert [piece.line for piece in cut.items] == [2, 9, 16]
-    assert all(pieces.regular(piece.text) for piece in cut.items)
+    assert all(incremental.regular(piece.text) for piece in cut.items)
     assert cut.skeleton.split("\n")[24] == "workers: 2"
 
 
 @pytest.mark.parametrize("name", ["later-services.yaml", "quickstart.yaml"])
 def test_the_seed_files_are_cut(name: str) -> None:
-    cut = pieces.cut((Path(__file__).parent / "data" / name).read_text())
-    assert cut is not None and all(pieces.regular(piece.text) for piece in cut.items)
+    cut = incremental.cut((Path(__file__).parent / "data" / name).read_text())
+    assert cut is not None and all(incremental.regular(piece.text) for piece in cut.items)
 
 
 def test_a_reload_parses_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

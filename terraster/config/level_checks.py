@@ -12,8 +12,8 @@ from math import floor
 from typing import NamedTuple
 
 from . import addresses, inherit
+from .messages import Complaint
 from .settings import LocationSettings, ServiceSettings, Settings, TrafficSettings
-from .words import Complaint
 
 __all__ = ["Level", "errors", "levels", "warnings", "writes"]
 

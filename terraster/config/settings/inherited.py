@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from .. import quantities, scalars, selectors, snapshot
+from .. import quantities, scalars, snapshot
+from ..hash_on import selector, token
 from .base import Algorithm, Duration, Model, Secret, Size, SomeTime, StatusRanges, Text, Whole, status_ranges, text
 from .switches import OFF_SCHEMA, OrWord, off_is, off_is_zero, switched
 
@@ -230,7 +231,7 @@ class ConnectionPool(Model):
 class StickySettings(Model):
     """The cookie of sticky-session."""
 
-    name: Annotated[Text, AfterValidator(selectors.token)] | None = Field(
+    name: Annotated[Text, AfterValidator(token)] | None = Field(
         None, description="Name of the cookie. Default: `terraster-` and a word of the location's own."
     )
     path: Annotated[str, BeforeValidator(_cookie_path), WithJsonSchema({"type": "string", "pattern": "^/"})] | None = Field(
@@ -269,7 +270,7 @@ class StickySettings(Model):
 class TrafficSettings(Model):
     """The keys that a location inherits from its service, and a service from the top."""
 
-    hash_on: Annotated[str, BeforeValidator(selectors.selector)] = Field(
+    hash_on: Annotated[str, BeforeValidator(selector)] = Field(
         _LOCATION.hash_on,
         description="What `consistent-hash` goes by: client-ip, path, header:NAME, cookie:NAME or query:NAME.",
     )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from . import consistency, idle
+from . import idle, level_checks
 from .settings import ServiceSettings
 from .settings.base import is_later, submodel
 from .settings.logs import AccessLogSettings
@@ -22,9 +22,14 @@ Path = tuple[str | int, ...]
 
 
 class Finds(NamedTuple):
-    """``later``: path, and what to say of it once; ``files``: path and absolute name of each file that must be there;
-    ``logs``: of each file that must be possible to write; ``inherits``: a service that writes keys of `consistency.levels`; ``idles``: one that
-    writes keys of the tables in `terraster.config.idle`."""
+    """What a survey found.
+
+    later:    the path of each key that nothing acts on yet, and the warning about it
+    files:    the path and the absolute name of each file that must exist
+    logs:     the same for each file that must be writable
+    inherits: True for a service that writes keys of `level_checks.levels`
+    idles:    True for a service that writes keys of the tables in `terraster.config.idle`
+    """
 
     later: tuple[tuple[Path, str], ...]
     files: tuple[tuple[Path, str], ...]
@@ -52,7 +57,7 @@ class Surveyor:
         files: list[tuple[Path, str]] = []
         logs: list[tuple[Path, str]] = []
         self._look(model, path, "", (later, files, logs))
-        inherits = isinstance(model, ServiceSettings) and consistency.writes(model)
+        inherits = isinstance(model, ServiceSettings) and level_checks.writes(model)
         idles = isinstance(model, ServiceSettings) and idle.mentions(model)
         return Finds(tuple(later), tuple(files), tuple(logs), inherits, idles)
 
