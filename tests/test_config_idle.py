@@ -51,7 +51,7 @@ CASES = [
     (text("timeouts: {client_header: 5s}"), []),
     # weights
     (text(location="lb_policy: least-connections", backends=one("weight: 3")), [
-        "9:67: `weight` has no effect under `least-connections`; `weighted-least-connections` goes by it"
+        "9:67: `weight` has no effect under `least-connections`; `weighted-least-connections` uses it"
     ]),
     (text("algorithm: first", backends="[{url: 'http://a', weight: 2}, {url: 'http://b', weight: 3}]"), [
         "9:34: `weight` has no effect under `first`"

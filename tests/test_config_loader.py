@@ -152,7 +152,7 @@ BAD = [
         "2:21: `algorithm` must be another algorithm than sticky-session: it chooses the backend of a new session"
     ]),
     (GOOD + "sticky: {name: __Host-x, domain: example.com}\n", [
-        "2:9: `sticky` has a `name` that begins with __Host-, which goes with the `path` / and no `domain`"
+        "2:9: `sticky` has a `name` that begins with __Host-, which requires the `path` / and no `domain`"
     ]),
     (GOOD + "circuit_breaker: {threshold: 5, failure_threshold: 6}\n", [
         "2:18: `circuit_breaker` has both `threshold` and `failure_threshold`, which mean the same: keep one"
@@ -214,7 +214,7 @@ BAD = [
         "9:1: unknown key `wrokers`; did you mean `workers`?",
     ]),
     (SERVICE + "    access_log: /nowhere/a.log\n", [
-        "8:17: the access log /nowhere/a.log cannot be made: there is not a directory /nowhere"
+        "8:17: the access log /nowhere/a.log cannot be created: there is no directory /nowhere"
     ]),
     (SERVICE + "    access_log: {path: /dev, format: common}\n", ["8:24: the access log /dev cannot be written to"]),
     (GOOD + "circuit_breaker: {threshold: 1, failure_threshold: 2}\n", [
@@ -425,7 +425,7 @@ def test_quickstart(tmp_path: Path) -> None:
     assert [line.removeprefix(f"{file}:") for line in snapshot.warnings] == [
         "7:5: `tls` is not in effect yet: Terraster does not start rather than serve `backend-api` in clear",
         "38:5: service `frontend` speaks plain HTTP on :443: it has no `tls`",
-        "47:13: `weight` has no effect under `least-connections`; `weighted-least-connections` goes by it",
+        "47:13: `weight` has no effect under `least-connections`; `weighted-least-connections` uses it",
         "58:1: `auth` is not in effect yet",
         "64:3: `admin_api.rate_limit` is not in effect yet",
         "67:1: `rate_limit` is not in effect yet",
@@ -919,7 +919,7 @@ def test_what_is_faulty_hides_nothing_and_collides_with_nobody(tmp_path: Path) -
         (GOOD + "listen: ['1.2.3.4:80', '${X}:81']\n", "hunter2", "`listen` must start with an IP address, not '${X}:81'"),
         (GOOD + "trusted_proxies: '${X:-hunter2}'\n", "", "must be an address or a network like 10.0.0.0/8, not '${X:-hunter2}'"),
         (GOOD + "algorithm: ${X}\n", "Hunter2", "`algorithm` names an unknown algorithm '${X}'; known are"),
-        (GOOD + "access_log: /hunter0/${X}/a.log\n", "hunter2", "/hunter0/${X}/a.log cannot be made: there is not a directory /hunter0/${X}"),
+        (GOOD + "access_log: /hunter0/${X}/a.log\n", "hunter2", "/hunter0/${X}/a.log cannot be created: there is no directory /hunter0/${X}"),
         ("backends: [{url: 'http://h:${X}'}]\n", "hunter2", "`url` has a port that is not a number from 1 to 65535: 'http://h:${X}'"),
         ("backends: [{url: '${X}://h'}]\n", "hunter2", "`url` must start with http:// or https://, not ${X}://"),
         (GOOD + "access_log: {fields: ['${X}']}\n", "it's hunter2", "`fields[0]` has the unknown field '${X}'; known fields are"),

@@ -40,7 +40,6 @@ PATTERNS = {
 COMPILED = {name: re.compile(pattern, re.MULTILINE) for name, pattern in PATTERNS.items()}
 
 NOT_YET = {
-    "terraster/config",
     "terraster/master",
 }
 

@@ -1,4 +1,4 @@
-"""Where things are: listening addresses, backend URLs, host names and networks, as canonical values.
+"""Listening addresses, backend URLs, host names and networks, as canonical values.
 
 Everything here takes what an operator wrote and gives back one spelling for one thing, so that two spellings of the same address
 are seen to be the same; or raises ValueError with what is wrong, in words that follow "`key` …".
@@ -86,7 +86,7 @@ def port_of(address: str) -> int:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach a canonical listening address."""
+    """True if only this machine can reach a canonical listening address."""
     if address.startswith("unix:"):
         return True
     host = address.rpartition(":")[0].strip("[]")
@@ -94,7 +94,7 @@ def is_loopback(address: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two different canonical addresses cannot be bound at the same time (one covers the other)."""
+    """True if two different canonical addresses cannot be bound at the same time (one covers the other)."""
     if one == other or one.startswith("unix:") or other.startswith("unix:") or port_of(one) != port_of(other):
         return False
     hosts = {one.rpartition(":")[0], other.rpartition(":")[0]}
@@ -134,7 +134,7 @@ def host_name(value: object) -> str:
 
 
 def server_name(value: object) -> str:
-    """What a certificate is to be for: a host name as `host_name` has it, but none with a star, or an IP address without brackets."""
+    """The name that a certificate must have: a host name as in `host_name` but without a star, or an IP address without brackets."""
     if not isinstance(value, str):
         raise ValueError("must be a host name or an IP address")
     text = value.strip()
@@ -148,8 +148,8 @@ def server_name(value: object) -> str:
 
 
 def url(value: object) -> Url:
-    """A backend URL in parts: http or https, a host, perhaps a port and a base path; no user, query or fragment. Before http or https
-    may stand "srv+": then the host is a name without a port."""
+    """A backend URL in parts: http or https, a host, perhaps a port and a base path; no user, query or fragment. It may
+    start with "srv+": then the host is a name without a port."""
     if not isinstance(value, str):
         raise ValueError("must be a URL like http://10.0.0.1:8080")
     text = value.strip()
@@ -197,7 +197,7 @@ def url(value: object) -> Url:
 
 
 def is_address(host: str) -> bool:
-    """Whether this is an IP address, without brackets, and no name."""
+    """True if this is an IP address without brackets, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What no type can say: problems between keys, within one service and over all of them.
+"""Problems between keys that no type can express, within one service and across all services.
 
 Pure: settings in, complaints out, each with the path of the key it is about (`terraster.config.messages`); the loader knows the
 places. `of_service` looks at one service alone, so that its answer can be kept with it; `of_all` looks at what services have in
@@ -24,7 +24,7 @@ Path = tuple[str | int, ...]
 
 
 def of_service(known: Language, service: ServiceSettings, whole: bool = True) -> Iterator[Complaint]:
-    """What is wrong within one service; paths begin at the service. Not `whole`: faulty keys were left out, so none is missed."""
+    """The problems within one service; paths begin at the service. Without `whole`, faulty keys were left out: none is reported missing."""
     written = known.written(service)
     answering = _answering(known, written)
     if whole and not service.locations and not service.http_redirect and not answering:
@@ -100,7 +100,7 @@ def _of_kinds(level: BaseModel, written: Sequence[Written], here: Path = ()) -> 
 
 
 def of_top(known: Language, top: Settings) -> Iterator[Complaint]:
-    """What is wrong between the keys of the top."""
+    """The problems between keys at the top."""
     yield from of_backends(top.backends, ("backends",))
     yield from _of_kinds(top, known.written(top))
     if top.api is not None and top.admin_api is not None:
@@ -124,7 +124,7 @@ def of_top(known: Language, top: Settings) -> Iterator[Complaint]:
 
 
 def of_all(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], unplaced: Collection[Path] = ()) -> Iterator[Complaint]:
-    """What is wrong between services: names, hosts on listeners, listeners.
+    """The problems between services: names, hosts on listeners, listeners.
 
     services: each with its path; unplaced: paths of those whose hosts and addresses are not known for certain
     """
@@ -181,7 +181,7 @@ def _of_listeners(top: Settings, listeners: dict[str, tuple[str, bool, bool]], n
 
 
 def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
-    """What is allowed but worth a word."""
+    """The warnings: what is allowed but probably not intended."""
     rule = Rule(top)
     api = top.management()
     if api.enabled and api.host is not None and not host_address(api.host):
@@ -217,7 +217,7 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
 
 
 def notes(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
-    """What follows from keys that were not written and may surprise: the first backends that are probed by default, if there are any."""
+    """Surprising effects of keys that were not written: the first backends that are probed by default, if there are any."""
     if _says_how(top.health_check):
         return
     for path, service in services:

@@ -1,9 +1,9 @@
-"""What changed between two Snapshots: small enough to travel to every child, complete enough to make the new one of the old one.
+"""The difference between two Snapshots: small enough to send to every child, complete enough to make the new one from the old one.
 
     patch(old, diff(old, new)) == new
 
 Services are compared whole: a child rebuilds those that differ and leaves the others alone, down to their open connections.
-`Change.lines` says the same to people.
+`Change.lines` describes the change for people.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Change:
     base:       the new one without its services
     services:   those added or changed, whole
     removed, added, changed: names of services, sorted
-    listeners_added, listeners_removed: a listener whose settings changed stands in both
+    listeners_added, listeners_removed: a listener whose settings changed is in both
     restart:    keys that changed and need new workers or a restart
     lines:      what changed, for people
     """
@@ -89,7 +89,7 @@ class Change:
 
 
 def diff(old: Snapshot, new: Snapshot) -> Change:
-    """What leads from `old` to `new`. Slots count: compare snapshots whose slots are leased, or two whose are not."""
+    """The change from `old` to `new`. Slots count: compare two snapshots with leased slots, or two without."""
     before = {service.name: service for service in old.services}
     after = {service.name: service for service in new.services}
     removed = sorted(before.keys() - after.keys())
@@ -122,7 +122,7 @@ def diff(old: Snapshot, new: Snapshot) -> Change:
 
 
 def patch(old: Snapshot, change: Change) -> Snapshot:
-    """The new Snapshot, of the old one and what changed. Services stand in order of their names, as resolve puts them."""
+    """The new Snapshot, made from the old one and the change. Services are sorted by name, as in `resolve`."""
     gone = {*change.removed, *change.changed}
     services = [service for service in old.services if service.name not in gone]
     if change.services:
@@ -201,7 +201,7 @@ def _of_filters(old: Filters, new: Filters) -> Iterator[str]:
 
 
 def _of_value(name: str, old: object, new: object, owner: object) -> Iterator[str]:
-    """A value of `owner` that changed; of a mapping each key that did. What is secret is not shown."""
+    """A changed value of `owner`; for a mapping, each changed key. Secrets are not shown."""
     if name in _OF_SERVICE and (old is None or new is None):
         plain = not is_dataclass(old) and not is_dataclass(new)
         shown = ["the service's" if one is None else _shown(one, name, owner) for one in (old, new)]

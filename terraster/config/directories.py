@@ -1,4 +1,4 @@
-"""Where Terraster keeps what it has at run time and what outlives it, if the configuration says nothing.
+"""The default directories for run-time files and for state that survives a restart.
 
 Apart from `terraster.config.resolve`, because terrasterctl asks for it too and needs none of the configuration's models for that.
 """
@@ -11,7 +11,7 @@ __all__ = ["runtime_dir", "state_dir"]
 
 
 def runtime_dir(environ: Mapping[str, str], uid: int) -> str:
-    """Where sockets and the pid file go by default: where systemd says, else where this user's belong."""
+    """The default directory of sockets and the pid file: systemd's if set, else this user's."""
     if given := _first(environ, "RUNTIME_DIRECTORY"):
         return given
     if uid == 0:
@@ -21,7 +21,7 @@ def runtime_dir(environ: Mapping[str, str], uid: int) -> str:
 
 
 def state_dir(environ: Mapping[str, str], uid: int) -> str:
-    """Where state goes by default: where systemd says, else where this user's belongs."""
+    """The default directory of state: systemd's if set, else this user's."""
     if given := _first(environ, "STATE_DIRECTORY"):
         return given
     if uid == 0:

@@ -1,4 +1,4 @@
-"""What a consistent hash goes by, as an operator writes it: one spelling for one thing, or ValueError with a hint."""
+"""The values of `hash_on`, which a consistent hash uses as its key: one spelling for one thing, or ValueError with a hint."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What rules for header fields may say: which names, and what may stand in values.
+"""Checks for header rules: which field names they may change, and what values may contain.
 
-What frames a message or belongs to one connection is not for rules: a wrong Content-Length splits a response in two. Here, below
-`terraster.filters.headers` which does the edits, so that a wrong rule is found where the configuration is read.
+Rules cannot change fields that frame a message or belong to one connection: a wrong Content-Length splits a response in two. The checks are
+here, below `terraster.filters.headers` which applies the rules, so that a wrong rule is found when the configuration is read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 __all__ = ["VARIABLES", "field_name", "removable", "value_parts"]
 
 VARIABLES = ("remote_addr", "host", "uri", "method")
-"""What ``${…}`` in a value may name."""
+"""The names that ``${…}`` in a value may contain."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _DOLLAR = re.compile(r"\$\$|\$\{([^}]*)\}")
@@ -33,7 +33,7 @@ _NOT_FOR_RULES = frozenset(
 
 
 def field_name(name: str) -> str:
-    """The name in lower case. ValueError for what is no field name, and for one that is not for rules."""
+    """The name in lower case. ValueError if it is not a valid field name, or if rules cannot change the field."""
     if not _TOKEN.fullmatch(name):
         raise ValueError("is not a valid name of a header field")
     lower = name.lower()

@@ -1,7 +1,7 @@
-"""Keys that do nothing where they stand, whatever their value is: a table for each level, a row for each key.
+"""Keys that have no effect where they are written, whatever their value: a table for each level, a row for each key.
 
-Looked at is only what was written and asks for something, on the level that wrote it, with the locations and backends below. A key that
-acts on one of them is fine there. (`terraster.config.level_checks` has the doubts that hang on the value, or on another key's value.)
+A key is checked only if it was written and asks for something, on its level, with the locations and backends below. A key that has an
+effect on one of them is fine there. (`terraster.config.level_checks` has the doubts that hang on the value, or on another key's value.)
 
 `mentions` is asked once when a service is parsed: ten thousand services without such keys cost nothing in a load.
 """
@@ -68,8 +68,7 @@ def mentions(service: ServiceSettings) -> bool:
 def warnings(
     top: Settings, services: Sequence[tuple[Path, ServiceSettings]], mentioning: Iterable[tuple[Path, ServiceSettings]]
 ) -> Iterator[Complaint]:
-    """What has no effect, each with its path. services: all; mentioning: those that write a key of the tables, which is what `mentions`
-    says."""
+    """Keys without effect, each with its path. services: all; mentioning: those for which `mentions` is true."""
     every = [service for _, service in services]
     yield from _of_place(
         _AT_TOP, Place((), top, top, every, [(service, there) for service in every for there in service.locations])
@@ -155,7 +154,7 @@ def _without_weights(place: Place) -> str:
         policy = next((level.algorithm for level in levels if level is not None and level.algorithm is not None), "round-robin")
     if policy not in WITHOUT_WEIGHTS or place.backend.weight == 0:
         return ""
-    other = "; `weighted-least-connections` goes by it" if policy == "least-connections" else ""
+    other = "; `weighted-least-connections` uses it" if policy == "least-connections" else ""
     return f"has no effect under `{policy}`{other}"
 
 

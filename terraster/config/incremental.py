@@ -11,7 +11,7 @@ shapes (`_LINE`), with an indentation of spaces:
 
 where a scalar is plain (words that cannot hold an indicator that matters), or quoted and closed on its line, or a flow list of
 such words. Nothing of that can carry state over a line's end except a plain scalar continued by deeper indented lines, and those
-end at any line that is indented no deeper than the mapping it stands in. So with items beginning at column n, all their other
+end at any line that is indented no deeper than its mapping. So with items beginning at column n, all their other
 lines deeper than n, and `services:` at column 0 without a value, no item can reach into the next or out of the list: each is a
 complete block sequence of one element, and so is it when parsed alone. Anchors, aliases, tags, block scalars, several documents,
 directives, tabs, odd line ends, a second `services:` or text at other depths: not cut, parsed whole. tests/test_config_incremental.py
@@ -32,8 +32,8 @@ _SPACES = "[ ]*"
 
 
 def _entries(entry: str) -> str:
-    """Entries with commas between them, or none, up to the bracket that closes them. The entry stands here once: patterns are put into one
-    another below, and what stands twice on each level takes the `re` module a tenth of a second at every start."""
+    """Entries with commas between them, or none, up to the bracket that closes them. The entry is written here once: patterns are nested
+    below, and one that is repeated on each level costs the `re` module a tenth of a second at every start."""
     return rf"{_SPACES}(?:{entry}{_SPACES}(?:,{_SPACES}(?![\]}}])|(?=[\]}}])))*"
 
 
@@ -72,7 +72,7 @@ class Pieces(NamedTuple):
 
 
 def regular(piece: str) -> bool:
-    """Whether an item's text may be parsed alone: every line is of a known shape, and deeper than the first."""
+    """True if an item's text may be parsed alone: every line is of a known shape, and deeper than the first."""
     if _STRANGE.search(piece) is not None:
         return False
     lines = piece.split("\n")
@@ -89,8 +89,8 @@ def regular(piece: str) -> bool:
 def cut(text: str) -> Pieces | None:
     """The pieces of a text, or None if it is not certain how to cut it.
 
-    The items are not looked into: whoever uses one must know that it is `regular` (because it was cached, or by asking), and
-    parse the whole text if one is not.
+    The items are not checked: before the caller uses one, it must know that the item is `regular` (because it was cached, or by asking). If one
+    is not, the caller must parse the whole text.
     """
     found = _SERVICES.search(text)
     if found is None:

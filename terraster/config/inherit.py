@@ -1,4 +1,4 @@
-"""What a location inherits from its service, and a service from the top: `Traffic`, worked out level by level.
+"""Inheritance from the top to a service and from a service to a location: `Traffic`, worked out level by level.
 
 Most locations of most services say nothing of their own. So where nothing is written the very object of the level above is handed
 on: ten thousand locations share one `Outlier`, which costs nothing to make, little to pickle, and compares by identity.
@@ -23,8 +23,8 @@ _KEYS = frozenset(TrafficSettings.model_fields)
 
 
 class Traffic(NamedTuple):
-    """The fields of a Location that are inherited key by key. ``ejection``: what `outlier` is as soon as
-    somebody further down switches it on."""
+    """The fields of a Location that are inherited key by key. ``ejection``: what `outlier` becomes if
+    a narrower level switches it on."""
 
     hash_on: str = "client-ip"
     hash_balance_factor: float = 0.0
@@ -39,17 +39,17 @@ class Traffic(NamedTuple):
 
 
 def top(written: Settings, secret: bytes) -> Traffic:
-    """What all services inherit. secret: the key of session cookies where none is written."""
+    """The values that all services inherit. secret: the key of session cookies where none is written."""
     return _over(Traffic(sticky=Sticky(key=secret)), written)
 
 
 def service(inherited: Traffic, written: ServiceSettings) -> Traffic:
-    """What the locations of a service inherit; `inherited` itself if nothing is written."""
+    """The values that the locations of a service inherit; `inherited` itself if nothing is written."""
     return inherited if _KEYS.isdisjoint(written.model_fields_set) else _over(inherited, written)
 
 
 def location(inherited: Traffic, written: LocationSettings) -> Traffic:
-    """What holds in a location; `inherited` itself if nothing is written."""
+    """The values of a location; `inherited` itself if nothing is written."""
     return inherited if _KEYS.isdisjoint(written.model_fields_set) else _over(inherited, written)
 
 
@@ -63,7 +63,7 @@ class Chosen(NamedTuple):
 
 
 def filters(known: Language, inherited: Chosen | None, written: BaseModel) -> Chosen:
-    """What holds on a level; `inherited` itself if the level writes no kind. inherited: of the wider level; None: there is none."""
+    """The filters of a level; `inherited` itself if the level writes no kind. inherited: those of the wider level; None: there is none."""
     found = known.written(written)
     if inherited is not None and not found:
         return inherited

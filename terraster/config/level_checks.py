@@ -1,4 +1,4 @@
-"""Whether the keys that locations inherit fit each other: the problems and doubts that show only once a level is worked out.
+"""Problems between keys that locations inherit: they show only once the values of a level are worked out.
 
 Looked at is each level that writes such a key (the top, a service, a location), with what it inherits; said is only what that
 level itself wrote, so that a rule at the top for some locations brings no word about the others. `levels` makes the list, once a
@@ -38,7 +38,7 @@ class Level(NamedTuple):
 
 
 def writes(service: ServiceSettings) -> bool:
-    """Whether a service or one of its locations writes a key that `levels` looks at."""
+    """True if a service or one of its locations writes a key that `levels` looks at."""
     parts = (service, *service.locations)
     return not all(_KEYS.isdisjoint(part.model_fields_set) for part in parts)
 
@@ -60,7 +60,7 @@ def levels(
 
 
 def errors(found: Iterable[Level]) -> Iterator[Complaint]:
-    """What contradicts itself, each with its path."""
+    """The contradictions, each with its path."""
     for here, written, traffic, _ in found:
         pool, outlier, sticky = written.connection_pool, written.outlier, written.sticky
         if pool is not None and 0 < traffic.pool.max_open < traffic.pool.max_idle:
@@ -77,7 +77,7 @@ def errors(found: Iterable[Level]) -> Iterator[Complaint]:
 
 
 def warnings(top: Settings, found: Iterable[Level]) -> Iterator[Complaint]:
-    """What is allowed but has no effect, each with its path."""
+    """Keys that are allowed but have no effect, each with its path."""
     for level in found:
         here, written, traffic, reach = level
         if not reach:
@@ -119,7 +119,7 @@ def _starts_at_once(top: Settings, level: Level) -> Iterator[Complaint]:
 
 
 def _chooses(top: Settings, location: LocationSettings, traffic: inherit.Traffic) -> str:
-    """The algorithm that new work is shared out by."""
+    """The algorithm that distributes new work."""
     policy = location.lb_policy or top.algorithm
     return traffic.sticky.algorithm if policy == "sticky-session" else policy
 

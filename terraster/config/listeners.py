@@ -1,4 +1,4 @@
-"""Which addresses a service answers on, and whether in TLS: the one rule, used by the checks and by the resolver.
+"""The addresses that a service answers on, and whether they speak TLS: one rule for the checks and for the resolver.
 
 A service's own `port` and `listen` come first. Without them the top's count: `listen`, and `port`, in whose place `http_port`
 stands for a service without TLS and `https_port` for one with it. If the top says nothing either: port 8080, or 443 with TLS.
@@ -28,7 +28,7 @@ class Rule:
         self._proxy_protocol = top.proxy_protocol
 
     def tls(self, service: ServiceSettings) -> bool:
-        """Whether the service is for TLS clients."""
+        """True if the service is for TLS clients."""
         if service.tls is not None:
             return service.tls.enabled
         if not self._top_tls:
@@ -51,7 +51,7 @@ class Rule:
         return found
 
     def proxy_protocol(self, service: ServiceSettings) -> bool:
-        """Whether its listeners expect a PROXY header."""
+        """True if its listeners expect a PROXY header."""
         return self._proxy_protocol if service.proxy_protocol is None else service.proxy_protocol
 
 
@@ -62,7 +62,7 @@ def _with_port(listen: tuple[str, ...], port: int | None) -> tuple[str, ...]:
 
 
 def management_address(top: Settings) -> str:
-    """Where the management API listens; "" for nowhere. A `host` that is no address is a virtual host's name: loopback then."""
+    """The address of the management API; "" for none. If `host` is a virtual host's name, the API listens on loopback."""
     api = top.management()
     if not api.enabled:
         return ""
@@ -90,5 +90,5 @@ def metrics_address(top: Settings) -> str:
 
 
 def same_place(one: str, other: str) -> bool:
-    """Whether two canonical addresses cannot be bound both."""
+    """True if two canonical addresses cannot both be bound."""
     return one == other or addresses.overlap(one, other)

@@ -6,7 +6,7 @@ A `Loader` is kept between reloads: an item of a `services` list whose text it h
 secret files still say the same) costs one look into a dict. Everything that depends on other files, other services or the disk
 is looked at each time. `load` does the same with a Loader of its own.
 
-What came from where: the main file may say everything; files below ``services_dir`` only `services`; ``api_config`` only what
+Each file has its scope: the main file may say everything; files below ``services_dir`` only `services`; ``api_config`` only what
 concerns the management API, and wins over the main file; log files (JSON) only `loggers`.
 """
 
@@ -200,7 +200,7 @@ class _Load:
         return top.model_copy(update=update)
 
     def _check(self, settings: Settings) -> None:
-        """Whatever is wrong between keys, between services and on the disk."""
+        """Find the problems between keys, between services and on the disk."""
         services = _with_paths(settings)
         unplaced = {("services", number) for number, (_, _, item) in enumerate(self._items) if not item.placed}
         for complaint in (*checks.of_top(self._cache.language, settings), *checks.of_all(settings, services, unplaced)):
@@ -230,13 +230,13 @@ class _Load:
             self._complain((path, False, f"the {what} file {file} cannot be read: {error.strerror or error}"))
 
     def _look_at_log(self, path: Path, file: str) -> None:
-        """Whether an access log can be written there: workers open it themselves, when it is too late to refuse. Creates nothing."""
+        """Complain if an access log cannot be written there. Workers open it themselves, when it is too late to refuse. Creates nothing."""
         folder = os.path.dirname(file) or "."
         if os.path.exists(file):
             if os.path.isdir(file) or not os.access(file, os.W_OK):
                 self._complain((path, False, f"the access log {file} cannot be written to"))
         elif not os.path.isdir(folder):
-            self._complain((path, False, f"the access log {file} cannot be made: there is not a directory {folder}"))
+            self._complain((path, False, f"the access log {file} cannot be created: there is no directory {folder}"))
         elif not os.access(folder, os.W_OK | os.X_OK):
             self._complain((path, False, f"the access log {file} cannot be created: no file can be created in {folder}"))
 

@@ -1,4 +1,4 @@
-"""What an access line may hold: the fields by name, the named formats, and how a format string is read.
+"""The fields of access lines by name, the named formats, and the reader of format strings.
 
 Here, below `terraster.logs.access` which fills the lines, so that a wrong name is found where the configuration is read.
 """
@@ -39,7 +39,7 @@ FIELDS: tuple[str, ...] = (
 """Every field that a format string or ``fields`` may name."""
 
 JSON_FIELDS: tuple[str, ...] = FIELDS[:-1]
-"""What a JSON line holds when ``fields`` names nothing."""
+"""The fields of a JSON line if ``fields`` is not set."""
 
 NAMED_FORMATS: dict[str, str] = {
     "common": '{client} - - [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out}',
@@ -55,7 +55,7 @@ def field(name: str) -> str:
 
 
 def parts(text: str) -> list[tuple[str, str | None]]:
-    """A format (a named one, or a format string) as pairs of a literal and the field after it, if any. ValueError if it is none."""
+    """A format (a named one, or a format string) as pairs of a literal and the field after it, if any. ValueError if it is not valid."""
     found: list[tuple[str, str | None]] = []
     try:
         for literal, name, spec, conversion in Formatter().parse(NAMED_FORMATS.get(text, text)):

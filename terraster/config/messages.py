@@ -1,4 +1,4 @@
-"""What pydantic found, in plain words, with the path of the key it is about.
+"""Pydantic's errors in plain words, with the path of the key that each is about.
 
 One table from pydantic's error types to sentences. Words follow the key: "`port` must be a whole number". An unknown key is
 compared with the keys of its own mapping first, then with those of every mapping, because most mistakes are a letter or a level
@@ -58,7 +58,7 @@ _MEANT: dict[tuple[type[BaseModel], str], str] = {
     (ServiceSettings, "algorithm"): "`algorithm` belongs at the top; in `locations[]` it is `lb_policy`",
     (ServiceSettings, "backends"): "`backends` belongs in `services[].locations[]`",
 }
-"""What a key means that is written where the letters or another level would suggest something else."""
+"""Hints for keys where the nearest spelling or another level would suggest the wrong one."""
 
 
 def suggestion(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
@@ -101,7 +101,7 @@ def _complaint(details: ErrorDetails, known: Language, top: type[BaseModel], pre
 
 
 def _hint(known: Language, owner: type[BaseModel] | None, word: str, path: tuple[str | int, ...]) -> str:
-    """What was probably meant by a key at `path` that `owner` does not have."""
+    """A hint at the key that was probably meant by one at `path` that `owner` does not have."""
     if owner is None:
         return _belongs(word, _elsewhere(known, word))
     for (model, key), meant in _MEANT.items():

@@ -4,9 +4,9 @@ Rules
 - Composed by libyaml (`yaml.CSafeLoader`'s parser) without PyYAML's tag resolver: every scalar stays the text that it is, and the key
   that takes it knows whether a number or a word for on and off is wanted (`terraster.config.scalars`). So `1.10`, `0x1A2B` and `on`
   are what they look like in a header's value, wherever they come from.
-- A key stands once in a mapping; a second one is a problem, not the winner.
-- A key without a value is a problem: whoever empties `tls:` must not be served in clear by mistake. ``null`` and ``~`` are no value
-  either, except as a header's value, which is text.
+- A key may occur once in a mapping; a second one is a problem, not the winner.
+- A key without a value is a problem: a service with an empty `tls:` must not be served in clear by mistake. So are ``null`` and ``~``,
+  except as a header's value, which is text.
 - ``${NAME}`` and ``${NAME:-default}`` in values come from the environment; ``$$`` is a literal ``$``. In header values
   ``${remote_addr}``, ``${host}``, ``${uri}`` and ``${method}`` stay: they are filled per request. So there every other ``$`` is
   handed on as ``$$`` (`terraster.config.header_rules` takes one away), also one that the environment holds. `format` (of an access log)
@@ -85,7 +85,7 @@ def compose(text: str) -> Node | Finding | None:
 
 
 def _plainly(words: str, text: str, index: int) -> str:
-    """What is wrong at this place of a text that is not YAML, for the mistakes that its parser words in terms of its own."""
+    """The mistake at this place of a text that is not YAML, in plain words where the parser's own words are hard to understand."""
     before = text[text.rfind("\n", 0, index) + 1 : index]
     here = text[index : index + 1]
     if "\t" in (before + here)[: len(before + here) - len((before + here).lstrip())]:
@@ -190,7 +190,7 @@ def _put_back(words: str, node: ScalarNode, environ: Mapping[str, str]) -> str:
     for variable in _DOLLAR.finditer(raw):
         parts = _NAME.fullmatch(variable[1] or "")
         value = environ.get(parts[1], "") if parts is not None else ""
-        if len(value) < _TELLING or value.isdecimal() or value.lower() in raw.lower():  # a port is no secret, and "1" is everywhere
+        if len(value) < _TELLING or value.isdecimal() or value.lower() in raw.lower():  # a port is public
             continue
         written = variable[0].replace("\\", r"\\")
         words = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", written, words, flags=re.IGNORECASE)
@@ -280,7 +280,7 @@ class Reader:
         return text
 
     def _is_nothing(self, written: str, text: str, headers: bool) -> bool:
-        """True if a plain scalar stands for no value. What the environment holds is text, but an empty one sets nothing."""
+        """True if a plain scalar means that there is no value. Values from the environment are text, but an empty one sets nothing."""
         return not written or not headers and (written in scalars.NOTHING or not text)
 
     def _expand(self, node: ScalarNode, text: str, headers: bool) -> str:

@@ -1,7 +1,7 @@
 """A look through validated settings for what their values do not show: keys that nothing acts on yet, and files they need.
 
-Only keys that were written count, and only if they ask for something: `http2: false` and `tls: {enabled: false}` are in effect
-as they stand.
+Only keys that were written count, and only if they ask for something: `http2: false` and `tls: {enabled: false}` are already in
+effect.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Path = tuple[str | int, ...]
 
 
 class Finds(NamedTuple):
-    """What a survey found.
+    """The finds of one survey.
 
     later:    the path of each key that nothing acts on yet, and the warning about it
     files:    the path and the absolute name of each file that must exist
@@ -52,7 +52,7 @@ class Surveyor:
         self._keys: dict[type[BaseModel], dict[str, _Key]] = {}
 
     def survey(self, model: BaseModel, path: Path = ()) -> Finds:
-        """What is to be said about a model and the models within it; paths begin with `path`."""
+        """The finds in a model and the models within it; paths begin with `path`."""
         later: list[tuple[Path, str]] = []
         files: list[tuple[Path, str]] = []
         logs: list[tuple[Path, str]] = []

@@ -66,7 +66,7 @@ def size(value: object) -> int:
 
 
 def share(value: object) -> float:
-    """A part of a whole, 0 … 1, from ``"50%"`` or 0.5. ValueError for anything else; a bare 50 may mean either, and is none."""
+    """A part of a whole, 0 … 1, from ``"50%"`` or 0.5. ValueError for anything else; a bare 50 is ambiguous."""
     value = number(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError('must be a share like "50%" or 0.5')
@@ -84,7 +84,7 @@ def share(value: object) -> float:
 
 
 class Quantity:
-    """What a number counts: a mark in the type of a key, so that its values can be shown as they are written."""
+    """The unit of a number: a mark in the type of a key, so that its values can be shown as they are written."""
 
     __slots__ = ("name",)
 

@@ -116,7 +116,7 @@ _HEALTH = ("type", "path", "interval", "timeout", "skip_tls_verify", "host", "sn
 
 
 class _Wider(NamedTuple):
-    """What the locations of a service inherit. written: the service itself."""
+    """The values that the locations of a service inherit. written: the service itself."""
 
     written: ServiceSettings
     service: str
@@ -129,7 +129,7 @@ class _Wider(NamedTuple):
 
 
 class _Top:
-    """What services inherit."""
+    """The values that services inherit."""
 
     def __init__(self, settings: Settings, secret: bytes, known: Language) -> None:
         self.rule = Rule(settings)
@@ -172,7 +172,7 @@ class _Top:
         )
 
     def _logged(self, written: ServiceSettings, location: AccessLogSettings | None = None) -> AccessLog:
-        """The log of a service, or of one of its locations. What the logger masks is masked whatever else is written."""
+        """The log of a service, or of one of its locations. Keys that the logger masks are always masked."""
         log, mask = self.access_log, None
         for level in (written.access_log, location):
             if level is not None:
@@ -227,7 +227,7 @@ def _skips(*levels: HealthCheckSettings | None) -> bool | None:
 
 
 def _backend(service: str, path: str, written: BackendSettings, health: HealthCheck, skips: bool | None) -> Backend:
-    """skips: what the levels above say of `health_check.skip_tls_verify`; where nobody says it, probes do as requests do."""
+    """skips: what the levels above say of `health_check.skip_tls_verify`; if no level sets it, probes do as requests do."""
     url = written.url
     health = _health(health, written.health_check)
     if written.skip_tls_verify and skips is None and _skips(written.health_check) is None:

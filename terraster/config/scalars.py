@@ -1,4 +1,4 @@
-"""What the text of a scalar means where a key asks for a number, or for a word that switches something on or off.
+"""The meaning of a scalar's text for a key that takes a number, or a word that switches something on or off.
 
 The reader of YAML (`terraster.config.nodes`) hands on every scalar as text: ``0x10`` as a header's value is these four characters, as
 a port it is 16. So the type of the key decides, not the scalar's looks, and a value from the environment or in quotes means what it
@@ -12,7 +12,7 @@ import re
 __all__ = ["NOTHING", "is_off", "number", "truth"]
 
 NOTHING = frozenset(("", "~", "null", "Null", "NULL"))
-"""Scalars without quotes that stand for no value (YAML 1.2, core schema)."""
+"""Scalars without quotes that mean no value (YAML 1.2, core schema)."""
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")

@@ -1,8 +1,8 @@
 """The Snapshot: one configuration as frozen values, ready to be compiled into a Plan in each process.
 
 A Snapshot is what travels from the master to its children, so it holds plain immutable values only: no sockets, no greenlets, no
-tables. Every inherited setting is resolved here (backend over location over service over global over default), so whoever reads a
-value never has to ask where it came from. Durations are seconds (float), sizes are octets (int). A timeout of 0 means "none".
+tables. Every inherited setting is resolved here (backend over location over service over global over default), so a
+reader of a value never has to ask where it came from. Durations are seconds (float), sizes are octets (int). A timeout of 0 means "none".
 
 Identity: what must survive a reload is keyed by stable ids. A backend's id is made of service name, location path and URL, a
 location's of service name and path. The same text in two generations is the same thing.
@@ -126,7 +126,7 @@ class Breaker:
     threshold: int = 5
     timeout: float = 30.0
     probes: int = 1
-    statuses: Statuses = ((500, 599),)  # that count as failures, beside what is no proper response
+    statuses: Statuses = ((500, 599),)  # that count as failures, beside attempts without a proper response
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ class Backend:
 
     @property
     def label(self) -> str:
-        """What it is called in logs: its URL, and which of several it is."""
+        """The backend's name in logs: its URL, and which of several endpoints it is."""
         return f"{self.url} ({self.endpoint})" if self.endpoint else self.url
 
     @property
@@ -223,8 +223,8 @@ class AccessLog:
 
 @dataclass(frozen=True, slots=True)
 class Departed:
-    """What is left of endpoints that the name of a URL has no more: their counters, so that the sums of the URL never go back. Worked out
-    by `terraster.state.leases`."""
+    """Counters of endpoints that DNS no longer returns, kept so that the URL's totals never decrease. Made by
+    `terraster.state.leases`."""
 
     url: str
     sums: tuple[int, ...] = ()  # `Table.backend_counters` of slots that were given back, added up
@@ -246,7 +246,7 @@ class Location:
     hash_balance_factor: float = 0.0  # a backend gets at most so many times its fair share at once; 0 = no bound
     sticky: Sticky = field(default_factory=Sticky)  # sticky-session only
     slow_start: float = 0.0  # seconds over which a backend that comes (back) gets more and more
-    panic_threshold: float = 0.0  # share of well backends below which all are used, 0 … 1
+    panic_threshold: float = 0.0  # share of healthy backends below which all are used, 0 … 1
     outlier: Outlier | None = field(default_factory=Outlier)
     breaker: Breaker | None = None
     retry: Retry = field(default_factory=Retry)

@@ -1,7 +1,7 @@
 """One file of a configuration: its text, the values of its top level, its services, and the place of everything in it.
 
 A Source reads as little as it may: if the text can be cut (`terraster.config.incremental`), services whose text is in the cache are
-taken from there, and only the others are parsed. Places are found when somebody complains, by parsing the one piece that the
+taken from there, and only the others are parsed. A place is looked up only for a complaint, by parsing the one piece that the
 complaint is about.
 """
 
@@ -34,7 +34,7 @@ class Item(NamedTuple):
     """One service without its place: what may be kept.
 
     ``consulted``, ``secrets``: what the environment and secret files said. ``placed``: False if what is faulty may be its hosts or
-    addresses, so that it can collide with nobody.
+    addresses, so that collisions with other services are not checked.
     """
 
     settings: ServiceSettings
@@ -44,7 +44,7 @@ class Item(NamedTuple):
     placed: bool = True
 
     def holds(self, environ: Mapping[str, str]) -> bool:
-        """Whether the environment and the secret files still say what they said."""
+        """True if the environment and the secret files still say what they said."""
         return all(environ.get(name) == value for name, value in self.consulted) and all(
             read_secret(path) == value for path, value in self.secrets
         )
@@ -241,8 +241,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 def validated(
     known: Language, model: type[ModelT], value: Any, context: dict[str, Any], prefix: Path = ()
 ) -> tuple[ModelT | None, list[Complaint]]:
-    """The model of a value, and what is wrong with it. If something is, the model is what is left without the faulty keys (None if
-    that is no model either), good enough to look for further problems, not to run."""
+    """The model of a value, and what is wrong with it. If something is wrong, the model is made without the faulty keys (None if
+    that fails too): good enough to look for further problems, not to run."""
     try:
         return model.model_validate(value, context=context), []
     except ValidationError as error:

@@ -1,7 +1,7 @@
-"""What is configured and cannot be served yet: TLS towards clients. The one place that knows of it.
+"""Configured features that cannot be served yet: TLS towards clients. No other module knows about this.
 
 Serving in clear what asks for TLS would be worse than not serving it. So a start and a reload refuse listeners that speak TLS, a check warns
-of them, and a management port that must speak TLS stays closed. When TLS comes, this module goes, and with it whoever calls it.
+of them, and a management port that must speak TLS stays closed. When TLS comes, this module is removed together with its callers.
 """
 
 from __future__ import annotations

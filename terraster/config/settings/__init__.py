@@ -1,6 +1,6 @@
 """Settings: the configuration language as models, one class a mapping of the file, one field a key.
 
-Whatever a file may say is written here, with unit, meaning and default; only what filters take stands with them, and
+All keys of the language are defined here, with unit, meaning and default, except those of filters, which are defined with the filters.
 `terraster.config.language` puts both together. A key whose feature comes later is a `later` field:
 checked, kept, and named once in a warning.
 
@@ -75,7 +75,7 @@ def _off(value: object) -> object:
 
 
 class LimitSettings(Model):
-    """What a client may send, and how many may be connected."""
+    """Limits on requests of clients, and on the number of connections."""
 
     header_size: Annotated[Size, Field(ge=256, le=1 << 24)] = Field(
         _LIMITS.header_size, description="Octets of a whole request head, request line included; beyond it 431 (414 for the line)."
@@ -131,7 +131,7 @@ class Settings(TrafficSettings):
     health_check: HealthCheckSetting | None = Field(
         None, description="How backends are probed where nothing closer says otherwise; `off`, or a mapping."
     )
-    middleware: tuple[MiddlewareEntry, ...] = Field((), description="What every request goes through.")
+    middleware: tuple[MiddlewareEntry, ...] = Field((), description="Middleware that every request passes through.")
     plugin_directory: FilePath | None = later(description="Directory of plugins. Default: ./plugins.")
     cert_manager: CertManager | None = later(description="Watches certificates.")
     auth: AuthSettings | None = later(description="Users of the management API.")
@@ -144,26 +144,24 @@ class Settings(TrafficSettings):
     workers: Annotated[Whole, Field(ge=1, le=1024)] | None = Field(
         None, description="Proxy processes. Default: the cores this process may use."
     )
-    timeouts: TimeoutSettings | None = Field(None, description="How long is waited for what.")
-    limits: LimitSettings | None = Field(None, description="What a client may send.")
+    timeouts: TimeoutSettings | None = Field(None, description="How long Terraster waits, for each kind of wait.")
+    limits: LimitSettings | None = Field(None, description="Limits on requests of clients.")
     trusted_proxies: Peers = Field(
         (),
-        description="Addresses and networks whose `X-Forwarded-*` and PROXY headers are believed; `unix`: whoever connects to a unix "
+        description="Addresses and networks whose `X-Forwarded-*` and PROXY headers are believed; `unix`: all clients of a unix "
         "socket. Default: none.",
     )
     nameservers: Nameservers = Field(
         (),
-        description='Name servers that backends\' names are asked of: "10.0.0.2", "10.0.0.2:5353", "[::1]:53", or a list. '
+        description='Name servers that resolve backends\' names: "10.0.0.2", "10.0.0.2:5353", "[::1]:53", or a list. '
         "Default: the system's.",
     )
     proxy_protocol: bool = Field(False, description="Expect a PROXY header (v1, v2) on the listeners of services that do not say.")
     access_log: AccessLogSetting | None = Field(None, description="`off`, a path, or a mapping. Default: JSON lines on stdout.")
-    encoded_slashes: Literal["keep", "refuse"] = Field(
-        "keep", description="Whether %2F and %5C in paths are kept or refused (400)."
-    )
+    encoded_slashes: Literal["keep", "refuse"] = Field("keep", description="Keep %2F and %5C in paths, or refuse them (400).")
     underscores: Literal["drop", "pass"] = Field(
         "drop",
-        description="Whether request fields are dropped whose names differ only by `_` for `-` from one that a header rule or Terraster itself "
+        description="Drop or pass request fields whose names differ only by `_` for `-` from one that a header rule or Terraster itself "
         "writes.",
     )
     strict_responses: bool = Field(
@@ -192,18 +190,18 @@ class Settings(TrafficSettings):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the loader has to say about it that stops nothing, each with its place."""
+        """The loader's warnings, each with its place."""
         return self._warnings
 
     @property
     def refusals(self) -> tuple[Problem, ...]:
-        """What is right as it is written, but cannot be run by this Terraster. (The warnings tell of it too.)"""
+        """Valid settings that this Terraster cannot run. (The warnings report them too.)"""
         return self._refusals
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What follows from keys that were not written and may surprise, each with its place; empty unless the loader was asked
-        for them."""
+        """Surprising effects of keys that were not written, each with its place; empty unless the loader was asked for
+        them."""
         return self._notes
 
     def loaded(

@@ -17,7 +17,7 @@ __all__ = ["ApiSetting", "ApiSettings", "AuthSettings", "DatabaseSettings"]
 class ApiSettings(Model):
     """Where the management API listens."""
 
-    enabled: bool = Field(True, description="Whether there is a management port.")
+    enabled: bool = Field(True, description="Open the management port.")
     host: Text | None = Field(
         None,
         description="Address to listen on, or a virtual host's name (then it listens on loopback). Default: 127.0.0.1.",
@@ -45,7 +45,7 @@ class AuthSettings(Model):
     jwt_secret: Secret | None = Field(None, description="Key that signs tokens; `file:/path` reads it from a file.")
     db_path: FilePath | None = Field(None, description="SQLite file; another spelling of `database.path`.")
     password_min_length: Annotated[Whole, Field(ge=12, le=72)] | None = Field(
-        None, description="Characters a password must have at the least. Default: 12."
+        None, description="Least number of characters in a password. Default: 12."
     )
     password_expiry_days: Annotated[Whole, Field(ge=0)] | None = Field(
         None, description="Days after which a password must be changed; 0: never."

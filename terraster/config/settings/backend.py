@@ -63,7 +63,7 @@ class HealthCheckSettings(Model):
     thresholds: Thresholds | None = Field(None, description="How many results in a row change the state.")
     skip_tls_verify: bool | None = Field(
         None,
-        description="Whether probes accept any certificate; the nearest level that says it counts. Default: the backend's "
+        description="Let probes accept any certificate; the nearest level that sets it counts. Default: the backend's "
         "`skip_tls_verify`.",
     )
     host: Text | None = Field(None, description="Host header of the probe. Default: host and port of the backend's URL.")
@@ -99,7 +99,9 @@ class BackendSettings(Model):
         0, description="Tier: the lowest is used, the next where no backend of it has room or is up."
     )
     backup: bool = Field(False, description="Behind all others, whatever their `priority`.")
-    health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this backend.")
+    health_check: HealthCheckSetting | None = Field(
+        None, description="How this backend is probed, where that differs from its location."
+    )
     skip_tls_verify: bool = Field(False, description="Accept any certificate of an https backend.")
     sni: ServerName = Field("", description="TLS server name sent to an https backend. Default: the URL's host.")
     http2: bool = later(False, description="Speak HTTP/2 to this backend.")

@@ -1,4 +1,4 @@
-"""What all settings have in common: the base model, and the types that take what people write.
+"""The base model of all settings, and the types that check what people write.
 
 A type here checks one value and says what is wrong in words that follow "`key` …"; `terraster.config.messages` adds the key, the
 loader its place. Pydantic's own messages never reach an operator. The validation context may hold ``directory`` (against which
@@ -106,7 +106,7 @@ def later(default: Any = None, *, description: str, **more: Any) -> Any:
 
 
 def is_later(extra: object) -> bool:
-    """Whether a field's ``json_schema_extra`` marks it as `later`."""
+    """True if a field's ``json_schema_extra`` marks it as `later`."""
     return isinstance(extra, dict) and bool(extra.get(_LATER))
 
 
@@ -290,7 +290,7 @@ Address = Annotated[str, BeforeValidator(addresses.listen_address), WithJsonSche
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), WithJsonSchema(_TEXT_OR_LIST)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(_networks), WithJsonSchema(_TEXT_OR_LIST)]
 Peers = Annotated[tuple[str, ...], BeforeValidator(_peers), WithJsonSchema(_TEXT_OR_LIST)]
-"""Networks, and "unix" for whoever connects to a unix socket."""
+"""Networks, and "unix" for all clients of a unix socket."""
 Nameservers = Annotated[tuple[str, ...], BeforeValidator(_nameservers), WithJsonSchema(_TEXT_OR_LIST)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_TEXT_OR_LIST)]
 Path = Annotated[str, BeforeValidator(uri_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
@@ -330,7 +330,7 @@ def default_of(field: FieldInfo) -> str:
 
 
 def quantity_of(field: FieldInfo) -> quantities.Quantity | None:
-    """What the number of a key counts, None if nothing special."""
+    """The unit of a key's number, None if it has none."""
     found = [one for one in field.metadata if isinstance(one, quantities.Quantity)] or list(_quantities(field.annotation))
     return found[0] if found else None
 

@@ -1,9 +1,9 @@
-"""What may be said at the top, in a service and in a location alike: how a backend is chosen beside its algorithm's name, and what
-keeps a request alive when a backend does not.
+"""The keys that may be written at the top, in a service and in a location alike: how a backend is chosen, apart from the algorithm's
+name, and what is done for a request when a backend fails.
 
 Each key of each mapping is inherited by itself: location over service over top over default. So every field here is None (or not
 set) where nothing was written; `terraster.config.resolve` has the defaults. Some models may also be one word in the file
-(`terraster.config.settings.switches`): `retry: off` is one attempt, `queue: off` a queue of nobody.
+(`terraster.config.settings.switches`): `retry: off` is one attempt, `queue: off` a queue without room.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ Factor = Annotated[
 class OutlierSettings(Model):
     """When a backend is ejected for what requests saw of it."""
 
-    enabled: bool = Field(True, description="Whether backends are ejected at all; `outlier: off` is short for false.")
+    enabled: bool = Field(True, description="Eject backends; `outlier: off` is short for false.")
     failures: Times = Field(
         _OUTLIER.failures,
         description="Attempts in a row without a proper response (reset, timeout, garbage) that eject; 0: not looked at.",
@@ -177,7 +177,7 @@ class RetrySettings(Model):
         description='Statuses that are tried again where the method allows it: 503, "502-504", a list, or `off`.',
     )
     idempotency_key: bool = Field(
-        _RETRY.idempotency_key, description="Whether a request with an Idempotency-Key field counts as idempotent."
+        _RETRY.idempotency_key, description="Treat a request with an Idempotency-Key field as idempotent."
     )
     per_try_timeout: Duration = Field(
         _RETRY.per_try_timeout,
@@ -245,7 +245,7 @@ class StickySettings(Model):
         Literal["auto", "always", "never"],
         BeforeValidator(_secure),
         WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["auto"]}]}),
-    ] = Field(_STICKY.secure, description="Whether the cookie is Secure; auto: where the client came by https.")
+    ] = Field(_STICKY.secure, description="Mark the cookie as Secure; auto: if the client came by https.")
     same_site: Annotated[
         Literal["lax", "strict", "none", ""],
         BeforeValidator(_same_site),
@@ -256,14 +256,14 @@ class StickySettings(Model):
     )
     secret: Annotated[Secret, AfterValidator(_long_enough)] | None = Field(
         None,
-        description="What cookies are signed with, the same on all instances that share clients; `file:/path` reads it from a file. "
+        description="Key that signs cookies, the same on all instances that share clients; `file:/path` reads it from a file. "
         "Default: a key of this instance's own, kept in `state_dir`.",
     )
 
     @model_validator(mode="after")
     def _browsers_take_it(self) -> Self:
         if self.name is not None and self.name.startswith("__Host-") and (self.domain is not None or self.path not in (None, "/")):
-            raise ValueError("has a `name` that begins with __Host-, which goes with the `path` / and no `domain`")
+            raise ValueError("has a `name` that begins with __Host-, which requires the `path` / and no `domain`")
         return self
 
 
@@ -272,7 +272,7 @@ class TrafficSettings(Model):
 
     hash_on: Annotated[str, BeforeValidator(selector)] = Field(
         _LOCATION.hash_on,
-        description="What `consistent-hash` goes by: client-ip, path, header:NAME, cookie:NAME or query:NAME.",
+        description="Key of `consistent-hash`: client-ip, path, header:NAME, cookie:NAME or query:NAME.",
     )
     hash_balance_factor: Factor = Field(
         _LOCATION.hash_balance_factor,

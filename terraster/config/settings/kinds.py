@@ -41,7 +41,7 @@ LAY_OVER, REPLACE = Inherit.LAY_OVER, Inherit.REPLACE
 
 
 class FilterSettings(Model):
-    """What may be written for a kind. A subclass has one field a key, with its real default and a description with the unit.
+    """The keys of a kind. A subclass has one field a key, with its real default and a description with the unit.
 
     A field `enabled` makes the kind one that can be switched: ``on`` and ``off`` are then short for a mapping with `enabled` alone, and
     where `enabled` is false the filter is not made. Each level that writes the kind switches it on unless it says otherwise.

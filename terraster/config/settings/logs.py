@@ -70,7 +70,7 @@ class AccessLogSettings(Model):
     )
     mask: Text = Field(
         _ACCESS_LOG.mask,
-        description="What stands in place of a masked value. A service's own comes first, then that of its logger, then the top's.",
+        description="Text in place of a masked value. The service's own comes first, then that of its logger, then the top's.",
     )
 
 
@@ -78,10 +78,10 @@ AccessLogSetting = Annotated[AccessLogSettings, BeforeValidator(_shorthand), OrT
 
 
 class LogOptions(Model):
-    """What access lines hold beyond the usual."""
+    """Optional parts of access lines."""
 
-    headers: bool = Field(False, description="Whether request headers are logged.")
-    query_params: bool = Field(False, description="Whether query parameters are logged.")
+    headers: bool = Field(False, description="Log request headers.")
+    query_params: bool = Field(False, description="Log query parameters.")
 
 
 class _Camel(Model):
@@ -107,7 +107,7 @@ class EncodingConfig(_Camel):
     function_key: str | None = Field(None, description="Key of the function's name.")
     message_key: str | None = Field(None, description="Key of the message.")
     stacktrace_key: str | None = Field(None, description="Key of the traceback.")
-    line_ending: str | None = Field(None, description="What ends a line. Default: a newline.")
+    line_ending: str | None = Field(None, description="End of a line. Default: a newline.")
     level_encoder: str | None = Field(None, description="How levels are spelt: lowercase, capital, …")
     time_encoder: str | None = Field(None, description="How times are written: iso8601, rfc3339, epoch, …")
     duration_encoder: str | None = Field(None, description="How durations are written: string, seconds, …")
@@ -118,18 +118,18 @@ class EncodingConfig(_Camel):
 class LogRotation(_Camel):
     """When a log file is replaced by a new one."""
 
-    enabled: bool = Field(True, description="Whether files are rotated.")
+    enabled: bool = Field(True, description="Rotate files.")
     max_size_mb: Annotated[Whole, Field(ge=1)] | None = Field(None, alias="maxSizeMB", description="Size that ends a file; MiB.")
     max_backups: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Old files kept.")
     max_age_days: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Days an old file is kept.")
-    compress: bool = Field(False, description="Whether old files are compressed.")
+    compress: bool = Field(False, description="Compress old files.")
 
 
 class Sanitization(_Camel):
-    """What never stands in a line."""
+    """Values that are masked in access lines."""
 
     sensitive_fields: Names = Field((), description="Query keys whose values are masked, beside those of `access_log`.")
-    mask: Text | None = Field(None, description="What stands in their place. Default: `****`.")
+    mask: Text | None = Field(None, description="Text in place of masked values. Default: `****`.")
 
 
 class LoggerSettings(_Camel):
@@ -140,11 +140,11 @@ class LoggerSettings(_Camel):
     )
     output_paths: Names = later((), description="Where lines go: stdout, stderr or files.")
     error_output_paths: Names = later((), description="Where errors go.")
-    log_to_console: bool = later(False, description="Whether lines go to the terminal too.")
-    development: bool = later(False, description="Whether warnings carry a traceback.")
+    log_to_console: bool = later(False, description="Write lines to the terminal too.")
+    development: bool = later(False, description="Add a traceback to warnings.")
     sampling: Sampling | None = later(description="Which of many equal lines are kept.")
     encoding_config: EncodingConfig | None = later(description="How lines are written.")
     log_rotation: Annotated[LogRotation, BeforeValidator(switched), OrWord()] | None = later(
         description="When a log file is replaced by a new one."
     )
-    sanitization: Sanitization | None = Field(None, description="What never stands in a line of an access log.")
+    sanitization: Sanitization | None = Field(None, description="Values that are masked in the access log.")

@@ -30,7 +30,7 @@ class Cors(FilterSettings):
     allowed_methods: Names = Field((), description="Methods beyond the simple ones.")
     allowed_headers: Names = Field((), description="Request headers a script may set.")
     exposed_headers: Names = Field((), description="Response headers a script may read.")
-    allow_credentials: bool = Field(False, description="Whether cookies may be sent along.")
+    allow_credentials: bool = Field(False, description="Allow cookies to be sent along.")
     max_age: Duration | None = Field(None, description="How long a browser may remember the answer to a preflight; seconds.")
 
 
@@ -56,7 +56,7 @@ class Security(FilterSettings):
 class Compression(FilterSettings):
     """Compressed answers."""
 
-    enabled: bool = Field(True, description="Whether answers are compressed.")
+    enabled: bool = Field(True, description="Compress answers.")
 
 
 class Announced(NamedTuple):

@@ -52,7 +52,7 @@ Redirect = Annotated[str, BeforeValidator(_redirect), WithJsonSchema({"type": "s
 
 
 class TimeoutSettings(Model):
-    """How long is waited, all but two between two octets; 0: for ever. Each key is inherited by itself: location, service, top,
+    """How long Terraster waits, all but two between two octets; 0: for ever. Each key is inherited on its own: location, service, top,
     default."""
 
     client_header: Duration = Field(
@@ -63,7 +63,7 @@ class TimeoutSettings(Model):
     keepalive: Duration = Field(
         _TIMEOUTS.keepalive, description="A client's idle connection after a request; the location of that request counts."
     )
-    connect: Duration = Field(_TIMEOUTS.connect, description="Until a connection to a backend stands.")
+    connect: Duration = Field(_TIMEOUTS.connect, description="Until a connection to a backend is open.")
     response: Duration = Field(
         _TIMEOUTS.response,
         description="From the last octet of the request to the whole head of the response, interim answers included.",
@@ -80,7 +80,7 @@ class TimeoutSettings(Model):
 
 
 class ServiceLimits(Model):
-    """What a client may send to this service or location."""
+    """Limits on requests of clients to this service or location."""
 
     body_size: Size | None = Field(None, description="Octets of a request body; 0: no limit. Default: the wider level's.")
 
@@ -98,11 +98,13 @@ class MiddlewareEntry(Model):
 
 
 class LocationSettings(TrafficSettings):
-    """What happens below one path of a service. The longest path that fits wins, on segment boundaries."""
+    """One path of a service, and how requests below it are answered. The longest matching path wins, on segment boundaries."""
 
     path: Path = Field(description="Prefix of the paths served here; /api fits /api and /api/x, not /apis.")
     lb_policy: Algorithm | None = Field(None, description="How a backend is chosen. Default: the top's `algorithm`.")
-    rewrite: Path | None = Field(None, description="What is forwarded in place of the matched prefix. Default: the prefix stays.")
+    rewrite: Path | None = Field(
+        None, description="Text that replaces the matched prefix in the forwarded path. Default: the prefix stays."
+    )
     redirect: Redirect | None = Field(
         None,
         description="With backends: requests for exactly this path of the service are sent to the location's path. Without "
@@ -113,9 +115,11 @@ class LocationSettings(TrafficSettings):
     )
     backends: tuple[BackendSetting, ...] = Field((), description="Servers that answer requests here: URLs, or mappings.")
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="Overrides the service's entries of the same kind.")
-    health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this location's backends.")
-    timeouts: TimeoutSettings | None = Field(None, description="What is waited for differently here.")
-    limits: ServiceLimits | None = Field(None, description="What clients may send here.")
+    health_check: HealthCheckSetting | None = Field(
+        None, description="How this location's backends are probed, where that differs from the service."
+    )
+    timeouts: TimeoutSettings | None = Field(None, description="Timeouts that differ here.")
+    limits: ServiceLimits | None = Field(None, description="Limits on requests of clients here.")
     access_log: AccessLogSetting | None = Field(None, description="`off`, a path, or a mapping; over the service's.")
     ignore_client_abort: bool | None = Field(
         None, description="Take a client's end of file for a half-close instead of for leaving. Default: the service's."
@@ -141,18 +145,20 @@ class ServiceSettings(TrafficSettings):
         None, description="Send plain-HTTP requests to https, port `redirect_port`. Status 308. Default: false."
     )
     redirect_port: Port = Field(443, description="Port that `http_redirect` names.")
-    health_check: HealthCheckSetting | None = Field(None, description="What is different in probing this service's backends.")
+    health_check: HealthCheckSetting | None = Field(
+        None, description="How this service's backends are probed, where that differs from the top."
+    )
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="Overrides the top's entries of the same kind.")
-    locations: tuple[LocationSettings, ...] = Field((), description="What happens below which path.")
-    timeouts: TimeoutSettings | None = Field(None, description="What is waited for differently here.")
-    limits: ServiceLimits | None = Field(None, description="What clients may send here.")
+    locations: tuple[LocationSettings, ...] = Field((), description="Paths, and what the service does below each.")
+    timeouts: TimeoutSettings | None = Field(None, description="Timeouts that differ here.")
+    limits: ServiceLimits | None = Field(None, description="Limits on requests of clients here.")
     access_log: AccessLogSetting | None = Field(None, description="`off`, a path, or a mapping; over the top's.")
     encoded_slashes: Literal["keep", "refuse"] | None = Field(
-        None, description="Whether %2F and %5C in paths are kept as they are or refused (400). Default: the top's."
+        None, description="Keep %2F and %5C in paths as they are, or refuse them (400). Default: the top's."
     )
     underscores: Literal["drop", "pass"] | None = Field(
         None,
-        description="Whether request fields are dropped whose names differ only by `_` for `-` from one that a header rule or Terraster itself "
+        description="Drop or pass request fields whose names differ only by `_` for `-` from one that a header rule or Terraster itself "
         "writes. Default: the top's.",
     )
     strict_responses: bool | None = Field(
@@ -167,7 +173,7 @@ class ServiceSettings(TrafficSettings):
         description="Which of `loggers` holds this service's sanitization; an unknown one is an error where `loggers` has some for services. "
         "Default: service_default.",
     )
-    log_options: LogOptions | None = later(description="What access lines hold beyond the usual.")
+    log_options: LogOptions | None = later(description="Optional parts of access lines.")
     plugin_disabled: bool = later(False, description="Run no plugins for this service.")
 
     @model_validator(mode="after")
@@ -178,7 +184,7 @@ class ServiceSettings(TrafficSettings):
 
     @property
     def label(self) -> str:
-        """The name it goes by: `name`, else its first host."""
+        """The service's name: `name`, else its first host."""
         if self.name is not None:
             return self.name
         return self.host[0] if self.host else "*"

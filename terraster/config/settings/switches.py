@@ -1,4 +1,4 @@
-"""Where one word may stand in place of a mapping, or of a number: `off`, and for some features `on`.
+"""Single words in place of a mapping or a number: `off`, and for some features `on`.
 
 One rule for all of them: off, no and false mean the same, with a capital or without, in quotes or not; so do on, yes and true.
 """

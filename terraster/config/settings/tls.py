@@ -15,7 +15,7 @@ __all__ = ["Alerting", "CertManager", "TlsSetting", "TlsSettings"]
 class TlsSettings(Model):
     """TLS on a listener. Writing the block switches it on; a service with it is never served in clear."""
 
-    enabled: bool = Field(True, description="Whether clients must speak TLS.")
+    enabled: bool = Field(True, description="Require TLS from clients.")
     cert_file: FilePath | None = Field(None, description="PEM file with the certificate and its chain.")
     key_file: FilePath | None = Field(None, description="PEM file with the private key.")
     cipher_suites: Names = Field(
@@ -35,7 +35,7 @@ TlsSetting = Annotated[TlsSettings, BeforeValidator(switched), OrWord()]
 class Alerting(Model):
     """Mail before a certificate expires."""
 
-    enabled: bool = Field(True, description="Whether mail is sent.")
+    enabled: bool = Field(True, description="Send mail.")
     smtp_host: Text | None = Field(None, description="Mail server.")
     smtp_port: Port | None = Field(None, description="Its port. Default: 587.")
     from_email: Text | None = Field(None, description="Sender.")
