@@ -176,6 +176,4 @@ def test_files_that_the_pages_name_are_in_the_tree() -> None:
     assert len(named) > 40
     assert {path for path in named if not (ROOT / path).exists()} == {
         "terraster/certs/",  # docs/principles.md says that it does not exist yet
-        "terraster/filters/methods.py",  # the example of docs/development.md
-        "tests/test_filters_methods.py",
     }

@@ -14,7 +14,7 @@ There are five hooks. Each is optional: a hook that a filter does not define, or
     on_upstream(exchange, edits) -> None     changes the head that goes to a backend, for each attempt
     on_response(exchange, edits) -> None     changes every head that goes to a client: interim (1xx), 101, relayed, our own, errors
     on_error(exchange, error) -> Answer | None   an error is about to be answered; an Answer goes to the client in its place
-    on_log(exchange) -> None                 the exchange is over, before it is counted and logged
+    on_log(exchange) -> None                 the exchange is over and counted; it is logged next
 
 Hooks run in the order of `terraster.filters.registry`, each hook for all filters of the location. The first Answer of `on_request` or
 `on_error` ends the round. A filter keeps facts about a request only in the exchange, because one filter serves many requests at the same time.
