@@ -103,6 +103,8 @@ class Outcomes:
     def _suspend(self, location: LocationPlan, member: Member) -> None:
         """Send no more requests to a backend until the master must have decided."""
         self._suspicions.pop(member, None)
+        if member.is_suspended():
+            return
         member.suspend()
         self._suspended.append((self._clock() + _SUSPENSION, location, member))
 

@@ -189,9 +189,10 @@ class Proxy(DataPlane):
         q[row + _BYTES_OUT] += exchange.bytes_out
         q[row + _DURATION] += int(duration * 1e9)
         q[row + _BUCKET + bisect_left(BUCKETS, duration)] += 1
-        try:
-            if location is not None:
-                for hook in location.on_log:
+        if location is not None:
+            for hook in location.on_log:
+                try:
                     hook(exchange)
-        finally:
-            self.log(exchange)
+                except Exception:
+                    self.defect("a hook of on_log failed")
+        self.log(exchange)

@@ -24,7 +24,8 @@ class Parties:
         self.outcome = outcome
         monkeypatch.setattr(module, "send_request_body", self.relay)
         self.upstream: Any = SimpleNamespace(phase="", stream=SimpleNamespace(wait_no_longer_than=lambda patience: None))
-        client: Any = SimpleNamespace(stream=SimpleNamespace(reactor=Reactor()))
+        self.stream: Any = SimpleNamespace(reactor=Reactor(), reader=None, read_deadline=0.0)
+        client: Any = SimpleNamespace(stream=self.stream)
         body: Any = SimpleNamespace(octets=0)
         self.sender = BodySender(client, self.upstream, body, Timeouts(), 1.0)
 
@@ -78,3 +79,18 @@ def test_whose_error_ends_the_request(monkeypatch: pytest.MonkeyPatch, outcome: 
 
     gevent.spawn(request).get()
     assert seen == ([outcome] if thrown else [])
+
+
+def test_octets_that_come_after_a_stop_are_not_for_the_carrier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It dies a turn later. Octets that it took until then would be missing where the request is sent again."""
+    parties = Parties(monkeypatch)
+    parties.stream.reader = parties.sender._carrier
+    parties.sender.stop()
+    assert parties.stream.reader is None
+
+
+def test_another_reader_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    parties = Parties(monkeypatch)
+    parties.stream.reader = other = getcurrent()
+    parties.sender.stop()
+    assert parties.stream.reader is other

@@ -18,7 +18,8 @@ There are five hooks. Each is optional: a hook that a filter does not define, or
 
 Hooks run in the order of `terraster.filters.registry`, each hook for all filters of the location. The first Answer of `on_request` or
 `on_error` ends the round. A filter keeps facts about a request only in the exchange, because one filter serves many requests at the same time.
-Hooks run in the request's greenlet. They may raise `HttpError`, which is answered like any other.
+Hooks run in the request's greenlet. `on_request`, `on_upstream` and, for a backend's response, `on_response` may raise `HttpError`, which is
+answered like any other. Elsewhere an exception is logged as a defect, and the answer goes out without that hook.
 """
 
 from __future__ import annotations

@@ -39,15 +39,14 @@ class TlsStream:
     Raises `ConnectFailed` if ``name`` is not a valid server name, because it may come from an SRV record.
     """
 
-    __slots__ = ("buffers", "quick_ack", "reset_on_close", "wait_no_longer_than", "_incoming", "_outgoing", "_plain", "_tls")
+    __slots__ = ("buffers", "quick_ack", "_until", "_incoming", "_outgoing", "_plain", "_tls")
 
     def __init__(self, plain: Stream, context: ssl.SSLContext, name: str) -> None:
         """name: the host name of the certificate, and the SNI"""
         self.buffers = True
         self._plain = plain
         self.quick_ack = plain.quick_ack
-        self.reset_on_close = plain.reset_on_close
-        self.wait_no_longer_than = plain.wait_no_longer_than
+        self._until = 0.0
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         try:
@@ -62,16 +61,30 @@ class TlsStream:
                 self._tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
-                self._flush(timeout)
-                if not self._fill(timeout):
-                    raise ConnectFailed("the backend ended the TLS handshake", reason="tls_protocol_error") from None
+                self._converse(timeout)
             except ssl.SSLCertVerificationError as error:
                 raise ConnectFailed("the backend's certificate is not valid", reason="tls_certificate_error") from error
             except ssl.SSLError as error:
                 raise ConnectFailed("TLS with the backend failed", reason="tls_protocol_error") from error
-            except HttpError as error:  # the connection was not complete, so nothing was sent, whatever the socket's error is
-                raise ConnectFailed("the backend closed during the TLS handshake", reason="tls_protocol_error") from error
         self._flush(timeout)
+
+    def _converse(self, timeout: float) -> None:
+        """Send and read handshake messages. Raises `ConnectFailed`."""
+        try:
+            self._flush(timeout)
+            more = self._fill(timeout)
+        except ConnectFailed:
+            raise
+        except HttpError as error:  # the connection was not complete, so nothing was sent, whatever the socket's error is
+            raise ConnectFailed("the backend closed during the TLS handshake", reason="tls_protocol_error") from error
+        if not more:
+            raise ConnectFailed("the backend ended the TLS handshake", reason="tls_protocol_error")
+
+    def wait_no_longer_than(self, timeout: float) -> None:
+        """See `Stream.wait_no_longer_than`. It bounds the whole `recv` under way, however many records without data come."""
+        if timeout:
+            self._until = self._plain.reactor.clock() + timeout
+        self._plain.wait_no_longer_than(timeout)
 
     @property
     def sock(self) -> Any:
@@ -103,6 +116,8 @@ class TlsStream:
 
     def _fill(self, timeout: float) -> bool:
         """Wait for octets and give them to the engine. False at the end."""
+        if self._until:
+            timeout = max(self._until - self._plain.reactor.clock(), 0.001)
         data = self._plain.recv(timeout, READ_SIZE)
         if not data:
             self._incoming.write_eof()
@@ -125,12 +140,15 @@ class TlsStream:
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
         """See `Stream.recv`."""
         filled = False
+        self._until = 0.0
         while True:
             try:
                 return self._tls.read(size)
             except ssl.SSLWantReadError:
                 if filled:  # only a part of a record has arrived
                     self.quick_ack()
+                    if timeout and not self._until:
+                        self._until = self._plain.reactor.clock() + timeout
                 self._answer(timeout)
                 self._fill(timeout)
                 filled = True

@@ -56,11 +56,12 @@ class Upstream:
     since:  monotonic time at which it became idle
     """
 
-    __slots__ = ("phase", "pool", "quick_ack", "recv", "recv_into", "send", "since", "stream")
+    __slots__ = ("doubtful", "phase", "pool", "quick_ack", "recv", "recv_into", "send", "since", "stream")
 
     def __init__(self, stream: Stream, pool: Pool) -> None:
         """pool: has admitted this connection (`Pool.admit`)"""
         self.phase = "connect"
+        self.doubtful = False
         self.pool = pool
         self.since = inf
         stream.owner = self
@@ -211,7 +212,8 @@ class Pool:
                 return None
             if self._exact:
                 self._view.q[self._view.backends + self._offset + _IDLE] -= 1
-            if not look or upstream.is_quiet():
+            if not (look or upstream.doubtful) or upstream.is_quiet():
+                upstream.doubtful = False
                 return upstream
             upstream.close()
         return None
@@ -223,15 +225,16 @@ class Pool:
         self._fresh_until = 0.0
         return False
 
-    def reuse_failed(self) -> None:
+    def reuse_failed(self) -> int:
         """Count a reused connection that took a request and ended without a response. If that repeats, the backend may execute requests
-        that are then sent again. So its connections are used only once for a while."""
-        self._broken += 1
-        if self._broken >= _BROKEN:
+        that are then sent again. So its connections are used only once for a while. Returns how many there were in a row."""
+        self._broken = broken = self._broken + 1
+        if broken >= _BROKEN:
             self._broken = 0
             self._fresh_until = self.reactor.clock() + _FRESH
             while self.idle:
                 self.drop(next(iter(self.idle)))
+        return broken
 
     def holds(self, upstream: Upstream) -> bool:
         """True if this worker has an idle connection."""

@@ -7,6 +7,8 @@ response head.
 
 from __future__ import annotations
 
+from math import inf
+
 from terraster.balance.contract import Member
 from terraster.errors import BACKEND, BadResponse, ConnectionLost, HttpError
 from terraster.exchange import Exchange
@@ -78,6 +80,7 @@ class Attempt:
         "row",
         "sender",
         "upstream",
+        "again",
         "_asked_at",
         "_brief",
         "_fresh",
@@ -99,7 +102,7 @@ class Attempt:
         self.outcome = UNDER_WAY
         self.error: HttpError | None = None
         self.following: Member | None = None
-        self.kept = self.heard = self.reusable = self._brief = False
+        self.again = self.kept = self.heard = self.reusable = self._brief = False
         self.look: bool
         self.ended_at = 0.0
         self._asked_at: float
@@ -130,6 +133,8 @@ class Attempt:
         if exchange.content:
             out += exchange.content
         body = exchange.body
+        if body is not None and body.octets and not body.whole:
+            raise HttpError("the request body cannot be sent again", status=502, close=True)
         timeouts = location.timeouts
         origin = plane.origins.get(member.backend.id) or plane.origin(member, location)
         upstream = None if self._fresh else origin.pool.take(body is not None or not exchange.idempotent)
@@ -137,8 +142,7 @@ class Attempt:
             plane.view.q[self.row + _CONNECTS] += 1
             each = location.per_try
             upstream = origin.connect(min(timeouts.connect or each, each) if each else timeouts.connect)
-        else:
-            self.kept = True
+        self.kept = upstream.since < inf
         self.upstream = upstream
         upstream.send(out, timeouts.read)
         if body is not None:
@@ -171,6 +175,8 @@ class Attempt:
             wait = self._left(upstream)
         if response.status == 101 and self.exchange.head.upgrade is None:
             raise BadResponse("the backend switched protocols unasked")
+        if response.status == 101 and self.sender is not None and not self.sender.done:
+            raise BadResponse("the backend switched protocols within the request")
         self.response = response
         self.rest = data[response.size :]
 
@@ -211,7 +217,7 @@ class Attempt:
             if self.plane.outcomes.is_bad(location, self.member, response.status, self.trial):
                 self.outcome = BAD_STATUS
             self._pick_following(response, now)
-            return USE if self.following is None else ELSEWHERE
+            return ELSEWHERE if self.again or self.following is not None else USE
         if 0 <= response.content_length <= _BRIEF:
             self._brief = True
         else:
@@ -227,12 +233,13 @@ class Attempt:
         tried, answered = (*exchange.tried, self.member), exchange.answered
         if _says_when(response):
             answered = (*answered, self.member)
-        self.following = location.pick_any(exchange, tried, now) or location.balancer.pick(exchange, answered, now)
-        if self.following is None:
-            location.budget.refund()
-        else:
+        self.following = location.pick_any(exchange, tried, now)
+        self.again = self.following is None and location.has_others(answered)
+        if self.again or self.following is not None:
             exchange.answered = answered
             exchange.note(f"{self.member.backend.label}: status {response.status}")
+        else:
+            location.budget.refund()
 
     def failed(self, error: HttpError) -> int:
         """End this attempt with an error, and decide the next step: GIVE_UP, SAME_FRESH or ELSEWHERE."""
@@ -242,7 +249,10 @@ class Attempt:
         upstream = self.upstream
         stale = error.ended and upstream is not None and self.kept and not self.heard and self.sender is None
         step = next_step(exchange, location.retry, 0, error, stale)
-        if error.blame == BACKEND and not (step == SAME_FRESH and error.unsent):
+        excused = error.unsent
+        if step == SAME_FRESH and upstream is not None and not excused:  # once it may have been a connection that just ended
+            excused = upstream.pool.reuse_failed() == 1
+        if error.blame == BACKEND and not (step == SAME_FRESH and excused):
             counted = bool(exchange.status) and not self._brief and self.outcome != BAD_STATUS
             self.outcome = FAILED
             self.ended_at = plane.clock()
@@ -251,8 +261,6 @@ class Attempt:
             return GIVE_UP
         if step == SAME_FRESH:
             exchange.resends += 1
-            if upstream is not None and not error.unsent:
-                upstream.pool.reuse_failed()
         exchange.status = 0
         exchange.note(f"{member.backend.label}: {error.detail}")
         return step

@@ -39,14 +39,19 @@ def write_head(
     if rules.on_response:
         edits = Edits(head.status, head.own)
         for hook in rules.on_response:
-            hook(exchange, edits)
+            try:
+                hook(exchange, edits)
+            except Exception:
+                if not head.own:
+                    raise  # the response becomes an error of ours
+                plane.defect("a hook of on_response failed")
         drop = frozenset(edits.drop)
     framing = PLAIN
     left_out = drop
     if head.status < 200:
         extra = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade if head.upgrade is not None else b""
     else:
-        extra = b"" if head.dated else plane.date
+        extra = b"" if head.dated or b"date" in drop else plane.date
         minor = 1 if exchange.head is None else exchange.head.minor
         if not minor:
             left_out = drop | _CODING  # HTTP/1.0 has no chunks: RFC 9112, section 6.1

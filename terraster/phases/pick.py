@@ -31,15 +31,15 @@ def next_pick(plane: DataPlane, exchange: Exchange, attempt: Attempt, step: int)
     if step == SAME_FRESH and member.take(False):
         return member
     exchange.tried = (*exchange.tried, member)
-    if following is not None and following is not member:
+    if following is not None:
         return following
-    alone = following is member or not location.has_others(exchange.tried)
+    alone = attempt.again or not location.has_others(exchange.tried)
     if not (alone and _has_waited(attempt.error)):
         wait = pause(location.retry.backoff, exchange.tries - exchange.resends, alone)
         if wait:
             plane.reactor.sleep(wait)
-    if following is None:
-        following = location.balancer.pick(exchange, exchange.tried, plane.clock())
+    tried = exchange.answered if attempt.again else exchange.tried
+    following = location.balancer.pick(exchange, tried, plane.clock())
     return following or _last_resort(plane, exchange, attempt.error)
 
 
@@ -83,9 +83,17 @@ class _Look:
         service = plane.plan.services.get(exchange.service.name)
         if service is not None and service is not exchange.service:
             for location in service.locations:
-                if location.path == exchange.location.path:
+                if location.path == exchange.location.path and location is not exchange.location:
+                    exchange.tried = _same(exchange.tried, location)
+                    exchange.answered = _same(exchange.answered, location)
                     exchange.location = location
         member: Member | None = exchange.location.pick_any(exchange, exchange.tried, plane.clock())
         if member is None and not exchange.location.has_others(exchange.tried):
             raise exchange.location.nobody()
         return member
+
+
+def _same(members: tuple[Member, ...], location: LocationPlan) -> tuple[Member, ...]:
+    """The members of a location of a newer plan that stand for the same backends as these."""
+    ids = [member.backend.id for member in members]
+    return tuple([member for member in location.members if member.backend.id in ids])

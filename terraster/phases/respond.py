@@ -45,6 +45,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
         exchange.bytes_out += len(out)
         client.send(out, timeouts.read)
         attempt.reusable = response.keep_alive and not rest
+        upstream.doubtful = True  # a faulty backend may send a body all the same, and late
     elif length > 0:
         left = length - len(rest)
         if left > 0 and length <= attempt.location.retry.response_size:
@@ -103,11 +104,7 @@ def error(plane: DataPlane, exchange: Exchange, error: HttpError) -> bool:
         exchange.client.abort()  # the answer was under way, so it can only be broken off
         return False
     exchange.status = error.status  # logged even if a defect in a hook prevents an answer
-    answer = None
-    for hook in exchange.rules().on_error:
-        answer = hook(exchange, error)
-        if answer is not None:
-            break
+    answer = _asked(plane, exchange, error)
     if answer is None:
         accept = exchange.field(b"accept")
         fields, body = error_answer(error.status, error.reason, error.detail, accept, exchange.request_id, error.retry_after)
@@ -116,6 +113,19 @@ def error(plane: DataPlane, exchange: Exchange, error: HttpError) -> bool:
         return own(plane, exchange, answer, error.close)
     except HttpError:
         return False
+
+
+def _asked(plane: DataPlane, exchange: Exchange, error: HttpError) -> Answer | None:
+    """The answer of the hooks of `on_error`, None if there is none. A hook that fails does not keep the error from being answered."""
+    for hook in exchange.rules().on_error:
+        try:
+            answer: Answer | None = hook(exchange, error)
+        except Exception:
+            plane.defect("a hook of on_error failed")
+            continue
+        if answer is not None:
+            return answer
+    return None
 
 
 def _skip_body(exchange: Exchange) -> bool:

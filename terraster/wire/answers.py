@@ -42,7 +42,7 @@ class OwnHead:
         """The octets. drop: lower-case names to leave out. replace: nothing. extra: field lines to put at the end, each with its CRLF."""
         lines = [b"HTTP/1.1 %d %b\r\n" % (self.status, reason_phrase(self.status))]
         lines += [b"%b: %b\r\n" % field for field in self._fields if field[0].lower() not in drop]
-        if self.status != 204:
+        if self.status not in (204, 304):
             lines.append(b"Content-Length: %d\r\n" % self._length)
         lines.append(extra)
         lines.append(b"\r\n")

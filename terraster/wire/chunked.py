@@ -157,5 +157,9 @@ def last_chunk(trailers: list[tuple[bytes, bytes]], drop: frozenset[bytes] = fro
     """The end of a chunked body with its trailers. drop: names to leave out, in lower case and with ``-`` for ``_``."""
     if not trailers:
         return LAST_CHUNK
-    lines = [b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower().replace(b"_", b"-") not in drop]
+    lines = []
+    for name, value in trailers:
+        lower = name.lower()
+        if lower not in drop and lower.replace(b"_", b"-") not in drop:
+            lines.append(b"%b: %b\r\n" % (name, value))
     return b"0\r\n%b\r\n" % b"".join(lines)

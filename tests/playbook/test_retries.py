@@ -333,7 +333,6 @@ test_same_backend = table(
         client >> req("GET /b"),
         b1 << asked("GET /b", n=2),
         b1 >> RST,
-        told(b1, "failure"),
         b1[2] << asked("GET /b", n=2),
         b1[2] >> ok("two"),
         client << OK,
@@ -351,7 +350,7 @@ test_same_backend = table(
                 client >> req("GET /b"),
                 b1[n - 1] << asked("GET /b", n=n),
                 b1[n - 1] >> RST,
-                told(b1, "failure"),
+                *([told(b1, "failure")] if n > 2 else []),  # the first one may have met a connection that just ended
                 b1[n] << asked("GET /b", n=n),
                 b1[n] >> ok("two"),
                 client << OK,
@@ -400,7 +399,6 @@ test_same_backend = table(
         b1 << asked("GET /b", n=2),
         b1 >> GONE,
         b1 << FIN,
-        told(b1, "failure"),
         b1[2] << asked("GET /b", n=2),
         b1[2] >> GONE,
         b1[2] << FIN,
@@ -762,5 +760,18 @@ test_bodies = table(
         client << OK,
         log(200, b1, b2),
         backends=2,
+    ),
+)
+
+test_leaving = table(
+    row(
+        "the client leaves in the pause before the same backend: nothing stays taken",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> whole(resp("503 Service Unavailable")),
+        client >> RST,
+        log(499, b1, error="connection_terminated"),
+        counts(b1, responses=1),
+        location="retry: {on: 503, backoff: 1s}",
     ),
 )
