@@ -110,6 +110,28 @@ def test_a_test_that_was_told_process_ids_may_end_them(borrow) -> None:
         assert get(other.address).status == 200
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_worker_that_ends_while_the_instance_is_given_back(borrow, told: bool) -> None:
+    """It was there when that was looked at first."""
+    proxy = borrow()
+    if told:
+        proxy.workers()
+    rest, worker = proxy.kept.rest, max(proxy.kept.processes)
+
+    def late() -> None:
+        os.kill(worker, signal.SIGKILL)
+        wait_gone(worker)
+        rest()
+
+    proxy.kept.rest = late
+    if told:
+        proxy.__exit__(None)
+    else:
+        with pytest.raises(AssertionError, match="processes ended"):
+            proxy.__exit__(None)
+    assert is_gone(master(proxy).pid)
+
+
 def test_a_connection_that_stays_open_fails_the_test_that_had_it(borrow, monkeypatch) -> None:
     monkeypatch.setattr(warm, "PATIENCE", 0.3)
     with pytest.raises(AssertionError, match="sockets too many"), borrow() as proxy:

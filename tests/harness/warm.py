@@ -20,7 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .program import Program, find
+from terraster.cli.control import Away, Refused
+
+from .program import Program, find, is_gone
 from .terraster_process import Config, Terraster, service
 from .waiting import wait_until
 
@@ -32,6 +34,8 @@ FRESH = frozenset(
 """Keys of the configuration, and of `Terraster`, that need a start."""
 
 PATIENCE = 10.0  # seconds until all connections of a test must have ended
+
+_ENDED = "processes ended or were replaced"
 
 _IDLE = service("http://127.0.0.1:9", name="idle", host="idle.invalid")
 
@@ -52,15 +56,19 @@ class _Kept(Terraster):
         self.sockets = self.count_sockets()
 
     def family(self) -> set[int]:
-        """The process ids of master and children; empty when the master has ended."""
+        """The process ids of master and children that run; empty when the master has ended."""
         assert self.program is not None
         if self.program.process.poll() is not None:
             return set()
-        return {self.pid, *map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split())}
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return {self.pid, *(pid for pid in map(int, children) if not is_gone(pid))}
 
     def count_sockets(self) -> dict[int, int]:
-        """How many sockets each process holds."""
-        return {pid: sum(map(_is_socket, Path(f"/proc/{pid}/fd").iterdir())) for pid in self.processes}
+        """How many sockets each process holds. Fails if one has ended."""
+        try:
+            return {pid: sum(map(_is_socket, Path(f"/proc/{pid}/fd").iterdir())) for pid in self.processes}
+        except (FileNotFoundError, ProcessLookupError):
+            raise AssertionError(_ENDED) from None
 
     def said_since(self, start: int) -> str:
         """What it printed behind so many octets."""
@@ -79,6 +87,11 @@ class _Kept(Terraster):
         outcome = self.reload(_IDLE)
         assert not outcome["replaced"], outcome
         wait_until(self._is_at_rest, self._leaks, PATIENCE)
+        self.check_processes()
+
+    def check_processes(self) -> None:
+        """Fail if a process has ended or was replaced."""
+        assert self.family() == self.processes, _ENDED
 
     def _is_at_rest(self) -> bool:
         return not self._more_sockets()
@@ -177,6 +190,18 @@ class Pool:
         said = kept.said_since(start)
         assert "Traceback" not in said, f"after {kept.user} was over:\n{said}"
 
+    def _is_whole(self, warm: Warm) -> bool:
+        """True if the instance is as it was before the test, False if the test ended processes on purpose; anything else is raised."""
+        kept = warm.kept
+        try:
+            kept.check_processes()
+            kept.rest()
+        except (AssertionError, Away, Refused):
+            if warm.told and kept.family() != kept.processes:
+                return False
+            raise
+        return True
+
     def _take_back(self, warm: Warm) -> None:
         kept = warm.kept
         if warm.failed:
@@ -184,11 +209,8 @@ class Pool:
             kept.end()
             return
         try:
-            whole = kept.family() == kept.processes
-            assert whole or warm.told, "processes ended or were replaced"
-            if whole:
-                kept.rest()
-            else:
+            whole = self._is_whole(warm)
+            if not whole:
                 kept.end()
             assert warm.expect_traceback or "Traceback" not in warm.said, warm.said
         except BaseException:
