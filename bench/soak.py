@@ -1,7 +1,7 @@
 """Millions of requests through Terraster, everything that may go wrong among them, and every count compared.
 
     make bench-soak ARGS="--requests 100000"                             # a try: half a minute
-    python bench/soak.py --requests 10000000 --seconds 3000              # a quarter of an hour on two cores
+    python bench/soak.py --requests 10000000 --seconds 3000              # 25 minutes on two cores with other work
 
 Terraster has two workers and a dozen services: hedging, retries, limits with a queue, circuits, header rules, a fixed answer. The backends are
 `soak_backends.py`, of which some are broken on purpose. The clients are `soak_client.py`: they pipeline, post, break off. Every few seconds the
