@@ -675,6 +675,14 @@ def test_dollars_in_header_values(tmp_path: Path, written: str, parts: list[str]
     assert header_rules.value_parts(value) == parts
 
 
+def test_any_filter_s_header_values_may_hold_variables_of_a_request(tmp_path: Path) -> None:
+    """The type of a key says what `${…}` means there, not its name."""
+    text = "    respond: {status: 302, headers: {Location: 'https://${host}${uri}', X-T: null}}\n"
+    (tmp_path / "t.yaml").write_text(SERVICE + text)
+    ((_, rules),) = resolve(Loader({}).load(str(tmp_path / "t.yaml")), 1).services[0].filters
+    assert rules.headers == {"Location": "https://${host}${uri}", "X-T": "null"}  # type: ignore[attr-defined]
+
+
 def test_dollars_elsewhere(tmp_path: Path) -> None:
     text = SERVICE + "    log_name: a$$b$${X}${X}$\nruntime_dir: /run/${X:-$$}\naccess_log: {format: '$${status}'}\n"
     (tmp_path / "t.yaml").write_text(text)

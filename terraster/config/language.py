@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, create_model
 
 from .schema import as_written
 from .settings import LocationSettings, MiddlewareEntry, ServiceSettings, Settings
-from .settings.base import later
+from .settings.base import holds_header_values, later
 from .settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Kind, Level
 from .settings.middleware import ANNOUNCED, Announced
 from .settings.switches import OrWord, switched
@@ -40,10 +40,11 @@ class Language:
 
     kinds: by name, in the order of their hooks, announced ones last. in_effect: names of those that have a filter.
     answering: names of kinds that answer all requests of a location.
+    header_values: keys of kinds that hold values of header fields, as (kind, key).
     settings, service, location: the models of the levels.
     """
 
-    __slots__ = ("_names", "answering", "in_effect", "kinds", "location", "service", "settings")
+    __slots__ = ("_names", "answering", "header_values", "in_effect", "kinds", "location", "service", "settings")
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         """ValueError if two kinds have one name."""
@@ -55,6 +56,14 @@ class Language:
         self.in_effect = tuple(kind.name for kind in known)
         self.answering = frozenset(kind.name for kind in known if kind.answers)
         self._names = frozenset(("middleware", *self.kinds))
+        self.header_values = frozenset(
+            [
+                (kind.name, field.alias or name)
+                for kind in self.kinds.values()
+                for name, field in (kind.settings.model_fields.items() if kind.settings is not None else ())
+                if holds_header_values(field)
+            ]
+        )
         self.location = self._model(LocationSettings, LOCATION)
         self.service = self._model(ServiceSettings, SERVICE, locations=self.location)
         self.settings = self._model(Settings, TOP, services=self.service)

@@ -201,15 +201,19 @@ class Reader:
     """Makes plain values of nodes: dict, list, str. Collects what is wrong in `findings`, and in `consulted`
     every environment variable it looked at with the value it saw (None: not set), so that a cache knows what its entry hangs on.
 
-    `first_line`: the line of the file, from 0, with which the composed text begins; findings count from the file's start."""
+    `first_line`: the line of the file, from 0, with which the composed text begins; findings count from the file's start.
+    `header_values`: the keys that hold values of header fields, each with the key above it (`Language.header_values`)."""
 
-    def __init__(self, environ: Mapping[str, str], first_line: int = 0) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], first_line: int = 0, header_values: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
         self._environ = environ
         self._first_line = first_line
+        self._header_values = header_values
         self.findings: list[Finding] = []
         self.consulted: dict[str, str | None] = {}
         self._open: set[int] = set()
-        self._shared: dict[tuple[int, bool], Any] = {}
+        self._shared: dict[tuple[int, bool, str], Any] = {}
 
     def value(self, node: Node, key: str = "", headers: bool = False) -> Any:
         """The value of a node that stands under `key`; `headers`: it lies within a mapping of header values."""
@@ -223,23 +227,23 @@ class Reader:
             return None
         if node.tag:
             self._found(node, f"tags like {node.tag} are not supported")
-        known = self._shared.get((id(node), headers))
+        known = self._shared.get((id(node), headers, key))
         if known is not None:
             return known
         self._open.add(id(node))
         result: Any
         if isinstance(node, MappingNode):
-            result = self._mapping(node, headers)
+            result = self._mapping(node, headers, key)
         else:
             result = [self.value(child, key, headers) for child in node.value]
         self._open.discard(id(node))
-        self._shared[id(node), headers] = result
+        self._shared[id(node), headers, key] = result
         return result
 
     def _found(self, node: Node, what: str) -> None:
         self.findings.append((self._first_line + node.start_mark.line, node.start_mark.column, what))
 
-    def _mapping(self, node: MappingNode, headers: bool) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, headers: bool, key_above: str) -> dict[str, Any]:
         result: dict[str, Any] = {}
         merges: list[Node] = []
         for key, value in node.value:
@@ -255,12 +259,12 @@ class Reader:
                 line = self._first_line + first.start_mark.line + 1
                 self._found(key, f"`{name}` is defined twice, first in line {line}")
                 continue
-            inside = headers or name in ("request_headers", "response_headers")
+            inside = headers or (key_above, name) in self._header_values
             result[name] = self.value(value, name, inside)
         for source in merges:
             for part in source.value if isinstance(source, SequenceNode) else [source]:
                 if isinstance(part, MappingNode):
-                    merged = self.value(part, "", headers)
+                    merged = self.value(part, key_above, headers)
                     for name, item in (merged or {}).items():
                         result.setdefault(name, item)
                 else:

@@ -173,7 +173,7 @@ class Source:
 
     def _read_piece(self, index: int, piece: incremental.Piece, node: Node) -> Item | None:
         self._cache.fresh()
-        reader = nodes.Reader(self._cache.environ, piece.line)
+        reader = nodes.Reader(self._cache.environ, piece.line, self._cache.language.header_values)
         value = reader.value(node, "services")
         for finding in reader.findings:
             self._found(finding)
@@ -208,7 +208,7 @@ class Source:
                 self.items.append((index, item))
 
     def _read_value(self, node: MappingNode, line: int) -> Any:
-        reader = nodes.Reader(self._cache.environ, line)
+        reader = nodes.Reader(self._cache.environ, line, self._cache.language.header_values)
         self.top = reader.value(node) or {}
         for finding in reader.findings:
             self._found(finding)

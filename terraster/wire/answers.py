@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Set
+from collections.abc import Sequence, Set
 from email.utils import formatdate
 from html import escape
 from http import HTTPStatus
@@ -29,11 +29,14 @@ class OwnHead:
 
     __slots__ = ("chunked", "dated", "location", "own", "status", "until_close", "upgrade", "_fields", "_length")
 
-    def __init__(self, status: int, fields: Iterable[tuple[bytes, bytes]], length: int) -> None:
-        """fields: without Date, Content-Length and Connection. length: octets of the body."""
+    def __init__(self, status: int, fields: Sequence[tuple[bytes, bytes]], length: int) -> None:
+        """fields: without Content-Length and Connection. length: octets of the body."""
         self.status = status
         self.own = True
         self.chunked = self.dated = self.until_close = False
+        for name, _ in fields:
+            if name.lower() == b"date":
+                self.dated = True
         self.location = self.upgrade = None
         self._fields = fields
         self._length = length

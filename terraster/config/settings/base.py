@@ -65,6 +65,7 @@ __all__ = [
     "submodel",
     "text",
     "uri_path",
+    "holds_header_values",
 ]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -205,6 +206,12 @@ def _header_value(value: object) -> str:
     written = text(value).strip()
     header_rules.value_parts(written)
     return written
+
+
+def holds_header_values(field: FieldInfo) -> bool:
+    """True if the key holds the value of a header field, or a mapping of them: ``${…}`` names variables of a request there."""
+    kinds = [field.metadata, *(getattr(part, "__metadata__", ()) for part in get_args(field.annotation))]
+    return any(isinstance(mark, BeforeValidator) and mark.func is _header_value for marks in kinds for mark in marks)
 
 
 def file_path(value: str, info: ValidationInfo) -> str:
