@@ -99,7 +99,7 @@ $(VENV)/.installed-bench $(VENV)/.installed-profile: $(VENV)/.installed-%: $(NEE
 	@touch $@ $(VENV)/.installed
 
 # Locked versions with their hashes first, then Terraster itself by the build tool that is locked too. Editable by path (compat): the
-# import hook that setuptools uses otherwise takes each start of a command 12 ms.
+# import hook that setuptools uses otherwise makes each start of a command slower.
 EDITABLE := --config-settings editable_mode=compat --editable
 ifeq ($(LOCK),no)
 install = $(PIP) install --upgrade --upgrade-strategy eager $(EDITABLE) '.$(if $(1),[$(1)])'

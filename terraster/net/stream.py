@@ -1,7 +1,7 @@
 """A connection for one greenlet: straight-line `recv` and `send` on a non-blocking socket.
 
-Each socket has one read watcher, which lives as long as the socket. Its callback switches directly into the waiting greenlet. This cost 18
-µs for a proxied request. gevent.socket, which arms epoll again for every wait, cost 30 µs (docs/principles.md).
+Each socket has one read watcher, which lives as long as the socket. Its callback switches directly into the waiting greenlet.
+gevent.socket arms epoll again for every wait, which costs more (docs/principles.md).
 
 The watcher is level-triggered. If it fires while no greenlet waits, it is stopped and `ready` is set; the next `recv` starts it again.
 `unexpected` is called then, because such an event has a meaning: an idle pooled connection that becomes readable is dead, and a client
