@@ -86,12 +86,14 @@ def _flaps(peer: Peer, request: Request) -> bool:
 @dataclass(frozen=True)
 class Case:
     """A way to misbehave. broken: answers may break off within, which no proxy can hide once they have begun; late: some time after
-    their heads. unnoticed: nothing is wrong with its answers, so it stays in use. keys: more configuration."""
+    their heads. unnoticed: nothing is wrong with its answers, so it stays in use. response: `timeouts.response`, short only where the
+    case is about it: a stalled machine makes good backends late as well. keys: more configuration."""
 
     behave: Behaviour | None
     broken: bool = False
     late: bool = False
     unnoticed: bool = False
+    response: str = "5s"
     keys: dict[str, Any] = field(default_factory=dict)
 
 
@@ -105,7 +107,7 @@ CASES = {
     "resets after the head": Case(_reset(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"), broken=True, late=True),
     "half a body": Case(_closes(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"), broken=True),
     "half a body, held back": Case(_closes(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"), keys=HELD_BACK),
-    "hangs": Case(_hangs),
+    "hangs": Case(_hangs, response="300ms"),
     "answers in 100 ms": Case(_answers(ok(b"slow"), 0.1), unnoticed=True),
     "closes idle connections at 1 s": Case(_idles_a_second, unnoticed=True),
     "garbage": Case(_closes(b"\x15\x03\x01\x00\x02\x02\x50garbage\r\n\r\n")),
@@ -195,7 +197,7 @@ def run(start: Callable[..., Terraster], case: Case) -> Figures:
     with contextlib.ExitStack() as stack:
         moody, *good = [stack.enter_context(Moody()) for _ in range(3)]
         outlier = {"failures": FAILURES, "time": f"{EJECTED}s", "max_time": f"{3 * EJECTED}s", **case.keys.get("outlier", {})}
-        keys = {**case.keys, "outlier": outlier, "timeouts": {"response": "300ms", "read": "2s"}}
+        keys = {**case.keys, "outlier": outlier, "timeouts": {"response": case.response, "read": "2s"}}
         proxy = start(service(moody.url, *(one.url for one in good)), workers=2, **keys)
         with Clients(proxy, figures):
             time.sleep(WARM)
