@@ -9,10 +9,10 @@ import pytest
 from gevent.event import Event
 
 from terraster.config.snapshot import Backend, HealthCheck, Location, Service, Snapshot, backend_id, location_id
-from terraster.master import health
-from terraster.master.health import Prober
-from terraster.master.probe import Aim
-from terraster.master.standing import Standings
+from terraster.master.backends import prober
+from terraster.master.backends.probe import Aim
+from terraster.master.backends.prober import Prober
+from terraster.master.backends.states import Standings
 from terraster.state.leases import Leases
 from terraster.state.table import Table
 
@@ -93,7 +93,7 @@ def test_services_in_which_nothing_changed_are_not_looked_at(monkeypatch: pytest
         seen.append(backend.id)
         return of(backend, strict)
 
-    monkeypatch.setattr(health.Aim, "of", counted)
+    monkeypatch.setattr(prober.Aim, "of", counted)
     changed = replace(services[7], hosts=("other",))
     party.apply(2, [*services[:7], changed, *services[8:]])
     assert seen == ["s7/ 1", "s7/ 2"]

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id
-from terraster.master import names as module
-from terraster.master.endpoints import _spot, endings
-from terraster.master.names import Names
-from terraster.master.resolver import Answer, Endpoint, Unresolved
+from terraster.master.discovery import names as module
+from terraster.master.discovery.endpoints import _spot, endings
+from terraster.master.discovery.names import Names
+from terraster.master.discovery.resolver import Answer, Endpoint, Unresolved
 
 
 class Book:

@@ -6,13 +6,13 @@ import subprocess
 import sys
 
 _PROGRAM = """
-from terraster.master import boot
-boot.patch()
+from terraster.master import patching
+patching.patch()
 import socket, sys, time
 import gevent
 from gevent import socket as green
 from terraster.config.snapshot import Backend, HealthCheck
-from terraster.master.probe import Aim, Probing
+from terraster.master.backends.probe import Aim, Probing
 
 stall, answers = float(sys.argv[1]), sys.argv[2] == "answers"
 listener = green.socket()

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terraster.master import resolver, system_files
-from terraster.master.resolver import Answer, Endpoint, Resolver, Unresolved
+from terraster.master.discovery import resolv_conf, resolver
+from terraster.master.discovery.resolver import Answer, Endpoint, Resolver, Unresolved
 
 from .harness.name_server import CUT, GARBAGE, NOT_THE_ANSWER, NXDOMAIN, SERVFAIL, SILENCE, TRUNCATED, NameServer
 from .harness.ports import free_port
@@ -262,8 +262,8 @@ def test_no_octets_are_an_answer_to_what_they_do_not_answer(data: bytes) -> None
 
 @given(st.text(alphabet="nameserv\n search.options:dt1#;-\0é", max_size=200))
 def test_no_file_is_too_strange(text: str) -> None:
-    assert system_files.parse_resolv_conf(text).servers
-    system_files.parse_hosts(text)
+    assert resolv_conf.parse_resolv_conf(text).servers
+    resolv_conf.parse_hosts(text)
 
 
 def test_waiting_is_cooperative_and_without_threads(names) -> None:
@@ -271,10 +271,10 @@ def test_waiting_is_cooperative_and_without_threads(names) -> None:
     names.fault = SILENCE
     program = """
 import os, sys, threading
-from terraster.master import boot
-boot.patch()
+from terraster.master import patching
+patching.patch()
 import gevent
-from terraster.master.resolver import Resolver, Unresolved
+from terraster.master.discovery.resolver import Resolver, Unresolved
 turns = 0
 def turn():
     global turns

@@ -36,7 +36,7 @@ def document(
     """The whole document.
 
     requests: seat → number of requests that its process has answered
-    master:   the master's answer to the question "status" (`terraster.master.desk`)
+    master:   the master's answer to the question "status" (`terraster.master.control`)
     now:      time.time()
     counted:  what filters count
     """

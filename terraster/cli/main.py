@@ -5,7 +5,7 @@
 
 Exit codes: 0 stopped on request (or nothing wrong), 1 cannot start, 2 the configuration (or the command line) cannot be used.
 
-The imports inside the functions are intended. The process that becomes the master must be patched (`terraster.master.boot`) before
+The imports inside the functions are intended. The process that becomes the master must be patched (`terraster.master.patching`) before
 anything imports gunicorn or urllib3, and a check needs neither.
 """
 
@@ -193,12 +193,12 @@ def _check(load: _Configuration, as_json: bool) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from terraster.master.boot import patch
+    from terraster.master.patching import patch
 
     patch()
 
     from terraster.admin.worker import AdminWorker
-    from terraster.master.arbiter import run
+    from terraster.master.master import run
     from terraster.net.yielding import yield_to_loop
     from terraster.plan import compile_plan
     from terraster.worker.proxy_worker import ProxyWorker

@@ -29,10 +29,9 @@ from terraster.config import unserved
 from terraster.config.diff import Change, diff
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError, TerrasterError
+from terraster.master.backends.prober import FIRST_ROUND
 from terraster.net.yielding import yield_to_loop
 from terraster.state.table import Header
-
-from .health import FIRST_ROUND
 
 __all__ = ["Outcome", "Reloader"]
 

@@ -1,7 +1,7 @@
 """The way to a backend: its address, its pool of idle connections, its TLS settings. One `Origin` per backend and worker.
 
 Origins are keyed by the stable backend id and outlive plans: a reload that does not change a backend does not touch its connections. The master
-resolves names (`terraster.master.names`), so a backend's address is a value of the plan and the same in every worker.
+resolves names (`terraster.master.discovery.names`), so a backend's address is a value of the plan and the same in every worker.
 """
 
 from __future__ import annotations

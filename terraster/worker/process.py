@@ -83,7 +83,7 @@ class Process(Worker):  # type: ignore[misc]
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.near, self.far = pair()  # descriptors; see `in_master` and `init_process`
-        self.state = "starting"  # this and the next four: kept by the master, see `terraster.master.arbiter`
+        self.state = "starting"  # this and the next four: kept by the master, see `terraster.master.master`
         self.started = time.monotonic()
         self.deadline = 0.0
         self.acknowledged = 0  # the newest generation that the child was forked with or has applied

@@ -19,9 +19,9 @@ from typing import Any
 
 
 def main(path: str) -> int:
-    from terraster.master import boot
+    from terraster.master import patching
 
-    boot.patch()
+    patching.patch()
 
     import gevent
     from gevent import socket as green
@@ -40,7 +40,7 @@ def main(path: str) -> int:
         location_id,
     )
     from terraster.errors import ConfigError, Problem
-    from terraster.master import arbiter, reload
+    from terraster.master import master, reload
     from terraster.state.table import BackendCells, Seat, SeatBackend, SeatLocation
     from terraster.worker.process import Process
 
@@ -192,11 +192,11 @@ def main(path: str) -> int:
             return self.ask(path.strip("/"))
 
     reload.PATIENCE = read().get("patience", reload.PATIENCE)
-    arbiter.HUNG = read().get("hung", arbiter.HUNG)
+    master.HUNG = read().get("hung", master.HUNG)
     roles = {"proxy": ToyProxy, "admin": ToyAdmin}
     if read().get("broken"):
         ToyProxy.start = lambda self: 1 / 0  # type: ignore[assignment,method-assign,return-value]
-    return arbiter.run(load, roles, lambda snapshot, view: Plan(snapshot))
+    return master.run(load, roles, lambda snapshot, view: Plan(snapshot))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import Any
 
 from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Location, Service, Snapshot, backend_id, location_id
-from terraster.master.standing import Standings
-from terraster.master.traffic import Traffic
+from terraster.master.backends.outliers import Traffic
+from terraster.master.backends.states import Standings
 from terraster.state.leases import Leases
 from terraster.state.table import BackendCells, LocationCells, Seat, SeatBackend, Table
 

@@ -39,23 +39,23 @@ from terraster.config import unserved
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError, TerrasterError
 from terraster.logs.program import ProgramLog
+from terraster.master.backends.outliers import Traffic
+from terraster.master.backends.prober import Prober
+from terraster.master.backends.recent_failures import FAILURES, Failing
+from terraster.master.backends.states import Standings
+from terraster.master.discovery.names import Names
+from terraster.master.operator.commands import Steering
+from terraster.master.operator.overrides import Overlay
 from terraster.state.leases import Leases, capacities
 from terraster.state.table import Header, Seat, Table
 from terraster.state.view import SeatView
 
 from .backoff import Backoff
-from .desk import Desk
-from .failing import FAILURES, Failing
-from .health import Prober
+from .control import Desk
 from .listeners import HANDED_OVER, Listeners, control_address
-from .names import Names
-from .notify import Notifier
-from .overlay import Overlay
 from .pidfile import Pidfile, runtime_directory
 from .reload import Reloader
-from .standing import Standings
-from .steering import Steering
-from .traffic import Traffic
+from .systemd import Notifier
 
 __all__ = ["Master", "run"]
 
@@ -69,7 +69,7 @@ Compile = Callable[[Snapshot, SeatView], Any]
 
 
 def run(load: Load, roles: Mapping[str, type], compile: Compile) -> int:
-    """Be the master until told to stop; the exit code of the process. `terraster.master.boot.patch` was called before.
+    """Be the master until told to stop; the exit code of the process. `terraster.master.patching.patch` was called before.
 
     load:    reads the configuration and gives it as generation n: ``load(n) -> Snapshot``; raises ConfigError
     roles:   "proxy" and "admin" (or only one of them) → the `Process` subclass that does it

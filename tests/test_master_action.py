@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terraster.master.touch import DRAIN as DRAINED
-from terraster.master.touch import ENABLE as ENABLED
-from terraster.master.touch import HISTORY, WEIGHT, WEIGHT_OF_FILE, Entry, Touch, parsed, written
-from terraster.master.touch import MAINTENANCE as MAINTAINED
+from terraster.master.operator.action import DRAIN as DRAINED
+from terraster.master.operator.action import ENABLE as ENABLED
+from terraster.master.operator.action import HISTORY, WEIGHT, WEIGHT_OF_FILE, Entry, Touch, parsed, written
+from terraster.master.operator.action import MAINTENANCE as MAINTAINED
 
 NOW = 1_700_000_000.0
 

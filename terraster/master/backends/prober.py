@@ -1,7 +1,7 @@
 """Active health checks: who is up, known before the first request, and what is known of it.
 
 Backends that one probe can speak for (same address, same check) share it: 10,000 services on a few backends are a few probes. A
-target is such a shared probe with its schedule and its verdict. What it finds goes to `terraster.master.standing`, where it is put
+target is such a shared probe with its schedule and its verdict. What it finds goes to `terraster.master.backends.states`, where it is put
 together with what else is known; written here are only `BackendCells.PROBES` and `BackendCells.PROBE_FAILURES`.
 
     meet(snapshot)    probe what is new, once, all at once, with a bounded wait: nobody is sent to a backend that was never seen
@@ -34,13 +34,13 @@ from gevent.pool import Pool
 
 from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Service, Snapshot
+from terraster.master.discovery.names import UNRESOLVED
 from terraster.net.yielding import yield_to_loop
 from terraster.policy.health import Verdict, first, observe
 from terraster.state.table import BackendCells, Table
 
-from .names import UNRESOLVED
 from .probe import Aim, Probing, Result
-from .standing import Standings
+from .states import Standings
 
 __all__ = ["CONCURRENT", "FIRST_ROUND", "KEPT", "Prober", "Target"]
 

@@ -40,7 +40,7 @@ from terraster.policy.streak import Streak
 from terraster.state.table import BackendCells, SeatBackend, Table
 
 from .probe import shown
-from .standing import Standings
+from .states import Standings
 
 __all__ = ["KEPT", "Report", "Traffic"]
 

@@ -6,7 +6,7 @@ go: sessions, circuits, counters and slow start are kept by it. So one of severa
 Weight and `max_connections` hold for each endpoint; the weight of an SRV record multiplies the backend's, its priority is added to the
 backend's.
 
-Pure. `terraster.master.names` knows what the names stand for.
+Pure. `terraster.master.discovery.names` knows what the names stand for.
 """
 
 from __future__ import annotations

@@ -15,11 +15,11 @@ import pytest
 from terraster.cli import phrases
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
 from terraster.errors import StartError
-from terraster.master.overlay import Overlay
-from terraster.master.place import Unfound, find
-from terraster.master.standing import Standings
-from terraster.master.steering import Steering
-from terraster.master.touch import Entry
+from terraster.master.backends.states import Standings
+from terraster.master.operator.action import Entry
+from terraster.master.operator.commands import Steering
+from terraster.master.operator.find import Unfound, find
+from terraster.master.operator.overrides import Overlay
 from terraster.state.leases import Leases
 from terraster.state.table import Table
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
 from terraster.errors import StartError
-from terraster.master.overlay import KEPT, Overlay
-from terraster.master.touch import MOST_WEIGHT, Entry, Touch
+from terraster.master.operator.action import MOST_WEIGHT, Entry, Touch
+from terraster.master.operator.overrides import KEPT, Overlay
 
 NOW = 1_700_000_000.0
 ONE, TWO = backend_id("shop", "/", "http://10.0.0.1:80"), backend_id("shop", "/", "http://10.0.0.2:80")
@@ -388,7 +388,7 @@ def test_many_writers_at_once(tmp_path: Path) -> None:
 def test_a_lock_that_somebody_keeps_refuses_and_does_not_hang(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("terraster.master.overlay._TRIES", 3)
+    monkeypatch.setattr("terraster.master.operator.overrides._TRIES", 3)
     it = overlay(tmp_path, clock)
     it.record(ONE, DRAIN)
     before = it.entries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terraster.master.failing import FORGET, WINDOW, Failing, Recent
+from terraster.master.backends.recent_failures import FORGET, WINDOW, Failing, Recent
 from terraster.state.table import SeatBackend, Table
 
 

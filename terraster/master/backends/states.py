@@ -30,7 +30,7 @@ from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.policy.standing import WHOLE, Order, may_eject, panics, ramp, stand
 from terraster.state.table import BackendCells, LocationCells, SeatBackend, Table
 
-from .roster import Member, Place
+from .records import Member, Place
 
 __all__ = ["Order", "Standings"]
 
@@ -169,7 +169,7 @@ class Standings:
             member.facts.order = order
             self._settle_and_tell(member, "enabled again" if order is None else "")
 
-    # What `terraster.master.traffic` decides.
+    # What `terraster.master.backends.outliers` decides.
 
     def at(self, slot: int) -> tuple[str, Location] | None:
         """The backend in a slot: its id and its location."""

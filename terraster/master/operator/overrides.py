@@ -16,7 +16,7 @@ restarts and upgrades, as it stands in ``overlay.json`` in the state directory:
 - An entry whose backend is not configured any more is kept for `KEPT` seconds, so that a reload that brings the backend back
   finds it.
 
-Orders take effect through `terraster.master.standing`, weights through `apply`, see `terraster.master.steering`. Moments are
+Orders take effect through `terraster.master.backends.states`, weights through `apply`, see `terraster.master.operator.commands`. Moments are
 time.time(); 0 = for good, or never. Master only; no call yields.
 """
 
@@ -35,7 +35,7 @@ from gevent import monkey
 from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.errors import StartError
 
-from .touch import Entry, Touch, parsed, written
+from .action import Entry, Touch, parsed, written
 
 __all__ = ["KEPT", "Overlay"]
 

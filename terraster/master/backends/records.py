@@ -1,4 +1,4 @@
-"""Backends and their locations as `terraster.master.standing` keeps them: what is known of each, and how many of a location are what.
+"""Backends and their locations as `terraster.master.backends.states` keeps them: what is known of each, and how many of a location are what.
 
 The counts are there so that a change of one backend costs the same however many its location has: each knows as what it was counted
 last. Master only.

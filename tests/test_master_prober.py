@@ -20,8 +20,8 @@ import gevent
 import pytest
 
 from terraster.config.snapshot import HealthCheck
-from terraster.master.health import Prober, Target
-from terraster.master.probe import Aim, Result
+from terraster.master.backends.probe import Aim, Result
+from terraster.master.backends.prober import Prober, Target
 from terraster.policy.health import Verdict
 from terraster.state.table import BackendCells
 
@@ -377,10 +377,10 @@ def test_without_checks_a_backend_is_up() -> None:
 
 _PROBE = """
 import json, sys
-from terraster.master import boot
-boot.patch()
+from terraster.master import patching
+patching.patch()
 from terraster.config.snapshot import Backend, HealthCheck
-from terraster.master.probe import Aim, Probing
+from terraster.master.backends.probe import Aim, Probing
 probing = Probing()
 for settings in json.load(sys.stdin):
     check = HealthCheck(**{k: tuple(map(tuple, v)) if k == "status" else v for k, v in settings["check"].items()})

@@ -4,7 +4,7 @@ An HTTP probe is a GET with ``Connection: close``. It is read by the same code a
 backend is not down for a response that clients would get, nor up for one that they would not. Redirects are not followed: a login page
 elsewhere says nothing about this backend. It is healthy if the status lies in one of the ranges and, if a text is asked for, the text
 occurs in the first 64 KiB of the body; otherwise the body is not read. The timeout is for the whole probe. Names are resolved before
-(`terraster.master.names`): the connection goes to the address, Host and server name are those of the name.
+(`terraster.master.discovery.names`): the connection goes to the address, Host and server name are those of the name.
 
 A probe that had no answer in time says nothing while the master itself stood still (a large reload, a busy machine): the answer may have
 been there. So the time that the event loop loses is measured while probes are under way, and such a probe is made again.
@@ -24,11 +24,10 @@ import gevent
 
 from terraster.config.snapshot import Backend, HealthCheck
 from terraster.errors import BadResponse, HttpError
+from terraster.master.discovery.names import UNRESOLVED
 from terraster.net.tls import client_context
 from terraster.wire.chunked import ChunkedReader
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
-
-from .names import UNRESOLVED
 
 __all__ = ["Aim", "Probing", "Result", "shown"]
 

@@ -25,11 +25,11 @@ from gevent.event import Event
 
 from terraster.config.snapshot import Backend
 from terraster.errors import StartError
+from terraster.master.backends.states import Order
 from terraster.state.table import BackendCells, SeatBackend
 
-from .place import Place, Unfound, backends, base, find, label, listed, matching
-from .standing import Order
-from .touch import DRAIN, ENABLE, EXPIRED, MAINTENANCE, MOST_WEIGHT, TEXT, WEIGHT, WEIGHT_OF_FILE, Entry, Touch
+from .action import DRAIN, ENABLE, EXPIRED, MAINTENANCE, MOST_WEIGHT, TEXT, WEIGHT, WEIGHT_OF_FILE, Entry, Touch
+from .find import Place, Unfound, backends, base, find, label, listed, matching
 
 __all__ = ["Steering"]
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.config.snapshot import Breaker, Outlier
-from terraster.master.roster import counts
-from terraster.master.standing import Order
+from terraster.master.backends.records import counts
+from terraster.master.backends.states import Order
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.state.table import BackendCells
 

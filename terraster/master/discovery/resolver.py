@@ -43,7 +43,7 @@ import gevent
 from gevent import get_hub
 from gevent import socket as green
 
-from .system_files import SystemFile, is_address, parse_hosts, parse_resolv_conf
+from .resolv_conf import SystemFile, is_address, parse_hosts, parse_resolv_conf
 
 __all__ = ["Answer", "Endpoint", "Resolver", "Unresolved"]
 

@@ -9,7 +9,7 @@ stands for is a set: another order is no change. A look-up that fails, or has an
 answer is used on, and the look-up is tried again after 1, 2, 4 … `MOST_LIFE_OF_FAILURE` seconds. A pool is never emptied by DNS. A
 name that never resolved leaves its backend as it is, without an address: it is down until the name resolves.
 
-What a backend by name becomes stands in `terraster.master.endpoints`. Of an answer with more than `MOST_ENDPOINTS` the first are used.
+What a backend by name becomes stands in `endpoints`. Of an answer with more than `MOST_ENDPOINTS` the first are used.
 
 Answers that change have the configuration run anew with them (`Reloader.refresh`); those that come within `_GATHER` seconds go
 together. There new addresses are probed before they get requests, and what runs on old ones ends by itself.
