@@ -46,6 +46,7 @@ def status(house: House, **changes) -> dict:
         house.snapshot,
         readings.backends(house.table, house.snapshot),
         readings.locations(house.table, house.snapshot),
+        readings.unrouted(house.table),
         seats,
         {seat.seat: readings.requests(house.table, house.snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
         master_says(**changes),
@@ -60,6 +61,16 @@ def test_what_filters_counted_is_told_by_location():
     house.table.q[house.table.seat_location(1, 1) + redirects.cell] = 7
     first, second = status(house)["services"][0]["locations"]
     assert (first["filters"], second["filters"]) == ({}, {"redirect": {"answers": 7}})
+
+
+def test_requests_that_no_location_took_are_counted():
+    house = all_up(House())
+    assert status(house)["unrouted"]["requests"] == 0
+    house.answer(1, house.table.unrouted, 404, times=3)
+    house.answer(2, house.table.unrouted, 421, times=2)
+    house.answer(0, house.table.unrouted, 404)
+    found = status(house)["unrouted"]
+    assert (found["requests"], found["responses"], found["codes"]) == (6, {"4xx": 6}, {"404": 4, "421": 2})
 
 
 def kinds(found: dict) -> list[str]:
@@ -112,8 +123,11 @@ def test_the_worst_comes_first():
 def test_workers_that_are_gone_late_or_silent():
     house = all_up(House())
     house.sit(1, Seat.PROXY, GENERATION=3)
-    house.q[house.table.seat(2) + Seat.HEARTBEAT] = time.monotonic_ns() - 60_000_000_000
-    assert kinds(status(house)) == ["worker-behind", "worker-silent"]
+    house.q[house.table.seat(2) + Seat.HEARTBEAT] = time.monotonic_ns() - 4_000_000_000
+    found = status(house)
+    assert kinds(found) == ["few-workers", "worker-silent", "worker-behind"]
+    assert [worker["responding"] for worker in found["workers"]] == [True, False, True]
+    assert "has not responded for 4 s" in found["problems"][1]["text"]
     house.q[house.table.seat(1) + Seat.PID] = house.q[house.table.seat(2) + Seat.PID] = 0
     assert kinds(status(house)) == ["no-workers"]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
 from terraster.cli import phrases, render
+from terraster.state.table import Seat
 
 from .test_admin_readings import NOW, House
 from .test_admin_status import all_up, status, touch
@@ -43,6 +45,23 @@ def test_the_whole_picture():
     assert [line.split()[0] for line in text.splitlines()[18:]] == ["proxy-1", "proxy-2", "admin"]
     assert text.isascii() and max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
+
+
+def test_requests_without_a_location_have_a_line():
+    house = all_up(House())
+    assert "without a location" not in render.status(status(house))
+    house.answer(1, house.table.unrouted, 421, times=2)
+    house.answer(1, house.table.unrouted, 404, times=31)
+    assert "\nRequests without a location: 31 answered 404, 2 answered 421\n" in render.status(status(house))
+
+
+def test_a_worker_that_hangs_is_not_called_serving():
+    house = all_up(House())
+    house.q[house.table.seat(2) + Seat.HEARTBEAT] = time.monotonic_ns() - 7_000_000_000
+    lines = render.status(status(house)).splitlines()
+    assert lines[1] == "3 of 3 backends up, 1 of 2 workers serving"
+    (hung,) = [line for line in lines if line.startswith("proxy-2")]
+    assert "not responding for 7s" in hung and "serving" not in hung
 
 
 def test_colours_change_nothing_but_colour():

@@ -101,7 +101,8 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_connections", "gauge", "Open client connections.", ("worker",)),
     Description("terraster_connections_accepted_total", "counter", "Client connections accepted by a worker.", ("worker",)),
     Description("terraster_worker_config_generation", "gauge", "Generation of the configuration a process runs.", ("process",)),
-    Description("terraster_workers", "gauge", "Proxy workers that accept connections."),
+    Description("terraster_worker_silent_seconds", "gauge", "Time since a process last gave a sign of life.", ("process",)),
+    Description("terraster_workers", "gauge", "Proxy workers that respond and accept connections."),
     Description("terraster_workers_configured", "gauge", "Configured number of proxy workers."),
     Description("terraster_worker_restarts_total", "counter", "Workers replaced because they died."),
     Description("terraster_config_generation", "gauge", "Newest applied generation of the configuration."),
@@ -300,7 +301,9 @@ class TableCollector(Collector):
             yield name, _one_each(name, [({"worker": str(row.seat)}, row) for row in proxies], value)
         name = "terraster_worker_config_generation"
         yield name, _one_each(name, [({"process": _name(row)}, row) for row in rows], lambda row: row.generation)
-        yield "terraster_workers", iter([Sample("terraster_workers", {}, sum(not row.draining for row in proxies))])
+        name = "terraster_worker_silent_seconds"
+        yield name, _one_each(name, [({"process": _name(row)}, row) for row in rows], lambda row: row.heartbeat)
+        yield "terraster_workers", iter([Sample("terraster_workers", {}, sum(row.serves for row in proxies))])
         pids = [("master", self._master), *((_name(row), row.pid) for row in rows)]
         read = [({"process": label}, reading) for label, pid in pids if (reading := readings.process(pid)) is not None]
         for name, measure in _OF_PROCESS.items():

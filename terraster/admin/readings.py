@@ -19,6 +19,7 @@ from ..config.snapshot import Backend, Location, Service, Snapshot
 from ..state.table import BUCKETS, STATUS_LABELS, BackendCells, Header, LocationCells, Seat, SeatBackend, SeatLocation, Table
 
 __all__ = [
+    "SILENT",
     "BackendReading",
     "LocationReading",
     "ProcessReading",
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 ROWS_PER_TURN = 200
+
+SILENT = 3.0
+"""Seconds without a heartbeat after which a process does not respond. A heartbeat is due every second."""
 
 Pause = Callable[[], object]
 
@@ -178,6 +182,16 @@ class SeatReading:
     connections: int
     accepted: int
     draining: bool
+
+    @property
+    def responds(self) -> bool:
+        """True if its heartbeat is not late by more than a busy machine explains."""
+        return self.heartbeat < SILENT
+
+    @property
+    def serves(self) -> bool:
+        """True if it is a proxy worker that has started, responds and accepts connections."""
+        return self.role == "proxy" and self.generation > 0 and self.responds and not self.draining
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from .readings import BackendReading, LocationReading, SeatReading
 
 __all__ = ["document"]
 
-HUNG = 10.0  # seconds without a heartbeat before a worker becomes a problem
 FAILING = 5  # recent failed attempts before a backend becomes a problem …
 FAILING_SHARE = 0.1  # … if they are at least this part of its recent attempts
 
@@ -27,6 +26,7 @@ def document(
     snapshot: Snapshot,
     backends: Iterable[BackendReading],
     locations: Iterable[LocationReading],
+    unrouted: LocationReading,
     seats: Iterable[SeatReading],
     requests: Mapping[int, int],
     master: Mapping[str, Any],
@@ -35,6 +35,7 @@ def document(
 ) -> dict[str, Any]:
     """The whole document.
 
+    unrouted: the requests that no location took
     requests: seat → number of requests that its process has answered
     master:   the master's answer to the question "status" (`terraster.master.control`)
     now:      time.time()
@@ -77,6 +78,7 @@ def document(
         "last_reload": master.get("last_reload"),
         "workers": workers,
         "services": services,
+        "unrouted": _unrouted(unrouted),
         "orphans": overrides.get("orphans", []),
         "names": master.get("names", {}),
         "warnings": list(snapshot.warnings),
@@ -91,10 +93,6 @@ def _location(
     counted: Sequence[Counted],
 ) -> dict[str, Any]:
     requests = row.requests if row else 0
-    classes: dict[str, int] = {}
-    for label, count in row.codes() if row else ():
-        name = f"{label[0]}xx" if label[0].isdigit() else label
-        classes[name] = classes.get(name, 0) + count
     filters: dict[str, dict[str, int]] = {name: {} for name, _ in location.filters}
     for one in counted:
         count = row.cells[one.cell] if row else 0
@@ -105,7 +103,7 @@ def _location(
         "policy": location.policy if location.backends else None,
         "redirect": location.redirect or None,
         "requests": requests,
-        "responses": classes,
+        "responses": _classes(row.codes()) if row else {},
         "bytes_in": row.bytes_in if row else 0,
         "bytes_out": row.bytes_out if row else 0,
         "mean_duration": row.duration_sum / requests if row and requests else None,
@@ -120,6 +118,25 @@ def _location(
         "filters": filters,
         "backends": [_backend(one, {name: found.get(one.backend.id, {}) for name, found in known.items()}) for one in backends],
     }
+
+
+def _unrouted(row: LocationReading) -> dict[str, Any]:
+    return {
+        "requests": row.requests,
+        "responses": _classes(row.codes()),
+        "codes": dict(row.codes()),
+        "bytes_in": row.bytes_in,
+        "bytes_out": row.bytes_out,
+    }
+
+
+def _classes(codes: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Counts by status as counts by class, `2xx` and so on."""
+    classes: dict[str, int] = {}
+    for label, count in codes:
+        name = f"{label[0]}xx" if label[0].isdigit() else label
+        classes[name] = classes.get(name, 0) + count
+    return classes
 
 
 def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,6 +204,7 @@ def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: 
             "oldest_generation": seat.oldest,
             "age": known.get(seat.pid, {}).get("age"),
             "silent": seat.heartbeat,
+            "responding": seat.responds,
             "connections": seat.connections,
             "accepted": seat.accepted,
             "requests": requests.get(seat.seat, 0),
@@ -197,15 +215,19 @@ def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: 
 
 
 def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], master: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All problems, the worst first: missing workers, locations that cannot serve, unhealthy backends, queues, failed reloads, failed
-    look-ups, hung workers."""
+    """All problems, the worst first: missing and hung workers, locations that cannot serve, unhealthy backends, queues, failed reloads,
+    failed look-ups, workers that are behind."""
     found = []
-    proxies = [worker for worker in workers if worker["role"] == "proxy" and not worker["draining"]]
+    proxies = [worker for worker in workers if worker["role"] == "proxy" and not worker["draining"] and worker["responding"]]
     wanted = master.get("wanted_workers") or 0
     if not proxies:
         found.append(_problem("no-workers", "no proxy worker accepts connections"))
     elif len(proxies) < wanted:
         found.append(_problem("few-workers", f"{len(proxies)} of {wanted} proxy workers accept connections"))
+    for worker in workers:
+        if not worker["responding"]:
+            text = f"{_name(worker)} has not responded for {worker['silent']:.0f} s: it should give a sign of life every second"
+            found.append(_problem("worker-silent", text))
     backends, queues = [], []
     for service in services:
         for location in service["locations"]:
@@ -230,14 +252,14 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
             since = known["failing_since"]
             found.append(_problem("name-failing", f"the DNS look-up of {name} fails: {known['failure']}; {stays}", since=since))
     for worker in workers:
-        name = f"{worker['role']} worker {worker['pid']}"
-        if worker["silent"] > HUNG:
-            found.append(_problem("worker-silent", f"{name} has sent no heartbeat for {worker['silent']:.0f} s"))
         if not worker["draining"] and worker["generation"] != master.get("generation") and worker["state"] == "serving":
-            found.append(
-                _problem("worker-behind", f"{name} runs generation {worker['generation']}, not {master.get('generation')}")
-            )
+            text = f"{_name(worker)} runs generation {worker['generation']}, not {master.get('generation')}"
+            found.append(_problem("worker-behind", text))
     return found
+
+
+def _name(worker: Mapping[str, Any]) -> str:
+    return f"{worker['role']} worker {worker['pid']}"
 
 
 def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:

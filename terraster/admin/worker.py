@@ -72,7 +72,7 @@ class AdminWorker(Process):
 
     def ready(self) -> bool:
         """True if a proxy worker accepts connections."""
-        return any(seat.role == "proxy" and seat.generation and not seat.draining for seat in readings.seats(self.view.table))
+        return any(seat.serves for seat in readings.seats(self.view.table))
 
     def _running(self) -> Snapshot:
         return self.snapshot
@@ -124,6 +124,7 @@ class AdminWorker(Process):
                 snapshot,
                 readings.backends(table, snapshot, yield_to_loop),
                 readings.locations(table, snapshot, yield_to_loop),
+                readings.unrouted(table),
                 seats,
                 {seat.seat: readings.requests(table, snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
                 master,

@@ -50,6 +50,7 @@ def status(document: dict[str, Any], *, colour: bool = False, everything: bool =
     blocks.append(_services(shown, now, width))
     if len(shown) < len(services):
         blocks.append([[_Cell(f"{len(services) - len(shown)} services without problems are not shown; --all shows them", _DIM)]])
+    blocks.append(_unrouted(document["unrouted"]))
     blocks.append(_workers(document))
     return "\n".join(_lay_out(block, colour) for block in blocks if block)
 
@@ -71,7 +72,7 @@ def _headline(document: dict[str, Any]) -> list[list[_Cell]]:
     total, up = states.total(), states.pop("up", 0)
     others = f" ({', '.join(f'{number} {IN_WORDS.get(state, state)}' for state, number in states.most_common())})" if states else ""
     warnings = len(document["warnings"])
-    proxies = sum(worker["role"] == "proxy" and not worker["draining"] for worker in document["workers"])
+    proxies = sum(worker["role"] == "proxy" and worker["responding"] and not worker["draining"] for worker in document["workers"])
     running = age(document["now"] - document["started"]) if document["started"] else "?"
     words = [
         f"Terraster {document['version']}, pid {document['pid']}, up {running}, generation {document['generation']}",
@@ -180,6 +181,14 @@ def _queue(location: dict[str, Any]) -> str:
     return f"queue: {', '.join(words)}" if words else ""
 
 
+def _unrouted(unrouted: dict[str, Any]) -> list[list[_Cell]]:
+    """The requests that no location took, with their statuses; nothing if there are none."""
+    if not unrouted["requests"]:
+        return []
+    most = sorted(unrouted["codes"].items(), key=lambda one: -one[1])
+    return [[_Cell(f"Requests without a location: {', '.join(f'{count(number)} answered {code}' for code, number in most)}")]]
+
+
 def _apart(texts: Sequence[str], room: int) -> list[str]:
     """The texts cut to ``room``, all at the same places, so that different texts stay different if possible."""
     half = (room - 3) // 2
@@ -222,7 +231,7 @@ def _workers(document: dict[str, Any]) -> list[list[_Cell]]:
             [
                 _Cell(f"{worker['role']}-{worker['seat']}" if proxy else worker["role"]),
                 _Cell(str(worker["pid"])),
-                _Cell(worker["state"]),
+                _Cell(worker["state"]) if worker["responding"] else _Cell(f"not responding for {age(worker['silent'])}", _RED),
                 _Cell(age(worker["age"])),
                 _Cell(str(worker["generation"]), _RED if behind and not worker["draining"] else ""),
                 _Cell(count(worker["connections"]) if proxy else "-"),
