@@ -157,6 +157,32 @@ def test_connections_send_at_once_wherever_the_socket_came_from(monkeypatch) -> 
     listeners.close_all(unlink=True)
 
 
+def probed_after(listening: socket.socket) -> int:
+    """Seconds of silence after which the kernel probes a connection that is accepted there; 0: never."""
+    listening.setblocking(True)
+    with socket.create_connection(listening.getsockname()[:2]), listening.accept()[0] as accepted:
+        probed = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        return accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) if probed else 0
+
+
+def test_connections_are_probed_wherever_the_socket_came_from(monkeypatch, tmp_path: Path) -> None:
+    one, two, three = (free_port() for _ in range(3))
+    listeners = Listeners()
+    with socket.create_server(("127.0.0.1", two)) as before, socket.create_server(("127.0.0.1", three)) as activated:
+        handed_over = {"activated": False, "open": {f"127.0.0.1:{two}": before.detach()}}
+        monkeypatch.setattr("terraster.master.listeners._FIRST_ACTIVATED", activated.detach())
+        environ = {HANDED_OVER: json.dumps(handed_over), "LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+        listeners.inherit(environ)
+    opened = listeners.bind([*(f"127.0.0.1:{port}" for port in (one, two, three)), f"unix:{tmp_path}/s"], 45.0)
+    ports = [listening for listening in opened.values() if listening.family != socket.AF_UNIX]
+    assert [probed_after(listening) for listening in ports] == [45] * 3
+    listeners.keep_alive(0.0)
+    assert [probed_after(listening) for listening in ports] == [0] * 3
+    listeners.keep_alive(90.0)
+    assert [probed_after(listening) for listening in ports] == [90] * 3
+    listeners.close_all(unlink=True)
+
+
 def test_descriptors_meant_for_another_process_are_not_touched() -> None:
     listeners = Listeners()
     listeners.inherit({"LISTEN_FDS": "2", "LISTEN_PID": str(os.getpid() + 1)})

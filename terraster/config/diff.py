@@ -38,7 +38,17 @@ __all__ = ["Change", "diff", "patch"]
 RESTART = ("workers", "admin_listen", "admin_tls", "metrics_listen", "runtime_dir", "state_dir")
 """Keys of a Snapshot that a running process does not take over."""
 
-_IN_PLACE = ("trusted_proxies", "limits", "timeouts", "access_log", "filters", "drain_timeout", "log_level", "nameservers")
+_IN_PLACE = (
+    "trusted_proxies",
+    "limits",
+    "timeouts",
+    "access_log",
+    "filters",
+    "tcp_keepalive",
+    "drain_timeout",
+    "log_level",
+    "nameservers",
+)
 _OF_SERVICE = ("timeouts", "body_size", "access_log", "ignore_client_abort")
 """Fields of a Location that are None where the service's value holds."""
 _MOST_LINES = 1000

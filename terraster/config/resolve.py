@@ -94,6 +94,7 @@ def resolve(
         metrics_listen=metrics_address(settings),
         runtime_dir=settings.runtime_dir or runtime_dir(environ, os.geteuid()),
         state_dir=settings.state_dir or state_dir(environ, os.geteuid()),
+        tcp_keepalive=settings.tcp_keepalive,
         drain_timeout=settings.drain_timeout,
         log_level="warning" if level == "warn" else level,
         warnings=settings.warnings,

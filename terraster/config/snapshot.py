@@ -306,6 +306,7 @@ class Snapshot:
     metrics_listen: str = "127.0.0.1:9090"  # "" = no separate metrics port
     runtime_dir: str = "/run/terraster"
     state_dir: str = "/var/lib/terraster"
+    tcp_keepalive: float = 60.0  # seconds of silence before the kernel's first keepalive probe; 0 = no probes
     drain_timeout: float = 30.0  # seconds SIGTERM waits for open requests
     log_level: str = "info"
     access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took

@@ -23,6 +23,7 @@ from gevent import monkey
 
 from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
+from terraster.net import tcp_keepalive
 
 __all__ = ["BACKLOG", "HANDED_OVER", "Listeners", "control_address"]
 
@@ -75,8 +76,11 @@ class Listeners:
             self._unclaimed = [_adopt(fd) for fd in range(_FIRST_ACTIVATED, _FIRST_ACTIVATED + int(count))]
             self.activated = self.activated or bool(self._unclaimed)
 
-    def bind(self, addresses: Iterable[str]) -> dict[str, socket.socket]:
-        """Open what is not open yet; returns the new ones. All or nothing: StartError names the first that cannot be had."""
+    def bind(self, addresses: Iterable[str], keepalive: float = 0.0) -> dict[str, socket.socket]:
+        """Open what is not open yet; returns the new ones. All or nothing: StartError names the first that cannot be had.
+
+        keepalive: `Snapshot.tcp_keepalive`, for the new ones
+        """
         added: dict[str, socket.socket] = {}
         try:
             for address in addresses:
@@ -90,8 +94,13 @@ class Listeners:
             if error.errno == errno.EADDRINUSE and (mine := self._overlapping(address, added)):
                 reason = f"{reason}: {self._advice(address, mine, added)}"
             raise StartError(f"cannot listen on {address}: {reason}") from error
+        tcp_keepalive.apply(keepalive, added.values())
         self.open.update(added)
         return added
+
+    def keep_alive(self, seconds: float) -> None:
+        """Use another `Snapshot.tcp_keepalive` for all connections that are accepted from now on, whichever process accepts them."""
+        tcp_keepalive.apply(seconds, self.open.values())
 
     def bind_control(self, address: str, *, aside: bool) -> None:
         """Open the control socket: only its owner (and root) may connect, in a directory of its own when we have to make one.

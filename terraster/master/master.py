@@ -174,7 +174,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.snapshot = snapshot = self.leases.assign(arranged)
         self.leases.commit(snapshot)
         self.plan = self.compile(snapshot, self.view)
-        self.listeners.bind(self.addresses(snapshot))
+        self.listeners.bind(self.addresses(snapshot), snapshot.tcp_keepalive)
         self.listeners.bind_control(control_address(snapshot), aside=self.master_pid != 0)
         for name in self.listeners.unclaimed():
             self.log.warning("no listener of the configuration is %s, which was handed over to us: closed", name)

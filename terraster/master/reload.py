@@ -226,7 +226,7 @@ class Reloader:
             yield_to_loop()
             plan = master.plan.updated(change)
             yield_to_loop()
-            bound = master.listeners.bind(master.addresses(new))
+            bound = master.listeners.bind(master.addresses(new), new.tcp_keepalive)
             master.prober.meet(new, master.ending, patience)
             self._refuse_at_the_end()
         except BaseException as error:
@@ -251,6 +251,7 @@ class Reloader:
         master.names.follow()
         master.names.report(master.standings.resolved)
         master.log.set_level(new.log_level)
+        master.listeners.keep_alive(new.tcp_keepalive)
         if new.workers != prepared.old.workers:
             master.set_workers(new.workers)
             if master.num_workers < new.workers:

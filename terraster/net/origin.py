@@ -16,6 +16,7 @@ from terraster.state.view import SeatView
 
 from .reactor import Reactor
 from .stream import Stream
+from .tcp_keepalive import Options
 from .tls import TlsStream, client_context
 from .upstream import Pool, Upstream, make_socket
 
@@ -26,12 +27,16 @@ class Origin:
     """One backend, with this worker's connections to it.
 
     backend: the configuration's value. offset: of its row in a seat (add `SeatView.backends`). pool: idle connections.
+    keepalive: TCP keepalive of connections from now on.
     """
 
-    __slots__ = ("backend", "offset", "pool", "_address", "_context", "_family", "_reactor")
+    __slots__ = ("backend", "keepalive", "offset", "pool", "_address", "_context", "_family", "_reactor")
 
-    def __init__(self, reactor: Reactor, backend: Backend, offset: int, limits: ConnectionPool, view: SeatView) -> None:
+    def __init__(
+        self, reactor: Reactor, backend: Backend, offset: int, limits: ConnectionPool, view: SeatView, keepalive: Options = ()
+    ) -> None:
         self.backend = backend
+        self.keepalive = keepalive
         self.offset = offset
         self.pool = Pool(reactor, limits, view, offset)
         self._reactor = reactor
@@ -66,7 +71,7 @@ class Origin:
     def _stream(self, family: int) -> Stream:
         """The stream of a connection that the pool has admitted. It is not connected yet."""
         try:
-            sock = make_socket(self._reactor, family)
+            sock = make_socket(self._reactor, family, self.keepalive)
             try:
                 return Stream(self._reactor, sock)
             except BaseException:

@@ -16,6 +16,7 @@ from terraster.state.view import SeatView
 
 from .reactor import Reactor
 from .stream import Stream
+from .tcp_keepalive import Options
 from .tls import TlsStream
 
 __all__ = ["NoRoom", "Pool", "Upstream"]
@@ -363,11 +364,13 @@ class Pool:
             self.drop(next(iter(self.idle)))
 
 
-def make_socket(reactor: Reactor, family: int) -> Any:
+def make_socket(reactor: Reactor, family: int, keepalive: Options) -> Any:
     """A non-blocking socket for a new upstream connection. Raises `HttpError` 503 when the process has no descriptors left."""
     try:
         sock = reactor.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
         raise HttpError(f"out of descriptors or memory ({error.strerror})", status=503) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for level, option, value in keepalive:
+        sock.setsockopt(level, option, value)
     return sock

@@ -12,6 +12,7 @@ from terraster.location_plan import LocationPlan
 from terraster.net.body import Buffer
 from terraster.net.origin import Origin
 from terraster.net.reactor import SHORT, Reactor
+from terraster.net.tcp_keepalive import options
 from terraster.outcomes import Outcomes, Report
 from terraster.plan import Plan
 from terraster.state.table import SeatLocation
@@ -100,7 +101,8 @@ class DataPlane:
 
         A request of an older plan may need a backend that the current plan does not have, or reaches in another way. Then the origin is only
         for that request."""
-        origin = Origin(self.reactor, member.backend, member.offset, location.pool, self.view)
+        keepalive = options(self.plan.snapshot.tcp_keepalive)
+        origin = Origin(self.reactor, member.backend, member.offset, location.pool, self.view, keepalive)
         if origin.serves(self.plan.backends.get(member.backend.id)):
             self.origins[member.backend.id] = origin
         else:
@@ -124,7 +126,9 @@ class DataPlane:
                     for member in location.members:
                         if member.backend.id in self.origins:
                             self.origins[member.backend.id].pool.limit(location.pool)
+        keepalive = options(plan.snapshot.tcp_keepalive)
         for name, origin in list(self.origins.items()):
+            origin.keepalive = keepalive
             if not origin.serves(plan.backends.get(name)):
                 origin.close()
                 del self.origins[name]

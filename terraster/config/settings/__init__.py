@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema
 
 from ...errors import Problem
 from .. import scalars
-from ..snapshot import Limits
+from ..snapshot import Limits, Snapshot
 from .admin import ApiSetting, ApiSettings, AuthSettings, DatabaseSettings
 from .backend import BackendSetting, BackendSettings, HealthCheckSetting, HealthCheckSettings, Thresholds
 from .base import (
@@ -38,7 +38,7 @@ from .base import (
 from .inherited import TrafficSettings
 from .logs import AccessLogSetting, AccessLogSettings, LoggerSettings
 from .service import LocationSettings, MiddlewareEntry, ServiceLimits, ServiceSettings, TimeoutSettings
-from .switches import OFF_SCHEMA, OrWord, off_is
+from .switches import OFF_SCHEMA, OrWord, off_is, off_is_zero
 from .tls import CertManager, TlsSetting, TlsSettings
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
 ]
 
 _LIMITS = Limits()
+_TOP = Snapshot(1, (), ())
 
 
 DEFAULT_SERVICE = "default"
@@ -178,6 +179,11 @@ class Settings(TrafficSettings):
         None,
         description="Directory of what survives a restart. Default: $STATE_DIRECTORY, else /var/lib/terraster for root, "
         "else $XDG_STATE_HOME/terraster, else ~/.local/state/terraster.",
+    )
+    tcp_keepalive: Annotated[Duration, Field(le=32767), BeforeValidator(off_is_zero), OrWord(off_only=True)] = Field(
+        _TOP.tcp_keepalive,
+        description="Silence on a connection, to a client or to a backend, after which the kernel asks whether the other side is still there; "
+        "or `off`.",
     )
     drain_timeout: Duration = Field(30.0, description="How long SIGTERM waits for open requests.")
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
