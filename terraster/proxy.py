@@ -56,8 +56,8 @@ class Proxy(DataPlane):
             if connection.listener.proxy_protocol:
                 read_proxy_header(self, connection)
             while self._live(client, connection):
-                if self.draining and connection.is_quiet():
-                    break
+                if self.draining or connection.listener.closed:
+                    connection.hurry()
         except HttpError:
             pass  # the client left or was silent between requests: there is nothing to answer
         except Exception:

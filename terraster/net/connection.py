@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from math import inf
 from typing import Any
 
 from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
 
 from .stream import Stream
 
-__all__ = ["Connection"]
+__all__ = ["GRACE", "Connection"]
+
+GRACE = 2.0
+"""Seconds in which a connection that is not to be kept may still begin one request. Without it a request that is on its way when the
+drain begins would be lost."""
 
 _LINGER = 2.0  # seconds without an octet
 _LINGER_TOTAL = 10.0  # seconds in all
@@ -92,18 +95,19 @@ class Connection:
         """See `terraster.net.stream.Owner`."""
         return ClientGone("the client left")
 
-    def is_quiet(self) -> bool:
-        """True if no unread octet and no end of the connection has arrived."""
-        return not self.held and self.stream.peek() is None
+    def dismiss(self, limit: float) -> None:
+        """Bound the wait for a request, because the worker drains or its listener was removed. Called on the hub.
 
-    def dismiss(self) -> None:
-        """End the connection if it is idle and nothing has arrived. Called on the hub when a worker drains."""
+        A connection that was answered before may have its next request on the way: it gets `GRACE`. A new connection keeps the time that
+        it has for its first head, but at most ``limit`` seconds. A request that comes in time is answered with `Connection: close`.
+        """
         stream = self.stream
-        reader = stream.reader
-        if self.idle and reader is not None and self.is_quiet():
-            stream.reader = None
-            stream.read_deadline = inf
-            reader.throw(ClientGone("drained"))
+        if self.idle and stream.reader is not None:
+            stream.read_deadline = min(stream.read_deadline, stream.reactor.horizon + (GRACE if self.requests else limit))
+
+    def hurry(self) -> None:
+        """Wait for the next request no longer than `GRACE`: the last answer promised that the connection is kept, but it is not."""
+        self.keepalive = min(self.keepalive or GRACE, GRACE)
 
     def close(self) -> None:
         """End the connection. If the client may still be sending, the answer is not lost."""

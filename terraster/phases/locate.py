@@ -31,6 +31,10 @@ def locate(exchange: Exchange) -> LocationPlan:
         service = connection.service
     else:
         service = plan.router.find(connection.listener.address, split_host(host)[0] if host else b"")
+        last = connection.listener.last_plan
+        if service is None and last is not None:
+            exchange.plan = plan = last
+            service = plan.router.find(connection.listener.address, split_host(host)[0] if host else b"")
         if service is None:
             raise BadRequest("no service of this name here", status=421, reason="destination_not_found")
         connection.routed, connection.host, connection.service = plan, host, service

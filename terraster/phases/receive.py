@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from terraster.errors import BadRequest, ClientGone, HttpError
-from terraster.net.connection import Connection
+from terraster.net.connection import GRACE, Connection
 from terraster.wire.http1 import RequestHead, parse_request
 from terraster.wire.proxy_protocol import parse as parse_proxy_header
 
@@ -52,10 +54,40 @@ def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:
         connection.held = data
         raise
     if head is None:
-        return _read_rest(plane, connection, data)
+        return _read_behind_empty_lines(plane, connection, data) if _is_empty(data) else _read_rest(plane, connection, data)
     if len(data) > head.size:
         connection.held = data[head.size :]
     return head
+
+
+def _read_behind_empty_lines(plane: DataPlane, connection: Connection, data: bytes) -> RequestHead | None:
+    """Wait for the request behind empty lines, which some clients send behind a body (RFC 9112, section 2.2). They belong to no
+    request: the connection is idle as before, and they do not prolong the wait, except that it begins again once."""
+    connection.requests -= 1
+    timeout = connection.keepalive if connection.requests else plane.plan.timeouts.client_header
+    end = plane.clock() + timeout if timeout else inf
+    hurries = False
+    connection.idle = True
+    while _is_empty(data) and len(data) < plane.plan.limits.header_size:
+        now = plane.clock()
+        if not hurries and connection.requests and (plane.draining or connection.listener.closed):
+            hurries, end = True, min(end, now + GRACE)
+        if end <= now:
+            return None
+        try:
+            more = connection.recv(end - now if end < inf else 0.0)
+        except HttpError:
+            return None
+        if not more:
+            return None
+        data += more
+    connection.held = data
+    return read_head(plane, connection)
+
+
+def _is_empty(data: bytes) -> bool:
+    """True if these octets are empty lines and nothing else."""
+    return data.replace(b"\r\n", b"") in (b"", b"\r")
 
 
 def _read_rest(plane: DataPlane, connection: Connection, data: bytes) -> RequestHead | None:

@@ -81,7 +81,8 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
     """Send an answer of our own. close: True: end the connection with it. Returns True if the client's connection can carry another
     request. Raises `HttpError`."""
     head: RequestHead | None = exchange.head
-    keep = head is not None and head.keep_alive and not close and not plane.draining and _skip_body(exchange)
+    keep = head is not None and head.keep_alive and not close and not plane.draining
+    keep = keep and not exchange.client.connection.listener.closed and _skip_body(exchange)
     exchange.status = answer.status
     out, keep, _, _ = write_head(plane, exchange, OwnHead(answer.status, answer.headers, len(answer.body)), keep)
     if exchange.method != b"HEAD" and answer.status not in _BODILESS:

@@ -15,6 +15,7 @@ from typing import Any
 
 from terraster.config.snapshot import Listener
 from terraster.net.reactor import Reactor
+from terraster.plan import Plan
 
 __all__ = ["Acceptor"]
 
@@ -36,6 +37,7 @@ class Acceptor:
 
     address, port, proxy_protocol: the listener's (port 0 on a unix socket)
     closed:     True when it no longer listens; its connections should end
+    last_plan:  the last plan that had this listener, once a reload has removed it; its connections still get an answer. Else None
     welcome:    called on the hub with (socket, peer address, peer port, acceptor) for each connection
     has_room:   True if this worker is below its limit of connections
     may_accept: True if this worker should accept a connection now, rather than another worker
@@ -47,6 +49,7 @@ class Acceptor:
         "port",
         "proxy_protocol",
         "closed",
+        "last_plan",
         "_listening",
         "_has_room",
         "_may_accept",
@@ -81,6 +84,7 @@ class Acceptor:
         self._yielded = False
         self._listening = False
         self.closed = False
+        self.last_plan: Plan | None = None
 
     def start(self) -> None:
         self._listening = True

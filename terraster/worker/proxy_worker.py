@@ -144,13 +144,16 @@ class ProxyWorker(Process):
             connection.downstream.look_again()
 
     def apply(self, change: Change, listeners: dict[str, Any]) -> None:
-        plan = self.plan = self.plan.updated(change)
+        before = self.plan
+        plan = self.plan = before.updated(change)
         self.snapshot = plan.snapshot
         self.proxy.adopt(plan)
         self._limit = plan.limits.connections
         for listener in change.listeners_removed:
             acceptor = self.acceptors.pop(listener.address, None)
             if acceptor is not None:
+                if listener.address not in {one.address for one in plan.snapshot.listeners}:
+                    acceptor.last_plan = before
                 acceptor.close()
                 self._dismiss(acceptor)
         for listener in change.listeners_added:
@@ -165,9 +168,11 @@ class ProxyWorker(Process):
     def oldest(self) -> int:
         oldest = self.proxy.plan.generation
         for connection in self.connections:
-            exchange = connection.downstream.exchange
+            exchange, last = connection.downstream.exchange, connection.listener.last_plan
             if exchange is not None and exchange.plan.generation < oldest:
                 oldest = exchange.plan.generation
+            if last is not None and last.generation < oldest:
+                oldest = last.generation
         return oldest
 
     def drain(self) -> None:
@@ -177,10 +182,10 @@ class ProxyWorker(Process):
             self._dismiss(acceptor)
 
     def _dismiss(self, acceptor: Acceptor) -> None:
-        """End the idle connections of a removed listener. A busy connection ends with its answer."""
+        """Bound the waits of the idle connections of a closed listener. A busy connection ends with its answer."""
         for connection in self.connections:
             if connection.listener is acceptor:
-                self.reactor.loop.run_callback(connection.dismiss)
+                self.reactor.loop.run_callback(connection.dismiss, self.plan.snapshot.drain_timeout)
 
     def idle(self) -> bool:
         return not self.connections

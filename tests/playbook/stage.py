@@ -157,7 +157,7 @@ class Stage:
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self.acceptors = {
             listener.address: SimpleNamespace(
-                address=listener.address, port=80, proxy_protocol=listener.proxy_protocol, closed=False
+                address=listener.address, port=80, proxy_protocol=listener.proxy_protocol, closed=False, last_plan=None
             )
             for listener in self.snapshot.listeners
         }
@@ -229,7 +229,7 @@ class Stage:
             del self.clients[client]
 
     def drain(self) -> None:
-        """The worker is to end: finish what is under way, close what is idle."""
+        """The worker is to end: finish what is under way, and wait for idle connections no longer than the grace."""
         self.proxy.draining = True
         self._close(*self.acceptors.values())
 
@@ -238,19 +238,22 @@ class Stage:
             acceptor.closed = True
             for client in self.clients:
                 if client.connection.listener is acceptor:
-                    self.loop.run_callback(client.connection.dismiss)
+                    self.loop.run_callback(client.connection.dismiss, self.snapshot.drain_timeout)
 
     def reload(self, text: str) -> None:
         """Another configuration comes into force."""
         new = replace(_snapshot(text), generation=self.snapshot.generation + 1)
         leased = self._leased(new)
         change = diff(self.snapshot, leased)
-        self.plan = self.plan.updated(change)
+        before = self.plan
+        self.plan = before.updated(change)
         self.snapshot = self.plan.snapshot
         self._listen()
         self.proxy.adopt(self.plan)
         for listener in change.listeners_removed:
-            self._close(self.acceptors.pop(listener.address))
+            acceptor = self.acceptors.pop(listener.address)
+            acceptor.last_plan = before
+            self._close(acceptor)
 
     # ------------------------------------------------------------------------------------------------------------ for the script
 

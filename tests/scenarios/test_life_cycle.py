@@ -109,7 +109,7 @@ def test_workers_leave_when_the_master_dies(fresh, backend) -> None:
 
 
 def test_sigterm_drains(fresh, slow) -> None:
-    """No new connections, idle ones closed, what is under way finished with ``Connection: close``, then the end."""
+    """No new connections, idle ones closed after a grace, what is under way finished with ``Connection: close``, then the end."""
     proxy = fresh(slow)
     idle, busy = proxy.connect(), proxy.connect()
     idle.send(GET).response()
@@ -125,6 +125,26 @@ def test_sigterm_drains(fresh, slow) -> None:
     assert proxy.program is not None
     assert proxy.program.wait(15) == 0
     assert proxy.log(2)[1]["uri"] == "/slow"
+
+
+def test_a_drain_answers_new_and_kept_connections(fresh, backend) -> None:
+    """Whoever was connected when the drain began gets an answer to a request that comes a little later."""
+    proxy = fresh(backend(answer=ok()))
+    kept, new = proxy.connect(), proxy.connect()
+    kept.send(GET).response()
+    wait_until(lambda: _connections(proxy) == 2)
+    proxy.signal(signal.SIGTERM)
+    wait_until(lambda: _refuses(proxy), "still accepting")
+    for client in (kept, new):
+        answer = client.send(GET).response()
+        assert (answer.status, answer.get("connection")) == (200, "close")
+        assert client.is_closed()
+    assert proxy.program is not None
+    assert proxy.program.wait(15) == 0
+
+
+def _connections(proxy: Terraster) -> int:
+    return sum(worker["connections"] for worker in proxy.status()["workers"])
 
 
 def _refuses(proxy: Terraster) -> bool:
