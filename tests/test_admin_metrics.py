@@ -49,7 +49,8 @@ def busy_house() -> House:
     house.answer(2, 0, 299, 100.0)
     house.answer(2, 2, 404)
     house.used(1, 0, ACTIVE=2, REQUESTS=10, FAILURES=1, LATENCY=40_000_000, RESPONSES=4, CONNECTS=5, IDLE=1)
-    house.used(2, 0, CONNECT_ERRORS=4, BAD_STATUSES=5, RETRIES=6, OPEN=3)
+    house.used(2, 0, CONNECT_ERRORS=4, BAD_STATUSES=5, RETRIES=6, OPEN=3, STATUS_2XX=3, STATUS_5XX=2, NO_RESPONSE=1)
+    house.used(0, 0, STATUS_5XX=40)
     house.known(0, STATE=1, SINCE=int(NOW * 1e9), WEIGHT=3, PROBES=9, PROBE_FAILURES=2)
     house.known(1, STATE=4, CIRCUIT=2, EJECTIONS=7, OPENINGS=8)
     house.waited(1, 0, QUEUED=2, QUEUE_REFUSED=3, QUEUE_TIMEOUTS=4, RETRIES=5, HEDGES=6, BUDGET_REFUSALS=7)
@@ -86,6 +87,12 @@ def test_the_numbers():
         f"terraster_backend_connect_errors_total{{{backend}}}": 4,
         f"terraster_backend_bad_statuses_total{{{backend}}}": 5,
         f"terraster_backend_retries_total{{{backend}}}": 6,
+        f"terraster_backend_responses_total{{{backend.replace(',', ',code=5xx,', 1)}}}": 42,
+        f"terraster_backend_responses_total{{{backend.replace(',', ',code=2xx,', 1)}}}": 3,
+        f"terraster_backend_responses_total{{{backend.replace(',', ',code=4xx,', 1)}}}": 0,
+        f"terraster_backend_responses_total{{{backend.replace(',', ',code=none,', 1)}}}": 1,
+        f"terraster_backend_responses_total{{{backend.replace(',', ',code=1xx,', 1)}}}": None,
+        f"terraster_backend_responses_total{{{other.replace(',', ',code=2xx,', 1)}}}": None,
         f"terraster_backend_state{{{backend},state=up}}": 1,
         f"terraster_backend_state{{{backend},state=ejected}}": 0,
         f"terraster_backend_state{{{other},state=ejected}}": 1,

@@ -7,9 +7,11 @@ import time
 import pytest
 
 from terraster.admin import readings
+from terraster.admin.recent import RecentCounts
 from terraster.admin.status import document
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
+from terraster.policy.server_errors import Count
 from terraster.state.table import Seat
 
 from .test_admin_readings import NOW, House
@@ -40,7 +42,8 @@ def all_up(house: House) -> House:
     return house
 
 
-def status(house: House, **changes) -> dict:
+def status(house: House, recent: dict[int, tuple[int, int]] | None = None, **changes) -> dict:
+    """recent: slot → attempts and server errors of the last minute"""
     seats = readings.seats(house.table)
     return document(
         house.snapshot,
@@ -52,6 +55,7 @@ def status(house: House, **changes) -> dict:
         master_says(**changes),
         NOW,
         counted(KINDS),
+        RecentCounts(57.3, {slot: Count(*both) for slot, both in (recent or {}).items()}),
     )
 
 
@@ -71,6 +75,37 @@ def test_requests_that_no_location_took_are_counted():
     house.answer(0, house.table.unrouted, 404)
     found = status(house)["unrouted"]
     assert (found["requests"], found["responses"], found["codes"]) == (6, {"4xx": 6}, {"404": 4, "421": 2})
+
+
+def test_responses_are_told_by_class():
+    house = all_up(House())
+    house.used(1, 0, STATUS_2XX=5, NO_RESPONSE=2)
+    house.used(2, 0, STATUS_2XX=1, STATUS_5XX=299)
+    one, other = status(house, {0: (300, 299)})["services"][0]["locations"][0]["backends"]
+    assert one["responses"] == {"none": 2, "2xx": 6, "5xx": 299} and other["responses"] == {}
+    assert one["recent_responses"] == {"seconds": 57.3, "attempts": 300, "5xx": 299} and other["recent_responses"] is None
+
+
+def test_a_backend_whose_errors_stand_out_is_a_problem():
+    house = all_up(House())
+    found = status(house, {0: (300, 299), 1: (310, 3), 2: (5, 5)})
+    (problem,) = found["problems"]
+    assert (problem["kind"], problem["service"], problem["backend"]) == ("backend-errors", "shop", "http://10.0.0.1:80")
+    assert problem["text"] == (
+        "299 of 300 attempts in the last 57 s were answered with a server error (5xx), 3 of 310 at the other backends of its location"
+    )
+    house.known(0, STATE=3)  # in maintenance: an operator knows
+    assert kinds(status(house, {0: (300, 299), 1: (310, 3)})) == []
+    house.known(0, STATE=4)  # ejected: it has a line already
+    assert kinds(status(house, {0: (300, 299), 1: (310, 3)})) == ["backend-ejected"]
+
+
+def test_errors_of_all_backends_are_one_problem_of_their_location():
+    house = all_up(House())
+    (problem,) = status(house, {0: (30, 20), 1: (30, 18)})["problems"]
+    assert (problem["kind"], problem["service"], problem["location"], problem["backend"]) == ("location-errors", "shop", "/", None)
+    assert problem["text"] == "38 of 60 attempts in the last 57 s were answered with a server error (5xx)"
+    assert kinds(status(house, {2: (40, 40)})) == ["location-errors"]  # a single backend has no siblings
 
 
 def kinds(found: dict) -> list[str]:

@@ -43,6 +43,7 @@ def test_counts(number, text):
             [
                 "  open:      0 requests, 0 connections (0 idle)",
                 "  attempts:  0, 0 failed (0 without a connection), 0 with a bad status",
+                "  responses: none yet",
                 "  circuit:   closed, opened 0 times",
                 "  ejections: 0",
                 "  no health checks yet",
@@ -54,6 +55,7 @@ def test_counts(number, text):
             [
                 "  open:      1 request, 1 connection (1 idle)",
                 "  attempts:  1, 1 failed (1 without a connection), 1 with a bad status",
+                "  responses: 1 2xx, 1 attempt without a response",
                 "  circuit:   closed, opened 1 time",
                 "  ejections: 1",
                 "  no health checks yet",
@@ -65,6 +67,7 @@ def test_counts(number, text):
 def test_why_counts_in_good_grammar(number, lines):
     names = ("active", "open", "idle", "requests", "failed", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
     endpoint = {"address": None, "circuit": "closed", "probes": [], "failures": [], **dict.fromkeys(names, number)}
+    endpoint["responses"] = {"none": number, "2xx": number} if number else {}
     backend = {"service": "shop", "path": "/", "url": "http://a", "state": "up", "since": None, "until": None, "by": "", "why": ""}
     nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}
     assert phrases.explained({**backend, **nothing}, NOW).splitlines() == ["shop/ http://a is up", *lines]
@@ -92,7 +95,7 @@ def test_why_begins_with_the_state_its_age_and_its_reason(facts, line):
 def test_health_checks_are_aligned_by_their_times():
     probes = [{"when": NOW, "ok": ok, "seconds": seconds, "reason": "why"} for ok, seconds in ((True, 0.0063), (False, 0.0137))]
     names = ("active", "open", "idle", "requests", "failed", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
-    endpoint = {"address": None, "circuit": "closed", "failures": [], **dict.fromkeys(names, 0), "probes": probes}
+    endpoint = {"address": None, "circuit": "closed", "failures": [], **dict.fromkeys(names, 0), "probes": probes, "responses": {}}
     backend = {"service": "shop", "path": "/", "url": "http://a", "state": "up", "since": None, "until": None, "by": "", "why": ""}
     text = phrases.explained(
         {**backend, "order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}, NOW

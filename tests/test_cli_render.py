@@ -17,7 +17,7 @@ from .test_admin_status import all_up, status, touch
 def test_the_whole_picture():
     house = all_up(House())
     house.known(2, STATE=0, SINCE=int((NOW - 300) * 1e9))
-    house.used(1, 0, REQUESTS=123456, FAILURES=7, ACTIVE=3, LATENCY=8_000_000, RESPONSES=4)
+    house.used(1, 0, REQUESTS=123456, FAILURES=7, ACTIVE=3, LATENCY=8_000_000, RESPONSES=4, STATUS_5XX=31)
     failed = {"ok": False, "problems": ["a.yaml:1:2: unknown key"], "when": NOW - 9}
     text = render.status(
         status(house, last_reload=failed, backends={"blog/ http://10.0.0.3:80": {"reason": "connection refused", "seconds": -1.0}})
@@ -31,14 +31,14 @@ def test_the_whole_picture():
         "  blog/: http://10.0.0.3:80 has been down for 5m: connection refused",
         "  Terraster: the last reload failed 9s ago: a.yaml:1:2: unknown key",
         "",
-        "SERVICE, BACKENDS     STATE  FOR  WEIGHT  ACTIVE  ATTEMPTS  FAILED  LATENCY",
+        "SERVICE, BACKENDS     STATE  FOR  WEIGHT  ACTIVE  ATTEMPTS  FAILED  5XX  LATENCY",
         "shop/",
-        "  http://10.0.0.1:80  up     60s       1       3      123k       7    2.0ms",
-        "  http://10.0.0.2:80  up     60s       1       0         0       0        -",
+        "  http://10.0.0.1:80  up     60s       1       3      123k       7   31    2.0ms",
+        "  http://10.0.0.2:80  up     60s       1       0         0       0    0        -",
         "shop/old",
         "  -> https://new.example, 0 requests",
         "blog/",
-        "  http://10.0.0.3:80  DOWN    5m       1       0         0       0        -",
+        "  http://10.0.0.3:80  DOWN    5m       1       0         0       0    0        -",
         "",
     ]
     assert text.splitlines()[17].split() == ["PROCESS", "PID", "STATE", "AGE", "GENERATION", "CONNECTIONS", "ACCEPTED", "REQUESTS"]

@@ -74,6 +74,9 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_backend_failures_total", "counter", "Attempts that failed through the backend's fault.", _BACKEND),
     Description("terraster_backend_connect_errors_total", "counter", "Failed attempts that made no connection.", _BACKEND),
     Description("terraster_backend_bad_statuses_total", "counter", "Responses with a status that counts as bad.", _BACKEND),
+    Description(
+        "terraster_backend_responses_total", "counter", "Responses of the backend by class, none included.", (*_BACKEND, "code")
+    ),
     Description("terraster_backend_retries_total", "counter", "Second and later attempts, hedges included.", _BACKEND),
     Description("terraster_backend_ejections_total", "counter", "Ejections of the backend.", _BACKEND),
     Description("terraster_backend_circuit_state", "gauge", "0: closed, 1: open, 2: half-open.", _BACKEND),
@@ -116,6 +119,8 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_process_start_time_seconds", "gauge", "Time when a process was started.", ("process",)),
     Description("terraster_build_info", "gauge", "Always 1; the versions are in the labels.", ("version", "python")),
 )
+
+_RARE = ("1xx", "other")  # classes of responses without a sample while nothing was counted: most backends never send one
 
 _BOUNDS = (*(repr(bound) for bound in BUCKETS), "+Inf")
 
@@ -283,6 +288,16 @@ class TableCollector(Collector):
                 Sample("terraster_backend_state", {**labels, "state": state}, state == row.state)
                 for labels, row in labelled
                 for state in BackendCells.STATES
+            ),
+        )
+        yield (
+            "terraster_backend_responses_total",
+            (
+                Sample("terraster_backend_responses_total", {**labels, "code": code}, count)
+                for labels, row in labelled
+                if row.requests
+                for code, count in row.classes()
+                if count or code not in _RARE
             ),
         )
         name = "terraster_backend_response_seconds"

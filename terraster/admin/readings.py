@@ -16,7 +16,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..config.snapshot import Backend, Location, Service, Snapshot
-from ..state.table import BUCKETS, STATUS_LABELS, BackendCells, Header, LocationCells, Seat, SeatBackend, SeatLocation, Table
+from ..state.table import (
+    BUCKETS,
+    RESPONSE_CLASSES,
+    STATUS_LABELS,
+    BackendCells,
+    Header,
+    LocationCells,
+    Seat,
+    SeatBackend,
+    SeatLocation,
+    Table,
+)
 
 __all__ = [
     "SILENT",
@@ -41,6 +52,7 @@ SILENT = 3.0
 
 Pause = Callable[[], object]
 
+_CLASSES = ("no_response", "status_1xx", "status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
 _COUNTERS = (  # in the order of `Table.backend_counters`
     "requests",
     "failures",
@@ -50,6 +62,7 @@ _COUNTERS = (  # in the order of `Table.backend_counters`
     "connect_errors",
     "bad_statuses",
     "retries",
+    *_CLASSES,
     "probes",
     "probe_failures",
     "ejections",
@@ -72,6 +85,7 @@ _ADDED = (
     "bad_statuses",
     "retries",
     "open",
+    *_CLASSES,
 )
 
 
@@ -113,9 +127,20 @@ class BackendReading:
     bad_statuses: int
     retries: int
     open: int
+    no_response: int
+    status_1xx: int
+    status_2xx: int
+    status_3xx: int
+    status_4xx: int
+    status_5xx: int
+    status_other: int
     recent: float
     keepalive: float
     share: float
+
+    def classes(self) -> Iterator[tuple[str, int]]:
+        """(class, responses) for each of `RESPONSE_CLASSES`."""
+        return ((name, getattr(self, field)) for name, field in zip(RESPONSE_CLASSES, _CLASSES, strict=True))
 
     @property
     def latency(self) -> float:
@@ -212,7 +237,7 @@ class ProcessReading:
 
 def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> Iterator[BackendReading]:
     """Every backend that has a slot, in the order of the configuration."""
-    q, taken, rows = table.q, _proxy_seats(table), 0
+    q, taken, rows = table.q, proxy_seats(table), 0
     for service in snapshot.services:
         for location in service.locations:
             for backend in location.backends:
@@ -250,6 +275,13 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     sums[SeatBackend.BAD_STATUSES],
                     sums[SeatBackend.RETRIES],
                     sums[SeatBackend.OPEN],
+                    sums[SeatBackend.NO_RESPONSE],
+                    sums[SeatBackend.STATUS_1XX],
+                    sums[SeatBackend.STATUS_2XX],
+                    sums[SeatBackend.STATUS_3XX],
+                    sums[SeatBackend.STATUS_4XX],
+                    sums[SeatBackend.STATUS_5XX],
+                    sums[SeatBackend.STATUS_OTHER],
                     _mean(columns[SeatBackend.EWMA], 1e9),
                     max(columns[SeatBackend.KEEPALIVE]) / 1e3 or -1.0,
                     _mean(columns[SeatBackend.SHARE], 1e3),
@@ -307,7 +339,7 @@ def _seat_rows(table: Table, seats: list[int], slot: int) -> list[list[int]]:
 
 def locations(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> Iterator[LocationReading]:
     """Every location that has a slot, in the order of the configuration."""
-    taken, rows = _proxy_seats(table), 0
+    taken, rows = proxy_seats(table), 0
     for service in snapshot.services:
         for location in service.locations:
             if location.slot < 0:
@@ -322,7 +354,7 @@ def locations(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> I
 def unrouted(table: Table) -> LocationReading:
     """The requests that matched no location, as a location "" of a service ""."""
     nowhere = Location("", "", slot=table.unrouted)
-    return LocationReading(Service("", (), (), (nowhere,)), nowhere, _row(table, _proxy_seats(table), table.unrouted))
+    return LocationReading(Service("", (), (), (nowhere,)), nowhere, _row(table, proxy_seats(table), table.unrouted))
 
 
 def _row(table: Table, seats: list[int], slot: int) -> list[int]:
@@ -393,7 +425,7 @@ def _boot_time() -> float:
     return 0.0
 
 
-def _proxy_seats(table: Table) -> list[int]:
+def proxy_seats(table: Table) -> list[int]:
     """The seats that count requests: those of living proxy workers, and seat 0, which keeps the counts of dead ones."""
     q = table.q
     return [0, *(seat for seat in table.taken_seats() if q[table.seat(seat) + Seat.ROLE] != Seat.ADMIN)]

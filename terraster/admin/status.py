@@ -13,10 +13,14 @@ from typing import Any
 
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
+from ..policy.server_errors import Count, prevail, stands_out
 from ..state.table import BackendCells, SeatLocation
 from .readings import BackendReading, LocationReading, SeatReading
+from .recent import RecentCounts
 
 __all__ = ["document"]
+
+NOTHING = RecentCounts(0.0, {})
 
 FAILING = 5  # recent failed attempts before a backend becomes a problem …
 FAILING_SHARE = 0.1  # … if they are at least this part of its recent attempts
@@ -32,6 +36,7 @@ def document(
     master: Mapping[str, Any],
     now: float,
     counted: Sequence[Counted] = (),
+    recent: RecentCounts = NOTHING,
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -40,13 +45,16 @@ def document(
     master:   the master's answer to the question "status" (`terraster.master.control`)
     now:      time.time()
     counted:  what filters count
+    recent:   what backends answered lately
     """
     overrides = master.get("overrides", {})
+    backends = list(backends)
     known = {
         "probes": master.get("backends", {}),
         "standings": master.get("standings", {}),
         "failing": master.get("failing", {}),
         "overrides": overrides.get("backends", {}),
+        "recent": {one.backend.id: _recent(recent, one.backend.slot) for one in backends if one.backend.slot in recent.by_slot},
     }
     by_location = {key: list(group) for key, group in groupby(backends, key=lambda one: one.location.id)}
     rows = {one.location.id: one for one in locations}
@@ -171,7 +179,9 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
         "failures": one.failures,
         "connect_errors": one.connect_errors,
         "bad_statuses": one.bad_statuses,
+        "responses": {name: count for name, count in one.classes() if count},
         "retries": one.retries,
+        "recent_responses": known["recent"] or None,
         "recent_attempts": failing.get("attempts", 0),
         "recent_failures": failing.get("failures", 0),
         "recent_seconds": failing.get("seconds"),
@@ -186,6 +196,11 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
         "probe_failures": one.probe_failures,
         "probe_seconds": _measured(probe.get("seconds", -1.0)),
     }
+
+
+def _recent(recent: RecentCounts, slot: int) -> dict[str, Any]:
+    attempts, errors = recent.by_slot[slot]
+    return {"seconds": recent.seconds, "attempts": attempts, "5xx": errors}
 
 
 def _measured(value: float) -> float | None:
@@ -233,10 +248,14 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
         for location in service["locations"]:
             where = {"service": service["name"], "location": location["path"]}
             found += _of_location(location, where)
+            of_backends = []
             for backend in location["backends"]:
-                backends += _of_backend(
+                of_backends += _of_backend(
                     backend, {**where, "backend": backend["url"], "since": backend["since"], "until": backend["until"]}
-                )
+                ) or _of_statuses(backend, location["backends"], where)
+            if not any(one["kind"] == "backend-errors" for one in of_backends) and prevail(_count(location["backends"])):
+                of_backends.append(_problem("location-errors", _of_errors(location["backends"]), **where))
+            backends += of_backends
             if location["queued"]:
                 queues.append(_problem("queue", _of_queue(location), **where))
     found += backends + queues
@@ -308,6 +327,32 @@ def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[di
         kept = f"; not ejected: {backend['not_ejected']}" if backend["not_ejected"] else ""
         return [_problem("backend-failing", text + last + kept, **{**where, "since": None})]
     return []
+
+
+def _of_statuses(
+    backend: Mapping[str, Any], all_backends: Sequence[Mapping[str, Any]], where: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """A problem if the backend's server errors stand out from its siblings'."""
+    one, together = _count([backend]), _count(all_backends)
+    siblings = Count(together.attempts - one.attempts, together.errors - one.errors)
+    if backend["state"] == "maintenance" or not stands_out(one, siblings):
+        return []
+    others = f"{siblings.errors} of {siblings.attempts} at the other backends of its location"
+    text = f"{_of_errors([backend])}, {others}"
+    return [_problem("backend-errors", text, **where, backend=backend["url"])]
+
+
+def _of_errors(backends: Sequence[Mapping[str, Any]]) -> str:
+    """How many recent attempts at these backends were answered with a server error."""
+    count = _count(backends)
+    seconds = max(backend["recent_responses"]["seconds"] for backend in backends if backend["recent_responses"])
+    return f"{count.errors} of {count.attempts} attempts in the last {seconds:.0f} s were answered with a server error (5xx)"
+
+
+def _count(backends: Iterable[Mapping[str, Any]]) -> Count:
+    """The recent attempts and server errors of these backends together."""
+    known = [backend["recent_responses"] for backend in backends if backend["recent_responses"]]
+    return Count(sum(one["attempts"] for one in known), sum(one["5xx"] for one in known))
 
 
 def _problem(kind: str, text: str, **where: Any) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import pwd
 import time
 from typing import Any
 
+import gevent
+
 from .. import __version__
 from ..config import unserved
 from ..config.diff import Change, patch
@@ -23,6 +25,7 @@ from ..state.table import Header, Seat
 from ..worker.process import Process
 from . import readings
 from .metrics import CONTENT_TYPE, TableCollector, exposition, make_registry
+from .recent import LOOK, Recent
 from .server import PEER_UID, Server
 from .site import Handler, Refusal, Response, Site, index, json_response, only_for_owner
 from .status import document
@@ -54,9 +57,16 @@ class AdminWorker(Process):
         for address in {self.snapshot.admin_listen} - {"", *unserved.admin_addresses(self.snapshot)}:
             self.log.warning("%s: TLS is configured but not supported yet, so this port answers no request", address)
             del sites[address]
+        self._recent = Recent(self.view.table, self._running)
+        gevent.spawn(self._look)
         self._servers = [Server(sock, sites[address], self.log) for address, sock in self.listeners.items() if address in sites]
         for server in self._servers:
             server.start()
+
+    def _look(self) -> None:
+        while True:
+            gevent.sleep(LOOK)
+            self._recent.look()
 
     def apply(self, change: Change, listeners: dict[str, Any]) -> None:
         """Show the new configuration from now on, in metrics and status."""
@@ -130,6 +140,7 @@ class AdminWorker(Process):
                 master,
                 time.time(),
                 self.plan.counted,
+                self._recent.counts(),
             )
         )
 

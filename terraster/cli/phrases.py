@@ -65,6 +65,7 @@ def _endpoint(endpoint: dict[str, Any], backend: dict[str, Any], now: float) -> 
         f"  open:      {many(endpoint['active'], 'request')}, {many(endpoint['open'], 'connection')} ({endpoint['idle']} idle)",
         f"  attempts:  {endpoint['requests']}, {endpoint['failed']} failed ({endpoint['connect_errors']} without a connection), "
         f"{endpoint['bad_statuses']} with a bad status",
+        f"  responses: {_responses(endpoint['responses'])}",
         f"  circuit:   {endpoint['circuit']}, opened {many(endpoint['circuit_openings'], 'time')}",
         f"  ejections: {endpoint['ejections']}",
     ]
@@ -87,6 +88,13 @@ def _endpoint(endpoint: dict[str, Any], backend: dict[str, Any], now: float) -> 
     else:
         lines.append("  no failures in traffic")
     return lines
+
+
+def _responses(classes: dict[str, int]) -> str:
+    """Counts by class; attempts without a response come last."""
+    words = [f"{number} {name}" for name, number in classes.items() if name != "none"]
+    words += [f"{many(classes['none'], 'attempt')} without a response"] if "none" in classes else []
+    return ", ".join(words) or "none yet"
 
 
 def _touch(touch: dict[str, Any], now: float) -> str:

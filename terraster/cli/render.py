@@ -141,7 +141,7 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[_C
     return [[_Cell("Changed by operators:", _BOLD)], *rows] if rows else []
 
 
-_COLUMNS = ("STATE", "FOR", "WEIGHT", "ACTIVE", "ATTEMPTS", "FAILED", "LATENCY")
+_COLUMNS = ("STATE", "FOR", "WEIGHT", "ACTIVE", "ATTEMPTS", "FAILED", "5XX", "LATENCY")
 _LEAST = 20  # columns that a URL always gets
 
 
@@ -209,6 +209,7 @@ def _backend(backend: dict[str, Any], now: float) -> list[_Cell]:
     colour = {"up": _GREEN, "draining": _BOLD, "maintenance": _BOLD}.get(backend["state"], _RED)
     most = f"/{backend['max_connections']}" if backend["max_connections"] else ""
     address = backend.get("endpoint") or backend["address"]
+    errors = backend["responses"].get("5xx", 0)
     return [
         _Cell(f"  {backend['url']}{' ' + address if address else ''}", colour if colour == _RED else ""),
         _Cell(backend["state"].upper() if colour == _RED else backend["state"].replace("maintenance", "maint"), colour),
@@ -217,6 +218,7 @@ def _backend(backend: dict[str, Any], now: float) -> list[_Cell]:
         _Cell(f"{backend['active']}{most}"),
         _Cell(count(backend["requests"])),
         _Cell(count(backend["failures"]), _RED if backend["failures"] else ""),
+        _Cell(count(errors), _RED if errors else ""),
         _Cell(milliseconds(backend["latency"] if backend["recent_latency"] is None else backend["recent_latency"])),
         _Cell("-" if backend["share"] is None else f"{backend['share'] * 100:.0f}%"),
     ]

@@ -16,7 +16,7 @@ from terraster.location_plan import LocationPlan
 from terraster.net.body_sender import BodySender
 from terraster.net.upstream import Upstream
 from terraster.policy.retry import ELSEWHERE, GIVE_UP, SAME_FRESH, USE, next_step
-from terraster.state.table import SeatBackend, SeatLocation
+from terraster.state.table import CLASS_CELL, SeatBackend, SeatLocation
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 
 from .data_plane import DataPlane
@@ -44,6 +44,7 @@ _LATENCY = SeatBackend.LATENCY
 _RESPONSES = SeatBackend.RESPONSES
 _CONNECTS = SeatBackend.CONNECTS
 _AGAIN = SeatBackend.RETRIES
+_NO_RESPONSE = SeatBackend.NO_RESPONSE
 _RETRIES = SeatLocation.RETRIES
 
 
@@ -212,6 +213,7 @@ class Attempt:
             took = now - sender.ended_at if sender.ended else 0.0
         exchange.upstream_time = took
         q[row + _LATENCY] += int(took * 1e9)
+        q[row + CLASS_CELL[response.status]] += 1
         if response.status >= location.lowest_bad_status:
             q[row + _RESPONSES] += 1
             if self.plane.outcomes.is_bad(location, self.member, response.status, self.trial):
@@ -254,6 +256,8 @@ class Attempt:
             excused = upstream.pool.reuse_failed() == 1
         if error.blame == BACKEND and not (step == SAME_FRESH and excused):
             counted = bool(exchange.status) and not self._brief and self.outcome != BAD_STATUS
+            if not self.ended_at:
+                plane.view.q[self.row + _NO_RESPONSE] += 1
             self.outcome = FAILED
             self.ended_at = plane.clock()
             plane.outcomes.failed(location, member, error, counted, self.trial)

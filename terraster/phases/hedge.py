@@ -10,7 +10,7 @@ from terraster.errors import BACKEND, HttpError
 from terraster.exchange import Exchange
 from terraster.net.hedge import Overtaken, Race
 from terraster.policy.retry import SAFE
-from terraster.state.table import SeatLocation
+from terraster.state.table import SeatBackend, SeatLocation
 
 from .attempt import FAILED, OVERTAKEN, Attempt, WatchedAttempt
 from .data_plane import DataPlane
@@ -77,6 +77,7 @@ class HedgedAttempt(WatchedAttempt):
             if error.blame == BACKEND:
                 attempt.outcome = FAILED
                 attempt.ended_at = plane.clock()
+                plane.view.q[attempt.row + SeatBackend.NO_RESPONSE] += 1
                 plane.outcomes.failed(location, member, error, False, False)
             return None
         except Exception:

@@ -32,6 +32,8 @@ from typing import TypeVar
 
 __all__ = [
     "BUCKETS",
+    "CLASS_CELL",
+    "RESPONSE_CLASSES",
     "STATUS_CELL",
     "STATUS_LABELS",
     "BackendCells",
@@ -45,7 +47,7 @@ __all__ = [
 ]
 
 MAGIC = 0x5445525241535452  # "TERRASTR"
-VERSION = 4
+VERSION = 5
 
 _AT_ONCE = 64  # rows that move between two changes of `Header.RETIRING`: about 0.2 ms
 _PATIENCE = 2000  # attempts of a reader, 0.5 ms apart, before it assumes that the master died in the middle of a move
@@ -151,9 +153,17 @@ class SeatBackend:
     SHARE = 13  # `adaptive`: the backend's part of its full share of work, 1 … 1000; 0 = not measured (a gauge)
     WANTED = 14  # requests of this worker that wait for a connection; another worker may have an idle one (a gauge)
     RETRIES = 15  # of REQUESTS: second and later attempts, hedges included
-    CELLS = 16
+    NO_RESPONSE = 16  # of FAILURES: no response head came
+    STATUS_1XX = 17  # final responses by class of their status; 1xx: a 101
+    STATUS_2XX = 18
+    STATUS_3XX = 19
+    STATUS_4XX = 20
+    STATUS_5XX = 21
+    STATUS_OTHER = 22
+    CELLS = 24
 
-    COUNTERS = (REQUESTS, FAILURES, LATENCY, CONNECTS, RESPONSES, CONNECT_ERRORS, BAD_STATUSES, RETRIES)
+    CLASSES = (NO_RESPONSE, STATUS_1XX, STATUS_2XX, STATUS_3XX, STATUS_4XX, STATUS_5XX, STATUS_OTHER)
+    COUNTERS = (REQUESTS, FAILURES, LATENCY, CONNECTS, RESPONSES, CONNECT_ERRORS, BAD_STATUSES, RETRIES, *CLASSES)
     GAUGES = (ACTIVE, EWMA, IDLE, TRIALS, OPEN, KEEPALIVE, SHARE, WANTED)
 
 
@@ -180,6 +190,12 @@ def _status_cells() -> tuple[int, ...]:
 
 STATUS_CELL: tuple[int, ...] = _status_cells()
 """``STATUS_CELL[status]`` is the cell that counts a status, for every status from 0 to 999."""
+
+RESPONSE_CLASSES: tuple[str, ...] = ("none", "1xx", "2xx", "3xx", "4xx", "5xx", "other")
+"""The names of `SeatBackend.CLASSES`, in the same order."""
+
+CLASS_CELL: tuple[int, ...] = tuple(SeatBackend.CLASSES[min(max(1, code // 100), 6)] for code in range(1000))
+"""``CLASS_CELL[status]`` is the cell of `SeatBackend` that counts a final response, for every status from 100 to 999."""
 
 BUCKETS: tuple[float, ...] = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the duration histogram in seconds. The cell after the last one is +Inf."""

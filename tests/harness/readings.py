@@ -15,9 +15,10 @@ def total(proxy: Terraster, name: str) -> float:
     return _sum(proxy.metrics(), name)
 
 
-def of(proxy: Terraster, name: str, url: str) -> float:
-    """A metric of one backend."""
-    found = [value for sample, value in proxy.metrics().items() if sample.startswith(name + "{") and f'"{url}"' in sample]
+def of(proxy: Terraster, name: str, url: str, label: str = "") -> float:
+    """A metric of one backend. label: one that the sample has too, as ``code="5xx"``"""
+    samples = proxy.metrics().items()
+    found = [value for sample, value in samples if sample.startswith(name + "{") and f'"{url}"' in sample and label in sample]
     assert len(found) == 1, (name, url, found)
     return found[0]
 

@@ -325,8 +325,15 @@ class Stage:
             wrong.append(f"octets in and out counted {octets}, logged {expected}")
         for slot in range(len(self.backends(self.snapshot))):
             row = self.table.seat_backend(SEAT, slot)
-            if any(cell >> 63 for cell in self.q[row : row + SeatBackend.CELLS].tolist()):
+            cells = self.q[row : row + SeatBackend.CELLS].tolist()
+            if any(cell >> 63 for cell in cells):
                 wrong.append(f"a counter of backend {slot + 1} is below zero")
+            none, *classes = (cells[cell] for cell in SeatBackend.CLASSES)
+            failures, attempts = cells[SeatBackend.FAILURES], cells[SeatBackend.REQUESTS]
+            if not (cells[SeatBackend.RESPONSES] <= sum(classes) <= attempts - none and none <= failures <= none + sum(classes)):
+                wrong.append(
+                    f"responses of backend {slot + 1} by class: {classes}, none: {none}; {attempts} attempts, {failures} failed"
+                )
         return wrong
 
     def left_over(self) -> list[str]:

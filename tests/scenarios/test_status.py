@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 from ..harness.backends import ok
 from ..harness.client import get
+from ..harness.readings import of
 from ..harness.terraster_process import service
 from ..harness.waiting import wait_until
 from ..harness.workers import frozen
@@ -25,6 +29,55 @@ def test_requests_that_no_location_takes_are_in_the_status(terraster, backend) -
 
     wait_until(risen, "the two answers are not counted")
     assert "Requests without a location: " in proxy.ctl("status").stdout
+
+
+def _backend(proxy, url: str) -> dict:
+    (found,) = [
+        one
+        for service in proxy.status()["services"]
+        for location in service["locations"]
+        for one in location["backends"]
+        if one["url"] == url
+    ]
+    return found
+
+
+def test_a_backend_that_answers_nothing_but_500_is_a_problem(terraster, backend) -> None:
+    bad = backend(answer=ok(status=b"500 Internal Server Error"))
+    good = backend(answer=ok())
+    proxy = terraster(bad, good)
+    statuses = [get(proxy.address).status for _ in range(40)]
+    assert statuses.count(500) == 20
+    (problem,) = [one for one in proxy.status()["problems"] if one["kind"] == "backend-errors"]
+    assert problem["backend"] == bad.url
+    assert problem["text"].startswith("20 of 20 attempts in the last ")
+    assert _backend(proxy, bad.url)["responses"] == {"5xx": 20} and _backend(proxy, good.url)["responses"] == {"2xx": 20}
+    assert of(proxy, "terraster_backend_responses_total", bad.url, 'code="5xx"') == 20
+    assert of(proxy, "terraster_backend_responses_total", bad.url, 'code="2xx"') == 0
+    assert "\n  responses: 20 5xx\n" in proxy.ctl("why", bad.url).stdout
+
+
+def test_a_failed_attempt_without_a_response_is_counted_as_none(terraster, backend) -> None:
+    silent = backend(lambda peer: peer.request() and peer.close())
+    proxy = terraster(silent, retry="off")
+    assert get(proxy.address).status == 502
+    wait_until(lambda: _backend(proxy, silent.url)["responses"] == {"none": 1})
+
+
+def test_responses_by_class_are_exact_after_a_worker_is_killed(fresh, backend) -> None:
+    codes = {"/a": b"200 OK", "/b": b"302 Found", "/c": b"404 Not Found", "/d": b"503 Service Unavailable", "/e": b"777 Odd"}
+    origin = backend(answer=lambda request: ok(status=codes[request.target]))
+    proxy = fresh(origin, retry="off")
+    expected = {"2xx": 3, "3xx": 3, "4xx": 3, "5xx": 3, "other": 3}
+    for target in [*codes] * 3:
+        get(proxy.address, target)
+    assert _backend(proxy, origin.url)["responses"] == expected
+    (worker,) = proxy.workers()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: proxy.workers() not in ([], [worker]))
+    assert _backend(proxy, origin.url)["responses"] == expected
+    get(proxy.address, "/a")
+    assert _backend(proxy, origin.url)["responses"] == {**expected, "2xx": 4}
 
 
 def test_a_worker_that_hangs_is_named_within_seconds(fresh, backend) -> None:

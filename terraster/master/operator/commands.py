@@ -26,7 +26,7 @@ from gevent.event import Event
 from terraster.config.snapshot import Backend
 from terraster.errors import StartError
 from terraster.master.backends.states import Order
-from terraster.state.table import BackendCells, SeatBackend
+from terraster.state.table import RESPONSE_CLASSES, BackendCells, SeatBackend
 
 from .action import DRAIN, ENABLE, EXPIRED, MAINTENANCE, MOST_WEIGHT, TEXT, WEIGHT, WEIGHT_OF_FILE, Entry, Touch
 from .find import Place, Unfound, backends, base, find, label, listed, matching
@@ -338,8 +338,10 @@ class Steering:
                 ("bad_statuses", SeatBackend.BAD_STATUSES),
             )
         }
+        classes = zip(RESPONSE_CLASSES, (table.backend_sum(backend.slot, cell) for cell in SeatBackend.CLASSES), strict=True)
         return {
             **sums,
+            "responses": {name: count for name, count in classes if count},
             "circuit": BackendCells.CIRCUITS[own[BackendCells.CIRCUIT]],
             "ejections": own[BackendCells.EJECTIONS],
             "circuit_openings": own[BackendCells.OPENINGS],

@@ -1,0 +1,87 @@
+"""What backends answered within the last minute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from terraster.admin.recent import LOOK, WINDOW, Recent
+from terraster.policy.server_errors import Count
+
+from .test_admin_readings import House
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def looked(house: House) -> tuple[Recent, Clock]:
+    clock = Clock()
+    return Recent(house.table, lambda: house.snapshot, clock), clock
+
+
+def test_only_what_happened_since_the_first_look_counts():
+    house = House()
+    house.used(1, 0, REQUESTS=1000, STATUS_5XX=900)
+    recent, clock = looked(house)
+    assert recent.counts().by_slot == {}
+    house.used(1, 0, REQUESTS=1010, STATUS_5XX=903)
+    house.used(2, 0, REQUESTS=5, STATUS_5XX=1)
+    clock.now += 3
+    assert (recent.counts().seconds, recent.counts().by_slot) == (3, {0: Count(15, 4)})
+
+
+def test_what_is_older_than_the_window_does_not_count():
+    house = House()
+    recent, clock = looked(house)
+    house.used(1, 0, REQUESTS=100, STATUS_5XX=100)
+    for _ in range(int(WINDOW / LOOK) + 1):
+        assert recent.counts().by_slot == {0: Count(100, 100)}
+        clock.now += LOOK
+        recent.look()
+    assert recent.counts().by_slot == {}
+    assert recent.counts().seconds <= WINDOW + LOOK
+
+
+def test_a_retired_worker_keeps_its_counts():
+    house = House()
+    house.used(1, 0, REQUESTS=100, STATUS_5XX=50)
+    recent, _clock = looked(house)
+    house.used(1, 0, REQUESTS=110, STATUS_5XX=60)
+    house.table.retire(1, [0, 1, 2], [0, 1, 2])
+    assert recent.counts().by_slot == {0: Count(10, 10)}
+
+
+def test_the_counters_of_a_new_backend_in_an_old_slot_began_at_zero():
+    house = House()
+    house.used(1, 0, REQUESTS=10, STATUS_5XX=10)
+    recent, _clock = looked(house)
+    house.known(0, LEASE=7)
+    house.used(1, 0, REQUESTS=20, STATUS_5XX=1)
+    assert recent.counts().by_slot == {0: Count(20, 1)}
+
+
+def test_a_backend_that_a_reload_adds_counts_at_once_and_one_that_comes_back_is_not_new():
+    house = House()
+    services = house.snapshot.services
+    house.used(1, 2, REQUESTS=100, STATUS_5XX=100)
+    recent, clock = looked(house)
+    house.snapshot = replace(house.snapshot, services=services[:1])
+    for _ in range(int(WINDOW / LOOK) + 1):
+        clock.now += LOOK
+        recent.look()
+    house.snapshot = replace(house.snapshot, services=services)
+    house.used(1, 2, REQUESTS=110, STATUS_5XX=101)
+    assert recent.counts().by_slot == {2: Count(10, 1)}
+    house.snapshot = replace(house.snapshot, services=services[:1])
+    recent, clock = looked(house)
+    house.snapshot = replace(house.snapshot, services=services)
+    assert recent.counts().by_slot == {2: Count(110, 101)}
+
+
+def test_no_backends_no_counts():
+    house = House()
+    house.snapshot = replace(house.snapshot, services=())
+    assert looked(house)[0].counts().by_slot == {}
