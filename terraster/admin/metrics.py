@@ -81,7 +81,12 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_backend_ejections_total", "counter", "Ejections of the backend.", _BACKEND),
     Description("terraster_backend_circuit_state", "gauge", "0: closed, 1: open, 2: half-open.", _BACKEND),
     Description("terraster_backend_circuit_openings_total", "counter", "Times that the backend's circuit opened.", _BACKEND),
-    Description("terraster_backend_connections_opened_total", "counter", "Connections opened to the backend.", _BACKEND),
+    Description(
+        "terraster_backend_connections_opened_total",
+        "counter",
+        "Connections opened to the backend, or tried to.",
+        _BACKEND,
+    ),
     Description("terraster_backend_response_seconds", "summary", "Time from the request sent to the response head.", _BACKEND),
     Description("terraster_backend_probes_total", "counter", "Health checks made.", _BACKEND),
     Description("terraster_backend_probe_failures_total", "counter", "Health checks that failed.", _BACKEND),

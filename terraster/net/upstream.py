@@ -37,6 +37,7 @@ _IDLE = SeatBackend.IDLE
 _OPEN = SeatBackend.OPEN
 _WANTED = SeatBackend.WANTED
 _KEEPALIVE = SeatBackend.KEEPALIVE
+_CONNECTS = SeatBackend.CONNECTS
 
 
 class NoRoom(HttpError):
@@ -242,13 +243,14 @@ class Pool:
         return upstream in self.idle
 
     def admit(self) -> bool:
-        """Count one more open connection. False if that would exceed `max_open`; then nothing is counted."""
+        """Count one more connection, which the caller makes. False if that would exceed `max_open`; then nothing is counted."""
         view = self._view
         q, at = view.q, view.backends + self._offset
         q[at + _OPEN] += 1
         if self.limits.max_open and sum([q[row + self._offset + _OPEN] for row in view.all_backends]) > self.limits.max_open:
             q[at + _OPEN] -= 1
             return False
+        q[at + _CONNECTS] += 1
         return True
 
     def left(self) -> None:
@@ -283,10 +285,11 @@ class Pool:
             view.q[at] -= 1
         raise NoRoom("all connections to the backend are in use")
 
-    def _wanted(self) -> bool:
+    def _wanted_elsewhere(self) -> bool:
+        """True if another worker waits for a connection."""
         view = self._view
         for row in view.all_backends:
-            if view.q[row + self._offset + _WANTED]:
+            if row != view.backends and view.q[row + self._offset + _WANTED]:
                 return True
         return False
 
@@ -298,7 +301,7 @@ class Pool:
             return
         if self._broken and upstream.since < inf:  # a reused connection served well
             self._broken = 0
-        if self.closed or upstream.stream.ready or len(self.idle) >= MAX_IDLE or (limits.max_open and self._wanted()):
+        if self.closed or upstream.stream.ready or len(self.idle) >= MAX_IDLE or (limits.max_open and self._wanted_elsewhere()):
             upstream.close()
             return
         if self._exact:
@@ -317,7 +320,7 @@ class Pool:
 
     def _make_room(self) -> None:
         """Close an idle connection if another worker waits for one. Called on the hub."""
-        if self.idle and self._wanted():
+        if self.idle and self._wanted_elsewhere():
             self.drop(next(iter(self.idle)))
         if not self.idle:
             self._looks.stop()

@@ -42,7 +42,6 @@ hours; there the head is the result that is counted and reported."""
 _REQUESTS = SeatBackend.REQUESTS
 _LATENCY = SeatBackend.LATENCY
 _RESPONSES = SeatBackend.RESPONSES
-_CONNECTS = SeatBackend.CONNECTS
 _AGAIN = SeatBackend.RETRIES
 _NO_RESPONSE = SeatBackend.NO_RESPONSE
 _RETRIES = SeatLocation.RETRIES
@@ -140,7 +139,6 @@ class Attempt:
         origin = plane.origins.get(member.backend.id) or plane.origin(member, location)
         upstream = None if self._fresh else origin.pool.take(body is not None or not exchange.idempotent)
         if upstream is None:
-            plane.view.q[self.row + _CONNECTS] += 1
             each = location.per_try
             upstream = origin.connect(min(timeouts.connect or each, each) if each else timeouts.connect)
         self.kept = upstream.since < inf

@@ -143,7 +143,7 @@ class SeatBackend:
     LATENCY = 3  # sum of the times from the request sent to the response head, nanoseconds
     EWMA = 4  # moving average of these times, nanoseconds (a gauge)
     IDLE = 5  # pooled idle connections (a gauge)
-    CONNECTS = 6  # connections opened
+    CONNECTS = 6  # connections opened, or tried to
     RESPONSES = 7  # response heads received: LATENCY / RESPONSES is the mean
     CONNECT_ERRORS = 8  # of FAILURES: no connection was made
     BAD_STATUSES = 9  # of RESPONSES: those whose status counts as bad in outlier detection

@@ -154,7 +154,8 @@ class ChunkedReader:
 
 
 def last_chunk(trailers: list[tuple[bytes, bytes]], drop: frozenset[bytes] = frozenset()) -> bytes:
-    """The end of a chunked body with its trailers. drop: names to leave out, in lower case and with ``-`` for ``_``."""
+    """The end of a chunked body with its trailers. drop: lower-case names to leave out; a trailer that has ``_`` for the ``-`` of
+    such a name is left out, too."""
     if not trailers:
         return LAST_CHUNK
     lines = []

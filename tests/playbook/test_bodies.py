@@ -133,6 +133,13 @@ test_chunks = table(
     chunked("chunks", "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", "hello world"),
     chunked("chunks without a payload", "0\r\n\r\n", ""),
     chunked("chunks with trailers", "5\r\nhello\r\n0\r\nX-Sum: 1\r\nX-Two: 2\r\n\r\n", "hello", "X-Sum: 1", "X-Two: 2"),
+    chunked(
+        "a trailer that a rule takes away, and one with _, which never goes on",
+        "5\r\nhello\r\n0\r\nX_One: 1\r\nX-Two: 2\r\nX-Three: 3\r\n\r\n",
+        "hello",
+        "X-Three: 3",
+        service="headers: {remove_request_headers: [X-Two]}",
+    ),
     chunked("what an extension of a chunk says is dropped", '5;a=b;c="d e"\r\nhello\r\n0;z\r\n\r\n', "hello"),
     chunked("sizes in capital letters and with leading zeros", "00A\r\n0123456789\r\n0000\r\n\r\n", "0123456789"),
     chunked("chunks at the limit", "5\r\nhello\r\n0\r\n\r\n", "hello", service="limits: {body_size: 5}"),

@@ -85,6 +85,22 @@ test_redirects = table(
     ),
 )
 
+test_no_body = table(
+    *(
+        row(
+            f"an answer of our own with {status} has no length",
+            client >> GET,
+            client << answered(f"{status} {reason}", length=False),
+            log(status),
+            client >> GET,
+            client << answered(f"{status} {reason}", length=False),
+            log(status),
+            service=f"respond: {{status: {status}}}",
+        )
+        for status, reason in ((204, "No Content"), (304, "Not Modified"))
+    )
+)
+
 ONE_PATH = "- path: /x\n  backends: [{url: 'http://10.0.0.1:8000'}]"
 
 test_errors = table(
@@ -224,6 +240,45 @@ test_rules = table(
 
 REWRITE = "- path: /api/\n  rewrite: /v1/\n  backends: [{url: 'http://10.0.0.1:8000'}]"
 BASE = "- path: /\n  backends: [{url: 'http://10.0.0.1:8000/base'}]"
+
+DATE = "Thu, 01 Jan 1970 00:00:00 GMT"
+SET_DATE = f"headers:\n  response_headers: {{Date: '{DATE}'}}"
+
+test_dates = table(
+    row(
+        "a rule sets the date of a backend's answer, and there is no other",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> ok("one"),
+        client << answered("200 OK", f"Date: {DATE}", body="one", date=False),
+        log(200, b1),
+        service=SET_DATE,
+    ),
+    row(
+        "a rule sets the date of an answer of our own, and there is no other",
+        client >> req("GET /old"),
+        client << answered("308 Permanent Redirect", "Location: /new", f"Date: {DATE}", date=False),
+        log(308),
+        locations=MOVED,
+        service=SET_DATE,
+    ),
+    row(
+        "a rule takes the date away, and none is put in its place",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> ok("one", "Date: Fri, 02 Jan 1970 00:00:00 GMT"),
+        client << answered("200 OK", body="one", date=False),
+        log(200, b1),
+        service="headers: {remove_response_headers: [Date]}",
+    ),
+    row(
+        "an answer of our own that brings its date gets no other",
+        client >> GET,
+        client << answered("200 OK", "Content-Type: text/plain; charset=utf-8", f"Date: {DATE}", body="hi", date=False),
+        log(200),
+        service=f"respond: {{body: hi, headers: {{Date: '{DATE}'}}}}",
+    ),
+)
 
 test_paths = table(
     row(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .lines import answered, asked, chunks, ok, refused, req, resp, start
-from .play import FIN, GONE, RST, Octets, Row, after, b1, client, counts, log, row, table, told, whole
+from .lines import Expected, answered, asked, chunks, ok, refused, req, resp, start
+from .play import FIN, GONE, RST, Octets, Row, after, at_once, b1, client, counts, log, row, table, told, whole
 
 GET = req("GET /a")
 ASKED = asked("GET /a")
@@ -259,6 +259,40 @@ test_no_body = table(
     ),
 )
 
+BAD = whole("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad")
+
+
+def late(name: str, request: str, answer: bytes, got: Expected, status: int) -> Row:
+    """A body comes behind an answer that has none, at the moment of the next request, which must not get it as its answer."""
+    return row(
+        name,
+        client >> req(request),
+        b1 << asked(request),
+        b1 >> answer,
+        client << got,
+        log(status, b1),
+        at_once(client >> req("GET /b"), b1 >> BAD),
+        b1 << RST,
+        b1[2] << asked("GET /b", n=2),
+        b1[2] >> ok("good"),
+        client << answered("200 OK", body="good"),
+        log(200, b1),
+    )
+
+
+test_late_bodies = table(
+    late(
+        "behind an answer to HEAD",
+        "HEAD /a",
+        resp("200 OK", "Content-Length: 42"),
+        answered("200 OK", "Content-Length: 42"),
+        200,
+    ),
+    late("behind a 204", "GET /a", resp("204 No Content", length=False), answered("204 No Content", length=False), 204),
+    late("behind a 304", "GET /a", resp("304 Not Modified", length=False), answered("304 Not Modified", length=False), 304),
+    late("behind an empty answer", "POST /a", ok(), answered("200 OK"), 200),
+)
+
 test_chunks = table(
     relayed(
         "chunks",
@@ -271,6 +305,12 @@ test_chunks = table(
         answered("200 OK", CHUNKED, body=chunks("hello", "X-Sum: 1")),
     ),
     relayed("chunks without a payload", resp("200 OK", CHUNKED, body="0\r\n\r\n"), answered("200 OK", CHUNKED, body=chunks(""))),
+    relayed(
+        "trailers that a rule takes away",
+        resp("200 OK", CHUNKED, body="1\r\na\r\n0\r\nX_One: 1\r\nX-Two: 2\r\nX-Three: 3\r\n\r\n"),
+        answered("200 OK", CHUNKED, body=chunks("a", "X-Three: 3")),
+        service="headers: {remove_response_headers: [X_One, X-Two]}",
+    ),
     relayed(
         "something behind the chunks ends the connection",
         resp("200 OK", CHUNKED, body="0\r\n\r\nmore"),

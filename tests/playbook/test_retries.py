@@ -8,7 +8,28 @@ from __future__ import annotations
 import errno
 
 from .lines import Expected, answered, asked, chunks, ok, refused, req, resp
-from .play import FIN, GONE, RST, Row, Step, after, at_once, b1, b2, b3, client, counts, do, exhausted, log, row, table, told, whole
+from .play import (
+    FIN,
+    GONE,
+    RST,
+    Row,
+    Scene,
+    Step,
+    after,
+    at_once,
+    b1,
+    b2,
+    b3,
+    client,
+    counts,
+    do,
+    exhausted,
+    log,
+    row,
+    table,
+    told,
+    whole,
+)
 
 GET = req("GET /a")
 ASKED = asked("GET /a")
@@ -650,6 +671,13 @@ test_backoff = table(
 )
 
 
+def _forget_body(scene: Scene) -> None:
+    """What no phase does: an attempt would find no more than a part of the body to send."""
+    for downstream in scene.stage.clients:
+        body = downstream.exchange.body
+        body.whole, body.kept = False, bytearray()
+
+
 def _never(scene: object, party: object) -> None:
     try:
         party.connection(scene)  # type: ignore[attr-defined]
@@ -760,6 +788,23 @@ test_bodies = table(
         client << OK,
         log(200, b1, b2),
         backends=2,
+    ),
+    row(
+        "a body of which octets are missing is not sent",
+        client >> req("PUT /a", "Content-Length: 10"),
+        b1 << asked("PUT /a", "Content-Length: 10"),
+        client >> "abcd",
+        b1 << "abcd",
+        b1 >> whole(resp("503 Service Unavailable")),
+        b1 << FIN,
+        do(_forget_body, "the octets that were kept are lost"),
+        after(1),
+        client << refused(502, "proxy_internal_error", close=True),
+        client << FIN,
+        client >> GONE,
+        log(502, b1, b1, error="proxy_internal_error"),
+        counts(b1, responses=1, connects=1),
+        location="retry: {on: 503, backoff: 1s}",
     ),
 )
 
