@@ -57,8 +57,8 @@ class FakeReloader:
         master = self.master
         self.asked.append(why)
         if not self.problems:
-            master.run(replace(master.loaded, generation=master.snapshot.generation + 1))
-        return SimpleNamespace(ok=not self.problems, problems=self.problems, generation=master.snapshot.generation)
+            master.run(replace(master.running.loaded, generation=master.running.snapshot.generation + 1))
+        return SimpleNamespace(ok=not self.problems, problems=self.problems, generation=master.running.snapshot.generation)
 
 
 class Master:
@@ -66,8 +66,9 @@ class Master:
 
     def __init__(self, path: Path, expand: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot) -> None:
         self.log = logging.getLogger("steering")
-        self.master_pid = self.reexec_pid = 0
-        self.stopping = False
+        self.upgrade = SimpleNamespace(is_under_way=False)
+        self.children = SimpleNamespace(stopping=False)
+        self.running = SimpleNamespace()
         self.table = Table(64, 16, 4)
         self.leases = Leases(self.table)
         self.standings = Standings(self.table, self.log)
@@ -82,11 +83,11 @@ class Master:
         self.run(snapshot(SERVICES))
 
     def run(self, loaded: Snapshot) -> None:
-        self.loaded = loaded
-        self.snapshot = self.leases.assign(self.expand(self.overlay.apply(loaded)))
-        self.leases.commit(self.snapshot)
-        self.standings.follow(self.snapshot)
-        for service in self.snapshot.services:
+        self.running.loaded = loaded
+        self.running.snapshot = self.leases.assign(self.expand(self.overlay.apply(loaded)))
+        self.leases.commit(self.running.snapshot)
+        self.standings.follow(self.running.snapshot)
+        for service in self.running.snapshot.services:
             for location in service.locations:
                 for backend in location.backends:
                     self.standings.probed(backend.id, True, time.time(), "200 OK")
@@ -96,7 +97,7 @@ class Master:
         return self.standings.one(name)["state"]
 
     def weights(self) -> list[int]:
-        return [backend.weight for backend in self.snapshot.services[0].locations[0].backends]
+        return [backend.weight for backend in self.running.snapshot.services[0].locations[0].backends]
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_drain_and_enable(master: Master) -> None:
 def test_weight(master: Master) -> None:
     answer = master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=7, by="alice")
     assert (answer["backend"]["weight"], answer["backend"]["configured_weight"]) == (7, 2)
-    assert master.weights() == [7, 2] and master.snapshot.generation == 2
+    assert master.weights() == [7, 2] and master.running.snapshot.generation == 2
     master.steering.backend("drain", "shop", "/", "10.0.0.1")
     enabled = master.steering.backend("enable", "shop", "/", "10.0.0.1")
     assert enabled["notes"] == ["its weight is still 7 instead of the file's 2; `weight … file` ends that"]
@@ -377,7 +378,7 @@ def test_both_masters_of_an_upgrade_follow_what_either_is_told(master: Master, t
     from gevent import sleep
 
     other = Master(tmp_path)
-    other.master_pid = master.reexec_pid = 4711
+    other.upgrade.is_under_way = master.upgrade.is_under_way = True
     try:
         for one in (master, other):
             one.steering.start()
@@ -393,14 +394,14 @@ def test_both_masters_of_an_upgrade_follow_what_either_is_told(master: Master, t
 
 def test_what_the_other_master_was_told_last_holds_when_an_upgrade_is_over(master: Master, tmp_path: Path) -> None:
     other = Master(tmp_path)
-    other.master_pid = master.reexec_pid = 4711
+    other.upgrade.is_under_way = master.upgrade.is_under_way = True
     other.steering.backend("drain", "shop", "/", "10.0.0.1")
     other.run(snapshot({"blog": SERVICES["blog"]}))
     assert other.steering.detail()["orphans"] == [], "the old master has it still"
-    master.reexec_pid = 0
+    master.upgrade.is_under_way = False
     master.steering.alone()
     assert master.state(ONE) == "draining"
-    other.master_pid = 0
+    other.upgrade.is_under_way = False
     other.steering.alone()
     assert [orphan["backend"] for orphan in other.steering.detail()["orphans"]] == [ONE]
 

@@ -82,7 +82,7 @@ def test_quit_ends_a_drain() -> None:
         threading.Thread(target=lambda: pytest.raises(OSError, family.get, "/slow/20"), daemon=True).start()
         family.wait_until(lambda: family.children()[0]["accepted"] == 1)
         family.process.terminate()
-        family.until("Handling signal: term")
+        family.until("SIGTERM: stopping")
         family.process.send_signal(signal.SIGQUIT)
         assert family.process.wait(3) == 0
 
@@ -309,7 +309,7 @@ def test_usr2_hands_over_to_a_new_master_without_a_refused_connection() -> None:
             assert family.ask("status")["pid"] == family.pid
             family.process.terminate()
             assert family.process.wait(10) == 0
-            family.until("Master has been promoted")
+            family.until("the old master has gone")
             family.wait_until(lambda: family.ask("status")["pid"] == successor)
             with open(f"{family.runtime}/terraster.pid") as file:
                 assert int(file.read()) == successor

@@ -59,7 +59,7 @@ class Desk:
     def stop(self, graceful: bool = True) -> dict[str, Any]:
         """Begin to stop, as TERM (or QUIT) would; the answer comes before the end does."""
         os.kill(os.getpid(), signal.SIGTERM if graceful else signal.SIGQUIT)
-        return {"ok": True, "pid": os.getpid(), "drain_timeout": self._master.snapshot.drain_timeout if graceful else 0.0}
+        return {"ok": True, "pid": os.getpid(), "drain_timeout": self._master.running.snapshot.drain_timeout if graceful else 0.0}
 
     def status(self) -> dict[str, Any]:
         """What the master knows.
@@ -76,15 +76,15 @@ class Desk:
             "pid": os.getpid(),
             "version": __version__,
             "started": q[Header.STARTED] / 1e9,
-            "generation": master.snapshot.generation,
-            "wanted_workers": master.num_workers,
+            "generation": master.running.snapshot.generation,
+            "wanted_workers": master.children.workers,
             "restarts": q[Header.WORKER_RESTARTS],
             "reloads": q[Header.RELOADS],
             "reload_failures": q[Header.RELOAD_FAILURES],
             "last_reload": master.reloader.last.as_dict() if master.reloader.last else None,
             "refused_refresh": _refused(master.reloader.refused),
             "listeners": list(master.listeners.open),
-            "workers": [self._worker(worker) for worker in sorted(master.WORKERS.values(), key=lambda one: one.seat)],
+            "workers": [self._worker(worker) for worker in sorted(master.children.by_pid.values(), key=lambda one: one.seat)],
             "backends": master.prober.detail(),
             "names": master.names.detail(),
             "standings": master.standings.detail(),

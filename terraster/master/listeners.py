@@ -21,11 +21,12 @@ from collections.abc import Iterable, MutableMapping
 
 from gevent import monkey
 
+from terraster.config import unserved
 from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
 from terraster.net import tcp_keepalive
 
-__all__ = ["BACKLOG", "HANDED_OVER", "Listeners", "control_address"]
+__all__ = ["BACKLOG", "HANDED_OVER", "Listeners", "addresses", "control_address"]
 
 BACKLOG = 4096  # connections waiting to be accepted; the kernel caps it at net.core.somaxconn
 HANDED_OVER = "TERRASTER_LISTENERS"  # JSON from an old master to the new one: {"activated": bool, "open": {address: descriptor}}
@@ -35,6 +36,12 @@ _FIRST_ACTIVATED = 3
 def control_address(snapshot: Snapshot) -> str:
     """Where terrasterctl reaches the admin worker."""
     return f"unix:{snapshot.runtime_dir}/control.sock"
+
+
+def addresses(snapshot: Snapshot) -> list[str]:
+    """The addresses that a snapshot listens on, without the control socket's."""
+    wanted = [*(listener.address for listener in snapshot.listeners), *unserved.admin_addresses(snapshot)]
+    return list(dict.fromkeys(wanted))
 
 
 def parse(address: str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:

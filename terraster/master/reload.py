@@ -33,6 +33,8 @@ from terraster.master.backends.prober import FIRST_ROUND
 from terraster.net.yielding import yield_to_loop
 from terraster.state.table import Header
 
+from .listeners import addresses
+
 __all__ = ["Outcome", "Reloader"]
 
 PATIENCE = 10.0  # seconds for a child to acknowledge
@@ -114,7 +116,7 @@ class Reloader:
         and the service manager is told that the reload is over."""
         master = self._master
         with self._one_at_a_time:
-            before = master.snapshot.generation
+            before = master.running.snapshot.generation
             master.notifier.reloading()
             try:
                 outcome = self._go(self._prepare)
@@ -123,8 +125,8 @@ class Reloader:
                 raise
             self._record(outcome, why, before)
             master.notifier.ready(master.describe())
-            if master.stopping:
-                master.notifier.stopping(master.reexec_pid)
+            if master.children.stopping:
+                master.notifier.stopping(master.upgrade.successor)
             return outcome
 
     def refresh(self, why: str) -> Outcome:
@@ -170,7 +172,7 @@ class Reloader:
             problems = [f"the reload broke off: {type(error).__name__}: {error}"]
         return Outcome(
             ok=not problems,
-            generation=master.snapshot.generation,
+            generation=master.running.snapshot.generation,
             changes=changes,
             problems=problems,
             notes=notes,
@@ -183,7 +185,7 @@ class Reloader:
         """Everything that may fail, from the file on. Raises ConfigError or StartError, or _Unchanged if the files say what they said; with
         nothing changed."""
         master = self._master
-        old = master.snapshot
+        old = master.running.snapshot
         new = master.load(old.generation + 1)
         yield_to_loop()
         unserved.refuse(new)
@@ -194,7 +196,7 @@ class Reloader:
                 notes.append(f"{key} needs a restart: {what} in {getattr(old, key)}")
                 new = replace(new, **{key: getattr(old, key)})
         prepared = self._compile(new, notes)
-        same = replace(master.loaded, generation=prepared.loaded.generation) == prepared.loaded
+        same = replace(master.running.loaded, generation=prepared.loaded.generation) == prepared.loaded
         if same and replace(old, generation=prepared.new.generation) == prepared.new:
             self._give_up()
             raise _Unchanged(notes)
@@ -203,7 +205,9 @@ class Reloader:
     def _again(self) -> _Prepared:
         """The same for what was loaded last. Raises StartError, or _Unchanged if there is nothing to do; nothing has changed then."""
         master = self._master
-        prepared = self._compile(replace(master.loaded, generation=master.snapshot.generation + 1), [], _SHORT_ROUND)
+        prepared = self._compile(
+            replace(master.running.loaded, generation=master.running.snapshot.generation + 1), [], _SHORT_ROUND
+        )
         if not (prepared.change.added or prepared.change.removed or prepared.change.changed):
             self._give_up()
             raise _Unchanged([])
@@ -217,16 +221,16 @@ class Reloader:
 
     def _compile(self, loaded: Snapshot, notes: list[str], patience: float = FIRST_ROUND) -> _Prepared:
         master = self._master
-        old = master.snapshot
+        old = master.running.snapshot
         bound: dict[str, Any] = {}
         try:
             new = master.arrange(loaded)
             yield_to_loop()
             change = diff(old, new)
             yield_to_loop()
-            plan = master.plan.updated(change)
+            plan = master.running.plan.updated(change)
             yield_to_loop()
-            bound = master.listeners.bind(master.addresses(new), new.tcp_keepalive)
+            bound = master.listeners.bind(addresses(new), new.tcp_keepalive)
             master.prober.meet(new, master.ending, patience)
             self._refuse_at_the_end()
         except BaseException as error:
@@ -242,7 +246,7 @@ class Reloader:
         """From here on the new configuration is what runs. Does not yield: no fork may see one half of it."""
         master, new = self._master, prepared.new
         master.leases.commit(new)
-        master.loaded, master.snapshot, master.plan = prepared.loaded, new, prepared.plan
+        master.running.loaded, master.running.snapshot, master.running.plan = prepared.loaded, new, prepared.plan
         master.table.q[Header.GENERATION] = new.generation
         master.standings.follow(new)
         master.traffic.follow()
@@ -253,19 +257,21 @@ class Reloader:
         master.log.set_level(new.log_level)
         master.listeners.keep_alive(new.tcp_keepalive)
         if new.workers != prepared.old.workers:
-            master.set_workers(new.workers)
-            if master.num_workers < new.workers:
-                prepared.notes.append(f"workers: {new.workers} need a restart; {master.num_workers} is what there are seats for")
+            master.children.want(new.workers)
+            if master.children.workers < new.workers:
+                prepared.notes.append(
+                    f"workers: {new.workers} need a restart; {master.children.workers} is what there are seats for"
+                )
 
     def _refuse_at_the_end(self) -> None:
-        if self._master.ending.is_set() or self._master.stopping:
+        if self._master.ending.is_set() or self._master.children.stopping:
             raise StartError("Terraster is stopping")
 
     def _tell_children(self, change: Change) -> list[int]:
         """Send the change to every child that runs an older generation and wait for them; pids of those that had to be replaced."""
         master = self._master
         self._refuse_at_the_end()
-        waiting = {worker for worker in master.WORKERS.values() if worker.runs_old(change.generation)}
+        waiting = {worker for worker in master.children.by_pid.values() if worker.runs_old(change.generation)}
         parts = [change.services[at : at + _PART] for at in range(0, len(change.services), _PART)]
         messages: list[tuple[Any, ...]] = [("change", replace(change, services=(), lines=()), len(parts))]
         messages += [("services", part) for part in parts]
@@ -275,18 +281,18 @@ class Reloader:
             gevent.spawn(_send, worker, bodies, descriptors if worker.name == "proxy" else [])
         deadline = time.monotonic() + PATIENCE
         while True:
-            master.heard.clear()
-            waiting = {worker for worker in waiting if worker.pid in master.WORKERS and worker.runs_old(change.generation)}
+            master.children.heard.clear()
+            waiting = {worker for worker in waiting if worker.pid in master.children.by_pid and worker.runs_old(change.generation)}
             refusing = {worker for worker in waiting if worker.refused[0] == change.generation}
             self._refuse_at_the_end()
-            if waiting == refusing or not master.heard.wait(max(0.0, deadline - time.monotonic())):
+            if waiting == refusing or not master.children.heard.wait(max(0.0, deadline - time.monotonic())):
                 break
         for worker in waiting:
             why = worker.refused[1] if worker in refusing else f"no answer within {PATIENCE:g} s"
             master.log.error(
                 "%s worker %d does not run generation %d: %s; replaced", worker.name, worker.pid, change.generation, why
             )
-            master.replace(worker)
+            master.children.replace(worker)
         return [worker.pid for worker in waiting]
 
     def _roll(self, change: Change) -> list[str]:
@@ -296,14 +302,14 @@ class Reloader:
         if not keys:
             return []
         everyone = any(key not in _ADMIN for key in keys)
-        for worker in list(master.WORKERS.values()):
+        for worker in list(master.children.by_pid.values()):
             if everyone or worker.name == "admin":
-                master.replace(worker)
+                master.children.replace(worker)
         return [f"{', '.join(keys)}: {'all workers are' if everyone else 'the admin worker is'} being replaced"]
 
     def _close_removed(self, prepared: _Prepared) -> None:
         master = self._master
-        gone = set(master.addresses(prepared.old)).difference(master.addresses(prepared.new))
+        gone = set(addresses(prepared.old)).difference(addresses(prepared.new))
         master.listeners.close(gone, unlink=not master.listeners.activated)
 
     def _record(self, outcome: Outcome, why: str, before: int) -> None:

@@ -66,6 +66,7 @@ class Process(Worker):  # type: ignore[misc]
     plan:      the compiled plan it was forked with
     listeners: address → plain, non-blocking, listening socket (not a gevent one), only for addresses of this role
     channel:   its end of the control channel
+    reader:    in the master, the greenlet that reads it
     before:    called first in the child; closes what only the master needs
     """
 
@@ -78,12 +79,13 @@ class Process(Worker):  # type: ignore[misc]
     plan: Any
     listeners: dict[str, plain_socket.socket]
     channel: Channel
+    reader: gevent.Greenlet
     before: Callable[[], None]
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.near, self.far = pair()  # descriptors; see `in_master` and `init_process`
-        self.state = "starting"  # this and the next four: kept by the master, see `terraster.master.master`
+        self.state = "starting"  # this and the next four: kept by the master, see `terraster.master.children`
         self.started = time.monotonic()
         self.deadline = 0.0
         self.acknowledged = 0  # the newest generation that the child was forked with or has applied

@@ -40,7 +40,7 @@ def main(path: str) -> int:
         location_id,
     )
     from terraster.errors import ConfigError, Problem
-    from terraster.master import master, reload
+    from terraster.master import children, master, reload
     from terraster.state.table import BackendCells, Seat, SeatBackend, SeatLocation
     from terraster.worker.process import Process
 
@@ -192,7 +192,7 @@ def main(path: str) -> int:
             return self.ask(path.strip("/"))
 
     reload.PATIENCE = read().get("patience", reload.PATIENCE)
-    master.HUNG = read().get("hung", master.HUNG)
+    children.HUNG = read().get("hung", children.HUNG)
     roles = {"proxy": ToyProxy, "admin": ToyAdmin}
     if read().get("broken"):
         ToyProxy.start = lambda self: 1 / 0  # type: ignore[assignment,method-assign,return-value]

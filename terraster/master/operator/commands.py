@@ -62,12 +62,12 @@ class Steering:
 
     def follow(self) -> None:
         """The configuration that runs has changed, or the overlay has: hand all orders to the standings. Does not yield."""
-        names = (backend.id for _service, _location, backend in backends(self._master.loaded))
+        names = (backend.id for _service, _location, backend in backends(self._master.running.loaded))
         self._overlay.follow(names, alone=not self._is_upgrade())
         orders = {name: entry.order for name, entry in self._overlay.entries.items() if entry.order is not None}
         if orders or self._ordered:
-            configured = {backend.id for _service, _location, backend in backends(self._master.loaded)}
-            for _service, _location, backend in backends(self._master.snapshot):
+            configured = {backend.id for _service, _location, backend in backends(self._master.running.loaded)}
+            for _service, _location, backend in backends(self._master.running.snapshot):
                 touch = orders.get(base(backend.id, configured))
                 if touch is not None:
                     self._master.standings.ordered(backend.id, Order(touch.what, touch.until, touch.reason, touch.by))
@@ -83,13 +83,13 @@ class Steering:
 
     def alone(self) -> None:
         """An upgrade is over, however it ended: so does what the other master was told last."""
-        if not self._master.stopping:
+        if not self._master.children.stopping:
             self._overlay.reread()
             self._catch_up()
             self.follow()
 
     def _is_upgrade(self) -> bool:
-        return bool(self._master.master_pid or self._master.reexec_pid)
+        return bool(self._master.upgrade.is_under_way)
 
     def _catch_up(self) -> None:
         """Bring into effect what another master wrote."""
@@ -130,7 +130,7 @@ class Steering:
         self._overlay.reread()
         self._catch_up()
         try:
-            place = find(self._master.loaded, service, path, url)
+            place = find(self._master.running.loaded, service, path, url)
         except Unfound as error:
             gone = self._gone(service, path, url) if action == "enable" or (action == "weight" and weight is None) else ""
             return self._forget(gone, action, by, reason) if gone else _no(str(error), error.candidates)
@@ -147,7 +147,7 @@ class Steering:
             return _no(f"{error}; nothing was changed")
         self._master.log.info("backend %s of %s: %s", backend.url, _where(place), _said(touch))
         if what in (WEIGHT, WEIGHT_OF_FILE):
-            generation = self._master.snapshot.generation
+            generation = self._master.running.snapshot.generation
             outcome = self._master.reloader.refresh(f"weight of {backend.url} of {_where(place)}")
             if not outcome.ok and outcome.generation == generation:
                 return self._took_back(backend.id, touch, before, outcome.problems)
@@ -161,7 +161,7 @@ class Steering:
         """The id of the one backend that is meant and is not configured any more, "" = there is none, or more than one, or some that are
         configured may be meant."""
         with suppress(Unfound):
-            matching(self._master.loaded, service, path, url)
+            matching(self._master.running.loaded, service, path, url)
             return ""
         found = []
         for name, entry in self._overlay.entries.items():
@@ -214,7 +214,7 @@ class Steering:
     def _which(self, path: str, url: str) -> dict[str, Any]:
         """The answer to a change of a backend of no service."""
         try:
-            names = [label(place) for place in matching(self._master.loaded, "", path, url)]
+            names = [label(place) for place in matching(self._master.running.loaded, "", path, url)]
             return _no(f"{url} of which service? There are {listed(names)}", names)
         except Unfound as error:
             return _no(str(error), error.candidates)
@@ -223,7 +223,7 @@ class Steering:
         """All that is known of why a backend is in the state it is in. Without a service: of every backend with that URL, if they
         are not too many. Answer: ``backends``, each as `_account` has it and more: probes, failures, history."""
         try:
-            places = matching(self._master.loaded, service, path, url)
+            places = matching(self._master.running.loaded, service, path, url)
         except Unfound as error:
             return _no(str(error), error.candidates)
         if len(places) > _EXPLAINED:
@@ -233,11 +233,11 @@ class Steering:
     def detail(self) -> dict[str, Any]:
         """For the status: ``backends``, by id (of endpoints too), what lies above the file; ``orphans``: what is kept for backends
         that are not configured."""
-        weights = {backend.id: backend.weight for _service, _location, backend in backends(self._master.loaded)}
+        weights = {backend.id: backend.weight for _service, _location, backend in backends(self._master.running.loaded)}
         entries = {name: entry for name, entry in self._overlay.entries.items() if entry.order or entry.weight}
         found = {}
         if any(not entry.gone for entry in entries.values()):
-            for _service, _location, backend in backends(self._master.snapshot):
+            for _service, _location, backend in backends(self._master.running.snapshot):
                 name = base(backend.id, weights)
                 if name in entries:
                     found[backend.id] = {**_overrides(entries[name]), "configured_weight": weights[name]}
@@ -271,7 +271,7 @@ class Steering:
         q, table = self._master.table.q, self._master.table
         return any(
             backend.weight and q[table.backend(backend.slot) + BackendCells.ADMIT] != BackendCells.NONE
-            for _service, location, backend in backends(self._master.snapshot)
+            for _service, location, backend in backends(self._master.running.snapshot)
             if location.id == place[1].id
         )
 
@@ -352,7 +352,7 @@ class Steering:
         name = place[2].id
         return [
             backend
-            for service in self._master.snapshot.services
+            for service in self._master.running.snapshot.services
             if service.name == place[0].name
             for location in service.locations
             if location.path == place[1].path

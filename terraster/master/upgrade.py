@@ -1,0 +1,97 @@
+"""An upgrade in place (USR2): a master starts its successor, which runs the program anew and serves beside it until the old one leaves.
+
+    old master ──fork──▶ successor: exec, with our listening sockets ─▶ its own children serve ─▶ old master gets TERM ─▶ promoted
+
+What a master hands to the next one goes through the environment: `HANDED_OVER` (listening sockets) and `PREDECESSOR`. The control socket
+and the pid file of the successor have names beside the old ones until it is promoted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import NoReturn
+
+from gunicorn.arbiter import Arbiter
+
+from terraster.logs.program import ProgramLog
+
+from .listeners import HANDED_OVER, Listeners
+
+__all__ = ["PREDECESSOR", "Upgrade"]
+
+PREDECESSOR = "GUNICORN_PID"  # pid of the master that started this one, under the name that earlier versions know
+
+
+class Upgrade:
+    """The masters before and after this one.
+
+    log:       gunicorn's logger
+    original:  the environment that this process was started with
+    directory: the working directory that it was started in
+
+    ``predecessor``: pid of the master that started this one and still runs, else 0. ``successor``: pid of the master that this one
+    started, else 0.
+    """
+
+    def __init__(self, log: ProgramLog, original: Mapping[str, str], directory: str) -> None:
+        self._log = log
+        self._original = original
+        self._directory = directory
+        self.predecessor = int(original.get(PREDECESSOR, "0"))
+        self.successor = 0
+
+    @property
+    def is_under_way(self) -> bool:
+        """True if there are two masters."""
+        return bool(self.predecessor or self.successor)
+
+    def begin(self, listeners: Listeners, without: str) -> None:
+        """Start a successor. Main greenlet only.
+
+        without: the address of the listener that the successor makes for itself
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*Arbiter.SIGNALS, signal.SIGCHLD))
+        try:
+            self.successor = os.fork()
+            if self.successor == 0:
+                self._become_successor(listeners, without)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._log.info("new master %d started; this one goes on until it gets TERM or QUIT", self.successor)
+
+    def ended(self, pid: int) -> bool:
+        """A process ended that is not a child. True if it was the successor."""
+        if not pid or pid != self.successor:
+            return False
+        self.successor = 0
+        self._log.error("the new master (pid %d) ended; this one goes on", pid)
+        return True
+
+    def promoted(self, environ: MutableMapping[str, str]) -> bool:
+        """True, once, when the predecessor has gone. Its pid is taken out of ``environ`` then."""
+        if not self.predecessor or self.predecessor == os.getppid():
+            return False
+        self.predecessor = 0
+        environ.pop(PREDECESSOR, None)
+        self._log.info("the old master has gone; this one is the only one now")
+        return True
+
+    def _become_successor(self, listeners: Listeners, without: str) -> NoReturn:
+        self._log.forked()
+        try:
+            signal.set_wakeup_fd(-1)
+            environ = {key: value for key, value in self._original.items() if not key.startswith("LISTEN_")}
+            environ[PREDECESSOR] = str(os.getppid())
+            environ[HANDED_OVER] = listeners.hand_over(without)
+            if "WATCHDOG_USEC" in environ:
+                environ["WATCHDOG_PID"] = str(os.getpid())
+            os.chdir(self._directory)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
+        except BaseException:
+            self._log.exception("cannot start a new master")
+        finally:
+            os._exit(1)
