@@ -289,6 +289,7 @@ def test_the_demo_takes_the_first_backends_on_this_host():
             scheme, _, rest = url.partition("://")
             host, _, port = rest.rpartition(":")
             made.append(Backend(url, url, scheme, host.strip("[]"), int(port)))
+        made.append(Backend("unix", "unix:/run/app.sock", "http", "localhost", 80, address="unix:/run/app.sock"))
         return Snapshot(1, (), (Service("s", ("*",), (), (Location("s/", "/", backends=tuple(made)),)),))
 
     urls = (

@@ -122,6 +122,12 @@ CASES = [
     (text("retry: {hedge: 95}", location="lb_policy: sticky-session"), [
         "1:9: `hedge` has no effect without a second backend, or under `sticky-session`"
     ]),
+    (text("retry: {hedge: 95}", backends="['unix:/run/app.sock']"), [
+        "1:9: `hedge` has no effect without a second backend, or under `sticky-session`"
+    ]),
+    (text("", backends="[{url: 'unix:/run/app.sock', sni: a.test}]"), [
+        "9:44: `sni` is for https and has no effect with unix:"
+    ]),
     (text("retry: {hedge: 95}", backends="[http://many.example]"), []),
     (text("retry: {hedge: 95}"), []),
     (text("connection_pool: {max_idle: 0, idle_timeout: 5s}"), ["1:32: `idle_timeout` has no effect with `max_idle: 0`"]),

@@ -102,6 +102,10 @@ CASES = [
         text("outlier: {max_ejected: 50%}", backends="[{url: 'http://10.0.0.1'}, {url: 'http://10.0.0.2', weight: 0}]"),
         ["1:11: `max_ejected` 0.5 of 1 backend is less than one: no backend is ever ejected"],
     ),
+    (
+        text("outlier: {max_ejected: 33%}", backends="['unix:/run/app.sock']"),
+        ["1:11: `max_ejected` 0.33 of 1 backend is less than one: no backend is ever ejected"],
+    ),
     (text("outlier: {max_ejected: 33%}", backends="[{url: 'http://many.example'}]"), []),
     (text("outlier: {max_ejected: 33%}", backends="[{url: 'srv+http://many.example'}, {url: 'http://h2'}]"), []),
     (text("", "", "queue: {size: 5}"), ["8:5: `queue` without `max_connections` of a backend: no backend is ever full, so no request waits"]),

@@ -242,6 +242,8 @@ BAD = [
         "1:59: `url` must be a URL like http://10.0.0.1:8080, not 'h'",
         "1:69: `url` has a port that is not a number from 1 to 65535: '99999'",
     ]),
+    ("backends: ['unix:/run/a', 'http+unix://%2Frun%2Fa/']\n", ["1:27: backend unix:/run/a is defined twice in its location"]),
+    ("backends: ['unix:/run/a', 'http+unix://%2Frun%2Fa/b', 'http://localhost']\nport: x\n", ["2:7: `port` must be a whole number"]),
     ("backends: [{url: 'http://h:80/a/'}, {url: 'HTTP://H/a'}]\n", ["1:43: backend http://h/a is defined twice in its location"]),
     (SERVICE + "  - name: a\n    http_redirect: true\n    port: 80\n", ["8:11: `name` a is already used by another service"]),
     (SERVICE + "  - name: b\n    host: A.example.com.\n    http_redirect: true\n", [
@@ -403,6 +405,14 @@ def test_basic(tmp_path: Path) -> None:
     assert [line.partition("basic.yaml:")[2] for line in settings.warnings] == [
         "4:10: backend http://localhost:8081 is an address of Terraster itself: a loop"
     ]
+
+
+def test_a_socket_that_is_both_a_listener_and_a_backend_is_a_loop(tmp_path: Path) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_text(
+        "listen: ['unix:/run/t.sock', ':80']\nhealth_check: {path: /}\nbackends: ['unix:/run/t.sock', 'unix:/run/app.sock', 'http://10.0.0.1']\n"
+    )
+    assert load(str(file)).warnings == (f"{file}:3:12: backend unix:/run/t.sock is an address of Terraster itself: a loop",)
 
 
 def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:

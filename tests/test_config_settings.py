@@ -114,7 +114,7 @@ def test_overlaps(one: str, other: str, answer: bool) -> None:
     ],
 )
 def test_urls(written: str, parts: tuple[object, ...]) -> None:
-    assert addresses.url(written) == (*parts, False)
+    assert addresses.url(written) == (*parts, False, "")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_urls(written: str, parts: tuple[object, ...]) -> None:
     ],
 )
 def test_urls_of_srv_records(written: str, parts: tuple[object, ...]) -> None:
-    assert addresses.url(written) == parts
+    assert addresses.url(written) == (*parts, "")
 
 
 @pytest.mark.parametrize("written", ["srv+http://h:80", "srv+http://10.0.0.1", "srv+http://[::1]", "srv+ftp://h", "srv://h"])
@@ -281,6 +281,70 @@ def test_what_no_hash_goes_by(written: object, words: str) -> None:
 def test_no_urls(written: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         addresses.url(written)
+
+
+UNIX_URLS = [
+    ("unix:/run/app.sock", "unix:/run/app.sock", "/run/app.sock", ""),
+    ("unix:///run/app.sock", "unix:/run/app.sock", "/run/app.sock", ""),
+    ("http+unix://%2Frun%2fapp.sock", "unix:/run/app.sock", "/run/app.sock", ""),
+    ("HTTP+unix://%2Frun%2Fapp.sock/", "unix:/run/app.sock", "/run/app.sock", ""),
+    ("http+unix://%2Frun%2fapp.sock/base/", "http+unix://%2Frun%2Fapp.sock/base", "/run/app.sock", "/base"),
+    ("http+unix://%2Frun%2Fa%20b%3A1/x", "http+unix://%2Frun%2Fa%20b%3A1/x", "/run/a b:1", "/x"),
+    ("unix:/run/app:1.sock", "unix:/run/app:1.sock", "/run/app:1.sock", ""),
+    (f"unix:/{'x' * 106}", f"unix:/{'x' * 106}", f"/{'x' * 106}", ""),
+]
+
+
+@pytest.mark.parametrize(("written", "text", "socket", "base"), UNIX_URLS)
+def test_urls_of_unix_sockets(written: str, text: str, socket: str, base: str) -> None:
+    made = addresses.url(written)
+    assert made == addresses.Url(text, "http", "localhost", 80, base, False, socket)
+    assert not made.is_named and addresses.url(text) == made
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("http://unix:/run/app.sock", "must be written as unix:/run/app.sock, not 'http://unix:/run/app.sock'"),
+        (
+            "http://unix:/run/app.sock:/v1/",
+            "must be written as http+unix://%2Frun%2Fapp.sock/v1, not 'http://unix:/run/app.sock:/v1/'",
+        ),
+        ("unix:/run/app.sock:/v1", "must be written as http+unix://%2Frun%2Fapp.sock/v1, not 'unix:/run/app.sock:/v1'"),
+        ("unix:/run/app.sock:", "must be written as unix:/run/app.sock, not 'unix:/run/app.sock:'"),
+        ("unix//run/app.sock", "must be written as unix:/run/app.sock, not 'unix//run/app.sock'"),
+        ("unix@/run/app.sock", "must be written as unix:/run/app.sock, not 'unix@/run/app.sock'"),
+        ("/run/app.sock", "must be written as unix:/run/app.sock, not '/run/app.sock'"),
+        ("unix:app.sock", "must be written as unix:/app.sock, not 'unix:app.sock'"),
+        (
+            "http+unix:///run/app.sock",
+            "must have the path of its socket percent-encoded: unix:/run/app.sock or http+unix://%2Fpath/base",
+        ),
+        ("http+unix://run%2Fapp.sock", "must name a unix socket by an absolute path of at most 107 octets: unix:/path"),
+        ("http+unix://%2Fapp%00", "must name a unix socket by an absolute path of at most 107 octets: unix:/path"),
+        (f"unix:/{'x' * 107}", "must name a unix socket by an absolute path of at most 107 octets: unix:/path"),
+        ("http+unix://%2Fapp%ff", "has no usable path of a unix socket: '%2Fapp%ff'"),
+        ("http+unix://%2Fapp%0a/x", "has no usable path of a unix socket: '/app\\n'"),
+        ("unix:/run/", "has no usable path of a unix socket: '/run/'"),
+        ("http+unix://%2Fapp?x", "must not contain a query or a fragment"),
+        ("http+unix://%2Fapp/../x", "must not have . or .. in its path"),
+        ("https+unix://%2Fapp", "must start with http+unix:// or unix:/, because TLS over a unix socket is not supported"),
+        ("https://unix:/run/app.sock", "must start with http+unix:// or unix:/, because TLS over a unix socket is not supported"),
+        ("unix:", "must be a URL like http://10.0.0.1:8080, not 'unix:'"),
+    ],
+)
+def test_no_urls_of_unix_sockets(written: str, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        addresses.url(written)
+
+
+@given(st.text(alphabet="unix:/@htp+%2Fabc.", max_size=30))
+def test_urls_of_unix_sockets_take_anything(text: str) -> None:
+    try:
+        made = addresses.url(text)
+    except ValueError:
+        return
+    assert addresses.url(made.text) == made
 
 
 @given(st.text(max_size=30))

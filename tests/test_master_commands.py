@@ -107,6 +107,32 @@ def master(tmp_path: Path) -> Iterator[Master]:
     made.steering.stop()
 
 
+UNIX = Backend("app/ unix:/run/app", "unix:/run/app", "http", "localhost", 80, address="unix:/run/app")
+WITH_BASE = replace(
+    UNIX, id="app/ http+unix://%2Frun%2Fv1/v1", url="http+unix://%2Frun%2Fv1/v1", base_path="/v1", address="unix:/run/v1"
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("unix:/run/app", UNIX),
+        ("/run/app", UNIX),
+        ("unix:/run/v1", WITH_BASE),
+        ("/run/v1", WITH_BASE),
+        ("http+unix://%2Frun%2Fv1/v1/", WITH_BASE),
+        *((text, None) for text in ("localhost", "localhost:80", "/", "unix:/run", "/run/APP", "v1")),
+    ],
+)
+def test_found_by_the_path_of_a_socket(asked: str, found: Backend | None) -> None:
+    services = (Service("app", ("*",), (), (Location("app/", "/", backends=(UNIX, WITH_BASE)),)),)
+    if found is None:
+        with pytest.raises(Unfound, match="app has no backend"):
+            find(Snapshot(1, (), services), "app", "", asked)
+    else:
+        assert find(Snapshot(1, (), services), "app", "", asked)[2] is found
+
+
 FOUND = [
     (("shop", "/", "http://10.0.0.1:80"), ONE),
     (("shop/", "", "http://10.0.0.1:80/"), ONE),

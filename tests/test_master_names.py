@@ -185,7 +185,7 @@ def test_expansions(party, keys: dict[str, Any], entry: Any, expected: list[Any]
 
 def test_what_has_no_names_is_left_alone(party) -> None:
     one = party({})
-    plain = snapshot(shop=[backend("10.0.0.1"), backend("::1")])
+    plain = snapshot(shop=[backend("10.0.0.1"), backend("::1"), backend("localhost", address="unix:/run/app.sock")])
     assert one.commit(plain) is plain
     assert one.book.asked == []
 

@@ -154,7 +154,7 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "url": one.backend.url,
         "endpoint": one.backend.endpoint or None,
-        "address": one.backend.address or None,
+        "address": None if one.backend.socket else one.backend.address or None,
         "up": one.up,
         "state": one.state,
         "admit": one.admit,

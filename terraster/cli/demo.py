@@ -49,7 +49,7 @@ def addresses(snapshot: Snapshot) -> list[tuple[str, int]]:
     for service in snapshot.services:
         for location in service.locations:
             for backend in location.backends:
-                if backend.host in _LOOPBACK and backend.scheme == "http":
+                if backend.host in _LOOPBACK and backend.scheme == "http" and not backend.socket:
                     found[backend.host, backend.port] = None
     if not found:
         raise StartError(

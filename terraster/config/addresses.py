@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 __all__ = [
     "Url",
@@ -29,11 +30,15 @@ _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 _PORT = re.compile(r"[0-9]{1,5}")
+_LONGEST_PATH = 107  # octets of a unix socket's path: unix(7)
+_SOCKET_ELSEWHERE = re.compile(r"(?:https?://)?(?:unix[:@]?|/)(?://)?(/?[^:]*)(:.*)?", re.IGNORECASE)
+"""How other programs write a unix socket: http://unix:/path:/base (nginx), unix//path (Caddy), unix@/path (HAProxy), or the path alone."""
 
 
 class Url(NamedTuple):
     """A backend's address in parts. ``host``: no brackets, lower case; ``base_path``: "" or "/x" without a slash at its end;
-    ``srv``: hosts and ports are to be found in the SRV records of ``host`` (RFC 2782), ``port`` is 0."""
+    ``srv``: hosts and ports are to be found in the SRV records of ``host`` (RFC 2782), ``port`` is 0; ``socket``: path of a unix socket,
+    then ``host`` is what the backend is called (localhost) and not where it is."""
 
     text: str
     scheme: str
@@ -41,6 +46,12 @@ class Url(NamedTuple):
     port: int
     base_path: str
     srv: bool = False
+    socket: str = ""
+
+    @property
+    def is_named(self) -> bool:
+        """True if its host is a name, which may stand for several addresses."""
+        return not self.socket and (self.srv or not is_address(self.host))
 
 
 def _port(text: str) -> int:
@@ -57,9 +68,7 @@ def listen_address(value: object) -> str:
         raise ValueError('must be an address like "127.0.0.1:8080", "[::1]:8080", ":8080" or "unix:/path"')
     text = value.strip()
     if text.startswith("unix:"):
-        path = text[5:]
-        if not path.startswith("/") or "\0" in path or len(path.encode()) > 107:
-            raise ValueError("must name a unix socket by an absolute path of at most 107 octets: unix:/path")
+        _check_socket(text[5:])
         return text
     host, colon, port = text.rpartition(":")
     if not colon:
@@ -78,6 +87,11 @@ def listen_address(value: object) -> str:
     except ValueError:
         hint = "; an IPv6 address goes in brackets" if ":" in host else ""
         raise ValueError(f"must start with an IP address, not {host!r}{hint}") from None
+
+
+def _check_socket(path: str) -> None:
+    if not path.startswith("/") or "\0" in path or len(path.encode()) > _LONGEST_PATH:
+        raise ValueError(f"must name a unix socket by an absolute path of at most {_LONGEST_PATH} octets: unix:/path")
 
 
 def port_of(address: str) -> int:
@@ -149,14 +163,21 @@ def server_name(value: object) -> str:
 
 def url(value: object) -> Url:
     """A backend URL in parts: http or https, a host, perhaps a port and a base path; no user, query or fragment. It may
-    start with "srv+": then the host is a name without a port."""
+    start with "srv+": then the host is a name without a port. A unix socket is unix:/path, or http+unix://%2Fpath/base."""
     if not isinstance(value, str):
         raise ValueError("must be a URL like http://10.0.0.1:8080")
     text = value.strip()
+    if text.startswith("unix:/"):
+        return _unix(text, text[5:], "")
     match = _URL.fullmatch(text)
-    if match is None:
+    if match is None or match[2].lower() == "unix:":
+        _refuse_socket_of_others(text)
         raise ValueError(f"must be a URL like http://10.0.0.1:8080, not {text!r}")
     scheme, authority, path = match[1].lower(), match[2], match[3]
+    if scheme == "http+unix":
+        return _encoded_unix(text, authority, path, bool(match[4] or match[5]))
+    if scheme == "https+unix":
+        raise ValueError("must start with http+unix:// or unix:/, because TLS over a unix socket is not supported")
     srv = scheme.startswith("srv+")
     scheme = scheme.removeprefix("srv+")
     if scheme not in ("http", "https"):
@@ -187,13 +208,58 @@ def url(value: object) -> Url:
         if not host or len(host) > 253 or not _NAME.fullmatch(host.removesuffix(".")):
             raise ValueError(f"has no usable host: {host!r}" if host else "has no host")
         shown = host
+    base = _base_path(path)
+    text = f"{'srv+' if srv else ''}{scheme}://{shown}{f':{number}' if colon else ''}{base}"
+    return Url(text, scheme, host, number, base, srv)
+
+
+def _base_path(path: str) -> str:
     if not _PATH.fullmatch(path):
         raise ValueError("has a path with characters that must be percent-encoded")
     base = path.rstrip("/")
     if any(segment in (".", "..") for segment in base.split("/")):
         raise ValueError("must not have . or .. in its path")
-    text = f"{'srv+' if srv else ''}{scheme}://{shown}{f':{number}' if colon else ''}{base}"
-    return Url(text, scheme, host, number, base, srv)
+    return base
+
+
+def _unix(text: str, path: str, base: str) -> Url:
+    """A backend on a unix socket. path: as the kernel takes it. base: a base path, "" = none."""
+    path = "/" + path.lstrip("/") if path.startswith("/") else path
+    if not base and (":/" in path or path.endswith(":")):
+        _refuse_socket_of_others(text)
+    _check_socket(path)
+    if not path.isprintable() or path.endswith("/"):
+        raise ValueError(f"has no usable path of a unix socket: {path!r}")
+    return Url(_unix_url(path, base), "http", "localhost", 80, base, socket=path)
+
+
+def _unix_url(path: str, base: str) -> str:
+    return f"http+unix://{quote(path, safe='')}{base}" if base else f"unix:{path}"
+
+
+def _encoded_unix(text: str, authority: str, path: str, more: bool) -> Url:
+    """The form with the socket's path percent-encoded in place of a host. more: True if there is a query or a fragment."""
+    if more:
+        raise ValueError("must not contain a query or a fragment")
+    if not authority:
+        raise ValueError(
+            f"must have the path of its socket percent-encoded: {_unix_url(path or '/path', '')} or http+unix://%2Fpath/base"
+        )
+    try:
+        socket = unquote(authority, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError(f"has no usable path of a unix socket: {authority!r}") from None
+    return _unix(text, socket, _base_path(path))
+
+
+def _refuse_socket_of_others(text: str) -> None:
+    """Raises ValueError, with our spelling, for a unix socket as other programs write it; nothing for other texts."""
+    match = _SOCKET_ELSEWHERE.fullmatch(text)
+    if match is not None and match[1] != "":
+        path, base = "/" + match[1].lstrip("/"), (match[2] or "")[1:].rstrip("/")
+        if text.lower().startswith("https:"):
+            raise ValueError("must start with http+unix:// or unix:/, because TLS over a unix socket is not supported")
+        raise ValueError(f"must be written as {_unix_url(path, base)}, not {text!r}")
 
 
 def is_address(host: str) -> bool:

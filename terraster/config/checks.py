@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pydantic import BaseModel
 
 from . import unserved
-from .addresses import is_loopback, port_of
+from .addresses import Url, is_loopback, port_of
 from .language import Language, Written
 from .listeners import Rule, host_address, management_address, metrics_address, same_place
 from .messages import Complaint, suggestion
@@ -68,10 +68,10 @@ def _lies_below(path: str, prefix: str) -> bool:
 
 def of_backends(backends: Sequence[BackendSettings], here: Path) -> Iterator[Complaint]:
     """Backends that are there twice, however they are spelt, and those that are in two tiers."""
-    seen: set[tuple[str, str, int, str, bool]] = set()
+    seen: set[tuple[str, str, int, str, bool, str]] = set()
     for index, backend in enumerate(backends):
         url = backend.url
-        key = (url.scheme, url.host, url.port, url.base_path, url.srv)
+        key = (url.scheme, url.host, url.port, url.base_path, url.srv, url.socket)
         if key in seen:
             yield (*here, index, "url"), False, f"backend {url.text} is defined twice in its location"
         seen.add(key)
@@ -211,7 +211,7 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
                 here = path if path == ("backends",) else (*path, "locations", index, "backends")
                 yield (*here, 0, "backup"), True, "every backend here is a `backup`: this has the same effect as no `backup`"
             for number, backend in enumerate(location.backends):
-                if backend.url.port in own and any(_reaches(backend.url.host, address) for address in own[backend.url.port]):
+                if any(_reaches(backend.url, address) for address in own.get(0 if backend.url.socket else backend.url.port, ())):
                     here = path if path == ("backends",) else (*path, "locations", index, "backends")
                     yield (*here, number, "url"), False, f"backend {backend.url.text} is an address of Terraster itself: a loop"
 
@@ -272,8 +272,11 @@ def _logger_warnings(top: Settings) -> Iterator[Complaint]:
             )
 
 
-def _reaches(host: str, address: str) -> bool:
-    listened = address.rpartition(":")[0].strip("[]")
+def _reaches(url: Url, address: str) -> bool:
+    """True if a listening address on the same port is the one that a backend's URL leads to."""
+    if url.socket:
+        return address == f"unix:{url.socket}"
+    host, listened = url.host, address.rpartition(":")[0].strip("[]")
     loopback = host == "localhost" or host == "::1" or host.startswith("127.")
     return host == listened or (loopback and (listened in ("", "0.0.0.0", "::") or (host == "localhost" and is_loopback(address))))
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from . import addresses
 from .algorithms import WITHOUT_WEIGHTS
 from .listeners import Rule
 from .messages import Complaint
@@ -131,7 +130,7 @@ def _without_https(place: Place) -> str:
     if any(backend.url.scheme == "https" for _, _, backend in place.backends()):
         return ""
     if place.backend is not None:
-        return f"is for https and has no effect with {place.backend.url.scheme}://"
+        return f"is for https and has no effect with {'unix:' if place.backend.url.socket else 'http://'}"
     return "is for https backends, and there are none here" if any(place.backends()) else ""
 
 
@@ -191,7 +190,7 @@ def _tried_once(place: Place) -> str:
 def _no_second(place: Place) -> str:
     for _, location in place.locations:
         hosts = [backend.url for backend in location.backends]
-        several = len(hosts) > 1 or any(url.srv or not addresses.is_address(url.host) for url in hosts)
+        several = len(hosts) > 1 or any(url.is_named for url in hosts)
         if several and (location.lb_policy or place.top.algorithm) != "sticky-session":
             return ""
     return "has no effect without a second backend, or under `sticky-session`" if any(place.backends()) else ""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from math import floor
 from typing import NamedTuple
 
-from . import addresses, inherit
+from . import inherit
 from .messages import Complaint
 from .settings import LocationSettings, ServiceSettings, Settings, TrafficSettings
 
@@ -153,7 +153,7 @@ def _ejects_nobody(level: Level) -> Iterator[Complaint]:
     most = 0
     for location, traffic in level.reach:
         counted = [backend for backend in location.backends if backend.weight]
-        if any(backend.url.srv for backend in counted) or (len(counted) == 1 and not addresses.is_address(counted[0].url.host)):
+        if any(backend.url.srv for backend in counted) or (len(counted) == 1 and counted[0].url.is_named):
             return
         if floor(traffic.ejection.max_ejected * len(counted) + 1e-9):
             return

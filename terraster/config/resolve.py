@@ -250,6 +250,7 @@ def _backend(service: str, path: str, written: BackendSettings, health: HealthCh
         health=health,
         priority=BACKUP if written.backup else written.priority,
         srv=url.srv,
+        address=f"unix:{url.socket}" if url.socket else "",
     )
 
 

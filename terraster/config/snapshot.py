@@ -194,7 +194,7 @@ class Backend:
     health: HealthCheck = field(default_factory=HealthCheck)
     priority: int = 0  # tier; the lowest is used first, the next where no backend of it has room; `backup` is BACKUP
     srv: bool = False  # `host` names SRV records that say which hosts and ports; `port` is 0 until they are known
-    address: str = ""  # the IP address that `host` was resolved to; "" where it is one itself, or is not resolved
+    address: str = ""  # the IP address that `host` was resolved to; "" where it is one itself, or is not resolved; or "unix:/path"
     endpoint: str = ""  # which of several of the same URL; the id ends in "@" and this
     slot: int = -1
 
@@ -204,8 +204,15 @@ class Backend:
         return f"{self.url} ({self.endpoint})" if self.endpoint else self.url
 
     @property
+    def socket(self) -> str:
+        """The path of its unix socket, "" if it has none."""
+        return self.address[5:] if self.address.startswith("unix:") else ""
+
+    @property
     def authority(self) -> str:
-        """Host and port, as a Host field names them."""
+        """Host and port, as a Host field names them. A backend on a unix socket has no port, and is called localhost."""
+        if self.address.startswith("unix:"):
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 

@@ -92,7 +92,10 @@ def _way(backend: Backend) -> tuple[Any, ...]:
 
 
 def _socket_address(host: str, port: int) -> tuple[int, Any]:
-    """The family of an IP address, and the address for `socket.connect`. None for a name, because only the master resolves names."""
+    """The family of an IP address or of "unix:/path", and the address for `socket.connect`. None for a name, because only the master resolves
+    names."""
+    if host.startswith("unix:"):
+        return socket.AF_UNIX, host[5:]
     try:
         version = ipaddress.ip_address(host).version
     except ValueError:

@@ -25,13 +25,22 @@ MAX_IDLE = 256
 """Most idle connections kept per backend and worker, whatever is configured."""
 
 _LOOK = 0.005
-"""Seconds between two checks whether another worker has closed a connection."""
+"""Seconds between two checks whether another worker has closed a connection, or whether a unix socket has room for one."""
 
 _BROKEN = 3
 """Reused connections that may break in a row. After that, connections to this backend are used only once."""
 
 _FRESH = 10.0
 """Seconds for which they are used only once."""
+
+_REASONS = {
+    errno.ECONNREFUSED: "connection_refused",
+    errno.ETIMEDOUT: "connection_timeout",
+    errno.ENOENT: "destination_unavailable",  # this and the next three are of unix sockets
+    errno.EACCES: "destination_unavailable",
+    errno.ENOTDIR: "destination_unavailable",
+    errno.EPROTOTYPE: "destination_unavailable",
+}
 
 _IDLE = SeatBackend.IDLE
 _OPEN = SeatBackend.OPEN
@@ -80,15 +89,34 @@ class Upstream:
         """Connect the socket of its plain stream, and begin to watch it. Raises `ConnectFailed`."""
         try:
             stream.sock.connect(address)
-        except BlockingIOError:
-            stream.wait_writable(timeout)
-            code = stream.sock.getsockopt(SOL_SOCKET, SO_ERROR)
-            if code:
-                raise _connect_failed(code) from None
+        except BlockingIOError as error:
+            if error.errno == errno.EAGAIN:
+                self._wait_in_line(stream, address, timeout)
+            else:
+                stream.wait_writable(timeout)
+                code = stream.sock.getsockopt(SOL_SOCKET, SO_ERROR)
+                if code:
+                    raise _connect_failed(code) from None
         except OSError as error:
             raise _connect_failed(error.errno or 0) from error
         stream.listen()
         self.phase = "response"
+
+    def _wait_in_line(self, stream: Stream, address: str, timeout: float) -> None:
+        """Connect to a unix socket whose queue of connections is full, as soon as there is room. The kernel tells nobody when that is: for
+        TCP it repeats the SYN itself, for a unix socket it refuses (EAGAIN, connect(2)). Raises `ConnectFailed`."""
+        reactor = stream.reactor
+        end = reactor.clock() + timeout if timeout else inf
+        while reactor.clock() < end:
+            reactor.sleep(_LOOK)
+            try:
+                stream.sock.connect(address)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise _connect_failed(error.errno or 0) from error
+            return
+        raise self.timed_out(False)
 
     def start_tls(self, stream: TlsStream, timeout: float) -> None:
         """Use TLS from now on, over the existing stream. Raises `ConnectFailed`."""
@@ -143,9 +171,7 @@ class Upstream:
 
 
 def _connect_failed(code: int) -> ConnectFailed:
-    reason = {errno.ECONNREFUSED: "connection_refused", errno.ETIMEDOUT: "connection_timeout"}.get(
-        code, "destination_ip_unroutable"
-    )
+    reason = _REASONS.get(code, "destination_ip_unroutable")
     return ConnectFailed(f"no connection to the backend ({errno.errorcode.get(code, code)})", reason=reason)
 
 
@@ -373,7 +399,8 @@ def make_socket(reactor: Reactor, family: int, keepalive: Options) -> Any:
         sock = reactor.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
         raise HttpError(f"out of descriptors or memory ({error.strerror})", status=503) from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for level, option, value in keepalive:
-        sock.setsockopt(level, option, value)
+    if family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for level, option, value in keepalive:
+            sock.setsockopt(level, option, value)
     return sock

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
 import socket
 import struct
 import threading
@@ -158,21 +159,29 @@ class Peer:
 
 
 class Backend:
-    """A server on loopback that runs ``script(peer)`` for every connection.
+    """A server on loopback, or on a unix socket, that runs ``script(peer)`` for every connection.
 
     requests: every whole request that came, over all connections. peers: the connections. `url` goes into a configuration.
     """
 
-    def __init__(self, script: Callable[[Peer], None], *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, script: Callable[[Peer], None], *, host: str = "127.0.0.1", port: int = 0, path: str = "") -> None:
+        """path: of a unix socket; it is removed at the end"""
         self.script = script
         self.requests: list[Request] = []
         self.peers: list[Peer] = []
         self.failures: list[BaseException] = []
         self.changed = threading.Condition()
-        self.port = port or free_port(host)
-        self.listener = socket.create_server((host, self.port), backlog=512)
-        self.url = f"http://{host}:{self.port}"
-        self.address = (host, self.port)
+        self.address: tuple[str, int] | str
+        if path:
+            self.port, self.address, self.url = 0, path, f"unix:{path}"
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(path)
+            self.listener.listen(512)
+        else:
+            self.port = port or free_port(host)
+            self.listener = socket.create_server((host, self.port), backlog=512)
+            self.url = f"http://{host}:{self.port}"
+            self.address = (host, self.port)
         self._closing = False
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -191,7 +200,8 @@ class Backend:
             except OSError:
                 return
             sock.settimeout(60)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.changed:
                 peer = Peer(self, sock, len(self.peers))
                 self.peers.append(peer)
@@ -230,6 +240,9 @@ class Backend:
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+        if isinstance(self.address, str):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.address)
         for peer in list(self.peers):
             peer.close()
 

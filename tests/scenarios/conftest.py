@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -35,14 +36,21 @@ def stack() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def backend(stack: ExitStack) -> Callable[..., Backend]:
-    """Make a backend: ``backend(answer=…)`` answers every request alike, ``backend(script)`` runs a script per connection."""
+def sockets(stack: ExitStack) -> Path:
+    """A folder for unix sockets: its path is short, as that of a socket has 107 octets at most."""
+    return Path(stack.enter_context(TemporaryDirectory(prefix="t-")))
 
-    def make(script: Callable[[Peer], None] | None = None, *, answer: Answer | None = None) -> Backend:
+
+@pytest.fixture
+def backend(stack: ExitStack) -> Callable[..., Backend]:
+    """Make a backend: ``backend(answer=…)`` answers every request alike, ``backend(script)`` runs a script per connection. ``path``: it
+    listens on a unix socket."""
+
+    def make(script: Callable[[Peer], None] | None = None, *, answer: Answer | None = None, path: str = "") -> Backend:
         if script is None:
             assert answer is not None
             script = always(answer)
-        return stack.enter_context(Backend(script))
+        return stack.enter_context(Backend(script, path=path))
 
     return make
 

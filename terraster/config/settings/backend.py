@@ -34,7 +34,7 @@ def _server_name(value: object) -> str:
 
 ServerName = Annotated[str, BeforeValidator(_server_name), WithJsonSchema({"type": "string"})]
 ProbePath = Annotated[str, BeforeValidator(_probe_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
-_URL_SCHEMA = {"type": "string", "pattern": "^((srv\\+)?https?://|\\$\\{)"}
+_URL_SCHEMA = {"type": "string", "pattern": "^((srv\\+)?https?://|http\\+unix://|unix:/|\\$\\{)"}
 BackendUrl = Annotated[addresses.Url, BeforeValidator(_url), WithJsonSchema(_URL_SCHEMA)]
 
 
@@ -86,8 +86,9 @@ class BackendSettings(Model):
     """One server that answers requests."""
 
     url: BackendUrl = Field(
-        description="http:// or https://, a host, perhaps a port and a base path that is put before the forwarded path; or "
-        "srv+http://NAME, srv+https://NAME: the hosts and ports are those of the name's SRV records."
+        description="http:// or https://, a host, perhaps a port and a base path that is put before the forwarded path; "
+        "srv+http://NAME, srv+https://NAME: the hosts and ports are those of the name's SRV records; unix:/PATH: a unix socket, with a base "
+        "path http+unix://%2FPATH/BASE."
     )
     weight: Annotated[Whole, Field(ge=0, le=1_000_000)] = Field(
         1, description="Share of the work relative to the others; 0: no new work."

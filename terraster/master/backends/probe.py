@@ -12,6 +12,8 @@ been there. So the time that the event loop loses is measured while probes are u
 
 from __future__ import annotations
 
+import _socket
+import errno
 import ipaddress
 import os
 import re
@@ -49,7 +51,7 @@ class Aim:
     scheme: str
     host: str
     port: int
-    address: str  # "" = the name does not resolve
+    address: str  # "" = the name does not resolve; "unix:/path" = a unix socket
     sni: str
     verify: bool
     check: HealthCheck
@@ -144,7 +146,7 @@ class Probing:
         except ssl.SSLError as error:
             ok, reason = False, f"TLS fails: {error.reason or error}"
         except OSError as error:
-            ok, reason = False, (error.strerror or str(error)).lower()
+            ok, reason = False, _in_words(aim, error)
         except HttpError as error:
             ok, reason = False, f"no proper HTTP answer: {error.detail}"
         except Exception as error:  # a name that no codec knows, say: a check that cannot be made has failed
@@ -161,11 +163,16 @@ class Probing:
     def _probe(self, aim: Aim) -> tuple[bool, str]:
         if not aim.address:
             return False, UNRESOLVED
-        connection = socket.socket(socket.AF_INET6 if ":" in aim.address else socket.AF_INET, socket.SOCK_STREAM)
+        path = aim.address[5:] if aim.address.startswith("unix:") else ""
+        family = socket.AF_UNIX if path else socket.AF_INET6 if ":" in aim.address else socket.AF_INET
+        connection = socket.socket(family, socket.SOCK_STREAM)
         fd = connection.fileno()
         self._sockets.add(fd)
         try:
-            connection.connect((aim.address, aim.port))
+            if path:
+                _connect_unix(connection, path)
+            else:
+                connection.connect((aim.address, aim.port))
             return self._speak(aim, connection)
         finally:
             connection.close()
@@ -199,6 +206,41 @@ class Probing:
         if verify not in self._contexts:
             self._contexts[verify] = client_context(not verify)
         return self._contexts[verify]
+
+
+_OF_SOCKETS = {
+    errno.ENOENT: "there is no such socket",
+    errno.ENOTDIR: "there is no such socket",
+    errno.EACCES: "this user may not connect to the socket",
+    errno.ECONNREFUSED: "nothing listens on the socket",
+    errno.EPROTOTYPE: "the socket is not a stream socket",
+}
+
+
+def _in_words(aim: Aim, error: OSError) -> str:
+    """A failure to connect or to talk. On unix sockets operators know its code, too: that is what other programs show."""
+    known = _OF_SOCKETS.get(error.errno or 0)
+    if known is not None and aim.address.startswith("unix:"):
+        return f"{known} ({errno.errorcode[error.errno or 0]})"
+    return (error.strerror or str(error)).lower()
+
+
+def _connect_unix(connection: socket.socket, path: str) -> None:
+    """Connect to a unix socket, and wait while its queue of connections is full. Raises `OSError`.
+
+    gevent's own connect would wait for the socket to become writable, and it always is.
+    """
+    raw = _socket.socket(fileno=connection.fileno())
+    try:
+        raw.setblocking(False)
+        while True:
+            try:
+                raw.connect(path)
+                return
+            except BlockingIOError:
+                gevent.sleep(_TICK)
+    finally:
+        raw.detach()
 
 
 def _request(aim: Aim) -> bytes:

@@ -60,9 +60,11 @@ def _backends(backend: Backend, found: Found) -> list[Backend]:
 
 
 def is_named(backend: Backend) -> bool:
-    """Whether it is reached by a name."""
+    """True if it is reached by a name."""
     if backend.srv:
         return True
+    if backend.socket:
+        return False
     try:
         ipaddress.ip_address(backend.host)
     except ValueError:

@@ -29,7 +29,7 @@ from terraster.master.backends.states import Order
 from terraster.state.table import RESPONSE_CLASSES, BackendCells, SeatBackend
 
 from .action import DRAIN, ENABLE, EXPIRED, MAINTENANCE, MOST_WEIGHT, TEXT, WEIGHT, WEIGHT_OF_FILE, Entry, Touch
-from .find import Place, Unfound, backends, base, find, label, listed, matching
+from .find import Place, Unfound, backends, base, find, label, listed, matching, spellings
 
 __all__ = ["Steering"]
 
@@ -166,11 +166,7 @@ class Steering:
         found = []
         for name, entry in self._overlay.entries.items():
             place, _, known = name.partition(" ")
-            if (
-                entry.gone
-                and (entry.order or entry.weight)
-                and url.rstrip("/") in (known, known.rstrip("/"), known.partition("://")[2])
-            ):
+            if entry.gone and (entry.order or entry.weight) and url.rstrip("/") in spellings(known):
                 wanted = f"{service}{path}"
                 if place.rstrip("/") == wanted.rstrip("/") or (not path and place.partition("/")[0] == wanted):
                     found.append(name)
@@ -309,7 +305,7 @@ class Steering:
             "history": [asdict(touch) for touch in reversed(entry.history)],
             "endpoints": [
                 {
-                    "address": one.endpoint or one.address or None,
+                    "address": one.endpoint or (None if one.socket else one.address) or None,
                     **self._standing(one),
                     **self._cells(one),
                     "probes": _newest(master.prober.recent(one.id)),

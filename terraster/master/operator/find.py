@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator
 from terraster.config.snapshot import Backend, Location, Service, Snapshot
 from terraster.errors import TerrasterError
 
-__all__ = ["Place", "Unfound", "backends", "base", "find", "label", "listed", "matching"]
+__all__ = ["Place", "Unfound", "backends", "base", "find", "label", "listed", "matching", "spellings"]
 
 _NAMED = 8  # candidates that a problem names before it only counts
 
@@ -81,16 +81,26 @@ def _same_path(name: str, wanted: str) -> bool:
 
 
 def _is_url(backend: Backend, url: str) -> bool:
+    if backend.socket and url == f"unix:{backend.socket}":
+        return not backend.base_path
     return backend.url == url or backend.url.rstrip("/") == url.rstrip("/")
 
 
 def _is_authority(backend: Backend, url: str) -> bool:
-    """A URL in short: without its scheme, perhaps without its path or its port."""
+    """A URL in short: without its scheme, perhaps without its path or its port; the path of a unix socket."""
+    if backend.socket:
+        return url in (backend.socket, f"unix:{backend.socket}")
     short = url.partition("://")[2] or url
     written = backend.url.partition("://")[2]
     if "://" in url and not backend.url.startswith(url.partition("://")[0] + "://"):
         return False
     return short.lower().rstrip("/") in (written.lower(), written.partition("/")[0].lower(), backend.authority, backend.host)
+
+
+def spellings(url: str) -> set[str]:
+    """What a backend that is not configured any more may be called: its URL, without its last slash or its scheme; the path of a unix
+    socket."""
+    return {url, url.rstrip("/"), url.partition("://")[2] or url, url.removeprefix("unix:")}
 
 
 def backends(snapshot: Snapshot) -> Iterator[Place]:
