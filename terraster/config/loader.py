@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ..errors import ConfigError, Problem
-from . import checks, idle, level_checks, unserved
+from . import checks, descriptors, idle, level_checks, unserved
 from .language import language
 from .messages import Complaint
 from .pending import Finds
@@ -232,7 +232,12 @@ class _Load:
     def _look_at_log(self, path: Path, file: str) -> None:
         """Complain if an access log cannot be written there. Workers open it themselves, when it is too late to refuse. Creates nothing."""
         folder = os.path.dirname(file) or "."
-        if os.path.exists(file):
+        descriptor = descriptors.behind(file)
+        if descriptor is not None:
+            why = descriptors.unusable(descriptor)
+            if why:
+                self._complain((path, False, f"the access log cannot be written to {descriptors.described(file)}: {why}"))
+        elif os.path.exists(file):
             if os.path.isdir(file) or not os.access(file, os.W_OK):
                 self._complain((path, False, f"the access log {file} cannot be written to"))
         elif not os.path.isdir(folder):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from . import idle, level_checks
+from . import descriptors, idle, level_checks
 from .settings import ServiceSettings
 from .settings.base import is_later, submodel
 from .settings.logs import AccessLogSettings
@@ -87,7 +87,7 @@ class Surveyor:
                     self._look(item, (*here, item_name), f"{dotted}{key.spelling}.", inside)
         if isinstance(model, TlsSettings) and model.enabled:
             files += [((*path, name), file) for name in ("cert_file", "key_file") if (file := getattr(model, name)) is not None]
-        if isinstance(model, AccessLogSettings) and model.path not in (None, "", "-"):
+        if isinstance(model, AccessLogSettings) and model.path not in (None, "", descriptors.STDOUT):
             logs.append(((*path, "path"), model.path))
 
     def _learn(self, model: type[BaseModel]) -> dict[str, _Key]:

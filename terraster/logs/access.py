@@ -1,8 +1,8 @@
 """The access log: one line per request, rendered in batches away from the request path.
 
 `AccessWriter.write` only keeps the exchange, which does not change once it is finished. `AccessWriter.flush` renders all kept exchanges
-and hands the lines to the sink in one block. A worker flushes a few times a second. A full batch flushes itself, so the number of kept
-exchanges is bounded.
+and hands the lines to the sink in one block. A worker flushes `FLUSH` seconds after the first exchange that is kept. A full batch flushes
+itself. So a worker that is killed loses the lines of `FLUSH` seconds, and at most `BATCH` of each writer.
 
 Formats
 - ``json``: one object per line, with all of `terraster.config.log_format.JSON_FIELDS`, or those that ``fields`` names in their order.
@@ -36,9 +36,10 @@ from ..config.log_format import FIELDS, JSON_FIELDS
 from ..config.snapshot import AccessLog
 from ..errors import StartError
 from ..exchange import Exchange
+from .losses import Losses
 from .sink import Sink
 
-__all__ = ["AccessLogs", "AccessWriter", "Renderer"]
+__all__ = ["BATCH", "FLUSH", "AccessLogs", "AccessWriter", "Renderer"]
 
 _STAMP, _STAMP_CLF = "\x01", "\x02"
 
@@ -71,6 +72,7 @@ _CONVERSIONS = {
 converted: each second they replace their marks in the template."""
 
 BATCH = 128  # exchanges that a writer keeps before it flushes itself
+FLUSH = 0.01  # seconds after which a worker flushes a writer that keeps an exchange
 
 _MEMO_ENTRIES = 1024
 _MEMO_OCTETS = 256
@@ -202,40 +204,57 @@ class AccessWriter:
     """Writes the access lines of a service. One per distinct `AccessLog` and process; several may append to one path.
 
     config: with ``path`` "" every method does nothing
-    warn:   called with one line of text when lines were lost, at most once a minute
-    must:   True: StartError if the file cannot be opened; False: lines are lost until it can be opened, and ``warn`` reports them
+    warn:   called with one line of text about lost lines
+    must:   True: StartError if the file cannot be opened; False: lines are lost until it can be opened
+    soon:   called when the first exchange is kept; it sees to it that `flush` is called `FLUSH` seconds later
+    losses: counts the lines lost to a full disk, a broken pipe or a slow reader
 
     Raises StartError for an unknown format.
     """
 
-    __slots__ = ("_batch", "_most", "_renderer", "_sink")
+    __slots__ = ("_batch", "_most", "_renderer", "_sink", "_soon")
 
-    def __init__(self, config: AccessLog, warn: Callable[[str], object], *, must: bool = True) -> None:
+    def __init__(
+        self,
+        config: AccessLog,
+        warn: Callable[[str], object],
+        soon: Callable[[], object],
+        *,
+        must: bool = True,
+        losses: Losses | None = None,
+    ) -> None:
         self._batch: list[Exchange] = []
         self._most = BATCH
         self._renderer = Renderer(config)
-        self._sink = Sink(config.path, warn, must=must) if config.path else None
-
-    @property
-    def dropped(self) -> int:
-        """The number of lines lost so far, to a full disk, a broken pipe or a slow reader."""
-        return self._sink.dropped if self._sink is not None else 0
+        self._sink = Sink(config.path, warn, must=must, losses=losses) if config.path else None
+        self._soon = soon
 
     def write(self, exchange: Exchange) -> None:
         """Log a finished exchange, which must not change afterwards. Never raises and never waits for a reader."""
-        self._batch.append(exchange)
-        if len(self._batch) >= self._most:
+        batch = self._batch
+        batch.append(exchange)
+        kept = len(batch)
+        if kept >= self._most:
             self.flush()
+        elif kept == 1:
+            self._soon()
 
     def flush(self) -> None:
-        """Write the lines of all kept exchanges, after those that a slow reader has not taken yet. Called a few times a second."""
+        """Write the lines of all kept exchanges, after those that a slow reader has not taken yet."""
         batch = self._batch
+        if not batch:
+            return
         if self._sink is None:
             batch.clear()
             return
         block = self._renderer.lines(batch)
         batch.clear()
         self._sink.write(block)
+
+    def tend(self, now: float) -> None:
+        """The work of a few times a second (`Sink.tend`). now: monotonic seconds"""
+        if self._sink is not None:
+            self._sink.tend(now)
 
     def reopen(self) -> None:
         """Finish the old file and open the path again. For USR1, after a log rotation."""
@@ -252,12 +271,19 @@ class AccessWriter:
 
 
 class AccessLogs:
-    """The writers of a process, one per distinct `AccessLog`. Services with the same settings share a writer."""
+    """The writers of a process, one per distinct `AccessLog`. Services with the same settings share a writer.
 
-    __slots__ = ("_warn", "_writers")
+    warn:   called with one line of text about lost lines
+    soon:   called when there is something to flush; it sees to it that `flush` is called `FLUSH` seconds later
+    losses: counts the lost lines of all writers
+    """
 
-    def __init__(self, warn: Callable[[str], object]) -> None:
+    __slots__ = ("losses", "_soon", "_warn", "_writers")
+
+    def __init__(self, warn: Callable[[str], object], soon: Callable[[], object]) -> None:
+        self.losses = Losses()
         self._warn = warn
+        self._soon = soon
         self._writers: dict[AccessLog, AccessWriter] = {}
 
     def writer(self, config: AccessLog) -> AccessWriter | None:
@@ -270,7 +296,7 @@ class AccessLogs:
             return None
         found = self._writers.get(config)
         if found is None:
-            found = self._writers[config] = AccessWriter(config, self._warn, must=False)
+            found = self._writers[config] = AccessWriter(config, self._warn, self._soon, must=False, losses=self.losses)
         return found
 
     def retain(self, configs: Iterable[AccessLog]) -> None:
@@ -283,6 +309,11 @@ class AccessLogs:
         """Flush every writer."""
         for writer in self._writers.values():
             writer.flush()
+
+    def tend(self, now: float) -> None:
+        """The work of a few times a second. now: monotonic seconds"""
+        for writer in self._writers.values():
+            writer.tend(now)
 
     def reopen(self) -> None:
         """Reopen every file."""

@@ -3,6 +3,10 @@
     2025-01-31T12:00:00.123+01:00 info  [4711] backend http://10.0.0.1:80 of shop/ is down: connection refused (4 of 4 probes
     failed)
 
+If standard error is systemd's journal, which has the time and the process of each line itself, a line is its priority and the text:
+
+    <6>backend http://10.0.0.1:80 of shop/ is down: connection refused (4 of 4 probes failed)
+
 gunicorn requires a logger class with the interface of `Logger`. This class has that interface and writes the lines itself. Access lines
 are written by `terraster.logs.access`. systemd, containers and terminals collect standard error. There is no file, so a rotation loses
 nothing.
@@ -21,6 +25,8 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from ..config.descriptors import STDERR
+from . import journal
 from .sink import Sink
 
 __all__ = ["LEVELS", "ProgramLog"]
@@ -38,6 +44,16 @@ class _Line(logging.Formatter):
         return line
 
 
+class _JournalLine(logging.Formatter):
+    """One record for the journal. Each of its lines has the priority."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        return journal.prioritized(text, record.levelno)
+
+
 class _StandardError(logging.Handler):
     """Writes lines to standard error and never waits."""
 
@@ -45,7 +61,7 @@ class _StandardError(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sink = Sink("-", lambda _warning: None, must=False, standard=2)
+        self.sink = Sink(STDERR, _unsaid, must=False)
         self._reported = 0  # lost lines that were reported
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -61,11 +77,17 @@ class _StandardError(logging.Handler):
         """Try to write the lines that wait for the reader."""
         if self.sink.pending:
             self.sink.write(b"")
-        lost = self.sink.dropped - self._reported
-        if lost and not self.sink.pending:
-            self._reported = self.sink.dropped
-            stamp = f"{_timestamp(time.time())} warning [{os.getpid()}]"
-            self.sink.write(f"{stamp} {lost} line{'s' * (lost != 1)} of this log lost: the reader was too slow\n".encode())
+        lost = self.sink.losses.lines - self._reported
+        if lost and not self.sink.pending and not self.sink.troubled:
+            self._reported = self.sink.losses.lines
+            why = os.strerror(self.sink.losses.why) if self.sink.losses.why else "the reader was too slow"
+            text = f"{lost} line{'s' * (lost != 1)} of this log lost: {why}"
+            record = logging.LogRecord("", logging.WARNING, "", 0, text, None, None)
+            self.sink.write(f"{self.format(record)}\n".encode())
+
+
+def _unsaid(_warning: str) -> None:
+    """The program's log reports its own losses, in the log itself."""
 
 
 class _Stream:
@@ -98,12 +120,13 @@ class ProgramLog(Logger):  # type: ignore[misc]
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
+        form = _JournalLine() if journal.behind(2, os.environ) else _Line()
         for handler in list(self.error_log.handlers):
             if type(handler) is logging.StreamHandler:
                 self.error_log.removeHandler(handler)
                 self.error_log.addHandler(_StandardError())
         for handler in self.error_log.handlers:
-            handler.setFormatter(_Line())
+            handler.setFormatter(form)
 
     def stream(self) -> _Stream:
         """A stream for a hub's ``exception_stream``. The hub's default would wait for the reader of standard error."""
@@ -123,6 +146,11 @@ class ProgramLog(Logger):  # type: ignore[misc]
         """Called when a process ends: give a slow reader half a second for the last lines."""
         for sink in self._sinks():
             sink.close()
+
+    @property
+    def lost(self) -> int:
+        """Lines that this process lost so far."""
+        return sum(sink.losses.lines for sink in self._sinks())
 
     def _sinks(self) -> list[Sink]:
         return [handler.sink for handler in self.error_log.handlers if isinstance(handler, _StandardError)]

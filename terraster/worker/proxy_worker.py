@@ -17,7 +17,7 @@ from terraster.balance.contract import Member
 from terraster.config.diff import Change
 from terraster.config.snapshot import AccessLog, Listener
 from terraster.exchange import Exchange
-from terraster.logs.access import AccessLogs
+from terraster.logs.access import FLUSH, AccessLogs
 from terraster.net.connection import Connection
 from terraster.net.downstream import Downstream
 from terraster.net.reactor import Reactor
@@ -48,7 +48,8 @@ class ProxyWorker(Process):
         self.acceptors: dict[str, Acceptor] = {}
         self.reactor = Reactor()
         self.runners = Runners(self.reactor, self._converse)
-        self.logs = AccessLogs(self.log.warning)
+        self._flush_timer = self.reactor.loop.timer(FLUSH)
+        self.logs = AccessLogs(self.log.warning, self._flush_soon)
         self.unrouted_log = self._writer(self.snapshot.access_log)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self._reports: deque[tuple[int, int, str, int, str, float]] = deque(maxlen=_MOST_REPORTS)
@@ -113,6 +114,10 @@ class ProxyWorker(Process):
         """The writer for these settings; False if the log is off."""
         return self.logs.writer(config) or False
 
+    def _flush_soon(self) -> None:
+        if not self._flush_timer.active:
+            self._flush_timer.start(self.logs.flush)
+
     def _report(self, member: Member, kind: str, status: int, text: str) -> None:
         lease = self.view.backend_leases.get(member.slot, 0)
         self._reports.append((member.slot, lease, kind, status, text, time.time()))
@@ -135,10 +140,10 @@ class ProxyWorker(Process):
         self.log.exception("%s", what)
 
     def _sweep(self, now: float) -> None:
-        """The work of a few times a second: time stamps, log lines, timeouts. Runs on the hub."""
+        """The work of a few times a second: time stamps, logs, timeouts. Runs on the hub."""
         proxy = self.proxy
         proxy.keep_time(now, time.time(), self._id_prefix)
-        self.logs.flush()
+        self.logs.tend(now)
         proxy.sweep(now)
         for connection in [connection for connection in self.connections if connection.stream.ready]:
             connection.downstream.look_again()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
+
 from ..harness.backends import ok
 from ..harness.client import exchange, get
-from ..harness.terraster_process import service
+from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
 
 
@@ -95,3 +99,30 @@ def test_stdout_is_the_default(terraster, backend) -> None:
     proxy = terraster(backend(answer=ok()), access_log=None)
     exchange(proxy.address, b"GET /to-stdout HTTP/1.1\r\nHost: a.test\r\n\r\n")
     wait_until(lambda: "/to-stdout" in proxy.said)
+
+
+def test_stderr_is_a_name_of_standard_error(terraster, backend) -> None:
+    proxy = terraster(backend(answer=ok()), access_log="stderr")
+    get(proxy.address, "/by-word")
+    wait_until(lambda: "/by-word" in proxy.said)
+    proxy.reload(service(backend(answer=ok()).url), access_log={"path": "/dev/stderr", "format": "{uri} by name"})
+    get(proxy.address, "/again")
+    wait_until(lambda: "/again by name\n" in proxy.said)
+    assert not (proxy.folder / "stderr").exists()
+
+
+_WITHOUT_SWEEPS = """
+import sys
+from terraster.net import reactor
+reactor.SWEEP = 600.0
+from terraster.cli.main import main
+sys.exit(main(sys.argv[4:]))
+"""
+
+
+def test_a_line_does_not_wait_for_more_lines_or_a_sweep(fresh, backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Terraster, "launcher", [sys.executable, "-c", _WITHOUT_SWEEPS])
+    proxy = fresh(backend(answer=ok()))
+    for number in range(3):
+        get(proxy.address, f"/{number}")
+        assert [line["uri"] for line in proxy.log(number + 1)][-1] == f"/{number}"

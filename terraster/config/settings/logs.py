@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from .. import log_format, scalars
+from .. import descriptors, log_format, scalars
 from ..snapshot import AccessLog
 from .base import Model, Names, Text, Whole, file_path, items, later, text
 from .switches import OFF_SCHEMA, OrText, OrWord, switched
@@ -20,16 +20,17 @@ _ACCESS_LOG = AccessLog()
 def _log_path(value: object, info: ValidationInfo) -> str:
     if value == "" or scalars.is_off(value):
         return ""
-    if value in ("-", "stdout"):
-        return "-"
     if scalars.truth(value):
-        raise ValueError("must be `stdout`, `off` or a file")
+        raise ValueError("must be `stdout`, `stderr`, `off` or a file")
+    descriptor = descriptors.number(value) if isinstance(value, str) else None
+    if descriptor is not None:
+        return descriptors.spelt(descriptor)
     return file_path(text(value), info)
 
 
 def _shorthand(value: object) -> object:
     if scalars.truth(value):
-        raise ValueError("must be `stdout`, `off`, a file or a mapping")
+        raise ValueError("must be `stdout`, `stderr`, `off`, a file or a mapping")
     return {"path": value} if isinstance(value, str | bool) else value
 
 
@@ -60,7 +61,8 @@ class AccessLogSettings(Model):
     """Where access lines go and what they hold. Each key is inherited on its own: service over top over default."""
 
     path: LogPath | None = Field(
-        None, description="`stdout`, `off`, or a file, relative to the directory of the file that names it. Default: stdout."
+        None,
+        description="`stdout`, `stderr`, `off`, or a file, relative to the directory of the file that names it. Default: stdout.",
     )
     format: LogFormat = Field(_ACCESS_LOG.format, description="`json`, `combined`, `common`, or a format string with `{field}`.")
     fields: LogFields | None = Field(None, description="Fields of a JSON line, in this order. Default: all.")
