@@ -3,7 +3,7 @@
 The master decides for all workers (`terraster.policy.outlier`, `terraster.policy.breaker`), and its decision comes within milliseconds. A
 worker that has seen enough to open a circuit or to eject a backend does not wait for it: it suspends the backend until then. So as many
 failed requests reach a backend from one worker as the threshold says, beside those that were under way already. It never suspends a backend
-that the master would refuse to eject: it follows the same rules (`terraster.policy.standing`), and doubts count against suspending.
+that the master would refuse to eject: it follows the same rules (`terraster.policy.state`), and doubts count against suspending.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .errors import HttpError
 from .location_plan import LocationPlan
 from .policy.outlier import Suspicion
 from .policy.retry import covers
-from .policy.standing import may_eject, panics
+from .policy.state import may_eject, panics
 from .state.table import BackendCells, SeatBackend
 from .state.view import SeatView
 

@@ -200,14 +200,14 @@ FAILED = {"attempts": 12, "failures": 11, "seconds": 7.2, "text": "reset", "not_
 WRONG = [
     (
         {"known": [(0, {"STATE": 4})]},
-        {"standings": {ONE: {"why": "5 in a row", "until": NOW + 9}}},
+        {"states": {ONE: {"why": "5 in a row", "until": NOW + 9}}},
         ["backend-ejected"],
         "5 in a row",
     ),
-    ({"known": [(0, {"STATE": 4, "CIRCUIT": 1})]}, {"standings": {ONE: {"why": "opened"}}}, ["circuit-open"], "opened"),
+    ({"known": [(0, {"STATE": 4, "CIRCUIT": 1})]}, {"states": {ONE: {"why": "opened"}}}, ["circuit-open"], "opened"),
     (
         {"known": [(0, {"STATE": 4, "CIRCUIT": 2, "ADMIT": 2})]},
-        {"standings": {ONE: {"why": "1 may"}}},
+        {"states": {ONE: {"why": "1 may"}}},
         ["circuit-half-open"],
         "1 may",
     ),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from terraster.balance.contract import Balancer, Member
 from terraster.balance.registry import BALANCERS, make
 from terraster.config.snapshot import Location
-from terraster.policy.standing import ramp
+from terraster.policy.state import ramp
 from terraster.state.table import BackendCells
 from tests.harness.balancing import World, backend, shares, steady
 

@@ -77,7 +77,7 @@ def test_a_circuit_that_is_tried_is_not_called_open():
     house = all_up(House())
     house.known(2, STATE=4, CIRCUIT=2, ADMIT=2)
     why = "its circuit is half-open: 1 request may try it"
-    text = render.status(status(house, standings={"blog/ http://10.0.0.3:80": {"why": why}}))
+    text = render.status(status(house, states={"blog/ http://10.0.0.3:80": {"why": why}}))
     assert f"1 problem:\n  blog/: http://10.0.0.3:80 is being tried: {why}\n" in text
 
 
@@ -194,6 +194,6 @@ def test_warnings_are_counted():
 def test_a_reason_says_until_when():
     house = all_up(House())
     house.known(0, STATE=4, SINCE=int((NOW - 5) * 1e9))
-    found = status(house, standings={"shop/ http://10.0.0.1:80": {"why": "5 in a row", "until": NOW + 25}})
+    found = status(house, states={"shop/ http://10.0.0.1:80": {"why": "5 in a row", "until": NOW + 25}})
     until = phrases.moment(NOW + 25, NOW)
     assert f"  shop/: http://10.0.0.1:80 has been ejected for 5s, until {until} (in 25s): 5 in a row\n" in render.status(found)

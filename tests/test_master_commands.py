@@ -15,11 +15,11 @@ import pytest
 from terraster.cli import phrases
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
 from terraster.errors import StartError
-from terraster.master.backends.states import Standings
+from terraster.master.backends.states import BackendStates
 from terraster.master.operator.action import Entry
-from terraster.master.operator.commands import Steering
+from terraster.master.operator.commands import OperatorCommands
 from terraster.master.operator.find import Unfound, find
-from terraster.master.operator.overrides import Overlay
+from terraster.master.operator.overrides import Overrides
 from terraster.state.leases import Leases
 from terraster.state.table import Table
 
@@ -62,39 +62,39 @@ class FakeReloader:
 
 
 class Master:
-    """As much of a master as steering needs, with a real table, real standings and a real overlay."""
+    """As much of a master as commands needs, with a real table, real states and a real overlay."""
 
     def __init__(self, path: Path, expand: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot) -> None:
-        self.log = logging.getLogger("steering")
+        self.log = logging.getLogger("commands")
         self.upgrade = SimpleNamespace(is_under_way=False)
         self.children = SimpleNamespace(stopping=False)
         self.running = SimpleNamespace()
         self.table = Table(64, 16, 4)
         self.leases = Leases(self.table)
-        self.standings = Standings(self.table, self.log)
-        self.overlay = Overlay(str(path), self.log)
-        self.overlay.load()
-        self.overlay.expire()
+        self.states = BackendStates(self.table, self.log)
+        self.overrides = Overrides(str(path), self.log)
+        self.overrides.load()
+        self.overrides.expire()
         self.reloader = FakeReloader(self)
         self.prober = SimpleNamespace(detail=dict, recent=lambda name: [])
-        self.traffic = SimpleNamespace(recent=lambda name: [{"when": 1.0, "text": "connection refused"}] if name == ONE else [])
+        self.outliers = SimpleNamespace(recent=lambda name: [{"when": 1.0, "text": "connection refused"}] if name == ONE else [])
         self.expand = expand
-        self.steering = Steering(self)
+        self.commands = OperatorCommands(self)
         self.run(snapshot(SERVICES))
 
     def run(self, loaded: Snapshot) -> None:
         self.running.loaded = loaded
-        self.running.snapshot = self.leases.assign(self.expand(self.overlay.apply(loaded)))
+        self.running.snapshot = self.leases.assign(self.expand(self.overrides.apply(loaded)))
         self.leases.commit(self.running.snapshot)
-        self.standings.follow(self.running.snapshot)
+        self.states.follow(self.running.snapshot)
         for service in self.running.snapshot.services:
             for location in service.locations:
                 for backend in location.backends:
-                    self.standings.probed(backend.id, True, time.time(), "200 OK")
-        self.steering.follow()
+                    self.states.probed(backend.id, True, time.time(), "200 OK")
+        self.commands.follow()
 
     def state(self, name: str) -> str:
-        return self.standings.one(name)["state"]
+        return self.states.one(name)["state"]
 
     def weights(self) -> list[int]:
         return [backend.weight for backend in self.running.snapshot.services[0].locations[0].backends]
@@ -104,7 +104,7 @@ class Master:
 def master(tmp_path: Path) -> Iterator[Master]:
     made = Master(tmp_path)
     yield made
-    made.steering.stop()
+    made.commands.stop()
 
 
 UNIX = Backend("app/ unix:/run/app", "unix:/run/app", "http", "localhost", 80, address="unix:/run/app")
@@ -178,46 +178,46 @@ def test_unfound_and_what_is_near(asked: tuple[str, str, str], problem: str) -> 
 
 
 def test_drain_and_enable(master: Master) -> None:
-    answer = master.steering.backend("drain", "shop", "/", "10.0.0.1", reason="disk\nswap\x1b[2J", by="alice")
+    answer = master.commands.backend("drain", "shop", "/", "10.0.0.1", reason="disk\nswap\x1b[2J", by="alice")
     assert answer["ok"] and answer["changed"] and answer["notes"] == []
     assert (answer["backend"]["state"], answer["backend"]["by"], answer["backend"]["until"]) == ("draining", "alice", None)
     assert answer["backend"]["order"]["reason"] == "disk swap [2J"
     assert master.state(ONE) == "draining" and master.reloader.asked == []
-    last = master.steering.backend("maintain", "shop", "/", "10.0.0.2", seconds=600, by="alice")
+    last = master.commands.backend("maintain", "shop", "/", "10.0.0.2", seconds=600, by="alice")
     assert last["notes"] == ["no backend of shop/ takes new work now"]
     assert 595 < last["backend"]["until"] - time.time() <= 600
-    again = master.steering.backend("enable", "shop", "/", "10.0.0.1", by="bob")
+    again = master.commands.backend("enable", "shop", "/", "10.0.0.1", by="bob")
     assert again["changed"] and master.state(ONE) == "up" and again["backend"]["order"] is None
-    assert master.steering.backend("enable", "shop", "/", "10.0.0.1")["notes"] == ["nothing was overridden"]
+    assert master.commands.backend("enable", "shop", "/", "10.0.0.1")["notes"] == ["nothing was overridden"]
 
 
 def test_weight(master: Master) -> None:
-    answer = master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=7, by="alice")
+    answer = master.commands.backend("weight", "shop", "/", "10.0.0.1", weight=7, by="alice")
     assert (answer["backend"]["weight"], answer["backend"]["configured_weight"]) == (7, 2)
     assert master.weights() == [7, 2] and master.running.snapshot.generation == 2
-    master.steering.backend("drain", "shop", "/", "10.0.0.1")
-    enabled = master.steering.backend("enable", "shop", "/", "10.0.0.1")
+    master.commands.backend("drain", "shop", "/", "10.0.0.1")
+    enabled = master.commands.backend("enable", "shop", "/", "10.0.0.1")
     assert enabled["notes"] == ["its weight is still 7 instead of the file's 2; `weight … file` ends that"]
-    assert master.steering.backend("weight", "shop", "/", "10.0.0.1")["backend"]["weight"] == 2
+    assert master.commands.backend("weight", "shop", "/", "10.0.0.1")["backend"]["weight"] == 2
     assert master.weights() == [2, 2] and len(master.reloader.asked) == 2
-    assert master.steering.backend("weight", "shop", "/", "10.0.0.1")["changed"] is False
+    assert master.commands.backend("weight", "shop", "/", "10.0.0.1")["changed"] is False
 
 
 def test_a_weight_that_cannot_be_brought_into_effect_is_taken_back(master: Master) -> None:
-    master.steering.backend("drain", "shop", "/", "10.0.0.1")
-    before = master.overlay.entries[ONE]
+    master.commands.backend("drain", "shop", "/", "10.0.0.1")
+    before = master.overrides.entries[ONE]
     master.reloader.problems = ["Terraster is stopping"]
-    answer = master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=7)
+    answer = master.commands.backend("weight", "shop", "/", "10.0.0.1", weight=7)
     assert answer == {"ok": False, "problems": ["Terraster is stopping; nothing was changed"], "candidates": []}
-    assert master.overlay.entries == {ONE: before} and master.weights() == [2, 2]
+    assert master.overrides.entries == {ONE: before} and master.weights() == [2, 2]
 
 
 def test_what_cannot_be_kept_is_refused(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(name: str, touch: object) -> Entry:
+    def full(name: str, action: object) -> Entry:
         raise StartError("cannot write overlay.json: No space left on device")
 
-    monkeypatch.setattr(master.overlay, "record", full)
-    answer = master.steering.backend("drain", "shop", "/", "10.0.0.1")
+    monkeypatch.setattr(master.overrides, "record", full)
+    answer = master.commands.backend("drain", "shop", "/", "10.0.0.1")
     assert answer["problems"] == ["cannot write overlay.json: No space left on device; nothing was changed"]
     assert master.state(ONE) == "up"
 
@@ -234,55 +234,55 @@ NONSENSE = [
 
 @pytest.mark.parametrize(("arguments", "problem"), NONSENSE, ids=[problem for _, problem in NONSENSE])
 def test_nonsense(master: Master, arguments: dict[str, Any], problem: str) -> None:
-    answer = master.steering.backend(**{"action": "drain", "service": "shop", "path": "/", "url": "10.0.0.1", **arguments})
-    assert not answer["ok"] and problem in answer["problems"][0] and master.overlay.entries == {}
+    answer = master.commands.backend(**{"action": "drain", "service": "shop", "path": "/", "url": "10.0.0.1", **arguments})
+    assert not answer["ok"] and problem in answer["problems"][0] and master.overrides.entries == {}
 
 
 def test_it_ends_by_itself(master: Master) -> None:
     from gevent import sleep
 
-    master.steering.start()
-    master.steering.backend("maintain", "shop", "/", "10.0.0.1", seconds=0.2)
-    master.steering.backend("weight", "shop", "/", "10.0.0.2", weight=9, seconds=0.2)
+    master.commands.start()
+    master.commands.backend("maintain", "shop", "/", "10.0.0.1", seconds=0.2)
+    master.commands.backend("weight", "shop", "/", "10.0.0.2", weight=9, seconds=0.2)
     assert master.state(ONE) == "maintenance" and master.weights() == [2, 9]
     end = time.monotonic() + 5
     while master.state(ONE) != "up" or master.weights() != [2, 2]:
         assert time.monotonic() < end
         sleep(0.01)
-    (found,) = master.steering.why("10.0.0.1", "shop", "/")["backends"]
-    assert [touch["what"] for touch in found["history"]] == ["expired", "maintenance"]
+    (found,) = master.commands.why("10.0.0.1", "shop", "/")["backends"]
+    assert [action["what"] for action in found["history"]] == ["expired", "maintenance"]
     assert found["endpoints"][0]["failures"] == [{"when": 1.0, "text": "connection refused"}]
 
 
 def test_a_restart_finds_what_was_asked_for(master: Master, tmp_path: Path) -> None:
-    master.steering.backend("drain", "shop", "/", "10.0.0.1", by="alice")
-    master.steering.backend("weight", "shop", "/", "10.0.0.2", weight=9)
-    master.steering.backend("maintain", "blog", "", "blog.test:8080", seconds=0.001)
+    master.commands.backend("drain", "shop", "/", "10.0.0.1", by="alice")
+    master.commands.backend("weight", "shop", "/", "10.0.0.2", weight=9)
+    master.commands.backend("maintain", "blog", "", "blog.test:8080", seconds=0.001)
     time.sleep(0.002)
     next_one = Master(tmp_path)
     assert next_one.state(ONE) == "draining" and next_one.weights() == [2, 9]
     assert next_one.state("blog/ http://blog.test:8080") == "up"
-    assert next_one.standings.one(ONE)["by"] == "alice"
+    assert next_one.states.one(ONE)["by"] == "alice"
 
 
 def test_a_backend_that_goes_and_comes_back_finds_its_order(master: Master) -> None:
-    master.steering.backend("drain", "shop", "/", "10.0.0.1")
+    master.commands.backend("drain", "shop", "/", "10.0.0.1")
     master.run(snapshot({"blog": SERVICES["blog"]}))
-    assert [orphan["backend"] for orphan in master.steering.detail()["orphans"]] == [ONE]
+    assert [orphan["backend"] for orphan in master.commands.detail()["orphans"]] == [ONE]
     master.run(snapshot(SERVICES))
-    assert master.state(ONE) == "draining" and master.steering.detail()["orphans"] == []
-    assert master.steering.detail()["backends"][ONE]["order"]["what"] == "drain"
-    master.steering.backend("enable", "shop", "/", "10.0.0.1")
+    assert master.state(ONE) == "draining" and master.commands.detail()["orphans"] == []
+    assert master.commands.detail()["backends"][ONE]["order"]["what"] == "drain"
+    master.commands.backend("enable", "shop", "/", "10.0.0.1")
     assert master.state(ONE) == "up"
 
 
 def test_a_backend_that_is_gone_is_not_meant_where_configured_ones_may_be(master: Master) -> None:
-    master.steering.backend("drain", "shop", "/", "10.0.0.1")
+    master.commands.backend("drain", "shop", "/", "10.0.0.1")
     places = {path: ["http://10.0.0.1:80/a", "https://10.0.0.1:80/b"] for path in ("/api", "/new")}
     master.run(snapshot({"shop": places}))
-    answer = master.steering.backend("enable", "shop", "", "10.0.0.1:80")
+    answer = master.commands.backend("enable", "shop", "", "10.0.0.1:80")
     assert not answer["ok"] and len(answer["candidates"]) == 4
-    assert master.steering.backend("enable", "shop", "/", "10.0.0.1:80")["backend"]["id"] == ONE
+    assert master.commands.backend("enable", "shop", "/", "10.0.0.1:80")["backend"]["id"] == ONE
 
 
 @pytest.mark.parametrize(
@@ -296,19 +296,19 @@ def test_a_backend_that_is_gone_is_not_meant_where_configured_ones_may_be(master
 def test_what_is_kept_of_a_backend_that_is_gone_can_be_taken_back(
     master: Master, rest: dict[str, dict[str, list[str]]], service: str, path: str, url: str
 ) -> None:
-    master.steering.backend("drain", "shop", "/", "10.0.0.1")
-    master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=7)
+    master.commands.backend("drain", "shop", "/", "10.0.0.1")
+    master.commands.backend("weight", "shop", "/", "10.0.0.1", weight=7)
     master.run(snapshot(rest))
-    assert not master.steering.backend("drain", service, path, url)["ok"], "there is nothing to drain"
-    assert not master.steering.backend("enable", service, path, "http://10.0.0.9:80")["ok"]
-    answer = master.steering.backend("enable", service, path, url, by="bob")
+    assert not master.commands.backend("drain", service, path, url)["ok"], "there is nothing to drain"
+    assert not master.commands.backend("enable", service, path, "http://10.0.0.9:80")["ok"]
+    answer = master.commands.backend("enable", service, path, url, by="bob")
     assert answer["ok"] and answer["changed"] and answer["backend"]["id"] == ONE
     assert answer["notes"] == ["its weight is still 7, should it come back; `weight … file` ends that"]
     assert phrases.changed(answer["backend"], 0.0) == ["shop/ http://10.0.0.1:80 is not configured any more, weight 7"]
-    again = master.steering.backend("enable", service, path, url)
+    again = master.commands.backend("enable", service, path, url)
     assert again["ok"] and not again["changed"] and again["notes"][0] == "nothing was overridden"
-    assert master.steering.backend("weight", service, path, url)["changed"]
-    assert master.steering.detail()["orphans"] == []
+    assert master.commands.backend("weight", service, path, url)["changed"]
+    assert master.commands.detail()["orphans"] == []
     master.run(snapshot(SERVICES))
     assert master.state(ONE) == "up" and master.weights() == [2, 2]
 
@@ -332,15 +332,15 @@ def test_an_order_holds_for_all_addresses_of_a_name(tmp_path: Path) -> None:
         return replace(given, services=tuple(services))
 
     master, name = Master(tmp_path, expand), "blog/ http://blog.test:8080"
-    assert master.steering.backend("drain", "blog", "", "blog.test:8080")["backend"]["id"] == name
+    assert master.commands.backend("drain", "blog", "", "blog.test:8080")["backend"]["id"] == name
     assert [master.state(f"{name}@{one}") for one in addresses] == ["draining", "draining"]
     addresses[0] = "10.9.9.3"
     master.run(snapshot(SERVICES))
     assert [master.state(f"{name}@{one}") for one in addresses] == ["draining", "draining"]
-    assert set(master.steering.detail()["backends"]) == {f"{name}@{one}" for one in addresses}
-    (found,) = master.steering.why("blog.test:8080")["backends"]
+    assert set(master.commands.detail()["backends"]) == {f"{name}@{one}" for one in addresses}
+    (found,) = master.commands.why("blog.test:8080")["backends"]
     assert [endpoint["address"] for endpoint in found["endpoints"]] == addresses
-    master.steering.backend("enable", "blog", "", "blog.test:8080")
+    master.commands.backend("enable", "blog", "", "blog.test:8080")
     assert [master.state(f"{name}@{one}") for one in addresses] == ["up", "up"]
 
 
@@ -356,47 +356,47 @@ def test_of_several_endpoints_the_best_is_told_of(tmp_path: Path) -> None:
     master = Master(tmp_path, expand)
 
     def headline() -> tuple[str, str]:
-        (found,) = master.steering.why("10.0.0.1", "shop", "/")["backends"]
+        (found,) = master.commands.why("10.0.0.1", "shop", "/")["backends"]
         return found["state"], found["why"]
 
-    master.standings.eject(f"{ONE}@10.9.9.1", time.time() + 60, "3 attempts in a row failed")
+    master.states.eject(f"{ONE}@10.9.9.1", time.time() + 60, "3 attempts in a row failed")
     assert headline() == ("up", "200 OK")
-    master.standings.probed(f"{ONE}@10.9.9.2", False, time.time(), "status 500")
+    master.states.probed(f"{ONE}@10.9.9.2", False, time.time(), "status 500")
     assert headline() == ("ejected", "3 attempts in a row failed")
-    answer = master.steering.backend("drain", "shop", "/", "10.0.0.1", seconds=600, reason="a new disk", by="ann")
+    answer = master.commands.backend("drain", "shop", "/", "10.0.0.1", seconds=600, reason="a new disk", by="ann")
     assert headline() == ("draining", "a new disk")
     assert answer["backend"]["by"] == "ann" and answer["backend"]["until"] == answer["backend"]["order"]["until"]
-    master.standings.readmit(f"{ONE}@10.9.9.1", "x")
+    master.states.readmit(f"{ONE}@10.9.9.1", "x")
     assert headline() == ("draining", "a new disk")
 
 
 def test_the_other_master_of_an_upgrade_is_not_overwritten(master: Master, tmp_path: Path) -> None:
     other = Master(tmp_path)
-    other.steering.backend("drain", "shop", "/", "10.0.0.1")
-    master.steering.backend("drain", "shop", "/", "10.0.0.2")
+    other.commands.backend("drain", "shop", "/", "10.0.0.1")
+    master.commands.backend("drain", "shop", "/", "10.0.0.2")
     assert master.state(ONE) == master.state(TWO) == "draining"
 
 
 def test_why_without_a_service(master: Master) -> None:
-    assert [one["id"] for one in master.steering.why("10.0.0.1")["backends"]] == [ONE, "shop/api http://10.0.0.1:80/v1"]
-    assert "no service has a backend zzz" in master.steering.why("zzz")["problems"][0]
+    assert [one["id"] for one in master.commands.why("10.0.0.1")["backends"]] == [ONE, "shop/api http://10.0.0.1:80/v1"]
+    assert "no service has a backend zzz" in master.commands.why("zzz")["problems"][0]
 
 
 def test_an_order_with_an_end_gives_the_one_below_it_back(master: Master) -> None:
     from gevent import sleep
 
-    master.steering.start()
-    master.steering.backend("drain", "shop", "/", "10.0.0.1", by="alice")
-    master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=7)
-    master.steering.backend("weight", "shop", "/", "10.0.0.1", weight=0, seconds=0.2)
-    answer = master.steering.backend("maintain", "shop", "/", "10.0.0.1", seconds=0.2)["backend"]
-    assert (answer["state"], [touch["by"] for touch in answer["order_after"]]) == ("maintenance", ["alice"])
-    assert (answer["weight"], [touch["weight"] for touch in answer["weight_after"]]) == (0, [7])
+    master.commands.start()
+    master.commands.backend("drain", "shop", "/", "10.0.0.1", by="alice")
+    master.commands.backend("weight", "shop", "/", "10.0.0.1", weight=7)
+    master.commands.backend("weight", "shop", "/", "10.0.0.1", weight=0, seconds=0.2)
+    answer = master.commands.backend("maintain", "shop", "/", "10.0.0.1", seconds=0.2)["backend"]
+    assert (answer["state"], [action["by"] for action in answer["order_after"]]) == ("maintenance", ["alice"])
+    assert (answer["weight"], [action["weight"] for action in answer["weight_after"]]) == (0, [7])
     end = time.monotonic() + 5
     while master.state(ONE) != "draining" or master.weights() != [7, 2]:
         assert time.monotonic() < end
         sleep(0.01)
-    (found,) = master.steering.why("10.0.0.1", "shop", "/")["backends"]
+    (found,) = master.commands.why("10.0.0.1", "shop", "/")["backends"]
     assert (found["by"], found["order_after"], found["weight_after"]) == ("alice", [], [])
 
 
@@ -407,33 +407,33 @@ def test_both_masters_of_an_upgrade_follow_what_either_is_told(master: Master, t
     other.upgrade.is_under_way = master.upgrade.is_under_way = True
     try:
         for one in (master, other):
-            one.steering.start()
-        other.steering.backend("maintain", "shop", "/", "10.0.0.1")
-        master.steering.backend("weight", "shop", "/", "10.0.0.2", weight=9)
+            one.commands.start()
+        other.commands.backend("maintain", "shop", "/", "10.0.0.1")
+        master.commands.backend("weight", "shop", "/", "10.0.0.2", weight=9)
         end = time.monotonic() + 5
         while master.state(ONE) != "maintenance" or other.weights() != [2, 9]:
             assert time.monotonic() < end
             sleep(0.01)
     finally:
-        other.steering.stop()
+        other.commands.stop()
 
 
 def test_what_the_other_master_was_told_last_holds_when_an_upgrade_is_over(master: Master, tmp_path: Path) -> None:
     other = Master(tmp_path)
     other.upgrade.is_under_way = master.upgrade.is_under_way = True
-    other.steering.backend("drain", "shop", "/", "10.0.0.1")
+    other.commands.backend("drain", "shop", "/", "10.0.0.1")
     other.run(snapshot({"blog": SERVICES["blog"]}))
-    assert other.steering.detail()["orphans"] == [], "the old master has it still"
+    assert other.commands.detail()["orphans"] == [], "the old master has it still"
     master.upgrade.is_under_way = False
-    master.steering.alone()
+    master.commands.alone()
     assert master.state(ONE) == "draining"
     other.upgrade.is_under_way = False
-    other.steering.alone()
-    assert [orphan["backend"] for orphan in other.steering.detail()["orphans"]] == [ONE]
+    other.commands.alone()
+    assert [orphan["backend"] for orphan in other.commands.detail()["orphans"]] == [ONE]
 
 
 def test_a_change_wants_a_service(master: Master) -> None:
-    answer = master.steering.backend("drain", "", "", "10.0.0.2:80")
+    answer = master.commands.backend("drain", "", "", "10.0.0.2:80")
     assert answer == {"ok": False, "problems": [f"10.0.0.2:80 of which service? There are {TWO}"], "candidates": [TWO]}
-    assert "no service has a backend zzz" in master.steering.backend("drain", "", "", "zzz")["problems"][0]
-    assert master.overlay.entries == {}
+    assert "no service has a backend zzz" in master.commands.backend("drain", "", "", "zzz")["problems"][0]
+    assert master.overrides.entries == {}

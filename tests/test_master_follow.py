@@ -12,7 +12,7 @@ from terraster.config.snapshot import Backend, HealthCheck, Location, Service, S
 from terraster.master.backends import prober
 from terraster.master.backends.probe import Aim
 from terraster.master.backends.prober import Prober
-from terraster.master.backends.states import Standings
+from terraster.master.backends.states import BackendStates
 from terraster.state.leases import Leases
 from terraster.state.table import Table
 
@@ -40,14 +40,14 @@ class Party:
         self.table = Table(256, 64, 4)
         self.log = Lines()
         self.leases = Leases(self.table)
-        self.standings = Standings(self.table, self.log)
-        self.prober = Prober(self.table, self.log, self.standings, lambda *_all: None)
+        self.states = BackendStates(self.table, self.log)
+        self.prober = Prober(self.table, self.log, self.states, lambda *_all: None)
 
     def apply(self, generation: int, services: list[Service]) -> Snapshot:
         leased = self.leases.assign(Snapshot(generation, (), tuple(services)))
         self.leases.commit(leased)
         self.prober.meet(leased)
-        self.standings.follow(leased)
+        self.states.follow(leased)
         self.prober.follow(leased)
         return leased
 
@@ -70,16 +70,16 @@ def test_a_change_leads_to_what_a_start_leads_to(step: str) -> None:
     after = [next((old for old in before if old == one), one) for one in STEPS[step]]
     leased, expected = party.apply(2, after), fresh.apply(2, after)
     ids = {backend.id for one in leased.services for backend in one.locations[0].backends}
-    for standings in (party.standings, fresh.standings):
-        assert standings.detail().keys() == ids
-        assert {one["state"] for one in standings.detail().values()} <= {"up"}
+    for states in (party.states, fresh.states):
+        assert states.detail().keys() == ids
+        assert {one["state"] for one in states.detail().values()} <= {"up"}
     assert party.prober.detail().keys() == fresh.prober.detail().keys() == ids
     aims = {Aim.of(backend) for one in expected.services for backend in one.locations[0].backends}
     assert party.prober.targets() == fresh.prober.targets() == aims
     assert set(party.leases.backend_slots()) >= {backend.slot for one in leased.services for backend in one.locations[0].backends}
     for one in leased.services:
         for backend in one.locations[0].backends:
-            assert party.standings.at(backend.slot) == (backend.id, one.locations[0])
+            assert party.states.at(backend.slot) == (backend.id, one.locations[0])
 
 
 def test_services_in_which_nothing_changed_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

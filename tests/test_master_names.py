@@ -18,7 +18,7 @@ from terraster.config.snapshot import Backend, Location, Service, Snapshot, back
 from terraster.master.discovery import names as module
 from terraster.master.discovery.endpoints import _spot, endings
 from terraster.master.discovery.names import Names
-from terraster.master.discovery.resolver import Answer, Endpoint, Unresolved
+from terraster.master.discovery.resolver import Endpoint, Resolution, Unresolved
 
 
 class Book:
@@ -31,7 +31,7 @@ class Book:
         self.nameservers: tuple[str, ...] = ()
         self.came = Event()
 
-    def addresses(self, name: str, before: Iterable[Endpoint] = ()) -> Answer:
+    def addresses(self, name: str, before: Iterable[Endpoint] = ()) -> Resolution:
         self.asked.append(name)
         self.came.set()
         self.came.clear()
@@ -43,7 +43,7 @@ class Book:
             raise Unresolved(entry)
         if isinstance(entry, Exception):
             raise entry
-        return Answer(tuple(sorted(one if isinstance(one, Endpoint) else Endpoint(one) for one in entry)), self.ttl)
+        return Resolution(tuple(sorted(one if isinstance(one, Endpoint) else Endpoint(one) for one in entry)), self.ttl)
 
     services = addresses
 
@@ -271,10 +271,10 @@ def test_failures_are_tried_again_less_and_less_often(party) -> None:
     assert [one.names._failed(name, "SERVFAIL") for _ in range(8)] == [1, 2, 4, 8, 16, 30, 30, 30]
     name.failures = 5000
     assert one.names._failed(name, "SERVFAIL") == 30
-    answer = Answer((Endpoint("10.0.0.1"),), 0.0)
+    answer = Resolution((Endpoint("10.0.0.1"),), 0.0)
     assert one.names._answered(name, answer) == 1.0
-    assert one.names._answered(name, Answer(answer.endpoints, 86400.0)) == 300.0
-    assert one.names._answered(name, Answer(answer.endpoints, 42.0)) == 42.0
+    assert one.names._answered(name, Resolution(answer.endpoints, 86400.0)) == 300.0
+    assert one.names._answered(name, Resolution(answer.endpoints, 42.0)) == 42.0
     assert one.names._failed(name, "SERVFAIL") == 1
 
 
@@ -405,7 +405,7 @@ def test_who_stays_keeps_its_id(answers: list[str], expected: dict[str, str]) ->
     one = Party({})
     try:
         for answer in answers:
-            one.names._answered(name, Answer(tuple(Endpoint(address) for address in answer), 60.0))
+            one.names._answered(name, Resolution(tuple(Endpoint(address) for address in answer), 60.0))
     finally:
         one.names.stop()
     ids = {e.address: f"@{place}" if place else "" for e, place in zip(name.endpoints, name.places, strict=True)}

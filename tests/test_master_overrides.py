@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
 from terraster.errors import StartError
-from terraster.master.operator.action import MOST_WEIGHT, Entry, Touch
-from terraster.master.operator.overrides import KEPT, Overlay
+from terraster.master.operator.action import MOST_WEIGHT, Action, Entry
+from terraster.master.operator.overrides import KEPT, Overrides
 
 NOW = 1_700_000_000.0
 ONE, TWO = backend_id("shop", "/", "http://10.0.0.1:80"), backend_id("shop", "/", "http://10.0.0.2:80")
 
-DRAIN = Touch("drain", NOW, "alice", "disk", NOW + 60)
-MAINTENANCE = Touch("maintenance", NOW, "alice")
-ENABLE = Touch("enable", NOW, "bob")
-FIVE = Touch("weight", NOW, "bob", "", NOW + 30, 5)
-OF_FILE = Touch("weight file", NOW, "bob")
+DRAIN = Action("drain", NOW, "alice", "disk", NOW + 60)
+MAINTENANCE = Action("maintenance", NOW, "alice")
+ENABLE = Action("enable", NOW, "bob")
+FIVE = Action("weight", NOW, "bob", "", NOW + 30, 5)
+OF_FILE = Action("weight file", NOW, "bob")
 
 
 class Clock:
@@ -43,8 +43,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def overlay(path: Path, clock: Clock) -> Overlay:
-    made = Overlay(str(path / "state"), logging.getLogger("overlay"), clock)
+def overlay(path: Path, clock: Clock) -> Overrides:
+    made = Overrides(str(path / "state"), logging.getLogger("overlay"), clock)
     made.load()
     return made
 
@@ -78,7 +78,10 @@ def test_it_ends_in_time_and_says_so(tmp_path: Path, clock: Clock) -> None:
     again = overlay(tmp_path, clock)  # a restart later than that
     assert set(again.expire()) == {ONE}
     assert again.entries[ONE].order is None and again.entries[TWO].order == MAINTENANCE
-    assert [(touch.what, touch.when) for touch in again.entries[ONE].history[-2:]] == [("expired", NOW + 30), ("expired", NOW + 60)]
+    assert [(action.what, action.when) for action in again.entries[ONE].history[-2:]] == [
+        ("expired", NOW + 30),
+        ("expired", NOW + 60),
+    ]
     assert again.next_end() == 0.0
     assert overlay(tmp_path, clock).entries == again.entries
 
@@ -208,7 +211,7 @@ def test_weights_lie_above_the_file_and_nothing_else_changes(tmp_path: Path, clo
     assert [backend.weight for backend in shown.services[0].locations[0].backends] == [5, 3]
     assert shown.services[1] is loaded.services[1]
     assert it.apply(loaded).services[0] is shown.services[0], "the same, as what is compared by identity must stay"
-    it.record(TWO, Touch("weight", NOW, weight=0))
+    it.record(TWO, Action("weight", NOW, weight=0))
     assert [backend.weight for backend in it.apply(loaded).services[0].locations[0].backends] == [5, 0]
     changed = snapshot("shop", "blog")
     assert it.apply(changed).services[0] == it.apply(loaded).services[0]
@@ -217,29 +220,29 @@ def test_weights_lie_above_the_file_and_nothing_else_changes(tmp_path: Path, clo
     assert it.apply(loaded) is loaded
 
 
-FOR_GOOD = Touch("drain", NOW, "alice")
-MAINTAINED = Touch("maintenance", NOW, "bob", "", NOW + 20)
+FOR_GOOD = Action("drain", NOW, "alice")
+MAINTAINED = Action("maintenance", NOW, "bob", "", NOW + 20)
 
 
 @pytest.mark.parametrize(
-    ("touches", "then"),
+    ("actions", "then"),
     [
         ([FOR_GOOD, MAINTAINED], {0: MAINTAINED, 20: FOR_GOOD, 10_000: FOR_GOOD}),
         ([DRAIN, MAINTAINED], {0: MAINTAINED, 20: DRAIN, 60: None}),
         ([MAINTAINED, DRAIN], {0: DRAIN, 20: DRAIN, 60: None}),
         ([FOR_GOOD, DRAIN, MAINTAINED], {0: MAINTAINED, 20: DRAIN, 60: FOR_GOOD}),
-        ([DRAIN, Touch("drain", NOW, until=NOW + 5)], {0: replace(DRAIN, until=NOW + 5), 5: None}),
+        ([DRAIN, Action("drain", NOW, until=NOW + 5)], {0: replace(DRAIN, until=NOW + 5), 5: None}),
         ([DRAIN, MAINTAINED, FOR_GOOD], {0: FOR_GOOD, 20: FOR_GOOD}),
         ([FOR_GOOD, MAINTAINED, ENABLE], {0: None, 20: None}),
     ],
     ids=["for good", "longer", "shorter", "three", "another end", "replaced", "enabled"],
 )
 def test_what_has_an_end_lies_above_what_was_there(
-    tmp_path: Path, clock: Clock, touches: list[Touch], then: dict[int, Touch | None]
+    tmp_path: Path, clock: Clock, actions: list[Action], then: dict[int, Action | None]
 ) -> None:
     it = overlay(tmp_path, clock)
-    for touch in touches:
-        it.record(ONE, touch)
+    for action in actions:
+        it.record(ONE, action)
     for seconds, order in then.items():
         clock.now = NOW + seconds
         late = overlay(tmp_path, clock)  # as if Terraster had been away since
@@ -300,13 +303,13 @@ def test_what_cannot_be_read_now_is_left_alone(
     other = overlay(tmp_path, clock)
     other.record(TWO, MAINTENANCE)
     kept, before = Path(it.path).read_bytes(), it.entries
-    started = Overlay(str(tmp_path / "state"), logging.getLogger("overlay"), clock)
+    started = Overrides(str(tmp_path / "state"), logging.getLogger("overlay"), clock)
 
-    def refuse(_self: Overlay) -> None:
+    def refuse(_self: Overrides) -> None:
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Overlay, "_read", refuse)
+        patch.setattr(Overrides, "_read", refuse)
         started.load()
         assert started.entries == {}
         for _ in range(3):
@@ -346,13 +349,13 @@ def test_two_masters_lose_nothing_of_each_other(tmp_path: Path, clock: Clock) ->
     clock.now = NOW + 30
     assert set(old.expire()) == {ONE} and set(old.entries) == {ONE, TWO}
     assert new.expire() == {}, "the other has ended it"
-    assert new.entries == old.entries and [touch.what for touch in new.entries[ONE].history] == ["weight", "expired"]
+    assert new.entries == old.entries and [action.what for action in new.entries[ONE].history] == ["weight", "expired"]
     new.record(ONE, DRAIN)
     old.follow([TWO])
     assert old.entries[ONE].order == DRAIN and old.entries[ONE].gone
     new.record(TWO, ENABLE)
     old.restore(TWO, MAINTENANCE, None)
-    assert old.entries[TWO].history[-1] == ENABLE, "somebody touched it since"
+    assert old.entries[TWO].history[-1] == ENABLE, "somebody after it since"
     assert overlay(tmp_path, clock).entries == old.entries
 
 
@@ -367,7 +370,7 @@ def test_during_an_upgrade_nothing_is_gone(tmp_path: Path, clock: Clock) -> None
 
 
 def test_many_writers_at_once(tmp_path: Path) -> None:
-    """Four processes that touch backends of their own, as fast as they can: all of it is there."""
+    """Four processes that action backends of their own, as fast as they can: all of it is there."""
     children = []
     for writer in range(4):
         child = os.fork()

@@ -287,7 +287,7 @@ def test_a_good_check_brings_an_ejected_backend_back(backend: Backend) -> None:
             family.until(rf"backend {backend.url} of one/ is ejected for 60 s: 3 attempts in a row made no connection: refused")
             probes = known(family, backend.url)["probes"]
             family.wait_until(lambda: known(family, backend.url)["probes"] >= probes + 2)
-            assert family.ask("status")["standings"][f"one/ {backend.url}"]["state"] == "ejected"
+            assert family.ask("status")["states"][f"one/ {backend.url}"]["state"] == "ejected"
             backend.status = 200
             family.until(rf"backend {backend.url} of one/ is up: status 200 \(a health check passed\)")
         other.shutdown()
@@ -328,7 +328,7 @@ def test_backends_that_share_a_probe_are_told_in_good_grammar() -> None:
     port = free_port()
     same = tuple(replace(one, host="127.0.0.1", port=port, health=check) for one in place.backends)
     ward.snapshot = replace(ward.snapshot, services=(replace(service, locations=(replace(place, backends=same),)),))
-    prober = Prober(ward.table, ward.log, ward.standings, lambda name, begun, ok: None)
+    prober = Prober(ward.table, ward.log, ward.states, lambda name, begun, ok: None)
     prober.start()
     try:
         prober.meet(ward.snapshot)
@@ -346,14 +346,14 @@ def test_the_last_probes_are_kept(backend: Backend) -> None:
     one = replace(place.backends[0], host="127.0.0.1", port=backend.server_port, health=HealthCheck(interval=0.02, healthy=1))
     ward.snapshot = replace(ward.snapshot, services=(replace(service, locations=(replace(place, backends=(one,)),)),))
     passed: list[tuple[str, float]] = []
-    prober = Prober(ward.table, ward.log, ward.standings, lambda name, begun, ok: passed.append((name, begun)) if ok else None)
+    prober = Prober(ward.table, ward.log, ward.states, lambda name, begun, ok: passed.append((name, begun)) if ok else None)
     prober.start()
     try:
         backend.status = 500
         prober.meet(ward.snapshot)
         prober.follow(ward.snapshot)
         assert [(probe["ok"], probe["reason"]) for probe in prober.recent(one.id)] == [(False, "status 500")]
-        assert ward.states() == "d" and passed == []
+        assert ward.letters() == "d" and passed == []
         backend.status = 200
         deadline = time.monotonic() + 10
         while len(passed) < 6 and time.monotonic() < deadline:
@@ -362,7 +362,7 @@ def test_the_last_probes_are_kept(backend: Backend) -> None:
         assert [probe["ok"] for probe in recent] == [True] * 5
         assert recent[0]["when"] < recent[-1]["when"] <= time.time()
         assert passed[0][0] == one.id and passed[0][1] < time.monotonic()
-        assert ward.states() == "u" and ward.cell(0, BackendCells.PROBES) >= 6
+        assert ward.letters() == "u" and ward.cell(0, BackendCells.PROBES) >= 6
         assert prober.recent("nobody") == []
     finally:
         prober.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terraster.master.backends.recent_failures import FORGET, WINDOW, Failing, Recent
+from terraster.master.backends.recent_failures import FORGET, WINDOW, Recent, RecentFailures
 from terraster.state.table import SeatBackend, Table
 
 
@@ -10,7 +10,7 @@ class Scene:
     def __init__(self) -> None:
         self.table = Table(4, 1, 3)
         self.now = 100.0
-        self.failing = Failing(self.table, lambda: self.now)
+        self.recent_failures = RecentFailures(self.table, lambda: self.now)
 
     def count(self, attempts: int, failures: int, bad: int = 0) -> None:
         at = self.table.seat_backend(0, 2)
@@ -18,11 +18,11 @@ class Scene:
         self.table.q[at + SeatBackend.FAILURES] += failures
         self.table.q[at + SeatBackend.BAD_STATUSES] += bad
         if failures or bad:
-            self.failing.note([2])
+            self.recent_failures.note([2])
 
     def seen(self, after: float = 0.0) -> Recent | None:
         self.now += after
-        return self.failing.recent(2)
+        return self.recent_failures.recent(2)
 
 
 def test_of_all_that_were_asked() -> None:
@@ -31,7 +31,7 @@ def test_of_all_that_were_asked() -> None:
     scene.count(1000, 1)
     scene.count(10, 7, 2)
     assert scene.seen(1.0) == Recent(10, 9, 1.0)
-    assert scene.failing.slots() == [2]
+    assert scene.recent_failures.slots() == [2]
 
 
 def test_what_was_long_ago_does_not_count() -> None:
@@ -42,7 +42,7 @@ def test_what_was_long_ago_does_not_count() -> None:
     scene.count(1, 1)
     scene.count(4, 4)
     assert scene.seen(1.0) == Recent(4, 4, 1.0)
-    assert scene.seen(FORGET) is None and scene.failing.slots() == []
+    assert scene.seen(FORGET) is None and scene.recent_failures.slots() == []
 
 
 def test_the_window_moves_along() -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.master.discovery import resolv_conf, resolver
-from terraster.master.discovery.resolver import Answer, Endpoint, Resolver, Unresolved
+from terraster.master.discovery.resolver import Endpoint, Resolution, Resolver, Unresolved
 
 from .harness.name_server import CUT, GARBAGE, NOT_THE_ANSWER, NXDOMAIN, SERVFAIL, SILENCE, TRUNCATED, NameServer
 from .harness.ports import free_port
@@ -41,7 +41,7 @@ def make(tmp_path: Path, names: NameServer, monkeypatch: pytest.MonkeyPatch) -> 
     return made
 
 
-def addresses(answer: Answer) -> list[str]:
+def addresses(answer: Resolution) -> list[str]:
     return [one.address for one in answer.endpoints]
 
 

@@ -1,4 +1,4 @@
-"""Standings on a real table: what is told of backends, and what workers see then."""
+"""BackendStates on a real table: what is told of backends, and what workers see then."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ DRAIN, MAINTENANCE = Order("drain", 0.0, "a new disk", "ann"), Order("maintenanc
 
 
 def probe(ward: Ward, number: int, up: bool) -> bool:
-    return ward.standings.probed(ward.id(number), up, ward.wall(), "status 200" if up else "status 500")
+    return ward.states.probed(ward.id(number), up, ward.wall(), "status 200" if up else "status 500")
 
 
 def test_what_is_new_is_down_until_it_was_probed() -> None:
     ward = Ward(3, 1, probe=False)
-    assert (ward.states(), ward.admits()) == ("dd", "nn")
+    assert (ward.letters(), ward.admits()) == ("dd", "nn")
     assert [ward.cell(number, BackendCells.WEIGHT) for number in (0, 1)] == [3, 1]
-    assert ward.standings.one(ward.id(0))["why"] == "no result yet"
+    assert ward.states.one(ward.id(0))["why"] == "no result yet"
     assert probe(ward, 0, True) and not probe(ward, 1, False)
-    assert (ward.states(), ward.admits(), ward.log.take()) == ("ud", "an", [])
+    assert (ward.letters(), ward.admits(), ward.log.take()) == ("ud", "an", [])
     assert ward.cell(0, BackendCells.SINCE) == int((EPOCH + 100) * 1e9)
 
 
@@ -37,21 +37,21 @@ def test_nothing_new_is_no_change_and_a_new_reason_is_known() -> None:
     ward = Ward(1)
     ward.now += 5
     assert not probe(ward, 0, True)
-    ward.standings.probed(ward.id(0), True, ward.wall(), "status 204")
-    known = ward.standings.one(ward.id(0))
+    ward.states.probed(ward.id(0), True, ward.wall(), "status 204")
+    known = ward.states.one(ward.id(0))
     assert (known["why"], known["since"]) == ("status 204", EPOCH + 100)
 
 
 def test_orders_and_who_gave_them() -> None:
     ward = Ward(1, 1)
     ward.now += 5
-    ward.standings.ordered(ward.id(0), DRAIN)
-    assert (ward.states(), ward.admits()) == ("Du", "na")
+    ward.states.ordered(ward.id(0), DRAIN)
+    assert (ward.letters(), ward.admits()) == ("Du", "na")
     assert ward.log.take() == ["info backend http://b0 of shop/ is draining: a new disk (by ann)"]
-    ward.standings.ordered(ward.id(0), DRAIN)
+    ward.states.ordered(ward.id(0), DRAIN)
     assert ward.log.take() == []
-    ward.standings.ordered(ward.id(0), MAINTENANCE)
-    known = ward.standings.detail()[ward.id(0)]
+    ward.states.ordered(ward.id(0), MAINTENANCE)
+    known = ward.states.detail()[ward.id(0)]
     assert {key: known[key] for key in ("state", "since", "why", "by", "until", "admit")} == {
         "state": "maintenance",
         "since": EPOCH + 105,
@@ -62,26 +62,26 @@ def test_orders_and_who_gave_them() -> None:
     }
     assert not probe(ward, 0, False)
     ward.log.take()
-    ward.standings.ordered(ward.id(0), None)
+    ward.states.ordered(ward.id(0), None)
     assert ward.log.take() == ["warning backend http://b0 of shop/ is down: status 500 (enabled again)"]
 
 
 def test_a_name_without_an_address_is_down_whatever_was_known() -> None:
     ward = Ward(1, panic_threshold=1.0)
-    ward.standings.resolved(ward.id(0), False, "no such name")
-    assert (ward.states(), ward.admits(), ward.panic) == ("d", "n", True)
-    ward.standings.resolved(ward.id(0), True, "")
-    assert (ward.states(), ward.admits(), ward.panic) == ("u", "a", False)
+    ward.states.resolved(ward.id(0), False, "no such name")
+    assert (ward.letters(), ward.admits(), ward.panic) == ("d", "n", True)
+    ward.states.resolved(ward.id(0), True, "")
+    assert (ward.letters(), ward.admits(), ward.panic) == ("u", "a", False)
     assert "info backend http://b0 of shop/ is up: status 200 (its name resolves)" in ward.log.take()
 
 
 def test_an_ejection_is_counted_and_told() -> None:
     ward = Ward(1, 1)
-    ward.standings.eject(ward.id(0), ward.wall() + 10, "5 attempts in a row failed: connection refused")
-    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.EJECTIONS)) == ("eu", "na", 1)
-    assert ward.standings.one(ward.id(0))["until"] == ward.wall() + 10
-    ward.standings.readmit(ward.id(0), "10 s are over")
-    assert (ward.states(), ward.admits()) == ("uu", "aa")
+    ward.states.eject(ward.id(0), ward.wall() + 10, "5 attempts in a row failed: connection refused")
+    assert (ward.letters(), ward.admits(), ward.cell(0, BackendCells.EJECTIONS)) == ("eu", "na", 1)
+    assert ward.states.one(ward.id(0))["until"] == ward.wall() + 10
+    ward.states.readmit(ward.id(0), "10 s are over")
+    assert (ward.letters(), ward.admits()) == ("uu", "aa")
     assert ward.log.take() == [
         "warning backend http://b0 of shop/ is ejected for 10 s: 5 attempts in a row failed: connection refused",
         "info backend http://b0 of shop/ is up: status 200 (10 s are over)",
@@ -91,19 +91,19 @@ def test_an_ejection_is_counted_and_told() -> None:
 def test_a_circuit_shows_as_ejected_with_its_own_reason() -> None:
     ward = Ward(1, 1)
     name = ward.id(0)
-    ward.standings.circuit(name, OPEN, "its circuit is open for 30 s: x")
-    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.CIRCUIT), ward.cell(0, BackendCells.OPENINGS)) == (
+    ward.states.circuit(name, OPEN, "its circuit is open for 30 s: x")
+    assert (ward.letters(), ward.admits(), ward.cell(0, BackendCells.CIRCUIT), ward.cell(0, BackendCells.OPENINGS)) == (
         "eu",
         "na",
         1,
         1,
     )
-    ward.standings.circuit(name, HALF_OPEN, "its circuit is half-open", 7)
-    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.TRIAL_LIMIT)) == ("eu", "ta", 7)
-    ward.standings.circuit(name, HALF_OPEN, "its circuit is half-open", 9)
-    assert (ward.admits(), ward.cell(0, BackendCells.TRIAL_LIMIT), ward.standings.one(name)["circuit"]) == ("ta", 9, "half-open")
-    ward.standings.circuit(name, CLOSED, "its circuit is closed")
-    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.OPENINGS)) == ("uu", "aa", 1)
+    ward.states.circuit(name, HALF_OPEN, "its circuit is half-open", 7)
+    assert (ward.letters(), ward.admits(), ward.cell(0, BackendCells.TRIAL_LIMIT)) == ("eu", "ta", 7)
+    ward.states.circuit(name, HALF_OPEN, "its circuit is half-open", 9)
+    assert (ward.admits(), ward.cell(0, BackendCells.TRIAL_LIMIT), ward.states.one(name)["circuit"]) == ("ta", 9, "half-open")
+    ward.states.circuit(name, CLOSED, "its circuit is closed")
+    assert (ward.letters(), ward.admits(), ward.cell(0, BackendCells.OPENINGS)) == ("uu", "aa", 1)
     assert ward.log.take() == [
         "warning backend http://b0 of shop/ is ejected: its circuit is open for 30 s: x",
         "info backend http://b0 of shop/: its circuit is half-open",
@@ -115,19 +115,19 @@ def test_a_circuit_shows_as_ejected_with_its_own_reason() -> None:
 
 AWAY: list[tuple[str, Any]] = [
     ("down", lambda ward: probe(ward, 0, False)),
-    ("in maintenance", lambda ward: ward.standings.ordered(ward.id(0), MAINTENANCE)),
-    ("ejected", lambda ward: ward.standings.eject(ward.id(0), ward.wall() + 10, "x")),
-    ("circuit open", lambda ward: ward.standings.circuit(ward.id(0), OPEN, "x")),
-    ("without an address", lambda ward: ward.standings.resolved(ward.id(0), False, "x")),
+    ("in maintenance", lambda ward: ward.states.ordered(ward.id(0), MAINTENANCE)),
+    ("ejected", lambda ward: ward.states.eject(ward.id(0), ward.wall() + 10, "x")),
+    ("circuit open", lambda ward: ward.states.circuit(ward.id(0), OPEN, "x")),
+    ("without an address", lambda ward: ward.states.resolved(ward.id(0), False, "x")),
 ]
 
 
 def bring_back(ward: Ward) -> None:
     probe(ward, 0, True)
-    ward.standings.ordered(ward.id(0), None)
-    ward.standings.readmit(ward.id(0), "x")
-    ward.standings.circuit(ward.id(0), CLOSED, "x")
-    ward.standings.resolved(ward.id(0), True, "")
+    ward.states.ordered(ward.id(0), None)
+    ward.states.readmit(ward.id(0), "x")
+    ward.states.circuit(ward.id(0), CLOSED, "x")
+    ward.states.resolved(ward.id(0), True, "")
 
 
 @pytest.mark.parametrize("away", [away for _name, away in AWAY], ids=[name for name, _away in AWAY])
@@ -143,14 +143,14 @@ def test_what_was_away_starts_slowly(away: Any) -> None:
         ramps.append((ward.admits(), ward.cell(0, BackendCells.RAMP)))
         ward.pass_(2.5)
     assert ramps == [("ra", 50), ("ra", 250), ("ra", 500), ("ra", 750), ("aa", 750)]
-    assert ward.state(0) == "up" and ward.standings.one(ward.id(0))["ramp"] == 1000
+    assert ward.state(0) == "up" and ward.states.one(ward.id(0))["ramp"] == 1000
 
 
 def test_a_clock_that_is_set_does_not_stop_a_ramp(monkeypatch: pytest.MonkeyPatch) -> None:
     ward = Ward(1, slow_start=30.0)
     probe(ward, 0, False)
     probe(ward, 0, True)
-    monkeypatch.setattr(ward.standings, "_clock", lambda: ward.wall() - 3600)
+    monkeypatch.setattr(ward.states, "_clock", lambda: ward.wall() - 3600)
     ward.pass_(15)
     assert ward.cell(0, BackendCells.RAMP) == 500
     ward.pass_(16)
@@ -159,16 +159,16 @@ def test_a_clock_that_is_set_does_not_stop_a_ramp(monkeypatch: pytest.MonkeyPatc
 
 def test_a_drain_that_is_taken_back_does_not_start_slowly() -> None:
     ward = Ward(1, 1, slow_start=10.0)
-    ward.standings.ordered(ward.id(0), DRAIN)
-    ward.standings.ordered(ward.id(0), None)
+    ward.states.ordered(ward.id(0), DRAIN)
+    ward.states.ordered(ward.id(0), None)
     assert ward.admits() == "aa"
 
 
 def test_a_drain_after_an_absence_does_not_make_up_for_slow_start() -> None:
     ward = Ward(1, 1, slow_start=10.0)
-    ward.standings.ordered(ward.id(0), MAINTENANCE)
-    ward.standings.ordered(ward.id(0), DRAIN)
-    ward.standings.ordered(ward.id(0), None)
+    ward.states.ordered(ward.id(0), MAINTENANCE)
+    ward.states.ordered(ward.id(0), DRAIN)
+    ward.states.ordered(ward.id(0), None)
     assert ward.admits() == "ra"
 
 
@@ -201,23 +201,23 @@ def test_a_ramp_ends_with_its_backend() -> None:
 
 def test_what_stays_keeps_its_standing() -> None:
     ward = Ward(1, 1, 1)
-    ward.standings.ordered(ward.id(0), DRAIN)
-    ward.standings.eject(ward.id(1), ward.wall() + 10, "x")
-    before = [ward.standings.one(ward.id(number)) for number in range(3)]
+    ward.states.ordered(ward.id(0), DRAIN)
+    ward.states.eject(ward.id(1), ward.wall() + 10, "x")
+    before = [ward.states.one(ward.id(number)) for number in range(3)]
     ward.now += 3
     ward.configure(1, 1, 2, 5, panic_threshold=0.1)
-    assert [ward.standings.one(ward.id(number)) for number in range(3)] == before
-    assert (ward.states(), [ward.cell(number, BackendCells.WEIGHT) for number in range(4)]) == ("Deuu", [1, 1, 2, 5])
+    assert [ward.states.one(ward.id(number)) for number in range(3)] == before
+    assert (ward.letters(), [ward.cell(number, BackendCells.WEIGHT) for number in range(4)]) == ("Deuu", [1, 1, 2, 5])
 
 
 def test_what_comes_back_to_its_slot_begins_anew() -> None:
     ward = Ward(1, 1)
-    ward.standings.circuit(ward.id(0), OPEN, "x")
+    ward.states.circuit(ward.id(0), OPEN, "x")
     slot = ward.backends()[0].slot
     ward.configure(1, names=("b1",))
     ward.configure(1, 1, probe=False)
     assert ward.backends()[0].slot == slot
-    assert (ward.states(), ward.admits(), ward.cell(0, BackendCells.CIRCUIT)) == ("du", "na", 0)
+    assert (ward.letters(), ward.admits(), ward.cell(0, BackendCells.CIRCUIT)) == ("du", "na", 0)
     assert ward.cell(0, BackendCells.OPENINGS) == 1  # a counter
 
 
@@ -230,12 +230,12 @@ def test_too_few_are_well_so_all_are_used() -> None:
     probe(ward, 0, False)
     probe(ward, 1, False)
     assert (ward.admits(), ward.panic) == ("nnaan", False)
-    ward.standings.ordered(ward.id(0), MAINTENANCE)
+    ward.states.ordered(ward.id(0), MAINTENANCE)
     ward.log.take()
     probe(ward, 2, False)
-    assert (ward.states(), ward.admits(), ward.panic) == ("mddud", "naaan", True)
+    assert (ward.letters(), ward.admits(), ward.panic) == ("mddud", "naaan", True)
     assert ward.log.take() == ["warning shop/ panics: 1 of 3 backends is up, less than 50 %: all are used"]
-    assert ward.standings.one(ward.id(1))["panic"] is True
+    assert ward.states.one(ward.id(1))["panic"] is True
     probe(ward, 2, True)
     assert (ward.admits(), ward.panic) == ("nnaan", False)
     assert ward.log.take() == ["info shop/ panics no more: 2 of 3 backends are up"]
@@ -260,11 +260,11 @@ def test_a_reload_may_begin_and_end_a_panic() -> None:
 
 def test_in_a_panic_half_open_circuits_are_still_tried() -> None:
     ward = Ward(1, 1, panic_threshold=0.6)
-    ward.standings.circuit(ward.id(0), OPEN, "x")
+    ward.states.circuit(ward.id(0), OPEN, "x")
     assert (ward.admits(), ward.panic) == ("aa", True)
-    ward.standings.circuit(ward.id(0), HALF_OPEN, "x", 1)
+    ward.states.circuit(ward.id(0), HALF_OPEN, "x", 1)
     assert (ward.admits(), ward.panic) == ("ta", True)
-    ward.standings.circuit(ward.id(0), CLOSED, "x")
+    ward.states.circuit(ward.id(0), CLOSED, "x")
     assert (ward.admits(), ward.panic) == ("aa", False)
 
 
@@ -286,24 +286,24 @@ def test_in_a_panic_every_request_is_a_trial_of_a_half_open_circuit() -> None:
     ward.count(1, trials=500)
     ward.say(0, "good")
     ward.say(0, "good")
-    assert (ward.states(), ward.admits(), ward.panic) == ("ueu", "ata", False)
+    assert (ward.letters(), ward.admits(), ward.panic) == ("ueu", "ata", False)
     assert ward.cell(1, BackendCells.TRIAL_LIMIT) == 501  # the panic is over: one at a time, but one
 
 
 def test_an_open_circuit_says_when_it_is_tried() -> None:
     ward = Ward(1, 1, outlier=None, breaker=Breaker(threshold=2, timeout=30.0))
     ward.bad(0, count=2)
-    assert ward.standings.one(ward.id(0))["until"] == pytest.approx(ward.wall() + 30)
+    assert ward.states.one(ward.id(0))["until"] == pytest.approx(ward.wall() + 30)
     ward.pass_(30.1)
-    assert (ward.standings.one(ward.id(0))["circuit"], ward.standings.one(ward.id(0))["until"]) == ("half-open", 0.0)
+    assert (ward.states.one(ward.id(0))["circuit"], ward.states.one(ward.id(0))["until"]) == ("half-open", 0.0)
 
 
 def test_reloads_do_not_pile_up_what_is_planned() -> None:
     ward = Ward(1, 1, outlier=None, breaker=Breaker(threshold=2, timeout=30.0))
     ward.bad(0, count=2)
     for _ in range(100):
-        ward.traffic.follow()
-    assert len(ward.traffic._due) == 1
+        ward.outliers.follow()
+    assert len(ward.outliers._due) == 1
     ward.again(breaker=Breaker(threshold=2, timeout=10.0))
     ward.pass_(10.1)
     assert ward.admits() == "ta"  # and what a reload moves is moved
@@ -311,28 +311,28 @@ def test_reloads_do_not_pile_up_what_is_planned() -> None:
 
 def test_where_only_ejected_ones_are_left_they_are_used() -> None:
     ward = Ward(1, 1)
-    ward.standings.eject(ward.id(0), ward.wall() + 10, "x")
+    ward.states.eject(ward.id(0), ward.wall() + 10, "x")
     ward.log.take()
     probe(ward, 1, False)
-    assert (ward.states(), ward.admits()) == ("ed", "an")
+    assert (ward.letters(), ward.admits()) == ("ed", "an")
     assert ward.log.take() == ["warning shop/ has none but ejected backends left: they are used"]
     probe(ward, 1, True)
-    assert (ward.states(), ward.admits()) == ("eu", "na")
+    assert (ward.letters(), ward.admits()) == ("eu", "na")
 
 
 def test_nobody_is_ejected_who_is_the_last() -> None:
     ward = Ward(1, 1, 1, 0)
-    assert ward.standings.may_eject(ward.id(0)) == ""
+    assert ward.states.may_eject(ward.id(0)) == ""
     probe(ward, 1, False)
     probe(ward, 2, False)
-    assert ward.standings.may_eject(ward.id(0)) == "no other backend is left"
-    assert ward.standings.may_eject(ward.id(3)) == ""
+    assert ward.states.may_eject(ward.id(0)) == "no other backend is left"
+    assert ward.states.may_eject(ward.id(3)) == ""
     probe(ward, 1, True)
-    ward.standings.eject(ward.id(0), ward.wall() + 10, "x")
-    assert ward.standings.may_eject(ward.id(1)).startswith("2 of 3 would be ejected")
-    assert not ward.standings.too_many(ward.id(0))
+    ward.states.eject(ward.id(0), ward.wall() + 10, "x")
+    assert ward.states.may_eject(ward.id(1)).startswith("2 of 3 would be ejected")
+    assert not ward.states.too_many(ward.id(0))
     ward.again(outlier=Outlier(max_ejected=0.2))
-    assert ward.standings.too_many(ward.id(0))
+    assert ward.states.too_many(ward.id(0))
 
 
 # Laws.
@@ -367,38 +367,38 @@ def test_whatever_happens(moves: list[tuple[str, int]], threshold: float, slow_s
     ward = Ward(*weights, **settings)
     circuits, orders, gone = [CLOSED] * 4, [False] * 4, [False] * 4
     for move, number in moves:
-        name, standings = ward.id(number), ward.standings
+        name, states = ward.id(number), ward.states
         match move:
             case "up" | "down":
                 probe(ward, number, move == "up")
             case "drain" | "maintenance" | "enable":
-                standings.ordered(name, {"drain": DRAIN, "maintenance": MAINTENANCE}.get(move))
+                states.ordered(name, {"drain": DRAIN, "maintenance": MAINTENANCE}.get(move))
                 orders[number] = move != "enable"
             case "eject":
-                if ward.state(number) == "up" and not standings.may_eject(name):
-                    standings.eject(name, ward.wall() + 10, "x")
+                if ward.state(number) == "up" and not states.may_eject(name):
+                    states.eject(name, ward.wall() + 10, "x")
             case "readmit":
-                standings.readmit(name, "x")
+                states.readmit(name, "x")
             case "open" | "half-open" | "closed":
                 circuits[number] = {"open": OPEN, "half-open": HALF_OPEN, "closed": CLOSED}[move]
-                standings.circuit(name, circuits[number], "x", 1)
+                states.circuit(name, circuits[number], "x", 1)
             case "lost" | "found":
-                standings.resolved(name, move == "found", "x")
+                states.resolved(name, move == "found", "x")
                 gone[number] = move == "lost"
             case "wait":
                 ward.pass_(3)
             case "reload":
                 ward.again(queue=ward.snapshot.services[0].locations[0].queue)
-        states, admits = ward.states(), ward.admits()
+        letters, admits = ward.letters(), ward.admits()
         assert not any(admit != "n" and (orders[n] or gone[n]) for n, admit in enumerate(admits))
-        assert all(admits[n] in "ar" for n in range(4) if states[n] == "u")
+        assert all(admits[n] in "ar" for n in range(4) if letters[n] == "u")
         heavy = [n for n in range(4) if weights[n]]
-        assert sum(standings._members[ward.id(n)].facts.ejected != "" for n in heavy) <= 0.5 * len(heavy)
+        assert sum(states._records[ward.id(n)].facts.ejected != "" for n in heavy) <= 0.5 * len(heavy)
         if heavy and all(admits[n] == "n" for n in heavy):
-            assert all(states[n] in "dDm" or orders[n] or circuits[n] == OPEN for n in heavy)
+            assert all(letters[n] in "dDm" or orders[n] or circuits[n] == OPEN for n in heavy)
         considered = [n for n in heavy if not orders[n]]
-        assert ward.panic == (considered != [] and sum(states[n] == "u" for n in considered) < threshold * len(considered))
+        assert ward.panic == (considered != [] and sum(letters[n] == "u" for n in considered) < threshold * len(considered))
         # what is counted as it goes is what a count from the start finds
-        place = standings._places["shop/"]
+        place = states._places["shop/"]
         kept = [getattr(place, name) for name in COUNTS]
         assert kept == [sum(column) for column in zip(*map(counts, place.members), strict=True)]

@@ -51,7 +51,7 @@ class Worker:
 
     def deliver(self) -> None:
         """Let the master hear the reports so far."""
-        self.ward.traffic.receive(self.reports, self.seat)
+        self.ward.outliers.receive(self.reports, self.seat)
         self.reports.clear()
 
     def ask(self, place: int, kind: str) -> bool:
@@ -126,11 +126,11 @@ def test_a_worker_never_suspends_what_the_master_does_not_eject(
         worker = workers[which]
         if kind == "later":
             ward.now += 4.0
-            ward.traffic.tick(ward.now)
+            ward.outliers.tick(ward.now)
             for one in workers:
                 one.outcomes.sweep(ward.now)
         elif kind in ("down", "up"):
-            ward.standings.probed(ward.id(place), kind == "up", ward.wall(), "status")
+            ward.states.probed(ward.id(place), kind == "up", ward.wall(), "status")
         else:
             member = worker.location.members[place]
             before = member.is_suspended()

@@ -51,7 +51,7 @@ def document(
     backends = list(backends)
     known = {
         "probes": master.get("backends", {}),
-        "standings": master.get("standings", {}),
+        "states": master.get("states", {}),
         "failing": master.get("failing", {}),
         "overrides": overrides.get("backends", {}),
         "recent": {one.backend.id: _recent(recent, one.backend.slot) for one in backends if one.backend.slot in recent.by_slot},
@@ -148,7 +148,7 @@ def _classes(codes: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
-    probe, standing, failing, above = known["probes"], known["standings"], known["failing"], known["overrides"]
+    probe, evaluation, failing, above = known["probes"], known["states"], known["failing"], known["overrides"]
     order = above.get("order")
     ordered = order is not None and one.state in ("draining", "maintenance")
     return {
@@ -159,9 +159,9 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
         "state": one.state,
         "admit": one.admit,
         "since": order["when"] if ordered else one.since or None,
-        "reason": standing.get("why") or probe.get("reason", ""),
-        "by": order["by"] if ordered else standing.get("by", ""),
-        "until": (order["until"] if ordered else standing.get("until")) or None,
+        "reason": evaluation.get("why") or probe.get("reason", ""),
+        "by": order["by"] if ordered else evaluation.get("by", ""),
+        "until": (order["until"] if ordered else evaluation.get("until")) or None,
         "order": order,
         "order_after": above.get("order_after", []),
         "weight": one.weight,

@@ -51,7 +51,7 @@ def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
         lines += _endpoint(endpoint, backend, now)
     if backend["history"]:
         lines.append("  changes by operators, newest first:")
-        lines += [f"    {moment(touch['when'], now)}  {_touch(touch, now)}" for touch in backend["history"]]
+        lines += [f"    {moment(action['when'], now)}  {_action(action, now)}" for action in backend["history"]]
     return "\n".join(lines) + "\n"
 
 
@@ -97,11 +97,11 @@ def _responses(classes: dict[str, int]) -> str:
     return ", ".join(words) or "none yet"
 
 
-def _touch(touch: dict[str, Any], now: float) -> str:
-    what = f"weight {touch['weight']}" if touch["what"] == "weight" else touch["what"]
-    until = f" until {moment(touch['until'], now)}" if touch["until"] else ""
-    reason = f": {touch['reason']}" if touch["reason"] else ""
-    return f"{what}{until}{', by ' + touch['by'] if touch['by'] else ''}{reason}"
+def _action(action: dict[str, Any], now: float) -> str:
+    what = f"weight {action['weight']}" if action["what"] == "weight" else action["what"]
+    until = f" until {moment(action['until'], now)}" if action["until"] else ""
+    reason = f": {action['reason']}" if action["reason"] else ""
+    return f"{what}{until}{', by ' + action['by'] if action['by'] else ''}{reason}"
 
 
 def overrides(one: dict[str, Any], configured: int | None, now: float) -> list[str]:
@@ -114,12 +114,12 @@ def overrides(one: dict[str, Any], configured: int | None, now: float) -> list[s
     return found
 
 
-def _circumstances(touch: dict[str, Any], after: Sequence[dict[str, Any]], now: float) -> str:
+def _circumstances(action: dict[str, Any], after: Sequence[dict[str, Any]], now: float) -> str:
     """The time, operator, end and reason of a change, and the state after its end."""
-    words = _set(touch["when"], touch["by"], now)
-    if touch["until"]:
-        words += until_when(touch["until"], now) + _then(after, now)
-    return f"{words}: {touch['reason']}" if touch["reason"] else words
+    words = _set(action["when"], action["by"], now)
+    if action["until"]:
+        words += until_when(action["until"], now) + _then(after, now)
+    return f"{words}: {action['reason']}" if action["reason"] else words
 
 
 def _set(when: float, by: str, now: float) -> str:
@@ -129,9 +129,9 @@ def _set(when: float, by: str, now: float) -> str:
 def _then(after: Sequence[dict[str, Any]], now: float) -> str:
     """The order or weight that applies again after the current one ends."""
     words = ""
-    for touch in after:
-        words += f", then {IN_WORDS.get(touch['what']) or 'weight ' + str(touch['weight'])} again"
-        words += f" until {moment(touch['until'], now)}" if touch["until"] else ""
+    for action in after:
+        words += f", then {IN_WORDS.get(action['what']) or 'weight ' + str(action['weight'])} again"
+        words += f" until {moment(action['until'], now)}" if action["until"] else ""
     return words
 
 

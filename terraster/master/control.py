@@ -19,10 +19,10 @@ from terraster.state.table import Header, Seat
 
 from .reload import Outcome
 
-__all__ = ["Desk"]
+__all__ = ["Control"]
 
 
-class Desk:
+class Control:
     """Answers for one master."""
 
     def __init__(self, master: Any) -> None:
@@ -30,7 +30,7 @@ class Desk:
 
     def answer(self, worker: Any, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
         """Answer one question of one child; if the child has gone meanwhile, nobody is told."""
-        steering = self._master.steering
+        steering = self._master.commands
         known: dict[str, Callable[..., dict[str, Any]]] = {
             "reload": self.reload,
             "stop": self.stop,
@@ -65,8 +65,8 @@ class Desk:
         """What the master knows.
 
         ``pid version started generation last_reload workers backends wanted_workers restarts``; times are time.time() seconds,
-        ages seconds. Backends by id: ``backends`` (what the Prober knows), ``standings`` (`Standings.one`), ``failing`` (of those that
-        failed lately: ``attempts failures seconds text not_ejected``); ``overrides``: see `Steering.detail`; ``names``:
+        ages seconds. Backends by id: ``backends`` (what the Prober knows), ``states`` (`BackendStates.one`), ``failing`` (of those that
+        failed lately: ``attempts failures seconds text not_ejected``); ``overrides``: see `OperatorCommands.detail`; ``names``:
         see `Names.detail`; ``refused_refresh``: ``why problems when`` of a change above the file that is not in effect, or None.
         """
         master = self._master
@@ -87,18 +87,18 @@ class Desk:
             "workers": [self._worker(worker) for worker in sorted(master.children.by_pid.values(), key=lambda one: one.seat)],
             "backends": master.prober.detail(),
             "names": master.names.detail(),
-            "standings": master.standings.detail(),
+            "states": master.states.detail(),
             "failing": self._failing(),
-            "overrides": master.steering.detail(),
+            "overrides": master.commands.detail(),
         }
 
     def _failing(self) -> dict[str, Any]:
         master, found = self._master, {}
-        kept = master.traffic.detail()
-        for slot in master.failing.slots():
-            recent, known = master.failing.recent(slot), master.standings.at(slot)
+        kept = master.outliers.detail()
+        for slot in master.recent_failures.slots():
+            recent, known = master.recent_failures.recent(slot), master.states.at(slot)
             if recent is not None and known is not None:
-                failures = master.traffic.recent(known[0])
+                failures = master.outliers.recent(known[0])
                 found[known[0]] = {**asdict(recent), "text": failures[-1]["text"] if failures else ""}
                 found[known[0]]["not_ejected"] = kept.get(known[0], {}).get("not_ejected", "")
         return found

@@ -34,25 +34,25 @@ from terraster.config import unserved
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError
 from terraster.logs.program import ProgramLog
-from terraster.master.backends.outliers import Traffic
+from terraster.master.backends.outliers import Outliers
 from terraster.master.backends.prober import Prober
-from terraster.master.backends.recent_failures import FAILURES, Failing
-from terraster.master.backends.states import Standings
+from terraster.master.backends.recent_failures import FAILURES, RecentFailures
+from terraster.master.backends.states import BackendStates
 from terraster.master.discovery.names import Names
-from terraster.master.operator.commands import Steering
-from terraster.master.operator.overrides import Overlay
+from terraster.master.operator.commands import OperatorCommands
+from terraster.master.operator.overrides import Overrides
 from terraster.state.leases import Leases, capacities
 from terraster.state.table import Header, Table
 from terraster.state.view import SeatView
 from terraster.worker.process import Process
 
 from .children import FORCED, Children
-from .control import Desk
+from .control import Control
 from .listeners import Listeners, addresses, control_address
 from .pidfile import Pidfile, runtime_directory
 from .reload import Reloader
 from .running import Plan, Running
-from .systemd import Notifier
+from .systemd import ServiceManager
 from .upgrade import Upgrade
 
 __all__ = ["Master", "run"]
@@ -118,7 +118,7 @@ class Master(Arbiter):  # type: ignore[misc]
         unserved.refuse(self.running.loaded)
         super().__init__(_App(self.running.loaded, next(iter(self.roles.values()))))
         self.listeners = Listeners()
-        self.notifier = Notifier(os.environ)
+        self.service_manager = ServiceManager(os.environ)
         self.upgrade = Upgrade(self.log, self.cfg.env_orig, self.START_CTX["cwd"])
         self.ending = Event()  # a signal that ends the master came in
         self.heard = Event()  # see `Children`
@@ -173,9 +173,9 @@ class Master(Arbiter):  # type: ignore[misc]
 
     def _prepare(self) -> None:
         running = self.running
-        self.overlay = Overlay(running.loaded.state_dir, self.log)
-        self.overlay.load()
-        self.overlay.expire()
+        self.overrides = Overrides(running.loaded.state_dir, self.log)
+        self.overrides.load()
+        self.overrides.expire()
         self.names = Names(self.log, lambda: self.reloader.refresh("names").ok)
         self.names.start()
         arranged = self._expand(running.loaded)
@@ -191,10 +191,10 @@ class Master(Arbiter):  # type: ignore[misc]
         self.listeners.bind_control(control_address(snapshot), aside=self.upgrade.predecessor != 0)
         for name in self.listeners.unclaimed():
             self.log.warning("no listener of the configuration is %s, which was handed over to us: closed", name)
-        self.standings = Standings(self.table, self.log)
-        self.traffic = Traffic(self.table, self.standings, self.log)
-        self.prober = Prober(self.table, self.log, self.standings, self.traffic.checked)
-        self.failing = Failing(self.table)
+        self.states = BackendStates(self.table, self.log)
+        self.outliers = Outliers(self.table, self.states, self.log)
+        self.prober = Prober(self.table, self.log, self.states, self.outliers.checked)
+        self.recent_failures = RecentFailures(self.table)
         self.children = Children(
             self.roles,
             self.app,
@@ -206,7 +206,7 @@ class Master(Arbiter):  # type: ignore[misc]
             heard=self.heard,
             wake=self._wanted.set,
             hear=self._hear,
-            retired=self.traffic.retired,
+            retired=self.outliers.retired,
             abandon=self._abandon,
         )
         q = self.table.q
@@ -216,25 +216,25 @@ class Master(Arbiter):  # type: ignore[misc]
         q[Header.LAST_RELOAD_TIME] = time.time_ns()
         self.children.want(snapshot.workers)
         self.reloader = Reloader(self)
-        self.steering = Steering(self)
-        self.desk = Desk(self)
-        self.notifier.status("probing the backends")
+        self.commands = OperatorCommands(self)
+        self.control = Control(self)
+        self.service_manager.status("probing the backends")
         self.prober.start()
         self.prober.meet(snapshot, self.ending)
         if self.ending.is_set():
             self.log.info("stopped before the first round of probes was over")
-            self.notifier.stopping()
+            self.service_manager.stopping()
             self.names.stop()
             self.prober.stop()
             raise SystemExit(0)
-        self.standings.follow(snapshot)
+        self.states.follow(snapshot)
         self.prober.follow(snapshot)
-        self.steering.follow()
-        self.steering.start()
-        self.standings.start()
-        self.traffic.start()
+        self.commands.follow()
+        self.commands.start()
+        self.states.start()
+        self.outliers.start()
         self.names.follow()
-        self.names.report(self.standings.resolved)
+        self.names.report(self.states.resolved)
         gc.collect()
         gc.freeze()
         self.log.info("listening on %s", ", ".join(addresses(snapshot)) or "nothing")
@@ -246,7 +246,7 @@ class Master(Arbiter):  # type: ignore[misc]
         return self.leases.assign(self._expand(loaded))
 
     def _expand(self, loaded: Snapshot) -> Snapshot:
-        named = self.overlay.apply(loaded)
+        named = self.overrides.apply(loaded)
         self.names.meet(named, self.ending)
         return self.names.expand(named)
 
@@ -279,8 +279,8 @@ class Master(Arbiter):  # type: ignore[misc]
         due = [timeout]
         if seconds := self.children.next_start(time.monotonic()):
             due.append(seconds)
-        if self.notifier.watchdog:
-            due.append(self.notifier.watchdog)
+        if self.service_manager.watchdog:
+            due.append(self.service_manager.watchdog)
         if self.SIG_QUEUE.empty():
             self._wanted.wait(max(0.0, min(due)))
         self._wanted.clear()
@@ -292,21 +292,21 @@ class Master(Arbiter):  # type: ignore[misc]
 
     def _live(self) -> None:
         self.table.q[Header.HEARTBEAT] = time.monotonic_ns()
-        self.notifier.alive()
+        self.service_manager.alive()
         self.log.flush()
         if not self._announced and not self.children.stopping and self.children.all_serve():
             self._announced = self.children.complete = True
             self.log.info("ready: %s (pid %d)", self.describe(), self.pid)
-            self.notifier.ready(self.describe())
+            self.service_manager.ready(self.describe())
 
     def _hear(self, child: Process, message: tuple[Any, ...]) -> None:
         """A message of a child that is not about its own life."""
         match message:
             case ("traffic", reports):
-                self.traffic.receive(reports, child.seat)
-                self.failing.note({report[0] for report in reports if report[2] in FAILURES})
+                self.outliers.receive(reports, child.seat)
+                self.recent_failures.note({report[0] for report in reports if report[2] in FAILURES})
             case ("ask", ticket, verb, arguments):
-                gevent.spawn(self.desk.answer, child, ticket, verb, arguments)
+                gevent.spawn(self.control.answer, child, ticket, verb, arguments)
 
     def _abandon(self, child: Process) -> None:
         """In a child: close what only the master may hold."""
@@ -329,7 +329,7 @@ class Master(Arbiter):  # type: ignore[misc]
             case signal.SIGCHLD:
                 for pid in self.children.reap():
                     if self.upgrade.ended(pid):
-                        gevent.spawn(self.steering.alone)
+                        gevent.spawn(self.commands.alone)
             case signal.SIGHUP:
                 self.log.info("SIGHUP: reloading")
                 gevent.spawn(self.reloader.reload, "HUP")
@@ -357,15 +357,15 @@ class Master(Arbiter):  # type: ignore[misc]
             self.log.warning("SIGUSR2 ignored: an upgrade is under way")
             return
         self.upgrade.begin(self.listeners, control_address(self.running.snapshot))
-        self.steering.upgrade()
+        self.commands.upgrade()
 
     def _promote(self) -> None:
         """The master that started this one has gone: take over its names."""
         if self.upgrade.promoted(os.environ):
             self.pidfile.rename(self.cfg.pidfile)
             self.listeners.promote()
-            gevent.spawn(self.steering.alone)
-            self.notifier.ready(self.describe())
+            gevent.spawn(self.commands.alone)
+            self.service_manager.ready(self.describe())
 
     # The end.
 
@@ -386,12 +386,12 @@ class Master(Arbiter):  # type: ignore[misc]
         self._stopped = self.children.stopping = True
         self.ending.set()
         self.heard.set()
-        self.notifier.stopping(self.upgrade.successor)
-        self.steering.stop()
+        self.service_manager.stopping(self.upgrade.successor)
+        self.commands.stop()
         self.names.stop()
         self.prober.stop()
-        self.traffic.stop()
-        self.standings.stop()
+        self.outliers.stop()
+        self.states.stop()
         self.listeners.close_all(unlink=not self.upgrade.is_under_way)
         self.children.kill_all(signal.SIGTERM if graceful else signal.SIGQUIT)
         limit = time.monotonic() + (self.running.snapshot.drain_timeout if graceful else 0.0) + FORCED

@@ -117,16 +117,16 @@ class Reloader:
         master = self._master
         with self._one_at_a_time:
             before = master.running.snapshot.generation
-            master.notifier.reloading()
+            master.service_manager.reloading()
             try:
                 outcome = self._go(self._prepare)
             except BaseException:
-                master.notifier.ready(master.describe())
+                master.service_manager.ready(master.describe())
                 raise
             self._record(outcome, why, before)
-            master.notifier.ready(master.describe())
+            master.service_manager.ready(master.describe())
             if master.children.stopping:
-                master.notifier.stopping(master.upgrade.successor)
+                master.service_manager.stopping(master.upgrade.successor)
             return outcome
 
     def refresh(self, why: str) -> Outcome:
@@ -248,12 +248,12 @@ class Reloader:
         master.leases.commit(new)
         master.running.loaded, master.running.snapshot, master.running.plan = prepared.loaded, new, prepared.plan
         master.table.q[Header.GENERATION] = new.generation
-        master.standings.follow(new)
-        master.traffic.follow()
+        master.states.follow(new)
+        master.outliers.follow()
         master.prober.follow(new)
-        master.steering.follow()
+        master.commands.follow()
         master.names.follow()
-        master.names.report(master.standings.resolved)
+        master.names.report(master.states.resolved)
         master.log.set_level(new.log_level)
         master.listeners.keep_alive(new.tcp_keepalive)
         if new.workers != prepared.old.workers:

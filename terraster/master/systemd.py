@@ -13,10 +13,10 @@ from collections.abc import Mapping
 
 from gevent import monkey
 
-__all__ = ["Notifier"]
+__all__ = ["ServiceManager"]
 
 
-class Notifier:
+class ServiceManager:
     """The line to the service manager. Master only.
 
     environ: the process's environment; ``NOTIFY_SOCKET`` and ``WATCHDOG_USEC`` (with ``WATCHDOG_PID``) are read from it

@@ -1,4 +1,4 @@
-"""Backends without processes: a real table, real leases, `Standings` and `Traffic` on it, and a clock that a test moves."""
+"""Backends without processes: a real table, real leases, `BackendStates` and `Outliers` on it, and a clock that a test moves."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Location, Service, Snapshot, backend_id, location_id
-from terraster.master.backends.outliers import Traffic
-from terraster.master.backends.states import Standings
+from terraster.master.backends.outliers import Outliers
+from terraster.master.backends.states import BackendStates
 from terraster.state.leases import Leases
 from terraster.state.table import BackendCells, LocationCells, Seat, SeatBackend, Table
 
@@ -54,8 +54,8 @@ class Ward:
             self.q[self.table.seat(seat) + Seat.PID] = 1000 + seat
             self.q[self.table.seat(seat) + Seat.OLDEST] = self.q[self.table.seat(seat) + Seat.GENERATION] = 1
         self.leases = Leases(self.table)
-        self.standings = Standings(self.table, self.log, self.wall, lambda: self.now)
-        self.traffic = Traffic(self.table, self.standings, self.log, lambda: self.now, self.wall)
+        self.states = BackendStates(self.table, self.log, self.wall, lambda: self.now)
+        self.outliers = Outliers(self.table, self.states, self.log, lambda: self.now, self.wall)
         self.snapshot = Snapshot(0, (), ())
         self.configure(*weights, **location)
 
@@ -74,19 +74,19 @@ class Ward:
         configured = Snapshot(self.snapshot.generation + 1, (), (Service("shop", ("*",), (), (place,)),))
         self.snapshot = self.leases.assign(configured)
         self.leases.commit(self.snapshot)
-        self.standings.follow(self.snapshot)
-        self.traffic.follow()
+        self.states.follow(self.snapshot)
+        self.outliers.follow()
         for backend in self.backends():
             if probe and backend.id not in known:
-                self.standings.probed(backend.id, True, self.wall(), "status 200")
+                self.states.probed(backend.id, True, self.wall(), "status 200")
 
     def again(self, **location: Any) -> None:
         """A reload that changes the location alone."""
         (service,) = self.snapshot.services
         service = replace(service, locations=(replace(service.locations[0], **location),))
         self.snapshot = replace(self.snapshot, generation=self.snapshot.generation + 1, services=(service,))
-        self.standings.follow(self.snapshot)
-        self.traffic.follow()
+        self.states.follow(self.snapshot)
+        self.outliers.follow()
 
     def backends(self) -> list[Configured]:
         return [one for service in self.snapshot.services for place in service.locations for one in place.backends]
@@ -94,8 +94,8 @@ class Ward:
     def pass_(self, seconds: float) -> None:
         """Let time go by, and what is due happen."""
         self.now += seconds
-        self.traffic.tick(self.now)
-        self.standings.tick(self.now)
+        self.outliers.tick(self.now)
+        self.states.tick(self.now)
 
     def id(self, number: int) -> str:
         return self.backends()[number].id
@@ -106,7 +106,7 @@ class Ward:
     def state(self, number: int) -> str:
         return BackendCells.STATES[self.cell(number, BackendCells.STATE)]
 
-    def states(self) -> str:
+    def letters(self) -> str:
         """One letter each: u d D m e."""
         letters = {"up": "u", "down": "d", "draining": "D", "maintenance": "m", "ejected": "e"}
         return "".join(letters[self.state(number)] for number in range(len(self.backends())))
@@ -139,7 +139,7 @@ class Ward:
 
     def say(self, number: int, kind: str, status: int = 0, seat: int = 1, text: str = "reset", serial: int | None = None) -> None:
         """A report alone."""
-        self.traffic.receive([self.report(number, kind, status, text, serial)], seat)
+        self.outliers.receive([self.report(number, kind, status, text, serial)], seat)
 
     def report(self, number: int, kind: str, status: int = 0, text: str = "reset", serial: int | None = None) -> Any:
         lease = self.cell(number, BackendCells.LEASE) if serial is None else serial

@@ -1,6 +1,6 @@
 """Health from traffic: what workers report of their attempts, and what becomes of it.
 
-    worker ──("traffic", [(slot, serial, kind, status, text, when), …])──▶ Traffic ──eject, readmit, circuit──▶ Standings
+    worker ──("traffic", [(slot, serial, kind, status, text, when), …])──▶ Outliers ──eject, readmit, circuit──▶ BackendStates
 
 kind      "connect" (no connection came about), "failure" (no proper response; ``status`` is that of the head if one had come),
           "status" (a response with a status that the location's outlier detection or circuit breaker may count as bad), and for
@@ -14,7 +14,7 @@ report costs the same whatever else is configured, and a backend that nothing is
 ejection ends or the next circuit wants a trial.
 
 A backend that gets no work (down, in maintenance, ejected) is not judged: what still comes in is of before. Ejections end by time,
-some also by a good active check that was made after them (`Traffic.checked`); circuits only by trials. What is known is kept by
+some also by a good active check that was made after them (`Outliers.checked`); circuits only by trials. What is known is kept by
 backend id over reloads.
 
 Master only; no call yields.
@@ -40,9 +40,9 @@ from terraster.policy.streak import Streak
 from terraster.state.table import BackendCells, SeatBackend, Table
 
 from .probe import shown
-from .states import Standings
+from .states import BackendStates
 
-__all__ = ["KEPT", "Report", "Traffic"]
+__all__ = ["KEPT", "Report", "Outliers"]
 
 KEPT = 10  # failures of a backend that are remembered
 
@@ -86,11 +86,11 @@ class _Watch:
         self.refused: tuple[str, float] = ("", 0.0)
 
 
-class Traffic:
+class Outliers:
     """What traffic showed of the backends of one master.
 
     table:     where the sums are
-    standings: who is told
+    states: who is told
     log:       gunicorn's logger
     clock, wall: time.monotonic and time.time
     """
@@ -98,13 +98,13 @@ class Traffic:
     def __init__(
         self,
         table: Table,
-        standings: Standings,
+        states: BackendStates,
         log: Any,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._table = table
-        self._standings = standings
+        self._states = states
         self._log = log
         self._clock = clock
         self._wall = wall
@@ -132,13 +132,13 @@ class Traffic:
         taken: list[tuple[_Watch, Location, str, int, str, float]] = []
         try:
             for slot, serial, kind, status, text, when in batch:
-                found = self._standings.at(slot)
+                found = self._states.at(slot)
                 if found is None or serial != q[table.backend(slot) + BackendCells.LEASE]:
                     continue
                 name, location = found
                 watch = self._watches.get(name)
                 if watch is None or watch.slot != slot:
-                    watch = self._watches[name] = _Watch(name, slot, self._standings.address(name))
+                    watch = self._watches[name] = _Watch(name, slot, self._states.address(name))
                 if kind not in ("good", "bad"):
                     watch.failures.append({"when": when, "kind": kind, "status": status, "text": shown(text), "seat": seat})
                     watch.spoilt += kind == "failure" and status > 0 and not _suspicious(location, status)
@@ -154,26 +154,26 @@ class Traffic:
             self._log.exception("what the worker in seat %d says of traffic cannot be used", seat)
 
     def follow(self) -> None:
-        """The standings follow another snapshot: judge by its rules from now on, and forget what is gone."""
+        """The states follow another snapshot: judge by its rules from now on, and forget what is gone."""
         now = self._clock()
         for watches in (self._watches, self._out, self._circuits):
-            for name in [name for name in watches if self._standings.location(name) is None]:
+            for name in [name for name in watches if self._states.location(name) is None]:
                 del watches[name]
         for watch in self._watches.values():
-            address = self._standings.address(watch.name)
+            address = self._states.address(watch.name)
             if address != watch.address:
                 watch.address = address
                 self._forgive(watch, now)
         for watch in sorted(self._out.values(), key=lambda one: one.until):
             if self._rules(watch).outlier is None:
                 self._back(watch, "traffic decides no more", now)
-            elif self._standings.too_many(watch.name):
+            elif self._states.too_many(watch.name):
                 self._back(watch, "the configuration does not let so many be ejected any more", now)
         for watch in list(self._circuits.values()):
             if self._rules(watch).breaker is None:
                 watch.circuit.close(now)
                 del self._circuits[watch.name]
-                self._standings.circuit(watch.name, CLOSED, "it has no circuit breaker any more")
+                self._states.circuit(watch.name, CLOSED, "it has no circuit breaker any more")
             else:
                 self._plan_circuit(watch)
 
@@ -258,10 +258,10 @@ class Traffic:
             if watch.record.failures <= 1 and watch.record.bad_statuses <= 1:
                 watch.refused = ("", 0.0)
             return
-        refusal = self._standings.may_eject(watch.name)
+        refusal = self._states.may_eject(watch.name)
         if refusal:
             if not watch.refused[0]:
-                words = self._standings.words(watch.name)
+                words = self._states.words(watch.name)
                 self._log.warning("%s is not ejected: %s: %s; but %s", words, why, text, refusal)
             watch.refused = (f"{why}, but {refusal}", self._wall())
             return
@@ -270,7 +270,7 @@ class Traffic:
         watch.out_at, watch.until, watch.believed = now, now + seconds, False
         self._out[watch.name] = watch
         self._plan(watch.until, watch)
-        self._standings.eject(watch.name, self._wall() + seconds, f"{why}: {text}")
+        self._states.eject(watch.name, self._wall() + seconds, f"{why}: {text}")
 
     def _trial(self, watch: _Watch, location: Location, good: bool, moment: float, text: str, now: float) -> None:
         breaker = location.breaker
@@ -282,19 +282,19 @@ class Traffic:
         del self._circuits[watch.name]
         watch.record.restart(self._fresh(watch, now), now)
         count = breaker.probes
-        self._standings.circuit(watch.name, CLOSED, f"its circuit is closed: {count} trial{'s' * (count != 1)} went well")
+        self._states.circuit(watch.name, CLOSED, f"its circuit is closed: {count} trial{'s' * (count != 1)} went well")
 
     def _open(self, watch: _Watch, timeout: float, why: str) -> None:
         self._circuits[watch.name] = watch
         self._plan_circuit(watch)
-        self._standings.circuit(watch.name, OPEN, f"its circuit is open for {timeout:g} s: {why}", until=self._wall() + timeout)
+        self._states.circuit(watch.name, OPEN, f"its circuit is open for {timeout:g} s: {why}", until=self._wall() + timeout)
 
     def _grant(self, watch: _Watch, trials: int) -> None:
         """Let so many requests try a half-open circuit."""
         table = self._table
         counted = sum(table.q[table.seat_backend(seat, watch.slot) + SeatBackend.TRIALS] for seat in (0, *table.taken_seats()))
         why = f"its circuit is half-open: {trials} request{'s' * (trials != 1)} may try it"
-        self._standings.circuit(watch.name, HALF_OPEN, why, counted + trials)
+        self._states.circuit(watch.name, HALF_OPEN, why, counted + trials)
 
     def _forgive(self, watch: _Watch, now: float) -> None:
         """It is at another address: what the machine at the old one did is not its fault."""
@@ -302,14 +302,14 @@ class Traffic:
             self._back(watch, "it has another address", now)
         watch.circuit.close(now)
         if self._circuits.pop(watch.name, None) is not None:
-            self._standings.circuit(watch.name, CLOSED, "it has another address")
+            self._states.circuit(watch.name, CLOSED, "it has another address")
         self._fresh(watch, now)
         watch.record, watch.refused = Record(), ("", 0.0)
 
     def _back(self, watch: _Watch, why: str, now: float) -> None:
         del self._out[watch.name]
         watch.record.readmit(self._fresh(watch, now), now)
-        self._standings.readmit(watch.name, why)
+        self._states.readmit(watch.name, why)
 
     def _fresh(self, watch: _Watch, now: float) -> int:
         """No row goes on. Attempts so far."""
@@ -318,7 +318,7 @@ class Traffic:
         return attempts
 
     def _rules(self, watch: _Watch) -> Location:
-        location = self._standings.location(watch.name)
+        location = self._states.location(watch.name)
         assert location is not None, watch.name
         return location
 

@@ -40,7 +40,7 @@ from terraster.policy.health import Verdict, first, observe
 from terraster.state.table import BackendCells, Table
 
 from .probe import Aim, Probing, Result
-from .states import Standings
+from .states import BackendStates
 
 __all__ = ["CONCURRENT", "FIRST_ROUND", "KEPT", "Prober", "Target"]
 
@@ -123,14 +123,14 @@ class Prober:
 
     table:     where probes are counted
     log:       gunicorn's logger; one line for each change of state
-    standings: where verdicts go
+    states: where verdicts go
     checked:   ``checked(id, begun, ok)``: a probe of this backend that began at ``begun`` (time.monotonic()) is over
     """
 
-    def __init__(self, table: Table, log: Any, standings: Standings, checked: Callable[[str, float, bool], None]) -> None:
+    def __init__(self, table: Table, log: Any, states: BackendStates, checked: Callable[[str, float, bool], None]) -> None:
         self._table = table
         self._log = log
-        self._standings = standings
+        self._states = states
         self._checked = checked
         self._probing = Probing()
         self._pool = Pool(CONCURRENT)
@@ -218,7 +218,7 @@ class Prober:
         return [service for service in snapshot.services if followed.get(service.name) is not service]
 
     def follow(self, snapshot: Snapshot) -> None:
-        """From now on the backends of this snapshot (with slots) and no others, as the standings do. Tells these of all that are
+        """From now on the backends of this snapshot (with slots) and no others, as the states do. Tells these of all that are
         new or are probed in another way. Services that are the same objects are not looked at. Does not yield."""
         followed, fresh = self._followed, self._fresh(snapshot)
         self._followed = {service.name: service for service in snapshot.services}
@@ -242,7 +242,7 @@ class Prober:
                 found.backends[backend.id] = (backend.slot, words)
                 self._of[backend.id] = found
                 if known.get(backend.id) is not found:
-                    changed = self._standings.probed(backend.id, found.up, found.since, found.reason)
+                    changed = self._states.probed(backend.id, found.up, found.since, found.reason)
                     if backend.id in known and changed:
                         turned.setdefault(found, []).append(words)
                     elif backend.id not in known and not found.up:
@@ -329,7 +329,7 @@ class Prober:
             target.verdict = observe(before, result.ok, check.healthy, check.unhealthy)
         if target.verdict.up != (before is not None and before.up):
             target.since = time.time()
-        probed, up, since, reason = self._standings.probed, target.up, target.since, target.reason
+        probed, up, since, reason = self._states.probed, target.up, target.since, target.reason
         turned = [words for name, (_slot, words) in target.backends.items() if probed(name, up, since, reason)]
         if turned:
             needed = 1 if before is None else check.healthy if result.ok else check.unhealthy

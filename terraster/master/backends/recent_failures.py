@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from terraster.state.table import SeatBackend, Table
 
-__all__ = ["FAILURES", "FORGET", "WINDOW", "Failing", "Recent"]
+__all__ = ["FAILURES", "FORGET", "WINDOW", "RecentFailures", "Recent"]
 
 FAILURES = ("connect", "failure", "status")  # kinds of reports that are about one
 WINDOW = 15.0  # seconds between two looks
@@ -37,7 +37,7 @@ class _Look:
     failures: int
 
 
-class Failing:
+class RecentFailures:
     """Looks at one table. clock: time.monotonic"""
 
     def __init__(self, table: Table, clock: Callable[[], float] = time.monotonic) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Location
 from terraster.policy.breaker import CLOSED
-from terraster.policy.standing import Facts, stand
+from terraster.policy.state import Facts, evaluate
 from terraster.state.table import BackendCells
 
-__all__ = ["Member", "Place", "counts"]
+__all__ = ["BackendRecord", "LocationRecord", "counts"]
 
 
-class Member:
+class BackendRecord:
     """One backend, with what it came to last.
 
     away:           it was out of work, so that it starts slowly when it is back; ramp_from: when that began, on the steady clock
@@ -30,7 +30,7 @@ class Member:
         "words",
         "place",
         "facts",
-        "standing",
+        "evaluation",
         "since",
         "away",
         "ramp_from",
@@ -40,10 +40,10 @@ class Member:
         "counted",
     )
 
-    def __init__(self, backend: Configured, place: Place, since: float, away: bool) -> None:
+    def __init__(self, backend: Configured, place: LocationRecord, since: float, away: bool) -> None:
         self.id = backend.id
         self.facts = Facts()
-        self.standing = stand(self.facts)
+        self.evaluation = evaluate(self.facts)
         self.since = since
         self.away = away
         self.ramp_from = self.retrial = 0.0
@@ -51,7 +51,7 @@ class Member:
         self.known = False  # whether its checks, or those who do not check, have said anything
         self.move(backend, place)
 
-    def move(self, backend: Configured, place: Place) -> None:
+    def move(self, backend: Configured, place: LocationRecord) -> None:
         self.slot, self.weight, self.address, self.place = backend.slot, backend.weight, backend.address, place
         self.counted = _NOWHERE  # what it counts for in its place
         self.words = f"backend {backend.label} of {place.words}"
@@ -60,7 +60,7 @@ class Member:
 _NOWHERE: tuple[int, ...] = (0,) * 7
 
 
-class Place:
+class LocationRecord:
     """One location, and how many of its backends are what (`counts`)."""
 
     __slots__ = (
@@ -81,15 +81,15 @@ class Place:
     def __init__(self, location: Location, words: str) -> None:
         self.location = location
         self.words = words
-        self.members: list[Member] = []
+        self.members: list[BackendRecord] = []
         self.panic = self.resort = False
         self.unknown = self.weighty = self.considered = self.up = self.usable = self.ejected = self.spare = 0
 
-    def count(self, member: Member) -> None:
-        """Count a member as it is now, and no more as it was."""
-        was, now = member.counted, counts(member)
+    def count(self, record: BackendRecord) -> None:
+        """Count a record as it is now, and no more as it was."""
+        was, now = record.counted, counts(record)
         if was != now:
-            member.counted = now
+            record.counted = now
             self.unknown += now[0] - was[0]
             self.weighty += now[1] - was[1]
             self.considered += now[2] - was[2]
@@ -104,35 +104,35 @@ class Place:
         outlier = self.location.outlier
         return outlier.max_ejected if outlier is not None else 0.0
 
-    def lets_in(self, member: Member) -> int:
-        """ADMIT of a member, panic and last resort included."""
-        facts = member.facts
-        tried = member.standing.admit == BackendCells.TRIAL  # only trials close a circuit, and a closed one may end the panic
-        if self.panic and not tried and not facts.unresolved and facts.order is None and member.weight > 0:
+    def lets_in(self, record: BackendRecord) -> int:
+        """ADMIT of a record, panic and last resort included."""
+        facts = record.facts
+        tried = record.evaluation.admit == BackendCells.TRIAL  # only trials close a circuit, and a closed one may end the panic
+        if self.panic and not tried and not facts.unresolved and facts.order is None and record.weight > 0:
             return BackendCells.ALL
-        if self.resort and is_spare(member):
+        if self.resort and is_spare(record):
             return BackendCells.ALL
-        return member.standing.admit
+        return record.evaluation.admit
 
 
-def counts(member: Member) -> tuple[int, ...]:
-    """Whether a member counts as unknown (nothing was heard of it yet; whatever its weight), and, if it has a weight: at all,
+def counts(record: BackendRecord) -> tuple[int, ...]:
+    """Whether a record counts as unknown (nothing was heard of it yet; whatever its weight), and, if it has a weight: at all,
     considered (no operator took it out), up, usable (gets new work by itself), ejected, spare."""
-    if member.weight <= 0:
-        return (int(not member.known), 0, 0, 0, 0, 0, 0)
-    facts, standing = member.facts, member.standing
+    if record.weight <= 0:
+        return (int(not record.known), 0, 0, 0, 0, 0, 0)
+    facts, evaluation = record.facts, record.evaluation
     return (
-        int(not member.known),
+        int(not record.known),
         1,
         int(facts.order is None),
-        int(standing.state == BackendCells.UP),
-        int(standing.admit != BackendCells.NONE),
+        int(evaluation.state == BackendCells.UP),
+        int(evaluation.admit != BackendCells.NONE),
         int(facts.ejected != ""),
-        int(is_spare(member)),
+        int(is_spare(record)),
     )
 
 
-def is_spare(member: Member) -> bool:
+def is_spare(record: BackendRecord) -> bool:
     """Whether it would be used if its location had no other."""
-    facts = member.facts
-    return member.standing.state == BackendCells.EJECTED and facts.circuit == CLOSED and facts.order is None
+    facts = record.facts
+    return record.evaluation.state == BackendCells.EJECTED and facts.circuit == CLOSED and facts.order is None

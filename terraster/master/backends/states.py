@@ -2,11 +2,11 @@
 
     Prober ──probed────────────────┐
     names ──resolved───────────────┤
-    operators ──ordered────────────┼─▶ Standings ─▶ `BackendCells` but LEASE and PROBES …, `LocationCells.PANIC`
-    Traffic ──eject readmit circuit┘
+    operators ──ordered────────────┼─▶ BackendStates ─▶ `BackendCells` but LEASE and PROBES …, `LocationCells.PANIC`
+    Outliers ──eject readmit circuit┘
 
 It is the only writer of these cells (ADMIT, STATE, SINCE, WEIGHT, RAMP, TRIAL_LIMIT, CIRCUIT, EJECTIONS, OPENINGS). The decisions
-are pure (`terraster.policy.standing`); here they are taken when something changes, written, and told in one line of the log each.
+are pure (`terraster.policy.state`); here they are taken when something changes, written, and told in one line of the log each.
 A change of one backend costs the same whatever else is configured: each location keeps count of its backends, and only where it
 begins or ends to panic all of them are written.
 
@@ -27,19 +27,19 @@ from gevent.event import Event
 
 from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
-from terraster.policy.standing import WHOLE, Order, may_eject, panics, ramp, stand
+from terraster.policy.state import WHOLE, Order, evaluate, may_eject, panics, ramp
 from terraster.state.table import BackendCells, LocationCells, SeatBackend, Table
 
-from .records import Member, Place
+from .records import BackendRecord, LocationRecord
 
-__all__ = ["Order", "Standings"]
+__all__ = ["Order", "BackendStates"]
 
 _STEP = 0.1  # seconds between two steps of a ramp
 _ENDLESS = 2**62  # trials
 
 
-class Standings:
-    """The standings of all backends of one master.
+class BackendStates:
+    """The states of all backends of one master.
 
     table:  where they go
     log:    gunicorn's logger; one line for each change of state
@@ -58,11 +58,11 @@ class Standings:
         self._log = log
         self._clock = clock
         self._steady = steady
-        self._members: dict[str, Member] = {}
-        self._slots: dict[int, Member] = {}
-        self._places: dict[str, Place] = {}
+        self._records: dict[str, BackendRecord] = {}
+        self._slots: dict[int, BackendRecord] = {}
+        self._places: dict[str, LocationRecord] = {}
         self._followed: dict[str, Service] = {}
-        self._ramping: dict[str, Member] = {}
+        self._ramping: dict[str, BackendRecord] = {}
         self._began = False
         self._more = Event()
         self._runner: gevent.Greenlet | None = None
@@ -83,12 +83,12 @@ class Standings:
         location does not begin to panic before all its backends were told of. Services that are the same objects are not looked at."""
         now, q = self._clock(), self._table.q
         followed, self._followed = self._followed, {service.name: service for service in snapshot.services}
-        before: dict[str, Member] = {}
-        places: dict[str, Place] = {}
+        before: dict[str, BackendRecord] = {}
+        places: dict[str, LocationRecord] = {}
         for name, service in followed.items():
             if self._followed.get(name) is not service:
                 self._leave(service, before, places)
-        new: list[Place] = []
+        new: list[LocationRecord] = []
         for service in snapshot.services:
             if followed.get(service.name) is service:
                 continue
@@ -97,159 +97,159 @@ class Standings:
                 if old is not None and old.location is location:
                     self._keep(old)
                     continue
-                place = self._places[location.id] = Place(location, f"{service.name}{location.path}")
+                place = self._places[location.id] = LocationRecord(location, f"{service.name}{location.path}")
                 new.append(place)
                 if old is not None:
                     place.panic, place.resort = old.panic, old.resort
                 for backend in location.backends:
-                    member = before.get(backend.id)
-                    fresh = member is None
-                    if member is None:
-                        member = Member(backend, place, now, away=self._began)
-                    member.move(backend, place)
-                    place.members.append(member)
-                    self._members[member.id] = self._slots[member.slot] = member
-                    place.count(member)
-                    q[self._table.backend(member.slot) + BackendCells.WEIGHT] = member.weight
+                    record = before.get(backend.id)
+                    fresh = record is None
+                    if record is None:
+                        record = BackendRecord(backend, place, now, away=self._began)
+                    record.move(backend, place)
+                    place.members.append(record)
+                    self._records[record.id] = self._slots[record.slot] = record
+                    place.count(record)
+                    q[self._table.backend(record.slot) + BackendCells.WEIGHT] = record.weight
                     if fresh:  # its slot may have been its own before: counters stay, the rest begins anew
                         for cell in (BackendCells.RAMP, BackendCells.TRIAL_LIMIT, BackendCells.CIRCUIT):
-                            q[self._table.backend(member.slot) + cell] = 0
+                            q[self._table.backend(record.slot) + cell] = 0
         for name in before.keys() & self._ramping.keys():
-            if self._members.get(name) is not self._ramping[name]:
+            if self._records.get(name) is not self._ramping[name]:
                 del self._ramping[name]
         for place in new:
             self._consider(place, afresh=True)
         self._began = True
 
-    def _leave(self, service: Service, members: dict[str, Member], places: dict[str, Place]) -> None:
+    def _leave(self, service: Service, members: dict[str, BackendRecord], places: dict[str, LocationRecord]) -> None:
         """Take what belongs to a service out of the books, and hand it over."""
         for location in service.locations:
             place = places[location.id] = self._places.pop(location.id)
-            for member in place.members:
-                members[member.id] = self._members.pop(member.id)
-                del self._slots[member.slot]
+            for record in place.members:
+                members[record.id] = self._records.pop(record.id)
+                del self._slots[record.slot]
 
-    def _keep(self, place: Place) -> None:
+    def _keep(self, place: LocationRecord) -> None:
         self._places[place.location.id] = place
-        for member in place.members:
-            self._members[member.id] = self._slots[member.slot] = member
+        for record in place.members:
+            self._records[record.id] = self._slots[record.slot] = record
 
     def probed(self, name: str, up: bool, since: float, reason: str) -> bool:
         """What the checks of a backend say, or that there are none. since: of their verdict. Whether it is up now and was not, or down
         and was not: then whoever called tells the log, as many backends may share a check."""
-        member = self._members.get(name)
-        if member is None:
+        record = self._records.get(name)
+        if record is None:
             return False
-        facts = member.facts
-        if member.known and facts.up == up and facts.reason == reason:
+        facts = record.facts
+        if record.known and facts.up == up and facts.reason == reason:
             return False
-        first = not member.known
-        member.known = True
+        first = not record.known
+        record.known = True
         facts.up, facts.reason = up, reason
-        changed = self._settle(member, since)
-        if first and not changed and member.standing.state == BackendCells.DOWN:
-            member.since = since
-            self._write(member)
-        if changed and member.standing.state not in (BackendCells.UP, BackendCells.DOWN):
-            self._tell(member, "")
+        changed = self._settle(record, since)
+        if first and not changed and record.evaluation.state == BackendCells.DOWN:
+            record.since = since
+            self._write(record)
+        if changed and record.evaluation.state not in (BackendCells.UP, BackendCells.DOWN):
+            self._tell(record, "")
             return False
         return changed
 
     def resolved(self, name: str, ok: bool, reason: str) -> None:
         """Whether the name of a backend has an address. reason: why not, completes "is down:"."""
-        member = self._members.get(name)
-        if member is not None:
-            member.facts.unresolved = "" if ok else reason or "its name does not resolve"
-            self._settle_and_tell(member, "its name resolves" if ok else "")
+        record = self._records.get(name)
+        if record is not None:
+            record.facts.unresolved = "" if ok else reason or "its name does not resolve"
+            self._settle_and_tell(record, "its name resolves" if ok else "")
 
     def ordered(self, name: str, order: Order | None) -> None:
         """What an operator wants of a backend from now on; None = nothing special. Whoever called ends an order at its `until`."""
-        member = self._members.get(name)
-        if member is not None and member.facts.order != order:
-            member.facts.order = order
-            self._settle_and_tell(member, "enabled again" if order is None else "")
+        record = self._records.get(name)
+        if record is not None and record.facts.order != order:
+            record.facts.order = order
+            self._settle_and_tell(record, "enabled again" if order is None else "")
 
     # What `terraster.master.backends.outliers` decides.
 
     def at(self, slot: int) -> tuple[str, Location] | None:
         """The backend in a slot: its id and its location."""
-        member = self._slots.get(slot)
-        return None if member is None else (member.id, member.place.location)
+        record = self._slots.get(slot)
+        return None if record is None else (record.id, record.place.location)
 
     def location(self, name: str) -> Location | None:
         """The location of a backend, None if there is no such backend (any more)."""
-        member = self._members.get(name)
-        return None if member is None else member.place.location
+        record = self._records.get(name)
+        return None if record is None else record.place.location
 
     def address(self, name: str) -> str:
         """What the name of a backend stands for, "" where that is not known or it is no name."""
-        return self._members[name].address
+        return self._records[name].address
 
     def words(self, name: str) -> str:
         """A backend as a line of the log names it."""
-        return self._members[name].words
+        return self._records[name].words
 
     def may_eject(self, name: str) -> str:
         """Whether a backend may be ejected: "", or why not."""
-        member = self._members[name]
-        place = member.place
-        if member.weight <= 0:
+        record = self._records[name]
+        place = record.place
+        if record.weight <= 0:
             return ""
-        others = place.usable - (member.standing.admit != BackendCells.NONE)
+        others = place.usable - (record.evaluation.admit != BackendCells.NONE)
         return may_eject(place.ejected, place.weighty, place.share, others)
 
     def too_many(self, name: str) -> bool:
         """Whether more backends of this one's location are ejected than may be."""
-        member = self._members[name]
-        place = member.place
-        return member.weight > 0 and place.ejected > 0 and may_eject(place.ejected - 1, place.weighty, place.share, 1) != ""
+        record = self._records[name]
+        place = record.place
+        return record.weight > 0 and place.ejected > 0 and may_eject(place.ejected - 1, place.weighty, place.share, 1) != ""
 
     def eject(self, name: str, until: float, why: str) -> None:
         """Eject a backend; see `may_eject`."""
-        member = self._members[name]
+        record = self._records[name]
         seconds = f"{round(until - self._clock(), 1):g}"
-        self._table.q[self._table.backend(member.slot) + BackendCells.EJECTIONS] += 1
-        member.facts.ejected, member.facts.until = why, until
-        if self._settle(member):
-            self._log.warning("%s is ejected for %s s: %s", member.words, seconds, why)
+        self._table.q[self._table.backend(record.slot) + BackendCells.EJECTIONS] += 1
+        record.facts.ejected, record.facts.until = why, until
+        if self._settle(record):
+            self._log.warning("%s is ejected for %s s: %s", record.words, seconds, why)
 
     def readmit(self, name: str, why: str) -> None:
         """End an ejection. why: a few words for the log."""
-        member = self._members[name]
-        member.facts.ejected, member.facts.until = "", 0.0
-        self._settle_and_tell(member, why)
+        record = self._records[name]
+        record.facts.ejected, record.facts.until = "", 0.0
+        self._settle_and_tell(record, why)
 
     def circuit(self, name: str, state: int, why: str, trial_limit: int = 0, until: float = 0.0) -> None:
         """The circuit of a backend is in this state (`terraster.policy.breaker`). why: a clause; trial_limit: of a half-open one,
         see `BackendCells.TRIAL_LIMIT`; until: when an open one is tried (time.time())."""
-        member = self._members[name]
-        q, at = self._table.q, self._table.backend(member.slot)
-        facts, was = member.facts, member.facts.circuit
+        record = self._records[name]
+        q, at = self._table.q, self._table.backend(record.slot)
+        facts, was = record.facts, record.facts.circuit
         facts.circuit, facts.broken = state, why
-        member.trials, member.retrial = trial_limit, until
+        record.trials, record.retrial = trial_limit, until
         q[at + BackendCells.CIRCUIT] = state
         q[at + BackendCells.OPENINGS] += state == OPEN
-        if self._settle(member):
-            self._tell(member, why if state == CLOSED else "")
+        if self._settle(record):
+            self._tell(record, why if state == CLOSED else "")
         elif state == OPEN:
-            self._log.warning("%s: %s", member.words, why)
+            self._log.warning("%s: %s", record.words, why)
         elif state != was:
-            self._log.info("%s: %s", member.words, why)
+            self._log.info("%s: %s", record.words, why)
 
     def tick(self, now: float) -> None:
         """Move the ramps on. now: of the steady clock."""
         q = self._table.q
-        for name, member in list(self._ramping.items()):
-            value = ramp(now - member.ramp_from, member.place.location.slow_start)
+        for name, record in list(self._ramping.items()):
+            value = ramp(now - record.ramp_from, record.place.location.slow_start)
             if value < WHOLE:
-                q[self._table.backend(member.slot) + BackendCells.RAMP] = value
+                q[self._table.backend(record.slot) + BackendCells.RAMP] = value
             else:
-                self._end_ramp(name, member)
+                self._end_ramp(name, record)
 
-    def _end_ramp(self, name: str, member: Member) -> None:
+    def _end_ramp(self, name: str, record: BackendRecord) -> None:
         del self._ramping[name]
-        member.facts.ramping = False
-        self._settle(member)
+        record.facts.ramping = False
+        self._settle(record)
 
     def _run(self) -> None:
         while True:
@@ -263,7 +263,7 @@ class Standings:
 
     def detail(self) -> dict[str, dict[str, Any]]:
         """How each backend stands, by id; see `one`."""
-        return {name: self._detail(member) for name, member in self._members.items()}
+        return {name: self._detail(record) for name, record in self._records.items()}
 
     def one(self, name: str) -> dict[str, Any]:
         """How a backend stands; {} if there is none.
@@ -272,80 +272,80 @@ class Standings:
         open circuit is tried, 0 = not by itself; admit: of `BackendCells.ADMITS`; ramp: 0 … 1000; circuit: of
         `BackendCells.CIRCUITS`; panic: True if its location panics
         """
-        member = self._members.get(name)
-        return {} if member is None else self._detail(member)
+        record = self._records.get(name)
+        return {} if record is None else self._detail(record)
 
-    def _detail(self, member: Member) -> dict[str, Any]:
-        q, at = self._table.q, self._table.backend(member.slot)
-        standing, facts = member.standing, member.facts
+    def _detail(self, record: BackendRecord) -> dict[str, Any]:
+        q, at = self._table.q, self._table.backend(record.slot)
+        evaluation, facts = record.evaluation, record.facts
         until = 0.0
-        if standing.state in (BackendCells.MAINTENANCE, BackendCells.DRAINING) and facts.order is not None:
+        if evaluation.state in (BackendCells.MAINTENANCE, BackendCells.DRAINING) and facts.order is not None:
             until = facts.order.until
-        elif standing.state == BackendCells.EJECTED:
-            until = facts.until if facts.ejected else member.retrial
+        elif evaluation.state == BackendCells.EJECTED:
+            until = facts.until if facts.ejected else record.retrial
         return {
-            "state": BackendCells.STATES[standing.state],
-            "since": member.since,
-            "why": standing.why,
-            "by": standing.by,
+            "state": BackendCells.STATES[evaluation.state],
+            "since": record.since,
+            "why": evaluation.why,
+            "by": evaluation.by,
             "until": until,
             "admit": BackendCells.ADMITS[q[at + BackendCells.ADMIT]],
             "ramp": q[at + BackendCells.RAMP] if facts.ramping else WHOLE,
             "circuit": BackendCells.CIRCUITS[facts.circuit],
-            "panic": member.place.panic,
+            "panic": record.place.panic,
         }
 
     # From facts to cells.
 
-    def _settle(self, member: Member, since: float | None = None) -> bool:
-        """Work out anew how a member stands, after its facts changed, and write it. Whether its state is another one."""
-        place, before = member.place, member.standing
+    def _settle(self, record: BackendRecord, since: float | None = None) -> bool:
+        """Work out anew how a record stands, after its facts changed, and write it. Whether its state is another one."""
+        place, before = record.place, record.evaluation
         moment = self._clock() if since is None else since
-        after = stand(member.facts)
+        after = evaluate(record.facts)
         if after.state == BackendCells.UP and before.state != BackendCells.UP:
-            self._return(member)
-            after = stand(member.facts)
+            self._return(record)
+            after = evaluate(record.facts)
         elif after.state not in (BackendCells.UP, BackendCells.DRAINING):
-            member.away = member.away or member.known or member.facts.order is not None
-            member.facts.ramping = False
-            self._ramping.pop(member.id, None)
+            record.away = record.away or record.known or record.facts.order is not None
+            record.facts.ramping = False
+            self._ramping.pop(record.id, None)
         changed = after.state != before.state
-        member.standing = after
-        place.count(member)
+        record.evaluation = after
+        place.count(record)
         if changed:
-            member.since = moment
-        self._write(member)
+            record.since = moment
+        self._write(record)
         self._consider(place)
         return changed
 
-    def _return(self, member: Member) -> None:
+    def _return(self, record: BackendRecord) -> None:
         """It is up again."""
-        if member.away and member.place.location.slow_start > 0:
-            member.facts.ramping = True
-            member.ramp_from = self._steady()
-            self._table.q[self._table.backend(member.slot) + BackendCells.RAMP] = ramp(0.0, member.place.location.slow_start)
-            self._ramping[member.id] = member
+        if record.away and record.place.location.slow_start > 0:
+            record.facts.ramping = True
+            record.ramp_from = self._steady()
+            self._table.q[self._table.backend(record.slot) + BackendCells.RAMP] = ramp(0.0, record.place.location.slow_start)
+            self._ramping[record.id] = record
             self._more.set()
-        member.away = False
+        record.away = False
 
-    def _settle_and_tell(self, member: Member, how: str) -> None:
-        if self._settle(member):
-            self._tell(member, how)
+    def _settle_and_tell(self, record: BackendRecord, how: str) -> None:
+        if self._settle(record):
+            self._tell(record, how)
 
-    def _tell(self, member: Member, how: str) -> None:
-        standing, order = member.standing, member.facts.order
+    def _tell(self, record: BackendRecord, how: str) -> None:
+        evaluation, order = record.evaluation, record.facts.order
         brackets = f" ({how})" if how else ""
-        because = f": {standing.why}" if standing.why else ""
-        if standing.state == BackendCells.UP:
-            self._log.info("%s is up%s%s", member.words, because, brackets)
-        elif standing.state in (BackendCells.DOWN, BackendCells.EJECTED):
-            self._log.warning("%s is %s%s%s", member.words, BackendCells.STATES[standing.state], because, brackets)
+        because = f": {evaluation.why}" if evaluation.why else ""
+        if evaluation.state == BackendCells.UP:
+            self._log.info("%s is up%s%s", record.words, because, brackets)
+        elif evaluation.state in (BackendCells.DOWN, BackendCells.EJECTED):
+            self._log.warning("%s is %s%s%s", record.words, BackendCells.STATES[evaluation.state], because, brackets)
         elif order is not None:
-            what = "is draining" if standing.state == BackendCells.DRAINING else "is in maintenance"
+            what = "is draining" if evaluation.state == BackendCells.DRAINING else "is in maintenance"
             by = f" (by {order.by})" if order.by else ""
-            self._log.info("%s %s%s%s", member.words, what, because, by)
+            self._log.info("%s %s%s%s", record.words, what, because, by)
 
-    def _consider(self, place: Place, afresh: bool = False) -> None:
+    def _consider(self, place: LocationRecord, afresh: bool = False) -> None:
         """Whether the location panics, or has to use its last resort. afresh: write its cells whatever they were."""
         panic, resort = place.panic, place.resort
         if not place.unknown:
@@ -363,17 +363,17 @@ class Standings:
         if resort and not place.resort:
             self._log.warning("%s has none but ejected backends left: they are used", place.words)
         if place.panic and not panic:
-            for member in place.members:  # the trials of the panic were more than were granted
-                member.trials = max(member.trials, self._table.backend_sum(member.slot, SeatBackend.TRIALS) + 1)
+            for record in place.members:  # the trials of the panic were more than were granted
+                record.trials = max(record.trials, self._table.backend_sum(record.slot, SeatBackend.TRIALS) + 1)
         place.panic, place.resort = panic, resort
         if place.location.slot >= 0:
             self._table.q[self._table.location(place.location.slot) + LocationCells.PANIC] = int(panic)
-        for member in place.members:
-            self._write(member)
+        for record in place.members:
+            self._write(record)
 
-    def _write(self, member: Member) -> None:
-        q, at = self._table.q, self._table.backend(member.slot)
-        q[at + BackendCells.STATE] = member.standing.state
-        q[at + BackendCells.SINCE] = int(member.since * 1e9)
-        q[at + BackendCells.TRIAL_LIMIT] = _ENDLESS if member.place.panic and member.facts.circuit == HALF_OPEN else member.trials
-        q[at + BackendCells.ADMIT] = member.place.lets_in(member)
+    def _write(self, record: BackendRecord) -> None:
+        q, at = self._table.q, self._table.backend(record.slot)
+        q[at + BackendCells.STATE] = record.evaluation.state
+        q[at + BackendCells.SINCE] = int(record.since * 1e9)
+        q[at + BackendCells.TRIAL_LIMIT] = _ENDLESS if record.place.panic and record.facts.circuit == HALF_OPEN else record.trials
+        q[at + BackendCells.ADMIT] = record.place.lets_in(record)

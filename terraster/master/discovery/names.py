@@ -35,7 +35,7 @@ from terraster.config.snapshot import Service, Snapshot
 from terraster.net.yielding import yield_to_loop
 
 from .endpoints import endings, expand, is_named, shown
-from .resolver import Answer, Endpoint, Resolver, Unresolved
+from .resolver import Endpoint, Resolution, Resolver, Unresolved
 
 __all__ = ["CONCURRENT", "FIRST_ROUND", "MOST_ENDPOINTS", "UNRESOLVED", "Names"]
 
@@ -351,7 +351,7 @@ class Names:
             self._log.warning("%s; %s", _lacking(name), stays)
         return min(MOST_LIFE_OF_FAILURE, LEAST_LIFE_OF_FAILURE * 2.0 ** min(name.failures - 1, 10))
 
-    def _answered(self, name: _Name, answer: Answer) -> float:
+    def _answered(self, name: _Name, answer: Resolution) -> float:
         """Note it; the seconds until the next look-up."""
         again = bool(name.failures) and name.key in self._names
         name.failures, name.failure, name.failing_since, name.ttl = 0, "", 0.0, answer.ttl

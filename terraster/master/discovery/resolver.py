@@ -45,7 +45,7 @@ from gevent import socket as green
 
 from .resolv_conf import SystemFile, is_address, parse_hosts, parse_resolv_conf
 
-__all__ = ["Answer", "Endpoint", "Resolver", "Unresolved"]
+__all__ = ["Resolution", "Endpoint", "Resolver", "Unresolved"]
 
 _ROUNDS = (1.0, 2.0)  # seconds that each server has, by round
 _SYSTEM = 3.0  # seconds that the system's resolver has
@@ -75,7 +75,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Resolution:
     """``endpoints``: sorted, never empty. ``ttl``: seconds that the answer may be used, as it came."""
 
     endpoints: tuple[Endpoint, ...]
@@ -103,11 +103,11 @@ class Resolver:
             os.close(fd)
         self._sockets = set()
 
-    def addresses(self, name: str, before: Iterable[Endpoint] = ()) -> Answer:
+    def addresses(self, name: str, before: Iterable[Endpoint] = ()) -> Resolution:
         """The addresses of a host name (lower case). Raises `Unresolved`. ``before``: the last good answer, of which the addresses
         of a family stay if the look-up of that family alone fails."""
         if known := self._of_hosts(name):
-            return Answer(_endpoints(known), _FOREVER)
+            return Resolution(_endpoints(known), _FOREVER)
         kinds = ("A", "AAAA")
         asking = [gevent.spawn(self._attempt, name, kind) for kind in kinds]
         try:
@@ -127,10 +127,10 @@ class Resolver:
                 raise next(one for one in failures if not isinstance(one, _Absent))
             if self.nameservers:
                 raise failures[0]
-            return Answer(_endpoints(self._ask_the_system(name, failures[0])), _FOREVER)
-        return Answer(_endpoints(addresses), ttl)
+            return Resolution(_endpoints(self._ask_the_system(name, failures[0])), _FOREVER)
+        return Resolution(_endpoints(addresses), ttl)
 
-    def services(self, name: str, before: Iterable[Endpoint] = ()) -> Answer:
+    def services(self, name: str, before: Iterable[Endpoint] = ()) -> Resolution:
         """What the SRV records of a name stand for. Raises `Unresolved`. A target that does not resolve keeps what it had in
         ``before``, or is left out."""
         records, ttl = self._resolve(name, "SRV")
@@ -157,14 +157,14 @@ class Resolver:
             endpoints.extend(Endpoint(one.address, target, record.port, weight, record.priority) for one in answer.endpoints)
         if not endpoints:
             raise Unresolved(f"none of its SRV targets resolves: {failure}")
-        return Answer(tuple(sorted(_merged(endpoints))), ttl)
+        return Resolution(tuple(sorted(_merged(endpoints))), ttl)
 
-    def _of_target(self, target: str, before: Iterable[Endpoint]) -> Answer | Unresolved:
+    def _of_target(self, target: str, before: Iterable[Endpoint]) -> Resolution | Unresolved:
         try:
-            return Answer(_endpoints([target]), _FOREVER) if is_address(target) else self.addresses(target, before)
+            return Resolution(_endpoints([target]), _FOREVER) if is_address(target) else self.addresses(target, before)
         except Unresolved as error:
             known = [one.address for one in before]
-            return error if isinstance(error, _Absent) or not known else Answer(_endpoints(known), 1.0)
+            return error if isinstance(error, _Absent) or not known else Resolution(_endpoints(known), 1.0)
 
     def _attempt(self, name: str, kind: str) -> tuple[list[str], float] | Unresolved:
         try:

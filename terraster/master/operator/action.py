@@ -1,4 +1,4 @@
-"""What operators did to one backend, as it is kept: touches, what they leave (`Entry`), and both as JSON.
+"""What operators did to one backend, as it is kept: actions, what they leave (`Entry`), and both as JSON.
 
 What is asked for with an end lies above what was there, and when it ends, that holds again, for what is left of its own time. What is
 asked for without an end replaces all there was, as do "enable" and "the weight of the file".
@@ -24,24 +24,24 @@ __all__ = [
     "WEIGHT",
     "WEIGHT_OF_FILE",
     "Entry",
-    "Touch",
+    "Action",
     "parsed",
     "written",
 ]
 
-HISTORY = 20  # touches that are kept for each backend
+HISTORY = 20  # actions that are kept for each backend
 MOST_WEIGHT = 1_000_000
 TEXT = 500  # characters of a reason, or of a name of somebody
 
 DRAIN, MAINTENANCE, ENABLE, WEIGHT, WEIGHT_OF_FILE, EXPIRED = "drain", "maintenance", "enable", "weight", "weight file", "expired"
 
 _VERSION = 1
-_DEPTH = 8  # touches that lie below another
+_DEPTH = 8  # actions that lie below another
 _END = 1e12  # seconds: no moment is later
 
 
 @dataclass(frozen=True, slots=True)
-class Touch:
+class Action:
     """One thing that somebody did to a backend, or (`EXPIRED`) the end of it. ``weight``: of `WEIGHT` only, else -1."""
 
     what: str
@@ -57,23 +57,25 @@ class Entry:
     """All there is for one backend. ``under_order``, ``under_weight``: what holds again when ``order`` or ``weight`` ends, the next
     one last. ``gone``: since when no such backend is configured, 0 = it is."""
 
-    order: Touch | None = None
-    weight: Touch | None = None
-    history: tuple[Touch, ...] = ()
+    order: Action | None = None
+    weight: Action | None = None
+    history: tuple[Action, ...] = ()
     gone: float = 0.0
-    under_order: tuple[Touch, ...] = ()
-    under_weight: tuple[Touch, ...] = ()
+    under_order: tuple[Action, ...] = ()
+    under_weight: tuple[Action, ...] = ()
 
-    def touched(self, touch: Touch) -> Entry:
-        """What it is after somebody touched the backend."""
-        entry = replace(self, history=(*self.history, touch)[-HISTORY:])
-        if touch.what in (DRAIN, MAINTENANCE):
-            return replace(entry, order=_prolonged(touch, self.order), under_order=_below(touch, self.under_order, self.order))
-        if touch.what == WEIGHT:
-            return replace(entry, weight=_prolonged(touch, self.weight), under_weight=_below(touch, self.under_weight, self.weight))
-        if touch.what == ENABLE:
+    def after(self, action: Action) -> Entry:
+        """What it is after somebody after the backend."""
+        entry = replace(self, history=(*self.history, action)[-HISTORY:])
+        if action.what in (DRAIN, MAINTENANCE):
+            return replace(entry, order=_prolonged(action, self.order), under_order=_below(action, self.under_order, self.order))
+        if action.what == WEIGHT:
+            return replace(
+                entry, weight=_prolonged(action, self.weight), under_weight=_below(action, self.under_weight, self.weight)
+            )
+        if action.what == ENABLE:
             return replace(entry, order=None, under_order=())
-        if touch.what == WEIGHT_OF_FILE:
+        if action.what == WEIGHT_OF_FILE:
             return replace(entry, weight=None, under_weight=())
         return entry
 
@@ -83,34 +85,34 @@ class Entry:
         weight, under_weight, more = _left(self.weight, self.under_weight, now)
         if not ends and not more:
             return self
-        history = (*self.history, *sorted((*ends, *more), key=lambda touch: touch.when))[-HISTORY:]
+        history = (*self.history, *sorted((*ends, *more), key=lambda action: action.when))[-HISTORY:]
         return Entry(order, weight, history, self.gone, under_order, under_weight)
 
 
-def _prolonged(touch: Touch, top: Touch | None) -> Touch:
-    """A touch as it is kept: the same once more with another end is since when it was, and by whom and why unless it says why."""
-    if not touch.until or top is None or not _is_same(top, touch) or 0 < top.until <= touch.when:
-        return touch
-    return replace(touch, when=top.when) if touch.reason else replace(top, until=touch.until)
+def _prolonged(action: Action, top: Action | None) -> Action:
+    """A action as it is kept: the same once more with another end is since when it was, and by whom and why unless it says why."""
+    if not action.until or top is None or not _is_same(top, action) or 0 < top.until <= action.when:
+        return action
+    return replace(action, when=top.when) if action.reason else replace(top, until=action.until)
 
 
-def _below(touch: Touch, under: tuple[Touch, ...], top: Touch | None) -> tuple[Touch, ...]:
-    """What a touch lies above: what there was and lasts longer. The same once more with another end is that one with another end."""
-    if not touch.until or top is None:
+def _below(action: Action, under: tuple[Action, ...], top: Action | None) -> tuple[Action, ...]:
+    """What a action lies above: what there was and lasts longer. The same once more with another end is that one with another end."""
+    if not action.until or top is None:
         return ()
-    kept = [one for one in (*under, top) if not one.until or (one.until > touch.until and not _is_same(one, touch))]
+    kept = [one for one in (*under, top) if not one.until or (one.until > action.until and not _is_same(one, action))]
     return tuple(kept[:1] + kept[1:][-(_DEPTH - 1) :])
 
 
-def _is_same(one: Touch, other: Touch) -> bool:
+def _is_same(one: Action, other: Action) -> bool:
     return (one.what, one.weight) == (other.what, other.weight)
 
 
-def _left(top: Touch | None, under: tuple[Touch, ...], now: float) -> tuple[Touch | None, tuple[Touch, ...], list[Touch]]:
+def _left(top: Action | None, under: tuple[Action, ...], now: float) -> tuple[Action | None, tuple[Action, ...], list[Action]]:
     """What holds at a moment, what lies below it, and the ends there were."""
     ends = []
     while top is not None and 0 < top.until <= now:
-        ends.append(Touch(EXPIRED, top.until, "Terraster", f"the time of {top.what} was over", weight=top.weight))
+        ends.append(Action(EXPIRED, top.until, "Terraster", f"the time of {top.what} was over", weight=top.weight))
         top, under = (under[-1], under[:-1]) if under else (None, ())
     return top, under, ends
 
@@ -140,11 +142,11 @@ def parsed(text: bytes) -> tuple[dict[str, Entry], dict[str, str]]:
 def _entry(value: Any) -> Entry:
     if not isinstance(value, dict):
         raise ValueError("an entry is not what it should be")
-    order, weight = (None if value.get(name) is None else _touch(value[name]) for name in ("order", "weight"))
-    history, under_order, under_weight = (_touches(value.get(name, [])) for name in ("history", "under_order", "under_weight"))
+    order, weight = (None if value.get(name) is None else _action(value[name]) for name in ("order", "weight"))
+    history, under_order, under_weight = (_actions(value.get(name, [])) for name in ("history", "under_order", "under_weight"))
     orders = under_order if order is None else (*under_order, order)
     weights = under_weight if weight is None else (*under_weight, weight)
-    if any(touch.what not in (DRAIN, MAINTENANCE) for touch in orders) or any(touch.weight < 0 for touch in weights):
+    if any(action.what not in (DRAIN, MAINTENANCE) for action in orders) or any(action.weight < 0 for action in weights):
         raise ValueError("an entry is not what it should be")
     return Entry(
         order,
@@ -156,19 +158,19 @@ def _entry(value: Any) -> Entry:
     )
 
 
-def _touches(value: Any) -> tuple[Touch, ...]:
+def _actions(value: Any) -> tuple[Action, ...]:
     if not isinstance(value, list):
         raise ValueError("a list is not what it should be")
-    return tuple(_touch(touch) for touch in value)
+    return tuple(_action(action) for action in value)
 
 
-def _touch(value: Any) -> Touch:
+def _action(value: Any) -> Action:
     if not isinstance(value, dict) or not all(_is_text(value.get(name)) for name in ("what", "by", "reason")):
-        raise ValueError("a touch is not what it should be")
+        raise ValueError("a action is not what it should be")
     weight = value.get("weight", -1)
     if isinstance(weight, bool) or not isinstance(weight, int) or not -1 <= weight <= MOST_WEIGHT:
         raise ValueError(f"a weight is no whole number up to {MOST_WEIGHT}")
-    return Touch(value["what"], _number(value.get("when")), value["by"], value["reason"], _number(value.get("until", 0.0)), weight)
+    return Action(value["what"], _number(value.get("when")), value["by"], value["reason"], _number(value.get("until", 0.0)), weight)
 
 
 def _is_text(value: Any) -> bool:

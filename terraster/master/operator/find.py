@@ -11,11 +11,11 @@ from collections.abc import Container, Iterable, Iterator
 from terraster.config.snapshot import Backend, Location, Service, Snapshot
 from terraster.errors import TerrasterError
 
-__all__ = ["Place", "Unfound", "backends", "base", "find", "label", "listed", "matching", "spellings"]
+__all__ = ["Found", "Unfound", "backends", "base", "find", "label", "listed", "matching", "spellings"]
 
 _NAMED = 8  # candidates that a problem names before it only counts
 
-Place = tuple[Service, Location, Backend]
+Found = tuple[Service, Location, Backend]
 
 
 class Unfound(TerrasterError):
@@ -26,7 +26,7 @@ class Unfound(TerrasterError):
         self.candidates = list(candidates)
 
 
-def find(snapshot: Snapshot, service: str, path: str, url: str) -> Place:
+def find(snapshot: Snapshot, service: str, path: str, url: str) -> Found:
     """The one backend that is meant. Raises Unfound."""
     places = matching(snapshot, service, path, url)
     if len(places) == 1:
@@ -37,7 +37,7 @@ def find(snapshot: Snapshot, service: str, path: str, url: str) -> Place:
     raise Unfound(f"{url} is not clear: {listed(names)}", names)
 
 
-def matching(snapshot: Snapshot, service: str, path: str, url: str) -> list[Place]:
+def matching(snapshot: Snapshot, service: str, path: str, url: str) -> list[Found]:
     """The backends that may be meant, at least one. Raises Unfound."""
     places = list(backends(snapshot))
     if service:
@@ -103,7 +103,7 @@ def spellings(url: str) -> set[str]:
     return {url, url.rstrip("/"), url.partition("://")[2] or url, url.removeprefix("unix:")}
 
 
-def backends(snapshot: Snapshot) -> Iterator[Place]:
+def backends(snapshot: Snapshot) -> Iterator[Found]:
     """Every backend, in the order of the configuration."""
     for service in snapshot.services:
         for location in service.locations:
@@ -119,7 +119,7 @@ def base(name: str, configured: Container[str]) -> str:
     return base if base in configured else name
 
 
-def label(place: Place) -> str:
+def label(place: Found) -> str:
     """A backend as people write it: "SERVICE/PATH URL"."""
     return f"{place[1].id} {place[2].url}"
 

@@ -1,11 +1,11 @@
 """The overlay: what operators changed at run time, above the configuration file, for as long as they want it.
 
 Keyed by backend id, as the file has it. For each backend at most one order (drain or maintenance) and one weight that hold, each with
-who, when, why and until when, those that hold again when one ends, and the last `HISTORY` touches. It outlives workers, reloads,
+who, when, why and until when, those that hold again when one ends, and the last `HISTORY` actions. It outlives workers, reloads,
 restarts and upgrades, as it stands in ``overlay.json`` in the state directory:
 
-    {"version": 1, "backends": {ID: {"order": TOUCH or null, "weight": TOUCH or null, "history": [TOUCH, …], "gone": MOMENT,
-                                     "under_order": [TOUCH, …], "under_weight": [TOUCH, …]}}}
+    {"version": 1, "backends": {ID: {"order": ACTION or null, "weight": ACTION or null, "history": [ACTION, …], "gone": MOMENT,
+                                     "under_order": [ACTION, …], "under_weight": [ACTION, …]}}}
 
 - The file is written before anything takes effect, whole, under another name, and then renamed. Where that fails (a full disk), the
   change is refused and nothing has changed.
@@ -35,9 +35,9 @@ from gevent import monkey
 from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.errors import StartError
 
-from .action import Entry, Touch, parsed, written
+from .action import Action, Entry, parsed, written
 
-__all__ = ["KEPT", "Overlay"]
+__all__ = ["KEPT", "Overrides"]
 
 KEPT = 86400.0  # seconds that an entry without a backend is kept
 
@@ -56,7 +56,7 @@ class _Broken(Exception):
         self.entries = entries
 
 
-class Overlay:
+class Overrides:
     """The overlay of one state directory.
 
     directory: made (0700) when something is to be kept there
@@ -100,16 +100,16 @@ class Overlay:
             self._tell(error)
         return self.entries != before
 
-    def record(self, name: str, touch: Touch) -> Entry | None:
-        """Touch a backend, by its id. Returns what there was before. Raises StartError if it cannot be kept; nothing has changed
+    def record(self, name: str, action: Action) -> Entry | None:
+        """Action a backend, by its id. Returns what there was before. Raises StartError if it cannot be kept; nothing has changed
         then."""
-        return self._edit(lambda entries: {**entries, name: entries.get(name, Entry()).touched(touch)}).get(name)
+        return self._edit(lambda entries: {**entries, name: entries.get(name, Entry()).after(action)}).get(name)
 
-    def restore(self, name: str, touch: Touch, before: Entry | None) -> None:
-        """Take a touch back that did not take effect, unless somebody touched the backend since. Raises StartError."""
+    def restore(self, name: str, action: Action, before: Entry | None) -> None:
+        """Take a action back that did not take effect, unless somebody after the backend since. Raises StartError."""
 
         def restored(entries: Entries) -> Entries:
-            if touch not in entries.get(name, Entry()).history[-1:]:
+            if action not in entries.get(name, Entry()).history[-1:]:
                 return entries
             rest = {key: value for key, value in entries.items() if key != name}
             return rest if before is None else {**rest, name: before}
@@ -131,7 +131,9 @@ class Overlay:
 
     def next_end(self) -> float:
         """When `expire` has something to do again; 0 = never."""
-        moments = [touch.until for entry in self.entries.values() for touch in (entry.order, entry.weight) if touch and touch.until]
+        moments = [
+            action.until for entry in self.entries.values() for action in (entry.order, entry.weight) if action and action.until
+        ]
         moments += [entry.gone + KEPT for entry in self.entries.values() if entry.gone]
         return min(moments, default=0.0)
 

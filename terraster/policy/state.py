@@ -22,7 +22,7 @@ from terraster.state.table import BackendCells
 
 from .breaker import CLOSED, OPEN
 
-__all__ = ["FLOOR", "WHOLE", "Facts", "Order", "Standing", "may_eject", "panics", "ramp", "stand"]
+__all__ = ["FLOOR", "WHOLE", "Facts", "Order", "Evaluation", "may_eject", "panics", "ramp", "evaluate"]
 
 WHOLE = 1000
 FLOOR = 50  # of `WHOLE`: what a backend gets at the very beginning of slow start
@@ -62,7 +62,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Evaluation:
     """state, admit: values of `BackendCells.STATE` and `BackendCells.ADMIT`; why: a few words; by: who wants it so, "" = we."""
 
     state: int
@@ -71,23 +71,23 @@ class Standing:
     by: str = ""
 
 
-def stand(facts: Facts) -> Standing:
+def evaluate(facts: Facts) -> Evaluation:
     """The state that follows from the facts, before panic and the last resort."""
     order = facts.order
     if order is not None and order.what == "maintenance":
-        return Standing(BackendCells.MAINTENANCE, BackendCells.NONE, order.reason, order.by)
+        return Evaluation(BackendCells.MAINTENANCE, BackendCells.NONE, order.reason, order.by)
     if facts.unresolved:
-        return Standing(BackendCells.DOWN, BackendCells.NONE, facts.unresolved)
+        return Evaluation(BackendCells.DOWN, BackendCells.NONE, facts.unresolved)
     if not facts.up:
-        return Standing(BackendCells.DOWN, BackendCells.NONE, facts.reason)
+        return Evaluation(BackendCells.DOWN, BackendCells.NONE, facts.reason)
     if facts.ejected:
-        return Standing(BackendCells.EJECTED, BackendCells.NONE, facts.ejected)
+        return Evaluation(BackendCells.EJECTED, BackendCells.NONE, facts.ejected)
     if facts.circuit != CLOSED:
         tried = facts.circuit != OPEN and order is None
-        return Standing(BackendCells.EJECTED, BackendCells.TRIAL if tried else BackendCells.NONE, facts.broken)
+        return Evaluation(BackendCells.EJECTED, BackendCells.TRIAL if tried else BackendCells.NONE, facts.broken)
     if order is not None:
-        return Standing(BackendCells.DRAINING, BackendCells.NONE, order.reason, order.by)
-    return Standing(BackendCells.UP, BackendCells.RAMPING if facts.ramping else BackendCells.ALL, facts.reason)
+        return Evaluation(BackendCells.DRAINING, BackendCells.NONE, order.reason, order.by)
+    return Evaluation(BackendCells.UP, BackendCells.RAMPING if facts.ramping else BackendCells.ALL, facts.reason)
 
 
 def panics(up: int, considered: int, threshold: float) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
-from terraster.policy.standing import FLOOR, WHOLE, Facts, Order, may_eject, panics, ramp, stand
+from terraster.policy.state import FLOOR, WHOLE, Facts, Order, evaluate, may_eject, panics, ramp
 from terraster.state.table import BackendCells
 
 DRAIN, MAINTENANCE = Order("drain", 0.0, "a new disk", "ann"), Order("maintenance", 0.0, "a new kernel", "bob")
@@ -43,9 +43,9 @@ UP: dict[str, Any] = {"up": True, "reason": "status 200"}
     ],
 )
 def test_standings(facts: dict[str, Any], state: str, admit: int, why: str) -> None:
-    standing = stand(Facts(**facts))
-    assert (BackendCells.STATES[standing.state], standing.admit, standing.why) == (state, admit, why)
-    assert standing.by == {"draining": "ann", "maintenance": "bob"}.get(state, "")
+    evaluation = evaluate(Facts(**facts))
+    assert (BackendCells.STATES[evaluation.state], evaluation.admit, evaluation.why) == (state, admit, why)
+    assert evaluation.by == {"draining": "ann", "maintenance": "bob"}.get(state, "")
 
 
 @given(
@@ -60,14 +60,14 @@ def test_standings(facts: dict[str, Any], state: str, admit: int, why: str) -> N
     )
 )
 def test_new_work_goes_only_to_what_is_up_or_tried(facts: Facts) -> None:
-    standing = stand(facts)
+    evaluation = evaluate(facts)
     well = bool(facts.up) and not facts.unresolved and facts.order is None and not facts.ejected
     assert (
-        (standing.admit in (BackendCells.ALL, BackendCells.RAMPING))
-        == (standing.state == BackendCells.UP)
+        (evaluation.admit in (BackendCells.ALL, BackendCells.RAMPING))
+        == (evaluation.state == BackendCells.UP)
         == (well and facts.circuit == CLOSED)
     )
-    assert (standing.admit == BackendCells.TRIAL) == (well and facts.circuit == HALF_OPEN)
+    assert (evaluation.admit == BackendCells.TRIAL) == (well and facts.circuit == HALF_OPEN)
 
 
 @pytest.mark.parametrize(
