@@ -27,6 +27,7 @@ from typing import Any
 from .. import __version__
 from . import backend, render, where
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
+from .inherited import clean
 from .options import add_option
 from .output import colourful, until_closed, width
 
@@ -204,4 +205,5 @@ def _wait_for_end(pid: int, seconds: float) -> bool:
 
 
 if __name__ == "__main__":
+    clean()
     sys.exit(main())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from terraster import __version__
 from terraster.cli import where
+from terraster.cli.inherited import clean
 from terraster.cli.options import add_option
 from terraster.cli.output import until_closed
 
@@ -238,4 +239,5 @@ def _demo(load: _Configuration, serve: Callable[[str], int]) -> int:
 
 
 if __name__ == "__main__":
+    clean()
     sys.exit(main())

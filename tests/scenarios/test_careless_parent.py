@@ -1,0 +1,85 @@
+"""Started by a program that takes no care of what it passes on: signals, descriptors, limits, environment, directories."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..harness.backends import ok
+from ..harness.client import get
+from ..harness.program import Program, wait_gone
+from ..harness.terraster_process import ROOT, Terraster
+from ..harness.waiting import wait_until
+
+EVERY_SIGNAL = "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())"
+IGNORED = "[signal.signal(getattr(signal, 'SIG' + name), signal.SIG_IGN) for name in '{}'.split()]"
+BARE = """
+os.umask(0o777)
+reader, writer = os.pipe()
+os.dup2(reader, 0)
+os.environ = {"PYTHONPATH": os.environ["PYTHONPATH"], "LC_ALL": "C", "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "1"}
+os.environ |= {"PYTHONSTARTUP": "/nowhere", "GUNICORN_PID": "1", "GUNICORN_FD": "3"}
+"""
+
+CARELESS = {
+    "all signals blocked": EVERY_SIGNAL,
+    "signals ignored": IGNORED.format("TERM INT QUIT HUP CHLD USR1 USR2 TTIN TTOU PIPE ALRM"),
+    "no stdout": "os.close(1)",
+    "no stderr": "os.close(2)",
+    "no standard descriptor": "os.closerange(0, 3)",
+    "a bare environment": BARE,
+    "small files, no umask": "os.umask(0); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))",
+}
+
+
+def careless(what: str) -> list[str]:
+    """A launcher: a Python that does this, then becomes the command behind it."""
+    code = f"import os, resource, signal, sys\n{what}\nos.execve(sys.argv[1], sys.argv[1:], os.environ)"
+    return [sys.executable, "-c", code]
+
+
+def start(proxy: Terraster, what: str) -> Terraster:
+    proxy.launcher = careless(what)
+    proxy.start()
+    return proxy
+
+
+def lives_well(proxy: Terraster) -> None:
+    """It serves, replaces a killed worker, reloads on command and on signal, and stops; and does not turn in circles meanwhile."""
+    assert proxy.program is not None
+    assert get(proxy.address).status == 200
+    (worker,) = proxy.workers()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: proxy.workers() not in ([], [worker]), "no new worker")
+    assert get(proxy.address).status == 200
+    assert proxy.control("POST", "/reload", why="test")["ok"]
+    proxy.signal(signal.SIGHUP)
+    wait_until(lambda: proxy.status()["last_reload"]["when"] and proxy.status()["reloads"] == 2, "HUP does not reload")
+    family = [one["pid"] for one in proxy.status()["workers"]]
+    proxy.signal(signal.SIGTERM)
+    assert proxy.program.wait() == 0
+    for pid in family:
+        wait_gone(pid)
+
+
+@pytest.mark.parametrize("what", CARELESS.values(), ids=CARELESS)
+def test_whatever_the_parent_left_terraster_lives_as_always(fresh, backend, what: str) -> None:
+    lives_well(start(fresh(backend(answer=ok()), start=False), what))
+
+
+@pytest.mark.parametrize("module", ["main", "ctl"])
+def test_ctrl_c_while_the_configuration_is_read_prints_nothing(tmp_path: Path, module: str) -> None:
+    fifo = tmp_path / "terraster.yaml"
+    os.mkfifo(fifo)
+    words = ["status"] if module == "ctl" else []
+    command = [sys.executable, "-m", f"terraster.cli.{module}", "--config", str(fifo), *words]
+    with Program(command, tmp_path / "output", PYTHONPATH=str(ROOT)) as program:
+        writer = wait_until(lambda: os.open(fifo, os.O_WRONLY | os.O_NONBLOCK), "it does not read", 30, tolerate=(OSError,))
+        program.process.send_signal(signal.SIGINT)
+        assert program.wait() == -signal.SIGINT
+        assert program.said == ""
+        os.close(writer)
