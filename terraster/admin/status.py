@@ -14,11 +14,11 @@ from typing import Any
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..policy.server_errors import Count, prevail, stands_out
-from ..state.table import BackendCells, SeatLocation
+from ..state.table import BackendCells, Header, SeatLocation
 from .readings import BackendReading, LocationReading, SeatReading
 from .recent import RecentCounts
 
-__all__ = ["document"]
+__all__ = ["document", "stopping_in_words"]
 
 NOTHING = RecentCounts(0.0, {})
 
@@ -235,7 +235,10 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
     found = []
     proxies = [worker for worker in workers if worker["role"] == "proxy" and not worker["draining"] and worker["responding"]]
     wanted = master.get("wanted_workers") or 0
-    if not proxies:
+    stopping = master.get("stopping", Header.RUNNING)
+    if stopping != Header.RUNNING:
+        found.append(_problem("stopping", stopping_in_words(stopping, sum(worker["connections"] for worker in workers))))
+    elif not proxies:
         found.append(_problem("no-workers", "no proxy worker accepts connections"))
     elif len(proxies) < wanted:
         found.append(_problem("few-workers", f"{len(proxies)} of {wanted} proxy workers accept connections"))
@@ -353,6 +356,14 @@ def _count(backends: Iterable[Mapping[str, Any]]) -> Count:
     """The recent attempts and server errors of these backends together."""
     known = [backend["recent_responses"] for backend in backends if backend["recent_responses"]]
     return Count(sum(one["attempts"] for one in known), sum(one["5xx"] for one in known))
+
+
+def stopping_in_words(stopping: int, connections: int) -> str:
+    """The state of a master that stops, as a sentence. stopping: `Header.DELAY` or `Header.DRAIN`; connections: how many are open"""
+    are = "1 connection is" if connections == 1 else f"{connections} connections are"
+    if stopping == Header.DELAY:
+        return f"Terraster is stopping and still accepts connections during drain_delay; {are} open"
+    return f"Terraster is stopping and finishes open requests; {are} open"
 
 
 def _problem(kind: str, text: str, **where: Any) -> dict[str, Any]:

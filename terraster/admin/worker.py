@@ -28,7 +28,7 @@ from .metrics import CONTENT_TYPE, TableCollector, exposition, make_registry
 from .recent import LOOK, Recent
 from .server import PEER_UID, Server
 from .site import Handler, Refusal, Response, Site, index, json_response, only_for_owner
-from .status import document
+from .status import document, stopping_in_words
 
 __all__ = ["AdminWorker"]
 
@@ -41,7 +41,7 @@ class AdminWorker(Process):
     role = Seat.ADMIN
     name = "admin"
 
-    _servers: list[Server]
+    _servers: dict[str, Server]  # by address
 
     def start(self) -> None:
         """Serve on every inherited socket."""
@@ -59,8 +59,10 @@ class AdminWorker(Process):
             del sites[address]
         self._recent = Recent(self.view.table, self._running)
         gevent.spawn(self._look)
-        self._servers = [Server(sock, sites[address], self.log) for address, sock in self.listeners.items() if address in sites]
-        for server in self._servers:
+        self._servers = {
+            address: Server(sock, sites[address], self.log) for address, sock in self.listeners.items() if address in sites
+        }
+        for server in self._servers.values():
             server.start()
 
     def _look(self) -> None:
@@ -73,12 +75,19 @@ class AdminWorker(Process):
         self.snapshot = patch(self.snapshot, change)
 
     def drain(self) -> None:
-        """Stop accepting. Responses under way are finished."""
-        for server in self._servers:
+        """Stop accepting. Responses under way are finished. The master drains this worker last."""
+        for server in self._servers.values():
             server.close()
 
+    def stopping(self) -> None:
+        """Leave the shared ports to the other master, which goes on. The control socket is this master's own."""
+        if self.view.q[Header.SHARED]:
+            for address, server in self._servers.items():
+                if address != control_address(self.snapshot):
+                    server.close()
+
     def idle(self) -> bool:
-        return not any(server.busy for server in self._servers)
+        return not any(server.busy for server in self._servers.values())
 
     def ready(self) -> bool:
         """True if a proxy worker accepts connections."""
@@ -121,6 +130,13 @@ class AdminWorker(Process):
 
     def _readyz(self, query: dict[str, str]) -> Response:
         self._healthz(query)
+        stopping = self.view.q[Header.STOPPING]
+        if (
+            stopping != Header.RUNNING and self.view.q[Header.SHARED]
+        ):  # a probe on a kept connection: the other master serves the port
+            return Response(b"ready\n")
+        if stopping != Header.RUNNING:
+            raise Refusal(503, stopping_in_words(stopping, sum(seat.connections for seat in readings.seats(self.view.table))))
         if not self.ready():
             raise Refusal(503, "no proxy worker accepts connections")
         return Response(b"ready\n")

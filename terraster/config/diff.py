@@ -46,6 +46,7 @@ _IN_PLACE = (
     "filters",
     "tcp_keepalive",
     "drain_timeout",
+    "drain_delay",
     "log_level",
     "nameservers",
 )

@@ -96,6 +96,7 @@ def resolve(
         state_dir=settings.state_dir or state_dir(environ, os.geteuid()),
         tcp_keepalive=settings.tcp_keepalive,
         drain_timeout=settings.drain_timeout,
+        drain_delay=settings.drain_delay,
         log_level="warning" if level == "warn" else level,
         warnings=settings.warnings,
     )

@@ -315,6 +315,7 @@ class Snapshot:
     state_dir: str = "/var/lib/terraster"
     tcp_keepalive: float = 60.0  # seconds of silence before the kernel's first keepalive probe; 0 = no probes
     drain_timeout: float = 30.0  # seconds SIGTERM waits for open requests
+    drain_delay: float = 0.0  # seconds before that in which everything goes on and readyz says 503
     log_level: str = "info"
     access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took
     filters: Filters = ()  # of answers that are made before a service is known

@@ -150,6 +150,10 @@ class Children:
                 for child in self._of(role):
                     if child.state == OUTGOING:
                         self.dismiss(child)
+        self.retire()
+
+    def retire(self) -> None:
+        """Add the counters of the children that ended to those of the master's seat."""
         while self._gone:
             self._table.retire(self._gone.pop(), self._leases.backend_slots(), self._leases.location_slots())
             self._retired()
@@ -278,6 +282,11 @@ class Children:
         child.state = LEAVING
         child.deadline = time.monotonic() + self._running.snapshot.drain_timeout + FORCED
 
+    def kill(self, child: Process) -> None:
+        """End a child that did not leave in time."""
+        self._log.error("%s worker %d did not leave in time, killed", child.name, child.pid)
+        _kill(child.pid, signal.SIGKILL)
+
     def kill_all(self, number: int) -> None:
         """Send a signal to every child."""
         for pid in list(self.by_pid):
@@ -289,8 +298,7 @@ class Children:
         for child in list(self.by_pid.values()):
             beat = self._table.q[self._table.seat(child.seat) + Seat.HEARTBEAT] / 1e9
             if child.deadline and now > child.deadline:
-                self._log.error("%s worker %d did not leave in time, killed", child.name, child.pid)
-                _kill(child.pid, signal.SIGKILL)
+                self.kill(child)
                 child.deadline = now + FORCED
             elif now - max(beat, child.started) > HUNG:
                 self._log.critical("%s worker %d hangs: no heartbeat for %d s", child.name, child.pid, HUNG)

@@ -83,6 +83,7 @@ class Control:
             "reload_failures": q[Header.RELOAD_FAILURES],
             "last_reload": master.reloader.last.as_dict() if master.reloader.last else None,
             "refused_refresh": _refused(master.reloader.refused),
+            "stopping": q[Header.STOPPING],
             "listeners": list(master.listeners.open),
             "workers": [self._worker(worker) for worker in sorted(master.children.by_pid.values(), key=lambda one: one.seat)],
             "backends": master.prober.detail(),

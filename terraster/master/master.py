@@ -46,8 +46,9 @@ from terraster.state.table import Header, Table
 from terraster.state.view import SeatView
 from terraster.worker.process import Process
 
-from .children import FORCED, Children
+from .children import Children
 from .control import Control
+from .drain import Drain
 from .listeners import Listeners, addresses, control_address
 from .pidfile import Pidfile, runtime_directory
 from .reload import Reloader
@@ -334,8 +335,9 @@ class Master(Arbiter):  # type: ignore[misc]
                 self.log.info("SIGHUP: reloading")
                 gevent.spawn(self.reloader.reload, "HUP")
             case signal.SIGTERM:
-                seconds = self.running.snapshot.drain_timeout
-                self.log.info("SIGTERM: stopping; open requests get up to %g s", seconds)
+                snapshot = self.running.snapshot
+                first = f"new connections are accepted for {snapshot.drain_delay:g} s; then " if snapshot.drain_delay else ""
+                self.log.info("SIGTERM: stopping; %sopen requests get up to %g s", first, snapshot.drain_timeout)
                 raise HaltServer("", 0)
             case signal.SIGINT | signal.SIGQUIT:
                 self.log.info("%s: stopping at once", signal.Signals(number).name)
@@ -383,28 +385,31 @@ class Master(Arbiter):  # type: ignore[misc]
         """End all children: drained, or at once. Safe to call again."""
         if self._stopped:
             return
-        self._stopped = self.children.stopping = True
+        self._stopped = True
         self.ending.set()
         self.heard.set()
+        q, snapshot, shared = self.table.q, self.running.snapshot, self.upgrade.is_under_way
+        q[Header.SHARED] = int(shared)
+        q[Header.STOPPING] = Header.DRAIN
         self.service_manager.stopping(self.upgrade.successor)
+        drain = Drain(self.children, self.wait_for_signals, self._handle)
+        if graceful and snapshot.drain_delay and self._announced and not shared:
+            q[Header.STOPPING] = Header.DELAY
+            graceful = drain.delay(snapshot.drain_delay)
+            q[Header.STOPPING] = Header.DRAIN
+        self.children.stopping = True
         self.commands.stop()
         self.names.stop()
         self.prober.stop()
         self.outliers.stop()
         self.states.stop()
-        self.listeners.close_all(unlink=not self.upgrade.is_under_way)
-        self.children.kill_all(signal.SIGTERM if graceful else signal.SIGQUIT)
-        limit = time.monotonic() + (self.running.snapshot.drain_timeout if graceful else 0.0) + FORCED
-        while self.children.by_pid and time.monotonic() < limit:
-            for number in self.wait_for_signals(min(1.0, max(0.0, limit - time.monotonic()))):
-                if number in (signal.SIGINT, signal.SIGQUIT):
-                    limit = min(limit, time.monotonic() + FORCED)
-                    self.children.kill_all(signal.SIGQUIT)
-            self.children.reap()
-        self.children.kill_all(signal.SIGKILL)
-        while self.children.by_pid:
-            self.wait_for_signals(0.1)
-            self.children.reap()
+        self.listeners.close([one.address for one in snapshot.listeners], unlink=not shared and not self.listeners.activated)
+        if graceful:
+            self.children.tell_all(("stopping",))
+            drain.drain(snapshot.drain_timeout)
+        else:
+            drain.end()
+        self.listeners.close_all(unlink=not shared)
 
 
 def _noted(number: int, frame: Any) -> None:

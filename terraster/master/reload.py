@@ -158,9 +158,9 @@ class Reloader:
             prepared = prepare()
             changes = prepared.change.describe()
             self._commit(prepared)
+            self._close_removed(prepared)
             replaced = self._tell_children(prepared.change)
             notes = prepared.notes + self._roll(prepared.change)
-            self._close_removed(prepared)
         except _Unchanged as unchanged:
             notes = unchanged.notes
         except ConfigError as error:
@@ -308,6 +308,7 @@ class Reloader:
         return [f"{', '.join(keys)}: {'all workers are' if everyone else 'the admin worker is'} being replaced"]
 
     def _close_removed(self, prepared: _Prepared) -> None:
+        """Close the master's copies before the workers close theirs: the last one to close a socket has to accept what waits there."""
         master = self._master
         gone = set(addresses(prepared.old)).difference(addresses(prepared.new))
         master.listeners.close(gone, unlink=not master.listeners.activated)

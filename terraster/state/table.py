@@ -75,7 +75,14 @@ class Header:
     STARTED = 13  # time.time_ns()
     RETIRING = 14  # odd while rows move to seat 0; see `Table.consistent`
     ZERO = 15  # always 0
+    STOPPING = 16  # one of the values below
+    SHARED = (
+        17  # 1: another master has the same listening sockets (an upgrade), so what waits there is not lost when this one stops
+    )
     CELLS = 64
+
+    # STOPPING
+    RUNNING, DELAY, DRAIN = 0, 1, 2  # DELAY: still accepts for `drain_delay`
 
 
 class BackendCells:

@@ -22,6 +22,9 @@ __all__ = ["Acceptor"]
 _BATCH = 16
 """Connections accepted in one turn of the event loop: enough to keep up with a burst, few enough to keep the workers balanced."""
 
+_QUEUE = 65536
+"""Connections accepted at most from a socket that is given up: more than a kernel's queue has."""
+
 _YIELD = 0.002
 """Seconds that a worker with more than its share leaves new connections to the others. After that it accepts them itself."""
 
@@ -96,10 +99,16 @@ class Acceptor:
         self._watcher.stop()
         self._rest.stop()
 
-    def close(self) -> None:
-        """Stop and close this process's copy of the listening socket."""
+    def close(self, last: bool = False) -> None:
+        """Stop and close this process's copy of the listening socket. Called on the hub.
+
+        last: no other process will accept the connections that wait in the kernel's queue, which resets them when the last copy is
+              closed. So this one accepts them first, also beyond its limit of connections.
+        """
         self.stop()
         self.closed = True
+        if last:
+            self._accept(_QUEUE, False)
         self._watcher.close()
         self._rest.close()
         self._socket.close()
@@ -113,9 +122,13 @@ class Acceptor:
             self._pause(_YIELD)
             return
         self._yielded = False
+        self._accept(_BATCH, True)
+
+    def _accept(self, most: int, fair: bool) -> None:
+        """Accept up to this many connections. fair: leave those beyond this worker's limit and share."""
         family, kind, proto = self._socket.family, self._socket.type, self._socket.proto
-        for count in range(_BATCH):
-            if count and not (self._has_room() and self._may_accept()):
+        for count in range(most):
+            if fair and count and not (self._has_room() and self._may_accept()):
                 return
             try:
                 descriptor, peer = (
@@ -127,7 +140,8 @@ class Acceptor:
                 continue
             except OSError as error:
                 self._report(f"cannot accept on {self.address}: {error.strerror}")
-                self._pause(_EXHAUSTED)
+                if self._listening:
+                    self._pause(_EXHAUSTED)
                 return
             sock = _socket.socket(family, kind, proto, descriptor)
             sock.setblocking(False)

@@ -6,7 +6,8 @@ The child inherits the current plan and the listening sockets through the fork, 
 the control channel, as tuples whose first item is the message's name:
 
     master → child   ("change", Change without services, number of parts), then ("services", part) that many times;
-                     ("seats",) a process started or ended; ("answer", ticket, dict) to a question
+                     ("seats",) a process started or ended; ("stopping",) the master begins to stop; ("answer", ticket, dict) to a
+                     question
     child → master   ("ready", generation); ("applied", generation); ("failed", generation, why);
                      ("ask", ticket, verb, arguments); ("draining",) it received TERM
 
@@ -109,6 +110,9 @@ class Process(Worker):  # type: ignore[misc]
         listeners: address → listening socket, for the listeners that the change added
         """
         raise NotImplementedError
+
+    def stopping(self) -> None:
+        """The master begins to stop. `drain` comes later."""
 
     def drain(self) -> None:
         """Accept no new connection and let open requests finish."""
@@ -293,6 +297,8 @@ class Process(Worker):  # type: ignore[misc]
                         self._changes.put((replace(change, services=tuple(services)), descriptors))
                     case ("seats",):
                         self.view.refresh()
+                    case ("stopping",):
+                        self.stopping()
                     case ("answer", ticket, answer):
                         if ticket in self._questions:
                             self._questions[ticket].set(answer)

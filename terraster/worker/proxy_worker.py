@@ -25,7 +25,7 @@ from terraster.net.runners import Runners
 from terraster.net.stream import Stream
 from terraster.policy.accept import may_accept
 from terraster.proxy import Proxy
-from terraster.state.table import Seat
+from terraster.state.table import Header, Seat
 
 from .accept import Acceptor
 from .channel import ChannelClosed
@@ -157,10 +157,10 @@ class ProxyWorker(Process):
         for listener in change.listeners_removed:
             acceptor = self.acceptors.pop(listener.address, None)
             if acceptor is not None:
-                if listener.address not in {one.address for one in plan.snapshot.listeners}:
+                removed = listener.address not in {one.address for one in plan.snapshot.listeners}
+                if removed:
                     acceptor.last_plan = before
-                acceptor.close()
-                self._dismiss(acceptor)
+                self.reactor.loop.run_callback(self._give_up, acceptor, removed)
         for listener in change.listeners_added:
             self._accept_on(listener, listeners[listener.address])
         self.unrouted_log = self._writer(plan.snapshot.access_log)
@@ -182,18 +182,26 @@ class ProxyWorker(Process):
 
     def drain(self) -> None:
         self.proxy.draining = True
+        q = self.view.q
+        last = q[Header.STOPPING] != Header.RUNNING and not q[Header.SHARED]
         for acceptor in self.acceptors.values():
-            acceptor.close()
-            self._dismiss(acceptor)
+            self.reactor.loop.run_callback(self._give_up, acceptor, last)
 
-    def _dismiss(self, acceptor: Acceptor) -> None:
-        """Bound the waits of the idle connections of a closed listener. A busy connection ends with its answer."""
-        for connection in self.connections:
+    def _give_up(self, acceptor: Acceptor, last: bool) -> None:
+        """Close a listener, and bound the waits of its idle connections. A busy connection ends with its answer. Runs on the hub.
+
+        last: see `Acceptor.close`. Every worker acts as if it were the last one, because none knows which one is.
+        """
+        if acceptor.closed:
+            return
+        acceptor.close(last)
+        limit = self.plan.snapshot.drain_timeout
+        for connection in list(self.connections):
             if connection.listener is acceptor:
-                self.reactor.loop.run_callback(connection.dismiss, self.plan.snapshot.drain_timeout)
+                connection.dismiss(limit)
 
     def idle(self) -> bool:
-        return not self.connections
+        return not self.connections and all(acceptor.closed for acceptor in self.acceptors.values())
 
     def stop(self) -> None:
         self.logs.close()

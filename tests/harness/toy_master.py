@@ -73,6 +73,7 @@ def main(path: str) -> int:
             admin_listen=settings.get("admin", ""),
             metrics_listen="",
             runtime_dir=settings["runtime_dir"],
+            drain_delay=settings.get("delay", 0.0),
             drain_timeout=settings.get("drain", 5.0) + (generation / 1000 if "restless" in settings else 0.0),
         )
 

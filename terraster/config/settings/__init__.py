@@ -186,6 +186,10 @@ class Settings(TrafficSettings):
         "or `off`.",
     )
     drain_timeout: Duration = Field(30.0, description="How long SIGTERM waits for open requests.")
+    drain_delay: Duration = Field(
+        0.0,
+        description="How long SIGTERM goes on accepting connections, while `/readyz` says 503, before it waits for open requests.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         None, description="Least level of Terraster's own log. Default: info."
     )
