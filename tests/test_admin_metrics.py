@@ -56,8 +56,8 @@ def busy_house() -> House:
     house.waited(1, 0, QUEUED=2, QUEUE_REFUSED=3, QUEUE_TIMEOUTS=4, RETRIES=5, HEDGES=6, BUDGET_REFUSALS=7)
     house.waited(2, 0, QUEUED=1)
     house.panics(2)
-    house.sit(1, Seat.PROXY, CONNECTIONS=7, ACCEPTED=70)
-    house.sit(2, Seat.PROXY, DRAINING=1)
+    house.sit(1, Seat.PROXY, CONNECTIONS=7, ACCEPTED=70, ACCESS_LINES_LOST=60, LINE_LOST_AT=int((NOW - 5) * 1e9), LINE_LOST_WHY=28)
+    house.sit(2, Seat.PROXY, DRAINING=1, ACCESS_LINES_LOST=3, PROGRAM_LINES_LOST=2, LINE_LOST_AT=int((NOW - 9) * 1e9))
     return house
 
 
@@ -108,6 +108,8 @@ def test_the_numbers():
         f"terraster_location_retry_budget_refusals_total{{{shop}}}": 7,
         f"terraster_location_panic{{{shop}}}": 0,
         "terraster_location_panic{location=/,service=blog}": 1,
+        "terraster_log_lines_lost_total{log=access}": 63,
+        "terraster_log_lines_lost_total{log=program}": 2,
         f"terraster_backend_probes_total{{{backend}}}": 9,
         f"terraster_backend_probe_failures_total{{{backend}}}": 2,
         "terraster_connections{worker=1}": 7,

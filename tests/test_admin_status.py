@@ -56,6 +56,7 @@ def status(house: House, recent: dict[int, tuple[int, int]] | None = None, **cha
         NOW,
         counted(KINDS),
         RecentCounts(57.3, {slot: Count(*both) for slot, both in (recent or {}).items()}),
+        readings.lost_lines(house.table),
     )
 
 
@@ -283,3 +284,21 @@ def test_names_that_fail_and_changes_that_are_not_in_effect():
         ("name-failing", "the DNS look-up of old.test fails: SERVFAIL; the last answer is still used", 5.0),
         ("name-failing", "the DNS look-up of new.test fails: no such name; its backends are down", 7.0),
     ]
+
+
+def test_lost_log_lines_are_a_problem_for_a_minute():
+    house = all_up(House())
+    house.sit(1, Seat.PROXY, GENERATION=4)
+    house.sit(2, Seat.PROXY, GENERATION=4)
+    assert status(house)["lost_lines"] == {"access": 0, "program": 0, "last": None, "reason": ""}
+    house.sit(1, Seat.PROXY, GENERATION=4, ACCESS_LINES_LOST=61777, LINE_LOST_AT=int((NOW - 3) * 1e9), LINE_LOST_WHY=28)
+    house.sit(0, Seat.PROXY, PROGRAM_LINES_LOST=1, LINE_LOST_AT=int((NOW - 40) * 1e9))
+    found = status(house)
+    assert found["lost_lines"] == {"access": 61777, "program": 1, "last": NOW - 3, "reason": "No space left on device"}
+    (problem,) = [one for one in found["problems"] if one["kind"] == "log-lines-lost"]
+    assert problem["text"] == (
+        "61777 lines of access logs and 1 line of the program's log were lost since the start, the last one 3 s ago: No space left on device"
+    )
+    house.sit(1, Seat.PROXY, GENERATION=4, ACCESS_LINES_LOST=61777, LINE_LOST_AT=int((NOW - 61) * 1e9), LINE_LOST_WHY=28)
+    house.sit(0, Seat.PROXY, PROGRAM_LINES_LOST=1, LINE_LOST_AT=int((NOW - 70) * 1e9))
+    assert "log-lines-lost" not in kinds(status(house)) and status(house)["lost_lines"]["access"] == 61777

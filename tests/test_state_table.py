@@ -37,6 +37,18 @@ def test_a_retired_seat_is_empty_and_its_counters_are_kept() -> None:
     assert table.q[Header.RETIRING] % 2 == 0
 
 
+def test_a_retired_seat_leaves_its_lost_lines_and_the_last_reason() -> None:
+    table = Table(1, 1, 4)
+    for seat, lost, at, why in ((1, 5, 2000, 28), (2, 7, 1000, 32), (3, 0, 0, 0)):
+        base = table.seat(seat)
+        table.q[base + Seat.PID] = 4711
+        table.q[base + Seat.ACCESS_LINES_LOST], table.q[base + Seat.PROGRAM_LINES_LOST] = lost, 1
+        table.q[base + Seat.LINE_LOST_AT], table.q[base + Seat.LINE_LOST_WHY] = at, why
+        table.retire(seat, (), ())
+    cells = table.q[table.seat(0) : table.seat(0) + Seat.CELLS].tolist()
+    assert cells[Seat.ACCESS_LINES_LOST : Seat.LINE_LOST_WHY + 1] == [12, 3, 2000, 28]
+
+
 def test_no_reader_sees_a_count_twice_or_misses_one() -> None:
     table = Table(2, 64, 3)
     child = os.fork()

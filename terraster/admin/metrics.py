@@ -118,6 +118,7 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_config_last_reload_timestamp_seconds", "gauge", "Time when a configuration was last applied."),
     Description("terraster_reloads_total", "counter", "Reloads, by outcome.", ("result",)),
     Description("terraster_start_time_seconds", "gauge", "Time when Terraster was started."),
+    Description("terraster_log_lines_lost_total", "counter", "Log lines lost to a full disk or a slow reader.", ("log",)),
     Description("terraster_process_cpu_seconds_total", "counter", "User and system CPU time of a process.", ("process",)),
     Description("terraster_process_resident_memory_bytes", "gauge", "Resident memory of a process.", ("process",)),
     Description("terraster_process_open_fds", "gauge", "Open file descriptors of a process.", ("process",)),
@@ -247,6 +248,7 @@ class TableCollector(Collector):
         samples = dict(self._locations(rows))
         samples.update(self._backends(readings.by_url(self._table, readings.backends(self._table, snapshot, self._pause))))
         samples.update(self._processes(readings.seats(self._table)))
+        samples.update(self._lost(readings.lost_lines(self._table)))
         samples.update(self._whole(readings.header(self._table)))
         for one in self._metrics:
             metric = Metric(one.name.removesuffix("_total") if one.type == "counter" else one.name, one.help, one.type)
@@ -328,6 +330,11 @@ class TableCollector(Collector):
         read = [({"process": label}, reading) for label, pid in pids if (reading := readings.process(pid)) is not None]
         for name, measure in _OF_PROCESS.items():
             yield name, _one_each(name, read, measure)
+
+    @staticmethod
+    def _lost(lost: readings.LostLines) -> Iterator[tuple[str, Iterator[Sample]]]:
+        name = "terraster_log_lines_lost_total"
+        yield name, (Sample(name, {"log": log}, lines) for log, lines in (("access", lost.access), ("program", lost.program)))
 
     @staticmethod
     def _whole(cells: list[int]) -> Iterator[tuple[str, Iterator[Sample]]]:

@@ -148,6 +148,26 @@ class BackendReading:
 
 
 @dataclass(frozen=True, slots=True)
+class LostLines:
+    """Log lines that were lost since the start.
+
+    access:  of access logs. program: of the program's log
+    last:    time of the last loss, seconds since 1970; 0 = none was lost
+    number:  its errno; 0 = the reader was too slow
+    """
+
+    access: int
+    program: int
+    last: float
+    number: int
+
+    @property
+    def why(self) -> str:
+        """The reason of the last loss."""
+        return os.strerror(self.number) if self.number else "the reader is too slow"
+
+
+@dataclass(frozen=True, slots=True)
 class LocationReading:
     """One location.
 
@@ -375,6 +395,20 @@ def requests(table: Table, snapshot: Snapshot, seat: int) -> int:
     nowhere = table.seat_location(seat, table.unrouted)
     buckets = range(SeatLocation.BUCKET, SeatLocation.BUCKET + len(BUCKETS) + 1)
     return sum(sum(table.q[first + bucket : end : SeatLocation.CELLS]) + table.q[nowhere + bucket] for bucket in buckets)
+
+
+def lost_lines(table: Table) -> LostLines:
+    """The log lines that all processes lost, dead workers and the master included."""
+    q = table.q
+
+    def read() -> list[list[int]]:
+        starts = [table.seat(seat) for seat in (0, *table.taken_seats())]
+        return [q[at : at + Seat.CELLS].tolist() for at in starts]
+
+    rows = table.consistent(read)
+    last = max(rows, key=lambda row: row[Seat.LINE_LOST_AT])
+    access, program = (sum(row[cell] for row in rows) for cell in (Seat.ACCESS_LINES_LOST, Seat.PROGRAM_LINES_LOST))
+    return LostLines(access, program, last[Seat.LINE_LOST_AT] / 1e9, last[Seat.LINE_LOST_WHY])
 
 
 def seats(table: Table) -> list[SeatReading]:

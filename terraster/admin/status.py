@@ -15,12 +15,15 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..policy.server_errors import Count, prevail, stands_out
 from ..state.table import BackendCells, Header, SeatLocation
-from .readings import BackendReading, LocationReading, SeatReading
+from .readings import BackendReading, LocationReading, LostLines, SeatReading
 from .recent import RecentCounts
 
 __all__ = ["document", "stopping_in_words"]
 
 NOTHING = RecentCounts(0.0, {})
+
+NONE_LOST = LostLines(0, 0, 0.0, 0)
+LOST_SHOWN = 60.0  # seconds for which lost log lines are a problem
 
 FAILING = 5  # recent failed attempts before a backend becomes a problem …
 FAILING_SHARE = 0.1  # … if they are at least this part of its recent attempts
@@ -37,6 +40,7 @@ def document(
     now: float,
     counted: Sequence[Counted] = (),
     recent: RecentCounts = NOTHING,
+    lost: LostLines = NONE_LOST,
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -46,6 +50,7 @@ def document(
     now:      time.time()
     counted:  what filters count
     recent:   what backends answered lately
+    lost:     log lines that were lost
     """
     overrides = master.get("overrides", {})
     backends = list(backends)
@@ -72,7 +77,7 @@ def document(
     ]
     workers = _workers(seats, requests, master)
     return {
-        "problems": _problems(services, workers, master),
+        "problems": _problems(services, workers, master) + _of_logs(lost, now),
         "version": master.get("version"),
         "pid": master.get("pid"),
         "started": master.get("started"),
@@ -87,6 +92,12 @@ def document(
         "workers": workers,
         "services": services,
         "unrouted": _unrouted(unrouted),
+        "lost_lines": {
+            "access": lost.access,
+            "program": lost.program,
+            "last": lost.last or None,
+            "reason": lost.why if lost.last else "",
+        },
         "orphans": overrides.get("orphans", []),
         "names": master.get("names", {}),
         "warnings": list(snapshot.warnings),
@@ -278,6 +289,17 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
             text = f"{_name(worker)} runs generation {worker['generation']}, not {master.get('generation')}"
             found.append(_problem("worker-behind", text))
     return found
+
+
+def _of_logs(lost: LostLines, now: float) -> list[dict[str, Any]]:
+    """A problem if log lines were lost lately."""
+    ago = max(0.0, now - lost.last)
+    if not lost.last or ago > LOST_SHOWN:
+        return []
+    logs = [(lost.access, "access logs"), (lost.program, "the program's log")]
+    lines = " and ".join(f"{count} line{'s' * (count != 1)} of {log}" for count, log in logs if count)
+    were = "was" if lost.access + lost.program == 1 else "were"
+    return [_problem("log-lines-lost", f"{lines} {were} lost since the start, the last one {ago:.0f} s ago: {lost.why}")]
 
 
 def _name(worker: Mapping[str, Any]) -> str:

@@ -157,6 +157,7 @@ class AdminWorker(Process):
                 time.time(),
                 self.plan.counted,
                 self._recent.counts(),
+                readings.lost_lines(table),
             )
         )
 

@@ -26,6 +26,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from ..config.descriptors import STDERR
+from ..state.table import Seat
 from . import journal
 from .sink import Sink
 
@@ -85,6 +86,12 @@ class _StandardError(logging.Handler):
             record = logging.LogRecord("", logging.WARNING, "", 0, text, None, None)
             self.sink.write(f"{self.format(record)}\n".encode())
 
+    def forked(self) -> None:
+        """Called in a child: the parent writes the lines that wait, and counts those that it lost."""
+        self.sink.forget()
+        self.sink.losses.reset()
+        self._reported = 0
+
 
 def _unsaid(_warning: str) -> None:
     """The program's log reports its own losses, in the log itself."""
@@ -139,21 +146,21 @@ class ProgramLog(Logger):  # type: ignore[misc]
 
     def forked(self) -> None:
         """Called in a child: drop the lines that the parent still has to write."""
-        for sink in self._sinks():
-            sink.forget()
+        for handler in self._handlers():
+            handler.forked()
 
     def close(self) -> None:
         """Called when a process ends: give a slow reader half a second for the last lines."""
-        for sink in self._sinks():
-            sink.close()
+        for handler in self._handlers():
+            handler.sink.close()
 
-    @property
-    def lost(self) -> int:
-        """Lines that this process lost so far."""
-        return sum(sink.losses.lines for sink in self._sinks())
+    def publish(self, q: memoryview, seat: int, wall: float) -> None:
+        """Publish the lost lines of this process in its seat, with the arguments of `Losses.publish`."""
+        for handler in self._handlers():
+            handler.sink.losses.publish(q, seat, Seat.PROGRAM_LINES_LOST, wall)
 
-    def _sinks(self) -> list[Sink]:
-        return [handler.sink for handler in self.error_log.handlers if isinstance(handler, _StandardError)]
+    def _handlers(self) -> list[_StandardError]:
+        return [handler for handler in self.error_log.handlers if isinstance(handler, _StandardError)]
 
     def set_level(self, level: str) -> None:
         """Change the level at run time. level: one of `LEVELS`"""

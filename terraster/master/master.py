@@ -295,6 +295,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.table.q[Header.HEARTBEAT] = time.monotonic_ns()
         self.service_manager.alive()
         self.log.flush()
+        self.log.publish(self.table.q, self.table.seat(0), time.time())
         if not self._announced and not self.children.stopping and self.children.all_serve():
             self._announced = self.children.complete = True
             self.log.info("ready: %s (pid %d)", self.describe(), self.pid)

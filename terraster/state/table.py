@@ -136,7 +136,13 @@ class Seat:
     ACCEPTED = 5  # client connections ever accepted
     ROLE = 6  # Seat.PROXY or Seat.ADMIN
     DRAINING = 7  # 1: it no longer accepts connections
+    ACCESS_LINES_LOST = 16  # lines of access logs that were lost
+    PROGRAM_LINES_LOST = 17  # lines of the program's log that were lost
+    LINE_LOST_AT = 18  # time.time_ns() when the last line was found to be lost, 0 = never
+    LINE_LOST_WHY = 19  # its errno, 0 = the reader was too slow
     CELLS = 64
+
+    COUNTERS = (ACCEPTED, ACCESS_LINES_LOST, PROGRAM_LINES_LOST)
 
     PROXY, ADMIN = 1, 2
 
@@ -389,8 +395,13 @@ class Table:
                 self._zero(gone, cells)
             q[Header.RETIRING] += 1
         q[Header.RETIRING] += 1
-        q[self.seat(0) + Seat.ACCEPTED] += q[self.seat(seat) + Seat.ACCEPTED]
-        self._zero(self.seat(seat), Seat.CELLS)
+        master, gone = self.seat(0), self.seat(seat)
+        for cell in Seat.COUNTERS:
+            q[master + cell] += q[gone + cell]
+        if q[gone + Seat.LINE_LOST_AT] > q[master + Seat.LINE_LOST_AT]:
+            q[master + Seat.LINE_LOST_AT] = q[gone + Seat.LINE_LOST_AT]
+            q[master + Seat.LINE_LOST_WHY] = q[gone + Seat.LINE_LOST_WHY]
+        self._zero(gone, Seat.CELLS)
         q[Header.RETIRING] += 1
         self._map.madvise(mmap.MADV_REMOVE, self.seat(seat) * 8, self._seat_cells * 8)
 

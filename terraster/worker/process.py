@@ -127,6 +127,10 @@ class Process(Worker):  # type: ignore[misc]
     def reopen(self) -> None:
         """Open the log files again by their names, after a rotation."""
 
+    def publish_losses(self, wall: float) -> None:
+        """Put the number of lost log lines into this process's seat. Called every second, and at the end. wall: seconds since 1970"""
+        self.log.publish(self.view.q, self.view.base, wall)
+
     def oldest(self) -> int:
         """The oldest generation that an open request still uses."""
         return self.generation
@@ -208,6 +212,7 @@ class Process(Worker):  # type: ignore[misc]
             self.stop()
         except Exception:
             self.log.exception("%s worker: an error while it stopped", self.name)
+        self.publish_losses(time.time())
 
     def _watch_signals(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -274,6 +279,7 @@ class Process(Worker):  # type: ignore[misc]
             self.view.refresh()
             self.notify()
             self.log.flush()
+            self.publish_losses(time.time())
             if os.getppid() != self.ppid:
                 self._orphaned()
             gevent.sleep(HEARTBEAT)

@@ -203,6 +203,10 @@ class ProxyWorker(Process):
     def idle(self) -> bool:
         return not self.connections and all(acceptor.closed for acceptor in self.acceptors.values())
 
+    def publish_losses(self, wall: float) -> None:
+        super().publish_losses(wall)
+        self.logs.losses.publish(self.view.q, self.view.base, Seat.ACCESS_LINES_LOST, wall)
+
     def stop(self) -> None:
         self.logs.close()
 

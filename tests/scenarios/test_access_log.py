@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -126,3 +127,15 @@ def test_a_line_does_not_wait_for_more_lines_or_a_sweep(fresh, backend, monkeypa
     for number in range(3):
         get(proxy.address, f"/{number}")
         assert [line["uri"] for line in proxy.log(number + 1)][-1] == f"/{number}"
+
+
+def test_lost_lines_are_counted_and_a_problem(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()), access_log="/dev/full")
+    for _ in range(30):
+        get(proxy.address)
+    wait_until(lambda: proxy.status()["lost_lines"]["access"] == 30)
+    document = proxy.status()
+    assert document["lost_lines"]["reason"] == "No space left on device"
+    assert [one["kind"] for one in document["problems"]] == ["log-lines-lost"]
+    assert 'terraster_log_lines_lost_total{log="access"} 30.0' in proxy.admin("/metrics").body.decode()
+    assert re.search(r"warning \[\d+\] access log /dev/full: \d+ lines? lost so far: No space left on device\n", proxy.said)
