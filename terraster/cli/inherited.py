@@ -35,8 +35,11 @@ _OWNER = 0o700
 
 
 def clean() -> None:
-    """Unblock all signals, stop ignoring those that are orders, open the standard descriptors that are closed, and allow the owner
-    the use of new files. Called once, in the first function of a process, before it opens a file that stays open."""
+    """Unblock all signals, stop ignoring those that are orders, open the standard descriptors that are closed, allow the owner
+    the use of new files, and leave a directory that has been removed.
+
+    Called once, in the first function of a process, before it opens a file that stays open.
+    """
     for number in _AT_FIRST:
         signal.signal(number, signal.SIG_DFL)
     if os.getpid() == 1:  # in a container: the kernel ignores the default action of signals to process 1
@@ -45,6 +48,7 @@ def clean() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _open_standard_descriptors()
     os.umask(os.umask(0o077) & ~_OWNER)
+    _leave_removed_directory()
 
 
 def _open_standard_descriptors() -> None:
@@ -62,6 +66,17 @@ def _open_standard_descriptors() -> None:
 
 def _stream(descriptor: int, mode: str) -> TextIO:
     return io.TextIOWrapper(io.FileIO(descriptor, mode, closefd=False), encoding="utf-8")
+
+
+def _leave_removed_directory() -> None:
+    """Go to the directory of that name if there is one by now, else to the root: libraries ask for the directory when they are imported."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        try:
+            os.chdir(os.environ.get("PWD", "/"))
+        except OSError:
+            os.chdir("/")
 
 
 def _end(number: int, frame: FrameType | None) -> None:

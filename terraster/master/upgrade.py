@@ -88,10 +88,24 @@ class Upgrade:
             environ[HANDED_OVER] = listeners.hand_over(without)
             if "WATCHDOG_USEC" in environ:
                 environ["WATCHDOG_PID"] = str(os.getpid())
-            os.chdir(self._directory)
+            self._return_to_directory()
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
+        except OSError as error:
+            self._log.error("cannot start a new master: %s: %s", error.filename or sys.executable, error.strerror)
         except BaseException:
             self._log.exception("cannot start a new master")
         finally:
             os._exit(1)
+
+    def _return_to_directory(self) -> None:
+        """Go to where this master was started, by the name it had then: a symbolic link may lead to a new release by now. The
+        directory may also have been removed; a successor with absolute paths does without it."""
+        try:
+            os.chdir(self._directory)
+        except OSError as error:
+            self._log.warning(
+                "the new master cannot start in %s, where this one was started: %s; relative paths will not be found",
+                self._directory,
+                error.strerror,
+            )

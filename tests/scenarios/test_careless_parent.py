@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from ..harness.backends import ok
 from ..harness.client import get
 from ..harness.program import Program, wait_gone
-from ..harness.terraster_process import ROOT, Terraster
+from ..harness.terraster_process import ROOT, Terraster, service
 from ..harness.waiting import wait_until
 
 EVERY_SIGNAL = "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())"
 IGNORED = "[signal.signal(getattr(signal, 'SIG' + name), signal.SIG_IGN) for name in '{}'.split()]"
+PATH = os.pathsep.join([str(ROOT), *(path for path in sys.path if path)])
 BARE = """
 os.umask(0o777)
 reader, writer = os.pipe()
@@ -83,3 +85,70 @@ def test_ctrl_c_while_the_configuration_is_read_prints_nothing(tmp_path: Path, m
         assert program.wait() == -signal.SIGINT
         assert program.said == ""
         os.close(writer)
+
+
+def test_it_can_be_started_in_a_directory_that_has_gone(fresh, backend, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    release.mkdir()
+    lives_well(start(fresh(backend(answer=ok()), start=False), f"os.chdir({str(release)!r}); os.rmdir({str(release)!r})"))
+
+
+def upgraded(proxy: Terraster) -> int:
+    """The pid of the master after an upgrade, when the old one has gone."""
+    proxy.signal(signal.SIGUSR2)
+    pid_file = Path(proxy.runtime_dir) / "terraster.pid"
+    wait_until(lambda: proxy.said.count("ready: ") == 2, lambda: f"no new master:\n{proxy.said}", 30)
+    proxy.signal(signal.SIGTERM)
+    assert proxy.program is not None
+    assert proxy.program.wait() == 0
+    return wait_until(lambda: pid_file.exists() and (pid := int(pid_file.read_text())) != proxy.pid and pid, "not promoted")
+
+
+def end(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+    wait_gone(pid, 20)
+
+
+def test_an_upgrade_does_without_the_directory_of_the_start(fresh, backend, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    release.mkdir()
+    proxy = start(fresh(backend(answer=ok()), start=False), f"os.chdir({str(release)!r})")
+    release.rmdir()
+    pid = upgraded(proxy)
+    assert get(proxy.address).status == 200
+    end(pid)
+    assert f"cannot start in {release}" in proxy.said
+
+
+def test_an_upgrade_follows_a_link_to_the_new_release(fresh, backend, tmp_path: Path) -> None:
+    """The usual deployment: ``current`` leads to a release, and the paths of the command line are relative to it, or lead through it."""
+    old, new = backend(answer=ok(b"old")), backend(answer=ok(b"new"))
+    current = tmp_path / "current"
+    proxy = fresh(old, start=False)
+    for name, origin in (("1", old), ("2", new)):
+        (tmp_path / name).mkdir()
+        proxy.write(service(origin.url))
+        proxy.config_file.rename(tmp_path / name / "terraster.yaml")
+    current.symlink_to("1")
+    proxy.launcher = careless(f"os.chdir({str(current)!r}); os.environ['PWD'] = {str(current)!r}; sys.argv[-1] = 'terraster.yaml'")
+    proxy.start()
+    assert get(proxy.address).body == b"old"
+    current.unlink()
+    current.symlink_to("2")
+    shutil.rmtree(tmp_path / "1")
+    pid = upgraded(proxy)
+    assert get(proxy.address).body == b"new"
+    end(pid)
+
+
+def test_an_interpreter_that_has_gone_is_named_and_the_old_master_goes_on(fresh, backend, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    (release / "bin").mkdir(parents=True)
+    python = release / "bin" / "python"
+    python.symlink_to(sys.executable)
+    proxy = start(fresh(backend(answer=ok()), start=False), f"sys.argv[1] = {str(python)!r}; os.environ['PYTHONPATH'] = {PATH!r}")
+    shutil.rmtree(release)
+    proxy.signal(signal.SIGUSR2)
+    wait_until(lambda: "this one goes on" in proxy.said and "ended" in proxy.said, lambda: proxy.said)
+    assert f"cannot start a new master: {python}: No such file or directory" in proxy.said
+    lives_well(proxy)
