@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from terraster.admin.metrics import METRICS, TableCollector, exposition, make_registry, of_filter
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
-from terraster.state.table import BUCKETS, Header, Seat
+from terraster.state.table import BUCKETS, MasterCells, Seat
 
 from .harness.ports import free_port
 from .harness.program import Program, find
@@ -292,5 +292,5 @@ def test_ten_thousand_services_in_reasonable_time_and_with_pauses(small_heap):
 
 def test_header_cells_that_are_shown_exist():
     house = House()
-    house.q[Header.WORKER_RESTARTS] = 5
+    house.q[house.table.master + MasterCells.WORKER_RESTARTS] = 5
     assert samples(scrape(house))["terraster_worker_restarts_total{}"] == 5

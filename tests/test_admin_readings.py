@@ -10,8 +10,8 @@ from terraster.config.snapshot import Backend, Listener, Location, Service, Snap
 from terraster.state.table import (
     STATUS_CELL,
     BackendCells,
-    Header,
     LocationCells,
+    MasterCells,
     Seat,
     SeatBackend,
     SeatLocation,
@@ -36,13 +36,13 @@ class House:
         self.snapshot = Snapshot(4, (Listener(":8080"),), made, workers=2)
         self.table = Table(self.slots + 1, self.paths + 1, 6)
         self.q = self.table.q
-        self.q[Header.GENERATION] = 4
-        self.q[Header.WORKERS] = 2
-        self.q[Header.RELOADS] = 3
-        self.q[Header.LAST_RELOAD_OK] = 1
-        self.q[Header.LAST_RELOAD_TIME] = int(NOW * 1e9)
-        self.q[Header.STARTED] = int((NOW - 60) * 1e9)
-        self.q[Header.HEARTBEAT] = time.monotonic_ns()
+        self.q[self.table.master + MasterCells.GENERATION] = 4
+        self.q[self.table.master + MasterCells.WORKERS] = 2
+        self.q[self.table.master + MasterCells.RELOADS] = 3
+        self.q[self.table.master + MasterCells.LAST_RELOAD_OK] = 1
+        self.q[self.table.master + MasterCells.LAST_RELOAD_TIME] = int(NOW * 1e9)
+        self.q[self.table.master + MasterCells.STARTED] = int((NOW - 60) * 1e9)
+        self.q[self.table.master + MasterCells.HEARTBEAT] = time.monotonic_ns()
         for seat, role in ((1, Seat.PROXY), (2, Seat.PROXY), (3, Seat.ADMIN)):
             self.sit(seat, role)
 

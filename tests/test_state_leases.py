@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from terraster.config.snapshot import Backend, Departed, Location, Service, Snapshot
 from terraster.errors import StartError
-from terraster.state.leases import Leases, capacities
-from terraster.state.table import BackendCells, LocationCells, Seat, SeatBackend, SeatLocation, Table
+from terraster.state.leases import BACKENDS, LOCATIONS, Leases, capacities
+from terraster.state.table import MASTERS, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation, Table, size
 
 
 def snapshot(generation: int, names: list[str]) -> Snapshot:
@@ -157,8 +157,15 @@ def test_no_two_known_ids_ever_share_a_slot(steps: list[set[str]], data: st.Data
 
 
 def test_capacities_leave_room_to_grow() -> None:
-    assert capacities(3, 3, 2) == (4096, 2048, 64)
-    assert capacities(10_000, 10_000, 32) == (40_000, 40_000, 128)
+    assert capacities(3, 3, 2) == (BACKENDS, LOCATIONS, 1 + MASTERS * 64)
+    assert capacities(40_000, 20_000, 32) == (160_000, 80_000, 1 + MASTERS * 128)
+
+
+def test_a_table_is_smaller_where_the_address_space_is_limited() -> None:
+    for room in (8 << 30, 1 << 30, 256 << 20):
+        capacity = capacities(3, 3, 2, room)
+        assert 256 <= capacity[1] < LOCATIONS and size(*capacity) <= room
+    assert capacities(3000, 3000, 2, 1) == (6000, 6000, 1 + MASTERS * 64)
 
 
 def test_the_sums_of_a_url_never_go_back() -> None:

@@ -5,8 +5,20 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
+
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
-from terraster.state.table import BackendCells, Header, LocationCells, Seat, SeatBackend, SeatLocation, Table
+from terraster.state.table import (
+    MASTERS,
+    BackendCells,
+    Header,
+    LocationCells,
+    MasterCells,
+    Seat,
+    SeatBackend,
+    SeatLocation,
+    Table,
+)
 
 
 def filled(table: Table, seat: int, rows: int) -> None:
@@ -34,7 +46,7 @@ def test_a_retired_seat_is_empty_and_its_counters_are_kept() -> None:
     assert (row[SeatLocation.BYTES_IN], row[SeatLocation.BUCKET], sum(row)) == (14, 2, 16)
     assert table.location_sum(table.unrouted, SeatLocation.BYTES_OUT) == 18
     assert table.q[table.seat(0) + Seat.ACCEPTED] == 22
-    assert table.q[Header.RETIRING] % 2 == 0
+    assert table.q[table.master + MasterCells.RETIRING] % 2 == 0
 
 
 def test_a_retired_seat_leaves_its_lost_lines_and_the_last_reason() -> None:
@@ -54,7 +66,7 @@ def test_no_reader_sees_a_count_twice_or_misses_one() -> None:
     child = os.fork()
     if not child:  # the master: a worker counts one request and dies, again and again, until it is told that it is enough
         turn = 0
-        while not table.q[Header.WORKERS]:
+        while not table.q[table.master + MasterCells.WORKERS]:
             turn += 1
             table.q[table.seat(1) + Seat.PID] = turn
             for slot in range(64):
@@ -70,14 +82,14 @@ def test_no_reader_sees_a_count_twice_or_misses_one() -> None:
             last = row
             seen.add(row)
     finally:
-        table.q[Header.WORKERS] = 1
+        table.q[table.master + MasterCells.WORKERS] = 1
         assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_master_that_died_while_it_retired_a_seat_does_not_keep_readers_waiting_for_ever() -> None:
     table = Table(2, 2, 3)
     filled(table, 1, 2)
-    table.q[Header.RETIRING] = 1
+    table.q[table.master + MasterCells.RETIRING] = 1
     started = time.monotonic()
     for _ in range(100):
         assert table.location_sum(0, SeatLocation.BYTES_IN) == 7
@@ -85,9 +97,74 @@ def test_a_master_that_died_while_it_retired_a_seat_does_not_keep_readers_waitin
 
 
 def test_blocks_do_not_overlap() -> None:
-    table = Table(3, 5, 2)
-    marks = [table.backend(2) + 15, *(table.location(slot) + LocationCells.LEASE for slot in range(5)), table.seat(0)]
-    assert marks == sorted(set(marks)) and table.location(4) + LocationCells.CELLS <= table.seat(0)
+    table = Table(3, 5, 9)
+    q = table.q
+    marks = [range(Header.CELLS)]
+    for master in range(MASTERS):
+        table.sit(master)
+        marks.append(range(table.master, table.master + MasterCells.CELLS))
+        marks += [range(table.backend(slot), table.backend(slot) + BackendCells.CELLS) for slot in range(3)]
+        marks += [range(table.location(slot), table.location(slot) + LocationCells.CELLS) for slot in range(5)]
+    for seat in (*(table.master_seat(master) for master in range(MASTERS)), *range(1, 9)):
+        marks.append(range(table.seat(seat), table.seat(seat) + Seat.CELLS))
+        marks += [range(at := table.seat_backend(seat, slot), at + SeatBackend.CELLS) for slot in range(3)]
+        marks += [range(at := table.seat_location(seat, slot), at + SeatLocation.CELLS) for slot in range(6)]
+    cells = [cell for block in marks for cell in block]
+    assert len(set(cells)) == len(cells) and max(cells) < len(q)
+    assert sorted(seat for master in range(MASTERS) for seat in table.seats_of(master)) == list(range(1, 9))
+
+
+def test_memory_is_taken_only_where_something_was_touched() -> None:
+    table = Table(65_536, 32_768, 257)
+    filled(table, 1, 20)
+    assert table.taken_seats() == [1] and table.backend_sum(3, SeatBackend.REQUESTS) == 5
+    used = os.fstat(table.descriptor).st_blocks * 512
+    assert used < 300_000
+    table.retire(1, range(20), range(20))
+    assert table.location_row(3)[SeatLocation.BYTES_IN] == 7
+    assert os.fstat(table.descriptor).st_blocks * 512 <= used + 60_000
+
+
+def test_a_core_dump_leaves_the_table_out() -> None:
+    table = Table(8, 8, 9)
+    with open("/proc/self/smaps") as maps:
+        found = [block for block in maps.read().split("Name: ") if "memfd:terraster" in block]
+    flags = found[-1].partition("memfd:terraster")[2].partition("VmFlags:")[2].splitlines()[0].split()
+    assert "dd" in flags
+    del table
+
+
+def test_a_table_is_adopted_with_its_counters_and_a_place_of_its_own() -> None:
+    first = Table(8, 8, 17)
+    filled(first, 1, 8)
+    first.q[first.backend(3) + BackendCells.PROBES] = 4
+    first.q[first.backend(3) + BackendCells.STATE] = BackendCells.UP
+    first.q[first.master + MasterCells.RELOADS] = 2
+    second = Table.adopt(os.dup(first.descriptor))
+    second.sit(1)
+    filled(second, second.seats_of(1)[0], 8)
+    second.q[second.backend(3) + BackendCells.PROBES] = 1
+    second.q[second.master + MasterCells.RELOADS] = 1
+    for table in (first, second):
+        assert table.backend_sum(3, SeatBackend.REQUESTS) == 10
+        assert table.master_counts(3)[BackendCells.PROBES] == table.backend_counters(3)[-4] == 5
+        assert table.master_cells()[MasterCells.RELOADS] == 3
+    assert second.master_counts(3)[BackendCells.STATE] == BackendCells.DOWN
+    first.retire(1, range(8), range(8))
+    assert second.backend_sum(3, SeatBackend.REQUESTS) == 10
+    assert not set(first.seats_of(0)) & set(second.seats_of(1))
+
+
+def test_a_table_that_is_not_understood_is_not_adopted() -> None:
+    table = Table(8, 8, 9)
+    for cell, what in ((Header.FINGERPRINT, "mean something else"), (Header.BACKENDS, "size"), (Header.MAGIC, "not a table")):
+        known = table.q[cell]
+        table.q[cell] = known + 1000
+        with pytest.raises(ValueError, match=what):
+            Table.adopt(table.descriptor)
+        table.q[cell] = known
+    with open("/dev/null", "rb") as empty, pytest.raises(ValueError, match="not a table"):
+        Table.adopt(empty.fileno())
 
 
 def test_names_of_cells_stand_in_the_order_of_their_numbers() -> None:

@@ -26,7 +26,7 @@ from prometheus_client.samples import Sample
 from .. import __version__
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
-from ..state.table import BUCKETS, BackendCells, Header, SeatLocation, Table
+from ..state.table import BUCKETS, BackendCells, MasterCells, SeatLocation, Table
 from . import readings
 
 Row = TypeVar("Row")
@@ -172,12 +172,12 @@ _OF_PROCESS: dict[str, Callable[[readings.ProcessReading], float]] = {
 }
 
 _OF_HEADER: dict[str, Callable[[list[int]], float]] = {
-    "terraster_workers_configured": lambda cells: cells[Header.WORKERS],
-    "terraster_worker_restarts_total": lambda cells: cells[Header.WORKER_RESTARTS],
-    "terraster_config_generation": lambda cells: cells[Header.GENERATION],
-    "terraster_config_last_reload_successful": lambda cells: cells[Header.LAST_RELOAD_OK],
-    "terraster_config_last_reload_timestamp_seconds": lambda cells: cells[Header.LAST_RELOAD_TIME] / 1e9,
-    "terraster_start_time_seconds": lambda cells: cells[Header.STARTED] / 1e9,
+    "terraster_workers_configured": lambda cells: cells[MasterCells.WORKERS],
+    "terraster_worker_restarts_total": lambda cells: cells[MasterCells.WORKER_RESTARTS],
+    "terraster_config_generation": lambda cells: cells[MasterCells.GENERATION],
+    "terraster_config_last_reload_successful": lambda cells: cells[MasterCells.LAST_RELOAD_OK],
+    "terraster_config_last_reload_timestamp_seconds": lambda cells: cells[MasterCells.LAST_RELOAD_TIME] / 1e9,
+    "terraster_start_time_seconds": lambda cells: cells[MasterCells.STARTED] / 1e9,
 }
 
 
@@ -341,7 +341,7 @@ class TableCollector(Collector):
         for name, value in _OF_HEADER.items():
             yield name, iter([Sample(name, {}, value(cells))])
         name = "terraster_reloads_total"
-        outcomes = (("success", cells[Header.RELOADS]), ("failure", cells[Header.RELOAD_FAILURES]))
+        outcomes = (("success", cells[MasterCells.RELOADS]), ("failure", cells[MasterCells.RELOAD_FAILURES]))
         yield name, (Sample(name, {"result": result}, count) for result, count in outcomes)
         labels = {"version": __version__, "python": platform.python_version()}
         yield "terraster_build_info", iter([Sample("terraster_build_info", labels, 1)])

@@ -21,7 +21,6 @@ from ..state.table import (
     RESPONSE_CLASSES,
     STATUS_LABELS,
     BackendCells,
-    Header,
     LocationCells,
     Seat,
     SeatBackend,
@@ -257,7 +256,7 @@ class ProcessReading:
 
 def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> Iterator[BackendReading]:
     """Every backend that has a slot, in the order of the configuration."""
-    q, taken, rows = table.q, proxy_seats(table), 0
+    taken, rows = proxy_seats(table), 0
     for service in snapshot.services:
         for location in service.locations:
             for backend in location.backends:
@@ -266,8 +265,7 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                 rows += 1
                 if pause is not None and rows % ROWS_PER_TURN == 0:
                     pause()
-                at = table.backend(backend.slot)
-                own = q[at : at + BackendCells.CELLS].tolist()
+                own = table.master_counts(backend.slot)
                 columns = list(zip(*_seat_rows(table, taken, backend.slot), strict=True))
                 sums = [sum(column) for column in columns]
                 yield BackendReading(
@@ -402,7 +400,7 @@ def lost_lines(table: Table) -> LostLines:
     q = table.q
 
     def read() -> list[list[int]]:
-        starts = [table.seat(seat) for seat in (0, *table.taken_seats())]
+        starts = [table.seat(seat) for seat in table.counting_seats()]
         return [q[at : at + Seat.CELLS].tolist() for at in starts]
 
     rows = table.consistent(read)
@@ -460,12 +458,11 @@ def _boot_time() -> float:
 
 
 def proxy_seats(table: Table) -> list[int]:
-    """The seats that count requests: those of living proxy workers, and seat 0, which keeps the counts of dead ones."""
+    """The seats that count requests: those of living proxy workers, and those of masters, which keep the counts of dead ones."""
     q = table.q
-    return [0, *(seat for seat in table.taken_seats() if q[table.seat(seat) + Seat.ROLE] != Seat.ADMIN)]
+    return [seat for seat in table.counting_seats() if q[table.seat(seat) + Seat.ROLE] != Seat.ADMIN]
 
 
 def header(table: Table) -> list[int]:
-    """The cells of the header (see `terraster.state.table.Header`)."""
-    cells: list[int] = table.q[: Header.CELLS].tolist()
-    return cells
+    """The cells of the master (see `terraster.state.table.MasterCells`); its counters include those of the masters before it."""
+    return table.master_cells()

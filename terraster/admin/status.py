@@ -14,7 +14,7 @@ from typing import Any
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..policy.server_errors import Count, prevail, stands_out
-from ..state.table import BackendCells, Header, SeatLocation
+from ..state.table import BackendCells, MasterCells, SeatLocation
 from .readings import BackendReading, LocationReading, LostLines, SeatReading
 from .recent import RecentCounts
 
@@ -246,8 +246,8 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
     found = []
     proxies = [worker for worker in workers if worker["role"] == "proxy" and not worker["draining"] and worker["responding"]]
     wanted = master.get("wanted_workers") or 0
-    stopping = master.get("stopping", Header.RUNNING)
-    if stopping != Header.RUNNING:
+    stopping = master.get("stopping", MasterCells.RUNNING)
+    if stopping != MasterCells.RUNNING:
         found.append(_problem("stopping", stopping_in_words(stopping, sum(worker["connections"] for worker in workers))))
     elif not proxies:
         found.append(_problem("no-workers", "no proxy worker accepts connections"))
@@ -381,9 +381,9 @@ def _count(backends: Iterable[Mapping[str, Any]]) -> Count:
 
 
 def stopping_in_words(stopping: int, connections: int) -> str:
-    """The state of a master that stops, as a sentence. stopping: `Header.DELAY` or `Header.DRAIN`; connections: how many are open"""
+    """The state of a master that stops, as a sentence. stopping: `MasterCells.DELAY` or `MasterCells.DRAIN`; connections: how many are open"""
     are = "1 connection is" if connections == 1 else f"{connections} connections are"
-    if stopping == Header.DELAY:
+    if stopping == MasterCells.DELAY:
         return f"Terraster is stopping and still accepts connections during drain_delay; {are} open"
     return f"Terraster is stopping and finishes open requests; {are} open"
 

@@ -21,7 +21,7 @@ from ..config.diff import Change, patch
 from ..config.snapshot import Snapshot
 from ..master.listeners import control_address
 from ..net.yielding import yield_to_loop
-from ..state.table import Header, Seat
+from ..state.table import MasterCells, Seat
 from ..worker.process import Process
 from . import readings
 from .metrics import CONTENT_TYPE, TableCollector, exposition, make_registry
@@ -81,7 +81,7 @@ class AdminWorker(Process):
 
     def stopping(self) -> None:
         """Leave the shared ports to the other master, which goes on. The control socket is this master's own."""
-        if self.view.q[Header.SHARED]:
+        if self.view.q[self.view.table.master + MasterCells.SHARED]:
             for address, server in self._servers.items():
                 if address != control_address(self.snapshot):
                     server.close()
@@ -123,19 +123,19 @@ class AdminWorker(Process):
         return Response(exposition(self._registry), CONTENT_TYPE)
 
     def _healthz(self, query: dict[str, str]) -> Response:
-        silent = (time.monotonic_ns() - self.view.q[Header.HEARTBEAT]) / 1e9
+        silent = (time.monotonic_ns() - self.view.q[self.view.table.master + MasterCells.HEARTBEAT]) / 1e9
         if silent > MASTER_SILENT:
             raise Refusal(503, f"the master has sent no heartbeat for {silent:.0f} s")
         return Response(b"ok\n")
 
     def _readyz(self, query: dict[str, str]) -> Response:
         self._healthz(query)
-        stopping = self.view.q[Header.STOPPING]
+        stopping = self.view.q[self.view.table.master + MasterCells.STOPPING]
         if (
-            stopping != Header.RUNNING and self.view.q[Header.SHARED]
+            stopping != MasterCells.RUNNING and self.view.q[self.view.table.master + MasterCells.SHARED]
         ):  # a probe on a kept connection: the other master serves the port
             return Response(b"ready\n")
-        if stopping != Header.RUNNING:
+        if stopping != MasterCells.RUNNING:
             raise Refusal(503, stopping_in_words(stopping, sum(seat.connections for seat in readings.seats(self.view.table))))
         if not self.ready():
             raise Refusal(503, "no proxy worker accepts connections")

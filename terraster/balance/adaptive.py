@@ -38,7 +38,7 @@ from statistics import median_low
 from typing import ClassVar, NamedTuple
 
 from ..exchange import Exchange
-from ..state.table import Header, SeatBackend
+from ..state.table import SeatBackend
 from .contract import Balancer, Member
 from .random_two import RandomTwo
 
@@ -115,9 +115,9 @@ class Adaptive(RandomTwo):
             return []
         view = self._players[0].view
         q, table = view.q, view.table
-        kept = table.seat_backend(0, 0)
-        rows = [*(row for row in view.all_backends if row != kept), kept]  # the dead first, last where their counts have gone
-        moving = q[Header.RETIRING]
+        kept = view.kept_backends
+        rows = [*(row for row in view.all_backends if row not in kept), *kept]  # the dead first, last where their counts have gone
+        moving = table.moving()
         counts = []
         for member in self._players:
             at = [row + member.offset for row in rows]
@@ -130,7 +130,7 @@ class Adaptive(RandomTwo):
                     sum([q[row + _BAD] for row in at]),
                 )
             )
-        return None if moving & 1 or q[Header.RETIRING] != moving else counts
+        return None if moving & 1 or table.moving() != moving else counts
 
     def _judge(self, now: float) -> None:
         then, before = self._readings[0]

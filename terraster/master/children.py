@@ -25,7 +25,7 @@ from terraster.config import unserved
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
 from terraster.state.leases import Leases
-from terraster.state.table import Header, Seat
+from terraster.state.table import MasterCells, Seat
 from terraster.state.view import SeatView
 from terraster.worker.process import Process
 
@@ -106,10 +106,11 @@ class Children:
     def want(self, workers: int) -> int:
         """Have so many proxy workers from now on, at least one, and no more than there are seats for. Returns how many that is. Any
         greenlet."""
-        self.workers = max(1, min(workers, self._table.seats // 2 - 1))
+        seats = len(self._table.seats_of(self._table.own))
+        self.workers = max(1, min(workers, seats // 2 - 1))
         if self.workers < workers:
-            self._log.warning("no more than %d workers: the shared table has %d seats", self.workers, self._table.seats)
-        self._table.q[Header.WORKERS] = self.workers
+            self._log.warning("no more than %d workers: the shared table has %d seats", self.workers, seats)
+        self._table.q[self._table.master + MasterCells.WORKERS] = self.workers
         self._wake()
         return self.workers
 
@@ -163,7 +164,7 @@ class Children:
 
     def _free_seat(self) -> int:
         taken = {child.seat for child in self.by_pid.values()}.union(self._gone)
-        return next((seat for seat in range(1, self._table.seats) if seat not in taken), 0)
+        return next((seat for seat in self._table.seats_of(self._table.own) if seat not in taken), 0)
 
     def _spawn(self, role: str) -> None:
         """Fork one child. Main greenlet only."""
@@ -337,7 +338,7 @@ class Children:
             return
         if not self.complete and os.WIFEXITED(status) and os.WEXITSTATUS(status) == BOOT_ERROR:
             raise HaltServer(f"the {child.name} worker cannot start", 1)
-        self._table.q[Header.WORKER_RESTARTS] += 1
+        self._table.q[self._table.master + MasterCells.WORKER_RESTARTS] += 1
         now = time.monotonic()
         delay = self._backoff[child.name].died(now, now - child.started)
         when = f"in {delay:g} s" if delay else "at once"

@@ -15,7 +15,7 @@ from typing import Any
 
 from terraster import __version__
 from terraster.errors import TerrasterError
-from terraster.state.table import Header, Seat
+from terraster.state.table import MasterCells, Seat
 
 from .reload import Outcome
 
@@ -70,20 +70,20 @@ class Control:
         see `Names.detail`; ``refused_refresh``: ``why problems when`` of a change above the file that is not in effect, or None.
         """
         master = self._master
-        q = master.table.q
+        cells = master.table.master_cells()
         return {
             "ok": True,
             "pid": os.getpid(),
             "version": __version__,
-            "started": q[Header.STARTED] / 1e9,
+            "started": cells[MasterCells.STARTED] / 1e9,
             "generation": master.running.snapshot.generation,
             "wanted_workers": master.children.workers,
-            "restarts": q[Header.WORKER_RESTARTS],
-            "reloads": q[Header.RELOADS],
-            "reload_failures": q[Header.RELOAD_FAILURES],
+            "restarts": cells[MasterCells.WORKER_RESTARTS],
+            "reloads": cells[MasterCells.RELOADS],
+            "reload_failures": cells[MasterCells.RELOAD_FAILURES],
             "last_reload": master.reloader.last.as_dict() if master.reloader.last else None,
             "refused_refresh": _refused(master.reloader.refused),
-            "stopping": q[Header.STOPPING],
+            "stopping": cells[MasterCells.STOPPING],
             "listeners": list(master.listeners.open),
             "workers": [self._worker(worker) for worker in sorted(master.children.by_pid.values(), key=lambda one: one.seat)],
             "backends": master.prober.detail(),

@@ -41,11 +41,12 @@ from terraster.master.backends.states import BackendStates
 from terraster.master.discovery.names import Names
 from terraster.master.operator.commands import OperatorCommands
 from terraster.master.operator.overrides import Overrides
-from terraster.state.leases import Leases, capacities
-from terraster.state.table import Header, Table
+from terraster.state.leases import Leases
+from terraster.state.table import MasterCells
 from terraster.state.view import SeatView
 from terraster.worker.process import Process
 
+from . import shared
 from .children import Children
 from .control import Control
 from .drain import Drain
@@ -180,9 +181,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.names = Names(self.log, lambda: self.reloader.refresh("names").ok)
         self.names.start()
         arranged = self._expand(running.loaded)
-        backends = sum(len(location.backends) for service in arranged.services for location in service.locations)
-        locations = sum(len(service.locations) for service in arranged.services)
-        self.table = Table(*capacities(backends, locations, arranged.workers))
+        self.table = shared.make(arranged)
         self.view = SeatView(self.table)
         self.leases = Leases(self.table)
         running.snapshot = snapshot = self.leases.assign(arranged)
@@ -210,11 +209,11 @@ class Master(Arbiter):  # type: ignore[misc]
             retired=self.outliers.retired,
             abandon=self._abandon,
         )
-        q = self.table.q
-        q[Header.STARTED] = time.time_ns()
-        q[Header.GENERATION] = snapshot.generation
-        q[Header.LAST_RELOAD_OK] = 1
-        q[Header.LAST_RELOAD_TIME] = time.time_ns()
+        q, cells = self.table.q, self.table.master
+        q[cells + MasterCells.STARTED] = time.time_ns()
+        q[cells + MasterCells.GENERATION] = snapshot.generation
+        q[cells + MasterCells.LAST_RELOAD_OK] = 1
+        q[cells + MasterCells.LAST_RELOAD_TIME] = time.time_ns()
         self.children.want(snapshot.workers)
         self.reloader = Reloader(self)
         self.commands = OperatorCommands(self)
@@ -292,7 +291,7 @@ class Master(Arbiter):  # type: ignore[misc]
         return signals
 
     def _live(self) -> None:
-        self.table.q[Header.HEARTBEAT] = time.monotonic_ns()
+        self.table.q[self.table.master + MasterCells.HEARTBEAT] = time.monotonic_ns()
         self.service_manager.alive()
         self.log.flush()
         self.log.publish(self.table.q, self.table.seat(0), time.time())
@@ -389,15 +388,15 @@ class Master(Arbiter):  # type: ignore[misc]
         self._stopped = True
         self.ending.set()
         self.heard.set()
-        q, snapshot, shared = self.table.q, self.running.snapshot, self.upgrade.is_under_way
-        q[Header.SHARED] = int(shared)
-        q[Header.STOPPING] = Header.DRAIN
+        q, cells, snapshot, shared = self.table.q, self.table.master, self.running.snapshot, self.upgrade.is_under_way
+        q[cells + MasterCells.SHARED] = int(shared)
+        q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
         self.service_manager.stopping(self.upgrade.successor)
         drain = Drain(self.children, self.wait_for_signals, self._handle)
         if graceful and snapshot.drain_delay and self._announced and not shared:
-            q[Header.STOPPING] = Header.DELAY
+            q[cells + MasterCells.STOPPING] = MasterCells.DELAY
             graceful = drain.delay(snapshot.drain_delay)
-            q[Header.STOPPING] = Header.DRAIN
+            q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
         self.children.stopping = True
         self.commands.stop()
         self.names.stop()

@@ -31,7 +31,7 @@ from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError, TerrasterError
 from terraster.master.backends.prober import FIRST_ROUND
 from terraster.net.yielding import yield_to_loop
-from terraster.state.table import Header
+from terraster.state.table import MasterCells
 
 from .listeners import addresses
 
@@ -247,7 +247,7 @@ class Reloader:
         master, new = self._master, prepared.new
         master.leases.commit(new)
         master.running.loaded, master.running.snapshot, master.running.plan = prepared.loaded, new, prepared.plan
-        master.table.q[Header.GENERATION] = new.generation
+        master.table.q[master.table.master + MasterCells.GENERATION] = new.generation
         master.states.follow(new)
         master.outliers.follow()
         master.prober.follow(new)
@@ -314,21 +314,22 @@ class Reloader:
         master.listeners.close(gone, unlink=not master.listeners.activated)
 
     def _record(self, outcome: Outcome, why: str, before: int) -> None:
-        master, q = self._master, self._master.table.q
+        master = self._master
+        q, cells = master.table.q, master.table.master
         self.last = outcome
         if outcome.ok:
             self.refused = None
-        q[Header.LAST_RELOAD_OK] = int(outcome.ok)
+        q[cells + MasterCells.LAST_RELOAD_OK] = int(outcome.ok)
         if outcome.ok:
-            q[Header.RELOADS] += 1
-            q[Header.LAST_RELOAD_TIME] = int(outcome.when * 1e9)
+            q[cells + MasterCells.RELOADS] += 1
+            q[cells + MasterCells.LAST_RELOAD_TIME] = int(outcome.when * 1e9)
             master.log.info("reload (%s): generation %d runs after %.3f s", why, outcome.generation, outcome.seconds)
             for line in (*outcome.changes, *outcome.notes):
                 master.log.info("reload: %s", line)
             self._applied += 1
             self._collect(whole=self._applied % _FULL_COLLECTION == 0)
         else:
-            q[Header.RELOAD_FAILURES] += 1
+            q[cells + MasterCells.RELOAD_FAILURES] += 1
             how = "refused, generation %d goes on" if outcome.generation == before else "broke off, generation %d is what runs"
             master.log.error(f"reload (%s) {how}:", why, outcome.generation)
             for line in outcome.problems:

@@ -24,17 +24,29 @@ from dataclasses import replace
 from terraster.config.snapshot import Departed, Location, Service, Snapshot
 from terraster.errors import StartError
 
-from .table import BackendCells, LocationCells, Seat, Table
+from .table import MASTERS, BackendCells, LocationCells, Seat, Table, size
 
-__all__ = ["Leases", "capacities"]
+__all__ = ["BACKENDS", "LOCATIONS", "Leases", "capacities"]
+
+BACKENDS, LOCATIONS = 65_536, 32_768
+"""Slots of a table, unless the first configuration wants a quarter of them, or the address space is limited."""
 
 
-def capacities(backends: int, locations: int, workers: int) -> tuple[int, int, int]:
-    """The size of the table for a first configuration. It leaves room for reloads that add backends, because unused room costs nothing.
+def capacities(backends: int, locations: int, workers: int, room: int | None = None) -> tuple[int, int, int]:
+    """The size of the table for a first configuration. It leaves room for whatever reloads may add, because unused room costs nothing but
+    addresses.
+
+    room: octets of address space that the table may take (a quarter of RLIMIT_AS, say), None: any number. Where it is scarce the table
+          is smaller, down to twice what the first configuration needs.
 
     Returns (backends, locations, seats), the arguments of `Table`.
     """
-    return max(4096, 4 * backends), max(2048, 4 * locations), max(64, 4 * workers)
+    seats = 1 + MASTERS * max(64, 4 * workers)
+    most = max(BACKENDS, 4 * backends), max(LOCATIONS, 4 * locations)
+    least = max(512, 2 * backends), max(256, 2 * locations)
+    while room is not None and most > least and size(*most, seats) > room:
+        most = max(most[0] // 2, least[0]), max(most[1] // 2, least[1])
+    return *most, seats
 
 
 class _Book:
@@ -68,7 +80,7 @@ class _Book:
         else:
             raise StartError(
                 f"no room for {self.what} {name!r}: the shared table holds {self.capacity} {self.what}s, a size fixed when Terraster "
-                f"started; every slot is taken or was until a moment ago; restart Terraster (or upgrade it in place with USR2)"
+                f"started; every slot is taken or was until a moment ago; restart Terraster"
             )
         self.fresh[name] = slot
         return slot

@@ -1,31 +1,41 @@
-"""The shared table: one anonymous shared `mmap`, made by the master before its first fork, seen by every process.
+"""The shared table: one memfd, made by a master before its first fork and mapped by every process.
 
-    header      one block of HEADER_CELLS cells                                   writer: the master
-    backend b   BACKEND_CELLS cells per slot: health, weight, since …             writer: the master
-    location l  LOCATION_CELLS cells per slot: the lease                          writer: the master
-    seat s      SEAT_CELLS cells: pid, generation, heartbeat, connections …       writer: the process in seat s
-     × backend  SEAT_BACKEND_CELLS cells per slot: active, requests, failures …   writer: the process in seat s
-     × location SEAT_LOCATION_CELLS cells per slot: statuses, bytes, durations    writer: the process in seat s
+    header      Header.CELLS cells: magic, version, sizes                          writer: the master that made it, once
+    seat s      Seat.CELLS cells: pid, generation, heartbeat, connections …       writer: the process in seat s
+    master m    MasterCells.CELLS cells: generation, heartbeat, reloads …         writer: master m
+     × backend  BackendCells.CELLS cells per slot: health, weight, since …        writer: master m
+     × location LocationCells.CELLS cells per slot: the lease                     writer: master m
+    rows of s
+     × backend  SeatBackend.CELLS cells per slot: active, requests, failures …    writer: the process in seat s
+     × location SeatLocation.CELLS cells per slot: statuses, bytes, durations     writer: the process in seat s
 
 Rules
 - Every cell has exactly one writer. Readers add up the seats (`Table.backend_sum`, `Table.location_sum`). When four processes
   incremented one cell, 814,740 of 2,000,000 counts survived. With a row for each process all of them did.
 - One fact is one 8-byte cell, read and written whole through a ``memoryview`` of format ``Q``: 19 ns a read. Anything wider goes
   through the generation number.
-- Seat 0 belongs to the master. It keeps the counters of dead workers (`Table.retire`), so that totals never decrease. A seat with
-  pid 0 is empty, and only the master writes an empty seat.
-- While rows move from a dead worker's seat to seat 0, the cell `Header.RETIRING` is odd. Readers add up seats through
-  `Table.consistent`, which reads again if the cell is odd or has changed. So no count is seen twice, and none is missed.
+- The table has room for `MASTERS` masters, because a table outlives its master: a new master that adopts it takes a free place, and
+  leaves the cells of its predecessors to them. `Table.own` is this process's master, and `Table.backend` has the cells of that one.
+  The children of master m sit in the seats that `Table.seats_of` names, so two masters never choose the same seat.
+- Each master has a seat of its own, `Table.master_seat`, which keeps the counters of its dead workers (`Table.retire`), so that totals
+  never decrease. Seat 0 is the seat of this process's own master. A seat with pid 0 is empty, and only a master writes an empty seat.
+- While rows move from a dead process's seat to a master's, the cell `MasterCells.RETIRING` is odd. Readers add up seats through
+  `Table.consistent`, which reads again if a master moves rows or has moved some meanwhile. So no count is seen twice, and none is missed.
 - Hot code does not call methods here. It takes ``table.q`` and indices computed beforehand (`Table.seat_backend`,
   `Table.seat_location`).
 
-Untouched memory costs nothing: the map is reserved, not committed. The pages of a retired seat go back to the kernel.
+Untouched memory costs nothing: the kernel gives a page of a memfd when it is first touched, and counts it then. So the table is made
+for far more than most configurations need, and is never mapped anew. A page that is only read is given too, so nobody reads slots that
+are not leased. The pages of a retired seat go back to the kernel. A core dump leaves the table out, because it would touch every page.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
 import time
+import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -33,23 +43,29 @@ from typing import TypeVar
 __all__ = [
     "BUCKETS",
     "CLASS_CELL",
+    "MASTERS",
     "RESPONSE_CLASSES",
     "STATUS_CELL",
     "STATUS_LABELS",
     "BackendCells",
     "Header",
     "LocationCells",
+    "MasterCells",
     "Seat",
     "SeatBackend",
     "SeatLocation",
     "Table",
     "bucket_of",
+    "size",
 ]
 
 MAGIC = 0x5445525241535452  # "TERRASTR"
-VERSION = 5
+VERSION = 6
 
-_AT_ONCE = 64  # rows that move between two changes of `Header.RETIRING`: about 0.2 ms
+MASTERS = 4
+"""Masters that a table has room for. Two are there during an upgrade or an adoption; the others are for those that die meanwhile."""
+
+_AT_ONCE = 64  # rows that move between two changes of `MasterCells.RETIRING`: about 0.2 ms
 _PATIENCE = 2000  # attempts of a reader, 0.5 ms apart, before it assumes that the master died in the middle of a move
 _T = TypeVar("_T")
 
@@ -57,32 +73,45 @@ MAP_NORESERVE = 0x4000  # Linux; the standard library has the name since Python 
 
 
 class Header:
-    """Cells of the header. Writer: the master."""
+    """The description of the table. Written once, by the master that made it."""
 
     MAGIC = 0
     VERSION = 1
-    GENERATION = 2  # the newest generation that the master applied
+    FINGERPRINT = 2  # see `fingerprint`
     BACKENDS = 3  # capacities, fixed for the life of the table
     LOCATIONS = 4
     SEATS = 5
-    HEARTBEAT = 6  # time.monotonic_ns() of the master's last turn
-    RELOADS = 7  # reloads that were applied
-    RELOAD_FAILURES = 8
-    LAST_RELOAD_OK = 9  # 1 or 0
-    LAST_RELOAD_TIME = 10  # time.time_ns() of the last reload that was applied
-    WORKERS = 11  # configured number of proxy workers
-    WORKER_RESTARTS = 12  # proxy and admin workers replaced because they died
-    STARTED = 13  # time.time_ns()
-    RETIRING = 14  # odd while rows move to seat 0; see `Table.consistent`
-    ZERO = 15  # always 0
-    STOPPING = 16  # one of the values below
+    MASTERS = 6
+    ZERO = 7  # always 0
+    CELLS = 64
+
+
+class MasterCells:
+    """Cells of a master. Writer: that master; its successor writes the cells of a master that has ended."""
+
+    GENERATION = 0  # the newest generation that the master applied
+    HEARTBEAT = 1  # time.monotonic_ns() of the master's last turn
+    RELOADS = 2  # reloads that were applied
+    RELOAD_FAILURES = 3
+    LAST_RELOAD_OK = 4  # 1 or 0
+    LAST_RELOAD_TIME = 5  # time.time_ns() of the last reload that was applied
+    WORKERS = 6  # configured number of proxy workers
+    WORKER_RESTARTS = 7  # proxy and admin workers replaced because they died
+    STARTED = 8  # time.time_ns()
+    RETIRING = 9  # odd while rows move to the master's seat; see `Table.consistent`
+    USED = 10  # 1: a master has this place, or has left counters in it
+    BACKENDS = 11  # slots that were ever leased, by this master or before: those from this one on were never touched
+    LOCATIONS = 12
+    STOPPING = 13  # one of the values below
     SHARED = (
-        17  # 1: another master has the same listening sockets (an upgrade), so what waits there is not lost when this one stops
+        14  # 1: another master has the same listening sockets (an upgrade), so a stop of this one loses nothing that waits there
     )
     CELLS = 64
 
     # STOPPING
     RUNNING, DELAY, DRAIN = 0, 1, 2  # DELAY: still accepts for `drain_delay`
+
+    COUNTERS = (RELOADS, RELOAD_FAILURES, WORKER_RESTARTS)
 
 
 class BackendCells:
@@ -136,15 +165,16 @@ class Seat:
     ACCEPTED = 5  # client connections ever accepted
     ROLE = 6  # Seat.PROXY or Seat.ADMIN
     DRAINING = 7  # 1: it no longer accepts connections
+    BEGAN = 8  # when the process started, as the kernel counts it: with PID it names one process for ever
     ACCESS_LINES_LOST = 16  # lines of access logs that were lost
     PROGRAM_LINES_LOST = 17  # lines of the program's log that were lost
     LINE_LOST_AT = 18  # time.time_ns() when the last line was found to be lost, 0 = never
     LINE_LOST_WHY = 19  # its errno, 0 = the reader was too slow
-    CELLS = 64
+    CELLS = 32
 
     COUNTERS = (ACCEPTED, ACCESS_LINES_LOST, PROGRAM_LINES_LOST)
 
-    PROXY, ADMIN = 1, 2
+    PROXY, ADMIN, MASTER = 1, 2, 3
 
 
 class SeatBackend:
@@ -244,10 +274,49 @@ assert len(STATUS_LABELS) <= SeatLocation.BYTES_IN
 assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.CELLS
 
 
-class Table:
-    """The map and its arithmetic. The master makes it once, before the first fork; children inherit it.
+def fingerprint() -> int:
+    """A number that changes with the meaning of any cell of this module: names, numbers, labels and bounds."""
+    families = (Header, MasterCells, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation)
+    meaning = [
+        (one.__name__, sorted((name, str(value)) for name, value in vars(one).items() if name.isupper())) for one in families
+    ]
+    return zlib.crc32(repr((VERSION, MASTERS, meaning, STATUS_LABELS, RESPONSE_CLASSES, BUCKETS)).encode())
 
-    backends, locations, seats: capacities in slots; seat 0 belongs to the master
+
+class _Layout:
+    """Where everything is in a table with these capacities. Indices and sizes in cells."""
+
+    __slots__ = ("seats", "masters", "master_cells", "locations", "rows", "row_cells", "row_locations", "cells")
+
+    def __init__(self, backends: int, locations: int, seats: int) -> None:
+        self.seats = Header.CELLS
+        self.masters = _page(self.seats + (MASTERS + seats) * Seat.CELLS)
+        self.locations = MasterCells.CELLS + backends * BackendCells.CELLS
+        self.master_cells = _page(self.locations + locations * LocationCells.CELLS)
+        self.rows = self.masters + MASTERS * self.master_cells
+        self.row_locations = backends * SeatBackend.CELLS
+        self.row_cells = _page(self.row_locations + (locations + 1) * SeatLocation.CELLS)
+        self.cells = self.rows + (MASTERS + seats) * self.row_cells
+
+
+def _page(cells: int) -> int:
+    """The same number of cells, rounded up to whole pages."""
+    page = mmap.PAGESIZE // 8
+    return -(-cells // page) * page
+
+
+def size(backends: int, locations: int, seats: int) -> int:
+    """Octets of address space that a table with these capacities takes."""
+    return _Layout(backends, locations, seats).cells * 8
+
+
+class Table:
+    """The map and its arithmetic. A master makes it or adopts it once, before its first fork; children inherit it.
+
+    backends, locations, seats: capacities in slots; see `seat` for the numbers of seats
+    descriptor: of the memfd, closed on exec
+    own:      number of this process's master, 0 … MASTERS - 1
+    master:   index of its first cell (add a `MasterCells` constant)
     unrouted: one more location slot, never leased; it counts the requests that match no location
     never:    index of a cell that is always 0
     """
@@ -257,113 +326,215 @@ class Table:
         "backends",
         "locations",
         "seats",
+        "descriptor",
+        "own",
+        "master",
         "unrouted",
         "never",
         "_map",
-        "_backend_base",
-        "_location_base",
-        "_seat_base",
-        "_seat_cells",
-        "_location_offset",
+        "_layout",
         "_stuck",
     )
 
     def __init__(self, backends: int, locations: int, seats: int) -> None:
+        """Raises OSError if the kernel gives no such memfd, or no room in the address space to map it."""
+        layout = _Layout(backends, locations, seats)
+        descriptor = os.memfd_create("terraster", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, layout.cells * 8)
+            self._open(descriptor, backends, locations, seats)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        q = self.q
+        q[Header.VERSION] = VERSION
+        q[Header.FINGERPRINT] = fingerprint()
+        q[Header.BACKENDS] = backends
+        q[Header.LOCATIONS] = locations
+        q[Header.SEATS] = seats
+        q[Header.MASTERS] = MASTERS
+        q[Header.MAGIC] = MAGIC
+        self.sit(0)
+
+    @classmethod
+    def adopt(cls, descriptor: int) -> Table:
+        """The table of another master, which owns no place in it yet (`sit`). Owns the descriptor from now on, if it returns.
+
+        Raises ValueError, which says why, if this is not a table, or if its cells mean something else.
+        """
+        head = os.pread(descriptor, Header.CELLS * 8, 0)
+        cells = memoryview(head).cast("Q") if len(head) == Header.CELLS * 8 else memoryview(bytes(Header.CELLS * 8)).cast("Q")
+        if cells[Header.MAGIC] != MAGIC:
+            raise ValueError("it is not a table of Terraster")
+        if (cells[Header.VERSION], cells[Header.FINGERPRINT]) != (VERSION, fingerprint()):
+            raise ValueError(f"its cells mean something else (version {cells[Header.VERSION]}, here {VERSION})")
+        capacities = cells[Header.BACKENDS], cells[Header.LOCATIONS], cells[Header.SEATS]
+        if os.fstat(descriptor).st_size != size(*capacities):
+            raise ValueError("it has not the size that its header says")
+        table = cls.__new__(cls)
+        table._open(descriptor, *capacities)
+        return table
+
+    def _open(self, descriptor: int, backends: int, locations: int, seats: int) -> None:
         self.backends = backends
         self.locations = locations
         self.unrouted = locations
         self.never = Header.ZERO
         self.seats = seats
+        self.descriptor = descriptor
         self._stuck = -1
-        self._backend_base = Header.CELLS
-        page = mmap.PAGESIZE // 8
-        self._location_base = self._backend_base + backends * BackendCells.CELLS
-        base = self._location_base + locations * LocationCells.CELLS
-        self._seat_base = -(-base // page) * page
-        self._location_offset = Seat.CELLS + backends * SeatBackend.CELLS
-        cells = self._location_offset + (locations + 1) * SeatLocation.CELLS
-        self._seat_cells = -(-cells // page) * page
-        size = (self._seat_base + self._seat_cells * seats) * 8
-        self._map = mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+        self._layout = _Layout(backends, locations, seats)
+        self._map = mmap.mmap(descriptor, self._layout.cells * 8, flags=mmap.MAP_SHARED | MAP_NORESERVE)
+        for advice in (mmap.MADV_DONTDUMP, mmap.MADV_NOHUGEPAGE):
+            try:
+                self._map.madvise(advice)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # a kernel without huge pages does not know the word
+                    raise
         self.q: memoryview = memoryview(self._map).cast("Q")
-        self.q[Header.VERSION] = VERSION
-        self.q[Header.BACKENDS] = backends
-        self.q[Header.LOCATIONS] = locations
-        self.q[Header.SEATS] = seats
-        self.q[Header.MAGIC] = MAGIC
+
+    def sit(self, master: int) -> None:
+        """Make this process, and the children that it will fork, belong to a place of a master, which nobody has."""
+        self.own = master
+        self.master = self.master_of(master)
+        self.q[self.master + MasterCells.USED] = 1
+
+    def master_of(self, master: int) -> int:
+        """Index of a master's first cell (add a `MasterCells` constant)."""
+        if not 0 <= master < MASTERS:
+            raise IndexError(master)
+        return self._layout.masters + master * self._layout.master_cells
+
+    def masters(self) -> list[int]:
+        """The numbers of the masters that have a place, this process's own first."""
+        q = self.q
+        others = (master for master in range(MASTERS) if master != self.own)
+        return [self.own, *(master for master in others if q[self.master_of(master) + MasterCells.USED])]
+
+    def seats_of(self, master: int) -> range:
+        """The seats for children of a master, whether they are taken or not."""
+        share = (self.seats - 1) // MASTERS
+        return range(1 + master * share, 1 + (master + 1) * share)
 
     def backend(self, slot: int) -> int:
-        """Index of a backend slot's first cell (add a `BackendCells` constant)."""
+        """Index of a backend slot's first cell of this process's master (add a `BackendCells` constant)."""
+        return self.backend_of(self.own, slot)
+
+    def backend_of(self, master: int, slot: int) -> int:
+        """Index of a backend slot's first cell of a master (add a `BackendCells` constant)."""
         if not 0 <= slot < self.backends:
             raise IndexError(slot)
-        return self._backend_base + slot * BackendCells.CELLS
+        return self.master_of(master) + MasterCells.CELLS + slot * BackendCells.CELLS
 
     def location(self, slot: int) -> int:
-        """Index of a location slot's first cell (add a `LocationCells` constant). IndexError for `unrouted`: it is never leased."""
+        """Index of a location slot's first cell of this process's master (add a `LocationCells` constant). IndexError for `unrouted`: it is
+        never leased."""
         if not 0 <= slot < self.locations:
             raise IndexError(slot)
-        return self._location_base + slot * LocationCells.CELLS
+        return self.master + self._layout.locations + slot * LocationCells.CELLS
+
+    def master_seat(self, master: int) -> int:
+        """The seat of a master, a number for the methods below. This process's own is also 0."""
+        return -1 - master
+
+    def _place(self, seat: int) -> int:
+        """Seats in the order in which they lie in memory: the masters', then the children's."""
+        if not -MASTERS <= seat < self.seats:
+            raise IndexError(seat)
+        return MASTERS + seat if seat > 0 else -1 - seat if seat < 0 else self.own
 
     def seat(self, seat: int) -> int:
         """Index of a seat's first cell (add a `Seat` constant)."""
-        if not 0 <= seat < self.seats:
-            raise IndexError(seat)
-        return self._seat_base + seat * self._seat_cells
+        return self._layout.seats + self._place(seat) * Seat.CELLS
 
     def seat_backend(self, seat: int, slot: int) -> int:
         """Index of a backend's first cell in a seat (add a `SeatBackend` constant)."""
         if not 0 <= slot < self.backends:
             raise IndexError(slot)
-        return self.seat(seat) + Seat.CELLS + slot * SeatBackend.CELLS
+        return self._layout.rows + self._place(seat) * self._layout.row_cells + slot * SeatBackend.CELLS
 
     def seat_location(self, seat: int, slot: int) -> int:
         """Index of a location's first cell in a seat (add a `SeatLocation` constant)."""
         if not 0 <= slot <= self.unrouted:
             raise IndexError(slot)
-        return self.seat(seat) + self._location_offset + slot * SeatLocation.CELLS
+        layout = self._layout
+        return layout.rows + self._place(seat) * layout.row_cells + layout.row_locations + slot * SeatLocation.CELLS
 
     def taken_seats(self) -> list[int]:
-        """The seats that have a process."""
-        return [seat for seat in range(1, self.seats) if self.q[self.seat(seat) + Seat.PID]]
+        """The seats of children that have a process, of all masters."""
+        first = self.seat(1) + Seat.PID if self.seats > 1 else 0
+        pids = self.q[first : first + (self.seats - 1) * Seat.CELLS : Seat.CELLS].tolist()
+        return [seat for seat, pid in enumerate(pids, 1) if pid]
+
+    def counting_seats(self) -> list[int]:
+        """The seats whose counters make a total: those of the masters, which keep the counts of the dead, this process's own first, and
+        the taken ones."""
+        others = [self.master_seat(master) for master in self.masters() if master != self.own]
+        return [0, *others, *self.taken_seats()]
+
+    def moving(self) -> int:
+        """A number that is odd while rows move from one seat to another, and another one after each move."""
+        q = self.q
+        cells = [q[self.master_of(master) + MasterCells.RETIRING] for master in range(MASTERS)]
+        return sum(cells) * 2 + any(cell & 1 for cell in cells)
 
     def consistent(self, read: Callable[[], _T]) -> _T:
         """The result of ``read()``, called again if the master moved counters between seats meanwhile. Any process may call this.
 
-        ``read`` should be short (a few rows) and should call `taken_seats` itself.
+        ``read`` should be short (a few rows) and should call `counting_seats` itself.
         """
-        q = self.q
         for _ in range(_PATIENCE):
-            before = q[Header.RETIRING]
+            before = self.moving()
             if before & 1 and before != self._stuck:
                 time.sleep(0.0005)
                 continue
             value = read()
-            if q[Header.RETIRING] == before:
+            if self.moving() == before:
                 return value
-        self._stuck = q[Header.RETIRING]  # do not wait for this move again
+        self._stuck = self.moving()  # do not wait for this move again
         return read()
 
     def backend_sum(self, slot: int, cell: int) -> int:
         """The sum of a `SeatBackend` cell over all living and retired processes."""
         q = self.q
-        return self.consistent(lambda: sum(q[self.seat_backend(seat, slot) + cell] for seat in (0, *self.taken_seats())))
+        return self.consistent(lambda: sum(q[self.seat_backend(seat, slot) + cell] for seat in self.counting_seats()))
 
     def backend_counters(self, slot: int) -> list[int]:
         """All counters of a backend, each summed over living and retired processes: `SeatBackend.COUNTERS`, then
         `BackendCells.COUNTERS`."""
-        q, at = self.q, self.backend(slot)
+        q = self.q
+        own = [self.backend_of(master, slot) for master in self.masters()]
 
         def read() -> list[int]:
-            rows = [self.seat_backend(seat, slot) for seat in (0, *self.taken_seats())]
+            rows = [self.seat_backend(seat, slot) for seat in self.counting_seats()]
             return [sum(q[row + cell] for row in rows) for cell in SeatBackend.COUNTERS]
 
         of_seats = self.consistent(read)
-        return [*of_seats, *(q[at + cell] for cell in BackendCells.COUNTERS)]
+        return [*of_seats, *(sum(q[at + cell] for at in own) for cell in BackendCells.COUNTERS)]
+
+    def master_cells(self) -> list[int]:
+        """The cells of this process's master, with each of `MasterCells.COUNTERS` summed over all masters."""
+        cells: list[int] = self.q[self.master : self.master + MasterCells.CELLS].tolist()
+        for master in self.masters()[1:]:
+            for cell in MasterCells.COUNTERS:
+                cells[cell] += self.q[self.master_of(master) + cell]
+        return cells
+
+    def master_counts(self, slot: int) -> list[int]:
+        """The cells of a backend slot of this process's master, with each of `BackendCells.COUNTERS` summed over all masters."""
+        masters = self.masters()
+        at = self.backend(slot)
+        cells: list[int] = self.q[at : at + BackendCells.CELLS].tolist()
+        for master in masters[1:]:
+            at = self.backend_of(master, slot)
+            for cell in BackendCells.COUNTERS:
+                cells[cell] += self.q[at + cell]
+        return cells
 
     def location_sum(self, slot: int, cell: int) -> int:
         """The sum of a `SeatLocation` cell over all living and retired processes."""
         q = self.q
-        return self.consistent(lambda: sum(q[self.seat_location(seat, slot) + cell] for seat in (0, *self.taken_seats())))
+        return self.consistent(lambda: sum(q[self.seat_location(seat, slot) + cell] for seat in self.counting_seats()))
 
     def location_row(self, slot: int) -> list[int]:
         """All `SeatLocation` cells of a location, each summed over living and retired processes."""
@@ -372,10 +543,10 @@ class Table:
         return [sum(column) for column in zip(*rows, strict=True)]
 
     def _rows(self, slot: int) -> list[int]:
-        return [self.seat_location(seat, slot) for seat in (0, *self.taken_seats())]
+        return [self.seat_location(seat, slot) for seat in self.counting_seats()]
 
     def retire(self, seat: int, backend_slots: Sequence[int], location_slots: Sequence[int]) -> None:
-        """Empty a dead worker's seat and add its counters to seat 0. Only the master calls this, after it reaped the worker.
+        """Empty a dead process's seat and add its counters to seat 0. Only a master calls this, once the process has ended.
 
         backend_slots, location_slots: all slots in use; every other cell of the seat is zero
 
@@ -385,16 +556,16 @@ class Table:
         backends = len(moves)
         slots = (*location_slots, self.unrouted)
         moves += self._used(self.seat_location(seat, 0), self.seat_location(0, 0), SeatLocation.CELLS, slots)
-        q = self.q
+        q, retiring = self.q, self.master + MasterCells.RETIRING
         for start in range(0, len(moves), _AT_ONCE):
-            q[Header.RETIRING] += 1
+            q[retiring] += 1
             for number, (gone, kept, cells) in enumerate(moves[start : start + _AT_ONCE], start):
                 for cell, value in enumerate(q[gone : gone + cells].tolist()):
                     if value and cell not in (SeatBackend.GAUGES if number < backends else SeatLocation.GAUGES):
                         q[kept + cell] += value
                 self._zero(gone, cells)
-            q[Header.RETIRING] += 1
-        q[Header.RETIRING] += 1
+            q[retiring] += 1
+        q[retiring] += 1
         master, gone = self.seat(0), self.seat(seat)
         for cell in Seat.COUNTERS:
             q[master + cell] += q[gone + cell]
@@ -402,8 +573,8 @@ class Table:
             q[master + Seat.LINE_LOST_AT] = q[gone + Seat.LINE_LOST_AT]
             q[master + Seat.LINE_LOST_WHY] = q[gone + Seat.LINE_LOST_WHY]
         self._zero(gone, Seat.CELLS)
-        q[Header.RETIRING] += 1
-        self._map.madvise(mmap.MADV_REMOVE, self.seat(seat) * 8, self._seat_cells * 8)
+        q[retiring] += 1
+        self._map.madvise(mmap.MADV_REMOVE, self.seat_backend(seat, 0) * 8, self._layout.row_cells * 8)
 
     def _used(self, gone: int, kept: int, cells: int, slots: Sequence[int]) -> list[tuple[int, int, int]]:
         """(index of a dead row, index of the row that keeps its counts, cells) for every row that is not all zero: 10,000 in 5 ms."""

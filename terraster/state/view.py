@@ -21,6 +21,7 @@ class SeatView:
     locations: index of the seat's first location row; a location's row is ``locations + slot * SeatLocation.CELLS``
     seats:     the taken seats, the process's own included; `refresh` refreshes them
     all_backends, all_locations: the same as ``backends`` and ``locations``, for each taken seat
+    kept_backends: the same as ``backends`` for the seats of masters, where the counts of the dead are
     backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
     """
 
@@ -34,6 +35,7 @@ class SeatView:
         "seats",
         "all_backends",
         "all_locations",
+        "kept_backends",
         "backend_leases",
         "location_leases",
     )
@@ -58,6 +60,8 @@ class SeatView:
         self.seats = tuple(sorted({self.seat, *self.table.taken_seats()}))
         self.all_backends = tuple(self.table.seat_backend(seat, 0) for seat in self.seats)
         self.all_locations = tuple(self.table.seat_location(seat, 0) for seat in self.seats)
+        masters = (self.table.master_seat(master) for master in self.table.masters())
+        self.kept_backends = tuple(self.table.seat_backend(seat, 0) for seat in masters)
 
     def active(self, slot: int) -> int:
         """The number of requests in flight at a backend, over all seats."""

@@ -25,7 +25,7 @@ from terraster.net.runners import Runners
 from terraster.net.stream import Stream
 from terraster.policy.accept import may_accept
 from terraster.proxy import Proxy
-from terraster.state.table import Header, Seat
+from terraster.state.table import MasterCells, Seat
 
 from .accept import Acceptor
 from .channel import ChannelClosed
@@ -182,8 +182,8 @@ class ProxyWorker(Process):
 
     def drain(self) -> None:
         self.proxy.draining = True
-        q = self.view.q
-        last = q[Header.STOPPING] != Header.RUNNING and not q[Header.SHARED]
+        q, cells = self.view.q, self.view.table.master
+        last = q[cells + MasterCells.STOPPING] != MasterCells.RUNNING and not q[cells + MasterCells.SHARED]
         for acceptor in self.acceptors.values():
             self.reactor.loop.run_callback(self._give_up, acceptor, last)
 

@@ -39,6 +39,14 @@ def test_a_reload_is_in_force_when_the_command_returns(terraster, one, two) -> N
             assert {get(proxy.address).body for _ in range(8)} == {body}
 
 
+def test_a_reload_may_bring_thousands_of_services(fresh, one, two) -> None:
+    """The shared table was sized by the first configuration, which had one."""
+    proxy = fresh(one)
+    proxy.reload(*(service(two.url, one.url, name=f"s{number}", host=f"h{number}.test") for number in range(3000)))
+    assert get(proxy.address, host="h2999.test").body in (b"one", b"two")
+    assert proxy.status()["generation"] == 2
+
+
 def test_a_reload_on_hup(terraster, one, two) -> None:
     import signal
 

@@ -143,7 +143,7 @@ class Outliers:
                     watch.failures.append({"when": when, "kind": kind, "status": status, "text": shown(text), "seat": seat})
                     watch.spoilt += kind == "failure" and status > 0 and not _suspicious(location, status)
                 taken.append((watch, location, kind, status, shown(text), now - max(0.0, wall - when)))
-            seats = (0, *table.taken_seats())
+            seats = table.counting_seats()
             sums = {slot: self._sums(slot, seats) for slot in {watch.slot for watch, *_rest in taken}}
             for watch, location, kind, status, text, moment in taken:
                 if kind in ("good", "bad"):
@@ -220,10 +220,7 @@ class Outliers:
         """By id, of those that should be ejected and are not: ``not_ejected`` (why) and ``not_ejected_at`` (time.time())."""
         found = {}
         for name, watch in self._watches.items():
-            if (
-                watch.refused[0]
-                and self._good(watch, self._sums(watch.slot, (0, *self._table.taken_seats()))[0]) <= watch.streak.good
-            ):
+            if watch.refused[0] and self._good(watch, self._sums(watch.slot, self._table.counting_seats())[0]) <= watch.streak.good:
                 found[name] = {"not_ejected": watch.refused[0], "not_ejected_at": watch.refused[1]}
         return found
 
@@ -292,7 +289,7 @@ class Outliers:
     def _grant(self, watch: _Watch, trials: int) -> None:
         """Let so many requests try a half-open circuit."""
         table = self._table
-        counted = sum(table.q[table.seat_backend(seat, watch.slot) + SeatBackend.TRIALS] for seat in (0, *table.taken_seats()))
+        counted = sum(table.q[table.seat_backend(seat, watch.slot) + SeatBackend.TRIALS] for seat in table.counting_seats())
         why = f"its circuit is half-open: {trials} request{'s' * (trials != 1)} may try it"
         self._states.circuit(watch.name, HALF_OPEN, why, counted + trials)
 
@@ -313,7 +310,7 @@ class Outliers:
 
     def _fresh(self, watch: _Watch, now: float) -> int:
         """No row goes on. Attempts so far."""
-        good, attempts = self._sums(watch.slot, (0, *self._table.taken_seats()))
+        good, attempts = self._sums(watch.slot, self._table.counting_seats())
         watch.streak.restart(self._good(watch, good), now)
         return attempts
 
@@ -324,7 +321,7 @@ class Outliers:
 
     # The sums. The master is the one who moves counters between seats, and does not yield meanwhile: no need for `Table.consistent`.
 
-    def _sums(self, slot: int, seats: tuple[int, ...]) -> tuple[int, int]:
+    def _sums(self, slot: int, seats: list[int]) -> tuple[int, int]:
         """Responses that were good, as far as their heads said, and attempts, over all workers."""
         q, table = self._table.q, self._table
         good = attempts = 0
