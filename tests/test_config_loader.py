@@ -242,6 +242,15 @@ BAD = [
         "1:59: `url` must be a URL like http://10.0.0.1:8080, not 'h'",
         "1:69: `url` has a port that is not a number from 1 to 65535: '99999'",
     ]),
+    ("backends: [{url: 'http://h:1', name: a}, {url: 'http://h:2', name: A}, {url: 'http://i', name: a}]\n", [
+        "1:96: `name` a is already used by another backend of this location"
+    ]),
+    ("backends: [{url: 'http://10.0.0.1', name: 10.0.0.2}, {url: 'http://10.0.0.2', name: 10.0.0.2.}]\n", [
+        "1:43: `name` 10.0.0.2 is the host of another backend of this location"
+    ]),
+    ("backends: [{url: 'http://h', name: a/b}]\n", [
+        "1:36: `name` must be 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or a digit, not 'a/b'"
+    ]),
     ("backends: ['unix:/run/a', 'http+unix://%2Frun%2Fa/']\n", ["1:27: backend unix:/run/a is defined twice in its location"]),
     ("backends: ['unix:/run/a', 'http+unix://%2Frun%2Fa/b', 'http://localhost']\nport: x\n", ["2:7: `port` must be a whole number"]),
     ("backends: [{url: 'http://h:80/a/'}, {url: 'HTTP://H/a'}]\n", ["1:43: backend http://h/a is defined twice in its location"]),

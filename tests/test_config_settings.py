@@ -291,6 +291,7 @@ UNIX_URLS = [
     ("http+unix://%2Frun%2fapp.sock/base/", "http+unix://%2Frun%2Fapp.sock/base", "/run/app.sock", "/base"),
     ("http+unix://%2Frun%2Fa%20b%3A1/x", "http+unix://%2Frun%2Fa%20b%3A1/x", "/run/a b:1", "/x"),
     ("unix:/run/app:1.sock", "unix:/run/app:1.sock", "/run/app:1.sock", ""),
+    ("unix:/run/\u00e4", "http+unix://%2Frun%2F%C3%A4", "/run/\u00e4", ""),
     (f"unix:/{'x' * 106}", f"unix:/{'x' * 106}", f"/{'x' * 106}", ""),
 ]
 

@@ -32,7 +32,7 @@ def an_exchange(**changes) -> Exchange:
     )
     x.method, x.target, x.host = b"GET", b"/cart?item=3", b"shop.example"
     x.service, x.location = SimpleNamespace(name="shop"), SimpleNamespace(path="/cart")
-    x.backend = SimpleNamespace(backend=SimpleNamespace(label="http://10.0.0.1:8080"))
+    x.backend = SimpleNamespace(backend=SimpleNamespace(label="http://10.0.0.1:8080", name="db1.zone1"))
     x.tries, x.status, x.bytes_in, x.bytes_out = 1, 200, 120, 3400
     x.upstream_time, x.duration, x.request_id = 0.00123, 0.0015, b"abc123"
     for name, value in changes.items():
@@ -69,6 +69,7 @@ def test_a_json_line_says_it_all():
         "service": "shop",
         "location": "/cart",
         "upstream": "http://10.0.0.1:8080",
+        "upstream_name": "db1.zone1",
         "upstream_time": 0.00123,
         "tries": 1,
         "request_id": "abc123",

@@ -133,6 +133,36 @@ def test_found_by_the_path_of_a_socket(asked: str, found: Backend | None) -> Non
         assert find(Snapshot(1, (), services), "app", "", asked)[2] is found
 
 
+CALLED = (
+    Backend("db/ http://10.0.0.1:80", "http://10.0.0.1:80", "http", "10.0.0.1", 80, name="db1.zone1"),
+    Backend("db/ http://10.0.0.2:80", "http://10.0.0.2:80", "http", "10.0.0.2", 80, name="db2.zone1"),
+    Backend("db/ http://db1.zone1:81", "http://db1.zone1:81", "http", "db1.zone1", 81),
+)
+
+
+@pytest.mark.parametrize(("asked", "found"), [("db1.zone1", 0), ("db2.zone1", 1), ("10.0.0.2", 1), ("db1.zone1:81", 2)])
+def test_found_by_name_before_host(asked: str, found: int) -> None:
+    services = (Service("db", ("*",), (), (Location("db/", "/", backends=CALLED),)),)
+    assert find(Snapshot(1, (), services), "db", "", asked)[2] is CALLED[found]
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ("db3.zone1", "db has no backend db3.zone1; did you mean db2.zone1, db1.zone1"),
+        (
+            "",
+            "which backend? There are db/ db1.zone1 (http://10.0.0.1:80), db/ db2.zone1 (http://10.0.0.2:80), db/ http://db1.zone1:81",
+        ),
+    ],
+)
+def test_unfound_where_backends_have_names(asked: str, problem: str) -> None:
+    services = (Service("db", ("*",), (), (Location("db/", "/", backends=CALLED),)),)
+    with pytest.raises(Unfound) as error:
+        find(Snapshot(1, (), services), "db", "", asked)
+    assert problem in str(error.value)
+
+
 FOUND = [
     (("shop", "/", "http://10.0.0.1:80"), ONE),
     (("shop/", "", "http://10.0.0.1:80/"), ONE),

@@ -66,6 +66,9 @@ METRICS: tuple[Description, ...] = (
     Description(
         "terraster_backend_state_change_timestamp_seconds", "gauge", "Time when the backend's state last changed.", _BACKEND
     ),
+    Description(
+        "terraster_backend_info", "gauge", "Always 1; the backend's configured name is in the label name.", (*_BACKEND, "name")
+    ),
     Description("terraster_backend_weight", "gauge", "Weight of the backend; with 0 it gets no new requests.", _BACKEND),
     Description("terraster_backend_active_requests", "gauge", "Requests in flight at the backend.", _BACKEND),
     Description("terraster_backend_idle_connections", "gauge", "Open connections to the backend that are idle.", _BACKEND),
@@ -288,6 +291,14 @@ class TableCollector(Collector):
         labelled = [({"service": row.service.name, "location": row.location.path, "backend": row.backend.url}, row) for row in rows]
         for name, value in _OF_BACKEND.items():
             yield name, _one_each(name, labelled, value)
+        yield (
+            "terraster_backend_info",
+            (
+                Sample("terraster_backend_info", {**labels, "name": row.backend.name}, 1)
+                for labels, row in labelled
+                if row.backend.name
+            ),
+        )
         name = "terraster_backend_state"
         yield (
             name,

@@ -164,6 +164,7 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
     ordered = order is not None and one.state in ("draining", "maintenance")
     return {
         "url": one.backend.url,
+        "name": one.backend.name or None,
         "endpoint": one.backend.endpoint or None,
         "address": None if one.backend.socket else one.backend.address or None,
         "up": one.up,
@@ -265,7 +266,7 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
             of_backends = []
             for backend in location["backends"]:
                 of_backends += _of_backend(
-                    backend, {**where, "backend": backend["url"], "since": backend["since"], "until": backend["until"]}
+                    backend, {**where, **_which(backend), "since": backend["since"], "until": backend["until"]}
                 ) or _of_statuses(backend, location["backends"], where)
             if not any(one["kind"] == "backend-errors" for one in of_backends) and prevail(_count(location["backends"])):
                 of_backends.append(_problem("location-errors", _of_errors(location["backends"]), **where))
@@ -364,7 +365,7 @@ def _of_statuses(
         return []
     others = f"{siblings.errors} of {siblings.attempts} at the other backends of its location"
     text = f"{_of_errors([backend])}, {others}"
-    return [_problem("backend-errors", text, **where, backend=backend["url"])]
+    return [_problem("backend-errors", text, **where, **_which(backend))]
 
 
 def _of_errors(backends: Sequence[Mapping[str, Any]]) -> str:
@@ -388,5 +389,12 @@ def stopping_in_words(stopping: int, connections: int) -> str:
     return f"Terraster is stopping and finishes open requests; {are} open"
 
 
+def _which(backend: Mapping[str, Any]) -> dict[str, Any]:
+    return {"backend": backend["url"], "backend_name": backend["name"]}
+
+
+_NOWHERE = {"service": None, "location": None, "backend": None, "backend_name": None, "since": None, "until": None}
+
+
 def _problem(kind: str, text: str, **where: Any) -> dict[str, Any]:
-    return {"kind": kind, "text": text, "service": None, "location": None, "backend": None, "since": None, "until": None, **where}
+    return {"kind": kind, "text": text, **_NOWHERE, **where}

@@ -3,8 +3,8 @@
     backend drain|maintain|enable SERVICE[/PATH] URL   backend weight SERVICE[/PATH] URL N|file   [--for 10m] [--reason TEXT]
     backend list [SERVICE[/PATH]]                      why [SERVICE[/PATH]] URL
 
-A URL may be shortened to HOST:PORT or HOST if that names one backend. The socket tells Terraster which user asks. Behind sudo, the
-command sends the calling user's name as well.
+A URL may be shortened to HOST:PORT or HOST if that names one backend. A backend's configured name is enough, too. The socket tells
+Terraster which user asks. Behind sudo, the command sends the calling user's name as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .output import colourful, width
 __all__ = ["add_commands", "backend", "why"]
 
 _SERVICE_HELP = "the backend's service; add the path if several locations have this backend"
-_URL_HELP = "the configured URL, or HOST:PORT or HOST if that names one backend"
+_URL_HELP = "the configured URL, or the configured name, or HOST:PORT or HOST if that names one backend"
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:

@@ -12,15 +12,32 @@ from typing import Any
 
 from .output import WIDTH
 
-__all__ = ["IN_WORDS", "age", "changed", "count", "explained", "many", "milliseconds", "moment", "overrides", "until_when"]
+__all__ = [
+    "IN_WORDS",
+    "age",
+    "called",
+    "changed",
+    "count",
+    "explained",
+    "many",
+    "milliseconds",
+    "moment",
+    "overrides",
+    "until_when",
+]
 
 IN_WORDS = {"maintenance": "in maintenance", "drain": "draining"}
+
+
+def called(backend: dict[str, Any]) -> str:
+    """A backend's URL, after its name if it has one."""
+    return f"{backend['name']} ({backend['url']})" if backend.get("name") else str(backend["url"])
 
 
 def changed(backend: dict[str, Any], now: float) -> list[str]:
     """The state of a backend after an operator changed it, in one line or two. backend: the answer to "backend"."""
     until = until_when(backend["until"], now).removeprefix(",") + _then_ordered(backend, now)
-    words = f"{backend['service']}{backend['path']} {backend['url']} is {IN_WORDS.get(backend['state'], backend['state'])}{until}"
+    words = f"{backend['service']}{backend['path']} {called(backend)} is {IN_WORDS.get(backend['state'], backend['state'])}{until}"
     if backend["weight_override"]:
         weight = backend["weight_override"]
         words += f", weight {weight['weight']}"
@@ -44,7 +61,7 @@ def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
         words = (
             words + _set(backend["since"], backend["by"], now) if ordered else f"has been {state} for {age(now - backend['since'])}"
         )
-    lines = [f"{backend['service']}{backend['path']} {backend['url']} {words}{until}{reason}"]
+    lines = [f"{backend['service']}{backend['path']} {called(backend)} {words}{until}{reason}"]
     shown = {**backend, "order": None} if ordered else backend
     lines += [f"  {words}" for words in overrides(shown, backend["configured_weight"], now)]
     for endpoint in backend["endpoints"]:

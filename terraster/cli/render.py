@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .output import WIDTH
-from .phrases import IN_WORDS, age, count, many, milliseconds, overrides, until_when
+from .phrases import IN_WORDS, age, called, count, many, milliseconds, overrides, until_when
 
 __all__ = ["backends", "status"]
 
@@ -93,14 +93,15 @@ def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> lis
     for problem in problems:
         place = f"{problem['service']}{problem['location']}" if problem["service"] else "Terraster"
         since = f" for {age(now - problem['since'])}" if problem["since"] else ""
+        backend = called({"url": problem["backend"] or "", "name": problem.get("backend_name")})
         if problem["kind"] == "reload-failed":
             what = f"the last reload failed{since and since.replace(' for', '')}{since and ' ago'}"
         elif problem["kind"] == "circuit-half-open":
-            what = f"{problem['backend']} is being tried"
+            what = f"{backend} is being tried"
         elif problem["kind"] in _STATES:
-            what = f"{problem['backend']} {_STATES[problem['kind']][bool(since)]}{since}{until_when(problem['until'], now)}"
+            what = f"{backend} {_STATES[problem['kind']][bool(since)]}{since}{until_when(problem['until'], now)}"
         else:
-            what = problem["backend"] or ""
+            what = backend
         rows += _sentence(place, ": ".join(part for part in (what, problem["text"]) if part), width, _RED)
     return rows
 
@@ -134,7 +135,7 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[_C
                     continue  # another address of the same name
                 seen.add((place, backend["url"]))
                 for words in overrides(backend, backend["configured_weight"], now):
-                    rows += _sentence(place, f"{backend['url']}: {words}", width)
+                    rows += _sentence(place, f"{called(backend)}: {words}", width)
     for orphan in document["orphans"]:
         for words in overrides(orphan, None, now):
             rows += _sentence(orphan["backend"], f"{words}; no longer configured, kept for a day", width)
@@ -211,7 +212,10 @@ def _backend(backend: dict[str, Any], now: float) -> list[_Cell]:
     address = backend.get("endpoint") or backend["address"]
     errors = backend["responses"].get("5xx", 0)
     return [
-        _Cell(f"  {backend['url']}{' ' + address if address else ''}", colour if colour == _RED else ""),
+        _Cell(
+            f"  {' '.join(word for word in (backend.get('name'), backend['url'], address) if word)}",
+            colour if colour == _RED else "",
+        ),
         _Cell(backend["state"].upper() if colour == _RED else backend["state"].replace("maintenance", "maint"), colour),
         _Cell(age(now - backend["since"]) if backend["since"] else "-"),
         _Cell(f"{backend['weight']}{'*' * (backend['weight_override'] is not None)}"),

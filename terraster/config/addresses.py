@@ -234,7 +234,7 @@ def _unix(text: str, path: str, base: str) -> Url:
 
 
 def _unix_url(path: str, base: str) -> str:
-    return f"http+unix://{quote(path, safe='')}{base}" if base else f"unix:{path}"
+    return f"http+unix://{quote(path, safe='')}{base}" if base or not path.isascii() else f"unix:{path}"
 
 
 def _encoded_unix(text: str, authority: str, path: str, more: bool) -> Url:

@@ -67,7 +67,9 @@ def _lies_below(path: str, prefix: str) -> bool:
 
 
 def of_backends(backends: Sequence[BackendSettings], here: Path) -> Iterator[Complaint]:
-    """Backends that are there twice, however they are spelt, and those that are in two tiers."""
+    """Backends that are there twice, however they are spelt; names that mean two backends; backends in two tiers."""
+    names: set[str] = set()
+    hosts = {backend.url.host for backend in backends if not backend.url.socket} if any(one.name for one in backends) else set()
     seen: set[tuple[str, str, int, str, bool, str]] = set()
     for index, backend in enumerate(backends):
         url = backend.url
@@ -75,6 +77,12 @@ def of_backends(backends: Sequence[BackendSettings], here: Path) -> Iterator[Com
         if key in seen:
             yield (*here, index, "url"), False, f"backend {url.text} is defined twice in its location"
         seen.add(key)
+        if backend.name in names:
+            yield (*here, index, "name"), False, f"`name` {backend.name} is already used by another backend of this location"
+        elif backend.name is not None and backend.name.lower() in hosts - {url.host}:
+            yield (*here, index, "name"), False, f"`name` {backend.name} is the host of another backend of this location"
+        if backend.name is not None:
+            names.add(backend.name)
         if backend.backup and "priority" in backend.model_fields_set:
             yield (*here, index, "backup"), True, "`backup` and `priority` both define when the backend is used: keep one"
 

@@ -189,13 +189,13 @@ def _of_location(old: Location, new: Location) -> Iterator[str]:
     yield from _of_filters(old.filters, new.filters)
     before = {backend.label: backend for backend in old.backends}
     after = {backend.label: backend for backend in new.backends}
-    yield from (f"- backend {label}" for label in before if label not in after)
-    yield from (f"+ backend {label}" for label in after if label not in before)
+    yield from (f"- backend {backend.display}" for label, backend in before.items() if label not in after)
+    yield from (f"+ backend {backend.display}" for label, backend in after.items() if label not in before)
     if before.keys() == after.keys() and [*before] != [*after]:
         yield "~ order of the backends"
     for label, backend in after.items():
         if label in before:
-            yield from (f"~ backend {label}: {line}" for line in _of_backend(before[label], backend))
+            yield from (f"~ backend {backend.display}: {line}" for line in _of_backend(before[label], backend))
 
 
 def _of_filters(old: Filters, new: Filters) -> Iterator[str]:

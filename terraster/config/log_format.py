@@ -27,6 +27,7 @@ FIELDS: tuple[str, ...] = (
     "service",
     "location",
     "upstream",
+    "upstream_name",
     "upstream_time",
     "tries",
     "request_id",

@@ -252,6 +252,7 @@ def _backend(service: str, path: str, written: BackendSettings, health: HealthCh
         priority=BACKUP if written.backup else written.priority,
         srv=url.srv,
         address=f"unix:{url.socket}" if url.socket else "",
+        name=written.name or "",
     )
 
 

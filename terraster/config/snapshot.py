@@ -196,12 +196,18 @@ class Backend:
     srv: bool = False  # `host` names SRV records that say which hosts and ports; `port` is 0 until they are known
     address: str = ""  # the IP address that `host` was resolved to; "" where it is one itself, or is not resolved; or "unix:/path"
     endpoint: str = ""  # which of several of the same URL; the id ends in "@" and this
+    name: str = ""  # what people call it; its identity is the id
     slot: int = -1
 
     @property
     def label(self) -> str:
-        """The backend's name in logs: its URL, and which of several endpoints it is."""
+        """Its URL, and which of several endpoints it is."""
         return f"{self.url} ({self.endpoint})" if self.endpoint else self.url
+
+    @property
+    def display(self) -> str:
+        """The backend in texts for operators: its label, after its name if it has one."""
+        return f"{self.name} ({self.label})" if self.name else self.label
 
     @property
     def socket(self) -> str:

@@ -59,6 +59,7 @@ _CONVERSIONS = {
     "service": "%s",
     "location": "%s",
     "upstream": "%s",
+    "upstream_name": "%s",
     "upstream_time": "%s",
     "tries": "%d",
     "request_id": "%s",
@@ -164,6 +165,7 @@ class Renderer:
                 nothing if x.service is None else quoted[x.service.name],
                 nothing if x.location is None else quoted[x.location.path],
                 nothing if x.backend is None else quoted[x.backend.backend.label],
+                nothing if x.backend is None else quoted[x.backend.backend.name],
                 empty if upstream < 0 else "%.6f" % upstream,  # noqa: UP031  a fifth faster than the f-string
                 x.tries,
                 quote(request_id),

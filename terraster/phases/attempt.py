@@ -237,7 +237,7 @@ class Attempt:
         self.again = self.following is None and location.has_others(answered)
         if self.again or self.following is not None:
             exchange.answered = answered
-            exchange.note(f"{self.member.backend.label}: status {response.status}")
+            exchange.note(f"{self.member.backend.display}: status {response.status}")
         else:
             location.budget.refund()
 
@@ -264,7 +264,7 @@ class Attempt:
         if step == SAME_FRESH:
             exchange.resends += 1
         exchange.status = 0
-        exchange.note(f"{member.backend.label}: {error.detail}")
+        exchange.note(f"{member.backend.display}: {error.detail}")
         return step
 
     # ------------------------------------------------------------------------------------------------------------------- ending

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema
 
 from .. import addresses
@@ -15,6 +16,7 @@ from .switches import OrWord, off_is
 __all__ = ["BackendSetting", "BackendSettings", "HealthCheckSetting", "HealthCheckSettings", "Thresholds"]
 
 _HEALTH_CHECK = HealthCheck()
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def _probe_path(value: object) -> str:
@@ -32,6 +34,13 @@ def _server_name(value: object) -> str:
     return addresses.server_name(value) if value != "" else ""
 
 
+def _backend_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(f"must be 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or a digit, not {value!r}")
+    return value
+
+
+BackendName = Annotated[Text, AfterValidator(_backend_name)]
 ServerName = Annotated[str, BeforeValidator(_server_name), WithJsonSchema({"type": "string"})]
 ProbePath = Annotated[str, BeforeValidator(_probe_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 _URL_SCHEMA = {"type": "string", "pattern": "^((srv\\+)?https?://|http\\+unix://|unix:/|\\$\\{)"}
@@ -89,6 +98,11 @@ class BackendSettings(Model):
         description="http:// or https://, a host, perhaps a port and a base path that is put before the forwarded path; "
         "srv+http://NAME, srv+https://NAME: the hosts and ports are those of the name's SRV records; unix:/PATH: a unix socket, with a base "
         "path http+unix://%2FPATH/BASE."
+    )
+    name: BackendName | None = Field(
+        None,
+        description="Name beside the URL, in logs, metrics, status and commands; unique in its location. 1 to 64 letters, digits, `.`, `_`, "
+        "`-`. Default: none.",
     )
     weight: Annotated[Whole, Field(ge=0, le=1_000_000)] = Field(
         1, description="Share of the work relative to the others; 0: no new work."

@@ -54,7 +54,7 @@ class BackendRecord:
     def move(self, backend: Configured, place: LocationRecord) -> None:
         self.slot, self.weight, self.address, self.place = backend.slot, backend.weight, backend.address, place
         self.counted = _NOWHERE  # what it counts for in its place
-        self.words = f"backend {backend.label} of {place.words}"
+        self.words = f"backend {backend.display} of {place.words}"
 
 
 _NOWHERE: tuple[int, ...] = (0,) * 7

@@ -113,7 +113,7 @@ class OperatorCommands:
 
         action:  "drain", "maintain", "enable", "weight"
         service: its name; or name and path in one, where ``path`` is empty
-        url:     as configured, or shortened to host:port where that is clear
+        url:     as configured, or shortened to host:port where that is clear; or the backend's name
         weight:  of "weight" only; None = the file's again
         seconds: after which it ends by itself, 0 = for good
 
@@ -145,10 +145,10 @@ class OperatorCommands:
             before = self._overrides.record(backend.id, action_)
         except StartError as error:
             return _no(f"{error}; nothing was changed")
-        self._master.log.info("backend %s of %s: %s", backend.url, _where(found), _said(action_))
+        self._master.log.info("backend %s of %s: %s", backend.display, _where(found), _said(action_))
         if what in (WEIGHT, WEIGHT_OF_FILE):
             generation = self._master.running.snapshot.generation
-            outcome = self._master.reloader.refresh(f"weight of {backend.url} of {_where(found)}")
+            outcome = self._master.reloader.refresh(f"weight of {backend.display} of {_where(found)}")
             if not outcome.ok and outcome.generation == generation:
                 return self._took_back(backend.id, action_, before, outcome.problems)
             if not outcome.ok:
@@ -194,6 +194,7 @@ class OperatorCommands:
             "service": service,
             "path": slash + path,
             "url": url,
+            "name": None,
             "id": name,
             "state": "not configured any more",
             "since": entry.gone or None,
@@ -272,7 +273,7 @@ class OperatorCommands:
         )
 
     def _account(self, found: Found) -> dict[str, Any]:
-        """A configured backend in short: ``service path url id state since why by until active weight configured_weight`` and what
+        """A configured backend in short: ``service path url name id state since why by until active weight configured_weight`` and what
         `_overrides` has; of several endpoints the best state, as in the status (`BackendCells.BEST`). What an operator asked for comes before
         an ejection here."""
         service, location, backend = found
@@ -286,6 +287,7 @@ class OperatorCommands:
             "service": service.name,
             "path": location.path,
             "url": backend.url,
+            "name": backend.name or None,
             "id": backend.id,
             "state": best.get("state", "down"),
             "since": best.get("since"),

@@ -1,4 +1,5 @@
-"""Which backend somebody means: a service, perhaps a path, and a URL that may be shortened; and what to say if it is none, or several.
+"""Which backend somebody means: a service, perhaps a path, and a name or a URL, which may be shortened; and what to say if it is none, or
+several.
 
 Pure: a snapshot and words in, values or `Unfound` out.
 """
@@ -51,11 +52,11 @@ def matching(snapshot: Snapshot, service: str, path: str, url: str) -> list[Foun
     if not url:
         names = [label(place) for place in places]
         raise Unfound(f"which backend? There are {listed(names)}", names)
-    for matches in (_is_url, _is_authority):
+    for matches in (_is_url, _is_name, _is_authority):
         found = [place for place in places if matches(place[2], url)]
         if found:
             return found
-    urls = list(dict.fromkeys(place[2].url for place in places))
+    urls = list(dict.fromkeys(word for place in places for word in (place[2].name, place[2].url) if word))
     near = difflib.get_close_matches(url, urls, n=3, cutoff=0.6)
     who = f"{service}{path}" if service else "no service"
     hint = f"did you mean {listed(near)}?" if near else f"there are {listed(urls)}" if urls else "there are none at all"
@@ -84,6 +85,10 @@ def _is_url(backend: Backend, url: str) -> bool:
     if backend.socket and url == f"unix:{backend.socket}":
         return not backend.base_path
     return backend.url == url or backend.url.rstrip("/") == url.rstrip("/")
+
+
+def _is_name(backend: Backend, name: str) -> bool:
+    return backend.name == name
 
 
 def _is_authority(backend: Backend, url: str) -> bool:
@@ -119,9 +124,10 @@ def base(name: str, configured: Container[str]) -> str:
     return base if base in configured else name
 
 
-def label(place: Found) -> str:
-    """A backend as people write it: "SERVICE/PATH URL"."""
-    return f"{place[1].id} {place[2].url}"
+def label(found: Found) -> str:
+    """A backend as people write it: "SERVICE/PATH URL", or "SERVICE/PATH NAME (URL)"."""
+    backend = found[2]
+    return f"{found[1].id} {backend.name} ({backend.url})" if backend.name else f"{found[1].id} {backend.url}"
 
 
 def listed(names: list[str]) -> str:
