@@ -51,10 +51,14 @@ class Outcomes:
     def sweep(self, now: float) -> None:
         """Resume members about which the master must have decided, and all members of a location in panic."""
         if self._suspended:
-            over = [one for one in self._suspended if one[0] <= now or self._view.q[one[1].panic_at]]
-            self._suspended = [one for one in self._suspended if one not in over]
-            for _until, _location, member in over:
-                member.resume()
+            left = []
+            for one in self._suspended:
+                until, location, member = one
+                if until <= now or self._view.q[location.panic_at]:
+                    member.resume()
+                else:
+                    left.append(one)
+            self._suspended = left
         for member in [member for member, suspicion in self._suspicions.items() if now - suspicion.at > _FORGET]:
             del self._suspicions[member]
 

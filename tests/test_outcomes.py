@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from terraster.balance.contract import Member
-from terraster.config.snapshot import Outlier
+from terraster.config.snapshot import Breaker, Outlier
 from terraster.errors import HttpError
 from terraster.outcomes import Outcomes
 from terraster.state.table import BackendCells, LocationCells, SeatBackend
@@ -98,6 +98,57 @@ def test_two_that_fail_together_are_not_both_suspended_where_one_may_be_ejected(
     assert [worker.location.members[place].is_suspended() for place in range(3)] == [True, False, False]
 
 
+def test_an_attempt_that_was_under_way_does_not_suspend_once_more() -> None:
+    """Its end would let the backend be used again too early when it is suspended the next time."""
+    ward = Ward(1, breaker=Breaker(threshold=1))
+    worker = Worker(ward, 1)
+    (member,) = worker.location.members
+    assert worker.ask(0, "failure") and member.is_suspended()
+    ward.now += 0.3
+    worker.outcomes.failed(worker.location, member, HttpError("no"), False, False)
+    ward.now += 0.3
+    worker.outcomes.sweep(ward.now)
+    assert worker.ask(0, "failure") and member.is_suspended()
+    ward.now += 0.3
+    worker.outcomes.sweep(ward.now)
+    assert member.is_suspended()
+    ward.now += 0.3
+    worker.outcomes.sweep(ward.now)
+    assert not member.is_suspended()
+
+
+class Moment(float):
+    """A time that counts how often it is compared with another one."""
+
+    compared = 0
+
+    def __add__(self, other: float) -> Moment:
+        return Moment(float(self) + other)
+
+    def __eq__(self, other: object) -> bool:
+        Moment.compared += 1
+        return float(self) == other
+
+    def __le__(self, other: float) -> bool:
+        Moment.compared += 1
+        return float(self) <= other
+
+    __hash__ = float.__hash__
+
+
+def test_a_sweep_looks_once_at_each_suspended_backend() -> None:
+    ward = Ward(*[1] * 30, breaker=Breaker(threshold=1))
+    worker = Worker(ward, 1)
+    ward.now = Moment(ward.now)
+    for place in range(30):
+        assert worker.ask(place, "failure")
+        ward.now = Moment(ward.now + 0.001)
+    before = Moment.compared
+    worker.outcomes.sweep(ward.now + 1.0)
+    assert not any(member.is_suspended() for member in worker.location.members)
+    assert Moment.compared - before == 30
+
+
 MOVES = st.tuples(
     st.integers(0, 1),  # worker
     st.integers(0, 3),  # backend
@@ -105,7 +156,20 @@ MOVES = st.tuples(
 )
 
 
+FEW_IN_THE_WINDOW = (
+    (0, 0, "good"),
+    (1, 0, "failure"),
+    *[(0, 0, "good")] * 3,
+    (0, 0, "later"),
+    (0, 0, "bad"),  # the master's window begins here, which the other worker does not know
+    *[(0, 0, "later")] * 3,
+    *[(1, 0, "failure")] * 2,
+    (1, 0, "bad"),
+)
+
+
 @settings(max_examples=300, deadline=None)
+@example(moves=list(FEW_IN_THE_WINDOW), share=0.5, threshold=0.0, weights=[1, 1])
 @given(
     moves=st.lists(MOVES, min_size=20, max_size=120),
     share=st.sampled_from([0.0, 0.3, 0.5, 1.0]),

@@ -35,10 +35,13 @@ _NEVER = float("-inf")
 class Record:
     """The failures of one backend, over all workers.
 
-    failures, connect_errors, bad_statuses: lengths of the streaks; out: True if it is ejected; times: ejections in a row
+    failures, connect_errors, bad_statuses: lengths of the streaks; out: True if it is ejected; times: ejections in a row; kept: samples
+    from before the window that are needed
     """
 
     __slots__ = ("failures", "connect_errors", "bad_statuses", "out", "times", "_back", "_bad", "_samples")
+
+    kept = 1
 
     def __init__(self) -> None:
         self.failures = self.connect_errors = self.bad_statuses = 0
@@ -60,7 +63,7 @@ class Record:
             return ""
         failed = kind != "status"
         bad = failed or covers(rules.statuses, status)
-        base = self._sample(rules.window, attempts, now)
+        self._sample(rules.window, attempts, now)
         self._bad += bad
         self._count(place, kind, bad)
         if failed and 0 < rules.connect_errors <= self.connect_errors:
@@ -70,10 +73,7 @@ class Record:
         if not failed and 0 < rules.bad_statuses <= self.bad_statuses:
             return f"{_number(self.bad_statuses, 'response')} in a row had a bad status"
         if bad and rules.ratio > 0:
-            wrong = self._bad - base[2]
-            made = max(attempts - base[1], wrong)
-            if made >= max(1, rules.min_requests) and wrong >= rules.ratio * made:
-                return f"{wrong} of {made} attempts within {rules.window:g} s were bad"
+            return self._share(rules, attempts, now)
         return ""
 
     def eject(self, rules: Outlier, now: float) -> float:
@@ -107,14 +107,42 @@ class Record:
             self.failures += 1
             self.connect_errors = self.connect_errors + 1 if kind == "connect" else 0
 
-    def _sample(self, window: float, attempts: int, now: float) -> tuple[float, int, int]:
-        """Note the counts before this report. Returns those at the start of the window."""
+    def _sample(self, window: float, attempts: int, now: float) -> None:
+        """Note the counts before this report. Of the samples from before the window only the newest `kept` stay."""
         samples = self._samples
         if now - samples[-1][0] >= window / _PARTS:
             samples.append((now, max(0, attempts - 1), self._bad))
-        while len(samples) > 1 and samples[1][0] <= now - window:
+        while len(samples) > self.kept and samples[self.kept][0] <= now - window:
             samples.popleft()
-        return samples[0]
+
+    def _share(self, rules: Outlier, attempts: int, now: float) -> str:
+        """Why it should be ejected for its share of bad attempts, or ""."""
+        _, before, bad = self._samples[0]
+        wrong = self._bad - bad
+        made = max(attempts - before, wrong)
+        if made >= max(1, rules.min_requests) and wrong >= rules.ratio * made:
+            return f"{wrong} of {made} attempts within {rules.window:g} s were bad"
+        return ""
+
+
+class _Part(Record):
+    """The failures that one worker saw. Failures that others saw may begin the master's window later, and those that it takes together with an
+    earlier one may begin it earlier. So the share must be too large, and there must be enough attempts, wherever the window begins."""
+
+    __slots__ = ()
+
+    kept = 2
+
+    def _share(self, rules: Outlier, attempts: int, now: float) -> str:
+        _, earliest, _ = self._samples[0]
+        for sample in self._samples:
+            if sample[0] > now - rules.window:
+                break
+        _, latest, bad = sample
+        wrong = self._bad - bad
+        if attempts - latest >= max(1, rules.min_requests) and wrong >= rules.ratio * (attempts - earliest):
+            return f"{wrong} bad attempts"
+        return ""
 
 
 class Suspicion:
@@ -131,7 +159,7 @@ class Suspicion:
         self.at = _NEVER
         self.since = since
         self._responses = -1
-        self._record = Record()
+        self._record = _Part()
 
     def report(self, rules: Outlier, kind: str, status: int, responses: int, attempts: int, now: float) -> bool:
         """True if the backend should be ejected for this failure and those before it.
