@@ -10,16 +10,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
 
 from terraster.config.snapshot import Backend, ConnectionPool
-from terraster.errors import ConnectFailed, HttpError
+from terraster.errors import ConnectFailed, HttpError, TimedOut
 from terraster.net.origin import Origin
 from terraster.net.reactor import Reactor
+from terraster.net.tls import TlsStream, client_context
+from terraster.net.upstream import Upstream
 from terraster.state.table import SeatBackend, Table
 from terraster.state.view import SeatView
 
@@ -28,15 +30,23 @@ from .harness.waiting import wait_until
 pytestmark = pytest.mark.needs("openssl")
 
 
-class Peer:
-    """A TLS server: each connection is handed to ``serve``, then closed."""
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """A server's, with a certificate of its own."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*make, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
-    def __init__(self, folder: Path, serve: Callable[[ssl.SSLSocket], None]) -> None:
-        key, certificate = folder / "key.pem", folder / "certificate.pem"
-        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        subprocess.run([*make, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True, timeout=60)
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate, key)
+
+class Peer:
+    """A server: each connection is handed to ``serve``, then closed. context: None: without TLS"""
+
+    def __init__(self, context: ssl.SSLContext | None, serve: Callable[[Any], None]) -> None:
+        self._context = context
         self._serve = serve
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -49,8 +59,10 @@ class Peer:
                 connection = self._listener.accept()[0]
             except OSError:
                 return
-            with self._context.wrap_socket(connection, server_side=True) as secure:
-                self._serve(secure)
+            if self._context is not None:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            with connection:
+                self._serve(connection)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -78,11 +90,11 @@ class House:
 
 
 @pytest.fixture
-def peer(tmp_path: Path) -> Iterator[Callable[..., Peer]]:
+def peer(context: ssl.SSLContext) -> Iterator[Callable[..., Peer]]:
     peers: list[Peer] = []
 
-    def make(serve: Callable[[ssl.SSLSocket], None]) -> Peer:
-        peers.append(Peer(tmp_path, serve))
+    def make(serve: Callable[[Any], None], plain: bool = False) -> Peer:
+        peers.append(Peer(None if plain else context, serve))
         return peers[-1]
 
     yield make
@@ -157,3 +169,222 @@ def test_how_long_an_https_backend_keeps_connections_is_learnt(peer: Callable[..
         run(job)
     assert origin.pool.keepalive.seconds == pytest.approx(0.4, abs=0.2)
     assert house.cell(SeatBackend.OPEN) == house.cell(SeatBackend.IDLE) == 0
+
+
+def test_a_reset_within_the_handshake_is_a_connection_that_was_not_made(peer: Callable[..., Peer]) -> None:
+    """So another backend is asked, even for a POST."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)  # the client's first message
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    house = House()
+    origin = house.origin(peer(serve, plain=True).port)
+    error = run(lambda: pytest.raises(HttpError, origin.connect, 5.0)).value
+    assert isinstance(error, ConnectFailed)
+    assert error.unsent and error.unconnected and error.reason == "tls_protocol_error"
+    assert house.cell(SeatBackend.OPEN) == 0
+
+
+def test_messages_of_the_engine_keep_their_order_while_another_greenlet_sends(peer: Callable[..., Peer]) -> None:
+    """A backend that asks for new keys while it does not read: what the reading greenlet has to say comes behind what is under way."""
+    size = 8_000_000
+    go = threading.Event()
+    heard = bytearray()
+
+    def serve(connection: ssl.SSLSocket) -> None:
+        go.wait(10)
+        while len(heard) < size + 1 and (data := connection.recv(65536)):
+            heard.extend(data)
+        connection.sendall(b"done")
+
+    house = House()
+    origin = house.origin(peer(serve).port)
+
+    def job() -> bytes:
+        upstream = origin.connect(5.0)
+        stream: Any = upstream.stream
+        sender = gevent.spawn(upstream.send, b"a" * size, 10.0)
+        wait_until(lambda: stream._plain.writer is not None, pause=gevent.sleep)  # the socket takes no more
+        stream._tls.write(b"b")  # a record that the engine adds while it reads
+        reader = gevent.spawn(upstream.recv, 10.0)
+        wait_until(lambda: stream._plain.reader is not None, pause=gevent.sleep)
+        go.set()
+        sender.get(timeout=10)
+        answer: bytes = reader.get(timeout=10)
+        upstream.close()
+        return answer
+
+    assert run(job) == b"done"
+    assert bytes(heard) == b"a" * size + b"b"
+
+
+def test_what_the_socket_does_not_take_goes_before_the_next_octets(context: ssl.SSLContext) -> None:
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.come(0.0, raw=plain.tickets)
+    stream._tls.write(b"b")
+    plain.sock.takes = 10
+    plain.come(0.0, b"one")
+    assert stream.recv(1.0) == b"one"
+    plain.sock.takes = 0
+    plain.come(0.0, b"two")
+    stream._tls.write(b"c")
+    assert stream.recv(1.0) == b"two"
+    stream.send(b"d", 1.0)
+    assert [plain.server.read(), plain.server.read(), plain.server.read()] == [b"b", b"c", b"d"]
+
+
+class Taking:
+    """The socket below: takes so many octets, and no more."""
+
+    def __init__(self, into: ssl.MemoryBIO) -> None:
+        self.takes = 0
+        self._into = into
+
+    def send(self, data: bytes) -> int:
+        if not self.takes:
+            raise BlockingIOError
+        return self._into.write(data[: self.takes])
+
+
+class Clocked:
+    """A plain stream in memory with a TLS server behind it. Its clock moves while it is waited for what will `come`."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.now = 100.0
+        self.reactor = SimpleNamespace(clock=lambda: self.now)
+        self.owner = SimpleNamespace(phase="connect")
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.server = context.wrap_bio(self._in, self._out, server_side=True)
+        self.sock = Taking(self._in)
+        self.shaken = False
+        self.slow = 0.0  # seconds between two octets of the handshake
+        self._coming: list[tuple[float, bytes, Callable[[], None] | None]] = []
+
+    def connected(self, timeout: float = 5.0) -> Any:
+        """The client's stream after its handshake. The session tickets that the server sends behind it have not `come` yet."""
+        stream = TlsStream(self, client_context(True), "localhost")  # type: ignore[arg-type]
+        stream.handshake(timeout)
+        self._shake()
+        self.tickets = self._out.read()
+        assert self.tickets
+        self.owner.phase = "response"
+        return stream
+
+    def _shake(self) -> None:
+        try:
+            self.server.do_handshake()
+            self.shaken = True
+        except ssl.SSLWantReadError:
+            pass
+
+    def octets(self, data: bytes) -> bytes:
+        """The record of this data."""
+        self.server.write(data)
+        return self._out.read()
+
+    def come(
+        self, seconds: float, octets: bytes | None = None, *, raw: bytes = b"", then: Callable[[], None] | None = None
+    ) -> None:
+        """So long after what came before, a record comes, or raw octets; ``then`` is called at that moment."""
+        self._coming.append((seconds, raw if octets is None else self.octets(octets), then))
+
+    # what a plain stream does
+
+    def quick_ack(self) -> None:
+        pass
+
+    def wait_no_longer_than(self, timeout: float) -> None:
+        pass
+
+    def send(self, data: bytes, timeout: float) -> bool:
+        self._in.write(data)
+        return False
+
+    def recv(self, timeout: float, size: int) -> bytes:
+        if not self.shaken and not self._coming:
+            self._shake()
+            octets = self._out.read()
+            self._coming = [(self.slow, octets[at : at + 1], None) for at in range(len(octets))]
+        seconds, octets, then = self._coming.pop(0)
+        if timeout and seconds > timeout:
+            self.now += timeout
+            raise TimedOut("too long")
+        self.now += seconds
+        if then is not None:
+            then()
+        return octets
+
+
+def test_the_time_for_a_head_is_not_lengthened_by_records_without_data(context: ssl.SSLContext) -> None:
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.come(2.0, raw=plain.tickets)
+    plain.come(2.0, b"too late")
+    with pytest.raises(TimedOut):
+        stream.recv(3.0)
+    assert plain.now == pytest.approx(103.0)
+
+
+def test_nor_by_parts_of_a_record(context: ssl.SSLContext) -> None:
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.come(0.0, raw=plain.tickets)
+    record = plain.octets(b"x" * 100)
+    for at in range(len(record)):
+        plain.come(0.9, raw=record[at : at + 1])
+    with pytest.raises(TimedOut):
+        stream.recv(3.0)
+    assert plain.now == pytest.approx(103.0)
+
+
+def test_a_bound_that_is_set_within_a_wait_outlasts_records_without_data(context: ssl.SSLContext) -> None:
+    """The request body has been sent, and from then on the response is waited for so long."""
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.come(50.0, raw=plain.tickets, then=lambda: stream.wait_no_longer_than(3.0))
+    plain.come(4.0, b"too late")
+    with pytest.raises(TimedOut):
+        stream.recv(0.0)
+    assert plain.now == pytest.approx(153.0)
+
+
+def test_within_a_body_each_octet_begins_the_time_anew(context: ssl.SSLContext) -> None:
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.come(0.0, raw=plain.tickets)
+    plain.owner.phase = "read"
+    record = plain.octets(b"body")
+    for at in range(len(record)):
+        plain.come(2.9, raw=record[at : at + 1])
+    assert stream.recv(3.0) == b"body"
+    plain.come(3.1, b"more")
+    with pytest.raises(TimedOut):
+        stream.recv(3.0)
+
+
+def test_the_time_for_a_handshake_is_for_all_of_it(context: ssl.SSLContext) -> None:
+    plain = Clocked(context)
+    plain.slow = 0.9
+    with pytest.raises(ConnectFailed):
+        plain.connected(3.0)
+    assert plain.now == pytest.approx(103.0)
+
+
+def test_connecting_and_the_handshake_share_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    now = [100.0]
+    seen: list[float] = []
+    house.reactor.clock = lambda: now[0]
+
+    def connect(upstream: Upstream, stream: Any, address: Any, timeout: float) -> None:
+        seen.append(timeout)
+        now[0] += 3.5
+
+    monkeypatch.setattr(Upstream, "connect", connect)
+    monkeypatch.setattr(Upstream, "start_tls", lambda upstream, stream, timeout: seen.append(timeout))
+    origin = house.origin(1)
+    origin.connect(5.0).close()
+    origin.connect(0.0).close()
+    assert seen == [5.0, 1.5, 0.0, 0.0]

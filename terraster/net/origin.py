@@ -60,9 +60,13 @@ class Origin:
             tls = None
             if self._context is not None:
                 tls = TlsStream(stream, self._context, self.backend.sni or self.backend.host)
-            upstream.connect(stream, self._address, timeout)
-            if tls is not None:
-                upstream.start_tls(tls, timeout)
+            if tls is None:
+                upstream.connect(stream, self._address, timeout)
+            else:
+                begun = self._reactor.clock()
+                upstream.connect(stream, self._address, timeout)
+                left = max(timeout - (self._reactor.clock() - begun), 0.001) if timeout else 0.0
+                upstream.start_tls(tls, left)
         except BaseException:
             upstream.close()
             raise

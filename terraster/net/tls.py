@@ -32,21 +32,24 @@ def client_context(skip_verify: bool) -> ssl.SSLContext:
 
 
 class TlsStream:
-    """TLS over a `Stream`, with the same calls.
+    """TLS over the `Stream` of an `Upstream`, with the same calls.
 
     buffers: True, because the engine may hold octets that have left the socket
 
     Raises `ConnectFailed` if ``name`` is not a valid server name, because it may come from an SRV record.
     """
 
-    __slots__ = ("buffers", "quick_ack", "_until", "_incoming", "_outgoing", "_plain", "_tls")
+    __slots__ = ("buffers", "quick_ack", "_incoming", "_outgoing", "_owner", "_plain", "_rest", "_sending", "_tls", "_until")
 
     def __init__(self, plain: Stream, context: ssl.SSLContext, name: str) -> None:
         """name: the host name of the certificate, and the SNI"""
         self.buffers = True
         self._plain = plain
+        self._owner: Any = plain.owner  # an `Upstream`, whose phase says what is read next
         self.quick_ack = plain.quick_ack
-        self._until = 0.0
+        self._until = 0.0  # monotonic time at which the `recv` under way must be over, 0.0 = none
+        self._rest = b""  # octets of the engine that the socket did not take
+        self._sending = False  # True while a greenlet is in `_flush`
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         try:
@@ -55,30 +58,31 @@ class TlsStream:
             raise ConnectFailed(f"{name!r} is not a valid TLS server name", reason="tls_protocol_error") from error
 
     def handshake(self, timeout: float) -> None:
-        """Do the TLS handshake. Raises `ConnectFailed`."""
-        while True:
-            try:
-                self._tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                self._converse(timeout)
-            except ssl.SSLCertVerificationError as error:
-                raise ConnectFailed("the backend's certificate is not valid", reason="tls_certificate_error") from error
-            except ssl.SSLError as error:
-                raise ConnectFailed("TLS with the backend failed", reason="tls_protocol_error") from error
-        self._flush(timeout)
-
-    def _converse(self, timeout: float) -> None:
-        """Send and read handshake messages. Raises `ConnectFailed`."""
+        """Do the TLS handshake. timeout: seconds for all of it, 0 = no limit. Raises `ConnectFailed`."""
+        if timeout:
+            self._until = self._plain.reactor.clock() + timeout
         try:
+            while not self._shake():
+                self._flush(timeout)
+                if not self._fill(timeout):
+                    raise ConnectFailed("the backend ended the TLS handshake", reason="tls_protocol_error")
             self._flush(timeout)
-            more = self._fill(timeout)
         except ConnectFailed:
             raise
         except HttpError as error:  # the connection was not complete, so nothing was sent, whatever the socket's error is
             raise ConnectFailed("the backend closed during the TLS handshake", reason="tls_protocol_error") from error
-        if not more:
-            raise ConnectFailed("the backend ended the TLS handshake", reason="tls_protocol_error")
+
+    def _shake(self) -> bool:
+        """Go on with the handshake. False if the backend's next message has not arrived. Raises `ConnectFailed`."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLCertVerificationError as error:
+            raise ConnectFailed("the backend's certificate is not valid", reason="tls_certificate_error") from error
+        except ssl.SSLError as error:
+            raise ConnectFailed("TLS with the backend failed", reason="tls_protocol_error") from error
+        return True
 
     def wait_no_longer_than(self, timeout: float) -> None:
         """See `Stream.wait_no_longer_than`. It bounds the whole `recv` under way, however many records without data come."""
@@ -102,17 +106,35 @@ class TlsStream:
         return self._plain.closed
 
     def _flush(self, timeout: float) -> bool:
-        """Send the octets that the engine has produced. True if it had to wait."""
-        return self._plain.send(self._outgoing.read(), timeout) if self._outgoing.pending else False
-
-    def _answer(self, timeout: float) -> None:
-        """`_flush` for TLS messages without data while a response is awaited. The request was sent before, so the backend may have executed
-        it."""
+        """Send the octets that the engine has produced, and those that it adds meanwhile. True if it had to wait. The greenlet that sends
+        calls this."""
+        waited = False
+        self._sending = True
         try:
-            self._flush(timeout)
-        except HttpError as error:
-            error.unsent = False
-            raise
+            while self._rest or self._outgoing.pending:
+                data, self._rest = self._rest + self._outgoing.read(), b""
+                waited = self._plain.send(data, timeout) or waited
+        finally:
+            self._sending = False
+        return waited
+
+    def _answer(self) -> None:
+        """Send the TLS messages that the engine adds while it reads (the answer to a key update), as far as the socket takes them.
+
+        The greenlet that reads calls this. It never waits. If another greenlet is sending, that one sends them too, because records must
+        keep their order. Octets that the socket does not take go before those of the next `send`: RFC 8446, section 4.6.3, wants the
+        answer to a key update no earlier than that. The request was sent before, so an error does not say that it was not.
+        """
+        if self._sending or not self._outgoing.pending:
+            return
+        data = self._rest + self._outgoing.read()
+        try:
+            sent = self._plain.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self._plain.owner.lost() from error
+        self._rest = data[sent:]
 
     def _fill(self, timeout: float) -> bool:
         """Wait for octets and give them to the engine. False at the end."""
@@ -138,7 +160,8 @@ class TlsStream:
         return self._flush(timeout)
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
-        """See `Stream.recv`."""
+        """See `Stream.recv`. Before a response head, ``timeout`` is the time for the whole call, however many records without data and
+        parts of a record come. Within a body each octet that comes begins it anew, as on a plain stream."""
         filled = False
         self._until = 0.0
         while True:
@@ -147,9 +170,9 @@ class TlsStream:
             except ssl.SSLWantReadError:
                 if filled:  # only a part of a record has arrived
                     self.quick_ack()
-                    if timeout and not self._until:
-                        self._until = self._plain.reactor.clock() + timeout
-                self._answer(timeout)
+                elif timeout and self._owner.phase == "response":
+                    self._until = self._plain.reactor.clock() + timeout
+                self._answer()
                 self._fill(timeout)
                 filled = True
             except ssl.SSLZeroReturnError:
@@ -189,7 +212,7 @@ class TlsStream:
         with suppress(ssl.SSLError):  # it asks for the other side's close_notify, but does not wait for it
             self._tls.unwrap()
         try:
-            self._plain.sock.send(self._outgoing.read())
+            self._plain.sock.send(self._rest + self._outgoing.read())
         except OSError:
             return  # the other side has gone
         self._plain.shutdown()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ..harness.backends import Peer
 from ..harness.client import exchange
 from ..harness.nginx import Nginx
 from ..harness.ports import free_port
@@ -68,6 +69,26 @@ def test_an_unknown_authority_is_refused(terraster, secure: str) -> None:
     answer = exchange(terraster(service(secure)).address, GET % b"/hello")
     assert answer.status == 502
     assert b"error=tls_certificate_error" in dict(answer.fields)[b"proxy-status"]
+
+
+def test_a_post_goes_elsewhere_if_a_handshake_breaks_off(terraster, backend, secure: str) -> None:
+    """Nothing of the request was sent, so nothing can be executed twice."""
+
+    def reset(peer: Peer) -> None:
+        peer.sock.recv(65536)  # the first message of a handshake
+        peer.reset()
+
+    broken = backend(reset)
+    proxy = terraster(
+        service(
+            {"url": f"https://127.0.0.1:{broken.port}", "skip_tls_verify": True},
+            {"url": secure, "skip_tls_verify": True},
+            location={"outlier": "off"},
+        )
+    )
+    for _ in range(4):
+        assert exchange(proxy.address, b"POST /hello HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi").body == b"hello"
+    assert broken.peers
 
 
 def test_a_plain_backend_that_should_speak_tls(terraster, tmp_path: Path, stack) -> None:

@@ -63,7 +63,7 @@ class TimeoutSettings(Model):
     keepalive: Duration = Field(
         _TIMEOUTS.keepalive, description="A client's idle connection after a request; the location of that request counts."
     )
-    connect: Duration = Field(_TIMEOUTS.connect, description="Until a connection to a backend is open.")
+    connect: Duration = Field(_TIMEOUTS.connect, description="Until a connection to a backend is open, its TLS handshake included.")
     response: Duration = Field(
         _TIMEOUTS.response,
         description="From the last octet of the request to the whole head of the response, interim answers included.",
