@@ -266,6 +266,17 @@ class Children:
         for child in self.serving():
             gevent.spawn(_tell, child, message)
 
+    def take_sockets(self, addresses: list[str]) -> None:
+        """Have children serve listening sockets that were made again: proxy workers get them, the admin worker is replaced."""
+        for child in self.by_pid.values():
+            mine = self._listeners_of(child.name)
+            changed = [address for address in addresses if address in mine]
+            if changed and child.name == "proxy" and child.state in (STARTING, SERVING):
+                copies = [os.dup(mine[address].fileno()) for address in changed]
+                gevent.spawn(_hand, child, ("sockets", changed), copies)
+            elif changed:
+                self.replace(child)
+
     # Sending them away.
 
     def replace(self, child: Process) -> None:
@@ -355,6 +366,17 @@ def _tell(child: Process, message: tuple[Any, ...]) -> None:
         child.channel.send(message)
     except TerrasterError:
         return  # it has gone; SIGCHLD says the rest
+
+
+def _hand(child: Process, message: tuple[Any, ...], descriptors: list[int]) -> None:
+    """Send a message with descriptors, which are closed here afterwards."""
+    try:
+        child.channel.send(message, descriptors)
+    except TerrasterError:
+        return  # it has gone; SIGCHLD says the rest
+    finally:
+        for fd in descriptors:
+            os.close(fd)
 
 
 def _kill(pid: int, number: int) -> None:

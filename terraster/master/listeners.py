@@ -18,6 +18,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
 
 from gevent import monkey
 
@@ -69,6 +70,7 @@ class Listeners:
         self._unclaimed: list[socket.socket] = []
         self._renamed: dict[str, str] = {}
         self._control = ""
+        self._files: dict[str, tuple[int, int]] = {}  # address of a unix socket → device and inode of its file
 
     def inherit(self, environ: MutableMapping[str, str]) -> None:
         """Take over what the environment announces, and remove it from there, as it is meant for this process only."""
@@ -103,6 +105,8 @@ class Listeners:
             raise StartError(f"cannot listen on {address}: {reason}") from error
         tcp_keepalive.apply(keepalive, added.values())
         self.open.update(added)
+        for address in added:
+            self._note(address)
         return added
 
     def keep_alive(self, seconds: float) -> None:
@@ -124,12 +128,34 @@ class Listeners:
             raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
         if aside:
             self._renamed[bound] = path
+        self._note(address, bound)
 
     def promote(self) -> None:
-        """The old master has gone: what was bound beside its sockets takes their names."""
+        """The old master has gone: what was bound beside its sockets takes their names. A file that was removed meanwhile is `lost`."""
         for bound, path in self._renamed.items():
-            os.replace(bound, path)
+            with suppress(FileNotFoundError):
+                os.replace(bound, path)
         self._renamed.clear()
+
+    def lost(self) -> list[str]:
+        """The addresses of unix sockets that no client can reach: their files were removed, or replaced by others. Not those of the
+        service manager."""
+        return [
+            address
+            for address, known in self._files.items()
+            if address in self.open and (address == self._control or not self.activated) and _inode(address) != known
+        ]
+
+    def restore(self, address: str) -> None:
+        """Make a lost socket again. Raises OSError, also where another process listens on the path by now."""
+        made = _bind(address, 0o600 if address == self._control else None)
+        self.open[address].close()
+        self.open[address] = made
+        self._note(address)
+
+    def _note(self, address: str, path: str = "") -> None:
+        if address.startswith("unix:"):
+            self._files[address] = _inode(f"unix:{path}" if path else address)
 
     def close(self, addresses: Iterable[str], *, unlink: bool = True) -> None:
         """Close sockets here; whoever inherited them closes its own."""
@@ -137,7 +163,8 @@ class Listeners:
             one = self.open.pop(address, None)
             if one is not None:
                 one.close()
-                if unlink:
+                known = self._files.pop(address, None)
+                if unlink and known is not None and _inode(address) == known:
                     _unlink(address)
 
     def close_all(self, *, unlink: bool) -> None:
@@ -290,6 +317,15 @@ def _unlink(address: str) -> None:
             os.unlink(address.removeprefix("unix:"))
         except FileNotFoundError:
             return
+
+
+def _inode(address: str) -> tuple[int, int]:
+    """Device and inode of the file of a unix socket; zeros if there is none."""
+    try:
+        status = os.lstat(address.removeprefix("unix:"))
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 def _name(one: socket.socket) -> str:

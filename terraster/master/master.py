@@ -54,6 +54,7 @@ from .listeners import Listeners, addresses, control_address
 from .pidfile import Pidfile, runtime_directory
 from .reload import Reloader
 from .running import Plan, Running
+from .runtime_files import RuntimeFiles
 from .systemd import ServiceManager
 from .upgrade import Upgrade
 
@@ -217,6 +218,14 @@ class Master(Arbiter):  # type: ignore[misc]
         self.children.want(snapshot.workers)
         self.reloader = Reloader(self)
         self.commands = OperatorCommands(self)
+        self.files = RuntimeFiles(
+            self.pidfile,
+            self.listeners,
+            control_address(snapshot),
+            self.log,
+            restored=self.children.take_sockets,
+            paused=lambda: self.upgrade.is_under_way,
+        )
         self.control = Control(self)
         self.service_manager.status("probing the backends")
         self.prober.start()
@@ -233,6 +242,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.commands.start()
         self.states.start()
         self.outliers.start()
+        self.files.start()
         self.names.follow()
         self.names.report(self.states.resolved)
         gc.collect()
@@ -398,6 +408,7 @@ class Master(Arbiter):  # type: ignore[misc]
             graceful = drain.delay(snapshot.drain_delay)
             q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
         self.children.stopping = True
+        self.files.stop()
         self.commands.stop()
         self.names.stop()
         self.prober.stop()

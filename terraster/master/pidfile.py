@@ -12,6 +12,7 @@ import fcntl
 import os
 import stat
 import time
+from contextlib import suppress
 
 from terraster.errors import StartError
 
@@ -76,9 +77,23 @@ class Pidfile:
             raise
 
     def rename(self, path: str) -> None:
-        """Take another name, and keep the lock all the while."""
-        os.replace(self.fname, path)
+        """Take another name, and keep the lock all the while. If the file was removed, only the name changes; see `is_there`."""
+        with suppress(FileNotFoundError):
+            os.replace(self.fname, path)
         self.fname = path
+
+    def is_there(self) -> bool:
+        """True if the name still leads to the file that has the lock."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(self.fname))
+        except OSError:
+            return False
+
+    def restore(self, pid: int) -> None:
+        """Make the file again, after it was removed. Raises as `create` does; the old lock is kept then."""
+        before = self._fd
+        self.create(pid)
+        os.close(before)
 
     def unlink(self) -> None:
         """Remove the file, if it is still ours, and give the lock back."""

@@ -99,6 +99,18 @@ class Acceptor:
         self._watcher.stop()
         self._rest.stop()
 
+    def move(self, listening: Any) -> None:
+        """Accept on another socket of the same address from now on, and close this process's copy of the old one. Open connections
+        stay. Called on the hub."""
+        self.stop()
+        self._accept(_QUEUE, False)
+        loop = self._watcher.loop
+        self._watcher.close()
+        self._socket.close()
+        self._socket = listening
+        self._watcher = loop.io(listening.fileno(), 1)
+        self.start()
+
     def close(self, last: bool = False) -> None:
         """Stop and close this process's copy of the listening socket. Called on the hub.
 

@@ -114,6 +114,9 @@ class Process(Worker):  # type: ignore[misc]
     def stopping(self) -> None:
         """The master begins to stop. `drain` comes later."""
 
+    def relisten(self, listeners: dict[str, plain_socket.socket]) -> None:
+        """Accept on these sockets from now on, instead of those that it has for these addresses. Must not wait."""
+
     def drain(self) -> None:
         """Accept no new connection and let open requests finish."""
 
@@ -303,6 +306,8 @@ class Process(Worker):  # type: ignore[misc]
                         self._changes.put((replace(change, services=tuple(services)), descriptors))
                     case ("seats",):
                         self.view.refresh()
+                    case ("sockets", addresses):
+                        self.relisten(dict(zip(addresses, map(listening, descriptors), strict=True)))
                     case ("stopping",):
                         self.stopping()
                     case ("answer", ticket, answer):

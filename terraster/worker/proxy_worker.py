@@ -170,6 +170,13 @@ class ProxyWorker(Process):
         }
         self.logs.retain([*wanted, plan.snapshot.access_log])
 
+    def relisten(self, listeners: dict[str, Any]) -> None:
+        for address, listening in listeners.items():
+            if address in self.acceptors and not self.draining:
+                self.reactor.loop.run_callback(self.acceptors[address].move, listening)
+            else:
+                listening.close()
+
     def oldest(self) -> int:
         oldest = self.proxy.plan.generation
         for connection in self.connections:
