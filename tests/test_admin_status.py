@@ -7,6 +7,7 @@ import time
 import pytest
 
 from terraster.admin import readings
+from terraster.admin.readings import ProcessReading
 from terraster.admin.recent import RecentCounts
 from terraster.admin.status import document
 from terraster.filters.contract import counted
@@ -42,8 +43,13 @@ def all_up(house: House) -> House:
     return house
 
 
-def status(house: House, recent: dict[int, tuple[int, int]] | None = None, **changes) -> dict:
-    """recent: slot → attempts and server errors of the last minute"""
+def status(
+    house: House,
+    recent: dict[int, tuple[int, int]] | None = None,
+    processes: dict[int, ProcessReading] | None = None,
+    **changes,
+) -> dict:
+    """recent: slot → attempts and server errors of the last minute. processes: the kernel's figures, by pid"""
     seats = readings.seats(house.table)
     return document(
         house.snapshot,
@@ -51,6 +57,8 @@ def status(house: House, recent: dict[int, tuple[int, int]] | None = None, **cha
         readings.locations(house.table, house.snapshot),
         readings.unrouted(house.table),
         seats,
+        processes or {},
+        readings.losses(house.table),
         {seat.seat: readings.requests(house.table, house.snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
         master_says(**changes),
         NOW,
@@ -107,6 +115,48 @@ def test_errors_of_all_backends_are_one_problem_of_their_location():
     assert (problem["kind"], problem["service"], problem["location"], problem["backend"]) == ("location-errors", "shop", "/", None)
     assert problem["text"] == "38 of 60 attempts in the last 57 s were answered with a server error (5xx)"
     assert kinds(status(house, {2: (40, 40)})) == ["location-errors"]  # a single backend has no siblings
+
+
+def test_a_full_worker_is_a_problem():
+    house = all_up(House())
+    since = time.monotonic_ns() - 5_000_000_000
+    house.sit(1, Seat.PROXY, FULL_SINCE=since, FULL_WHY=Seat.NO_DESCRIPTORS, CONNECTIONS=22)
+    house.sit(2, Seat.PROXY, FULL_SINCE=since, FULL_WHY=Seat.CONNECTIONS_LIMIT, CONNECTIONS=5)
+    pid = house.q[house.table.seat(1) + Seat.PID]
+    found = status(house, processes={pid: ProcessReading(0.0, 0, 50, 64, 0.0)})
+    assert kinds(found) == ["worker-full", "worker-full"]
+    one, other = (problem["text"].partition(" has ")[2] for problem in found["problems"])
+    assert one == (
+        "22 client connections and cannot take another one, so new clients wait: its file descriptors (limit 64) are in use, and no "
+        "client is idle (5 s so far)"
+    )
+    assert (
+        other == "5 client connections and cannot take another one, so new clients wait: limits.connections is reached (5 s so far)"
+    )
+    assert [worker["full_why"] for worker in found["workers"]] == ["descriptors", "connections-limit", None]
+    house.sit(2, Seat.PROXY, FULL_SINCE=time.monotonic_ns())
+    house.q[house.table.seat(1) + Seat.FULL_SINCE] = 0
+    assert kinds(status(house)) == []  # for a moment only
+
+
+def test_a_want_of_descriptors_remains_a_problem_for_a_minute():
+    house = all_up(House())
+    house.sit(1, Seat.PROXY, SHORT_AT=time.monotonic_ns() - 30_000_000_000, CLIENTS_CLOSED=3, ACCEPT_ERRORS=2)
+    house.q[house.table.seat(0) + Seat.CLIENTS_CLOSED] = 4
+    found = status(house)
+    assert kinds(found) == ["descriptors"]
+    assert (found["saturation"]["idle_clients_ended"], found["saturation"]["accept_errors"]) == (7, 2)
+    house.sit(1, Seat.PROXY, SHORT_AT=time.monotonic_ns() - 61_000_000_000)
+    assert kinds(status(house)) == []
+
+
+def test_descriptors_of_the_master_are_watched_too():
+    house = all_up(House())
+    few, many = ProcessReading(0.0, 0, 57, 64, 0.0), ProcessReading(0.0, 0, 58, 64, 0.0)
+    assert kinds(status(house, processes={4711: few})) == []
+    found = status(house, processes={4711: many})
+    assert [problem["text"] for problem in found["problems"]] == ["the master process has 58 of 64 file descriptors open"]
+    assert found["saturation"]["descriptors"] == [{"process": "master", "pid": 4711, "open": 58, "limit": 64}]
 
 
 def kinds(found: dict) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 
 import pytest
 
+from terraster.admin.readings import ProcessReading
 from terraster.cli import phrases, render
 from terraster.state.table import Seat
 
@@ -45,6 +47,15 @@ def test_the_whole_picture():
     assert [line.split()[0] for line in text.splitlines()[18:]] == ["proxy-1", "proxy-2", "admin"]
     assert text.isascii() and max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
+
+
+def test_the_fullest_process_is_named():
+    house = all_up(House())
+    house.sit(1, Seat.PROXY, CLIENTS_CLOSED=31)
+    figures = {4711: ProcessReading(0.0, 0, 16, 64, 0.0), os.getpid(): ProcessReading(0.0, 0, 40, 64, 0.0)}
+    text = render.status(status(house, processes=figures))
+    assert "\nSaturation: 40 of 64 file descriptors open in proxy-1, 31 idle clients ended\n" in text
+    assert "Saturation" not in render.status(status(all_up(House())))
 
 
 def test_requests_without_a_location_have_a_line():

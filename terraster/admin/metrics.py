@@ -112,6 +112,9 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_connections", "gauge", "Open client connections.", ("worker",)),
     Description("terraster_connections_accepted_total", "counter", "Client connections accepted by a worker.", ("worker",)),
     Description("terraster_worker_config_generation", "gauge", "Generation of the configuration a process runs.", ("process",)),
+    Description("terraster_worker_full_seconds", "gauge", "Time since a full worker makes clients wait.", ("worker",)),
+    Description("terraster_accept_errors_total", "counter", "Client connections that could not be accepted."),
+    Description("terraster_idle_clients_ended_total", "counter", "Idle client connections ended for want of descriptors."),
     Description("terraster_worker_silent_seconds", "gauge", "Time since a process last gave a sign of life.", ("process",)),
     Description("terraster_workers", "gauge", "Proxy workers that respond and accept connections."),
     Description("terraster_workers_configured", "gauge", "Configured number of proxy workers."),
@@ -125,9 +128,15 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_process_cpu_seconds_total", "counter", "User and system CPU time of a process.", ("process",)),
     Description("terraster_process_resident_memory_bytes", "gauge", "Resident memory of a process.", ("process",)),
     Description("terraster_process_open_fds", "gauge", "Open file descriptors of a process.", ("process",)),
+    Description("terraster_process_max_fds", "gauge", "Limit of open file descriptors of a process.", ("process",)),
     Description("terraster_process_start_time_seconds", "gauge", "Time when a process was started.", ("process",)),
     Description("terraster_build_info", "gauge", "Always 1; the versions are in the labels.", ("version", "python")),
 )
+
+_OF_LOSSES: dict[str, Callable[[readings.Losses], int]] = {
+    "terraster_accept_errors_total": lambda one: one.accept_errors,
+    "terraster_idle_clients_ended_total": lambda one: one.clients_closed,
+}
 
 _RARE = ("1xx", "other")  # classes of responses without a sample while nothing was counted: most backends never send one
 
@@ -165,12 +174,14 @@ _OF_LOCATION = {
 _OF_SEAT: dict[str, Callable[[readings.SeatReading], float]] = {
     "terraster_connections": lambda one: one.connections,
     "terraster_connections_accepted_total": lambda one: one.accepted,
+    "terraster_worker_full_seconds": lambda one: one.full,
 }
 
 _OF_PROCESS: dict[str, Callable[[readings.ProcessReading], float]] = {
     "terraster_process_cpu_seconds_total": lambda one: one.cpu,
     "terraster_process_resident_memory_bytes": lambda one: one.resident,
     "terraster_process_open_fds": lambda one: one.descriptors,
+    "terraster_process_max_fds": lambda one: one.limit,
     "terraster_process_start_time_seconds": lambda one: one.started,
 }
 
@@ -334,6 +345,9 @@ class TableCollector(Collector):
             yield name, _one_each(name, [({"worker": str(row.seat)}, row) for row in proxies], value)
         name = "terraster_worker_config_generation"
         yield name, _one_each(name, [({"process": _name(row)}, row) for row in rows], lambda row: row.generation)
+        lost = readings.losses(self._table)
+        for name, number in _OF_LOSSES.items():
+            yield name, iter([Sample(name, {}, number(lost))])
         name = "terraster_worker_silent_seconds"
         yield name, _one_each(name, [({"process": _name(row)}, row) for row in rows], lambda row: row.heartbeat)
         yield "terraster_workers", iter([Sample("terraster_workers", {}, sum(row.serves for row in proxies))])

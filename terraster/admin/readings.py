@@ -29,15 +29,18 @@ from ..state.table import (
 )
 
 __all__ = [
+    "FULL",
     "SILENT",
     "BackendReading",
     "LocationReading",
+    "Losses",
     "ProcessReading",
     "SeatReading",
     "backends",
     "by_url",
     "header",
     "locations",
+    "losses",
     "process",
     "requests",
     "seats",
@@ -45,6 +48,9 @@ __all__ = [
 ]
 
 ROWS_PER_TURN = 200
+
+FULL = 1.0
+"""Seconds for which clients must have waited for a worker before it counts as full."""
 
 SILENT = 3.0
 """Seconds without a heartbeat after which a process does not respond. A heartbeat is due every second."""
@@ -215,7 +221,14 @@ class LocationReading:
 
 @dataclass(frozen=True, slots=True)
 class SeatReading:
-    """One taken seat. ``heartbeat``: seconds since the last heartbeat of its process."""
+    """One taken seat.
+
+    heartbeat:      seconds since the last heartbeat of its process
+    clients_closed: idle client connections ended for want of descriptors
+    short:          seconds since descriptors were short; -1 = never
+    full:           seconds since clients wait because it is full; 0 = it is not
+    full_why:       the reason: one of `Seat.CONNECTIONS_LIMIT`, `Seat.NO_DESCRIPTORS`
+    """
 
     seat: int
     role: str
@@ -226,6 +239,11 @@ class SeatReading:
     connections: int
     accepted: int
     draining: bool
+    accept_errors: int
+    clients_closed: int
+    short: float
+    full: float
+    full_why: int
 
     @property
     def responds(self) -> bool:
@@ -237,6 +255,11 @@ class SeatReading:
         """True if it is a proxy worker that has started, responds and accepts connections."""
         return self.role == "proxy" and self.generation > 0 and self.responds and not self.draining
 
+    @property
+    def is_full(self) -> bool:
+        """True if clients wait in vain for it to accept their connections."""
+        return self.full >= FULL
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessReading:
@@ -245,12 +268,14 @@ class ProcessReading:
     cpu:         user and system CPU time, seconds
     resident:    resident memory, octets
     descriptors: open file descriptors
+    limit:       the most that it may have open
     started:     seconds since 1970
     """
 
     cpu: float
     resident: int
     descriptors: int
+    limit: int
     started: float
 
 
@@ -409,6 +434,29 @@ def lost_lines(table: Table) -> LostLines:
     return LostLines(access, program, last[Seat.LINE_LOST_AT] / 1e9, last[Seat.LINE_LOST_WHY])
 
 
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Sums over all processes, living and dead, for want of room.
+
+    accept_errors:  client connections that could not be accepted
+    clients_closed: idle client connections ended for want of descriptors
+    """
+
+    accept_errors: int
+    clients_closed: int
+
+
+def losses(table: Table) -> Losses:
+    """The sums over all seats."""
+    q = table.q
+
+    def read() -> list[int]:
+        rows = [table.seat(seat) for seat in table.counting_seats()]
+        return [sum(q[row + cell] for row in rows) for cell in (Seat.ACCEPT_ERRORS, Seat.CLIENTS_CLOSED)]
+
+    return Losses(*table.consistent(read))
+
+
 def seats(table: Table) -> list[SeatReading]:
     """Every taken seat, in order."""
     readings = []
@@ -427,6 +475,11 @@ def seats(table: Table) -> list[SeatReading]:
                 cells[Seat.CONNECTIONS],
                 cells[Seat.ACCEPTED],
                 bool(cells[Seat.DRAINING]),
+                cells[Seat.ACCEPT_ERRORS],
+                cells[Seat.CLIENTS_CLOSED],
+                max(0.0, (now - cells[Seat.SHORT_AT]) / 1e9) if cells[Seat.SHORT_AT] else -1.0,
+                max(0.0, (now - cells[Seat.FULL_SINCE]) / 1e9) if cells[Seat.FULL_SINCE] else 0.0,
+                cells[Seat.FULL_WHY],
             )
         )
     return readings
@@ -438,6 +491,7 @@ def process(pid: int) -> ProcessReading | None:
         with open(f"/proc/{pid}/stat", "rb") as stream:
             words = stream.read().rpartition(b")")[2].split()
         descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+        limit = _limit(pid)
     except OSError:
         return None
     ticks = os.sysconf("SC_CLK_TCK")
@@ -445,8 +499,19 @@ def process(pid: int) -> ProcessReading | None:
         (int(words[11]) + int(words[12])) / ticks,
         int(words[21]) * os.sysconf("SC_PAGESIZE"),
         descriptors,
+        limit,
         _boot_time() + int(words[19]) / ticks,
     )
+
+
+def _limit(pid: int) -> int:
+    """The soft limit of open files of a process; 0 = unlimited. Raises OSError."""
+    with open(f"/proc/{pid}/limits", "rb") as stream:
+        for line in stream:
+            if line.startswith(b"Max open files "):
+                word = line.split()[3]
+                return int(word) if word.isdigit() else 0
+    return 0
 
 
 def _boot_time() -> float:

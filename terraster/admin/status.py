@@ -14,8 +14,8 @@ from typing import Any
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..policy.server_errors import Count, prevail, stands_out
-from ..state.table import BackendCells, MasterCells, SeatLocation
-from .readings import BackendReading, LocationReading, LostLines, SeatReading
+from ..state.table import BackendCells, MasterCells, Seat, SeatLocation
+from .readings import FULL, BackendReading, LocationReading, Losses, LostLines, ProcessReading, SeatReading
 from .recent import RecentCounts
 
 __all__ = ["document", "stopping_in_words"]
@@ -24,6 +24,14 @@ NOTHING = RecentCounts(0.0, {})
 
 NONE_LOST = LostLines(0, 0, 0.0, 0)
 LOST_SHOWN = 60.0  # seconds for which lost log lines are a problem
+LATELY = 60.0  # seconds for which a want of descriptors remains a problem
+SCARCE = 0.9  # part of the limit of descriptors from which on they are a problem of the master or the admin worker
+
+_FULL = {Seat.CONNECTIONS_LIMIT: "connections-limit", Seat.NO_DESCRIPTORS: "descriptors"}
+_WORDS = {
+    "connections-limit": "limits.connections is reached",
+    "descriptors": "its file descriptors (limit {limit}) are in use, and no client is idle",
+}
 
 FAILING = 5  # recent failed attempts before a backend becomes a problem …
 FAILING_SHARE = 0.1  # … if they are at least this part of its recent attempts
@@ -35,6 +43,8 @@ def document(
     locations: Iterable[LocationReading],
     unrouted: LocationReading,
     seats: Iterable[SeatReading],
+    processes: Mapping[int, ProcessReading | None],
+    losses: Losses,
     requests: Mapping[int, int],
     master: Mapping[str, Any],
     now: float,
@@ -45,6 +55,8 @@ def document(
     """The whole document.
 
     unrouted: the requests that no location took
+    processes: the kernel's figures, by pid
+    losses:   what could not be done for want of room
     requests: seat → number of requests that its process has answered
     master:   the master's answer to the question "status" (`terraster.master.control`)
     now:      time.time()
@@ -76,8 +88,16 @@ def document(
         for service in snapshot.services
     ]
     workers = _workers(seats, requests, master)
+    queued = sum(row.queued for row in rows.values())
+    saturation: dict[str, Any] = {
+        "descriptors": _descriptors(workers, processes, master),
+        "accept_errors": losses.accept_errors,
+        "idle_clients_ended": losses.clients_closed,
+        "log_lines_lost": lost.access + lost.program,
+        "queued": queued,
+    }
     return {
-        "problems": _problems(services, workers, master) + _of_logs(lost, now),
+        "problems": _problems(services, workers, saturation, master) + _of_logs(lost, now),
         "version": master.get("version"),
         "pid": master.get("pid"),
         "started": master.get("started"),
@@ -90,6 +110,7 @@ def document(
         "reload_failures": master.get("reload_failures"),
         "last_reload": master.get("last_reload"),
         "workers": workers,
+        "saturation": saturation,
         "services": services,
         "unrouted": _unrouted(unrouted),
         "lost_lines": {
@@ -236,14 +257,38 @@ def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: 
             "accepted": seat.accepted,
             "requests": requests.get(seat.seat, 0),
             "draining": seat.draining,
+            "accept_errors": seat.accept_errors,
+            "idle_clients_ended": seat.clients_closed,
+            "short": _measured(seat.short),
+            "full": seat.full,
+            "full_why": _FULL.get(seat.full_why) if seat.full else None,
         }
         for seat in seats
     ]
 
 
-def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], master: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All problems, the worst first: missing and hung workers, locations that cannot serve, unhealthy backends, queues, failed reloads,
-    failed look-ups, workers that are behind."""
+def _descriptors(
+    workers: Sequence[Mapping[str, Any]], processes: Mapping[int, ProcessReading | None], master: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The open descriptors and the limit of each process whose figures are known."""
+    named = [("master", master.get("pid")), *((_label(worker), worker["pid"]) for worker in workers)]
+    return [
+        {"process": name, "pid": pid, "open": known.descriptors, "limit": known.limit or None}
+        for name, pid in named
+        if pid is not None and (known := processes.get(pid)) is not None
+    ]
+
+
+def _label(worker: Mapping[str, Any]) -> str:
+    """The name of a process, as metrics have it."""
+    return f"{worker['role']}-{worker['seat']}" if worker["role"] == "proxy" else str(worker["role"])
+
+
+def _problems(
+    services: list[dict[str, Any]], workers: list[dict[str, Any]], saturation: Mapping[str, Any], master: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """All problems, the worst first: missing, hung and full workers, want of descriptors, locations that cannot serve, unhealthy
+    backends, queues, failed reloads, failed look-ups, workers that are behind."""
     found = []
     proxies = [worker for worker in workers if worker["role"] == "proxy" and not worker["draining"] and worker["responding"]]
     wanted = master.get("wanted_workers") or 0
@@ -258,6 +303,12 @@ def _problems(services: list[dict[str, Any]], workers: list[dict[str, Any]], mas
         if not worker["responding"]:
             text = f"{_name(worker)} has not responded for {worker['silent']:.0f} s: it should give a sign of life every second"
             found.append(_problem("worker-silent", text))
+    for worker in workers:
+        found += _of_room(worker, saturation)
+    for one in saturation["descriptors"]:
+        if one["limit"] and one["open"] >= SCARCE * one["limit"] and not one["process"].startswith("proxy"):
+            text = f"the {one['process']} process has {one['open']} of {one['limit']} file descriptors open"
+            found.append(_problem("descriptors", text))
     backends, queues = [], []
     for service in services:
         for location in service["locations"]:
@@ -301,6 +352,22 @@ def _of_logs(lost: LostLines, now: float) -> list[dict[str, Any]]:
     lines = " and ".join(f"{count} line{'s' * (count != 1)} of {log}" for count, log in logs if count)
     were = "was" if lost.access + lost.program == 1 else "were"
     return [_problem("log-lines-lost", f"{lines} {were} lost since the start, the last one {ago:.0f} s ago: {lost.why}")]
+
+
+def _of_room(worker: Mapping[str, Any], saturation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A problem if clients wait because a worker is full, or if it was short of descriptors lately."""
+    limit = next((one["limit"] for one in saturation["descriptors"] if one["pid"] == worker["pid"]), None)
+    if worker["full"] >= FULL:
+        why = _WORDS[worker["full_why"]].format(limit="?" if limit is None else limit)
+        text = f"{_name(worker)} has {worker['connections']} client connections and cannot take another one, so new clients wait: {why}"
+        return [_problem("worker-full", f"{text} ({worker['full']:.0f} s so far)")]
+    if worker["short"] is not None and worker["short"] < LATELY:
+        text = (
+            f"{_name(worker)} is short of file descriptors (limit {limit}): so far it has ended {worker['idle_clients_ended']} idle "
+            f"client connections, and could not accept {worker['accept_errors']}"
+        )
+        return [_problem("descriptors", text)]
+    return []
 
 
 def _name(worker: Mapping[str, Any]) -> str:

@@ -89,10 +89,6 @@ class AdminWorker(Process):
     def idle(self) -> bool:
         return not any(server.busy for server in self._servers.values())
 
-    def ready(self) -> bool:
-        """True if a proxy worker accepts connections."""
-        return any(seat.serves for seat in readings.seats(self.view.table))
-
     def _running(self) -> Snapshot:
         return self.snapshot
 
@@ -137,8 +133,13 @@ class AdminWorker(Process):
             return Response(b"ready\n")
         if stopping != MasterCells.RUNNING:
             raise Refusal(503, stopping_in_words(stopping, sum(seat.connections for seat in readings.seats(self.view.table))))
-        if not self.ready():
+        serving = [seat for seat in readings.seats(self.view.table) if seat.serves]
+        if not serving:
             raise Refusal(503, "no proxy worker accepts connections")
+        if all(seat.is_full for seat in serving):
+            descriptors = any(seat.full_why == Seat.NO_DESCRIPTORS for seat in serving)
+            why = "file descriptors are short" if descriptors else "limits.connections is reached"
+            raise Refusal(503, f"no proxy worker takes another connection: {why}")
         return Response(b"ready\n")
 
     def _status(self, query: dict[str, str]) -> Response:
@@ -152,6 +153,8 @@ class AdminWorker(Process):
                 readings.locations(table, snapshot, yield_to_loop),
                 readings.unrouted(table),
                 seats,
+                {pid: readings.process(pid) for pid in (os.getppid(), *(seat.pid for seat in seats))},
+                readings.losses(table),
                 {seat.seat: readings.requests(table, snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
                 master,
                 time.time(),

@@ -51,6 +51,7 @@ def status(document: dict[str, Any], *, colour: bool = False, everything: bool =
     if len(shown) < len(services):
         blocks.append([[_Cell(f"{len(services) - len(shown)} services without problems are not shown; --all shows them", _DIM)]])
     blocks.append(_unrouted(document["unrouted"]))
+    blocks.append(_saturation(document["saturation"]))
     blocks.append(_workers(document))
     return "\n".join(_lay_out(block, colour) for block in blocks if block)
 
@@ -180,6 +181,26 @@ def _queue(location: dict[str, Any]) -> str:
     words += [f"{count(refused)} refused{' (queue full)' * (location['queue'] > 0)}"] if refused else []
     words += [f"{count(late)} timed out"] if late else []
     return f"queue: {', '.join(words)}" if words else ""
+
+
+def _saturation(saturation: dict[str, Any]) -> list[list[_Cell]]:
+    """How near the limits it is, and what was lost for want of room, in one sentence."""
+    words = []
+    known = [one for one in saturation["descriptors"] if one["limit"]]
+    if known:
+        most = max(known, key=lambda one: one["open"] / one["limit"])
+        words.append(f"{most['open']} of {most['limit']} file descriptors open in {most['process']}")
+    words += [
+        f"{count(saturation[key])} {text}"
+        for key, text in (
+            ("queued", "queued"),
+            ("idle_clients_ended", "idle clients ended"),
+            ("accept_errors", "accept errors"),
+            ("log_lines_lost", "log lines lost"),
+        )
+        if saturation[key]
+    ]
+    return [[_Cell(f"Saturation: {', '.join(words)}")]] if words else []
 
 
 def _unrouted(unrouted: dict[str, Any]) -> list[list[_Cell]]:

@@ -49,6 +49,7 @@ from terraster.worker.process import Process
 from . import shared
 from .children import Children
 from .control import Control
+from .descriptors import raise_limit
 from .drain import Drain
 from .listeners import Listeners, addresses, control_address
 from .pidfile import Pidfile, runtime_directory
@@ -155,6 +156,7 @@ class Master(Arbiter):  # type: ignore[misc]
         for warning in self.running.loaded.warnings:
             self.log.warning("%s", warning)
         get_hub().exception_stream = self.log.stream()
+        raise_limit(self.log)
         self.listeners.inherit(os.environ)
         self.init_signals()
         self._write_pidfile()

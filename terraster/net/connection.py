@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
@@ -29,7 +30,7 @@ class Connection:
     scheme:     "http"
     trusted:    True if the peer is a trusted proxy
     held:       octets that were read but not used yet
-    idle:       True while no octet of a request has been read, so that closing loses nothing
+    idle_since: monotonic time since when no octet of a request has been read, at most two sweeps late; 0.0 while a request is under way
     requests:   number of request heads begun
     keepalive:  seconds that the next request is waited for, as the location of the last one says; 0 = for ever
     lingering:  True if the client may still be sending when the connection ends
@@ -44,7 +45,7 @@ class Connection:
         "fields",
         "held",
         "host",
-        "idle",
+        "idle_since",
         "keepalive",
         "lingering",
         "listener",
@@ -71,7 +72,7 @@ class Connection:
         self.scheme = "http"
         self.trusted = trusted
         self.held = b""
-        self.idle = True
+        self.idle_since = stream.reactor.horizon
         self.lingering = False
         self.requests = 0
         self.keepalive = 0.0
@@ -102,8 +103,19 @@ class Connection:
         it has for its first head, but at most ``limit`` seconds. A request that comes in time is answered with `Connection: close`.
         """
         stream = self.stream
-        if self.idle and stream.reader is not None:
+        if self.idle_since and stream.reader is not None:
             stream.read_deadline = min(stream.read_deadline, stream.reactor.horizon + (GRACE if self.requests else limit))
+
+    def end_idle(self) -> bool:
+        """End the connection if no request is under way and nothing has arrived. True if it has ended. Called on the hub."""
+        stream = self.stream
+        reader = stream.reader
+        if not self.idle_since or reader is None or stream.peek() is not None:
+            return False
+        stream.reader = None
+        stream.read_deadline = inf
+        reader.throw(ClientGone("ended in favour of other clients"))
+        return True
 
     def hurry(self) -> None:
         """Wait for the next request no longer than `GRACE`: the last answer promised that the connection is kept, but it is not."""

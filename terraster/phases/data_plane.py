@@ -29,6 +29,7 @@ class DataPlane:
 
     plan:      the current one; a reload swaps it
     draining:  True: finish open requests and reuse no client connection
+    crowded:   True: other clients wait, and there is no room for them. So a client's connection ends with its answer
     log:       called with a finished exchange
     defect:    called in an ``except`` clause for an exception that is not an `HttpError`
     outcomes:  counts attempts and reports failures to the master
@@ -57,6 +58,7 @@ class DataPlane:
         self.defect = defect
         self.outcomes = Outcomes(view, report, reactor.clock)
         self.draining = False
+        self.crowded = False
         self.deadlines: dict[Exchange, float] = {}
         self.origins: dict[str, Origin] = {}
         self.buffer = Buffer()

@@ -39,14 +39,14 @@ def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:
     if data:
         connection.held = b""
     else:
-        connection.idle = True
+        connection.idle_since = plane.reactor.horizon
         try:
             data = connection.recv(connection.keepalive if connection.requests else timeouts.client_header)
         except HttpError:
             return None
         if not data:
             return None
-    connection.idle = False
+    connection.idle_since = 0.0
     connection.requests += 1
     try:
         head = parse_request(data, limits.header_size, limits.header_count)
@@ -67,7 +67,7 @@ def _read_behind_empty_lines(plane: DataPlane, connection: Connection, data: byt
     timeout = connection.keepalive if connection.requests else plane.plan.timeouts.client_header
     end = plane.clock() + timeout if timeout else inf
     hurries = False
-    connection.idle = True
+    connection.idle_since = plane.reactor.horizon
     while _is_empty(data) and len(data) < plane.plan.limits.header_size:
         now = plane.clock()
         if not hurries and connection.requests and (plane.draining or connection.listener.closed):

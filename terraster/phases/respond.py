@@ -33,7 +33,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     if response.upgrade is not None:
         return upgrade(plane, attempt)
     client: Downstream = exchange.client
-    keep = exchange.head.keep_alive and not plane.draining and not client.connection.listener.closed
+    keep = exchange.head.keep_alive and not (plane.draining or plane.crowded or client.connection.listener.closed)
     if sender is not None and not sender.done:
         keep = False
     out, keep, framing, drop = write_head(plane, exchange, response, keep)
@@ -81,7 +81,7 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
     """Send an answer of our own. close: True: end the connection with it. Returns True if the client's connection can carry another
     request. Raises `HttpError`."""
     head: RequestHead | None = exchange.head
-    keep = head is not None and head.keep_alive and not close and not plane.draining
+    keep = head is not None and head.keep_alive and not (close or plane.draining or plane.crowded)
     keep = keep and not exchange.client.connection.listener.closed and _skip_body(exchange)
     exchange.status = answer.status
     out, keep, _, _ = write_head(plane, exchange, OwnHead(answer.status, answer.headers, len(answer.body)), keep)

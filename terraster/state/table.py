@@ -166,15 +166,23 @@ class Seat:
     ROLE = 6  # Seat.PROXY or Seat.ADMIN
     DRAINING = 7  # 1: it no longer accepts connections
     BEGAN = 8  # when the process started, as the kernel counts it: with PID it names one process for ever
+    ACCEPT_ERRORS = 9  # errors of accept(2)
+    CLIENTS_CLOSED = 10  # idle client connections ended for want of descriptors
+    SHORT_AT = 11  # time.monotonic_ns() when descriptors were short last, 0 = never
+    FULL_SINCE = 12  # time.monotonic_ns() since when clients wait because it is full, 0 = it is not
+    FULL_WHY = 13  # of FULL_SINCE: one of the values below
     ACCESS_LINES_LOST = 16  # lines of access logs that were lost
     PROGRAM_LINES_LOST = 17  # lines of the program's log that were lost
     LINE_LOST_AT = 18  # time.time_ns() when the last line was found to be lost, 0 = never
     LINE_LOST_WHY = 19  # its errno, 0 = the reader was too slow
     CELLS = 32
 
-    COUNTERS = (ACCEPTED, ACCESS_LINES_LOST, PROGRAM_LINES_LOST)
+    COUNTERS = (ACCEPTED, ACCEPT_ERRORS, CLIENTS_CLOSED, ACCESS_LINES_LOST, PROGRAM_LINES_LOST)
 
     PROXY, ADMIN, MASTER = 1, 2, 3
+
+    # FULL_WHY
+    CONNECTIONS_LIMIT, NO_DESCRIPTORS = 1, 2
 
 
 class SeatBackend:

@@ -32,7 +32,7 @@ _FULL = 0.01
 """Seconds between two checks of a worker at its limit of connections. Meanwhile new connections wait in the kernel's queue."""
 
 _EXHAUSTED = 0.5
-"""Seconds without accepting after the process ran out of descriptors or memory."""
+"""Seconds without accepting after an error that the next try would meet again."""
 
 
 class Acceptor:
@@ -44,7 +44,7 @@ class Acceptor:
     welcome:    called on the hub with (socket, peer address, peer port, acceptor) for each connection
     has_room:   True if this worker is below its limit of connections
     may_accept: True if this worker should accept a connection now, rather than another worker
-    report:     called with one line when accepting fails
+    not_accepted: called with an error of accept(2); True if the next try may succeed
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class Acceptor:
         "_listening",
         "_has_room",
         "_may_accept",
-        "_report",
+        "_not_accepted",
         "_rest",
         "_socket",
         "_watcher",
@@ -72,7 +72,7 @@ class Acceptor:
         welcome: Callable[[Any, str, int, Acceptor], None],
         has_room: Callable[[], bool],
         may_accept: Callable[[], bool],
-        report: Callable[[str], None],
+        not_accepted: Callable[[OSError], bool],
     ) -> None:
         self.address = listener.address
         self.proxy_protocol = listener.proxy_protocol
@@ -81,7 +81,7 @@ class Acceptor:
         self._welcome = welcome
         self._has_room = has_room
         self._may_accept = may_accept
-        self._report = report
+        self._not_accepted = not_accepted
         self._watcher = reactor.loop.io(listening.fileno(), 1)
         self._rest = reactor.loop.timer(_YIELD)
         self._yielded = False
@@ -148,10 +148,9 @@ class Acceptor:
                 )  # the public accept() makes a Python socket and asks the kernel four more things
             except BlockingIOError:
                 return
-            except ConnectionAbortedError:
-                continue
             except OSError as error:
-                self._report(f"cannot accept on {self.address}: {error.strerror}")
+                if self._not_accepted(error):
+                    continue
                 if self._listening:
                     self._pause(_EXHAUSTED)
                 return

@@ -29,6 +29,7 @@ from terraster.state.table import MasterCells, Seat
 
 from .accept import Acceptor
 from .channel import ChannelClosed
+from .descriptors import Descriptors
 from .process import Process
 
 __all__ = ["ProxyWorker"]
@@ -46,12 +47,14 @@ class ProxyWorker(Process):
     def start(self) -> None:
         self.connections: set[Connection] = set()
         self.acceptors: dict[str, Acceptor] = {}
-        self.reactor = Reactor()
+        self.descriptors = Descriptors(self.view, self.connections, len(self.listeners), self.log.warning)
+        self.reactor = self.descriptors.reactor = Reactor(socket=self.descriptors.socket)
         self.runners = Runners(self.reactor, self._converse)
         self._flush_timer = self.reactor.loop.timer(FLUSH)
         self.logs = AccessLogs(self.log.warning, self._flush_soon)
         self.unrouted_log = self._writer(self.snapshot.access_log)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
+        self.descriptors.origins = self.proxy.origins
         self._reports: deque[tuple[int, int, str, int, str, float]] = deque(maxlen=_MOST_REPORTS)
         self._news = Event()
         gevent.spawn(self._tell_master)
@@ -63,12 +66,33 @@ class ProxyWorker(Process):
             self._accept_on(listener, self.listeners[listener.address])
 
     def _accept_on(self, listener: Listener, listening: Any) -> None:
-        acceptor = Acceptor(self.reactor, listener, listening, self._welcome, self._has_room, self._may_accept, self.log.error)
+        acceptor = Acceptor(
+            self.reactor, listener, listening, self._welcome, self._has_room, self._may_accept, self.descriptors.not_accepted
+        )
         self.acceptors[listener.address] = acceptor
         acceptor.start()
 
     def _has_room(self) -> bool:
-        return not self._limit or len(self.connections) < self._limit
+        """True if this worker may accept another connection. If descriptors are short, idle clients make room. Runs on the hub."""
+        count = len(self.connections)
+        if self._limit and count >= self._limit:
+            self._full(Seat.CONNECTIONS_LIMIT)
+            return False
+        if count < self.descriptors.most or self.descriptors.make_room():
+            return True
+        if self._full(Seat.NO_DESCRIPTORS):
+            self.descriptors.lets_wait()
+        self.proxy.crowded = self.descriptors.crowded
+        return False
+
+    def _full(self, why: int) -> bool:
+        """Note that a client waits because this worker is full. True if none waited before."""
+        q, base = self.view.q, self.view.base
+        begins = not q[base + Seat.FULL_SINCE]
+        if begins:
+            q[base + Seat.FULL_SINCE] = time.monotonic_ns()
+        q[base + Seat.FULL_WHY] = why
+        return begins
 
     def _may_accept(self) -> bool:
         """True if this worker should accept a connection now, compared with all workers that serve."""
@@ -90,6 +114,7 @@ class ProxyWorker(Process):
         q, base = self.view.q, self.view.base
         q[base + Seat.CONNECTIONS] += 1
         q[base + Seat.ACCEPTED] += 1
+        self.descriptors.taken(sock.fileno())
         self.runners.start(Downstream(connection))
 
     def _converse(self, client: Downstream) -> None:
@@ -97,7 +122,11 @@ class ProxyWorker(Process):
             self.proxy.converse(client)
         finally:
             self.connections.discard(client.connection)
-            self.view.q[self.view.base + Seat.CONNECTIONS] -= 1
+            q, base = self.view.q, self.view.base
+            q[base + Seat.CONNECTIONS] -= 1
+            if q[base + Seat.FULL_SINCE]:
+                q[base + Seat.FULL_SINCE] = 0
+                self.proxy.crowded = False
 
     def _log(self, exchange: Exchange) -> None:
         place = exchange.location or exchange.service
@@ -145,6 +174,7 @@ class ProxyWorker(Process):
         proxy.keep_time(now, time.time(), self._id_prefix)
         self.logs.tend(now)
         proxy.sweep(now)
+        self.descriptors.tell(now)
         for connection in [connection for connection in self.connections if connection.stream.ready]:
             connection.downstream.look_again()
 
@@ -163,6 +193,7 @@ class ProxyWorker(Process):
                 self.reactor.loop.run_callback(self._give_up, acceptor, removed)
         for listener in change.listeners_added:
             self._accept_on(listener, listeners[listener.address])
+        self.descriptors.listen(len(self.acceptors))
         self.unrouted_log = self._writer(plan.snapshot.access_log)
         wanted = {service.access_log for service in plan.snapshot.services}
         wanted |= {
