@@ -72,7 +72,7 @@ class Master:
         self.table = Table(64, 16, 4)
         self.leases = Leases(self.table)
         self.states = BackendStates(self.table, self.log)
-        self.overrides = Overrides(str(path), self.log)
+        self.overrides = Overrides(str(path), self.log, lambda: time.time())
         self.overrides.load()
         self.overrides.expire()
         self.reloader = FakeReloader(self)
@@ -95,6 +95,10 @@ class Master:
 
     def state(self, name: str) -> str:
         return self.states.one(name)["state"]
+
+    def state_until(self, name: str) -> float:
+        found: float = self.states.one(name)["until"]
+        return found
 
     def weights(self) -> list[int]:
         return [backend.weight for backend in self.running.snapshot.services[0].locations[0].backends]
@@ -293,6 +297,41 @@ def test_a_restart_finds_what_was_asked_for(master: Master, tmp_path: Path) -> N
     assert next_one.state(ONE) == "draining" and next_one.weights() == [2, 9]
     assert next_one.state("blog/ http://blog.test:8080") == "up"
     assert next_one.states.one(ONE)["by"] == "alice"
+
+
+def ends(master: Master) -> None:
+    """Wait until the drain of the first backend is over."""
+    from gevent import sleep
+
+    deadline = time.monotonic() + 15
+    while master.state(ONE) != "up":
+        assert time.monotonic() < deadline
+        sleep(0.01)
+
+
+def test_an_end_is_a_moment_of_the_clock_on_the_wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody sets the clock while an order is under way: an hour ahead, and it is over; an hour back, and it lasts an hour longer."""
+    from gevent import sleep
+
+    ahead = [0.0]
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + ahead[0])
+    master = Master(tmp_path)
+    master.commands.start()
+    try:
+        assert master.commands.backend("drain", "shop", "/", "10.0.0.1", seconds=1800.0)["ok"]
+        sleep(0.01)  # the runner has looked at the clock, and waits
+        ahead[0] = 3600.0
+        ends(master)
+        assert master.commands.backend("drain", "shop", "/", "10.0.0.1", seconds=60.0)["ok"]
+        ahead[0] = 0.0
+        sleep(1.5)
+        assert master.state(ONE) == "draining"
+        assert master.state_until(ONE) - time.time() > 3500
+        ahead[0] = 7200.0
+        ends(master)
+    finally:
+        master.commands.stop()
 
 
 def test_a_backend_that_goes_and_comes_back_finds_its_order(master: Master) -> None:

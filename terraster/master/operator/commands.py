@@ -35,7 +35,7 @@ __all__ = ["OperatorCommands"]
 
 LONGEST = 10 * 365 * 86400.0  # seconds that something may be asked for
 _EXPLAINED = 8  # backends that one question may be about
-_NAP = 30.0  # seconds after which the clock is looked at in any case: it may have been set
+_NAP = 1.0  # seconds after which the clock is looked at while an end is due: it may have been set
 _LOOK = 0.2  # seconds between two looks during an upgrade
 
 _ACTIONS = {"drain": DRAIN, "maintain": MAINTENANCE, "enable": ENABLE, "weight": WEIGHT}
