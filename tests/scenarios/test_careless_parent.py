@@ -87,6 +87,19 @@ def test_ctrl_c_while_the_configuration_is_read_prints_nothing(tmp_path: Path, m
         os.close(writer)
 
 
+def test_everything_at_once(fresh, backend, tmp_path: Path) -> None:
+    """A stray supervisor: signals blocked, no standard descriptors, few open files, the working directory and then the runtime directory
+    removed."""
+    release = tmp_path / "release"
+    release.mkdir()
+    few = "resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))"
+    gone = f"os.chdir({str(release)!r}); os.rmdir({str(release)!r})"
+    proxy = start(fresh(backend(answer=ok()), start=False), "; ".join([EVERY_SIGNAL, few, gone, "os.closerange(0, 3)"]))
+    shutil.rmtree(proxy.runtime_dir)
+    wait_until(lambda: proxy.ctl("status").returncode == 0, "the runtime directory is not made again")
+    lives_well(proxy)
+
+
 def test_it_can_be_started_in_a_directory_that_has_gone(fresh, backend, tmp_path: Path) -> None:
     release = tmp_path / "release"
     release.mkdir()
