@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import __version__
+from ..logs import journal
 from . import backend, render, where
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
 from .inherited import clean
@@ -109,9 +110,9 @@ def _reload(control: Control, arguments: argparse.Namespace) -> int:
         print(json.dumps(outcome, indent=2))
         return DONE if outcome["ok"] else FAILED
     if not outcome["ok"]:
-        print(f"terrasterctl: not reloaded, generation {outcome['generation']} stays in effect:", file=sys.stderr)
-        for problem in outcome["problems"]:
-            print(f"  {problem}", file=sys.stderr)
+        lines = [f"terrasterctl: not reloaded, generation {outcome['generation']} stays in effect:"]
+        lines += [f"  {problem}" for problem in outcome["problems"]]
+        print(journal.as_error("\n".join(lines)), file=sys.stderr)
         return FAILED
     for line in outcome["changes"] or ["nothing changed"]:
         print(line)
@@ -186,7 +187,7 @@ _COMMANDS = {"reload": _reload, "status": _status, "stop": _stop, "backend": bac
 def _fail(text: str, code: int, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"ok": False, "problems": [text], "candidates": [], "error": text}))
-    print(f"terrasterctl: {text}", file=sys.stderr)
+    print(journal.as_error(f"terrasterctl: {text}"), file=sys.stderr)
     return code
 
 

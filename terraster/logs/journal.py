@@ -5,8 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-__all__ = ["behind", "prioritized"]
+from ..config import descriptors
+
+if TYPE_CHECKING:
+    from ..config.snapshot import Snapshot
+
+__all__ = ["as_error", "behind", "prioritized", "takes_access_lines"]
 
 
 def behind(descriptor: int, environ: Mapping[str, str]) -> bool:
@@ -21,6 +27,19 @@ def behind(descriptor: int, environ: Mapping[str, str]) -> bool:
     except OSError:
         return False
     return (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
+def takes_access_lines(snapshot: Snapshot, environ: Mapping[str, str]) -> bool:
+    """True if an access log of this configuration goes to the journal."""
+    logs = {snapshot.access_log, *(service.access_log for service in snapshot.services)}
+    logs |= {place.access_log for service in snapshot.services for place in service.locations if place.access_log is not None}
+    numbers = {number for log in logs if log.path and (number := descriptors.behind(log.path)) is not None}
+    return any(behind(number, environ) for number in numbers)
+
+
+def as_error(text: str) -> str:
+    """A text for standard error that says why something failed: with the priority of an error if the journal reads it."""
+    return prioritized(text, logging.ERROR) if behind(2, os.environ) else text
 
 
 def prioritized(text: str, level: int) -> str:

@@ -33,6 +33,7 @@ from gunicorn.errors import HaltServer
 from terraster.config import unserved
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError
+from terraster.logs import journal
 from terraster.logs.program import ProgramLog
 from terraster.master.backends.outliers import Outliers
 from terraster.master.backends.prober import Prober
@@ -80,10 +81,10 @@ def run(load: Load, roles: Mapping[str, type[Process]], compile: Compile) -> int
         master = Master(load, roles, compile)
         master.run()
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        print(journal.as_error(str(error)), file=sys.stderr)
         return 2
     except StartError as error:
-        print(f"terraster: cannot start: {error}", file=sys.stderr)
+        print(journal.as_error(f"terraster: cannot start: {error}"), file=sys.stderr)
         return 1
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
@@ -250,6 +251,10 @@ class Master(Arbiter):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
         self.log.info("listening on %s", ", ".join(addresses(snapshot)) or "nothing")
+        if journal.takes_access_lines(snapshot, os.environ):
+            self.log.info(
+                "access lines go to systemd's journal, which may drop lines, warnings too, if there are many: `access_log` may name a file"
+            )
 
     def arrange(self, loaded: Snapshot) -> Snapshot:
         """A configuration as it is run: what operators changed above what the file says, the addresses of names, and a slot for
