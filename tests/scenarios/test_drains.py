@@ -18,6 +18,7 @@ from ..harness.workers import frozen
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n"
+SERVED = 'terraster_requests_total{code="200",location="/",service="site"}'
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_the_drain_can_be_watched_until_its_end(fresh, slow) -> None:
     assert (worker["state"], worker["draining"], worker["connections"]) == ("leaving", True, 1)
     assert "finishes open requests; 1 connection is open" in proxy.ctl("status").stdout
     assert kinds(proxy) == ["stopping"]
-    assert proxy.metrics()['terraster_requests_total{code="200",location="/",service="site"}'] == 1
+    wait_until(lambda: proxy.metrics().get(SERVED) == 1)
     slow.go.set()
     assert client.response().status == 200
     assert proxy.program is not None
@@ -129,7 +130,7 @@ def test_the_last_counters_stay_when_the_first_worker_has_left(fresh, slow) -> N
     slow.wait(11)
     proxy.signal(signal.SIGTERM)
     wait_until(lambda: len(proxy.workers()) == 1, "one of two workers to leave")
-    assert proxy.metrics()['terraster_requests_total{code="200",location="/",service="site"}'] == 10
+    wait_until(lambda: proxy.metrics().get(SERVED) == 10)
     slow.go.set()
     assert client.response().status == 200
 

@@ -86,7 +86,7 @@ def test_the_losers_connection_is_closed(terraster, backend) -> None:
     assert len(erratic.peers) > before or any(peer.ended.is_set() for peer in erratic.peers)
     quiet(proxy)
     wait_until(lambda: all(peer.ended.is_set() for peer in erratic.peers))
-    assert total(proxy, "terraster_backend_open_connections") == total(proxy, "terraster_backend_idle_connections")
+    wait_until(lambda: total(proxy, "terraster_backend_open_connections") == total(proxy, "terraster_backend_idle_connections"))
     assert total(proxy, "terraster_backend_failures_total") == 0
 
 

@@ -27,9 +27,9 @@ def test_requests_are_counted_by_service_location_and_code(terraster, backend) -
     proxy = terraster(origin)
     for target in ("/", "/", "/no"):
         get(proxy.address, target)
+    wait_until(lambda: total(proxy, "terraster_request_duration_seconds_count", 'service="site"') == 3)
     assert total(proxy, "terraster_requests_total", 'service="site"', 'location="/"', 'code="200"') == 2
     assert total(proxy, "terraster_requests_total", 'service="site"', 'code="404"') == 1
-    assert total(proxy, "terraster_request_duration_seconds_count", 'service="site"') == 3
     assert total(proxy, "terraster_backend_requests_total", str(origin.port)) == 3
     assert total(proxy, "terraster_backend_up", str(origin.port)) == 1
 
@@ -39,6 +39,7 @@ def test_octets_are_counted(terraster, backend) -> None:
     request = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 500\r\nConnection: close\r\n\r\n" + b"y" * 500
     with proxy.connect() as client:
         answer = client.send(request).rest()
+    wait_until(lambda: total(proxy, "terraster_request_duration_seconds_count", 'service="site"') == 1)
     assert total(proxy, "terraster_bytes_total", 'direction="in"', 'service="site"') == len(request)
     assert total(proxy, "terraster_bytes_total", 'direction="out"', 'service="site"') == len(answer)
 

@@ -80,7 +80,7 @@ def test_idle_timeout(terraster, backend) -> None:
     began = time.monotonic()
     wait_until(lambda: is_open(origin) == 0)
     assert 0.3 < time.monotonic() - began < 1.5
-    assert total(proxy, OPEN) == total(proxy, IDLE) == 0
+    wait_until(lambda: total(proxy, OPEN) == total(proxy, IDLE) == 0)
 
 
 @pytest.mark.needs("wrk")

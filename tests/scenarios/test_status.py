@@ -48,10 +48,13 @@ def test_a_backend_that_answers_nothing_but_500_is_a_problem(terraster, backend)
     proxy = terraster(bad, good)
     statuses = [get(proxy.address).status for _ in range(40)]
     assert statuses.count(500) == 20
+    wait_until(lambda: _backend(proxy, bad.url)["responses"] == {"5xx": 20}, "the last answer is not counted")
     (problem,) = [one for one in proxy.status()["problems"] if one["kind"] == "backend-errors"]
     assert problem["backend"] == bad.url
     assert problem["text"].startswith("20 of 20 attempts in the last ")
-    assert _backend(proxy, bad.url)["responses"] == {"5xx": 20} and _backend(proxy, good.url)["responses"] == {"2xx": 20}
+    wait_until(
+        lambda: _backend(proxy, bad.url)["responses"] == {"5xx": 20} and _backend(proxy, good.url)["responses"] == {"2xx": 20}
+    )
     assert of(proxy, "terraster_backend_responses_total", bad.url, 'code="5xx"') == 20
     assert of(proxy, "terraster_backend_responses_total", bad.url, 'code="2xx"') == 0
     assert "\n  responses: 20 5xx\n" in proxy.ctl("why", bad.url).stdout
@@ -71,13 +74,13 @@ def test_responses_by_class_are_exact_after_a_worker_is_killed(fresh, backend) -
     expected = {"2xx": 3, "3xx": 3, "4xx": 3, "5xx": 3, "other": 3}
     for target in [*codes] * 3:
         get(proxy.address, target)
-    assert _backend(proxy, origin.url)["responses"] == expected
+    wait_until(lambda: _backend(proxy, origin.url)["responses"] == expected)
     (worker,) = proxy.workers()
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: proxy.workers() not in ([], [worker]))
     assert _backend(proxy, origin.url)["responses"] == expected
     get(proxy.address, "/a")
-    assert _backend(proxy, origin.url)["responses"] == {**expected, "2xx": 4}
+    wait_until(lambda: _backend(proxy, origin.url)["responses"] == {**expected, "2xx": 4})
 
 
 def test_a_worker_that_hangs_is_named_within_seconds(fresh, backend) -> None:
