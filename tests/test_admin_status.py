@@ -32,7 +32,7 @@ def master_says(**changes) -> dict:
         "last_reload": None,
         "listeners": [":8080"],
         "workers": [],
-        "backends": {},
+        "prober": {},
         **changes,
     }
 
@@ -169,7 +169,7 @@ def test_nothing_wrong():
     house.answer(1, 0, 404, 0.01)
     house.answer(2, 0, 299, 0.01)
     house.used(1, 0, REQUESTS=4, LATENCY=8_000_000, RESPONSES=4)
-    found = status(house, backends={"shop/ http://10.0.0.1:80": {"reason": "200 OK", "seconds": 0.002}})
+    found = status(house, prober={"shop/ http://10.0.0.1:80": {"reason": "200 OK", "seconds": 0.002}})
     assert found["problems"] == []
     shop = found["services"][0]
     place = shop["locations"][0]
@@ -193,7 +193,7 @@ def test_the_worst_comes_first():
     house.sit(2, Seat.PROXY, DRAINING=1)
     failed = {"ok": False, "problems": ["a.yaml:1:2: no", "a.yaml:3:4: nor this"], "when": NOW - 9}
     found = status(
-        house, last_reload=failed, backends={"blog/ http://10.0.0.3:80": {"reason": "connection refused", "seconds": -1.0}}
+        house, last_reload=failed, prober={"blog/ http://10.0.0.3:80": {"reason": "connection refused", "seconds": -1.0}}
     )
     assert kinds(found) == ["few-workers", "no-backends", "backend-down", "backend-down", "reload-failed"]
     by_kind = {problem["kind"]: problem for problem in found["problems"]}
@@ -237,7 +237,7 @@ def test_what_operators_changed():
             {"backend": "gone/ http://10.0.0.9:80", "gone": NOW - 9, "order": touch("maintenance"), "weight_override": None}
         ],
     }
-    found = status(house, overrides=overrides)
+    found = status(house, orders=overrides)
     one, other = found["services"][0]["locations"][0]["backends"]
     assert (one["state"], one["up"], one["since"], one["until"], one["by"]) == ("draining", False, NOW - 90, NOW + 600, "alice")
     assert (one["weight"], one["configured_weight"], one["weight_override"]["weight"]) == (5, 1, 5)

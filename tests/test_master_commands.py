@@ -15,11 +15,15 @@ import pytest
 from terraster.cli import phrases
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id, location_id
 from terraster.errors import StartError
+from terraster.master.agenda import Agenda
 from terraster.master.backends.states import BackendStates
+from terraster.master.operator.account import Accounts
 from terraster.master.operator.action import Entry
 from terraster.master.operator.commands import OperatorCommands
 from terraster.master.operator.find import Unfound, find
+from terraster.master.operator.orders import Orders
 from terraster.master.operator.overrides import Overrides
+from terraster.master.participant import Proposal
 from terraster.state.leases import Leases
 from terraster.state.table import Table
 
@@ -62,36 +66,44 @@ class FakeReloader:
 
 
 class Master:
-    """As much of a master as commands needs, with a real table, real states and a real overlay."""
+    """As much of a master as operators' commands need, with a real table, real states and real overrides."""
 
     def __init__(self, path: Path, expand: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot) -> None:
         self.log = logging.getLogger("commands")
         self.upgrade = SimpleNamespace(is_under_way=False)
-        self.children = SimpleNamespace(stopping=False)
         self.running = SimpleNamespace()
         self.table = Table(64, 16, 4)
         self.leases = Leases(self.table)
-        self.states = BackendStates(self.table, self.log)
-        self.overrides = Overrides(str(path), self.log, lambda: time.time())
+        self.agenda = Agenda(self.log)  # type: ignore[arg-type]
+        self.agenda.start()
+        self.states = BackendStates(self.table, self.log, self.agenda)  # type: ignore[arg-type]
+        self.overrides = Overrides(str(path), self.log, lambda: time.time())  # type: ignore[arg-type]
         self.overrides.load()
         self.overrides.expire()
         self.reloader = FakeReloader(self)
-        self.prober = SimpleNamespace(detail=dict, recent=lambda name: [])
-        self.outliers = SimpleNamespace(recent=lambda name: [{"when": 1.0, "text": "connection refused"}] if name == ONE else [])
+        self.prober: Any = SimpleNamespace(detail=dict, recent=lambda name: [])
+        self.outliers: Any = SimpleNamespace(
+            recent=lambda name: [{"when": 1.0, "text": "connection refused"}] if name == ONE else []
+        )
         self.expand = expand
-        self.commands = OperatorCommands(self)
+        refresh = self.reloader.refresh
+        running: Any = self.running
+        log: Any = self.log
+        self.orders = Orders(running, self.overrides, self.states, self.agenda, log, refresh, lambda: self.upgrade.is_under_way)
+        self.accounts = Accounts(running, self.overrides, self.states, self.prober, self.outliers, self.table)
+        self.commands = OperatorCommands(running, self.overrides, self.orders, self.accounts, log, refresh)
         self.run(snapshot(SERVICES))
 
     def run(self, loaded: Snapshot) -> None:
         self.running.loaded = loaded
         self.running.snapshot = self.leases.assign(self.expand(self.overrides.apply(loaded)))
         self.leases.commit(self.running.snapshot)
-        self.states.follow(self.running.snapshot)
+        self.states.commit(Proposal(self.running.snapshot))
         for service in self.running.snapshot.services:
             for location in service.locations:
                 for backend in location.backends:
                     self.states.probed(backend.id, True, time.time(), "200 OK")
-        self.commands.follow()
+        self.orders.apply()
 
     def state(self, name: str) -> str:
         return self.states.one(name)["state"]
@@ -108,7 +120,8 @@ class Master:
 def master(tmp_path: Path) -> Iterator[Master]:
     made = Master(tmp_path)
     yield made
-    made.commands.stop()
+    made.agenda.stop()
+    made.orders.stop()
 
 
 UNIX = Backend("app/ unix:/run/app", "unix:/run/app", "http", "localhost", 80, address="unix:/run/app")
@@ -275,7 +288,7 @@ def test_nonsense(master: Master, arguments: dict[str, Any], problem: str) -> No
 def test_it_ends_by_itself(master: Master) -> None:
     from gevent import sleep
 
-    master.commands.start()
+    master.orders.start()
     master.commands.backend("maintain", "shop", "/", "10.0.0.1", seconds=0.2)
     master.commands.backend("weight", "shop", "/", "10.0.0.2", weight=9, seconds=0.2)
     assert master.state(ONE) == "maintenance" and master.weights() == [2, 9]
@@ -283,7 +296,7 @@ def test_it_ends_by_itself(master: Master) -> None:
     while master.state(ONE) != "up" or master.weights() != [2, 2]:
         assert time.monotonic() < end
         sleep(0.01)
-    (found,) = master.commands.why("10.0.0.1", "shop", "/")["backends"]
+    (found,) = master.accounts.why("10.0.0.1", "shop", "/")["backends"]
     assert [action["what"] for action in found["history"]] == ["expired", "maintenance"]
     assert found["endpoints"][0]["failures"] == [{"when": 1.0, "text": "connection refused"}]
 
@@ -317,7 +330,7 @@ def test_an_end_is_a_moment_of_the_clock_on_the_wall(tmp_path: Path, monkeypatch
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + ahead[0])
     master = Master(tmp_path)
-    master.commands.start()
+    master.orders.start()
     try:
         assert master.commands.backend("drain", "shop", "/", "10.0.0.1", seconds=1800.0)["ok"]
         sleep(0.01)  # the runner has looked at the clock, and waits
@@ -331,16 +344,17 @@ def test_an_end_is_a_moment_of_the_clock_on_the_wall(tmp_path: Path, monkeypatch
         ahead[0] = 7200.0
         ends(master)
     finally:
-        master.commands.stop()
+        master.agenda.stop()
+        master.orders.stop()
 
 
 def test_a_backend_that_goes_and_comes_back_finds_its_order(master: Master) -> None:
     master.commands.backend("drain", "shop", "/", "10.0.0.1")
     master.run(snapshot({"blog": SERVICES["blog"]}))
-    assert [orphan["backend"] for orphan in master.commands.detail()["orphans"]] == [ONE]
+    assert [orphan["backend"] for orphan in master.orders.detail()["orphans"]] == [ONE]
     master.run(snapshot(SERVICES))
-    assert master.state(ONE) == "draining" and master.commands.detail()["orphans"] == []
-    assert master.commands.detail()["backends"][ONE]["order"]["what"] == "drain"
+    assert master.state(ONE) == "draining" and master.orders.detail()["orphans"] == []
+    assert master.orders.detail()["backends"][ONE]["order"]["what"] == "drain"
     master.commands.backend("enable", "shop", "/", "10.0.0.1")
     assert master.state(ONE) == "up"
 
@@ -373,11 +387,11 @@ def test_what_is_kept_of_a_backend_that_is_gone_can_be_taken_back(
     answer = master.commands.backend("enable", service, path, url, by="bob")
     assert answer["ok"] and answer["changed"] and answer["backend"]["id"] == ONE
     assert answer["notes"] == ["its weight is still 7, should it come back; `weight … file` ends that"]
-    assert phrases.changed(answer["backend"], 0.0) == ["shop/ http://10.0.0.1:80 is not configured any more, weight 7"]
+    assert phrases.changed(answer["backend"], 0.0) == ["shop/ http://10.0.0.1:80 is no longer configured, weight 7"]
     again = master.commands.backend("enable", service, path, url)
     assert again["ok"] and not again["changed"] and again["notes"][0] == "nothing was overridden"
     assert master.commands.backend("weight", service, path, url)["changed"]
-    assert master.commands.detail()["orphans"] == []
+    assert master.orders.detail()["orphans"] == []
     master.run(snapshot(SERVICES))
     assert master.state(ONE) == "up" and master.weights() == [2, 2]
 
@@ -406,8 +420,8 @@ def test_an_order_holds_for_all_addresses_of_a_name(tmp_path: Path) -> None:
     addresses[0] = "10.9.9.3"
     master.run(snapshot(SERVICES))
     assert [master.state(f"{name}@{one}") for one in addresses] == ["draining", "draining"]
-    assert set(master.commands.detail()["backends"]) == {f"{name}@{one}" for one in addresses}
-    (found,) = master.commands.why("blog.test:8080")["backends"]
+    assert set(master.orders.detail()["backends"]) == {f"{name}@{one}" for one in addresses}
+    (found,) = master.accounts.why("blog.test:8080")["backends"]
     assert [endpoint["address"] for endpoint in found["endpoints"]] == addresses
     master.commands.backend("enable", "blog", "", "blog.test:8080")
     assert [master.state(f"{name}@{one}") for one in addresses] == ["up", "up"]
@@ -425,7 +439,7 @@ def test_of_several_endpoints_the_best_is_told_of(tmp_path: Path) -> None:
     master = Master(tmp_path, expand)
 
     def headline() -> tuple[str, str]:
-        (found,) = master.commands.why("10.0.0.1", "shop", "/")["backends"]
+        (found,) = master.accounts.why("10.0.0.1", "shop", "/")["backends"]
         return found["state"], found["why"]
 
     master.states.eject(f"{ONE}@10.9.9.1", time.time() + 60, "3 attempts in a row failed")
@@ -447,14 +461,14 @@ def test_the_other_master_of_an_upgrade_is_not_overwritten(master: Master, tmp_p
 
 
 def test_why_without_a_service(master: Master) -> None:
-    assert [one["id"] for one in master.commands.why("10.0.0.1")["backends"]] == [ONE, "shop/api http://10.0.0.1:80/v1"]
-    assert "no service has a backend zzz" in master.commands.why("zzz")["problems"][0]
+    assert [one["id"] for one in master.accounts.why("10.0.0.1")["backends"]] == [ONE, "shop/api http://10.0.0.1:80/v1"]
+    assert "no service has a backend zzz" in master.accounts.why("zzz")["problems"][0]
 
 
 def test_an_order_with_an_end_gives_the_one_below_it_back(master: Master) -> None:
     from gevent import sleep
 
-    master.commands.start()
+    master.orders.start()
     master.commands.backend("drain", "shop", "/", "10.0.0.1", by="alice")
     master.commands.backend("weight", "shop", "/", "10.0.0.1", weight=7)
     master.commands.backend("weight", "shop", "/", "10.0.0.1", weight=0, seconds=0.2)
@@ -465,7 +479,7 @@ def test_an_order_with_an_end_gives_the_one_below_it_back(master: Master) -> Non
     while master.state(ONE) != "draining" or master.weights() != [7, 2]:
         assert time.monotonic() < end
         sleep(0.01)
-    (found,) = master.commands.why("10.0.0.1", "shop", "/")["backends"]
+    (found,) = master.accounts.why("10.0.0.1", "shop", "/")["backends"]
     assert (found["by"], found["order_after"], found["weight_after"]) == ("alice", [], [])
 
 
@@ -476,7 +490,7 @@ def test_both_masters_of_an_upgrade_follow_what_either_is_told(master: Master, t
     other.upgrade.is_under_way = master.upgrade.is_under_way = True
     try:
         for one in (master, other):
-            one.commands.start()
+            one.orders.start()
         other.commands.backend("maintain", "shop", "/", "10.0.0.1")
         master.commands.backend("weight", "shop", "/", "10.0.0.2", weight=9)
         end = time.monotonic() + 5
@@ -484,7 +498,8 @@ def test_both_masters_of_an_upgrade_follow_what_either_is_told(master: Master, t
             assert time.monotonic() < end
             sleep(0.01)
     finally:
-        other.commands.stop()
+        other.agenda.stop()
+        other.orders.stop()
 
 
 def test_what_the_other_master_was_told_last_holds_when_an_upgrade_is_over(master: Master, tmp_path: Path) -> None:
@@ -492,13 +507,13 @@ def test_what_the_other_master_was_told_last_holds_when_an_upgrade_is_over(maste
     other.upgrade.is_under_way = master.upgrade.is_under_way = True
     other.commands.backend("drain", "shop", "/", "10.0.0.1")
     other.run(snapshot({"blog": SERVICES["blog"]}))
-    assert other.commands.detail()["orphans"] == [], "the old master has it still"
+    assert other.orders.detail()["orphans"] == [], "the old master has it still"
     master.upgrade.is_under_way = False
-    master.commands.alone()
+    master.orders.alone()
     assert master.state(ONE) == "draining"
     other.upgrade.is_under_way = False
-    other.commands.alone()
-    assert [orphan["backend"] for orphan in other.commands.detail()["orphans"]] == [ONE]
+    other.orders.alone()
+    assert [orphan["backend"] for orphan in other.orders.detail()["orphans"]] == [ONE]
 
 
 def test_a_change_wants_a_service(master: Master) -> None:

@@ -9,10 +9,12 @@ import pytest
 from gevent.event import Event
 
 from terraster.config.snapshot import Backend, HealthCheck, Location, Service, Snapshot, backend_id, location_id
+from terraster.master.agenda import Agenda
 from terraster.master.backends import prober
 from terraster.master.backends.probe import Aim
 from terraster.master.backends.prober import Prober
 from terraster.master.backends.states import BackendStates
+from terraster.master.participant import Proposal
 from terraster.state.leases import Leases
 from terraster.state.table import Table
 
@@ -40,15 +42,17 @@ class Party:
         self.table = Table(256, 64, 4)
         self.log = Lines()
         self.leases = Leases(self.table)
-        self.states = BackendStates(self.table, self.log)
-        self.prober = Prober(self.table, self.log, self.states, lambda *_all: None)
+        self.agenda = Agenda(self.log)  # type: ignore[arg-type]
+        self.states = BackendStates(self.table, self.log, self.agenda)
+        self.prober = Prober(self.table, self.log, self.states, self.agenda, lambda *_all: None)
 
     def apply(self, generation: int, services: list[Service]) -> Snapshot:
         leased = self.leases.assign(Snapshot(generation, (), tuple(services)))
         self.leases.commit(leased)
-        self.prober.meet(leased)
-        self.states.follow(leased)
-        self.prober.follow(leased)
+        new = Proposal(leased)
+        self.prober.prepare(new)
+        self.states.commit(new)
+        self.prober.commit(new)
         return leased
 
 
@@ -105,11 +109,12 @@ def test_who_is_in_a_hurry_does_not_wait_for_a_silent_backend(monkeypatch: pytes
     silent = service(0, 9)
     backend = replace(silent.locations[0].backends[0], health=HealthCheck(type="tcp", timeout=30.0))
     silent = replace(silent, locations=(replace(silent.locations[0], backends=(backend,)),))
-    party.prober.start()
+    party.agenda.start()
     began = time.monotonic()
     try:
-        party.prober.meet(Snapshot(1, (), (silent,)), patience=0.1)
+        party.prober.prepare(Proposal(Snapshot(1, (), (silent,)), patience=0.1))
     finally:
+        party.agenda.stop()
         party.prober.stop()
     assert time.monotonic() - began < 3
 

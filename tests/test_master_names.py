@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.config.snapshot import Backend, Location, Service, Snapshot, backend_id
+from terraster.master.agenda import Agenda
 from terraster.master.discovery import names as module
 from terraster.master.discovery.endpoints import _spot, endings
 from terraster.master.discovery.names import Names
 from terraster.master.discovery.resolver import Endpoint, Resolution, Unresolved
+from terraster.master.participant import Proposal
 
 
 class Book:
@@ -68,8 +70,10 @@ class Party:
         self.servers: list[tuple[str, ...]] = []
         self.snapshot = Snapshot(1, (), ())
         self.run = self.snapshot
-        self.names = Names(logging.getLogger("names"), self._changed, self._make)  # type: ignore[arg-type]
-        self.names.start()
+        log = logging.getLogger("names")
+        self.agenda = Agenda(log)  # type: ignore[arg-type]
+        self.names = Names(log, self.agenda, self._changed, self._make)  # type: ignore[arg-type]
+        self.agenda.start()
 
     def _make(self, nameservers: tuple[str, ...]) -> Book:
         self.servers.append(nameservers)
@@ -81,15 +85,16 @@ class Party:
     def _changed(self) -> bool:
         self.changes += 1
         self.run = self.names.expand(self.snapshot)
-        self.names.follow()
+        self.names.commit(Proposal(self.snapshot))
         self.happened.set()
         return self.works
 
     def commit(self, snapshot: Snapshot) -> Snapshot:
         self.snapshot = snapshot
-        self.names.meet(snapshot)
-        self.run = self.names.expand(snapshot)
-        self.names.follow()
+        new = Proposal(snapshot)
+        self.names.prepare(new)
+        self.run = new.snapshot
+        self.names.commit(new)
         return self.run
 
     def wait_changes(self, count: int) -> None:
@@ -109,6 +114,7 @@ def party() -> Iterator[Callable[..., Party]]:
 
     yield make
     for one in made:
+        one.agenda.stop()
         one.names.stop()
 
 
@@ -204,7 +210,7 @@ def test_what_does_not_change_stays_the_very_object(party) -> None:
     one = party({"api.test": ["10.0.0.1"], "db.test": ["10.0.0.2"], "gone.test": "SERVFAIL"}, ttl=0.0)
     first = one.commit(snapshot(a=[backend("api.test")], b=[backend("db.test")], c=[backend("gone.test")], d=[backend("10.0.0.9")]))
     assert all(left is right for left, right in zip(first.services, one.names.expand(one.snapshot).services, strict=True))
-    one.names.follow()
+    one.names.commit(Proposal(one.snapshot))
     one.book.entries["db.test"] = ["10.0.0.3"]
     one.wait_changes(1)
     same = [left is right for left, right in zip(first.services, one.run.services, strict=True)]
@@ -216,9 +222,7 @@ def test_ten_thousand_services_with_few_names_are_cheap(party) -> None:
     many = snapshot(**{f"s{n}": [backend("api.test", f"s{n}"), backend("db.test", f"s{n}")] for n in range(10_000)})
     one.commit(many)
     began = time.perf_counter()
-    one.names.meet(many)
-    run = one.names.expand(many)
-    one.names.follow()
+    run = one.commit(many)
     assert time.perf_counter() - began < 0.5  # some 30 ms; the reload around it takes longer
     assert len(backends(run)) == 30_000
 
@@ -314,7 +318,7 @@ def test_nobody_waits_for_names_at_the_end(party) -> None:
     ending = Event()
     gevent.spawn_later(0.05, ending.set)
     began = time.monotonic()
-    one.names.meet(snapshot(shop=[backend("api.test")]), ending)
+    one.names.prepare(Proposal(snapshot(shop=[backend("api.test")]), ending=ending))
     assert time.monotonic() - began < 1
 
 
@@ -322,8 +326,8 @@ def test_nobody_waits_for_names_at_the_end(party) -> None:
 def test_names_nobody_wants_are_not_asked_for(party) -> None:
     one = party({"api.test": ["10.0.0.1"], "old.test": ["10.0.0.2"], "never.test": ["10.0.0.3"]}, ttl=0.0)
     one.commit(snapshot(shop=[backend("api.test"), backend("old.test")]))
-    one.names.meet(snapshot(shop=[backend("never.test")]))
-    one.names.part()
+    one.names.prepare(Proposal(snapshot(shop=[backend("never.test")])))
+    one.names.rollback()
     one.commit(snapshot(shop=[backend("api.test")]))
     counts = Counter(one.book.asked)
     one.book.wait_asked("api.test", counts["api.test"] + 3)
@@ -385,6 +389,7 @@ def test_ids_are_never_shared(places: list[Endpoint], srv: bool) -> None:
     try:
         made = backends(one.commit(snapshot(shop=[backend("api.test", srv=srv)])))
     finally:
+        one.agenda.stop()
         one.names.stop()
     assert len({b.id for b in made}) == len({b.label for b in made}) == len(places)
     assert (made[0].id == ID) == (len(places) == 1)
@@ -407,6 +412,7 @@ def test_who_stays_keeps_its_id(answers: list[str], expected: dict[str, str]) ->
         for answer in answers:
             one.names._answered(name, Resolution(tuple(Endpoint(address) for address in answer), 60.0))
     finally:
+        one.agenda.stop()
         one.names.stop()
     ids = {e.address: f"@{place}" if place else "" for e, place in zip(name.endpoints, name.places, strict=True)}
     assert ids == {address: expected[address] for address in answers[-1]}

@@ -22,6 +22,7 @@ import pytest
 from terraster.config.snapshot import HealthCheck
 from terraster.master.backends.probe import Aim, Result
 from terraster.master.backends.prober import Prober, Target
+from terraster.master.participant import Proposal
 from terraster.policy.health import Verdict
 from terraster.state.table import BackendCells
 
@@ -80,7 +81,7 @@ def check(**settings: Any) -> dict[str, Any]:
 
 
 def known(family: Family, url: str, service: str = "one") -> dict[str, Any]:
-    found: dict[str, Any] = family.ask("status")["backends"][f"{service}/ {url}"]
+    found: dict[str, Any] = family.ask("status")["prober"][f"{service}/ {url}"]
     return found
 
 
@@ -135,7 +136,7 @@ def test_services_that_share_a_backend_share_its_probe(backend: Backend) -> None
     services = {f"s{number}": [backend.url] for number in range(50)}
     with Family(workers=1, services=services, check=check(interval=60)) as family:
         assert len(backend.seen) == 1
-        assert all(state["up"] for state in family.ask("status")["backends"].values())
+        assert all(state["up"] for state in family.ask("status")["prober"].values())
 
 
 def test_only_the_master_probes_also_after_a_reload_and_a_kill(backend: Backend) -> None:
@@ -328,12 +329,14 @@ def test_backends_that_share_a_probe_are_told_in_good_grammar() -> None:
     port = free_port()
     same = tuple(replace(one, host="127.0.0.1", port=port, health=check) for one in place.backends)
     ward.snapshot = replace(ward.snapshot, services=(replace(service, locations=(replace(place, backends=same),)),))
-    prober = Prober(ward.table, ward.log, ward.states, lambda name, begun, ok: None)
-    prober.start()
+    prober = Prober(ward.table, ward.log, ward.states, ward.agenda, lambda name, begun, ok: None)
+    ward.agenda.clock = time.monotonic
+    ward.agenda.start()
     try:
-        prober.meet(ward.snapshot)
-        prober.follow(ward.snapshot)
+        prober.prepare(Proposal(ward.snapshot))
+        prober.commit(Proposal(ward.snapshot))
     finally:
+        ward.agenda.stop()
         prober.stop()
     (line,) = ward.log.take()
     assert line.startswith("warning backend http://b0 of shop/, backend http://b1 of shop/ are down: ")
@@ -346,12 +349,15 @@ def test_the_last_probes_are_kept(backend: Backend) -> None:
     one = replace(place.backends[0], host="127.0.0.1", port=backend.server_port, health=HealthCheck(interval=0.02, healthy=1))
     ward.snapshot = replace(ward.snapshot, services=(replace(service, locations=(replace(place, backends=(one,)),)),))
     passed: list[tuple[str, float]] = []
-    prober = Prober(ward.table, ward.log, ward.states, lambda name, begun, ok: passed.append((name, begun)) if ok else None)
-    prober.start()
+    prober = Prober(
+        ward.table, ward.log, ward.states, ward.agenda, lambda name, begun, ok: passed.append((name, begun)) if ok else None
+    )
+    ward.agenda.clock = time.monotonic
+    ward.agenda.start()
     try:
         backend.status = 500
-        prober.meet(ward.snapshot)
-        prober.follow(ward.snapshot)
+        prober.prepare(Proposal(ward.snapshot))
+        prober.commit(Proposal(ward.snapshot))
         assert [(probe["ok"], probe["reason"]) for probe in prober.recent(one.id)] == [(False, "status 500")]
         assert ward.letters() == "d" and passed == []
         backend.status = 200
@@ -365,6 +371,7 @@ def test_the_last_probes_are_kept(backend: Backend) -> None:
         assert ward.letters() == "u" and ward.cell(0, BackendCells.PROBES) >= 6
         assert prober.recent("nobody") == []
     finally:
+        ward.agenda.stop()
         prober.stop()
 
 

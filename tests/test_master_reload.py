@@ -31,7 +31,7 @@ def test_every_child_runs_the_new_generation_when_the_answer_comes() -> None:
         assert family.pids() | family.pids("admin") == before
         status = family.ask("status")
         assert (status["reloads"], status["reload_failures"], status["last_reload"]["ok"]) == (1, 0, True)
-        assert set(status["backends"]) == {"one/ http://127.0.0.1:1", "two/ http://127.0.0.1:2"}
+        assert set(status["prober"]) == {"one/ http://127.0.0.1:1", "two/ http://127.0.0.1:2"}
 
 
 def test_hup_reloads_too() -> None:
@@ -90,7 +90,7 @@ def test_what_cannot_be_applied_changes_nothing(settings: dict[str, object], pro
         assert (status["generation"], status["reloads"], status["reload_failures"]) == (1, 0, 1)
         assert status["last_reload"]["ok"] is False
         assert family.get()["generation"] == 1 and family.get()["services"] == ["one"]
-        assert list(status["backends"]) == [f"one/ http://127.0.0.1:{family.port}"]
+        assert list(status["prober"]) == [f"one/ http://127.0.0.1:{family.port}"]
         family.settings = good
         family.write(services={"fine": []})
         assert family.ask("reload")["generation"] == 2
@@ -279,7 +279,7 @@ def test_more_workers_than_there_are_seats_for_are_a_note() -> None:
     with Family(workers=1, drain=0.1) as family:
         family.write(workers=33)
         outcome = family.ask("reload")
-        assert outcome["ok"] and outcome["notes"] == ["workers: 33 need a restart; 31 is what there are seats for"]
+        assert outcome["ok"] and outcome["notes"] == ["workers: 33 need a restart; there are seats for 31"]
         family.process.send_signal(signal.SIGQUIT)
         family.process.wait(10)
 

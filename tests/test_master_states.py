@@ -302,8 +302,8 @@ def test_reloads_do_not_pile_up_what_is_planned() -> None:
     ward = Ward(1, 1, outlier=None, breaker=Breaker(threshold=2, timeout=30.0))
     ward.bad(0, count=2)
     for _ in range(100):
-        ward.outliers.follow()
-    assert len(ward.outliers._due) == 1
+        ward.commit()
+    assert len(ward.agenda._heap) == 1
     ward.again(breaker=Breaker(threshold=2, timeout=10.0))
     ward.pass_(10.1)
     assert ward.admits() == "ta"  # and what a reload moves is moved

@@ -64,10 +64,10 @@ def document(
     recent:   what backends answered lately
     lost:     log lines that were lost
     """
-    overrides = master.get("overrides", {})
+    overrides = master.get("orders", {})
     backends = list(backends)
     known = {
-        "probes": master.get("backends", {}),
+        "probes": master.get("prober", {}),
         "states": master.get("states", {}),
         "failing": master.get("failing", {}),
         "overrides": overrides.get("backends", {}),

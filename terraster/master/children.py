@@ -31,6 +31,7 @@ from terraster.worker.process import Process
 
 from .backoff import Backoff
 from .listeners import Listeners, control_address
+from .participant import Participant, Proposal
 from .running import Running
 
 __all__ = ["BOOT_ERROR", "FORCED", "HUNG", "LEAVING", "OUTGOING", "SERVING", "STARTING", "Children"]
@@ -48,7 +49,7 @@ _BLOCKED = (
 )  # around a fork: the child unblocks them when its handlers are installed
 
 
-class Children:
+class Children(Participant):
     """The children of one master, and how many there should be.
 
     roles:     "proxy" and "admin" (or only one of them) → the `Process` subclass that does it
@@ -63,6 +64,8 @@ class Children:
     ``by_pid``: those that have not been collected. ``workers``: proxy workers that are wanted. ``complete``: True once
     all children served. ``stopping``: no child is started any longer.
     """
+
+    name = "children"
 
     def __init__(
         self,
@@ -102,6 +105,13 @@ class Children:
         self._started = 0
 
     # How many there are, and how many there should be.
+
+    def commit(self, new: Proposal) -> None:
+        workers = new.snapshot.workers
+        if new.old is None or workers != new.old.workers:
+            self.want(workers)
+            if self.workers < workers and new.old is not None:
+                new.notes.append(f"workers: {workers} need a restart; there are seats for {self.workers}")
 
     def want(self, workers: int) -> int:
         """Have so many proxy workers from now on, at least one, and no more than there are seats for. Returns how many that is. Any

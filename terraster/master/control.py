@@ -9,15 +9,25 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from terraster import __version__
 from terraster.errors import TerrasterError
-from terraster.state.table import MasterCells, Seat
+from terraster.logs.program import ProgramLog
+from terraster.state.table import MasterCells, Seat, Table
+from terraster.worker.process import Process
 
-from .reload import Outcome
+from .backends.outliers import Outliers
+from .backends.recent_failures import RecentFailures
+from .backends.states import BackendStates
+from .children import Children
+from .operator.account import Accounts
+from .operator.commands import OperatorCommands
+from .participant import Outcome, Participant
+from .reload import Reloader
+from .running import Running
 
 __all__ = ["Control"]
 
@@ -25,26 +35,46 @@ __all__ = ["Control"]
 class Control:
     """Answers for one master."""
 
-    def __init__(self, master: Any) -> None:
-        self._master = master
-
-    def answer(self, worker: Any, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
-        """Answer one question of one child; if the child has gone meanwhile, nobody is told."""
-        steering = self._master.commands
-        known: dict[str, Callable[..., dict[str, Any]]] = {
+    def __init__(
+        self,
+        running: Running,
+        participants: Sequence[Participant],
+        children: Children,
+        reloader: Reloader,
+        commands: OperatorCommands,
+        accounts: Accounts,
+        states: BackendStates,
+        outliers: Outliers,
+        recent_failures: RecentFailures,
+        table: Table,
+        log: ProgramLog,
+    ) -> None:
+        self._running = running
+        self._participants = participants
+        self._children = children
+        self._reloader = reloader
+        self._states = states
+        self._outliers = outliers
+        self._recent_failures = recent_failures
+        self._table = table
+        self._log = log
+        self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
             "reload": self.reload,
             "stop": self.stop,
             "status": self.status,
-            "backend": steering.backend,
-            "why": steering.why,
+            "backend": commands.backend,
+            "why": accounts.why,
         }
+
+    def answer(self, worker: Process, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
+        """Answer one question of one child; if the child has gone meanwhile, nobody is told."""
         try:
-            if verb in known:
-                answer = known[verb](**arguments)
+            if verb in self._verbs:
+                answer = self._verbs[verb](**arguments)
             else:
-                answer = {"ok": False, "problems": [f"the master knows no {verb!r}; it knows {', '.join(known)}"]}
+                answer = {"ok": False, "problems": [f"the master knows no {verb!r}; it knows {', '.join(self._verbs)}"]}
         except Exception as error:
-            self._master.log.exception("cannot answer %r", verb)
+            self._log.exception("cannot answer %r", verb)
             answer = {"ok": False, "problems": [f"the master cannot answer: {type(error).__name__}: {error}"]}
         try:
             worker.channel.send(("answer", ticket, answer))
@@ -53,59 +83,53 @@ class Control:
 
     def reload(self, why: str = "terrasterctl") -> dict[str, Any]:
         """Reload and tell how it went: see `Outcome` for the keys."""
-        outcome: dict[str, Any] = self._master.reloader.reload(why).as_dict()
-        return outcome
+        return self._reloader.reload(why).as_dict()
 
     def stop(self, graceful: bool = True) -> dict[str, Any]:
         """Begin to stop, as TERM (or QUIT) would; the answer comes before the end does."""
         os.kill(os.getpid(), signal.SIGTERM if graceful else signal.SIGQUIT)
-        return {"ok": True, "pid": os.getpid(), "drain_timeout": self._master.running.snapshot.drain_timeout if graceful else 0.0}
+        return {"ok": True, "pid": os.getpid(), "drain_timeout": self._running.snapshot.drain_timeout if graceful else 0.0}
 
     def status(self) -> dict[str, Any]:
         """What the master knows.
 
-        ``pid version started generation last_reload workers backends wanted_workers restarts``; times are time.time() seconds,
-        ages seconds. Backends by id: ``backends`` (what the Prober knows), ``states`` (`BackendStates.one`), ``failing`` (of those that
-        failed lately: ``attempts failures seconds text not_ejected``); ``overrides``: see `OperatorCommands.detail`; ``names``:
-        see `Names.detail`; ``refused_refresh``: ``why problems when`` of a change above the file that is not in effect, or None.
+        ``pid version started generation last_reload workers wanted_workers restarts reloads reload_failures``; times are time.time()
+        seconds, ages seconds. ``failing``: by id, of backends that failed lately: ``attempts failures seconds text not_ejected``.
+        ``refused_refresh``: ``why problems when`` of a change above the file that is not in effect, or None. One key more for each
+        participant with a `Participant.detail`: ``listeners names states prober orders …``
         """
-        master = self._master
-        cells = master.table.master_cells()
+        cells, reloader = self._table.master_cells(), self._reloader
         return {
             "ok": True,
             "pid": os.getpid(),
             "version": __version__,
             "started": cells[MasterCells.STARTED] / 1e9,
-            "generation": master.running.snapshot.generation,
-            "wanted_workers": master.children.workers,
+            "generation": self._running.snapshot.generation,
+            "wanted_workers": self._children.workers,
             "restarts": cells[MasterCells.WORKER_RESTARTS],
             "reloads": cells[MasterCells.RELOADS],
             "reload_failures": cells[MasterCells.RELOAD_FAILURES],
-            "last_reload": master.reloader.last.as_dict() if master.reloader.last else None,
-            "refused_refresh": _refused(master.reloader.refused),
+            "last_reload": reloader.last.as_dict() if reloader.last else None,
+            "refused_refresh": _refused(reloader.refused),
             "stopping": cells[MasterCells.STOPPING],
-            "listeners": list(master.listeners.open),
-            "workers": [self._worker(worker) for worker in sorted(master.children.by_pid.values(), key=lambda one: one.seat)],
-            "backends": master.prober.detail(),
-            "names": master.names.detail(),
-            "states": master.states.detail(),
+            "workers": [self._worker(worker) for worker in sorted(self._children.by_pid.values(), key=_seat)],
             "failing": self._failing(),
-            "overrides": master.commands.detail(),
+            **{one.name: detail for one in self._participants if (detail := one.detail()) is not None},
         }
 
     def _failing(self) -> dict[str, Any]:
-        master, found = self._master, {}
-        kept = master.outliers.detail()
-        for slot in master.recent_failures.slots():
-            recent, known = master.recent_failures.recent(slot), master.states.at(slot)
+        found = {}
+        kept = self._outliers.detail()
+        for slot in self._recent_failures.slots():
+            recent, known = self._recent_failures.recent(slot), self._states.at(slot)
             if recent is not None and known is not None:
-                failures = master.outliers.recent(known[0])
+                failures = self._outliers.recent(known[0])
                 found[known[0]] = {**asdict(recent), "text": failures[-1]["text"] if failures else ""}
                 found[known[0]]["not_ejected"] = kept.get(known[0], {}).get("not_ejected", "")
         return found
 
-    def _worker(self, worker: Any) -> dict[str, Any]:
-        table = self._master.table
+    def _worker(self, worker: Process) -> dict[str, Any]:
+        table = self._table
         q, at = table.q, table.seat(worker.seat)
         return {
             "pid": worker.pid,
@@ -118,6 +142,10 @@ class Control:
             "accepted": q[at + Seat.ACCEPTED],
             "draining": bool(q[at + Seat.DRAINING]),
         }
+
+
+def _seat(worker: Process) -> int:
+    return worker.seat
 
 
 def _refused(refused: tuple[str, Outcome] | None) -> dict[str, Any] | None:

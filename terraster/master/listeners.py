@@ -27,6 +27,8 @@ from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
 from terraster.net import tcp_keepalive
 
+from .participant import Participant, Proposal
+
 __all__ = ["BACKLOG", "HANDED_OVER", "Listeners", "addresses", "control_address"]
 
 BACKLOG = 4096  # connections waiting to be accepted; the kernel caps it at net.core.somaxconn
@@ -56,14 +58,19 @@ def parse(address: str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:
     return (socket.AF_INET6 if ":" in host else socket.AF_INET), (host, int(port))
 
 
-class Listeners:
+class Listeners(Participant):
     """The open listening sockets, by address. Master only.
 
     open:      address → socket
+    aside:     another master still serves under our paths (USR2): see `bind_control`
     activated: whether the service manager owns the sockets (then their paths are not ours to remove)
     """
 
-    def __init__(self) -> None:
+    name = "listeners"
+
+    def __init__(self, *, aside: bool = False) -> None:
+        self._aside = aside
+        self._added: dict[str, socket.socket] = {}
         self.open: dict[str, socket.socket] = {}
         self.activated = False
         self._inherited: dict[str, socket.socket] = {}
@@ -84,6 +91,32 @@ class Listeners:
         if pid == str(os.getpid()) and count.isdigit():
             self._unclaimed = [_adopt(fd) for fd in range(_FIRST_ACTIVATED, _FIRST_ACTIVATED + int(count))]
             self.activated = self.activated or bool(self._unclaimed)
+
+    def prepare(self, new: Proposal) -> None:
+        """Bind what is new. At the start that includes the control socket."""
+        self._added = self.bind(addresses(new.snapshot), new.snapshot.tcp_keepalive)
+        if new.old is None:
+            self.bind_control(control_address(new.snapshot), aside=self._aside)
+            for name in self.unclaimed():
+                new.notes.append(f"no listener of the configuration is {name}, which was handed over to us: closed")
+
+    def rollback(self) -> None:
+        self.close(self._added)
+        self._added = {}
+
+    def commit(self, new: Proposal) -> None:
+        self._added = {}
+        self.keep_alive(new.snapshot.tcp_keepalive)
+
+    def settle(self, new: Proposal) -> None:
+        """Close the master's copies of removed listeners before the workers close theirs: the last one to close a socket has to accept the
+        connections that wait there."""
+        if new.old is not None:
+            gone = set(addresses(new.old)).difference(addresses(new.snapshot))
+            self.close(gone, unlink=not self.activated)
+
+    def detail(self) -> list[str]:
+        return list(self.open)
 
     def bind(self, addresses: Iterable[str], keepalive: float = 0.0) -> dict[str, socket.socket]:
         """Open what is not open yet; returns the new ones. All or nothing: StartError names the first that cannot be had.

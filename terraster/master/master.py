@@ -7,7 +7,7 @@
 It is a subclass of gunicorn's Arbiter, which gives it the program's log and the class of each child. The loop waits cooperatively:
 probes, channels and reloads are greenlets of the same hub. The order of a start:
 
-    load ─▶ lease slots ─▶ compile ─▶ bind ─▶ first round of probes ─▶ fork ─▶ all children serve ─▶ READY=1
+    load ─▶ prepare: overrides, names, slots, plan, listeners, first probes ─▶ commit ─▶ fork ─▶ all children serve ─▶ READY=1
 
 `terraster.master.children` has the children, `terraster.master.reload` the reload, `terraster.master.upgrade` the upgrade by USR2.
 """
@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import gevent
@@ -35,50 +35,63 @@ from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError
 from terraster.logs import journal
 from terraster.logs.program import ProgramLog
-from terraster.master.backends.outliers import Outliers
-from terraster.master.backends.prober import Prober
-from terraster.master.backends.recent_failures import FAILURES, RecentFailures
-from terraster.master.backends.states import BackendStates
-from terraster.master.discovery.names import Names
-from terraster.master.operator.commands import OperatorCommands
-from terraster.master.operator.overrides import Overrides
 from terraster.state.leases import Leases
 from terraster.state.table import MasterCells
 from terraster.state.view import SeatView
 from terraster.worker.process import Process
 
 from . import shared
+from .agenda import Agenda
+from .backends.outliers import Outliers
+from .backends.prober import Prober
+from .backends.recent_failures import FAILURES, RecentFailures
+from .backends.states import BackendStates
 from .children import Children
 from .control import Control
 from .descriptors import raise_limit
+from .discovery.names import Names
+from .discovery.unresolved import UnresolvedBackends
 from .drain import Drain
 from .listeners import Listeners, addresses, control_address
+from .operator.account import Accounts
+from .operator.commands import OperatorCommands
+from .operator.orders import Orders
+from .operator.overrides import Overrides
+from .participant import Outcome, Participant, Proposal, commit, prepare
 from .pidfile import Pidfile, runtime_directory
-from .reload import Reloader
-from .running import Plan, Running
+from .reload import Load, Reloader
+from .running import Compile, Planner, Running, Slots
 from .runtime_files import RuntimeFiles
+from .steps import Step, nothing
 from .systemd import ServiceManager
 from .upgrade import Upgrade
 
 __all__ = ["Master", "run"]
 
-Load = Callable[[int], Snapshot]
-Compile = Callable[[Snapshot, SeatView], Plan]
+_BEFORE_TABLE = 2  # participants that prepare the first configuration before there is a table
 
 
-def run(load: Load, roles: Mapping[str, type[Process]], compile: Compile) -> int:
+def run(
+    load: Load,
+    roles: Mapping[str, type[Process]],
+    compile: Compile,
+    more: Sequence[Participant] = (),
+    step: Step = nothing,
+) -> int:
     """Be the master until a signal or an operator stops it. `terraster.master.patching.patch` was called before.
 
     load:    reads the configuration and gives it as generation n: ``load(n) -> Snapshot``; raises ConfigError
     roles:   "proxy" and "admin" (or only one of them) → the `Process` subclass that does it
     compile: ``compile(snapshot, view) -> plan``, where ``plan.updated(change) -> plan``
+    more:    participants of each reload, behind those of the master
+    step:    see `terraster.master.steps`
 
     Returns the exit code of the process. 0: stopped on request; 1: could not start (StartError, or a child that cannot start); 2: the
     configuration cannot be used. Problems are printed to standard error. In a child this function does not return.
     """
     master: Master | None = None
     try:
-        master = Master(load, roles, compile)
+        master = Master(load, roles, compile, more, step)
         master.run()
     except ConfigError as error:
         print(journal.as_error(str(error)), file=sys.stderr)
@@ -115,16 +128,20 @@ class _App:
 class Master(Arbiter):  # type: ignore[misc]
     """The one master of a host. Made, and run, in the main greenlet of a process without threads."""
 
-    def __init__(self, load: Load, roles: Mapping[str, type[Process]], compile: Compile) -> None:
+    def __init__(
+        self, load: Load, roles: Mapping[str, type[Process]], compile: Compile, more: Sequence[Participant], step: Step
+    ) -> None:
+        self.more = more
+        self.step = step
         self.load = load
         self.roles = dict(roles)
         self.compile = compile
         self.running = Running(load(1))
         unserved.refuse(self.running.loaded)
         super().__init__(_App(self.running.loaded, next(iter(self.roles.values()))))
-        self.listeners = Listeners()
         self.service_manager = ServiceManager(os.environ)
-        self.upgrade = Upgrade(self.log, self.cfg.env_orig, self.START_CTX["cwd"])
+        self.upgrade = Upgrade(self.log, self.cfg.env_orig, self.START_CTX["cwd"], step)
+        self.listeners = Listeners(aside=self.upgrade.predecessor != 0)
         self.ending = Event()  # a signal that ends the master came in
         self.heard = Event()  # see `Children`
         self._wanted = Event()  # the loop has something to do
@@ -178,34 +195,58 @@ class Master(Arbiter):  # type: ignore[misc]
             raise StartError(f"cannot write {path}: {error.strerror}") from error
 
     def _prepare(self) -> None:
-        running = self.running
-        self.overrides = Overrides(running.loaded.state_dir, self.log)
-        self.overrides.load()
-        self.overrides.expire()
-        self.names = Names(self.log, lambda: self.reloader.refresh("names").ok)
-        self.names.start()
-        arranged = self._expand(running.loaded)
-        self.table = shared.make(arranged)
-        self.view = SeatView(self.table)
-        self.leases = Leases(self.table)
-        running.snapshot = snapshot = self.leases.assign(arranged)
-        self.leases.commit(snapshot)
-        running.plan = self.compile(snapshot, self.view)
-        self.listeners.bind(addresses(snapshot), snapshot.tcp_keepalive)
-        self.listeners.bind_control(control_address(snapshot), aside=self.upgrade.predecessor != 0)
-        for name in self.listeners.unclaimed():
-            self.log.warning("no listener of the configuration is %s, which was handed over to us: closed", name)
-        self.states = BackendStates(self.table, self.log)
-        self.outliers = Outliers(self.table, self.states, self.log)
-        self.prober = Prober(self.table, self.log, self.states, self.outliers.checked)
-        self.recent_failures = RecentFailures(self.table)
+        """Run the first configuration, in the two phases of all later ones."""
+        self.agenda = Agenda(self.log)
+        self.agenda.start()
+        new = Proposal(self.running.loaded, None, self.ending)
+        self._make(new)
+        self.service_manager.status("probing the backends")
+        prepare(self.participants[_BEFORE_TABLE:], new, self.step, self.log)
+        if self.ending.is_set():
+            self.log.info("stopped before the first round of probes was over")
+            self.service_manager.stopping()
+            self._stop_participants()
+            raise SystemExit(0)
+        for note in new.notes:
+            self.log.warning("%s", note)
+        commit(self.participants, new, self.step)
+        for one in self.participants:
+            one.start()
+        self.files.start()
+        gc.collect()
+        gc.freeze()
+        self.log.info("listening on %s", ", ".join(addresses(new.snapshot)) or "nothing")
+        if journal.takes_access_lines(new.snapshot, os.environ):
+            self.log.info(
+                "access lines go to systemd's journal, which may drop lines, warnings too, if there are many: `access_log` may name a file"
+            )
+
+    def _make(self, new: Proposal) -> None:
+        """Make all parts of the master. The size of the table depends on the addresses of names, so these are looked up before."""
+        running, log = self.running, self.log
+        overrides = Overrides(new.loaded.state_dir, log, step=self.step)
+        overrides.load()
+        overrides.expire()
+        names = Names(log, self.agenda, self._use_new_addresses)
+        first: tuple[Participant, ...] = (overrides, names)
+        prepare(first, new, self.step, log)
+        self.table = table = shared.make(new.snapshot)
+        q, cells = table.q, table.master
+        q[cells + MasterCells.STARTED] = q[cells + MasterCells.LAST_RELOAD_TIME] = time.time_ns()
+        q[cells + MasterCells.LAST_RELOAD_OK] = 1
+        view, leases = SeatView(table), Leases(table)
+        states = BackendStates(table, log, self.agenda)
+        self.outliers = Outliers(table, states, log, self.agenda)
+        self.recent_failures = RecentFailures(table)
+        prober = Prober(table, log, states, self.agenda, self.outliers.checked)
+        self.orders = Orders(running, overrides, states, self.agenda, log, self._refresh, self._is_upgrade)
         self.children = Children(
             self.roles,
             self.app,
-            self.log,
+            log,
             running,
-            self.view,
-            self.leases,
+            view,
+            leases,
             self.listeners,
             heard=self.heard,
             wake=self._wanted.set,
@@ -213,59 +254,64 @@ class Master(Arbiter):  # type: ignore[misc]
             retired=self.outliers.retired,
             abandon=self._abandon,
         )
-        q, cells = self.table.q, self.table.master
-        q[cells + MasterCells.STARTED] = time.time_ns()
-        q[cells + MasterCells.GENERATION] = snapshot.generation
-        q[cells + MasterCells.LAST_RELOAD_OK] = 1
-        q[cells + MasterCells.LAST_RELOAD_TIME] = time.time_ns()
-        self.children.want(snapshot.workers)
-        self.reloader = Reloader(self)
-        self.commands = OperatorCommands(self)
+        self.participants: tuple[Participant, ...] = (
+            *first,
+            Slots(leases),
+            Planner(running, self.compile, view, log),
+            self.listeners,
+            states,
+            self.outliers,
+            prober,
+            self.orders,
+            UnresolvedBackends(names, states.resolved),
+            self.children,
+            *self.more,
+        )
+        self.reloader = Reloader(
+            running,
+            self.participants,
+            self.load,
+            self.children,
+            self.listeners,
+            self.service_manager,
+            self.upgrade,
+            table,
+            log,
+            self.ending,
+            self.step,
+        )
+        accounts = Accounts(running, overrides, states, prober, self.outliers, table)
+        commands = OperatorCommands(running, overrides, self.orders, accounts, log, self._refresh)
         self.files = RuntimeFiles(
             self.pidfile,
             self.listeners,
-            control_address(snapshot),
-            self.log,
+            control_address(new.loaded),
+            log,
             restored=self.children.take_sockets,
-            paused=lambda: self.upgrade.is_under_way,
+            paused=self._is_upgrade,
         )
-        self.control = Control(self)
-        self.service_manager.status("probing the backends")
-        self.prober.start()
-        self.prober.meet(snapshot, self.ending)
-        if self.ending.is_set():
-            self.log.info("stopped before the first round of probes was over")
-            self.service_manager.stopping()
-            self.names.stop()
-            self.prober.stop()
-            raise SystemExit(0)
-        self.states.follow(snapshot)
-        self.prober.follow(snapshot)
-        self.commands.follow()
-        self.commands.start()
-        self.states.start()
-        self.outliers.start()
-        self.files.start()
-        self.names.follow()
-        self.names.report(self.states.resolved)
-        gc.collect()
-        gc.freeze()
-        self.log.info("listening on %s", ", ".join(addresses(snapshot)) or "nothing")
-        if journal.takes_access_lines(snapshot, os.environ):
-            self.log.info(
-                "access lines go to systemd's journal, which may drop lines, warnings too, if there are many: `access_log` may name a file"
-            )
+        self.control = Control(
+            running,
+            self.participants,
+            self.children,
+            self.reloader,
+            commands,
+            accounts,
+            states,
+            self.outliers,
+            self.recent_failures,
+            table,
+            log,
+        )
 
-    def arrange(self, loaded: Snapshot) -> Snapshot:
-        """A configuration as it is run: what operators changed above what the file says, the addresses of names, and a slot for
-        everything. Raises StartError. Waits for names that are new. Followed by `Leases.commit` and `Names.follow`, or by `Leases.undo`
-        and `Names.part`."""
-        return self.leases.assign(self._expand(loaded))
+    def _refresh(self, why: str) -> Outcome:
+        return self.reloader.refresh(why)
 
-    def _expand(self, loaded: Snapshot) -> Snapshot:
-        named = self.overrides.apply(loaded)
-        self.names.meet(named, self.ending)
-        return self.names.expand(named)
+    def _use_new_addresses(self) -> bool:
+        return self.reloader.refresh("names").ok
+
+    def _is_upgrade(self) -> bool:
+        return self.upgrade.is_under_way
 
     def describe(self) -> str:
         """One line for the service manager."""
@@ -334,8 +380,8 @@ class Master(Arbiter):  # type: ignore[misc]
         for address, one in self.listeners.open.items():
             if address not in child.listeners:
                 one.close()
-        self.prober.abandon()
-        self.names.abandon()
+        for participant in self.participants:
+            participant.abandon()
         self.pidfile.abandon()
         os.environ.pop("NOTIFY_SOCKET", None)
 
@@ -347,7 +393,7 @@ class Master(Arbiter):  # type: ignore[misc]
             case signal.SIGCHLD:
                 for pid in self.children.reap():
                     if self.upgrade.ended(pid):
-                        gevent.spawn(self.commands.alone)
+                        gevent.spawn(self.orders.alone)
             case signal.SIGHUP:
                 self.log.info("SIGHUP: reloading")
                 gevent.spawn(self.reloader.reload, "HUP")
@@ -376,14 +422,16 @@ class Master(Arbiter):  # type: ignore[misc]
             self.log.warning("SIGUSR2 ignored: an upgrade is under way")
             return
         self.upgrade.begin(self.listeners, control_address(self.running.snapshot))
-        self.commands.upgrade()
+        self.orders.upgrade()
 
     def _promote(self) -> None:
         """The master that started this one has gone: take over its names."""
         if self.upgrade.promoted(os.environ):
             self.pidfile.rename(self.cfg.pidfile)
+            self.step("pid file promoted")
             self.listeners.promote()
-            gevent.spawn(self.commands.alone)
+            self.step("control socket promoted")
+            gevent.spawn(self.orders.alone)
             self.service_manager.ready(self.describe())
 
     # The end.
@@ -397,6 +445,11 @@ class Master(Arbiter):  # type: ignore[misc]
             self.log.info("stopped")
         self.pidfile.unlink()
         sys.exit(exit_status)
+
+    def _stop_participants(self) -> None:
+        self.agenda.stop()
+        for one in self.participants:
+            one.stop()
 
     def stop(self, graceful: bool = True) -> None:
         """End all children: drained, or at once. Safe to call again."""
@@ -416,11 +469,7 @@ class Master(Arbiter):  # type: ignore[misc]
             q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
         self.children.stopping = True
         self.files.stop()
-        self.commands.stop()
-        self.names.stop()
-        self.prober.stop()
-        self.outliers.stop()
-        self.states.stop()
+        self._stop_participants()
         self.listeners.close([one.address for one in snapshot.listeners], unlink=not shared and not self.listeners.activated)
         if graceful:
             self.children.tell_all(("stopping",))

@@ -1,19 +1,26 @@
-"""The configuration that runs: one object that the parts of the master share. The master and `Reloader` write it, the others read it."""
+"""The configuration that runs: one object that the parts of the master share, and the two participants that make it.
+
+`Planner` compiles a proposal and swaps it in; `Slots` leases its slots of the shared table. Everything else in the master only reads.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
 
+from terraster.config.diff import diff
 from terraster.config.snapshot import Snapshot
+from terraster.errors import StartError, TerrasterError
+from terraster.logs.program import ProgramLog
+from terraster.net.yielding import yield_to_loop
+from terraster.state.leases import Leases
+from terraster.state.table import MasterCells
+from terraster.state.view import SeatView
 
-__all__ = ["Plan", "Running"]
+from .participant import Participant, Plan, Proposal
 
+__all__ = ["Compile", "Planner", "Running", "Slots"]
 
-class Plan(Protocol):
-    """A compiled configuration. The master keeps it for its children, which inherit it over the fork."""
-
-    def updated(self, change: Any) -> Plan:
-        """The plan after a `Change`."""
+Compile = Callable[[Snapshot, SeatView], Plan]
 
 
 class Running:
@@ -35,3 +42,55 @@ class Running:
         """One line for the service manager."""
         services = len(self.snapshot.services)
         return f"generation {self.snapshot.generation}, {workers} workers, {services} service{'s' * (services != 1)}"
+
+
+class Slots(Participant):
+    """Slots of the shared table for all backends and locations."""
+
+    name = "slots"
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+
+    def prepare(self, new: Proposal) -> None:
+        new.snapshot = self._leases.assign(new.snapshot)
+
+    def rollback(self) -> None:
+        self._leases.undo()
+
+    def commit(self, new: Proposal) -> None:
+        self._leases.commit(new.snapshot)
+
+
+class Planner(Participant):
+    """What changes, and the compiled plan: a configuration that cannot be compiled is never sent to a child."""
+
+    name = "plan"
+
+    def __init__(self, running: Running, compile: Compile, view: SeatView, log: ProgramLog) -> None:
+        self._running = running
+        self._compile = compile
+        self._view = view
+        self._log = log
+
+    def prepare(self, new: Proposal) -> None:
+        if new.old is None:
+            new.plan = self._compile(new.snapshot, self._view)
+            return
+        new.change = diff(new.old, new.snapshot)
+        yield_to_loop()
+        try:
+            new.plan = self._running.plan.updated(new.change)
+        except TerrasterError:
+            raise
+        except Exception as error:
+            self._log.exception("the new configuration cannot be compiled")
+            raise StartError(f"the new configuration cannot be compiled: {type(error).__name__}: {error}") from error
+
+    def commit(self, new: Proposal) -> None:
+        assert new.plan is not None
+        running = self._running
+        running.loaded, running.snapshot, running.plan = new.loaded, new.snapshot, new.plan
+        table = self._view.table
+        table.q[table.master + MasterCells.GENERATION] = new.snapshot.generation
+        self._log.set_level(new.snapshot.log_level)

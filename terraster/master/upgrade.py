@@ -19,6 +19,7 @@ from gunicorn.arbiter import Arbiter
 from terraster.logs.program import ProgramLog
 
 from .listeners import HANDED_OVER, Listeners
+from .steps import Step, nothing
 
 __all__ = ["PREDECESSOR", "Upgrade"]
 
@@ -31,13 +32,15 @@ class Upgrade:
     log:       gunicorn's logger
     original:  the environment that this process was started with
     directory: the working directory that it was started in
+    step:      see `terraster.master.steps`
 
     ``predecessor``: pid of the master that started this one and still runs, else 0. ``successor``: pid of the master that this one
     started, else 0.
     """
 
-    def __init__(self, log: ProgramLog, original: Mapping[str, str], directory: str) -> None:
+    def __init__(self, log: ProgramLog, original: Mapping[str, str], directory: str, step: Step = nothing) -> None:
         self._log = log
+        self._step = step
         self._original = original
         self._directory = directory
         self.predecessor = int(original.get(PREDECESSOR, "0"))
@@ -60,6 +63,7 @@ class Upgrade:
                 self._become_successor(listeners, without)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._step("successor forked")
         self._log.info("new master %d started; this one goes on until it gets TERM or QUIT", self.successor)
 
     def ended(self, pid: int) -> bool:

@@ -5,7 +5,8 @@
 A toy proxy answers every request with JSON: its pid, its generation and the services it knows. ``/slow/S`` answers after S seconds,
 ``/count`` counts a request of the first location, ``/spin`` never comes back, ``/fail/B/N/KIND`` reports N failures of the B-th
 backend, ``/states`` tells how the backends stand, ``/probes`` tells the greenlets that run in it. With `restless`, each load differs
-from the last one. A toy admin worker hands
+from the last one. With `ledger`, one more participant writes down its calls there and refuses with `ledger_refuses`; with `steps`, all steps
+are written down; with `die`, the process that reaches that step kills itself. A toy admin worker hands
 ``/status``, ``/reload`` and ``/stop`` on to the master.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -39,8 +41,9 @@ def main(path: str) -> int:
         backend_id,
         location_id,
     )
-    from terraster.errors import ConfigError, Problem
+    from terraster.errors import ConfigError, Problem, StartError
     from terraster.master import children, master, reload
+    from terraster.master.participant import Participant, Proposal
     from terraster.state.table import BackendCells, Seat, SeatBackend, SeatLocation
     from terraster.worker.process import Process
 
@@ -192,12 +195,58 @@ def main(path: str) -> int:
         def answer(self, path: str) -> dict[str, Any]:
             return self.ask(path.strip("/"))
 
+    class Ledger(Participant):
+        """Writes down what is asked of it; refuses while the file says so."""
+
+        name = "ledger"
+
+        def __init__(self) -> None:
+            self.generation = 0
+
+        def note(self, line: str) -> None:
+            with open(read()["ledger"], "a") as file:
+                file.write(f"{line}\n")
+
+        def prepare(self, new: Proposal) -> None:
+            self.note(f"prepare {new.snapshot.generation}")
+            if "ledger_refuses" in read():
+                raise StartError("the ledger is closed")
+
+        def rollback(self) -> None:
+            self.note("rollback")
+
+        def commit(self, new: Proposal) -> None:
+            self.generation = new.snapshot.generation
+            self.note(f"commit {self.generation}")
+
+        def settle(self, new: Proposal) -> None:
+            self.note(f"settle {self.generation}")
+
+        def start(self) -> None:
+            self.note("start")
+
+        def stop(self) -> None:
+            self.note("stop")
+
+        def detail(self) -> dict[str, int]:
+            return {"generation": self.generation}
+
+    def step(name: str) -> None:
+        """Write down that it was reached, or die there."""
+        settings = read()
+        if "steps" in settings:
+            with open(settings["steps"], "a") as file:
+                file.write(f"{name}\n")
+        if settings.get("die") == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     reload.PATIENCE = read().get("patience", reload.PATIENCE)
     children.HUNG = read().get("hung", children.HUNG)
     roles = {"proxy": ToyProxy, "admin": ToyAdmin}
     if read().get("broken"):
         ToyProxy.start = lambda self: 1 / 0  # type: ignore[assignment,method-assign,return-value]
-    return master.run(load, roles, lambda snapshot, view: Plan(snapshot))
+    more = [Ledger()] if "ledger" in read() else []
+    return master.run(load, roles, lambda snapshot, view: Plan(snapshot), more, step)
 
 
 if __name__ == "__main__":

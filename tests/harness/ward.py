@@ -7,8 +7,10 @@ from typing import Any
 
 from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Location, Service, Snapshot, backend_id, location_id
+from terraster.master.agenda import Agenda
 from terraster.master.backends.outliers import Outliers
 from terraster.master.backends.states import BackendStates
+from terraster.master.participant import Proposal
 from terraster.state.leases import Leases
 from terraster.state.table import BackendCells, LocationCells, Seat, SeatBackend, Table
 
@@ -54,8 +56,9 @@ class Ward:
             self.q[self.table.seat(seat) + Seat.PID] = 1000 + seat
             self.q[self.table.seat(seat) + Seat.OLDEST] = self.q[self.table.seat(seat) + Seat.GENERATION] = 1
         self.leases = Leases(self.table)
-        self.states = BackendStates(self.table, self.log, self.wall, lambda: self.now)
-        self.outliers = Outliers(self.table, self.states, self.log, lambda: self.now, self.wall)
+        self.agenda = Agenda(self.log, lambda: self.now)  # type: ignore[arg-type]
+        self.states = BackendStates(self.table, self.log, self.agenda, self.wall)
+        self.outliers = Outliers(self.table, self.states, self.log, self.agenda, self.wall)
         self.snapshot = Snapshot(0, (), ())
         self.configure(*weights, **location)
 
@@ -74,8 +77,7 @@ class Ward:
         configured = Snapshot(self.snapshot.generation + 1, (), (Service("shop", ("*",), (), (place,)),))
         self.snapshot = self.leases.assign(configured)
         self.leases.commit(self.snapshot)
-        self.states.follow(self.snapshot)
-        self.outliers.follow()
+        self.commit()
         for backend in self.backends():
             if probe and backend.id not in known:
                 self.states.probed(backend.id, True, self.wall(), "status 200")
@@ -85,8 +87,11 @@ class Ward:
         (service,) = self.snapshot.services
         service = replace(service, locations=(replace(service.locations[0], **location),))
         self.snapshot = replace(self.snapshot, generation=self.snapshot.generation + 1, services=(service,))
-        self.states.follow(self.snapshot)
-        self.outliers.follow()
+        self.commit()
+
+    def commit(self) -> None:
+        for one in (self.states, self.outliers):
+            one.commit(Proposal(self.snapshot))
 
     def backends(self) -> list[Configured]:
         return [one for service in self.snapshot.services for place in service.locations for one in place.backends]
@@ -94,8 +99,7 @@ class Ward:
     def pass_(self, seconds: float) -> None:
         """Let time go by, and what is due happen."""
         self.now += seconds
-        self.outliers.tick(self.now)
-        self.states.tick(self.now)
+        self.agenda.turn()
 
     def id(self, number: int) -> str:
         return self.backends()[number].id

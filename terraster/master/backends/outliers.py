@@ -22,17 +22,15 @@ Master only; no call yields.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import gevent
-from gevent.event import Event
-
 from terraster.config.snapshot import Location
+from terraster.logs.program import ProgramLog
+from terraster.master.agenda import Agenda
+from terraster.master.participant import Participant, Proposal
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN, Circuit
 from terraster.policy.outlier import Record
 from terraster.policy.retry import covers
@@ -86,48 +84,37 @@ class _Watch:
         self.refused: tuple[str, float] = ("", 0.0)
 
 
-class Outliers:
+class Outliers(Participant):
     """What traffic showed of the backends of one master.
 
     table:     where the sums are
     states: who is told
-    log:       gunicorn's logger
-    clock, wall: time.monotonic and time.time
+    agenda:    ends ejections and tries circuits, by its clock
+    wall:      time.time
     """
+
+    name = "outliers"
 
     def __init__(
         self,
         table: Table,
         states: BackendStates,
-        log: Any,
-        clock: Callable[[], float] = time.monotonic,
+        log: ProgramLog,
+        agenda: Agenda,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._table = table
         self._states = states
         self._log = log
-        self._clock = clock
+        self._agenda = agenda
         self._wall = wall
         self._watches: dict[str, _Watch] = {}
         self._out: dict[str, _Watch] = {}  # those that are ejected
         self._circuits: dict[str, _Watch] = {}  # those whose circuit is not closed
-        self._due: list[tuple[float, int, _Watch]] = []
-        self._ticket = itertools.count()
-        self._more = Event()
-        self._runner: gevent.Greenlet | None = None
-
-    def start(self) -> None:
-        """Begin to end ejections, and to try circuits, when it is time."""
-        self._runner = gevent.spawn(self._run)
-
-    def stop(self) -> None:
-        """Everything stays as it is."""
-        if self._runner is not None:
-            self._runner.kill()
 
     def receive(self, batch: Iterable[Report], seat: int) -> None:
         """What the worker in a seat reports. Never raises: what cannot be understood is told of in the log."""
-        now, wall = self._clock(), self._wall()
+        now, wall = self._agenda.clock(), self._wall()
         q, table = self._table.q, self._table
         taken: list[tuple[_Watch, Location, str, int, str, float]] = []
         try:
@@ -153,9 +140,9 @@ class Outliers:
         except Exception:
             self._log.exception("what the worker in seat %d says of traffic cannot be used", seat)
 
-    def follow(self) -> None:
+    def commit(self, new: Proposal) -> None:
         """The states follow another snapshot: judge by its rules from now on, and forget what is gone."""
-        now = self._clock()
+        now = self._agenda.clock()
         for watches in (self._watches, self._out, self._circuits):
             for name in [name for name in watches if self._states.location(name) is None]:
                 del watches[name]
@@ -189,7 +176,7 @@ class Outliers:
         if not ok:
             watch.believed = True
         elif watch.record.times == 1 or watch.believed:
-            self._back(watch, "a health check passed", self._clock())
+            self._back(watch, "a health check passed", self._agenda.clock())
 
     def retired(self) -> None:
         """A seat was emptied, and trials that its worker counted with it: grant no more than there should be."""
@@ -198,18 +185,17 @@ class Outliers:
             if watch.circuit.state == HALF_OPEN and breaker is not None:
                 self._grant(watch, watch.circuit.lacking(breaker))
 
-    def tick(self, now: float) -> None:
-        """End what is over at ``now`` (time.monotonic())."""
-        while self._due and self._due[0][0] <= now:
-            watch = heapq.heappop(self._due)[2]
-            if self._out.get(watch.name) is watch and now >= watch.until:
-                self._back(watch, f"{round(now - watch.out_at, 1):g} s are over", now)
-            breaker = self._rules(watch).breaker if self._circuits.get(watch.name) is watch else None
-            if breaker is not None:
-                trials = watch.circuit.advance(breaker, now)
-                if trials:
-                    self._grant(watch, trials)
-                    self._plan_circuit(watch)
+    def _look(self, watch: _Watch) -> None:
+        """End what is over for one backend."""
+        now = self._agenda.clock()
+        if self._out.get(watch.name) is watch and now >= watch.until:
+            self._back(watch, f"{round(now - watch.out_at, 1):g} s are over", now)
+        breaker = self._rules(watch).breaker if self._circuits.get(watch.name) is watch else None
+        if breaker is not None:
+            trials = watch.circuit.advance(breaker, now)
+            if trials:
+                self._grant(watch, trials)
+                self._plan_circuit(watch)
 
     def recent(self, name: str) -> list[dict[str, Any]]:
         """The last failures of a backend, oldest first: ``when kind status text seat``."""
@@ -266,7 +252,7 @@ class Outliers:
         watch.refused = ("", 0.0)
         watch.out_at, watch.until, watch.believed = now, now + seconds, False
         self._out[watch.name] = watch
-        self._plan(watch.until, watch)
+        self._agenda.at(watch.until, self._look, watch)
         self._states.eject(watch.name, self._wall() + seconds, f"{why}: {text}")
 
     def _trial(self, watch: _Watch, location: Location, good: bool, moment: float, text: str, now: float) -> None:
@@ -346,20 +332,7 @@ class Outliers:
         due = watch.circuit.due(breaker) if breaker is not None else None
         if due is not None and due != watch.planned:
             watch.planned = due
-            self._plan(due, watch)
-
-    def _plan(self, due: float, watch: _Watch) -> None:
-        heapq.heappush(self._due, (due, next(self._ticket), watch))
-        self._more.set()
-
-    def _run(self) -> None:
-        while True:
-            self._more.clear()
-            try:
-                self.tick(self._clock())
-            except Exception:
-                self._log.exception("ejections and circuits go on")
-            self._more.wait(max(0.0, self._due[0][0] - self._clock()) if self._due else None)
+            self._agenda.at(due, self._look, watch)
 
 
 def _suspicious(location: Location, status: int) -> bool:

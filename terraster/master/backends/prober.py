@@ -20,8 +20,6 @@ Master only; each probe runs in a greenlet.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import random
 import time
 from collections import Counter, deque
@@ -30,11 +28,14 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.pool import Pool
 
 from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Service, Snapshot
+from terraster.logs.program import ProgramLog
+from terraster.master.agenda import Agenda
 from terraster.master.discovery.names import UNRESOLVED
+from terraster.master.line import Line
+from terraster.master.participant import Participant, Proposal
 from terraster.net.yielding import yield_to_loop
 from terraster.policy.health import Verdict, first, observe
 from terraster.state.table import BackendCells, Table
@@ -118,7 +119,7 @@ class Target:
         return [label for _slot, label in self.backends.values()]
 
 
-class Prober:
+class Prober(Participant):
     """All health checks of one master.
 
     table:     where probes are counted
@@ -127,45 +128,46 @@ class Prober:
     checked:   ``checked(id, begun, ok)``: a probe of this backend that began at ``begun`` (time.monotonic()) is over
     """
 
-    def __init__(self, table: Table, log: Any, states: BackendStates, checked: Callable[[str, float, bool], None]) -> None:
+    name = "prober"
+
+    def __init__(
+        self,
+        table: Table,
+        log: ProgramLog,
+        states: BackendStates,
+        agenda: Agenda,
+        checked: Callable[[str, float, bool], None],
+    ) -> None:
         self._table = table
         self._log = log
         self._states = states
         self._checked = checked
         self._probing = Probing()
-        self._pool = Pool(CONCURRENT)
+        self._agenda = agenda
+        self._line = Line(CONCURRENT, self._probe)
         self._targets: dict[Aim, Target] = {}
         self._of: dict[str, Target] = {}  # by backend id
         self._met: dict[Aim, Target] = {}
         self._followed: dict[str, Service] = {}
         self._aims: dict[str, tuple[Service, list[_Aimed]]] = {}  # of those that `meet` saw
-        self._due: list[tuple[float, int, Target]] = []
-        self._ticket = itertools.count()
-        self._more = Event()
-        self._runner: gevent.Greenlet | None = None
-
-    def start(self) -> None:
-        """Begin to work on what will be asked for."""
-        self._runner = gevent.spawn(self._run)
 
     def stop(self) -> None:
         """End all probes; the last verdicts stand."""
-        if self._runner is not None:
-            self._runner.kill()
-        self._pool.kill()
+        self._line.kill()
 
     def abandon(self) -> None:
         """In a forked child: see `Probing.abandon`."""
         self._probing.abandon()
 
-    def meet(self, snapshot: Snapshot, ending: Event | None = None, patience: float = FIRST_ROUND) -> None:
+    def prepare(self, new: Proposal) -> None:
         """Probe, once, what the snapshot has and nobody has seen yet; wait for it, but no longer than the longest timeout and
         than ``patience`` (seconds), and not once ``ending`` is set.
 
         Any greenlet, one at a time; followed by `follow` or `part`.
         """
         self._met, self._aims = {}, {}
-        new: dict[Aim, list[Configured]] = {}
+        snapshot = new.snapshot
+        unseen: dict[Aim, list[Configured]] = {}
         wanted: set[Aim] = set()
         left = Counter[Target]()
         coming = {service.name: service for service in snapshot.services}
@@ -179,12 +181,12 @@ class Prober:
             for backend, aim, _words in self._aims[service.name][1]:
                 wanted.add(aim)
                 if aim not in self._targets:
-                    new.setdefault(aim, []).append(backend)
+                    unseen.setdefault(aim, []).append(backend)
         ids = self._of
         # a backend that is renamed and checked anew in one go is found by its address, if nobody is checked the old way any more
         unused = [target for target, count in left.items() if count == len(target.backends) and target.aim not in wanted]
         places = {_place(target.aim): target for target in unused}
-        for aim, backends in new.items():
+        for aim, backends in unseen.items():
             target = self._met[aim] = Target(aim)
             held = [ids[backend.id] for backend in backends if backend.id in ids]
             # the same id at another address (a name that changed) was not seen there before
@@ -196,7 +198,7 @@ class Prober:
                 target.first.set()
             else:
                 self._schedule(target, aim.check.interval * random.random() if target.heir_of else 0.0)
-        self._wait([target for target in self._met.values() if not target.first.is_set()], ending, patience)
+        self._wait([target for target in self._met.values() if not target.first.is_set()], new.ending, new.patience or FIRST_ROUND)
 
     def _wait(self, targets: list[Target], ending: Event | None, patience: float) -> None:
         if not targets:
@@ -206,7 +208,7 @@ class Prober:
         gevent.wait([round_] if ending is None else [round_, ending], count=1)
         round_.kill()
 
-    def part(self) -> None:
+    def rollback(self) -> None:
         """Forget those that were met: their snapshot is not applied."""
         for target in self._met.values():
             target.dropped = True
@@ -217,9 +219,10 @@ class Prober:
         followed = self._followed
         return [service for service in snapshot.services if followed.get(service.name) is not service]
 
-    def follow(self, snapshot: Snapshot) -> None:
+    def commit(self, new: Proposal) -> None:
         """From now on the backends of this snapshot (with slots) and no others, as the states do. Tells these of all that are
         new or are probed in another way. Services that are the same objects are not looked at. Does not yield."""
+        snapshot = new.snapshot
         followed, fresh = self._followed, self._fresh(snapshot)
         self._followed = {service.name: service for service in snapshot.services}
         known: dict[str, Target] = {}
@@ -284,20 +287,11 @@ class Prober:
         return [{"when": when, "ok": one.ok, "reason": one.reason, "seconds": one.seconds} for when, one in found]
 
     def _schedule(self, target: Target, seconds: float) -> None:
-        heapq.heappush(self._due, (time.monotonic() + seconds, next(self._ticket), target))
-        self._more.set()
-
-    def _run(self) -> None:
-        while True:
-            now = time.monotonic()
-            while self._due and self._due[0][0] <= now:
-                target = heapq.heappop(self._due)[2]
-                if not target.dropped:
-                    self._pool.spawn(self._probe, target)  # waits while too many are under way
-            self._more.clear()
-            self._more.wait(self._due[0][0] - now if self._due else None)
+        self._agenda.after(seconds, self._line.put, target)
 
     def _probe(self, target: Target) -> None:
+        if target.dropped:
+            return
         begun = time.monotonic()
         try:
             result = self._probing.probe(target.aim)

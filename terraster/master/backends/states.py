@@ -22,10 +22,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import gevent
-from gevent.event import Event
-
-from terraster.config.snapshot import Location, Service, Snapshot
+from terraster.config.snapshot import Location, Service
+from terraster.logs.program import ProgramLog
+from terraster.master.agenda import Agenda, Entry
+from terraster.master.participant import Participant, Proposal
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.policy.state import WHOLE, Order, evaluate, may_eject, panics, ramp
 from terraster.state.table import BackendCells, LocationCells, SeatBackend, Table
@@ -38,57 +38,50 @@ _STEP = 0.1  # seconds between two steps of a ramp
 _ENDLESS = 2**62  # trials
 
 
-class BackendStates:
+class BackendStates(Participant):
     """The states of all backends of one master.
 
     table:  where they go
-    log:    gunicorn's logger; one line for each change of state
+    log:    one line for each change of state
+    agenda: moves ramps, by its own clock, because an operator may set the other one
     clock:  time.time, for people
-    steady: time.monotonic, for ramps: somebody may set the other
+
     """
+
+    name = "states"
 
     def __init__(
         self,
         table: Table,
-        log: Any,
+        log: ProgramLog,
+        agenda: Agenda,
         clock: Callable[[], float] = time.time,
-        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
         self._log = log
         self._clock = clock
-        self._steady = steady
+        self._agenda = agenda
         self._records: dict[str, BackendRecord] = {}
         self._slots: dict[int, BackendRecord] = {}
         self._places: dict[str, LocationRecord] = {}
         self._followed: dict[str, Service] = {}
         self._ramping: dict[str, BackendRecord] = {}
         self._began = False
-        self._more = Event()
-        self._runner: gevent.Greenlet | None = None
-
-    def start(self) -> None:
-        """Begin to move ramps by itself."""
-        self._runner = gevent.spawn(self._run)
-
-    def stop(self) -> None:
-        """Everything stays as it is."""
-        if self._runner is not None:
-            self._runner.kill()
+        self._step: Entry | None = None  # of the ramps
 
     # What others know.
 
-    def follow(self, snapshot: Snapshot) -> None:
+    def commit(self, new: Proposal) -> None:
         """From now on the backends of this snapshot (with slots) and no others. Of those that are new `probed` tells next; a
         location does not begin to panic before all its backends were told of. Services that are the same objects are not looked at."""
-        now, q = self._clock(), self._table.q
+        snapshot, now, q = new.snapshot, self._clock(), self._table.q
         followed, self._followed = self._followed, {service.name: service for service in snapshot.services}
         before: dict[str, BackendRecord] = {}
         places: dict[str, LocationRecord] = {}
         for name, service in followed.items():
             if self._followed.get(name) is not service:
                 self._leave(service, before, places)
-        new: list[LocationRecord] = []
+        fresh_places: list[LocationRecord] = []
         for service in snapshot.services:
             if followed.get(service.name) is service:
                 continue
@@ -98,7 +91,7 @@ class BackendStates:
                     self._keep(old)
                     continue
                 place = self._places[location.id] = LocationRecord(location, f"{service.name}{location.path}")
-                new.append(place)
+                fresh_places.append(place)
                 if old is not None:
                     place.panic, place.resort = old.panic, old.resort
                 for backend in location.backends:
@@ -117,7 +110,7 @@ class BackendStates:
         for name in before.keys() & self._ramping.keys():
             if self._records.get(name) is not self._ramping[name]:
                 del self._ramping[name]
-        for place in new:
+        for place in fresh_places:
             self._consider(place, afresh=True)
         self._began = True
 
@@ -236,28 +229,20 @@ class BackendStates:
         elif state != was:
             self._log.info("%s: %s", record.words, why)
 
-    def tick(self, now: float) -> None:
-        """Move the ramps on. now: of the steady clock."""
-        q = self._table.q
+    def _move_ramps(self) -> None:
+        now, q = self._agenda.clock(), self._table.q
         for name, record in list(self._ramping.items()):
             value = ramp(now - record.ramp_from, record.place.location.slow_start)
             if value < WHOLE:
                 q[self._table.backend(record.slot) + BackendCells.RAMP] = value
             else:
                 self._end_ramp(name, record)
+        self._step = self._agenda.after(_STEP, self._move_ramps) if self._ramping else None
 
     def _end_ramp(self, name: str, record: BackendRecord) -> None:
         del self._ramping[name]
         record.facts.ramping = False
         self._settle(record)
-
-    def _run(self) -> None:
-        while True:
-            if not self._ramping:
-                self._more.clear()
-                self._more.wait()
-            self.tick(self._steady())
-            gevent.sleep(_STEP)
 
     # Who asks.
 
@@ -322,10 +307,11 @@ class BackendStates:
         """It is up again."""
         if record.away and record.place.location.slow_start > 0:
             record.facts.ramping = True
-            record.ramp_from = self._steady()
+            record.ramp_from = self._agenda.clock()
             self._table.q[self._table.backend(record.slot) + BackendCells.RAMP] = ramp(0.0, record.place.location.slow_start)
             self._ramping[record.id] = record
-            self._more.set()
+            if self._step is None:
+                self._step = self._agenda.after(_STEP, self._move_ramps)
         record.away = False
 
     def _settle_and_tell(self, record: BackendRecord, how: str) -> None:

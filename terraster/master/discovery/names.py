@@ -19,19 +19,20 @@ Master only; look-ups run in greenlets, `CONCURRENT` at most of each kind: names
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.pool import Pool
 
 from terraster.config.snapshot import Service, Snapshot
+from terraster.logs.program import ProgramLog
+from terraster.master.agenda import Agenda, Entry
+from terraster.master.line import Line
+from terraster.master.participant import Participant, Proposal
 from terraster.net.yielding import yield_to_loop
 
 from .endpoints import endings, expand, is_named, shown
@@ -93,31 +94,10 @@ class _Name:
         self.turn = 0
 
 
-class _Line:
-    """Names that wait to be looked up, and the few that are."""
-
-    def __init__(self, look_up: Callable[[_Name], None]) -> None:
-        self.pool = Pool(CONCURRENT)
-        self._look_up = look_up
-        self._waiting: deque[tuple[_Name, int]] = deque()
-
-    def put(self, name: _Name, turn: int) -> None:
-        """Look a name up as soon as there is room, unless it is dropped or has another turn by then."""
-        self._waiting.append((name, turn))
-        if self.pool.free_count():
-            self.pool.spawn(self._work)
-
-    def _work(self) -> None:
-        while self._waiting:
-            name, turn = self._waiting.popleft()
-            if not name.dropped and turn == name.turn:
-                self._look_up(name)
-
-
 _Uses = tuple[tuple[_Name, int], ...]
 
 
-class Names:
+class Names(Participant):
     """The names of one master.
 
     log:     gunicorn's logger; a line for each name that changes, begins to fail, or resolves again
@@ -125,7 +105,16 @@ class Names:
     make:    makes a `Resolver` for ``Snapshot.nameservers``
     """
 
-    def __init__(self, log: Any, changed: Callable[[], bool], make: Callable[[tuple[str, ...]], Resolver] = Resolver) -> None:
+    name = "names"
+
+    def __init__(
+        self,
+        log: ProgramLog,
+        agenda: Agenda,
+        changed: Callable[[], bool],
+        make: Callable[[tuple[str, ...]], Resolver] = Resolver,
+    ) -> None:
+        self._agenda = agenda
         self._log = log
         self._changed = changed
         self._make = make
@@ -136,36 +125,33 @@ class Names:
         self._applied: dict[str, tuple[Service, _Uses, Service]] = {}  # service → (as given, what it was made of, as expanded)
         self._made: dict[str, tuple[Service, _Uses, Service]] = {}
         self._told: set[str] = set()  # ids of backends that are down for want of an address
-        self._well, self._new, self._failing = (_Line(self._look_up) for _ in range(3))
+        self._well, self._new, self._failing = (Line(CONCURRENT, self._work) for _ in range(3))
         self._resolved: Callable[[str, bool, str], None] | None = None
-        self._teller: gevent.Greenlet | None = None
-        self._due: list[tuple[float, int, _Name]] = []
         self._ticket = itertools.count()
-        self._more = Event()
-        self._runner: gevent.Greenlet | None = None
+        self._telling: Entry | None = None
+        self._gathering: Entry | None = None
         self._flusher: gevent.Greenlet | None = None
-
-    def start(self) -> None:
-        """Begin to look up what will be asked for."""
-        self._runner = gevent.spawn(self._run)
 
     def stop(self) -> None:
         """End all look-ups; the last answers stand."""
-        for one in (self._runner, self._flusher, self._teller):
-            if one is not None:
-                one.kill()
+        if self._flusher is not None:
+            self._flusher.kill()
         for line in (self._well, self._new, self._failing):
-            line.pool.kill()
+            line.kill()
 
     def abandon(self) -> None:
         """In a forked child: close the descriptors of look-ups under way."""
         for resolver in {self._resolver, self._next}:
             resolver.abandon()
 
-    def meet(self, snapshot: Snapshot, ending: Event | None = None) -> None:
+    def prepare(self, new: Proposal) -> None:
+        self._meet(new.snapshot, new.ending)
+        new.snapshot = self.expand(new.snapshot)
+
+    def _meet(self, snapshot: Snapshot, ending: Event | None) -> None:
         """Look up the names that the snapshot has and nobody has asked for yet; wait for them, but no longer than `FIRST_ROUND`, and
         not once ``ending`` is set. Any greenlet, one at a time; followed by `follow` or `part`."""
-        self.part()
+        self.rollback()
         if snapshot.nameservers != self._resolver.nameservers:
             self._next = self._make(snapshot.nameservers)
         for count, service in enumerate(snapshot.services, 1):
@@ -180,7 +166,7 @@ class Names:
             gevent.wait([round_] if ending is None else [round_, ending], count=1)
             round_.kill()
 
-    def part(self) -> None:
+    def rollback(self) -> None:
         """Forget those that were met: their snapshot is not applied."""
         for name in self._met.values():
             name.dropped = True
@@ -209,7 +195,7 @@ class Names:
             return snapshot
         return replace(snapshot, services=tuple(services))
 
-    def follow(self) -> None:
+    def commit(self, new: Proposal) -> None:
         """What `expand` made last is what runs. Does not yield."""
         self._applied, self._made = self._made, {}
         names: dict[Key, _Name] = {}
@@ -218,7 +204,7 @@ class Names:
             for name, serial in uses:
                 names[name.key] = name
                 late = late or name.serial != serial
-        new = self._met.keys() & names.keys()
+        first = self._met.keys() & names.keys()
         for known in (self._names, self._met):
             for key, name in known.items():
                 name.dropped = key not in names
@@ -226,9 +212,9 @@ class Names:
         if self._next is not self._resolver:
             self._resolver = self._next
             for key, name in names.items():
-                if key not in new:
+                if key not in first:
                     self._schedule(name, 0.0)
-        for key in sorted(new):
+        for key in sorted(first):
             if not names[key].endpoints:
                 self._log.warning("%s; its backends are down until it does", _lacking(names[key]))
         if late:
@@ -246,7 +232,7 @@ class Names:
         self._told = set(lacking)
 
     def _tell(self) -> None:
-        self._teller = None
+        self._telling = None
         if self._resolved is not None:
             self.report(self._resolved)
 
@@ -306,19 +292,17 @@ class Names:
 
     def _schedule(self, name: _Name, seconds: float) -> None:
         name.turn = next(self._ticket)
-        heapq.heappush(self._due, (time.monotonic() + seconds, name.turn, name))
-        self._more.set()
+        self._agenda.after(seconds, self._begin, name, name.turn)
 
-    def _run(self) -> None:
-        while True:
-            now = time.monotonic()
-            while self._due and self._due[0][0] <= now:
-                _when, turn, name = heapq.heappop(self._due)
-                if turn == name.turn and not name.dropped:
-                    line = self._failing if name.failures else self._well if name.serial else self._new
-                    line.put(name, turn)
-            self._more.clear()
-            self._more.wait(max(0.0, self._due[0][0] - now) if self._due else None)
+    def _begin(self, name: _Name, turn: int) -> None:
+        if turn == name.turn and not name.dropped:
+            line = self._failing if name.failures else self._well if name.serial else self._new
+            line.put((name, turn))
+
+    def _work(self, due: tuple[_Name, int]) -> None:
+        name, turn = due
+        if not name.dropped and turn == name.turn:
+            self._look_up(name)
 
     def _look_up(self, name: _Name) -> None:
         host, srv = name.key
@@ -343,8 +327,8 @@ class Names:
         name.failures += 1
         if first:
             name.failing_since = time.time()
-        if name.failure != why and not name.endpoints and self._resolved is not None and self._teller is None:
-            self._teller = gevent.spawn_later(_GATHER, self._tell)
+        if name.failure != why and not name.endpoints and self._resolved is not None and self._telling is None:
+            self._telling = self._agenda.after(_GATHER, self._tell)
         name.failure = why
         if first and name.key in self._names:
             stays = f"the last answer stays: {_listed(name.endpoints)}" if name.endpoints else "its backends are down until it does"
@@ -373,13 +357,16 @@ class Names:
         return min(MOST_LIFE, max(LEAST_LIFE, answer.ttl))
 
     def _gather(self, seconds: float) -> None:
-        if self._flusher is None:
-            self._flusher = gevent.spawn_later(seconds, self._flush)
+        if self._gathering is None:
+            self._gathering = self._agenda.after(seconds, self._begin_to_flush)
+
+    def _begin_to_flush(self) -> None:
+        self._gathering = None
+        self._flusher = gevent.spawn(self._flush)
 
     def _flush(self) -> None:
-        self._flusher = None
-        if not self._changed() and self._flusher is None:
-            self._flusher = gevent.spawn_later(_AGAIN, self._flush)
+        if not self._changed():
+            self._gather(_AGAIN)
 
 
 def _shown(name: _Name) -> str:

@@ -28,12 +28,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from gevent import monkey
 
 from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.errors import StartError
+from terraster.logs.program import ProgramLog
+from terraster.master.participant import Participant, Proposal
+from terraster.master.steps import Step, nothing
 
 from .action import Action, Entry, parsed, written
 
@@ -56,7 +58,7 @@ class _Broken(Exception):
         self.entries = entries
 
 
-class Overrides:
+class Overrides(Participant):
     """The overlay of one state directory.
 
     directory: made (0700) when something is to be kept there
@@ -66,7 +68,10 @@ class Overrides:
     ``entries``: what holds; ``news``: somebody else changed it, and whoever brings that into effect makes it False.
     """
 
-    def __init__(self, directory: str, log: Any, clock: Callable[[], float] = time.time) -> None:
+    name = "overrides"
+
+    def __init__(self, directory: str, log: ProgramLog, clock: Callable[[], float] = time.time, step: Step = nothing) -> None:
+        self._step = step
         self.path = os.path.join(directory, "overlay.json")
         self.entries: Entries = {}
         self.news = False
@@ -149,6 +154,9 @@ class Overrides:
             return entry if gone == entry.gone else replace(entry, gone=gone)
 
         self._edit_or_tell(lambda entries: {name: followed(name, entry) for name, entry in entries.items()})
+
+    def prepare(self, new: Proposal) -> None:
+        new.snapshot = self.apply(new.snapshot)
 
     def apply(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with the weights of the overlay in it. A service in which nothing differs from the last time is the very
@@ -291,7 +299,9 @@ class Overrides:
                     stream.flush()
                     os.fsync(descriptor)
                     seen = _signature(os.fstat(descriptor))
+                self._step("overrides written")
                 os.replace(temporary, self.path)
+                self._step("overrides renamed")
             except BaseException:
                 os.unlink(temporary)
                 raise

@@ -1,0 +1,188 @@
+"""What operators read about single backends: in short after a command, and at length as the answer to "why?".
+
+Answers are plain dicts for JSON. Master only; no call yields.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from terraster.config.snapshot import Backend
+from terraster.master.backends.outliers import Outliers
+from terraster.master.backends.prober import Prober
+from terraster.master.backends.states import BackendStates
+from terraster.master.running import Running
+from terraster.state.table import RESPONSE_CLASSES, BackendCells, SeatBackend, Table
+
+from .action import Entry
+from .find import Found, Unfound, backends, base, label, matching
+from .overrides import Overrides
+
+__all__ = ["Accounts", "above_file", "overridden", "refusal"]
+
+_EXPLAINED = 8  # backends that one question may be about
+
+
+class Accounts:
+    """Accounts of the backends of one master."""
+
+    def __init__(
+        self, running: Running, overrides: Overrides, states: BackendStates, prober: Prober, outliers: Outliers, table: Table
+    ) -> None:
+        self._running = running
+        self._overrides = overrides
+        self._states = states
+        self._prober = prober
+        self._outliers = outliers
+        self._table = table
+
+    def why(self, url: str, service: str = "", path: str = "") -> dict[str, Any]:
+        """Why a backend is in its state. Without a service: every backend with that URL, if they are not too many.
+
+        Answer: ``backends``, each as `short` has it, with probes, failures and history.
+        """
+        try:
+            matches = matching(self._running.loaded, service, path, url)
+        except Unfound as error:
+            return refusal(str(error), error.candidates)
+        if len(matches) > _EXPLAINED:
+            return refusal(f"{url} is {len(matches)} backends; name the service", [label(one) for one in matches])
+        return {"ok": True, "now": time.time(), "backends": [self._explained(one) for one in matches]}
+
+    def short(self, found: Found) -> dict[str, Any]:
+        """A configured backend in short: ``service path url name id state since why by until active weight configured_weight`` and the keys of
+        `above_file`; of several endpoints the best state, as in the status (`BackendCells.BEST`). An operator's order comes before an
+        ejection here."""
+        service, location, backend = found
+        running = self._endpoints(found)
+        states = [self._states.one(one.id) for one in running]
+        best = min(states, key=_rank, default={})
+        entry = self._overrides.entries.get(backend.id, Entry())
+        if entry.order is not None and best.get("state") == "ejected":
+            order = entry.order  # a drain: in maintenance it would not be ejected
+            best = {"state": "draining", "since": order.when, "why": order.reason, "by": order.by, "until": order.until}
+        return {
+            "service": service.name,
+            "path": location.path,
+            "url": backend.url,
+            "name": backend.name or None,
+            "id": backend.id,
+            "state": best.get("state", "down"),
+            "since": best.get("since"),
+            "why": best.get("why", ""),
+            "by": best.get("by", ""),
+            "until": best.get("until") or None,
+            "active": sum(self._table.backend_sum(one.slot, SeatBackend.ACTIVE) for one in running),
+            "weight": entry.weight.weight if entry.weight else backend.weight,
+            "configured_weight": backend.weight,
+            **above_file(entry),
+        }
+
+    def takes_work(self, found: Found) -> bool:
+        """True if any backend of the same location takes new work."""
+        q, table = self._table.q, self._table
+        return any(
+            backend.weight and q[table.backend(backend.slot) + BackendCells.ADMIT] != BackendCells.NONE
+            for _service, location, backend in backends(self._running.snapshot)
+            if location.id == found[1].id
+        )
+
+    def _explained(self, found: Found) -> dict[str, Any]:
+        entry = self._overrides.entries.get(found[2].id, Entry())
+        return {
+            **self.short(found),
+            "history": [asdict(action) for action in reversed(entry.history)],
+            "endpoints": [
+                {
+                    "address": one.endpoint or (None if one.socket else one.address) or None,
+                    **self._states.one(one.id),
+                    **self._cells(one),
+                    "probes": _newest_first(self._prober.recent(one.id)),
+                    "failures": _newest_first(self._outliers.recent(one.id)),
+                }
+                for one in self._endpoints(found)
+            ],
+        }
+
+    def _cells(self, backend: Backend) -> dict[str, Any]:
+        table = self._table
+        own = table.q[table.backend(backend.slot) : table.backend(backend.slot) + BackendCells.CELLS].tolist()
+        sums = {
+            name: table.backend_sum(backend.slot, cell)
+            for name, cell in (
+                ("active", SeatBackend.ACTIVE),
+                ("idle", SeatBackend.IDLE),
+                ("open", SeatBackend.OPEN),
+                ("requests", SeatBackend.REQUESTS),
+                ("failed", SeatBackend.FAILURES),
+                ("connect_errors", SeatBackend.CONNECT_ERRORS),
+                ("bad_statuses", SeatBackend.BAD_STATUSES),
+            )
+        }
+        classes = zip(RESPONSE_CLASSES, (table.backend_sum(backend.slot, cell) for cell in SeatBackend.CLASSES), strict=True)
+        return {
+            **sums,
+            "responses": {name: count for name, count in classes if count},
+            "circuit": BackendCells.CIRCUITS[own[BackendCells.CIRCUIT]],
+            "ejections": own[BackendCells.EJECTIONS],
+            "circuit_openings": own[BackendCells.OPENINGS],
+        }
+
+    def _endpoints(self, found: Found) -> list[Backend]:
+        """The endpoints of a configured backend, with slots."""
+        name = found[2].id
+        return [
+            backend
+            for service in self._running.snapshot.services
+            if service.name == found[0].name
+            for location in service.locations
+            if location.path == found[1].path
+            for backend in location.backends
+            if base(backend.id, (name,)) == name
+        ]
+
+
+def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
+    """``backends``, by id (of endpoints too), what is above the file; ``orphans``: what is kept for backends that are not configured."""
+    weights = {backend.id: backend.weight for _service, _location, backend in backends(running.loaded)}
+    entries = {name: entry for name, entry in overrides.entries.items() if entry.order or entry.weight}
+    found = {}
+    if any(not entry.gone for entry in entries.values()):
+        for _service, _location, backend in backends(running.snapshot):
+            name = base(backend.id, weights)
+            if name in entries:
+                found[backend.id] = {**above_file(entries[name]), "configured_weight": weights[name]}
+    orphans = [{"backend": name, "gone": entry.gone, **above_file(entry)} for name, entry in entries.items() if entry.gone]
+    return {"backends": found, "orphans": orphans}
+
+
+def above_file(entry: Entry) -> dict[str, Any]:
+    """What is above the file, as JSON: ``order`` and ``weight_override``, each an action or None; ``order_after`` and ``weight_after``:
+    the actions that hold again when it ends, the next one first."""
+    return {
+        "order": asdict(entry.order) if entry.order else None,
+        "order_after": [asdict(action) for action in reversed(entry.under_order)],
+        "weight_override": asdict(entry.weight) if entry.weight else None,
+        "weight_after": [asdict(action) for action in reversed(entry.under_weight)],
+    }
+
+
+def refusal(problem: str, candidates: Iterable[str] = ()) -> dict[str, Any]:
+    """The answer to a command that did nothing."""
+    return {"ok": False, "problems": [problem], "candidates": list(candidates)}
+
+
+def _rank(state: dict[str, Any]) -> int:
+    return BackendCells.BEST.index(state.get("state", "down"))
+
+
+def _newest_first(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(found, key=_negated)
+
+
+def _negated(one: dict[str, Any]) -> float:
+    when: float = one["when"]
+    return -when
