@@ -248,6 +248,10 @@ BAD = [
     ("backends: [{url: 'http://10.0.0.1', name: 10.0.0.2}, {url: 'http://10.0.0.2', name: 10.0.0.2.}]\n", [
         "1:43: `name` 10.0.0.2 is the host of another backend of this location"
     ]),
+    ("backends: [{url: 'http://h', send_proxy: v3}, {url: 'http://i', send_proxy: true}]\n", [
+        "1:42: `send_proxy` must be `v1`, `v2` or `off`",
+        "1:77: `send_proxy` must be `v1`, `v2` or `off`",
+    ]),
     ("backends: [{url: 'http://h', name: a/b}]\n", [
         "1:36: `name` must be 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or a digit, not 'a/b'"
     ]),

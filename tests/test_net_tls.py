@@ -18,6 +18,7 @@ import pytest
 
 from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ConnectFailed, HttpError, TimedOut
+from terraster.exchange import Exchange
 from terraster.net.origin import Origin
 from terraster.net.reactor import Reactor
 from terraster.net.tls import TlsStream, client_context
@@ -70,6 +71,10 @@ class Peer:
         self._thread.join(5)
 
 
+NOBODY = Exchange(0.0, 0.0, "", "", "http")
+"""An exchange of no client: these origins ask nothing of it."""
+
+
 class House:
     """One worker's origins."""
 
@@ -111,10 +116,10 @@ def test_a_name_that_tls_refuses_costs_nothing() -> None:
     house = House()
     for name in (".example.com", "a..b", "a\0b", "x" * 70):
         origin = house.origin(1, name)
-        run(lambda origin=origin: pytest.raises(ConnectFailed, origin.connect, 1.0))
+        run(lambda origin=origin: pytest.raises(ConnectFailed, origin.connect, NOBODY, 1.0))
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
-            run(lambda origin=origin: pytest.raises(ConnectFailed, origin.connect, 1.0))
+            run(lambda origin=origin: pytest.raises(ConnectFailed, origin.connect, NOBODY, 1.0))
         assert len(os.listdir("/proc/self/fd")) == before
         origin.close()
     assert house.cell(SeatBackend.OPEN) == 0 and not house.reactor.streams
@@ -135,7 +140,7 @@ def test_what_fails_while_a_response_is_awaited_was_sent(peer: Callable[..., Pee
     origin = house.origin(peer(serve).port)
 
     def job() -> HttpError:
-        upstream = origin.connect(5.0)
+        upstream = origin.connect(NOBODY, 5.0)
         upstream.send(b"POST /pay HTTP/1.1\r\n\r\n", 5.0)
         wait_until(gone.is_set, pause=gevent.sleep)
         upstream.stream._outgoing.write(b"\x17\x03\x03\x00\x01x")  # type: ignore[union-attr]  # what the engine would have to say
@@ -158,7 +163,7 @@ def test_how_long_an_https_backend_keeps_connections_is_learnt(peer: Callable[..
     origin = house.origin(peer(serve).port)
 
     def job() -> None:
-        upstream = origin.connect(5.0)
+        upstream = origin.connect(NOBODY, 5.0)
         upstream.send(b"GET / HTTP/1.1\r\n\r\n", 5.0)
         assert upstream.recv(5.0) == b"hi"
         upstream.give_back(True)
@@ -180,7 +185,7 @@ def test_a_reset_within_the_handshake_is_a_connection_that_was_not_made(peer: Ca
 
     house = House()
     origin = house.origin(peer(serve, plain=True).port)
-    error = run(lambda: pytest.raises(HttpError, origin.connect, 5.0)).value
+    error = run(lambda: pytest.raises(HttpError, origin.connect, NOBODY, 5.0)).value
     assert isinstance(error, ConnectFailed)
     assert error.unsent and error.unconnected and error.reason == "tls_protocol_error"
     assert house.cell(SeatBackend.OPEN) == 0
@@ -202,7 +207,7 @@ def test_messages_of_the_engine_keep_their_order_while_another_greenlet_sends(pe
     origin = house.origin(peer(serve).port)
 
     def job() -> bytes:
-        upstream = origin.connect(5.0)
+        upstream = origin.connect(NOBODY, 5.0)
         stream: Any = upstream.stream
         sender = gevent.spawn(upstream.send, b"a" * size, 10.0)
         wait_until(lambda: stream._plain.writer is not None, pause=gevent.sleep)  # the socket takes no more
@@ -385,6 +390,6 @@ def test_connecting_and_the_handshake_share_one_time(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Upstream, "connect", connect)
     monkeypatch.setattr(Upstream, "start_tls", lambda upstream, stream, timeout: seen.append(timeout))
     origin = house.origin(1)
-    origin.connect(5.0).close()
-    origin.connect(0.0).close()
+    origin.connect(NOBODY, 5.0).close()
+    origin.connect(NOBODY, 0.0).close()
     assert seen == [5.0, 1.5, 0.0, 0.0]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.errors import BadRequest
-from terraster.wire.proxy_protocol import parse
+from terraster.wire.proxy_protocol import compose, local, parse
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -92,3 +92,63 @@ def test_any_octets_are_a_header_or_not_yet_or_one_clean_refusal(data: bytes, st
         assert error.status == 400 and error.close
         return
     assert header is None or header.size <= len(start + data)
+
+
+WRITTEN = [
+    ("IPv4", ("192.0.2.7", 54321), ("198.51.100.1", 443), b"PROXY TCP4 192.0.2.7 198.51.100.1 54321 443\r\n", v2()),
+    (
+        "IPv6",
+        ("2001:db8::7", 1),
+        ("2001:db8::1", 65535),
+        b"PROXY TCP6 2001:db8::7 2001:db8::1 1 65535\r\n",
+        v2(family=0x21, body=V6 + struct.pack("!HH", 1, 65535)),
+    ),
+    (
+        "IPv6 at an IPv4 address",
+        ("2001:db8::7", 0),
+        ("198.51.100.1", 80),
+        b"PROXY TCP6 2001:db8::7 ::ffff:198.51.100.1 0 80\r\n",
+        v2(family=0x21, body=V6[:16] + bytes(10) + b"\xff\xff" + bytes([198, 51, 100, 1]) + struct.pack("!HH", 0, 80)),
+    ),
+    (
+        "a scope id",
+        ("fe80::1%eth0", 7),
+        ("fe80::2", 80),
+        b"PROXY TCP6 fe80::1 fe80::2 7 80\r\n",
+        v2(family=0x21, body=b"\xfe\x80" + bytes(13) + b"\1\xfe\x80" + bytes(13) + b"\2" + struct.pack("!HH", 7, 80)),
+    ),
+    (
+        "an unknown destination",
+        ("192.0.2.7", 0),
+        None,
+        b"PROXY TCP4 192.0.2.7 0.0.0.0 0 0\r\n",
+        v2(body=bytes([192, 0, 2, 7]) + bytes(8)),
+    ),
+    ("no address", ("unix", 0), None, b"PROXY UNKNOWN\r\n", v2(family=0, body=b"")),
+    ("no address, but a destination", ("unix", 0), ("198.51.100.1", 80), b"PROXY UNKNOWN\r\n", v2(family=0, body=b"")),
+]
+
+
+@pytest.mark.parametrize(("name", "source", "destination", "first", "second"), WRITTEN, ids=[row[0] for row in WRITTEN])
+def test_headers_that_are_written(
+    name: str, source: tuple[str, int], destination: tuple[str, int] | None, first: bytes, second: bytes
+) -> None:
+    assert compose("v1", source, destination) == first
+    assert compose("v2", source, destination) == second
+
+
+def test_headers_of_connections_for_nobody() -> None:
+    assert local("v1") == b"PROXY UNKNOWN\r\n"
+    assert local("v2") == v2(command=0, family=0, body=b"")
+    assert [parse(local(version))[:4] for version in ("v1", "v2")] == [("", 0, "", 0)] * 2  # type: ignore[index]
+
+
+ADDRESSES = st.ip_addresses().map(lambda address: str(getattr(address, "ipv4_mapped", None) or address))
+PORTS = st.integers(0, 65535)
+
+
+@given(st.sampled_from(["v1", "v2"]), ADDRESSES, PORTS, ADDRESSES, PORTS)
+def test_what_is_written_can_be_read(version: str, source: str, port: int, destination: str, other: int) -> None:
+    written = compose(version, (source, port), (destination, other))
+    assert version == "v2" or len(written) <= 107
+    assert parse(written + b"GET /") == (source, port, destination, other, len(written))

@@ -253,6 +253,7 @@ def _backend(service: str, path: str, written: BackendSettings, health: HealthCh
         srv=url.srv,
         address=f"unix:{url.socket}" if url.socket else "",
         name=written.name or "",
+        send_proxy=written.send_proxy,
     )
 
 

@@ -197,6 +197,7 @@ class Backend:
     address: str = ""  # the IP address that `host` was resolved to; "" where it is one itself, or is not resolved; or "unix:/path"
     endpoint: str = ""  # which of several of the same URL; the id ends in "@" and this
     name: str = ""  # what people call it; its identity is the id
+    send_proxy: Literal["", "v1", "v2"] = ""  # version of the PROXY header that its connections begin with
     slot: int = -1
 
     @property

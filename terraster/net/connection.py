@@ -25,7 +25,9 @@ class Connection:
 
     stream:     its octets; recv, recv_into and send are the stream's
     peer_ip, peer_port: the address at the other end
-    client_ip:  the same address, or the one of a PROXY header
+    client_ip, client_port: the same address, or the one of a PROXY header
+    named:      the destination that a PROXY header named, else None
+    private:    by pool: idle connections to backends that serve this client only (`terraster.net.private_pool`); None: there was none yet
     listener:   the acceptor of the address on which it came in
     scheme:     "http"
     trusted:    True if the peer is a trusted proxy
@@ -41,6 +43,7 @@ class Connection:
 
     __slots__ = (
         "client_ip",
+        "client_port",
         "downstream",
         "fields",
         "held",
@@ -49,8 +52,10 @@ class Connection:
         "keepalive",
         "lingering",
         "listener",
+        "named",
         "peer_ip",
         "peer_port",
+        "private",
         "recv",
         "requests",
         "routed",
@@ -67,7 +72,9 @@ class Connection:
         self.send = stream.send
         stream.owner = self
         self.peer_ip = self.client_ip = peer_ip
-        self.peer_port = peer_port
+        self.peer_port = self.client_port = peer_port
+        self.named: tuple[str, int] | None = None
+        self.private: dict[Any, Any] | None = None
         self.listener = listener
         self.scheme = "http"
         self.trusted = trusted
@@ -81,6 +88,13 @@ class Connection:
         self.service: Any = None
         self.fields = b""
         self.downstream: Any = None
+
+    def destination(self) -> tuple[str, int] | None:
+        """The IP address and port that the client connected to; None for a unix socket."""
+        if self.named is not None:
+            return self.named
+        own = self.stream.sock.getsockname()
+        return None if isinstance(own, str | bytes) else (own[0].removeprefix("::ffff:"), own[1])
 
     def unexpected(self) -> None:
         """See `terraster.net.stream.Owner`."""
@@ -123,6 +137,9 @@ class Connection:
 
     def close(self) -> None:
         """End the connection. If the client may still be sending, the answer is not lost."""
+        if self.private:
+            for pool, upstream in list(self.private.items()):
+                pool.drop(upstream)
         if self.lingering:
             self._linger()
         self.stream.close()

@@ -12,8 +12,11 @@ from typing import Any
 
 from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ConnectFailed
+from terraster.exchange import Exchange
 from terraster.state.view import SeatView
 
+from .private_pool import PrivatePool
+from .proxy_header import proxy_header
 from .reactor import Reactor
 from .stream import Stream
 from .tcp_keepalive import Options
@@ -30,7 +33,7 @@ class Origin:
     keepalive: TCP keepalive of connections from now on.
     """
 
-    __slots__ = ("backend", "keepalive", "offset", "pool", "_address", "_context", "_family", "_reactor")
+    __slots__ = ("backend", "keepalive", "offset", "pool", "_address", "_context", "_family", "_reactor", "_send_proxy")
 
     def __init__(
         self, reactor: Reactor, backend: Backend, offset: int, limits: ConnectionPool, view: SeatView, keepalive: Options = ()
@@ -38,7 +41,11 @@ class Origin:
         self.backend = backend
         self.keepalive = keepalive
         self.offset = offset
-        self.pool = Pool(reactor, limits, view, offset)
+        self._send_proxy = backend.send_proxy
+        if backend.send_proxy:
+            self.pool: Pool = PrivatePool(reactor, limits, view, offset, backend.send_proxy)
+        else:
+            self.pool = Pool(reactor, limits, view, offset)
         self._reactor = reactor
         self._family, self._address = _socket_address(backend.address or backend.host, backend.port)
         self._context = client_context(backend.skip_tls_verify) if backend.scheme == "https" else None
@@ -47,12 +54,12 @@ class Origin:
         """True if connections of this origin may carry requests for the backend of the same id in another configuration."""
         return backend is not None and _way(self.backend) == _way(backend)
 
-    def connect(self, timeout: float) -> Upstream:
-        """A connection to the backend. At the limit of connections, waits until one may be opened or one is idle. Raises `ConnectFailed`,
-        `NoRoom`."""
+    def connect(self, exchange: Exchange, timeout: float) -> Upstream:
+        """A connection to the backend for this exchange. At the limit of connections, waits until one may be opened or one is idle. Raises
+        `ConnectFailed`, `NoRoom`."""
         if self._address is None:
             raise ConnectFailed("the backend's name does not resolve", reason="dns_error")
-        if not self.pool.admit() and (idle := self.pool.wait(timeout)) is not None:
+        if not self.pool.admit() and (idle := self.pool.wait(exchange, timeout)) is not None:
             return idle
         stream = self._stream(self._family)
         upstream = Upstream(stream, self.pool)
@@ -62,15 +69,25 @@ class Origin:
                 tls = TlsStream(stream, self._context, self.backend.sni or self.backend.host)
             if tls is None:
                 upstream.connect(stream, self._address, timeout)
+                if self._send_proxy:
+                    self._announce(upstream, exchange, timeout)
             else:
                 begun = self._reactor.clock()
                 upstream.connect(stream, self._address, timeout)
+                if self._send_proxy:
+                    self._announce(upstream, exchange, timeout)
                 left = max(timeout - (self._reactor.clock() - begun), 0.001) if timeout else 0.0
                 upstream.start_tls(tls, left)
         except BaseException:
             upstream.close()
             raise
         return upstream
+
+    def _announce(self, upstream: Upstream, exchange: Exchange, timeout: float) -> None:
+        """Send the PROXY header. From now on the connection is for this client only."""
+        upstream.client = exchange.client.connection
+        upstream.header = proxy_header(self._send_proxy, exchange)
+        upstream.send(upstream.header, timeout)
 
     def _stream(self, family: int) -> Stream:
         """The stream of a connection that the pool has admitted. It is not connected yet."""
@@ -92,7 +109,7 @@ class Origin:
 
 def _way(backend: Backend) -> tuple[Any, ...]:
     """The settings on which a connection depends."""
-    return backend.address, backend.host, backend.port, backend.sni, backend.skip_tls_verify, backend.slot
+    return backend.address, backend.host, backend.port, backend.sni, backend.skip_tls_verify, backend.send_proxy, backend.slot
 
 
 def _socket_address(host: str, port: int) -> tuple[int, Any]:

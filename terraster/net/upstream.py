@@ -10,6 +10,7 @@ from typing import Any
 
 from terraster.config.snapshot import ConnectionPool
 from terraster.errors import ConnectFailed, ConnectionLost, HttpError, TimedOut
+from terraster.exchange import Exchange
 from terraster.policy.keepalive import KeepAlive
 from terraster.state.table import SeatBackend
 from terraster.state.view import SeatView
@@ -65,13 +66,16 @@ class Upstream:
     stream: its octets, plain or TLS; recv, recv_into, send and quick_ack are the stream's
     phase:  the current wait ("connect", "response", "read", "write"), for the error
     since:  monotonic time at which it became idle
+    client, header: the client connection that alone uses it, and the PROXY header that it began with; None and b"" if any client may
     """
 
-    __slots__ = ("doubtful", "phase", "pool", "quick_ack", "recv", "recv_into", "send", "since", "stream")
+    __slots__ = ("client", "doubtful", "header", "phase", "pool", "quick_ack", "recv", "recv_into", "send", "since", "stream")
 
     def __init__(self, stream: Stream, pool: Pool) -> None:
         """pool: has admitted this connection (`Pool.admit`)"""
         self.phase = "connect"
+        self.client: Any = None
+        self.header = b""
         self.doubtful = False
         self.pool = pool
         self.since = inf
@@ -225,8 +229,8 @@ class Pool:
         self._exact = limits.max_idle >= 0
         self._publish()
 
-    def take(self, look: bool) -> Upstream | None:
-        """An idle connection, or None.
+    def take(self, exchange: Exchange, look: bool) -> Upstream | None:
+        """An idle connection for this exchange, or None.
 
         look: True: ask the kernel whether the connection has ended since the last turn of the loop. This costs a call, for requests that must
         not be sent twice.
@@ -283,7 +287,7 @@ class Pool:
         """Count one open connection less."""
         self._view.q[self._view.backends + self._offset + _OPEN] -= 1
 
-    def wait(self, timeout: float) -> Upstream | None:
+    def wait(self, exchange: Exchange, timeout: float) -> Upstream | None:
         """Wait until another connection may be opened, or until this worker has an idle one. Raises `HttpError` 503.
 
         Returns the idle connection, or None if a new one may be opened, which is counted then. The other workers see the wait and close
@@ -303,13 +307,17 @@ class Pool:
         try:
             while reactor.clock() < end:
                 reactor.sleep(_LOOK)
-                if self.idle and (upstream := self.take(True)) is not None:
+                if self.idle and (upstream := self.spare(exchange)) is not None:
                     return upstream
                 if self.admit():
                     return None
         finally:
             view.q[at] -= 1
         raise NoRoom("all connections to the backend are in use")
+
+    def spare(self, exchange: Exchange) -> Upstream | None:
+        """An idle connection for an exchange that waits. Called if there are idle ones."""
+        return self.take(exchange, True)
 
     def _wanted_elsewhere(self) -> bool:
         """True if another worker waits for a connection."""
@@ -354,10 +362,14 @@ class Pool:
     def drop(self, upstream: Upstream) -> None:
         """Close an idle connection."""
         if upstream in self.idle:
-            del self.idle[upstream]
-            if self._exact:
-                self._view.q[self._view.backends + self._offset + _IDLE] -= 1
+            self.forget(upstream)
         upstream.close()
+
+    def forget(self, upstream: Upstream) -> None:
+        """Remove an idle connection, which stays open."""
+        del self.idle[upstream]
+        if self._exact:
+            self._view.q[self._view.backends + self._offset + _IDLE] -= 1
 
     def ended(self, upstream: Upstream) -> None:
         """Remove an idle connection that became readable: the backend closed it or sent octets unasked."""

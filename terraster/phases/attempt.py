@@ -137,10 +137,10 @@ class Attempt:
             raise HttpError("the request body cannot be sent again", status=502, close=True)
         timeouts = location.timeouts
         origin = plane.origins.get(member.backend.id) or plane.origin(member, location)
-        upstream = None if self._fresh else origin.pool.take(body is not None or not exchange.idempotent)
+        upstream = None if self._fresh else origin.pool.take(exchange, body is not None or not exchange.idempotent)
         if upstream is None:
             each = location.per_try
-            upstream = origin.connect(min(timeouts.connect or each, each) if each else timeouts.connect)
+            upstream = origin.connect(exchange, min(timeouts.connect or each, each) if each else timeouts.connect)
         self.kept = upstream.since < inf
         self.upstream = upstream
         upstream.send(out, timeouts.read)

@@ -26,7 +26,8 @@ def read_proxy_header(plane: DataPlane, connection: Connection) -> None:
     connection.held = data[header.size :]
     connection.trusted = bool(header.source_ip) and plane.plan.trust.trusts(header.source_ip)
     if header.source_ip:
-        connection.client_ip = header.source_ip
+        connection.client_ip, connection.client_port = header.source_ip, header.source_port
+        connection.named = header.destination_ip, header.destination_port
 
 
 def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:

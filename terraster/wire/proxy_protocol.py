@@ -1,7 +1,7 @@
 """The PROXY protocol, versions 1 and 2 (HAProxy, doc/proxy-protocol.txt): the client's address, sent before its first octet.
 
-Callers must check that the listener expects it and that the peer is trusted. A header without an address (LOCAL, UNKNOWN) says nothing about
-the client, so the caller must not trust that client about others.
+`parse` reads a header, `compose` and `local` write one. Callers of `parse` must check that the listener expects it and that the peer is
+trusted. A header without an address (LOCAL, UNKNOWN) says nothing about the client, so the caller must not trust that client about others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from terraster.errors import BadRequest
 
-__all__ = ["ProxyHeader", "parse"]
+__all__ = ["ProxyHeader", "compose", "local", "parse"]
 
 _V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _V1_LONGEST = 107  # octets, CRLF included: section 2.1
@@ -98,3 +98,49 @@ def _parse_v2(data: bytes) -> ProxyHeader | None:
     return ProxyHeader(
         _plain(ipaddress.ip_address(source)), source_port, _plain(ipaddress.ip_address(destination)), destination_port, size
     )
+
+
+def compose(version: str, source: tuple[str, int], destination: tuple[str, int] | None) -> bytes:
+    """The header of a connection that is made for a client. version: "v1" or "v2".
+
+    source, destination: IP address and port. A source without an IP address ("unix") is not named: UNKNOWN, or the family UNSPEC. A
+    destination of None is named as an address of zeros. If only one of the two is IPv6, the other is written as an IPv4-mapped address.
+    """
+    client, server = _address(source[0]), _address(destination[0]) if destination is not None else None
+    if client is None:
+        return b"PROXY UNKNOWN\r\n" if version == "v1" else _V2_SIGNATURE + b"\x21\x00\x00\x00"
+    if server is None:
+        server = ipaddress.ip_address("0.0.0.0" if client.version == 4 else "::")
+    port = destination[1] if destination is not None else 0
+    if client.version != server.version:
+        client, server = _mapped(client), _mapped(server)
+    if version == "v1":
+        line = f"PROXY TCP{client.version} {_written(client)} {_written(server)} {source[1]} {port}\r\n"
+        return line.encode("ascii")
+    packed = client.packed + server.packed + struct.pack("!HH", source[1], port)
+    return _V2_SIGNATURE + struct.pack("!BBH", 0x21, 0x11 if client.version == 4 else 0x21, len(packed)) + packed
+
+
+def local(version: str) -> bytes:
+    """The header of a connection that the proxy makes for itself, such as a health check."""
+    return b"PROXY UNKNOWN\r\n" if version == "v1" else _V2_SIGNATURE + b"\x20\x00\x00\x00"
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address without its scope id, which means something on one host only. None for any other text."""
+    try:
+        return ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _mapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv6Address:
+    return (
+        address if isinstance(address, ipaddress.IPv6Address) else ipaddress.IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)
+    )
+
+
+def _written(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """The text of an address, the same in every version of Python."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return f"::ffff:{mapped}" if mapped is not None else str(address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .lines import answered, asked, ok, refused, req, resp, start
+from .lines import Expected, answered, asked, ok, refused, req, request_id, resp, start, text
 from .play import (
     FIN,
     GONE,
@@ -484,5 +484,142 @@ test_trust = table(
         client << OK,
         log(200, b1, client_ip="unix"),
         service="listen: 'unix:/run/t.sock'",
+    ),
+)
+
+
+def named(ip: str, port: int) -> text:
+    """The PROXY header for a client."""
+    return text(f"PROXY TCP4 {ip} 198.51.100.1 {port} 80\r\n")
+
+
+def reported(ip: str, n: int) -> Expected:
+    """The request of a client that a trusted proxy at 192.0.2.7 reports."""
+    about = (f"X-Forwarded-For: {ip}, 192.0.2.7", f"X-Real-IP: {ip}", "X-Forwarded-Proto: http", "X-Forwarded-Port: 80")
+    return asked("GET /a", *about, "X-Forwarded-Host: a.test", "Via: 1.1 terraster", request_id(n), n=n, about=False)
+
+
+FIRST, SECOND = named("192.0.2.7", 40001), named("192.0.2.8", 40002)
+TO_BACKENDS = {"backends": "send_proxy: v1"}
+
+test_proxy_headers_to_backends = table(
+    row(
+        "a connection begins with the client's address, and is used again for the same client",
+        client >> GET,
+        b1 << FIRST,
+        b1 << ASKED,
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        client >> req("GET /b"),
+        b1 << asked("GET /b", n=2),
+        b1 >> ok("two"),
+        client << answered("200 OK", body="two"),
+        log(200, b1),
+        **TO_BACKENDS,
+    ),
+    row(
+        "another client gets a connection of its own, and each ends with its client",
+        client >> GET,
+        b1 << FIRST,
+        b1 << ASKED,
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        client2 >> GET,
+        b1[2] << SECOND,
+        b1[2] << asked("GET /a", n=2, ip="192.0.2.8"),
+        b1[2] >> ok("one"),
+        client2 << OK,
+        log(200, b1),
+        client >> FIN,
+        client << FIN,
+        b1 << FIN,
+        client2 >> FIN,
+        client2 << FIN,
+        b1[2] << FIN,
+        **TO_BACKENDS,
+    ),
+    row(
+        "a connection that the backend ended is replaced",
+        client >> GET,
+        b1 << FIRST,
+        b1 << ASKED,
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        b1 >> GONE,
+        b1 << FIN,
+        client >> req("GET /b"),
+        b1[2] << FIRST,
+        b1[2] << asked("GET /b", n=2),
+        b1[2] >> ok("two"),
+        client << answered("200 OK", body="two"),
+        log(200, b1),
+        **TO_BACKENDS,
+    ),
+    row(
+        "a reload that asks for no header ends the connections that had one",
+        client >> GET,
+        b1 << FIRST,
+        b1 << ASKED,
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        reload(backends=1),
+        b1 << FIN,
+        client >> req("GET /b"),
+        b1[2] << asked("GET /b", n=2),
+        b1[2] >> ok("two"),
+        client << answered("200 OK", body="two"),
+        log(200, b1),
+        **TO_BACKENDS,
+    ),
+    row(
+        "the client that a trusted proxy reports has an unknown port, and another one is another connection",
+        client >> req("GET /a", "X-Forwarded-For: 203.0.113.1"),
+        b1 << named("203.0.113.1", 0),
+        b1 << reported("203.0.113.1", 1),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        client >> req("GET /a", "X-Forwarded-For: 203.0.113.2"),
+        b1 << FIN,
+        b1[2] << named("203.0.113.2", 0),
+        b1[2] << reported("203.0.113.2", 2),
+        b1[2] >> ok("one"),
+        client << OK,
+        log(200, b1),
+        top="trusted_proxies: 192.0.2.7",
+        **TO_BACKENDS,
+    ),
+    row(
+        "the addresses of a PROXY header are passed on",
+        client >> V1 + GET.decode(),
+        b1 << text(V1),
+        b1 << asked("GET /a", ip="198.51.100.5"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1, client_ip="198.51.100.5"),
+        top=PROXY,
+        **TO_BACKENDS,
+    ),
+    row(
+        "at the limit of connections, the idle one of another client makes room",
+        client >> GET,
+        b1 << FIRST,
+        b1 << ASKED,
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        client2 >> GET,
+        b1 << FIN,
+        b1[2] << SECOND,
+        b1[2] << asked("GET /a", n=2, ip="192.0.2.8"),
+        b1[2] >> ok("one"),
+        client2 << OK,
+        log(200, b1),
+        location="connection_pool: {max_open: 1}",
+        **TO_BACKENDS,
     ),
 )

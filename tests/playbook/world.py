@@ -360,6 +360,9 @@ class Socket:
             connection.complained = True
             raise ConnectionResetError(errno.ECONNRESET, "reset")
 
+    def getsockname(self) -> tuple[str, int]:
+        return ("198.51.100.1", 80)
+
     def recv(self, size: int, flags: int = 0) -> bytes:
         connection = self._open()
         if connection.inbox:

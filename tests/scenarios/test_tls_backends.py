@@ -41,6 +41,18 @@ def test_without_verification(terraster, secure: str) -> None:
     assert exchange(proxy.address, b"POST /hello HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi").status in (200, 405)
 
 
+def test_a_proxy_header_goes_before_the_handshake(terraster, tmp_path: Path, secure: str, stack) -> None:
+    key, certificate, port = tmp_path / "key.pem", tmp_path / "certificate.pem", free_port()
+    tls = f"listen 127.0.0.1:{port} ssl proxy_protocol; ssl_certificate {certificate}; ssl_certificate_key {key};"
+    stack.enter_context(Nginx(tmp_path / "told", tls + 'location = / { return 200 "$proxy_protocol_addr $proxy_protocol_port"; }'))
+    check = {"type": "http", "path": "/", "interval": "1s", "timeout": "5s"}
+    backend = {"url": f"https://localhost:{port}", "skip_tls_verify": True, "send_proxy": "v2"}
+    with terraster(service(backend), health_check=check).connect() as client:
+        for _ in range(2):
+            client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            assert client.response().body == b"%b %d" % (b"127.0.0.1", client.sock.getsockname()[1])
+
+
 def test_verified_against_a_known_authority(fresh, secure: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
     assert exchange(fresh(service(secure)).address, GET % b"/hello").body == b"hello"

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema
 
-from .. import addresses
+from .. import addresses, scalars
 from ..snapshot import HealthCheck
 from .base import Model, SomeTime, StatusRanges, Text, Whole, later, text
-from .switches import OrWord, off_is
+from .switches import OFF_SCHEMA, OrWord, off_is
 
 __all__ = ["BackendSetting", "BackendSettings", "HealthCheckSetting", "HealthCheckSettings", "Thresholds"]
 
@@ -45,6 +45,20 @@ ServerName = Annotated[str, BeforeValidator(_server_name), WithJsonSchema({"type
 ProbePath = Annotated[str, BeforeValidator(_probe_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 _URL_SCHEMA = {"type": "string", "pattern": "^((srv\\+)?https?://|http\\+unix://|unix:/|\\$\\{)"}
 BackendUrl = Annotated[addresses.Url, BeforeValidator(_url), WithJsonSchema(_URL_SCHEMA)]
+
+
+def _send_proxy(value: object) -> object:
+    word = "" if scalars.is_off(value) else value
+    if word not in ("", "v1", "v2"):
+        raise ValueError("must be `v1`, `v2` or `off`")
+    return word
+
+
+SendProxy = Annotated[
+    Literal["", "v1", "v2"],
+    BeforeValidator(_send_proxy),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": ["v1", "v2", "off"]}, OFF_SCHEMA]}),
+]
 
 
 class Thresholds(Model):
@@ -116,6 +130,10 @@ class BackendSettings(Model):
     backup: bool = Field(False, description="Behind all others, whatever their `priority`.")
     health_check: HealthCheckSetting | None = Field(
         None, description="How this backend is probed, where that differs from its location."
+    )
+    send_proxy: SendProxy = Field(
+        "",
+        description="Begin each connection with a PROXY header of this version, v1 or v2, that names the client; or `off`. Default: off.",
     )
     skip_tls_verify: bool = Field(False, description="Accept any certificate of an https backend.")
     sni: ServerName = Field("", description="TLS server name sent to an https backend. Default: the URL's host.")

@@ -30,6 +30,7 @@ from terraster.master.discovery.names import UNRESOLVED
 from terraster.net.tls import client_context
 from terraster.wire.chunked import ChunkedReader
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
+from terraster.wire.proxy_protocol import local
 
 __all__ = ["Aim", "Probing", "Result", "shown"]
 
@@ -56,6 +57,7 @@ class Aim:
     verify: bool
     check: HealthCheck
     strict: bool = False
+    send_proxy: str = ""  # as `Backend.send_proxy`
 
     @classmethod
     def of(cls, backend: Backend, strict: bool = False) -> Aim:
@@ -70,6 +72,7 @@ class Aim:
             verify=not check.skip_tls_verify,
             check=check,
             strict=strict,
+            send_proxy=backend.send_proxy,
         )
 
     @property
@@ -180,6 +183,8 @@ class Probing:
 
     def _speak(self, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
         check = aim.check
+        if aim.send_proxy:
+            connection.sendall(local(aim.send_proxy))
         if check.type == "tcp":
             return True, "it accepts connections"
         if aim.scheme != "https":
