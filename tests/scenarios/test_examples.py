@@ -1,0 +1,116 @@
+"""The files of etc/examples: each is a configuration without a problem or a warning, and serves requests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from terraster.wire.proxy_protocol import compose, parse
+
+from ..harness.backends import Peer, Request, always, ok
+from ..harness.configuration import Loader
+from ..harness.terraster_process import ROOT, service
+from ..harness.waiting import wait_until
+
+FOLDER = ROOT / "etc" / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.yaml"))
+_PLACES = (
+    "port",
+    "listen",
+    "http_port",
+    "https_port",
+    "admin_port",
+    "admin_api",
+    "api",
+    "metrics",
+    "runtime_dir",
+    "state_dir",
+    "workers",
+)
+"""Keys that say where, on the reader's host: here the test has its own."""
+
+
+def test_there_are_examples() -> None:
+    assert {"backend-names", "send-proxy", "unix-socket", "websockets"} <= {file.stem for file in EXAMPLES}
+    assert [file.name for file in FOLDER.iterdir() if file not in EXAMPLES] == []
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_check_has_nothing_to_say(file: Path) -> None:
+    assert Loader({}).load(str(file)).warnings == (), "and the schema accepts it"
+    command = [sys.executable, "-m", "terraster.cli.main", "--check", "--config", str(file)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (run.returncode, run.stderr) == (0, ""), run
+
+
+def answering(name: str, send_proxy: bool) -> Any:
+    """A script of a backend that answers each request with its name. send_proxy: its connections begin with a PROXY header."""
+
+    def answer(request: Request) -> bytes:
+        return ok(name.encode())
+
+    def script(peer: Peer) -> None:
+        data = b""
+        while send_proxy and not (data and parse(data)):
+            more = peer.sock.recv(1)
+            if not more:
+                return
+            data += more
+        always(answer)(peer)
+
+    return script
+
+
+def places(services: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each location that has backends, with its service."""
+    for one in services:
+        for location in one["locations"]:
+            if location.get("backends"):
+                yield one, location
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> None:
+    """Every location of the example, with backends of the test in place of those of the reader."""
+    config = {key: value for key, value in yaml.safe_load(file.read_text()).items() if key not in _PLACES}
+    services = config.pop("services", None) or [service(*config.pop("backends"), host=config.pop("host", "*"))]
+    expected: dict[tuple[str, str], set[bytes]] = {}
+    for one, location in places(services):
+        for key in _PLACES:
+            one.pop(key, None)
+        hosts = one.get("host", "*")
+        host = (hosts if isinstance(hosts, str) else hosts[0]).replace("*", "any.test" if hosts == "*" else "any")
+        names = set()
+        for number, written in enumerate(location["backends"]):
+            keys = {"url": written} if isinstance(written, str) else written
+            name = f"{one.get('name', host)}{location['path']}{number}"
+            path = f"{sockets}/{name.replace('/', '-')}" if "unix:" in keys["url"] else ""
+            location["backends"][number] = {**keys, "url": backend(answering(name, "send_proxy" in keys), path=path).url}
+            names.add(name.encode())
+        expected[host, location["path"]] = names
+    proxied = bool(config.get("proxy_protocol"))
+    if proxied:
+        config["trusted_proxies"] = [*config["trusted_proxies"], "127.0.0.1"]
+    if "access_log" in config:
+        written = config["access_log"]
+        config["access_log"] = {**(written if isinstance(written, dict) else {}), "path": str(tmp_path / "access.log")}
+    proxy = terraster(*services, **config)
+    wait_until(
+        lambda: all(
+            backend["up"] for one in proxy.status()["services"] for location in one["locations"] for backend in location["backends"]
+        ),
+        "all backends up",
+    )
+    for (host, path), names in expected.items():
+        for _ in range(3):
+            with proxy.connect() as client:
+                header = compose("v1", ("203.0.113.7", 4711), ("198.51.100.1", 80)) if proxied else b""
+                answer = client.send(header + f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).response()
+            assert answer.status == 200
+            assert answer.body in names
