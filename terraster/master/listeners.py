@@ -13,6 +13,7 @@ Sockets are plain ones, never gevent's: those belong to a hub, and each child ha
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import socket
@@ -155,6 +156,8 @@ class Listeners(Participant):
         self._control = address
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         bound = f"{path}.{os.getpid()}" if aside else path
+        if not aside:
+            _forget_dead(path)
         try:
             self.open[address] = _bind(f"unix:{bound}", mode=0o600)
         except OSError as error:
@@ -342,6 +345,13 @@ def _remove_stale(path: str) -> None:
         except BlockingIOError:  # its backlog is full: very much in use
             pass
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _forget_dead(path: str) -> None:
+    """Remove the sockets that masters bound beside this path, and died before they were promoted."""
+    for beside in glob.glob(f"{glob.escape(path)}.*"):
+        with suppress(OSError):  # a master listens there, or it is not ours
+            _remove_stale(beside)
 
 
 def _unlink(address: str) -> None:

@@ -191,6 +191,8 @@ class Master(Arbiter):  # type: ignore[misc]
         try:
             self.pidfile = Pidfile(path)
             self.pidfile.create(self.pid)
+            if not self.upgrade.predecessor:
+                self.pidfile.forget_dead(f"{path}.2")
         except OSError as error:
             raise StartError(f"cannot write {path}: {error.strerror}") from error
 

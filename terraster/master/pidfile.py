@@ -95,6 +95,16 @@ class Pidfile:
         self.create(pid)
         os.close(before)
 
+    def forget_dead(self, path: str) -> None:
+        """Remove the pid file of another master that died and left it."""
+        with suppress(OSError):
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+            finally:
+                os.close(fd)
+
     def unlink(self) -> None:
         """Remove the file, if it is still ours, and give the lock back."""
         if self._fd < 0:

@@ -162,7 +162,6 @@ class Reloader:
             assert new.change is not None
             changes = new.change.describe()
             commit(self._participants, new, self._step)
-            self._step("committed")
             for one in self._participants:
                 one.settle(new)
             self._step("settled")

@@ -1,16 +1,39 @@
-"""The steps at which a master may die, by name.
+"""The steps at which a master may die.
 
-Each step of a reload, an upgrade and an operator's order calls `Step` with its name when it is done. In production that is `nothing`. The
-tests give a function that kills the process at one step, and look at what the next start finds: the old or the new, never one half.
+Each of them calls `Step` with its name when it is done. In production that is `nothing`. A test gives a function that kills the process at
+one step, and looks at what the next start finds: the old or the new, never one half.
+
+    start, reload   `of_first` and `of_reload`, from the names of the participants
+    order           `ORDER`; then the steps of a reload, without "loaded", if a weight changed
+    upgrade (USR2)  `UPGRADE`, and in the new master the steps of a start
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-__all__ = ["Step", "nothing"]
+__all__ = ["ORDER", "UPGRADE", "Step", "nothing", "of_first", "of_refresh", "of_reload"]
 
 Step = Callable[[str], None]
+
+ORDER = ("overrides written", "overrides renamed")
+UPGRADE = ("successor forked", "pid file promoted", "control socket promoted")
+
+
+def of_first(names: Iterable[str]) -> tuple[str, ...]:
+    """The steps of a start. names: of all participants, in their order"""
+    names = tuple(names)
+    return (*(f"{name} prepared" for name in names), *(f"{name} committed" for name in names))
+
+
+def of_refresh(names: Iterable[str]) -> tuple[str, ...]:
+    """The steps of a change that reads no file: new addresses of names, a weight."""
+    return (*of_first(names), "settled", "children told")
+
+
+def of_reload(names: Iterable[str]) -> tuple[str, ...]:
+    """The steps of a reload."""
+    return ("loaded", *of_refresh(names))
 
 
 def nothing(name: str) -> None:

@@ -7,7 +7,7 @@ A toy proxy answers every request with JSON: its pid, its generation and the ser
 backend, ``/states`` tells how the backends stand, ``/probes`` tells the greenlets that run in it. With `restless`, each load differs
 from the last one. With `ledger`, one more participant writes down its calls there and refuses with `ledger_refuses`; with `steps`, all steps
 are written down; with `die`, the process that reaches that step kills itself. A toy admin worker hands
-``/status``, ``/reload`` and ``/stop`` on to the master.
+``/status``, ``/reload`` and ``/stop`` on to the master, and ``/order/ACTION/WEIGHT`` for the first backend.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def main(path: str) -> int:
             admin_listen=settings.get("admin", ""),
             metrics_listen="",
             runtime_dir=settings["runtime_dir"],
+            state_dir=settings["runtime_dir"] + "/state",
             drain_delay=settings.get("delay", 0.0),
             drain_timeout=settings.get("drain", 5.0) + (generation / 1000 if "restless" in settings else 0.0),
         )
@@ -193,7 +194,12 @@ def main(path: str) -> int:
         role, name = Seat.ADMIN, "admin"
 
         def answer(self, path: str) -> dict[str, Any]:
-            return self.ask(path.strip("/"))
+            verb, *rest = path.strip("/").split("/")
+            if verb != "order":
+                return self.ask(verb)
+            url = self.plan.snapshot.services[0].locations[0].backends[0].url
+            weight = int(rest[1]) if len(rest) > 1 else None
+            return self.ask("backend", action=rest[0], service="one", url=url, weight=weight)
 
     class Ledger(Participant):
         """Writes down what is asked of it; refuses while the file says so."""

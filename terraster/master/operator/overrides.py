@@ -289,7 +289,7 @@ class Overrides(Participant):
 
     def _write(self, entries: Entries) -> None:
         content = written(entries)
-        temporary = f"{self.path}.{os.getpid()}"
+        temporary = f"{self.path}.new"  # one name: only the owner of the lock writes it, and one that died leaves no other
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
