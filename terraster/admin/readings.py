@@ -228,6 +228,7 @@ class SeatReading:
     short:          seconds since descriptors were short; -1 = never
     full:           seconds since clients wait because it is full; 0 = it is not
     full_why:       the reason: one of `Seat.CONNECTIONS_LIMIT`, `Seat.NO_DESCRIPTORS`
+    old:            (generation, number of client connections that still use it), oldest first
     """
 
     seat: int
@@ -244,6 +245,7 @@ class SeatReading:
     short: float
     full: float
     full_why: int
+    old: tuple[tuple[int, int], ...] = ()
 
     @property
     def responds(self) -> bool:
@@ -480,6 +482,7 @@ def seats(table: Table) -> list[SeatReading]:
                 max(0.0, (now - cells[Seat.SHORT_AT]) / 1e9) if cells[Seat.SHORT_AT] else -1.0,
                 max(0.0, (now - cells[Seat.FULL_SINCE]) / 1e9) if cells[Seat.FULL_SINCE] else 0.0,
                 cells[Seat.FULL_WHY],
+                tuple((cell >> 24, cell & 0xFFFFFF) for cell in cells[Seat.OLD : Seat.OLD + Seat.MOST_OLD] if cell),
             )
         )
     return readings

@@ -250,6 +250,7 @@ def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: 
             "state": known.get(seat.pid, {}).get("state", "draining" if seat.draining else "serving"),
             "generation": seat.generation,
             "oldest_generation": seat.oldest,
+            "old_generations": [{"generation": generation, "connections": count} for generation, count in seat.old],
             "age": known.get(seat.pid, {}).get("age"),
             "silent": seat.heartbeat,
             "responding": seat.responds,

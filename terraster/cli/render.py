@@ -266,7 +266,14 @@ def _workers(document: dict[str, Any]) -> list[list[_Cell]]:
                 _Cell(count(worker["requests"]) if proxy else "-"),
             ]
         )
+        if old := worker["old_generations"]:
+            rows.append([_Cell("  old generations: " + ", ".join(map(_old_generation, old)))])
     return rows
+
+
+def _old_generation(old: dict[str, Any]) -> str:
+    many = old["connections"]
+    return f"{old['generation']} with {many} connection{'s' * (many != 1)}"
 
 
 def _lay_out(rows: list[list[_Cell]], colour: bool) -> str:

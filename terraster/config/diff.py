@@ -47,6 +47,8 @@ _IN_PLACE = (
     "tcp_keepalive",
     "drain_timeout",
     "drain_delay",
+    "drain_jitter",
+    "max_generations",
     "log_level",
     "nameservers",
 )

@@ -97,6 +97,8 @@ def resolve(
         tcp_keepalive=settings.tcp_keepalive,
         drain_timeout=settings.drain_timeout,
         drain_delay=settings.drain_delay,
+        drain_jitter=settings.drain_jitter,
+        max_generations=settings.max_generations,
         log_level="warning" if level == "warn" else level,
         warnings=settings.warnings,
     )

@@ -222,6 +222,11 @@ class Stream:
             self.writer = None
             self.write_deadline = inf
 
+    @property
+    def writes(self) -> bool:
+        """True while a greenlet waits to send the rest of its octets."""
+        return self.writer is not None
+
     def next_deadline(self) -> float:
         """The earlier of the two deadlines."""
         return min(self.read_deadline, self.write_deadline)

@@ -101,6 +101,11 @@ class TlsStream:
         return self._plain.ready
 
     @property
+    def writes(self) -> bool:
+        """See `Stream.writes`."""
+        return self._plain.writes
+
+    @property
     def closed(self) -> bool:
         """True if the stream was closed."""
         return self._plain.closed

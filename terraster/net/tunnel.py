@@ -1,30 +1,50 @@
 """Two connections joined after an Upgrade. Octets go both ways until the backend ends, the client is lost, or both are silent for too long.
 
 If the client ends only its sending half, the tunnel ends that half towards the backend, which may still send its rest.
+
+A tunnel whose configuration has gone, or whose worker drains, is ended by Terraster: in a moment of silence, so that no answer is lost. A
+WebSocket gets a close frame in both directions, if the octets so far end with a whole frame.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from math import inf
+
 from greenlet import getcurrent, greenlet
 
 from terraster.errors import TerrasterError, TimedOut
+from terraster.wire.websocket import GOING_AWAY, Frames, close_frame
 
 from .connection import Connection
 from .reactor import Reactor
 from .upstream import Upstream
 
-__all__ = ["Tunnel"]
+__all__ = ["FAREWELL", "Tunnel"]
+
+FAREWELL = 2.0
+"""Seconds that a tunnel which has to end waits at most for a moment of silence."""
+
+_SILENCE = 0.1  # seconds without an octet in either direction
 
 
 class Tunnel:
     """Joins a client and a backend. octets_in, octets_out: number of octets to the backend and to the client.
 
     timeout: seconds without an octet in either direction after which the tunnel ends; 0 = never.
+    leave_at: monotonic time from which on Terraster wants to end it; ``inf``: it may stay
+    why: the reason, once Terraster has ended it
+    inwards, outwards: the frames towards the backend and towards the client, for a WebSocket; else None
     """
 
     __slots__ = (
+        "inwards",
+        "leave_at",
         "octets_in",
         "octets_out",
+        "outwards",
+        "why",
+        "_broken",
         "_client",
         "_clock",
         "_failed",
@@ -36,7 +56,12 @@ class Tunnel:
         "_upstream",
     )
 
-    def __init__(self, reactor: Reactor, client: Connection, upstream: Upstream, timeout: float) -> None:
+    def __init__(self, reactor: Reactor, client: Connection, upstream: Upstream, timeout: float, websocket: bool) -> None:
+        self.inwards = Frames() if websocket else None
+        self.outwards = Frames() if websocket else None
+        self.leave_at = inf
+        self.why = ""
+        self._broken = False
         self.octets_in = 0
         self.octets_out = 0
         self._client = client
@@ -55,9 +80,52 @@ class Tunnel:
         other = self._reactor.spawn(self._towards_backend)
         try:
             self._carry(self._upstream, self._client, False)
+        except _Ended:
+            self._say_goodbye(other)
         finally:
             self._over = True
             self._reactor.kill(other)
+
+    def leave(self, at: float) -> None:
+        """End at this monotonic time, or earlier if that was said before."""
+        if not self.why:
+            self.leave_at = min(self.leave_at, at)
+
+    def end(self, now: float, why: str) -> None:
+        """End the tunnel if it is silent, or if it was not for `FAREWELL`. The sweep calls this on the hub from `leave_at` on."""
+        client, upstream = self._client.stream, self._upstream.stream
+        writes = client.writes or upstream.writes
+        if now < self.leave_at + FAREWELL and (writes or now - self._last < _SILENCE or not self._is_between()):
+            return
+        self._broken = client.writes
+        self.leave_at, self.why = inf, why
+        self._fail(_Ended())
+
+    def _is_between(self) -> bool:
+        return (self.inwards is None or self.inwards.between) and (self.outwards is None or self.outwards.between)
+
+    def _say_goodbye(self, other: greenlet) -> None:
+        """Close a WebSocket in both directions, where that is possible, and wait for the client's close frame (RFC 6455, section 7.1.1)."""
+        self._over = True
+        self._reactor.kill(other)
+        inwards, outwards = self.inwards, self.outwards
+        if inwards is None or outwards is None:
+            return
+        if inwards.between and not inwards.closed and not self._upstream.stream.writes:
+            with suppress(TerrasterError):
+                self._upstream.send(close_frame(GOING_AWAY, True), FAREWELL)
+        if not outwards.between or outwards.closed or self._broken:
+            return
+        frame = close_frame(GOING_AWAY, False)
+        with suppress(TerrasterError):
+            self._client.send(frame, FAREWELL)
+            self.octets_out += len(frame)
+            end = self._clock() + FAREWELL
+            while not inwards.closed and (left := end - self._clock()) > 0:
+                data = self._client.recv(left)
+                if not data:
+                    break
+                inwards.feed(data)
 
     def _towards_backend(self) -> None:
         try:
@@ -71,6 +139,7 @@ class Tunnel:
             self._main.throw(error)
 
     def _carry(self, source: Connection | Upstream, target: Connection | Upstream, inwards: bool) -> None:
+        frames = self.inwards if inwards else self.outwards
         while True:
             try:
                 data = source.recv(self._timeout)
@@ -87,3 +156,11 @@ class Tunnel:
             else:
                 self.octets_out += len(data)
             target.send(data, self._timeout)
+            if frames is not None:
+                frames.feed(data)
+
+
+class _Ended(TerrasterError):
+    """Terraster ends the tunnel."""
+
+    __slots__ = ()

@@ -13,6 +13,7 @@ from terraster.net.body import Buffer
 from terraster.net.origin import Origin
 from terraster.net.reactor import SHORT, Reactor
 from terraster.net.tcp_keepalive import options
+from terraster.net.tunnel import FAREWELL, Tunnel
 from terraster.outcomes import Outcomes, Report
 from terraster.plan import Plan
 from terraster.state.table import SeatLocation
@@ -36,6 +37,8 @@ class DataPlane:
     origins:   by backend id
     buffer:    the memory for long bodies
     deadlines: exchange → monotonic time at which it must be over
+    tunnels:   those that are open, and their exchanges
+    tunnels_until: while the worker drains, the monotonic time from which on tunnels are ended
     id_prefix, id_count: a request id is the prefix, which no other worker has, and the count of requests in this worker
     wall:      seconds to add to the monotonic clock for the wall clock
     date:      the current Date field line
@@ -60,6 +63,8 @@ class DataPlane:
         self.draining = False
         self.crowded = False
         self.deadlines: dict[Exchange, float] = {}
+        self.tunnels: dict[Tunnel, Exchange] = {}
+        self.tunnels_until = inf
         self.origins: dict[str, Origin] = {}
         self.buffer = Buffer()
         self.wall = 0.0
@@ -78,6 +83,10 @@ class DataPlane:
         the hub."""
         self.overdue(now)
         self.outcomes.sweep(now)
+        for tunnel in [tunnel for tunnel in self.tunnels if tunnel.leave_at <= now]:
+            tunnel.end(
+                now, "Terraster ended the tunnel, because " + ("it stops" if self.draining else "its configuration is an old one")
+            )
         for origin in self.origins.values():
             origin.pool.expire(now)
 
@@ -90,6 +99,12 @@ class DataPlane:
     def next_deadline(self) -> float:
         """See `terraster.net.stream.Waiter`."""
         return min(self.deadlines.values(), default=inf)
+
+    def end_tunnels(self, seconds: float) -> None:
+        """The worker drains: tunnels may stay for so long, except the time that it takes to end them."""
+        self.tunnels_until = self.clock() + max(0.0, seconds - FAREWELL)
+        for tunnel in self.tunnels:
+            tunnel.leave(self.tunnels_until)
 
     def overdue(self, now: float) -> None:
         """End the exchanges that took too long. Called on the hub."""

@@ -25,17 +25,28 @@ def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
     client.send(out, location.timeouts.read)
     plane.deadlines.pop(exchange, None)
     connection = client.connection
-    if connection.held:
-        held, connection.held = connection.held, b""
+    websocket = (attempt.response.upgrade or b"").lower() == b"websocket"
+    tunnel = Tunnel(plane.reactor, connection, upstream, location.timeouts.tunnel, websocket)
+    held, connection.held = connection.held, b""
+    if held:
         exchange.bytes_in += len(held)
         upstream.send(held, location.timeouts.read)
     client.unwatch()  # from now on the tunnel reads its octets and its end
-    tunnel = Tunnel(plane.reactor, connection, upstream, location.timeouts.tunnel)
+    if websocket:
+        assert tunnel.inwards is not None and tunnel.outwards is not None
+        tunnel.inwards.feed(held)
+        tunnel.outwards.feed(attempt.rest)
+    plane.tunnels[tunnel] = exchange
+    if plane.draining:
+        tunnel.leave(plane.tunnels_until)
     try:
         tunnel.run()
     except HttpError as error:  # however the tunnel ends, the answer was 101, and the end counts against no backend
         exchange.error, exchange.detail = error.reason, error.detail
     finally:
+        del plane.tunnels[tunnel]
+        if tunnel.why:
+            exchange.note(tunnel.why)
         exchange.bytes_in += tunnel.octets_in
         exchange.bytes_out += tunnel.octets_out
     return False

@@ -175,7 +175,10 @@ class Seat:
     PROGRAM_LINES_LOST = 17  # lines of the program's log that were lost
     LINE_LOST_AT = 18  # time.time_ns() when the last line was found to be lost, 0 = never
     LINE_LOST_WHY = 19  # its errno, 0 = the reader was too slow
-    CELLS = 32
+    OLD = 32  # … MOST_OLD cells: old generation << 24 | number of client connections that use it, oldest first; 0: unused
+    CELLS = 64
+
+    MOST_OLD = 32
 
     COUNTERS = (ACCEPTED, ACCEPT_ERRORS, CLIENTS_CLOSED, ACCESS_LINES_LOST, PROGRAM_LINES_LOST)
 

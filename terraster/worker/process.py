@@ -134,6 +134,9 @@ class Process(Worker):  # type: ignore[misc]
         """Put the number of lost log lines into this process's seat. Called every second, and at the end. wall: seconds since 1970"""
         self.log.publish(self.view.q, self.view.base, wall)
 
+    def look(self) -> None:
+        """Look at everything that is open: at every sign of life, and after each change."""
+
     def oldest(self) -> int:
         """The oldest generation that an open request still uses."""
         return self.generation
@@ -278,6 +281,7 @@ class Process(Worker):  # type: ignore[misc]
         q, base = self.view.q, self.view.base
         while True:
             q[base + Seat.HEARTBEAT] = time.monotonic_ns()
+            self.look()
             q[base + Seat.OLDEST] = self.oldest()
             self.view.refresh()
             self.notify()
@@ -340,6 +344,7 @@ class Process(Worker):  # type: ignore[misc]
         self.log.set_level(change.base.log_level)
         q, base = self.view.q, self.view.base
         q[base + Seat.GENERATION] = change.generation
+        self.look()
         q[base + Seat.OLDEST] = self.oldest()
         return "applied", change.generation
 

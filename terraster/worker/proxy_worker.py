@@ -30,6 +30,7 @@ from terraster.state.table import MasterCells, Seat
 from .accept import Acceptor
 from .channel import ChannelClosed
 from .descriptors import Descriptors
+from .generations import Generations
 from .process import Process
 
 __all__ = ["ProxyWorker"]
@@ -58,6 +59,7 @@ class ProxyWorker(Process):
         self._reports: deque[tuple[int, int, str, int, str, float]] = deque(maxlen=_MOST_REPORTS)
         self._news = Event()
         gevent.spawn(self._tell_master)
+        self.generations = Generations(self.proxy, self.connections)
         self._id_prefix = secrets.token_hex(8).encode("ascii")
         self._limit = self.plan.limits.connections
         self._sweep(time.monotonic())
@@ -208,18 +210,19 @@ class ProxyWorker(Process):
             else:
                 listening.close()
 
+    def look(self) -> None:
+        self.generations.look()
+        q, at = self.view.q, self.view.base + Seat.OLD
+        cells = [generation << 24 | count for generation, count in self.generations.counts.items()][: Seat.MOST_OLD]
+        for number, cell in enumerate((*cells, *[0] * (Seat.MOST_OLD - len(cells)))):
+            q[at + number] = cell
+
     def oldest(self) -> int:
-        oldest = self.proxy.plan.generation
-        for connection in self.connections:
-            exchange, last = connection.downstream.exchange, connection.listener.last_plan
-            if exchange is not None and exchange.plan.generation < oldest:
-                oldest = exchange.plan.generation
-            if last is not None and last.generation < oldest:
-                oldest = last.generation
-        return oldest
+        return self.generations.oldest()
 
     def drain(self) -> None:
         self.proxy.draining = True
+        self.proxy.end_tunnels(self.plan.snapshot.drain_timeout)
         q, cells = self.view.q, self.view.table.master
         last = q[cells + MasterCells.STOPPING] != MasterCells.RUNNING and not q[cells + MasterCells.SHARED]
         for acceptor in self.acceptors.values():

@@ -121,7 +121,17 @@ _TABLES = {
         "metrics",
         "metrics.*",
     ],
-    "processes": ["workers", "runtime_dir", "state_dir", "drain_timeout", "drain_delay", "log_level", "plugin_directory"],
+    "processes": [
+        "workers",
+        "runtime_dir",
+        "state_dir",
+        "drain_timeout",
+        "drain_delay",
+        "drain_jitter",
+        "max_generations",
+        "log_level",
+        "plugin_directory",
+    ],
     "TLS": ["tls", "tls.*", "cert_manager", "cert_manager.*", "cert_manager.alerting.*"],
     "middleware": ["middleware[]"],
 }

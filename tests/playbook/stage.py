@@ -33,6 +33,7 @@ from terraster.proxy import Proxy
 from terraster.state.leases import Leases
 from terraster.state.table import BUCKETS, STATUS_CELL, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation, Table
 from terraster.state.view import SeatView
+from terraster.worker.generations import Generations
 
 from .world import START, Connection, Hub, Loop, Network, Socket
 
@@ -231,6 +232,7 @@ class Stage:
     def drain(self) -> None:
         """The worker is to end: finish what is under way, and wait for idle connections no longer than the grace."""
         self.proxy.draining = True
+        self.proxy.end_tunnels(self.snapshot.drain_timeout)
         self._close(*self.acceptors.values())
 
     def _close(self, *acceptors: Any) -> None:
@@ -254,6 +256,7 @@ class Stage:
             acceptor = self.acceptors.pop(listener.address)
             acceptor.last_plan = before
             self._close(acceptor)
+        Generations(self.proxy, [client.connection for client in self.clients]).look()
 
     # ------------------------------------------------------------------------------------------------------------ for the script
 

@@ -3,7 +3,28 @@
 from __future__ import annotations
 
 from .lines import answered, asked, ok, refused, req, resp, start
-from .play import FIN, GONE, RST, Row, Step, after, b1, b2, client, counts, log, row, skip, table, told, whole
+from .play import (
+    FIN,
+    GONE,
+    RST,
+    Row,
+    Step,
+    after,
+    b1,
+    b2,
+    client,
+    client2,
+    client3,
+    counts,
+    drain,
+    log,
+    reload,
+    row,
+    skip,
+    table,
+    told,
+    whole,
+)
 
 ASK = req("GET /ws", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x")
 ASKED = asked("GET /ws", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Connection: Upgrade")
@@ -295,5 +316,179 @@ test_rules = table(
         b1 << FIN,
         log(101, b1),
         service=RULES,
+    ),
+)
+
+TOP = "drain_timeout: 5s\ndrain_jitter: 0s\n"
+QUESTION, ANSWER = b"\x81\x82\0\0\0\0hi", b"\x81\x02ho"
+FEW = TOP + "max_generations: 1\n"
+BYE = b"\x88\x02\x03\xe9"
+ASKED_ONCE = (client >> QUESTION, b1 << QUESTION, b1 >> ANSWER, client << ANSWER)
+CLOSED = (client << BYE, b1.got(8), client >> whole(b"\x88\x82\0\0\0\0\x03\xe9"), b1 << FIN, client << FIN)
+
+
+def reloaded(name: str, *steps: Step, to: dict[str, object], **keys: object) -> Row:
+    """A tunnel that has carried a message either way when the configuration changes."""
+    keys.setdefault("top", TOP)
+    return tunnel(name, *ASKED_ONCE, reload(**{"top": keys["top"], **to}), *steps, **keys)
+
+
+def stays(name: str, to: dict[str, object], **keys: object) -> Row:
+    """The change does not matter to the tunnel."""
+    return reloaded(name, after(60), *ASKED_ONCE, b1 >> GONE, client << FIN, b1 << FIN, log(101, b1), to=to, **keys)
+
+
+OTHER = {"location": "timeouts: {read: 61s}"}
+
+test_reloads = table(
+    stays("nothing of it has changed", {"top": TOP + "limits: {connections: 77}"}),
+    stays("its location has another backend more, and another weight", {"backends": "weight: 2 | weight: 1"}),
+    stays("its service has another name more", {"service": "listen: ['127.0.0.1:80', '127.0.0.1:81']"}),
+    stays(
+        "its service has another location more",
+        {"locations": "- path: /\n  backends: ['http://10.0.0.1:8000']\n- path: /b\n  redirect: /a"},
+    ),
+    stays("its log has another format", {"service": "access_log: {path: /dev/null, format: common}"}),
+    reloaded("its location has other settings", after(4.9), after(0.3), *CLOSED, log(101, b1), to=OTHER),
+    reloaded(
+        "its location has gone",
+        after(4.9),
+        after(0.3),
+        *CLOSED,
+        log(101, b1),
+        to={"locations": "- path: /other\n  redirect: /new"},
+    ),
+    reloaded(
+        "its backend has gone",
+        after(4.9),
+        after(0.3),
+        *CLOSED,
+        log(101, b1),
+        to={"locations": "- path: /\n  backends: ['http://10.0.0.2:8000']"},
+    ),
+    reloaded("its listener has gone", after(4.9), after(0.3), *CLOSED, log(101, b1), to={"service": "listen: '127.0.0.1:81'"}),
+    reloaded(
+        "it is busy: the end waits for a moment of silence",
+        after(4.9),
+        client >> QUESTION,
+        b1 << QUESTION,
+        after(0.1),
+        b1 >> ANSWER,
+        client << ANSWER,
+        after(0.1),
+        client >> QUESTION,
+        b1 << QUESTION,
+        after(0.1),
+        b1 >> ANSWER,
+        client << ANSWER,
+        after(0.3),
+        *CLOSED,
+        log(101, b1),
+        to=OTHER,
+    ),
+    reloaded(
+        "a frame towards the client is not complete: no frame can follow it, and after a while the connections end",
+        after(4.9),
+        b1 >> ANSWER[:3],
+        client << ANSWER[:3],
+        after(2.0),
+        after(0.3),
+        b1.got(8),
+        b1 << FIN,
+        client << FIN,
+        log(101, b1),
+        to=OTHER,
+    ),
+    reloaded(
+        "a frame towards the backend is not complete",
+        after(4.9),
+        client >> QUESTION[:3],
+        b1 << QUESTION[:3],
+        after(2.0),
+        after(0.3),
+        client << BYE,
+        client >> GONE,
+        b1 << FIN,
+        client << FIN,
+        log(101, b1),
+        to=OTHER,
+    ),
+    reloaded(
+        "the client does not answer the close frame",
+        after(5.3),
+        client << BYE,
+        b1.got(8),
+        after(1.9),
+        after(0.5),
+        b1 << FIN,
+        client << FIN,
+        log(101, b1),
+        to=OTHER,
+    ),
+    reloaded(
+        "the client has closed the WebSocket already",
+        client >> b"\x88\x82\0\0\0\0\x03\xe8",
+        b1 << b"\x88\x82\0\0\0\0\x03\xe8",
+        after(5.3),
+        client << BYE,
+        b1 << FIN,
+        client << FIN,
+        log(101, b1),
+        to=OTHER,
+    ),
+    row(
+        "a tunnel of another protocol ends without a word",
+        client >> req("GET /a", "Connection: Upgrade", "Upgrade: x"),
+        b1 << asked("GET /a", "Connection: Upgrade", "Upgrade: x"),
+        b1 >> "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+        client << start("101 Switching Protocols", "Connection: Upgrade", "Upgrade: x", date=False),
+        reload(top=TOP, **OTHER),
+        after(4.9),
+        after(0.3),
+        b1 << FIN,
+        client << FIN,
+        log(101, b1),
+        top=TOP,
+    ),
+    tunnel("a drain ends it in its last seconds", *ASKED_ONCE, drain(), after(2.9), after(0.3), *CLOSED, log(101, b1), top=TOP),
+    row(
+        "so it does with one that begins during the drain",
+        client >> ASK,
+        b1 << ASKED,
+        drain(),
+        after(1),
+        b1 >> YES,
+        client << SWITCHED,
+        after(1.9),
+        after(0.3),
+        *CLOSED,
+        log(101, b1),
+        top=TOP,
+    ),
+    tunnel(
+        "too many old generations: the connections of the oldest end at once",
+        *ASKED_ONCE,
+        reload(top=FEW, location="timeouts: {read: 61s}"),
+        client2 >> ASK,
+        b1[2] << asked("GET /ws", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Connection: Upgrade", n=2, ip="192.0.2.8"),
+        after(1),
+        reload(top=FEW, location="timeouts: {read: 62s}"),
+        after(0.3),
+        *CLOSED,
+        log(101, b1),
+        reload(top=FEW, location="timeouts: {read: 63s}"),
+        client3 >> ASK,
+        b1[3] << asked("GET /ws", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Connection: Upgrade", n=3, ip="192.0.2.9"),
+        reload(top=FEW, location="timeouts: {read: 64s}"),
+        b1[2] << FIN,
+        client2 << refused(503, "proxy_internal_error", close=True, n=2),
+        client2 << FIN,
+        client2 >> GONE,
+        log(503, b1, error="proxy_internal_error"),
+        client3 >> GONE,
+        b1[3] << FIN,
+        client3 << FIN,
+        log(499, b1, error="connection_terminated"),
+        top=FEW,
     ),
 )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ..harness.backends import Peer, ok
+from ..harness.backends import Peer, ok, websocket_echo
 from ..harness.client import Connection, get
 from ..harness.ports import free_port
 from ..harness.program import is_gone, wait_gone
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
 from ..harness.workers import frozen
+from .test_upgrade import HANDSHAKE, frame, read_frame
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -198,3 +201,59 @@ def test_an_upgrade_leaves_the_management_port_to_the_new_master(fresh, slow) ->
         if not is_gone(new):
             os.kill(new, signal.SIGTERM)
             wait_gone(new)
+
+
+def websocket(proxy: Terraster, path: str = "/") -> Connection:
+    """A WebSocket that has carried a message either way."""
+    client = proxy.connect()
+    client.send(HANDSHAKE.replace(b"/chat", path.encode())).response(upgrade=True)
+    assert read_frame(client.send(frame(b"hello"))) == b"hello"
+    return client
+
+
+def test_a_reload_that_changes_a_location_ends_its_websockets_one_after_the_other(fresh, backend) -> None:
+    origin = backend(websocket_echo)
+    locations = [{"path": "/a", "backends": [origin.url]}, {"path": "/b", "backends": [origin.url]}]
+    proxy = fresh({"name": "site", "host": "*", "locations": locations}, drain_timeout="1s", drain_jitter="3s")
+    changed, untouched = [websocket(proxy, "/a") for _ in range(20)], websocket(proxy, "/b")
+    generation = proxy.status()["generation"]
+    locations[0]["timeouts"] = {"read": "61s"}
+    began = time.monotonic()
+    proxy.reload({"name": "site", "host": "*", "locations": locations})
+    assert old_generations(proxy) == [{"generation": generation, "connections": 20}]
+    assert f"old generations: {generation} with 20 connections" in proxy.ctl("status").stdout
+    assert read_frame(changed[0].send(frame(b"still there"))) == b"still there"
+    ends = []
+    with ThreadPoolExecutor(len(changed)) as pool:
+        for end in pool.map(said_goodbye, changed):
+            ends.append(end - began)
+    assert min(ends) >= 1.0 and max(ends) - min(ends) > 0.8, ends
+    wait_until(lambda: old_generations(proxy) == [])
+    assert read_frame(untouched.send(frame(b"still there"))) == b"still there"
+
+
+def said_goodbye(client: Connection) -> float:
+    """When the client got a close frame: 1001, going away (RFC 6455, section 7.4.1). It answers it, as it should."""
+    assert client.receive_exactly(4) == b"\x88\x02\x03\xe9"
+    end = time.monotonic()
+    client.send(frame(b"\x03\xe9", 8))
+    assert client.is_closed()
+    return end
+
+
+def old_generations(proxy: Terraster) -> list[dict[str, int]]:
+    """Those of the only proxy worker."""
+    (worker,) = [worker for worker in proxy.status()["workers"] if worker["role"] == "proxy"]
+    return list(worker["old_generations"])
+
+
+def test_a_stop_closes_websockets_before_drain_timeout_is_over(fresh, backend) -> None:
+    proxy = fresh(backend(websocket_echo), drain_timeout="3s")
+    client = websocket(proxy)
+    proxy.signal(signal.SIGTERM)
+    wait_until(lambda: refuses(proxy.address), "still accepting")
+    assert read_frame(client.send(frame(b"still there"))) == b"still there"
+    said_goodbye(client)
+    assert proxy.program is not None
+    assert proxy.program.wait(15) == 0
+    assert "leaves although" not in proxy.said

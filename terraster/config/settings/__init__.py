@@ -190,6 +190,16 @@ class Settings(TrafficSettings):
         0.0,
         description="How long SIGTERM goes on accepting connections, while `/readyz` says 503, before it waits for open requests.",
     )
+    drain_jitter: Duration = Field(
+        10.0,
+        description="WebSockets and other tunnels of a location that a reload removes or changes end after `drain_timeout` and a random "
+        "part of this time.",
+    )
+    max_generations: Annotated[Whole, Field(ge=1, le=32)] = Field(
+        16,
+        description="Old configurations that each worker keeps for connections which still use them. The connections of the oldest ones end "
+        "first.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         None, description="Least level of Terraster's own log. Default: info."
     )

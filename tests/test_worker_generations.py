@@ -1,0 +1,51 @@
+"""What a reload means for a request that is under way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from terraster.config.snapshot import AccessLog, Backend, Limits, Location, Queue, Service, Timeouts
+from terraster.worker.generations import CURRENT, KEPT, OUTDATED, judge
+
+
+def backend(number: int, endpoint: str = "", **keys: object) -> Backend:
+    url = f"http://10.0.0.{number}:80"
+    return Backend(
+        f"site/{url}{'@' + endpoint if endpoint else ''}", url, "http", f"10.0.0.{number}", 80, endpoint=endpoint, **keys
+    )
+
+
+ONE = backend(1)
+LOCATION = Location("site/", "/", backends=(ONE, backend(2)), slot=3)
+SERVICE = Service("site", ("*",), (":80",), (LOCATION,))
+
+
+def change(**keys: object) -> Service:
+    """The service with another location."""
+    return replace(SERVICE, locations=(replace(LOCATION, **keys),))
+
+
+CASES = [
+    ("nothing", SERVICE, CURRENT, CURRENT),
+    ("the service has gone", None, OUTDATED, OUTDATED),
+    ("the location has gone", replace(SERVICE, locations=(replace(LOCATION, path="/other"),)), OUTDATED, OUTDATED),
+    ("another location comes", replace(SERVICE, locations=(LOCATION, replace(LOCATION, id="x", path="/x"))), CURRENT, CURRENT),
+    ("another host", replace(SERVICE, hosts=("*", "b.test")), CURRENT, CURRENT),
+    ("the service's log", replace(SERVICE, access_log=AccessLog(format="common")), CURRENT, CURRENT),
+    ("the service's limits", replace(SERVICE, limits=Limits(body_size=7)), CURRENT, CURRENT),
+    ("the service's timeouts", replace(SERVICE, timeouts=Timeouts(tunnel=7.0)), CURRENT, OUTDATED),
+    ("the location's timeouts", change(timeouts=Timeouts(tunnel=7.0)), OUTDATED, OUTDATED),
+    ("the location's queue", change(queue=Queue(size=7)), OUTDATED, OUTDATED),
+    ("another backend goes", change(backends=(ONE,)), OUTDATED, CURRENT),
+    ("a weight", change(backends=(backend(1, weight=7), backend(2))), OUTDATED, CURRENT),
+    ("its backend goes", change(backends=(backend(2),)), OUTDATED, OUTDATED),
+    ("its backend's name has another address", change(backends=(backend(1, "10.9.9.9"), backend(2))), OUTDATED, KEPT),
+]
+
+
+@pytest.mark.parametrize(("new", "request_", "tunnel"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_verdicts(new: Service | None, request_: str, tunnel: str) -> None:
+    assert judge(SERVICE, new, "/", "", "") == request_
+    assert judge(SERVICE, new, "/", ONE.id, ONE.url) == tunnel
