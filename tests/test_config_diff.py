@@ -70,6 +70,15 @@ CASES = [
         ["~ service b: ~ timeouts", "~ service b: ~ backend http://h1: health_check interval 10s → 5s"],
     ),
     (
+        snapshot(
+            2,
+            OLD.services[0],
+            service("b", backend("h1", health=HealthCheck(headers=(("X-Token", "s3cret"),))), timeouts=Timeouts(read=1)),
+            workers=2,
+        ),
+        ["~ service b: ~ timeouts", "~ service b: ~ backend http://h1: health_check headers changed"],
+    ),
+    (
         snapshot(2, OLD.services[0], service("b", backend("h1"), path="/x"), workers=2),
         ["~ service b: - location /", "~ service b: + location /x"],
     ),

@@ -91,6 +91,15 @@ CASES = [
         "8:20: `timeout` has no effect under `type: none`",
         "8:33: `thresholds` has no effect under `type: none`",
     ]),
+    (text("health_check: {type: tcp, port: 81, fast_interval: 1s}"), []),
+    (text("health_check: {type: tcp, method: GET, headers: {X: y}}"), [
+        "1:27: `method` has no effect under `type: tcp`",
+        "1:40: `headers` has no effect under `type: tcp`",
+    ]),
+    (text("health_check: {port: 81}", backends="['unix:/run/a', 'unix:/run/b']"), [
+        "1:16: `port` has no effect: the backends are unix sockets"
+    ]),
+    (text("health_check: {port: 81}", backends="['unix:/run/a', 'http://h']"), []),
     (text("health_check: {type: none}", backends=one("health_check: {path: /x}")), ["9:82: `path` has no effect under `type: none`"]),
     (text("health_check: {type: none}", backends=one("health_check: {path: /x, type: http}")), []),
     (text("health_check: {path: /x}", "health_check: {type: tcp}", "", one("health_check: {type: none}")), [

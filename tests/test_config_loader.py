@@ -200,6 +200,24 @@ BAD = [
         '2:35: `status` must be a status, a range like "200-399", or a list of them',
     ]),
     (GOOD + "health_check: {interval: 0}\n", ["2:26: `interval` must be more than 0"]),
+    (GOOD + "health_check: {method: get}\n", [
+        "2:24: `method` must be a method in capitals, such as GET, HEAD or POST, and not CONNECT, not 'get'"
+    ]),
+    (GOOD + "health_check: {method: CONNECT}\n", [
+        "2:24: `method` must be a method in capitals, such as GET, HEAD or POST, and not CONNECT, not 'CONNECT'"
+    ]),
+    (GOOD + "health_check: {request_body: hi}\n", [
+        "2:15: `health_check` `request_body` needs `method` beside it: a GET has no body unless you say so"
+    ]),
+    (GOOD + "health_check: {method: HEAD, body: hi}\n", [
+        "2:15: `health_check` `body` looks for a text, and the answer to `method: HEAD` has none"
+    ]),
+    (GOOD + "health_check: {port: 65536}\n", ["2:22: `port` must be at most 65535"]),
+    (GOOD + "health_check: {headers: {Content-Length: 3}}\n", [
+        "2:26: `Content-Length` cannot be changed by rules: it belongs to one connection, or frames the message"
+    ]),
+    (GOOD + "health_check: {headers: {X-A: 1, x-a: 2}}\n", ["2:25: `headers` names x-a twice"]),
+    (GOOD + "health_check: {headers: {X-A: \"a\\nb\"}}\n", ["2:31: `X-A` must not contain control characters"]),
     (GOOD + "access_log: {path: on}\n", ["2:20: `path` must be `stdout`, `stderr`, `off` or a file"]),
     (GOOD + "access_log: {path: off, formt: json}\n", ["2:25: unknown key `formt`; did you mean `format`?"]),
     (GOOD + "access_log: {format: '{client} {staus}'}\n", ["2:22: `format` has the unknown field 'staus'; did you mean `status`?"]),

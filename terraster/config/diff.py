@@ -70,6 +70,7 @@ _MODELS: dict[type, type[Model]] = {
 """The models that know what the numbers of a frozen value count."""
 
 _SECRET = ("key",)
+_UNSHOWN = ("headers", "request_body")  # of health checks: they may hold a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,9 @@ def _of_backend(old: Backend, new: Backend) -> Iterator[str]:
     for key in _differing(old, new, ("slot", "health")):
         yield f"{key} {_shown(getattr(old, key), key, new)} → {_shown(getattr(new, key), key, new)}"
     for key in _differing(old.health, new.health, ()):
+        if key in _UNSHOWN:
+            yield f"health_check {key} changed"
+            continue
         yield f"health_check {key} {_shown(getattr(old.health, key), key, new.health)} → {_shown(getattr(new.health, key), key, new.health)}"
 
 

@@ -134,6 +134,11 @@ def _without_https(place: Place) -> str:
     return "is for https backends, and there are none here" if any(place.backends()) else ""
 
 
+def _without_ports(place: Place) -> str:
+    found = [backend.url.socket for _, _, backend in place.backends()]
+    return "has no effect: the backends are unix sockets" if found and all(found) else ""
+
+
 def _without_backends(place: Place) -> str:
     if any(location.backends for _, location in place.locations):
         return ""
@@ -251,8 +256,12 @@ def _port(place: Place) -> str:
 
 
 _CHECK = (
-    *(Row(f"health_check.{key}", _probed_by("tcp", "none")) for key in ("path", "status", "body", "host")),
-    *(Row(f"health_check.{key}", _probed_by("none")) for key in ("interval", "timeout", "thresholds")),
+    *(
+        Row(f"health_check.{key}", _probed_by("tcp", "none"))
+        for key in ("path", "status", "body", "host", "method", "headers", "request_body")
+    ),
+    *(Row(f"health_check.{key}", _probed_by("none")) for key in ("interval", "fast_interval", "timeout", "thresholds", "port")),
+    Row("health_check.port", _without_ports),
     *(Row(f"health_check.{key}", _probed_by("tcp", "none")) for key in ("sni", "skip_tls_verify")),
     *(Row(f"health_check.{key}", _without_https) for key in ("sni", "skip_tls_verify")),
 )

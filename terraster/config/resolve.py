@@ -116,7 +116,21 @@ def _given(model: Any, names: tuple[str, ...]) -> dict[str, Any]:
 _TIMEOUTS = tuple(TimeoutSettings.model_fields)
 _LIMITS = ("header_size", "header_count", "body_size", "connections")
 _ACCESS_LOG = tuple(AccessLogSettings.model_fields)
-_HEALTH = ("type", "path", "interval", "timeout", "skip_tls_verify", "host", "sni", "status", "body")
+_HEALTH = (
+    "type",
+    "path",
+    "interval",
+    "fast_interval",
+    "timeout",
+    "skip_tls_verify",
+    "host",
+    "sni",
+    "status",
+    "body",
+    "port",
+    "method",
+    "request_body",
+)
 
 
 class _Wider(NamedTuple):
@@ -263,6 +277,8 @@ def _health(inherited: HealthCheck, written: HealthCheckSettings | None) -> Heal
     if written is None:
         return inherited
     given = _given(written, _HEALTH)
+    if "headers" in written.model_fields_set:
+        given["headers"] = tuple(written.headers.items())
     if written.thresholds is not None:
         given |= _given(written.thresholds, ("healthy", "unhealthy"))
     return replace(inherited, **given)

@@ -89,6 +89,7 @@ class HealthCheck:
     type: Literal["http", "tcp", "none"] = "http"
     path: str = "/health"
     interval: float = 10.0
+    fast_interval: float = 2.0  # while the last probe contradicts the state; at most `interval`
     timeout: float = 2.0
     healthy: int = 2  # successes in a row that bring a down backend up
     unhealthy: int = 4  # failures in a row that take an up backend down
@@ -97,6 +98,10 @@ class HealthCheck:
     sni: str = ""  # TLS server name; empty: the backend's host name
     status: tuple[tuple[int, int], ...] = ((200, 399),)  # inclusive ranges that count as healthy; redirects are never followed
     body: str = ""  # text that must occur in the first 64 KiB of the body; empty: not looked at
+    port: int = 0  # 0: the backend's
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()  # names and values; they replace those that a probe sends by itself
+    request_body: str = ""
 
 
 Statuses = tuple[tuple[int, int], ...]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic_core import CoreSchema
 
-from .. import addresses, scalars
+from .. import addresses, header_rules, scalars
 from ..snapshot import HealthCheck
-from .base import Model, SomeTime, StatusRanges, Text, Whole, later, text
+from .base import Model, Port, SomeTime, StatusRanges, Text, Whole, later, text
 from .switches import OFF_SCHEMA, OrWord, off_is
 
 __all__ = ["BackendSetting", "BackendSettings", "HealthCheckSetting", "HealthCheckSettings", "Thresholds"]
 
 _HEALTH_CHECK = HealthCheck()
+_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -40,9 +41,32 @@ def _backend_name(value: str) -> str:
     return value
 
 
+def _probe_method(value: str) -> str:
+    if not _METHOD.fullmatch(value) or value == "CONNECT":
+        raise ValueError(f"must be a method in capitals, such as GET, HEAD or POST, and not CONNECT, not {value!r}")
+    return value
+
+
+def _probe_header_name(value: str) -> str:
+    header_rules.field_name(value)
+    return value
+
+
+def _probe_headers(value: dict[str, str]) -> dict[str, str]:
+    seen: set[str] = set()
+    for name in value:
+        if name.lower() in seen:
+            raise ValueError(f"names {name} twice")
+        seen.add(name.lower())
+    return value
+
+
 BackendName = Annotated[Text, AfterValidator(_backend_name)]
 ServerName = Annotated[str, BeforeValidator(_server_name), WithJsonSchema({"type": "string"})]
 ProbePath = Annotated[str, BeforeValidator(_probe_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+ProbeMethod = Annotated[Text, AfterValidator(_probe_method)]
+_ProbeHeaderName = Annotated[str, AfterValidator(_probe_header_name)]
+ProbeHeaders = Annotated[dict[_ProbeHeaderName, Annotated[Text, AfterValidator(str.strip)]], AfterValidator(_probe_headers)]
 _URL_SCHEMA = {"type": "string", "pattern": "^((srv\\+)?https?://|http\\+unix://|unix:/|\\$\\{)"}
 BackendUrl = Annotated[addresses.Url, BeforeValidator(_url), WithJsonSchema(_URL_SCHEMA)]
 
@@ -78,10 +102,15 @@ class HealthCheckSettings(Model):
 
     type: Literal["http", "tcp", "none"] = Field(
         _HEALTH_CHECK.type,
-        description="http: GET `path` and look at the status; tcp: connect; none: never probe, always healthy.",
+        description="http: ask for `path` and look at the status; tcp: connect; none: never probe, always healthy.",
     )
     path: ProbePath = Field(_HEALTH_CHECK.path, description="Path of the probe, perhaps with a query.")
     interval: SomeTime = Field(_HEALTH_CHECK.interval, description="Time between two probes (jitter is added).")
+    fast_interval: SomeTime = Field(
+        _HEALTH_CHECK.fast_interval,
+        description="The same while the state is about to change: the last probe says otherwise, but `thresholds` are not reached. "
+        "At most `interval`.",
+    )
     timeout: SomeTime = Field(_HEALTH_CHECK.timeout, description="Time a probe may take in all.")
     thresholds: Thresholds | None = Field(None, description="How many results in a row change the state.")
     skip_tls_verify: bool | None = Field(
@@ -96,6 +125,24 @@ class HealthCheckSettings(Model):
         description='Statuses that are healthy: 200, "200-399", or a list. Redirects are not followed.',
     )
     body: Text | None = Field(None, description="Text that must occur in the first 64 KiB of the answer. Default: none.")
+    port: Port | None = Field(None, description="Port that is probed, of type tcp too. Default: that of the backend's URL.")
+    method: ProbeMethod = Field(_HEALTH_CHECK.method, description="Method of the probe, in capitals.")
+    headers: ProbeHeaders = Field(
+        default_factory=dict,
+        description="Header fields of the probe. They replace its own Host, User-Agent and Accept-Encoding. A narrower level replaces all "
+        "of them.",
+    )
+    request_body: Text | None = Field(
+        None, description="Body of the probe, sent as UTF-8 with a Content-Length. Needs `method` beside it. Default: none."
+    )
+
+    @model_validator(mode="after")
+    def _body_has_a_method(self) -> Self:
+        if self.request_body and "method" not in self.model_fields_set:
+            raise ValueError("`request_body` needs `method` beside it: a GET has no body unless you say so")
+        if self.body and self.method == "HEAD":
+            raise ValueError("`body` looks for a text, and the answer to `method: HEAD` has none")
+        return self
 
 
 HealthCheckSetting = Annotated[HealthCheckSettings, off_is("type", "none"), OrWord(off_only=True)]

@@ -42,6 +42,7 @@ _UNFIT = re.compile(r"[\x00-\x20\x7f]")
 _SHOWN = 80  # characters of a reason
 _TICK = 0.01  # seconds between two looks at whether the event loop turns
 _MOST_LOST = 0.1  # share of a probe's time that may be lost before its failing says nothing
+_WITH_BODY = ("POST", "PUT", "PATCH")  # their requests say that there is no body (RFC 9110 8.6)
 _TRIES = 3  # times that a probe is made before it counts all the same
 
 
@@ -175,7 +176,7 @@ class Probing:
             if path:
                 _connect_unix(connection, path)
             else:
-                connection.connect((aim.address, aim.port))
+                connection.connect((aim.address, aim.check.port or aim.port))
             return self._speak(aim, connection)
         finally:
             connection.close()
@@ -200,7 +201,7 @@ class Probing:
         """Send the request and judge the response. Raises `HttpError` if it is not a proper one, `OSError`, `gevent.Timeout`."""
         check = aim.check
         connection.sendall(_request(aim))
-        response, data = _read_head(connection, aim.strict)
+        response, data = _read_head(connection, check.method.encode(), aim.strict)
         if not any(low <= response.status <= high for low, high in check.status):
             return False, f"status {response.status}"
         if check.body and check.body.encode() not in _read_body(connection, response, data, aim.strict):
@@ -250,20 +251,32 @@ def _connect_unix(connection: socket.socket, path: str) -> None:
 
 def _request(aim: Aim) -> bytes:
     """The octets of the probe's request. Raises `ValueError` for a path or Host that cannot be sent."""
-    host, path = aim.check.host or aim.authority, aim.check.path
+    check = aim.check
+    host, path = check.host or aim.authority, check.path
     if _UNFIT.search(path) or _UNFIT.search(host):
         raise ValueError("its path or host contains a space or a control character")
-    fields = f"Host: {host}\r\nUser-Agent: terraster-health-check\r\nAccept-Encoding: identity\r\nConnection: close"
-    return f"GET {path} HTTP/1.1\r\n{fields}\r\n\r\n".encode("latin-1")
+    own = {"host": host, "user-agent": "terraster-health-check", "accept-encoding": "identity"}
+    given = {name.lower() for name, _value in check.headers}
+    lines = [f"{_spelt(name)}: {value}\r\n" for name, value in own.items() if name not in given]
+    head = f"{check.method} {path} HTTP/1.1\r\n{''.join(lines)}".encode("latin-1")
+    head += "".join(f"{name}: {value}\r\n" for name, value in check.headers).encode()
+    body = check.request_body.encode()
+    if body or check.method in _WITH_BODY:
+        head += b"Content-Length: %d\r\n" % len(body)
+    return head + b"Connection: close\r\n\r\n" + body
 
 
-def _read_head(connection: socket.socket, strict: bool) -> tuple[ResponseHead, bytes]:
+def _spelt(name: str) -> str:
+    return "-".join(part.capitalize() for part in name.split("-"))
+
+
+def _read_head(connection: socket.socket, method: bytes, strict: bool) -> tuple[ResponseHead, bytes]:
     """The head of the final response, and the octets that came behind it."""
     data = b""
     interim = seen = 0
     while True:
         try:
-            response = parse_response(data, b"GET", _HEAD_SIZE, _FIELDS, seen, strict) if data else None
+            response = parse_response(data, method, _HEAD_SIZE, _FIELDS, seen, strict) if data else None
         except BadResponse as error:
             raise BadResponse(f"{error.detail}: {data.splitlines()[0][:_SHOWN].decode('latin-1')}") from error
         if response is None:

@@ -13,7 +13,8 @@ thresholds decide from there. Otherwise one slow answer after a changed interval
 
 Every change of `BackendCells.STATE` that a check brings is told in one line of the log, with its reason; of backends that are new only
 those that are not well are named. Probes are spread over their interval, with a tenth of jitter either way, and never more than
-`CONCURRENT` run together.
+`CONCURRENT` run together. While a result contradicts the state, the next probe comes after the fast interval (HAProxy's ``fastinter``), so
+that a backend that has just started is used soon.
 
 Master only; each probe runs in a greenlet.
 """
@@ -105,6 +106,14 @@ class Target:
             return failure or self.result.reason
         passed = f"{self.verdict.streak} of {self.aim.check.healthy} probes passed"
         return f"{failure}; {passed} since" if failure else passed
+
+    @property
+    def interval(self) -> float:
+        """Seconds until the next probe, without jitter: fewer while the last result contradicts the state."""
+        check = self.aim.check
+        if self.verdict is not None and self.verdict.streak:
+            return min(check.fast_interval, check.interval)
+        return check.interval
 
     def inherit(self, old: Target) -> None:
         """Begin with what is known of the same backends under another check. No checks: they were in use, hence up."""
@@ -303,7 +312,7 @@ class Prober(Participant):
             return
         spread = random.uniform(0.9, 1.1) if target.first.is_set() else random.random()
         target.first.set()
-        self._schedule(target, target.aim.check.interval * spread)
+        self._schedule(target, target.interval * spread)
 
     def _note(self, target: Target, result: Result, begun: float) -> None:
         check = target.aim.check
