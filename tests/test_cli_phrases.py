@@ -8,6 +8,18 @@ from terraster.cli import phrases
 
 from .test_admin_readings import NOW
 
+ENDPOINT = {
+    "endpoint": None,
+    "address": None,
+    "state": "up",
+    "reason": "",
+    "admit": "all",
+    "circuit": "closed",
+    "last_probes": [],
+    "last_failures": [],
+    "responses": {},
+}
+
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
@@ -65,10 +77,19 @@ def test_counts(number, text):
     ],
 )
 def test_why_counts_in_good_grammar(number, lines):
-    names = ("active", "open", "idle", "requests", "failed", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
-    endpoint = {"address": None, "circuit": "closed", "probes": [], "failures": [], **dict.fromkeys(names, number)}
+    names = ("active", "open", "idle", "requests", "failures", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
+    endpoint = {**ENDPOINT, **dict.fromkeys(names, number)}
     endpoint["responses"] = {"none": number, "2xx": number} if number else {}
-    backend = {"service": "shop", "path": "/", "url": "http://a", "state": "up", "since": None, "until": None, "by": "", "why": ""}
+    backend = {
+        "service": "shop",
+        "location": "/",
+        "url": "http://a",
+        "state": "up",
+        "since": None,
+        "until": None,
+        "by": "",
+        "reason": "",
+    }
     nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}
     assert phrases.explained({**backend, **nothing}, NOW).splitlines() == ["shop/ http://a is up", *lines]
 
@@ -76,17 +97,17 @@ def test_why_counts_in_good_grammar(number, lines):
 @pytest.mark.parametrize(
     ("facts", "line"),
     [
-        ({"state": "up", "since": NOW - 60, "why": "status 200"}, "has been up for 60s: status 200"),
+        ({"state": "up", "since": NOW - 60, "reason": "status 200"}, "has been up for 60s: status 200"),
         (
-            {"state": "ejected", "since": NOW - 5, "until": NOW + 25, "why": "5 in a row"},
+            {"state": "ejected", "since": NOW - 5, "until": NOW + 25, "reason": "5 in a row"},
             "has been ejected for 5s, until UNTIL: 5 in a row",
         ),
         ({"state": "draining", "since": NOW - 5, "until": NOW + 25, "by": "al"}, "is draining, set 5s ago by al, until UNTIL"),
-        ({"state": "maintenance", "since": NOW - 5, "by": "al", "why": "disk"}, "is in maintenance, set 5s ago by al: disk"),
+        ({"state": "maintenance", "since": NOW - 5, "by": "al", "reason": "disk"}, "is in maintenance, set 5s ago by al: disk"),
     ],
 )
 def test_why_begins_with_the_state_its_age_and_its_reason(facts, line):
-    backend = {"service": "shop", "path": "/", "url": "http://a", "until": None, "by": "", "why": ""}
+    backend = {"service": "shop", "location": "/", "url": "http://a", "until": None, "by": "", "reason": ""}
     nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": []}
     until = f"{phrases.moment(NOW + 25, NOW)} (in 25s)"
     assert phrases.explained({**backend, **nothing, **facts}, NOW) == f"shop/ http://a {line.replace('UNTIL', until)}\n"
@@ -94,9 +115,18 @@ def test_why_begins_with_the_state_its_age_and_its_reason(facts, line):
 
 def test_health_checks_are_aligned_by_their_times():
     probes = [{"when": NOW, "ok": ok, "seconds": seconds, "reason": "why"} for ok, seconds in ((True, 0.0063), (False, 0.0137))]
-    names = ("active", "open", "idle", "requests", "failed", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
-    endpoint = {"address": None, "circuit": "closed", "failures": [], **dict.fromkeys(names, 0), "probes": probes, "responses": {}}
-    backend = {"service": "shop", "path": "/", "url": "http://a", "state": "up", "since": None, "until": None, "by": "", "why": ""}
+    names = ("active", "open", "idle", "requests", "failures", "connect_errors", "bad_statuses", "circuit_openings", "ejections")
+    endpoint = {**ENDPOINT, **dict.fromkeys(names, 0), "last_probes": probes}
+    backend = {
+        "service": "shop",
+        "location": "/",
+        "url": "http://a",
+        "state": "up",
+        "since": None,
+        "until": None,
+        "by": "",
+        "reason": "",
+    }
     text = phrases.explained(
         {**backend, "order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}, NOW
     )
@@ -111,7 +141,7 @@ def test_health_checks_are_aligned_by_their_times():
 def test_the_time_that_is_left_is_rounded_to_the_next_minute(left, text):
     change = {
         "service": "s",
-        "path": "/",
+        "location": "/",
         "url": "u",
         "state": "draining",
         "until": NOW + left,
@@ -119,3 +149,14 @@ def test_the_time_that_is_left_is_rounded_to_the_next_minute(left, text):
         "active": 0,
     }
     assert phrases.changed(change, NOW) == [f"s/ u is draining until {phrases.moment(NOW + left, NOW)} (in {text})"]
+
+
+def test_long_lines_of_why_are_wrapped_and_urls_stay_whole():
+    backend = {"service": "shop", "location": "/", "url": "http://a.example:8080/a-long-path", "state": "up", "since": None}
+    rest = {"until": None, "by": "", "order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": []}
+    text = phrases.explained({**backend, **rest, "reason": "the check of a backend says a lot of words"}, NOW, 40)
+    assert text.splitlines() == [
+        "shop/ http://a.example:8080/a-long-path",
+        "    is up: the check of a backend says a",
+        "    lot of words",
+    ]

@@ -22,7 +22,7 @@ def test_the_whole_picture():
     house.used(1, 0, REQUESTS=123456, FAILURES=7, ACTIVE=3, LATENCY=8_000_000, RESPONSES=4, STATUS_5XX=31)
     failed = {"ok": False, "problems": ["a.yaml:1:2: unknown key"], "when": NOW - 9}
     text = render.status(
-        status(house, last_reload=failed, backends={"blog/ http://10.0.0.3:80": {"reason": "connection refused", "seconds": -1.0}})
+        status(house, last_reload=failed, prober={"blog/ http://10.0.0.3:80": {"reason": "connection refused", "seconds": -1.0}})
     )
     assert text.splitlines()[:17] == [
         "Terraster 9.9, pid 4711, up 60m, generation 4",
@@ -142,7 +142,7 @@ def test_long_names_fit(width):
     house.known(1, STATE=0, SINCE=int((NOW - 300) * 1e9))
     down = f"http://{names[0]}-2.{domain}/v1"
     reason = "HTTP 503 Service Unavailable, wanted is a status in 200-399, or in one of the other ranges that it was given"
-    found = status(house, backends={f"{names[0]}/ {down}": {"reason": reason, "seconds": 0.1}})
+    found = status(house, prober={f"{names[0]}/ {down}": {"reason": reason, "seconds": 0.1}})
     lines = render.status(found, width=width).splitlines()
     assert max(len(line) for line in lines if down not in line) <= width
     problem = " ".join(" ".join(lines[lines.index("1 problem:") + 1 :]).split())
@@ -157,7 +157,14 @@ def test_what_operators_changed_is_told_with_who_and_why():
     house = all_up(House())
     house.known(0, STATE=3)
     house.known(1, WEIGHT=5)
-    orphan = {"backend": "gone/ http://10.0.0.9:80", "gone": NOW, "order": touch("drain"), "weight_override": None}
+    orphan = {
+        "service": "gone",
+        "location": "/",
+        "backend": "http://10.0.0.9:80",
+        "gone": NOW,
+        "order": touch("drain"),
+        "weight_override": None,
+    }
     none = {"order": None, "weight_override": None, "configured_weight": 1}
     overrides = {
         "backends": {
@@ -171,17 +178,17 @@ def test_what_operators_changed_is_told_with_who_and_why():
         "orphans": [orphan],
     }
     until = phrases.moment(NOW + 600, NOW)
-    text = render.status(status(house, overrides=overrides), width=200)
+    text = render.status(status(house, orders=overrides), width=200)
     assert text.split("\n\n")[2].splitlines() == [
         "Changed by operators:",
         f"  shop/: http://10.0.0.1:80: in maintenance, set 90s ago by alice, until {until} (in 10m), then draining again: disk",
         f"  shop/: http://10.0.0.2:80: weight 5 (configured: 1), set 90s ago by alice, until {until} (in 10m), "
         f"then weight 7 again until {phrases.moment(NOW + 900, NOW)}, then weight 9 again",
-        "  gone/ http://10.0.0.9:80: draining, set 90s ago by alice: disk; no longer configured, kept for a day",
+        "  gone/: http://10.0.0.9:80: draining, set 90s ago by alice: disk; no longer configured, kept for a day",
     ]
     lines = [line.split() for line in text.splitlines() if line.startswith("  http://10")]
     assert [(line[1], line[3]) for line in lines] == [("maint", "1"), ("up", "5*"), ("up", "1")]
-    narrow = render.status(status(house, overrides=overrides), width=80)
+    narrow = render.status(status(house, orders=overrides), width=80)
     assert max(map(len, narrow.splitlines())) <= 80
 
 

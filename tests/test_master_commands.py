@@ -83,7 +83,9 @@ class Master:
         self.reloader = FakeReloader(self)
         self.prober: Any = SimpleNamespace(detail=dict, recent=lambda name: [])
         self.outliers: Any = SimpleNamespace(
-            recent=lambda name: [{"when": 1.0, "text": "connection refused"}] if name == ONE else []
+            recent=lambda name: (
+                [{"when": 1.0, "kind": "connect", "status": 0, "text": "connection refused", "seat": 1}] if name == ONE else []
+            )
         )
         self.expand = expand
         refresh = self.reloader.refresh
@@ -298,7 +300,9 @@ def test_it_ends_by_itself(master: Master) -> None:
         sleep(0.01)
     (found,) = master.accounts.why("10.0.0.1", "shop", "/")["backends"]
     assert [action["what"] for action in found["history"]] == ["expired", "maintenance"]
-    assert found["endpoints"][0]["failures"] == [{"when": 1.0, "text": "connection refused"}]
+    assert found["endpoints"][0]["last_failures"] == [
+        {"when": 1.0, "kind": "connect", "status": None, "text": "connection refused", "seat": 1}
+    ]
 
 
 def test_a_restart_finds_what_was_asked_for(master: Master, tmp_path: Path) -> None:
@@ -351,7 +355,7 @@ def test_an_end_is_a_moment_of_the_clock_on_the_wall(tmp_path: Path, monkeypatch
 def test_a_backend_that_goes_and_comes_back_finds_its_order(master: Master) -> None:
     master.commands.backend("drain", "shop", "/", "10.0.0.1")
     master.run(snapshot({"blog": SERVICES["blog"]}))
-    assert [orphan["backend"] for orphan in master.orders.detail()["orphans"]] == [ONE]
+    assert [orphan["id"] for orphan in master.orders.detail()["orphans"]] == [ONE]
     master.run(snapshot(SERVICES))
     assert master.state(ONE) == "draining" and master.orders.detail()["orphans"] == []
     assert master.orders.detail()["backends"][ONE]["order"]["what"] == "drain"
@@ -440,7 +444,7 @@ def test_of_several_endpoints_the_best_is_told_of(tmp_path: Path) -> None:
 
     def headline() -> tuple[str, str]:
         (found,) = master.accounts.why("10.0.0.1", "shop", "/")["backends"]
-        return found["state"], found["why"]
+        return found["state"], found["reason"]
 
     master.states.eject(f"{ONE}@10.9.9.1", time.time() + 60, "3 attempts in a row failed")
     assert headline() == ("up", "200 OK")
@@ -513,7 +517,7 @@ def test_what_the_other_master_was_told_last_holds_when_an_upgrade_is_over(maste
     assert master.state(ONE) == "draining"
     other.upgrade.is_under_way = False
     other.orders.alone()
-    assert [orphan["backend"] for orphan in other.orders.detail()["orphans"]] == [ONE]
+    assert [orphan["id"] for orphan in other.orders.detail()["orphans"]] == [ONE]
 
 
 def test_a_change_wants_a_service(master: Master) -> None:

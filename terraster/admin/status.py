@@ -97,6 +97,7 @@ def document(
         "queued": queued,
     }
     return {
+        "ok": True,
         "problems": _problems(services, workers, saturation, master) + _of_logs(lost, now),
         "version": master.get("version"),
         "pid": master.get("pid"),
@@ -120,7 +121,10 @@ def document(
             "reason": lost.why if lost.last else "",
         },
         "orphans": overrides.get("orphans", []),
-        "names": master.get("names", {}),
+        "names": {
+            name: {**known, **{key: known[key] or None for key in ("since", "asked", "failing_since") if key in known}}
+            for name, known in master.get("names", {}).items()
+        },
         "warnings": list(snapshot.warnings),
     }
 

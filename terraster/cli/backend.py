@@ -119,7 +119,7 @@ def _list(control: Control, arguments: argparse.Namespace) -> int:
         return _refused({"ok": False, "problems": [problem], "candidates": names}, arguments.json)
     if arguments.json:
         rows = [
-            {"service": service["name"], "path": location["path"], **one}
+            {"service": service["name"], "location": location["path"], **one}
             for service in services
             for location in service["locations"]
             for one in location["backends"]

@@ -186,7 +186,7 @@ _COMMANDS = {"reload": _reload, "status": _status, "stop": _stop, "backend": bac
 
 def _fail(text: str, code: int, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"ok": False, "problems": [text], "candidates": [], "error": text}))
+        print(json.dumps({"ok": False, "problems": [text], "candidates": []}))
     print(journal.as_error(f"terrasterctl: {text}"), file=sys.stderr)
     return code
 

@@ -6,6 +6,7 @@ Pure: JSON values in, text out. Plain ASCII; `terraster.cli.render` puts such te
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +27,7 @@ __all__ = [
     "until_when",
 ]
 
-IN_WORDS = {"maintenance": "in maintenance", "drain": "draining"}
+IN_WORDS = {"maintenance": "in maintenance", "drain": "draining", "removed": "no longer configured"}
 
 
 def called(backend: dict[str, Any]) -> str:
@@ -37,7 +38,9 @@ def called(backend: dict[str, Any]) -> str:
 def changed(backend: dict[str, Any], now: float) -> list[str]:
     """The state of a backend after an operator changed it, in one line or two. backend: the answer to "backend"."""
     until = until_when(backend["until"], now).removeprefix(",") + _then_ordered(backend, now)
-    words = f"{backend['service']}{backend['path']} {called(backend)} is {IN_WORDS.get(backend['state'], backend['state'])}{until}"
+    words = (
+        f"{backend['service']}{backend['location']} {called(backend)} is {IN_WORDS.get(backend['state'], backend['state'])}{until}"
+    )
     if backend["weight_override"]:
         weight = backend["weight_override"]
         words += f", weight {weight['weight']}"
@@ -51,55 +54,62 @@ def changed(backend: dict[str, Any], now: float) -> list[str]:
 
 
 def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
-    """Everything that is known about a backend, as text. backend: an item of the answer to "why"."""
+    """Everything that is known about a backend, as text. backend: an item of the answer to "why". width: columns of the terminal"""
     state = IN_WORDS.get(backend["state"], backend["state"])
     ordered = backend["state"] in ("draining", "maintenance")
     until = until_when(backend["until"], now) + _then_ordered(backend, now)
-    reason = f": {backend['why']}" if backend["why"] else ""
+    reason = f": {backend['reason']}" if backend["reason"] else ""
     words = f"is {state}"
     if backend["since"]:
         words = (
             words + _set(backend["since"], backend["by"], now) if ordered else f"has been {state} for {age(now - backend['since'])}"
         )
-    lines = [f"{backend['service']}{backend['path']} {called(backend)} {words}{until}{reason}"]
+    lines = [f"{backend['service']}{backend['location']} {called(backend)} {words}{until}{reason}"]
     shown = {**backend, "order": None} if ordered else backend
     lines += [f"  {words}" for words in overrides(shown, backend["configured_weight"], now)]
     for endpoint in backend["endpoints"]:
-        lines += _endpoint(endpoint, backend, now)
+        lines += _endpoint(endpoint, now)
     if backend["history"]:
         lines.append("  changes by operators, newest first:")
         lines += [f"    {moment(action['when'], now)}  {_action(action, now)}" for action in backend["history"]]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{part}\n" for line in lines for part in _wrapped(line, width))
 
 
-def _endpoint(endpoint: dict[str, Any], backend: dict[str, Any], now: float) -> list[str]:
+def _wrapped(line: str, width: int) -> list[str]:
+    """The line in as many lines as it needs, the further ones indented. A word that is too long, such as a URL, stays whole."""
+    if len(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _endpoint(endpoint: dict[str, Any], now: float) -> list[str]:
     lines = []
-    if endpoint["address"]:
-        lines.append(
-            f"  address {endpoint['address']} is {endpoint.get('state', 'not known')}: {endpoint.get('why', '')}".rstrip(": ")
-        )
+    address = endpoint["endpoint"] or endpoint["address"]
+    if address:
+        lines.append(f"  address {address} is {endpoint['state']}: {endpoint['reason']}".rstrip(": "))
     lines += [
         f"  open:      {many(endpoint['active'], 'request')}, {many(endpoint['open'], 'connection')} ({endpoint['idle']} idle)",
-        f"  attempts:  {endpoint['requests']}, {endpoint['failed']} failed ({endpoint['connect_errors']} without a connection), "
+        f"  attempts:  {endpoint['requests']}, {endpoint['failures']} failed ({endpoint['connect_errors']} without a connection), "
         f"{endpoint['bad_statuses']} with a bad status",
         f"  responses: {_responses(endpoint['responses'])}",
         f"  circuit:   {endpoint['circuit']}, opened {many(endpoint['circuit_openings'], 'time')}",
         f"  ejections: {endpoint['ejections']}",
     ]
-    if endpoint.get("admit") in ("none", "trial", "ramping") and endpoint.get("state") == "up":
+    if endpoint["admit"] in ("none", "trial", "ramping") and endpoint["state"] == "up":
         lines.append(f"  new work:  {endpoint['admit']}")
-    if endpoint["probes"]:
+    if endpoint["last_probes"]:
         lines.append("  health checks, newest first:")
-        times = [milliseconds(probe["seconds"]) for probe in endpoint["probes"]]
+        times = [milliseconds(probe["seconds"]) for probe in endpoint["last_probes"]]
         widest = max(map(len, times))
-        for probe, took in zip(endpoint["probes"], times, strict=True):
+        for probe, took in zip(endpoint["last_probes"], times, strict=True):
             how = "passed" if probe["ok"] else "FAILED"
             lines.append(f"    {moment(probe['when'], now)}  {how}  {took.rjust(widest)}  {probe['reason']}")
     else:
         lines.append("  no health checks yet")
-    if endpoint["failures"]:
+    if endpoint["last_failures"]:
         lines.append("  failures in traffic, newest first:")
-        for failure in endpoint["failures"]:
+        for failure in endpoint["last_failures"]:
             status = f" {failure['status']}" if failure["status"] else ""
             lines.append(f"    {moment(failure['when'], now)}  {failure['kind']}{status}: {failure['text']}")
     else:

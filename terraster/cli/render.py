@@ -139,7 +139,8 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[_C
                     rows += _sentence(place, f"{called(backend)}: {words}", width)
     for orphan in document["orphans"]:
         for words in overrides(orphan, None, now):
-            rows += _sentence(orphan["backend"], f"{words}; no longer configured, kept for a day", width)
+            place = f"{orphan['service']}{orphan['location']}"
+            rows += _sentence(place, f"{orphan['backend']}: {words}; no longer configured, kept for a day", width)
     return [[_Cell("Changed by operators:", _BOLD)], *rows] if rows else []
 
 

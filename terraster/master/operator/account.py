@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 from terraster.config.snapshot import Backend
@@ -18,10 +17,11 @@ from terraster.master.running import Running
 from terraster.state.table import RESPONSE_CLASSES, BackendCells, SeatBackend, Table
 
 from .action import Entry
+from .answers import action_json, failure_json, overrides_json, state_json, work_json
 from .find import Found, Unfound, backends, base, label, matching
 from .overrides import Overrides
 
-__all__ = ["Accounts", "above_file", "overridden", "refusal"]
+__all__ = ["Accounts", "overridden", "refusal"]
 
 _EXPLAINED = 8  # backends that one question may be about
 
@@ -53,32 +53,27 @@ class Accounts:
         return {"ok": True, "now": time.time(), "backends": [self._explained(one) for one in matches]}
 
     def short(self, found: Found) -> dict[str, Any]:
-        """A configured backend in short: ``service path url name id state since why by until active weight configured_weight`` and the keys of
-        `above_file`; of several endpoints the best state, as in the status (`BackendCells.BEST`). An operator's order comes before an
-        ejection here."""
+        """A configured backend in short: ``service location url name id state since reason by until active weight configured_weight`` and
+        the keys of `overrides_json`; of several endpoints the best state, as in the status (`BackendCells.BEST`). An operator's order comes
+        before an ejection here."""
         service, location, backend = found
         running = self._endpoints(found)
         states = [self._states.one(one.id) for one in running]
         best = min(states, key=_rank, default={})
         entry = self._overrides.entries.get(backend.id, Entry())
         if entry.order is not None and best.get("state") == "ejected":
-            order = entry.order  # a drain: in maintenance it would not be ejected
-            best = {"state": "draining", "since": order.when, "why": order.reason, "by": order.by, "until": order.until}
+            best = {"state": "draining"}  # in maintenance it would not be ejected
         return {
             "service": service.name,
-            "path": location.path,
+            "location": location.path,
             "url": backend.url,
             "name": backend.name or None,
             "id": backend.id,
-            "state": best.get("state", "down"),
-            "since": best.get("since"),
-            "why": best.get("why", ""),
-            "by": best.get("by", ""),
-            "until": best.get("until") or None,
+            **state_json(best, entry.order),
             "active": sum(self._table.backend_sum(one.slot, SeatBackend.ACTIVE) for one in running),
             "weight": entry.weight.weight if entry.weight else backend.weight,
             "configured_weight": backend.weight,
-            **above_file(entry),
+            **overrides_json(entry),
         }
 
     def takes_work(self, found: Found) -> bool:
@@ -94,14 +89,16 @@ class Accounts:
         entry = self._overrides.entries.get(found[2].id, Entry())
         return {
             **self.short(found),
-            "history": [asdict(action) for action in reversed(entry.history)],
+            "history": [action_json(action) for action in reversed(entry.history)],
             "endpoints": [
                 {
-                    "address": one.endpoint or (None if one.socket else one.address) or None,
-                    **self._states.one(one.id),
+                    "endpoint": one.endpoint or None,
+                    "address": (None if one.socket else one.address) or None,
+                    **state_json(self._states.one(one.id), entry.order),
+                    **work_json(self._states.one(one.id)),
                     **self._cells(one),
-                    "probes": _newest_first(self._prober.recent(one.id)),
-                    "failures": _newest_first(self._outliers.recent(one.id)),
+                    "last_probes": _newest_first(self._prober.recent(one.id)),
+                    "last_failures": [failure_json(each) for each in _newest_first(self._outliers.recent(one.id))],
                 }
                 for one in self._endpoints(found)
             ],
@@ -117,7 +114,7 @@ class Accounts:
                 ("idle", SeatBackend.IDLE),
                 ("open", SeatBackend.OPEN),
                 ("requests", SeatBackend.REQUESTS),
-                ("failed", SeatBackend.FAILURES),
+                ("failures", SeatBackend.FAILURES),
                 ("connect_errors", SeatBackend.CONNECT_ERRORS),
                 ("bad_statuses", SeatBackend.BAD_STATUSES),
             )
@@ -154,20 +151,16 @@ def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
         for _service, _location, backend in backends(running.snapshot):
             name = base(backend.id, weights)
             if name in entries:
-                found[backend.id] = {**above_file(entries[name]), "configured_weight": weights[name]}
-    orphans = [{"backend": name, "gone": entry.gone, **above_file(entry)} for name, entry in entries.items() if entry.gone]
+                found[backend.id] = {**overrides_json(entries[name]), "configured_weight": weights[name]}
+    orphans = [_orphan(name, entry) for name, entry in entries.items() if entry.gone]
     return {"backends": found, "orphans": orphans}
 
 
-def above_file(entry: Entry) -> dict[str, Any]:
-    """What is above the file, as JSON: ``order`` and ``weight_override``, each an action or None; ``order_after`` and ``weight_after``:
-    the actions that hold again when it ends, the next one first."""
-    return {
-        "order": asdict(entry.order) if entry.order else None,
-        "order_after": [asdict(action) for action in reversed(entry.under_order)],
-        "weight_override": asdict(entry.weight) if entry.weight else None,
-        "weight_after": [asdict(action) for action in reversed(entry.under_weight)],
-    }
+def _orphan(name: str, entry: Entry) -> dict[str, Any]:
+    """The changes that are kept for a backend that is not configured."""
+    place, _, url = name.partition(" ")
+    service, slash, path = place.partition("/")
+    return {"id": name, "service": service, "location": slash + path, "backend": url, "gone": entry.gone, **overrides_json(entry)}
 
 
 def refusal(problem: str, candidates: Iterable[str] = ()) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from terraster.logs.program import ProgramLog
 from terraster.master.participant import Outcome
 from terraster.master.running import Running
 
-from .account import Accounts, above_file, refusal
+from .account import Accounts, refusal
 from .action import DRAIN, ENABLE, MAINTENANCE, MOST_WEIGHT, TEXT, WEIGHT, WEIGHT_OF_FILE, Action, Entry
+from .answers import overrides_json
 from .find import Found, Unfound, find, label, listed, matching, spellings
 from .orders import Orders
 from .overrides import Overrides
@@ -144,19 +145,19 @@ class OperatorCommands:
             notes.append(f"its weight is still {entry.weight.weight}, should it come back; `weight … file` ends that")
         account = {
             "service": service,
-            "path": slash + path,
+            "location": slash + path,
             "url": url,
             "name": None,
             "id": name,
-            "state": "no longer configured",
+            "state": "removed",
             "since": entry.gone or None,
-            "why": "",
+            "reason": "",
             "by": "",
             "until": None,
             "active": 0,
             "weight": entry.weight.weight if entry.weight else None,
             "configured_weight": None,
-            **above_file(entry),
+            **overrides_json(entry),
         }
         return {"ok": True, "changed": changed, "backend": account, "notes": notes}
 
@@ -181,7 +182,7 @@ class OperatorCommands:
         service, location, backend = found
         entry = self._overrides.entries.get(backend.id, Entry())
         if account["state"] in ("down", "ejected") and entry.order is None:
-            notes.append(f"it is {account['state']}: {account['why']}" if account["why"] else f"it is {account['state']}")
+            notes.append(f"it is {account['state']}: {account['reason']}" if account["reason"] else f"it is {account['state']}")
         if changed and entry.history[-1].what == ENABLE and entry.weight is not None:
             notes.append(
                 f"its weight is still {entry.weight.weight} instead of the file's {backend.weight}; `weight … file` ends that"

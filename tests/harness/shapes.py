@@ -1,0 +1,246 @@
+"""The shapes of terrasterctl's JSON as JSON Schemas, and the laws that hold for all of it. docs/operations.md describes the same in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["SHAPES", "unlawful"]
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+TEXT_OR_NONE: Schema = {"type": ["string", "null"]}
+TRUTH: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+COUNT_OR_NONE: Schema = {"type": ["integer", "null"], "minimum": 0}
+SPAN: Schema = {"type": "number", "minimum": 0}
+SPAN_OR_NONE: Schema = {"type": ["number", "null"], "minimum": 0}
+MOMENT: Schema = {"type": "number", "minimum": 1e9}
+MOMENT_OR_NONE: Schema = {"type": ["number", "null"], "minimum": 1e9}
+SHARE_OR_NONE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+
+
+def record(**keys: Schema) -> Schema:
+    """An object with exactly these keys."""
+    return {"type": "object", "properties": keys, "required": list(keys), "additionalProperties": False}
+
+
+def several(item: Schema) -> Schema:
+    return {"type": "array", "items": item}
+
+
+def by_name(value: Schema) -> Schema:
+    """An object whose keys are names."""
+    return {"type": "object", "additionalProperties": value}
+
+
+def optional(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+COUNTS = by_name(COUNT)
+
+ACTION = record(what=TEXT, when=MOMENT, by=TEXT, reason=TEXT, until=MOMENT_OR_NONE, weight=COUNT_OR_NONE)
+OVERRIDES = {
+    "order": optional(ACTION),
+    "order_after": several(ACTION),
+    "weight_override": optional(ACTION),
+    "weight_after": several(ACTION),
+}
+STATE = {"state": TEXT, "since": MOMENT_OR_NONE, "until": MOMENT_OR_NONE, "reason": TEXT, "by": TEXT}
+COUNTED = {
+    "active": COUNT,
+    "open": COUNT,
+    "idle": COUNT,
+    "requests": COUNT,
+    "failures": COUNT,
+    "connect_errors": COUNT,
+    "bad_statuses": COUNT,
+    "responses": COUNTS,
+    "circuit": TEXT,
+    "circuit_openings": COUNT,
+    "ejections": COUNT,
+}
+ACCOUNT = {
+    "service": TEXT,
+    "location": TEXT,
+    "url": TEXT,
+    "name": TEXT_OR_NONE,
+    "id": TEXT,
+    **STATE,
+    "active": COUNT,
+    "weight": COUNT_OR_NONE,
+    "configured_weight": COUNT_OR_NONE,
+    **OVERRIDES,
+}
+PROBE = record(when=MOMENT, ok=TRUTH, reason=TEXT, seconds=SPAN)
+FAILURE = record(when=MOMENT, kind=TEXT, status=COUNT_OR_NONE, text=TEXT, seat=COUNT)
+ENDPOINT = record(
+    endpoint=TEXT_OR_NONE,
+    address=TEXT_OR_NONE,
+    **STATE,
+    admit=TEXT,
+    ramp={"type": "number", "minimum": 0, "maximum": 1},
+    panic=TRUTH,
+    **COUNTED,
+    last_probes=several(PROBE),
+    last_failures=several(FAILURE),
+)
+BACKEND = {
+    "url": TEXT,
+    "name": TEXT_OR_NONE,
+    "endpoint": TEXT_OR_NONE,
+    "address": TEXT_OR_NONE,
+    "up": TRUTH,
+    "admit": TEXT,
+    **STATE,
+    **OVERRIDES,
+    **COUNTED,
+    "weight": COUNT,
+    "configured_weight": COUNT,
+    "priority": COUNT,
+    "max_connections": COUNT,
+    "keepalive": SPAN_OR_NONE,
+    "share": SHARE_OR_NONE,
+    "retries": COUNT,
+    "recent_responses": optional(record(**{"seconds": SPAN, "attempts": COUNT, "5xx": COUNT})),
+    "recent_attempts": COUNT,
+    "recent_failures": COUNT,
+    "recent_seconds": SPAN_OR_NONE,
+    "recent_failure": TEXT,
+    "not_ejected": TEXT,
+    "latency": SPAN_OR_NONE,
+    "recent_latency": SPAN_OR_NONE,
+    "probes": COUNT,
+    "probe_failures": COUNT,
+    "probe_seconds": SPAN_OR_NONE,
+}
+LOCATION = record(
+    path=TEXT,
+    policy=TEXT_OR_NONE,
+    redirect=TEXT_OR_NONE,
+    requests=COUNT,
+    responses=COUNTS,
+    bytes_in=COUNT,
+    bytes_out=COUNT,
+    mean_duration=SPAN_OR_NONE,
+    panic=TRUTH,
+    queue=COUNT_OR_NONE,
+    queued=COUNT,
+    queue_refused=COUNT,
+    queue_timeouts=COUNT,
+    retries=COUNT,
+    hedges=COUNT,
+    retry_budget_refusals=COUNT,
+    filters=by_name(COUNTS),
+    backends=several(record(**BACKEND)),
+)
+PROBLEM = record(
+    kind=TEXT,
+    text=TEXT,
+    service=TEXT_OR_NONE,
+    location=TEXT_OR_NONE,
+    backend=TEXT_OR_NONE,
+    backend_name=TEXT_OR_NONE,
+    since=MOMENT_OR_NONE,
+    until=MOMENT_OR_NONE,
+)
+WORKER = record(
+    seat=COUNT,
+    role=TEXT,
+    pid=COUNT,
+    state=TEXT,
+    generation=COUNT,
+    oldest_generation=COUNT,
+    age=SPAN_OR_NONE,
+    silent=SPAN,
+    responding=TRUTH,
+    connections=COUNT,
+    accepted=COUNT,
+    requests=COUNT,
+    draining=TRUTH,
+    accept_errors=COUNT,
+    idle_clients_ended=COUNT,
+    short=SPAN_OR_NONE,
+    full=SPAN,
+    full_why=TEXT_OR_NONE,
+)
+OUTCOME = record(
+    ok=TRUTH,
+    generation=COUNT,
+    changes=several(TEXT),
+    problems=several(TEXT),
+    notes=several(TEXT),
+    replaced=several(COUNT),
+    seconds=SPAN,
+    when=MOMENT,
+)
+NAME = record(
+    endpoints=several(TEXT), since=MOMENT_OR_NONE, asked=MOMENT_OR_NONE, ttl=SPAN, failure=TEXT, failing_since=MOMENT_OR_NONE
+)
+STATUS = record(
+    ok=TRUTH,
+    problems=several(PROBLEM),
+    version=TEXT,
+    pid=COUNT,
+    started=MOMENT,
+    now=MOMENT,
+    generation=COUNT,
+    listeners=several(TEXT),
+    wanted_workers=COUNT,
+    restarts=COUNT,
+    reloads=COUNT,
+    reload_failures=COUNT,
+    last_reload=optional(OUTCOME),
+    workers=several(WORKER),
+    saturation=record(
+        descriptors=several(record(process=TEXT, pid=COUNT, open=COUNT, limit=COUNT_OR_NONE)),
+        accept_errors=COUNT,
+        idle_clients_ended=COUNT,
+        log_lines_lost=COUNT,
+        queued=COUNT,
+    ),
+    services=several(record(name=TEXT, hosts=several(TEXT), listeners=several(TEXT), locations=several(LOCATION))),
+    unrouted=record(requests=COUNT, responses=COUNTS, codes=COUNTS, bytes_in=COUNT, bytes_out=COUNT),
+    lost_lines=record(access=COUNT, program=COUNT, last=MOMENT_OR_NONE, reason=TEXT),
+    orphans=several(record(id=TEXT, service=TEXT, location=TEXT, backend=TEXT, gone=MOMENT, **OVERRIDES)),
+    names=by_name(NAME),
+    warnings=several(TEXT),
+)
+
+SHAPES: dict[str, Schema] = {
+    "status": STATUS,
+    "reload": OUTCOME,
+    "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT)),
+    "list": record(ok=TRUTH, now=MOMENT, backends=several(record(service=TEXT, location=TEXT, **BACKEND))),
+    "why": record(ok=TRUTH, now=MOMENT, backends=several(record(**ACCOUNT, history=several(ACTION), endpoints=several(ENDPOINT)))),
+    "stop": record(ok=TRUTH, pid=COUNT_OR_NONE),
+    "refusal": record(ok=TRUTH, problems=several(TEXT), candidates=several(TEXT)),
+}
+"""By command; "refusal": of every command that fails, except a reload that the configuration does not allow."""
+
+OLD = {"why": "reason", "failed": "failures", "error": "problems"}
+"""Other names of the same things, which no document uses."""
+
+
+def unlawful(command: str, document: Any) -> list[str]:
+    """The breaches of the laws: no other names for the same things, no number below 0 in place of null."""
+    wrong = []
+    for place, key, value in _walk(command, document):
+        if key in OLD:
+            wrong.append(f"{place}: call it {OLD[key]}")
+        if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+            wrong.append(f"{place} is {value}: unknown is null")
+    return wrong
+
+
+def _walk(place: str, value: Any) -> Iterator[tuple[str, str, Any]]:
+    """(place, key, value) of everything below an object."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{place}.{key}", key, inner
+            yield from _walk(f"{place}.{key}", inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _walk(f"{place}[]", inner)
