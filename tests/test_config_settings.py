@@ -316,7 +316,9 @@ def test_urls_of_unix_sockets(written: str, text: str, socket: str, base: str) -
         ("unix//run/app.sock", "must be written as unix:/run/app.sock, not 'unix//run/app.sock'"),
         ("unix@/run/app.sock", "must be written as unix:/run/app.sock, not 'unix@/run/app.sock'"),
         ("/run/app.sock", "must be written as unix:/run/app.sock, not '/run/app.sock'"),
-        ("unix:app.sock", "must be written as unix:/app.sock, not 'unix:app.sock'"),
+        ("unix:app.sock", "must name a unix socket by an absolute path of at most 107 octets: unix:/path"),
+        ("http://unix:app.sock:/v1", "must name a unix socket by an absolute path of at most 107 octets: unix:/path"),
+        ("unix:@app", "must name a unix socket by its path, because abstract sockets are not supported"),
         (
             "http+unix:///run/app.sock",
             "must have the path of its socket percent-encoded: unix:/run/app.sock or http+unix://%2Fpath/base",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 
 _PROGRAM = """
 from terraster.master import patching
@@ -59,3 +60,36 @@ def test_no_answer_while_the_master_stood_still_says_nothing() -> None:
 def test_a_backend_that_does_not_answer_is_down_all_the_same() -> None:
     assert probe(0.0, "silence") == "False 1 no answer within 0.2 s"
     assert probe(0.5, "silence") == "False 2 no answer within 0.2 s"
+
+
+_FULL = """
+from terraster.master import patching
+patching.patch()
+import sys, time
+from gevent import monkey
+from terraster.config.snapshot import Backend, HealthCheck
+from terraster.master.backends.probe import Aim, Probing
+
+path, plain = sys.argv[1], monkey.get_original("socket", "socket")
+listener = plain(1)
+listener.bind(path)
+listener.listen(0)
+waiting = []
+while True:
+    waiting.append(plain(1))
+    waiting[-1].setblocking(False)
+    try:
+        waiting[-1].connect(path)
+    except BlockingIOError:
+        break
+backend = Backend("x", f"unix:{path}", "http", "localhost", 80, address=f"unix:{path}", health=HealthCheck(timeout=1.0))
+began, used = time.monotonic(), time.process_time()
+result = Probing().probe(Aim.of(backend))
+print(result.ok, result.reason, time.monotonic() - began >= 1.0, time.process_time() - used < 0.3, sep="; ")
+"""
+
+
+def test_a_socket_whose_queue_is_full_is_waited_for_without_work() -> None:
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        run = subprocess.run([sys.executable, "-c", _FULL, f"{folder}/s"], capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr) == ("False; no answer within 1 s; True; True\n", "")

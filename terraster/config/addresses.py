@@ -31,7 +31,8 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 _PORT = re.compile(r"[0-9]{1,5}")
 _LONGEST_PATH = 107  # octets of a unix socket's path: unix(7)
-_SOCKET_ELSEWHERE = re.compile(r"(?:https?://)?(?:unix[:@]?|/)(?://)?(/?[^:]*)(:.*)?", re.IGNORECASE)
+_UNIX_HOST = re.compile(r"unix:(?![0-9]+$).*", re.IGNORECASE)
+_SOCKET_ELSEWHERE = re.compile(r"(?:https?://)?(unix[:@]|unix(?=/)|(?=/[^/]))([^:]+)(:.*)?", re.IGNORECASE)
 """How other programs write a unix socket: http://unix:/path:/base (nginx), unix//path (Caddy), unix@/path (HAProxy), or the path alone."""
 
 
@@ -170,7 +171,7 @@ def url(value: object) -> Url:
     if text.startswith("unix:/"):
         return _unix(text, text[5:], "")
     match = _URL.fullmatch(text)
-    if match is None or match[2].lower() == "unix:":
+    if match is None or _UNIX_HOST.fullmatch(match[2]):
         _refuse_socket_of_others(text)
         raise ValueError(f"must be a URL like http://10.0.0.1:8080, not {text!r}")
     scheme, authority, path = match[1].lower(), match[2], match[3]
@@ -255,8 +256,11 @@ def _encoded_unix(text: str, authority: str, path: str, more: bool) -> Url:
 def _refuse_socket_of_others(text: str) -> None:
     """Raises ValueError, with our spelling, for a unix socket as other programs write it; nothing for other texts."""
     match = _SOCKET_ELSEWHERE.fullmatch(text)
-    if match is not None and match[1] != "":
-        path, base = "/" + match[1].lstrip("/"), (match[2] or "")[1:].rstrip("/")
+    if match is not None:
+        if match[2].startswith("@"):
+            raise ValueError("must name a unix socket by its path, because abstract sockets are not supported")
+        _check_socket(match[2])
+        path, base = "/" + match[2].lstrip("/"), (match[3] or "")[1:].rstrip("/")
         if text.lower().startswith("https:"):
             raise ValueError("must start with http+unix:// or unix:/, because TLS over a unix socket is not supported")
         raise ValueError(f"must be written as {_unix_url(path, base)}, not {text!r}")
