@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..config.diff import Change, patch
 from ..config.snapshot import Snapshot
 from ..master.listeners import control_address
 from ..net.yielding import yield_to_loop
+from ..state.alive import lives
 from ..state.table import MasterCells, Seat
 from ..worker.process import Process
 from . import readings
@@ -32,6 +34,7 @@ from .status import document, stopping_in_words
 
 __all__ = ["AdminWorker"]
 
+_LAST = 0.2  # seconds in which an orphan that was told to stop still answers
 MASTER_SILENT = 10.0  # seconds without a heartbeat of the master after which /healthz answers 503
 
 
@@ -86,6 +89,10 @@ class AdminWorker(Process):
                 if address != control_address(self.snapshot):
                     server.close()
 
+    def shareable(self) -> dict[str, Any]:
+        control = control_address(self.snapshot)
+        return {address: server.socket for address, server in self._servers.items() if address != control}
+
     def idle(self) -> bool:
         return not any(server.busy for server in self._servers.values())
 
@@ -119,6 +126,8 @@ class AdminWorker(Process):
         return Response(exposition(self._registry), CONTENT_TYPE)
 
     def _healthz(self, query: dict[str, str]) -> Response:
+        if self.orphaned_at:
+            raise Refusal(503, self._orphaned_in_words())
         silent = (time.monotonic_ns() - self.view.q[self.view.table.master + MasterCells.HEARTBEAT]) / 1e9
         if silent > MASTER_SILENT:
             raise Refusal(503, f"the master has sent no heartbeat for {silent:.0f} s")
@@ -164,6 +173,20 @@ class AdminWorker(Process):
             )
         )
 
+    def _orphaned_in_words(self) -> str:
+        since = time.monotonic() - self.orphaned_at
+        left = self.snapshot.orphan_timeout - since
+        workers = (
+            f"the workers serve on for {left:.0f} s with the configuration that they have" if left > 0 else "the workers drain"
+        )
+        return f"the master ended {since:.0f} s ago; {workers}, and nothing can be changed; start Terraster again"
+
+    def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """Ask the master. Raises Refusal if it is dead."""
+        if self.orphaned_at:
+            raise Refusal(409, self._orphaned_in_words())
+        return super().ask(verb, **arguments)
+
     def _alive(self, query: dict[str, str]) -> Response:
         return json_response({"ok": True})
 
@@ -175,7 +198,19 @@ class AdminWorker(Process):
         return json_response(outcome, 200 if outcome["ok"] else 422)
 
     def _stop(self, query: dict[str, str]) -> Response:
+        if self.orphaned_at:
+            return self._stop_orphans(query.get("graceful", "true") != "false")
         return json_response(self.ask("stop", graceful=query.get("graceful", "true") != "false"))
+
+    def _stop_orphans(self, graceful: bool) -> Response:
+        """Without a master, this worker tells the others to leave, and itself last."""
+        q, table = self.view.q, self.view.table
+        for seat in table.taken_seats():
+            pid, since = (q[table.seat(seat) + cell] for cell in (Seat.PID, Seat.BEGAN))
+            if seat in table.seats_of(table.own) and pid != os.getpid() and lives(pid, since):
+                os.kill(pid, signal.SIGTERM if graceful else signal.SIGQUIT)
+        gevent.spawn_later(_LAST, os.kill, os.getpid(), signal.SIGTERM)
+        return json_response({"ok": True, "pid": os.getpid(), "drain_timeout": self.snapshot.drain_timeout if graceful else 0.0})
 
     def _backend(self, query: dict[str, str]) -> Response:
         weight = query.get("weight", "")

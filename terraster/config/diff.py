@@ -49,6 +49,7 @@ _IN_PLACE = (
     "drain_delay",
     "drain_jitter",
     "max_generations",
+    "orphan_timeout",
     "log_level",
     "nameservers",
 )

@@ -99,6 +99,7 @@ def resolve(
         drain_delay=settings.drain_delay,
         drain_jitter=settings.drain_jitter,
         max_generations=settings.max_generations,
+        orphan_timeout=settings.orphan_timeout,
         log_level="warning" if level == "warn" else level,
         warnings=settings.warnings,
     )

@@ -330,6 +330,7 @@ class Snapshot:
     drain_delay: float = 0.0  # seconds before that in which everything goes on and readyz says 503
     drain_jitter: float = 10.0  # seconds over which the tunnels of an old location end
     max_generations: int = 16  # old generations that a worker keeps for connections
+    orphan_timeout: float = 30.0  # seconds that workers serve on after the master died; 0 = they leave at once
     log_level: str = "info"
     access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took
     filters: Filters = ()  # of answers that are made before a service is known

@@ -186,6 +186,7 @@ class Children(Participant):
         running = self._running
         child = self._roles[role](self._started, os.getpid(), [], self._app, HUNG, self._app.cfg, self._log)
         child.seat, child.view, child.acknowledged = seat, self._view, running.snapshot.generation
+        child.activated = self._listeners.activated
         child.snapshot, child.plan, child.listeners = running.snapshot, running.plan, self._listeners_of(role)
         self._table.q[self._table.seat(seat) + Seat.OLDEST] = running.snapshot.generation
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)

@@ -18,7 +18,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 
 from gevent import monkey
@@ -118,6 +118,27 @@ class Listeners(Participant):
 
     def detail(self) -> list[str]:
         return list(self.open)
+
+    def adopt(self, descriptors: Mapping[str, int], activated: bool) -> None:
+        """Take over listening sockets of workers whose master has gone, by address. They are as good as inherited ones."""
+        self.activated = self.activated or activated
+        self._aside = self._aside or bool(descriptors)
+        self._inherited.update({address: _adopt(descriptor) for address, descriptor in descriptors.items()})
+
+    def lacking(self, addresses: Iterable[str]) -> list[str]:
+        """The addresses that somebody listens on, though nobody has handed them over."""
+        return [address for address in addresses if address not in self._inherited and self._is_taken(address)]
+
+    def _is_taken(self, address: str) -> bool:
+        if any(_same(one, address) for one in self._unclaimed):
+            return False
+        try:
+            one = _bind(address)
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+        one.close()
+        _unlink(address)
+        return False
 
     def bind(self, addresses: Iterable[str], keepalive: float = 0.0) -> dict[str, socket.socket]:
         """Open what is not open yet; returns the new ones. All or nothing: StartError names the first that cannot be had.
@@ -252,13 +273,14 @@ class Listeners(Participant):
         )
 
     def _claim(self, address: str) -> socket.socket | None:
-        if address in self._inherited:
-            return self._inherited.pop(address)
+        inherited = self._inherited.pop(address, None)
         for one in self._unclaimed:
             if _same(one, address):
                 self._unclaimed.remove(one)
+                if inherited is not None:
+                    inherited.close()  # the same socket once more, from a worker
                 return one
-        return None
+        return inherited
 
 
 def _plain(family: int, fd: int | None = None) -> socket.socket:

@@ -35,18 +35,18 @@ from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError
 from terraster.logs import journal
 from terraster.logs.program import ProgramLog
-from terraster.state.leases import Leases
 from terraster.state.table import MasterCells
 from terraster.state.view import SeatView
 from terraster.worker.process import Process
 
 from . import shared
+from .adoption import Adoption
 from .agenda import Agenda
 from .backends.outliers import Outliers
 from .backends.prober import Prober
 from .backends.recent_failures import FAILURES, RecentFailures
 from .backends.states import BackendStates
-from .children import Children
+from .children import FORCED, Children
 from .control import Control
 from .descriptors import raise_limit
 from .discovery.names import Names
@@ -62,12 +62,14 @@ from .pidfile import Pidfile, runtime_directory
 from .reload import Load, Reloader
 from .running import Compile, Planner, Running, Slots
 from .runtime_files import RuntimeFiles
+from .shared import Predecessors
 from .steps import Step, nothing
 from .systemd import ServiceManager
 from .upgrade import Upgrade
 
 __all__ = ["Master", "run"]
 
+_LOOK = 0.05  # seconds between two looks whether the workers of a master before have ended
 _BEFORE_TABLE = 2  # participants that prepare the first configuration before there is a table
 
 
@@ -145,6 +147,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.ending = Event()  # a signal that ends the master came in
         self.heard = Event()  # see `Children`
         self._wanted = Event()  # the loop has something to do
+        self.adoption = Adoption(self.running.loaded.runtime_dir, self.log)
         self._announced = False
         self._stopped = False
 
@@ -160,6 +163,9 @@ class Master(Arbiter):  # type: ignore[misc]
                     self._handle(number)
                 self.children.end_overdue()
                 self.children.manage()
+                if not self.upgrade.is_under_way and self.predecessors.manage():
+                    self.children.tell_all(("seats",))
+                    self.outliers.retired()
         except HaltServer as end:
             self.halt(end.reason, end.exit_status)
         except Exception:
@@ -179,18 +185,38 @@ class Master(Arbiter):  # type: ignore[misc]
         self.init_signals()
         self._write_pidfile()
         try:
+            self._look_for_orphans()
             self._prepare()
         except BaseException:
-            self.listeners.close_all(unlink=not self.upgrade.predecessor)
+            if self.ending.is_set():
+                self.adoption.dismiss(wait=self.running.snapshot.drain_timeout + FORCED)
+            self.listeners.close_all(unlink=not self.upgrade.predecessor and not self.adoption)
             self.pidfile.unlink()
             raise
+
+    def _look_for_orphans(self) -> None:
+        """Workers whose master was killed go on serving: take over what they have."""
+        if not self.upgrade.predecessor:
+            wanted = addresses(self.running.loaded)
+            self.adoption.look(lambda: not self._lacking(wanted))
+
+    def _lacking(self, wanted: list[str]) -> list[str]:
+        self.listeners.adopt(self.adoption.listeners(), self.adoption.activated)
+        return self.listeners.lacking(wanted)
+
+    def _dismiss_orphans(self) -> None:
+        """This master serves: the workers of the one before are needed no longer."""
+        if self.adoption:
+            self.listeners.promote()
+            self.adoption.dismiss()
+            self.predecessors.dismissed(self.running.snapshot.drain_timeout + FORCED)
 
     def _write_pidfile(self) -> None:
         path = self.cfg.pidfile + (".2" if self.upgrade.predecessor else "")
         runtime_directory(os.path.dirname(path))
         try:
             self.pidfile = Pidfile(path)
-            self.pidfile.create(self.pid)
+            self.pidfile.create(self.pid, beside="" if self.upgrade.predecessor else f"{self.cfg.pidfile}.2")
             if not self.upgrade.predecessor:
                 self.pidfile.forget_dead(f"{path}.2")
         except OSError as error:
@@ -232,11 +258,13 @@ class Master(Arbiter):  # type: ignore[misc]
         names = Names(log, self.agenda, self._use_new_addresses)
         first: tuple[Participant, ...] = (overrides, names)
         prepare(first, new, self.step, log)
-        self.table = table = shared.make(new.snapshot)
+        self.table, leases = shared.have(self.adoption, new.snapshot)
+        table = self.table
+        self.predecessors = Predecessors(table, leases, log)
         q, cells = table.q, table.master
         q[cells + MasterCells.STARTED] = q[cells + MasterCells.LAST_RELOAD_TIME] = time.time_ns()
         q[cells + MasterCells.LAST_RELOAD_OK] = 1
-        view, leases = SeatView(table), Leases(table)
+        view = SeatView(table)
         states = BackendStates(table, log, self.agenda)
         self.outliers = Outliers(table, states, log, self.agenda)
         self.recent_failures = RecentFailures(table)
@@ -290,7 +318,7 @@ class Master(Arbiter):  # type: ignore[misc]
             control_address(new.loaded),
             log,
             restored=self.children.take_sockets,
-            paused=self._is_upgrade,
+            paused=self._is_taking_over,
         )
         self.control = Control(
             running,
@@ -311,6 +339,9 @@ class Master(Arbiter):  # type: ignore[misc]
 
     def _use_new_addresses(self) -> bool:
         return self.reloader.refresh("names").ok
+
+    def _is_taking_over(self) -> bool:
+        return self.upgrade.is_under_way or bool(self.adoption)
 
     def _is_upgrade(self) -> bool:
         return self.upgrade.is_under_way
@@ -364,6 +395,7 @@ class Master(Arbiter):  # type: ignore[misc]
             self._announced = self.children.complete = True
             self.log.info("ready: %s (pid %d)", self.describe(), self.pid)
             self.service_manager.ready(self.describe())
+            self._dismiss_orphans()
 
     def _hear(self, child: Process, message: tuple[Any, ...]) -> None:
         """A message of a child that is not about its own life."""
@@ -384,6 +416,7 @@ class Master(Arbiter):  # type: ignore[misc]
                 one.close()
         for participant in self.participants:
             participant.abandon()
+        self.adoption.abandon()
         self.pidfile.abandon()
         os.environ.pop("NOTIFY_SOCKET", None)
 
@@ -478,7 +511,19 @@ class Master(Arbiter):  # type: ignore[misc]
             drain.drain(snapshot.drain_timeout)
         else:
             drain.end()
+        self._end_predecessors(graceful)
         self.listeners.close_all(unlink=not shared)
+
+    def _end_predecessors(self, graceful: bool) -> None:
+        """Leave none of the workers behind that a master before this one left."""
+        if self.upgrade.is_under_way:
+            return
+        limit = time.monotonic() + (self.running.snapshot.drain_timeout if graceful else 0.0) + FORCED
+        number = signal.SIGTERM if graceful else signal.SIGQUIT
+        while self.predecessors.end(number):
+            self.wait_for_signals(_LOOK)
+            if time.monotonic() > limit:
+                number = signal.SIGKILL
 
 
 def _noted(number: int, frame: Any) -> None:

@@ -51,8 +51,13 @@ class Pidfile:
         self.fname = fname
         self._fd = -1
 
-    def create(self, pid: int) -> None:
-        """Take the lock and write the pid. Raises StartError when somebody holds it, OSError when the file cannot be had."""
+    def create(self, pid: int, beside: str = "") -> None:
+        """Take the lock and write the pid. Raises StartError when somebody holds it, OSError when the file cannot be had.
+
+        beside: another pid file, whose lock nobody may hold either
+        """
+        if beside and os.path.exists(beside) and (other := self._holder(beside)):
+            raise StartError(f"Already running on PID {other}: it holds the lock on {beside}")
         for _ in range(_TRIES):
             fd = os.open(self.fname, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             if self._lock(fd):
@@ -65,6 +70,16 @@ class Pidfile:
             os.close(fd)
             time.sleep(_PAUSE)
         raise StartError(f"Already running on PID {other}: it holds the lock on {self.fname}")
+
+    @staticmethod
+    def _holder(path: str) -> str:
+        """The pid in a file whose lock somebody holds, else ""."""
+        with open(path, "rb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return stream.read(32).decode("ascii", "replace").strip()
+        return ""
 
     def _lock(self, fd: int) -> bool:
         """Whether we have the lock, and on the file that has the name now: its last owner removes it when it ends."""

@@ -1,15 +1,26 @@
-"""The shared table of a master: how large it is made."""
+"""The shared table of a master: made anew, or taken over from the master before, and the counters that others leave in it.
+
+A master that takes a table over has a place of its own in it (`Table.sit`). The masters before it, and their workers, keep theirs until
+they have ended. Then `Predecessors` moves what they counted into this master's seat. So totals never decrease, and never jump.
+"""
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
+import time
 
 from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
-from terraster.state.leases import capacities
-from terraster.state.table import Table
+from terraster.logs.program import ProgramLog
+from terraster.state.alive import began, lives
+from terraster.state.leases import Leases, capacities
+from terraster.state.table import MASTERS, Seat, Table
 
-__all__ = ["make"]
+from .adoption import Adoption
+
+__all__ = ["Predecessors", "have", "make", "take_place"]
 
 
 def make(snapshot: Snapshot) -> Table:
@@ -22,7 +33,119 @@ def make(snapshot: Snapshot) -> Table:
     limit, _hard = resource.getrlimit(resource.RLIMIT_AS)
     room = None if limit == resource.RLIM_INFINITY else limit // 4
     try:
-        return Table(*capacities(backends, locations, snapshot.workers, room))
+        table = Table(*capacities(backends, locations, snapshot.workers, room))
     except OSError as error:
         reason = error.strerror or str(error)
         raise StartError(f"cannot make the shared table: {reason}; look at what `ulimit -v` and `ulimit -f` show") from error
+    _sign(table)
+    return table
+
+
+def have(adoption: Adoption, snapshot: Snapshot) -> tuple[Table, Leases]:
+    """The table of the workers that are adopted, with their leases; a table made anew if there is none to take over. Raises StartError."""
+    found = adoption.table()
+    if found is not None and take_place(found[0]):
+        leases = Leases(found[0])
+        leases.adopt(found[1])
+        return found[0], leases
+    table = make(snapshot)
+    return table, Leases(table)
+
+
+def take_place(table: Table) -> bool:
+    """Take a place in a table that was taken over. False if each of its places still has somebody who lives."""
+    free = [master for master in range(MASTERS) if not _is_inhabited(table, master)]
+    if not free:
+        return False
+    table.sit(min(free, key=lambda master: (table.is_used(master), master)))
+    table.clear_states()
+    _sign(table)
+    return True
+
+
+def _sign(table: Table) -> None:
+    """Write who has this process's place."""
+    seat = table.seat(0)
+    table.q[seat + Seat.ROLE] = Seat.MASTER
+    table.q[seat + Seat.BEGAN] = began(os.getpid())
+    table.q[seat + Seat.PID] = os.getpid()
+
+
+def _is_inhabited(table: Table, master: int) -> bool:
+    """True if a master, or one of its workers, lives in this place of the table."""
+    if not table.is_used(master):
+        return False
+    seats = [table.master_seat(master), *(seat for seat in table.taken_seats() if seat in table.seats_of(master))]
+    return any(_lives(table, seat) for seat in seats)
+
+
+def _lives(table: Table, seat: int) -> bool:
+    at = table.seat(seat)
+    return lives(table.q[at + Seat.PID], table.q[at + Seat.BEGAN])
+
+
+class Predecessors:
+    """The masters before this one in the same table, and their workers. Master only.
+
+    A master that lives keeps house for its own workers. So nothing is done here while an upgrade is under way.
+    """
+
+    __slots__ = ("_table", "_leases", "_log", "_deadline")
+
+    def __init__(self, table: Table, leases: Leases, log: ProgramLog) -> None:
+        self._table = table
+        self._leases = leases
+        self._log = log
+        self._deadline = 0.0
+
+    def workers(self) -> list[int]:
+        """The seats of workers of other masters, whether they live or not."""
+        table = self._table
+        own = table.seats_of(table.own)
+        return [seat for seat in table.taken_seats() if seat not in own]
+
+    def dismissed(self, seconds: float) -> None:
+        """The workers before were told to leave, and have so many seconds for it."""
+        self._deadline = time.monotonic() + seconds
+
+    def manage(self) -> bool:
+        """Take over the counters of those that have ended; kill those that should have left. True if a seat was emptied."""
+        table = self._table
+        if len(table.masters()) == 1:
+            return False
+        emptied = False
+        for seat in self.workers():
+            if not _lives(table, seat):
+                table.retire(seat, self._leases.backend_slots(), self._leases.location_slots())
+                emptied = True
+            elif self._deadline and time.monotonic() > self._deadline:
+                pid = table.q[table.seat(seat) + Seat.PID]
+                self._log.error("worker %d of the master before did not leave in time, killed", pid)
+                _kill(pid, signal.SIGKILL)
+        for master in table.masters()[1:]:
+            if not _is_inhabited(table, master):
+                table.retire_master(master, self._leases.backend_slots(), self._leases.location_slots())
+                emptied = True
+        if len(table.masters()) == 1:
+            self._leases.release()
+        return emptied
+
+    def end(self, number: int) -> list[int]:
+        """Send a signal to the workers of masters that have ended. Returns the seats of those that still live."""
+        table = self._table
+        found = []
+        for master in table.masters()[1:]:
+            if _lives(table, table.master_seat(master)):
+                continue
+            for seat in self.workers():
+                if seat in table.seats_of(master) and _lives(table, seat):
+                    _kill(table.q[table.seat(seat) + Seat.PID], number)
+                    found.append(seat)
+        return found
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # it has ended meanwhile

@@ -18,15 +18,15 @@ Only the master uses this module. After `assign` comes `commit` (the configurati
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
-from terraster.config.snapshot import Departed, Location, Service, Snapshot
+from terraster.config.snapshot import Backend, Departed, Location, Service, Snapshot
 from terraster.errors import StartError
 
-from .table import MASTERS, BackendCells, LocationCells, Seat, Table, size
+from .table import MASTERS, BackendCells, LocationCells, MasterCells, Seat, Table, size
 
-__all__ = ["BACKENDS", "LOCATIONS", "Leases", "capacities"]
+__all__ = ["BACKENDS", "LOCATIONS", "Known", "Leases", "capacities"]
 
 BACKENDS, LOCATIONS = 65_536, 32_768
 """Slots of a table, unless the first configuration wants a quarter of them, or the address space is limited."""
@@ -49,10 +49,14 @@ def capacities(backends: int, locations: int, workers: int, room: int | None = N
     return *most, seats
 
 
+Known = Mapping[str, tuple[int, Sequence[tuple[str, str, int]], Sequence[tuple[str, Sequence[int], Sequence[tuple[str, int]]]]]]
+"""Location id → slot, [(backend id, URL, slot)], [(URL, sums, [(id, slot)])]: the last as `Departed` has them."""
+
+
 class _Book:
     """The owner of each slot, for one kind of slot. ``resting`` maps an id to (slot, first generation without that id)."""
 
-    __slots__ = ("what", "capacity", "held", "resting", "free", "untouched", "fresh")
+    __slots__ = ("what", "capacity", "held", "resting", "free", "untouched", "fresh", "closed")
 
     def __init__(self, what: str, capacity: int) -> None:
         self.what = what
@@ -61,6 +65,7 @@ class _Book:
         self.resting: dict[str, tuple[int, int]] = {}
         self.free: list[int] = []
         self.untouched = 0  # the first slot that was never leased
+        self.closed = ""  # see `Leases.closed`
         self.fresh: dict[str, int] = {}  # leased since the last commit
 
     def slot(self, name: str) -> int | None:
@@ -72,6 +77,8 @@ class _Book:
         return self.fresh.get(name)
 
     def take(self, name: str) -> int:
+        if self.closed:
+            raise StartError(f"{self.what} {name!r} cannot be added now: {self.closed}")
         if self.free:
             slot = self.free.pop()
         elif self.untouched < self.capacity:
@@ -104,6 +111,14 @@ class _Book:
         self.free.extend(self.fresh.values())
         self.fresh.clear()
 
+    def release(self) -> list[int]:
+        """Let adopted slots rest as others do, and free those that nobody knows. Returns the slots that are free now."""
+        self.resting = {name: (slot, 0 if dropped == sys.maxsize else dropped) for name, (slot, dropped) in self.resting.items()}
+        known = {*self.slots(), *self.free}
+        found = [slot for slot in range(self.untouched) if slot not in known]
+        self.free.extend(found)
+        return found
+
     def slots(self) -> list[int]:
         return [*self.held.values(), *(slot for slot, _dropped in self.resting.values()), *self.fresh.values()]
 
@@ -119,6 +134,8 @@ class Leases:
         self._settled = 0  # every process runs this generation or a later one
         self._pinned: set[str] = set()  # ids of removed endpoints whose slots are still read
         self._folded: list[str] = []
+        self.closed = ""  # why no slot can be leased that was not leased before, "" = they can
+        self._before: Known = {}  # what was adopted, by location id
         self._kept: dict[str, tuple[Service, Service]] = {}  # name → (as configured, as leased), of the committed snapshot
         self._made: dict[str, tuple[Service, Service]] = {}
 
@@ -129,6 +146,7 @@ class Leases:
         is 0, which means down.
         """
         oldest = self._oldest()
+        self._backends.closed = self._locations.closed = self.closed
         self._settled = oldest
         self._folded = []
         self._backends.reclaim(oldest, self._pinned)
@@ -139,7 +157,35 @@ class Leases:
         except StartError:
             self.undo()
             raise
+        self._before = {}
+        q, master = self._table.q, self._table.master
+        q[master + MasterCells.BACKENDS] = self._backends.untouched
+        q[master + MasterCells.LOCATIONS] = self._locations.untouched
         return replace(snapshot, services=services)
+
+    def adopt(self, known: Known) -> None:
+        """Go on from the slots that other processes of the same table use. Called before the first `assign`. Their ids keep their slots, and
+        so their counters; no other id gets one of these slots before `release`."""
+        self._before = known
+        for name, (slot, backends, departed) in known.items():
+            self._locations.resting[name] = (slot, sys.maxsize)
+            self._backends.resting.update({backend: (at, sys.maxsize) for backend, _url, at in backends})
+            self._backends.resting.update({backend: (at, sys.maxsize) for _url, _sums, slots in departed for backend, at in slots})
+        self._mark()
+
+    def release(self) -> None:
+        """The other processes of this table have ended: what was theirs alone is free again."""
+        self._mark()
+        for book, forget in ((self._backends, self._table.forget_backend), (self._locations, self._table.forget_location)):
+            for slot in book.release():
+                forget(0, slot)
+
+    def _mark(self) -> None:
+        """Lease no slot that another master of this table leased."""
+        q, table = self._table.q, self._table
+        for book, cell in ((self._backends, MasterCells.BACKENDS), (self._locations, MasterCells.LOCATIONS)):
+            marks = [q[table.master_of(master) + cell] for master in table.masters()]
+            book.untouched = max(book.untouched, *marks, *(slot + 1 for slot in book.slots()))
 
     def commit(self, snapshot: Snapshot) -> None:
         """Make the snapshot that `assign` returned the running one. Ids that it lacks go to rest.
@@ -176,7 +222,10 @@ class Leases:
         configured, leased = self._kept.get(service.name, (None, None))
         if leased is None or configured is not service:
             old = {location.id: location for location in leased.locations} if leased is not None else {}
-            locations = tuple(self._location(location, old.get(location.id)) for location in service.locations)
+            locations = tuple(
+                self._location(location, old.get(location.id) or _location_before(location, self._before))
+                for location in service.locations
+            )
             leased = replace(service, locations=locations)
         self._made[service.name] = (service, leased)
         return leased
@@ -229,10 +278,26 @@ class Leases:
         return slot
 
     def _oldest(self) -> int:
-        """The oldest generation that any process may still use. A child that does not serve yet reports 0."""
+        """The oldest generation that any process may still use. A child that does not serve yet reports 0. The generations of another master
+        are not comparable: while it, or a worker of it, is there, nothing is given back."""
         q, table = self._table.q, self._table
+        if len(table.masters()) > 1:
+            return 0
         seats = [table.seat(seat) for seat in table.taken_seats()]
         return min((q[at + cell] for at in seats for cell in (Seat.GENERATION, Seat.OLDEST)), default=sys.maxsize)
+
+
+def _location_before(location: Location, known: Known) -> Location | None:
+    """A location as the process knew it that the leases were adopted from, None if it did not."""
+    if location.id not in known:
+        return None
+    slot, backends, departed = known[location.id]
+    return replace(
+        location,
+        slot=slot,
+        backends=tuple(Backend(id=name, url=url, scheme="http", host="", port=0, slot=at) for name, url, at in backends),
+        departed=tuple(Departed(url, tuple(sums), tuple(slots)) for url, sums, slots in departed),
+    )
 
 
 def _departed(services: Iterable[Service]) -> set[str]:

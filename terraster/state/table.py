@@ -422,6 +422,30 @@ class Table:
         others = (master for master in range(MASTERS) if master != self.own)
         return [self.own, *(master for master in others if q[self.master_of(master) + MasterCells.USED])]
 
+    def is_used(self, master: int) -> bool:
+        """True if a master has this place, or has left counters in it."""
+        return bool(self.q[self.master_of(master) + MasterCells.USED])
+
+    def clear_states(self) -> None:
+        """Zero all cells of this process's master that are not counters. Called by a master that takes the place of one that has ended."""
+        q = self.q
+        used = min(q[self.master + MasterCells.BACKENDS], self.backends)
+        for cell in range(MasterCells.CELLS):
+            if cell not in (
+                *MasterCells.COUNTERS,
+                MasterCells.USED,
+                MasterCells.RETIRING,
+                MasterCells.BACKENDS,
+                MasterCells.LOCATIONS,
+            ):
+                q[self.master + cell] = 0
+        q[self.master + MasterCells.RETIRING] += q[self.master + MasterCells.RETIRING] & 1
+        for slot in range(used):
+            at = self.backend(slot)
+            for cell in range(BackendCells.CELLS):
+                if cell not in BackendCells.COUNTERS:
+                    q[at + cell] = 0
+
     def seats_of(self, master: int) -> range:
         """The seats for children of a master, whether they are taken or not."""
         share = (self.seats - 1) // MASTERS
@@ -514,32 +538,32 @@ class Table:
         """All counters of a backend, each summed over living and retired processes: `SeatBackend.COUNTERS`, then
         `BackendCells.COUNTERS`."""
         q = self.q
-        own = [self.backend_of(master, slot) for master in self.masters()]
 
         def read() -> list[int]:
             rows = [self.seat_backend(seat, slot) for seat in self.counting_seats()]
-            return [sum(q[row + cell] for row in rows) for cell in SeatBackend.COUNTERS]
+            own = [self.backend_of(master, slot) for master in self.masters()]
+            of_seats = [sum(q[row + cell] for row in rows) for cell in SeatBackend.COUNTERS]
+            return [*of_seats, *(sum(q[at + cell] for at in own) for cell in BackendCells.COUNTERS)]
 
-        of_seats = self.consistent(read)
-        return [*of_seats, *(sum(q[at + cell] for at in own) for cell in BackendCells.COUNTERS)]
+        return self.consistent(read)
 
     def master_cells(self) -> list[int]:
         """The cells of this process's master, with each of `MasterCells.COUNTERS` summed over all masters."""
-        cells: list[int] = self.q[self.master : self.master + MasterCells.CELLS].tolist()
-        for master in self.masters()[1:]:
-            for cell in MasterCells.COUNTERS:
-                cells[cell] += self.q[self.master_of(master) + cell]
-        return cells
+        return self.consistent(lambda: self._with_counters(self._master_cell, 0, MasterCells.CELLS, MasterCells.COUNTERS))
+
+    def _master_cell(self, master: int, cell: int) -> int:
+        return self.master_of(master) + cell
 
     def master_counts(self, slot: int) -> list[int]:
         """The cells of a backend slot of this process's master, with each of `BackendCells.COUNTERS` summed over all masters."""
-        masters = self.masters()
-        at = self.backend(slot)
-        cells: list[int] = self.q[at : at + BackendCells.CELLS].tolist()
-        for master in masters[1:]:
-            at = self.backend_of(master, slot)
-            for cell in BackendCells.COUNTERS:
-                cells[cell] += self.q[at + cell]
+        return self.consistent(lambda: self._with_counters(self.backend_of, slot, BackendCells.CELLS, BackendCells.COUNTERS))
+
+    def _with_counters(self, at: Callable[..., int], slot: int, count: int, counters: Sequence[int]) -> list[int]:
+        own, *others = (at(master, slot) for master in self.masters())
+        cells: list[int] = self.q[own : own + count].tolist()
+        for other in others:
+            for cell in counters:
+                cells[cell] += self.q[other + cell]
         return cells
 
     def location_sum(self, slot: int, cell: int) -> int:
@@ -586,6 +610,28 @@ class Table:
         self._zero(gone, Seat.CELLS)
         q[retiring] += 1
         self._map.madvise(mmap.MADV_REMOVE, self.seat_backend(seat, 0) * 8, self._layout.row_cells * 8)
+
+    def retire_master(self, master: int, backend_slots: Sequence[int], location_slots: Sequence[int]) -> None:
+        """Empty the place of a master that has ended, and whose workers have, and add its counters to this process's master and to seat 0.
+        Only a master calls this. The arguments are those of `retire`."""
+        q, place = self.q, self.master_of(master)
+        retiring = self.master + MasterCells.RETIRING
+        q[place + MasterCells.RETIRING] += q[place + MasterCells.RETIRING] & 1  # it died in the middle of a move
+        self.retire(self.master_seat(master), backend_slots, location_slots)
+        q[retiring] += 1
+        for slot in backend_slots:
+            gone, kept = self.backend_of(master, slot), self.backend(slot)
+            for cell in BackendCells.COUNTERS:
+                q[kept + cell] += q[gone + cell]
+        for cell in MasterCells.COUNTERS:
+            q[self.master + cell] += q[place + cell]
+        for cell in (MasterCells.BACKENDS, MasterCells.LOCATIONS):
+            q[self.master + cell] = max(q[self.master + cell], q[place + cell])
+        moved = q[place + MasterCells.RETIRING]
+        self._zero(place, MasterCells.CELLS)
+        self._map.madvise(mmap.MADV_REMOVE, place * 8, self._layout.master_cells * 8)
+        q[place + MasterCells.RETIRING] = moved
+        q[retiring] += 1
 
     def _used(self, gone: int, kept: int, cells: int, slots: Sequence[int]) -> list[tuple[int, int, int]]:
         """(index of a dead row, index of the row that keeps its counts, cells) for every row that is not all zero: 10,000 in 5 ms."""

@@ -89,6 +89,11 @@ class Acceptor:
         self.closed = False
         self.last_plan: Plan | None = None
 
+    @property
+    def socket(self) -> Any:
+        """The listening socket. It belongs to the acceptor."""
+        return self._socket
+
     def start(self) -> None:
         self._listening = True
         self._watcher.start(self._ready)

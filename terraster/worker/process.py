@@ -14,8 +14,8 @@ the control channel, as tuples whose first item is the message's name:
 A change travels in parts, so that unpickling a large change never delays requests for longer than one part takes.
 
 The end of a child: TERM drains it. QUIT and INT end it at once. ABRT means that the master found it hung; the child then logs where it
-hung. The end of the control channel means that the master is dead; the child then leaves within about a second, because another master
-may take its ports. Signals wake the hub through `signal.set_wakeup_fd`, so none is lost between a check and a wait. The master blocks
+hung. The end of the control channel means that the master is dead; the child then goes on for a bounded time (`terraster.worker.orphan`).
+Signals wake the hub through `signal.set_wakeup_fd`, so none is lost between a check and a wait. The master blocks
 signals around the fork. The child unblocks them when its handlers are installed.
 """
 
@@ -41,15 +41,17 @@ from gunicorn.workers.base import Worker
 from terraster.config.snapshot import Snapshot
 from terraster.errors import TerrasterError
 from terraster.net.yielding import yield_to_loop
+from terraster.state.alive import began
 from terraster.state.table import Seat
 from terraster.state.view import SeatView
 
 from .channel import Channel, ChannelClosed, pair
+from .orphan import Orphan, facts
 
 __all__ = ["HEARTBEAT", "ORPHAN_GRACE", "Process"]
 
 HEARTBEAT = 1.0  # seconds between two signs of life
-ORPHAN_GRACE = 1.0  # seconds that open requests get after the master died
+ORPHAN_GRACE = 1.0  # seconds that open requests get after the master died, where no new one is waited for
 _POLL = 0.02  # seconds between two checks whether a draining child is idle
 
 _SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR1)
@@ -96,6 +98,10 @@ class Process(Worker):  # type: ignore[misc]
         self._changes: Queue
         self._questions: dict[int, AsyncResult] = {}
         self._tickets = 0
+        self.activated = False  # the service manager owns the listening sockets
+        self.orphaned_at = 0.0  # time.monotonic() when the master was found dead, 0.0: it lives
+        self._orphan: Orphan | None = None
+        self.abandoned = False  # the master is dead, and no other one came: nobody else accepts what waits on the listening sockets
         self._drain_timeout = 30.0
 
     # A role implements these. They are called only in the child.
@@ -136,6 +142,14 @@ class Process(Worker):  # type: ignore[misc]
 
     def look(self) -> None:
         """Look at everything that is open: at every sign of life, and after each change."""
+
+    def shareable(self) -> dict[str, plain_socket.socket]:
+        """The listening sockets that another master could use, by address."""
+        return self.listeners
+
+    def running(self) -> Snapshot:
+        """The configuration that this process runs."""
+        return self.snapshot
 
     def oldest(self) -> int:
         """The oldest generation that an open request still uses."""
@@ -180,6 +194,7 @@ class Process(Worker):  # type: ignore[misc]
         q, base = self.view.table.q, self.view.table.seat(self.seat)
         q[base + Seat.ROLE] = self.role
         q[base + Seat.HEARTBEAT] = time.monotonic_ns()
+        q[base + Seat.BEGAN] = began(self.pid)
         q[base + Seat.PID] = self.pid
 
     def fork_failed(self) -> None:
@@ -202,6 +217,7 @@ class Process(Worker):  # type: ignore[misc]
         q[base + Seat.ROLE] = self.role
         q[base + Seat.HEARTBEAT] = time.monotonic_ns()
         q[base + Seat.OLDEST] = self.plan.generation
+        q[base + Seat.BEGAN] = began(os.getpid())
         q[base + Seat.PID] = os.getpid()
         self.view.sit(self.seat)
         self._drain_timeout = self.snapshot.drain_timeout
@@ -218,6 +234,8 @@ class Process(Worker):  # type: ignore[misc]
             self.stop()
         except Exception:
             self.log.exception("%s worker: an error while it stopped", self.name)
+        if self._orphan is not None:
+            self._orphan.close()
         self.publish_losses(time.time())
 
     def _watch_signals(self) -> None:
@@ -292,9 +310,33 @@ class Process(Worker):  # type: ignore[misc]
             gevent.sleep(HEARTBEAT)
 
     def _orphaned(self) -> None:
-        if not self._exiting.is_set():
+        """The master is dead. Idempotent."""
+        if self.orphaned_at or self._exiting.is_set():
+            return
+        self.orphaned_at = time.monotonic()
+        gevent.spawn(self._outlive)
+
+    def _outlive(self) -> None:
+        """Serve on until a new master has taken over, or for `orphan_timeout`; then drain, and leave."""
+        seconds = self.running().orphan_timeout
+        if not seconds or self.draining:
             self.log.warning("%s worker: the master has gone; this worker leaves", self.name)
-            gevent.spawn(self._leave, ORPHAN_GRACE)
+            self._leave(ORPHAN_GRACE)
+            return
+        try:
+            described = facts(self.seat, self.name, self.generation, self.activated)
+            orphan = self._orphan = Orphan(self.view.table, self.running, self.shareable, described)
+        except OSError as error:
+            self.log.error("%s worker: the master has gone; no new one can find this worker (%s), so it leaves", self.name, error)
+            self._leave(None)
+            return
+        self.log.warning(
+            "%s worker: the master has gone; this worker serves on for %g s, or until a new master serves", self.name, seconds
+        )
+        why = orphan.wait(seconds)
+        self.abandoned = not orphan.is_succeeded
+        self.log.warning("%s worker: %s; this worker drains and leaves", self.name, why)
+        self._leave(None)
 
     def _listen_to_master(self) -> None:
         try:

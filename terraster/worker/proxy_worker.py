@@ -217,6 +217,9 @@ class ProxyWorker(Process):
         for number, cell in enumerate((*cells, *[0] * (Seat.MOST_OLD - len(cells)))):
             q[at + number] = cell
 
+    def shareable(self) -> dict[str, Any]:
+        return {address: acceptor.socket for address, acceptor in self.acceptors.items() if not acceptor.closed}
+
     def oldest(self) -> int:
         return self.generations.oldest()
 
@@ -224,7 +227,7 @@ class ProxyWorker(Process):
         self.proxy.draining = True
         self.proxy.end_tunnels(self.plan.snapshot.drain_timeout)
         q, cells = self.view.q, self.view.table.master
-        last = q[cells + MasterCells.STOPPING] != MasterCells.RUNNING and not q[cells + MasterCells.SHARED]
+        last = self.abandoned or (q[cells + MasterCells.STOPPING] != MasterCells.RUNNING and not q[cells + MasterCells.SHARED])
         for acceptor in self.acceptors.values():
             self.reactor.loop.run_callback(self._give_up, acceptor, last)
 

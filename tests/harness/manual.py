@@ -129,6 +129,7 @@ _TABLES = {
         "drain_delay",
         "drain_jitter",
         "max_generations",
+        "orphan_timeout",
         "log_level",
         "plugin_directory",
     ],

@@ -54,6 +54,9 @@ class Terraster:
     health checks, the access log in ``access.log``. A key of None leaves it out.
     """
 
+    root = ROOT
+    """The folder of the code that it runs."""
+
     launcher: Sequence[str] = ()
     """A command in front of it, which becomes it."""
 
@@ -94,7 +97,7 @@ class Terraster:
     def start(self, *, wait: bool = True) -> None:
         """Start it; with ``wait``, return when it serves."""
         command = [*self.launcher, sys.executable, "-m", "terraster.cli.main", "--config", str(self.config_file)]
-        self.program = Program(command, self.folder / "output", PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
+        self.program = Program(command, self.folder / "output", PYTHONPATH=str(self.root), PYTHONUNBUFFERED="1")
         if wait:
             self.program.wait_ready(self.serves, 30)
 

@@ -78,6 +78,7 @@ def main(path: str) -> int:
             runtime_dir=settings["runtime_dir"],
             state_dir=settings["runtime_dir"] + "/state",
             drain_delay=settings.get("delay", 0.0),
+            orphan_timeout=settings.get("orphan", 0.0),
             drain_timeout=settings.get("drain", 5.0) + (generation / 1000 if "restless" in settings else 0.0),
         )
 

@@ -96,8 +96,8 @@ def test_a_killed_workers_requests_end_and_only_those(fresh, slow) -> None:
     wait_until(lambda: total(proxy, "terraster_backend_active_requests") == 0, "what the killed one did is still counted")
 
 
-def test_workers_leave_when_the_master_dies(fresh, backend) -> None:
-    proxy = fresh(backend(answer=ok()), workers=2)
+def test_workers_leave_at_once_when_the_master_dies_and_no_new_one_is_waited_for(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()), workers=2, orphan_timeout="0s")
     family = [worker["pid"] for worker in proxy.status()["workers"]]
     os.kill(proxy.pid, signal.SIGKILL)
     assert proxy.program is not None

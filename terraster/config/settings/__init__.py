@@ -200,6 +200,10 @@ class Settings(TrafficSettings):
         description="Old configurations that each worker keeps for connections which still use them. The connections of the oldest ones end "
         "first.",
     )
+    orphan_timeout: Duration = Field(
+        30.0,
+        description="How long workers go on serving after the master was killed, until a new master takes over. 0: they leave at once.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         None, description="Least level of Terraster's own log. Default: info."
     )
