@@ -18,8 +18,20 @@ from hypothesis import strategies as st
 from terraster.master.discovery import resolv_conf, resolver
 from terraster.master.discovery.resolver import Endpoint, Resolution, Resolver, Unresolved
 
-from .harness.name_server import CUT, GARBAGE, NOT_THE_ANSWER, NXDOMAIN, SERVFAIL, SILENCE, TRUNCATED, NameServer
+from .harness.name_server import (
+    BARE,
+    CUT,
+    GARBAGE,
+    NO_EDNS,
+    NOT_THE_ANSWER,
+    NXDOMAIN,
+    SERVFAIL,
+    SILENCE,
+    TRUNCATED,
+    NameServer,
+)
 from .harness.ports import free_port
+from .harness.waiting import wait_until
 
 
 @pytest.fixture
@@ -32,6 +44,7 @@ def names() -> Iterator[NameServer]:
 def make(tmp_path: Path, names: NameServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resolver]:
     """Make a resolver with a hosts file and a resolv.conf of its own, whose servers listen on the scripted one's port."""
     monkeypatch.setattr(resolver, "_PORT", names.port)
+    monkeypatch.setattr(resolver, "_RESOLUTION_DELAY", 10.0)  # the scripted server may be slow on a busy machine
 
     def made(hosts: str = "", system: str = "nameserver 127.0.0.1", nameservers: tuple[str, ...] = ()) -> Resolver:
         (tmp_path / "hosts").write_text(hosts)
@@ -191,6 +204,72 @@ def test_one_family_that_fails_does_not_take_its_addresses_away(make, names, mon
     names.faults = {}
     names["api.test"] = ["10.0.0.2"]
     assert addresses(looking.addresses("api.test", before.endpoints)) == ["10.0.0.2"]
+
+
+def test_addresses_of_one_family_do_not_wait_for_the_other(make, names, monkeypatch) -> None:
+    monkeypatch.setattr(resolver, "_RESOLUTION_DELAY", 0.05)
+    monkeypatch.setattr(resolver, "_ROUNDS", (30.0, 30.0))
+    names["api.test"] = ["10.0.0.1", "fd00::1"]
+    names.faults = {"AAAA": SILENCE}
+    with gevent.Timeout(15):
+        answer = make().addresses("api.test", [Endpoint("10.9.9.9")])
+    assert (addresses(answer), answer.ttl) == (["10.0.0.1"], 5.0)
+
+
+def test_addresses_that_came_late_are_used_the_next_time(make, names, monkeypatch) -> None:
+    monkeypatch.setattr(resolver, "_RESOLUTION_DELAY", 0.05)
+    monkeypatch.setattr(resolver, "_ROUNDS", (0.5, 30.0))
+    monkeypatch.setattr(resolver, "_is_reachable", lambda address: True)
+    names["api.test"] = ["10.0.0.1", "fd00::1"]
+    names.faults = {"AAAA": SILENCE}
+    looking = make()
+    assert addresses(looking.addresses("api.test")) == ["10.0.0.1"]
+    names.faults = {}  # the second round is answered
+    wait_until(lambda: looking._late, "no late answer", pause=gevent.sleep)
+    names.faults = {"AAAA": SILENCE}
+    answer = looking.addresses("api.test")
+    assert (addresses(answer), answer.ttl) == (["10.0.0.1", "fd00::1"], 7.0)
+
+
+def test_a_family_that_is_never_answered_is_not_asked_for_all_the_time(make, names, monkeypatch) -> None:
+    monkeypatch.setattr(resolver, "_RESOLUTION_DELAY", 0.05)
+    monkeypatch.setattr(resolver, "_ROUNDS", (0.2, 0.2))
+    names["api.test"] = ["10.0.0.1"]
+    names.faults = {"AAAA": SILENCE}
+    looking = make()
+    assert looking.addresses("api.test").ttl == 5.0
+    wait_until(lambda: looking._late, "no end of the question", pause=gevent.sleep)
+    assert looking.addresses("api.test").ttl == 7.0
+
+
+def test_a_chain_that_leads_out_of_the_answer_is_followed(make, names) -> None:
+    names.fault = BARE
+    names["api.test"], names["b.test"], names["c.test"] = "b.test", "c.test", ["10.0.0.1"]
+    assert addresses(make().addresses("api.test")) == ["10.0.0.1"]
+    names["c.test"] = []
+    with pytest.raises(Unresolved, match="it has no address"):
+        make().addresses("api.test")
+    names["c.test"] = "api.test"
+    with pytest.raises(Unresolved, match="no end"):
+        make().addresses("api.test")
+
+
+@pytest.mark.parametrize(("count", "ways"), [(60, {"udp"}), (100, {"udp", "tcp"})])
+def test_many_addresses(make, names, count: int, ways: set[str]) -> None:
+    """What fits 1232 octets comes over UDP, more over TCP."""
+    names["api.test"] = [f"10.0.0.{number}" for number in range(1, count + 1)]
+    assert len(make().addresses("api.test").endpoints) == count
+    assert {way for _name, _kind, way in names.asked} == ways
+
+
+def test_a_server_without_edns_is_asked_without(make, names) -> None:
+    names.fault = NO_EDNS
+    names["api.test"] = ["10.0.0.1"]
+    looking = make()
+    assert addresses(looking.addresses("api.test")) == ["10.0.0.1"]
+    assert names.count("api.test") == 2
+    assert addresses(looking.addresses("api.test")) == ["10.0.0.1"]
+    assert names.count("api.test") == 3  # remembered
 
 
 def test_services(make, names) -> None:

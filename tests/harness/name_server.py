@@ -26,9 +26,21 @@ import dns.rrset
 
 from .ports import free_port
 
-__all__ = ["CUT", "GARBAGE", "NOT_THE_ANSWER", "NXDOMAIN", "SERVFAIL", "SILENCE", "TRUNCATED", "NameServer", "Records"]
+__all__ = [
+    "BARE",
+    "CUT",
+    "GARBAGE",
+    "NO_EDNS",
+    "NOT_THE_ANSWER",
+    "NXDOMAIN",
+    "SERVFAIL",
+    "SILENCE",
+    "TRUNCATED",
+    "NameServer",
+    "Records",
+]
 
-SERVFAIL, NXDOMAIN, SILENCE, GARBAGE, TRUNCATED, NOT_THE_ANSWER, CUT = (
+SERVFAIL, NXDOMAIN, SILENCE, GARBAGE, TRUNCATED, NOT_THE_ANSWER, CUT, NO_EDNS, BARE = (
     "SERVFAIL",
     "NXDOMAIN",
     "silence",
@@ -36,6 +48,8 @@ SERVFAIL, NXDOMAIN, SILENCE, GARBAGE, TRUNCATED, NOT_THE_ANSWER, CUT = (
     "truncated",  # over UDP only; over TCP all is well
     "not the answer",  # an answer to another question first, and one with another number, then the true one
     "cut",  # truncated over UDP; TCP connections are closed within the answer
+    "no EDNS",  # questions with EDNS are answered with FORMERR and nothing else
+    "bare",  # of a chain of names only the first step is in the answer
 )
 
 Records = str | list[str | tuple[int, int, int, str]]
@@ -131,24 +145,32 @@ class NameServer:
             yield b"garbage" * 9
             return
         reply = dns.message.make_response(query)
-        if fault == SERVFAIL:
+        if fault == NO_EDNS and query.edns >= 0:
+            reply = dns.message.make_response(query)
+            reply.use_edns(-1)
+            reply.question = []
+            reply.set_rcode(dns.rcode.FORMERR)
+        elif fault == SERVFAIL:
             reply.set_rcode(dns.rcode.SERVFAIL)
         elif fault == NXDOMAIN:
             reply.set_rcode(dns.rcode.NXDOMAIN)
         elif fault in (TRUNCATED, CUT) and way == "udp":
             reply.flags |= dns.flags.TC
         else:
-            self._fill(reply, name, kind)
+            self._fill(reply, name, kind, 1 if fault == BARE else 20)
+            if way == "udp" and len(reply.to_wire(max_size=65535)) > (query.payload if query.edns >= 0 else 512):
+                reply.answer.clear()
+                reply.flags |= dns.flags.TC
         if fault == NOT_THE_ANSWER:
             other = dns.message.make_response(dns.message.make_query("other.test", kind, id=query.id))
             yield other.to_wire()
-            twisted = bytearray(reply.to_wire())
+            twisted = bytearray(reply.to_wire(max_size=65535))
             twisted[0] ^= 1
             yield bytes(twisted)
-        yield reply.to_wire()
+        yield reply.to_wire(max_size=65535)
 
-    def _fill(self, reply: dns.message.Message, name: str, kind: str) -> None:
-        while isinstance(records := self.records.get(name), str) and len(reply.answer) < 20:
+    def _fill(self, reply: dns.message.Message, name: str, kind: str, steps: int) -> None:
+        while isinstance(records := self.records.get(name), str) and len(reply.answer) < steps:
             reply.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", "CNAME", f"{records}."))
             name = records
         if isinstance(records, str):

@@ -8,12 +8,14 @@ the master's own, cooperative ones: no threads, no waiting for anybody but the g
 - The hosts file and resolv.conf are read again when they have changed.
 - Each server has one second in a first round and two in a second; the one that answered last is asked first. A server that answers
   with a failure (SERVFAIL, REFUSED …) is passed over, and octets that are no answer to the question are not looked at.
-- A truncated answer is asked for again over TCP (RFC 7766). There is no EDNS: what does not fit 512 octets goes over TCP, and no
-  middlebox has anything to stumble over.
+- Answers over UDP may have 1232 octets (EDNS, RFC 6891): seventy addresses or so. A truncated answer is asked for again over TCP
+  (RFC 7766). A server that does not understand EDNS is asked without, and so is every server in the second round.
 - The search list of resolv.conf counts, with its ``ndots``. With name servers of Terraster's own there is none: names are whole.
-- CNAMEs are followed within an answer; the least TTL of the chain counts (RFC 1034, 3.6.2).
-- A and AAAA are asked for at the same time. An AAAA counts where the kernel has a way to it (RFC 6724, rule 1), a loopback one
-  only where there is no A.
+- CNAMEs are followed within an answer, and by further questions where the answer lacks the target; the least TTL of the chain counts
+  (RFC 1034, 3.6.2).
+- A and AAAA are asked for at the same time. Once one of them brought usable addresses, the other one is waited for 50 ms only (RFC 8305, 3).
+  An answer that comes later is used by the next look-up, which is made soon.
+- An AAAA counts where the kernel has a way to it (RFC 6724, rule 1), a loopback one only where there is no A.
 - SRV as in RFC 2782; the targets are looked up like any other name.
 - What DNS says does not exist is asked of gevent's resolver (c-ares) before it counts as absent. What only NSS modules know (mDNS) is
   not seen: they can be asked in threads only, and the master has none, as it forks.
@@ -31,6 +33,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import dns.exception
@@ -53,14 +56,26 @@ _FOREVER = 10.0  # seconds that an answer without a TTL is used
 _MOST_WEIGHT = 256  # that SRV weights are scaled to; more would cost a hash ring dear and say nothing more
 _DATAGRAM = 65535
 _PORT = 53
+_PAYLOAD = 1232  # octets over UDP that are not fragmented on the way (DNS flag day 2020)
+_RESOLUTION_DELAY = 0.05  # seconds that the addresses of one family wait for the other's
+_SOON = 5.0  # seconds that an answer is used at most while it is not known whether there is another family
+_LONGEST_CHAIN = 8  # questions that a chain of CNAMEs may take
+_NO_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
 
 class Unresolved(Exception):
     """A look-up that failed; the text completes "the name … does not resolve:"."""
 
 
+class _Late(Unresolved):
+    """A look-up that is not over."""
+
+
 class _Absent(Unresolved):
     """DNS says that there is no such name, or nothing of the kind asked for."""
+
+
+_Attempt = tuple[list[str], float] | Unresolved  # addresses and their time to live
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -96,6 +111,8 @@ class Resolver:
         self._hosts = SystemFile(hosts, parse_hosts)
         self._last_good = ""
         self._sockets: set[int] = set()
+        self._plain: set[str] = set()  # servers that do not understand EDNS
+        self._late: dict[tuple[str, str], _Attempt] = {}  # by name and kind: answers that nobody waited for
 
     def abandon(self) -> None:
         """In a forked child: close the descriptors of look-ups under way; see `Probing.abandon`."""
@@ -111,9 +128,12 @@ class Resolver:
         kinds = ("A", "AAAA")
         asking = [gevent.spawn(self._attempt, name, kind) for kind in kinds]
         try:
-            found = [one.get() for one in asking]
-        finally:
+            first = gevent.wait(asking, count=1)[0].get()
+            gevent.wait(asking, timeout=_RESOLUTION_DELAY if _is_usable(first) else None)
+        except BaseException:
             gevent.killall(asking)
+            raise
+        found = [self._now_or_before(name, kind, one) for kind, one in zip(kinds, asking, strict=True)]
         failures = [one for one in found if isinstance(one, Unresolved)]
         ttl, addresses = math.inf, []
         for version, one in zip((4, 6), found, strict=True):
@@ -122,6 +142,8 @@ class Resolver:
                 addresses += one[0]
             elif not isinstance(one, _Absent):
                 addresses += [place.address for place in before if ipaddress.ip_address(place.address).version == version]
+        if any(isinstance(one, _Late) for one in found):
+            ttl = min(ttl, _SOON)
         if ttl == math.inf:
             if not all(isinstance(one, _Absent) for one in failures):
                 raise next(one for one in failures if not isinstance(one, _Absent))
@@ -129,6 +151,18 @@ class Resolver:
                 raise failures[0]
             return Resolution(_endpoints(self._ask_the_system(name, failures[0])), _FOREVER)
         return Resolution(_endpoints(addresses), ttl)
+
+    def _now_or_before(self, name: str, kind: str, asking: gevent.Greenlet[..., _Attempt]) -> _Attempt:
+        """What an attempt brought. If it is not over: what the last one brought that was late, and this one is noted when it is over."""
+        if asking.ready():
+            self._late.pop((name, kind), None)
+            brought: _Attempt = asking.get()
+            return brought
+        asking.link_value(partial(self._came_late, name, kind))
+        return self._late.get((name, kind), _Late("no answer yet"))
+
+    def _came_late(self, name: str, kind: str, asking: gevent.Greenlet[..., _Attempt]) -> None:
+        self._late[name, kind] = asking.get()
 
     def services(self, name: str, before: Iterable[Endpoint] = ()) -> Resolution:
         """What the SRV records of a name stand for. Raises `Unresolved`. A target that does not resolve keeps what it had in
@@ -166,7 +200,7 @@ class Resolver:
             known = [one.address for one in before]
             return error if isinstance(error, _Absent) or not known else Resolution(_endpoints(known), 1.0)
 
-    def _attempt(self, name: str, kind: str) -> tuple[list[str], float] | Unresolved:
+    def _attempt(self, name: str, kind: str) -> _Attempt:
         try:
             records, ttl = self._resolve(name, kind)
         except Unresolved as error:
@@ -201,14 +235,26 @@ class Resolver:
         return [whole, *searched] if name.count(".") >= system.ndots else [*searched, whole]
 
     def _query(self, name: dns.name.Name, kind: str) -> tuple[list[Any], float]:
-        """Ask the servers in turn. Raises `_Absent` when one says so, else `Unresolved` with what the last one did."""
+        """Ask for the records of a name, and of the name that it stands for. Raises `_Absent` when a server says so, else `Unresolved` with
+        what the last server did."""
+        ttl = math.inf
+        for _ in range(_LONGEST_CHAIN):
+            records, life, name = self._query_once(name, kind)
+            ttl = min(ttl, life)
+            if records:
+                return records, ttl
+        raise Unresolved("its chain of names has no end")
+
+    def _query_once(self, name: dns.name.Name, kind: str) -> tuple[list[Any], float, dns.name.Name]:
+        """Ask the servers in turn. The records, the seconds they may be used, and the name that has them: where there is a name but no
+        records, that one is to be asked for. Raises as `_query`."""
         servers = list(self.nameservers or self._system.read().servers)
         servers.sort(key=lambda server: server != self._last_good)
         why = "there is no name server"
-        for seconds in _ROUNDS:
+        for number, seconds in enumerate(_ROUNDS):
             for server in servers:
                 try:
-                    reply = self._ask(server, dns.message.make_query(name, kind), seconds)
+                    reply = self._ask(server, name, kind, seconds, edns=number == 0)
                 except TimeoutError:
                     why = f"no answer from name server {server}"
                     continue
@@ -226,16 +272,23 @@ class Resolver:
                 except dns.exception.DNSException:
                     why = f"name server {server} answers with a chain of names that has no end"
                     continue
-                if chain.answer is None:
+                if chain.answer is None and (chain.canonical_name == name or _denies(reply)):
                     raise _Absent(f"it has no {kind} record" if kind == "SRV" else "it has no address")
-                return list(chain.answer), float(chain.minimum_ttl)
+                return list(chain.answer or ()), float(chain.minimum_ttl), chain.canonical_name
         raise Unresolved(why)
 
-    def _ask(self, server: str, query: dns.message.Message, seconds: float) -> dns.message.QueryMessage:
-        """One question to one server. Raises OSError; TimeoutError, one of them, when it does not answer in time."""
+    def _ask(self, server: str, name: dns.name.Name, kind: str, seconds: float, *, edns: bool) -> dns.message.QueryMessage:
+        """One question to one server, twice if it does not understand EDNS. Raises OSError; TimeoutError, one of them, when it does not
+        answer in time."""
+        edns = edns and server not in self._plain
+        query = dns.message.make_query(name, kind, use_edns=0 if edns else -1, payload=_PAYLOAD)
         address = _server_address(server)
         with gevent.Timeout(seconds, TimeoutError()):
             reply = self._over_udp(address, query)
+            if edns and reply.rcode() in _NO_EDNS:
+                self._plain.add(server)
+                query = dns.message.make_query(name, kind)
+                reply = self._over_udp(address, query)
             if reply.flags & dns.flags.TC:
                 reply = self._over_tcp(address, query)
         return reply
@@ -298,6 +351,18 @@ def _read(data: bytes, query: dns.message.Message) -> dns.message.QueryMessage |
     except (dns.exception.DNSException, ValueError):
         return None
     return reply if isinstance(reply, dns.message.QueryMessage) and query.is_response(reply) else None
+
+
+def _denies(reply: dns.message.Message) -> bool:
+    """True if an answer without records says that there are none, and not only that this server does not know (RFC 2308, 2.2)."""
+    return any(found.rdtype == dns.rdatatype.SOA for found in reply.authority)
+
+
+def _is_usable(found: _Attempt) -> bool:
+    """True if an attempt brought an address that can be connected to."""
+    if isinstance(found, Unresolved):
+        return False
+    return any(ipaddress.ip_address(one).version == 4 or _is_reachable(one) for one in found[0])
 
 
 def _server_address(server: str) -> tuple[str, int]:
