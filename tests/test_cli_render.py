@@ -49,6 +49,17 @@ def test_the_whole_picture():
     assert "\x1b" not in text
 
 
+def test_what_filters_counted_stands_below_the_location():
+    house = all_up(House())
+    document = status(house)
+    shop, old = document["services"][0]["locations"]
+    shop["filters"] = {"methods": {"refused": 31, "let": 0}, "headers": {}}
+    old["filters"], old["redirect"], old["requests"] = {"respond": {"answers": 1}}, None, 1
+    lines = render.status(document).splitlines()
+    assert lines[lines.index("shop/") + 1] == "  methods: 31 refused"
+    assert lines[lines.index("shop/old") + 1] == "  1 request, respond: 1 answers"
+
+
 def test_the_fullest_process_is_named():
     house = all_up(House())
     house.sit(1, Seat.PROXY, CLIENTS_CLOSED=31)

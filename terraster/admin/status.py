@@ -444,7 +444,9 @@ def _of_errors(backends: Sequence[Mapping[str, Any]]) -> str:
     """How many recent attempts at these backends were answered with a server error."""
     count = _count(backends)
     seconds = max(backend["recent_responses"]["seconds"] for backend in backends if backend["recent_responses"])
-    return f"{count.errors} of {count.attempts} attempts in the last {seconds:.0f} s were answered with a server error (5xx)"
+    return (
+        f"{count.errors} of {count.attempts} attempts in the last {max(1.0, seconds):.0f} s were answered with a server error (5xx)"
+    )
 
 
 def _count(backends: Iterable[Mapping[str, Any]]) -> Count:

@@ -158,10 +158,9 @@ def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> lis
     for service in services:
         for location in service["locations"]:
             rows.append([_Cell(_short(f"{service['name']}{location['path']}", width, width // 2), _BOLD)])
-            if not location["backends"]:
-                words = f"  -> {location['redirect'] or 'https'}, {count(location['requests'])} request{'s' * (location['requests'] != 1)}"
-                rows.append([_Cell(_short(words, width, width // 2))])
-            elif words := _queue(location):
+            if words := _answers(location):
+                rows.append([_Cell(_short(f"  {words}", width, width // 2))])
+            if words := _queue(location):
                 rows.append([_Cell(f"  {words}", _RED)])
             groups.append((len(rows), len(location["backends"])))
             rows += [_backend(backend, now)[: len(columns) + 1] for backend in location["backends"]]
@@ -173,6 +172,22 @@ def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> lis
         for row, text in zip(group, _apart([row[0] for row in group], room), strict=True):
             row[0] = _Cell(text, row[0].colour)
     return rows if len(rows) > 1 else []
+
+
+def _answers(location: dict[str, Any]) -> str:
+    """The requests of a location without backends, and all that filters counted; "" if there is nothing to say."""
+    counted = [
+        f"{kind}: {count(number)} {name}"
+        for kind, counters in location["filters"].items()
+        for name, number in counters.items()
+        if number
+    ]
+    if location["backends"]:
+        return ", ".join(counted)
+    requests = f"{count(location['requests'])} request{'s' * (location['requests'] != 1)}"
+    if location["redirect"]:
+        return f"-> {location['redirect']}, {requests}"
+    return ", ".join([requests, *counted])
 
 
 def _queue(location: dict[str, Any]) -> str:
