@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from terraster.policy.descriptors import IDLE, MOST, aim, idlest, most_clients, spare
+from terraster.policy.descriptors import IDLE, MOST, aim, idlest, most_clients, most_probes, spare
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,11 @@ def test_the_limit_is_raised_within_reason(soft, hard, wanted):
 def test_each_client_has_room_for_a_backend(limit, used, most):
     assert most_clients(limit, used) == most
     assert limit < 32 or used + 2 * most + spare(limit) <= limit
+
+
+@pytest.mark.parametrize(("limit", "most"), [(64, 16), (1024, 496), (20, 1)])
+def test_probes_take_at_most_half(limit, most):
+    assert most_probes(limit) == most
 
 
 def test_the_idlest_go_first_and_nobody_who_asked_a_moment_ago():

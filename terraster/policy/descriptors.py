@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-__all__ = ["IDLE", "MOST", "aim", "idlest", "most_clients", "spare"]
+__all__ = ["IDLE", "MOST", "aim", "idlest", "most_clients", "most_probes", "spare"]
 
 _T = TypeVar("_T")
 
@@ -46,6 +46,11 @@ def most_clients(limit: int, used: int) -> int:
     limit: its descriptors; used: those that have nothing to do with clients, such as listeners and log files
     """
     return max(1, (limit - used - spare(limit)) // 2)
+
+
+def most_probes(limit: int) -> int:
+    """Probes of the master at one time; its children, listeners and look-ups of names get the other half. limit: its descriptors"""
+    return max(1, limit // 2 - 16)
 
 
 def idlest(connections: Sequence[tuple[float, _T]], now: float, count: int) -> list[_T]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import resource
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,10 +24,10 @@ pytestmark = pytest.mark.needs("prlimit")
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 
-def limited(folder: Path, soft: int, hard: int, url: str) -> Terraster:
+def limited(folder: Path, soft: int, hard: int, *urls: str, **keys: Any) -> Terraster:
     """A Terraster with one worker that is started with these limits of descriptors."""
     kind = type("Limited", (Terraster,), {"launcher": ("prlimit", f"--nofile={soft}:{hard}")})
-    made: Terraster = kind(folder / "limited", service(url, retry="off"))
+    made: Terraster = kind(folder / "limited", service(*urls, retry="off", **keys))
     return made
 
 
@@ -155,6 +157,31 @@ def test_clients_that_never_rest_take_turns(tmp_path, backend) -> None:
             for thread in threads:
                 thread.join(30)
         assert not failures, failures[0]
+
+
+def test_backends_are_not_called_down_because_the_master_has_few_descriptors(tmp_path, stack) -> None:
+    """80 backends that answer slowly enough that all are probed at once, if descriptors allow it."""
+    listener = stack.enter_context(socket.create_server(("0.0.0.0", 0), backlog=128))
+    port = listener.getsockname()[1]
+
+    def answer(sock: socket.socket) -> None:
+        with sock:
+            sock.recv(4096)
+            time.sleep(0.3)
+            sock.sendall(ok())
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    urls = [f"http://127.0.1.{number}:{port}" for number in range(1, 81)]
+    check = {"type": "http", "path": "/", "interval": "1s", "timeout": "5s"}
+    with limited(tmp_path, 64, 64, *urls, health_check=check) as proxy:
+        found = proxy.status()["services"][0]["locations"][0]["backends"]
+        assert {(one["state"], one["reason"]) for one in found} == {("up", "status 200")}
+        assert kinds(proxy) == []
 
 
 def test_a_limit_of_connections_that_is_reached_makes_it_not_ready(fresh, backend) -> None:

@@ -22,6 +22,7 @@ Master only; each probe runs in a greenlet.
 from __future__ import annotations
 
 import random
+import resource
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from terraster.master.discovery.names import UNRESOLVED
 from terraster.master.line import Line
 from terraster.master.participant import Participant, Proposal
 from terraster.net.yielding import yield_to_loop
+from terraster.policy.descriptors import most_probes
 from terraster.policy.health import Verdict, first, observe
 from terraster.state.table import BackendCells, Table
 
@@ -46,7 +48,7 @@ from .states import BackendStates
 
 __all__ = ["CONCURRENT", "FIRST_ROUND", "KEPT", "Prober", "Target"]
 
-CONCURRENT = 512  # probes under way at once; each is a socket and a greenlet
+CONCURRENT = 512  # probes under way at once, fewer if descriptors are few; each is a socket and a greenlet
 _SLACK = 0.25  # seconds that the first round may take beyond the longest timeout
 FIRST_ROUND = 5.0  # seconds that nobody waits beyond for a first round: what has not answered by then is down until it does
 KEPT = 5  # results of a target that are remembered
@@ -153,7 +155,8 @@ class Prober(Participant):
         self._checked = checked
         self._probing = Probing()
         self._agenda = agenda
-        self._line = Line(CONCURRENT, self._probe)
+        limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._line = Line(min(CONCURRENT, most_probes(limit)), self._probe)
         self._targets: dict[Aim, Target] = {}
         self._of: dict[str, Target] = {}  # by backend id
         self._met: dict[Aim, Target] = {}
