@@ -155,6 +155,21 @@ def test_check_warns_of_what_is_not_in_effect_yet(tmp_path, capsys):
     assert "warning: " in captured.err and "cors" in captured.err and captured.out.startswith("OK: ")
 
 
+def test_a_strict_check_fails_for_a_warning(tmp_path, capsys):
+    warned = write(tmp_path / "a.yaml", cors={"allowed_origins": ["https://a.example"]})
+    assert main(["--check", "--strict", "--config", warned]) == 2
+    said = capsys.readouterr()
+    assert "warning: " in said.err and said.out == ""
+    assert main(["--check", "--strict", "--json", "--config", warned]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["problems"], len(told["warnings"])) == (False, [], 1)
+    assert main(["--check", "--strict", "--config", write(tmp_path / "b.yaml")]) == 0  # a note is no warning
+    assert capsys.readouterr().out.startswith("OK: ")
+    with pytest.raises(SystemExit) as end:
+        main(["--strict", "--config", warned])
+    assert end.value.code == 2
+
+
 def test_check_notes_where_nothing_says_how_backends_are_probed(tmp_path, capsys):
     path = write(tmp_path / "a.yaml")
     assert main(["--check", "--config", path]) == 0

@@ -1,7 +1,7 @@
 """`terraster`: check a configuration, or run it.
 
     terraster [--config FILE] [--services DIR] [--api-config FILE] [--log-config FILE[,FILE…]]
-              [--check [--json] | --schema | --version | --demo]
+              [--check [--strict] [--json] | --schema | --version | --demo]
 
 Exit codes: 0 stopped on request (or nothing wrong), 1 cannot start, 2 the configuration (or the command line) cannot be used.
 
@@ -39,11 +39,14 @@ see also: terrasterctl --help; docs/operations.md
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code."""
-    arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    if arguments.strict and not arguments.check:
+        parser.error("--strict needs --check")
     if arguments.schema:
         return until_closed(_schema)
     if arguments.check:
-        return until_closed(lambda: _check(_Configuration(arguments, to_run=False), arguments.json))
+        return until_closed(lambda: _check(_Configuration(arguments, to_run=False), arguments.json, arguments.strict))
     return _run(arguments)
 
 
@@ -68,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add_option(parser, "log-config", "--log_configs", "-log_configs", **logs)
     add_option(parser, "check", action="store_true", help="print the problems of the configuration and exit")
     add_option(parser, "json", action="store_true", help="with --check: print JSON")
+    add_option(parser, "strict", action="store_true", help="with --check: a warning is an error, too (exit code 2)")
     add_option(parser, "schema", action="store_true", help="print the JSON Schema of the configuration and exit")
     add_option(parser, "demo", action="store_true", help="start two demo backends as well and print commands to try")
     add_option(parser, "version", action="version", version=f"terraster {__version__}", help="print the version and exit")
@@ -137,8 +141,9 @@ def _schema() -> int:
     return 0
 
 
-def _check(load: _Configuration, as_json: bool) -> int:
-    """Do everything that a start does, except binding and probing. Prints the problems and returns the exit code."""
+def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
+    """Do everything that a start does, except binding and probing. Prints the problems and returns the exit code. strict: a warning is as
+    bad as a problem."""
     from terraster.errors import ConfigError, Problem, TerrasterError
     from terraster.plan import compile_plan
     from terraster.state.leases import Leases, capacities
@@ -166,12 +171,15 @@ def _check(load: _Configuration, as_json: bool) -> int:
         problems, code = error.problems, 2
     except TerrasterError as error:
         problems, code = [Problem(load.file, 0, 0, str(error))], 2
+    failed = bool(problems or (strict and warnings))
+    if failed:
+        code = 2
     if as_json:
         listed = [{"file": one.file, "line": one.line, "column": one.column, "message": one.message} for one in problems]
         print(
             json.dumps(
                 {
-                    "ok": not problems,
+                    "ok": not failed,
                     "file": load.file,
                     **found,
                     "problems": listed,
@@ -188,7 +196,7 @@ def _check(load: _Configuration, as_json: bool) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     for problem in problems:
         print(problem, file=sys.stderr)
-    if not problems:
+    if not failed:
         print(f"OK: {load.file}: " + ", ".join(f"{count} {what if count != 1 else what[:-1]}" for what, count in found.items()))
     return code
 
