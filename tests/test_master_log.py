@@ -117,3 +117,30 @@ gevent.spawn(lambda: 1 / 0).join()
     lines = done.stderr.splitlines()
     assert any(line.endswith("] ZeroDivisionError: division by zero") for line in lines)
     assert all(" error [" in line for line in lines)
+
+
+_ON_A_FULL_DISK = """
+import resource, signal
+from gunicorn.config import Config
+from terraster.logs.program import ProgramLog
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+_soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+log = ProgramLog(Config())
+log.info("first")
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+for number in range(50):
+    log.info("line %d %s", number, "x" * 100)
+    log.flush()
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+log.info("after")
+log.close()
+"""
+
+
+def test_a_full_disk_leaves_whole_lines_and_the_true_number(tmp_path: Path) -> None:
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with open(tmp_path / "log", "ab") as stream:
+        subprocess.run([sys.executable, "-c", _ON_A_FULL_DISK], stderr=stream, env=environ, timeout=30, check=True)
+    first, half, after, lost = (tmp_path / "log").read_text().splitlines()
+    assert first.endswith("] first") and after.endswith("] after") and len(first) + 1 + len(half) + 1 == 100
+    assert lost.endswith("] 50 lines of this log lost: File too large")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
 
 import pytest
@@ -139,3 +141,35 @@ def test_lost_lines_are_counted_and_a_problem(fresh, backend) -> None:
     assert [one["kind"] for one in document["problems"]] == ["log-lines-lost"]
     assert 'terraster_log_lines_lost_total{log="access"} 30.0' in proxy.admin("/metrics").body.decode()
     assert re.search(r"warning \[\d+\] access log /dev/full: \d+ lines? lost so far: No space left on device\n", proxy.said)
+
+
+def test_an_inherited_descriptor_serves_every_worker_also_a_new_one(
+    fresh, backend, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "inherited.log"
+    monkeypatch.setattr(Terraster, "launcher", ["sh", "-c", f'exec "$@" 7>>{file}', "sh"])
+    proxy = fresh(backend(answer=ok()), access_log={"path": "/dev/fd/7", "format": "{uri}"})
+    get(proxy.address, "/1")
+    wait_until(lambda: file.read_text() == "/1\n")
+    (first,) = workers(proxy)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: workers(proxy) not in ([], [first]) and proxy.serves())
+    get(proxy.address, "/2")
+    proxy.reload(service(backend(answer=ok()).url), access_log={"path": "/proc/self/fd/7", "format": "again {uri}"})
+    get(proxy.address, "/3")
+    wait_until(lambda: file.read_text() == "/1\n/2\nagain /3\n")
+
+
+def test_one_stream_for_both_logs_has_whole_lines(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()), workers=2, access_log="stdout")  # both streams are one file
+    for number in range(60):
+        get(proxy.address, f"/{number}")
+        if number % 20 == 10:
+            proxy.reload(service(backend(answer=ok()).url))
+    wait_until(lambda: proxy.said.count('"uri":"/') == 60)
+    for line in proxy.said.splitlines():
+        assert re.fullmatch(r'\{"time":.*"referer":""\}|\d{4}-\d\d-\d\dT\S+ [a-z]+ +\[\d+\] .*', line), line
+
+
+def workers(proxy: Terraster) -> list[int]:
+    return [worker["pid"] for worker in proxy.status()["workers"] if worker["role"] == "proxy"]
