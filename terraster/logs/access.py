@@ -16,9 +16,9 @@ value is ``""`` in JSON (a number: ``null``) and ``-`` in a format string.
 Secrets: header fields other than User-Agent and Referer are never read. ``uri`` and ``referer`` are masked: the values of the query keys
 in ``redact_query`` (compared without case, after percent-decoding), and ``user:password@``.
 
-Cost, CPython 3.11: write 0.08 µs; a flush about 5 µs beside its lines (timer and system call), so at most 0.05 % of a core; rendering 2.6 µs for a full JSON line, 2.1 µs for ``combined``, 1.4 µs for three fields. The
-``%`` template alone costs 1.2 µs of this. An f-string in its place cost 1.4 µs, and json.dumps of a dict 4.5 µs without the time to
-collect the values.
+Cost, CPython 3.11: write 0.08 µs; a flush about 5 µs beside its lines (timer and system call), so at most 0.05 % of a core;
+rendering 2.6 µs for a full JSON line, 2.1 µs for ``combined``, 1.4 µs for three fields. The ``%`` template alone costs 1.2 µs of
+this. An f-string in its place cost 1.4 µs, and json.dumps of a dict 4.5 µs without the time to collect the values.
 """
 
 from __future__ import annotations
