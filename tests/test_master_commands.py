@@ -27,6 +27,8 @@ from terraster.master.participant import Proposal
 from terraster.state.leases import Leases
 from terraster.state.table import Table
 
+from .harness.waiting import wait_until
+
 SERVICES = {
     "shop": {"/": ["http://10.0.0.1:80", "http://10.0.0.2:80"], "/api": ["http://10.0.0.1:80/v1"]},
     "blog": {"/": ["http://blog.test:8080", "https://blog.test:8443"], "/old": []},
@@ -294,10 +296,7 @@ def test_it_ends_by_itself(master: Master) -> None:
     master.commands.backend("maintain", "shop", "/", "10.0.0.1", seconds=0.2)
     master.commands.backend("weight", "shop", "/", "10.0.0.2", weight=9, seconds=0.2)
     assert master.state(ONE) == "maintenance" and master.weights() == [2, 9]
-    end = time.monotonic() + 5
-    while master.state(ONE) != "up" or master.weights() != [2, 2]:
-        assert time.monotonic() < end
-        sleep(0.01)
+    wait_until(lambda: master.state(ONE) == "up" and master.weights() == [2, 2], pause=sleep)
     (found,) = master.accounts.why("10.0.0.1", "shop", "/")["backends"]
     assert [action["what"] for action in found["history"]] == ["expired", "maintenance"]
     assert found["endpoints"][0]["last_failures"] == [
@@ -320,15 +319,12 @@ def ends(master: Master) -> None:
     """Wait until the drain of the first backend is over."""
     from gevent import sleep
 
-    deadline = time.monotonic() + 15
-    while master.state(ONE) != "up":
-        assert time.monotonic() < deadline
-        sleep(0.01)
+    wait_until(lambda: master.state(ONE) == "up", deadline=15, pause=sleep)
 
 
 def test_an_end_is_a_moment_of_the_clock_on_the_wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody sets the clock while an order is under way: an hour ahead, and it is over; an hour back, and it lasts an hour longer."""
-    from gevent import sleep
+    from gevent import idle, sleep
 
     ahead = [0.0]
     real = time.time
@@ -337,7 +333,7 @@ def test_an_end_is_a_moment_of_the_clock_on_the_wall(tmp_path: Path, monkeypatch
     master.orders.start()
     try:
         assert master.commands.backend("drain", "shop", "/", "10.0.0.1", seconds=1800.0)["ok"]
-        sleep(0.01)  # the runner has looked at the clock, and waits
+        idle()  # the runner has looked at the clock, and waits
         ahead[0] = 3600.0
         ends(master)
         assert master.commands.backend("drain", "shop", "/", "10.0.0.1", seconds=60.0)["ok"]
@@ -479,10 +475,7 @@ def test_an_order_with_an_end_gives_the_one_below_it_back(master: Master) -> Non
     answer = master.commands.backend("maintain", "shop", "/", "10.0.0.1", seconds=0.2)["backend"]
     assert (answer["state"], [action["by"] for action in answer["order_after"]]) == ("maintenance", ["alice"])
     assert (answer["weight"], [action["weight"] for action in answer["weight_after"]]) == (0, [7])
-    end = time.monotonic() + 5
-    while master.state(ONE) != "draining" or master.weights() != [7, 2]:
-        assert time.monotonic() < end
-        sleep(0.01)
+    wait_until(lambda: master.state(ONE) == "draining" and master.weights() == [7, 2], pause=sleep)
     (found,) = master.accounts.why("10.0.0.1", "shop", "/")["backends"]
     assert (found["by"], found["order_after"], found["weight_after"]) == ("alice", [], [])
 
@@ -497,10 +490,7 @@ def test_both_masters_of_an_upgrade_follow_what_either_is_told(master: Master, t
             one.orders.start()
         other.commands.backend("maintain", "shop", "/", "10.0.0.1")
         master.commands.backend("weight", "shop", "/", "10.0.0.2", weight=9)
-        end = time.monotonic() + 5
-        while master.state(ONE) != "maintenance" or other.weights() != [2, 9]:
-            assert time.monotonic() < end
-            sleep(0.01)
+        wait_until(lambda: master.state(ONE) == "maintenance" and other.weights() == [2, 9], pause=sleep)
     finally:
         other.agenda.stop()
         other.orders.stop()

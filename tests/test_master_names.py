@@ -22,6 +22,8 @@ from terraster.master.discovery.names import Names
 from terraster.master.discovery.resolver import Endpoint, Resolution, Unresolved
 from terraster.master.participant import Proposal
 
+from .harness.waiting import wait_until
+
 
 class Book:
     """A resolver that answers from a dict: addresses or `Endpoint` values; a text is why it fails; an Event is waited for first."""
@@ -56,7 +58,7 @@ class Book:
         with gevent.Timeout(10):
             while self.asked.count(name) < count:
                 self.came.wait()
-        gevent.sleep(0.01)  # the answer comes in the same turn
+        gevent.idle()  # the answer comes in the same turn
 
 
 class Party:
@@ -451,7 +453,7 @@ def test_names_that_resolve_do_not_wait_behind_those_that_do_not(
     one = party({"good.test": ["10.0.0.1"], **{f"dead{number}.test": "no answer" for number in range(8)}}, ttl=0.02)
     one.commit(snapshot(shop=[backend(host) for host in one.book.entries]))
     one.book.entries.update({f"dead{number}.test": silent for number in range(8)})
-    gevent.sleep(0.3)  # all places of the failing are taken
+    wait_until(lambda: silent.linkcount() == 2, "not all places of the failing are taken", pause=gevent.sleep)
     one.book.wait_asked("good.test", one.book.asked.count("good.test") + 5)
 
 

@@ -28,6 +28,7 @@ from terraster.state.table import BackendCells
 
 from .harness.family import Family
 from .harness.ports import free_port
+from .harness.waiting import wait_until
 from .harness.ward import Ward
 
 
@@ -107,7 +108,7 @@ def test_a_backend_that_never_answers_delays_the_start_no_longer_than_its_timeou
     backend.delay = 30
     started = time.monotonic()
     with Family(workers=1, services={"one": [backend.url]}, check=check(timeout=0.5)) as family:
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < backend.delay / 2
         assert known(family, backend.url)["reason"] == "no answer within 0.5 s"
         assert not known(family, backend.url)["up"]
 
@@ -361,9 +362,7 @@ def test_the_last_probes_are_kept(backend: Backend) -> None:
         assert [(probe["ok"], probe["reason"]) for probe in prober.recent(one.id)] == [(False, "status 500")]
         assert ward.letters() == "d" and passed == []
         backend.status = 200
-        deadline = time.monotonic() + 10
-        while len(passed) < 6 and time.monotonic() < deadline:
-            gevent.sleep(0.01)
+        wait_until(lambda: len(passed) >= 6, pause=gevent.sleep)
         recent = prober.recent(one.id)
         assert [probe["ok"] for probe in recent] == [True] * 5
         assert recent[0]["when"] < recent[-1]["when"] <= time.time()

@@ -71,7 +71,7 @@ def test_whose_error_ends_the_request(monkeypatch: pytest.MonkeyPatch, outcome: 
     def request() -> None:
         parties = Parties(monkeypatch, outcome)
         try:
-            gevent.sleep(0.05)
+            turns()
         except (HttpError, RuntimeError) as error:
             seen.append(error)
         assert parties.sender.ended and not parties.sender.done

@@ -15,6 +15,8 @@ from terraster.net import runners as module
 from terraster.net.reactor import Reactor
 from terraster.net.runners import Runners
 
+from .harness.waiting import wait_until
+
 
 class Job:
     """A job that notes who does it, and waits if it is given something to wait for."""
@@ -36,11 +38,11 @@ def run(job: Job) -> None:
 
 
 def start(runners: Runners, *jobs: Job) -> None:
-    """Start jobs on the hub, as an acceptor does, and give them a turn."""
+    """Start jobs on the hub, as an acceptor does, and wait until they have begun."""
     loop = gevent.get_hub().loop
     for job in jobs:
         loop.run_callback(runners.start, job)
-    gevent.sleep(0.01)
+    wait_until(lambda: all(job.worker is not None for job in jobs), pause=gevent.sleep)
 
 
 def test_a_greenlet_is_used_again() -> None:
@@ -59,8 +61,7 @@ def test_jobs_at_the_same_time_have_greenlets_of_their_own() -> None:
     assert not any(job.done for job in jobs)
     assert len({id(job.worker) for job in jobs}) == 3
     gate.set()
-    gevent.sleep(0.01)
-    assert all(job.done for job in jobs)
+    wait_until(lambda: all(job.done for job in jobs), pause=gevent.sleep)
 
 
 def test_no_more_wait_than_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +71,7 @@ def test_no_more_wait_than_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None
     runners = Runners(Reactor(), run)
     start(runners, *jobs)
     gate.set()
-    gevent.sleep(0.01)
+    wait_until(lambda: all(job.done for job in jobs), pause=gevent.sleep)
     assert [job.worker.dead for job in jobs].count(False) == 2
 
 

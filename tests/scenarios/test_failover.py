@@ -154,7 +154,7 @@ def test_a_close_in_the_last_instant_with_an_idempotent_body(terraster, backend)
 @pytest.mark.parametrize("kept", [0, "64k"], ids=["at once", "held back"])
 def test_what_comes_behind_an_answer_is_nobodys(terraster, backend, kept: int | str) -> None:
     """A second answer comes with the end of the first, and with them, all in one turn of the worker's, somebody else's request."""
-    go, half = threading.Event(), threading.Event()
+    go, half, sent = threading.Event(), threading.Event(), threading.Event()
 
     def script(peer: Peer) -> None:
         while request := peer.request():
@@ -165,6 +165,7 @@ def test_what_comes_behind_an_answer_is_nobodys(terraster, backend, kept: int | 
             half.set()
             assert go.wait(10)
             peer.send(b"hello" + ok(b"EVIL"))
+            sent.set()
 
     proxy = terraster(backend(script), retry={"response_size": kept})
     (worker,) = proxy.workers()
@@ -176,7 +177,7 @@ def test_what_comes_behind_an_answer_is_nobodys(terraster, backend, kept: int | 
         with frozen(worker):
             other.send(GET)
             go.set()
-            threading.Event().wait(0.05)  # until both are in the worker's sockets
+            assert sent.wait(10)  # both are in the worker's sockets
         assert client.response().body == b"hello"
         assert other.response().body == b"mine"
 

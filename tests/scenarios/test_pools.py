@@ -248,8 +248,8 @@ def test_after_it_has_learnt_no_post_is_lost(terraster, backend) -> None:
     with proxy.connect() as client:
         for _ in range(3):
             assert client.send(POST).response("POST").status == 200
-            time.sleep(1.25)
-        time.sleep(0.3)
+            assert origin.peers[-1].ended.wait(10)
+        wait_until(lambda: any(learnt(proxy)), "nothing was learnt")
         (seconds,) = learnt(proxy)
         assert 0.9 < seconds < 1.25
         chance = random.Random(7)
@@ -266,7 +266,7 @@ def test_young_connections_are_used_still(terraster, backend) -> None:
     with proxy.connect() as client:
         for _ in range(3):
             client.send(GET).response()
-            time.sleep(1.25)
+            assert origin.peers[-1].ended.wait(10)
         before = len(origin.peers)
         for _ in range(20):
             client.send(POST).response("POST")
@@ -300,7 +300,7 @@ def test_two_workers(terraster, backend) -> None:
         for client in clients:
             client.send(GET)
             assert client.response().status == 200
-        time.sleep(1.3)
+        assert all(peer.ended.wait(10) for peer in origin.peers)
     for _ in range(5):
         for client in clients:
             assert client.send(POST).response("POST").status == 200

@@ -374,7 +374,7 @@ def test_a_body_does_not_go_to_a_connection_that_the_backend_has_closed(terraste
                 idle.send(farewell)
             idle.close()
             client.send(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\n")
-        time.sleep(0.05)
+        origin.wait_peer(1)
         client.send(b"body")
         answer = client.response("PUT")
         assert (answer.status, answer.body) == (200, b"body")

@@ -10,6 +10,7 @@ import pytest
 from ..harness.backends import Peer, always, ok
 from ..harness.fault import hangs
 from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
@@ -94,7 +95,7 @@ def test_connect(terraster) -> None:
             sock.setblocking(False)
             sock.connect_ex(full.getsockname())
             crowd.append(sock)
-        time.sleep(0.1)
+        wait_until(crowd[0].getpeername, "the place is not taken", tolerate=(OSError,))
         proxy = terraster(service(f"http://127.0.0.1:{full.getsockname()[1]}"), **limits(connect=0.4))
         with proxy.connect() as client:
             began = time.monotonic()
