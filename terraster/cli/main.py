@@ -207,7 +207,7 @@ def _run(arguments: argparse.Namespace) -> int:
     patch()
 
     from terraster.admin.worker import AdminWorker
-    from terraster.master.master import run
+    from terraster.master.run import run
     from terraster.net.yielding import yield_to_loop
     from terraster.plan import compile_plan
     from terraster.worker.proxy_worker import ProxyWorker

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,8 @@ from gevent.event import Event
 from terraster.logs.program import ProgramLog
 
 __all__ = ["Agenda", "Entry"]
+
+_AT_A_TIME = 200  # entries between two turns of the event loop
 
 
 class Entry:
@@ -70,13 +73,16 @@ class Agenda:
         """Call ``action(*arguments)`` in so many seconds."""
         return self.at(self.clock() + seconds, action, *arguments)
 
-    def turn(self) -> float | None:
-        """Run what is due. Returns the seconds until the next entry, None if there is none."""
-        heap = self._heap
-        while heap:
-            wait = heap[0][0] - self.clock()
-            if wait > 0.0:
-                return wait
+    def turn(self, most: int = sys.maxsize) -> float | None:
+        """Run what is due, ``most`` entries of it. Returns the seconds until the next entry, None if there is none."""
+        heap, now = self._heap, self.clock()
+        for _ in range(most):
+            if not heap:
+                return None
+            if heap[0][0] > now:
+                now = self.clock()  # the actions took time
+                if heap[0][0] > now:
+                    return heap[0][0] - now
             entry = heapq.heappop(heap)[2]
             action = entry.action
             if action is not None:
@@ -85,9 +91,13 @@ class Agenda:
                     action(*entry.arguments)
                 except Exception:
                     self._log.exception("%s failed; the master goes on", getattr(action, "__qualname__", action))
-        return None
+        return 0.0
 
     def _run(self) -> None:
         while True:
             self._sooner.clear()
-            self._sooner.wait(self.turn())
+            wait = self.turn(_AT_A_TIME)
+            if wait == 0.0:
+                gevent.sleep(0)
+            else:
+                self._sooner.wait(wait)

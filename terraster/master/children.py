@@ -33,6 +33,7 @@ from .backoff import Backoff
 from .listeners import Listeners, control_address
 from .participant import Participant, Proposal
 from .running import Running
+from .signals import ALL
 
 __all__ = ["BOOT_ERROR", "FORCED", "HUNG", "LEAVING", "OUTGOING", "SERVING", "STARTING", "Children"]
 
@@ -42,11 +43,7 @@ BOOT_ERROR: int = Arbiter.WORKER_BOOT_ERROR  # exit code of a child that ended b
 
 STARTING, SERVING, OUTGOING, LEAVING = "starting", "serving", "outgoing", "leaving"
 
-_BLOCKED = (
-    *Arbiter.SIGNALS,
-    signal.SIGCHLD,
-    signal.SIGABRT,
-)  # around a fork: the child unblocks them when its handlers are installed
+_BLOCKED = (*ALL, signal.SIGABRT)  # around a fork: the child unblocks them when its handlers are installed
 
 
 class Children(Participant):

@@ -27,14 +27,11 @@ from gevent import get_hub
 from gevent.event import Event
 from gunicorn import util
 from gunicorn.arbiter import Arbiter
-from gunicorn.config import Config
 from gunicorn.errors import HaltServer
 
 from terraster.config import unserved
-from terraster.config.snapshot import Snapshot
-from terraster.errors import ConfigError, StartError
+from terraster.errors import StartError
 from terraster.logs import journal
-from terraster.logs.program import ProgramLog
 from terraster.state.table import MasterCells
 from terraster.state.view import SeatView
 from terraster.worker.process import Process
@@ -42,6 +39,7 @@ from terraster.worker.process import Process
 from . import shared
 from .adoption import Adoption
 from .agenda import Agenda
+from .application import Application
 from .backends.outliers import Outliers
 from .backends.prober import Prober
 from .backends.recent_failures import FAILURES, RecentFailures
@@ -63,68 +61,15 @@ from .reload import Load, Reloader
 from .running import Compile, Planner, Running, Slots
 from .runtime_files import RuntimeFiles
 from .shared import Predecessors
-from .steps import Step, nothing
+from .signals import Signals
+from .steps import Step
 from .systemd import ServiceManager
 from .upgrade import Upgrade
 
-__all__ = ["Master", "run"]
+__all__ = ["Master"]
 
 _LOOK = 0.05  # seconds between two looks whether the workers of a master before have ended
 _BEFORE_TABLE = 2  # participants that prepare the first configuration before there is a table
-
-
-def run(
-    load: Load,
-    roles: Mapping[str, type[Process]],
-    compile: Compile,
-    more: Sequence[Participant] = (),
-    step: Step = nothing,
-) -> int:
-    """Be the master until a signal or an operator stops it. `terraster.master.patching.patch` was called before.
-
-    load:    reads the configuration and gives it as generation n: ``load(n) -> Snapshot``; raises ConfigError
-    roles:   "proxy" and "admin" (or only one of them) → the `Process` subclass that does it
-    compile: ``compile(snapshot, view) -> plan``, where ``plan.updated(change) -> plan``
-    more:    participants of each reload, behind those of the master
-    step:    see `terraster.master.steps`
-
-    Returns the exit code of the process. 0: stopped on request; 1: could not start (StartError, or a child that cannot start); 2: the
-    configuration cannot be used. Problems are printed to standard error. In a child this function does not return.
-    """
-    master: Master | None = None
-    try:
-        master = Master(load, roles, compile, more, step)
-        master.run()
-    except ConfigError as error:
-        print(journal.as_error(str(error)), file=sys.stderr)
-        return 2
-    except StartError as error:
-        print(journal.as_error(f"terraster: cannot start: {error}"), file=sys.stderr)
-        return 1
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
-    finally:
-        if master is not None:
-            master.log.close()
-    return 0
-
-
-class _App:
-    """What gunicorn's Arbiter wants of an application: a configuration."""
-
-    def __init__(self, snapshot: Snapshot, worker: type) -> None:
-        self.cfg = Config()
-        for key, value in {
-            "workers": snapshot.workers,
-            "worker_class": worker,
-            "control_socket_disable": True,  # it would start a thread
-            "logger_class": ProgramLog,
-            "loglevel": snapshot.log_level,
-            "pidfile": os.path.join(snapshot.runtime_dir, "terraster.pid"),
-            "proc_name": "terraster",
-            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
-        }.items():
-            self.cfg.set(key, value)
 
 
 class Master(Arbiter):  # type: ignore[misc]
@@ -140,13 +85,13 @@ class Master(Arbiter):  # type: ignore[misc]
         self.compile = compile
         self.running = Running(load(1))
         unserved.refuse(self.running.loaded)
-        super().__init__(_App(self.running.loaded, next(iter(self.roles.values()))))
+        super().__init__(Application(self.running.loaded, next(iter(self.roles.values()))))
         self.service_manager = ServiceManager(os.environ)
         self.upgrade = Upgrade(self.log, self.cfg.env_orig, self.START_CTX["cwd"], step)
         self.listeners = Listeners(aside=self.upgrade.predecessor != 0)
         self.ending = Event()  # a signal that ends the master came in
         self.heard = Event()  # see `Children`
-        self._wanted = Event()  # the loop has something to do
+        self.signals = Signals(self._on_end)
         self.adoption = Adoption(self.running.loaded.runtime_dir, self.log)
         self._announced = False
         self._stopped = False
@@ -182,7 +127,7 @@ class Master(Arbiter):  # type: ignore[misc]
         get_hub().exception_stream = self.log.stream()
         raise_limit(self.log)
         self.listeners.inherit(os.environ)
-        self.init_signals()
+        self.signals.start()
         self._write_pidfile()
         try:
             self._look_for_orphans()
@@ -261,9 +206,6 @@ class Master(Arbiter):  # type: ignore[misc]
         self.table, leases = shared.have(self.adoption, new.snapshot)
         table = self.table
         self.predecessors = Predecessors(table, leases, log)
-        q, cells = table.q, table.master
-        q[cells + MasterCells.STARTED] = q[cells + MasterCells.LAST_RELOAD_TIME] = time.time_ns()
-        q[cells + MasterCells.LAST_RELOAD_OK] = 1
         view = SeatView(table)
         states = BackendStates(table, log, self.agenda)
         self.outliers = Outliers(table, states, log, self.agenda)
@@ -279,7 +221,7 @@ class Master(Arbiter):  # type: ignore[misc]
             leases,
             self.listeners,
             heard=self.heard,
-            wake=self._wanted.set,
+            wake=self.signals.wake,
             hear=self._hear,
             retired=self.outliers.retired,
             abandon=self._abandon,
@@ -346,28 +288,15 @@ class Master(Arbiter):  # type: ignore[misc]
     def _is_upgrade(self) -> bool:
         return self.upgrade.is_under_way
 
+    def _on_end(self) -> None:
+        self.ending.set()
+        self.heard.set()
+
     def describe(self) -> str:
         """One line for the service manager."""
         return self.running.describe(self.children.workers)
 
     # Waiting.
-
-    def init_signals(self) -> None:
-        """Have signals wake the hub: none is lost between a look and a wait."""
-        self._signal_pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._signal_watcher = get_hub().loop.io(self._signal_pipe[0], 1)
-        self._signal_watcher.start(self._on_signals)
-        for number in (*self.SIGNALS, signal.SIGCHLD):
-            signal.signal(number, _noted)
-        signal.set_wakeup_fd(self._signal_pipe[1], warn_on_full_buffer=False)
-
-    def _on_signals(self) -> None:
-        for number in os.read(self._signal_pipe[0], 4096):
-            self.SIG_QUEUE.put_nowait(number)
-            if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-                self.ending.set()
-                self.heard.set()
-        self._wanted.set()
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
         """One turn's wait: until a signal, a wake-up, the next start of a child, or the next sign of life is due."""
@@ -377,12 +306,7 @@ class Master(Arbiter):  # type: ignore[misc]
             due.append(seconds)
         if self.service_manager.watchdog:
             due.append(self.service_manager.watchdog)
-        if self.SIG_QUEUE.empty():
-            self._wanted.wait(max(0.0, min(due)))
-        self._wanted.clear()
-        signals = []
-        while not self.SIG_QUEUE.empty():
-            signals.append(self.SIG_QUEUE.get_nowait())
+        signals = self.signals.wait(min(due))
         self._live()
         return signals
 
@@ -408,9 +332,7 @@ class Master(Arbiter):  # type: ignore[misc]
 
     def _abandon(self, child: Process) -> None:
         """In a child: close what only the master may hold."""
-        signal.set_wakeup_fd(-1)
-        for fd in self._signal_pipe:
-            os.close(fd)
+        self.signals.abandon()
         for address, one in self.listeners.open.items():
             if address not in child.listeners:
                 one.close()
@@ -419,8 +341,6 @@ class Master(Arbiter):  # type: ignore[misc]
         self.adoption.abandon()
         self.pidfile.abandon()
         os.environ.pop("NOTIFY_SOCKET", None)
-
-    # Signals, one method each.
 
     def _handle(self, number: int) -> None:
         """Do what a signal asks for. Raises HaltServer if it ends the master."""
@@ -491,8 +411,7 @@ class Master(Arbiter):  # type: ignore[misc]
         if self._stopped:
             return
         self._stopped = True
-        self.ending.set()
-        self.heard.set()
+        self._on_end()
         q, cells, snapshot, shared = self.table.q, self.table.master, self.running.snapshot, self.upgrade.is_under_way
         q[cells + MasterCells.SHARED] = int(shared)
         q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
@@ -524,7 +443,3 @@ class Master(Arbiter):  # type: ignore[misc]
             self.wait_for_signals(_LOOK)
             if time.monotonic() > limit:
                 number = signal.SIGKILL
-
-
-def _noted(number: int, frame: Any) -> None:
-    """A handler that does nothing: the signal's number is in the wakeup pipe already."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from terraster.config.diff import diff
@@ -91,6 +92,9 @@ class Planner(Participant):
         assert new.plan is not None
         running = self._running
         running.loaded, running.snapshot, running.plan = new.loaded, new.snapshot, new.plan
-        table = self._view.table
-        table.q[table.master + MasterCells.GENERATION] = new.snapshot.generation
+        q, cells = self._view.q, self._view.table.master
+        q[cells + MasterCells.GENERATION] = new.snapshot.generation
+        if new.old is None:
+            q[cells + MasterCells.STARTED] = q[cells + MasterCells.LAST_RELOAD_TIME] = time.time_ns()
+            q[cells + MasterCells.LAST_RELOAD_OK] = 1
         self._log.set_level(new.snapshot.log_level)

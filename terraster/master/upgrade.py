@@ -14,11 +14,10 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import NoReturn
 
-from gunicorn.arbiter import Arbiter
-
 from terraster.logs.program import ProgramLog
 
 from .listeners import HANDED_OVER, Listeners
+from .signals import ALL
 from .steps import Step, nothing
 
 __all__ = ["PREDECESSOR", "Upgrade"]
@@ -56,7 +55,7 @@ class Upgrade:
 
         without: the address of the listener that the successor makes for itself
         """
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*Arbiter.SIGNALS, signal.SIGCHLD))
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
         try:
             self.successor = os.fork()
             if self.successor == 0:

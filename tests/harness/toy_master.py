@@ -42,8 +42,9 @@ def main(path: str) -> int:
         location_id,
     )
     from terraster.errors import ConfigError, Problem, StartError
-    from terraster.master import children, master, reload
+    from terraster.master import children, reload
     from terraster.master.participant import Participant, Proposal
+    from terraster.master.run import run
     from terraster.state.table import BackendCells, Seat, SeatBackend, SeatLocation
     from terraster.worker.process import Process
 
@@ -253,7 +254,7 @@ def main(path: str) -> int:
     if read().get("broken"):
         ToyProxy.start = lambda self: 1 / 0  # type: ignore[assignment,method-assign,return-value]
     more = [Ledger()] if "ledger" in read() else []
-    return master.run(load, roles, lambda snapshot, view: Plan(snapshot), more, step)
+    return run(load, roles, lambda snapshot, view: Plan(snapshot), more, step)
 
 
 if __name__ == "__main__":

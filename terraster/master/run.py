@@ -1,0 +1,54 @@
+"""A process that is the master until it ends: how it reports what keeps it from starting, and its exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from terraster.errors import ConfigError, StartError
+from terraster.logs import journal
+from terraster.worker.process import Process
+
+from .master import Master
+from .participant import Participant
+from .reload import Load
+from .running import Compile
+from .steps import Step, nothing
+
+__all__ = ["run"]
+
+
+def run(
+    load: Load,
+    roles: Mapping[str, type[Process]],
+    compile: Compile,
+    more: Sequence[Participant] = (),
+    step: Step = nothing,
+) -> int:
+    """Be the master until a signal or an operator stops it. `terraster.master.patching.patch` was called before.
+
+    load:    reads the configuration and gives it as generation n: ``load(n) -> Snapshot``; raises ConfigError
+    roles:   "proxy" and "admin" (or only one of them) → the `Process` subclass that does it
+    compile: ``compile(snapshot, view) -> plan``, where ``plan.updated(change) -> plan``
+    more:    participants of each reload, behind those of the master
+    step:    see `terraster.master.steps`
+
+    Returns the exit code of the process. 0: stopped on request; 1: could not start (StartError, or a child that cannot start); 2: the
+    configuration cannot be used. Problems are printed to standard error. In a child this function does not return.
+    """
+    master: Master | None = None
+    try:
+        master = Master(load, roles, compile, more, step)
+        master.run()
+    except ConfigError as error:
+        print(journal.as_error(str(error)), file=sys.stderr)
+        return 2
+    except StartError as error:
+        print(journal.as_error(f"terraster: cannot start: {error}"), file=sys.stderr)
+        return 1
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    finally:
+        if master is not None:
+            master.log.close()
+    return 0
