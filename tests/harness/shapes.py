@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
+
 __all__ = ["SHAPES", "unlawful"]
 
 Schema = dict[str, Any]
@@ -153,6 +155,7 @@ WORKER = record(
     state=TEXT,
     generation=COUNT,
     oldest_generation=COUNT,
+    old_generations=several(record(generation=COUNT, connections=COUNT)),
     age=SPAN_OR_NONE,
     silent=SPAN,
     responding=TRUTH,
@@ -224,10 +227,11 @@ OLD = {"why": "reason", "failed": "failures", "error": "problems"}
 """Other names of the same things, which no document uses."""
 
 
-def unlawful(command: str, document: Any) -> list[str]:
-    """The breaches of the laws: no other names for the same things, no number below 0 in place of null."""
-    wrong = []
-    for place, key, value in _walk(command, document):
+def unlawful(shape: str, document: Any) -> list[str]:
+    """The breaches of a shape, and of the laws: no other names for the same things, no number below 0 in place of null."""
+    errors = jsonschema.Draft202012Validator(SHAPES[shape]).iter_errors(document)
+    wrong = [f"{error.json_path}: {error.message}" for error in errors]
+    for place, key, value in _walk(shape, document):
         if key in OLD:
             wrong.append(f"{place}: call it {OLD[key]}")
         if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
