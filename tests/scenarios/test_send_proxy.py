@@ -93,6 +93,16 @@ def test_checks_name_no_client(terraster, backend, version: str, local: bytes, k
     assert set(headers) == {local}
 
 
+def test_checks_of_another_port_send_no_header(terraster, backend) -> None:
+    headers: list[bytes] = []
+    origin, health = backend(behind(always(ok()), headers)), backend(answer=ok())
+    proxy = terraster(service({"url": origin.url, "send_proxy": "v2"}), health_check={**QUICK, "port": health.port})
+    wait_until(lambda: proxy.status()["services"][0]["locations"][0]["backends"][0]["up"])
+    assert health.wait()[0].target == "/health"
+    assert get(proxy.address).status == 200
+    assert len(headers) == 1
+
+
 def test_uploads_tunnels_and_unix_sockets(terraster, backend, sockets) -> None:
     headers: list[bytes] = []
     body = bytes(3 << 20)

@@ -58,7 +58,7 @@ class Aim:
     verify: bool
     check: HealthCheck
     strict: bool = False
-    send_proxy: str = ""  # as `Backend.send_proxy`
+    send_proxy: str = ""  # as `Backend.send_proxy`, but "" at a port of its own
 
     @classmethod
     def of(cls, backend: Backend, strict: bool = False) -> Aim:
@@ -73,7 +73,7 @@ class Aim:
             verify=not check.skip_tls_verify,
             check=check,
             strict=strict,
-            send_proxy=backend.send_proxy,
+            send_proxy="" if check.port else backend.send_proxy,
         )
 
     @property
