@@ -58,6 +58,7 @@ class Attempt:
     sender:    carries the request body, or None
     outcome:   see above; error: the reason of a failure, or None
     following: the member for the next attempt if the response is not used; it is taken
+    paid:      True if the budget has paid for the next attempt
     reusable:  True if the connection may carry another request; look: True: check first that no octet follows the response
     ended_at:  monotonic time of the response head or of the failure; 0.0 before
     """
@@ -81,6 +82,7 @@ class Attempt:
         "sender",
         "upstream",
         "again",
+        "paid",
         "_asked_at",
         "_brief",
         "_fresh",
@@ -102,7 +104,7 @@ class Attempt:
         self.outcome = UNDER_WAY
         self.error: HttpError | None = None
         self.following: Member | None = None
-        self.again = self.kept = self.heard = self.reusable = self._brief = False
+        self.again = self.kept = self.heard = self.paid = self.reusable = self._brief = False
         self.look: bool
         self.ended_at = 0.0
         self._asked_at: float
@@ -210,9 +212,9 @@ class Attempt:
         else:  # the backend may have answered before the last octet of the request
             took = now - sender.ended_at if sender.ended else 0.0
         exchange.upstream_time = took
-        q[row + _LATENCY] += int(took * 1e9)
         q[row + CLASS_CELL[response.status]] += 1
         if response.status >= location.lowest_bad_status:
+            q[row + _LATENCY] += int(took * 1e9)
             q[row + _RESPONSES] += 1
             if self.plane.outcomes.is_bad(location, self.member, response.status, self.trial):
                 self.outcome = BAD_STATUS
@@ -221,6 +223,7 @@ class Attempt:
         if 0 <= response.content_length <= _BRIEF:
             self._brief = True
         else:
+            q[row + _LATENCY] += int(took * 1e9)
             q[row + _RESPONSES] += 1
         return USE
 
@@ -236,6 +239,7 @@ class Attempt:
         self.following = location.pick_any(exchange, tried, now)
         self.again = self.following is None and location.has_others(answered)
         if self.again or self.following is not None:
+            self.paid = True
             exchange.answered = answered
             exchange.note(f"{self.member.backend.display}: status {response.status}")
         else:
@@ -259,8 +263,12 @@ class Attempt:
             self.outcome = FAILED
             self.ended_at = plane.clock()
             plane.outcomes.failed(location, member, error, counted, self.trial)
-        if step == GIVE_UP or not (error.unconnected or error.unsent and step == SAME_FRESH or plane.afford(location)):
+        if step == GIVE_UP:
             return GIVE_UP
+        if not (error.unconnected or error.unsent and step == SAME_FRESH):
+            if not plane.afford(location):
+                return GIVE_UP
+            self.paid = True
         if step == SAME_FRESH:
             exchange.resends += 1
         exchange.status = 0
@@ -293,7 +301,9 @@ class Attempt:
                 upstream.close()
         outcome = self.outcome
         if outcome == GOOD and self._brief:
-            self.plane.view.q[self.row + _RESPONSES] += 1
+            q = self.plane.view.q
+            q[self.row + _LATENCY] += int(self.exchange.upstream_time * 1e9)
+            q[self.row + _RESPONSES] += 1
         failed = outcome in (FAILED, BAD_STATUS)
         self.location.balancer.done(self.member, failed, self.ended_at or self.plane.clock())
 

@@ -25,7 +25,17 @@ def first_pick(plane: DataPlane, exchange: Exchange) -> Member:
 
 
 def next_pick(plane: DataPlane, exchange: Exchange, attempt: Attempt, step: int) -> Member:
-    """The backend of the next attempt, after the backoff. Raises the error of the last attempt, or `HttpError` 503."""
+    """The backend of the next attempt, after the backoff. Raises the error of the last attempt, or `HttpError` 503. If there will be none,
+    the budget gets back what it paid."""
+    try:
+        return _next(plane, exchange, attempt, step)
+    except BaseException:
+        if attempt.paid:
+            exchange.location.budget.refund()
+        raise
+
+
+def _next(plane: DataPlane, exchange: Exchange, attempt: Attempt, step: int) -> Member:
     location: LocationPlan = exchange.location
     member, following = attempt.member, attempt.following
     if step == SAME_FRESH and member.take(False):

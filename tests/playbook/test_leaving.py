@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from terraster.state.table import SeatBackend
+
 from .lines import answered, asked, chunks, ok, req, resp, start
-from .play import FIN, GONE, RST, Octets, Row, Step, after, b1, b2, client, counts, log, row, table, told, whole
+from .play import FIN, GONE, RST, Octets, Row, Scene, Step, after, b1, b2, client, counts, do, log, row, table, told, whole
 
 GET = req("GET /a")
 ASKED = asked("GET /a")
@@ -41,6 +43,10 @@ def stays(name: str, *steps: Step, **keys: object) -> Row:
         service=STAY,
         **keys,  # type: ignore[arg-type]
     )
+
+
+def _no_latency(scene: Scene) -> None:
+    assert scene.stage.q[scene.stage.cell(b1.ip, SeatBackend.LATENCY)] == 0
 
 
 test_leaving = table(
@@ -95,6 +101,20 @@ test_leaving = table(
         client >> RST,
         b1 << FIN,
         log(499, b1, error="connection_terminated"),
+        cut=False,
+    ),
+    row(
+        "a short answer that the client breaks off is no response, and its time is not among theirs",
+        client >> GET,
+        b1 << ASKED,
+        after(2),
+        client.room(10),
+        b1 >> whole(ok("x" * 50)),
+        client.got(10),
+        client >> RST,
+        b1 << FIN,
+        log(499, b1, error="connection_terminated", upstream_time=2.0),
+        do(_no_latency, "no time is counted"),
         cut=False,
     ),
     row(

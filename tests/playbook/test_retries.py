@@ -21,6 +21,8 @@ from .play import (
     b2,
     b3,
     client,
+    client2,
+    client3,
     counts,
     do,
     exhausted,
@@ -544,6 +546,8 @@ test_moments = table(
     ),
 )
 
+CLIENTS = (client, client2, client3)
+
 test_budget = table(
     row(
         "the budget is used up: the error stands, and is counted",
@@ -577,6 +581,40 @@ test_budget = table(
         log(200, b1, b2),
         backends=2,
         location="retry: {budget: 0%, min_per_second: 0}",
+    ),
+    row(
+        "a failure with nobody left to try costs nothing",
+        *(
+            step
+            for n in range(1, 4)
+            for step in (
+                client >> req(f"GET /{n}"),
+                b1[n] << asked(f"GET /{n}", n=n),
+                b1[n] >> RST,
+                told(b1, "failure"),
+                after(0.03),
+                client << refused(502, "connection_terminated", n=n),
+                log(502, b1, error="connection_terminated"),
+                after(0.7),  # until the worker uses the backend again
+            )
+        ),
+        location="middleware: [{circuit_breaker: {threshold: 1}}]\nretry: {budget: 0%, min_per_second: 0.1}",
+    ),
+    row(
+        "a retry that the client does not wait for costs nothing",
+        *(
+            step
+            for n in range(1, 4)
+            for step in (
+                CLIENTS[n - 1] >> req(f"GET /{n}"),
+                b1[n] << asked(f"GET /{n}", n=n, ip=CLIENTS[n - 1].ip),
+                b1[n] >> RST,
+                told(b1, "failure"),
+                CLIENTS[n - 1] >> RST,
+                log(499, b1, error="connection_terminated"),
+            )
+        ),
+        location="retry: {budget: 0%, min_per_second: 0.1, backoff: 1s}",
     ),
     row(
         "a status with nobody to try costs nothing",
