@@ -453,6 +453,88 @@ def test_of_several_endpoints_the_best_is_told_of(tmp_path: Path) -> None:
     assert headline() == ("draining", "a new disk")
 
 
+def endpoints(*given: str) -> Callable[[Snapshot], Snapshot]:
+    """The first backend of shop/ as a name with these endpoints: "ADDRESS" or "ADDRESS ENDING", where the id has an ending."""
+
+    def expand(loaded: Snapshot) -> Snapshot:
+        (service, *rest) = loaded.services
+        (location, *others) = service.locations
+        several = []
+        for address, ending in (one.split() for one in given):
+            ending = ending.strip("-")
+            id_ = f"{ONE}@{ending}" if ending else ONE
+            several.append(replace(location.backends[0], id=id_, address=address, endpoint=ending))
+        made = replace(location, backends=(*several, *location.backends[1:]))
+        return replace(loaded, services=(replace(service, locations=(made, *others)), *rest))
+
+    return expand
+
+
+FIRST, SECOND = f"{ONE}@10.9.9.1", f"{ONE}@10.9.9.2"
+
+
+def test_one_endpoint_of_a_name_is_drained_and_enabled(tmp_path: Path) -> None:
+    master = Master(tmp_path, endpoints("10.9.9.1 10.9.9.1", "10.9.9.2 10.9.9.2"))
+    answer = master.commands.backend("drain", "shop", "/", "10.0.0.1@10.9.9.1", by="ann", reason="a new disk")
+    assert answer["ok"] and answer["backend"]["url"] == "http://10.0.0.1:80@10.9.9.1" and answer["backend"]["by"] == "ann"
+    assert (master.state(FIRST), master.state(SECOND)) == ("draining", "up")
+    (found,) = master.accounts.why(answer["backend"]["url"], "shop", "/")["backends"]
+    assert (found["state"], found["reason"], len(found["endpoints"]), len(found["history"])) == ("draining", "a new disk", 1, 1)
+    (whole,) = master.accounts.why("10.0.0.1", "shop", "/")["backends"]
+    assert whole["state"] == "up" and [one["state"] for one in whole["endpoints"]] == ["draining", "up"]
+    told = master.orders.detail()["backends"]
+    assert told[FIRST]["order"]["by"] == "ann" and SECOND not in told
+    answer = master.commands.backend("enable", "shop", "/", "http://10.0.0.1:80")
+    assert not answer["changed"] and "http://10.0.0.1:80@10.9.9.1 is draining" in answer["notes"][1]
+    assert master.commands.backend("enable", "shop", "/", "http://10.0.0.1:80@10.9.9.1")["changed"]
+    assert master.state(FIRST) == "up"
+
+
+def test_an_order_for_one_endpoint_goes_before_the_one_for_all(tmp_path: Path) -> None:
+    master = Master(tmp_path, endpoints("10.9.9.1 10.9.9.1", "10.9.9.2 10.9.9.2"))
+    master.commands.backend("drain", "shop", "/", "10.0.0.1")
+    master.commands.backend("maintain", "shop", "/", "10.0.0.1@10.9.9.2")
+    assert (master.state(FIRST), master.state(SECOND)) == ("draining", "maintenance")
+    answer = master.commands.backend("enable", "shop", "/", "10.0.0.1@10.9.9.2")
+    assert answer["notes"][0].startswith("the order for all endpoints of http://10.0.0.1:80 still holds")
+    assert master.state(SECOND) == "draining"
+
+
+def test_an_order_for_an_endpoint_follows_its_address(tmp_path: Path) -> None:
+    """The id of an endpoint depends on what the name had before; the order is for the address, alone or among others."""
+    master = Master(tmp_path, endpoints("10.9.9.1 -", "10.9.9.2 10.9.9.2"))
+    assert master.commands.backend("drain", "shop", "/", "10.0.0.1@10.9.9.1")["ok"]
+    assert (master.state(ONE), master.state(SECOND)) == ("draining", "up")
+    again = Master(tmp_path, endpoints("10.9.9.1 10.9.9.1", "10.9.9.2 10.9.9.2"))
+    assert (again.state(FIRST), again.state(SECOND)) == ("draining", "up")
+    gone = Master(tmp_path, endpoints("10.9.9.2 -"))
+    assert gone.state(ONE) == "up"
+    (orphan,) = gone.orders.detail()["orphans"]
+    assert orphan["backend"] == "http://10.0.0.1:80@10.9.9.1"
+    assert gone.commands.backend("enable", "shop", "/", "http://10.0.0.1:80@10.9.9.1")["changed"]
+    back = Master(tmp_path, endpoints("10.9.9.1 -"))
+    assert back.state(ONE) == "up"
+
+
+@pytest.mark.parametrize(
+    ("action", "url", "problem"),
+    [
+        (
+            "drain",
+            "10.0.0.1@10.9.9.9",
+            "has no endpoint 10.9.9.9; there are http://10.0.0.1:80@10.9.9.1, http://10.0.0.1:80@10.9.9.2",
+        ),
+        ("drain", "10.0.0.2@10.9.9.1", "http://10.0.0.2:80 has no endpoints"),
+        ("drain", "10.0.0.7@10.9.9.1", "has no backend 10.0.0.7"),
+        ("weight", "10.0.0.1@10.9.9.1", "a weight is for all endpoints"),
+    ],
+)
+def test_what_is_no_endpoint(tmp_path: Path, action: str, url: str, problem: str) -> None:
+    master = Master(tmp_path, endpoints("10.9.9.1 10.9.9.1", "10.9.9.2 10.9.9.2"))
+    answer = master.commands.backend(action, "shop", "/", url, weight=3 if action == "weight" else None)
+    assert not answer["ok"] and problem in answer["problems"][0] and master.overrides.entries == {}
+
+
 def test_the_other_master_of_an_upgrade_is_not_overwritten(master: Master, tmp_path: Path) -> None:
     other = Master(tmp_path)
     other.commands.backend("drain", "shop", "/", "10.0.0.1")

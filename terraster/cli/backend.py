@@ -3,7 +3,8 @@
     backend drain|maintain|enable SERVICE[/PATH] URL   backend weight SERVICE[/PATH] URL N|file   [--for 10m] [--reason TEXT]
     backend list [SERVICE[/PATH]]                      why [SERVICE[/PATH]] URL
 
-A URL may be shortened to HOST:PORT or HOST if that names one backend. A backend's configured name is enough, too. The socket tells
+A URL may be shortened to HOST:PORT or HOST if that names one backend. A backend's configured name is enough, too. URL@ADDRESS is one
+endpoint of a host name that has several. The socket tells
 Terraster which user asks. Behind sudo, the command sends the calling user's name as well.
 """
 
@@ -24,7 +25,7 @@ from .output import colourful, width
 __all__ = ["add_commands", "backend", "why"]
 
 _SERVICE_HELP = "the backend's service; add the path if several locations have this backend"
-_URL_HELP = "the configured URL, or the configured name, or HOST:PORT or HOST if that names one backend"
+_URL_HELP = "the configured URL, or the configured name, or HOST:PORT or HOST if that names one backend; URL@ADDRESS is one endpoint of a name"
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:

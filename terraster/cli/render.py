@@ -247,10 +247,11 @@ def _backend(backend: dict[str, Any], now: float) -> list[_Cell]:
     colour = {"up": _GREEN, "draining": _BOLD, "maintenance": _BOLD}.get(backend["state"], _RED)
     most = f"/{backend['max_connections']}" if backend["max_connections"] else ""
     address = backend.get("endpoint") or backend["address"]
+    url = f"{backend['url']}@{address}" if address else backend["url"]  # as `terrasterctl backend` takes it
     errors = backend["responses"].get("5xx", 0)
     return [
         _Cell(
-            f"  {' '.join(word for word in (backend.get('name'), backend['url'], address) if word)}",
+            f"  {' '.join(word for word in (backend.get('name'), url) if word)}",
             colour if colour == _RED else "",
         ),
         _Cell(backend["state"].upper() if colour == _RED else backend["state"].replace("maintenance", "maint"), colour),

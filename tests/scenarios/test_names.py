@@ -87,6 +87,28 @@ def wait_only(load: Load, body: bytes, deadline: float = 15.0) -> None:
     wait_until(lambda: len(load.bodies) >= 100 and set(load.bodies[-100:]) == {body}, f"only {body!r}", deadline)
 
 
+def test_one_endpoint_of_a_name_is_drained_as_the_status_spells_it(fresh, stack, names) -> None:
+    """And it stays so over a restart."""
+    one, _two = twins(stack)
+    names["api.test"] = ["127.0.0.1", "127.0.0.2"]
+    url = f"http://api.test:{one.port}"
+    proxy = fresh(service(url), nameservers=[names.address], health_check={"type": "none"})
+    spelt = f"{url}@127.0.0.2"
+    assert spelt in proxy.ctl("status", "--all").stdout
+    assert proxy.ctl("backend", "drain", "site", spelt, "--reason", "a new disk").returncode == 0
+    for _ in range(2):
+        assert {get(proxy.address).body for _ in range(8)} == {b"127.0.0.1"}
+        listed = proxy.ctl("backend", "list").stdout
+        assert spelt in listed and "draining" in listed
+        explained = proxy.ctl("why", "site", spelt).stdout
+        assert f"{spelt} is draining" in explained and "a new disk" in explained
+        assert proxy.program is not None
+        proxy.program.stop()
+        proxy.start()
+    assert proxy.ctl("backend", "enable", "site", spelt).returncode == 0
+    wait_until(lambda: get(proxy.address).body == b"127.0.0.2")
+
+
 @pytest.mark.parametrize("check", [CHECK, {"type": "none"}], ids=["checked", "unchecked"])
 def test_traffic_follows_a_name(terraster, stack, names, check: dict[str, Any]) -> None:
     one, two = twins(stack)

@@ -16,9 +16,9 @@ from terraster.master.backends.states import BackendStates
 from terraster.master.running import Running
 from terraster.state.table import RESPONSE_CLASSES, BackendCells, SeatBackend, Table
 
-from .action import Entry
+from .action import DRAIN, Action, Entry
 from .answers import action_json, failure_json, overrides_json, state_json, work_json
-from .find import Found, Unfound, backends, base, label, matching
+from .find import Found, Unfound, backends, base, endpoint_id, find, label, matching, one_endpoint
 from .overrides import Overrides
 
 __all__ = ["Accounts", "overridden", "refusal"]
@@ -47,34 +47,76 @@ class Accounts:
         try:
             matches = matching(self._running.loaded, service, path, url)
         except Unfound as error:
-            return refusal(str(error), error.candidates)
+            return self._why_one(url, service, path, error)
         if len(matches) > _EXPLAINED:
             return refusal(f"{url} is {len(matches)} backends; name the service", [label(one) for one in matches])
         return {"ok": True, "now": time.time(), "backends": [self._explained(one) for one in matches]}
 
-    def short(self, found: Found) -> dict[str, Any]:
+    def find(self, service: str, path: str, url: str) -> tuple[Found, Backend | None]:
+        """The one backend that is meant, and its endpoint if "URL@ADDRESS" means one. Raises Unfound."""
+        try:
+            return find(self._running.loaded, service, path, url), None
+        except Unfound:
+            whole, _, ending = url.rpartition("@")
+            if not whole:
+                raise
+        found = find(self._running.loaded, service, path, whole)
+        return found, one_endpoint(url, ending, found, self._endpoints(found))
+
+    def _why_one(self, url: str, service: str, path: str, error: Unfound) -> dict[str, Any]:
+        """The answer about one endpoint of a backend; error: what a URL that is no endpoint's would have."""
+        if "@" not in url:
+            return refusal(str(error), error.candidates)
+        try:
+            if not service:
+                (first, *others) = matching(self._running.loaded, "", path, url.rpartition("@")[0])
+                if others:
+                    return refusal(
+                        f"{url} is an endpoint of several backends; name the service", [label(first), *map(label, others)]
+                    )
+                service, path = first[0].name, first[1].path
+            found, endpoint = self.find(service, path, url)
+        except Unfound as unfound:
+            return refusal(str(unfound), unfound.candidates)
+        return {"ok": True, "now": time.time(), "backends": [self._explained(found, endpoint)]}
+
+    def short(self, found: Found, only: Backend | None = None) -> dict[str, Any]:
         """A configured backend in short: ``service location url name id state since reason by until active weight configured_weight`` and
         the keys of `overrides_json`; of several endpoints the best state, as in the status (`BackendCells.BEST`). An operator's order comes
         before an ejection here."""
         service, location, backend = found
-        running = self._endpoints(found)
+        running = self._endpoints(found) if only is None else [only]
+        name = backend.id if only is None else endpoint_id(backend.id, only)
         states = [self._states.one(one.id) for one in running]
         best = min(states, key=_rank, default={})
-        entry = self._overrides.entries.get(backend.id, Entry())
-        if entry.order is not None and best.get("state") == "ejected":
+        whole = self._overrides.entries.get(backend.id, Entry())
+        entry = self._overrides.entries.get(name, Entry())
+        order = entry.order or whole.order
+        if order is not None and best.get("state") == "ejected":
             best = {"state": "draining"}  # in maintenance it would not be ejected
         return {
             "service": service.name,
             "location": location.path,
-            "url": backend.url,
+            "url": backend.url + name.removeprefix(backend.id),
             "name": backend.name or None,
-            "id": backend.id,
-            **state_json(best, entry.order),
+            "id": name,
+            **state_json(best, order),
             "active": sum(self._table.backend_sum(one.slot, SeatBackend.ACTIVE) for one in running),
-            "weight": entry.weight.weight if entry.weight else backend.weight,
+            "weight": whole.weight.weight if whole.weight else backend.weight,
             "configured_weight": backend.weight,
             **overrides_json(entry),
         }
+
+    def ordered_endpoints(self, found: Found) -> list[str]:
+        """Those endpoints of a backend that have an order of their own, as "URL@ADDRESS is draining"."""
+        said = []
+        for one in self._endpoints(found):
+            name = endpoint_id(found[2].id, one)
+            order = self._order(found, one)
+            if order is not None:
+                state = "draining" if order.what == DRAIN else "in maintenance"
+                said.append(f"{found[2].url}{name.removeprefix(found[2].id)} is {state}")
+        return said
 
     def takes_work(self, found: Found) -> bool:
         """True if any backend of the same location takes new work."""
@@ -85,24 +127,29 @@ class Accounts:
             if location.id == found[1].id
         )
 
-    def _explained(self, found: Found) -> dict[str, Any]:
-        entry = self._overrides.entries.get(found[2].id, Entry())
+    def _explained(self, found: Found, only: Backend | None = None) -> dict[str, Any]:
+        whole = self._overrides.entries.get(found[2].id, Entry())
+        name = found[2].id if only is None else endpoint_id(found[2].id, only)
+        history = self._overrides.entries.get(name, Entry()).history
         return {
-            **self.short(found),
-            "history": [action_json(action) for action in reversed(entry.history)],
+            **self.short(found, only),
+            "history": [action_json(action) for action in reversed(history)],
             "endpoints": [
                 {
                     "endpoint": one.endpoint or None,
                     "address": (None if one.socket else one.address) or None,
-                    **state_json(self._states.one(one.id), entry.order),
+                    **state_json(self._states.one(one.id), self._order(found, one) or whole.order),
                     **work_json(self._states.one(one.id)),
                     **self._cells(one),
                     "last_probes": _newest_first(self._prober.recent(one.id)),
                     "last_failures": [failure_json(each) for each in _newest_first(self._outliers.recent(one.id))],
                 }
-                for one in self._endpoints(found)
+                for one in (self._endpoints(found) if only is None else [only])
             ],
         }
+
+    def _order(self, found: Found, endpoint: Backend) -> Action | None:
+        return self._overrides.entries.get(endpoint_id(found[2].id, endpoint), Entry()).order
 
     def _cells(self, backend: Backend) -> dict[str, Any]:
         table = self._table
@@ -150,8 +197,12 @@ def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
     if any(not entry.gone for entry in entries.values()):
         for _service, _location, backend in backends(running.snapshot):
             name = base(backend.id, weights)
-            if name in entries:
-                found[backend.id] = {**overrides_json(entries[name]), "configured_weight": weights[name]}
+            own = entries.get(endpoint_id(name, backend))
+            if name in entries or own is not None:
+                changes = overrides_json(entries.get(name, Entry()))
+                if own is not None and own.order is not None:
+                    changes |= {key: value for key, value in overrides_json(own).items() if key.startswith("order")}
+                found[backend.id] = {**changes, "configured_weight": weights.get(name)}
     orphans = [_orphan(name, entry) for name, entry in entries.items() if entry.gone]
     return {"backends": found, "orphans": orphans}
 

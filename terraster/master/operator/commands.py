@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from terraster.config.snapshot import Backend
 from terraster.errors import StartError
 from terraster.logs.program import ProgramLog
 from terraster.master.participant import Outcome
@@ -21,7 +22,7 @@ from terraster.master.running import Running
 from .account import Accounts, refusal
 from .action import DRAIN, ENABLE, MAINTENANCE, MOST_WEIGHT, TEXT, WEIGHT, WEIGHT_OF_FILE, Action, Entry
 from .answers import overrides_json
-from .find import Found, Unfound, find, label, listed, matching, spellings
+from .find import Found, Unfound, endpoint_id, label, listed, matching, spellings
 from .orders import Orders
 from .overrides import Overrides
 
@@ -66,7 +67,8 @@ class OperatorCommands:
 
         action:  "drain", "maintain", "enable", "weight"
         service: its name; or name and path in one, where ``path`` is empty
-        url:     as configured, or shortened to host:port where that is clear; or the backend's name
+        url:     as configured, or shortened to host:port where that is clear; or the backend's name; one of these and "@ADDRESS": one
+                 endpoint of a host name
         weight:  of "weight" only; None = the file's again
         seconds: after which it ends by itself, 0 = never
 
@@ -83,22 +85,26 @@ class OperatorCommands:
         self._overrides.reread()
         self._orders.catch_up()
         try:
-            found = find(self._running.loaded, service, path, url)
+            found, endpoint = self._accounts.find(service, path, url)
         except Unfound as error:
             gone = self._gone(service, path, url) if action == "enable" or (action == "weight" and weight is None) else ""
             return self._forget(gone, action, by, reason) if gone else refusal(str(error), error.candidates)
         backend, now = found[2], time.time()
+        name = backend.id if endpoint is None else endpoint_id(backend.id, endpoint)
+        if endpoint is not None and action == "weight":
+            return refusal(f"a weight is for all endpoints of {backend.url}; drain or maintain holds for one")
         what = WEIGHT_OF_FILE if action == "weight" and weight is None else _ACTIONS[action]
-        known = self._overrides.entries.get(backend.id, Entry())
+        known = self._overrides.entries.get(name, Entry())
         if (what == ENABLE and known.order is None) or (what == WEIGHT_OF_FILE and known.weight is None):
-            return self._done(found, False, ["nothing was overridden"])
+            return self._done(found, endpoint, False, ["nothing was overridden"])
         until = now + seconds if seconds and what in (DRAIN, MAINTENANCE, WEIGHT) else 0.0
         order = Action(what, now, _plain(by), _plain(reason), until, weight if what == WEIGHT and weight is not None else -1)
         try:
-            before = self._overrides.record(backend.id, order)
+            before = self._overrides.record(name, order)
         except StartError as error:
             return refusal(f"{error}; nothing was changed")
-        self._log.info("backend %s of %s: %s", backend.display, _where(found), _said(order))
+        shown = backend.display if endpoint is None else backend.url + name.removeprefix(backend.id)
+        self._log.info("backend %s of %s: %s", shown, _where(found), _said(order))
         if what in (WEIGHT, WEIGHT_OF_FILE):
             generation = self._running.snapshot.generation
             outcome = self._refresh(f"weight of {backend.display} of {_where(found)}")
@@ -108,7 +114,7 @@ class OperatorCommands:
                 return refusal("; ".join(outcome.problems))
         self._orders.apply()
         self._orders.catch_up()
-        return self._done(found, True, [])
+        return self._done(found, endpoint, True, [])
 
     def _gone(self, service: str, path: str, url: str) -> str:
         """The id of the one backend that is meant and is no longer configured; "" if there is none or more than one, or if a configured
@@ -177,12 +183,17 @@ class OperatorCommands:
             return refusal(f"{'; '.join(problems)}; the weight holds from the next start on, as it cannot be taken back: {error}")
         return refusal(f"{'; '.join(problems)}; nothing was changed")
 
-    def _done(self, found: Found, changed: bool, notes: list[str]) -> dict[str, Any]:
-        account = self._accounts.short(found)
+    def _done(self, found: Found, endpoint: Backend | None, changed: bool, notes: list[str]) -> dict[str, Any]:
+        account = self._accounts.short(found, endpoint)
         service, location, backend = found
-        entry = self._overrides.entries.get(backend.id, Entry())
+        whole = self._overrides.entries.get(backend.id, Entry())
+        entry = self._overrides.entries.get(account["id"], Entry())
         if account["state"] in ("down", "ejected") and entry.order is None:
             notes.append(f"it is {account['state']}: {account['reason']}" if account["reason"] else f"it is {account['state']}")
+        if endpoint is not None and entry.order is None and whole.order is not None:
+            notes.append(f"the order for all endpoints of {backend.url} still holds; `enable` {backend.url} ends it")
+        if endpoint is None and whole.order is None:
+            notes += [f"{one} by an order of its own; `enable` that ends it" for one in self._accounts.ordered_endpoints(found)]
         if changed and entry.history[-1].what == ENABLE and entry.weight is not None:
             notes.append(
                 f"its weight is still {entry.weight.weight} instead of the file's {backend.weight}; `weight … file` ends that"

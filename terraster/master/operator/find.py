@@ -12,7 +12,19 @@ from collections.abc import Container, Iterable, Iterator
 from terraster.config.snapshot import Backend, Location, Service, Snapshot
 from terraster.errors import TerrasterError
 
-__all__ = ["Found", "Unfound", "backends", "base", "find", "label", "listed", "matching", "spellings"]
+__all__ = [
+    "Found",
+    "Unfound",
+    "backends",
+    "base",
+    "endpoint_id",
+    "find",
+    "label",
+    "listed",
+    "matching",
+    "one_endpoint",
+    "spellings",
+]
 
 _NAMED = 8  # candidates that a problem names before it only counts
 
@@ -122,6 +134,27 @@ def base(name: str, configured: Container[str]) -> str:
     while base not in configured and "@" in base:
         base = base.rpartition("@")[0]
     return base if base in configured else name
+
+
+def endpoint_id(name: str, backend: Backend) -> str:
+    """The id under which changes of one endpoint are kept: that of its backend in the file, and "@ADDRESS", for SRV "@TARGET:PORT". "" if
+    the backend has no endpoints, as its URL has an address or a path. Unlike `Backend.id` it does not depend on what the name had before."""
+    if backend.socket or not backend.address:
+        return ""
+    return f"{name}@{backend.endpoint or (f'{backend.host}:{backend.port}' if backend.srv else backend.address)}"
+
+
+def one_endpoint(url: str, ending: str, found: Found, endpoints: Iterable[Backend]) -> Backend:
+    """The endpoint that "URL@ENDING" means: the ending of its id, or its address. Raises Unfound."""
+    known = {endpoint_id("", one)[1:]: one for one in endpoints if endpoint_id("", one)}
+    matches = [one for name, one in known.items() if ending in (name, one.address)]
+    if len(matches) == 1:
+        return matches[0]
+    names = [f"{found[2].url}@{name}" for name in known]
+    if not names:
+        raise Unfound(f"{found[2].url} has no endpoints", [label(found)])
+    problem = f"{url} is not clear" if matches else f"{found[2].url} has no endpoint {ending}"
+    raise Unfound(f"{problem}; there are {listed(names)}", [f"{found[1].id} {name}" for name in names])
 
 
 def label(found: Found) -> str:

@@ -2,7 +2,7 @@
 
 An order with an end ends by itself. During an upgrade there are two masters, and an operator may ask either. So each looks several times
 a second whether the other one has written something, and brings that into effect. If a name resolves to several addresses, one configured
-backend has several endpoints, and an order holds for all of them.
+backend has several endpoints, and an order holds for all of them, but for those with an order of their own.
 
 Master only.
 """
@@ -24,7 +24,7 @@ from terraster.master.running import Running
 from .account import overridden
 from .action import EXPIRED
 from .action import Entry as Kept
-from .find import backends, base
+from .find import backends, base, endpoint_id
 from .overrides import Overrides
 
 __all__ = ["Orders"]
@@ -87,13 +87,17 @@ class Orders(Participant):
 
     def apply(self) -> None:
         """The configuration that runs has changed, or the overrides have: hand all orders to the states. Does not yield."""
-        names = (backend.id for _service, _location, backend in backends(self._running.loaded))
+        names = [backend.id for _service, _location, backend in backends(self._running.loaded)]
+        configured = set(names)
+        if any(name not in configured for name in self._overrides.entries):
+            running = (backend for _service, _location, backend in backends(self._running.snapshot))
+            names += [endpoint_id(base(backend.id, configured), backend) for backend in running]
         self._overrides.follow(names, alone=not self._is_upgrade())
         orders = {name: entry.order for name, entry in self._overrides.entries.items() if entry.order is not None}
         if orders or self._ordered:
-            configured = {backend.id for _service, _location, backend in backends(self._running.loaded)}
             for _service, _location, backend in backends(self._running.snapshot):
-                order = orders.get(base(backend.id, configured))
+                name = base(backend.id, configured)
+                order = orders.get(endpoint_id(name, backend)) or orders.get(name)
                 if order is not None:
                     self._states.ordered(backend.id, Order(order.what, order.until, order.reason, order.by))
                     self._ordered.add(backend.id)
