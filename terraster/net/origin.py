@@ -59,35 +59,34 @@ class Origin:
         `ConnectFailed`, `NoRoom`."""
         if self._address is None:
             raise ConnectFailed("the backend's name does not resolve", reason="dns_error")
+        client, header = None, b""
+        if self._send_proxy:
+            # Before the first wait: an exchange that is over has no client, and a hedged attempt is ended a turn later.
+            client, header = exchange.client.connection, proxy_header(self._send_proxy, exchange)
         if not self.pool.admit() and (idle := self.pool.wait(exchange, timeout)) is not None:
             return idle
         stream = self._stream(self._family)
         upstream = Upstream(stream, self.pool)
+        upstream.client, upstream.header = client, header
         try:
             tls = None
             if self._context is not None:
                 tls = TlsStream(stream, self._context, self.backend.sni or self.backend.host)
             if tls is None:
                 upstream.connect(stream, self._address, timeout)
-                if self._send_proxy:
-                    self._announce(upstream, exchange, timeout)
+                if header:
+                    upstream.send(header, timeout)
             else:
                 begun = self._reactor.clock()
                 upstream.connect(stream, self._address, timeout)
-                if self._send_proxy:
-                    self._announce(upstream, exchange, timeout)
+                if header:
+                    upstream.send(header, timeout)
                 left = max(timeout - (self._reactor.clock() - begun), 0.001) if timeout else 0.0
                 upstream.start_tls(tls, left)
         except BaseException:
             upstream.close()
             raise
         return upstream
-
-    def _announce(self, upstream: Upstream, exchange: Exchange, timeout: float) -> None:
-        """Send the PROXY header. From now on the connection is for this client only."""
-        upstream.client = exchange.client.connection
-        upstream.header = proxy_header(self._send_proxy, exchange)
-        upstream.send(upstream.header, timeout)
 
     def _stream(self, family: int) -> Stream:
         """The stream of a connection that the pool has admitted. It is not connected yet."""

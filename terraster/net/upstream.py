@@ -74,8 +74,8 @@ class Upstream:
     def __init__(self, stream: Stream, pool: Pool) -> None:
         """pool: has admitted this connection (`Pool.admit`)"""
         self.phase = "connect"
-        self.client: Any = None
-        self.header = b""
+        self.client: Any
+        self.header: bytes
         self.doubtful = False
         self.pool = pool
         self.since = inf

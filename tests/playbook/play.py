@@ -227,6 +227,16 @@ class Backend(Party):
 
         return do(change, f"{self} breaks when it is written to")
 
+    def accepts_while(self, send: Step) -> Step:
+        """The connection to it that was made in silence stands at the very moment when somebody sends something."""
+        assert isinstance(send, _Sends)
+
+        def change(scene: Scene) -> None:
+            scene.stage.network.establish(self.ip)
+            send.deliver(scene, "whole")
+
+        return do(change, f"{self.short} accepts while {send}")
+
     def refuses(self, how: str | int = errno.ECONNREFUSED) -> Step:
         """What becomes of the next attempt to connect that nothing is said of yet: an errno, "silence", "unreachable", "at once"."""
         return do(lambda scene: scene.hosts[self.ip].answers.append(how), f"{self.short} will say {how}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from terraster.state.table import BackendCells, SeatBackend
 
-from .lines import answered, asked, ok, refused, req, resp
+from .lines import answered, asked, ok, refused, req, resp, text
 from .play import (
     FIN,
     GONE,
@@ -85,6 +85,25 @@ test_hedging = table(
         counts(b1, retries=0),
         counts(b2, retries=1, responses=0),
         counts(hedges=1),
+    ),
+    hedged(
+        "the first wins while the second connects, and that begins with a PROXY header",
+        b2.refuses("silence"),
+        LEARNT,
+        client >> GET,
+        b1 << text("PROXY TCP4 192.0.2.7 198.51.100.1 40001 80\r\n"),
+        b1 << ASKED,
+        after(0.2),
+        b2.accepts_while(b1 >> ok("one")),
+        b2 << text("PROXY TCP4 192.0.2.7 198.51.100.1 40001 80\r\n"),
+        b2 << ASKED,
+        b2 << FIN,
+        client << ONE,
+        log(200, b2, b1),
+        counts(b1, retries=0),
+        counts(b2, retries=1, responses=0),
+        counts(hedges=1),
+        backends="send_proxy: v1 | send_proxy: v1",
     ),
     hedged(
         "the first fails: the second is let go of, and the request tried again",

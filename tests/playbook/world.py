@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from select import POLLRDHUP
 from socket import AF_INET, MSG_PEEK, SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET
 from struct import unpack
@@ -340,6 +341,7 @@ class Socket:
         self._shut = False
         self._closed = False
         self._reset_on_close = False
+        self.silent_at = ""  # the address that it is being connected to, where nobody answers
 
     def __repr__(self) -> str:
         return f"socket {self._descriptor}" if self.connection is None else self.connection.name
@@ -488,6 +490,16 @@ class Network:
     def poll(self) -> Any:
         return _Poll(self)
 
+    def establish(self, address: str) -> None:
+        """The connection to this address that has been made in silence stands now."""
+        party = self.parties[address]
+        (socket,) = [one for one in self.sockets.values() if one.silent_at == address]
+        socket.silent_at = ""
+        connection = Connection(f"{party.name}[{len(party.connections) + 1}]")
+        party.connections.append(connection)
+        with suppress(BlockingIOError):
+            socket.begin(connection, 0, False)
+
     def connect(self, socket: Socket, address: tuple[Any, ...]) -> None:
         party = self.parties[address[0]]
         answer = party.answers.popleft() if party.answers else None
@@ -495,6 +507,7 @@ class Network:
         if answer == "unreachable":
             raise OSError(errno.ENETUNREACH, "unreachable")
         if answer == "silence":
+            socket.silent_at = address[0]
             socket.begin(None, 0, False)
         elif isinstance(answer, int):
             socket.begin(None, answer, False)
