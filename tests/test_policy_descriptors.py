@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from terraster.policy.descriptors import IDLE, MOST, aim, idlest, most_clients, most_probes, spare
+from terraster.policy.descriptors import IDLE, MOST, aim, finite, idlest, most_clients, most_probes, spare
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,10 @@ from terraster.policy.descriptors import IDLE, MOST, aim, idlest, most_clients, 
 )
 def test_the_limit_is_raised_within_reason(soft, hard, wanted):
     assert aim(soft, hard) == wanted
+
+
+def test_no_limit_counts_as_a_large_one():
+    assert (finite(-1), finite(64)) == (MOST, 64)
 
 
 @pytest.mark.parametrize(("limit", "used", "most"), [(64, 12, 22), (1024, 12, 474), (MOST, 20, 524_246), (16, 12, 1)])

@@ -363,14 +363,13 @@ def _of_room(worker: Mapping[str, Any], saturation: Mapping[str, Any]) -> list[d
     """A problem if clients wait because a worker is full, or if it was short of descriptors lately."""
     limit = next((one["limit"] for one in saturation["descriptors"] if one["pid"] == worker["pid"]), None)
     if worker["full"] >= FULL:
-        why = _WORDS[worker["full_why"]].format(limit="?" if limit is None else limit)
+        why = _WORDS[worker["full_why"]].format(limit=limit or "unknown")
         text = f"{_name(worker)} has {worker['connections']} client connections and cannot take another one, so new clients wait: {why}"
         return [_problem("worker-full", f"{text} ({worker['full']:.0f} s so far)")]
     if worker["short"] is not None and worker["short"] < LATELY:
-        text = (
-            f"{_name(worker)} is short of file descriptors (limit {limit}): so far it has ended {worker['idle_clients_ended']} idle "
-            f"client connections, and could not accept {worker['accept_errors']}"
-        )
+        done = f"so far it has ended {worker['idle_clients_ended']} idle client connections"
+        done += f", and could not accept {worker['accept_errors']}" if worker["accept_errors"] else ""
+        text = f"{_name(worker)} is short of file descriptors (limit {limit or 'unknown'}): {done}"
         return [_problem("descriptors", text)]
     return []
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-__all__ = ["IDLE", "MOST", "aim", "idlest", "most_clients", "most_probes", "spare"]
+__all__ = ["IDLE", "MOST", "aim", "finite", "idlest", "most_clients", "most_probes", "spare"]
 
 _T = TypeVar("_T")
 
@@ -33,6 +33,11 @@ def aim(soft: int, hard: int) -> int:
     """The soft limit to set. -1 means infinite (`resource.RLIM_INFINITY`)."""
     most = MOST if hard < 0 else min(hard, MOST)
     return soft if soft < 0 else max(soft, most)
+
+
+def finite(limit: int) -> int:
+    """The limit to count with where there may be none (-1)."""
+    return MOST if limit < 0 else limit
 
 
 def spare(limit: int) -> int:

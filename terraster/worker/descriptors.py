@@ -22,7 +22,7 @@ from gevent.monkey import get_original
 from terraster.net.connection import Connection
 from terraster.net.origin import Origin
 from terraster.net.reactor import Reactor
-from terraster.policy.descriptors import idlest, most_clients, spare
+from terraster.policy.descriptors import finite, idlest, most_clients, spare
 from terraster.state.table import Seat
 from terraster.state.view import SeatView
 
@@ -33,6 +33,8 @@ _SHORTAGE = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
 _TRIES, _STEP = 100, 0.005  # attempts to get a descriptor for a connection to a backend, and seconds between two of them
 
 _SAY = 60.0  # seconds between two lines of the log about it
+
+_GUESS = 32  # descriptors of a worker without clients; usually some 16
 
 _PAUSE, _PART = 0.05, 20.0  # seconds until idle clients are looked for again, and how many times as long as the last look took
 
@@ -71,13 +73,13 @@ class Descriptors:
     )
 
     def __init__(self, view: SeatView, connections: set[Connection], listeners: int, say: Callable[[str], None]) -> None:
-        self.limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.limit = finite(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self.reactor: Reactor
         self.origins: dict[str, Origin]
         self._view = view
         self._connections = connections
         self._say = say
-        self._used = len(os.listdir("/proc/self/fd")) - listeners
+        self._used = _open() - listeners
         self._closed = self._errors = self._upstreams = self._waits = 0  # since the last line of the log
         self._is_short = False
         self._last_error = ""
@@ -187,3 +189,11 @@ class Descriptors:
                 self._upstreams += 1
                 return True
         return False
+
+
+def _open() -> int:
+    """The descriptors that this process has open; a guess where /proc is not mounted."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return _GUESS

@@ -39,7 +39,7 @@ from terraster.master.discovery.names import UNRESOLVED
 from terraster.master.line import Line
 from terraster.master.participant import Participant, Proposal
 from terraster.net.yielding import yield_to_loop
-from terraster.policy.descriptors import most_probes
+from terraster.policy.descriptors import finite, most_probes
 from terraster.policy.health import Verdict, first, observe
 from terraster.state.table import BackendCells, Table
 
@@ -156,7 +156,7 @@ class Prober(Participant):
         self._probing = Probing()
         self._agenda = agenda
         limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._line = Line(min(CONCURRENT, most_probes(limit)), self._probe)
+        self._line = Line(min(CONCURRENT, most_probes(finite(limit))), self._probe)
         self._targets: dict[Aim, Target] = {}
         self._of: dict[str, Target] = {}  # by backend id
         self._met: dict[Aim, Target] = {}
