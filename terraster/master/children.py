@@ -24,6 +24,7 @@ from gunicorn.errors import HaltServer
 from terraster.config import unserved
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
+from terraster.net.tunnel import FAREWELL
 from terraster.state.leases import Leases
 from terraster.state.table import MasterCells, Seat
 from terraster.state.view import SeatView
@@ -38,7 +39,7 @@ from .signals import ALL
 __all__ = ["BOOT_ERROR", "FORCED", "HUNG", "LEAVING", "OUTGOING", "SERVING", "STARTING", "Children"]
 
 HUNG = 30.0  # seconds without a heartbeat after which a child is killed
-FORCED = 2.0  # seconds a child gets beyond its drain timeout, or after QUIT, before it is killed
+FORCED = 2.0  # seconds a child gets beyond its drain timeout and its farewell, or after QUIT, before it is killed
 BOOT_ERROR: int = Arbiter.WORKER_BOOT_ERROR  # exit code of a child that ended before it served
 
 STARTING, SERVING, OUTGOING, LEAVING = "starting", "serving", "outgoing", "leaving"
@@ -300,7 +301,7 @@ class Children(Participant):
 
     def _leaves(self, child: Process) -> None:
         child.state = LEAVING
-        child.deadline = time.monotonic() + self._running.snapshot.drain_timeout + FORCED
+        child.deadline = time.monotonic() + self._running.snapshot.drain_timeout + FAREWELL + FORCED
 
     def kill(self, child: Process) -> None:
         """End a child that did not leave in time."""

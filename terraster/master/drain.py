@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from terraster.net.tunnel import FAREWELL
 from terraster.worker.process import Process
 
 from .children import FORCED, Children
@@ -45,7 +46,7 @@ class Drain:
 
     def drain(self, seconds: float) -> None:
         """Drain the proxy workers, then the admin worker. Returns when no child is left. seconds: for open requests"""
-        for role, most in (("proxy", seconds), ("admin", 0.0)):
+        for role, most in (("proxy", seconds + FAREWELL), ("admin", 0.0)):
             children = [child for child in self._children.by_pid.values() if child.name == role]
             for child in children:
                 self._children.dismiss(child)

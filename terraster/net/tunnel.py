@@ -2,8 +2,9 @@
 
 If the client ends only its sending half, the tunnel ends that half towards the backend, which may still send its rest.
 
-A tunnel whose configuration has gone, or whose worker drains, is ended by Terraster: in a moment of silence, so that no answer is lost. A
-WebSocket gets a close frame in both directions, if the octets so far end with a whole frame.
+A tunnel whose configuration has gone, or whose worker drains, is ended by Terraster. A WebSocket ends right behind a frame towards the
+client, so that a client which asks and waits for the answer loses nothing. So it does in a silence, unless the last octets came from the
+client and may be a question. Both ends get a close frame, if the octets so far end with a whole frame.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from .upstream import Upstream
 
 __all__ = ["FAREWELL", "Tunnel"]
 
-FAREWELL = 2.0
-"""Seconds that a tunnel which has to end waits at most for a moment of silence."""
+FAREWELL = 5.0
+"""Seconds that a tunnel which has to end waits at most for a good moment."""
 
+_REPLY = 1.5  # seconds that the client's close frame is waited for
 _SILENCE = 0.1  # seconds without an octet in either direction
 
 
@@ -44,6 +46,7 @@ class Tunnel:
         "octets_out",
         "outwards",
         "why",
+        "_asked",
         "_broken",
         "_client",
         "_clock",
@@ -51,6 +54,7 @@ class Tunnel:
         "_last",
         "_main",
         "_over",
+        "_reason",
         "_reactor",
         "_timeout",
         "_upstream",
@@ -60,8 +64,8 @@ class Tunnel:
         self.inwards = Frames() if websocket else None
         self.outwards = Frames() if websocket else None
         self.leave_at = inf
-        self.why = ""
-        self._broken = False
+        self.why = self._reason = ""
+        self._asked = self._broken = False
         self.octets_in = 0
         self.octets_out = 0
         self._client = client
@@ -86,20 +90,24 @@ class Tunnel:
             self._over = True
             self._reactor.kill(other)
 
-    def leave(self, at: float) -> None:
+    def leave(self, at: float, why: str) -> None:
         """End at this monotonic time, or earlier if that was said before."""
-        if not self.why:
-            self.leave_at = min(self.leave_at, at)
+        if not self.why and at < self.leave_at:
+            self.leave_at, self._reason = at, why
 
-    def end(self, now: float, why: str) -> None:
-        """End the tunnel if it is silent, or if it was not for `FAREWELL`. The sweep calls this on the hub from `leave_at` on."""
+    def end(self, now: float) -> None:
+        """End the tunnel if it is silent, or if no good moment came for `FAREWELL`. The sweep calls this on the hub from `leave_at` on."""
         client, upstream = self._client.stream, self._upstream.stream
         writes = client.writes or upstream.writes
-        if now < self.leave_at + FAREWELL and (writes or now - self._last < _SILENCE or not self._is_between()):
+        waits = writes or self._asked or now - self._last < _SILENCE or not self._is_between()
+        if waits and now < self.leave_at + FAREWELL:
             return
         self._broken = client.writes
-        self.leave_at, self.why = inf, why
-        self._fail(_Ended())
+        self._fail(self._ended())
+
+    def _ended(self) -> _Ended:
+        self.leave_at, self.why = inf, self._reason
+        return _Ended()
 
     def _is_between(self) -> bool:
         return (self.inwards is None or self.inwards.between) and (self.outwards is None or self.outwards.between)
@@ -113,14 +121,14 @@ class Tunnel:
             return
         if inwards.between and not inwards.closed and not self._upstream.stream.writes:
             with suppress(TerrasterError):
-                self._upstream.send(close_frame(GOING_AWAY, True), FAREWELL)
+                self._upstream.send(close_frame(GOING_AWAY, True), _REPLY)
         if not outwards.between or outwards.closed or self._broken:
             return
         frame = close_frame(GOING_AWAY, False)
         with suppress(TerrasterError):
-            self._client.send(frame, FAREWELL)
+            self._client.send(frame, _REPLY)
             self.octets_out += len(frame)
-            end = self._clock() + FAREWELL
+            end = self._clock() + _REPLY
             while not inwards.closed and (left := end - self._clock()) > 0:
                 data = self._client.recv(left)
                 if not data:
@@ -151,6 +159,7 @@ class Tunnel:
                 target.stream.shutdown()
                 return
             self._last = self._clock()
+            self._asked = inwards
             if inwards:
                 self.octets_in += len(data)
             else:
@@ -158,6 +167,8 @@ class Tunnel:
             target.send(data, self._timeout)
             if frames is not None:
                 frames.feed(data)
+                if not inwards and self.leave_at < self._clock() and self._is_between() and self._client.stream.peek() is None:
+                    raise self._ended()
 
 
 class _Ended(TerrasterError):

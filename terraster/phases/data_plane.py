@@ -13,14 +13,16 @@ from terraster.net.body import Buffer
 from terraster.net.origin import Origin
 from terraster.net.reactor import SHORT, Reactor
 from terraster.net.tcp_keepalive import options
-from terraster.net.tunnel import FAREWELL, Tunnel
+from terraster.net.tunnel import Tunnel
 from terraster.outcomes import Outcomes, Report
 from terraster.plan import Plan
 from terraster.state.table import SeatLocation
 from terraster.state.view import SeatView
 from terraster.wire.answers import http_date
 
-__all__ = ["DataPlane"]
+__all__ = ["STOPPING", "DataPlane"]
+
+STOPPING = "Terraster ended the tunnel, because it stops"
 
 _BUDGET_REFUSALS = SeatLocation.BUDGET_REFUSALS
 
@@ -84,9 +86,7 @@ class DataPlane:
         self.overdue(now)
         self.outcomes.sweep(now)
         for tunnel in [tunnel for tunnel in self.tunnels if tunnel.leave_at <= now]:
-            tunnel.end(
-                now, "Terraster ended the tunnel, because " + ("it stops" if self.draining else "its configuration is an old one")
-            )
+            tunnel.end(now)
         for origin in self.origins.values():
             origin.pool.expire(now)
 
@@ -101,10 +101,10 @@ class DataPlane:
         return min(self.deadlines.values(), default=inf)
 
     def end_tunnels(self, seconds: float) -> None:
-        """The worker drains: tunnels may stay for so long, except the time that it takes to end them."""
-        self.tunnels_until = self.clock() + max(0.0, seconds - FAREWELL)
+        """The worker drains: tunnels may stay for so long."""
+        self.tunnels_until = self.clock() + seconds
         for tunnel in self.tunnels:
-            tunnel.leave(self.tunnels_until)
+            tunnel.leave(self.tunnels_until, STOPPING)
 
     def overdue(self, now: float) -> None:
         """End the exchanges that took too long. Called on the hub."""

@@ -7,7 +7,7 @@ from terraster.net.downstream import Downstream
 from terraster.net.tunnel import Tunnel
 
 from .attempt import Attempt
-from .data_plane import DataPlane
+from .data_plane import STOPPING, DataPlane
 from .downstream_head import write_head
 
 __all__ = ["upgrade"]
@@ -38,7 +38,7 @@ def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
         tunnel.outwards.feed(attempt.rest)
     plane.tunnels[tunnel] = exchange
     if plane.draining:
-        tunnel.leave(plane.tunnels_until)
+        tunnel.leave(plane.tunnels_until, STOPPING)
     try:
         tunnel.run()
     except HttpError as error:  # however the tunnel ends, the answer was 101, and the end counts against no backend

@@ -25,6 +25,8 @@ from terraster.route.host import split_host
 
 __all__ = ["CURRENT", "KEPT", "OUTDATED", "Generations", "judge"]
 
+_OLD = "Terraster ended the tunnel, because its configuration is an old one"
+
 CURRENT, KEPT, OUTDATED = "current", "kept", "outdated"
 
 
@@ -101,13 +103,13 @@ class Generations:
                 continue
             old.setdefault(exchange.plan.generation, []).append((connection, tunnel))
             if verdict == OUTDATED and tunnel is not None and tunnel.leave_at == inf:
-                tunnel.leave(now + snapshot.drain_timeout + random.random() * snapshot.drain_jitter)
+                tunnel.leave(now + snapshot.drain_timeout + random.random() * snapshot.drain_jitter, _OLD)
         self._services.clear()
         self.counts = {generation: len(old[generation]) for generation in sorted(old)}
         for generation in list(self.counts)[: max(0, len(self.counts) - snapshot.max_generations)]:
             for connection, tunnel in old[generation]:
                 if tunnel is not None:
-                    tunnel.leave(now)
+                    tunnel.leave(now, _OLD)
                 else:
                     self._proxy.reactor.loop.run_callback(connection.downstream.interrupt, _too_old())
 

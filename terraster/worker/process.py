@@ -126,6 +126,11 @@ class Process(Worker):  # type: ignore[misc]
     def drain(self) -> None:
         """Accept no new connection and let open requests finish."""
 
+    def farewell(self) -> float:
+        """The seconds that it needs at most to end open connections in an orderly way, when the time for the drain is over. The master
+        knows it (`terraster.master.children`)."""
+        return 0.0
+
     def idle(self) -> bool:
         """True if nothing is open any longer."""
         return True
@@ -283,6 +288,9 @@ class Process(Worker):  # type: ignore[misc]
                 self.log.exception("%s worker: cannot drain; it leaves at once", self.name)
                 self._exiting.set()
         while not self.idle() and time.monotonic() < deadline:
+            gevent.sleep(_POLL)
+        end = time.monotonic() + self.farewell()
+        while not self.idle() and time.monotonic() < end:
             gevent.sleep(_POLL)
         if not self.idle():
             self.log.warning("%s worker: leaves although requests are still open: drain_timeout is over", self.name)

@@ -20,9 +20,10 @@ from terraster.exchange import Exchange
 from terraster.logs.access import FLUSH, AccessLogs
 from terraster.net.connection import Connection
 from terraster.net.downstream import Downstream
-from terraster.net.reactor import Reactor
+from terraster.net.reactor import SWEEP, Reactor
 from terraster.net.runners import Runners
 from terraster.net.stream import Stream
+from terraster.net.tunnel import FAREWELL
 from terraster.policy.accept import may_accept
 from terraster.proxy import Proxy
 from terraster.state.table import MasterCells, Seat
@@ -243,6 +244,9 @@ class ProxyWorker(Process):
         for connection in list(self.connections):
             if connection.listener is acceptor:
                 connection.dismiss(limit)
+
+    def farewell(self) -> float:
+        return FAREWELL + SWEEP * 5 if self.proxy.tunnels else 0.0
 
     def idle(self) -> bool:
         return not self.connections and all(acceptor.closed for acceptor in self.acceptors.values())

@@ -60,6 +60,9 @@ class Terraster:
     launcher: Sequence[str] = ()
     """A command in front of it, which becomes it."""
 
+    keep: Sequence[int] = ()
+    """Descriptors that it inherits."""
+
     def __init__(self, folder: Path, *services: Config, start: bool = True, wait: bool = True, **keys: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -97,7 +100,7 @@ class Terraster:
     def start(self, *, wait: bool = True) -> None:
         """Start it; with ``wait``, return when it serves."""
         command = [*self.launcher, sys.executable, "-m", "terraster.cli.main", "--config", str(self.config_file)]
-        self.program = Program(command, self.folder / "output", PYTHONPATH=str(self.root), PYTHONUNBUFFERED="1")
+        self.program = Program(command, self.folder / "output", keep=self.keep, PYTHONPATH=str(self.root), PYTHONUNBUFFERED="1")
         if wait:
             self.program.wait_ready(self.serves, 30)
 
