@@ -289,7 +289,7 @@ def test_a_file_that_breaks_at_run_time_changes_nothing(
         Path(it.path).write_text(content)
     assert not it.reread() and it.entries == before == overlay(tmp_path, clock).entries
     (record,) = caplog.records
-    assert "stays so, and is written anew" in record.getMessage()
+    assert "stay in effect, and are written anew" in record.getMessage()
     assert [one.read_text() for one in (tmp_path / "state").glob("overlay.json.broken-*")] == ([content] if content else [])
     assert not it.reread() and len(caplog.records) == 1
 

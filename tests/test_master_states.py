@@ -234,11 +234,11 @@ def test_too_few_are_well_so_all_are_used() -> None:
     ward.log.take()
     probe(ward, 2, False)
     assert (ward.letters(), ward.admits(), ward.panic) == ("mddud", "naaan", True)
-    assert ward.log.take() == ["warning shop/ panics: 1 of 3 backends is up, less than 50 %: all are used"]
+    assert ward.log.take() == ["warning shop/ entered panic mode: 1 of 3 backends is up, less than 50 %, using all of them"]
     assert ward.states.one(ward.id(1))["panic"] is True
     probe(ward, 2, True)
     assert (ward.admits(), ward.panic) == ("nnaan", False)
-    assert ward.log.take() == ["info shop/ panics no more: 2 of 3 backends are up"]
+    assert ward.log.take() == ["info shop/ left panic mode: 2 of 3 backends are up"]
 
 
 def test_nobody_panics_at_the_start() -> None:
@@ -315,7 +315,7 @@ def test_where_only_ejected_ones_are_left_they_are_used() -> None:
     ward.log.take()
     probe(ward, 1, False)
     assert (ward.letters(), ward.admits()) == ("ed", "an")
-    assert ward.log.take() == ["warning shop/ has none but ejected backends left: they are used"]
+    assert ward.log.take() == ["warning all backends that shop/ has left are ejected: using them"]
     probe(ward, 1, True)
     assert (ward.letters(), ward.admits()) == ("eu", "na")
 

@@ -39,9 +39,7 @@ PATTERNS = {
 }
 COMPILED = {name: re.compile(pattern, re.MULTILINE) for name, pattern in PATTERNS.items()}
 
-NOT_YET = {
-    "terraster/master",
-}
+NOT_YET: set[str] = set()
 
 FILES = [
     ROOT / "README.md",

@@ -1,4 +1,4 @@
-"""What a new master takes over from the workers of one that was killed: their listening sockets, the shared table, and its leases.
+"""Adoption: a new master takes over from the workers of one that was killed their listening sockets, the shared table, and its leases.
 
     look ─▶ describe every orphan ─▶ listeners, table ─▶ … start as ever … ─▶ all own children serve ─▶ dismiss
 

@@ -1,4 +1,4 @@
-"""What the master does later: one agenda for health checks, ejections, circuits, names, slow starts and the ends of operators' orders.
+"""The agenda of the master: one for health checks, ejections, circuits, names, slow starts and the ends of operators' orders.
 
     agenda.after(2.0, self._look, backend)  ─▶ Entry ─▶ called once, in the agenda's greenlet; or `Entry.cancel`
 

@@ -12,7 +12,7 @@ class Backoff:
     """The delays of one role. Times are ``time.monotonic()`` seconds.
 
     Young deaths in a row are waited for 0, ``FIRST``, 2 · ``FIRST`` … up to ``LONGEST`` seconds. Young is younger than ``GROWN``:
-    a child that somebody kills each second is replaced at once each time, one that cannot live is not allowed to burn the
+    a child that is killed each second is replaced at once each time, one that cannot live is not allowed to burn the
     machine.
 
     Children that die together die of one cause, and count once: those that had been started before the first of them died, and

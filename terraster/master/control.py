@@ -1,4 +1,4 @@
-"""What children may ask of the master, over their control channel: the verbs of `Process.ask`.
+"""The questions that children may ask the master over their control channel: the verbs of `Process.ask`.
 
 Answers are plain dicts, so that the admin worker can hand them on as JSON. Each question runs in a greenlet of its own: a reload
 may take seconds, and a child that asked for it must acknowledge it meanwhile.
@@ -67,7 +67,7 @@ class Control:
         }
 
     def answer(self, worker: Process, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
-        """Answer one question of one child; if the child has gone meanwhile, nobody is told."""
+        """Answer one question of one child. The child may have gone meanwhile."""
         try:
             if verb in self._verbs:
                 answer = self._verbs[verb](**arguments)
@@ -82,7 +82,7 @@ class Control:
             return
 
     def reload(self, why: str = "terrasterctl") -> dict[str, Any]:
-        """Reload and tell how it went: see `Outcome` for the keys."""
+        """Reload. The answer has the keys of `Outcome`."""
         return self._reloader.reload(why).as_dict()
 
     def stop(self, graceful: bool = True) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Control:
         return {"ok": True, "pid": os.getpid(), "drain_timeout": self._running.snapshot.drain_timeout if graceful else 0.0}
 
     def status(self) -> dict[str, Any]:
-        """What the master knows.
+        """All that the master knows.
 
         ``pid version started generation last_reload workers wanted_workers restarts reloads reload_failures``; times are time.time()
         seconds, ages seconds. ``failing``: by id, of backends that failed lately: ``attempts failures seconds text not_ejected``.

@@ -32,11 +32,10 @@ def cookie_key(directory: str) -> bytes:
             f"give the user that Terraster runs as a state_dir of its own"
         ) from error
     if key is None:
-        raise StartError(f"{path} went away while it was read; somebody removes what Terraster keeps there")
+        raise StartError(f"{path} went away while it was read; another program removes the files that Terraster keeps there")
     if len(key) != SIZE:
         raise StartError(
-            f"{path} has not the {SIZE} octets that it should have; remove it, and a new one is made at the next start "
-            f"(sessions then begin anew)"
+            f"{path} does not have {SIZE} octets; remove it, and the next start makes a new one (sessions then begin anew)"
         )
     return key
 
@@ -48,14 +47,14 @@ def _read(path: str) -> bytes | None:
         return None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise StartError(f"{path} is no plain file; remove it")
+            raise StartError(f"{path} is not a regular file; remove it")
         return os.read(descriptor, SIZE + 1)
     finally:
         os.close(descriptor)
 
 
 def _make(directory: str, path: str) -> None:
-    """Have a key under this name, ours or that of somebody who was faster."""
+    """Have a key under this name, ours or that of a process that was faster."""
     os.makedirs(directory, mode=0o700, exist_ok=True)
     temporary = f"{path}.{os.getpid()}-{secrets.token_hex(4)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

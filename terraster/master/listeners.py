@@ -49,7 +49,7 @@ def addresses(snapshot: Snapshot) -> list[str]:
 
 
 def parse(address: str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:
-    """What to bind for an address. An empty host (every address) comes back as AF_INET6 and ("::", port)."""
+    """The family and name to bind for an address. An empty host (every address) comes back as AF_INET6 and ("::", port)."""
     if address.startswith("unix:"):
         return socket.AF_UNIX, address[len("unix:") :]
     host, _, port = address.rpartition(":")
@@ -64,7 +64,7 @@ class Listeners(Participant):
 
     open:      address → socket
     aside:     another master still serves under our paths (USR2): see `bind_control`
-    activated: whether the service manager owns the sockets (then their paths are not ours to remove)
+    activated: True if the service manager owns the sockets (then their paths are not ours to remove)
     """
 
     name = "listeners"
@@ -126,7 +126,7 @@ class Listeners(Participant):
         self._inherited.update({address: _adopt(descriptor) for address, descriptor in descriptors.items()})
 
     def lacking(self, addresses: Iterable[str]) -> list[str]:
-        """The addresses that somebody listens on, though nobody has handed them over."""
+        """The addresses that another process listens on and has not handed over."""
         return [address for address in addresses if address not in self._inherited and self._is_taken(address)]
 
     def _is_taken(self, address: str) -> bool:
@@ -215,7 +215,7 @@ class Listeners(Participant):
             self._files[address] = _inode(f"unix:{path}" if path else address)
 
     def close(self, addresses: Iterable[str], *, unlink: bool = True) -> None:
-        """Close sockets here; whoever inherited them closes its own."""
+        """Close sockets here; children that inherited them close their own."""
         for address in list(addresses):
             one = self.open.pop(address, None)
             if one is not None:
@@ -225,7 +225,7 @@ class Listeners(Participant):
                     _unlink(address)
 
     def close_all(self, *, unlink: bool) -> None:
-        """Close every socket. ``unlink``: remove unix sockets from the file system too, unless they are somebody else's."""
+        """Close every socket. ``unlink``: remove unix sockets from the file system too, unless they belong to another process."""
         for bound in self._renamed:
             _unlink(f"unix:{bound}")
         for address in list(self.open):
@@ -333,7 +333,7 @@ def _bind_port(family: int, where: tuple[str, int], *, dual: bool) -> socket.soc
 
 
 def _bind_path(path: str, mode: int) -> socket.socket:
-    """``mode``: whatever the umask; whoever may not connect to traffic is kept out by the directory, as with nginx."""
+    """``mode``: whatever the umask; the mode of the directory keeps out clients that may not connect, as with nginx."""
     _remove_stale(path)
     one = _plain(socket.AF_UNIX)
     before = os.umask(0o777 & ~mode)
@@ -350,7 +350,7 @@ def _bind_path(path: str, mode: int) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket file that nobody listens on. Raises OSError when somebody does, or when it is no socket."""
+    """Remove a socket file without a listener. Raises OSError if a process listens on it, or if it is not a socket."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:

@@ -69,10 +69,10 @@ class Participant:
     """In the status, in log lines, and in the names of the steps."""
 
     def prepare(self, new: Proposal) -> None:
-        """Get ready. May wait. Shows nothing to anybody yet. Raises ConfigError or StartError to refuse."""
+        """Get ready. May wait. Shows nothing yet. Raises ConfigError or StartError to refuse."""
 
     def rollback(self) -> None:
-        """Take back what `prepare` did, as far as it came: somebody refused."""
+        """Take back what `prepare` did, as far as it came: this participant or another one refused."""
 
     def commit(self, new: Proposal) -> None:
         """The proposal is what runs from now on. Must not fail, and must not yield: no fork may see one half of it."""

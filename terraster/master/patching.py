@@ -1,4 +1,4 @@
-"""What must happen before anything else is imported in the process that becomes the master.
+"""The patches that must come before any other import in the process that becomes the master.
 
 The master lives on a gevent hub: probes, control channels and waiting must be cooperative there. So a few modules of the
 standard library are patched, and no others: never `os`, `signal`, `threading` or `subprocess` (the master forks, handles

@@ -1,6 +1,6 @@
-"""The pid file, and the lock on it that says whether a master runs: a pid may be anybody's by now, a lock goes with its process.
+"""The pid file, and the lock on it that shows a running master: the pid may belong to another process by now, but a lock ends with its process.
 
-`Pidfile` takes an exclusive flock(2) on the file and keeps it for life; whoever can take it knows that nobody runs. gunicorn's
+`Pidfile` takes an exclusive flock(2) on the file and keeps it for life; a process that can take it knows that no master runs. gunicorn's
 arbiter calls `create`, `rename` (a second master is promoted after USR2: ``terraster.pid.2`` becomes ``terraster.pid``, lock and
 all) and `unlink`. A forked child calls `abandon` at once, as the lock lasts until the last copy of the descriptor is closed.
 """
@@ -18,14 +18,14 @@ from terraster.errors import StartError
 
 __all__ = ["Pidfile", "runtime_directory"]
 
-_TRIES = 25  # somebody who looks whether the lock can be taken holds it for a moment
+_TRIES = 25  # a process that tries the lock holds it for a moment
 _PAUSE = 0.02  # seconds
 
 
 def runtime_directory(path: str) -> None:
     """Make the directory of the pid file and the control socket, or see that nobody else can put anything in its place.
 
-    Raises StartError. Under /tmp anybody may have made it before us.
+    Raises StartError. Under /tmp another user may have made it before us.
     """
     path = os.path.normpath(path)
     try:
@@ -52,7 +52,7 @@ class Pidfile:
         self._fd = -1
 
     def create(self, pid: int, beside: str = "") -> None:
-        """Take the lock and write the pid. Raises StartError when somebody holds it, OSError when the file cannot be had.
+        """Take the lock and write the pid. Raises StartError if another process holds it, OSError when the file cannot be had.
 
         beside: another pid file, whose lock nobody may hold either
         """
@@ -73,7 +73,7 @@ class Pidfile:
 
     @staticmethod
     def _holder(path: str) -> str:
-        """The pid in a file whose lock somebody holds, else ""."""
+        """The pid in a file whose lock a process holds, else ""."""
         with open(path, "rb") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -82,7 +82,7 @@ class Pidfile:
         return ""
 
     def _lock(self, fd: int) -> bool:
-        """Whether we have the lock, and on the file that has the name now: its last owner removes it when it ends."""
+        """True if we have the lock, and on the file that has the name now: its last owner removes it when it ends."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return os.path.samestat(os.fstat(fd), os.stat(self.fname))
@@ -132,7 +132,7 @@ class Pidfile:
         self.abandon()
 
     def abandon(self) -> None:
-        """Close our copy of the descriptor, and leave lock and file to whoever else has one."""
+        """Close our copy of the descriptor, and leave lock and file to the process that has another one."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

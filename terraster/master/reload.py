@@ -307,7 +307,7 @@ class Reloader:
 
 
 def _said(warning: str) -> str:
-    """What a warning says, without its place: a line more above it does not make it news."""
+    """The text of a warning without its place: a line more above it does not make it news."""
     return warning.partition(": ")[2]
 
 

@@ -64,7 +64,7 @@ class Slots(Participant):
 
 
 class Planner(Participant):
-    """What changes, and the compiled plan: a configuration that cannot be compiled is never sent to a child."""
+    """The changes and the compiled plan: a configuration that cannot be compiled is never sent to a child."""
 
     name = "plan"
 

@@ -53,7 +53,7 @@ def have(adoption: Adoption, snapshot: Snapshot) -> tuple[Table, Leases]:
 
 
 def take_place(table: Table) -> bool:
-    """Take a place in a table that was taken over. False if each of its places still has somebody who lives."""
+    """Take a place in a table that was taken over. False if a process that lives has each of its places."""
     free = [master for master in range(MASTERS) if not _is_inhabited(table, master)]
     if not free:
         return False

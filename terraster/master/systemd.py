@@ -1,7 +1,7 @@
-"""What the service manager is told: the datagrams of sd_notify(3), and how often it wants a sign of life.
+"""The line to the service manager: the datagrams of sd_notify(3), and how often it wants a sign of life.
 
 Without ``NOTIFY_SOCKET`` in the environment nothing is sent. A datagram that cannot be sent is lost on purpose: the service
-manager is no reason to stop serving.
+manager must not keep Terraster from serving.
 """
 
 from __future__ import annotations

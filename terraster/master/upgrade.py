@@ -2,7 +2,7 @@
 
     old master ──fork──▶ successor: exec, with our listening sockets ─▶ its own children serve ─▶ old master gets TERM ─▶ promoted
 
-What a master hands to the next one goes through the environment: `HANDED_OVER` (listening sockets) and `PREDECESSOR`. The control socket
+A master hands over to the next one through the environment: `HANDED_OVER` (listening sockets) and `PREDECESSOR`. The control socket
 and the pid file of the successor have names beside the old ones until it is promoted.
 """
 

@@ -1,8 +1,8 @@
-"""Health from traffic: what workers report of their attempts, and what becomes of it.
+"""Health from traffic: the reports of workers about their attempts, and the ejections and circuits that follow from them.
 
     worker ──("traffic", [(slot, serial, kind, status, text, when), …])──▶ Outliers ──eject, readmit, circuit──▶ BackendStates
 
-kind      "connect" (no connection came about), "failure" (no proper response; ``status`` is that of the head if one had come),
+kind      "connect" (no connection was made), "failure" (no proper response; ``status`` is that of the head if one had come),
           "status" (a response with a status that the location's outlier detection or circuit breaker may count as bad), and for
           requests that try a half-open circuit "good" or "bad" (beside what else is said of a bad one)
 serial    the backend's lease; what is said of an older one is of another backend, and dropped
@@ -14,7 +14,7 @@ report costs the same whatever else is configured, and a backend that nothing is
 ejection ends or the next circuit wants a trial.
 
 A backend that gets no work (down, in maintenance, ejected) is not judged: what still comes in is of before. Ejections end by time,
-some also by a good active check that was made after them (`Outliers.checked`); circuits only by trials. What is known is kept by
+some also by a good active check that was made after them (`Outliers.checked`); circuits only by trials. Everything is kept by
 backend id over reloads.
 
 Master only; no call yields.
@@ -49,7 +49,7 @@ Report = tuple[int, int, str, int, str, float]
 
 
 class _Watch:
-    """What traffic showed of one backend. until: when its ejection ends, on the monotonic clock; out_at: when it began; heard: sum
+    """One backend, as its traffic shows it. until: when its ejection ends, on the monotonic clock; out_at: when it began; heard: sum
     of the good ones at the last look; spoilt: heads counted as good whose bodies were none; believed: a check has failed since it
     is ejected; refused: why it is not ejected though it should be, and when; planned: when its circuit is looked at next."""
 
@@ -85,10 +85,10 @@ class _Watch:
 
 
 class Outliers(Participant):
-    """What traffic showed of the backends of one master.
+    """The backends of one master, as their traffic shows them.
 
     table:     where the sums are
-    states: who is told
+    states:    hear of ejections and circuits
     agenda:    ends ejections and tries circuits, by its clock
     wall:      time.time
     """
@@ -113,7 +113,7 @@ class Outliers(Participant):
         self._circuits: dict[str, _Watch] = {}  # those whose circuit is not closed
 
     def receive(self, batch: Iterable[Report], seat: int) -> None:
-        """What the worker in a seat reports. Never raises: what cannot be understood is told of in the log."""
+        """Take the reports of the worker in a seat. Never raises: a report that cannot be understood is logged."""
         now, wall = self._agenda.clock(), self._wall()
         q, table = self._table.q, self._table
         taken: list[tuple[_Watch, Location, str, int, str, float]] = []
@@ -153,14 +153,14 @@ class Outliers(Participant):
                 self._forgive(watch, now)
         for watch in sorted(self._out.values(), key=lambda one: one.until):
             if self._rules(watch).outlier is None:
-                self._back(watch, "traffic decides no more", now)
+                self._back(watch, "outlier detection was disabled", now)
             elif self._states.too_many(watch.name):
-                self._back(watch, "the configuration does not let so many be ejected any more", now)
+                self._back(watch, "the configuration no longer lets so many be ejected", now)
         for watch in list(self._circuits.values()):
             if self._rules(watch).breaker is None:
                 watch.circuit.close(now)
                 del self._circuits[watch.name]
-                self._states.circuit(watch.name, CLOSED, "it has no circuit breaker any more")
+                self._states.circuit(watch.name, CLOSED, "it no longer has a circuit breaker")
             else:
                 self._plan_circuit(watch)
 
@@ -280,7 +280,7 @@ class Outliers(Participant):
         self._states.circuit(watch.name, HALF_OPEN, why, counted + trials)
 
     def _forgive(self, watch: _Watch, now: float) -> None:
-        """It is at another address: what the machine at the old one did is not its fault."""
+        """It has another address: failures of the machine at the old one are not its fault."""
         if watch.name in self._out:
             self._back(watch, "it has another address", now)
         watch.circuit.close(now)
@@ -295,7 +295,7 @@ class Outliers(Participant):
         self._states.readmit(watch.name, why)
 
     def _fresh(self, watch: _Watch, now: float) -> int:
-        """No row goes on. Attempts so far."""
+        """End all rows. Returns the attempts so far."""
         good, attempts = self._sums(watch.slot, self._table.counting_seats())
         watch.streak.restart(self._good(watch, good), now)
         return attempts
@@ -305,7 +305,7 @@ class Outliers(Participant):
         assert location is not None, watch.name
         return location
 
-    # The sums. The master is the one who moves counters between seats, and does not yield meanwhile: no need for `Table.consistent`.
+    # The sums. Only the master moves counters between seats, and it does not yield meanwhile: no need for `Table.consistent`.
 
     def _sums(self, slot: int, seats: list[int]) -> tuple[int, int]:
         """Responses that were good, as far as their heads said, and attempts, over all workers."""
@@ -336,7 +336,7 @@ class Outliers(Participant):
 
 
 def _suspicious(location: Location, status: int) -> bool:
-    """Whether workers count a response with this status as bad (`LocationPlan.bad_statuses`)."""
+    """True if workers count a response with this status as bad (`LocationPlan.bad_statuses`)."""
     outlier, breaker = location.outlier, location.breaker
     if outlier is not None and (outlier.bad_statuses or outlier.ratio) and covers(outlier.statuses, status):
         return True

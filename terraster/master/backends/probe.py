@@ -48,7 +48,7 @@ _TRIES = 3  # times that a probe is made before it counts all the same
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What is probed, and how; equal for all backends that one probe can speak for."""
+    """The aim of a probe, and its kind; equal for all backends that one probe can speak for."""
 
     scheme: str
     host: str

@@ -1,18 +1,18 @@
-"""Active health checks: who is up, known before the first request, and what is known of it.
+"""Active health checks: which backends are up, known before the first request.
 
 Backends that one probe can speak for (same address, same check) share it: 10,000 services on a few backends are a few probes. A
-target is such a shared probe with its schedule and its verdict. What it finds goes to `terraster.master.backends.states`, where it is put
-together with what else is known; written here are only `BackendCells.PROBES` and `BackendCells.PROBE_FAILURES`.
+target is such a shared probe with its schedule and its verdict. Its verdict goes to `terraster.master.backends.states`, which
+adds everything else that is known; this module writes only `BackendCells.PROBES` and `BackendCells.PROBE_FAILURES`.
 
-    meet(snapshot)    probe what is new, once, all at once, with a bounded wait: nobody is sent to a backend that was never seen
-    follow(snapshot)  from now on these backends; what stays keeps its verdict, its counters and its schedule
+    prepare   probe new backends, once, all at once, with a bounded wait: no request goes to a backend that was never seen
+    commit    from now on these backends; one that stays keeps its verdict, its counters and its schedule
 
 The first result decides at once, after that rise and fall count (`terraster.policy.health`). A target without a result yet is
 down. A backend whose check is configured anew was seen before: its new target begins with the old one's verdict, and the new
 thresholds decide from there. Otherwise one slow answer after a changed interval would take a whole service down.
 
-Every change of `BackendCells.STATE` that a check brings is told in one line of the log, with its reason; of backends that are new only
-those that are not well are named. Probes are spread over their interval, with a tenth of jitter either way, and never more than
+Every change of `BackendCells.STATE` that a check brings is one line of the log, with its reason; of backends that are new only
+those that are not healthy are named. Probes are spread over their interval, with a tenth of jitter either way, and never more than
 `CONCURRENT` run together. While a result contradicts the state, the next probe comes after the fast interval (HAProxy's ``fastinter``), so
 that a backend that has just started is used soon.
 
@@ -50,9 +50,9 @@ __all__ = ["CONCURRENT", "FIRST_ROUND", "KEPT", "Prober", "Target"]
 
 CONCURRENT = 512  # probes under way at once, fewer if descriptors are few; each is a socket and a greenlet
 _SLACK = 0.25  # seconds that the first round may take beyond the longest timeout
-FIRST_ROUND = 5.0  # seconds that nobody waits beyond for a first round: what has not answered by then is down until it does
+FIRST_ROUND = 5.0  # seconds that a first round may take: a backend that has not answered by then is down until it does
 KEPT = 5  # results of a target that are remembered
-_TURN = 200  # services that `meet` looks into between two turns of the event loop: some 5 ms
+_TURN = 200  # services that `prepare` looks into between two turns of the event loop: some 5 ms
 _NAMED = 3  # backends that a log line names before it only counts
 
 _Aimed = tuple[Configured, Aim, str]  # a backend, how it is probed, words for the log
@@ -89,7 +89,7 @@ class Target:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether it is never probed and taken as healthy. Where there is no address there is nothing to take so."""
+        """True if health checks are off, so the backend counts as healthy. Without an address it does not."""
         return self.aim.check.type == "none" and self.aim.address != ""
 
     @property
@@ -161,7 +161,7 @@ class Prober(Participant):
         self._of: dict[str, Target] = {}  # by backend id
         self._met: dict[Aim, Target] = {}
         self._followed: dict[str, Service] = {}
-        self._aims: dict[str, tuple[Service, list[_Aimed]]] = {}  # of those that `meet` saw
+        self._aims: dict[str, tuple[Service, list[_Aimed]]] = {}  # of those that `prepare` saw
 
     def stop(self) -> None:
         """End all probes; the last verdicts stand."""
@@ -175,7 +175,7 @@ class Prober(Participant):
         """Probe, once, what the snapshot has and nobody has seen yet; wait for it, but no longer than the longest timeout and
         than ``patience`` (seconds), and not once ``ending`` is set.
 
-        Any greenlet, one at a time; followed by `follow` or `part`.
+        Any greenlet, one at a time; followed by `commit` or `rollback`.
         """
         self._met, self._aims = {}, {}
         snapshot = new.snapshot
@@ -195,7 +195,7 @@ class Prober(Participant):
                 if aim not in self._targets:
                     unseen.setdefault(aim, []).append(backend)
         ids = self._of
-        # a backend that is renamed and checked anew in one go is found by its address, if nobody is checked the old way any more
+        # a backend that is renamed and checked anew in one go is found by its address, if no other backend is still checked the old way
         unused = [target for target, count in left.items() if count == len(target.backends) and target.aim not in wanted]
         places = {_place(target.aim): target for target in unused}
         for aim, backends in unseen.items():
@@ -221,7 +221,7 @@ class Prober(Participant):
         round_.kill()
 
     def rollback(self) -> None:
-        """Forget those that were met: their snapshot is not applied."""
+        """Forget the backends of the proposal: it is not applied."""
         for target in self._met.values():
             target.dropped = True
         self._met, self._aims = {}, {}
@@ -273,7 +273,7 @@ class Prober(Participant):
             self._tell(target, labels, "first probe")
 
     def detail(self) -> dict[str, dict[str, Any]]:
-        """What is known of each backend, by id. ``since``: time.time(); ``seconds``: duration of the last probe, -1 before it."""
+        """Probes and verdict of each backend, by id. ``since``: time.time(); ``seconds``: duration of the last probe, -1 before it."""
         details = {}
         for target in self._targets.values():
             known = {
@@ -289,7 +289,7 @@ class Prober(Participant):
         return details
 
     def targets(self) -> set[Aim]:
-        """What is probed, and how."""
+        """The aims of all probes."""
         return set(self._targets)
 
     def recent(self, name: str) -> list[dict[str, Any]]:

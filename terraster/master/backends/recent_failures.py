@@ -1,7 +1,7 @@
-"""Which backends fail now, of all that they are asked: for people, who should not read "no problems" while every answer is a 502.
+"""Which backends fail now, and how often: for operators, who should not read "no problems" while every answer is a 502.
 
 Counters only grow, so "now" needs a second look at them. A look is taken when workers report failures, at most one in `WINDOW`
-seconds for each backend; backends that do not fail cost nothing. What decides about ejection is `terraster.policy`, not this.
+seconds for each backend; backends that do not fail cost nothing. `terraster.policy` decides about ejection, not this module.
 
 Master only.
 """
@@ -18,12 +18,12 @@ __all__ = ["FAILURES", "FORGET", "WINDOW", "RecentFailures", "Recent"]
 
 FAILURES = ("connect", "failure", "status")  # kinds of reports that are about one
 WINDOW = 15.0  # seconds between two looks
-FORGET = 60.0  # seconds without a failure after which a backend does not fail any more
+FORGET = 60.0  # seconds without a failure after which a backend no longer counts as failing
 
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """What was seen of a backend lately. ``failures``: of ``attempts``, answers with a bad status included; ``seconds``: within these."""
+    """Recent attempts at a backend. ``failures``: of ``attempts``, answers with a bad status included; ``seconds``: within these."""
 
     attempts: int
     failures: int
@@ -59,7 +59,7 @@ class RecentFailures:
                 self._looks[slot] = (last, self._look(slot, now))
 
     def recent(self, slot: int) -> Recent | None:
-        """What was seen lately of a backend that failed within `FORGET` seconds; None of the others."""
+        """Recent attempts at a backend that failed within `FORGET` seconds; None for the others."""
         now = self._clock()
         if now - self._failed.get(slot, -FORGET) >= FORGET:
             self._failed.pop(slot, None)
@@ -72,7 +72,7 @@ class RecentFailures:
         return Recent(attempts, failures, now - base.when)
 
     def slots(self) -> list[int]:
-        """The backends that there may be something to say of."""
+        """The slots of backends that failed."""
         return list(self._failed)
 
     def _look(self, slot: int, now: float) -> _Look:

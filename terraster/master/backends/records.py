@@ -1,4 +1,4 @@
-"""Backends and their locations as `terraster.master.backends.states` keeps them: what is known of each, and how many of a location are what.
+"""The backends and locations of `terraster.master.backends.states`: all that is known of each backend, and counts for each location.
 
 The counts are there so that a change of one backend costs the same however many its location has: each knows as what it was counted
 last. Master only.
@@ -16,7 +16,7 @@ __all__ = ["BackendRecord", "LocationRecord", "counts"]
 
 
 class BackendRecord:
-    """One backend, with what it came to last.
+    """One backend, with its last evaluation.
 
     away:           it was out of work, so that it starts slowly when it is back; ramp_from: when that began, on the steady clock
     trials, retrial: `BackendCells.TRIAL_LIMIT` of its half-open circuit, and when (time.time()) an open one becomes half-open
@@ -48,7 +48,7 @@ class BackendRecord:
         self.away = away
         self.ramp_from = self.retrial = 0.0
         self.trials = 0
-        self.known = False  # whether its checks, or those who do not check, have said anything
+        self.known = False  # True once its checks, or their absence, decided anything
         self.move(backend, place)
 
     def move(self, backend: Configured, place: LocationRecord) -> None:
@@ -86,7 +86,7 @@ class LocationRecord:
         self.unknown = self.weighty = self.considered = self.up = self.usable = self.ejected = self.spare = 0
 
     def count(self, record: BackendRecord) -> None:
-        """Count a record as it is now, and no more as it was."""
+        """Count a record as it is now, no longer as it was."""
         was, now = record.counted, counts(record)
         if was != now:
             record.counted = now
@@ -116,7 +116,7 @@ class LocationRecord:
 
 
 def counts(record: BackendRecord) -> tuple[int, ...]:
-    """Whether a record counts as unknown (nothing was heard of it yet; whatever its weight), and, if it has a weight: at all,
+    """For each count of a location, 1 if this backend is counted: unknown (no result yet, whatever its weight); with a weight: at all,
     considered (no operator took it out), up, usable (gets new work by itself), ejected, spare."""
     if record.weight <= 0:
         return (int(not record.known), 0, 0, 0, 0, 0, 0)
@@ -133,6 +133,6 @@ def counts(record: BackendRecord) -> tuple[int, ...]:
 
 
 def is_spare(record: BackendRecord) -> bool:
-    """Whether it would be used if its location had no other."""
+    """True if it would be used if its location had no other."""
     facts = record.facts
     return record.evaluation.state == BackendCells.EJECTED and facts.circuit == CLOSED and facts.order is None

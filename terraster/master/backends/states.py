@@ -1,4 +1,4 @@
-"""How every backend stands: the one place where what is known of backends becomes what workers go by.
+"""The state of every backend: the one place where all facts about backends become the cells that workers read.
 
     Prober ──probed────────────────┐
     names ──resolved───────────────┤
@@ -6,11 +6,11 @@
     Outliers ──eject readmit circuit┘
 
 It is the only writer of these cells (ADMIT, STATE, SINCE, WEIGHT, RAMP, TRIAL_LIMIT, CIRCUIT, EJECTIONS, OPENINGS). The decisions
-are pure (`terraster.policy.state`); here they are taken when something changes, written, and told in one line of the log each.
+are pure (`terraster.policy.state`); here they are taken when a fact changes, written, and logged, one line each.
 A change of one backend costs the same whatever else is configured: each location keeps count of its backends, and only where it
 begins or ends to panic all of them are written.
 
-What is known is kept by backend id over reloads; ids that are gone are forgotten. Slow start is for backends that were away (down,
+All facts are kept by backend id over reloads; ids that are gone are forgotten. Slow start is for backends that were away (down,
 ejected, in maintenance) or are new, but not for the first result of what Terraster started with, nor after a drain.
 
 Master only; no call yields. Moments are time.time().
@@ -69,11 +69,11 @@ class BackendStates(Participant):
         self._began = False
         self._step: Entry | None = None  # of the ramps
 
-    # What others know.
+    # Facts from others.
 
     def commit(self, new: Proposal) -> None:
         """From now on the backends of this snapshot (with slots) and no others. Of those that are new `probed` tells next; a
-        location does not begin to panic before all its backends were told of. Services that are the same objects are not looked at."""
+        location does not begin to panic before there is a result for all its backends. Services that are the same objects are not looked at."""
         snapshot, now, q = new.snapshot, self._clock(), self._table.q
         followed, self._followed = self._followed, {service.name: service for service in snapshot.services}
         before: dict[str, BackendRecord] = {}
@@ -128,8 +128,8 @@ class BackendStates(Participant):
             self._records[record.id] = self._slots[record.slot] = record
 
     def probed(self, name: str, up: bool, since: float, reason: str) -> bool:
-        """What the checks of a backend say, or that there are none. since: of their verdict. Whether it is up now and was not, or down
-        and was not: then whoever called tells the log, as many backends may share a check."""
+        """The verdict of the checks of a backend, or of their absence. since: of the verdict. True if the backend goes up or down by it:
+        then the caller logs it, because many backends may share a check."""
         record = self._records.get(name)
         if record is None:
             return False
@@ -149,14 +149,14 @@ class BackendStates(Participant):
         return changed
 
     def resolved(self, name: str, ok: bool, reason: str) -> None:
-        """Whether the name of a backend has an address. reason: why not, completes "is down:"."""
+        """The name of a backend has an address, or not. reason: why not, completes "is down:"."""
         record = self._records.get(name)
         if record is not None:
             record.facts.unresolved = "" if ok else reason or "its name does not resolve"
             self._settle_and_tell(record, "its name resolves" if ok else "")
 
     def ordered(self, name: str, order: Order | None) -> None:
-        """What an operator wants of a backend from now on; None = nothing special. Whoever called ends an order at its `until`."""
+        """The order of an operator for a backend; None = no order any longer. The caller ends an order at its `until`."""
         record = self._records.get(name)
         if record is not None and record.facts.order != order:
             record.facts.order = order
@@ -170,12 +170,12 @@ class BackendStates(Participant):
         return None if record is None else (record.id, record.place.location)
 
     def location(self, name: str) -> Location | None:
-        """The location of a backend, None if there is no such backend (any more)."""
+        """The location of a backend, None if there is no such backend."""
         record = self._records.get(name)
         return None if record is None else record.place.location
 
     def address(self, name: str) -> str:
-        """What the name of a backend stands for, "" where that is not known or it is no name."""
+        """The address of a backend, "" if the name does not resolve or has never been looked up."""
         return self._records[name].address
 
     def words(self, name: str) -> str:
@@ -183,7 +183,7 @@ class BackendStates(Participant):
         return self._records[name].words
 
     def may_eject(self, name: str) -> str:
-        """Whether a backend may be ejected: "", or why not."""
+        """Why a backend may not be ejected; "" if it may."""
         record = self._records[name]
         place = record.place
         if record.weight <= 0:
@@ -192,7 +192,7 @@ class BackendStates(Participant):
         return may_eject(place.ejected, place.weighty, place.share, others)
 
     def too_many(self, name: str) -> bool:
-        """Whether more backends of this one's location are ejected than may be."""
+        """True if more backends of this one's location are ejected than may be."""
         record = self._records[name]
         place = record.place
         return record.weight > 0 and place.ejected > 0 and may_eject(place.ejected - 1, place.weighty, place.share, 1) != ""
@@ -244,16 +244,16 @@ class BackendStates(Participant):
         record.facts.ramping = False
         self._settle(record)
 
-    # Who asks.
+    # For the status.
 
     def detail(self) -> dict[str, dict[str, Any]]:
-        """How each backend stands, by id; see `one`."""
+        """The state of each backend, by id; see `one`."""
         return {name: self._detail(record) for name, record in self._records.items()}
 
     def one(self, name: str) -> dict[str, Any]:
-        """How a backend stands; {} if there is none.
+        """The state of a backend; {} if there is no such backend.
 
-        state, since, why: see `BackendCells.STATE`; by: who wants it so, "" = we; until: when an order or ejection ends, or an
+        state, since, why: see `BackendCells.STATE`; by: the operator who ordered it, or ""; until: when an order or ejection ends, or an
         open circuit is tried, 0 = not by itself; admit: of `BackendCells.ADMITS`; ramp: 0 … 1000; circuit: of
         `BackendCells.CIRCUITS`; panic: True if its location panics
         """
@@ -283,7 +283,7 @@ class BackendStates(Participant):
     # From facts to cells.
 
     def _settle(self, record: BackendRecord, since: float | None = None) -> bool:
-        """Work out anew how a record stands, after its facts changed, and write it. Whether its state is another one."""
+        """Evaluate a backend after its facts changed, and write the result. True if its state is another one."""
         place, before = record.place, record.evaluation
         moment = self._clock() if since is None else since
         after = evaluate(record.facts)
@@ -332,7 +332,7 @@ class BackendStates(Participant):
             self._log.info("%s %s%s%s", record.words, what, because, by)
 
     def _consider(self, place: LocationRecord, afresh: bool = False) -> None:
-        """Whether the location panics, or has to use its last resort. afresh: write its cells whatever they were."""
+        """Begin or end the panic of a location, or the use of its last resort. afresh: write its cells whatever they were."""
         panic, resort = place.panic, place.resort
         if not place.unknown:
             panic = panics(place.up, place.considered, place.location.panic_threshold)
@@ -343,11 +343,13 @@ class BackendStates(Participant):
             share = f"{place.up} of {place.considered} backends {'is' if place.up == 1 else 'are'} up"
             if panic:
                 threshold = place.location.panic_threshold
-                self._log.warning("%s panics: %s, less than %g %%: all are used", place.words, share, threshold * 100)
+                self._log.warning(
+                    "%s entered panic mode: %s, less than %g %%, using all of them", place.words, share, threshold * 100
+                )
             else:
-                self._log.info("%s panics no more: %s", place.words, share)
+                self._log.info("%s left panic mode: %s", place.words, share)
         if resort and not place.resort:
-            self._log.warning("%s has none but ejected backends left: they are used", place.words)
+            self._log.warning("all backends that %s has left are ejected: using them", place.words)
         if place.panic and not panic:
             for record in place.members:  # the trials of the panic were more than were granted
                 record.trials = max(record.trials, self._table.backend_sum(record.slot, SeatBackend.TRIALS) + 1)

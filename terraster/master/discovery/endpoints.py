@@ -1,6 +1,6 @@
-"""What a backend by name becomes: one backend for each address that the name has.
+"""Backends by name: one backend for each address that the name has.
 
-One address: the backend keeps its id, so its counters and what operators ordered stay when the address changes. Several: each is an
+One address: the backend keeps its id, so its counters and operators' orders stay when the address changes. Several: each is an
 endpoint with an id of its own ("ID@ADDRESS", for SRV "ID@TARGET:PORT"). An endpoint that stays keeps the id it has, however many come or
 go: sessions, circuits, counters and slow start are kept by it. So one of several may be called ID, and one that is alone ID@ADDRESS.
 Weight and `max_connections` hold for each endpoint; the weight of an SRV record multiplies the backend's, its priority is added to the
@@ -73,7 +73,7 @@ def is_named(backend: Backend) -> bool:
 
 
 def endings(endpoints: tuple[Endpoint, ...], before: dict[Endpoint, str]) -> tuple[str, ...]:
-    """What the id of each endpoint ends in, "" = nothing: what it was before, if it was there."""
+    """The ending of the id of each endpoint, "" = none. An endpoint that was there before keeps its ending."""
     known = {_spot(one): place for one, place in before.items()}
     kept = {_spot(one) for one in endpoints} & known.keys()
     taken = {known[spot] for spot in kept}

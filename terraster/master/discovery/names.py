@@ -1,15 +1,15 @@
-"""The names of backends, and what they stand for from moment to moment.
+"""The names of backends, and the addresses that they have from moment to moment.
 
-    meet(snapshot)    look up the names that are new, all at once, with a bounded wait
-    expand(snapshot)  backends by name → one value for each address that the name has now
-    follow()          it is what runs: from now on these names and no others
+    prepare   look up the names that are new, all at once, with a bounded wait; then
+              backends by name → one backend for each address that the name has now
+    commit    from now on these names and no others
 
-Each distinct name is looked up once, whoever uses it, and again when its TTL is over (`LEAST_LIFE` to `MOST_LIFE` seconds). What it
-stands for is a set: another order is no change. A look-up that fails, or has an empty answer, changes nothing: the last good
+Each distinct name is looked up once, however many backends use it, and again when its TTL is over (`LEAST_LIFE` to `MOST_LIFE` seconds).
+Its addresses are a set: another order changes nothing. A look-up that fails, or has an empty answer, changes nothing: the last good
 answer is used on, and the look-up is tried again after 1, 2, 4 … `MOST_LIFE_OF_FAILURE` seconds. A pool is never emptied by DNS. A
 name that never resolved leaves its backend as it is, without an address: it is down until the name resolves.
 
-What a backend by name becomes stands in `endpoints`. Of an answer with more than `MOST_ENDPOINTS` the first are used.
+`endpoints` makes backends of the answers. Of an answer with more than `MOST_ENDPOINTS` the first are used.
 
 Answers that change have the configuration run anew with them (`Reloader.refresh`); those that come within `_GATHER` seconds go
 together. There new addresses are probed before they get requests, and what runs on old ones ends by itself.
@@ -42,7 +42,7 @@ __all__ = ["CONCURRENT", "FIRST_ROUND", "MOST_ENDPOINTS", "UNRESOLVED", "Names"]
 
 CONCURRENT = 64  # look-ups under way at once, of names that resolve, are new, or failed the last time; a few sockets each
 MOST_ENDPOINTS = 64  # endpoints of one name
-FIRST_ROUND = 2.0  # seconds that anybody waits for names never looked up before
+FIRST_ROUND = 2.0  # seconds that a start or a reload waits for names never looked up before
 LEAST_LIFE, MOST_LIFE = 1.0, 300.0  # seconds that an answer is used, whatever its TTL says
 LEAST_LIFE_OF_FAILURE, MOST_LIFE_OF_FAILURE = 1.0, 30.0
 UNRESOLVED = "the name does not resolve"
@@ -119,12 +119,12 @@ class Names(Participant):
         self._changed = changed
         self._make = make
         self._resolver = make(())
-        self._next = self._resolver  # the one of the snapshot that was met last
+        self._next = self._resolver  # the one of the last proposal
         self._names: dict[Key, _Name] = {}
         self._met: dict[Key, _Name] = {}
         self._applied: dict[str, tuple[Service, _Uses, Service]] = {}  # service → (as given, what it was made of, as expanded)
         self._made: dict[str, tuple[Service, _Uses, Service]] = {}
-        self._told: set[str] = set()  # ids of backends that are down for want of an address
+        self._told: set[str] = set()  # ids of backends that were reported as down for want of an address
         self._well, self._new, self._failing = (Line(CONCURRENT, self._work) for _ in range(3))
         self._resolved: Callable[[str, bool, str], None] | None = None
         self._ticket = itertools.count()
@@ -149,8 +149,8 @@ class Names(Participant):
         new.snapshot = self.expand(new.snapshot)
 
     def _meet(self, snapshot: Snapshot, ending: Event | None) -> None:
-        """Look up the names that the snapshot has and nobody has asked for yet; wait for them, but no longer than `FIRST_ROUND`, and
-        not once ``ending`` is set. Any greenlet, one at a time; followed by `follow` or `part`."""
+        """Look up the names of the snapshot that are new; wait for them, but no longer than `FIRST_ROUND`, and
+        not once ``ending`` is set."""
         self.rollback()
         if snapshot.nameservers != self._resolver.nameservers:
             self._next = self._make(snapshot.nameservers)
@@ -167,7 +167,7 @@ class Names(Participant):
             round_.kill()
 
     def rollback(self) -> None:
-        """Forget those that were met: their snapshot is not applied."""
+        """Forget the names of the proposal: it is not applied."""
         for name in self._met.values():
             name.dropped = True
         self._met, self._made = {}, {}
@@ -196,7 +196,7 @@ class Names(Participant):
         return replace(snapshot, services=tuple(services))
 
     def commit(self, new: Proposal) -> None:
-        """What `expand` made last is what runs. Does not yield."""
+        """The last `expand` is what runs. Does not yield."""
         self._applied, self._made = self._made, {}
         names: dict[Key, _Name] = {}
         late = False
@@ -221,8 +221,8 @@ class Names(Participant):
             self._gather(_GATHER)
 
     def report(self, resolved: Callable[[str, bool, str], None]) -> None:
-        """Tell ``resolved(id, ok, reason)`` of each backend that runs without an address, and of each that was told of and has one now;
-        from then on also where the reason is another one. Follows `follow`; does not yield."""
+        """Call ``resolved(id, ok, reason)`` for each backend that runs without an address, and for each that has one again;
+        from then on also where the reason is another one. Does not yield."""
         self._resolved = resolved
         lacking, present = self._lacking()
         for backend in sorted(present):
@@ -237,7 +237,7 @@ class Names(Participant):
             self.report(self._resolved)
 
     def _lacking(self) -> tuple[dict[str, str], set[str]]:
-        """Backends of the snapshot that runs: those without an address, with the reason, and those that were told of and have one."""
+        """Backends of the snapshot that runs: those without an address, with the reason, and those that were reported and have one again."""
         lacking: dict[str, str] = {}
         present: set[str] = set()
         if not self._told and all(name.endpoints for name in self._names.values()):
@@ -256,7 +256,7 @@ class Names(Participant):
         return lacking, present
 
     def detail(self) -> dict[str, dict[str, Any]]:
-        """What is known of each name. Times are time.time(), 0 = never; ``ttl`` in seconds; ``failure``: "" = the last look-up went
+        """The answer and failures of each name. Times are time.time(), 0 = never; ``ttl`` in seconds; ``failure``: "" = the last look-up went
         well; ``failing_since``: when it began to fail."""
         return {
             _shown(name): {
@@ -270,7 +270,7 @@ class Names(Participant):
             for name in self._names.values()
         }
 
-    # What is made of answers.
+    # From answers to backends.
 
     def _find(self, key: Key) -> _Name | None:
         return self._names.get(key) or self._met.get(key)

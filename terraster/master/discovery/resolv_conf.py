@@ -1,4 +1,4 @@
-"""What this machine's own files say of names: hosts(5) and resolv.conf(5)."""
+"""Names in this machine's own files: hosts(5) and resolv.conf(5)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What resolv.conf says."""
+    """The content of resolv.conf."""
 
     servers: tuple[str, ...] = ("127.0.0.1",)  # what resolv.conf(5) says of a file without servers
     search: tuple[dns.name.Name, ...] = ()
@@ -35,7 +35,7 @@ class SystemFile(Generic[_T]):
         self._seen: tuple[int, int, int] | None = None
 
     def read(self) -> _T:
-        """What it says now."""
+        """Its content now."""
         try:
             state = os.stat(self._path)
             seen = (state.st_ino, state.st_mtime_ns, state.st_size)
@@ -50,7 +50,7 @@ class SystemFile(Generic[_T]):
 
 
 def parse_hosts(text: str) -> dict[str, list[str]]:
-    """What hosts(5) says, by name."""
+    """The addresses in hosts(5), by name."""
     known: dict[str, list[str]] = {}
     for line in text.splitlines():
         words = line.partition("#")[0].lower().split()
@@ -61,7 +61,7 @@ def parse_hosts(text: str) -> dict[str, list[str]]:
 
 
 def parse_resolv_conf(text: str) -> System:
-    """What resolv.conf(5) says, as far as it matters here: ``nameserver``, ``search`` or ``domain``, ``options ndots:N``."""
+    """The settings of resolv.conf(5) that matter here: ``nameserver``, ``search`` or ``domain``, ``options ndots:N``."""
     servers: list[str] = []
     search: list[str] = []
     ndots = 1
@@ -84,7 +84,7 @@ def parse_resolv_conf(text: str) -> System:
 
 
 def is_address(text: str) -> bool:
-    """Whether it is an IP address."""
+    """True if it is an IP address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -1,13 +1,13 @@
 """Look-ups of names in the master: the hosts file, then DNS, with the time that an answer may be used.
 
 The system's resolver (`getaddrinfo`) tells no TTL, so DNS is asked here. dnspython makes and reads the messages; the sockets are
-the master's own, cooperative ones: no threads, no waiting for anybody but the greenlet that asks.
+the master's own, cooperative ones: no threads, and only the greenlet that asks waits.
 
     hosts file ─▶ localhost (RFC 6761) ─▶ DNS ─▶ what else the system knows
 
 - The hosts file and resolv.conf are read again when they have changed.
 - Each server has one second in a first round and two in a second; the one that answered last is asked first. A server that answers
-  with a failure (SERVFAIL, REFUSED …) is passed over, and octets that are no answer to the question are not looked at.
+  with a failure (SERVFAIL, REFUSED …) is passed over, and octets that do not answer the question are ignored.
 - Answers over UDP may have 1232 octets (EDNS, RFC 6891): seventy addresses or so. A truncated answer is asked for again over TCP
   (RFC 7766). A server that does not understand EDNS is asked without, and so is every server in the second round.
 - The search list of resolv.conf counts, with its ``ndots``. With name servers of Terraster's own there is none: names are whole.
@@ -17,8 +17,8 @@ the master's own, cooperative ones: no threads, no waiting for anybody but the g
   An answer that comes later is used by the next look-up, which is made soon.
 - An AAAA counts where the kernel has a way to it (RFC 6724, rule 1), a loopback one only where there is no A.
 - SRV as in RFC 2782; the targets are looked up like any other name.
-- What DNS says does not exist is asked of gevent's resolver (c-ares) before it counts as absent. What only NSS modules know (mDNS) is
-  not seen: they can be asked in threads only, and the master has none, as it forks.
+- A name that does not exist in DNS is looked up by gevent's resolver (c-ares) before it counts as absent. Names that only NSS modules know
+  (mDNS) are not found: such modules need threads, and the master has none, as it forks.
 
 Master only; every call may wait.
 """
@@ -80,7 +80,7 @@ _Attempt = tuple[list[str], float] | Unresolved  # addresses and their time to l
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """One place that a name stands for. ``target`` and ``port``: of an SRV record, else "" and 0. ``weight`` is at least 1."""
+    """One address of a name. ``target`` and ``port``: of an SRV record, else "" and 0. ``weight`` is at least 1."""
 
     address: str
     target: str = ""
@@ -153,7 +153,7 @@ class Resolver:
         return Resolution(_endpoints(addresses), ttl)
 
     def _now_or_before(self, name: str, kind: str, asking: gevent.Greenlet[..., _Attempt]) -> _Attempt:
-        """What an attempt brought. If it is not over: what the last one brought that was late, and this one is noted when it is over."""
+        """The result of an attempt. If it is not over: the result of the last late one, and this one is noted when it is over."""
         if asking.ready():
             self._late.pop((name, kind), None)
             brought: _Attempt = asking.get()
@@ -165,7 +165,7 @@ class Resolver:
         self._late[name, kind] = asking.get()
 
     def services(self, name: str, before: Iterable[Endpoint] = ()) -> Resolution:
-        """What the SRV records of a name stand for. Raises `Unresolved`. A target that does not resolve keeps what it had in
+        """The endpoints of the SRV records of a name. Raises `Unresolved`. A target that does not resolve keeps what it had in
         ``before``, or is left out."""
         records, ttl = self._resolve(name, "SRV")
         kept: dict[str, list[Endpoint]] = {}
@@ -215,7 +215,7 @@ class Resolver:
                 return self._query(candidate, kind)
             except _Absent as error:
                 absent = absent or error
-        raise absent or Unresolved("it is no name that DNS can be asked for")
+        raise absent or Unresolved("DNS cannot be asked for a name like this")
 
     def _candidates(self, name: str) -> list[dns.name.Name]:
         try:
@@ -394,7 +394,7 @@ def _merged(endpoints: Iterable[Endpoint]) -> Iterable[Endpoint]:
 
 
 def _is_reachable(address: str) -> bool:
-    """Whether the kernel has a way to an IPv6 address. No packet is sent."""
+    """True if the kernel has a route to an IPv6 address. No packet is sent."""
     try:
         with green.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
             asking.connect((address, _PORT))

@@ -1,7 +1,7 @@
-"""What operators did to one backend, as it is kept: actions, what they leave (`Entry`), and both as JSON.
+"""The actions of operators on one backend, as they are kept: actions, their result (`Entry`), and both as JSON.
 
-What is asked for with an end lies above what was there, and when it ends, that holds again, for what is left of its own time. What is
-asked for without an end replaces all there was, as do "enable" and "the weight of the file".
+An action with an end lies above the ones before. When it ends, those hold again, for the rest of their own time. An action without an end
+replaces all before it, as do "enable" and "the weight of the file".
 
 Pure. Moments are time.time(); 0 = for good, or never.
 """
@@ -31,7 +31,7 @@ __all__ = [
 
 HISTORY = 20  # actions that are kept for each backend
 MOST_WEIGHT = 1_000_000
-TEXT = 500  # characters of a reason, or of a name of somebody
+TEXT = 500  # characters of a reason, or of an operator's name
 
 DRAIN, MAINTENANCE, ENABLE, WEIGHT, WEIGHT_OF_FILE, EXPIRED = "drain", "maintenance", "enable", "weight", "weight file", "expired"
 
@@ -42,7 +42,7 @@ _END = 1e12  # seconds: no moment is later
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing that somebody did to a backend, or (`EXPIRED`) the end of it. ``weight``: of `WEIGHT` only, else -1."""
+    """One action of an operator on a backend, or (`EXPIRED`) its end. ``weight``: of `WEIGHT` only, else -1."""
 
     what: str
     when: float
@@ -54,7 +54,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """All there is for one backend. ``under_order``, ``under_weight``: what holds again when ``order`` or ``weight`` ends, the next
+    """All overrides of one backend. ``under_order``, ``under_weight``: the actions that hold again when ``order`` or ``weight`` ends, the next
     one last. ``gone``: since when no such backend is configured, 0 = it is."""
 
     order: Action | None = None
@@ -65,7 +65,7 @@ class Entry:
     under_weight: tuple[Action, ...] = ()
 
     def after(self, action: Action) -> Entry:
-        """What it is after somebody after the backend."""
+        """The entry after another action."""
         entry = replace(self, history=(*self.history, action)[-HISTORY:])
         if action.what in (DRAIN, MAINTENANCE):
             return replace(entry, order=_prolonged(action, self.order), under_order=_below(action, self.under_order, self.order))
@@ -80,7 +80,7 @@ class Entry:
         return entry
 
     def ended(self, now: float) -> Entry:
-        """What is left of it at a moment."""
+        """The rest of it at a moment."""
         order, under_order, ends = _left(self.order, self.under_order, now)
         weight, under_weight, more = _left(self.weight, self.under_weight, now)
         if not ends and not more:
@@ -90,14 +90,14 @@ class Entry:
 
 
 def _prolonged(action: Action, top: Action | None) -> Action:
-    """A action as it is kept: the same once more with another end is since when it was, and by whom and why unless it says why."""
+    """An action as it is kept. The same action with another end keeps its start, and its operator and reason unless it has a reason."""
     if not action.until or top is None or not _is_same(top, action) or 0 < top.until <= action.when:
         return action
     return replace(action, when=top.when) if action.reason else replace(top, until=action.until)
 
 
 def _below(action: Action, under: tuple[Action, ...], top: Action | None) -> tuple[Action, ...]:
-    """What a action lies above: what there was and lasts longer. The same once more with another end is that one with another end."""
+    """The actions below a new one: those that last longer. The same action with another end replaces the earlier one."""
     if not action.until or top is None:
         return ()
     kept = [one for one in (*under, top) if not one.until or (one.until > action.until and not _is_same(one, action))]
@@ -109,7 +109,7 @@ def _is_same(one: Action, other: Action) -> bool:
 
 
 def _left(top: Action | None, under: tuple[Action, ...], now: float) -> tuple[Action | None, tuple[Action, ...], list[Action]]:
-    """What holds at a moment, what lies below it, and the ends there were."""
+    """The action that holds at a moment, those below it, and the ends until then."""
     ends = []
     while top is not None and 0 < top.until <= now:
         ends.append(Action(EXPIRED, top.until, "Terraster", f"the time of {top.what} was over", weight=top.weight))
@@ -125,10 +125,10 @@ def written(entries: Mapping[str, Entry]) -> bytes:
 
 
 def parsed(text: bytes) -> tuple[dict[str, Entry], dict[str, str]]:
-    """The entries that a file holds, and of those that cannot be used, why not. Raises ValueError, RecursionError."""
+    """The entries that a file holds, and the reasons why others cannot be used. Raises ValueError, RecursionError."""
     root = json.loads(text)
     if not isinstance(root, dict) or root.get("version") != _VERSION or not isinstance(root.get("backends"), dict):
-        raise ValueError(f"it is no overlay of version {_VERSION}")
+        raise ValueError(f"its format is not version {_VERSION}")
     entries, bad = {}, {}
     for name, value in root["backends"].items():
         try:
@@ -141,13 +141,13 @@ def parsed(text: bytes) -> tuple[dict[str, Entry], dict[str, str]]:
 
 def _entry(value: Any) -> Entry:
     if not isinstance(value, dict):
-        raise ValueError("an entry is not what it should be")
+        raise ValueError("an entry has not the form of an entry")
     order, weight = (None if value.get(name) is None else _action(value[name]) for name in ("order", "weight"))
     history, under_order, under_weight = (_actions(value.get(name, [])) for name in ("history", "under_order", "under_weight"))
     orders = under_order if order is None else (*under_order, order)
     weights = under_weight if weight is None else (*under_weight, weight)
     if any(action.what not in (DRAIN, MAINTENANCE) for action in orders) or any(action.weight < 0 for action in weights):
-        raise ValueError("an entry is not what it should be")
+        raise ValueError("an entry has not the form of an entry")
     return Entry(
         order,
         weight,
@@ -160,16 +160,16 @@ def _entry(value: Any) -> Entry:
 
 def _actions(value: Any) -> tuple[Action, ...]:
     if not isinstance(value, list):
-        raise ValueError("a list is not what it should be")
+        raise ValueError("a list has not the form of a list")
     return tuple(_action(action) for action in value)
 
 
 def _action(value: Any) -> Action:
     if not isinstance(value, dict) or not all(_is_text(value.get(name)) for name in ("what", "by", "reason")):
-        raise ValueError("a action is not what it should be")
+        raise ValueError("an action has not the form of an action")
     weight = value.get("weight", -1)
     if isinstance(weight, bool) or not isinstance(weight, int) or not -1 <= weight <= MOST_WEIGHT:
-        raise ValueError(f"a weight is no whole number up to {MOST_WEIGHT}")
+        raise ValueError(f"a weight is not a whole number up to {MOST_WEIGHT}")
     return Action(value["what"], _number(value.get("when")), value["by"], value["reason"], _number(value.get("until", 0.0)), weight)
 
 
@@ -179,5 +179,5 @@ def _is_text(value: Any) -> bool:
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _END:
-        raise ValueError("a moment is no number")
+        raise ValueError("a moment is not a number")
     return float(value)

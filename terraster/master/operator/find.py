@@ -1,5 +1,5 @@
-"""Which backend somebody means: a service, perhaps a path, and a name or a URL, which may be shortened; and what to say if it is none, or
-several.
+"""The backend that an operator means: a service, perhaps a path, and a name or a URL, which may be shortened; and the answer if none or
+several match.
 
 Pure: a snapshot and words in, values or `Unfound` out.
 """
@@ -32,7 +32,7 @@ Found = tuple[Service, Location, Backend]
 
 
 class Unfound(TerrasterError):
-    """No backend, or more than one, is what was asked for. ``candidates``: what could be meant, as "SERVICE/PATH URL"."""
+    """No backend matches, or more than one. ``candidates``: what could be meant, as "SERVICE/PATH URL"."""
 
     def __init__(self, problem: str, candidates: Iterable[str] = ()) -> None:
         super().__init__(problem)
@@ -115,7 +115,7 @@ def _is_authority(backend: Backend, url: str) -> bool:
 
 
 def spellings(url: str) -> set[str]:
-    """What a backend that is not configured any more may be called: its URL, without its last slash or its scheme; the path of a unix
+    """The words for a backend that is no longer configured: its URL, without its last slash or its scheme; the path of a unix
     socket."""
     return {url, url.rstrip("/"), url.partition("://")[2] or url, url.removeprefix("unix:")}
 
@@ -158,7 +158,7 @@ def one_endpoint(url: str, ending: str, found: Found, endpoints: Iterable[Backen
 
 
 def label(found: Found) -> str:
-    """A backend as people write it: "SERVICE/PATH URL", or "SERVICE/PATH NAME (URL)"."""
+    """A backend as operators write it: "SERVICE/PATH URL", or "SERVICE/PATH NAME (URL)"."""
     backend = found[2]
     return f"{found[1].id} {backend.name} ({backend.url})" if backend.name else f"{found[1].id} {backend.url}"
 

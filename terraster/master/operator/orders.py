@@ -121,7 +121,7 @@ class Orders(Participant):
         """Bring into effect what another master wrote. Waits."""
         if self._overrides.news:
             self._overrides.news = False
-            self._refresh("another master was told something")
+            self._refresh("the other master received a command")
             self.apply()
 
     def _plan(self, seconds: float | None = None) -> None:

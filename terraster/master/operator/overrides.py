@@ -1,8 +1,8 @@
-"""The overlay: what operators changed at run time, above the configuration file, for as long as they want it.
+"""The overrides: operators' changes at run time, above the configuration file, for as long as they want them.
 
 Keyed by backend id, as the file has it. For each backend at most one order (drain or maintenance) and one weight that hold, each with
 who, when, why and until when, those that hold again when one ends, and the last `HISTORY` actions. It outlives workers, reloads,
-restarts and upgrades, as it stands in ``overlay.json`` in the state directory:
+restarts and upgrades: it is kept in ``overlay.json`` in the state directory:
 
     {"version": 1, "backends": {ID: {"order": ACTION or null, "weight": ACTION or null, "history": [ACTION, …], "gone": MOMENT,
                                      "under_order": [ACTION, …], "under_weight": [ACTION, …]}}}
@@ -11,9 +11,9 @@ restarts and upgrades, as it stands in ``overlay.json`` in the state directory:
   change is refused and nothing has changed.
 - During an upgrade two masters have the file. Whatever one changes, it changes in what the file says at that moment, under a lock
   (flock(2) on ``overlay.lock``, held for one write), and `reread` takes over what the other wrote.
-- A file, or an entry of it, that means nothing is set aside under another name and told of as an error. It must not keep Terraster
-  from serving, and it may be worth a look. What cannot be read just now is left as it is, and nothing is written over it.
-- An entry whose backend is not configured any more is kept for `KEPT` seconds, so that a reload that brings the backend back
+- A file, or an entry of it, that cannot be understood is set aside under another name, and logged as an error. It must not keep Terraster
+  from serving, and it may be worth a look. A file that cannot be read just now is left as it is, and nothing is written over it.
+- An entry whose backend is no longer configured is kept for `KEPT` seconds, so that a reload that brings the backend back
   finds it.
 
 Orders take effect through `terraster.master.backends.states`, weights through `apply`, see `terraster.master.operator.commands`. Moments are
@@ -59,13 +59,12 @@ class _Broken(Exception):
 
 
 class Overrides(Participant):
-    """The overlay of one state directory.
+    """The overrides of one state directory.
 
     directory: made (0700) when something is to be kept there
-    log:       gunicorn's logger
     clock:     time.time
 
-    ``entries``: what holds; ``news``: somebody else changed it, and whoever brings that into effect makes it False.
+    ``entries``: by backend id; ``news``: another process changed them; `Orders` brings that into effect and makes it False.
     """
 
     name = "overrides"
@@ -84,13 +83,13 @@ class Overrides(Participant):
         self._applied: dict[str, tuple[Service, dict[str, int], Service]] = {}
 
     def load(self) -> None:
-        """Read what was kept. Never raises: what cannot be read is told of, and what means nothing set aside as well."""
+        """Read the file. Never raises: a file that cannot be read is logged, and one that cannot be understood is set aside as well."""
         self.reread()
         self._loaded, self.news = True, False
 
     def reread(self) -> bool:
-        """Read the file again if somebody else has written it: the other master of an upgrade. Whether that changed anything. Never
-        raises: what cannot be read changes nothing, and is told of."""
+        """Read the file again if another process has written it: the other master of an upgrade. True if that changed anything. Never
+        raises: a file that cannot be read changes nothing, and is logged."""
         before = self.entries
         try:
             try:
@@ -111,7 +110,7 @@ class Overrides(Participant):
         return self._edit(lambda entries: {**entries, name: entries.get(name, Entry()).after(action)}).get(name)
 
     def restore(self, name: str, action: Action, before: Entry | None) -> None:
-        """Take a action back that did not take effect, unless somebody after the backend since. Raises StartError."""
+        """Take an action back that did not take effect, unless another one followed. Raises StartError."""
 
         def restored(entries: Entries) -> Entries:
             if action not in entries.get(name, Entry()).history[-1:]:
@@ -122,7 +121,8 @@ class Overrides(Participant):
         self._edit(restored)
 
     def expire(self) -> Entries:
-        """End what is over, and forget what is without a backend for too long. What there was before, by id, for those that changed.
+        """End actions that are over, and forget entries that have had no backend for too long. Returns the entries before, by id, of those that
+        changed.
 
         It ends even if that cannot be written: it ends again after a restart, then.
         """
@@ -159,7 +159,7 @@ class Overrides(Participant):
         new.snapshot = self.apply(new.snapshot)
 
     def apply(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot with the weights of the overlay in it. A service in which nothing differs from the last time is the very
+        """The snapshot with the weights of the operators in it. A service in which nothing differs from the last time is the very
         object of the last time, and where there is nothing to change, that of the file."""
         weights = {name: entry.weight.weight for name, entry in self.entries.items() if entry.weight is not None}
         if not weights:
@@ -235,7 +235,7 @@ class Overrides(Participant):
             os.close(descriptor)
 
     def _catch_up(self) -> None:
-        """Take over what somebody else wrote. Raises _Broken, or StartError where that cannot be told."""
+        """Take over what another process wrote. Raises _Broken, or StartError if the file cannot be read."""
         try:
             if _signature(os.stat(self.path)) == self._seen:
                 return
@@ -272,11 +272,11 @@ class Overrides(Participant):
             except OSError as failure:
                 kept = f"and it cannot be set aside: {failure.strerror}"
             if self._loaded:
-                rest = "What was drained, in maintenance or had another weight stays so, and is written anew"
+                rest = "Orders and weights stay in effect, and are written anew"
             elif broken.entries:
                 rest = "The other entries hold, and are written anew"
             else:
-                rest = "What was drained, in maintenance or had another weight by it is so no more"
+                rest = "Its orders and weights are no longer in effect"
             self._log.error("%s cannot be used (%s); %s. %s", self.path, broken, kept, rest)
             self._take(broken.entries)
             self._seen = None
@@ -342,7 +342,7 @@ def _sync(directory: str) -> None:
 
 
 def _lock(descriptor: int, path: str) -> bool:
-    """Take a lock, and wait for it as long as a write may take. The hub waits too: whoever edits must not yield. Raises StartError."""
+    """Take a lock, and wait for it as long as a write may take. The hub waits too: an edit must not yield. Raises StartError."""
     sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
     for _ in range(_TRIES):
         try:
