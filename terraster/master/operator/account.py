@@ -64,7 +64,7 @@ class Accounts:
         return found, one_endpoint(url, ending, found, self._endpoints(found))
 
     def _why_one(self, url: str, service: str, path: str, error: Unfound) -> dict[str, Any]:
-        """The answer about one endpoint of a backend; error: what a URL that is no endpoint's would have."""
+        """The answer about one endpoint of a backend; error: the problem if the URL is not an endpoint's."""
         if "@" not in url:
             return refusal(str(error), error.candidates)
         try:
