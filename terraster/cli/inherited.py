@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import signal
 import sys
 from types import FrameType
@@ -36,7 +37,7 @@ _OWNER = 0o700
 
 def clean() -> None:
     """Unblock all signals, stop ignoring those that are orders, open the standard descriptors that are closed, allow the owner
-    the use of new files, and leave a directory that has been removed.
+    the use of new files, raise the limit of their size as far as it goes, and leave a directory that has been removed.
 
     Called once, in the first function of a process, before it opens a file that stays open.
     """
@@ -49,6 +50,8 @@ def clean() -> None:
     _open_standard_descriptors()
     os.umask(os.umask(0o077) & ~_OWNER)
     _leave_removed_directory()
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def _open_standard_descriptors() -> None:

@@ -34,7 +34,7 @@ CARELESS = {
     "no stderr": "os.close(2)",
     "no standard descriptor": "os.closerange(0, 3)",
     "a bare environment": BARE,
-    "small files, no umask": "os.umask(0); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))",
+    "small files, no umask": "os.umask(0); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))",
 }
 
 
@@ -85,6 +85,16 @@ def test_ctrl_c_while_the_configuration_is_read_prints_nothing(tmp_path: Path, m
         assert program.wait() == -signal.SIGINT
         assert program.said == ""
         os.close(writer)
+
+
+def test_a_hard_limit_of_file_sizes_stops_the_start_in_one_line(fresh, backend) -> None:
+    """The table that all processes share counts as a file."""
+    proxy = fresh(backend(answer=ok()), start=False)
+    proxy.launcher = careless("resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))")
+    proxy.start(wait=False)
+    assert proxy.program is not None
+    assert proxy.program.wait() == 1
+    assert "File too large" in proxy.said and "ulimit -f" in proxy.said
 
 
 def test_everything_at_once(fresh, backend, tmp_path: Path) -> None:
