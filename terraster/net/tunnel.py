@@ -27,7 +27,7 @@ FAREWELL = 5.0
 """Seconds that a tunnel which has to end waits at most for a good moment."""
 
 _REPLY = 1.5  # seconds that the client's close frame is waited for
-_SILENCE = 0.1  # seconds without an octet in either direction
+_SILENCE = 1.0  # seconds without an octet in either direction
 
 
 class Tunnel:
