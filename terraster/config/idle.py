@@ -23,7 +23,7 @@ __all__ = ["AT_TOP", "IN_BACKEND", "IN_LOCATION", "IN_SERVICE", "mentions", "war
 Path = tuple[str | int, ...]
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A level of the configuration. ``here``: its path. ``locations``: those that its keys are for, each with its service. ``backend``:
     the one that it is, if it is one."""
 
@@ -41,7 +41,7 @@ class Place(NamedTuple):
                 yield service, location, backend
 
 
-Judge = Callable[[Place], str]
+Judge = Callable[[Position], str]
 """Words that complete "`key` …" if the key has no effect at this place; "" if it does something."""
 
 
@@ -70,15 +70,17 @@ def warnings(
     """Keys without effect, each with its path. services: all; mentioning: those for which `mentions` is true."""
     every = [service for _, service in services]
     yield from _of_place(
-        _AT_TOP, Place((), top, top, every, [(service, there) for service in every for there in service.locations])
+        _AT_TOP, Position((), top, top, every, [(service, there) for service in every for there in service.locations])
     )
     for path, service in mentioning:
         if not _IN_SERVICE.keys().isdisjoint(service.model_fields_set):
-            yield from _of_place(_IN_SERVICE, Place(path, service, top, [service], [(service, one) for one in service.locations]))
+            yield from _of_place(
+                _IN_SERVICE, Position(path, service, top, [service], [(service, one) for one in service.locations])
+            )
         for index, location in enumerate(service.locations):
             here: Path = (*path, "locations", index)
             if not _IN_LOCATION.keys().isdisjoint(location.model_fields_set):
-                yield from _of_place(_IN_LOCATION, Place(here, location, top, [service], [(service, location)]))
+                yield from _of_place(_IN_LOCATION, Position(here, location, top, [service], [(service, location)]))
             yield from _of_backends(path if path == ("backends",) else (*here, "backends"), top, service, location)
 
 
@@ -87,14 +89,14 @@ def _of_backends(here: Path, top: Settings, service: ServiceSettings, location: 
     for number, backend in enumerate(location.backends):
         if not _IN_BACKEND.keys().isdisjoint(backend.model_fields_set):
             for complaint in _of_place(
-                _IN_BACKEND, Place((*here, number), backend, top, [service], [(service, location)], backend)
+                _IN_BACKEND, Position((*here, number), backend, top, [service], [(service, location)], backend)
             ):
                 if complaint[2] not in said:  # once for all backends of a location
                     said.add(complaint[2])
                     yield complaint
 
 
-def _of_place(table: Mapping[str, Sequence[Row]], place: Place) -> Iterator[Complaint]:
+def _of_place(table: Mapping[str, Sequence[Row]], place: Position) -> Iterator[Complaint]:
     for name in table.keys() & place.written.model_fields_set:
         for key, judge in table[name]:
             steps = key.split(".")
@@ -114,7 +116,7 @@ def _asks(model: BaseModel, steps: Sequence[str]) -> bool:
 def _probed_by(*idle: str) -> Judge:
     """For keys of `health_check` that these types of a probe have no use for."""
 
-    def judge(place: Place) -> str:
+    def judge(place: Position) -> str:
         used = set()
         for service, location, backend in place.backends():
             levels = (level.health_check for level in (backend, location, service, place.top))
@@ -126,7 +128,7 @@ def _probed_by(*idle: str) -> Judge:
     return judge
 
 
-def _without_https(place: Place) -> str:
+def _without_https(place: Position) -> str:
     if any(backend.url.scheme == "https" for _, _, backend in place.backends()):
         return ""
     if place.backend is not None:
@@ -134,12 +136,12 @@ def _without_https(place: Place) -> str:
     return "is for https backends, and there are none here" if any(place.backends()) else ""
 
 
-def _without_ports(place: Place) -> str:
+def _without_ports(place: Position) -> str:
     found = [backend.url.socket for _, _, backend in place.backends()]
     return "has no effect: the backends are unix sockets" if found and all(found) else ""
 
 
-def _without_backends(place: Place) -> str:
+def _without_backends(place: Position) -> str:
     if any(location.backends for _, location in place.locations):
         return ""
     if isinstance(place.written, LocationSettings):
@@ -147,7 +149,7 @@ def _without_backends(place: Place) -> str:
     return "has no effect in a service without `backends`"
 
 
-def _without_weights(place: Place) -> str:
+def _without_weights(place: Position) -> str:
     ((service, location),) = place.locations
     assert place.backend is not None
     if place.backend.weight == 1:
@@ -162,7 +164,7 @@ def _without_weights(place: Place) -> str:
     return f"has no effect under `{policy}`{other}"
 
 
-def _one_tier(place: Place) -> str:
+def _one_tier(place: Position) -> str:
     ((_, location),) = place.locations
     tiers = {backend.priority for backend in location.backends}
     if (
@@ -174,16 +176,16 @@ def _one_tier(place: Place) -> str:
     return f"is {min(tiers)} for every backend here: this has the same effect as no `priority`"
 
 
-def _without_redirect(place: Place) -> str:
+def _without_redirect(place: Position) -> str:
     redirects = any(service.http_redirect for service in place.services) or any(there.http_redirect for _, there in place.locations)
     return "" if redirects else "has no effect without `http_redirect`"
 
 
-def _head_comes_first(place: Place) -> str:
+def _head_comes_first(place: Position) -> str:
     return "belongs at the top: a request's head is read before its service and location are known"
 
 
-def _tried_once(place: Place) -> str:
+def _tried_once(place: Position) -> str:
     for service, location in place.locations:
         levels = (level.retry for level in (location, service, place.top))
         attempts = next((level.attempts for level in levels if level is not None and "attempts" in level.model_fields_set), 0)
@@ -192,7 +194,7 @@ def _tried_once(place: Place) -> str:
     return "has no effect with one attempt (`attempts: 1`, or `retry: off`)" if place.locations else ""
 
 
-def _no_second(place: Place) -> str:
+def _no_second(place: Position) -> str:
     for _, location in place.locations:
         hosts = [backend.url for backend in location.backends]
         several = len(hosts) > 1 or any(url.is_named for url in hosts)
@@ -201,7 +203,7 @@ def _no_second(place: Place) -> str:
     return "has no effect without a second backend, or under `sticky-session`" if any(place.backends()) else ""
 
 
-def _none_idle(place: Place) -> str:
+def _none_idle(place: Position) -> str:
     for service, location in place.locations:
         levels = (level.connection_pool for level in (location, service, place.top))
         if next((level.max_idle for level in levels if level is not None and "max_idle" in level.model_fields_set), 1) != 0:
@@ -209,7 +211,7 @@ def _none_idle(place: Place) -> str:
     return "has no effect with `max_idle: 0`" if place.locations else ""
 
 
-def _not_json(place: Place) -> str:
+def _not_json(place: Position) -> str:
     formats = set()
     for service, *location in [*place.locations, *((service,) for service in place.services if not service.locations)]:
         levels = (level.access_log for level in (*location, service, place.top))
@@ -217,11 +219,11 @@ def _not_json(place: Place) -> str:
     return "is for `format: json`, and has no effect with another format" if formats and "json" not in formats else ""
 
 
-def _no_default_service(place: Place) -> str:
+def _no_default_service(place: Position) -> str:
     return "" if place.top.backends else "is for the top's `backends`, and there are none"
 
 
-def _own_port(place: Place) -> str:
+def _own_port(place: Position) -> str:
     api = place.top.management()
     return f"has no effect beside `{'api' if place.top.api is not None else 'admin_api'}.port`" if api.port else ""
 
@@ -230,7 +232,7 @@ def _unheard(clear: bool, secret: bool) -> Judge:
     """For the top's addresses, which services without addresses of their own listen on. clear, secret: True if the key is for services
     without TLS, and for those with it."""
 
-    def judge(place: Place) -> str:
+    def judge(place: Position) -> str:
         rule = Rule(place.top)
         others = False
         for service in place.services:
@@ -249,7 +251,7 @@ def _unheard(clear: bool, secret: bool) -> Judge:
     return judge
 
 
-def _port(place: Place) -> str:
+def _port(place: Position) -> str:
     beside = [f"`{key}`" for key in ("http_port", "https_port") if getattr(place.top, key)]
     words = _unheard(not place.top.http_port, not place.top.https_port)(place)
     return f"has no effect beside {' and '.join(beside)}" if words and beside else words

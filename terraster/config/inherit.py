@@ -1,4 +1,4 @@
-"""Inheritance from the top to a service and from a service to a location: `Traffic`, worked out level by level.
+"""Inheritance from the top to a service and from a service to a location: `Inherited`, worked out level by level.
 
 Most locations of most services say nothing of their own. So where nothing is written the very object of the level above is handed
 on: ten thousand locations share one `Outlier`, which costs nothing to make, little to pickle, and compares by identity.
@@ -17,12 +17,12 @@ from .settings import LocationSettings, ServiceSettings, Settings, TrafficSettin
 from .settings.kinds import LAY_OVER, FilterSettings
 from .snapshot import ConnectionPool, Filters, Outlier, Queue, Retry, Sticky
 
-__all__ = ["Chosen", "Traffic", "filters", "location", "service", "top"]
+__all__ = ["Chosen", "Inherited", "filters", "location", "service", "top"]
 
 _KEYS = frozenset(TrafficSettings.model_fields)
 
 
-class Traffic(NamedTuple):
+class Inherited(NamedTuple):
     """The fields of a Location that are inherited key by key. ``ejection``: what `outlier` becomes if
     a narrower level switches it on."""
 
@@ -38,17 +38,17 @@ class Traffic(NamedTuple):
     ejection: Outlier = Outlier()
 
 
-def top(written: Settings, secret: bytes) -> Traffic:
+def top(written: Settings, secret: bytes) -> Inherited:
     """The values that all services inherit. secret: the key of session cookies where none is written."""
-    return _over(Traffic(sticky=Sticky(key=secret)), written)
+    return _over(Inherited(sticky=Sticky(key=secret)), written)
 
 
-def service(inherited: Traffic, written: ServiceSettings) -> Traffic:
+def service(inherited: Inherited, written: ServiceSettings) -> Inherited:
     """The values that the locations of a service inherit; `inherited` itself if nothing is written."""
     return inherited if _KEYS.isdisjoint(written.model_fields_set) else _over(inherited, written)
 
 
-def location(inherited: Traffic, written: LocationSettings) -> Traffic:
+def location(inherited: Inherited, written: LocationSettings) -> Inherited:
     """The values of a location; `inherited` itself if nothing is written."""
     return inherited if _KEYS.isdisjoint(written.model_fields_set) else _over(inherited, written)
 
@@ -84,13 +84,13 @@ def filters(known: Language, inherited: Chosen | None, written: BaseModel) -> Ch
     return Chosen(settings, tuple(chosen), facts)
 
 
-def _over(inherited: Traffic, written: TrafficSettings) -> Traffic:
+def _over(inherited: Inherited, written: TrafficSettings) -> Inherited:
     ejection = _laid(inherited.ejection, written.outlier)
     outlier = inherited.outlier
     if written.outlier is not None:
         outlier = ejection if written.outlier.enabled else None
     said = written.model_fields_set
-    return Traffic(
+    return Inherited(
         hash_on=written.hash_on if "hash_on" in said else inherited.hash_on,
         hash_balance_factor=written.hash_balance_factor if "hash_balance_factor" in said else inherited.hash_balance_factor,
         sticky=_sticky(inherited.sticky, written),

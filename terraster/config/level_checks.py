@@ -33,8 +33,8 @@ class Level(NamedTuple):
 
     here: Path
     written: TrafficSettings
-    traffic: inherit.Traffic
-    reach: Sequence[tuple[LocationSettings, inherit.Traffic]]
+    traffic: inherit.Inherited
+    reach: Sequence[tuple[LocationSettings, inherit.Inherited]]
 
 
 def writes(service: ServiceSettings) -> bool:
@@ -97,7 +97,7 @@ def _nobody_waits(here: Path, location: LocationSettings) -> Iterator[Complaint]
         yield (*here, "queue"), True, "`queue` without `max_connections` of a backend: no backend is ever full, so no request waits"
 
 
-def _below(traffic: inherit.Traffic, service: ServiceSettings) -> list[tuple[LocationSettings, inherit.Traffic]]:
+def _below(traffic: inherit.Inherited, service: ServiceSettings) -> list[tuple[LocationSettings, inherit.Inherited]]:
     inherited = inherit.service(traffic, service)
     return [(location, inherit.location(inherited, location)) for location in service.locations]
 
@@ -118,13 +118,13 @@ def _starts_at_once(top: Settings, level: Level) -> Iterator[Complaint]:
         yield (*level.here, "slow_start"), True, f"`slow_start` has no effect under {words}"
 
 
-def _chooses(top: Settings, location: LocationSettings, traffic: inherit.Traffic) -> str:
+def _chooses(top: Settings, location: LocationSettings, traffic: inherit.Inherited) -> str:
     """The algorithm that distributes new work."""
     policy = location.lb_policy or top.algorithm
     return traffic.sticky.algorithm if policy == "sticky-session" else policy
 
 
-def _used(top: Settings, location: LocationSettings, traffic: inherit.Traffic) -> Collection[str]:
+def _used(top: Settings, location: LocationSettings, traffic: inherit.Inherited) -> Collection[str]:
     policy = location.lb_policy or top.algorithm
     return (policy, traffic.sticky.algorithm) if policy == "sticky-session" else (policy,)
 

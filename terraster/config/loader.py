@@ -209,7 +209,7 @@ class _Load:
         self._levels = tuple(level_checks.levels(settings, services, writing))
         for complaint in level_checks.errors(self._levels):
             self._complain(complaint)
-        self._top_finds = self._cache.surveyor.survey(settings.loaded((), ()))
+        self._top_finds = self._cache.finder.find(settings.loaded((), ()))
         found: list[tuple[Path, Finds]] = [((), self._top_finds)]
         found += [(("services", number), item.finds) for number, (_, _, item) in enumerate(self._items)]
         seen: set[str] = set()

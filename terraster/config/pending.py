@@ -16,13 +16,13 @@ from .settings.base import is_later, submodel
 from .settings.logs import AccessLogSettings
 from .settings.tls import TlsSettings
 
-__all__ = ["Finds", "Surveyor"]
+__all__ = ["Finds", "Finder"]
 
 Path = tuple[str | int, ...]
 
 
 class Finds(NamedTuple):
-    """The finds of one survey.
+    """The finds in one model.
 
     later:    the path of each key that nothing acts on yet, and the warning about it
     files:    the path and the absolute name of each file that must exist
@@ -45,13 +45,13 @@ class _Key(NamedTuple):
     descend: bool
 
 
-class Surveyor:
-    """Knows which keys of which model to look at; one for many surveys."""
+class Finder:
+    """Knows which keys of which model to look at; one for many models."""
 
     def __init__(self) -> None:
         self._keys: dict[type[BaseModel], dict[str, _Key]] = {}
 
-    def survey(self, model: BaseModel, path: Path = ()) -> Finds:
+    def find(self, model: BaseModel, path: Path = ()) -> Finds:
         """The finds in a model and the models within it; paths begin with `path`."""
         later: list[tuple[Path, str]] = []
         files: list[tuple[Path, str]] = []

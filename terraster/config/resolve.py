@@ -142,7 +142,7 @@ class _Wider(NamedTuple):
     redirects: bool
     health: HealthCheck
     skips: bool | None
-    traffic: inherit.Traffic
+    traffic: inherit.Inherited
     chosen: inherit.Chosen
     timeouts: Timeouts
 

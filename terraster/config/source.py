@@ -19,7 +19,7 @@ from ..errors import Problem
 from . import checks, incremental, nodes
 from .language import Language
 from .messages import Complaint, complaints
-from .pending import Finds, Surveyor
+from .pending import Finder, Finds
 from .settings import ServiceSettings
 from .settings.base import read_secret
 
@@ -56,7 +56,7 @@ class Cache:
     def __init__(self, environ: Mapping[str, str], pause: Callable[[], None], known: Language) -> None:
         self.language = known
         self.environ = environ
-        self.surveyor = Surveyor()
+        self.finder = Finder()
         self._pause = pause
         self._old: dict[tuple[str, str], Item] = {}
         self._new: dict[tuple[str, str], Item] = {}
@@ -231,7 +231,7 @@ class Source:
             self.complain(complaint)
         if service is None:
             return None, False
-        item = Item(service, self._cache.surveyor.survey(service), tuple(consulted.items()), tuple(secrets.items()), placed)
+        item = Item(service, self._cache.finder.find(service), tuple(consulted.items()), tuple(secrets.items()), placed)
         return item, not wrong
 
 

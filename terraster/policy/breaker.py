@@ -16,7 +16,7 @@ from __future__ import annotations
 from terraster.config.snapshot import Breaker
 
 from .retry import covers
-from .streak import BEFORE, FIRST, Place
+from .streak import BEFORE, FIRST, Turn
 
 __all__ = ["CLOSED", "HALF_OPEN", "OPEN", "Circuit"]
 
@@ -35,7 +35,7 @@ class Circuit:
         self.good = 0
         self.since = 0.0
 
-    def report(self, rules: Breaker, place: Place, kind: str, status: int, now: float) -> str:
+    def report(self, rules: Breaker, place: Turn, kind: str, status: int, now: float) -> str:
         """Take one report about an attempt outside of a trial (`Record.report` names the arguments). Returns why the circuit is open from
         now on, or "" if it is as it was."""
         if self.state != CLOSED:

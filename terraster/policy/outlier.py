@@ -24,7 +24,7 @@ from math import ceil
 from terraster.config.snapshot import Outlier
 
 from .retry import covers
-from .streak import BEFORE, FIRST, NEXT, Place
+from .streak import BEFORE, FIRST, NEXT, Turn
 
 __all__ = ["Record", "Suspicion"]
 
@@ -51,7 +51,7 @@ class Record:
         self._bad = 0  # bad attempts ever
         self._samples: deque[tuple[float, int, int]] = deque([(_NEVER, 0, 0)])  # (moment, attempts, bad attempts) before it
 
-    def report(self, rules: Outlier, place: Place, kind: str, status: int, attempts: int, now: float) -> str:
+    def report(self, rules: Outlier, place: Turn, kind: str, status: int, attempts: int, now: float) -> str:
         """Take one bad report. Why the backend should be ejected, a clause without a full stop, or "" if it should not.
 
         place:    of the report among the others, see `Streak.place`
@@ -95,7 +95,7 @@ class Record:
         self.failures = self.connect_errors = self.bad_statuses = 0
         self._samples = deque([(now, attempts, self._bad)])
 
-    def _count(self, place: Place, kind: str, bad: bool) -> None:
+    def _count(self, place: Turn, kind: str, bad: bool) -> None:
         if place == BEFORE:
             return
         if place == FIRST:

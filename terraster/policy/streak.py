@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["BEFORE", "FIRST", "NEXT", "Place", "Streak"]
+__all__ = ["BEFORE", "FIRST", "NEXT", "Turn", "Streak"]
 
-Place = Literal["first", "next", "before"]
-FIRST: Place = "first"
-NEXT: Place = "next"
-BEFORE: Place = "before"
+Turn = Literal["first", "next", "before"]
+FIRST: Turn = "first"
+NEXT: Turn = "next"
+BEFORE: Turn = "before"
 
 _NEVER = float("-inf")
 
@@ -35,7 +35,7 @@ class Streak:
         self.good = 0
         self.at = _NEVER
 
-    def place(self, good: int, when: float, now: float) -> Place:
+    def place(self, good: int, when: float, now: float) -> Turn:
         """Where a report belongs.
 
         good: good responses over all workers, as they are counted now; when: the moment of the report; now: that of the look. The
