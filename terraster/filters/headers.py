@@ -21,12 +21,10 @@ from ..config.settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Leve
 from ..errors import ConfigError, Problem
 from ..exchange import Exchange
 from ..state.view import SeatView
-from ..wire.edits import Edits, without
+from ..wire.edits import ENDS, Edits, without
 from .contract import Filter, Place
 
 __all__ = ["HeaderEdits", "HeaderSettings", "Headers", "variable"]
-
-_ENDS = b"\r\n\0"
 
 
 class HeaderSettings(FilterSettings):
@@ -168,7 +166,7 @@ def _line(name: str, value: str) -> Iterable[bytes | str]:
 def variable(name: str, exchange: Exchange) -> bytes:
     """The value of ``${name}`` for a request, without characters that could end a field line. name: one of
     `terraster.config.header_rules.VARIABLES`."""
-    return _raw(name, exchange).translate(None, _ENDS)
+    return _raw(name, exchange).translate(None, ENDS)
 
 
 def _raw(name: str, exchange: Exchange) -> bytes:

@@ -12,13 +12,14 @@ from ..config.settings.base import HeaderName, HeaderValue, Whole
 from ..config.settings.kinds import LOCATION, REPLACE, SERVICE, FilterSettings, Inherit, Level
 from ..exchange import Exchange
 from ..state.view import SeatView
+from ..wire.answers import BODILESS
 from .answer import Answer
 from .contract import Counter, Filter, Place
 from .headers import variable
 
 __all__ = ["Respond", "RespondSettings"]
 
-_BODILESS = frozenset((204, 205, 304))
+_BODILESS = BODILESS | {205}  # RFC 9110, section 15.3.6: it has a length, which is 0
 _PLAIN_TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 
 

@@ -24,8 +24,8 @@ class Connection:
     """A client's connection, with the facts that all its requests share.
 
     stream:     its octets; recv, recv_into and send are the stream's
-    peer_ip, peer_port: the address at the other end
-    client_ip, client_port: the same address, or the one of a PROXY header
+    peer_ip:    the address at the other end
+    client_ip, client_port: the address and port at the other end, or those of a PROXY header
     named:      the destination that a PROXY header named, else None
     private:    by pool: idle connections to backends that serve this client only (`terraster.net.private_pool`); None: there was none yet
     listener:   the acceptor of the address on which it came in
@@ -54,7 +54,6 @@ class Connection:
         "listener",
         "named",
         "peer_ip",
-        "peer_port",
         "private",
         "recv",
         "requests",
@@ -72,7 +71,7 @@ class Connection:
         self.send = stream.send
         stream.owner = self
         self.peer_ip = self.client_ip = peer_ip
-        self.peer_port = self.client_port = peer_port
+        self.client_port = peer_port
         self.named: tuple[str, int] | None = None
         self.private: dict[Any, Any] | None = None
         self.listener = listener

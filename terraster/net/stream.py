@@ -144,7 +144,10 @@ class Stream:
                 raise self.owner.lost() from error
 
     def recv_into(self, buffer: memoryview, timeout: float) -> int:
-        """Like `recv`, into a buffer that several streams may share, as long as no greenlet waits while the buffer has content."""
+        """Like `recv`, into a buffer that several streams may share, as long as no greenlet waits while the buffer has content.
+
+        Both methods contain the wait. A third method for it makes a `recv` and a `send` 0.4 µs slower (6.6 instead of 6.2 µs).
+        """
         while True:
             if self.ready:
                 self.ready = False

@@ -7,7 +7,7 @@ from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
 from terraster.net.body import ChunkedSource, ChunkSink, KnownSource, PlainSink, Source, UntilCloseSource, relay_body, whole
 from terraster.net.downstream import Downstream
-from terraster.wire.answers import OwnHead, error_answer
+from terraster.wire.answers import BODILESS, OwnHead, error_answer
 from terraster.wire.http1 import RequestHead
 
 from .attempt import RESPONSE_READ, Attempt
@@ -19,9 +19,6 @@ __all__ = ["error", "own", "relay"]
 
 _LARGE = 65536
 """From this many octets on, a part of an answer may still be under way when the last `send` returns."""
-
-_BODILESS = (204, 304)
-"""Statuses without a body: RFC 9110, section 6.4.1."""
 
 
 def relay(plane: DataPlane, attempt: Attempt) -> bool:
@@ -85,7 +82,7 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
     keep = keep and not exchange.client.connection.listener.closed and _skip_body(exchange)
     exchange.status = answer.status
     out, keep, _, _ = write_head(plane, exchange, OwnHead(answer.status, answer.headers, len(answer.body)), keep)
-    if exchange.method != b"HEAD" and answer.status not in _BODILESS:
+    if exchange.method != b"HEAD" and answer.status not in BODILESS:
         out += answer.body
     exchange.bytes_out += len(out)
     if not keep:

@@ -8,7 +8,10 @@ from email.utils import formatdate
 from html import escape
 from http import HTTPStatus
 
-__all__ = ["OwnHead", "error_answer", "http_date", "reason_phrase"]
+__all__ = ["BODILESS", "OwnHead", "error_answer", "http_date", "reason_phrase"]
+
+BODILESS = frozenset((204, 304))
+"""Statuses of responses without a body and without a length of our own: RFC 9110, sections 6.4.1 and 8.6."""
 
 
 def http_date(wall: float) -> bytes:
@@ -45,7 +48,7 @@ class OwnHead:
         """The octets. drop: lower-case names to leave out. replace: nothing. extra: field lines to put at the end, each with its CRLF."""
         lines = [b"HTTP/1.1 %d %b\r\n" % (self.status, reason_phrase(self.status))]
         lines += [b"%b: %b\r\n" % field for field in self._fields if field[0].lower() not in drop]
-        if self.status not in (204, 304):
+        if self.status not in BODILESS:
             lines.append(b"Content-Length: %d\r\n" % self._length)
         lines.append(extra)
         lines.append(b"\r\n")

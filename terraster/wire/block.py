@@ -28,6 +28,7 @@ __all__ = [
     "BLOCKS",
     "KEEP",
     "NOTHING",
+    "ROUTING",
     "USUAL_OPTIONS",
     "Block",
     "connection_options",
@@ -43,7 +44,8 @@ _MAX_LENGTH_DIGITS = 18  # 999 petabytes; a longer number is an attempt to overf
 _CLOSE = frozenset((b"close",))
 KEEP = frozenset((b"keep-alive",))
 _OPTIONS = {b"close": _CLOSE, b"Close": _CLOSE, b"keep-alive": KEEP, b"Keep-Alive": KEEP}
-_ROUTING = frozenset((b"host", b"content-length"))
+ROUTING = frozenset((b"host", b"content-length"))
+"""Fields that decide the recipient and the end of a message. A Connection field must not name them."""
 NOTHING: frozenset[bytes] = frozenset()
 
 
@@ -164,7 +166,7 @@ class Block:
                 self.upgrade = upgrade
             if not options <= USUAL_OPTIONS:
                 named = options - USUAL_OPTIONS
-                if named & _ROUTING:
+                if named & ROUTING:
                     raise BadRequest("Connection names a field that is not hop-by-hop")
                 self.dropped = _without_ours(named)
 

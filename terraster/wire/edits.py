@@ -6,9 +6,10 @@ octets of the head itself, so a field can be written as an HTTP/1.1 line or as a
 
 from __future__ import annotations
 
-__all__ = ["Edits"]
+__all__ = ["ENDS", "Edits", "without"]
 
-_ENDS = b"\r\n\0"
+ENDS = b"\r\n\0"
+"""Characters that a value of a field must not have, because a line ends there for some reader."""
 
 
 class Edits:
@@ -33,7 +34,7 @@ class Edits:
 
     def add(self, name: bytes, value: bytes) -> None:
         """Put in one more field. CR, LF and NUL in the value are left out."""
-        self.extra += b"%b: %b\r\n" % (name, value.translate(None, _ENDS))
+        self.extra += b"%b: %b\r\n" % (name, value.translate(None, ENDS))
 
     def remove(self, name: bytes) -> None:
         """Take out all fields of this name, those that were put in before included."""

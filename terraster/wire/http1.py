@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from terraster.errors import BadRequest, BadResponse
 
-from .block import BLOCKS, KEEP, NOTHING, USUAL_OPTIONS, Block, connection_options, cut_line, length_of, only_chunked
+from .block import BLOCKS, KEEP, NOTHING, ROUTING, USUAL_OPTIONS, Block, connection_options, cut_line, length_of, only_chunked
 from .grammar import FIELDS, PLAIN, REQUEST_LINE, STATUS_LINE, check_part, read_lines, unify_line_ends, wrong_request_line
 from .memory import Memory
 from .names import CONNECTION, CONTENT_LENGTH, DATE, LOCATION, NO_NAME, TRANSFER_ENCODING, UPGRADE, response_names
@@ -31,7 +31,6 @@ MAX_INTERIM = 32
 _NAMES = response_names()
 
 _CODING = frozenset((b"transfer-encoding",))
-_ROUTING = frozenset((b"host", b"content-length"))
 _MAX_FORWARDS = frozenset((b"max-forwards",))
 _COUNTED = (b"OPTIONS", b"TRACE")
 
@@ -382,7 +381,7 @@ def parse_response(
                 closing = closing or b"close" in options
                 keep_alive = keep_alive or b"keep-alive" in options
                 if not options <= USUAL_OPTIONS:
-                    head.dropped = (options - USUAL_OPTIONS - _ROUTING) | (head.dropped or NOTHING)
+                    head.dropped = (options - USUAL_OPTIONS - ROUTING) | (head.dropped or NOTHING)
             elif kind == UPGRADE:
                 upgrade = value
             elif kind == NO_NAME:
