@@ -189,8 +189,7 @@ def test_a_worker_never_suspends_what_the_master_does_not_eject(
         place %= len(weights)
         worker = workers[which]
         if kind == "later":
-            ward.now += 4.0
-            ward.outliers.tick(ward.now)
+            ward.pass_(4.0)
             for one in workers:
                 one.outcomes.sweep(ward.now)
         elif kind in ("down", "up"):
