@@ -21,9 +21,9 @@ def rows() -> list[tuple[int, int, str]]:
 
 
 def probes_in(local: int, remote: int) -> float | None:
-    """Seconds until the connection between these ports is probed, seen from the first; None: never."""
+    """Seconds until the connection between these ports is probed, seen from the first; None: never, or the list was read while it changed."""
     timers = [timer for here, there, timer in rows() if (here, there) == (local, remote)]
-    kind, _, left = timers[0].partition(":")
+    kind, _, left = timers[0].partition(":") if timers else ("", "", "")
     return int(left, 16) / _TICKS if kind == _KEEPALIVE else None
 
 
