@@ -370,7 +370,7 @@ def test_the_key_of_sessions_is_made_where_there_are_some_and_is_kept(fresh, bac
     key.write_bytes(b"short")
     proxy.start(wait=False)
     assert proxy.program.process.wait(DEADLINE) == 1
-    assert "cookie.key has not the 32 octets" in proxy.said
+    assert "cookie.key does not have 32 octets" in proxy.said
     key.unlink()
     command = [sys.executable, "-m", "terraster.cli.main", "--check", "--config", str(proxy.config_file)]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
