@@ -40,7 +40,8 @@ def environment() -> list[str]:
 def test_the_unit_and_the_master_agree() -> None:
     unit = service()
     assert unit["Type"] == "notify" and unit["NotifyAccess"] == "main"
-    assert unit["KillMode"] == "mixed"
+    assert unit["KillMode"] == "process" and unit["RuntimeDirectoryPreserve"] == "restart"
+    assert unit["ExecStop"].split()[:2] == ["-/usr/bin/env", "terrasterctl"] and unit["ExecStop"].endswith(" stop")
     assert unit["RestartPreventExitStatus"] == "2"
     assert unit["ExecStart"].split()[:2] == ["/usr/bin/env", "terraster"]
     assert unit["ExecReload"].split()[:2] == ["/usr/bin/env", "terrasterctl"] and unit["ExecReload"].endswith(" reload")

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import gevent
+
 from terraster import __version__
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
@@ -28,8 +30,11 @@ from .operator.commands import OperatorCommands
 from .participant import Outcome, Participant
 from .reload import Reloader
 from .running import Running
+from .upgrade import Upgrade
 
 __all__ = ["Control"]
+
+_LOOK = 0.05  # seconds between two looks whether the successor has ended
 
 
 class Control:
@@ -46,6 +51,7 @@ class Control:
         states: BackendStates,
         outliers: Outliers,
         recent_failures: RecentFailures,
+        upgrade: Upgrade,
         table: Table,
         log: ProgramLog,
     ) -> None:
@@ -56,6 +62,7 @@ class Control:
         self._states = states
         self._outliers = outliers
         self._recent_failures = recent_failures
+        self._upgrade = upgrade
         self._table = table
         self._log = log
         self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
@@ -86,9 +93,19 @@ class Control:
         return self._reloader.reload(why).as_dict()
 
     def stop(self, graceful: bool = True) -> dict[str, Any]:
-        """Begin to stop, as TERM (or QUIT) would; the answer comes before the end does."""
-        os.kill(os.getpid(), signal.SIGTERM if graceful else signal.SIGQUIT)
+        """Begin to stop, as TERM (or QUIT) would; the answer comes before the end does. During an upgrade both masters end, the new one
+        first."""
+        number = signal.SIGTERM if graceful else signal.SIGQUIT
+        if self._upgrade.end_successor(number):
+            gevent.spawn(self._stop_after_successor, number)
+        else:
+            os.kill(os.getpid(), number)
         return {"ok": True, "pid": os.getpid(), "drain_timeout": self._running.snapshot.drain_timeout if graceful else 0.0}
+
+    def _stop_after_successor(self, number: int) -> None:
+        while self._upgrade.successor:
+            gevent.sleep(_LOOK)
+        os.kill(os.getpid(), number)
 
     def status(self) -> dict[str, Any]:
         """All that the master knows.

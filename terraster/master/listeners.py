@@ -194,6 +194,17 @@ class Listeners(Participant):
                 os.replace(bound, path)
         self._renamed.clear()
 
+    def give_name(self, successor: int) -> None:
+        """Let a successor have the name of the control socket, which it has bound beside ours."""
+        path = self._control.removeprefix("unix:")
+        with suppress(FileNotFoundError):
+            os.replace(f"{path}.{successor}", path)
+            self._files.pop(self._control, None)
+
+    def forget_successor(self, successor: int) -> None:
+        """Remove the control socket of a successor that has ended."""
+        _unlink(f"{self._control}.{successor}")
+
     def lost(self) -> list[str]:
         """The addresses of unix sockets that no client can reach: their files were removed, or replaced by others. Not those of the
         service manager."""

@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, NoReturn
 
 import gevent
@@ -128,6 +128,7 @@ class Master(Arbiter):  # type: ignore[misc]
         raise_limit(self.log)
         self.listeners.inherit(os.environ)
         self.signals.start()
+        self.upgrade.watch_predecessor(self.signals.wake)
         self._write_pidfile()
         try:
             self._look_for_orphans()
@@ -203,7 +204,12 @@ class Master(Arbiter):  # type: ignore[misc]
         names = Names(log, self.agenda, self._use_new_addresses)
         first: tuple[Participant, ...] = (overrides, names)
         prepare(first, new, self.step, log)
-        self.table, leases = shared.have(self.adoption, new.snapshot)
+        found = shared.inherited(os.environ, self.log) if self.upgrade.predecessor else self.adoption.table()
+        self.service_manager.silent = bool(
+            found and self.upgrade.predecessor
+        )  # an older version does not tell when it gives us its names
+        self.table, leases = shared.have(found, new.snapshot)
+        self.leases = leases
         table = self.table
         self.predecessors = Predecessors(table, leases, log)
         view = SeatView(table)
@@ -272,6 +278,7 @@ class Master(Arbiter):  # type: ignore[misc]
             states,
             self.outliers,
             self.recent_failures,
+            self.upgrade,
             table,
             log,
         )
@@ -348,6 +355,9 @@ class Master(Arbiter):  # type: ignore[misc]
             case signal.SIGCHLD:
                 for pid in self.children.reap():
                     if self.upgrade.ended(pid):
+                        self.leases.closed = ""
+                        self.pidfile.forget_dead(f"{self.cfg.pidfile}.2")
+                        self.listeners.forget_successor(pid)
                         gevent.spawn(self.orders.alone)
             case signal.SIGHUP:
                 self.log.info("SIGHUP: reloading")
@@ -376,12 +386,20 @@ class Master(Arbiter):  # type: ignore[misc]
         if self.upgrade.is_under_way:
             self.log.warning("SIGUSR2 ignored: an upgrade is under way")
             return
-        self.upgrade.begin(self.listeners, control_address(self.running.snapshot))
+        self.leases.closed = "an upgrade is under way; its two masters share the table"
+        self.upgrade.begin(self.listeners, control_address(self.running.snapshot), self._hand_over_table)
         self.orders.upgrade()
+
+    def _hand_over_table(self, environ: MutableMapping[str, str]) -> None:
+        shared.hand_over(self.table, self.running.snapshot, environ)
 
     def _promote(self) -> None:
         """The master that started this one has gone: take over its names."""
+        if self.service_manager.silent and self.pidfile.has_name(self.cfg.pidfile):
+            self.service_manager.silent = False
+            self.service_manager.ready(self.describe())
         if self.upgrade.promoted(os.environ):
+            self.service_manager.silent = False
             self.pidfile.rename(self.cfg.pidfile)
             self.step("pid file promoted")
             self.listeners.promote()
@@ -415,6 +433,8 @@ class Master(Arbiter):  # type: ignore[misc]
         q, cells, snapshot, shared = self.table.q, self.table.master, self.running.snapshot, self.upgrade.is_under_way
         q[cells + MasterCells.SHARED] = int(shared)
         q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
+        if self.upgrade.successor:
+            self.pidfile.give_name()
         self.service_manager.stopping(self.upgrade.successor)
         drain = Drain(self.children, self.wait_for_signals, self._handle)
         if graceful and snapshot.drain_delay and self._announced and not shared:
@@ -431,6 +451,8 @@ class Master(Arbiter):  # type: ignore[misc]
         else:
             drain.end()
         self._end_predecessors(graceful)
+        if self.upgrade.successor:
+            self.listeners.give_name(self.upgrade.successor)
         self.listeners.close_all(unlink=not shared)
 
     def _end_predecessors(self, graceful: bool) -> None:

@@ -97,6 +97,18 @@ class Pidfile:
             os.replace(self.fname, path)
         self.fname = path
 
+    def give_name(self) -> None:
+        """Let a successor's file, which has this name with ".2" behind it, take the place of ours."""
+        with suppress(FileNotFoundError):
+            os.replace(f"{self.fname}.2", self.fname)
+
+    def has_name(self, path: str) -> bool:
+        """True if the file with the lock has another name by now, which the predecessor gave it."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(path))
+        except OSError:
+            return False
+
     def is_there(self) -> bool:
         """True if the name still leads to the file that has the lock."""
         try:

@@ -6,10 +6,13 @@ they have ended. Then `Predecessors` moves what they counted into this master's 
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import time
+from collections.abc import MutableMapping
+from typing import Any
 
 from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
@@ -17,10 +20,11 @@ from terraster.logs.program import ProgramLog
 from terraster.state.alive import began, lives
 from terraster.state.leases import Leases, capacities
 from terraster.state.table import MASTERS, Seat, Table
+from terraster.worker.orphan import known_slots
 
-from .adoption import Adoption
+__all__ = ["TABLE", "Predecessors", "hand_over", "have", "inherited", "make", "take_place"]
 
-__all__ = ["Predecessors", "have", "make", "take_place"]
+TABLE = "TERRASTER_TABLE"  # from an old master to the new one: its pid, the descriptor of the table, the descriptor of a file with its slots
 
 
 def make(snapshot: Snapshot) -> Table:
@@ -41,9 +45,36 @@ def make(snapshot: Snapshot) -> Table:
     return table
 
 
-def have(adoption: Adoption, snapshot: Snapshot) -> tuple[Table, Leases]:
-    """The table of the workers that are adopted, with their leases; a table made anew if there is none to take over. Raises StartError."""
-    found = adoption.table()
+def hand_over(table: Table, snapshot: Snapshot, environ: MutableMapping[str, str]) -> None:
+    """Put the table, and what this master knows of its slots, into the environment of a successor. Called in the process that will exec."""
+    facts = os.memfd_create("terraster-slots", 0)
+    with os.fdopen(os.dup(facts), "wb") as stream:
+        stream.write(json.dumps(known_slots(snapshot)).encode())
+    os.set_inheritable(table.descriptor, True)
+    environ[TABLE] = f"{os.getppid()} {table.descriptor} {facts}"
+
+
+def inherited(environ: MutableMapping[str, str], log: ProgramLog) -> tuple[Table, dict[str, Any]] | None:
+    """The table that the master which started this one handed over, and its slots. None if there is none, or if this version does not
+    understand it; the log then says so. Versions before this hand over none."""
+    parent, *descriptors = environ.pop(TABLE, "0").split()
+    if parent != str(os.getppid()) or len(descriptors) != 2:
+        return None  # of another master than the one that started this one
+    table, facts = map(int, descriptors)
+    os.set_inheritable(table, False)
+    with os.fdopen(facts, "rb") as stream:
+        stream.seek(0)
+        known = json.load(stream)
+    try:
+        return Table.adopt(table), known
+    except ValueError as error:
+        log.warning("counters begin anew: the shared table of the master before cannot be used: %s", error)
+        os.close(table)
+        return None
+
+
+def have(found: tuple[Table, dict[str, Any]] | None, snapshot: Snapshot) -> tuple[Table, Leases]:
+    """The table that was found, with its leases; a table made anew if there is none to take over. Raises StartError."""
     if found is not None and take_place(found[0]):
         leases = Leases(found[0])
         leases.adopt(found[1])

@@ -31,6 +31,8 @@ class ServiceManager:
         self.watchdog = int(usec) / 2e6 if mine and usec.isdigit() else 0.0
         """Seconds between two signs of life: half of what the manager tolerates; 0: it wants none."""
         self._alive = float("-inf")
+        self.silent = False
+        """True while another master is the one that the service manager knows."""
 
     def ready(self, status: str) -> None:
         self._send("READY=1", f"STATUS={status}")
@@ -57,7 +59,7 @@ class ServiceManager:
             self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:
-        if not self._address:
+        if not self._address or self.silent:
             return
         make: type[socket.socket] = monkey.get_original("socket", "socket")
         with make(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sender:

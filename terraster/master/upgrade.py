@@ -2,8 +2,10 @@
 
     old master ──fork──▶ successor: exec, with our listening sockets ─▶ its own children serve ─▶ old master gets TERM ─▶ promoted
 
-A master hands over to the next one through the environment: `HANDED_OVER` (listening sockets) and `PREDECESSOR`. The control socket
-and the pid file of the successor have names beside the old ones until it is promoted.
+A master hands over to the next one through the environment: `HANDED_OVER` (listening sockets), `PREDECESSOR`, and the shared table
+(`terraster.master.shared`). The control socket and the pid file of the successor have names beside the old ones. The old master gives
+them its own names, the pid file's when it begins to stop, the control socket's when it ends. So a command finds a master
+at any time.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import NoReturn
+
+from gevent import get_hub
 
 from terraster.logs.program import ProgramLog
 
@@ -34,7 +38,7 @@ class Upgrade:
     step:      see `terraster.master.steps`
 
     ``predecessor``: pid of the master that started this one and still runs, else 0. ``successor``: pid of the master that this one
-    started, else 0.
+    started, else 0. ``ends_both``: True if the successor was told to end as well, so that nobody goes on.
     """
 
     def __init__(self, log: ProgramLog, original: Mapping[str, str], directory: str, step: Step = nothing) -> None:
@@ -44,32 +48,61 @@ class Upgrade:
         self._directory = directory
         self.predecessor = int(original.get(PREDECESSOR, "0"))
         self.successor = 0
+        self.ends_both = False
 
     @property
     def is_under_way(self) -> bool:
         """True if there are two masters."""
         return bool(self.predecessor or self.successor)
 
-    def begin(self, listeners: Listeners, without: str) -> None:
+    def begin(self, listeners: Listeners, without: str, more: Callable[[MutableMapping[str, str]], None]) -> None:
         """Start a successor. Main greenlet only.
 
         without: the address of the listener that the successor makes for itself
+        more:    ``more(environ)``, called in the process that becomes the successor: puts more into its environment
         """
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
         try:
             self.successor = os.fork()
             if self.successor == 0:
-                self._become_successor(listeners, without)
+                self._become_successor(listeners, without, more)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._step("successor forked")
         self._log.info("new master %d started; this one goes on until it gets TERM or QUIT", self.successor)
+
+    def watch_predecessor(self, wake: Callable[[], None]) -> None:
+        """Have ``wake`` called when the predecessor ends, however it ends. Called on the master's hub."""
+        if not self.predecessor:
+            return
+        try:
+            descriptor = os.pidfd_open(self.predecessor)
+        except OSError:
+            return  # it has ended already; `promoted` finds out
+        self._watcher = get_hub().loop.io(descriptor, 1)
+        self._watcher.start(self._wake, descriptor, wake)
+
+    def _wake(self, descriptor: int, wake: Callable[[], None]) -> None:
+        self._watcher.close()
+        os.close(descriptor)
+        wake()
+
+    def end_successor(self, number: int) -> bool:
+        """Tell the successor to end: Terraster as a whole stops. False if there is none."""
+        if not self.successor:
+            return False
+        self.ends_both = True
+        os.kill(self.successor, number)
+        return True
 
     def ended(self, pid: int) -> bool:
         """A process ended that is not a child. True if it was the successor."""
         if not pid or pid != self.successor:
             return False
         self.successor = 0
+        if self.ends_both:
+            self._log.info("the new master (pid %d) has ended", pid)
+            return True
         self._log.error("the new master (pid %d) ended; this one goes on", pid)
         return True
 
@@ -82,13 +115,14 @@ class Upgrade:
         self._log.info("the old master has gone; this one is the only one now")
         return True
 
-    def _become_successor(self, listeners: Listeners, without: str) -> NoReturn:
+    def _become_successor(self, listeners: Listeners, without: str, more: Callable[[MutableMapping[str, str]], None]) -> NoReturn:
         self._log.forked()
         try:
             signal.set_wakeup_fd(-1)
             environ = {key: value for key, value in self._original.items() if not key.startswith("LISTEN_")}
             environ[PREDECESSOR] = str(os.getppid())
             environ[HANDED_OVER] = listeners.hand_over(without)
+            more(environ)
             if "WATCHDOG_USEC" in environ:
                 environ["WATCHDOG_PID"] = str(os.getpid())
             self._return_to_directory()

@@ -80,6 +80,10 @@ class Circuit:
         """Good trials that a half-open circuit still wants."""
         return max(1, rules.probes - self.good)
 
+    def resume(self, since: float) -> None:
+        """Go on from the circuit of another master, which was not closed. Its trials are unknown, so it counts as open."""
+        self._become(OPEN, since)
+
     def close(self, now: float) -> None:
         """There is no breaker any more."""
         self._become(CLOSED, now)

@@ -84,6 +84,11 @@ class Record:
         self.out = True
         return min(self.times * rules.time, max(rules.time, rules.max_time))
 
+    def resume(self, times: int, now: float) -> None:
+        """Go on from the record of another master: so many ejections in a row."""
+        self.times = times
+        self._back = now
+
     def readmit(self, attempts: int, now: float) -> None:
         """It is back; see `restart`. How often it was out is not forgotten."""
         self.out = False

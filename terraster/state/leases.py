@@ -296,7 +296,7 @@ def _location_before(location: Location, known: Known) -> Location | None:
         location,
         slot=slot,
         backends=tuple(Backend(id=name, url=url, scheme="http", host="", port=0, slot=at) for name, url, at in backends),
-        departed=tuple(Departed(url, tuple(sums), tuple(slots)) for url, sums, slots in departed),
+        departed=tuple(Departed(url, tuple(sums), tuple((name, at) for name, at in slots)) for url, sums, slots in departed),
     )
 
 

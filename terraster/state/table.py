@@ -129,6 +129,12 @@ class BackendCells:
     CIRCUIT = 9  # index into CIRCUITS
     EJECTIONS = 10  # how often outlier detection ejected it
     OPENINGS = 11  # how often its circuit opened
+    EJECTED_UNTIL = (
+        12  # time.time_ns() when its ejection ends, 0 = it is not ejected; this and the next three are for a later master
+    )
+    EJECTED_TIMES = 13  # ejections in a row
+    CIRCUIT_SINCE = 14  # time.time_ns() when its circuit came to its state
+    ADDRESS = 15  # checksum of the address that these facts are about
     CELLS = 16
 
     COUNTERS = (PROBES, PROBE_FAILURES, EJECTIONS, OPENINGS)

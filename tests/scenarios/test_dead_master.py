@@ -169,7 +169,7 @@ def test_without_a_master_nothing_can_be_changed_and_everything_says_so(fresh, b
         result = proxy.ctl(*command)
         assert result.returncode != 0 and "start Terraster again" in result.stderr, result
     assert get(proxy.address).status == 200
-    assert proxy.metrics()[REQUESTS] == 1
+    wait_until(lambda: proxy.metrics().get(REQUESTS) == 1, "the request counted")
     assert proxy.ctl("stop").returncode == 0
     for pid in family:
         wait_gone(pid, 20)

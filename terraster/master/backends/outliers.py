@@ -23,6 +23,7 @@ Master only; no call yields.
 from __future__ import annotations
 
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -35,7 +36,7 @@ from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN, Circuit
 from terraster.policy.outlier import Record
 from terraster.policy.retry import covers
 from terraster.policy.streak import Streak
-from terraster.state.table import BackendCells, SeatBackend, Table
+from terraster.state.table import BackendCells, MasterCells, SeatBackend, Table
 
 from .probe import shown
 from .states import BackendStates
@@ -139,6 +140,17 @@ class Outliers(Participant):
                     self._judge(watch, location, kind, status, text, moment, now, sums[watch.slot])
         except Exception:
             self._log.exception("what the worker in seat %d says of traffic cannot be used", seat)
+
+    def start(self) -> None:
+        """Go on from what the master before knew, if this one shares its table: its ejections and open circuits, so that no worker sends to a
+        backend that is known to fail."""
+        table = self._table
+        before = sorted(table.masters()[1:], key=lambda master: table.q[table.master_of(master) + MasterCells.STARTED])
+        for slot in self._states.slots() if before else ():
+            at = table.backend_of(before[-1], slot)
+            cells: list[int] = table.q[at : at + BackendCells.CELLS].tolist()
+            if any(cells[cell] for cell in (BackendCells.EJECTED_UNTIL, BackendCells.EJECTED_TIMES, BackendCells.CIRCUIT)):
+                self._resume(slot, cells)
 
     def commit(self, new: Proposal) -> None:
         """The states follow another snapshot: judge by its rules from now on, and forget what is gone."""
@@ -254,6 +266,8 @@ class Outliers(Participant):
         self._out[watch.name] = watch
         self._agenda.at(watch.until, self._look, watch)
         self._states.eject(watch.name, self._wall() + seconds, f"{why}: {text}")
+        self._remember(watch, BackendCells.EJECTED_TIMES, watch.record.times)
+        self._remember(watch, BackendCells.EJECTED_UNTIL, int((self._wall() + seconds) * 1e9))
 
     def _trial(self, watch: _Watch, location: Location, good: bool, moment: float, text: str, now: float) -> None:
         breaker = location.breaker
@@ -270,6 +284,7 @@ class Outliers(Participant):
     def _open(self, watch: _Watch, timeout: float, why: str) -> None:
         self._circuits[watch.name] = watch
         self._plan_circuit(watch)
+        self._remember(watch, BackendCells.CIRCUIT_SINCE, int(self._wall() * 1e9))
         self._states.circuit(watch.name, OPEN, f"its circuit is open for {timeout:g} s: {why}", until=self._wall() + timeout)
 
     def _grant(self, watch: _Watch, trials: int) -> None:
@@ -291,8 +306,46 @@ class Outliers(Participant):
 
     def _back(self, watch: _Watch, why: str, now: float) -> None:
         del self._out[watch.name]
+        self._remember(watch, BackendCells.EJECTED_UNTIL, 0)
         watch.record.readmit(self._fresh(watch, now), now)
         self._states.readmit(watch.name, why)
+
+    def _remember(self, watch: _Watch, cell: int, value: int) -> None:
+        """Write a fact for a later master."""
+        at = self._table.backend(watch.slot)
+        self._table.q[at + BackendCells.ADDRESS] = _checksum(watch.address)
+        self._table.q[at + cell] = value
+
+    def _resume(self, slot: int, cells: list[int]) -> None:
+        """Go on from the facts of another master about the backend in a slot."""
+        found = self._states.at(slot)
+        if found is None:
+            return
+        name, location = found
+        watch = _Watch(name, slot, self._states.address(name))
+        if cells[BackendCells.ADDRESS] != _checksum(watch.address):
+            return  # another machine
+        now, wall = self._agenda.clock(), self._wall()
+        left = cells[BackendCells.EJECTED_UNTIL] / 1e9 - wall
+        if location.outlier is not None:
+            self._watches[name] = watch
+            watch.record.resume(cells[BackendCells.EJECTED_TIMES], now)
+            self._remember(watch, BackendCells.EJECTED_TIMES, cells[BackendCells.EJECTED_TIMES])
+            if left > 0 and not self._states.may_eject(name):
+                watch.record.out = True
+                watch.out_at, watch.until = now, now + left
+                self._out[name] = watch
+                self._agenda.at(watch.until, self._look, watch)
+                self._states.eject(name, wall + left, "the master before ejected it", again=True)
+                self._remember(watch, BackendCells.EJECTED_UNTIL, cells[BackendCells.EJECTED_UNTIL])
+        if location.breaker is not None and cells[BackendCells.CIRCUIT] in (OPEN, HALF_OPEN):
+            since = min(wall, cells[BackendCells.CIRCUIT_SINCE] / 1e9)
+            self._watches[name] = self._circuits[name] = watch
+            watch.circuit.resume(now - (wall - since))
+            self._remember(watch, BackendCells.CIRCUIT_SINCE, cells[BackendCells.CIRCUIT_SINCE])
+            why = "its circuit was open when another master took over"
+            self._states.circuit(name, OPEN, why, until=since + location.breaker.timeout, again=True)
+            self._plan_circuit(watch)
 
     def _fresh(self, watch: _Watch, now: float) -> int:
         """End all rows. Returns the attempts so far."""
@@ -341,3 +394,7 @@ def _suspicious(location: Location, status: int) -> bool:
     if outlier is not None and (outlier.bad_statuses or outlier.ratio) and covers(outlier.statuses, status):
         return True
     return breaker is not None and covers(breaker.statuses, status)
+
+
+def _checksum(address: str) -> int:
+    return zlib.crc32(address.encode())

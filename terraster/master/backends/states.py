@@ -197,11 +197,15 @@ class BackendStates(Participant):
         place = record.place
         return record.weight > 0 and place.ejected > 0 and may_eject(place.ejected - 1, place.weighty, place.share, 1) != ""
 
-    def eject(self, name: str, until: float, why: str) -> None:
-        """Eject a backend; see `may_eject`."""
+    def slots(self) -> list[int]:
+        """The slots of all backends."""
+        return list(self._slots)
+
+    def eject(self, name: str, until: float, why: str, *, again: bool = False) -> None:
+        """Eject a backend; see `may_eject`. again: another master did that, and counted it."""
         record = self._records[name]
         seconds = f"{round(until - self._clock(), 1):g}"
-        self._table.q[self._table.backend(record.slot) + BackendCells.EJECTIONS] += 1
+        self._table.q[self._table.backend(record.slot) + BackendCells.EJECTIONS] += not again
         record.facts.ejected, record.facts.until = why, until
         if self._settle(record):
             self._log.warning("%s is ejected for %s s: %s", record.words, seconds, why)
@@ -212,16 +216,16 @@ class BackendStates(Participant):
         record.facts.ejected, record.facts.until = "", 0.0
         self._settle_and_tell(record, why)
 
-    def circuit(self, name: str, state: int, why: str, trial_limit: int = 0, until: float = 0.0) -> None:
+    def circuit(self, name: str, state: int, why: str, trial_limit: int = 0, until: float = 0.0, *, again: bool = False) -> None:
         """The circuit of a backend is in this state (`terraster.policy.breaker`). why: a clause; trial_limit: of a half-open one,
-        see `BackendCells.TRIAL_LIMIT`; until: when an open one is tried (time.time())."""
+        see `BackendCells.TRIAL_LIMIT`; until: when an open one is tried (time.time()); again: see `eject`."""
         record = self._records[name]
         q, at = self._table.q, self._table.backend(record.slot)
         facts, was = record.facts, record.facts.circuit
         facts.circuit, facts.broken = state, why
         record.trials, record.retrial = trial_limit, until
         q[at + BackendCells.CIRCUIT] = state
-        q[at + BackendCells.OPENINGS] += state == OPEN
+        q[at + BackendCells.OPENINGS] += state == OPEN and not again
         if self._settle(record):
             self._tell(record, why if state == CLOSED else "")
         elif state == OPEN:

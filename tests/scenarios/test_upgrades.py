@@ -1,0 +1,248 @@
+"""An upgrade in place (USR2, then TERM to the old master): what the new master knows from the old one, and who finds which."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from terraster.cli.control import Refused
+
+from ..harness.backends import ok
+from ..harness.client import get
+from ..harness.terraster_process import Terraster, is_gone, service, wait_gone
+from ..harness.waiting import wait_until
+
+REQUESTS = 'terraster_requests_total{code="200",location="/",service="site"}'
+
+
+def begin(proxy: Terraster) -> int:
+    """Send USR2; the pid of the new master, whose workers serve."""
+    ready = proxy.said.count("ready: generation")
+    os.kill(master(proxy), signal.SIGUSR2)
+    wait_until(lambda: proxy.said.count("ready: generation") == ready + 1, lambda: proxy.said, 30)
+    return int((Path(proxy.runtime_dir) / "terraster.pid.2").read_text())
+
+
+def master(proxy: Terraster) -> int:
+    """The pid in the pid file."""
+    return int((Path(proxy.runtime_dir) / "terraster.pid").read_text())
+
+
+@contextmanager
+def upgraded(proxy: Terraster) -> Iterator[int]:
+    """After a whole upgrade: the new master, which is ended with the scenario."""
+    old = master(proxy)
+    new = begin(proxy)
+    try:
+        os.kill(old, signal.SIGTERM)
+        if old == proxy.pid:
+            assert proxy.program is not None
+            assert proxy.program.wait(30) == 0
+        wait_gone(old, 30)
+        wait_until(lambda: proxy.status()["pid"] == new, "the promotion")
+        wait_until(lambda: f"[{new}] the old master has gone" in proxy.said, "its end to be noticed")
+        yield new
+    finally:
+        if not is_gone(new):
+            os.kill(new, signal.SIGTERM)
+            wait_gone(new, 30)
+
+
+@contextmanager
+def scraping(proxy: Terraster) -> Iterator[list[float]]:
+    """Scrape all the while; the values of the counter of requests."""
+    done, values = threading.Event(), [0.0]
+
+    def scrape() -> None:
+        while not done.wait(0.01):
+            with suppress(OSError, AssertionError):  # the old master's admin worker closes its copy of the port
+                values.append(proxy.metrics().get(REQUESTS, 0.0))
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield values
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_counters_never_fall_over_upgrades(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()), workers=2)
+    asked = 0
+
+    def ask(count: int) -> None:
+        nonlocal asked
+        for _ in range(count):
+            assert get(proxy.address).status == 200
+            asked += 1
+        wait_until(lambda: proxy.metrics()[REQUESTS] == asked, lambda: f"{asked}, counted {proxy.metrics()[REQUESTS]}")
+
+    ask(20)
+    with scraping(proxy) as values, upgraded(proxy) as first:
+        ask(20)
+        with upgraded(proxy) as second:
+            ask(20)
+            assert len({first, second, proxy.pid}) == 3
+            opened = [value for name, value in proxy.metrics().items() if name.startswith("terraster_backend_requests_total")]
+            assert opened == [asked]
+    assert values == sorted(values)
+
+
+def test_requests_to_both_masters_are_in_one_sum(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()))
+    for _ in range(5):
+        get(proxy.address)
+    new = begin(proxy)
+    try:
+        for _ in range(20):
+            assert get(proxy.address).status == 200
+        wait_until(lambda: proxy.metrics()[REQUESTS] == 25, "all of them")
+        os.kill(new, signal.SIGTERM)
+        wait_gone(new, 30)
+        wait_until(lambda: "this one goes on" in proxy.said.rpartition("new master")[2], "the old one alone")
+        assert get(proxy.address).status == 200
+        wait_until(lambda: proxy.metrics()[REQUESTS] == 26, "the counters of the new one too")
+    finally:
+        if not is_gone(new):
+            os.kill(new, signal.SIGKILL)
+
+
+def test_there_is_a_pid_file_of_a_living_master_at_any_time(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()))
+    path = Path(proxy.runtime_dir) / "terraster.pid"
+    done, lacking = threading.Event(), []
+
+    def look() -> None:
+        while not done.is_set():
+            try:
+                with path.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    if file.read() and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                        lacking.append("nobody holds the lock")
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                lacking.append(repr(error))
+
+    thread = threading.Thread(target=look)
+    with upgraded(proxy) as new:
+        assert master(proxy) == new
+    proxy = fresh(backend(answer=ok()))
+    path = Path(proxy.runtime_dir) / "terraster.pid"
+    thread.start()
+    try:
+        with upgraded(proxy):
+            done.set()
+            thread.join()
+    finally:
+        done.set()
+    assert lacking == []
+
+
+def test_the_command_stops_both_masters(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()), workers=2)
+    new = begin(proxy)
+    family = [worker["pid"] for worker in proxy.status()["workers"]]
+    assert proxy.ctl("stop").returncode == 0
+    assert proxy.program is not None
+    assert proxy.program.wait(30) == 0
+    for pid in (new, *family):
+        assert is_gone(pid)
+    assert os.listdir(proxy.runtime_dir) == []
+
+
+@pytest.mark.parametrize("who", ["old", "new"])
+def test_a_master_that_is_killed_during_an_upgrade(fresh, backend, who: str) -> None:
+    """The other one goes on alone, and the workers of the dead one leave."""
+    proxy = fresh(backend(answer=ok()), workers=2)
+    old, new = proxy.pid, begin(proxy)
+    for _ in range(10):
+        assert get(proxy.address).status == 200
+    victim, survivor = (old, new) if who == "old" else (new, old)
+    children = Path(f"/proc/{victim}/task/{victim}/children").read_text().split()
+    orphans = [int(pid) for pid in children if int(pid) != new]
+    assert len(orphans) == 3
+    try:
+        os.kill(victim, signal.SIGKILL)
+        for count in range(200):
+            assert get(proxy.address).status == 200, count
+        for pid in orphans:
+            wait_gone(pid, 30)
+        wait_until(lambda: proxy.status()["pid"] == survivor, "the survivor", 20, tolerate=(Refused,))
+        assert get(proxy.address).status == 200
+        wait_until(lambda: proxy.metrics()[REQUESTS] == 211, lambda: str(proxy.metrics()[REQUESTS]))
+        wait_until(lambda: sorted(os.listdir(proxy.runtime_dir)) == ["control.sock", "terraster.pid"], "only its files")
+        assert master(proxy) == survivor
+    finally:
+        if not is_gone(survivor):
+            os.kill(survivor, signal.SIGTERM)
+            wait_gone(survivor, 30)
+
+
+@pytest.mark.parametrize("how", ["upgraded", "killed"])
+def test_ejections_and_open_circuits_go_along(fresh, backend, how: str) -> None:
+    """The next master never sends to a backend that the one before knew to fail."""
+    good = backend(answer=ok(b"good"))
+    bad, broken = (backend(lambda peer: peer.request() and None) for _ in range(2))
+    out = {"failures": 2, "connect_errors": 0, "time": "120s", "max_time": "120s", "max_ejected": 1.0}
+    breaker = {"threshold": 2, "timeout": "120s"}
+    proxy = fresh(
+        service(good.url, bad.url, location={"outlier": out}),
+        service(
+            good.url,
+            broken.url,
+            name="two",
+            host="two.test",
+            location={"outlier": "off", "middleware": [{"circuit_breaker": breaker}]},
+        ),
+        orphan_timeout="60s",
+    )
+
+    def states() -> dict[str, str]:
+        metrics = proxy.metrics()
+        found = {}
+        for name, url in (("site", bad.url), ("two", broken.url)):
+            labels = f'backend="{url}",location="/",service="{name}"'
+            found[name] = f"{metrics.get(f'terraster_backend_circuit_state{{{labels}}}')}"
+            found[f"{name} ejections"] = f"{metrics.get(f'terraster_backend_ejections_total{{{labels}}}')}"
+            found[f"{name} openings"] = f"{metrics.get(f'terraster_backend_circuit_openings_total{{{labels}}}')}"
+        return found
+
+    def ask(count: int) -> None:
+        for _ in range(count):
+            for host in ("a.test", "two.test"):
+                assert get(proxy.address, host=host).body == b"good"
+
+    wanted = {
+        "site": "0.0",
+        "site ejections": "1.0",
+        "site openings": "0.0",
+        "two": "1.0",
+        "two ejections": "0.0",
+        "two openings": "1.0",
+    }
+    ask(10)
+    wait_until(lambda: states() == wanted, lambda: str(states()))
+    reached = len(bad.requests), len(broken.requests)
+    if how == "upgraded":
+        with upgraded(proxy):
+            ask(20)
+            assert states() == wanted
+    else:
+        os.kill(proxy.pid, signal.SIGKILL)
+        assert proxy.program is not None
+        proxy.program.wait()
+        proxy.start(wait=False)
+        wait_until(lambda: proxy.said.count("ready: generation") == 2, lambda: proxy.said, 30)
+        wait_until(lambda: "drain and leave" in proxy.said)
+        ask(20)
+        assert states() == wanted
+    assert (len(bad.requests), len(broken.requests)) == reached
