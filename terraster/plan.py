@@ -31,6 +31,8 @@ from .state.view import SeatView
 
 __all__ = ["Plan", "ServicePlan", "compile_plan"]
 
+_PLAIN: frozenset[bytes] = frozenset()
+
 _TURN = 50
 """Services compiled between two turns of the event loop: about 2 ms."""
 
@@ -93,13 +95,28 @@ class ServicePlan:
 
     fallback: `rules` if they may answer for paths without a location; None: such a path is answered with 404.
     log: like a location's, for requests without a location.
+    tls: its settings towards clients, None: served in clear. protocols: those that it offers by ALPN.
     """
 
-    __slots__ = ("name", "prefixes", "locations", "fallback", "_rules", "_made_of", "refuse_encoded_slashes", "access_log", "log")
+    __slots__ = (
+        "name",
+        "protocols",
+        "tls",
+        "prefixes",
+        "locations",
+        "fallback",
+        "_rules",
+        "_made_of",
+        "refuse_encoded_slashes",
+        "access_log",
+        "log",
+    )
 
     def __init__(self, service: Service, view: SeatView, kinds: Kinds, old: ServicePlan | None, now: float) -> None:
         """now: monotonic time."""
         self.name = service.name
+        self.tls = service.tls
+        self.protocols = _PLAIN if service.tls is None else frozenset(name.encode() for name in service.tls.protocols)
         before: dict[str, LocationPlan] = {}
         if old is not None:
             before = {location.path: location for location in old.locations}
@@ -150,6 +167,7 @@ class Plan:
         "unrouted",
         "_clock",
         "_kinds",
+        "_tls_defaults",
         "_view",
     )
 
@@ -177,6 +195,20 @@ class Plan:
         self._kinds = kinds
         self._clock = clock
         self._view = view
+        self._tls_defaults: dict[str, tuple[ServicePlan | None, ServicePlan | None]] = {}
+
+    def tls_default(self, address: str, named: bool) -> ServicePlan | None:
+        """The service of a TLS listener for clients whose server name no service there has, or (named False) that send none.
+
+        The one with `tls.default` comes first, then the one for all hosts. A client without a name also gets the only service, if there
+        is only one. None: the handshake fails."""
+        if address not in self._tls_defaults:
+            here = [service for service in self.snapshot.services if address in service.listeners]
+            chosen = [service for service in here if service.tls is not None and service.tls.default]
+            chosen += [service for service in here if "*" in service.hosts]
+            default = self.services[chosen[0].name] if chosen else None
+            self._tls_defaults[address] = default, self.services[here[0].name] if len(here) == 1 else default
+        return self._tls_defaults[address][not named]
 
     @property
     def counted(self) -> tuple[Counted, ...]:

@@ -29,6 +29,7 @@ from .phases.hedge import HedgedAttempt
 from .phases.locate import locate
 from .phases.pick import first_pick, next_pick
 from .phases.receive import read_head, read_proxy_header
+from .phases.secure import secure
 from .policy.retry import GIVE_UP, IDEMPOTENT, SAME_FRESH, USE
 from .state.table import BUCKETS, STATUS_CELL, SeatLocation
 from .wire.http1 import RequestHead
@@ -55,6 +56,8 @@ class Proxy(DataPlane):
             connection.stream.listen()
             if connection.listener.proxy_protocol:
                 read_proxy_header(self, connection)
+            if connection.listener.tls:
+                secure(self, connection)
             while self._live(client, connection):
                 if self.draining or connection.listener.closed:
                     connection.hurry()

@@ -14,6 +14,7 @@ from terraster.errors import BACKEND, CLIENT, HttpError
 from terraster.net import body_sender as module
 from terraster.net.body_sender import BodySender
 from terraster.net.reactor import Reactor
+from terraster.net.stream import Stream
 
 
 class Parties:
@@ -25,6 +26,7 @@ class Parties:
         monkeypatch.setattr(module, "send_request_body", self.relay)
         self.upstream: Any = SimpleNamespace(phase="", stream=SimpleNamespace(wait_no_longer_than=lambda patience: None))
         self.stream: Any = SimpleNamespace(reactor=Reactor(), reader=None, read_deadline=0.0)
+        self.stream.abandon = lambda reader: Stream.abandon(self.stream, reader)
         client: Any = SimpleNamespace(stream=self.stream)
         body: Any = SimpleNamespace(octets=0)
         self.sender = BodySender(client, self.upstream, body, Timeouts(), 1.0)

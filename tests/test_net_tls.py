@@ -259,7 +259,8 @@ class Clocked:
     def __init__(self, context: ssl.SSLContext) -> None:
         self.now = 100.0
         self.reactor = SimpleNamespace(clock=lambda: self.now)
-        self.owner = SimpleNamespace(phase="connect")
+        self.owner: Any = SimpleNamespace(phase="connect")
+        self.owner.waits_for_head = lambda: self.owner.phase == "response"
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = context.wrap_bio(self._in, self._out, server_side=True)
         self.sock = Taking(self._in)

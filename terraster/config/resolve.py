@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 
 from . import inherit
 from .checks import canonical
+from .cipher_suites import is_of_tls13
 from .directories import runtime_dir, state_dir
 from .language import Language, language
 from .listeners import Rule, management_address, metrics_address
 from .settings import (
     AccessLogSettings,
     BackendSettings,
+    CertManager,
     HealthCheckSettings,
     LocationSettings,
     ServiceSettings,
@@ -39,6 +41,7 @@ from .snapshot import (
     Service,
     Snapshot,
     Timeouts,
+    Tls,
     backend_id,
     location_id,
 )
@@ -88,6 +91,7 @@ def resolve(
         timeouts=top.timeouts,
         access_log=top.access_log,
         filters=top.chosen.filters,
+        certificate_check=(settings.cert_manager or CertManager.model_validate({})).check_interval,
         nameservers=settings.nameservers,
         admin_listen=management_address(settings),
         admin_tls=management.tls is not None and management.tls.enabled,
@@ -188,6 +192,22 @@ class _Top:
             underscores=written.underscores or top.underscores,
             strict_responses=top.strict_responses if written.strict_responses is None else written.strict_responses,
             ignore_client_abort=top.ignore_client_abort if written.ignore_client_abort is None else written.ignore_client_abort,
+            tls=self._tls(written),
+        )
+
+    def _tls(self, written: ServiceSettings) -> Tls | None:
+        """The service's own `tls`, else the top's if it covers the service."""
+        if not self.rule.tls(written):
+            return None
+        settings = written.tls or self._settings.tls
+        assert settings is not None
+        return Tls(
+            files=settings.files(),
+            min_version=settings.min_version,
+            ciphers=tuple(name for name in settings.cipher_suites if not is_of_tls13(name)),
+            tickets=not settings.session_tickets_disabled,
+            protocols=tuple(name for name in settings.next_protos if name != "h2") or ("http/1.1",),
+            default=settings.default,
         )
 
     def _logged(self, written: ServiceSettings, location: AccessLogSettings | None = None) -> AccessLog:

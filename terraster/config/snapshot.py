@@ -290,6 +290,34 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate with its private key, as the files had them when they were read and checked (`terraster.certs.certificate`)."""
+
+    file: str
+    chain: bytes = field(repr=False)  # PEM: the server's certificate, then those of its authorities
+    key: bytes = field(repr=False)  # PEM
+    names: tuple[str, ...]  # of subjectAltName, lower case: names, "*.example.com", and addresses
+    kind: Literal["RSA", "ECDSA", "EdDSA"]
+    issuer: str
+    not_before: float  # time.time()
+    not_after: float
+    fingerprint: str  # SHA-256, hex
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS towards the clients of a service."""
+
+    files: tuple[tuple[str, str], ...] = ()  # certificate and key, absolute names
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    ciphers: tuple[str, ...] = ()  # of TLS 1.2, OpenSSL's names; () = Mozilla's "intermediate"
+    tickets: bool = True
+    protocols: tuple[str, ...] = ("http/1.1",)  # ALPN, best first
+    default: bool = False  # takes clients whose name no service on the listener has
+    certificates: tuple[Certificate, ...] = ()  # of `files`, in the same order; filled by the master
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A virtual host. ``hosts``: lower case, exact, "*.example.com" or "*"; ``listeners``: addresses it answers on."""
 
@@ -307,6 +335,7 @@ class Service:
     underscores: Literal["drop", "pass"] = "drop"
     strict_responses: bool = False
     ignore_client_abort: bool = False  # True: a client's EOF while its backend works is taken for a half-close, not for leaving
+    tls: Tls | None = None  # None: served in clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,5 +363,6 @@ class Snapshot:
     log_level: str = "info"
     access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took
     filters: Filters = ()  # of answers that are made before a service is known
+    certificate_check: float = 30.0  # seconds between two looks at the files of certificates
     nameservers: tuple[str, ...] = ()  # "IP" or "IP:PORT" that names of backends are asked of; () = the system's
     warnings: tuple[str, ...] = ()  # "FILE:LINE:COL: `tls` is not in effect yet", shown once at start and on --check

@@ -1,7 +1,7 @@
-"""Configured features that cannot be served yet: TLS towards clients. No other module knows about this.
+"""Configured features that cannot be served yet: TLS without a certificate file, and TLS of the management port.
 
-Serving in clear what asks for TLS would be worse than not serving it. So a start and a reload refuse listeners that speak TLS, a check warns
-of them, and a management port that must speak TLS stays closed. When TLS comes, this module is removed together with its callers.
+Serving in clear what asks for TLS would be worse than not serving it. So a start and a reload refuse a service with `tls` that names no
+certificate, a check warns of it, and a management port that must speak TLS stays closed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ Path = tuple[str | int, ...]
 
 
 def listeners(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
-    """The listeners that a start refuses, one complaint for each place that asks for TLS."""
+    """The services that a start refuses, one complaint for each `tls` without a certificate."""
     rule = Rule(top)
     seen: set[Path] = set()
     for path, service in services:
-        address = next((address for address, tls in rule.of(service) if tls), None)
+        settings = service.tls or top.tls
+        if settings is None or not rule.tls(service) or settings.files():
+            continue
         place = (*path, "tls") if service.tls is not None else ("tls",)
-        if address is not None and place not in seen:
+        if place not in seen:
             seen.add(place)
-            yield place, True, f"`tls` is not in effect yet: Terraster does not start rather than serve `{service.label}` in clear"
+            later = next((name for name in ("auto_cert", "cert_dir") if getattr(settings, name)), "")
+            why = f"`{later}` is not in effect yet" if later else "it names no certificate"
+            yield place, True, f"`tls` needs `cert_file` and `key_file` ({why}): Terraster does not start with `{service.label}`"
 
 
 def management(top: Settings) -> Iterator[Complaint]:
@@ -52,11 +56,10 @@ def says(parts: frozenset[Path], path: Path) -> bool:
 
 
 def refuse(snapshot: Snapshot) -> None:
-    """Raise StartError for a listener that asks for TLS, however the snapshot was made."""
-    for listener in snapshot.listeners:
-        if listener.tls:
-            names = ", ".join(service.name for service in snapshot.services if listener.address in service.listeners)
-            raise StartError(f"service {names}: TLS is not there yet; {listener.address} is refused rather than served in clear")
+    """Raise StartError for a service with TLS and without a certificate, however the snapshot was made."""
+    for service in snapshot.services:
+        if service.tls is not None and not service.tls.files:
+            raise StartError(f"service {service.name}: `tls` names no certificate: add `cert_file` and `key_file`")
 
 
 def admin_addresses(snapshot: Snapshot) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ from .backends.outliers import Outliers
 from .backends.prober import Prober
 from .backends.recent_failures import FAILURES, RecentFailures
 from .backends.states import BackendStates
+from .certificates import Certificates
 from .children import FORCED, Children
 from .control import Control
 from .descriptors import raise_limit
@@ -69,7 +70,7 @@ from .upgrade import Upgrade
 __all__ = ["Master"]
 
 _LOOK = 0.05  # seconds between two looks whether the workers of a master before have ended
-_BEFORE_TABLE = 2  # participants that prepare the first configuration before there is a table
+_BEFORE_TABLE = 3  # participants that prepare the first configuration before there is a table
 
 
 class Master(Arbiter):  # type: ignore[misc]
@@ -201,8 +202,9 @@ class Master(Arbiter):  # type: ignore[misc]
         overrides = Overrides(new.loaded.state_dir, log, step=self.step)
         overrides.load()
         overrides.expire()
+        certificates = Certificates(log, self.agenda, self._use_new_certificates)
         names = Names(log, self.agenda, self._use_new_addresses)
-        first: tuple[Participant, ...] = (overrides, names)
+        first: tuple[Participant, ...] = (overrides, certificates, names)
         prepare(first, new, self.step, log)
         found = shared.inherited(os.environ, self.log) if self.upgrade.predecessor else self.adoption.table()
         self.service_manager.silent = bool(
@@ -291,6 +293,9 @@ class Master(Arbiter):  # type: ignore[misc]
 
     def _is_taking_over(self) -> bool:
         return self.upgrade.is_under_way or bool(self.adoption)
+
+    def _use_new_certificates(self) -> bool:
+        return self.reloader.refresh("certificates").ok
 
     def _is_upgrade(self) -> bool:
         return self.upgrade.is_under_way

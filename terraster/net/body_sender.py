@@ -5,8 +5,6 @@ So a backend may answer before it has read the body, ask for more with 100 (Cont
 
 from __future__ import annotations
 
-from math import inf
-
 from greenlet import getcurrent, greenlet
 
 from terraster.config.snapshot import Timeouts
@@ -89,9 +87,7 @@ class BodySender:
         if not self._stopped:
             self._stopped = True
             stream = self._client.stream
-            if stream.reader is self._carrier:  # the kill takes a turn: octets that come until then are not for it
-                stream.reader = None
-                stream.read_deadline = inf
+            stream.abandon(self._carrier)
             stream.reactor.kill(self._carrier)
         told, self._told = self._told, self._body.octets
         return self._told - told

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from math import inf
 from typing import Any
 
 from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
 
 from .stream import Stream
+from .tls import TlsStream
 
 __all__ = ["GRACE", "Connection"]
 
@@ -23,13 +23,14 @@ _LINGER_TOTAL = 10.0  # seconds in all
 class Connection:
     """A client's connection, with the facts that all its requests share.
 
-    stream:     its octets; recv, recv_into and send are the stream's
+    stream:     its octets, plain or TLS; recv and send are the stream's
+    plain:      the stream of its socket
     peer_ip:    the address at the other end
     client_ip, client_port: the address and port at the other end, or those of a PROXY header
     named:      the destination that a PROXY header named, else None
     private:    by pool: idle connections to backends that serve this client only (`terraster.net.private_pool`); None: there was none yet
     listener:   the acceptor of the address on which it came in
-    scheme:     "http"
+    scheme:     "http", or "https" once it speaks TLS
     trusted:    True if the peer is a trusted proxy
     held:       octets that were read but not used yet
     idle_since: monotonic time since when no octet of a request has been read, at most two sweeps late; 0.0 while a request is under way
@@ -54,6 +55,7 @@ class Connection:
         "listener",
         "named",
         "peer_ip",
+        "plain",
         "private",
         "recv",
         "requests",
@@ -66,7 +68,8 @@ class Connection:
     )
 
     def __init__(self, stream: Stream, peer_ip: str, peer_port: int, listener: Any, trusted: bool) -> None:
-        self.stream = stream
+        self.plain = stream
+        self.stream: Stream | TlsStream = stream
         self.recv = stream.recv
         self.send = stream.send
         stream.owner = self
@@ -95,6 +98,13 @@ class Connection:
         own = self.stream.sock.getsockname()
         return None if isinstance(own, str | bytes) else (own[0].removeprefix("::ffff:"), own[1])
 
+    def secure(self, stream: TlsStream) -> None:
+        """Speak TLS from now on."""
+        self.stream = stream
+        self.recv = stream.recv
+        self.send = self.downstream.send = stream.send
+        self.scheme = "https"
+
     def unexpected(self) -> None:
         """See `terraster.net.stream.Owner`."""
         self.downstream.look()
@@ -109,26 +119,24 @@ class Connection:
         """See `terraster.net.stream.Owner`."""
         return ClientGone("the client left")
 
+    def waits_for_head(self) -> bool:
+        """See `terraster.net.stream.Owner`."""
+        return self.downstream.exchange is None
+
     def dismiss(self, limit: float) -> None:
         """Bound the wait for a request, because the worker drains or its listener was removed. Called on the hub.
 
         A connection that was answered before may have its next request on the way: it gets `GRACE`. A new connection keeps the time that
         it has for its first head, but at most ``limit`` seconds. A request that comes in time is answered with `Connection: close`.
         """
-        stream = self.stream
-        if self.idle_since and stream.reader is not None:
-            stream.read_deadline = min(stream.read_deadline, stream.reactor.horizon + (GRACE if self.requests else limit))
+        if self.idle_since:
+            self.stream.hasten(GRACE if self.requests else limit)
 
     def end_idle(self) -> bool:
         """End the connection if no request is under way and nothing has arrived. True if it has ended. Called on the hub."""
-        stream = self.stream
-        reader = stream.reader
-        if not self.idle_since or reader is None or stream.peek() is not None:
+        if not self.idle_since or self.plain.peek() is not None:
             return False
-        stream.reader = None
-        stream.read_deadline = inf
-        reader.throw(ClientGone("ended in favour of other clients"))
-        return True
+        return self.plain.end_wait(ClientGone("ended in favour of other clients"))
 
     def hurry(self) -> None:
         """Wait for the next request no longer than `GRACE`: the last answer promised that the connection is kept, but it is not."""

@@ -43,6 +43,9 @@ class Owner(Protocol):
     def lost(self) -> HttpError:
         """The error for a socket that failed."""
 
+    def waits_for_head(self) -> bool:
+        """True if the next octets begin or continue a head, for which the time is limited as a whole."""
+
 
 class Stream:
     """One connected, non-blocking stream socket.
@@ -176,6 +179,27 @@ class Stream:
         """
         if self._is_tcp:
             self.sock.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
+
+    def hasten(self, seconds: float) -> None:
+        """Let the wait of the reading greenlet end in this many seconds at the latest, if one waits."""
+        if self.reader is not None:
+            self.read_deadline = min(self.read_deadline, self.reactor.horizon + seconds)
+
+    def end_wait(self, error: HttpError) -> bool:
+        """Throw an error into the reading greenlet. False if none waits. Called on the hub."""
+        reader = self.reader
+        if reader is None:
+            return False
+        self.reader = None
+        self.read_deadline = inf
+        reader.throw(error)
+        return True
+
+    def abandon(self, reader: greenlet) -> None:
+        """Forget a reading greenlet: it is about to be killed, and octets that come until then are not for it."""
+        if self.reader is reader:
+            self.reader = None
+            self.read_deadline = inf
 
     def _stop_reading(self, reader: greenlet) -> None:
         """Clean up after an interrupted wait. Another greenlet may already wait here, because a killed greenlet dies a turn later."""

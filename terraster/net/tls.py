@@ -1,4 +1,4 @@
-"""TLS towards backends, with the same straight-line calls as a plain `Stream`.
+"""TLS towards clients and backends, with the same straight-line calls as a plain `Stream`.
 
 The TLS engine of the standard library works on two memory buffers (`ssl.MemoryBIO`). Octets enter and leave the socket through `Stream`. So
 waits, timeouts and back-pressure are the same as for every other connection, and no socket class of gevent is used.
@@ -10,7 +10,9 @@ import ssl
 from contextlib import suppress
 from typing import Any
 
-from terraster.errors import ConnectFailed, HttpError
+from greenlet import greenlet
+
+from terraster.errors import ClientGone, ConnectFailed, HttpError
 
 from .stream import READ_SIZE, Stream
 
@@ -32,35 +34,76 @@ def client_context(skip_verify: bool) -> ssl.SSLContext:
 
 
 class TlsStream:
-    """TLS over the `Stream` of an `Upstream`, with the same calls.
+    """TLS over the `Stream` of a connection, with the same calls.
 
     buffers: True, because the engine may hold octets that have left the socket
+    reactor: the stream's
 
     Raises `ConnectFailed` if ``name`` is not a valid server name, because it may come from an SRV record.
     """
 
-    __slots__ = ("buffers", "quick_ack", "_incoming", "_outgoing", "_owner", "_plain", "_rest", "_sending", "_tls", "_until")
+    __slots__ = (
+        "buffers",
+        "quick_ack",
+        "reactor",
+        "_ahead",
+        "_aborts",
+        "_ended",
+        "_incoming",
+        "_outgoing",
+        "_plain",
+        "_rest",
+        "_sending",
+        "_tls",
+        "_until",
+    )
 
-    def __init__(self, plain: Stream, context: ssl.SSLContext, name: str) -> None:
-        """name: the host name of the certificate, and the SNI"""
+    def __init__(self, plain: Stream, context: ssl.SSLContext, name: str = "") -> None:
+        """name: the host name of a backend's certificate, and the SNI; "" on the server's side"""
         self.buffers = True
         self._plain = plain
-        self._owner: Any = plain.owner  # an `Upstream`, whose phase says what is read next
+        self.reactor = plain.reactor
         self.quick_ack = plain.quick_ack
         self._until = 0.0  # monotonic time at which the `recv` under way must be over, 0.0 = none
+        self._ahead = b""  # what `peek` took from the engine
         self._rest = b""  # octets of the engine that the socket did not take
         self._sending = False  # True while a greenlet is in `_flush`
+        self._ended = False  # True once the socket has no more octets
+        self._aborts = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         try:
-            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=not name, server_hostname=name or None)
         except (ValueError, TypeError) as error:
             raise ConnectFailed(f"{name!r} is not a valid TLS server name", reason="tls_protocol_error") from error
+
+    def accept(self, received: bytes | bytearray, end: float) -> None:
+        """Do the handshake with a client. received: its first octets. end: monotonic time at which it must be over, 0.0 = no limit. Raises
+        `HttpError`."""
+        self._until = end
+        self._incoming.write(received)
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
+                if not self._fill(0.0):
+                    raise ClientGone("the client ended the TLS handshake") from None
+            except ssl.SSLError as error:
+                self._answer()  # the alert
+                raise ClientGone(f"the TLS handshake failed: {_words(error)}") from error
+        self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
+
+    @property
+    def engine(self) -> ssl.SSLObject:
+        """The engine, to be asked for the facts of the handshake."""
+        return self._tls
 
     def handshake(self, timeout: float) -> None:
         """Do the TLS handshake. timeout: seconds for all of it, 0 = no limit. Raises `ConnectFailed`."""
         if timeout:
-            self._until = self._plain.reactor.clock() + timeout
+            self._until = self.reactor.clock() + timeout
         try:
             while not self._shake():
                 self._flush(timeout)
@@ -87,7 +130,7 @@ class TlsStream:
     def wait_no_longer_than(self, timeout: float) -> None:
         """See `Stream.wait_no_longer_than`. It bounds the whole `recv` under way, however many records without data come."""
         if timeout:
-            self._until = self._plain.reactor.clock() + timeout
+            self._until = self.reactor.clock() + timeout
         self._plain.wait_no_longer_than(timeout)
 
     @property
@@ -144,9 +187,10 @@ class TlsStream:
     def _fill(self, timeout: float) -> bool:
         """Wait for octets and give them to the engine. False at the end."""
         if self._until:
-            timeout = max(self._until - self._plain.reactor.clock(), 0.001)
+            timeout = max(self._until - self.reactor.clock(), 0.001)
         data = self._plain.recv(timeout, READ_SIZE)
         if not data:
+            self._ended = True
             self._incoming.write_eof()
             return False
         self._incoming.write(data)
@@ -165,25 +209,32 @@ class TlsStream:
         return self._flush(timeout)
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
-        """See `Stream.recv`. Before a response head, ``timeout`` is the time for the whole call, however many records without data and
-        parts of a record come. Within a body each octet that comes begins it anew, as on a plain stream."""
+        """See `Stream.recv`. Before a head, ``timeout`` is the time for the whole call, however many records without data and parts of a
+        record come. Within a body each octet that comes begins it anew, as on a plain stream."""
+        ahead, self._ahead = self._ahead, b""
         filled = False
         self._until = 0.0
         while True:
             try:
-                return self._tls.read(size)
+                if filled or self._ended or self._incoming.pending or self._tls.pending():
+                    return ahead + self._tls.read(size)
             except ssl.SSLWantReadError:
-                if filled:  # only a part of a record has arrived
-                    self.quick_ack()
-                elif timeout and self._owner.phase == "response":
-                    self._until = self._plain.reactor.clock() + timeout
-                self._answer()
-                self._fill(timeout)
-                filled = True
+                pass
             except ssl.SSLZeroReturnError:
-                return b""
+                return ahead
             except ssl.SSLError as error:  # an end without close_notify may come from an attacker: RFC 8446, section 6.1
+                if ahead:
+                    return ahead
                 raise self._plain.owner.lost() from error
+            if ahead:
+                return ahead
+            if filled:  # only a part of a record has arrived
+                self.quick_ack()
+            elif timeout and self._plain.owner.waits_for_head():
+                self._until = self.reactor.clock() + timeout
+            self._answer()
+            self._fill(timeout)
+            filled = True
 
     def recv_into(self, buffer: memoryview, timeout: float) -> int:
         """See `Stream.recv_into`."""
@@ -196,32 +247,62 @@ class TlsStream:
         self._plain.rearm()
 
     def peek(self) -> bytes | None:
-        """See `Stream.peek`. TLS messages without data (session tickets) do not count."""
-        try:
-            while data := self._plain.sock.recv(READ_SIZE):
+        """See `Stream.peek`. TLS messages without data (session tickets) do not count. At most one read of data is taken from the socket."""
+        while not self._ahead:
+            try:
+                self._ahead = self._tls.read(1)
+                break
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                return b""
+            try:
+                data = self._plain.sock.recv(READ_SIZE)
+            except BlockingIOError:
+                return None
+            except OSError:
+                return b""
+            if data:
                 self._incoming.write(data)
-            return b""
-        except BlockingIOError:
-            pass  # that was all
-        except OSError:
-            return b""
-        try:
-            return self._tls.read(1)
-        except ssl.SSLWantReadError:
-            return None
-        except ssl.SSLError:
-            return b""
+            else:
+                self._ended = True
+                self._incoming.write_eof()
+        return self._ahead
+
+    def hasten(self, seconds: float) -> None:
+        """See `Stream.hasten`."""
+        self._plain.hasten(seconds)
+
+    def abandon(self, reader: greenlet) -> None:
+        """See `Stream.abandon`."""
+        self._plain.abandon(reader)
+
+    def reset_on_close(self) -> None:
+        """See `Stream.reset_on_close`."""
+        self._aborts = True
+        self._plain.reset_on_close()
 
     def shutdown(self) -> None:
         """See `Stream.shutdown`."""
-        with suppress(ssl.SSLError):  # it asks for the other side's close_notify, but does not wait for it
-            self._tls.unwrap()
-        try:
-            self._plain.sock.send(self._rest + self._outgoing.read())
-        except OSError:
-            return  # the other side has gone
+        self._say_goodbye()
         self._plain.shutdown()
 
     def close(self) -> None:
         """See `Stream.close`."""
+        if not (self._aborts or self._plain.closed):
+            self._say_goodbye()
         self._plain.close()
+
+    def _say_goodbye(self) -> None:
+        """Send close_notify, as far as the socket takes it, so that the peer knows that nothing was cut off (RFC 8446, section 6.1)."""
+        if self._sending:
+            return  # within records of another greenlet it would be garbage
+        with suppress(ssl.SSLError):  # it asks for the other side's close_notify, but does not wait for it
+            self._tls.unwrap()
+        with suppress(OSError):  # the other side may have gone
+            self._plain.sock.send(self._rest + self._outgoing.read())
+
+
+def _words(error: ssl.SSLError) -> str:
+    """The reason that the library gives, in lower case: "no shared cipher"."""
+    return (error.reason or str(error)).replace("_", " ").lower()

@@ -169,6 +169,10 @@ class Upstream:
             error = TimedOut("the backend did not answer in time")
         return error
 
+    def waits_for_head(self) -> bool:
+        """See `terraster.net.stream.Owner`."""
+        return self.phase == "response"
+
     def lost(self) -> HttpError:
         """See `terraster.net.stream.Owner`."""
         return ConnectionLost("the backend closed the connection")

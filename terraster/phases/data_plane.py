@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf
 
 from terraster.balance.contract import Member
+from terraster.certs.contexts import Contexts
 from terraster.errors import BACKEND, US, HttpError
 from terraster.exchange import Exchange
 from terraster.location_plan import LocationPlan
@@ -37,6 +38,7 @@ class DataPlane:
     defect:    called in an ``except`` clause for an exception that is not an `HttpError`
     outcomes:  counts attempts and reports failures to the master
     origins:   by backend id
+    contexts:  the TLS settings of services
     buffer:    the memory for long bodies
     deadlines: exchange → monotonic time at which it must be over
     tunnels:   those that are open, and their exchanges
@@ -68,6 +70,7 @@ class DataPlane:
         self.tunnels: dict[Tunnel, Exchange] = {}
         self.tunnels_until = inf
         self.origins: dict[str, Origin] = {}
+        self.contexts = Contexts()
         self.buffer = Buffer()
         self.wall = 0.0
         self.date = b""

@@ -35,6 +35,8 @@ def locate(exchange: Exchange) -> LocationPlan:
         if service is None and last is not None:
             exchange.plan = plan = last
             service = plan.router.find(connection.listener.address, split_host(host)[0] if host else b"")
+        if connection.listener.tls and connection.scheme == "http":
+            raise BadRequest("plain HTTP on a port for TLS")
         if service is None:
             raise BadRequest("no service of this name here", status=421, reason="destination_not_found")
         connection.routed, connection.host, connection.service = plan, host, service

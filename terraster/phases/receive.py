@@ -11,7 +11,7 @@ from terraster.wire.proxy_protocol import parse as parse_proxy_header
 
 from .data_plane import DataPlane
 
-__all__ = ["read_head", "read_proxy_header"]
+__all__ = ["more", "read_head", "read_proxy_header"]
 
 
 def read_proxy_header(plane: DataPlane, connection: Connection) -> None:
@@ -22,7 +22,7 @@ def read_proxy_header(plane: DataPlane, connection: Connection) -> None:
     timeout = plane.plan.timeouts.client_header
     end = plane.clock() + timeout if timeout else 0.0
     while (header := parse_proxy_header(data) if data else None) is None:
-        data += _more(plane, connection, end)
+        data += more(plane, connection, end)
     connection.held = data[header.size :]
     connection.trusted = bool(header.source_ip) and plane.plan.trust.trusts(header.source_ip)
     if header.source_ip:
@@ -101,24 +101,24 @@ def _read_rest(plane: DataPlane, connection: Connection, data: bytes) -> Request
     while True:
         connection.held = data
         try:
-            more = _more(plane, connection, end)
+            arrived = more(plane, connection, end)
         except ClientGone:
             return None
         seen = len(data)
-        connection.held = data = data + more
+        connection.held = data = data + arrived
         head = parse_request(data, limits.header_size, limits.header_count, seen)
         if head is not None:
             connection.held = data[head.size :]
             return head
 
 
-def _more(plane: DataPlane, connection: Connection, end: float) -> bytes:
-    """More octets of a head that must be complete by ``end`` (monotonic time, 0.0 = no limit)."""
+def more(plane: DataPlane, connection: Connection, end: float) -> bytes:
+    """More octets of a head, or of a client's hello, that must be complete by ``end`` (monotonic time, 0.0 = no limit)."""
     left = end - plane.clock() if end else 0.0
     if end and left <= 0:  # 0 would mean: for ever
         raise connection.timed_out(False)
     connection.stream.quick_ack()
-    more = connection.recv(left)
-    if not more:
+    arrived = connection.recv(left)
+    if not arrived:
         raise ClientGone("the client left")
-    return more
+    return arrived

@@ -38,7 +38,7 @@ _EXHAUSTED = 0.5
 class Acceptor:
     """Accepts connections from one listening socket.
 
-    address, port, proxy_protocol: the listener's (port 0 on a unix socket)
+    address, port, proxy_protocol, tls: the listener's (port 0 on a unix socket)
     closed:     True when it no longer listens; its connections should end
     last_plan:  the last plan that had this listener, once a reload has removed it; its connections still get an answer. Else None
     welcome:    called on the hub with (socket, peer address, peer port, acceptor) for each connection
@@ -51,6 +51,7 @@ class Acceptor:
         "address",
         "port",
         "proxy_protocol",
+        "tls",
         "closed",
         "last_plan",
         "_listening",
@@ -76,6 +77,7 @@ class Acceptor:
     ) -> None:
         self.address = listener.address
         self.proxy_protocol = listener.proxy_protocol
+        self.tls = listener.tls
         self.port = 0 if listening.family == AF_UNIX else listening.getsockname()[1]
         self._socket = listening
         self._welcome = welcome

@@ -158,7 +158,12 @@ class Stage:
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self.acceptors = {
             listener.address: SimpleNamespace(
-                address=listener.address, port=80, proxy_protocol=listener.proxy_protocol, closed=False, last_plan=None
+                address=listener.address,
+                port=80,
+                proxy_protocol=listener.proxy_protocol,
+                tls=listener.tls,
+                closed=False,
+                last_plan=None,
             )
             for listener in self.snapshot.listeners
         }

@@ -60,6 +60,7 @@ __all__ = [
     "TimeoutSettings",
     "TlsSettings",
     "TrafficSettings",
+    "CertManager",
     "is_later",
 ]
 
@@ -128,13 +129,13 @@ class Settings(TrafficSettings):
         (), description='Servers of a service named "default" with the location "/": URLs, or mappings.'
     )
     services: tuple[ServiceSettings, ...] = Field((), description="Virtual hosts.")
-    tls: TlsSetting | None = later(description="TLS on the top's listeners.")
+    tls: TlsSetting | None = Field(None, description="TLS on the top's listeners.")
     health_check: HealthCheckSetting | None = Field(
         None, description="How backends are probed where nothing closer says otherwise; `off`, or a mapping."
     )
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="Middleware that every request passes through.")
     plugin_directory: FilePath | None = later(description="Directory of plugins. Default: ./plugins.")
-    cert_manager: CertManager | None = later(description="Watches certificates.")
+    cert_manager: CertManager | None = Field(None, description="Watches certificates.")
     auth: AuthSettings | None = later(description="Users of the management API.")
     admin_api: ApiSetting | None = Field(None, description="Where the management API listens.")
     api: ApiSetting | None = Field(None, description="Another spelling of `admin_api`.")

@@ -140,7 +140,7 @@ class ServiceSettings(TrafficSettings):
     proxy_protocol: bool | None = Field(
         None, description="Expect a PROXY header (v1, v2) from `trusted_proxies` on its listeners. Default: the top's."
     )
-    tls: TlsSetting | None = later(description="TLS towards clients. Default: the top's, on the top's listeners.")
+    tls: TlsSetting | None = Field(None, description="TLS towards clients. Default: the top's, on the top's listeners.")
     http_redirect: bool | None = Field(
         None, description="Send plain-HTTP requests to https, port `redirect_port`. Status 308. Default: false."
     )

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from .base import FilePath, Model, Names, Port, Secret, SomeTime, Text
+from ..cipher_suites import suites
+from .base import FilePath, Model, Names, Port, Secret, SomeTime, Text, later
 from .switches import OrWord, switched
 
-__all__ = ["Alerting", "CertManager", "TlsSetting", "TlsSettings"]
+__all__ = ["Alerting", "CertManager", "CertificateFiles", "TlsSetting", "TlsSettings"]
+
+
+class CertificateFiles(Model):
+    """One certificate and its key."""
+
+    cert_file: FilePath = Field(description="PEM file with the certificate and its chain.")
+    key_file: FilePath | None = Field(None, description="PEM file with the private key. Default: `cert_file`, which then has both.")
+
+
+Suites = Annotated[Names, AfterValidator(suites)]
 
 
 class TlsSettings(Model):
@@ -17,16 +28,35 @@ class TlsSettings(Model):
 
     enabled: bool = Field(True, description="Require TLS from clients.")
     cert_file: FilePath | None = Field(None, description="PEM file with the certificate and its chain.")
-    key_file: FilePath | None = Field(None, description="PEM file with the private key.")
-    cipher_suites: Names = Field(
-        (), description="Cipher suites for TLS 1.2, by their OpenSSL or IANA names. Default: the library's."
+    key_file: FilePath | None = Field(None, description="PEM file with the private key. Default: `cert_file`, which then has both.")
+    certificates: tuple[CertificateFiles, ...] = Field(
+        (), description="More certificates for the same names, with keys of another kind: ECDSA and RSA side by side."
+    )
+    min_version: Literal["1.2", "1.3"] = Field("1.2", description="Oldest version of TLS that clients may speak.")
+    cipher_suites: Suites = Field(
+        (),
+        description="Cipher suites for TLS 1.2, by their OpenSSL, IANA or Go names, best first. Those of TLS 1.3 are always all in use. "
+        'Default: those of Mozilla\'s "intermediate" configuration.',
     )
     session_tickets_disabled: bool = Field(False, description="Hand out no session tickets.")
-    next_protos: Names = Field((), description="ALPN protocols offered, best first. Default: h2 (with `http2`), http/1.1.")
-    http2: bool | None = Field(None, description="Offer HTTP/2 to clients.")
-    domains: Names = Field((), description="Names to obtain certificates for, with `auto_cert`.")
-    cert_dir: FilePath | None = Field(None, description="Directory of certificates, found by name.")
-    auto_cert: bool = Field(False, description="Obtain and renew certificates by ACME.")
+    next_protos: Names = Field((), description="ALPN protocols offered, best first. Default: http/1.1.")
+    default: bool = Field(False, description="Serve clients whose server name no service on the listener has, or that send none.")
+    http2: bool | None = later(None, description="Offer HTTP/2 to clients.")
+    domains: Names = later((), description="Names to obtain certificates for, with `auto_cert`.")
+    cert_dir: FilePath | None = later(None, description="Directory of certificates, found by name.")
+    auto_cert: bool = later(False, description="Obtain and renew certificates by ACME.")
+
+    @model_validator(mode="after")
+    def _has_its_certificate(self) -> TlsSettings:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("has `key_file` without `cert_file`")
+        return self
+
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Certificate and key of each pair, in the order of the file."""
+        pairs = [(self.cert_file, self.key_file)] if self.cert_file is not None else []
+        pairs += [(one.cert_file, one.key_file) for one in self.certificates]
+        return tuple((certificate, key or certificate) for certificate, key in pairs)
 
 
 TlsSetting = Annotated[TlsSettings, BeforeValidator(switched), OrWord()]
@@ -46,9 +76,11 @@ class Alerting(Model):
 class CertManager(Model):
     """Watches certificates."""
 
-    cert_dir: FilePath | None = Field(None, description="Directory of certificates.")
-    check_interval: SomeTime | None = Field(None, description="Time between two looks.")
-    expiration_threshold: SomeTime | None = Field(None, description="How long before its end a certificate counts as expiring.")
-    alerting: Annotated[Alerting, BeforeValidator(switched), OrWord()] | None = Field(
+    cert_dir: FilePath | None = later(None, description="Directory of certificates.")
+    check_interval: SomeTime = Field(
+        30.0, description="Time between two looks at the files of certificates. Changed ones are taken without a reload."
+    )
+    expiration_threshold: SomeTime | None = later(None, description="How long before its end a certificate counts as expiring.")
+    alerting: Annotated[Alerting, BeforeValidator(switched), OrWord()] | None = later(
         None, description="Mail before a certificate expires."
     )

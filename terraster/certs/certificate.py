@@ -1,0 +1,128 @@
+"""A certificate with its private key: read from PEM octets, and checked before a client could see it.
+
+A wrong key, a file that is half written or a chain in the wrong order must not replace a certificate that works. So everything that an
+engine would refuse at a handshake is refused here, with words for the operator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from terraster.config.snapshot import Certificate
+from terraster.errors import TerrasterError
+
+__all__ = ["CertificateError", "read_certificate"]
+
+_LEAST_RSA = 2048  # bits: the security level 2 of OpenSSL wants 112 bits of security
+
+
+class CertificateError(TerrasterError):
+    """A pair of certificate and key that cannot be used. The text says why."""
+
+
+def read_certificate(file: str, chain: bytes, key: bytes) -> Certificate:
+    """The certificate in PEM octets. Raises `CertificateError`.
+
+    file: the name to show. chain: the server's certificate, followed by those of the authorities that lead to its root. key: its private
+    key, without a password
+    """
+    certificates = _certificates(chain)
+    private = _private_key(key)
+    wanted = _shape(private)
+    first = certificates[0]
+    if _shape_of(first) != wanted:
+        if any(_shape_of(one) == wanted for one in certificates[1:]):
+            raise CertificateError("the server's certificate must be the first one of the file")
+        raise CertificateError("the key does not belong to the certificate")
+    for before, after in zip(certificates, certificates[1:], strict=False):
+        if before.issuer != after.subject:
+            raise CertificateError(
+                f"the chain is out of order: {_name(before.issuer)} issued {_name(before.subject)}, but {_name(after.subject)} follows"
+            )
+    names = _names(first)
+    return Certificate(
+        file=file,
+        chain=chain,
+        key=key,
+        names=names,
+        kind="RSA"
+        if isinstance(private, rsa.RSAPrivateKey)
+        else "ECDSA"
+        if isinstance(private, ec.EllipticCurvePrivateKey)
+        else "EdDSA",
+        issuer=_name(first.issuer),
+        not_before=first.not_valid_before_utc.timestamp(),
+        not_after=first.not_valid_after_utc.timestamp(),
+        fingerprint=hashlib.sha256(first.public_bytes(Encoding.DER)).hexdigest(),
+    )
+
+
+def _certificates(chain: bytes) -> list[x509.Certificate]:
+    if b"-----BEGIN CERTIFICATE-----" not in chain:
+        raise CertificateError("the file has no certificate in PEM form" if chain.strip() else "the file is empty")
+    try:
+        found = x509.load_pem_x509_certificates(chain)
+    except ValueError as error:
+        raise CertificateError("the certificate is not complete, or is damaged") from error
+    rest = chain.rpartition(b"-----END CERTIFICATE-----")[2]
+    if any(line.startswith(b"-") for line in rest.splitlines()):  # the library passes over a last block that is cut off
+        raise CertificateError("the last certificate of the chain is not complete, or is damaged")
+    return found
+
+
+Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+
+
+def _private_key(key: bytes) -> Private:
+    try:
+        private = load_pem_private_key(key, None)
+    except TypeError as error:
+        raise CertificateError("the key needs a password, so nobody could start Terraster unattended: remove it") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(
+            "the key file has no complete private key in PEM form" if key.strip() else "the key file is empty"
+        ) from error
+    if isinstance(private, rsa.RSAPrivateKey):
+        if private.key_size < _LEAST_RSA:
+            raise CertificateError(f"an RSA key of {private.key_size} bits is too short: {_LEAST_RSA} are needed")
+    elif not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
+        raise CertificateError(f"a key of kind {type(private).__name__.removesuffix('PrivateKey')} cannot be used for TLS")
+    return private
+
+
+def _shape(private: Private) -> bytes:
+    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _shape_of(certificate: x509.Certificate) -> bytes:
+    try:
+        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):
+        return b""  # of a kind that no key of ours has
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The names in subjectAltName, which is all that clients look at (RFC 9110, section 4.3.4)."""
+    try:
+        listed = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    except ValueError as error:
+        raise CertificateError("the extensions of the certificate are damaged") from error
+    names = [name.lower().rstrip(".") for name in listed.get_values_for_type(x509.DNSName)]
+    addresses = listed.get_values_for_type(x509.IPAddress)
+    names += [str(one) for one in addresses if isinstance(one, ipaddress.IPv4Address | ipaddress.IPv6Address)]
+    return tuple(dict.fromkeys(names))
+
+
+def _name(name: x509.Name) -> str:
+    for kind in (x509.NameOID.COMMON_NAME, x509.NameOID.ORGANIZATION_NAME):
+        for one in name.get_attributes_for_oid(kind):
+            return str(one.value)
+    return name.rfc4514_string()

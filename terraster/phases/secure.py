@@ -1,0 +1,63 @@
+"""Secure: the TLS handshake of a client.
+
+The ClientHello is read first. The server name in it chooses the service, and the service's settings are those of the engine from its
+first octet on (`terraster.wire.client_hello`).
+"""
+
+from __future__ import annotations
+
+from terraster.errors import ClientGone
+from terraster.net.connection import Connection
+from terraster.net.tls import TlsStream
+from terraster.plan import ServicePlan
+from terraster.wire.client_hello import ClientHello, HelloError, HelloReader, alert
+
+from .data_plane import DataPlane
+from .receive import more
+
+__all__ = ["secure"]
+
+_UNRECOGNIZED_NAME = 112  # RFC 6066, section 3
+_NO_APPLICATION_PROTOCOL = 120  # RFC 7301, section 3.2
+
+
+def secure(plane: DataPlane, connection: Connection) -> None:
+    """Do the handshake, within the time for a head. Raises `HttpError` if the connection cannot go on.
+
+    A client that speaks plain HTTP stays unsecured. Its request is refused with an answer that it can read (`terraster.phases.locate`).
+    """
+    timeout = plane.plan.timeouts.client_header
+    end = plane.clock() + timeout if timeout else 0.0
+    reader = HelloReader()
+    data, connection.held = connection.held, b""
+    try:
+        while (hello := reader.feed(data)) is None:
+            data = more(plane, connection, end)
+    except HelloError as error:
+        if not error.plain:
+            raise _refused(plane, connection, error.code, str(error)) from error
+        connection.held = bytes(reader.received)
+        return
+    service = _service(plane, connection, hello)
+    if service is None or service.tls is None:
+        raise _refused(plane, connection, _UNRECOGNIZED_NAME, f"no service for the server name {hello.server_name!r}")
+    if hello.alpn and service.protocols.isdisjoint(hello.alpn):
+        raise _refused(plane, connection, _NO_APPLICATION_PROTOCOL, "no application protocol in common")
+    stream = TlsStream(connection.plain, plane.contexts.get(service.name, service.tls))
+    connection.secure(stream)
+    stream.accept(reader.received, end)
+
+
+def _service(plane: DataPlane, connection: Connection, hello: ClientHello) -> ServicePlan | None:
+    """The service that a client's server name stands for. Without a name, and for one that nobody has, it is the listener's default."""
+    plan, listener = connection.listener.last_plan or plane.plan, connection.listener
+    found = plan.router.find(listener.address, hello.server_name.encode("ascii")) if hello.server_name else None
+    return found or plan.tls_default(listener.address, bool(hello.server_name))
+
+
+def _refused(plane: DataPlane, connection: Connection, code: int, detail: str) -> ClientGone:
+    """Send an alert. Returns the error to raise."""
+    if code:
+        connection.send(alert(code), plane.plan.timeouts.client_header)
+        connection.lingering = True
+    return ClientGone(f"the TLS handshake failed: {detail}")

@@ -1,0 +1,189 @@
+"""The ClientHello of TLS (RFC 8446, sections 4.1.2 and 5.1), read before a TLS engine exists.
+
+The engine's settings (client certificates, versions, ciphers, tickets) are those of the host that the client names. An engine that
+switches settings within the handshake keeps some of the first ones: Python's `sni_callback` leaves `verify_mode` and `minimum_version`
+in force. So the name is read first, and the engine is made with the right settings from the start.
+
+Only the parts that choose the settings are judged here. The engine gets all octets afterwards and judges the rest.
+"""
+
+from __future__ import annotations
+
+from terraster.errors import TerrasterError
+
+__all__ = ["ClientHello", "HelloError", "HelloReader", "alert"]
+
+_RECORD_HEADER = 5
+_MOST_IN_RECORD = 16384  # octets: RFC 8446, section 5.1
+_MOST_IN_HELLO = 131072  # octets; clients with post-quantum key shares send some 2,000
+
+_ALERT, _HANDSHAKE = 21, 22  # content types
+_CLIENT_HELLO = 1
+_SERVER_NAME, _ALPN = 0, 16  # extensions
+_HOST_NAME = 0
+
+UNEXPECTED_MESSAGE, RECORD_OVERFLOW, ILLEGAL_PARAMETER, DECODE_ERROR, PROTOCOL_VERSION, UNRECOGNIZED_NAME = 10, 22, 47, 50, 70, 112
+
+
+def alert(code: int) -> bytes:
+    """The record of a fatal alert, as it goes out in clear before a handshake (RFC 8446, section 6)."""
+    return bytes((_ALERT, 3, 1, 0, 2, 2, code))
+
+
+class HelloError(TerrasterError):
+    """These octets are not the beginning of a handshake that can go on.
+
+    code:  the alert to answer with; 0 for none
+    plain: True if they look like HTTP in clear
+    """
+
+    __slots__ = ("code", "plain")
+
+    def __init__(self, message: str, code: int = DECODE_ERROR, plain: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.plain = plain
+
+
+class ClientHello:
+    """The wishes of a client. server_name: lower-case, without a trailing dot; "" for none, and for an address, which is not a name
+    (RFC 6066, section 3). alpn: the protocols, the client's first choice first."""
+
+    __slots__ = ("alpn", "server_name")
+
+    def __init__(self, server_name: str = "", alpn: tuple[bytes, ...] = ()) -> None:
+        self.server_name = server_name
+        self.alpn = alpn
+
+
+class HelloReader:
+    """Reads one ClientHello from octets that come in any pieces. The cost is linear in the octets, however small records and pieces are.
+
+    received: all octets so far, for the engine
+    """
+
+    __slots__ = ("received", "_at", "_message")
+
+    def __init__(self) -> None:
+        self.received = bytearray()
+        self._at = 0  # the next record begins here
+        self._message = bytearray()
+
+    def feed(self, data: bytes) -> ClientHello | None:
+        """The hello, or None if more octets are needed. Raises `HelloError`."""
+        received = self.received
+        received += data
+        while len(received) > self._at:
+            self._check_record()
+            end = self._at + _RECORD_HEADER
+            if len(received) < end:
+                return None
+            size = received[end - 2] << 8 | received[end - 1]
+            if not size:
+                raise HelloError("an empty handshake record", UNEXPECTED_MESSAGE)
+            if size > _MOST_IN_RECORD:
+                raise HelloError("a record that is too long", RECORD_OVERFLOW)
+            if len(received) < end + size:
+                return None
+            self._message += received[end : end + size]
+            self._at = end + size
+            message = self._message
+            if message[0] != _CLIENT_HELLO:
+                raise HelloError("a handshake that does not begin with a ClientHello", UNEXPECTED_MESSAGE)
+            if len(message) < 4:
+                continue
+            size = int.from_bytes(message[1:4], "big")
+            if size > _MOST_IN_HELLO:
+                raise HelloError("a ClientHello that is too long", ILLEGAL_PARAMETER)
+            if len(message) >= 4 + size:
+                return _parse(bytes(message[4 : 4 + size]))
+        return None
+
+    def _check_record(self) -> None:
+        """Look at the first octets of a record, as many as there are. Raises `HelloError`."""
+        received, at = self.received, self._at
+        kind = received[at]
+        if kind != _HANDSHAKE:
+            if at:
+                raise HelloError("a record of another kind within the ClientHello", UNEXPECTED_MESSAGE)
+            if _is_token_octet(kind) or kind in b"\r\n":
+                raise HelloError("plain HTTP", 0, plain=True)
+            if kind & 0x80:
+                raise HelloError("a hello of SSL 2", PROTOCOL_VERSION)
+            raise HelloError("no TLS handshake", 0 if kind == _ALERT else UNEXPECTED_MESSAGE)
+        if len(received) > at + 1 and received[at + 1] != 3:
+            raise HelloError("a version of TLS that does not exist", PROTOCOL_VERSION)
+
+
+def _is_token_octet(octet: int) -> bool:
+    """True for a letter, which begins the request line of every method that exists."""
+    return 65 <= octet <= 90 or 97 <= octet <= 122
+
+
+def _parse(body: bytes) -> ClientHello:
+    """body: the message behind its length"""
+    at = 2 + 32  # legacy_version, random
+    at = _skip(body, at, 1)  # legacy_session_id
+    at = _skip(body, at, 2)  # cipher_suites
+    at = _skip(body, at, 1)  # legacy_compression_methods
+    if at == len(body):
+        return ClientHello()
+    if _skip(body, at, 2) != len(body):
+        raise HelloError("octets behind the extensions")
+    at += 2
+    server_name: str | None = None
+    alpn: tuple[bytes, ...] | None = None
+    while at < len(body):
+        kind = int.from_bytes(body[at : at + 2], "big")
+        end = _skip(body, at + 2, 2)
+        if kind == _SERVER_NAME:
+            if server_name is not None:
+                raise HelloError("two server_name extensions", ILLEGAL_PARAMETER)
+            server_name = _server_name(body[at + 4 : end])
+        elif kind == _ALPN:
+            if alpn is not None:
+                raise HelloError("two ALPN extensions", ILLEGAL_PARAMETER)
+            alpn = _protocols(body[at + 4 : end])
+        at = end
+    return ClientHello(server_name or "", alpn or ())
+
+
+def _skip(body: bytes, at: int, width: int) -> int:
+    """The end of a vector at ``at`` whose length has ``width`` octets. Raises `HelloError`."""
+    start = at + width
+    end = start + int.from_bytes(body[at:start], "big")
+    if start > len(body) or end > len(body):
+        raise HelloError("a length that leads beyond the ClientHello")
+    return end
+
+
+def _server_name(data: bytes) -> str:
+    """The one host name of the extension (RFC 6066, section 3)."""
+    if len(data) < 6 or _skip(data, 0, 2) != len(data) or data[2] != _HOST_NAME or _skip(data, 3, 2) != len(data):
+        raise HelloError("a server_name extension that is not one host name")
+    try:
+        name = data[5:].decode("ascii").lower().rstrip(".")
+    except UnicodeDecodeError:
+        raise HelloError("a server name that is not ASCII", UNRECOGNIZED_NAME) from None
+    if not name or "\0" in name or len(name) > 255:
+        raise HelloError("an impossible server name", UNRECOGNIZED_NAME)
+    return "" if _is_address(name) else name
+
+
+def _is_address(name: str) -> bool:
+    return ":" in name or name.rpartition(".")[2].isdigit()
+
+
+def _protocols(data: bytes) -> tuple[bytes, ...]:
+    """The protocols of the ALPN extension (RFC 7301, section 3.1): at least one, none empty."""
+    if len(data) < 4 or _skip(data, 0, 2) != len(data):
+        raise HelloError("an ALPN extension without protocols")
+    found = []
+    at = 2
+    while at < len(data):
+        end = _skip(data, at, 1)
+        if end == at + 1:
+            raise HelloError("an empty ALPN protocol")
+        found.append(data[at + 1 : end])
+        at = end
+    return tuple(found)

@@ -1,0 +1,89 @@
+"""The engine's settings of a service, tried with real clients of the library."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+
+import pytest
+
+from terraster.certs.certificate import read_certificate
+from terraster.certs.contexts import Contexts, server_context
+from terraster.config.snapshot import Tls
+
+from .harness.authority import Authority
+
+CA = Authority()
+EC, RSA = CA.issue("a.test"), CA.issue("a.test", kind="rsa")
+CERTIFICATES = tuple(read_certificate(kind, one.chain, one.key) for kind, one in (("ec", EC), ("rsa", RSA)))
+
+
+def client(**settings: object) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=CA.root.decode())
+    for name, value in settings.items():
+        setattr(context, name, value)
+    return context
+
+
+def talk(server: ssl.SSLContext, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> ssl.SSLObject:
+    """The client's end after a handshake and an octet in each direction."""
+    one, other = ssl.MemoryBIO(), ssl.MemoryBIO()
+    there = server.wrap_bio(one, other, server_side=True)
+    here = context.wrap_bio(other, one, server_hostname="a.test", session=session)
+    for _ in range(4):
+        for end in (here, there):
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    there.write(b"x")
+    assert here.read() == b"x"
+    return here
+
+
+def test_versions() -> None:
+    assert talk(server_context(Tls(certificates=CERTIFICATES)), client()).version() == "TLSv1.3"
+    assert (
+        talk(server_context(Tls(certificates=CERTIFICATES)), client(maximum_version=ssl.TLSVersion.TLSv1_2)).version() == "TLSv1.2"
+    )
+    with pytest.raises(ssl.SSLError, match="(?i)protocol"):
+        talk(server_context(Tls(certificates=CERTIFICATES, min_version="1.3")), client(maximum_version=ssl.TLSVersion.TLSv1_2))
+
+
+@pytest.mark.parametrize("suite,kind", [("ECDHE-RSA-AES128-GCM-SHA256", "RSA"), ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDSA")])
+def test_both_kinds_of_certificates_side_by_side(suite: str, kind: str) -> None:
+    context = client(maximum_version=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers(suite)
+    end = talk(server_context(Tls(certificates=CERTIFICATES)), context)
+    assert kind in end.cipher()[0]
+
+
+def test_weak_suites_are_refused() -> None:
+    context = client(maximum_version=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers("AES128-SHA:AES256-GCM-SHA384:ECDHE-RSA-AES128-SHA")
+    with pytest.raises(ssl.SSLError):
+        talk(server_context(Tls(certificates=CERTIFICATES)), context)
+
+
+def test_a_session_is_resumed_and_without_tickets_it_is_not() -> None:
+    for tickets in (True, False):
+        server = server_context(Tls(certificates=CERTIFICATES, tickets=tickets))
+        context = client()
+        first = talk(server, context)
+        again = talk(server, context, first.session)
+        assert again.session_reused is tickets
+
+
+def test_a_context_is_made_once_and_again_when_its_settings_change() -> None:
+    contexts = Contexts()
+    one, other = Tls(certificates=CERTIFICATES), Tls(certificates=CERTIFICATES)
+    first = contexts.get("a", one)
+    assert contexts.get("a", one) is first
+    assert contexts.get("a", other) is not first
+
+
+def test_the_contexts_used_last_are_kept() -> None:
+    contexts = Contexts(most=2)
+    tls = Tls(certificates=CERTIFICATES[:1])
+    first, _ = contexts.get("a", tls), contexts.get("b", tls)
+    assert contexts.get("a", tls) is first
+    contexts.get("c", tls)
+    assert contexts.get("a", tls) is first, "b was used less recently"
