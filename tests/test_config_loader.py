@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from terraster.config import header_rules
 from terraster.config.resolve import resolve
 from terraster.config.settings import Settings
-from terraster.config.snapshot import Breaker, ConnectionPool, Outlier, Retry
+from terraster.config.snapshot import Breaker, ConnectionPool, Outlier, Retry, Tls
 from terraster.errors import ConfigError
 from terraster.policy.forwarded import Trust
 from tests.harness.configuration import Loader, load
@@ -450,7 +450,10 @@ def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:
     basic = (DATA / "basic.yaml").read_text()
     text = (DATA / "advanced.yaml").read_text() + basic[basic.index("backends:") :].replace("8081", "8083")
     assert warnings(tmp_path, text) == [
-        "4:1: `tls` is not in effect yet: Terraster does not start rather than serve `default` in clear",
+        "4:1: `tls` needs `cert_file` and `key_file` (`auto_cert` is not in effect yet): Terraster does not start with `default`",
+        "6:3: `tls.domains` is not in effect yet",
+        "8:3: `tls.cert_dir` is not in effect yet",
+        "9:3: `tls.auto_cert` is not in effect yet",
         "10:1: `rate_limit` is not in effect yet",
         "20:1: `cors` is not in effect yet",
         "29:1: `security` is not in effect yet",
@@ -464,7 +467,6 @@ def test_quickstart(tmp_path: Path) -> None:
     snapshot = resolve(load(file), 1)
     assert [(listener.address, listener.tls) for listener in snapshot.listeners] == [(":443", False), (":8455", True)]
     assert [line.removeprefix(f"{file}:") for line in snapshot.warnings] == [
-        "7:5: `tls` is not in effect yet: Terraster does not start rather than serve `backend-api` in clear",
         "38:5: service `frontend` speaks plain HTTP on :443: it has no `tls`",
         "47:13: `weight` has no effect under `least-connections`; `weighted-least-connections` uses it",
         "58:1: `auth` is not in effect yet",
@@ -917,16 +919,57 @@ def test_peers_on_unix_sockets_can_be_trusted(tmp_path: Path) -> None:
     ]
 
 
-def test_a_listener_that_wants_tls_is_right_but_cannot_be_run(tmp_path: Path) -> None:
+def test_a_service_with_tls_and_without_a_certificate_is_right_but_cannot_be_run(tmp_path: Path) -> None:
     (tmp_path / "c.pem").touch()
-    more = "  - name: b\n    host: b\n    port: 444\n    http_redirect: true\n    tls: {cert_file: c.pem}\n"
-    text = SERVICE + "    port: 443\n    tls: {cert_file: c.pem}\n" + more + "  - name: c\n    http_redirect: true\n"
+    more = "  - name: b\n    host: b\n    port: 444\n    http_redirect: true\n    tls: {auto_cert: true}\n"
+    text = SERVICE + "    port: 443\n    tls: {}\n" + more + "  - name: c\n    http_redirect: true\n"
     settings = load_text(tmp_path, text)
-    words = "`tls` is not in effect yet: Terraster does not start rather than serve"
-    file = tmp_path / "t.yaml"
-    assert [str(one) for one in settings.refusals] == [f"{file}:9:5: {words} `a` in clear", f"{file}:14:5: {words} `b` in clear"]
-    assert settings.warnings == (f"{file}:9:5: {words} `a` in clear; and 1 more",)
-    assert load_text(tmp_path, text.replace("tls:", "log_name: x #")).refusals == ()
+    file, words = tmp_path / "t.yaml", "`tls` needs `cert_file` and `key_file`"
+    first = f"{file}:9:5: {words} (it names no certificate): Terraster does not start with `a`"
+    second = f"{file}:14:5: {words} (`auto_cert` is not in effect yet): Terraster does not start with `b`"
+    assert [str(one) for one in settings.refusals] == [first, second]
+    assert settings.warnings == (f"{first}; and 1 more", f"{file}:14:11: `tls.auto_cert` is not in effect yet")
+    assert (
+        load_text(
+            tmp_path, text.replace("tls: {}", "tls: {cert_file: c.pem}").replace("auto_cert: true", "cert_file: c.pem")
+        ).refusals
+        == ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("{key_file: c.pem}", "`key_file` without `cert_file`"),
+        ("{certificates: [{key_file: c.pem}]}", "`cert_file`"),
+        ("{cert_file: c.pem, min_version: '1.1'}", "1.2"),
+        ("{cert_file: c.pem, cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]}", "not a known cipher suite"),
+        ("{cert_file: c.pem, cipher_suites: [ECDHE-RSA-AES128-GCM-SHA265]}", "did you mean `ECDHE-RSA-AES128-GCM-SHA256`"),
+    ],
+)
+def test_tls_that_cannot_be(tmp_path: Path, written: str, problem: str) -> None:
+    (tmp_path / "c.pem").touch()
+    with pytest.raises(ConfigError, match=problem):
+        load_text(tmp_path, SERVICE + f"    tls: {written}\n")
+
+
+def test_tls_of_a_service_and_of_the_top(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").touch()
+    suites = "[TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, ecdhe-ecdsa-chacha20-poly1305, TLS_AES_128_GCM_SHA256]"
+    own = "tls: {cert_file: c.pem, certificates: [{cert_file: c.pem, key_file: c.pem}], min_version: '1.3', default: true}"
+    text = (
+        f"tls: {{cert_file: c.pem, cipher_suites: {suites}, session_tickets_disabled: true}}\n"
+        + SERVICE
+        + f"    port: 444\n    {own}\n"
+    )
+    text += "  - name: b\n    http_redirect: true\n  - name: c\n    port: 80\n    http_redirect: true\n"
+    one, other, clear = resolve(load_text(tmp_path, text), 1).services
+    file = str(tmp_path / "c.pem")
+    assert one.tls == Tls(((file, file), (file, file)), min_version="1.3", default=True)
+    assert other.tls == Tls(
+        ((file, file),), ciphers=("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"), tickets=False
+    )
+    assert clear.tls is None
 
 
 def test_what_is_faulty_hides_nothing_and_collides_with_nobody(tmp_path: Path) -> None:

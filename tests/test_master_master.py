@@ -199,7 +199,7 @@ def test_an_unusable_configuration_has_exit_code_2() -> None:
 def test_tls_is_refused_rather_than_served_in_clear() -> None:
     code, log = refused(Family(listen=["127.0.0.1:0"], tls=["127.0.0.1:0"]))
     assert code == 1
-    assert "service one: TLS is not there yet" in log
+    assert "service one: `tls` names no certificate" in log
 
 
 def test_a_worker_that_cannot_start_stops_the_start() -> None:

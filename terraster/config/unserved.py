@@ -56,9 +56,10 @@ def says(parts: frozenset[Path], path: Path) -> bool:
 
 
 def refuse(snapshot: Snapshot) -> None:
-    """Raise StartError for a service with TLS and without a certificate, however the snapshot was made."""
+    """Raise StartError for a service on a TLS listener that has no certificate, however the snapshot was made."""
+    secured = {listener.address for listener in snapshot.listeners if listener.tls}
     for service in snapshot.services:
-        if service.tls is not None and not service.tls.files:
+        if not secured.isdisjoint(service.listeners) and not (service.tls is not None and service.tls.files):
             raise StartError(f"service {service.name}: `tls` names no certificate: add `cert_file` and `key_file`")
 
 

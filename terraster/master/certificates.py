@@ -19,7 +19,7 @@ from terraster.errors import StartError
 from terraster.logs.program import ProgramLog
 from terraster.net.yielding import yield_to_loop
 
-from .agenda import Agenda
+from .agenda import Agenda, Entry
 from .participant import Participant, Proposal
 
 __all__ = ["Certificates"]
@@ -32,7 +32,7 @@ Files = tuple[str, str]
 class Certificates(Participant):
     """The certificates that were read last, by their files (certificate, key).
 
-    A pair that was good once and is not now, because somebody is writing it, does not keep a configuration from being run: the good
+    A pair that was good once and is not now, because it is being written, does not keep a configuration from being run: the good
     certificate stays in use, with a warning.
 
     log:     a line for each pair that changed, or that cannot be used
@@ -51,6 +51,7 @@ class Certificates(Participant):
         self._broken: dict[Files, str] = {}  # why, as it was said last
         self._interval = 0.0
         self._looks = 0
+        self._next: Entry | None = None  # the next look
         self._looking = False
         self._pending = False  # news that did not come into effect
 
@@ -65,10 +66,12 @@ class Certificates(Participant):
         self._used = used
         self._known = {files: found for files, found in self._known.items() if files in used}
         self._broken = {files: why for files, why in self._broken.items() if files in used}
-        self._interval = new.snapshot.certificate_check
-        if used and not self._looking:
-            self._looking = True
-            self._agenda.after(self._interval, self._begin_look)
+        if self._interval != new.snapshot.certificate_check:
+            self._interval = new.snapshot.certificate_check
+            if self._next is not None:
+                self._next.cancel()
+                self._next = None
+        self._plan()
         if len(self._made) > len(new.snapshot.services):
             kept = {service.name for service in new.snapshot.services}
             self._made = {name: made for name, made in self._made.items() if name in kept}
@@ -92,18 +95,19 @@ class Certificates(Participant):
             for found in (self._known[files][1],)
         ]
 
-    def _begin_look(self) -> None:
-        gevent.spawn(self._look)
+    def _plan(self) -> None:
+        if self._used and self._next is None and not self._looking:
+            self._next = self._agenda.after(self._interval, gevent.spawn, self._look)
 
     def _look(self) -> None:
         """Have changed files read, if there are any, and look again later. In a greenlet of its own."""
+        self._next, self._looking = None, True
         try:
             if self._has_news() or self._pending:
                 self._pending = not self._changed()
         finally:
-            self._looking = bool(self._used)
-            if self._looking:
-                self._agenda.after(self._interval, self._begin_look)
+            self._looking = False
+            self._plan()
 
     def _has_news(self) -> bool:
         for files in list(self._used):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import time
 from dataclasses import dataclass, field
@@ -66,6 +67,11 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def secure(self, context: ssl.SSLContext, name: str | None) -> Connection:
+        """Speak TLS from now on."""
+        self.sock = context.wrap_socket(self.sock, server_hostname=name)
+        return self
 
     def send(self, data: bytes) -> Connection:
         """Send all of ``data``; returns the connection, so that a read can follow on the same line."""

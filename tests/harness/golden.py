@@ -44,7 +44,7 @@ def shown(name: str) -> str:
         if settings.workers is None:
             tree["workers"] = "as many as there are cores"
         tree["warnings"] = [warning.removeprefix(f"{folder}/") for warning in made.warnings]
-        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=140)
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=140).replace(f"{folder}/", "")
 
 
 def _tree(value: Any) -> Any:

@@ -133,7 +133,7 @@ _TABLES = {
         "log_level",
         "plugin_directory",
     ],
-    "TLS": ["tls", "tls.*", "cert_manager", "cert_manager.*", "cert_manager.alerting.*"],
+    "TLS": ["tls", "tls.*", "tls.certificates[].*", "cert_manager", "cert_manager.*", "cert_manager.alerting.*"],
     "middleware": ["middleware[]"],
 }
 """What stands in which table of docs/configuration.md: paths, and "path.*" for the keys of a mapping that are not named by themselves. The
