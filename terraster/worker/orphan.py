@@ -11,8 +11,8 @@ master on a socket of its own, ``orphan.PID.sock`` in the runtime directory, and
 
 The messages are those of `terraster.worker.channel`, with nothing but plain values in them, because the new master may be of another
 version. Only the same user and root are answered. While a new master is connected the timeout does not end: that master may be busy
-with its first probes. An orphan also leaves by itself if another master of the same table serves, as after an upgrade that was
-cut short.
+with its first probes. An orphan leaves by itself if another master of the same table serves, as after an upgrade that was cut short,
+and if its socket is removed: systemd removes the runtime directory of a unit that is stopped.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ class Orphan:
             if self._told or succeeded(self._table):
                 self.is_succeeded = True
                 return "another master serves"
+            if not os.path.exists(self._path):
+                return "its socket in the runtime directory was removed, so no new master can find it"
             if time.monotonic() >= until and not self._visitors:
                 return f"no new master came within {seconds:g} s"
             gevent.sleep(_LOOK)
@@ -173,7 +175,6 @@ def peer(connection: Any) -> int:
 
 def _bind(path: str) -> Any:
     """A listening socket of this hub, which only the same user and root can connect to."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     make: type[plain_socket.socket] = monkey.get_original("socket", "socket")
     with make(socket.AF_UNIX, socket.SOCK_STREAM) as one:
         with suppress(FileNotFoundError):

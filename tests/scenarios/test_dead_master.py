@@ -255,3 +255,19 @@ def test_a_backend_that_is_removed_while_there_is_no_master_and_one_that_comes_d
     wait_until(lambda: proxy.metrics()[REQUESTS] == 12, "all requests counted")
     counts = {name: value for name, value in proxy.metrics().items() if name.startswith("terraster_backend_requests_total")}
     assert sorted(counts.values()) == [2, 6], counts
+
+
+def test_orphans_leave_when_the_runtime_directory_is_removed(fresh, slow) -> None:
+    """The service manager does that when it stops a service whose master is dead. What was asked is still answered."""
+    proxy = fresh(slow, orphan_timeout="120s")
+    family = kill(proxy)
+    wait_until(lambda: proxy.said.count("this worker serves on for 120 s") == 2, "two orphans")
+    with proxy.connect() as busy:
+        busy.send(GET.replace(b"/ ", b"/slow "))
+        slow.wait()
+        shutil.rmtree(proxy.runtime_dir)
+        wait_until(lambda: proxy.said.count("no new master can find it; this worker drains and leaves") == 2, "the drain")
+        slow.go.set()
+        assert busy.response().status == 200
+    for pid in family:
+        wait_gone(pid, 20)
