@@ -206,7 +206,9 @@ class Master(Arbiter):  # type: ignore[misc]
         names = Names(log, self.agenda, self._use_new_addresses)
         first: tuple[Participant, ...] = (overrides, certificates, names)
         prepare(first, new, self.step, log)
-        found = shared.inherited(os.environ, self.log) if self.upgrade.predecessor else self.adoption.table()
+        found = (
+            shared.inherited(os.environ, self.upgrade.predecessor, self.log) if self.upgrade.predecessor else self.adoption.table()
+        )
         self.service_manager.silent = bool(
             found and self.upgrade.predecessor
         )  # an older version does not tell when it gives us its names

@@ -54,11 +54,11 @@ def hand_over(table: Table, snapshot: Snapshot, environ: MutableMapping[str, str
     environ[TABLE] = f"{os.getppid()} {table.descriptor} {facts}"
 
 
-def inherited(environ: MutableMapping[str, str], log: ProgramLog) -> tuple[Table, dict[str, Any]] | None:
+def inherited(environ: MutableMapping[str, str], predecessor: int, log: ProgramLog) -> tuple[Table, dict[str, Any]] | None:
     """The table that the master which started this one handed over, and its slots. None if there is none, or if this version does not
     understand it; the log then says so. Versions before this hand over none."""
     parent, *descriptors = environ.pop(TABLE, "0").split()
-    if parent != str(os.getppid()) or len(descriptors) != 2:
+    if parent != str(predecessor) or len(descriptors) != 2:
         return None  # of another master than the one that started this one
     table, facts = map(int, descriptors)
     os.set_inheritable(table, False)

@@ -96,6 +96,26 @@ def test_counters_never_fall_over_upgrades(fresh, backend) -> None:
     assert values == sorted(values)
 
 
+def test_counters_go_along_when_the_old_master_ends_before_the_new_one_has_started(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()))
+    for _ in range(20):
+        assert get(proxy.address).status == 200
+    wait_until(lambda: proxy.metrics()[REQUESTS] == 20)
+    proxy.signal(signal.SIGUSR2)
+    wait_until(lambda: "new master" in proxy.said, "the fork")
+    new = int(proxy.said.rpartition("new master ")[2].split()[0])
+    proxy.signal(signal.SIGTERM)
+    try:
+        assert proxy.program is not None
+        assert proxy.program.wait(30) == 0
+        wait_until(lambda: proxy.said.count("ready: generation") == 2, lambda: proxy.said, 30)
+        wait_until(lambda: proxy.metrics()[REQUESTS] == 20, lambda: str(proxy.metrics()))
+    finally:
+        if not is_gone(new):
+            os.kill(new, signal.SIGTERM)
+            wait_gone(new, 30)
+
+
 def test_requests_to_both_masters_are_in_one_sum(fresh, backend) -> None:
     proxy = fresh(backend(answer=ok()))
     for _ in range(5):
