@@ -14,7 +14,8 @@ import pytest
 from gevent import pywsgi  # noqa: F401  (imported before any server thread starts)
 from prometheus_client.parser import text_string_to_metric_families
 
-from terraster.admin.metrics import METRICS, TableCollector, exposition, make_registry, of_filter
+from terraster.admin.exposition import exposition, make_registry
+from terraster.admin.metrics import METRICS, TableCollector, of_filter
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
 from terraster.state.table import BUCKETS, MasterCells, Seat
@@ -215,7 +216,8 @@ import sys
 sys.path[:0] = {path!r}
 import gevent
 from gevent import socket
-from terraster.admin.metrics import CONTENT_TYPE, TableCollector, exposition, make_registry
+from terraster.admin.exposition import CONTENT_TYPE, exposition, make_registry
+from terraster.admin.metrics import TableCollector
 from terraster.admin.server import Server
 from terraster.admin.site import Response, Site
 from tests.test_admin_metrics import busy_house

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from terraster.admin import readings
+from terraster.admin import processes, readings
 from terraster.config.snapshot import Backend, Listener, Location, Service, Snapshot, backend_id, location_id
 from terraster.state.table import (
     STATUS_CELL,
@@ -166,7 +166,7 @@ def test_long_readings_pause():
 
 
 def test_processes():
-    own = readings.process(os.getpid())
+    own = processes.process(os.getpid())
     assert own is not None and own.cpu > 0 and own.resident > 1 << 20 and own.descriptors > 2
     assert abs(own.started - time.time()) < 86400
-    assert readings.process(2**22 + 1) is None
+    assert processes.process(2**22 + 1) is None

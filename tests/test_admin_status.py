@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from terraster.admin import readings
-from terraster.admin.readings import ProcessReading
+from terraster.admin import readings, seat_readings
+from terraster.admin.processes import ProcessReading
 from terraster.admin.recent import RecentCounts
 from terraster.admin.status import document
 from terraster.filters.contract import counted
@@ -50,7 +50,7 @@ def status(
     **changes,
 ) -> dict:
     """recent: slot → attempts and server errors of the last minute. processes: the kernel's figures, by pid"""
-    seats = readings.seats(house.table)
+    seats = seat_readings.seats(house.table)
     return document(
         house.snapshot,
         readings.backends(house.table, house.snapshot),
@@ -58,13 +58,13 @@ def status(
         readings.unrouted(house.table),
         seats,
         processes or {},
-        readings.losses(house.table),
+        seat_readings.losses(house.table),
         {seat.seat: readings.requests(house.table, house.snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
         master_says(**changes),
         NOW,
         counted(KINDS),
         RecentCounts(57.3, {slot: Count(*both) for slot, both in (recent or {}).items()}),
-        readings.lost_lines(house.table),
+        seat_readings.lost_lines(house.table),
     )
 
 

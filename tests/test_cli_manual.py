@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from terraster.admin import status as status_module
+from terraster.admin import problems
 from terraster.admin.worker import AdminWorker
 from terraster.cli import ctl, main
 from terraster.config.log_format import FIELDS, NAMED_FORMATS
@@ -91,7 +91,7 @@ def test_status_keys():
 
 
 def test_kinds_of_problems():
-    source = Path(status_module.__file__).read_text()
+    source = Path(problems.__file__).read_text()
     kinds = set(re.findall(r'_problem\(\s*"([\w-]+)"', source))
     assert len(kinds) > 5 and kinds <= listed(section("Status"))
 

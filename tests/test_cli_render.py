@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from terraster.admin.readings import ProcessReading
+from terraster.admin.processes import ProcessReading
 from terraster.cli import phrases, render
 from terraster.state.table import Seat
 

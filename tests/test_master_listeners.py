@@ -11,7 +11,8 @@ import pytest
 
 from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
-from terraster.master.listeners import HANDED_OVER, Listeners, control_address, parse
+from terraster.master.listeners import HANDED_OVER, Listeners, control_address
+from terraster.master.sockets import parse
 
 from .harness.ports import free_port
 

@@ -1,7 +1,7 @@
 """Readings: the values of the shared table at one moment, added up over the seats and joined with the configuration.
 
-Metrics, status and (later) the API read the table only through this module, so that a word means the same in all of them. Reading takes
-no lock: each cell is whole, but two cells may be a few microseconds apart.
+Metrics and status read the table only through this module and `terraster.admin.seat_readings`, so that a word means the same in both.
+Reading takes no lock: each cell is whole, but two cells may be a few microseconds apart.
 
 A row is read with one slice: 0.6 µs for a backend's 16 cells, 2 µs for a location's 100. 10,000 services with two backends each take about
 0.3 s. A caller that reads many rows therefore passes a ``pause`` (`terraster.net.yielding.yield_to_loop`), which is called after every few
@@ -10,8 +10,6 @@ hundred rows.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,31 +27,17 @@ from ..state.table import (
 )
 
 __all__ = [
-    "FULL",
-    "SILENT",
     "BackendReading",
     "LocationReading",
-    "Losses",
-    "ProcessReading",
-    "SeatReading",
     "backends",
     "by_url",
     "header",
     "locations",
-    "losses",
-    "process",
     "requests",
-    "seats",
     "unrouted",
 ]
 
 ROWS_PER_TURN = 200
-
-FULL = 1.0
-"""Seconds for which clients must have waited for a worker before it counts as full."""
-
-SILENT = 3.0
-"""Seconds without a heartbeat after which a process does not respond. A heartbeat is due every second."""
 
 Pause = Callable[[], object]
 
@@ -153,26 +137,6 @@ class BackendReading:
 
 
 @dataclass(frozen=True, slots=True)
-class LostLines:
-    """Log lines that were lost since the start.
-
-    access:  of access logs. program: of the program's log
-    last:    time of the last loss, seconds since 1970; 0 = none was lost
-    number:  its errno; 0 = the reader was too slow
-    """
-
-    access: int
-    program: int
-    last: float
-    number: int
-
-    @property
-    def why(self) -> str:
-        """The reason of the last loss."""
-        return os.strerror(self.number) if self.number else "the reader is too slow"
-
-
-@dataclass(frozen=True, slots=True)
 class LocationReading:
     """One location.
 
@@ -217,68 +181,6 @@ class LocationReading:
     def queued(self) -> int:
         """Requests that wait for a backend with room."""
         return self.cells[SeatLocation.QUEUED]
-
-
-@dataclass(frozen=True, slots=True)
-class SeatReading:
-    """One taken seat.
-
-    heartbeat:      seconds since the last heartbeat of its process
-    clients_closed: idle client connections ended for want of descriptors
-    short:          seconds since descriptors were short; -1 = never
-    full:           seconds since clients wait because it is full; 0 = it is not
-    full_why:       the reason: one of `Seat.CONNECTIONS_LIMIT`, `Seat.NO_DESCRIPTORS`
-    old:            (generation, number of client connections that still use it), oldest first
-    """
-
-    seat: int
-    role: str
-    pid: int
-    generation: int
-    oldest: int
-    heartbeat: float
-    connections: int
-    accepted: int
-    draining: bool
-    accept_errors: int
-    clients_closed: int
-    short: float
-    full: float
-    full_why: int
-    old: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def responds(self) -> bool:
-        """True if its heartbeat is not late by more than a busy machine explains."""
-        return self.heartbeat < SILENT
-
-    @property
-    def serves(self) -> bool:
-        """True if it is a proxy worker that has started, responds and accepts connections."""
-        return self.role == "proxy" and self.generation > 0 and self.responds and not self.draining
-
-    @property
-    def is_full(self) -> bool:
-        """True if clients wait in vain for it to accept their connections."""
-        return self.full >= FULL
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessReading:
-    """The kernel's figures for one process.
-
-    cpu:         user and system CPU time, seconds
-    resident:    resident memory, octets
-    descriptors: open file descriptors
-    limit:       the most that it may have open
-    started:     seconds since 1970
-    """
-
-    cpu: float
-    resident: int
-    descriptors: int
-    limit: int
-    started: float
 
 
 def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> Iterator[BackendReading]:
@@ -420,109 +322,6 @@ def requests(table: Table, snapshot: Snapshot, seat: int) -> int:
     nowhere = table.seat_location(seat, table.unrouted)
     buckets = range(SeatLocation.BUCKET, SeatLocation.BUCKET + len(BUCKETS) + 1)
     return sum(sum(table.q[first + bucket : end : SeatLocation.CELLS]) + table.q[nowhere + bucket] for bucket in buckets)
-
-
-def lost_lines(table: Table) -> LostLines:
-    """The log lines that all processes lost, dead workers and the master included."""
-    q = table.q
-
-    def read() -> list[list[int]]:
-        starts = [table.seat(seat) for seat in table.counting_seats()]
-        return [q[at : at + Seat.CELLS].tolist() for at in starts]
-
-    rows = table.consistent(read)
-    last = max(rows, key=lambda row: row[Seat.LINE_LOST_AT])
-    access, program = (sum(row[cell] for row in rows) for cell in (Seat.ACCESS_LINES_LOST, Seat.PROGRAM_LINES_LOST))
-    return LostLines(access, program, last[Seat.LINE_LOST_AT] / 1e9, last[Seat.LINE_LOST_WHY])
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Sums over all processes, living and dead, for want of room.
-
-    accept_errors:  client connections that could not be accepted
-    clients_closed: idle client connections ended for want of descriptors
-    """
-
-    accept_errors: int
-    clients_closed: int
-
-
-def losses(table: Table) -> Losses:
-    """The sums over all seats."""
-    q = table.q
-
-    def read() -> list[int]:
-        rows = [table.seat(seat) for seat in table.counting_seats()]
-        return [sum(q[row + cell] for row in rows) for cell in (Seat.ACCEPT_ERRORS, Seat.CLIENTS_CLOSED)]
-
-    return Losses(*table.consistent(read))
-
-
-def seats(table: Table) -> list[SeatReading]:
-    """Every taken seat, in order."""
-    readings = []
-    now = time.monotonic_ns()
-    for seat in table.taken_seats():
-        at = table.seat(seat)
-        cells = table.q[at : at + Seat.CELLS].tolist()
-        readings.append(
-            SeatReading(
-                seat,
-                "admin" if cells[Seat.ROLE] == Seat.ADMIN else "proxy",
-                cells[Seat.PID],
-                cells[Seat.GENERATION],
-                cells[Seat.OLDEST],
-                max(0.0, (now - cells[Seat.HEARTBEAT]) / 1e9),
-                cells[Seat.CONNECTIONS],
-                cells[Seat.ACCEPTED],
-                bool(cells[Seat.DRAINING]),
-                cells[Seat.ACCEPT_ERRORS],
-                cells[Seat.CLIENTS_CLOSED],
-                max(0.0, (now - cells[Seat.SHORT_AT]) / 1e9) if cells[Seat.SHORT_AT] else -1.0,
-                max(0.0, (now - cells[Seat.FULL_SINCE]) / 1e9) if cells[Seat.FULL_SINCE] else 0.0,
-                cells[Seat.FULL_WHY],
-                tuple((cell >> 24, cell & 0xFFFFFF) for cell in cells[Seat.OLD : Seat.OLD + Seat.MOST_OLD] if cell),
-            )
-        )
-    return readings
-
-
-def process(pid: int) -> ProcessReading | None:
-    """The figures of a process from /proc; None if the process has gone or may not be read."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            words = stream.read().rpartition(b")")[2].split()
-        descriptors = len(os.listdir(f"/proc/{pid}/fd"))
-        limit = _limit(pid)
-    except OSError:
-        return None
-    ticks = os.sysconf("SC_CLK_TCK")
-    return ProcessReading(
-        (int(words[11]) + int(words[12])) / ticks,
-        int(words[21]) * os.sysconf("SC_PAGESIZE"),
-        descriptors,
-        limit,
-        _boot_time() + int(words[19]) / ticks,
-    )
-
-
-def _limit(pid: int) -> int:
-    """The soft limit of open files of a process; 0 = unlimited. Raises OSError."""
-    with open(f"/proc/{pid}/limits", "rb") as stream:
-        for line in stream:
-            if line.startswith(b"Max open files "):
-                word = line.split()[3]
-                return int(word) if word.isdigit() else 0
-    return 0
-
-
-def _boot_time() -> float:
-    with open("/proc/stat", "rb") as stream:
-        for line in stream:
-            if line.startswith(b"btime "):
-                return float(line.split()[1])
-    return 0.0
 
 
 def proxy_seats(table: Table) -> list[int]:

@@ -25,12 +25,14 @@ from ..net.yielding import yield_to_loop
 from ..state.alive import lives
 from ..state.table import MasterCells, Seat
 from ..worker.process import Process
-from . import readings
-from .metrics import CONTENT_TYPE, TableCollector, exposition, make_registry
+from . import processes, readings, seat_readings
+from .exposition import CONTENT_TYPE, exposition, make_registry
+from .metrics import TableCollector
+from .problems import stopping_in_words
 from .recent import LOOK, Recent
 from .server import PEER_UID, Server
 from .site import Handler, Refusal, Response, Site, index, json_response, only_for_owner
-from .status import document, stopping_in_words
+from .status import document
 
 __all__ = ["AdminWorker"]
 
@@ -141,8 +143,8 @@ class AdminWorker(Process):
         ):  # a probe on a kept connection: the other master serves the port
             return Response(b"ready\n")
         if stopping != MasterCells.RUNNING:
-            raise Refusal(503, stopping_in_words(stopping, sum(seat.connections for seat in readings.seats(self.view.table))))
-        serving = [seat for seat in readings.seats(self.view.table) if seat.serves]
+            raise Refusal(503, stopping_in_words(stopping, sum(seat.connections for seat in seat_readings.seats(self.view.table))))
+        serving = [seat for seat in seat_readings.seats(self.view.table) if seat.serves]
         if not serving:
             raise Refusal(503, "no proxy worker accepts connections")
         if all(seat.is_full for seat in serving):
@@ -154,7 +156,7 @@ class AdminWorker(Process):
     def _status(self, query: dict[str, str]) -> Response:
         master = self.ask("status")
         table, snapshot = self.view.table, self.snapshot
-        seats = readings.seats(table)
+        seats = seat_readings.seats(table)
         return json_response(
             document(
                 snapshot,
@@ -162,14 +164,14 @@ class AdminWorker(Process):
                 readings.locations(table, snapshot, yield_to_loop),
                 readings.unrouted(table),
                 seats,
-                {pid: readings.process(pid) for pid in (os.getppid(), *(seat.pid for seat in seats))},
-                readings.losses(table),
+                {pid: processes.process(pid) for pid in (os.getppid(), *(seat.pid for seat in seats))},
+                seat_readings.losses(table),
                 {seat.seat: readings.requests(table, snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
                 master,
                 time.time(),
                 self.plan.counted,
                 self._recent.counts(),
-                readings.lost_lines(table),
+                seat_readings.lost_lines(table),
             )
         )
 

@@ -9,7 +9,7 @@ import mmap
 
 import gevent
 
-from ..admin import readings
+from ..admin import seat_readings
 from ..admin.worker import AdminWorker
 
 __all__ = ["announcing"]
@@ -27,7 +27,7 @@ def announcing(text: str) -> type[AdminWorker]:
             gevent.spawn(self._announce)
 
         def _announce(self) -> None:
-            while not any(seat.serves for seat in readings.seats(self.view.table)):
+            while not any(seat.serves for seat in seat_readings.seats(self.view.table)):
                 gevent.sleep(_LOOK)
             if not printed[0]:
                 printed[0] = 1

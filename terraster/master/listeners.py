@@ -13,26 +13,22 @@ Sockets are plain ones, never gevent's: those belong to a hub, and each child ha
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
 import socket
-import stat
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
-
-from gevent import monkey
 
 from terraster.config import unserved
 from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
 from terraster.net import tcp_keepalive
 
+from . import sockets
 from .participant import Participant, Proposal
 
-__all__ = ["BACKLOG", "HANDED_OVER", "Listeners", "addresses", "control_address"]
+__all__ = ["HANDED_OVER", "Listeners", "addresses", "control_address"]
 
-BACKLOG = 4096  # connections waiting to be accepted; the kernel caps it at net.core.somaxconn
 HANDED_OVER = "TERRASTER_LISTENERS"  # JSON from an old master to the new one: {"activated": bool, "open": {address: descriptor}}
 _FIRST_ACTIVATED = 3
 
@@ -46,17 +42,6 @@ def addresses(snapshot: Snapshot) -> list[str]:
     """The addresses that a snapshot listens on, without the control socket's."""
     wanted = [*(listener.address for listener in snapshot.listeners), *unserved.admin_addresses(snapshot)]
     return list(dict.fromkeys(wanted))
-
-
-def parse(address: str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:
-    """The family and name to bind for an address. An empty host (every address) comes back as AF_INET6 and ("::", port)."""
-    if address.startswith("unix:"):
-        return socket.AF_UNIX, address[len("unix:") :]
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    if not host:
-        return socket.AF_INET6, ("::", int(port))
-    return (socket.AF_INET6 if ":" in host else socket.AF_INET), (host, int(port))
 
 
 class Listeners(Participant):
@@ -86,11 +71,11 @@ class Listeners(Participant):
         if handed_over:
             before = json.loads(handed_over)
             self.activated = before["activated"]
-            self._inherited = {address: _adopt(fd) for address, fd in before["open"].items()}
+            self._inherited = {address: sockets.adopt(fd) for address, fd in before["open"].items()}
         count, pid = environ.pop("LISTEN_FDS", "0"), environ.pop("LISTEN_PID", "")
         environ.pop("LISTEN_FDNAMES", None)
         if pid == str(os.getpid()) and count.isdigit():
-            self._unclaimed = [_adopt(fd) for fd in range(_FIRST_ACTIVATED, _FIRST_ACTIVATED + int(count))]
+            self._unclaimed = [sockets.adopt(fd) for fd in range(_FIRST_ACTIVATED, _FIRST_ACTIVATED + int(count))]
             self.activated = self.activated or bool(self._unclaimed)
 
     def prepare(self, new: Proposal) -> None:
@@ -123,21 +108,21 @@ class Listeners(Participant):
         """Take over listening sockets of workers whose master has gone, by address. They are as good as inherited ones."""
         self.activated = self.activated or activated
         self._aside = self._aside or bool(descriptors)
-        self._inherited.update({address: _adopt(descriptor) for address, descriptor in descriptors.items()})
+        self._inherited.update({address: sockets.adopt(descriptor) for address, descriptor in descriptors.items()})
 
     def lacking(self, addresses: Iterable[str]) -> list[str]:
         """The addresses that another process listens on and has not handed over."""
         return [address for address in addresses if address not in self._inherited and self._is_taken(address)]
 
     def _is_taken(self, address: str) -> bool:
-        if any(_same(one, address) for one in self._unclaimed):
+        if any(sockets.is_at(one, address) for one in self._unclaimed):
             return False
         try:
-            one = _bind(address)
+            one = sockets.bind(address)
         except OSError as error:
             return error.errno == errno.EADDRINUSE
         one.close()
-        _unlink(address)
+        sockets.unlink(address)
         return False
 
     def bind(self, addresses: Iterable[str], keepalive: float = 0.0) -> dict[str, socket.socket]:
@@ -149,11 +134,11 @@ class Listeners(Participant):
         try:
             for address in addresses:
                 if address not in self.open and address not in added:
-                    added[address] = self._claim(address) or _bind(address)
+                    added[address] = self._claim(address) or sockets.bind(address)
         except OSError as error:
             for bound, one in added.items():
                 one.close()
-                _unlink(bound)
+                sockets.unlink(bound)
             reason = _reason(error)
             if error.errno == errno.EADDRINUSE and (mine := self._overlapping(address, added)):
                 reason = f"{reason}: {self._advice(address, mine, added)}"
@@ -178,9 +163,9 @@ class Listeners(Participant):
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         bound = f"{path}.{os.getpid()}" if aside else path
         if not aside:
-            _forget_dead(path)
+            sockets.forget_dead(path)
         try:
-            self.open[address] = _bind(f"unix:{bound}", mode=0o600)
+            self.open[address] = sockets.bind(f"unix:{bound}", mode=0o600)
         except OSError as error:
             raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
         if aside:
@@ -203,7 +188,7 @@ class Listeners(Participant):
 
     def forget_successor(self, successor: int) -> None:
         """Remove the control socket of a successor that has ended."""
-        _unlink(f"{self._control}.{successor}")
+        sockets.unlink(f"{self._control}.{successor}")
 
     def lost(self) -> list[str]:
         """The addresses of unix sockets that no client can reach: their files were removed, or replaced by others. Not those of the
@@ -211,19 +196,19 @@ class Listeners(Participant):
         return [
             address
             for address, known in self._files.items()
-            if address in self.open and (address == self._control or not self.activated) and _inode(address) != known
+            if address in self.open and (address == self._control or not self.activated) and sockets.inode(address) != known
         ]
 
     def restore(self, address: str) -> None:
         """Make a lost socket again. Raises OSError, also where another process listens on the path by now."""
-        made = _bind(address, 0o600 if address == self._control else None)
+        made = sockets.bind(address, 0o600 if address == self._control else None)
         self.open[address].close()
         self.open[address] = made
         self._note(address)
 
     def _note(self, address: str, path: str = "") -> None:
         if address.startswith("unix:"):
-            self._files[address] = _inode(f"unix:{path}" if path else address)
+            self._files[address] = sockets.inode(f"unix:{path}" if path else address)
 
     def close(self, addresses: Iterable[str], *, unlink: bool = True) -> None:
         """Close sockets here; children that inherited them close their own."""
@@ -232,19 +217,19 @@ class Listeners(Participant):
             if one is not None:
                 one.close()
                 known = self._files.pop(address, None)
-                if unlink and known is not None and _inode(address) == known:
-                    _unlink(address)
+                if unlink and known is not None and sockets.inode(address) == known:
+                    sockets.unlink(address)
 
     def close_all(self, *, unlink: bool) -> None:
         """Close every socket. ``unlink``: remove unix sockets from the file system too, unless they belong to another process."""
         for bound in self._renamed:
-            _unlink(f"unix:{bound}")
+            sockets.unlink(f"unix:{bound}")
         for address in list(self.open):
             self.close([address], unlink=unlink and (address == self._control or not self.activated))
 
     def unclaimed(self) -> list[str]:
         """Addresses of sockets from the service manager that no listener asked for; they are closed with this call."""
-        names = [_name(one) for one in (*self._unclaimed, *self._inherited.values())]
+        names = [sockets.name(one) for one in (*self._unclaimed, *self._inherited.values())]
         for one in (*self._unclaimed, *self._inherited.values()):
             one.close()
         self._unclaimed = []
@@ -263,11 +248,11 @@ class Listeners(Participant):
 
     def _overlapping(self, address: str, added: Iterable[str]) -> str:
         """An address of ours that takes the port of another one, or ""."""
-        family, where = parse(address)
+        family, where = sockets.parse(address)
         if isinstance(where, str):
             return ""
         for one in (*added, *self.open, *self._inherited):
-            other, place = parse(one)
+            other, place = sockets.parse(one)
             if one == address or isinstance(place, str) or place[1] != where[1]:
                 continue
             dual = [wide for wide in (address, one) if wide.startswith(":")]
@@ -286,137 +271,12 @@ class Listeners(Participant):
     def _claim(self, address: str) -> socket.socket | None:
         inherited = self._inherited.pop(address, None)
         for one in self._unclaimed:
-            if _same(one, address):
+            if sockets.is_at(one, address):
                 self._unclaimed.remove(one)
                 if inherited is not None:
                     inherited.close()  # the same socket once more, from a worker
                 return one
         return inherited
-
-
-def _plain(family: int, fd: int | None = None) -> socket.socket:
-    make: type[socket.socket] = monkey.get_original("socket", "socket")
-    return make(family, socket.SOCK_STREAM) if fd is None else make(fileno=fd)
-
-
-def _adopt(fd: int) -> socket.socket:
-    one = _plain(0, fd)
-    _send_at_once(one)
-    one.set_inheritable(False)
-    one.setblocking(False)
-    return one
-
-
-def _send_at_once(one: socket.socket) -> None:
-    """Turn Nagle's algorithm off, for the connections that are accepted on it too: they inherit the option, so no request pays for it."""
-    if one.family != socket.AF_UNIX:
-        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _bind(address: str, mode: int | None = None) -> socket.socket:
-    """Raises OSError."""
-    family, where = parse(address)
-    if isinstance(where, str):
-        return _bind_path(where, 0o666 if mode is None else mode)
-    everywhere = address.startswith(":")
-    try:
-        return _bind_port(family, where, dual=everywhere)
-    except OSError as error:
-        if everywhere and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # a host without IPv6
-            return _bind_port(socket.AF_INET, ("0.0.0.0", where[1]), dual=False)
-        raise
-
-
-def _bind_port(family: int, where: tuple[str, int], *, dual: bool) -> socket.socket:
-    one = _plain(family)
-    try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
-        _send_at_once(one)
-        one.bind(where)
-        one.listen(BACKLOG)
-        one.setblocking(False)
-    except BaseException:
-        one.close()
-        raise
-    return one
-
-
-def _bind_path(path: str, mode: int) -> socket.socket:
-    """``mode``: whatever the umask; the mode of the directory keeps out clients that may not connect, as with nginx."""
-    _remove_stale(path)
-    one = _plain(socket.AF_UNIX)
-    before = os.umask(0o777 & ~mode)
-    try:
-        one.bind(path)
-        one.listen(BACKLOG)
-        one.setblocking(False)
-    except BaseException:
-        one.close()
-        raise
-    finally:
-        os.umask(before)
-    return one
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket file without a listener. Raises OSError if a process listens on it, or if it is not a socket."""
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(status.st_mode):
-        raise OSError(errno.EEXIST, "the path exists and is not a socket")
-    with _plain(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except BlockingIOError:  # its backlog is full: very much in use
-            pass
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-
-def _forget_dead(path: str) -> None:
-    """Remove the sockets that masters bound beside this path, and died before they were promoted."""
-    for beside in glob.glob(f"{glob.escape(path)}.*"):
-        with suppress(OSError):  # a master listens there, or it is not ours
-            _remove_stale(beside)
-
-
-def _unlink(address: str) -> None:
-    if address.startswith("unix:"):
-        try:
-            os.unlink(address.removeprefix("unix:"))
-        except FileNotFoundError:
-            return
-
-
-def _inode(address: str) -> tuple[int, int]:
-    """Device and inode of the file of a unix socket; zeros if there is none."""
-    try:
-        status = os.lstat(address.removeprefix("unix:"))
-    except OSError:
-        return 0, 0
-    return status.st_dev, status.st_ino
-
-
-def _name(one: socket.socket) -> str:
-    name = one.getsockname()
-    return f"unix:{name}" if isinstance(name, str) else f"{name[0]}:{name[1]}"
-
-
-def _same(one: socket.socket, address: str) -> bool:
-    name = one.getsockname()
-    family, where = parse(address)
-    if isinstance(where, str) or isinstance(name, str):
-        return bool(name == where)
-    if address.startswith(":"):
-        return name[0] in ("::", "0.0.0.0") and name[1] == where[1]
-    return bool(one.family == family and tuple(name[:2]) == where)
 
 
 def _reason(error: OSError) -> str:

@@ -15,13 +15,14 @@ from terraster.errors import ConnectFailed
 from terraster.exchange import Exchange
 from terraster.state.view import SeatView
 
+from .pool import Pool
 from .private_pool import PrivatePool
 from .proxy_header import proxy_header
 from .reactor import Reactor
 from .stream import Stream
 from .tcp_keepalive import Options
 from .tls import TlsStream, client_context
-from .upstream import Pool, Upstream, make_socket
+from .upstream import Upstream, make_socket
 
 __all__ = ["Origin"]
 

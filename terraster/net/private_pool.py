@@ -12,9 +12,10 @@ from terraster.exchange import Exchange
 from terraster.state.view import SeatView
 
 from .connection import Connection
+from .pool import Pool
 from .proxy_header import proxy_header
 from .reactor import Reactor
-from .upstream import Pool, Upstream
+from .upstream import Upstream
 
 __all__ = ["PrivatePool"]
 

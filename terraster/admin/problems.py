@@ -1,0 +1,211 @@
+"""The problems of `terrasterctl status`, the worst first.
+
+Pure: the rows of the status document go in, each problem comes out as plain JSON values. docs/operations.md lists the kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..policy.server_errors import Count, prevail, stands_out
+from ..state.table import MasterCells
+from .seat_readings import FULL, LostLines
+
+__all__ = ["of_logs", "problems", "stopping_in_words"]
+
+LOST_SHOWN = 60.0  # seconds for which lost log lines are a problem
+LATELY = 60.0  # seconds for which a want of descriptors remains a problem
+SCARCE = 0.9  # part of the limit of descriptors from which on they are a problem of the master or the admin worker
+
+_WORDS = {
+    "connections-limit": "limits.connections is reached",
+    "descriptors": "its file descriptors (limit {limit}) are in use, and no client is idle",
+}
+
+FAILING = 5  # recent failed attempts before a backend becomes a problem …
+FAILING_SHARE = 0.1  # … if they are at least this part of its recent attempts
+
+
+def problems(
+    services: list[dict[str, Any]], workers: list[dict[str, Any]], saturation: Mapping[str, Any], master: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """All problems, the worst first: missing, hung and full workers, want of descriptors, locations that cannot serve, unhealthy
+    backends, queues, failed reloads, failed look-ups, workers that are behind."""
+    found = []
+    proxies = [worker for worker in workers if worker["role"] == "proxy" and not worker["draining"] and worker["responding"]]
+    wanted = master.get("wanted_workers") or 0
+    stopping = master.get("stopping", MasterCells.RUNNING)
+    if stopping != MasterCells.RUNNING:
+        found.append(_problem("stopping", stopping_in_words(stopping, sum(worker["connections"] for worker in workers))))
+    elif not proxies:
+        found.append(_problem("no-workers", "no proxy worker accepts connections"))
+    elif len(proxies) < wanted:
+        found.append(_problem("few-workers", f"{len(proxies)} of {wanted} proxy workers accept connections"))
+    for worker in workers:
+        if not worker["responding"]:
+            text = f"{_name(worker)} has not responded for {worker['silent']:.0f} s: it should give a sign of life every second"
+            found.append(_problem("worker-silent", text))
+    for worker in workers:
+        found += _of_room(worker, saturation)
+    for one in saturation["descriptors"]:
+        if one["limit"] and one["open"] >= SCARCE * one["limit"] and not one["process"].startswith("proxy"):
+            text = f"the {one['process']} process has {one['open']} of {one['limit']} file descriptors open"
+            found.append(_problem("descriptors", text))
+    backends, queues = [], []
+    for service in services:
+        for location in service["locations"]:
+            where = {"service": service["name"], "location": location["path"]}
+            found += _of_location(location, where)
+            of_backends = []
+            for backend in location["backends"]:
+                of_backends += _of_backend(
+                    backend, {**where, **_which(backend), "since": backend["since"], "until": backend["until"]}
+                ) or _of_statuses(backend, location["backends"], where)
+            if not any(one["kind"] == "backend-errors" for one in of_backends) and prevail(_count(location["backends"])):
+                of_backends.append(_problem("location-errors", _of_errors(location["backends"]), **where))
+            backends += of_backends
+            if location["queued"]:
+                queues.append(_problem("queue", _of_queue(location), **where))
+    found += backends + queues
+    last = master.get("last_reload")
+    if last and not last["ok"]:
+        found.append(_problem("reload-failed", "; ".join(last["problems"]), since=last["when"]))
+    refused = master.get("refused_refresh")
+    if refused:
+        found.append(_problem("refresh-failed", f"{refused['why']}: {'; '.join(refused['problems'])}", since=refused["when"]))
+    for name, known in master.get("names", {}).items():
+        if known["failure"]:
+            stays = "the last answer is still used" if known["endpoints"] else "its backends are down"
+            since = known["failing_since"]
+            found.append(_problem("name-failing", f"the DNS look-up of {name} fails: {known['failure']}; {stays}", since=since))
+    for worker in workers:
+        if not worker["draining"] and worker["generation"] != master.get("generation") and worker["state"] == "serving":
+            text = f"{_name(worker)} runs generation {worker['generation']}, not {master.get('generation')}"
+            found.append(_problem("worker-behind", text))
+    return found
+
+
+def of_logs(lost: LostLines, now: float) -> list[dict[str, Any]]:
+    """A problem if log lines were lost lately."""
+    ago = max(0.0, now - lost.last)
+    if not lost.last or ago > LOST_SHOWN:
+        return []
+    logs = [(lost.access, "access logs"), (lost.program, "the program's log")]
+    lines = " and ".join(f"{count} line{'s' * (count != 1)} of {log}" for count, log in logs if count)
+    were = "was" if lost.access + lost.program == 1 else "were"
+    return [_problem("log-lines-lost", f"{lines} {were} lost since the start, the last one {ago:.0f} s ago: {lost.why}")]
+
+
+def _of_room(worker: Mapping[str, Any], saturation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A problem if clients wait because a worker is full, or if it was short of descriptors lately."""
+    limit = next((one["limit"] for one in saturation["descriptors"] if one["pid"] == worker["pid"]), None)
+    if worker["full"] >= FULL:
+        why = _WORDS[worker["full_why"]].format(limit=limit or "unknown")
+        text = f"{_name(worker)} has {worker['connections']} client connections and cannot take another one, so new clients wait: {why}"
+        return [_problem("worker-full", f"{text} ({worker['full']:.0f} s so far)")]
+    if worker["short"] is not None and worker["short"] < LATELY:
+        done = f"so far it has ended {worker['idle_clients_ended']} idle client connections"
+        done += f", and could not accept {worker['accept_errors']}" if worker["accept_errors"] else ""
+        text = f"{_name(worker)} is short of file descriptors (limit {limit or 'unknown'}): {done}"
+        return [_problem("descriptors", text)]
+    return []
+
+
+def _name(worker: Mapping[str, Any]) -> str:
+    return f"{worker['role']} worker {worker['pid']}"
+
+
+def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:
+    backends = location["backends"]
+    up = sum(backend["up"] for backend in backends)
+    if location["panic"]:
+        text = f"panic mode: {up} of {len(backends)} backends {'is' if up == 1 else 'are'} healthy, so all of them are used"
+        return [_problem("panic", text, **where)]
+    if not backends or any(backend["up"] and backend["weight"] for backend in backends):
+        return []
+    if any(backend["admit"] in ("all", "ramping") and backend["weight"] for backend in backends):
+        return [_problem("panic", "panic mode: only ejected backends are left, so they are used", **where)]
+    if any(backend["admit"] == "trial" and backend["weight"] for backend in backends):
+        return []
+    if up:
+        text = "every backend that is up has weight 0: new requests are answered with 503"
+    elif all(backend["state"] in ("draining", "maintenance") for backend in backends):
+        text = "every backend is draining or in maintenance: new requests are answered with 503"
+    else:
+        text = "no backend is up: every request is answered with 503"
+    return [_problem("no-backends", text, **where)]
+
+
+def _of_queue(location: Mapping[str, Any]) -> str:
+    queued, size = location["queued"], location["queue"]
+    waits = f"{queued} requests wait" if queued > 1 else "1 request waits"
+    full = ": the queue is full, further requests are answered with 503" if queued >= size else ""
+    return f"{waits} for a backend with room (at most {size} may wait){full}"
+
+
+def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if backend["state"] == "down":
+        return [_problem("backend-down", backend["reason"], **where)]
+    if backend["state"] == "ejected" and backend["circuit"] == "open":
+        return [_problem("circuit-open", backend["reason"], **where)]
+    if (
+        backend["state"] == "ejected" and backend["circuit"] == "half-open" and backend["admit"] != "none"
+    ):  # a draining backend gets no trial
+        return [_problem("circuit-half-open", backend["reason"], **where)]
+    if backend["state"] == "ejected":
+        return [_problem("backend-ejected", backend["reason"], **where)]
+    attempts, failures = backend["recent_attempts"], backend["recent_failures"]
+    if backend["state"] != "maintenance" and failures >= FAILING and failures >= FAILING_SHARE * attempts:
+        text = f"{failures} of {attempts} attempts failed in the last {backend['recent_seconds']:.0f} s"
+        last = f"; last failure: {backend['recent_failure']}" if backend["recent_failure"] else ""
+        kept = f"; not ejected: {backend['not_ejected']}" if backend["not_ejected"] else ""
+        return [_problem("backend-failing", text + last + kept, **{**where, "since": None})]
+    return []
+
+
+def _of_statuses(
+    backend: Mapping[str, Any], all_backends: Sequence[Mapping[str, Any]], where: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """A problem if the backend's server errors stand out from its siblings'."""
+    one, together = _count([backend]), _count(all_backends)
+    siblings = Count(together.attempts - one.attempts, together.errors - one.errors)
+    if backend["state"] == "maintenance" or not stands_out(one, siblings):
+        return []
+    others = f"{siblings.errors} of {siblings.attempts} at the other backends of its location"
+    text = f"{_of_errors([backend])}, {others}"
+    return [_problem("backend-errors", text, **where, **_which(backend))]
+
+
+def _of_errors(backends: Sequence[Mapping[str, Any]]) -> str:
+    """How many recent attempts at these backends were answered with a server error."""
+    count = _count(backends)
+    seconds = max(backend["recent_responses"]["seconds"] for backend in backends if backend["recent_responses"])
+    return (
+        f"{count.errors} of {count.attempts} attempts in the last {max(1.0, seconds):.0f} s were answered with a server error (5xx)"
+    )
+
+
+def _count(backends: Iterable[Mapping[str, Any]]) -> Count:
+    """The recent attempts and server errors of these backends together."""
+    known = [backend["recent_responses"] for backend in backends if backend["recent_responses"]]
+    return Count(sum(one["attempts"] for one in known), sum(one["5xx"] for one in known))
+
+
+def stopping_in_words(stopping: int, connections: int) -> str:
+    """The state of a master that stops, as a sentence. stopping: `MasterCells.DELAY` or `MasterCells.DRAIN`; connections: how many are open"""
+    are = "1 connection is" if connections == 1 else f"{connections} connections are"
+    if stopping == MasterCells.DELAY:
+        return f"Terraster is stopping and still accepts connections during drain_delay; {are} open"
+    return f"Terraster is stopping and finishes open requests; {are} open"
+
+
+def _which(backend: Mapping[str, Any]) -> dict[str, Any]:
+    return {"backend": backend["url"], "backend_name": backend["name"]}
+
+
+_NOWHERE = {"service": None, "location": None, "backend": None, "backend_name": None, "since": None, "until": None}
+
+
+def _problem(kind: str, text: str, **where: Any) -> dict[str, Any]:
+    return {"kind": kind, "text": text, **_NOWHERE, **where}

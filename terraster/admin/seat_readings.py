@@ -1,0 +1,150 @@
+"""Readings of the seats of the shared table: what each process says of itself, and what all have lost.
+
+`terraster.admin.readings` reads what they count for backends and locations.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from ..state.table import Seat, Table
+
+__all__ = ["FULL", "SILENT", "Losses", "LostLines", "SeatReading", "losses", "lost_lines", "seats"]
+
+FULL = 1.0
+"""Seconds for which clients must have waited for a worker before it counts as full."""
+
+SILENT = 3.0
+"""Seconds without a heartbeat after which a process does not respond. A heartbeat is due every second."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeatReading:
+    """One taken seat.
+
+    heartbeat:      seconds since the last heartbeat of its process
+    clients_closed: idle client connections ended for want of descriptors
+    short:          seconds since descriptors were short; -1 = never
+    full:           seconds since clients wait because it is full; 0 = it is not
+    full_why:       the reason: one of `Seat.CONNECTIONS_LIMIT`, `Seat.NO_DESCRIPTORS`
+    old:            (generation, number of client connections that still use it), oldest first
+    """
+
+    seat: int
+    role: str
+    pid: int
+    generation: int
+    oldest: int
+    heartbeat: float
+    connections: int
+    accepted: int
+    draining: bool
+    accept_errors: int
+    clients_closed: int
+    short: float
+    full: float
+    full_why: int
+    old: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def responds(self) -> bool:
+        """True if its heartbeat is not late by more than a busy machine explains."""
+        return self.heartbeat < SILENT
+
+    @property
+    def serves(self) -> bool:
+        """True if it is a proxy worker that has started, responds and accepts connections."""
+        return self.role == "proxy" and self.generation > 0 and self.responds and not self.draining
+
+    @property
+    def is_full(self) -> bool:
+        """True if clients wait in vain for it to accept their connections."""
+        return self.full >= FULL
+
+
+def seats(table: Table) -> list[SeatReading]:
+    """Every taken seat, in order."""
+    readings = []
+    now = time.monotonic_ns()
+    for seat in table.taken_seats():
+        at = table.seat(seat)
+        cells = table.q[at : at + Seat.CELLS].tolist()
+        readings.append(
+            SeatReading(
+                seat,
+                "admin" if cells[Seat.ROLE] == Seat.ADMIN else "proxy",
+                cells[Seat.PID],
+                cells[Seat.GENERATION],
+                cells[Seat.OLDEST],
+                max(0.0, (now - cells[Seat.HEARTBEAT]) / 1e9),
+                cells[Seat.CONNECTIONS],
+                cells[Seat.ACCEPTED],
+                bool(cells[Seat.DRAINING]),
+                cells[Seat.ACCEPT_ERRORS],
+                cells[Seat.CLIENTS_CLOSED],
+                max(0.0, (now - cells[Seat.SHORT_AT]) / 1e9) if cells[Seat.SHORT_AT] else -1.0,
+                max(0.0, (now - cells[Seat.FULL_SINCE]) / 1e9) if cells[Seat.FULL_SINCE] else 0.0,
+                cells[Seat.FULL_WHY],
+                tuple((cell >> 24, cell & 0xFFFFFF) for cell in cells[Seat.OLD : Seat.OLD + Seat.MOST_OLD] if cell),
+            )
+        )
+    return readings
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Sums over all processes, living and dead, for want of room.
+
+    accept_errors:  client connections that could not be accepted
+    clients_closed: idle client connections ended for want of descriptors
+    """
+
+    accept_errors: int
+    clients_closed: int
+
+
+def losses(table: Table) -> Losses:
+    """The sums over all seats."""
+    q = table.q
+
+    def read() -> list[int]:
+        rows = [table.seat(seat) for seat in table.counting_seats()]
+        return [sum(q[row + cell] for row in rows) for cell in (Seat.ACCEPT_ERRORS, Seat.CLIENTS_CLOSED)]
+
+    return Losses(*table.consistent(read))
+
+
+@dataclass(frozen=True, slots=True)
+class LostLines:
+    """Log lines that were lost since the start.
+
+    access:  of access logs. program: of the program's log
+    last:    time of the last loss, seconds since 1970; 0 = none was lost
+    number:  its errno; 0 = the reader was too slow
+    """
+
+    access: int
+    program: int
+    last: float
+    number: int
+
+    @property
+    def why(self) -> str:
+        """The reason of the last loss."""
+        return os.strerror(self.number) if self.number else "the reader is too slow"
+
+
+def lost_lines(table: Table) -> LostLines:
+    """The log lines that all processes lost, dead workers and the master included."""
+    q = table.q
+
+    def read() -> list[list[int]]:
+        starts = [table.seat(seat) for seat in table.counting_seats()]
+        return [q[at : at + Seat.CELLS].tolist() for at in starts]
+
+    rows = table.consistent(read)
+    last = max(rows, key=lambda row: row[Seat.LINE_LOST_AT])
+    access, program = (sum(row[cell] for row in rows) for cell in (Seat.ACCESS_LINES_LOST, Seat.PROGRAM_LINES_LOST))
+    return LostLines(access, program, last[Seat.LINE_LOST_AT] / 1e9, last[Seat.LINE_LOST_WHY])
