@@ -223,9 +223,9 @@ def test_ten_thousand_services_with_few_names_are_cheap(party) -> None:
     one = party({"api.test": ["10.0.0.1"], "db.test": ["10.0.0.2", "10.0.0.3"]})
     many = snapshot(**{f"s{n}": [backend("api.test", f"s{n}"), backend("db.test", f"s{n}")] for n in range(10_000)})
     one.commit(many)
-    began = time.perf_counter()
+    began = time.process_time()
     run = one.commit(many)
-    assert time.perf_counter() - began < 0.5  # some 30 ms; the reload around it takes longer
+    assert time.process_time() - began < 0.5  # some 30 ms; the reload around it takes longer
     assert len(backends(run)) == 30_000
 
 

@@ -10,7 +10,7 @@ __all__ = ["DEADLINE", "wait_until"]
 
 T = TypeVar("T")
 
-DEADLINE = 10.0  # seconds for any single wait
+DEADLINE = 20.0  # seconds for any single wait: what does not come at all fails either way, and a busy machine is not at fault
 
 
 def wait_until(
