@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,10 +25,12 @@ REQUESTS = 'terraster_requests_total{code="200",location="/",service="site"}'
 
 def begin(proxy: Terraster) -> int:
     """Send USR2; the pid of the new master, whose workers serve."""
-    ready = proxy.said.count("ready: generation")
+    started = proxy.said.count("new master ")
     os.kill(master(proxy), signal.SIGUSR2)
-    wait_until(lambda: proxy.said.count("ready: generation") == ready + 1, lambda: proxy.said, 30)
-    return int((Path(proxy.runtime_dir) / "terraster.pid.2").read_text())
+    wait_until(lambda: proxy.said.count("new master ") > started, lambda: proxy.said)
+    new = int(proxy.said.rpartition("new master ")[2].split()[0])
+    wait_until(lambda: re.search(rf"ready: generation .*\(pid {new}\)", proxy.said), lambda: proxy.said, 30)
+    return new
 
 
 def master(proxy: Terraster) -> int:
@@ -108,7 +111,7 @@ def test_counters_go_along_when_the_old_master_ends_before_the_new_one_has_start
     try:
         assert proxy.program is not None
         assert proxy.program.wait(30) == 0
-        wait_until(lambda: proxy.said.count("ready: generation") == 2, lambda: proxy.said, 30)
+        wait_until(lambda: re.search(rf"ready: generation .*\(pid {new}\)", proxy.said), lambda: proxy.said, 30)
         wait_until(lambda: proxy.metrics()[REQUESTS] == 20, lambda: str(proxy.metrics()))
     finally:
         if not is_gone(new):
