@@ -246,18 +246,20 @@ def test_after_it_has_learnt_no_post_is_lost(terraster, backend) -> None:
     origin = backend(goes_idle(1.0))
     proxy = terraster(origin)
     with proxy.connect() as client:
-        for _ in range(3):
+        rounds = 0
+        while not any(learnt(proxy)):  # three ends at about the same age, which a busy machine may need more than three rounds for
+            rounds += 1
+            assert rounds <= 12, "nothing was learnt"
             assert client.send(POST).response("POST").status == 200
-            assert origin.peers[-1].ended.wait(10)
-        wait_until(lambda: any(learnt(proxy)), "nothing was learnt")
+            wait_until(lambda: total(proxy, OPEN) == 0, "the worker has not noticed the end")
         (seconds,) = learnt(proxy)
         assert 0.9 < seconds < 1.25
         chance = random.Random(7)
         for count in range(12):
             assert client.send(POST).response("POST").status == 200, f"lost after {count} more"
             time.sleep(1.0 + chance.uniform(-0.01, 0.03))
-    assert len(origin.requests) == 15
-    assert {line["tries"] for line in proxy.log(15)} == {1}
+    assert len(origin.requests) == rounds + 12
+    assert {line["tries"] for line in proxy.log(rounds + 12)} == {1}
 
 
 def test_young_connections_are_used_still(terraster, backend) -> None:
@@ -266,7 +268,7 @@ def test_young_connections_are_used_still(terraster, backend) -> None:
     with proxy.connect() as client:
         for _ in range(3):
             client.send(GET).response()
-            assert origin.peers[-1].ended.wait(10)
+            wait_until(lambda: total(proxy, OPEN) == 0, "the worker has not noticed the end")
         before = len(origin.peers)
         for _ in range(20):
             client.send(POST).response("POST")
@@ -300,7 +302,7 @@ def test_two_workers(terraster, backend) -> None:
         for client in clients:
             client.send(GET)
             assert client.response().status == 200
-        assert all(peer.ended.wait(10) for peer in origin.peers)
+        wait_until(lambda: total(proxy, OPEN) == 0, "the workers have not noticed the ends")
     for _ in range(5):
         for client in clients:
             assert client.send(POST).response("POST").status == 200
