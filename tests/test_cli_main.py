@@ -184,15 +184,21 @@ def test_check_notes_where_nothing_says_how_backends_are_probed(tmp_path, capsys
 
 
 def test_what_wants_tls_is_checked_but_not_started(tmp_path, capsys):
-    (tmp_path / "c.pem").touch()
-    path = write(tmp_path / "a.yaml", tls={"cert_file": "c.pem"}, admin_api={"tls": {"cert_file": "c.pem"}})
+    path = write(tmp_path / "a.yaml", tls={"auto_cert": True}, admin_api={"tls": {"auto_cert": True}})
     assert main(["--check", "--config", path]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("OK: ")
     assert re.search(rf"^warning: {re.escape(path)}:\d+:\d+: `tls` .* does not start", captured.err, re.MULTILINE)
     assert re.search(rf"^warning: {re.escape(path)}:\d+:\d+: `tls` .* the management port 127", captured.err, re.MULTILINE)
     result = run("--config", path)
-    assert result.returncode == 2 and re.match(rf"{re.escape(path)}:\d+:1: `tls` is not in effect yet", result.stderr)
+    assert result.returncode == 2 and re.match(rf"{re.escape(path)}:\d+:1: `tls` needs `cert_file`", result.stderr)
+
+
+def test_a_check_reads_certificates(tmp_path, capsys):
+    (tmp_path / "c.pem").touch()
+    path = write(tmp_path / "a.yaml", tls={"cert_file": "c.pem"})
+    assert main(["--check", "--config", path]) == 2
+    assert f"{path}: service s: certificate {tmp_path}/c.pem: the file is empty" in capsys.readouterr().err
 
 
 def test_check_compiles_what_a_start_would_compile(tmp_path, capsys, monkeypatch):

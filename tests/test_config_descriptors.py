@@ -98,5 +98,5 @@ def test_a_configuration_may_name_one(written: str, path: str | None, tmp_path: 
 
 
 def test_one_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the access log cannot be written to descriptor 997: it is not open"):
-        logged(tmp_path, "/dev/fd/997")
+    with pytest.raises(ConfigError, match="the access log cannot be written to descriptor 999999: it is not open"):
+        logged(tmp_path, "/dev/fd/999999")

@@ -64,7 +64,7 @@ REFUSED = [
     ({"problem": "unknown key `prot`"}, "family.json:3:7: unknown key `prot`"),
     ({"services": {"uncompilable": []}}, "cannot be compiled: ValueError: this service cannot be compiled"),
     ({"listen": ["127.0.0.1:PORT", "127.0.0.1:TAKEN"]}, "cannot listen on 127.0.0.1:TAKEN: Address already in use"),
-    ({"listen": ["127.0.0.1:PORT"], "tls": ["127.0.0.1:PORT"]}, "service one: TLS is not there yet"),
+    ({"listen": ["127.0.0.1:PORT"], "tls": ["127.0.0.1:PORT"]}, "service one: `tls` names no certificate"),
     ({"services": {f"s{n}": [] for n in range(33_000)}}, "no room for location"),
 ]
 

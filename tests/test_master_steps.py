@@ -18,7 +18,20 @@ from tests.harness.program import is_gone
 from tests.harness.waiting import wait_until
 
 OLD, NEW = "http://127.0.0.1:1", "http://127.0.0.1:2"
-NAMES = ("overrides", "names", "slots", "plan", "listeners", "states", "outliers", "prober", "orders", "unresolved", "children")
+NAMES = (
+    "overrides",
+    "certificates",
+    "names",
+    "slots",
+    "plan",
+    "listeners",
+    "states",
+    "outliers",
+    "prober",
+    "orders",
+    "unresolved",
+    "children",
+)
 """The participants of a master, in their order."""
 
 

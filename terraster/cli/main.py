@@ -144,6 +144,8 @@ def _schema() -> int:
 def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
     """Do everything that a start does, except binding and probing. Prints the problems and returns the exit code. strict: a warning is as
     bad as a problem."""
+    from terraster.certs.certificate import CertificateError
+    from terraster.certs.files import read_files
     from terraster.errors import ConfigError, Problem, TerrasterError
     from terraster.plan import compile_plan
     from terraster.state.leases import Leases, capacities
@@ -167,6 +169,12 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
         }
         table = Table(*capacities(backends, len(locations), 1))
         compile_plan(Leases(table).assign(snapshot), SeatView(table))
+        for service in snapshot.services:
+            for files in service.tls.files if service.tls is not None else ():
+                try:
+                    read_files(files)
+                except CertificateError as error:
+                    problems.append(Problem(load.file, 0, 0, f"service {service.name}: {error}"))
     except ConfigError as error:
         problems, code = error.problems, 2
     except TerrasterError as error:
