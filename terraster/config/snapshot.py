@@ -316,6 +316,10 @@ class Tls:
     default: bool = False  # takes clients whose name no service on the listener has
     certificates: tuple[Certificate, ...] = ()  # of `files`, in the same order; filled by the master
 
+    def admission(self) -> tuple[object, ...]:
+        """The settings that decide which clients the service admits. A handshake with others is not for it (RFC 9110, section 15.5.20)."""
+        return self.min_version, self.ciphers
+
 
 @dataclass(frozen=True, slots=True)
 class Service:

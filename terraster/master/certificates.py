@@ -58,6 +58,9 @@ class Certificates(Participant):
     def prepare(self, new: Proposal) -> None:
         new.snapshot = self._fill(new.snapshot)
 
+    def rollback(self) -> None:
+        self._pending = True  # what was read now is not in effect: the next look brings it there
+
     def commit(self, new: Proposal) -> None:
         used: dict[Files, list[str]] = {}
         for service in new.snapshot.services:

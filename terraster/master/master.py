@@ -457,7 +457,8 @@ class Master(Arbiter):  # type: ignore[misc]
             drain.drain(snapshot.drain_timeout)
         else:
             drain.end()
-        self._end_predecessors(graceful)
+        if self._announced or self.ending.is_set():  # else this master could not start, and they wait for another one
+            self._end_predecessors(graceful)
         if self.upgrade.successor:
             self.listeners.give_name(self.upgrade.successor)
         self.listeners.close_all(unlink=not shared)
@@ -468,7 +469,9 @@ class Master(Arbiter):  # type: ignore[misc]
             return
         limit = time.monotonic() + (self.running.snapshot.drain_timeout if graceful else 0.0) + FORCED
         number = signal.SIGTERM if graceful else signal.SIGQUIT
-        while self.predecessors.end(number):
+        sent = 0
+        while self.predecessors.end(number if number != sent else 0):
+            sent = number
             self.wait_for_signals(_LOOK)
             if time.monotonic() > limit:
                 number = signal.SIGKILL

@@ -162,7 +162,7 @@ class Predecessors:
         return emptied
 
     def end(self, number: int) -> list[int]:
-        """Send a signal to the workers of masters that have ended. Returns the seats of those that still live."""
+        """Send a signal (0: none) to the workers of masters that have ended. Returns the seats of those that still live."""
         table = self._table
         found = []
         for master in table.masters()[1:]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from terraster.config.snapshot import Tls
 from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
 
 from .stream import Stream
@@ -31,6 +32,7 @@ class Connection:
     private:    by pool: idle connections to backends that serve this client only (`terraster.net.private_pool`); None: there was none yet
     listener:   the acceptor of the address on which it came in
     scheme:     "http", or "https" once it speaks TLS
+    tls:        the settings of its handshake, None: it is in clear
     trusted:    True if the peer is a trusted proxy
     held:       octets that were read but not used yet
     idle_since: monotonic time since when no octet of a request has been read, at most two sweeps late; 0.0 while a request is under way
@@ -64,6 +66,7 @@ class Connection:
         "send",
         "service",
         "stream",
+        "tls",
         "trusted",
     )
 
@@ -90,6 +93,7 @@ class Connection:
         self.service: Any = None
         self.fields = b""
         self.downstream: Any = None
+        self.tls: Tls | None = None
 
     def destination(self) -> tuple[str, int] | None:
         """The IP address and port that the client connected to; None for a unix socket."""
@@ -98,8 +102,9 @@ class Connection:
         own = self.stream.sock.getsockname()
         return None if isinstance(own, str | bytes) else (own[0].removeprefix("::ffff:"), own[1])
 
-    def secure(self, stream: TlsStream) -> None:
-        """Speak TLS from now on."""
+    def secure(self, stream: TlsStream, tls: Tls) -> None:
+        """Speak TLS from now on. tls: the settings of the service that the client's server name stands for"""
+        self.tls = tls
         self.stream = stream
         self.recv = stream.recv
         self.send = self.downstream.send = stream.send

@@ -34,6 +34,8 @@ class PrivatePool(Pool):
 
     def take(self, exchange: Exchange, look: bool) -> Upstream | None:
         """The idle connection for this client, or None. See `Pool.take`."""
+        if self._fresh_until and self._once():
+            return None
         connection: Connection = exchange.client.connection
         upstream: Upstream | None = connection.private.get(self) if connection.private else None
         if upstream is None:
@@ -64,7 +66,10 @@ class PrivatePool(Pool):
         if upstream in self.idle:
             if client.private is None:
                 client.private = {}
+            before = client.private.get(self)
             client.private[self] = upstream
+            if before is not None:  # of a hedged request: one is enough
+                self.drop(before)
 
     def forget(self, upstream: Upstream) -> None:
         """See `Pool.forget`."""

@@ -18,6 +18,9 @@ from .stream import READ_SIZE, Stream
 
 __all__ = ["TlsStream", "client_context"]
 
+_MOST_UNSENT = 65536
+"""Octets of TLS messages that a peer may leave unread while it asks for more of them (key updates)."""
+
 
 def client_context(skip_verify: bool) -> ssl.SSLContext:
     """The settings for connections to a backend: TLS 1.2 or newer, verified against the system's authorities unless configured otherwise."""
@@ -175,6 +178,8 @@ class TlsStream:
         """
         if self._sending or not self._outgoing.pending:
             return
+        if len(self._rest) > _MOST_UNSENT:
+            raise self._plain.owner.lost()
         data = self._rest + self._outgoing.read()
         try:
             sent = self._plain.sock.send(data)

@@ -39,6 +39,8 @@ def locate(exchange: Exchange) -> LocationPlan:
             raise BadRequest("plain HTTP on a port for TLS")
         if service is None:
             raise BadRequest("no service of this name here", status=421, reason="destination_not_found")
+        if connection.tls is not None and service.tls is not None and service.tls.admission() != connection.tls.admission():
+            raise BadRequest("the handshake was for a service with other TLS settings", status=421, reason="destination_not_found")
         connection.routed, connection.host, connection.service = plan, host, service
     exchange.service = service
     if connection.trusted:

@@ -44,7 +44,7 @@ def secure(plane: DataPlane, connection: Connection) -> None:
     if hello.alpn and service.protocols.isdisjoint(hello.alpn):
         raise _refused(plane, connection, _NO_APPLICATION_PROTOCOL, "no application protocol in common")
     stream = TlsStream(connection.plain, plane.contexts.get(service.name, service.tls))
-    connection.secure(stream)
+    connection.secure(stream, service.tls)
     stream.accept(reader.received, end)
 
 

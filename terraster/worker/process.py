@@ -325,9 +325,12 @@ class Process(Worker):  # type: ignore[misc]
         gevent.spawn(self._outlive)
 
     def _outlive(self) -> None:
-        """Serve on until a new master has taken over, or for `orphan_timeout`; then drain, and leave."""
+        """Serve on until a new master has taken over, or for `orphan_timeout`; then drain, and leave. A worker that drains already has
+        its time to leave, which stays."""
         seconds = self.running().orphan_timeout
-        if not seconds or self.draining:
+        if self.draining:
+            return
+        if not seconds:
             self.log.warning("%s worker: the master has gone; this worker leaves", self.name)
             self._leave(ORPHAN_GRACE)
             return

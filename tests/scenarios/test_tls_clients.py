@@ -140,6 +140,18 @@ def test_versions_of_each_service(terraster, backend, certificates) -> None:
         dial(proxy, "x.b.test", maximum_version=old)
 
 
+def test_a_handshake_for_one_service_is_none_for_a_stricter_one(terraster, backend, certificates) -> None:
+    here = backend(answer=ok(b"x")).url
+    proxy = terraster(
+        service(here, name="a", host="a.test", tls={**certificates["a"], "min_version": "1.3"}),
+        service(here, name="b", host="*.b.test", tls=certificates["b"]),
+        service(here, name="c", host="c.test", tls=certificates["b"]),
+    )
+    with dial(proxy, "x.b.test", maximum_version=ssl.TLSVersion.TLSv1_2) as one:
+        assert one.send(b"GET / HTTP/1.1\r\nHost: c.test\r\n\r\n").response().status == 200
+        assert one.send(GET).response().status == 421
+
+
 def test_plain_http_gets_one_clear_answer(site) -> None:
     with site.connect() as one:
         answer = one.send(GET + GET).response()
