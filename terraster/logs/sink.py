@@ -38,6 +38,9 @@ LAST_WAIT = 0.5  # seconds that `close` waits for a slow reader
 
 _SLOW = "the reader is too slow"
 
+_LOOKS = 100
+"""How often the end of a file is looked at before a half line there is believed: some 0.1 ms, longer than a write of another process."""
+
 
 class Sink:
     """One destination. Used by one greenlet of one process at a time.
@@ -228,8 +231,12 @@ class Sink:
         return end
 
     def _begin_a_line(self, target: Target) -> None:
-        """End the half line at the end of the file, if it is still there: the first look may have met a write of another process."""
-        if target.unterminated() is not False:
+        """End the half line at the end of the file, if it is still there: the first look may have met a write of another process, and so
+        may the next ones, for as long as a write takes."""
+        for _ in range(_LOOKS):
+            if target.unterminated() is False:
+                break
+        else:
             target.send(memoryview(b"\n"))
         self._torn = False
 
