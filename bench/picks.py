@@ -20,7 +20,8 @@ from terraster.balance.registry import BALANCERS, make
 from terraster.balance.ring import Ring
 from terraster.config.snapshot import Backend, Location, Sticky
 from terraster.exchange import Exchange
-from terraster.state.table import BackendCells, Seat, Table
+from terraster.state.cells import BackendCells, Seat
+from terraster.state.table import Table
 from terraster.state.view import SeatView
 from terraster.wire.http1 import parse_request
 

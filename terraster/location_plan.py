@@ -14,7 +14,7 @@ from .net.queue import Queue
 from .policy.budget import Budget
 from .policy.quantile import Latencies
 from .route.location import forward_path, map_back
-from .state.table import LocationCells, SeatLocation
+from .state.cells import LocationCells, SeatLocation
 from .state.view import SeatView
 from .wire.names import FORWARDED, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, TWIN
 

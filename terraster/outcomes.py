@@ -17,7 +17,7 @@ from .location_plan import LocationPlan
 from .policy.outlier import Suspicion
 from .policy.retry import covers
 from .policy.state import may_eject, panics
-from .state.table import BackendCells, SeatBackend
+from .state.cells import BackendCells, SeatBackend
 from .state.view import SeatView
 
 __all__ = ["Report", "Outcomes"]

@@ -26,7 +26,7 @@ from .net.yielding import yield_to_loop
 from .policy.forwarded import Trust
 from .route.prefix import Prefixes
 from .route.router import Router
-from .state.table import BackendCells, LocationCells, SeatLocation
+from .state.cells import BackendCells, LocationCells, SeatLocation
 from .state.view import SeatView
 
 __all__ = ["Plan", "ServicePlan", "compile_plan"]

@@ -31,7 +31,7 @@ from .phases.pick import first_pick, next_pick
 from .phases.receive import read_head, read_proxy_header
 from .phases.secure import secure
 from .policy.retry import GIVE_UP, IDEMPOTENT, SAME_FRESH, USE
-from .state.table import BUCKETS, STATUS_CELL, SeatLocation
+from .state.cells import BUCKETS, STATUS_CELL, SeatLocation
 from .wire.http1 import RequestHead
 
 __all__ = ["Proxy"]

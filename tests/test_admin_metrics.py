@@ -18,7 +18,7 @@ from terraster.admin.exposition import exposition, make_registry
 from terraster.admin.metrics import METRICS, TableCollector, of_filter
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
-from terraster.state.table import BUCKETS, MasterCells, Seat
+from terraster.state.cells import BUCKETS, MasterCells, Seat
 
 from .harness.ports import free_port
 from .harness.program import Program, find

@@ -7,17 +7,8 @@ import time
 
 from terraster.admin import processes, readings
 from terraster.config.snapshot import Backend, Listener, Location, Service, Snapshot, backend_id, location_id
-from terraster.state.table import (
-    STATUS_CELL,
-    BackendCells,
-    LocationCells,
-    MasterCells,
-    Seat,
-    SeatBackend,
-    SeatLocation,
-    Table,
-    bucket_of,
-)
+from terraster.state.cells import STATUS_CELL, BackendCells, LocationCells, MasterCells, Seat, SeatBackend, SeatLocation, bucket_of
+from terraster.state.table import Table
 
 NOW = 1_700_000_000.0
 

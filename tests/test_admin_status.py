@@ -13,7 +13,7 @@ from terraster.admin.status import document
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
 from terraster.policy.server_errors import Count
-from terraster.state.table import Seat
+from terraster.state.cells import Seat
 
 from .test_admin_readings import NOW, House
 

@@ -9,7 +9,8 @@ import pytest
 
 from terraster.balance.contract import Member
 from terraster.config.snapshot import Backend
-from terraster.state.table import BackendCells, Seat, SeatBackend, Table
+from terraster.state.cells import BackendCells, Seat, SeatBackend
+from terraster.state.table import Table
 from terraster.state.view import SeatView
 
 from .harness.seats import seated

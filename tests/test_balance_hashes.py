@@ -21,7 +21,7 @@ from terraster.balance.ring import MOST, POINTS, Ring
 from terraster.config.snapshot import Location
 from terraster.errors import ConfigError
 from terraster.exchange import Exchange
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 from terraster.wire.http1 import parse_request
 from tests.harness.balancing import World, backend
 

@@ -12,7 +12,7 @@ from terraster.balance.contract import Balancer, Member
 from terraster.balance.registry import BALANCERS, make
 from terraster.config.snapshot import Location
 from terraster.policy.state import ramp
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 from tests.harness.balancing import World, backend, shares, steady
 
 POLICIES = sorted(BALANCERS)

@@ -8,7 +8,7 @@ import pytest
 
 from terraster.balance.adaptive import Adaptive
 from terraster.balance.response_time import ResponseTime
-from terraster.state.table import BackendCells, SeatBackend
+from terraster.state.cells import BackendCells, SeatBackend
 from tests.harness.balancing import Done, Service, World, off, percentile, shares, spread, steady, uneven
 
 MEASURING = ["adaptive", "response-time"]

@@ -18,7 +18,8 @@ from terraster.balance.weighted import LONGEST, WeightedRoundRobin
 from terraster.config.algorithms import ALGORITHMS
 from terraster.config.snapshot import Backend, Location
 from terraster.errors import ConfigError
-from terraster.state.table import SeatBackend, Table
+from terraster.state.cells import SeatBackend
+from terraster.state.table import Table
 
 from .harness.seats import seated
 

@@ -14,7 +14,7 @@ from terraster.balance.sticky import cookie_name, token
 from terraster.config.snapshot import Location, Sticky
 from terraster.errors import ConfigError
 from terraster.exchange import Exchange
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 from tests.harness.balancing import World, backend
 from tests.test_balance_hashes import ask
 

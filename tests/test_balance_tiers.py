@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from terraster.balance.registry import make
 from terraster.balance.tiers import Tiers
 from terraster.config.snapshot import Location
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 from tests.harness.balancing import World, backend
 
 

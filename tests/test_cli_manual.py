@@ -13,7 +13,7 @@ from terraster.admin.worker import AdminWorker
 from terraster.cli import ctl, main
 from terraster.config.log_format import FIELDS, NAMED_FORMATS
 from terraster.config.snapshot import AccessLog
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 
 from .test_admin_readings import House
 from .test_admin_status import all_up, status

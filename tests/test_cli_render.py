@@ -10,7 +10,7 @@ import pytest
 
 from terraster.admin.processes import ProcessReading
 from terraster.cli import phrases, render
-from terraster.state.table import Seat
+from terraster.state.cells import Seat
 
 from .test_admin_readings import NOW, House
 from .test_admin_status import all_up, status, touch

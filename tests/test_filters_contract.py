@@ -13,8 +13,9 @@ from terraster.filters.contract import HOOKS, Counter, Filter, Hooks, Place, cel
 from terraster.filters.headers import HeaderSettings
 from terraster.filters.registry import KINDS
 from terraster.plan import Plan, compile_plan
+from terraster.state.cells import Seat, SeatLocation
 from terraster.state.leases import Leases, capacities
-from terraster.state.table import Seat, SeatLocation, Table
+from terraster.state.table import Table
 from terraster.state.view import SeatView
 from terraster.wire.edits import Edits
 

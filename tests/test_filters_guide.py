@@ -19,8 +19,9 @@ from terraster.filters.answer import Answer
 from terraster.filters.contract import cells
 from terraster.filters.registry import KINDS
 from terraster.plan import Plan, compile_plan
+from terraster.state.cells import Seat
 from terraster.state.leases import Leases, capacities
-from terraster.state.table import Seat, Table
+from terraster.state.table import Table
 from terraster.state.view import SeatView
 from terraster.wire.edits import Edits
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.config.snapshot import Breaker, Outlier
-from terraster.state.table import BackendCells, SeatBackend
+from terraster.state.cells import BackendCells, SeatBackend
 
 from .harness.family import Family
 from .harness.ward import Ward

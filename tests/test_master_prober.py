@@ -24,7 +24,7 @@ from terraster.master.backends.probe import Aim, Result
 from terraster.master.backends.prober import Prober, Target
 from terraster.master.participant import Proposal
 from terraster.policy.health import Verdict
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 
 from .harness.family import Family
 from .harness.ports import free_port

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from terraster.master.backends.recent_failures import FORGET, WINDOW, Recent, RecentFailures
-from terraster.state.table import SeatBackend, Table
+from terraster.state.cells import SeatBackend
+from terraster.state.table import Table
 
 
 class Scene:

@@ -12,7 +12,7 @@ from terraster.config.snapshot import Breaker, Outlier
 from terraster.master.backends.records import counts
 from terraster.master.backends.states import Order
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 
 from .harness.ward import EPOCH, Ward
 

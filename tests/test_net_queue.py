@@ -14,7 +14,8 @@ from terraster.config.snapshot import Queue
 from terraster.errors import HttpError
 from terraster.net.queue import Queue as WaitingQueue
 from terraster.net.reactor import Reactor
-from terraster.state.table import Seat, SeatLocation, Table
+from terraster.state.cells import Seat, SeatLocation
+from terraster.state.table import Table
 
 from .harness.seats import seated
 from .harness.waiting import wait_until

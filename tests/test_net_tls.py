@@ -23,7 +23,8 @@ from terraster.net.origin import Origin
 from terraster.net.reactor import Reactor
 from terraster.net.tls import TlsStream, client_context
 from terraster.net.upstream import Upstream
-from terraster.state.table import SeatBackend, Table
+from terraster.state.cells import SeatBackend
+from terraster.state.table import Table
 from terraster.state.view import SeatView
 
 from .harness.waiting import wait_until

@@ -12,7 +12,7 @@ from terraster.balance.contract import Member
 from terraster.config.snapshot import Breaker, Outlier
 from terraster.errors import HttpError
 from terraster.outcomes import Outcomes
-from terraster.state.table import BackendCells, LocationCells, SeatBackend
+from terraster.state.cells import BackendCells, LocationCells, SeatBackend
 from terraster.state.view import SeatView
 
 from .harness.ward import Ward

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.policy.state import FLOOR, WHOLE, Facts, Order, evaluate, may_eject, panics, ramp
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 
 DRAIN, MAINTENANCE = Order("drain", 0.0, "a new disk", "ann"), Order("maintenance", 0.0, "a new kernel", "bob")
 UP: dict[str, Any] = {"up": True, "reason": "status 200"}

@@ -1,4 +1,7 @@
-"""What a compiler needs is law on the request path: slotted classes, single inheritance, no closures, lambdas or generators."""
+"""What a compiler needs is law on the request path: slotted classes, single inheritance, no closures, lambdas or generators.
+
+In the whole package, a long module says in its docstring why it is not two.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,9 @@ UNSLOTTED = {"DataPlane", "Proxy", "NoRoom", "Overtaken"}
 """One object a worker, and exceptions."""
 
 MOST_PARAMETERS = 6
+
+MOST_LINES = 400
+REASON = f"The module is longer than {MOST_LINES} lines because "
 
 
 def broken_laws(tree: ast.Module) -> list[str]:
@@ -70,3 +76,29 @@ def test_the_request_path_can_be_compiled(file: Path) -> None:
 )
 def test_a_broken_law_is_found(source: str) -> None:
     assert broken_laws(ast.parse(source))
+
+
+def lacks_a_reason(source: str) -> bool:
+    """True if a module is long and its docstring does not say why."""
+    words = " ".join((ast.get_docstring(ast.parse(source)) or "").split())
+    return len(source.splitlines()) > MOST_LINES and REASON not in words
+
+
+def test_a_long_module_says_why() -> None:
+    files = sorted((ROOT / "terraster").rglob("*.py"))
+    assert files
+    assert [str(file.relative_to(ROOT)) for file in files if lacks_a_reason(file.read_text())] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "lacks"),
+    [
+        ("a = 1\n" * 400, False),
+        ("a = 1\n" * 401, True),
+        ('"""What it is."""\n' + "a = 1\n" * 400, True),
+        (f'"""What it is.\n\n{REASON}it is.\n"""\n' + "a = 1\n" * 400, False),
+        (f"# {REASON}it is.\n" + "a = 1\n" * 400, True),
+    ],
+)
+def test_a_long_module_without_a_reason_is_found(source: str, lacks: bool) -> None:
+    assert lacks_a_reason(source) is lacks

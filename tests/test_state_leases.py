@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from terraster.config.snapshot import Backend, Departed, Location, Service, Snapshot
 from terraster.errors import StartError
+from terraster.state.cells import MASTERS, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation
+from terraster.state.layout import size
 from terraster.state.leases import BACKENDS, LOCATIONS, Leases, capacities
-from terraster.state.table import MASTERS, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation, Table, size
+from terraster.state.table import Table
 
 
 def snapshot(generation: int, names: list[str]) -> Snapshot:

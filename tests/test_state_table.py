@@ -8,17 +8,8 @@ import time
 import pytest
 
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
-from terraster.state.table import (
-    MASTERS,
-    BackendCells,
-    Header,
-    LocationCells,
-    MasterCells,
-    Seat,
-    SeatBackend,
-    SeatLocation,
-    Table,
-)
+from terraster.state.cells import MASTERS, BackendCells, Header, LocationCells, MasterCells, Seat, SeatBackend, SeatLocation
+from terraster.state.table import Table
 
 
 def filled(table: Table, seat: int, rows: int) -> None:

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from terraster.state.table import Seat, Table
+from terraster.state.cells import Seat
+from terraster.state.table import Table
 from terraster.state.view import SeatView
 from terraster.worker.channel import pair
 from terraster.worker.proxy_worker import ProxyWorker

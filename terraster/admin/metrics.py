@@ -22,7 +22,8 @@ from prometheus_client.samples import Sample
 from .. import __version__
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
-from ..state.table import BUCKETS, BackendCells, MasterCells, SeatLocation, Table
+from ..state.cells import BUCKETS, BackendCells, MasterCells, SeatLocation
+from ..state.table import Table
 from . import processes, readings, seat_readings
 
 Row = TypeVar("Row")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..policy.server_errors import Count, prevail, stands_out
-from ..state.table import MasterCells
+from ..state.cells import MasterCells
 from .seat_readings import FULL, LostLines
 
 __all__ = ["of_logs", "problems", "stopping_in_words"]

@@ -14,17 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..config.snapshot import Backend, Location, Service, Snapshot
-from ..state.table import (
-    BUCKETS,
-    RESPONSE_CLASSES,
-    STATUS_LABELS,
-    BackendCells,
-    LocationCells,
-    Seat,
-    SeatBackend,
-    SeatLocation,
-    Table,
-)
+from ..state.cells import BUCKETS, RESPONSE_CLASSES, STATUS_LABELS, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation
+from ..state.table import Table
 
 __all__ = [
     "BackendReading",
@@ -331,5 +322,5 @@ def proxy_seats(table: Table) -> list[int]:
 
 
 def header(table: Table) -> list[int]:
-    """The cells of the master (see `terraster.state.table.MasterCells`); its counters include those of the masters before it."""
+    """The cells of the master (see `terraster.state.cells.MasterCells`); its counters include those of the masters before it."""
     return table.master_cells()

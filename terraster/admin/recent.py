@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from ..config.snapshot import Snapshot
 from ..policy.server_errors import Count
-from ..state.table import BackendCells, SeatBackend, Table
+from ..state.cells import BackendCells, SeatBackend
+from ..state.table import Table
 from .readings import proxy_seats
 
 __all__ = ["LOOK", "WINDOW", "Recent", "RecentCounts"]

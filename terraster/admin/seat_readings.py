@@ -9,7 +9,8 @@ import os
 import time
 from dataclasses import dataclass
 
-from ..state.table import Seat, Table
+from ..state.cells import Seat
+from ..state.table import Table
 
 __all__ = ["FULL", "SILENT", "Losses", "LostLines", "SeatReading", "losses", "lost_lines", "seats"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
-from ..state.table import BackendCells, Seat, SeatLocation
+from ..state.cells import BackendCells, Seat, SeatLocation
 from .problems import of_logs, problems
 from .processes import ProcessReading
 from .readings import BackendReading, LocationReading

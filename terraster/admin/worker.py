@@ -23,7 +23,7 @@ from ..config.snapshot import Snapshot
 from ..master.listeners import control_address
 from ..net.yielding import yield_to_loop
 from ..state.alive import lives
-from ..state.table import MasterCells, Seat
+from ..state.cells import MasterCells, Seat
 from ..worker.process import Process
 from . import processes, readings, seat_readings
 from .exposition import CONTENT_TYPE, exposition, make_registry

@@ -38,7 +38,7 @@ from statistics import median_low
 from typing import ClassVar, NamedTuple
 
 from ..exchange import Exchange
-from ..state.table import SeatBackend
+from ..state.cells import SeatBackend
 from .contract import Balancer, Member
 from .random_two import RandomTwo
 

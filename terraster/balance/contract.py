@@ -27,7 +27,7 @@ from typing import ClassVar
 
 from ..config.snapshot import Backend
 from ..exchange import Exchange
-from ..state.table import BackendCells, SeatBackend
+from ..state.cells import BackendCells, SeatBackend
 from ..state.view import SeatView
 from ..wire.edits import Edits
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 from ..exchange import Exchange
-from ..state.table import BackendCells, SeatBackend
+from ..state.cells import BackendCells, SeatBackend
 from .contract import Balancer, Member
 from .round_robin import continued
 

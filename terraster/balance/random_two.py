@@ -25,7 +25,7 @@ from random import Random
 from typing import ClassVar
 
 from ..exchange import Exchange
-from ..state.table import BackendCells
+from ..state.cells import BackendCells
 from .contract import Balancer, Member
 
 __all__ = ["RandomTwo"]

@@ -29,7 +29,7 @@ from statistics import median_low
 from typing import ClassVar
 
 from ..exchange import Exchange
-from ..state.table import SeatBackend
+from ..state.cells import SeatBackend
 from .contract import Balancer, Member
 from .weighted_least_connections import WeightedLeastConnections
 

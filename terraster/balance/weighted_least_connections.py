@@ -21,7 +21,7 @@ from math import inf
 from typing import ClassVar
 
 from ..exchange import Exchange
-from ..state.table import BackendCells, SeatBackend
+from ..state.cells import BackendCells, SeatBackend
 from .contract import Balancer, Member
 
 __all__ = ["WeightedLeastConnections"]

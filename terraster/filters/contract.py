@@ -31,7 +31,7 @@ from ..config.settings.kinds import LAY_OVER, LOCATION, SERVICE, TOP, FilterSett
 from ..config.snapshot import Location, Service
 from ..errors import HttpError
 from ..exchange import Exchange
-from ..state.table import SeatLocation
+from ..state.cells import SeatLocation
 from ..state.view import SeatView
 from ..wire.edits import Edits
 from .answer import Answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..state.table import Seat
+from ..state.cells import Seat
 
 __all__ = ["Losses"]
 

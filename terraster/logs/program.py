@@ -26,7 +26,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from ..config.descriptors import STDERR
-from ..state.table import Seat
+from ..state.cells import Seat
 from . import journal
 from .sink import Sink
 

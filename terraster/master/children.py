@@ -4,6 +4,8 @@ A child's way: starting ─"ready"─▶ serving ─replaced by a newer one─�
 
 Forks happen in the main greenlet only (`Children.manage`). A greenlet that wants a child replaced writes that into the child's state and
 wakes the loop.
+
+The module is longer than 400 lines because each step of a child's way changes the same states, and is best read beside the others.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from terraster.config import unserved
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
 from terraster.net.tunnel import FAREWELL
+from terraster.state.cells import MasterCells, Seat
 from terraster.state.leases import Leases
-from terraster.state.table import MasterCells, Seat
 from terraster.state.view import SeatView
 from terraster.worker.process import Process
 

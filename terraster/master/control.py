@@ -18,7 +18,8 @@ import gevent
 from terraster import __version__
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
-from terraster.state.table import MasterCells, Seat, Table
+from terraster.state.cells import MasterCells, Seat
+from terraster.state.table import Table
 from terraster.worker.process import Process
 
 from .backends.outliers import Outliers

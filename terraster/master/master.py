@@ -10,6 +10,8 @@ probes, channels and reloads are greenlets of the same hub. The order of a start
     load ─▶ prepare: overrides, names, slots, plan, listeners, first probes ─▶ commit ─▶ fork ─▶ all children serve ─▶ READY=1
 
 `terraster.master.children` has the children, `terraster.master.reload` the reload, `terraster.master.upgrade` the upgrade by USR2.
+
+The module is longer than 400 lines because it makes every part of the master in one place, and names in one place what each signal does.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from gunicorn.errors import HaltServer
 from terraster.config import unserved
 from terraster.errors import StartError
 from terraster.logs import journal
-from terraster.state.table import MasterCells
+from terraster.state.cells import MasterCells
 from terraster.state.view import SeatView
 from terraster.worker.process import Process
 

@@ -33,7 +33,8 @@ from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError, StartError, TerrasterError
 from terraster.logs.program import ProgramLog
 from terraster.net.yielding import yield_to_loop
-from terraster.state.table import MasterCells, Table
+from terraster.state.cells import MasterCells
+from terraster.state.table import Table
 from terraster.worker.process import Process
 
 from .children import Children

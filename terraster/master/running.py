@@ -13,8 +13,8 @@ from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError, TerrasterError
 from terraster.logs.program import ProgramLog
 from terraster.net.yielding import yield_to_loop
+from terraster.state.cells import MasterCells
 from terraster.state.leases import Leases
-from terraster.state.table import MasterCells
 from terraster.state.view import SeatView
 
 from .participant import Participant, Plan, Proposal

@@ -18,8 +18,9 @@ from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
 from terraster.logs.program import ProgramLog
 from terraster.state.alive import began, lives
+from terraster.state.cells import MASTERS, Seat
 from terraster.state.leases import Leases, capacities
-from terraster.state.table import MASTERS, Seat, Table
+from terraster.state.table import Table
 from terraster.worker.orphan import known_slots
 
 __all__ = ["TABLE", "Predecessors", "hand_over", "have", "inherited", "make", "take_place"]

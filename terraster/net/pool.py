@@ -9,7 +9,7 @@ from terraster.config.snapshot import ConnectionPool
 from terraster.errors import HttpError
 from terraster.exchange import Exchange
 from terraster.policy.keepalive import KeepAlive
-from terraster.state.table import SeatBackend
+from terraster.state.cells import SeatBackend
 from terraster.state.view import SeatView
 
 from .reactor import Reactor

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from terraster.config.snapshot import Queue as QueueLimits
 from terraster.errors import HttpError
-from terraster.state.table import Seat, SeatLocation
+from terraster.state.cells import Seat, SeatLocation
 from terraster.state.view import SeatView
 
 from .reactor import Reactor, Wakeup

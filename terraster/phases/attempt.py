@@ -16,7 +16,7 @@ from terraster.location_plan import LocationPlan
 from terraster.net.body_sender import BodySender
 from terraster.net.upstream import Upstream
 from terraster.policy.retry import ELSEWHERE, GIVE_UP, SAME_FRESH, USE, next_step
-from terraster.state.table import CLASS_CELL, SeatBackend, SeatLocation
+from terraster.state.cells import CLASS_CELL, SeatBackend, SeatLocation
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 
 from .data_plane import DataPlane

@@ -17,7 +17,7 @@ from terraster.net.tcp_keepalive import options
 from terraster.net.tunnel import Tunnel
 from terraster.outcomes import Outcomes, Report
 from terraster.plan import Plan
-from terraster.state.table import SeatLocation
+from terraster.state.cells import SeatLocation
 from terraster.state.view import SeatView
 from terraster.wire.answers import http_date
 

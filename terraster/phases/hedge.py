@@ -10,7 +10,7 @@ from terraster.errors import BACKEND, HttpError
 from terraster.exchange import Exchange
 from terraster.net.hedge import Overtaken, Race
 from terraster.policy.retry import SAFE
-from terraster.state.table import SeatBackend, SeatLocation
+from terraster.state.cells import SeatBackend, SeatLocation
 
 from .attempt import FAILED, OVERTAKEN, Attempt, WatchedAttempt
 from .data_plane import DataPlane

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 
 from .breaker import CLOSED, OPEN
 

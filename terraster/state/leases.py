@@ -24,7 +24,9 @@ from dataclasses import replace
 from terraster.config.snapshot import Backend, Departed, Location, Service, Snapshot
 from terraster.errors import StartError
 
-from .table import MASTERS, BackendCells, LocationCells, MasterCells, Seat, Table, size
+from .cells import MASTERS, BackendCells, LocationCells, MasterCells, Seat
+from .layout import size
+from .table import Table
 
 __all__ = ["BACKENDS", "LOCATIONS", "Known", "Leases", "capacities"]
 

@@ -35,296 +35,21 @@ import errno
 import mmap
 import os
 import time
-import zlib
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-__all__ = [
-    "BUCKETS",
-    "CLASS_CELL",
-    "MASTERS",
-    "RESPONSE_CLASSES",
-    "STATUS_CELL",
-    "STATUS_LABELS",
-    "BackendCells",
-    "Header",
-    "LocationCells",
-    "MasterCells",
-    "Seat",
-    "SeatBackend",
-    "SeatLocation",
-    "Table",
-    "bucket_of",
-    "size",
-]
+from .cells import MASTERS, VERSION, BackendCells, Header, LocationCells, MasterCells, Seat, SeatBackend, SeatLocation, fingerprint
+from .layout import Layout, size
+
+__all__ = ["Table"]
 
 MAGIC = 0x5445525241535452  # "TERRASTR"
-VERSION = 6
-
-MASTERS = 4
-"""Masters that a table has room for. Two are there during an upgrade or an adoption; the others are for those that die meanwhile."""
 
 _AT_ONCE = 64  # rows that move between two changes of `MasterCells.RETIRING`: about 0.2 ms
 _PATIENCE = 2000  # attempts of a reader, 0.5 ms apart, before it assumes that the master died in the middle of a move
 _T = TypeVar("_T")
 
 MAP_NORESERVE = 0x4000  # Linux; the standard library has the name since Python 3.13
-
-
-class Header:
-    """The description of the table. Written once, by the master that made it."""
-
-    MAGIC = 0
-    VERSION = 1
-    FINGERPRINT = 2  # see `fingerprint`
-    BACKENDS = 3  # capacities, fixed for the life of the table
-    LOCATIONS = 4
-    SEATS = 5
-    MASTERS = 6
-    ZERO = 7  # always 0
-    CELLS = 64
-
-
-class MasterCells:
-    """Cells of a master. Writer: that master; its successor writes the cells of a master that has ended."""
-
-    GENERATION = 0  # the newest generation that the master applied
-    HEARTBEAT = 1  # time.monotonic_ns() of the master's last turn
-    RELOADS = 2  # reloads that were applied
-    RELOAD_FAILURES = 3
-    LAST_RELOAD_OK = 4  # 1 or 0
-    LAST_RELOAD_TIME = 5  # time.time_ns() of the last reload that was applied
-    WORKERS = 6  # configured number of proxy workers
-    WORKER_RESTARTS = 7  # proxy and admin workers replaced because they died
-    STARTED = 8  # time.time_ns()
-    RETIRING = 9  # odd while rows move to the master's seat; see `Table.consistent`
-    USED = 10  # 1: a master has this place, or has left counters in it
-    BACKENDS = 11  # slots that were ever leased, by this master or before: those from this one on were never touched
-    LOCATIONS = 12
-    STOPPING = 13  # one of the values below
-    SHARED = (
-        14  # 1: another master has the same listening sockets (an upgrade), so a stop of this one loses nothing that waits there
-    )
-    CELLS = 64
-
-    # STOPPING
-    RUNNING, DELAY, DRAIN = 0, 1, 2  # DELAY: still accepts for `drain_delay`
-
-    COUNTERS = (RELOADS, RELOAD_FAILURES, WORKER_RESTARTS)
-
-
-class BackendCells:
-    """Cells of a backend slot. Writer: the master."""
-
-    ADMIT = 0  # which new work it gets: one of the values below, decided from everything that is known about it
-    SINCE = 1  # time.time_ns() of the last change of STATE
-    WEIGHT = 2
-    PROBES = 3  # probes made
-    PROBE_FAILURES = 4
-    LEASE = 5  # serial number of the lease: a new one means a new backend in this slot
-    STATE = 6  # the reason for ADMIT: one of the states below
-    RAMP = 7  # slow start: its part of its full share of work, 0 … 1000
-    TRIAL_LIMIT = 8  # half-open circuit: the most that SeatBackend.TRIALS may add up to
-    CIRCUIT = 9  # index into CIRCUITS
-    EJECTIONS = 10  # how often outlier detection ejected it
-    OPENINGS = 11  # how often its circuit opened
-    EJECTED_UNTIL = (
-        12  # time.time_ns() when its ejection ends, 0 = it is not ejected; this and the next three are for a later master
-    )
-    EJECTED_TIMES = 13  # ejections in a row
-    CIRCUIT_SINCE = 14  # time.time_ns() when its circuit came to its state
-    ADDRESS = 15  # checksum of the address that these facts are about
-    CELLS = 16
-
-    COUNTERS = (PROBES, PROBE_FAILURES, EJECTIONS, OPENINGS)
-
-    # ADMIT
-    NONE, ALL, TRIAL, RAMPING = 0, 1, 2, 3
-    ADMITS = ("none", "all", "trial", "ramping")
-
-    # STATE
-    DOWN, UP, DRAINING, MAINTENANCE, EJECTED = 0, 1, 2, 3, 4
-    STATES = ("down", "up", "draining", "maintenance", "ejected")
-    BEST = ("up", "draining", "maintenance", "ejected", "down")  # best first: the state shown for a URL with several endpoints
-
-    # CIRCUIT
-    CIRCUITS = ("closed", "open", "half-open")
-
-
-class LocationCells:
-    """Cells of a location slot. Writer: the master."""
-
-    LEASE = 0  # serial number of the lease: a new one means a new location in this slot
-    PANIC = 1  # 1: too few backends are healthy, so all are used (`panic_threshold`)
-    CELLS = 4
-
-
-class Seat:
-    """Cells of a seat. Writer: the process that sits in it (the master while it is empty)."""
-
-    PID = 0
-    GENERATION = 1  # the generation this process runs
-    OLDEST = 2  # the oldest generation that an open request of this process still uses
-    HEARTBEAT = 3  # time.monotonic_ns()
-    CONNECTIONS = 4  # open client connections
-    ACCEPTED = 5  # client connections ever accepted
-    ROLE = 6  # Seat.PROXY or Seat.ADMIN
-    DRAINING = 7  # 1: it no longer accepts connections
-    BEGAN = 8  # when the process started, as the kernel counts it: with PID it names one process for ever
-    ACCEPT_ERRORS = 9  # errors of accept(2)
-    CLIENTS_CLOSED = 10  # idle client connections ended for want of descriptors
-    SHORT_AT = 11  # time.monotonic_ns() when descriptors were short last, 0 = never
-    FULL_SINCE = 12  # time.monotonic_ns() since when clients wait because it is full, 0 = it is not
-    FULL_WHY = 13  # of FULL_SINCE: one of the values below
-    ACCESS_LINES_LOST = 16  # lines of access logs that were lost
-    PROGRAM_LINES_LOST = 17  # lines of the program's log that were lost
-    LINE_LOST_AT = 18  # time.time_ns() when the last line was found to be lost, 0 = never
-    LINE_LOST_WHY = 19  # its errno, 0 = the reader was too slow
-    OLD = 32  # … MOST_OLD cells: old generation << 24 | number of client connections that use it, oldest first; 0: unused
-    CELLS = 64
-
-    MOST_OLD = 32
-
-    COUNTERS = (ACCEPTED, ACCEPT_ERRORS, CLIENTS_CLOSED, ACCESS_LINES_LOST, PROGRAM_LINES_LOST)
-
-    PROXY, ADMIN, MASTER = 1, 2, 3
-
-    # FULL_WHY
-    CONNECTIONS_LIMIT, NO_DESCRIPTORS = 1, 2
-
-
-class SeatBackend:
-    """Cells of one backend slot in one seat. Writer: the process in the seat."""
-
-    ACTIVE = 0  # requests in flight (a gauge: not kept when the seat is retired)
-    REQUESTS = 1  # attempts begun
-    FAILURES = 2  # attempts that failed through the backend's fault
-    LATENCY = 3  # sum of the times from the request sent to the response head, nanoseconds
-    EWMA = 4  # moving average of these times, nanoseconds (a gauge)
-    IDLE = 5  # pooled idle connections (a gauge)
-    CONNECTS = 6  # connections opened, or tried to
-    RESPONSES = 7  # response heads received: LATENCY / RESPONSES is the mean
-    CONNECT_ERRORS = 8  # of FAILURES: no connection was made
-    BAD_STATUSES = 9  # of RESPONSES: those whose status counts as bad in outlier detection
-    TRIALS = 10  # requests let through while the circuit was half-open (a gauge: meaningless once its writer has died)
-    OPEN = 11  # open connections, busy or idle (a gauge)
-    KEEPALIVE = 12  # milliseconds after which the backend closes an idle connection, 0 = unknown (a gauge)
-    SHARE = 13  # `adaptive`: the backend's part of its full share of work, 1 … 1000; 0 = not measured (a gauge)
-    WANTED = 14  # requests of this worker that wait for a connection; another worker may have an idle one (a gauge)
-    RETRIES = 15  # of REQUESTS: second and later attempts, hedges included
-    NO_RESPONSE = 16  # of FAILURES: no response head came
-    STATUS_1XX = 17  # final responses by class of their status; 1xx: a 101
-    STATUS_2XX = 18
-    STATUS_3XX = 19
-    STATUS_4XX = 20
-    STATUS_5XX = 21
-    STATUS_OTHER = 22
-    CELLS = 24
-
-    CLASSES = (NO_RESPONSE, STATUS_1XX, STATUS_2XX, STATUS_3XX, STATUS_4XX, STATUS_5XX, STATUS_OTHER)
-    COUNTERS = (REQUESTS, FAILURES, LATENCY, CONNECTS, RESPONSES, CONNECT_ERRORS, BAD_STATUSES, RETRIES, *CLASSES)
-    GAUGES = (ACTIVE, EWMA, IDLE, TRIALS, OPEN, KEEPALIVE, SHARE, WANTED)
-
-
-STATUS_LABELS: tuple[str, ...] = tuple(
-    str(code)
-    for code in (
-        (100, 101, 102, 103)
-        + tuple(range(200, 209))
-        + (226,)
-        + (300, 301, 302, 303, 304, 305, 307, 308)
-        + tuple(range(400, 419))
-        + (421, 422, 423, 424, 425, 426, 428, 429, 431, 451, 499)
-        + tuple(range(500, 509))
-        + (510, 511)
-    )
-) + ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
-"""The `code` labels in the order of their cells: one for every registered status, and one per class for all others."""
-
-
-def _status_cells() -> tuple[int, ...]:
-    known = {label: cell for cell, label in enumerate(STATUS_LABELS)}
-    return tuple(known.get(str(code), known.get(f"{code // 100}xx", known["other"])) for code in range(1000))
-
-
-STATUS_CELL: tuple[int, ...] = _status_cells()
-"""``STATUS_CELL[status]`` is the cell that counts a status, for every status from 0 to 999."""
-
-RESPONSE_CLASSES: tuple[str, ...] = ("none", "1xx", "2xx", "3xx", "4xx", "5xx", "other")
-"""The names of `SeatBackend.CLASSES`, in the same order."""
-
-CLASS_CELL: tuple[int, ...] = tuple(SeatBackend.CLASSES[min(max(1, code // 100), 6)] for code in range(1000))
-"""``CLASS_CELL[status]`` is the cell of `SeatBackend` that counts a final response, for every status from 100 to 999."""
-
-BUCKETS: tuple[float, ...] = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds of the duration histogram in seconds. The cell after the last one is +Inf."""
-
-
-def bucket_of(seconds: float) -> int:
-    """The histogram bucket of a duration: an offset to add to `SeatLocation.BUCKET`."""
-    return bisect_left(BUCKETS, seconds)
-
-
-class SeatLocation:
-    """Cells of one location slot in one seat. Writer: the process in the seat."""
-
-    STATUS = 0  # … len(STATUS_LABELS) cells
-    BYTES_IN = 80  # octets read from clients: heads and bodies
-    BYTES_OUT = 81  # octets written to clients
-    DURATION = 82  # sum of nanoseconds
-    BUCKET = 83  # … len(BUCKETS) + 1 cells, not cumulative
-    QUEUED = 100  # requests that wait for a backend with room (a gauge)
-    QUEUE_HEAD = 101  # time.monotonic_ns() when the longest waiting request of this worker began to wait, 0 = none waits (a gauge)
-    QUEUE_REFUSED = 102  # requests refused because the queue was full
-    QUEUE_TIMEOUTS = 103  # requests that waited until `queue.timeout` and got no backend
-    RETRIES = 104  # second and later attempts
-    HEDGES = 105  # of RETRIES: attempts begun while an earlier attempt was still unanswered
-    BUDGET_REFUSALS = 106  # retries and hedges that the budget did not allow
-    FILTERS = 112  # … counters of filters, in the order of their kinds (`terraster.filters.contract.cells`)
-    CELLS = 128
-
-    GAUGES = (QUEUED, QUEUE_HEAD)
-
-
-assert len(STATUS_LABELS) <= SeatLocation.BYTES_IN
-assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.CELLS
-
-
-def fingerprint() -> int:
-    """A number that changes with the meaning of any cell of this module: names, numbers, labels and bounds."""
-    families = (Header, MasterCells, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation)
-    meaning = [
-        (one.__name__, sorted((name, str(value)) for name, value in vars(one).items() if name.isupper())) for one in families
-    ]
-    return zlib.crc32(repr((VERSION, MASTERS, meaning, STATUS_LABELS, RESPONSE_CLASSES, BUCKETS)).encode())
-
-
-class _Layout:
-    """Where everything is in a table with these capacities. Indices and sizes in cells."""
-
-    __slots__ = ("seats", "masters", "master_cells", "locations", "rows", "row_cells", "row_locations", "cells")
-
-    def __init__(self, backends: int, locations: int, seats: int) -> None:
-        self.seats = Header.CELLS
-        self.masters = _page(self.seats + (MASTERS + seats) * Seat.CELLS)
-        self.locations = MasterCells.CELLS + backends * BackendCells.CELLS
-        self.master_cells = _page(self.locations + locations * LocationCells.CELLS)
-        self.rows = self.masters + MASTERS * self.master_cells
-        self.row_locations = backends * SeatBackend.CELLS
-        self.row_cells = _page(self.row_locations + (locations + 1) * SeatLocation.CELLS)
-        self.cells = self.rows + (MASTERS + seats) * self.row_cells
-
-
-def _page(cells: int) -> int:
-    """The same number of cells, rounded up to whole pages."""
-    page = mmap.PAGESIZE // 8
-    return -(-cells // page) * page
-
-
-def size(backends: int, locations: int, seats: int) -> int:
-    """Octets of address space that a table with these capacities takes."""
-    return _Layout(backends, locations, seats).cells * 8
 
 
 class Table:
@@ -355,7 +80,7 @@ class Table:
 
     def __init__(self, backends: int, locations: int, seats: int) -> None:
         """Raises OSError if the kernel gives no such memfd, or no room in the address space to map it."""
-        layout = _Layout(backends, locations, seats)
+        layout = Layout(backends, locations, seats)
         descriptor = os.memfd_create("terraster", os.MFD_CLOEXEC)
         try:
             os.ftruncate(descriptor, layout.cells * 8)
@@ -400,7 +125,7 @@ class Table:
         self.seats = seats
         self.descriptor = descriptor
         self._stuck = -1
-        self._layout = _Layout(backends, locations, seats)
+        self._layout = Layout(backends, locations, seats)
         self._map = mmap.mmap(descriptor, self._layout.cells * 8, flags=mmap.MAP_SHARED | MAP_NORESERVE)
         for advice in (mmap.MADV_DONTDUMP, mmap.MADV_NOHUGEPAGE):
             try:

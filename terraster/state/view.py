@@ -6,7 +6,8 @@ seat through the one `SeatView` of the process. A child takes its seat (`SeatVie
 
 from __future__ import annotations
 
-from .table import SeatBackend, SeatLocation, Table
+from .cells import SeatBackend, SeatLocation
+from .table import Table
 
 __all__ = ["SeatView"]
 

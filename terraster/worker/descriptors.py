@@ -23,7 +23,7 @@ from terraster.net.connection import Connection
 from terraster.net.origin import Origin
 from terraster.net.reactor import Reactor
 from terraster.policy.descriptors import finite, idlest, most_clients, spare
-from terraster.state.table import Seat
+from terraster.state.cells import Seat
 from terraster.state.view import SeatView
 
 __all__ = ["Descriptors"]

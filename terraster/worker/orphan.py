@@ -31,7 +31,8 @@ from gevent import monkey, socket
 from terraster import __version__
 from terraster.config.snapshot import Snapshot
 from terraster.state.alive import lives
-from terraster.state.table import MasterCells, Seat, Table
+from terraster.state.cells import MasterCells, Seat
+from terraster.state.table import Table
 
 from .channel import Channel, ChannelClosed
 

@@ -17,6 +17,8 @@ The end of a child: TERM drains it. QUIT and INT end it at once. ABRT means that
 hung. The end of the control channel means that the master is dead; the child then goes on for a bounded time (`terraster.worker.orphan`).
 Signals wake the hub through `signal.set_wakeup_fd`, so none is lost between a check and a wait. The master blocks
 signals around the fork. The child unblocks them when its handlers are installed.
+
+The module is longer than 400 lines because the first half is the contract of a role, and the life that keeps it is best read beside it.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from terraster.config.snapshot import Snapshot
 from terraster.errors import TerrasterError
 from terraster.net.yielding import yield_to_loop
 from terraster.state.alive import began
-from terraster.state.table import Seat
+from terraster.state.cells import Seat
 from terraster.state.view import SeatView
 
 from .channel import Channel, ChannelClosed, pair

@@ -26,7 +26,7 @@ from terraster.net.stream import Stream
 from terraster.net.tunnel import FAREWELL
 from terraster.policy.accept import may_accept
 from terraster.proxy import Proxy
-from terraster.state.table import MasterCells, Seat
+from terraster.state.cells import MasterCells, Seat
 
 from .accept import Acceptor
 from .channel import ChannelClosed

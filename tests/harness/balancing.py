@@ -17,7 +17,8 @@ from terraster.balance.contract import Balancer, Member
 from terraster.balance.random_two import RandomTwo
 from terraster.balance.registry import make
 from terraster.config.snapshot import Backend, Location
-from terraster.state.table import BackendCells, SeatBackend, Table
+from terraster.state.cells import BackendCells, SeatBackend
+from terraster.state.table import Table
 
 from .seats import seated
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from terraster.state.table import Seat, Table
+from terraster.state.cells import Seat
+from terraster.state.table import Table
 from terraster.state.view import SeatView
 
 __all__ = ["seated"]

@@ -45,7 +45,7 @@ def main(path: str) -> int:
     from terraster.master import children, reload
     from terraster.master.participant import Participant, Proposal
     from terraster.master.run import run
-    from terraster.state.table import BackendCells, Seat, SeatBackend, SeatLocation
+    from terraster.state.cells import BackendCells, Seat, SeatBackend, SeatLocation
     from terraster.worker.process import Process
 
     def read() -> dict[str, Any]:

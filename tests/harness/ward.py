@@ -11,8 +11,9 @@ from terraster.master.agenda import Agenda
 from terraster.master.backends.outliers import Outliers
 from terraster.master.backends.states import BackendStates
 from terraster.master.participant import Proposal
+from terraster.state.cells import BackendCells, LocationCells, Seat, SeatBackend
 from terraster.state.leases import Leases
-from terraster.state.table import BackendCells, LocationCells, Seat, SeatBackend, Table
+from terraster.state.table import Table
 
 EPOCH = 1_000_000.0  # time.time() at the beginning
 

@@ -28,7 +28,7 @@ from typing import Any
 import pytest
 
 from terraster.filters.contract import Filter
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 
 from .lines import Expected, Mismatch, text
 from .stage import OTHER_SEAT, Stage, config

@@ -30,8 +30,9 @@ from terraster.net.reactor import Reactor
 from terraster.net.stream import Stream
 from terraster.plan import compile_plan
 from terraster.proxy import Proxy
+from terraster.state.cells import BUCKETS, STATUS_CELL, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation
 from terraster.state.leases import Leases
-from terraster.state.table import BUCKETS, STATUS_CELL, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation, Table
+from terraster.state.table import Table
 from terraster.state.view import SeatView
 from terraster.worker.generations import Generations
 

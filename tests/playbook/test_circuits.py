@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 
 from .lines import Expected, answered, asked, ok, refused, req, resp
 from .play import (

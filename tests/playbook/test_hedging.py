@@ -5,7 +5,7 @@ The location has learnt that its answers take 100 ms; so after some 120 ms a sec
 
 from __future__ import annotations
 
-from terraster.state.table import BackendCells, SeatBackend
+from terraster.state.cells import BackendCells, SeatBackend
 
 from .lines import answered, asked, ok, refused, req, resp, text
 from .play import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terraster.state.table import SeatBackend
+from terraster.state.cells import SeatBackend
 
 from .lines import answered, asked, chunks, ok, req, resp, start
 from .play import FIN, GONE, RST, Octets, Row, Scene, Step, after, b1, b2, client, counts, do, log, row, table, told, whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terraster.state.table import BackendCells, SeatBackend
+from terraster.state.cells import BackendCells, SeatBackend
 
 from .lines import answered, asked, ok, refused, req, resp
 from .play import (

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from terraster.state.table import VERSION
+from terraster.state.cells import VERSION
 
 from ..harness.backends import Peer, ok, websocket_echo
 from ..harness.client import Connection, get
@@ -226,10 +226,10 @@ def test_of_two_new_masters_one_takes_over(fresh, backend) -> None:
 def test_a_table_of_another_layout_is_left_and_the_ports_are_taken_over(fresh, slow, tmp_path) -> None:
     proxy = fresh(slow, workers=2)
     shutil.copytree(ROOT / "terraster", tmp_path / "next" / "terraster")
-    table = tmp_path / "next" / "terraster" / "state" / "table.py"
-    text = table.read_text()
-    table.write_text(text.replace(f"VERSION = {VERSION}\n", f"VERSION = {VERSION + 1}\n"))
-    assert table.read_text() != text
+    cells = tmp_path / "next" / "terraster" / "state" / "cells.py"
+    text = cells.read_text()
+    cells.write_text(text.replace(f"VERSION = {VERSION}\n", f"VERSION = {VERSION + 1}\n"))
+    assert cells.read_text() != text
     proxy.root = tmp_path / "next"
     with clients(proxy) as failed:
         before = kill(proxy)

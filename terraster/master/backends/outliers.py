@@ -13,9 +13,8 @@ report costs the same whatever else is configured, and a backend that nothing is
 `terraster.policy.outlier`, `terraster.policy.breaker`. Here are their clock, the sums, and a greenlet that wakes when the next
 ejection ends or the next circuit wants a trial.
 
-A backend that gets no work (down, in maintenance, ejected) is not judged: what still comes in is of before. Ejections end by time,
-some also by a good active check that was made after them (`Outliers.checked`); circuits only by trials. Everything is kept by
-backend id over reloads.
+A backend that gets no work (down, in maintenance, ejected) is not judged: what still comes in is of before. Ejections end by time, some also
+by a good active check that was made after them (`Outliers.checked`); circuits only by trials. Everything is kept by backend id over reloads.
 
 Master only; no call yields.
 """
@@ -36,7 +35,8 @@ from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN, Circuit
 from terraster.policy.outlier import Record
 from terraster.policy.retry import covers
 from terraster.policy.streak import Streak
-from terraster.state.table import BackendCells, MasterCells, SeatBackend, Table
+from terraster.state.cells import BackendCells, MasterCells, SeatBackend
+from terraster.state.table import Table
 
 from .probe import shown
 from .states import BackendStates

@@ -41,7 +41,8 @@ from terraster.master.participant import Participant, Proposal
 from terraster.net.yielding import yield_to_loop
 from terraster.policy.descriptors import finite, most_probes
 from terraster.policy.health import Verdict, first, observe
-from terraster.state.table import BackendCells, Table
+from terraster.state.cells import BackendCells
+from terraster.state.table import Table
 
 from .probe import Aim, Probing, Result
 from .states import BackendStates

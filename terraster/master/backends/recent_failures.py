@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from terraster.state.table import SeatBackend, Table
+from terraster.state.cells import SeatBackend
+from terraster.state.table import Table
 
 __all__ = ["FAILURES", "FORGET", "WINDOW", "RecentFailures", "Recent"]
 

@@ -10,7 +10,7 @@ from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Location
 from terraster.policy.breaker import CLOSED
 from terraster.policy.state import Facts, evaluate
-from terraster.state.table import BackendCells
+from terraster.state.cells import BackendCells
 
 __all__ = ["BackendRecord", "LocationRecord", "counts"]
 

@@ -28,7 +28,8 @@ from terraster.master.agenda import Agenda, Entry
 from terraster.master.participant import Participant, Proposal
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.policy.state import WHOLE, Order, evaluate, may_eject, panics, ramp
-from terraster.state.table import BackendCells, LocationCells, SeatBackend, Table
+from terraster.state.cells import BackendCells, LocationCells, SeatBackend
+from terraster.state.table import Table
 
 from .records import BackendRecord, LocationRecord
 

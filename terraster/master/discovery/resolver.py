@@ -21,6 +21,8 @@ the master's own, cooperative ones: no threads, and only the greenlet that asks 
   (mDNS) are not found: such modules need threads, and the master has none, as it forks.
 
 Master only; every call may wait.
+
+The module is longer than 400 lines because a look-up tries its sources in one order, and they share their rules on late answers.
 """
 
 from __future__ import annotations

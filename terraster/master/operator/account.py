@@ -14,7 +14,8 @@ from terraster.master.backends.outliers import Outliers
 from terraster.master.backends.prober import Prober
 from terraster.master.backends.states import BackendStates
 from terraster.master.running import Running
-from terraster.state.table import RESPONSE_CLASSES, BackendCells, SeatBackend, Table
+from terraster.state.cells import RESPONSE_CLASSES, BackendCells, SeatBackend
+from terraster.state.table import Table
 
 from .action import DRAIN, Action, Entry
 from .answers import action_json, failure_json, overrides_json, state_json, work_json

@@ -1,0 +1,36 @@
+"""Where everything is in a shared table of given capacities."""
+
+from __future__ import annotations
+
+import mmap
+
+from .cells import MASTERS, BackendCells, Header, LocationCells, MasterCells, Seat, SeatBackend, SeatLocation
+
+__all__ = ["Layout", "size"]
+
+
+class Layout:
+    """Where everything is in a table with these capacities. Indices and sizes in cells."""
+
+    __slots__ = ("seats", "masters", "master_cells", "locations", "rows", "row_cells", "row_locations", "cells")
+
+    def __init__(self, backends: int, locations: int, seats: int) -> None:
+        self.seats = Header.CELLS
+        self.masters = _page(self.seats + (MASTERS + seats) * Seat.CELLS)
+        self.locations = MasterCells.CELLS + backends * BackendCells.CELLS
+        self.master_cells = _page(self.locations + locations * LocationCells.CELLS)
+        self.rows = self.masters + MASTERS * self.master_cells
+        self.row_locations = backends * SeatBackend.CELLS
+        self.row_cells = _page(self.row_locations + (locations + 1) * SeatLocation.CELLS)
+        self.cells = self.rows + (MASTERS + seats) * self.row_cells
+
+
+def _page(cells: int) -> int:
+    """The same number of cells, rounded up to whole pages."""
+    page = mmap.PAGESIZE // 8
+    return -(-cells // page) * page
+
+
+def size(backends: int, locations: int, seats: int) -> int:
+    """Octets of address space that a table with these capacities takes."""
+    return Layout(backends, locations, seats).cells * 8
