@@ -289,42 +289,29 @@ def test_usr2_hands_over_to_a_new_master_without_a_refused_connection() -> None:
         path = f"{family.directory.name}/web.sock"
         family.write(listen=[f"127.0.0.1:{family.port}", f"unix:{path}"])
         assert family.ask("reload")["ok"]
-        failed: list[OSError] = []
-        done = threading.Event()
-
-        def traffic() -> None:
-            while not done.is_set():
-                try:
-                    family.get()
-                except OSError as error:
-                    failed.append(error)
-
-        thread = threading.Thread(target=traffic)
-        thread.start()
-        family.process.send_signal(signal.SIGUSR2)
-        family.wait_until(lambda: family.log().count("ready: ") == 2)
-        with open(f"{family.runtime}/terraster.pid.2") as file:
-            successor = int(file.read())
-        try:
-            assert family.ask("status")["pid"] == family.pid
-            family.process.terminate()
-            assert family.process.wait(10) == 0
-            family.until("the old master has gone")
-            family.wait_until(lambda: family.ask("status")["pid"] == successor)
-            with open(f"{family.runtime}/terraster.pid") as file:
-                assert int(file.read()) == successor
-                with pytest.raises(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            assert sorted(os.listdir(family.runtime)) == ["control.sock", "terraster.pid"]
-            with socket.socket(socket.AF_UNIX) as one:
-                one.connect(path)
-            done.set()
-            thread.join()
-            assert failed == []
-        finally:
-            done.set()
-            os.kill(successor, signal.SIGTERM)
-            family.wait_until(lambda: is_gone(successor))
+        with family.traffic() as failed:
+            family.process.send_signal(signal.SIGUSR2)
+            family.wait_until(lambda: family.log().count("ready: ") == 2)
+            with open(f"{family.runtime}/terraster.pid.2") as file:
+                successor = int(file.read())
+            try:
+                assert family.ask("status")["pid"] == family.pid
+                family.process.terminate()
+                assert family.process.wait(10) == 0
+                family.until("the old master has gone")
+                family.wait_until(lambda: family.ask("status")["pid"] == successor)
+                with open(f"{family.runtime}/terraster.pid") as file:
+                    assert int(file.read()) == successor
+                    with pytest.raises(BlockingIOError):
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                assert sorted(os.listdir(family.runtime)) == ["control.sock", "terraster.pid"]
+                with socket.socket(socket.AF_UNIX) as one:
+                    one.connect(path)
+                lost = list(failed)
+            finally:
+                os.kill(successor, signal.SIGTERM)
+                family.wait_until(lambda: is_gone(successor))
+        assert lost == []
         assert not os.path.exists(path)
 
 

@@ -292,30 +292,17 @@ def test_an_unknown_verb_is_answered() -> None:
 def test_a_hundred_reloads_leak_no_descriptors_and_lose_no_answer() -> None:
     with Family(workers=1) as family:
         port = free_port()
-        failed: list[OSError] = []
-        done = threading.Event()
-
-        def traffic() -> None:
-            while not done.is_set():
-                try:
-                    family.get()
-                except OSError as error:
-                    failed.append(error)
-
-        thread = threading.Thread(target=traffic)
-        thread.start()
         descriptors = []
-        for number in range(100):
-            extra = [f"127.0.0.1:{port}"] if number % 2 else []
-            family.write(
-                listen=[f"127.0.0.1:{family.port}", *extra],
-                services={"one": [f"http://127.0.0.1:{number + 1}"]},
-            )
-            assert family.ask("reload")["ok"]
-            if number in (9, 99):
-                descriptors.append(len(os.listdir(f"/proc/{family.pid}/fd")))
-        done.set()
-        thread.join()
+        with family.traffic() as failed:
+            for number in range(100):
+                extra = [f"127.0.0.1:{port}"] if number % 2 else []
+                family.write(
+                    listen=[f"127.0.0.1:{family.port}", *extra],
+                    services={"one": [f"http://127.0.0.1:{number + 1}"]},
+                )
+                assert family.ask("reload")["ok"]
+                if number in (9, 99):
+                    descriptors.append(len(os.listdir(f"/proc/{family.pid}/fd")))
         assert failed == []
         assert descriptors[0] == descriptors[1]
         assert generations(family) == {101}

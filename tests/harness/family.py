@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -99,6 +101,27 @@ class Family:
     def get(self, path: str = "/", port: int | None = None, timeout: float = 10.0) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{port or self.port}{path}", timeout=timeout) as answer:
             return json.load(answer)
+
+    @contextmanager
+    def traffic(self) -> Iterator[list[OSError]]:
+        """Ask without a pause meanwhile. Gives what failed, which is complete behind the block."""
+        failed: list[OSError] = []
+        done = threading.Event()
+
+        def run() -> None:
+            while not done.is_set():
+                try:
+                    self.get()
+                except OSError as error:
+                    failed.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield failed
+        finally:
+            done.set()
+            thread.join()
 
     def ask(self, verb: str) -> dict[str, Any]:
         """Ask the master through the admin worker and its control socket."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ..harness.backends import Backend, Peer, Request, always
+from ..harness.backends import Backend, Peer, Request, always, ok
 from ..harness.terraster_process import Terraster, service
 from ..harness.warm import FRESH, Pool
 
@@ -53,6 +54,22 @@ def backend(stack: ExitStack) -> Callable[..., Backend]:
         return stack.enter_context(Backend(script, path=path))
 
     return make
+
+
+@pytest.fixture
+def slow(backend: Callable[..., Backend]) -> Backend:
+    """A backend that answers /slow only when its `go` is set, and everything else at once: with the request's body, or its target."""
+    go = threading.Event()
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            if request.target == "/slow":
+                assert go.wait(30)
+            peer.send(ok(request.body or request.target.encode()))
+
+    origin = backend(script)
+    origin.go = go  # type: ignore[attr-defined]
+    return origin
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 
 from terraster.state.cells import VERSION
 
-from ..harness.backends import Peer, ok, websocket_echo
+from ..harness.backends import ok, websocket_echo
 from ..harness.client import Connection, get
 from ..harness.terraster_process import ROOT, Terraster, service, wait_gone
 from ..harness.waiting import wait_until
@@ -37,22 +37,6 @@ def again(proxy: Terraster) -> None:
     """Start another master with the same configuration; return when it serves."""
     proxy.start(wait=False)
     wait_until(lambda: "ready: " in proxy.said.rpartition("this worker serves on")[2], lambda: proxy.said, 30)
-
-
-@pytest.fixture
-def slow(backend):
-    """A backend that reads bodies, and answers /slow only when `go` is set."""
-    go = threading.Event()
-
-    def script(peer: Peer) -> None:
-        while request := peer.request():
-            if request.target == "/slow":
-                assert go.wait(30)
-            peer.send(ok(request.body or request.target.encode()))
-
-    origin = backend(script)
-    origin.go = go
-    return origin
 
 
 @contextmanager
@@ -221,6 +205,21 @@ def test_of_two_new_masters_one_takes_over(fresh, backend) -> None:
     assert loser.process.returncode == 1 and "Already running on PID" in proxy.said
     wait_until(proxy.serves, "readyz", 20)
     assert get(proxy.address).status == 200
+
+
+def test_a_drain_goes_on_without_its_master(fresh, slow) -> None:
+    """The worker has had its time to leave: it neither serves on nor leaves earlier."""
+    proxy = fresh(slow)
+    with proxy.connect() as one:
+        one.send(b"GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        slow.wait()
+        proxy.signal(signal.SIGTERM)
+        wait_until(lambda: proxy.status()["workers"][0]["state"] == "leaving", lambda: proxy.said)
+        workers = kill(proxy)
+        time.sleep(2)  # longer than a worker that must leave at once would wait for the request
+        slow.go.set()
+        assert one.response().status == 200
+    wait_gone(workers)
 
 
 def test_a_table_of_another_layout_is_left_and_the_ports_are_taken_over(fresh, slow, tmp_path) -> None:

@@ -8,9 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from ..harness.backends import Peer, ok, websocket_echo
+from ..harness.backends import ok, websocket_echo
 from ..harness.client import Connection, get
 from ..harness.ports import free_port
 from ..harness.program import is_gone, wait_gone
@@ -22,22 +20,6 @@ from .test_upgrade import HANDSHAKE, frame, read_frame
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n"
 SERVED = 'terraster_requests_total{code="200",location="/",service="site"}'
-
-
-@pytest.fixture
-def slow(backend):
-    """A backend that answers /slow only when `go` is set, and everything else at once."""
-    go = threading.Event()
-
-    def script(peer: Peer) -> None:
-        while request := peer.request():
-            if request.target == "/slow":
-                assert go.wait(30)
-            peer.send(ok(request.target.encode()))
-
-    origin = backend(script)
-    origin.go = go
-    return origin
 
 
 def refuses(address: tuple[str, int]) -> bool:

@@ -10,7 +10,6 @@ import pytest
 from ..harness.backends import Peer, ok
 from ..harness.client import get
 from ..harness.nginx import Nginx
-from ..harness.program import find
 from ..harness.terraster_process import service
 from ..harness.waiting import wait_until
 
@@ -59,9 +58,8 @@ def test_another_port_is_probed(terraster, backend, kind: str) -> None:
         assert {request.get("host") for request in checker.requests} == {origin.url.removeprefix("http://")}
 
 
+@pytest.mark.needs("nginx")
 def test_a_probe_that_a_real_server_lets_pass(terraster, tmp_path: Path) -> None:
-    if find("nginx") is None:
-        pytest.skip("nginx is not installed")
     rules = """
         location = /up {
             if ($request_method != PUT) { return 405; }

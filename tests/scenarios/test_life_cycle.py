@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 import time
 
 import pytest
 
-from ..harness.backends import Peer, ok
+from ..harness.backends import ok
 from ..harness.client import Connection, get
 from ..harness.fault import refusing_port
 from ..harness.readings import total
@@ -18,22 +17,6 @@ from ..harness.terraster_process import Terraster, service, wait_gone
 from ..harness.waiting import wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
-
-
-@pytest.fixture
-def slow(backend):
-    """A backend that answers /slow only when `go` is set, and everything else at once."""
-    go = threading.Event()
-
-    def script(peer: Peer) -> None:
-        while request := peer.request():
-            if request.target == "/slow":
-                assert go.wait(20)
-            peer.send(ok(request.target.encode()))
-
-    origin = backend(script)
-    origin.go = go
-    return origin
 
 
 def test_a_port_in_use_stops_the_start(tmp_path, backend) -> None:
