@@ -35,6 +35,13 @@ NAMES = (
 """The participants of a master, in their order."""
 
 
+def test_the_manual_lists_the_participants_in_their_order() -> None:
+    """`NAMES` is what a real start and a real reload are compared with below."""
+    page = (Path(__file__).parent.parent / "docs/principles.md").read_text().split("## Participants")[1]
+    rows = [line.split()[0] for line in page.split("```")[1].strip().splitlines()]
+    assert tuple(rows) == NAMES
+
+
 class Victim(Family):
     """A family whose master dies at a step, and is started again."""
 

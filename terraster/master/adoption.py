@@ -22,6 +22,8 @@ from terraster.state.table import Table
 from terraster.worker.channel import Channel
 from terraster.worker.orphan import PREFIX, peer
 
+from .listeners import Listeners
+
 __all__ = ["Adoption"]
 
 _PATIENCE = 2.0  # seconds for an orphan to answer
@@ -62,6 +64,14 @@ class Adoption:
     def activated(self) -> bool:
         """True if the service manager owns the listening sockets."""
         return any(one.activated for one in self._orphans.values())
+
+    def take_over(self, listeners: Listeners, wanted: list[str]) -> None:
+        """Find the orphans, and give their listening sockets to ``listeners``. wanted: the addresses that it will need"""
+        self.look(lambda: not self._lacking(listeners, wanted))
+
+    def _lacking(self, listeners: Listeners, wanted: list[str]) -> list[str]:
+        listeners.adopt(self.listeners(), self.activated)
+        return listeners.lacking(wanted)
 
     def look(self, complete: Callable[[], bool]) -> None:
         """Find the orphans. complete: ``complete()``: True if none is missing, as far as one can know. A worker whose master died a moment ago

@@ -16,9 +16,11 @@ from terraster.net.tunnel import FAREWELL
 from terraster.worker.process import Process
 
 from .children import FORCED, Children
+from .shared import Predecessors
 
 __all__ = ["Drain"]
 
+_LOOK = 0.05  # seconds between two looks whether the workers of a master before have ended
 _AT_ONCE = (signal.SIGINT, signal.SIGQUIT)
 
 
@@ -56,6 +58,17 @@ class Drain:
         """End all children at once."""
         self._children.kill_all(signal.SIGQUIT)
         self._until_gone(list(self._children.by_pid.values()), FORCED)
+
+    def predecessors(self, predecessors: Predecessors, seconds: float, graceful: bool) -> None:
+        """Leave none of the workers behind that a master before this one left. seconds: for open requests"""
+        limit = time.monotonic() + seconds + FORCED
+        number = signal.SIGTERM if graceful else signal.SIGQUIT
+        sent = 0
+        while predecessors.end(number if number != sent else 0):
+            sent = number
+            self._wait(_LOOK)
+            if time.monotonic() > limit:
+                number = signal.SIGKILL
 
     def _until_gone(self, children: list[Process], seconds: float) -> None:
         """Wait until these children have left. Those that are late are killed."""

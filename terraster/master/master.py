@@ -9,9 +9,8 @@ probes, channels and reloads are greenlets of the same hub. The order of a start
 
     load ─▶ prepare: overrides, names, slots, plan, listeners, first probes ─▶ commit ─▶ fork ─▶ all children serve ─▶ READY=1
 
-`terraster.master.children` has the children, `terraster.master.reload` the reload, `terraster.master.upgrade` the upgrade by USR2.
-
-The module is longer than 400 lines because it makes every part of the master in one place, and names in one place what each signal does.
+`terraster.master.parts` makes the parts and names the participants of a reload, `terraster.master.children` has the children,
+`terraster.master.reload` the reload, `terraster.master.upgrade` the upgrade by USR2.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import gevent
 from gevent import get_hub
@@ -35,44 +34,27 @@ from terraster.config import unserved
 from terraster.errors import StartError
 from terraster.logs import journal
 from terraster.state.cells import MasterCells
-from terraster.state.view import SeatView
 from terraster.worker.process import Process
 
 from . import shared
 from .adoption import Adoption
 from .agenda import Agenda
 from .application import Application
-from .backends.outliers import Outliers
-from .backends.prober import Prober
-from .backends.recent_failures import FAILURES, RecentFailures
-from .backends.states import BackendStates
-from .certificates import Certificates
-from .children import FORCED, Children
-from .control import Control
+from .children import FORCED
 from .descriptors import raise_limit
-from .discovery.names import Names
-from .discovery.unresolved import UnresolvedBackends
 from .drain import Drain
 from .listeners import Listeners, addresses, control_address
-from .operator.account import Accounts
-from .operator.commands import OperatorCommands
-from .operator.orders import Orders
-from .operator.overrides import Overrides
-from .participant import Outcome, Participant, Proposal, commit, prepare
+from .participant import Participant, Proposal, commit, prepare
+from .parts import Basis, Parts
 from .pidfile import Pidfile, runtime_directory
-from .reload import Load, Reloader
-from .running import Compile, Planner, Running, Slots
-from .runtime_files import RuntimeFiles
-from .shared import Predecessors
+from .reload import Load
+from .running import Compile, Running
 from .signals import Signals
 from .steps import Step
 from .systemd import ServiceManager
 from .upgrade import Upgrade
 
 __all__ = ["Master"]
-
-_LOOK = 0.05  # seconds between two looks whether the workers of a master before have ended
-_BEFORE_TABLE = 3  # participants that prepare the first configuration before there is a table
 
 
 class Master(Arbiter):  # type: ignore[misc]
@@ -134,7 +116,8 @@ class Master(Arbiter):  # type: ignore[misc]
         self.upgrade.watch_predecessor(self.signals.wake)
         self._write_pidfile()
         try:
-            self._look_for_orphans()
+            if not self.upgrade.predecessor:
+                self.adoption.take_over(self.listeners, addresses(self.running.loaded))
             self._prepare()
         except BaseException:
             if self.ending.is_set():
@@ -142,16 +125,6 @@ class Master(Arbiter):  # type: ignore[misc]
             self.listeners.close_all(unlink=not self.upgrade.predecessor and not self.adoption)
             self.pidfile.unlink()
             raise
-
-    def _look_for_orphans(self) -> None:
-        """Workers whose master was killed go on serving: take over what they have."""
-        if not self.upgrade.predecessor:
-            wanted = addresses(self.running.loaded)
-            self.adoption.look(lambda: not self._lacking(wanted))
-
-    def _lacking(self, wanted: list[str]) -> list[str]:
-        self.listeners.adopt(self.adoption.listeners(), self.adoption.activated)
-        return self.listeners.lacking(wanted)
 
     def _dismiss_orphans(self) -> None:
         """This master serves: the workers of the one before are needed no longer."""
@@ -176,9 +149,12 @@ class Master(Arbiter):  # type: ignore[misc]
         self.agenda = Agenda(self.log)
         self.agenda.start()
         new = Proposal(self.running.loaded, None, self.ending)
-        self._make(new)
+        parts = Parts(self._basis(), new)
+        self.table, self.leases, self.predecessors = parts.table, parts.leases, parts.predecessors
+        self.participants, self.children, self.reloader = parts.participants, parts.children, parts.reloader
+        self.outliers, self.orders, self.files = parts.outliers, parts.orders, parts.files
         self.service_manager.status("probing the backends")
-        prepare(self.participants[_BEFORE_TABLE:], new, self.step, self.log)
+        prepare(parts.behind_table, new, self.step, self.log)
         if self.ending.is_set():
             self.log.info("stopped before the first round of probes was over")
             self.service_manager.stopping()
@@ -198,111 +174,26 @@ class Master(Arbiter):  # type: ignore[misc]
                 "access lines go to systemd's journal, which may drop lines, warnings too, if there are many: `access_log` may name a file"
             )
 
-    def _make(self, new: Proposal) -> None:
-        """Make all parts of the master. The size of the table depends on the addresses of names, so these are looked up before."""
-        running, log = self.running, self.log
-        overrides = Overrides(new.loaded.state_dir, log, step=self.step)
-        overrides.load()
-        overrides.expire()
-        certificates = Certificates(log, self.agenda, self._use_new_certificates)
-        names = Names(log, self.agenda, self._use_new_addresses)
-        first: tuple[Participant, ...] = (overrides, certificates, names)
-        prepare(first, new, self.step, log)
-        found = (
-            shared.inherited(os.environ, self.upgrade.predecessor, self.log) if self.upgrade.predecessor else self.adoption.table()
-        )
-        self.service_manager.silent = bool(
-            found and self.upgrade.predecessor
-        )  # an older version does not tell when it gives us its names
-        self.table, leases = shared.have(found, new.snapshot)
-        self.leases = leases
-        table = self.table
-        self.predecessors = Predecessors(table, leases, log)
-        view = SeatView(table)
-        states = BackendStates(table, log, self.agenda)
-        self.outliers = Outliers(table, states, log, self.agenda)
-        self.recent_failures = RecentFailures(table)
-        prober = Prober(table, log, states, self.agenda, self.outliers.checked)
-        self.orders = Orders(running, overrides, states, self.agenda, log, self._refresh, self._is_upgrade)
-        self.children = Children(
-            self.roles,
-            self.app,
-            log,
-            running,
-            view,
-            leases,
-            self.listeners,
+    def _basis(self) -> Basis:
+        return Basis(
+            load=self.load,
+            roles=self.roles,
+            compile=self.compile,
+            more=self.more,
+            step=self.step,
+            running=self.running,
+            app=self.app,
+            log=self.log,
+            agenda=self.agenda,
+            service_manager=self.service_manager,
+            upgrade=self.upgrade,
+            listeners=self.listeners,
+            adoption=self.adoption,
+            signals=self.signals,
+            pidfile=self.pidfile,
             heard=self.heard,
-            wake=self.signals.wake,
-            hear=self._hear,
-            retired=self.outliers.retired,
-            abandon=self._abandon,
+            ending=self.ending,
         )
-        self.participants: tuple[Participant, ...] = (
-            *first,
-            Slots(leases),
-            Planner(running, self.compile, view, log),
-            self.listeners,
-            states,
-            self.outliers,
-            prober,
-            self.orders,
-            UnresolvedBackends(names, states.resolved),
-            self.children,
-            *self.more,
-        )
-        self.reloader = Reloader(
-            running,
-            self.participants,
-            self.load,
-            self.children,
-            self.listeners,
-            self.service_manager,
-            self.upgrade,
-            table,
-            log,
-            self.ending,
-            self.step,
-        )
-        accounts = Accounts(running, overrides, states, prober, self.outliers, table)
-        commands = OperatorCommands(running, overrides, self.orders, accounts, log, self._refresh)
-        self.files = RuntimeFiles(
-            self.pidfile,
-            self.listeners,
-            control_address(new.loaded),
-            log,
-            restored=self.children.take_sockets,
-            paused=self._is_taking_over,
-        )
-        self.control = Control(
-            running,
-            self.participants,
-            self.children,
-            self.reloader,
-            commands,
-            accounts,
-            states,
-            self.outliers,
-            self.recent_failures,
-            self.upgrade,
-            table,
-            log,
-        )
-
-    def _refresh(self, why: str) -> Outcome:
-        return self.reloader.refresh(why)
-
-    def _use_new_addresses(self) -> bool:
-        return self.reloader.refresh("names").ok
-
-    def _is_taking_over(self) -> bool:
-        return self.upgrade.is_under_way or bool(self.adoption)
-
-    def _use_new_certificates(self) -> bool:
-        return self.reloader.refresh("certificates").ok
-
-    def _is_upgrade(self) -> bool:
-        return self.upgrade.is_under_way
 
     def _on_end(self) -> None:
         self.ending.set()
@@ -336,27 +227,6 @@ class Master(Arbiter):  # type: ignore[misc]
             self.log.info("ready: %s (pid %d)", self.describe(), self.pid)
             self.service_manager.ready(self.describe())
             self._dismiss_orphans()
-
-    def _hear(self, child: Process, message: tuple[Any, ...]) -> None:
-        """A message of a child that is not about its own life."""
-        match message:
-            case ("traffic", reports):
-                self.outliers.receive(reports, child.seat)
-                self.recent_failures.note({report[0] for report in reports if report[2] in FAILURES})
-            case ("ask", ticket, verb, arguments):
-                gevent.spawn(self.control.answer, child, ticket, verb, arguments)
-
-    def _abandon(self, child: Process) -> None:
-        """In a child: close what only the master may hold."""
-        self.signals.abandon()
-        for address, one in self.listeners.open.items():
-            if address not in child.listeners:
-                one.close()
-        for participant in self.participants:
-            participant.abandon()
-        self.adoption.abandon()
-        self.pidfile.abandon()
-        os.environ.pop("NOTIFY_SOCKET", None)
 
     def _handle(self, number: int) -> None:
         """Do what a signal asks for. Raises HaltServer if it ends the master."""
@@ -459,21 +329,9 @@ class Master(Arbiter):  # type: ignore[misc]
             drain.drain(snapshot.drain_timeout)
         else:
             drain.end()
-        if self._announced or self.ending.is_set():  # else this master could not start, and they wait for another one
-            self._end_predecessors(graceful)
+        has_served = self._announced or self.ending.is_set()  # else the workers of a master before wait for another one
+        if has_served and not self.upgrade.is_under_way:
+            drain.predecessors(self.predecessors, snapshot.drain_timeout if graceful else 0.0, graceful)
         if self.upgrade.successor:
             self.listeners.give_name(self.upgrade.successor)
         self.listeners.close_all(unlink=not shared)
-
-    def _end_predecessors(self, graceful: bool) -> None:
-        """Leave none of the workers behind that a master before this one left."""
-        if self.upgrade.is_under_way:
-            return
-        limit = time.monotonic() + (self.running.snapshot.drain_timeout if graceful else 0.0) + FORCED
-        number = signal.SIGTERM if graceful else signal.SIGQUIT
-        sent = 0
-        while self.predecessors.end(number if number != sent else 0):
-            sent = number
-            self.wait_for_signals(_LOOK)
-            if time.monotonic() > limit:
-                number = signal.SIGKILL

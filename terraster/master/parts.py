@@ -1,0 +1,233 @@
+"""The parts of a master, made once its configuration is loaded, and the tuple of participants: who takes part in a start and a reload, and
+in which order.
+
+The size of the shared table depends on the addresses of names. So at a start those participants that need no table prepare before the
+table is made, and the others, ``behind_table``, after all parts are made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from terraster.logs.program import ProgramLog
+from terraster.state.view import SeatView
+from terraster.worker.process import Process
+
+from . import shared
+from .adoption import Adoption
+from .agenda import Agenda
+from .application import Application
+from .backends.outliers import Outliers
+from .backends.prober import Prober
+from .backends.recent_failures import FAILURES, RecentFailures
+from .backends.states import BackendStates
+from .certificates import Certificates
+from .children import Children
+from .control import Control
+from .discovery.names import Names
+from .discovery.unresolved import UnresolvedBackends
+from .listeners import Listeners, control_address
+from .operator.account import Accounts
+from .operator.commands import OperatorCommands
+from .operator.orders import Orders
+from .operator.overrides import Overrides
+from .participant import Outcome, Participant, Proposal, prepare
+from .pidfile import Pidfile
+from .reload import Load, Reloader
+from .running import Compile, Planner, Running, Slots
+from .runtime_files import RuntimeFiles
+from .shared import Predecessors
+from .signals import Signals
+from .steps import Step
+from .systemd import ServiceManager
+from .upgrade import Upgrade
+
+__all__ = ["Basis", "Parts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """The things that a master has before it makes its parts.
+
+    load, roles, compile, more, step: see `terraster.master.run`
+    app:    gunicorn's application, with its configuration ``app.cfg``
+    heard:  see `Children`
+    ending: set when the master is told to stop
+    """
+
+    load: Load
+    roles: Mapping[str, type[Process]]
+    compile: Compile
+    more: Sequence[Participant]
+    step: Step
+    running: Running
+    app: Application
+    log: ProgramLog
+    agenda: Agenda
+    service_manager: ServiceManager
+    upgrade: Upgrade
+    listeners: Listeners
+    adoption: Adoption
+    signals: Signals
+    pidfile: Pidfile
+    heard: Event
+    ending: Event
+
+
+class Parts:
+    """Makes the parts of one basis. Main greenlet only; raises what `terraster.master.participant.prepare` and
+    `terraster.master.shared.have` raise.
+
+    new: the first configuration
+    """
+
+    __slots__ = (
+        "_basis",
+        "_recent_failures",
+        "_control",
+        "table",
+        "leases",
+        "predecessors",
+        "outliers",
+        "orders",
+        "children",
+        "participants",
+        "behind_table",
+        "reloader",
+        "files",
+    )
+
+    def __init__(self, basis: Basis, new: Proposal) -> None:
+        self._basis = basis
+        running, log, agenda, step, upgrade = basis.running, basis.log, basis.agenda, basis.step, basis.upgrade
+        overrides = Overrides(new.loaded.state_dir, log, step=step)
+        overrides.load()
+        overrides.expire()
+        certificates = Certificates(log, agenda, self._use_new_certificates)
+        names = Names(log, agenda, self._use_new_addresses)
+        before_table: tuple[Participant, ...] = (overrides, certificates, names)
+        prepare(before_table, new, step, log)
+        found = shared.inherited(os.environ, upgrade.predecessor, log) if upgrade.predecessor else basis.adoption.table()
+        # an older version does not tell when it gives us its names
+        basis.service_manager.silent = bool(found and upgrade.predecessor)
+        self.table, self.leases = shared.have(found, new.snapshot)
+        table = self.table
+        self.predecessors = Predecessors(table, self.leases, log)
+        view = SeatView(table)
+        states = BackendStates(table, log, agenda)
+        self.outliers = Outliers(table, states, log, agenda)
+        self._recent_failures = RecentFailures(table)
+        prober = Prober(table, log, states, agenda, self.outliers.checked)
+        self.orders = Orders(running, overrides, states, agenda, log, self._refresh, self._is_upgrade)
+        self.children = Children(
+            basis.roles,
+            basis.app,
+            log,
+            running,
+            view,
+            self.leases,
+            basis.listeners,
+            heard=basis.heard,
+            wake=basis.signals.wake,
+            hear=self._hear,
+            retired=self.outliers.retired,
+            abandon=self._abandon,
+        )
+        self.participants: tuple[Participant, ...] = (
+            overrides,
+            certificates,
+            names,
+            Slots(self.leases),
+            Planner(running, basis.compile, view, log),
+            basis.listeners,
+            states,
+            self.outliers,
+            prober,
+            self.orders,
+            UnresolvedBackends(names, states.resolved),
+            self.children,
+            *basis.more,
+        )
+        self.behind_table = self.participants[len(before_table) :]
+        self.reloader = Reloader(
+            running,
+            self.participants,
+            basis.load,
+            self.children,
+            basis.listeners,
+            basis.service_manager,
+            upgrade,
+            table,
+            log,
+            basis.ending,
+            step,
+        )
+        accounts = Accounts(running, overrides, states, prober, self.outliers, table)
+        commands = OperatorCommands(running, overrides, self.orders, accounts, log, self._refresh)
+        self.files = RuntimeFiles(
+            basis.pidfile,
+            basis.listeners,
+            control_address(new.loaded),
+            log,
+            restored=self.children.take_sockets,
+            paused=self._is_taking_over,
+        )
+        self._control = Control(
+            running,
+            self.participants,
+            self.children,
+            self.reloader,
+            commands,
+            accounts,
+            states,
+            self.outliers,
+            self._recent_failures,
+            upgrade,
+            table,
+            log,
+        )
+
+    # Calls of the parts.
+
+    def _refresh(self, why: str) -> Outcome:
+        return self.reloader.refresh(why)
+
+    def _use_new_addresses(self) -> bool:
+        return self.reloader.refresh("names").ok
+
+    def _use_new_certificates(self) -> bool:
+        return self.reloader.refresh("certificates").ok
+
+    def _is_upgrade(self) -> bool:
+        return self._basis.upgrade.is_under_way
+
+    def _is_taking_over(self) -> bool:
+        return self._basis.upgrade.is_under_way or bool(self._basis.adoption)
+
+    def _hear(self, child: Process, message: tuple[Any, ...]) -> None:
+        """A message of a child that is not about its own life."""
+        match message:
+            case ("traffic", reports):
+                self.outliers.receive(reports, child.seat)
+                self._recent_failures.note({report[0] for report in reports if report[2] in FAILURES})
+            case ("ask", ticket, verb, arguments):
+                gevent.spawn(self._control.answer, child, ticket, verb, arguments)
+
+    def _abandon(self, child: Process) -> None:
+        """In a child: close what only the master may hold."""
+        basis = self._basis
+        basis.signals.abandon()
+        for address, one in basis.listeners.open.items():
+            if address not in child.listeners:
+                one.close()
+        for participant in self.participants:
+            participant.abandon()
+        basis.adoption.abandon()
+        basis.pidfile.abandon()
+        os.environ.pop("NOTIFY_SOCKET", None)
