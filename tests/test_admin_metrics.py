@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from terraster.state.cells import BUCKETS, MasterCells, Seat
 
 from .harness.ports import free_port
 from .harness.program import Program, find
+from .harness.tls_facts import certificate, tls_service
 from .test_admin_readings import NOW, House
 
 MANUAL = Path(__file__).parent.parent / "docs" / "metrics.md"
@@ -128,6 +130,20 @@ def test_the_numbers():
     assert {name: found.get(name) for name in expected} == expected
     assert found["terraster_process_resident_memory_bytes{process=proxy-1}"] > 1 << 20
     assert "terraster_process_start_time_seconds{process=master}" in found and "process_open_fds{}" in found
+
+
+def test_the_end_of_a_certificate_has_the_configured_name_and_goes_with_it():
+    house = busy_house()
+    series = "terraster_certificate_expiry_timestamp_seconds{{name={}}}"
+    for ends in (NOW + 5, NOW + 9):
+        house.snapshot = replace(house.snapshot, services=(tls_service("shop", certificate(f"/{ends}.pem", ends=ends)),))
+        assert samples(scrape(house))[series.format("shop")] == ends
+    both = certificate("/a.pem", ends=NOW + 1), certificate("/b.pem", ends=NOW + 2, kind="RSA")
+    house.snapshot = replace(house.snapshot, services=(tls_service("shop", *both),))
+    found = {name: value for name, value in samples(scrape(house)).items() if "certificate" in name}
+    assert found == {series.format("shop ECDSA"): NOW + 1, series.format("shop RSA"): NOW + 2}
+    house.snapshot = replace(house.snapshot, services=())
+    assert not [name for name in samples(scrape(house)) if "certificate" in name]
 
 
 def test_the_histogram_is_cumulative():

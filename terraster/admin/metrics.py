@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from .. import __version__
+from ..certs.naming import named
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BUCKETS, BackendCells, MasterCells, SeatLocation
@@ -104,6 +105,7 @@ METRICS: tuple[Description, ...] = (
     Description(
         "terraster_location_retry_budget_refusals_total", "counter", "Retries and hedges that the budget did not allow.", _LOCATION
     ),
+    Description("terraster_certificate_expiry_timestamp_seconds", "gauge", "Time when a certificate in use ends.", ("name",)),
     Description("terraster_connections", "gauge", "Open client connections.", ("worker",)),
     Description("terraster_connections_accepted_total", "counter", "Client connections accepted by a worker.", ("worker",)),
     Description("terraster_worker_config_generation", "gauge", "Generation of the configuration a process runs.", ("process",)),
@@ -247,6 +249,7 @@ class TableCollector(Collector):
         samples = dict(self._locations(rows))
         samples.update(self._backends(readings.by_url(self._table, readings.backends(self._table, snapshot, self._pause))))
         samples.update(self._processes(seat_readings.seats(self._table)))
+        samples.update(self._certificates(snapshot))
         samples.update(self._lost(seat_readings.lost_lines(self._table)))
         samples.update(self._whole(readings.header(self._table)))
         for one in self._metrics:
@@ -340,6 +343,11 @@ class TableCollector(Collector):
         read = [({"process": label}, reading) for label, pid in pids if (reading := processes.process(pid)) is not None]
         for name, measure in _OF_PROCESS.items():
             yield name, _one_each(name, read, measure)
+
+    @staticmethod
+    def _certificates(snapshot: Snapshot) -> Iterator[tuple[str, Iterator[Sample]]]:
+        name = "terraster_certificate_expiry_timestamp_seconds"
+        yield name, (Sample(name, {"name": called}, certificate.not_after) for called, _, certificate in named(snapshot))
 
     @staticmethod
     def _lost(lost: seat_readings.LostLines) -> Iterator[tuple[str, Iterator[Sample]]]:

@@ -12,7 +12,7 @@ from ..policy.server_errors import Count, prevail, stands_out
 from ..state.cells import MasterCells
 from .seat_readings import FULL, LostLines
 
-__all__ = ["of_logs", "problems", "stopping_in_words"]
+__all__ = ["of_certificates", "of_logs", "problems", "stopping_in_words"]
 
 LOST_SHOWN = 60.0  # seconds for which lost log lines are a problem
 LATELY = 60.0  # seconds for which a want of descriptors remains a problem
@@ -84,6 +84,35 @@ def problems(
             text = f"{_name(worker)} runs generation {worker['generation']}, not {master.get('generation')}"
             found.append(_problem("worker-behind", text))
     return found
+
+
+def of_certificates(certificates: Sequence[Mapping[str, Any]], now: float) -> list[dict[str, Any]]:
+    """The problems of certificates, the worst first. certificates: of `terraster.admin.certificates.rows`, those that end soonest first"""
+    found: dict[str, list[dict[str, Any]]] = {"expired": [], "not-yet-valid": [], "expiring": [], "valid": []}
+    for row in certificates:
+        what, where = f"the certificate {row['file']}", {"service": row["service"]}
+        why = f"; its renewal cannot be used: {row['problem']}" if row["problem"] else ""
+        here = found[row["state"]]
+        match row["state"]:
+            case "expired":
+                here.append(_problem("certificate-expired", f"{what} expired {_span(now - row['expires'])} ago{why}", **where))
+            case "not-yet-valid":
+                text = f"{what} is not valid yet; it begins in {_span(row['not_before'] - now)}{why}"
+                here.append(_problem("certificate-not-yet-valid", text, **where))
+            case "expiring":
+                here.append(_problem("certificate-expiring", f"{what} expires in {_span(row['expires'] - now)}{why}", **where))
+            case _ if row["problem"]:
+                text = f"{row['problem']}; the certificate from before stays in use, for {_span(row['expires'] - now)} at most"
+                here.append(_problem("certificate-broken", text, **where))
+    return [problem for several in found.values() for problem in several]
+
+
+def _span(seconds: float) -> str:
+    """A time in the largest unit that it has at least twice, rounded down: "12 days", "36 hours"."""
+    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} seconds"
 
 
 def of_logs(lost: LostLines, now: float) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from typing import Any
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BackendCells, Seat, SeatLocation
-from .problems import of_logs, problems
+from . import certificates
+from .problems import of_certificates, of_logs, problems
 from .processes import ProcessReading
 from .readings import BackendReading, LocationReading
 from .recent import RecentCounts
@@ -79,6 +80,7 @@ def document(
         }
         for service in snapshot.services
     ]
+    of_tls = certificates.rows(snapshot, master.get("certificates", ()), now)
     workers = _workers(seats, requests, master)
     queued = sum(row.queued for row in rows.values())
     saturation: dict[str, Any] = {
@@ -90,7 +92,7 @@ def document(
     }
     return {
         "ok": True,
-        "problems": problems(services, workers, saturation, master) + of_logs(lost, now),
+        "problems": problems(services, workers, saturation, master) + of_certificates(of_tls, now) + of_logs(lost, now),
         "version": master.get("version"),
         "pid": master.get("pid"),
         "started": master.get("started"),
@@ -117,6 +119,7 @@ def document(
             name: {**known, **{key: known[key] or None for key in ("since", "asked", "failing_since") if key in known}}
             for name, known in master.get("names", {}).items()
         },
+        "certificates": of_tls,
         "warnings": list(snapshot.warnings),
     }
 

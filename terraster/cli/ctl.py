@@ -1,7 +1,7 @@
 """`terrasterctl`: controls a running Terraster over the unix socket that its admin worker serves in `runtime_dir`.
 
     terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload | status [--all] | stop [--now] |
-                 backend drain|maintain|enable|weight|list … | why …
+                 backend drain|maintain|enable|weight|list … | why … | certificates
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     stop = commands.add_parser("stop", parents=[shared], help="finish open requests and stop; return when Terraster has ended")
     stop.add_argument("--now", action="store_true", help="do not wait for open requests")
     backend.add_commands(commands, shared)
+    commands.add_parser("certificates", parents=[shared], help="list the certificates in use, those that end soonest first")
     return parser
 
 
@@ -181,7 +182,23 @@ def _stopped(pid: int | None, as_json: bool) -> int:
     return DONE
 
 
-_COMMANDS = {"reload": _reload, "status": _status, "stop": _stop, "backend": backend.backend, "why": backend.why}
+def _certificates(control: Control, arguments: argparse.Namespace) -> int:
+    document = control.ask("GET", "/status")
+    if arguments.json:
+        print(json.dumps({key: document[key] for key in ("ok", "now", "certificates")}, indent=2))
+    else:
+        print(render.certificates(document, colour=colourful(), width=width()), end="")
+    return DONE
+
+
+_COMMANDS = {
+    "reload": _reload,
+    "status": _status,
+    "stop": _stop,
+    "backend": backend.backend,
+    "why": backend.why,
+    "certificates": _certificates,
+}
 
 
 def _fail(text: str, code: int, as_json: bool) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from .output import WIDTH
 from .phrases import IN_WORDS, age, called, count, many, milliseconds, overrides, until_when
 
-__all__ = ["backends", "status"]
+__all__ = ["backends", "certificates", "status"]
 
 MANY = 60  # backends; of a larger configuration only services with problems are shown
 
@@ -63,6 +64,42 @@ def backends(document: dict[str, Any], *, colour: bool = False, width: int = WID
     return "\n".join(_lay_out(block, colour) for block in blocks if block)
 
 
+def certificates(document: dict[str, Any], *, colour: bool = False, width: int = WIDTH) -> str:
+    """A line for each certificate, those that end soonest first, and below it why its renewal cannot be used."""
+    if not document["certificates"]:
+        return "no service has a certificate\n"
+    rows = [[_Cell(word, _DIM) for word in ("NAME", "EXPIRES", "DAYS", "STATE", "KEY", "ISSUER", "NAMES", "FILE")]]
+    for one in document["certificates"]:
+        day = time.strftime("%Y-%m-%d", time.gmtime(one["expires"]))
+        bad = one["state"] != "valid"
+        words = (one["state"].upper() if bad else "valid", _RED if bad else _GREEN)
+        days = _Cell(f"{one['days_left']:.0f}" if one["days_left"] >= 10 else f"{one['days_left']:.1f}", words[1] if bad else "")
+        rows.append(
+            [_Cell(one["name"]), _Cell(day), days, _Cell(*words), _Cell(one["kind"])]
+            + [_Cell(text) for text in (one["issuer"], _first(one["names"]), one["file"])]
+        )
+    _fit(rows, width)
+    for at, one in reversed(list(enumerate(document["certificates"], 1))):
+        if one["problem"]:
+            rows[at + 1 : at + 1] = _sentence("renewal", one["problem"], width, _RED)
+    return _lay_out(rows, colour)
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first name, and the number of the others."""
+    return "-" if not names else names[0] if len(names) == 1 else f"{names[0]} +{len(names) - 1}"
+
+
+def _fit(rows: list[list[_Cell]], width: int) -> None:
+    """Shorten the texts of a table of certificates until it has the width. A file keeps its end."""
+    for at, least in ((5, 10), (7, 30), (6, 16), (0, 16), (7, 12)):
+        over = sum(max(len(row[column]) for row in rows) + 2 for column in range(8)) - 2 - width
+        if over > 0:
+            room = max(least, max(len(row[at]) for row in rows) - over)
+            for row in rows:
+                row[at] = _Cell(_short(row[at], room, room - 6 if at == 7 else 3), row[at].colour)
+
+
 def _headline(document: dict[str, Any]) -> list[list[_Cell]]:
     states = Counter(
         backend["state"]
@@ -92,7 +129,7 @@ def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> lis
         return [[_Cell("no problems", _GREEN)]]
     rows = [[_Cell(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", _RED)]]
     for problem in problems:
-        place = f"{problem['service']}{problem['location']}" if problem["service"] else "Terraster"
+        place = f"{problem['service']}{problem['location'] or ''}" if problem["service"] else "Terraster"
         since = f" for {age(now - problem['since'])}" if problem["since"] else ""
         backend = called({"url": problem["backend"] or "", "name": problem.get("backend_name")})
         if problem["kind"] == "reload-failed":

@@ -79,6 +79,7 @@ def resolve(
             if address not in listeners:
                 listeners[address] = Listener(address, tls, proxied)
     management = settings.management()
+    cert_manager = settings.cert_manager or CertManager.model_validate({})
     logger = settings.loggers.get("terraster")
     level = settings.log_level or (logger.level if logger else None) or "info"
     return Snapshot(
@@ -91,7 +92,8 @@ def resolve(
         timeouts=top.timeouts,
         access_log=top.access_log,
         filters=top.chosen.filters,
-        certificate_check=(settings.cert_manager or CertManager.model_validate({})).check_interval,
+        certificate_check=cert_manager.check_interval,
+        certificate_threshold=cert_manager.expiration_threshold,
         nameservers=settings.nameservers,
         admin_listen=management_address(settings),
         admin_tls=management.tls is not None and management.tls.enabled,

@@ -368,5 +368,6 @@ class Snapshot:
     access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took
     filters: Filters = ()  # of answers that are made before a service is known
     certificate_check: float = 30.0  # seconds between two looks at the files of certificates
+    certificate_threshold: float = 30 * 86400.0  # seconds before its end from which on a certificate is expiring
     nameservers: tuple[str, ...] = ()  # "IP" or "IP:PORT" that names of backends are asked of; () = the system's
     warnings: tuple[str, ...] = ()  # "FILE:LINE:COL: `tls` is not in effect yet", shown once at start and on --check

@@ -182,6 +182,20 @@ OUTCOME = record(
 NAME = record(
     endpoints=several(TEXT), since=MOMENT_OR_NONE, asked=MOMENT_OR_NONE, ttl=SPAN, failure=TEXT, failing_since=MOMENT_OR_NONE
 )
+CERTIFICATE = record(
+    name=TEXT,
+    service=TEXT,
+    file=TEXT,
+    names=several(TEXT),
+    issuer=TEXT,
+    kind=TEXT,
+    not_before=MOMENT,
+    expires=MOMENT,
+    days_left=SPAN,
+    state=TEXT,
+    fingerprint=TEXT,
+    problem=TEXT,
+)
 STATUS = record(
     ok=TRUTH,
     problems=several(PROBLEM),
@@ -209,6 +223,7 @@ STATUS = record(
     lost_lines=record(access=COUNT, program=COUNT, last=MOMENT_OR_NONE, reason=TEXT),
     orphans=several(record(id=TEXT, service=TEXT, location=TEXT, backend=TEXT, gone=MOMENT, **OVERRIDES)),
     names=by_name(NAME),
+    certificates=several(CERTIFICATE),
     warnings=several(TEXT),
 )
 
@@ -217,6 +232,7 @@ SHAPES: dict[str, Schema] = {
     "reload": OUTCOME,
     "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT)),
     "list": record(ok=TRUTH, now=MOMENT, backends=several(record(service=TEXT, location=TEXT, **BACKEND))),
+    "certificates": record(ok=TRUTH, now=MOMENT, certificates=several(CERTIFICATE)),
     "why": record(ok=TRUTH, now=MOMENT, backends=several(record(**ACCOUNT, history=several(ACTION), endpoints=several(ENDPOINT)))),
     "stop": record(ok=TRUTH, pid=COUNT_OR_NONE),
     "refusal": record(ok=TRUTH, problems=several(TEXT), candidates=several(TEXT)),

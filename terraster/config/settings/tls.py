@@ -80,7 +80,10 @@ class CertManager(Model):
     check_interval: SomeTime = Field(
         30.0, description="Time between two looks at the files of certificates. Changed ones are taken without a reload."
     )
-    expiration_threshold: SomeTime | None = later(None, description="How long before its end a certificate counts as expiring.")
+    expiration_threshold: SomeTime = Field(
+        30 * 86400.0,
+        description="How long before its end a certificate counts as expiring; at most a third of its lifetime.",
+    )
     alerting: Annotated[Alerting, BeforeValidator(switched), OrWord()] | None = later(
         None, description="Mail before a certificate expires."
     )

@@ -1,0 +1,82 @@
+"""What operators see of certificates: the command, the metric and the problems, while files are renewed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..harness.authority import Authority
+from ..harness.backends import ok
+from ..harness.shapes import unlawful
+from ..harness.terraster_process import Terraster, service
+from ..harness.waiting import wait_until
+
+CA = Authority()
+QUICK = {"check_interval": "200ms"}
+
+
+def listed(proxy: Terraster) -> list[dict[str, Any]]:
+    """The rows of `terrasterctl certificates --json`."""
+    result = proxy.ctl("certificates", "--json")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert not (wrong := unlawful("certificates", document)), wrong
+    rows: list[dict[str, Any]] = document["certificates"]
+    return rows
+
+
+def problems(proxy: Terraster) -> list[str]:
+    return [one["kind"] for one in proxy.status()["problems"] if one["kind"].startswith("certificate")]
+
+
+def site(backend, folder: Path, issued) -> dict[str, Any]:
+    chain, key = issued.write(folder)
+    return service(backend(answer=ok(b"x")).url, name="shop", host="a.test", tls={"cert_file": str(chain), "key_file": str(key)})
+
+
+def test_an_operator_sees_a_certificate_expire_and_its_renewal(terraster, backend, tmp_path: Path) -> None:
+    proxy = terraster(site(backend, tmp_path, CA.issue("a.test", days=9, begun=80)), cert_manager=QUICK)
+    (row,) = listed(proxy)
+    assert (row["name"], row["names"], row["kind"], row["issuer"]) == ("shop", ["a.test"], "ECDSA", "Test Authority")
+    assert (row["state"], row["file"]) == ("expiring", str(tmp_path / "site.pem"))
+    assert 8.9 < row["days_left"] <= 9
+    assert problems(proxy) == ["certificate-expiring"]
+    (line,) = [line for line in proxy.ctl("certificates").stdout.splitlines() if line.startswith("shop ")]
+    assert "EXPIRING" in line
+
+    wait_until(
+        lambda: proxy.metrics().get('terraster_certificate_expiry_timestamp_seconds{name="shop"}') == row["expires"], "the metric"
+    )
+    CA.issue("a.test", days=90).write(tmp_path)
+    wait_until(lambda: listed(proxy)[0]["state"] == "valid", "the renewal was not taken")
+    assert problems(proxy) == []
+
+
+def test_a_renewal_that_cannot_be_used_is_a_problem_until_it_is_right(terraster, backend, tmp_path: Path) -> None:
+    first = CA.issue("a.test", days=90)
+    proxy = terraster(site(backend, tmp_path, first), cert_manager=QUICK)
+    assert problems(proxy) == []
+    (tmp_path / "site.key").write_bytes(CA.issue("a.test").key)
+    wait_until(lambda: problems(proxy) == ["certificate-broken"], "the problem was not told")
+    assert "the key does not belong to the certificate" in listed(proxy)[0]["problem"]
+    assert "the key does not belong" in " ".join(proxy.ctl("certificates").stdout.split())
+    assert "certificate" in proxy.ctl("status").stdout and "shopNone" not in proxy.ctl("status").stdout
+    first.write(tmp_path)
+    wait_until(lambda: problems(proxy) == [], "the problem stayed")
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [("5d", []), ("20d", ["certificate-expiring"])])
+def test_the_threshold_is_configured(terraster, backend, tmp_path: Path, threshold: str, expected: list[str]) -> None:
+    proxy = terraster(
+        site(backend, tmp_path, CA.issue("a.test", days=9, begun=80)), cert_manager={"expiration_threshold": threshold}
+    )
+    assert problems(proxy) == expected
+
+
+def test_without_tls_there_is_no_certificate(terraster, backend) -> None:
+    proxy = terraster(backend(answer=ok(b"x")))
+    assert listed(proxy) == []
+    assert proxy.ctl("certificates").stdout == "no service has a certificate\n"
