@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from terraster.state.cells import MASTERS, BackendCells, LocationCells, Seat, Se
 from terraster.state.layout import size
 from terraster.state.leases import BACKENDS, LOCATIONS, Leases, capacities
 from terraster.state.table import Table
+from terraster.worker.orphan import known_slots
 
 
 def snapshot(generation: int, names: list[str]) -> Snapshot:
@@ -197,3 +200,45 @@ def test_the_sums_of_a_url_never_go_back() -> None:
         for slot in own.values():
             table.q[table.seat_backend(1, slot) + SeatBackend.REQUESTS] += 7
         last += 7 * len(own)
+
+
+def two_masters() -> tuple[Table, Leases, Table, Leases]:
+    """A table and the leases of a master in it, and those of its successor."""
+    table = Table(16, 16, 1 + 2 * MASTERS)
+    leases = Leases(table)
+    leased = leases.assign(snapshot(1, ["a", "b"]))
+    leases.commit(leased)
+    leases.closed = "an upgrade is under way"
+    later = Table.adopt(os.dup(table.descriptor))
+    later.sit(1)
+    others = Leases(later)
+    others.adopt(known_slots(leased))
+    return table, leases, later, others
+
+
+def test_what_a_successor_leased_is_nobody_elses_while_its_workers_may_count_there() -> None:
+    table, leases, _later, others = two_masters()
+    theirs = apply(others, 1, ["a", "b", "c", "d"])
+    leases.outlived()
+    with pytest.raises(StartError, match="location 'x' cannot be added now: workers of another master.* try again"):
+        leases.assign(snapshot(2, ["a", "b", "x"]))
+    assert apply(leases, 2, ["a", "b"]) == {name: theirs[name] for name in "ab"}
+    table.retire_master(1, leases.backend_slots(), leases.location_slots())
+    leases.release()
+    ours = apply(leases, 3, ["a", "b", "x", "y", "z"])
+    assert ours["a"] == theirs["a"] and len(set(ours.values())) == 5
+
+
+def test_a_slot_that_only_a_successor_knew_is_beyond_those_of_the_master_that_outlives_it() -> None:
+    _table, leases, _later, others = two_masters()
+    theirs = apply(others, 1, ["a", "b", "c", "d"])
+    leases.outlived()
+    leases.closed = ""
+    assert not {apply(leases, 2, ["a", "b", "x"])["x"]} & set(theirs.values())
+
+
+def test_a_successor_with_a_table_of_its_own_holds_nothing_back() -> None:
+    leases = Leases(Table(8, 8, 4))
+    leases.closed = "an upgrade is under way"
+    leases.outlived()
+    assert apply(leases, 1, ["a"]) == {"a": 0}

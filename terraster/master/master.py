@@ -33,6 +33,7 @@ from gunicorn.errors import HaltServer
 from terraster.config import unserved
 from terraster.errors import StartError
 from terraster.logs import journal
+from terraster.net.tunnel import FAREWELL
 from terraster.state.cells import MasterCells
 from terraster.worker.process import Process
 
@@ -131,7 +132,11 @@ class Master(Arbiter):  # type: ignore[misc]
         if self.adoption:
             self.listeners.promote()
             self.adoption.dismiss()
-            self.predecessors.dismissed(self.running.snapshot.drain_timeout + FORCED)
+        self._let_leave()
+
+    def _let_leave(self) -> None:
+        """Give the workers of masters that have ended their time to leave."""
+        self.predecessors.dismissed(self.running.snapshot.drain_timeout + FAREWELL + FORCED)
 
     def _write_pidfile(self) -> None:
         path = self.cfg.pidfile + (".2" if self.upgrade.predecessor else "")
@@ -234,7 +239,8 @@ class Master(Arbiter):  # type: ignore[misc]
             case signal.SIGCHLD:
                 for pid in self.children.reap():
                     if self.upgrade.ended(pid):
-                        self.leases.closed = ""
+                        self.leases.outlived()
+                        self._let_leave()
                         self.pidfile.forget_dead(f"{self.cfg.pidfile}.2")
                         self.listeners.forget_successor(pid)
                         gevent.spawn(self.orders.alone)
@@ -279,6 +285,8 @@ class Master(Arbiter):  # type: ignore[misc]
             self.service_manager.ready(self.describe())
         if self.upgrade.promoted(os.environ):
             self.service_manager.silent = False
+            if self._announced:
+                self._let_leave()
             self.pidfile.rename(self.cfg.pidfile)
             self.step("pid file promoted")
             self.listeners.promote()

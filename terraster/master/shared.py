@@ -119,7 +119,7 @@ def _lives(table: Table, seat: int) -> bool:
 class Predecessors:
     """The masters before this one in the same table, and their workers. Master only.
 
-    A master that lives keeps house for its own workers. So nothing is done here while an upgrade is under way.
+    A master that lives keeps house for its own workers, so those are left to it.
     """
 
     __slots__ = ("_table", "_leases", "_log", "_deadline")
@@ -131,13 +131,14 @@ class Predecessors:
         self._deadline = 0.0
 
     def workers(self) -> list[int]:
-        """The seats of workers of other masters, whether they live or not."""
+        """The seats of workers of masters that have ended, whether the workers live or not."""
         table = self._table
-        own = table.seats_of(table.own)
-        return [seat for seat in table.taken_seats() if seat not in own]
+        taken = table.taken_seats()
+        gone = [table.seats_of(master) for master in table.masters()[1:] if not _lives(table, table.master_seat(master))]
+        return [seat for seats in gone for seat in taken if seat in seats]
 
     def dismissed(self, seconds: float) -> None:
-        """The workers before were told to leave, and have so many seconds for it."""
+        """The workers of masters that have ended know that this one serves, and have so many seconds from now on to leave."""
         self._deadline = time.monotonic() + seconds
 
     def manage(self) -> bool:
@@ -154,25 +155,22 @@ class Predecessors:
                 pid = table.q[table.seat(seat) + Seat.PID]
                 self._log.error("worker %d of the master before did not leave in time, killed", pid)
                 _kill(pid, signal.SIGKILL)
+        taken = table.taken_seats()
         for master in table.masters()[1:]:
-            if not _is_inhabited(table, master):
+            if not (_lives(table, table.master_seat(master)) or any(seat in table.seats_of(master) for seat in taken)):
                 table.retire_master(master, self._leases.backend_slots(), self._leases.location_slots())
                 emptied = True
         if len(table.masters()) == 1:
             self._leases.release()
+            self._deadline = 0.0
         return emptied
 
     def end(self, number: int) -> list[int]:
         """Send a signal (0: none) to the workers of masters that have ended. Returns the seats of those that still live."""
         table = self._table
-        found = []
-        for master in table.masters()[1:]:
-            if _lives(table, table.master_seat(master)):
-                continue
-            for seat in self.workers():
-                if seat in table.seats_of(master) and _lives(table, seat):
-                    _kill(table.q[table.seat(seat) + Seat.PID], number)
-                    found.append(seat)
+        found = [seat for seat in self.workers() if _lives(table, seat)]
+        for seat in found:
+            _kill(table.q[table.seat(seat) + Seat.PID], number)
         return found
 
 

@@ -178,9 +178,21 @@ class Leases:
     def release(self) -> None:
         """The other processes of this table have ended: what was theirs alone is free again."""
         self._mark()
+        self.closed = ""
         for book, forget in ((self._backends, self._table.forget_backend), (self._locations, self._table.forget_location)):
             for slot in book.release():
                 forget(0, slot)
+
+    def outlived(self) -> None:
+        """Another master of this table has ended, and its workers may still count in slots that it leased. Nothing is leased that was not
+        leased before, until `release`."""
+        self._mark()
+        shared = len(self._table.masters()) > 1
+        self.closed = (
+            "workers of another master, which has ended, still use the shared table; try again when they have left"
+            if shared
+            else ""
+        )
 
     def _mark(self) -> None:
         """Lease no slot that another master of this table leased."""

@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -269,3 +269,31 @@ def test_ejections_and_open_circuits_go_along(fresh, backend, how: str) -> None:
         ask(20)
         assert states() == wanted
     assert (len(bad.requests), len(broken.requests)) == reached
+
+
+def test_after_an_upgrade_that_failed_the_workers_of_both_masters_are_counted_apart(fresh, slow, backend) -> None:
+    """A backend may be added when the workers of the new master, which is dead, have left; they have their time for that."""
+    proxy = fresh(slow)
+    more = backend(answer=ok(b"more"))
+    proxy.write(service(slow.url), service(more.url, name="more", host="more.test"))
+    new = begin(proxy)
+    workers = [int(pid) for pid in Path(f"/proc/{new}/task/{new}/children").read_text().split()]
+    try:
+        with ExitStack() as clients:
+            busy = [clients.enter_context(proxy.connect()).send(b"GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n") for _ in range(12)]
+            slow.wait(12)
+            os.kill(new, signal.SIGKILL)
+            wait_until(lambda: "this one goes on" in proxy.said, lambda: proxy.said)
+            refused = proxy.control("POST", "/reload", why="test")
+            assert not refused["ok"] and "when they have left" in refused["problems"][0], refused
+            slow.go.set()
+            assert [client.response().status for client in busy] == [200] * 12
+        for pid in workers:
+            wait_gone(pid, 30)
+        assert "did not leave in time" not in proxy.said
+        wait_until(lambda: proxy.control("POST", "/reload", why="test")["ok"], "the backend is added")
+        assert get(proxy.address, host="more.test").body == b"more"
+        wait_until(lambda: proxy.metrics()[REQUESTS] == 12, lambda: str(proxy.metrics()))
+    finally:
+        if not is_gone(new):
+            os.kill(new, signal.SIGKILL)
