@@ -14,7 +14,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run test test-all lint format docs golden lock bench bench-balance bench-reload bench-soak profile clean
+.PHONY: run test test-all lint format docs golden lock bench bench-balance bench-reload bench-soak profile release-point clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -61,6 +61,9 @@ bench-reload: $(VENV)/.installed-test
 
 bench-soak: $(VENV)/.installed-test
 	@$(VENV)/bin/python bench/soak.py $(ARGS)
+
+release-point:
+	@git archive --format=tar HEAD terraster | xz -9e > tests/releases/$$(git log -1 --abbrev=7 --format=%cs-%h).tar.xz
 
 profile: $(VENV)/.installed $(VENV)/.installed-profile
 	@$(VENV)/bin/python bench/profile_worker.py $(ARGS)

@@ -89,9 +89,9 @@ def test_the_configurations_in_etc_load(name: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_targets_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"^make (?:[A-Z]+=\S+ )?([a-z]+)", "\n".join(blocks(page, "")), re.MULTILINE))
-    named |= set(re.findall(r"`make (?:[A-Z]+=\S+ )?([a-z]+)", page.read_text()))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"^make (?:[A-Z]+=\S+ )?([a-z-]+)", "\n".join(blocks(page, "")), re.MULTILINE))
+    named |= set(re.findall(r"`make (?:[A-Z]+=\S+ )?([a-z-]+)", page.read_text()))
     assert named <= targets
 
 

@@ -56,11 +56,13 @@ def hand_over(table: Table, snapshot: Snapshot, environ: MutableMapping[str, str
 
 
 def inherited(environ: MutableMapping[str, str], predecessor: int, log: ProgramLog) -> tuple[Table, dict[str, Any]] | None:
-    """The table that the master which started this one handed over, and its slots. None if there is none, or if this version does not
-    understand it; the log then says so. Versions before this hand over none."""
+    """The table that the master which started this one handed over, and its slots. None if there is none, as early versions hand over none,
+    or if this version does not understand it; the log then says so."""
     parent, *descriptors = environ.pop(TABLE, "0").split()
     if parent != str(predecessor) or len(descriptors) != 2:
-        return None  # of another master than the one that started this one
+        # An early version leaves the table of its own predecessor in the environment, which it does not know.
+        log.warning("counters begin anew: the master before hands over no shared table")
+        return None
     table, facts = map(int, descriptors)
     os.set_inheritable(table, False)
     with os.fdopen(facts, "rb") as stream:

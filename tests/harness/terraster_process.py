@@ -54,8 +54,8 @@ class Terraster:
     health checks, the access log in ``access.log``. A key of None leaves it out.
     """
 
-    root = ROOT
-    """The folder of the code that it runs."""
+    root: Path | str = ROOT
+    """The folder of the code that it runs, or several as in PYTHONPATH."""
 
     launcher: Sequence[str] = ()
     """A command in front of it, which becomes it."""
