@@ -1,6 +1,6 @@
 """Terraster, nginx and HAProxy side by side: the cost of a proxied request.
 
-    make bench                                            # everything, about 8 minutes
+    make bench                                            # everything, about 15 minutes
     make bench ARGS="--cases small,close --rounds 5"
     make bench ARGS="--cases small --running mine=http://127.0.0.1:9000/@4711"      # compare with something already running
 
@@ -53,9 +53,10 @@ class Sample:
 
 def measure(peer: Peer, case: Case, seconds: float, connections: int, prefix: tuple[str, ...]) -> Sample:
     """Load one peer once."""
-    run(peer.url, case, seconds=WARM_UP, connections=connections, prefix=prefix)
+    url = peer.tls_url if case.tls else peer.url
+    run(url, case, seconds=WARM_UP, connections=connections, prefix=prefix)
     user, system = cpu_seconds(peer.pid)
-    load = run(peer.url, case, seconds=seconds, connections=connections, prefix=prefix)
+    load = run(url, case, seconds=seconds, connections=connections, prefix=prefix)
     user_after, system_after = cpu_seconds(peer.pid)
     rss, pss = memory(peer.pid)
     peer.forget_log()
@@ -70,7 +71,7 @@ def report(which: str, case: Case, peer: Peer, sample: Sample) -> None:
     """Print the progress on standard error."""
     log = "on " if peer.log else "off"
     errors = f"  {sample.errors} errors" if sample.errors else ""
-    line = f"{which}  {case.name:6} log {log}  {peer.name:10} {sample.cpu:8.1f} µs {sample.rate:9,.0f}/s{errors}"
+    line = f"{which}  {case.name:11} log {log}  {peer.name:10} {sample.cpu:8.1f} µs {sample.rate:9,.0f}/s{errors}"
     print(line, file=sys.stderr, flush=True)
 
 
@@ -209,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
             for number in range(arguments.rounds):
                 for case in (CASES[name] for name in arguments.cases):
                     for log in logs:
-                        among = [peer for peer in peers if peer.log == log]
+                        among = [peer for peer in peers if peer.log == log and (peer.tls_url or not case.tls)]
                         for peer in among[number % len(among) :] + among[: number % len(among)] if among else []:
                             sample = measure(peer, case, arguments.seconds, arguments.connections, far)
                             results.setdefault((case.name, log, peer.name), []).append(sample)

@@ -122,6 +122,7 @@ class Peer:
     log: bool
     url: str
     pid: int
+    tls_url: str = ""  # "" = it has no TLS here
     running: Running | None = None
     log_file: Path | None = None
     samples: dict[str, list[object]] = field(default_factory=dict)
@@ -147,6 +148,10 @@ def nginx(place: Place) -> list[str]:
     upstream backends {{ {servers} keepalive 128; }}
     server {{
         listen 127.0.0.1:{place.port} backlog=4096;
+        listen 127.0.0.1:{place.tls_port} ssl backlog=4096;
+        ssl_certificate {place.certificate};
+        ssl_certificate_key {place.certificate};
+        ssl_protocols TLSv1.2 TLSv1.3;
         location / {{
             proxy_pass http://backends;
             proxy_http_version 1.1;
@@ -187,6 +192,7 @@ defaults
     balance roundrobin
 frontend all
     bind 127.0.0.1:{place.port}
+    bind 127.0.0.1:{place.tls_port} ssl crt {place.certificate}
     default_backend backends
 backend backends
 {servers}
@@ -197,19 +203,27 @@ backend backends
 
 def terraster(place: Place) -> list[str]:
     """Terraster from this checkout, with one worker."""
-    backends = "\n".join(f"  - url: http://127.0.0.1:{port}" for port in place.backends)
+    backends = ", ".join(f"{{url: 'http://127.0.0.1:{port}'}}" for port in place.backends)
+    locations = f"[{{path: /, backends: [{backends}]}}]"
     config = place.write(
         ".yaml",
         f"""
-listen: "127.0.0.1:{place.port}"
 admin_port: {free_port()}
 metrics: {{listen: "127.0.0.1:{free_port()}"}}
 workers: 1
 access_log: {f'"{place.log_file}"' if place.log_file else "off"}
 runtime_dir: {place.folder}/{place.name}.run
 state_dir: {place.folder}/{place.name}.state
-backends:
-{backends}
+services:
+  - name: plain
+    host: "*"
+    listen: ["127.0.0.1:{place.port}"]
+    locations: {locations}
+  - name: secure
+    host: "*"
+    listen: ["127.0.0.1:{place.tls_port}"]
+    tls: {{cert_file: "{place.certificate}"}}
+    locations: {locations}
 """,
     )
     return [sys.executable, "-m", "terraster.cli.main", "--config", config]
@@ -225,13 +239,33 @@ PEERS: dict[str, Callable[[Place], list[str]]] = {
 }
 
 
+TLS = ("terraster", "nginx", "haproxy")
+"""The peers that speak TLS here."""
+
+
+def certificate(folder: Path) -> Path:
+    """A file with a certificate for a P-256 key that it issued itself, and the key."""
+    file, key = folder / "site.pem", folder / "site.key"
+    if not file.exists():
+        make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=bench"
+        subprocess.run(
+            [*make.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(file)],
+            check=True,
+            capture_output=True,
+        )
+        file.write_bytes(file.read_bytes() + key.read_bytes())
+        file.chmod(0o600)
+    return file
+
+
 def launch(name: str, log: bool, folder: Path, backends: tuple[int, int], prefix: tuple[str, ...] = ()) -> Peer:
     """Start a peer and return it when it answers through its backends."""
     label = f"{name}-{'log' if log else 'nolog'}"
-    port = free_port()
+    port, tls_port = free_port(), free_port()
     log_file = (folder / f"{label}.out" if name in ("haproxy", "caddy") else folder / f"{label}.access.log") if log else None
-    command = PEERS[name](Place(folder, label, port, backends, log_file))
+    command = PEERS[name](Place(folder, label, port, tls_port, backends, log_file, certificate(folder)))
     running = start(command, folder, label, prefix)
     url = f"http://127.0.0.1:{port}"
     running.wait_for(f"{url}/128")
-    return Peer(name, log, url, running.process.pid, running, log_file)
+    tls_url = f"https://127.0.0.1:{tls_port}" if name in TLS else ""
+    return Peer(name, log, url, running.process.pid, tls_url, running, log_file)

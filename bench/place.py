@@ -32,13 +32,16 @@ def program(name: str) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a peer: its folder, the name of its files, its port, its backends, its access log (None: off)."""
+    """The place of a peer: its folder, the name of its files, its ports, its backends, its access log (None: off), and the file with a
+    certificate and its key."""
 
     folder: Path
     name: str
     port: int
+    tls_port: int
     backends: tuple[int, int]
     log_file: Path | None
+    certificate: Path
 
     def write(self, suffix: str, text: str) -> str:
         """Write a configuration file and return its path."""

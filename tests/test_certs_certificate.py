@@ -40,6 +40,12 @@ def test_text_around_the_certificate_is_no_fault() -> None:
     assert read_certificate("x", b"subject=CN = a.test\n\n" + issued.chain + b"\n\n", issued.key).names == ("a.test",)
 
 
+def test_certificates_and_key_in_one_file() -> None:
+    issued = CA.issue("a.test")
+    for both in (issued.chain + issued.key, issued.key + issued.chain, issued.alone + issued.key + issued.issuer):
+        assert read_certificate("x", both, both).names == ("a.test",)
+
+
 ONE, OTHER, WEAK = CA.issue("a.test"), CA.issue("b.test"), CA.issue("a.test", kind="rsa1024")
 
 BAD = {

@@ -21,6 +21,8 @@ __all__ = ["CertificateError", "read_certificate"]
 
 _LEAST_RSA = 2048  # bits: the security level 2 of OpenSSL wants 112 bits of security
 
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
 
 class CertificateError(TerrasterError):
     """A pair of certificate and key that cannot be used. The text says why."""
@@ -64,16 +66,21 @@ def read_certificate(file: str, chain: bytes, key: bytes) -> Certificate:
 
 
 def _certificates(chain: bytes) -> list[x509.Certificate]:
-    if b"-----BEGIN CERTIFICATE-----" not in chain:
+    if _BEGIN not in chain:
         raise CertificateError("the file has no certificate in PEM form" if chain.strip() else "the file is empty")
     try:
         found = x509.load_pem_x509_certificates(chain)
     except ValueError as error:
         raise CertificateError("the certificate is not complete, or is damaged") from error
     rest = chain.rpartition(b"-----END CERTIFICATE-----")[2]
-    if any(line.startswith(b"-") for line in rest.splitlines()):  # the library passes over a last block that is cut off
+    if any(_begins(line.strip()) for line in rest.splitlines()):  # the library passes over a last block that is cut off
         raise CertificateError("the last certificate of the chain is not complete, or is damaged")
     return found
+
+
+def _begins(line: bytes) -> bool:
+    """True if a line is the first one of a certificate, or a part of it. A key may follow the certificates."""
+    return line.startswith(_BEGIN) or (line.startswith(b"-") and _BEGIN.startswith(line))
 
 
 Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
