@@ -17,6 +17,7 @@ class Exchange:
     The request:
     started:       time.monotonic() when the head was complete
     wall:          time.time() at the same moment
+    handshake:     the facts of the client's TLS handshake (`terraster.net.handshake.Handshake`), None: in clear
     client:        the client of this request (`terraster.net.downstream`); None once the exchange is finished
     client_ip:     the client's address: the peer's, or the one that a trusted proxy reported
     peer_ip:       the address at the other end of the connection ("unix" on a unix socket)
@@ -69,6 +70,7 @@ class Exchange:
         "duration",
         "error",
         "faults",
+        "handshake",
         "head",
         "host",
         "idempotent",
@@ -99,6 +101,7 @@ class Exchange:
     client_ip: str
     peer_ip: str
     scheme: str
+    handshake: Any
     said: Any
     head: Any
     method: bytes
@@ -132,7 +135,7 @@ class Exchange:
     def __init__(self, started: float, wall: float, client_ip: str, peer_ip: str, scheme: str, head: Any = None) -> None:
         self.started = self.asked = started
         self.wall = wall
-        self.client = self.plan = self.service = self.location = self.said = self.body = self.backend = None
+        self.client = self.handshake = self.plan = self.service = self.location = self.said = self.body = self.backend = None
         self.client_ip = client_ip
         self.peer_ip = peer_ip
         self.scheme = scheme

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 from .config.diff import Change, patch
-from .config.snapshot import Backend, Filters, Location, Service, Snapshot
+from .config.snapshot import Backend, Filters, Listener, Location, Service, Snapshot
 from .errors import BadRequest
 from .exchange import Exchange
 from .filters.answer import Answer
@@ -224,6 +224,7 @@ class Plan:
         for service in gone:
             for backend in _backends(service):
                 backends.pop(backend.id, None)
+        _clear_listeners_leased_anew(change.listeners_added, view)
         for name in change.removed:
             del services[name]
         for count, service in enumerate(change.services):
@@ -247,6 +248,7 @@ def compile_plan(
     backends = {backend.id: backend for service in snapshot.services for backend in _backends(service)}
     for service in snapshot.services:
         _clear_if_leased_anew(service, view)
+    _clear_listeners_leased_anew(snapshot.listeners, view)
     router = Router.build((address, host, services[name]) for name, address, host in _entries(snapshot.services))
     return Plan(snapshot, view, services, router, backends, known, clock)
 
@@ -268,12 +270,22 @@ def _clear_if_leased_anew(service: Service, view: SeatView) -> None:
     """Zero this process's counters of slots that belonged to another id before (`terraster.state.leases`)."""
     q, table = view.q, view.table
     for location in service.locations:
-        serial = q[table.location(location.slot) + LocationCells.LEASE]
-        if view.location_leases.get(location.slot) != serial:
-            view.location_leases[location.slot] = serial
-            table.forget_location(view.seat, location.slot)
+        _clear_location_if_leased_anew(location.slot, view)
         for backend in location.backends:
             serial = q[table.backend(backend.slot) + BackendCells.LEASE]
             if view.backend_leases.get(backend.slot) != serial:
                 view.backend_leases[backend.slot] = serial
                 table.forget_backend(view.seat, backend.slot)
+
+
+def _clear_listeners_leased_anew(listeners: Iterable[Listener], view: SeatView) -> None:
+    for listener in listeners:
+        if listener.slot >= 0:
+            _clear_location_if_leased_anew(listener.slot, view)
+
+
+def _clear_location_if_leased_anew(slot: int, view: SeatView) -> None:
+    serial = view.q[view.table.location(slot) + LocationCells.LEASE]
+    if view.location_leases.get(slot) != serial:
+        view.location_leases[slot] = serial
+        view.table.forget_location(view.seat, slot)

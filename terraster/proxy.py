@@ -112,6 +112,7 @@ class Proxy(DataPlane):
         now = self.clock()
         exchange = Exchange(now, now + self.wall, connection.client_ip, connection.peer_ip, connection.scheme, head)
         exchange.client = client
+        exchange.handshake = connection.handshake
         exchange.plan = self.plan
         self.id_count = count = self.id_count + 1
         exchange.request_id = b"%b%08x" % (self.id_prefix, count)

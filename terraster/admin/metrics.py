@@ -25,7 +25,7 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BUCKETS, BackendCells, MasterCells, SeatLocation
 from ..state.table import Table
-from . import processes, readings, seat_readings
+from . import handshakes, processes, readings, seat_readings
 
 Row = TypeVar("Row")
 
@@ -112,6 +112,12 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_worker_full_seconds", "gauge", "Time since a full worker makes clients wait.", ("worker",)),
     Description("terraster_accept_errors_total", "counter", "Client connections that could not be accepted."),
     Description("terraster_idle_clients_ended_total", "counter", "Idle client connections ended for want of descriptors."),
+    Description(
+        "terraster_tls_handshakes_total",
+        "counter",
+        "TLS handshakes with clients, by outcome.",
+        ("listener", "version", "resumed", "result"),
+    ),
     Description("terraster_worker_silent_seconds", "gauge", "Time since a process last gave a sign of life.", ("process",)),
     Description("terraster_workers", "gauge", "Proxy workers that respond and accept connections."),
     Description("terraster_workers_configured", "gauge", "Configured number of proxy workers."),
@@ -252,6 +258,7 @@ class TableCollector(Collector):
         samples.update(self._certificates(snapshot))
         samples.update(self._lost(seat_readings.lost_lines(self._table)))
         samples.update(self._whole(readings.header(self._table)))
+        samples.update(self._handshakes(handshakes.read(self._table, snapshot)))
         for one in self._metrics:
             metric = Metric(one.name.removesuffix("_total") if one.type == "counter" else one.name, one.help, one.type)
             metric.samples = _Paused(samples.pop(one.name), self._pause)  # type: ignore[assignment]  # written once, never kept
@@ -348,6 +355,11 @@ class TableCollector(Collector):
     def _certificates(snapshot: Snapshot) -> Iterator[tuple[str, Iterator[Sample]]]:
         name = "terraster_certificate_expiry_timestamp_seconds"
         yield name, (Sample(name, {"name": called}, certificate.not_after) for called, _, certificate in named(snapshot))
+
+    @staticmethod
+    def _handshakes(rows: Iterable[handshakes.HandshakeReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
+        name = "terraster_tls_handshakes_total"
+        yield name, (Sample(name, one.labels, one.count) for one in rows)
 
     @staticmethod
     def _lost(lost: seat_readings.LostLines) -> Iterator[tuple[str, Iterator[Sample]]]:

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterable
 from string import Formatter
 
-__all__ = ["FIELDS", "JSON_FIELDS", "NAMED_FORMATS", "field", "parts"]
+__all__ = ["FIELDS", "JSON_FIELDS", "NAMED_FORMATS", "TLS_FIELDS", "field", "parts"]
 
 FIELDS: tuple[str, ...] = (
     "time",
@@ -35,11 +35,18 @@ FIELDS: tuple[str, ...] = (
     "detail",
     "user_agent",
     "referer",
+    "tls_version",
+    "tls_cipher",
+    "sni",
+    "tls_resumed",
     "time_clf",
 )
 """Every field that a format string or ``fields`` may name."""
 
-JSON_FIELDS: tuple[str, ...] = FIELDS[:-1]
+TLS_FIELDS: tuple[str, ...] = ("tls_version", "tls_cipher", "sni", "tls_resumed")
+"""The fields about a TLS handshake: the last ones that have a value of their own."""
+
+JSON_FIELDS: tuple[str, ...] = FIELDS[: FIELDS.index(TLS_FIELDS[0])]
 """The fields of a JSON line if ``fields`` is not set."""
 
 NAMED_FORMATS: dict[str, str] = {

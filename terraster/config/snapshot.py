@@ -287,6 +287,12 @@ class Listener:
     address: str
     tls: bool = False
     proxy_protocol: bool = False
+    slot: int = -1  # with ``tls``: a location's slot of the shared table, in which its handshakes are counted
+
+    @property
+    def id(self) -> str:
+        """The stable id of its slot. No location has this one."""
+        return f"TLS listener {self.address}"
 
 
 @dataclass(frozen=True, slots=True)

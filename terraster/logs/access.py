@@ -32,7 +32,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from ..config import log_format
-from ..config.log_format import FIELDS, JSON_FIELDS
+from ..config.log_format import FIELDS, JSON_FIELDS, TLS_FIELDS
 from ..config.snapshot import AccessLog
 from ..errors import StartError
 from ..exchange import Exchange
@@ -67,6 +67,7 @@ _CONVERSIONS = {
     "detail": "%s",
     "user_agent": "%s",
     "referer": "%s",
+    **dict.fromkeys(TLS_FIELDS, "%s"),
     "time_clf": _STAMP_CLF,
 }
 """Each field with its conversion in the template, in the order in which `Renderer` computes the values. The two time stamps are not
@@ -105,7 +106,20 @@ class Renderer:
     Raises StartError for an unknown format or field.
     """
 
-    __slots__ = ("_template", "_pick", "_quote", "_quoted", "_empty", "_agent", "_redact", "_mask", "_second", "_line")
+    __slots__ = (
+        "_template",
+        "_pick",
+        "_quote",
+        "_quoted",
+        "_empty",
+        "_agent",
+        "_tls",
+        "_flags",
+        "_redact",
+        "_mask",
+        "_second",
+        "_line",
+    )
 
     def __init__(self, config: AccessLog) -> None:
         json = config.format == "json"
@@ -115,6 +129,7 @@ class Renderer:
         self._quoted = _Quoted(self._quote)
         self._empty = "null" if json else "-"
         self._agent = "user_agent" in names or "referer" in names
+        self._tls, self._flags = not set(TLS_FIELDS).isdisjoint(names), ("false", "true") if json else ("no", "yes")
         self._redact = frozenset(key.lower() for key in config.redact_query)
         self._mask = config.mask
         self._second = -1.0
@@ -124,7 +139,7 @@ class Renderer:
         """One line for each exchange, with a newline at its end."""
         pick, quote, quoted, look = self._pick, self._quote, self._quoted, self._agent
         protocols = (quoted["HTTP/1.0"], quoted["HTTP/1.1"])
-        nothing, empty = quoted[""], self._empty
+        nothing, empty, tls = quoted[""], self._empty, self._tls
         lines: list[str] = []
         for x in exchanges:
             age = x.wall - self._second
@@ -149,7 +164,7 @@ class Renderer:
                         elif len(name) == 7 and name.lower() == b"referer":
                             referer = quote(self._masked(_text(value)))
             upstream = x.upstream_time
-            values = (
+            values: tuple[Any, ...] = (
                 age * 1000.0,
                 quoted[x.client_ip],
                 quoted[x.peer_ip],
@@ -174,8 +189,17 @@ class Renderer:
                 agent,
                 referer,
             )
+            if tls:
+                values += self._handshake(x)
             lines.append(self._line % (values if pick is None else pick(values)))
         return "".join(lines).encode("ascii")
+
+    def _handshake(self, x: Exchange) -> tuple[str, ...]:
+        """The values of `TLS_FIELDS`."""
+        done, quoted = x.handshake, self._quoted
+        if done is None:
+            return quoted[""], quoted[""], quoted[""], self._empty
+        return quoted[done.version], quoted[done.cipher], quoted[done.server_name], self._flags[done.resumed]
 
     def _tick(self, wall: float) -> float:
         """Put the whole second of ``wall`` (seconds since 1970) into the template. Returns the fraction, in seconds."""

@@ -8,6 +8,7 @@ from typing import Any
 from terraster.config.snapshot import Tls
 from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
 
+from .handshake import Handshake
 from .stream import Stream
 from .tls import TlsStream
 
@@ -33,6 +34,7 @@ class Connection:
     listener:   the acceptor of the address on which it came in
     scheme:     "http", or "https" once it speaks TLS
     tls:        the settings of its handshake, None: it is in clear
+    handshake:  the facts of its handshake, None: there was none, or it is not over
     trusted:    True if the peer is a trusted proxy
     held:       octets that were read but not used yet
     idle_since: monotonic time since when no octet of a request has been read, at most two sweeps late; 0.0 while a request is under way
@@ -49,6 +51,7 @@ class Connection:
         "client_port",
         "downstream",
         "fields",
+        "handshake",
         "held",
         "host",
         "idle_since",
@@ -94,6 +97,7 @@ class Connection:
         self.fields = b""
         self.downstream: Any = None
         self.tls: Tls | None = None
+        self.handshake: Handshake | None = None
 
     def destination(self) -> tuple[str, int] | None:
         """The IP address and port that the client connected to; None for a unix socket."""

@@ -14,6 +14,7 @@ from greenlet import greenlet
 
 from terraster.errors import ClientGone, ConnectFailed, HttpError
 
+from .handshake import HandshakeFailed, failure
 from .stream import READ_SIZE, Stream
 
 __all__ = ["TlsStream", "client_context"]
@@ -92,10 +93,10 @@ class TlsStream:
             except ssl.SSLWantReadError:
                 self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
                 if not self._fill(0.0):
-                    raise ClientGone("the client ended the TLS handshake") from None
+                    raise ClientGone("the client ended it") from None
             except ssl.SSLError as error:
                 self._answer()  # the alert
-                raise ClientGone(f"the TLS handshake failed: {_words(error)}") from error
+                raise HandshakeFailed(_words(error), failure(error)) from error
         self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
 
     @property

@@ -21,6 +21,8 @@ from terraster.state.cells import SeatLocation
 from terraster.state.view import SeatView
 from terraster.wire.answers import http_date
 
+from .handshakes import Handshakes
+
 __all__ = ["STOPPING", "DataPlane"]
 
 STOPPING = "Terraster ended the tunnel, because it stops"
@@ -39,6 +41,7 @@ class DataPlane:
     outcomes:  counts attempts and reports failures to the master
     origins:   by backend id
     contexts:  the TLS settings of services
+    handshakes: counts TLS handshakes
     buffer:    the memory for long bodies
     deadlines: exchange → monotonic time at which it must be over
     tunnels:   those that are open, and their exchanges
@@ -71,6 +74,7 @@ class DataPlane:
         self.tunnels_until = inf
         self.origins: dict[str, Origin] = {}
         self.contexts = Contexts()
+        self.handshakes = Handshakes(view, reactor.clock)
         self.buffer = Buffer()
         self.wall = 0.0
         self.date = b""
@@ -88,6 +92,7 @@ class DataPlane:
         the hub."""
         self.overdue(now)
         self.outcomes.sweep(now)
+        self.handshakes.sweep(now)
         for tunnel in [tunnel for tunnel in self.tunnels if tunnel.leave_at <= now]:
             tunnel.end(now)
         for origin in self.origins.values():

@@ -6,8 +6,9 @@ first octet on (`terraster.wire.client_hello`).
 
 from __future__ import annotations
 
-from terraster.errors import ClientGone
+from terraster.errors import ClientGone, HttpError
 from terraster.net.connection import Connection
+from terraster.net.handshake import Handshake, HandshakeFailed
 from terraster.net.tls import TlsStream
 from terraster.plan import ServicePlan
 from terraster.wire.client_hello import ClientHello, HelloError, HelloReader, alert
@@ -26,26 +27,44 @@ def secure(plane: DataPlane, connection: Connection) -> None:
 
     A client that speaks plain HTTP stays unsecured. Its request is refused with an answer that it can read (`terraster.phases.locate`).
     """
+    reader = HelloReader()
+    try:
+        handshake = _handshake(plane, connection, reader)
+    except HttpError as error:
+        if reader.received or not isinstance(error, ClientGone):  # else it was a connection without a handshake: a port check, say
+            plane.handshakes.failed(connection, error)
+        raise
+    if handshake is None:
+        return
+    connection.handshake = handshake
+    plane.handshakes.succeeded(connection, handshake)
+
+
+def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) -> Handshake | None:
+    """None: the client speaks plain HTTP. Raises `HttpError`."""
     timeout = plane.plan.timeouts.client_header
     end = plane.clock() + timeout if timeout else 0.0
-    reader = HelloReader()
     data, connection.held = connection.held, b""
     try:
         while (hello := reader.feed(data)) is None:
             data = more(plane, connection, end)
     except HelloError as error:
         if not error.plain:
-            raise _refused(plane, connection, error.code, str(error)) from error
+            raise _refused(plane, connection, error.code, str(error), "protocol") from error
         connection.held = bytes(reader.received)
-        return
+        plane.handshakes.failed(connection, HandshakeFailed("plain HTTP", "plain_http"))
+        return None
     service = _service(plane, connection, hello)
     if service is None or service.tls is None:
-        raise _refused(plane, connection, _UNRECOGNIZED_NAME, f"no service for the server name {hello.server_name!r}")
+        raise _refused(
+            plane, connection, _UNRECOGNIZED_NAME, f"no service for the server name {hello.server_name!r}", "unrecognized_name"
+        )
     if hello.alpn and service.protocols.isdisjoint(hello.alpn):
-        raise _refused(plane, connection, _NO_APPLICATION_PROTOCOL, "no application protocol in common")
+        raise _refused(plane, connection, _NO_APPLICATION_PROTOCOL, "no application protocol in common", "no_application_protocol")
     stream = TlsStream(connection.plain, plane.contexts.get(service.name, service.tls))
     connection.secure(stream, service.tls)
     stream.accept(reader.received, end)
+    return Handshake.of(stream.engine, hello.server_name)
 
 
 def _service(plane: DataPlane, connection: Connection, hello: ClientHello) -> ServicePlan | None:
@@ -55,9 +74,9 @@ def _service(plane: DataPlane, connection: Connection, hello: ClientHello) -> Se
     return found or plan.tls_default(listener.address, bool(hello.server_name))
 
 
-def _refused(plane: DataPlane, connection: Connection, code: int, detail: str) -> ClientGone:
+def _refused(plane: DataPlane, connection: Connection, code: int, detail: str, result: str) -> HandshakeFailed:
     """Send an alert. Returns the error to raise."""
     if code:
         connection.send(alert(code), plane.plan.timeouts.client_header)
         connection.lingering = True
-    return ClientGone(f"the TLS handshake failed: {detail}")
+    return HandshakeFailed(detail, result)

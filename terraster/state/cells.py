@@ -8,6 +8,7 @@ from bisect import bisect_left
 __all__ = [
     "BUCKETS",
     "CLASS_CELL",
+    "HANDSHAKE_FAILURES",
     "MASTERS",
     "RESPONSE_CLASSES",
     "STATUS_CELL",
@@ -19,6 +20,7 @@ __all__ = [
     "MasterCells",
     "Seat",
     "SeatBackend",
+    "SeatListener",
     "SeatLocation",
     "bucket_of",
     "fingerprint",
@@ -245,14 +247,46 @@ class SeatLocation:
     GAUGES = (QUEUED, QUEUE_HEAD)
 
 
+HANDSHAKE_FAILURES: tuple[str, ...] = (
+    "unrecognized_name",
+    "no_application_protocol",
+    "version",
+    "no_common_parameters",
+    "certificate",
+    "client_refused",
+    "plain_http",
+    "protocol",
+    "timeout",
+    "client_gone",
+    "overload",
+)
+"""The kinds of TLS handshakes that failed, in the order of their cells."""
+
+
+class SeatListener:
+    """Cells of a TLS listener in one seat. Its slot is one of a location, leased under the listener's address. Writer: the process in the
+    seat."""
+
+    OK = 0  # … 4 cells: TLS 1.2, resumed; TLS 1.3, resumed
+    FAILED = 8  # … len(HANDSHAKE_FAILURES) cells
+
+    VERSIONS = ("TLSv1.2", "TLSv1.3")
+
+    @staticmethod
+    def ok(version: str, resumed: bool) -> int:
+        """The cell that counts a handshake which succeeded."""
+        return SeatListener.OK + 2 * SeatListener.VERSIONS.index(version) + resumed
+
+
 assert len(STATUS_LABELS) <= SeatLocation.BYTES_IN
+assert SeatListener.FAILED + len(HANDSHAKE_FAILURES) <= SeatLocation.BYTES_IN  # no gauge, and no bucket, of a location
 assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.CELLS
 
 
 def fingerprint() -> int:
     """A number that changes with the meaning of any cell of this module: names, numbers, labels and bounds."""
-    families = (Header, MasterCells, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation)
+    families = (Header, MasterCells, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation, SeatListener)
     meaning = [
         (one.__name__, sorted((name, str(value)) for name, value in vars(one).items() if name.isupper())) for one in families
     ]
-    return zlib.crc32(repr((VERSION, MASTERS, meaning, STATUS_LABELS, RESPONSE_CLASSES, BUCKETS)).encode())
+    return zlib.crc32(repr((VERSION, MASTERS, meaning, STATUS_LABELS, RESPONSE_CLASSES, HANDSHAKE_FAILURES, BUCKETS)).encode())

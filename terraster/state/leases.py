@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
-from terraster.config.snapshot import Backend, Departed, Location, Service, Snapshot
+from terraster.config.snapshot import Backend, Departed, Listener, Location, Service, Snapshot
 from terraster.errors import StartError
 
 from .cells import MASTERS, BackendCells, LocationCells, MasterCells, Seat
@@ -140,6 +140,7 @@ class Leases:
         self._before: Known = {}  # what was adopted, by location id
         self._kept: dict[str, tuple[Service, Service]] = {}  # name → (as configured, as leased), of the committed snapshot
         self._made: dict[str, tuple[Service, Service]] = {}
+        self._listeners: set[str] = set()  # ids of TLS listeners of the committed snapshot
 
     def assign(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot with a slot in every backend and location. Raises StartError if the table is full; then nothing is leased.
@@ -156,6 +157,7 @@ class Leases:
         self._made = {}
         try:
             services = tuple(self._service(service) for service in snapshot.services)
+            listeners = tuple(self._listener(listener) for listener in snapshot.listeners)
         except StartError:
             self.undo()
             raise
@@ -163,7 +165,7 @@ class Leases:
         q, master = self._table.q, self._table.master
         q[master + MasterCells.BACKENDS] = self._backends.untouched
         q[master + MasterCells.LOCATIONS] = self._locations.untouched
-        return replace(snapshot, services=services)
+        return replace(snapshot, services=services, listeners=listeners)
 
     def adopt(self, known: Known) -> None:
         """Go on from the slots that other processes of the same table use. Called before the first `assign`. Their ids keep their slots, and
@@ -213,6 +215,10 @@ class Leases:
         self._pinned |= _departed(leased for name, (_, leased) in made.items() if name not in kept or kept[name][1] is not leased)
         for name in self._folded:  # its counts are in a sum now, so a backend that returns under this name starts at 0
             self._backends.resting[f"{name} (departed)"] = (self._backends.resting.pop(name)[0], snapshot.generation)
+        listeners = {listener.id for listener in snapshot.listeners if listener.tls}
+        old[1].update(self._listeners)
+        new[1].update(listeners)
+        self._listeners = listeners
         for book, before, after in zip((self._backends, self._locations), old, new, strict=True):
             book.commit(before - after, after, snapshot.generation)
         self._kept, self._made = made, {}
@@ -244,13 +250,20 @@ class Leases:
         self._made[service.name] = (service, leased)
         return leased
 
-    def _location(self, location: Location, old: Location | None) -> Location:
-        slot = self._locations.slot(location.id)
+    def _listener(self, listener: Listener) -> Listener:
+        return replace(listener, slot=self._location_slot(listener.id)) if listener.tls else listener
+
+    def _location_slot(self, name: str) -> int:
+        slot = self._locations.slot(name)
         if slot is None:
-            slot = self._locations.take(location.id)
+            slot = self._locations.take(name)
             self._serial += 1
             self._table.q[self._table.location(slot) + LocationCells.LEASE] = self._serial
             self._table.forget_location(0, slot)
+        return slot
+
+    def _location(self, location: Location, old: Location | None) -> Location:
+        slot = self._location_slot(location.id)
         backends = tuple(replace(backend, slot=self._backend_slot(backend.id)) for backend in location.backends)
         return replace(location, slot=slot, backends=backends, departed=self._left(location, old) if old is not None else ())
 

@@ -38,7 +38,8 @@ _EXHAUSTED = 0.5
 class Acceptor:
     """Accepts connections from one listening socket.
 
-    address, port, proxy_protocol, tls: the listener's (port 0 on a unix socket)
+    address, port, proxy_protocol, tls, slot: the listener's (port 0 on a unix socket)
+    lease:      serial number of the lease of ``slot``
     closed:     True when it no longer listens; its connections should end
     last_plan:  the last plan that had this listener, once a reload has removed it; its connections still get an answer. Else None
     welcome:    called on the hub with (socket, peer address, peer port, acceptor) for each connection
@@ -52,6 +53,8 @@ class Acceptor:
         "port",
         "proxy_protocol",
         "tls",
+        "slot",
+        "lease",
         "closed",
         "last_plan",
         "_listening",
@@ -74,10 +77,13 @@ class Acceptor:
         has_room: Callable[[], bool],
         may_accept: Callable[[], bool],
         not_accepted: Callable[[OSError], bool],
+        lease: int = 0,
     ) -> None:
         self.address = listener.address
         self.proxy_protocol = listener.proxy_protocol
         self.tls = listener.tls
+        self.slot = listener.slot
+        self.lease = lease
         self.port = 0 if listening.family == AF_UNIX else listening.getsockname()[1]
         self._socket = listening
         self._welcome = welcome

@@ -139,8 +139,10 @@ def facts(seat: int, role: str, generation: int, activated: bool) -> dict[str, A
 
 
 def known_slots(snapshot: Snapshot) -> dict[str, Any]:
-    """The slots of a snapshot, in plain values, for `Leases.adopt`: location id → slot, [(backend id, URL, slot)], [(URL, sums, slots)]."""
-    return {
+    """The slots of a snapshot, in plain values, for `Leases.adopt`: id of a location or TLS listener → slot, [(backend id, URL, slot)],
+    [(URL, sums, slots)]."""
+    listeners: dict[str, Any] = {listener.id: (listener.slot, [], []) for listener in snapshot.listeners if listener.tls}
+    return listeners | {
         location.id: (
             location.slot,
             [(backend.id, backend.url, backend.slot) for backend in location.backends],

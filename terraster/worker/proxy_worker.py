@@ -56,6 +56,7 @@ class ProxyWorker(Process):
         self.logs = AccessLogs(self.log.warning, self._flush_soon)
         self.unrouted_log = self._writer(self.snapshot.access_log)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
+        self.proxy.handshakes.log = self.log.info
         self.descriptors.origins = self.proxy.origins
         self._reports: deque[tuple[int, int, str, int, str, float]] = deque(maxlen=_MOST_REPORTS)
         self._news = Event()
@@ -70,7 +71,14 @@ class ProxyWorker(Process):
 
     def _accept_on(self, listener: Listener, listening: Any) -> None:
         acceptor = Acceptor(
-            self.reactor, listener, listening, self._welcome, self._has_room, self._may_accept, self.descriptors.not_accepted
+            self.reactor,
+            listener,
+            listening,
+            self._welcome,
+            self._has_room,
+            self._may_accept,
+            self.descriptors.not_accepted,
+            self.view.location_leases.get(listener.slot, 0),
         )
         self.acceptors[listener.address] = acceptor
         acceptor.start()
@@ -256,6 +264,7 @@ class ProxyWorker(Process):
         self.logs.losses.publish(self.view.q, self.view.base, Seat.ACCESS_LINES_LOST, wall)
 
     def stop(self) -> None:
+        self.proxy.handshakes.finish()
         self.logs.close()
 
     def reopen(self) -> None:

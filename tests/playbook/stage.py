@@ -163,6 +163,8 @@ class Stage:
                 port=80,
                 proxy_protocol=listener.proxy_protocol,
                 tls=listener.tls,
+                slot=listener.slot,
+                lease=self.view.location_leases.get(listener.slot, 0),
                 closed=False,
                 last_plan=None,
             )

@@ -1,0 +1,85 @@
+"""The TLS handshakes of one worker: their count by listener and outcome, and what the log says of those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from terraster.errors import HttpError, TimedOut
+from terraster.net.connection import Connection
+from terraster.net.handshake import Handshake, HandshakeFailed
+from terraster.state.cells import HANDSHAKE_FAILURES, SeatListener, SeatLocation
+from terraster.state.view import SeatView
+
+__all__ = ["QUIET", "Handshakes"]
+
+QUIET = 60.0
+"""Seconds in which failures of one kind on one listener make one line of the log, and one more that counts those that followed."""
+
+_FAILED = {name: SeatListener.FAILED + number for number, name in enumerate(HANDSHAKE_FAILURES)}
+
+
+class _Said:
+    """A kind of failure that the log has. until: monotonic time up to which more of them are only counted"""
+
+    __slots__ = ("more", "until")
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.more = 0
+
+
+class Handshakes:
+    """Counts handshakes in the worker's seat.
+
+    log: called with one line of text about failures
+    """
+
+    __slots__ = ("log", "_clock", "_said", "_view")
+
+    def __init__(self, view: SeatView, clock: Callable[[], float]) -> None:
+        self.log: Callable[[str], object] = _nobody
+        self._view = view
+        self._clock = clock
+        self._said: dict[tuple[str, str], _Said] = {}
+
+    def succeeded(self, connection: Connection, handshake: Handshake) -> None:
+        """A handshake is over."""
+        self._count(connection.listener, SeatListener.ok(handshake.version, handshake.resumed))
+
+    def failed(self, connection: Connection, error: HttpError) -> None:
+        """A handshake ended with this error."""
+        result = error.result if isinstance(error, HandshakeFailed) else "timeout" if isinstance(error, TimedOut) else "client_gone"
+        address = connection.listener.address
+        self._count(connection.listener, _FAILED[result])
+        now = self._clock()
+        said = self._said.get((address, result))
+        if said is not None and now < said.until:
+            said.more += 1
+            return
+        self.sweep(now)
+        self._said[address, result] = _Said(now + QUIET)
+        self.log(f"TLS handshake failed on {address}: {result} ({error.detail}; client {connection.client_ip})")
+
+    def sweep(self, now: float) -> None:
+        """Tell how many failures followed those that the log has. Called a few times a second, and with infinity at the end."""
+        for (address, result), said in list(self._said.items()):
+            if now >= said.until:
+                if said.more:
+                    self.log(f"TLS handshakes failed on {address}: {said.more} more within {QUIET:g} s: {result}")
+                del self._said[address, result]
+
+    def finish(self) -> None:
+        """Tell everything, because the worker ends."""
+        self.sweep(inf)
+
+    def _count(self, listener: Any, cell: int) -> None:
+        """Count in the listener's slot, if it is still the listener's: one that a reload removed long ago has lost it."""
+        view = self._view
+        if listener.slot >= 0 and view.location_leases.get(listener.slot) == listener.lease:
+            view.q[view.locations + listener.slot * SeatLocation.CELLS + cell] += 1
+
+
+def _nobody(line: str) -> None:
+    """Where nobody reads the log."""
