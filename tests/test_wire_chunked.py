@@ -141,6 +141,8 @@ def test_extensions_that_the_data_makes_up_for_have_no_bound() -> None:
         (b"X_Forwarded_For", False, True),
         (b"Content_Length", False, True),
         (b"X-Real-IP", False, False),
+        (b"Client-Cert", False, False),
+        (b"Client_Cert-Chain", False, True),
         (b"If-Match", False, True),
         (b"X-Auth-User", False, True),
         (b"Sec-WebSocket-Key", False, True),

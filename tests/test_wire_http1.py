@@ -353,6 +353,7 @@ def test_what_is_remembered_is_bounded() -> None:
 def test_connection_takes_nothing_out_that_proxies_wrote() -> None:
     """A client behind a trusted balancer that passes Connection on could otherwise have removed what the balancer said."""
     ours = b"X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host X-Forwarded-Port X-Forwarded-Server Forwarded X-Real-IP X-Request-ID Via"
+    ours += b" Client-Cert Client-Cert-Chain"
     data = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: %b, X-Own\r\nX-Own: 1\r\nVia: 1.1 a\r\nX-Forwarded-Proto: https\r\n\r\n"
     head = parse_request(data % b", ".join(ours.split()), 32768, 100)
     assert head is not None and head.dropped == frozenset((b"x-own",))

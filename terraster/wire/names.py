@@ -3,7 +3,7 @@
 Field names arrive in every spelling, so the maps learn: a known spelling takes one dictionary look-up. The maps are bounded, because clients
 choose the names. CGI and WSGI make no difference between ``_`` and ``-``. So an application would read a client's ``X_Forwarded_For`` as our
 ``X-Forwarded-For``. A request field whose name differs from one of these only by ``_`` is therefore a `TWIN`, which is dropped by default
-(nginx drops all names with ``_`` for this reason).
+(nginx drops all names with ``_`` for this reason). A twin of the fields of RFC 9440 is always dropped, because they say who the client is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from .grammar import NAME
 
 __all__ = [
+    "CLIENT_CERT",
     "CONNECTION",
     "CONTENT_LENGTH",
     "DATE",
@@ -60,6 +61,7 @@ DATE = 16
 NO_NAME = 17  # not a token, so the line is not a field
 TWIN = 18  # differs from one of these names only by "_" for "-"
 MAX_FORWARDS = 19
+CLIENT_CERT = 20  # Client-Cert, Client-Cert-Chain (RFC 9440) in every spelling: never passed on, Terraster writes its own
 
 _HOP = {b"connection": CONNECTION, b"keep-alive": DROP, b"proxy-connection": DROP, b"te": DROP, b"upgrade": UPGRADE}
 
@@ -78,6 +80,8 @@ _REQUEST = {
     b"x-real-ip": REAL_IP,
     b"x-request-id": REQUEST_ID,
     b"max-forwards": MAX_FORWARDS,
+    b"client-cert": CLIENT_CERT,
+    b"client-cert-chain": CLIENT_CERT,
 }
 
 _RESPONSE = {
@@ -91,6 +95,8 @@ _RESPONSE = {
 
 OURS = frozenset(
     (
+        b"client-cert",
+        b"client-cert-chain",
         b"via",
         b"x-forwarded-for",
         b"x-forwarded-proto",
@@ -214,7 +220,7 @@ class Names(dict[bytes, int]):
             if dashed.startswith(b"x-forwarded-"):
                 kind = FORWARDED
             if dashed != lower and (kind == FORWARDED or dashed in OURS or dashed in self.canonical):
-                kind = TWIN
+                kind = CLIENT_CERT if self.canonical.get(dashed) == CLIENT_CERT else TWIN
         if len(self) < self.bound:
             self[name] = kind
         return kind

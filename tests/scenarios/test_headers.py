@@ -105,6 +105,27 @@ def test_strangers_are_not_believed(terraster, backend, spoofed: str) -> None:
     assert request.get("x-forwarded-for") == "127.0.0.1"
 
 
+@pytest.mark.parametrize("underscores", ["drop", "pass"])
+@pytest.mark.parametrize("trusted", [[], ["127.0.0.1"]], ids=["stranger", "trusted proxy"])
+def test_nobody_forges_a_client_certificate(terraster, backend, underscores: str, trusted: list[str]) -> None:
+    """In a request, in a tunnel that it opens, and in the trailers of its body. CGI reads ``Client_Cert`` as ``Client-Cert``."""
+    origin = backend(answer=ok())
+    proxy = terraster(service(origin.url, underscores=underscores), trusted_proxies=trusted)
+    forged = "".join(f"{name}: :Zm9yZ2Vk:\r\n" for name in ("Client-Cert", "CLIENT-cert-CHAIN", "Client_Cert", "client-cert_chain"))
+    upgrade = "Connection: Upgrade, Client-Cert\r\nUpgrade: websocket\r\n"
+    assert get(proxy.address, fields=forged).status == 200
+    assert get(proxy.address, fields=upgrade + forged).status == 200
+    with proxy.connect() as client:
+        head = "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.send(f"{head}3\r\nabc\r\n0\r\n{forged}X-Sum: 1\r\n\r\n".encode())
+        assert client.response("POST").status == 200
+    requests = origin.requests
+    assert len(requests) == 3
+    assert "x-sum: 1" in requests[2].raw.decode().lower()
+    for request in requests:
+        assert b"zm9yz2vk" not in request.raw.lower(), request.raw
+
+
 def test_via_is_extended(terraster, backend) -> None:
     request = seen(terraster, backend, "Via: 1.0 fred\r\n")
     assert ", ".join(request.all("via")) == "1.0 fred, 1.1 terraster"
