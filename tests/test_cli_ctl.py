@@ -31,9 +31,12 @@ def test_reload_says_what_changed(tmp_path):
         result = terraster.ctl("reload", process=True)
         assert (result.returncode, result.stderr) == (0, "")
         *changes, last = result.stdout.splitlines()
-        assert any("other" in line for line in changes) and last.startswith("generation 2 in ") and last.endswith(" ms")
+        assert any("other" in line for line in changes)
+        assert re.fullmatch(r"reloaded: all processes run the new configuration, generation 2; it took [\d.]+m?s", last)
+        assert "reload (terrasterctl): the new configuration, generation 2, runs after" in terraster.said
         again = terraster.ctl("reload")
-        assert re.fullmatch(r"nothing changed\ngeneration 2 in \d+ ms\n", again.stdout)
+        assert again.stdout == "nothing to reload: the configuration is what runs already, generation 2, and nothing was touched\n"
+        assert "reload (terrasterctl): the configuration is what runs already; generation 2 goes on" in terraster.said
         document = terraster.status()
         assert document["generation"] == 2 and document["last_reload"]["ok"]
         assert {one["name"] for one in document["services"]} == {"other", "site"}
@@ -128,7 +131,7 @@ def test_reload_while_the_admin_worker_is_away_goes_by_signal_and_still_tells(tm
             timer.join()
         assert result.returncode == 0, result
         assert "the admin worker does not answer; sent the master a signal instead" in result.stderr
-        assert "generation 2 in " in result.stdout
+        assert "new configuration, generation 2; it took " in result.stdout
 
 
 def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -446,6 +446,34 @@ def test_a_socket_that_is_both_a_listener_and_a_backend_is_a_loop(tmp_path: Path
     assert load(str(file)).warnings == (f"{file}:3:12: backend unix:/run/t.sock is an address of Terraster itself: a loop",)
 
 
+@pytest.mark.parametrize(
+    ("top", "service", "expected"),
+    [
+        (
+            "",
+            "tls: {cert_file: c.pem, next_protos: [h2, http/1.1]}",
+            ["3:42: `next_protos`: HTTP/2 is not in effect yet: h2 is not offered"],
+        ),
+        ("", "tls: {cert_file: c.pem, next_protos: h2}", ["3:41: `next_protos`: HTTP/2 is not in effect yet: h2 is not offered"]),
+        ("", "tls: {cert_file: c.pem, next_protos: [smtp]}", ["3:42: `next_protos`: Terraster does not speak smtp"]),
+        ("", "tls: {cert_file: c.pem, next_protos: [http/1.1]}", []),
+        ("tls: {cert_file: c.pem, next_protos: [h2]}", "port: 443", ["1:39: `next_protos`: HTTP/2 is not in effect yet"]),
+        ("tls: {cert_file: c.pem, next_protos: [h2]}", "tls: off", []),
+        ("", "tls: {enabled: false, cert_file: c.pem, next_protos: [h2]}", []),
+    ],
+)
+def test_protocols_that_are_not_there_are_warned_of(tmp_path: Path, top: str, service: str, expected: list[str]) -> None:
+    """Each once, at its first place, and only where clients speak TLS."""
+    (tmp_path / "c.pem").touch()
+    backends = "locations: [{path: /, backends: [http://10.0.0.1]}]"
+    services = (
+        f"services:\n- {{{service}, name: a, host: a.test, {backends}}}\n- {{{service}, name: b, host: b.test, {backends}}}\n"
+    )
+    found = warnings(tmp_path, f"{top or '# no key'}\n{services}")
+    assert len(found) == len(expected), found
+    assert all(words in line for words, line in zip(expected, found, strict=True)), found
+
+
 def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:
     basic = (DATA / "basic.yaml").read_text()
     text = (DATA / "advanced.yaml").read_text() + basic[basic.index("backends:") :].replace("8081", "8083")

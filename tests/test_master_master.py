@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -180,14 +181,23 @@ def refused(family: Family) -> tuple[int, str]:
         family.__exit__()
 
 
-def test_a_port_in_use_stops_the_start() -> None:
+def test_a_port_in_use_stops_the_start_and_nothing_is_left_behind(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        code, log = refused(Family(listen=[address]))
-    assert code == 1
+        code, log = refused(Family(listen=[address], runtime_dir=str(tmp_path / "deep" / "run")))
+    assert code == 1 and os.listdir(tmp_path) == []
     assert f"cannot start: cannot listen on {address}: Address already in use" in log
+
+
+def test_a_start_that_fails_leaves_directories_that_were_there(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        (tmp_path / "run").mkdir(0o700)
+        code, _log = refused(Family(listen=[f"127.0.0.1:{other.getsockname()[1]}"], runtime_dir=str(tmp_path / "run")))
+    assert code == 1 and os.listdir(tmp_path) == ["run"]
 
 
 def test_an_unusable_configuration_has_exit_code_2() -> None:
@@ -202,9 +212,9 @@ def test_tls_is_refused_rather_than_served_in_clear() -> None:
     assert "service one: `tls` names no certificate" in log
 
 
-def test_a_worker_that_cannot_start_stops_the_start() -> None:
-    code, log = refused(Family(broken=True))
-    assert code == 1
+def test_a_worker_that_cannot_start_stops_the_start(tmp_path: Path) -> None:
+    code, log = refused(Family(broken=True, runtime_dir=str(tmp_path / "run")))
+    assert code == 1 and os.listdir(tmp_path) == []
     assert "ZeroDivisionError" in log and "the proxy worker cannot start" in log
 
 

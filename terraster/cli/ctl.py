@@ -31,6 +31,7 @@ from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, R
 from .inherited import clean
 from .options import add_option
 from .output import colourful, until_closed, width
+from .phrases import milliseconds
 
 __all__ = ["main"]
 
@@ -115,14 +116,23 @@ def _reload(control: Control, arguments: argparse.Namespace) -> int:
         lines += [f"  {problem}" for problem in outcome["problems"]]
         print(journal.as_error("\n".join(lines)), file=sys.stderr)
         return FAILED
-    for line in outcome["changes"] or ["nothing changed"]:
+    for line in outcome["changes"]:
         print(line)
     for line in outcome["notes"]:
         print(f"note: {line}")
     if outcome["replaced"]:
         print(f"note: replaced processes that did not apply it: {', '.join(map(str, outcome['replaced']))}")
-    print(f"generation {outcome['generation']} in {outcome['seconds'] * 1000:.0f} ms")
+    print(_reloaded(outcome))
     return DONE
+
+
+def _reloaded(outcome: dict[str, Any]) -> str:
+    """The last line about a reload that succeeded."""
+    generation = outcome["generation"]
+    if not outcome["changes"]:
+        return f"nothing to reload: the configuration is what runs already, generation {generation}, and nothing was touched"
+    took = outcome["seconds"]
+    return f"reloaded: all processes run the new configuration, generation {generation}; it took {milliseconds(took)}"
 
 
 def _outcome_since(control: Control, moment: float, at_least: float) -> dict[str, Any]:

@@ -198,6 +198,7 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
     yield from unserved.management(top)
     yield from _logger_warnings(top)
     yield from _of_loggers(top, services, True)
+    yield from _of_protocols(top, services, rule)
     own: dict[int, list[str]] = {}
     for address in (management_address(top), metrics_address(top)):
         if address:
@@ -278,6 +279,26 @@ def _logger_warnings(top: Settings) -> Iterator[Complaint]:
                 True,
                 "`sanitization` has no effect for logger `terraster`: it is for access logs",
             )
+
+
+def _of_protocols(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], rule: Rule) -> Iterator[Complaint]:
+    """Names of ALPN that no connection can be served with, each once, at its first place."""
+    said: set[str] = set()
+    for path, service in services:
+        settings, here = (top.tls, ("tls",)) if service.tls is None else (service.tls, (*path, "tls"))
+        if settings is None or not rule.tls(service):
+            continue
+        for index, name in enumerate(settings.next_protos):
+            if name in said:
+                continue
+            if name == "h2":
+                words = "HTTP/2 is not in effect yet: h2 is not offered, and clients speak HTTP/1.1"
+            elif not name.startswith("http/1."):
+                words = f"Terraster does not speak {name}: a client that chooses it is served as one that speaks HTTP/1.1"
+            else:
+                continue
+            said.add(name)
+            yield (*here, "next_protos", index), False, f"`next_protos`: {words}"
 
 
 def _reaches(url: Url, address: str) -> bool:

@@ -47,7 +47,7 @@ from .drain import Drain
 from .listeners import Listeners, addresses, control_address
 from .participant import Participant, Proposal, commit, prepare
 from .parts import Basis, Parts
-from .pidfile import Pidfile, runtime_directory
+from .pidfile import Pidfile, remove_directories, runtime_directory
 from .reload import Load
 from .running import Compile, Running
 from .signals import Signals
@@ -125,6 +125,7 @@ class Master(Arbiter):  # type: ignore[misc]
                 self.adoption.dismiss(wait=self.running.snapshot.drain_timeout + FORCED)
             self.listeners.close_all(unlink=not self.upgrade.predecessor and not self.adoption)
             self.pidfile.unlink()
+            remove_directories(self._made)
             raise
 
     def _dismiss_orphans(self) -> None:
@@ -140,13 +141,14 @@ class Master(Arbiter):  # type: ignore[misc]
 
     def _write_pidfile(self) -> None:
         path = self.cfg.pidfile + (".2" if self.upgrade.predecessor else "")
-        runtime_directory(os.path.dirname(path))
+        self._made = runtime_directory(os.path.dirname(path))
         try:
             self.pidfile = Pidfile(path)
             self.pidfile.create(self.pid, beside="" if self.upgrade.predecessor else f"{self.cfg.pidfile}.2")
             if not self.upgrade.predecessor:
                 self.pidfile.forget_dead(f"{path}.2")
         except OSError as error:
+            remove_directories(self._made)
             raise StartError(f"cannot write {path}: {error.strerror}") from error
 
     def _prepare(self) -> None:
@@ -304,6 +306,8 @@ class Master(Arbiter):  # type: ignore[misc]
         else:
             self.log.info("stopped")
         self.pidfile.unlink()
+        if exit_status:
+            remove_directories(self._made)
         sys.exit(exit_status)
 
     def _stop_participants(self) -> None:

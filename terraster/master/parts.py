@@ -81,7 +81,7 @@ class Basis:
 
 
 class Parts:
-    """Makes the parts of one basis. Main greenlet only; raises what `terraster.master.participant.prepare` and
+    """All parts of one master. Made in the main greenlet; raises what `terraster.master.participant.prepare` and
     `terraster.master.shared.have` raise.
 
     new: the first configuration

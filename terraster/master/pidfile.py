@@ -16,18 +16,20 @@ from contextlib import suppress
 
 from terraster.errors import StartError
 
-__all__ = ["Pidfile", "runtime_directory"]
+__all__ = ["Pidfile", "remove_directories", "runtime_directory"]
 
 _TRIES = 25  # a process that tries the lock holds it for a moment
 _PAUSE = 0.02  # seconds
 
 
-def runtime_directory(path: str) -> None:
-    """Make the directory of the pid file and the control socket, or see that nobody else can put anything in its place.
+def runtime_directory(path: str) -> list[str]:
+    """Make the directory of the pid file and the control socket, or see that nobody else can put anything in its place. Returns the
+    directories that were made, the outermost first.
 
     Raises StartError. Under /tmp another user may have made it before us.
     """
     path = os.path.normpath(path)
+    made = _missing(path)
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         status = os.lstat(path)
@@ -42,6 +44,23 @@ def runtime_directory(path: str) -> None:
     if status.st_mode & 0o022:
         mode = stat.S_IMODE(status.st_mode)
         raise StartError(f"the runtime directory {path} may be written to by others (mode {mode:o}); chmod go-w {path}")
+    return made
+
+
+def _missing(path: str) -> list[str]:
+    """The directory and those above it, as far as they are not there."""
+    found: list[str] = []
+    while path and not os.path.lexists(path):
+        found.insert(0, path)
+        path = os.path.dirname(path)
+    return found
+
+
+def remove_directories(made: list[str]) -> None:
+    """Take back what `runtime_directory` made, as far as nothing is in it by now."""
+    with suppress(OSError):
+        for path in reversed(made):
+            os.rmdir(path)
 
 
 class Pidfile:

@@ -348,7 +348,8 @@ class Process(Worker):  # type: ignore[misc]
         )
         why = orphan.wait(seconds)
         self.abandoned = not orphan.is_succeeded
-        self.log.warning("%s worker: %s; this worker drains and leaves", self.name, why)
+        say = self.log.info if orphan.is_succeeded else self.log.warning
+        say("%s worker: %s; this worker drains and leaves", self.name, why)
         self._leave(None)
 
     def _listen_to_master(self) -> None:

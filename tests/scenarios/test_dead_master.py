@@ -256,6 +256,16 @@ def test_a_backend_that_is_removed_while_there_is_no_master_and_one_that_comes_d
     assert sorted(counts.values()) == [2, 6], counts
 
 
+def test_a_new_master_that_takes_over_is_no_cause_for_a_warning(fresh, backend) -> None:
+    proxy = fresh(backend(answer=ok()))
+    family = kill(proxy)
+    again(proxy)
+    for pid in family:
+        wait_gone(pid, 20)
+    lines = [line for line in proxy.said.splitlines() if "another master serves; this worker drains and leaves" in line]
+    assert len(lines) == 2 and all(line.split()[1] == "info" for line in lines), lines
+
+
 def test_orphans_leave_when_the_runtime_directory_is_removed(fresh, slow) -> None:
     """The service manager does that when it stops a service whose master is dead. What was asked is still answered."""
     proxy = fresh(slow, orphan_timeout="120s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 
 from terraster.wire.proxy_protocol import compose, parse
 
-from ..harness.backends import Peer, Request, always, ok
+from ..harness.backends import Backend, Peer, Request, always, ok
 from ..harness.configuration import Loader
 from ..harness.terraster_process import ROOT, service
 from ..harness.waiting import wait_until
@@ -37,7 +38,7 @@ _PLACES = (
 
 
 def test_there_are_examples() -> None:
-    assert {"backend-names", "send-proxy", "unix-socket", "websockets"} <= {file.stem for file in EXAMPLES}
+    assert {"backend-names", "health-checks", "send-proxy", "unix-socket", "websockets"} <= {file.stem for file in EXAMPLES}
     assert [file.name for file in FOLDER.iterdir() if file not in EXAMPLES] == []
 
 
@@ -49,10 +50,22 @@ def test_check_has_nothing_to_say(file: Path) -> None:
     assert (run.returncode, run.stderr) == (0, ""), run
 
 
-def answering(name: str, send_proxy: bool) -> Any:
-    """A script of a backend that answers each request with its name. send_proxy: its connections begin with a PROXY header."""
+def as_asked(check: dict[str, Any], request: Request) -> bytes:
+    """The answer to a probe: a healthy one only if the probe is as the example has it."""
+    wanted = (check.get("method", "GET"), check.get("path", "/health"), check.get("request_body", "").encode())
+    said = [request.get(name) == value for name, value in check.get("headers", {}).items()]
+    if (request.method, request.target, request.body) != wanted or not all(said):
+        return ok(status=b"400 Not What The Example Says")
+    return ok(check.get("body", "").encode())
+
+
+def answering(name: str, send_proxy: bool, check: dict[str, Any]) -> Any:
+    """A script of a backend that answers each request with its name, and probes as `as_asked`. send_proxy: its connections begin with a PROXY
+    header."""
 
     def answer(request: Request) -> bytes:
+        if "port" not in check and request.target == check.get("path", "/health"):
+            return as_asked(check, request)
         return ok(name.encode())
 
     def script(peer: Peer) -> None:
@@ -75,12 +88,24 @@ def places(services: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dic
                 yield one, location
 
 
+def checks(*levels: Any) -> list[dict[str, Any]]:
+    """The health checks that these levels write, the widest first."""
+    return [level["health_check"] for level in levels if isinstance(level, dict) and isinstance(level.get("health_check"), dict)]
+
+
+def together(levels: list[dict[str, Any]]) -> dict[str, Any]:
+    """The check that applies: each key of a narrower level counts."""
+    return {key: value for level in levels for key, value in level.items()}
+
+
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> None:
     """Every location of the example, with backends of the test in place of those of the reader."""
     config = {key: value for key, value in yaml.safe_load(file.read_text()).items() if key not in _PLACES}
     services = config.pop("services", None) or [service(*config.pop("backends"), host=config.pop("host", "*"))]
+    config.setdefault("health_check", {"type": "http"})  # the default of Terraster, not that of the tests
     expected: dict[tuple[str, str], set[bytes]] = {}
+    ports: dict[int, Backend] = {}  # by the mapping that has `port`: who answers the probes there
     for one, location in places(services):
         for key in _PLACES:
             one.pop(key, None)
@@ -90,8 +115,15 @@ def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> N
         for number, written in enumerate(location["backends"]):
             keys = {"url": written} if isinstance(written, str) else written
             name = f"{one.get('name', host)}{location['path']}{number}"
+            levels = checks(config, one, location, keys)
+            check = together(levels)
+            if "port" in check:
+                place = next(level for level in reversed(levels) if "port" in level)
+                if id(place) not in ports:
+                    ports[id(place)] = backend(always(partial(as_asked, check)))
+                    place["port"] = ports[id(place)].port
             path = f"{sockets}/{name.replace('/', '-')}" if "unix:" in keys["url"] else ""
-            location["backends"][number] = {**keys, "url": backend(answering(name, "send_proxy" in keys), path=path).url}
+            location["backends"][number] = {**keys, "url": backend(answering(name, "send_proxy" in keys, check), path=path).url}
             names.add(name.encode())
         expected[host, location["path"]] = names
     proxied = bool(config.get("proxy_protocol"))
@@ -114,3 +146,4 @@ def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> N
                 answer = client.send(header + f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).response()
             assert answer.status == 200
             assert answer.body in names
+    assert all(one.requests for one in ports.values()), "each port of a check was asked"

@@ -39,7 +39,9 @@ class TlsSettings(Model):
         'Default: those of Mozilla\'s "intermediate" configuration.',
     )
     session_tickets_disabled: bool = Field(False, description="Hand out no session tickets.")
-    next_protos: Names = Field((), description="ALPN protocols offered, best first. Default: http/1.1.")
+    next_protos: Names = Field(
+        (), description="ALPN protocols offered, best first. h2 is left out, as HTTP/2 is not in effect yet. Default: http/1.1."
+    )
     default: bool = Field(False, description="Serve clients whose server name no service on the listener has, or that send none.")
     http2: bool | None = later(None, description="Offer HTTP/2 to clients.")
     domains: Names = later((), description="Names to obtain certificates for, with `auto_cert`.")
