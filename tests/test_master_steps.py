@@ -1,4 +1,7 @@
-"""kill -9 of the master at each step of a start, a reload, an order and an upgrade: afterwards the old or the new, never one half."""
+"""kill -9 of the master at each step of a start, a reload, an order, an upgrade and a take-over.
+
+Afterwards there is the old or the new, never one half.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from terraster.master.steps import ORDER, UPGRADE, of_first, of_refresh, of_reload
+from terraster.master.steps import ADOPTION, KEY, ORDER, TABLE, UPGRADE, of_first, of_refresh, of_reload
 from tests.harness.family import Family
 from tests.harness.program import is_gone
 from tests.harness.waiting import wait_until
@@ -45,9 +48,9 @@ def test_the_manual_lists_the_participants_in_their_order() -> None:
 class Victim(Family):
     """A family whose master dies at a step, and is started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **settings: Any) -> None:
         self.trace = directory / "steps"
-        super().__init__(workers=1, services={"one": [OLD]}, steps=str(self.trace), die="", drain=0.1)
+        super().__init__(workers=1, services={"one": [OLD]}, steps=str(self.trace), die="", drain=0.1, **settings)
 
     def steps(self) -> list[str]:
         """The steps since the last call."""
@@ -64,8 +67,12 @@ class Victim(Family):
         wait_until(lambda: not relatives(self.path))
 
     def again(self) -> None:
-        """A start after a death."""
+        """A start after a death, with nobody left."""
         self.bury()
+        self.next()
+
+    def next(self) -> None:
+        """A start after a death."""
         before = len(self.log())
         self.write(die="")
         self.start()
@@ -178,8 +185,66 @@ def test_an_order(victim: Victim, step: str, order: str, survives: bool) -> None
     assert list(kept["backends"]) == [f"one/ {OLD}"]
 
 
+@pytest.mark.parametrize("step", KEY)
+@pytest.mark.parametrize("when", ["start", "reload"])
+def test_the_key_of_sessions(victim: Victim, when: str, step: str) -> None:
+    """There is a whole one or none, and a master that has one never changes it."""
+    path = Path(victim.runtime, "state", "cookie.key")
+    if when == "reload":
+        victim.write(die=step, sessions=True)
+        asked(victim, "reload")
+    else:
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.bury()
+        victim.write(die=step, sessions=True)
+        victim.start()
+    victim.bury()
+    assert victim.steps()[-1] == step
+    made = path.read_bytes() if path.exists() else b""
+    assert len(made) == (32 if step == "cookie key linked" else 0)
+    victim.next()
+    key = path.read_bytes()
+    assert len(key) == 32 and key.startswith(made)
+    assert victim.get()["key"] == key.hex()
+    assert victim.ask("reload")["ok"] and path.read_bytes() == key
+
+
+def test_a_take_over_goes_through_its_steps(tmp_path: Path) -> None:
+    with Victim(tmp_path, orphan=60) as victim:
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.process.wait(20)
+        victim.steps()
+        victim.next()
+        assert wait_until(lambda: tuple(step for step in victim.trace.read_text().split("\n") if step in ADOPTION)) == ADOPTION
+
+
+@pytest.mark.parametrize("step", ADOPTION)
+def test_a_take_over_from_a_dead_master(tmp_path: Path, step: str) -> None:
+    """Clients notice none of the deaths, and no count is lost."""
+    with Victim(tmp_path, orphan=60) as victim:
+        for _ in range(3):
+            victim.get("/count")
+        before = set(victim.family())
+        with victim.traffic() as failed:
+            os.kill(victim.pid, signal.SIGKILL)
+            victim.process.wait(20)
+            victim.write(die=step)
+            victim.start()
+            victim.process.wait(20)
+            assert victim.steps()[-1] == step
+            victim.next()
+            wait_until(lambda: all(map(is_gone, before)), victim.log, 30)
+        assert failed == []
+        wait_until(
+            lambda: set(os.listdir(victim.runtime)) == {"control.sock", "terraster.pid"}, lambda: str(os.listdir(victim.runtime))
+        )
+        victim.whole()
+        wait_until(lambda: set(relatives(victim.path)) == {victim.pid, *victim.family()}, "no process of a dead master")
+        assert victim.get("/totals")["bytes"] == 21
+
+
 @pytest.mark.parametrize(
-    "step", ["names prepared", "slots prepared", "listeners prepared", "prober committed", "children committed"]
+    "step", [*TABLE, "names prepared", "slots prepared", "listeners prepared", "prober committed", "children committed"]
 )
 def test_a_new_master_that_dies_in_its_start_leaves_the_old_one_as_it_was(victim: Victim, step: str) -> None:
     victim.steps()

@@ -2,7 +2,7 @@
 
 Made once, by the first start that needs it, and kept: sessions outlive a restart, and several hosts share sessions when they
 are given the same file. It is written under another name and then linked, so that of two masters that begin at once both have
-the one that was first.
+the one that was first. A process that is killed meanwhile leaves the file with the other name behind, which nobody reads.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ import stat
 
 from terraster.errors import StartError
 
+from .steps import Step, nothing
+
 __all__ = ["SIZE", "cookie_key"]
 
 SIZE = 32  # octets
 
 
-def cookie_key(directory: str) -> bytes:
-    """The secret of a state directory; made if there is none. Raises StartError, which says what to do about it."""
+def cookie_key(directory: str, step: Step = nothing) -> bytes:
+    """The secret of a state directory; made if there is none. Raises StartError, which says what to do about it.
+
+    step: see `terraster.master.steps`
+    """
     path = os.path.join(directory, "cookie.key")
     try:
         key = _read(path)
         if key is None:
-            _make(directory, path)
+            _make(directory, path, step)
             key = _read(path)
     except OSError as error:
         raise StartError(
@@ -53,7 +58,7 @@ def _read(path: str) -> bytes | None:
         os.close(descriptor)
 
 
-def _make(directory: str, path: str) -> None:
+def _make(directory: str, path: str, step: Step) -> None:
     """Have a key under this name, ours or that of a process that was faster."""
     os.makedirs(directory, mode=0o700, exist_ok=True)
     temporary = f"{path}.{os.getpid()}-{secrets.token_hex(4)}"
@@ -63,7 +68,9 @@ def _make(directory: str, path: str) -> None:
             stream.write(secrets.token_bytes(SIZE))
             stream.flush()
             os.fsync(descriptor)
+        step("cookie key written")
         os.link(temporary, path)
+        step("cookie key linked")
     except FileExistsError:
         return
     finally:

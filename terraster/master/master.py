@@ -119,6 +119,8 @@ class Master(Arbiter):  # type: ignore[misc]
         try:
             if not self.upgrade.predecessor:
                 self.adoption.take_over(self.listeners, addresses(self.running.loaded))
+            if self.adoption:
+                self.step("sockets adopted")
             self._prepare()
         except BaseException:
             if self.ending.is_set():
@@ -133,6 +135,7 @@ class Master(Arbiter):  # type: ignore[misc]
         if self.adoption:
             self.listeners.promote()
             self.adoption.dismiss()
+            self.step("orphans dismissed")
         self._let_leave()
 
     def _let_leave(self) -> None:

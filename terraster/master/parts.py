@@ -116,7 +116,7 @@ class Parts:
         found = shared.inherited(os.environ, upgrade.predecessor, log) if upgrade.predecessor else basis.adoption.table()
         # an older version does not tell when it gives us its names
         basis.service_manager.silent = bool(found and upgrade.predecessor)
-        self.table, self.leases = shared.have(found, new.snapshot)
+        self.table, self.leases = shared.have(found, new.snapshot, step)
         table = self.table
         self.predecessors = Predecessors(table, self.leases, log)
         view = SeatView(table)

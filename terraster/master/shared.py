@@ -23,6 +23,8 @@ from terraster.state.leases import Leases, capacities
 from terraster.state.table import Table
 from terraster.worker.orphan import known_slots
 
+from .steps import Step
+
 __all__ = ["TABLE", "Predecessors", "hand_over", "have", "inherited", "make", "take_place"]
 
 TABLE = "TERRASTER_TABLE"  # from an old master to the new one: its pid, the descriptor of the table, the descriptor of a file with its slots
@@ -76,12 +78,16 @@ def inherited(environ: MutableMapping[str, str], predecessor: int, log: ProgramL
         return None
 
 
-def have(found: tuple[Table, dict[str, Any]] | None, snapshot: Snapshot) -> tuple[Table, Leases]:
+def have(found: tuple[Table, dict[str, Any]] | None, snapshot: Snapshot, step: Step) -> tuple[Table, Leases]:
     """The table that was found, with its leases; a table made anew if there is none to take over. Raises StartError."""
-    if found is not None and take_place(found[0]):
-        leases = Leases(found[0])
-        leases.adopt(found[1])
-        return found[0], leases
+    if found is not None:
+        table, known = found
+        step("table found")
+        if take_place(table):
+            step("place taken")
+            leases = Leases(table)
+            leases.adopt(known)
+            return table, leases
     table = make(snapshot)
     return table, Leases(table)
 

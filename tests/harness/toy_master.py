@@ -6,8 +6,9 @@ A toy proxy answers every request with JSON: its pid, its generation and the ser
 ``/count`` counts a request of the first location, ``/spin`` never comes back, ``/fail/B/N/KIND`` reports N failures of the B-th
 backend, ``/states`` tells how the backends stand, ``/probes`` tells the greenlets that run in it. With `restless`, each load differs
 from the last one. With `ledger`, one more participant writes down its calls there and refuses with `ledger_refuses`; with `steps`, all steps
-are written down; with `die`, the process that reaches that step kills itself. A toy admin worker hands
-``/status``, ``/reload`` and ``/stop`` on to the master, and ``/order/ACTION/WEIGHT`` for the first backend.
+are written down; with `die`, the process that reaches that step kills itself. With `sessions`, the first location has sessions, signed with
+the key of the state directory, which every answer tells. A toy admin worker hands ``/status``, ``/reload`` and ``/stop`` on to the master,
+and ``/order/ACTION/WEIGHT`` for the first backend.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ def main(path: str) -> int:
         Outlier,
         Service,
         Snapshot,
+        Sticky,
         backend_id,
         location_id,
     )
     from terraster.errors import ConfigError, Problem, StartError
     from terraster.master import children, reload
+    from terraster.master.keys import cookie_key
     from terraster.master.participant import Participant, Proposal
     from terraster.master.run import run
     from terraster.state.cells import BackendCells, Seat, SeatBackend, SeatLocation
@@ -58,6 +61,8 @@ def main(path: str) -> int:
         if "problem" in settings:
             raise ConfigError([Problem(path, 3, 7, settings["problem"])])
         check = HealthCheck(**settings.get("check", {"type": "none"}))
+        state_dir = settings["runtime_dir"] + "/state"
+        sticky = Sticky(key=cookie_key(state_dir, step)) if settings.get("sessions") else Sticky()
         services = []
         for name, urls in settings["services"].items():
             backends = []
@@ -67,7 +72,7 @@ def main(path: str) -> int:
                     Backend(id=backend_id(name, "/", url), url=url, scheme="http", host=host, port=int(port), health=check)
                 )
             outlier = Outlier(**settings.get("outlier", {}))
-            location = Location(id=location_id(name, "/"), path="/", backends=tuple(backends), outlier=outlier)
+            location = Location(id=location_id(name, "/"), path="/", backends=tuple(backends), outlier=outlier, sticky=sticky)
             services.append(Service(name=name, hosts=("*",), listeners=tuple(settings["listen"]), locations=(location,)))
         return Snapshot(
             generation=generation,
@@ -77,7 +82,7 @@ def main(path: str) -> int:
             admin_listen=settings.get("admin", ""),
             metrics_listen="",
             runtime_dir=settings["runtime_dir"],
-            state_dir=settings["runtime_dir"] + "/state",
+            state_dir=state_dir,
             drain_delay=settings.get("delay", 0.0),
             orphan_timeout=settings.get("orphan", 0.0),
             drain_timeout=settings.get("drain", 5.0) + (generation / 1000 if "restless" in settings else 0.0),
@@ -189,6 +194,7 @@ def main(path: str) -> int:
                 "seat": self.seat,
                 "generation": self.plan.generation,
                 "services": [service.name for service in self.plan.snapshot.services],
+                "key": self.plan.snapshot.services[0].locations[0].sticky.key.hex(),
                 "descriptors": len(os.listdir("/proc/self/fd")),
             }
 
