@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
+import struct
 
 import gevent
 import pytest
@@ -70,4 +72,19 @@ def test_a_message_cut_short_is_no_message() -> None:
     os.close(near)
     with pytest.raises(ChannelClosed):
         channel.receive()
+    channel.close()
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x80\x04half"], ids=["the end", "no pickle"])
+def test_what_cannot_be_received_leaves_no_descriptor_open(rest: bytes) -> None:
+    near, far = pair()
+    channel = Channel(far)
+    with open(os.devnull, "rb") as one, socket.socket(fileno=near) as sender:
+        before = len(os.listdir("/proc/self/fd"))
+        socket.send_fds(sender, [struct.pack("!IB", 6, 1)], [one.fileno()])
+        sender.sendall(rest)
+        sender.shutdown(socket.SHUT_WR)
+        with pytest.raises((ChannelClosed, pickle.UnpicklingError)):
+            channel.receive()
+        assert len(os.listdir("/proc/self/fd")) == before
     channel.close()

@@ -9,6 +9,7 @@ for the next one. Only the master that holds the lock on the pid file looks for 
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from gevent import socket
 
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
+from terraster.state.known import Known, checked, merged
 from terraster.state.table import Table
 from terraster.worker.channel import Channel
 from terraster.worker.orphan import PREFIX, peer
@@ -32,18 +34,39 @@ _PAUSE = 0.05  # seconds between two looks for an orphan that has not found out 
 
 
 class _Orphan:
-    """One orphan that answered. The descriptors are ours."""
+    """One orphan that answered.
 
-    __slots__ = ("channel", "pid", "role", "generation", "activated", "table", "listeners")
+    age: of what it knows: when its master began, and its generation; the greatest is the newest
+    table, listeners: descriptors, which are ours
+    """
 
-    def __init__(self, channel: Channel, told: dict[str, Any], descriptors: list[int]) -> None:
+    __slots__ = ("channel", "pid", "age", "activated", "table", "listeners")
+
+    def __init__(self, channel: Channel, answer: Any, descriptors: list[int]) -> None:
+        """Raises ValueError if an orphan does not answer so. Then the descriptors are still the caller's."""
+        match answer:
+            case (
+                "orphan",
+                {"pid": int(pid), "generation": int(generation), "activated": bool(activated), "listeners": list(names)} as told,
+            ):
+                began = told.get("began", 0)  # a version before does not tell
+            case _:
+                raise ValueError("it does not describe itself as a worker does")
+        if len(descriptors) != 1 + len(names) or not all(isinstance(name, str) for name in names) or not isinstance(began, int):
+            raise ValueError("what it says of its descriptors is not right")
+        if not all(stat.S_ISSOCK(os.fstat(one).st_mode) for one in descriptors[1:]):
+            raise ValueError("what it hands over as listening sockets is something else")
         self.channel = channel
-        self.pid: int = told["pid"]
-        self.role: str = told["role"]
-        self.generation: int = told["generation"]
-        self.activated: bool = told["activated"]
+        self.pid: int = pid
+        self.age = began, generation
+        self.activated: bool = activated
         self.table = descriptors[0]
-        self.listeners: dict[str, int] = dict(zip(told["listeners"], descriptors[1:], strict=True))
+        self.listeners: dict[str, int] = dict(zip(names, descriptors[1:], strict=True))
+
+    def which_table(self) -> tuple[int, int]:
+        """Equal for two that have the same table."""
+        status = os.fstat(self.table)
+        return status.st_dev, status.st_ino
 
 
 class Adoption:
@@ -56,6 +79,7 @@ class Adoption:
         self._directory = runtime_dir
         self._log = log
         self._orphans: dict[str, _Orphan] = {}  # by the path of its socket
+        self._strange: dict[str, str] = {}  # path → why nothing can be had from there, as it was logged
 
     def __bool__(self) -> bool:
         return bool(self._orphans)
@@ -94,21 +118,53 @@ class Adoption:
             one.listeners = {}
         return found
 
-    def table(self) -> tuple[Table, dict[str, Any]] | None:
-        """The table of the orphans, and what they know of its slots (`terraster.worker.orphan.known_slots`). None if there are no orphans,
-        or if this version does not understand their table; the log then says so."""
-        orphans = sorted(self._orphans.values(), key=lambda one: one.generation)
-        table, known = None, None
-        if orphans:
-            newest = orphans[-1]
+    def table(self) -> tuple[Table, Known] | None:
+        """The table of the orphans, and what they know of its slots. None if there are no orphans, or if this version understands no table of
+        theirs; the log then says so. Called once.
+
+        There may be several tables, of masters of different versions: the newest that can be used counts. In one table there may be
+        orphans of several masters: each master knew slots that the others did not know.
+        """
+        orphans = sorted(self._orphans.values(), key=_age, reverse=True)
+        tables: dict[tuple[int, int], list[_Orphan]] = {}
+        for one in orphans:
+            tables.setdefault(one.which_table(), []).append(one)
+        found, refused = None, ""
+        for those in tables.values():
             try:
-                known = self._ask(newest, ("leases",))
-                table = Table.adopt(os.dup(newest.table))
-            except (TerrasterError, ValueError) as error:
-                self._log.warning("counters begin anew: the shared table of the workers before cannot be used: %s", error)
+                found = self._use(those)
+                break
+            except (TerrasterError, OSError, ValueError) as error:
+                refused = refused or str(error)
+        if refused and found is None:
+            self._log.warning("counters begin anew: the shared table of the workers before cannot be used: %s", refused)
+        elif refused:
+            self._log.warning("counters go on from an older shared table: that of the newest workers cannot be used: %s", refused)
         for one in orphans:
             os.close(one.table)
-        return (table, known) if table is not None and known is not None else None
+        return found
+
+    def _use(self, orphans: list[_Orphan]) -> tuple[Table, Known]:
+        """The table that these orphans have, newest first, and what the newest of each master knows. Raises OSError, ValueError, and
+        TerrasterError if none of them answers."""
+        descriptor = os.dup(orphans[0].table)
+        try:
+            table = Table.adopt(descriptor)
+            known: dict[int, Known] = {}
+            failed = ""
+            for one in orphans:
+                if one.age[0] not in known:
+                    try:
+                        known[one.age[0]] = checked(self._ask(one, "leases"), table)
+                    except (TerrasterError, ValueError) as error:
+                        failed = failed or str(error)
+                        self._log.warning("%s", error)
+            if failed and not known:
+                raise TerrasterError(failed)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return table, merged(list(known.values()))
 
     def dismiss(self, wait: float = 0.0) -> None:
         """Tell all orphans to drain and leave. wait: seconds to wait until they have"""
@@ -153,25 +209,45 @@ class Adoption:
             return
         except OSError as error:
             one.close()
-            self._log.warning("%s: no worker answers there: %s", path, error)
+            self._complain(path, "no worker answers there", error)
             return
         channel = Channel(one.detach())
+        descriptors: list[int] = []
         try:
-            with gevent.Timeout(_PATIENCE, TimeoutError()):
+            with gevent.Timeout(_PATIENCE, TimeoutError(f"{_PATIENCE:g} s are over")):
                 channel.send(("describe",))
-                (_name, told), descriptors = channel.receive()
-            self._orphans[path] = _Orphan(channel, told, descriptors)
-        except (TerrasterError, TimeoutError) as error:
+                answer, descriptors = channel.receive()
+            self._orphans[path] = _Orphan(channel, answer, descriptors)
+        except Exception as error:  # it may be anything, and reading a message of another version may fail in any way
             channel.close()
-            self._log.warning("%s: the worker there does not answer: %s", path, error or f"{_PATIENCE:g} s are over")
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._complain(path, "the worker there does not answer as it should", error)
 
-    def _ask(self, orphan: _Orphan, question: tuple[str, ...]) -> Any:
+    def _complain(self, path: str, what: str, error: Exception) -> None:
+        """Log why nothing can be had from an orphan: once, as it is looked for again and again."""
+        reason = f"{what}: {error or type(error).__name__}"
+        if self._strange.get(path) != reason:
+            self._strange[path] = reason
+            self._log.warning("%s: %s", path, reason)
+
+    def _ask(self, orphan: _Orphan, question: str) -> Any:
+        """The answer to a question. Raises TerrasterError."""
         try:
-            with gevent.Timeout(_PATIENCE * 5, TimeoutError()):
-                orphan.channel.send(question)
-                return orphan.channel.receive()[0][1]
-        except TimeoutError as error:
-            raise TerrasterError(f"worker {orphan.pid} does not answer") from error
+            with gevent.Timeout(_PATIENCE * 5, TimeoutError("no answer came in time")):
+                orphan.channel.send((question,))
+                (name, answer), descriptors = orphan.channel.receive()
+        except Exception as error:  # as in `_meet`
+            raise TerrasterError(f"worker {orphan.pid} does not tell what it knows: {error}") from error
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if name != question:
+            raise TerrasterError(f"worker {orphan.pid} does not tell what it knows: its answer is to another question")
+        return answer
+
+
+def _age(orphan: _Orphan) -> tuple[int, int]:
+    return orphan.age
 
 
 def _until_gone(channel: Channel) -> None:

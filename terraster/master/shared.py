@@ -12,13 +12,13 @@ import resource
 import signal
 import time
 from collections.abc import MutableMapping
-from typing import Any
 
 from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
 from terraster.logs.program import ProgramLog
 from terraster.state.alive import began, lives
 from terraster.state.cells import MASTERS, Seat
+from terraster.state.known import Known, checked
 from terraster.state.leases import Leases, capacities
 from terraster.state.table import Table
 from terraster.worker.orphan import known_slots
@@ -57,7 +57,7 @@ def hand_over(table: Table, snapshot: Snapshot, environ: MutableMapping[str, str
     environ[TABLE] = f"{os.getppid()} {table.descriptor} {facts}"
 
 
-def inherited(environ: MutableMapping[str, str], predecessor: int, log: ProgramLog) -> tuple[Table, dict[str, Any]] | None:
+def inherited(environ: MutableMapping[str, str], predecessor: int, log: ProgramLog) -> tuple[Table, Known] | None:
     """The table that the master which started this one handed over, and its slots. None if there is none, as early versions hand over none,
     or if this version does not understand it; the log then says so."""
     parent, *descriptors = environ.pop(TABLE, "0").split()
@@ -69,16 +69,17 @@ def inherited(environ: MutableMapping[str, str], predecessor: int, log: ProgramL
     os.set_inheritable(table, False)
     with os.fdopen(facts, "rb") as stream:
         stream.seek(0)
-        known = json.load(stream)
+        told = stream.read()
     try:
-        return Table.adopt(table), known
-    except ValueError as error:
+        adopted = Table.adopt(table)
+        return adopted, checked(json.loads(told), adopted)
+    except (OSError, ValueError) as error:
         log.warning("counters begin anew: the shared table of the master before cannot be used: %s", error)
         os.close(table)
         return None
 
 
-def have(found: tuple[Table, dict[str, Any]] | None, snapshot: Snapshot, step: Step) -> tuple[Table, Leases]:
+def have(found: tuple[Table, Known] | None, snapshot: Snapshot, step: Step) -> tuple[Table, Leases]:
     """The table that was found, with its leases; a table made anew if there is none to take over. Raises StartError."""
     if found is not None:
         table, known = found

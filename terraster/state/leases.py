@@ -18,17 +18,18 @@ Only the master uses this module. After `assign` comes `commit` (the configurati
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Set
 from dataclasses import replace
 
 from terraster.config.snapshot import Backend, Departed, Listener, Location, Service, Snapshot
 from terraster.errors import StartError
 
 from .cells import MASTERS, BackendCells, LocationCells, MasterCells, Seat
+from .known import Known
 from .layout import size
 from .table import Table
 
-__all__ = ["BACKENDS", "LOCATIONS", "Known", "Leases", "capacities"]
+__all__ = ["BACKENDS", "LOCATIONS", "Leases", "capacities"]
 
 BACKENDS, LOCATIONS = 65_536, 32_768
 """Slots of a table, unless the first configuration wants a quarter of them, or the address space is limited."""
@@ -49,10 +50,6 @@ def capacities(backends: int, locations: int, workers: int, room: int | None = N
     while room is not None and most > least and size(*most, seats) > room:
         most = max(most[0] // 2, least[0]), max(most[1] // 2, least[1])
     return *most, seats
-
-
-Known = Mapping[str, tuple[int, Sequence[tuple[str, str, int]], Sequence[tuple[str, Sequence[int], Sequence[tuple[str, int]]]]]]
-"""Location id → slot, [(backend id, URL, slot)], [(URL, sums, [(id, slot)])]: the last as `Departed` has them."""
 
 
 class _Book:

@@ -87,15 +87,22 @@ class Channel:
             self._socket.sendall(head[sent:])
 
     def receive(self) -> tuple[Any, list[int]]:
-        """Wait for one message. Returns it with its descriptors, which the caller owns. Raises `ChannelClosed` at the end."""
+        """Wait for one message. Returns it with its descriptors, which the caller owns. Raises `ChannelClosed` at the end.
+
+        If it raises, for whatever reason, no descriptor is left open.
+        """
         descriptors: list[int] = []
         try:
             while True:
                 length, _count = _HEAD.unpack(self._receive_head(descriptors))
                 if length:
                     return pickle.loads(self._receive_exactly(length)), descriptors
-        except OSError as error:
-            raise ChannelClosed(f"the control channel is closed: {error.strerror or error}") from error
+        except BaseException as error:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if isinstance(error, OSError):
+                raise ChannelClosed(f"the control channel is closed: {error.strerror or error}") from error
+            raise
 
     def _receive_head(self, descriptors: list[int]) -> bytes:
         room = socket.CMSG_LEN(_MOST_DESCRIPTORS * array.array("i").itemsize)

@@ -126,8 +126,12 @@ class Orphan:
             channel.close()
 
 
-def facts(seat: int, role: str, generation: int, activated: bool) -> dict[str, Any]:
-    """The facts of an orphan for a new master. activated: the service manager owns the listening sockets"""
+def facts(seat: int, role: str, generation: int, activated: bool, began: int) -> dict[str, Any]:
+    """The facts of an orphan for a new master.
+
+    activated: the service manager owns the listening sockets. began: when its master began (`terraster.state.cells.Seat.BEGAN`): the
+    generations of two masters are not comparable
+    """
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -135,6 +139,7 @@ def facts(seat: int, role: str, generation: int, activated: bool) -> dict[str, A
         "role": role,
         "generation": generation,
         "activated": activated,
+        "began": began,
     }
 
 

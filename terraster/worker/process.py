@@ -337,7 +337,8 @@ class Process(Worker):  # type: ignore[misc]
             self._leave(ORPHAN_GRACE)
             return
         try:
-            described = facts(self.seat, self.name, self.generation, self.activated)
+            table = self.view.table
+            described = facts(self.seat, self.name, self.generation, self.activated, table.q[table.seat(0) + Seat.BEGAN])
             orphan = self._orphan = Orphan(self.view.table, self.running, self.shareable, described)
         except OSError as error:
             self.log.error("%s worker: the master has gone; no new one can find this worker (%s), so it leaves", self.name, error)
