@@ -80,6 +80,7 @@ class HttpError(TerrasterError):
     form:        True if only the form of a response is at fault, so that another backend is unlikely to do better
     retry_after: value of the Retry-After field in seconds; 0 leaves the field out
     reason:      the RFC 9209 error type, shown in ``Proxy-Status``
+    alert:       the number of the TLS alert that the backend sent, 0 if it sent none; shown there too (``alert-id``)
     detail:      one sentence for the log and the client; never an address, a path on disk or a name of a backend
     close:       True if the client's connection must end with this answer
     """
@@ -93,6 +94,7 @@ class HttpError(TerrasterError):
     form = False
     retry_after = 0
     reason = "proxy_internal_error"
+    alert = 0
     close = False
 
     def __init__(
@@ -104,6 +106,7 @@ class HttpError(TerrasterError):
         close: bool | None = None,
         blame: str | None = None,
         retry_after: int = 0,
+        alert: int = 0,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -117,6 +120,13 @@ class HttpError(TerrasterError):
             self.blame = blame
         if retry_after:
             self.retry_after = retry_after
+        if alert:
+            self.alert = alert
+
+    @property
+    def proxy_status(self) -> str:
+        """The error type with the parameter that alerts have (RFC 9209, section 2.3.15)."""
+        return f"{self.reason}; alert-id={self.alert}" if self.alert else self.reason
 
 
 class BadRequest(HttpError):

@@ -16,12 +16,14 @@ from typing import Any
 import gevent
 import pytest
 
+from terraster.certs.client_contexts import ClientContexts
 from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ConnectFailed, HttpError, TimedOut
 from terraster.exchange import Exchange
+from terraster.net.client_tls import ClientTls
 from terraster.net.origin import Origin
 from terraster.net.reactor import Reactor
-from terraster.net.tls import TlsStream, client_context
+from terraster.net.tls import TlsStream
 from terraster.net.upstream import Upstream
 from terraster.state.cells import SeatBackend
 from terraster.state.table import Table
@@ -89,7 +91,7 @@ class House:
     def origin(self, port: int, sni: str = "localhost") -> Origin:
         url = f"https://127.0.0.1:{port}"
         backend = Backend("b", url, "https", "127.0.0.1", port, address="127.0.0.1", sni=sni, skip_tls_verify=True, slot=0)
-        return Origin(self.reactor, backend, 0, ConnectionPool(), self.view)
+        return Origin(self.reactor, backend, 0, ConnectionPool(), self.view, ClientContexts())
 
     def cell(self, which: int) -> int:
         return int(self.table.q[self.view.backends + which])
@@ -271,7 +273,8 @@ class Clocked:
 
     def connected(self, timeout: float = 5.0) -> Any:
         """The client's stream after its handshake. The session tickets that the server sends behind it have not `come` yet."""
-        stream = TlsStream(self, client_context(True), "localhost")  # type: ignore[arg-type]
+        backend = Backend("b", "https://localhost", "https", "localhost", 443, skip_tls_verify=True)
+        stream = TlsStream(self, ClientTls(backend, ClientContexts()))  # type: ignore[arg-type]
         stream.handshake(timeout)
         self._shake()
         self.tickets = self._out.read()

@@ -15,13 +15,14 @@ from terraster.errors import ConnectFailed
 from terraster.exchange import Exchange
 from terraster.state.view import SeatView
 
+from .client_tls import ClientTls, ContextsOfBackends
 from .pool import Pool
 from .private_pool import PrivatePool
 from .proxy_header import proxy_header
 from .reactor import Reactor
 from .stream import Stream
 from .tcp_keepalive import Options
-from .tls import TlsStream, client_context
+from .tls import TlsStream
 from .upstream import Upstream, make_socket
 
 __all__ = ["Origin"]
@@ -34,13 +35,19 @@ class Origin:
     keepalive: TCP keepalive of connections from now on.
     """
 
-    __slots__ = ("backend", "keepalive", "offset", "pool", "_address", "_context", "_family", "_reactor", "_send_proxy")
+    __slots__ = ("backend", "keepalive", "offset", "pool", "_address", "_family", "_reactor", "_send_proxy", "_tls")
 
     def __init__(
-        self, reactor: Reactor, backend: Backend, offset: int, limits: ConnectionPool, view: SeatView, keepalive: Options = ()
+        self,
+        reactor: Reactor,
+        backend: Backend,
+        offset: int,
+        limits: ConnectionPool,
+        view: SeatView,
+        contexts: ContextsOfBackends,
     ) -> None:
         self.backend = backend
-        self.keepalive = keepalive
+        self.keepalive: Options = ()
         self.offset = offset
         self._send_proxy = backend.send_proxy
         if backend.send_proxy:
@@ -49,7 +56,7 @@ class Origin:
             self.pool = Pool(reactor, limits, view, offset)
         self._reactor = reactor
         self._family, self._address = _socket_address(backend.address or backend.host, backend.port)
-        self._context = client_context(backend.skip_tls_verify) if backend.scheme == "https" else None
+        self._tls = ClientTls(backend, contexts) if backend.scheme == "https" else None
 
     def serves(self, backend: Backend | None) -> bool:
         """True if connections of this origin may carry requests for the backend of the same id in another configuration."""
@@ -71,8 +78,8 @@ class Origin:
         upstream.client, upstream.header = client, header
         try:
             tls = None
-            if self._context is not None:
-                tls = TlsStream(stream, self._context, self.backend.sni or self.backend.host)
+            if self._tls is not None:
+                tls = TlsStream(stream, self._tls)
             if tls is None:
                 upstream.connect(stream, self._address, timeout)
                 if header:

@@ -14,27 +14,15 @@ from greenlet import greenlet
 
 from terraster.errors import ClientGone, ConnectFailed, HttpError
 
+from .client_tls import ClientTls
 from .handshake import HandshakeFailed, failure
 from .stream import READ_SIZE, Stream
+from .tls_faults import alert_of, refuses_us, tls_fault
 
-__all__ = ["TlsStream", "client_context"]
+__all__ = ["TlsStream"]
 
 _MOST_UNSENT = 65536
 """Octets of TLS messages that a peer may leave unread while it asks for more of them (key updates)."""
-
-
-def client_context(skip_verify: bool) -> ssl.SSLContext:
-    """The settings for connections to a backend: TLS 1.2 or newer, verified against the system's authorities unless configured otherwise."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    if skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        context.load_default_certs()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class TlsStream:
@@ -53,7 +41,9 @@ class TlsStream:
         "_ahead",
         "_aborts",
         "_ended",
+        "_client",
         "_incoming",
+        "_newcomer",
         "_outgoing",
         "_plain",
         "_rest",
@@ -62,8 +52,8 @@ class TlsStream:
         "_until",
     )
 
-    def __init__(self, plain: Stream, context: ssl.SSLContext, name: str = "") -> None:
-        """name: the host name of a backend's certificate, and the SNI; "" on the server's side"""
+    def __init__(self, plain: Stream, way: ssl.SSLContext | ClientTls) -> None:
+        """way: towards a backend how TLS is spoken there; towards a client the settings of its service"""
         self.buffers = True
         self._plain = plain
         self.reactor = plain.reactor
@@ -76,10 +66,16 @@ class TlsStream:
         self._aborts = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._client: ClientTls | None = None
+        self._newcomer = False  # True until the session of a connection to a backend was kept
+        if isinstance(way, ssl.SSLContext):
+            self._tls = way.wrap_bio(self._incoming, self._outgoing, server_side=True)
+            return
+        self._client = way
         try:
-            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=not name, server_hostname=name or None)
+            self._tls = way.engine(self._incoming, self._outgoing, self.reactor.clock())
         except (ValueError, TypeError) as error:
-            raise ConnectFailed(f"{name!r} is not a valid TLS server name", reason="tls_protocol_error") from error
+            raise ConnectFailed("the server name is not one that TLS can send", reason="tls_protocol_error") from error
 
     def accept(self, received: bytes | bytearray, end: float) -> None:
         """Do the handshake with a client. received: its first octets. end: monotonic time at which it must be over, 0.0 = no limit. Raises
@@ -114,7 +110,11 @@ class TlsStream:
                 if not self._fill(timeout):
                     raise ConnectFailed("the backend ended the TLS handshake", reason="tls_protocol_error")
             self._flush(timeout)
+            if self._client is not None:
+                self._client.shaken(self._tls, self.reactor.clock())
+                self._newcomer = True
         except ConnectFailed:
+            self._forget()
             raise
         except HttpError as error:  # the connection was not complete, so nothing was sent, whatever the socket's error is
             raise ConnectFailed("the backend closed during the TLS handshake", reason="tls_protocol_error") from error
@@ -125,11 +125,24 @@ class TlsStream:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
-        except ssl.SSLCertVerificationError as error:
-            raise ConnectFailed("the backend's certificate is not valid", reason="tls_certificate_error") from error
         except ssl.SSLError as error:
-            raise ConnectFailed("TLS with the backend failed", reason="tls_protocol_error") from error
+            with suppress(HttpError):
+                self._answer()  # the alert, so that the backend's log says why as well
+            raise tls_fault(error) from error
         return True
+
+    def _forget(self) -> None:
+        if self._client is not None:
+            self._client.forget()
+
+    def _failed(self, error: ssl.SSLError) -> HttpError:
+        """The error of a connection that the engine gave up after the handshake. If the backend refuses our certificate, which it may say as
+        late as this, it has not looked at the request."""
+        if self._client is not None and alert_of(error):
+            self._forget()
+            if self._newcomer and refuses_us(error):
+                return tls_fault(error)
+        return self._plain.owner.lost()
 
     def wait_no_longer_than(self, timeout: float) -> None:
         """See `Stream.wait_no_longer_than`. It bounds the whole `recv` under way, however many records without data come."""
@@ -231,7 +244,7 @@ class TlsStream:
             except ssl.SSLError as error:  # an end without close_notify may come from an attacker: RFC 8446, section 6.1
                 if ahead:
                     return ahead
-                raise self._plain.owner.lost() from error
+                raise self._failed(error) from error
             if ahead:
                 return ahead
             if filled:  # only a part of a record has arrived
@@ -254,6 +267,9 @@ class TlsStream:
 
     def peek(self) -> bytes | None:
         """See `Stream.peek`. TLS messages without data (session tickets) do not count. At most one read of data is taken from the socket."""
+        if self._newcomer:  # a response was read, and so were the session tickets before it
+            self._newcomer = False
+            self._keep()
         while not self._ahead:
             try:
                 self._ahead = self._tls.read(1)
@@ -296,8 +312,14 @@ class TlsStream:
     def close(self) -> None:
         """See `Stream.close`."""
         if not (self._aborts or self._plain.closed):
+            if self._newcomer:
+                self._keep()
             self._say_goodbye()
         self._plain.close()
+
+    def _keep(self) -> None:
+        if self._client is not None:
+            self._client.keep(self._tls)
 
     def _say_goodbye(self) -> None:
         """Send close_notify, as far as the socket takes it, so that the peer knows that nothing was cut off (RFC 8446, section 6.1)."""

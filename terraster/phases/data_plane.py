@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf
 
 from terraster.balance.contract import Member
+from terraster.certs.client_contexts import ClientContexts
 from terraster.certs.contexts import Contexts
 from terraster.errors import BACKEND, US, HttpError
 from terraster.exchange import Exchange
@@ -40,7 +41,7 @@ class DataPlane:
     defect:    called in an ``except`` clause for an exception that is not an `HttpError`
     outcomes:  counts attempts and reports failures to the master
     origins:   by backend id
-    contexts:  the TLS settings of services
+    contexts:  the TLS settings of services; client_contexts: those towards backends
     handshakes: counts TLS handshakes
     buffer:    the memory for long bodies
     deadlines: exchange → monotonic time at which it must be over
@@ -75,6 +76,7 @@ class DataPlane:
         self.origins: dict[str, Origin] = {}
         self.contexts = Contexts()
         self.handshakes = Handshakes(view, reactor.clock)
+        self.client_contexts = ClientContexts()
         self.buffer = Buffer()
         self.wall = 0.0
         self.date = b""
@@ -126,8 +128,8 @@ class DataPlane:
 
         A request of an older plan may need a backend that the current plan does not have, or reaches in another way. Then the origin is only
         for that request."""
-        keepalive = options(self.plan.snapshot.tcp_keepalive)
-        origin = Origin(self.reactor, member.backend, member.offset, location.pool, self.view, keepalive)
+        origin = Origin(self.reactor, member.backend, member.offset, location.pool, self.view, self.client_contexts)
+        origin.keepalive = options(self.plan.snapshot.tcp_keepalive)
         if origin.serves(self.plan.backends.get(member.backend.id)):
             self.origins[member.backend.id] = origin
         else:

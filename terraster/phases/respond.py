@@ -105,7 +105,7 @@ def error(plane: DataPlane, exchange: Exchange, error: HttpError) -> bool:
     answer = _asked(plane, exchange, error)
     if answer is None:
         accept = exchange.field(b"accept")
-        fields, body = error_answer(error.status, error.reason, error.detail, accept, exchange.request_id, error.retry_after)
+        fields, body = error_answer(error.status, error.proxy_status, error.detail, accept, exchange.request_id, error.retry_after)
         answer = Answer(error.status, fields, body)
     try:
         return own(plane, exchange, answer, error.close)

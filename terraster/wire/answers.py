@@ -61,7 +61,7 @@ def error_answer(
     """The fields and the body of an error response: HTML for those who ask for it, else JSON, with Proxy-Status (RFC 9209) and the
     request id.
 
-    reason: the RFC 9209 error type. detail: one sentence that the client may see. retry_after: seconds, 0: no Retry-After.
+    reason: the RFC 9209 error type, perhaps with parameters. detail: one sentence that the client may see. retry_after: seconds, 0: none.
     """
     phrase = reason_phrase(status).decode("ascii")
     identity = request_id.decode("latin-1")

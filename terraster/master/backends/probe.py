@@ -24,10 +24,11 @@ from dataclasses import dataclass
 
 import gevent
 
+from terraster.certs.client_contexts import ClientContexts
 from terraster.config.snapshot import Backend, HealthCheck
 from terraster.errors import BadResponse, HttpError
 from terraster.master.discovery.names import UNRESOLVED
-from terraster.net.tls import client_context
+from terraster.net.tls_faults import tls_fault
 from terraster.wire.chunked import ChunkedReader
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 from terraster.wire.proxy_protocol import local
@@ -105,7 +106,7 @@ class Probing:
 
     def __init__(self) -> None:
         self._sockets: set[int] = set()
-        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._contexts = ClientContexts()
         self._running = 0
         self._ticked = self._lost = 0.0
 
@@ -145,10 +146,8 @@ class Probing:
             if expired is not timeout:
                 raise
             ok, reason = False, f"no answer within {aim.check.timeout:g} s"
-        except ssl.SSLCertVerificationError as error:
-            ok, reason = False, f"its certificate is not valid: {error.verify_message}"
         except ssl.SSLError as error:
-            ok, reason = False, f"TLS fails: {error.reason or error}"
+            ok, reason = False, tls_fault(error).detail
         except OSError as error:
             ok, reason = False, _in_words(aim, error)
         except HttpError as error:
@@ -190,7 +189,7 @@ class Probing:
             return True, "it accepts connections"
         if aim.scheme != "https":
             return self._ask(aim, connection)
-        context = self._context(aim.verify)
+        context = self._contexts.get(not aim.verify)
         with context.wrap_socket(
             connection, server_hostname=aim.sni, do_handshake_on_connect=False, suppress_ragged_eofs=False
         ) as secure:
@@ -207,11 +206,6 @@ class Probing:
         if check.body and check.body.encode() not in _read_body(connection, response, data, aim.strict):
             return False, f"status {response.status}, but without the expected text"
         return True, f"status {response.status}"
-
-    def _context(self, verify: bool) -> ssl.SSLContext:
-        if verify not in self._contexts:
-            self._contexts[verify] = client_context(not verify)
-        return self._contexts[verify]
 
 
 _OF_SOCKETS = {
