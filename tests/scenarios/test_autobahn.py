@@ -7,12 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..harness.autobahn import CASES, EchoServer, cache, install_ws, run_cases
+from ..harness.autobahn import CASES, EchoServer, bad, cache, install_ws, run_cases
 from ..harness.nginx import PROXY, Nginx
 
 pytestmark = pytest.mark.needs("npm", "node")
-
-GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +22,6 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EchoServer]:
         pytest.skip(f"left out: {problem}")
     with EchoServer(cache(), tmp_path_factory.mktemp("ws") / "output") as server:
         yield server
-
-
-def bad(verdicts: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """The cases that did not pass."""
-    return {case: verdict for case, verdict in verdicts.items() if not set(verdict) <= GOOD}
 
 
 @pytest.mark.nightly

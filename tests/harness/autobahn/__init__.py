@@ -15,7 +15,7 @@ from typing import Any
 
 from ..program import Program, find
 
-__all__ = ["CASES", "EchoServer", "install_ws", "run_cases"]
+__all__ = ["CASES", "EchoServer", "bad", "cache", "install_ws", "run_cases"]
 
 CASES = 301
 """How many cases there are without 12 and 13."""
@@ -62,6 +62,14 @@ class EchoServer:
 
     def __exit__(self, *_: object) -> None:
         self.program.stop()
+
+
+GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
+
+
+def bad(verdicts: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """The cases that did not pass."""
+    return {case: verdict for case, verdict in verdicts.items() if not set(verdict) <= GOOD}
 
 
 def run_cases(port: int, seconds: float = 300.0) -> dict[str, tuple[str, str]]:
