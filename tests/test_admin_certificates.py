@@ -22,8 +22,9 @@ def ending(days: float, begun: float = 300.0, file: str = FILE) -> Certificate:
 
 
 def told(one: Certificate, problem: str = "") -> list[tuple[str, str]]:
-    found = rows(Snapshot(1, (), (tls_service("shop", one),)), [{"file": FILE, "problem": problem}], NOW)
-    return [(row["kind"], row["text"]) for row in of_certificates(found, NOW)]
+    snapshot = Snapshot(1, (), (tls_service("shop", one),))
+    watched = [{"file": FILE, "services": ["shop"], "problem": problem}]
+    return [(row["kind"], row["text"]) for row in of_certificates(rows(snapshot, watched, NOW), snapshot, watched, NOW)]
 
 
 @pytest.mark.parametrize(
@@ -62,9 +63,10 @@ def test_the_worst_problem_comes_first() -> None:
         tls_service("b", ending(-1, file="/1")),
         tls_service("c", ending(9, file="/9")),
     )
-    found = rows(Snapshot(1, (), services), (), NOW)
+    snapshot = Snapshot(1, (), services)
+    found = rows(snapshot, (), NOW)
     assert [row["name"] for row in found] == ["b", "a", "c"]
-    assert [row["kind"] for row in of_certificates(found, NOW)] == [
+    assert [row["kind"] for row in of_certificates(found, snapshot, (), NOW)] == [
         "certificate-expired",
         "certificate-expiring",
         "certificate-expiring",

@@ -25,11 +25,13 @@ def client(**settings: object) -> ssl.SSLContext:
     return context
 
 
-def talk(server: ssl.SSLContext, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> ssl.SSLObject:
+def talk(
+    server: ssl.SSLContext, context: ssl.SSLContext, session: ssl.SSLSession | None = None, name: str = "a.test"
+) -> ssl.SSLObject:
     """The client's end after a handshake and an octet in each direction."""
     one, other = ssl.MemoryBIO(), ssl.MemoryBIO()
     there = server.wrap_bio(one, other, server_side=True)
-    here = context.wrap_bio(other, one, server_hostname="a.test", session=session)
+    here = context.wrap_bio(other, one, server_hostname=name, session=session)
     for _ in range(4):
         for end in (here, there):
             with suppress(ssl.SSLWantReadError):
@@ -87,3 +89,13 @@ def test_the_contexts_used_last_are_kept() -> None:
     assert contexts.get("a", tls) is first
     contexts.get("c", tls)
     assert contexts.get("a", tls) is first, "b was used less recently"
+
+
+def test_a_service_with_certificates_for_several_names_has_a_context_for_each() -> None:
+    made = [CA.issue(name) for name in ("a.test", "b.test")]
+    contexts, tls = Contexts(), Tls(certificates=tuple(read_certificate("c.pem", one.chain, one.key) for one in made))
+    found = {name: contexts.get("s", tls, name) for name in ("a.test", "b.test", "c.test", "")}
+    assert found["a.test"] is found["c.test"] is found[""] is not found["b.test"]
+    for name in ("a.test", "b.test"):
+        end = talk(found[name], client(), name=name)
+        assert (end.getpeercert() or {})["subjectAltName"] == (("DNS", name),)

@@ -201,6 +201,19 @@ def test_a_check_reads_certificates(tmp_path, capsys):
     assert f"{path}: service s: certificate {tmp_path}/c.pem: the file is empty" in capsys.readouterr().err
 
 
+def test_a_check_warns_of_folders_of_certificates(tmp_path, capsys):
+    path = write(tmp_path / "a.yaml", tls={"cert_dir": "there"})
+    assert main(["--check", "--config", path]) == 0
+    assert f"warning: cannot list {tmp_path}/there: No such file or directory" in capsys.readouterr().err
+    (tmp_path / "there").mkdir()
+    for name in ("a.pem", "a.key", "authority.pem"):
+        (tmp_path / "there" / name).touch()
+    assert main(["--check", "--config", path]) == 0
+    warned = [line for line in capsys.readouterr().err.splitlines() if "there" in line]
+    files = f"certificate {tmp_path}/there/a.pem with key {tmp_path}/there/a.key"
+    assert warned == [f"warning: {files}: the file is empty; it is not used"]
+
+
 def test_check_compiles_what_a_start_would_compile(tmp_path, capsys, monkeypatch):
 
     def refuse(location: Location, members: object) -> None:

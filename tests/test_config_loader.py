@@ -478,9 +478,7 @@ def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:
     basic = (DATA / "basic.yaml").read_text()
     text = (DATA / "advanced.yaml").read_text() + basic[basic.index("backends:") :].replace("8081", "8083")
     assert warnings(tmp_path, text) == [
-        "4:1: `tls` needs `cert_file` and `key_file` (`auto_cert` is not in effect yet): Terraster does not start with `default`",
         "6:3: `tls.domains` is not in effect yet",
-        "8:3: `tls.cert_dir` is not in effect yet",
         "9:3: `tls.auto_cert` is not in effect yet",
         "10:1: `rate_limit` is not in effect yet",
         "20:1: `cors` is not in effect yet",
@@ -952,7 +950,7 @@ def test_a_service_with_tls_and_without_a_certificate_is_right_but_cannot_be_run
     more = "  - name: b\n    host: b\n    port: 444\n    http_redirect: true\n    tls: {auto_cert: true}\n"
     text = SERVICE + "    port: 443\n    tls: {}\n" + more + "  - name: c\n    http_redirect: true\n"
     settings = load_text(tmp_path, text)
-    file, words = tmp_path / "t.yaml", "`tls` needs `cert_file` and `key_file`"
+    file, words = tmp_path / "t.yaml", "`tls` needs `cert_file` and `key_file`, or `cert_dir`"
     first = f"{file}:9:5: {words} (it names no certificate): Terraster does not start with `a`"
     second = f"{file}:14:5: {words} (`auto_cert` is not in effect yet): Terraster does not start with `b`"
     assert [str(one) for one in settings.refusals] == [first, second]
@@ -998,6 +996,17 @@ def test_tls_of_a_service_and_of_the_top(tmp_path: Path) -> None:
         ((file, file),), ciphers=("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"), tickets=False
     )
     assert clear.tls is None
+
+
+def test_the_folders_of_certificates_of_a_service(tmp_path: Path) -> None:
+    more = "".join(
+        f"  - name: {name}\n    port: {port}\n    tls: {{cert_dir: {folder}}}\n    http_redirect: true\n"
+        for name, port, folder in (("b", 444, "own"), ("c", 445, "common"))
+    )
+    settings = load_text(tmp_path, "cert_manager: {cert_dir: common}\n" + SERVICE + "    port: 443\n    tls: true\n" + more)
+    own, common = str(tmp_path / "own"), str(tmp_path / "common")
+    assert (settings.refusals, settings.warnings) == ((), ())
+    assert [one.tls.folders for one in resolve(settings, 1).services if one.tls] == [(common,), (own, common), (common,)]
 
 
 def test_what_is_faulty_hides_nothing_and_collides_with_nobody(tmp_path: Path) -> None:

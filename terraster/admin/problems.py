@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..certs.choice import uncovered
+from ..config.snapshot import Snapshot
 from ..policy.server_errors import Count, prevail, stands_out
 from ..state.cells import MasterCells
 from .seat_readings import FULL, LostLines
@@ -86,8 +88,14 @@ def problems(
     return found
 
 
-def of_certificates(certificates: Sequence[Mapping[str, Any]], now: float) -> list[dict[str, Any]]:
-    """The problems of certificates, the worst first. certificates: of `terraster.admin.certificates.rows`, those that end soonest first"""
+def of_certificates(
+    certificates: Sequence[Mapping[str, Any]], snapshot: Snapshot, watched: Iterable[Mapping[str, Any]], now: float
+) -> list[dict[str, Any]]:
+    """The problems of certificates, the worst first.
+
+    certificates: of `terraster.admin.certificates.rows`, those that end soonest first
+    watched:      what the master says of the files, those in folders that it cannot use included: ``file services problem``
+    """
     found: dict[str, list[dict[str, Any]]] = {"expired": [], "not-yet-valid": [], "expiring": [], "valid": []}
     for row in certificates:
         what, where = f"the certificate {row['file']}", {"service": row["service"]}
@@ -104,7 +112,14 @@ def of_certificates(certificates: Sequence[Mapping[str, Any]], now: float) -> li
             case _ if row["problem"]:
                 text = f"{row['problem']}; the certificate from before stays in use, for {_span(row['expires'] - now)} at most"
                 here.append(_problem("certificate-broken", text, **where))
-    return [problem for several in found.values() for problem in several]
+    missing = []
+    for service in snapshot.services:
+        if service.tls is not None and (service.tls.folders or not service.tls.certificates) and (hosts := uncovered(service)):
+            ends = "the clients of the service are refused" if not service.tls.certificates else "its clients get another one"
+            text = f"no certificate for {', '.join(hosts)}: {ends}"
+            missing.append(_problem("certificate-missing", text, service=service.name))
+    unused = [_problem("certificate-broken", f"{one['problem']}; it is not used") for one in watched if not one["services"]]
+    return found["expired"] + missing + found["not-yet-valid"] + found["expiring"] + found["valid"] + unused
 
 
 def _span(seconds: float) -> str:

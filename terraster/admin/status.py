@@ -92,7 +92,9 @@ def document(
     }
     return {
         "ok": True,
-        "problems": problems(services, workers, saturation, master) + of_certificates(of_tls, now) + of_logs(lost, now),
+        "problems": problems(services, workers, saturation, master)
+        + of_certificates(of_tls, snapshot, master.get("certificates", ()), now)
+        + of_logs(lost, now),
         "version": master.get("version"),
         "pid": master.get("pid"),
         "started": master.get("started"),

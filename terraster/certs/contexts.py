@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import ssl
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from terraster.config.snapshot import Certificate, Tls
+
+from .choice import Choices
 
 __all__ = ["INTERMEDIATE", "MOST", "Contexts", "server_context"]
 
@@ -32,32 +35,40 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 class Contexts:
-    """The contexts of one worker, by service."""
+    """The contexts of one worker, by service and the certificates for a server name."""
 
-    __slots__ = ("_made", "_most")
+    __slots__ = ("_choices", "_made", "_most")
 
     def __init__(self, most: int = MOST) -> None:
-        self._made: OrderedDict[str, tuple[Tls, ssl.SSLContext]] = OrderedDict()
+        self._made: OrderedDict[tuple[str, tuple[Certificate, ...]], tuple[Tls, ssl.SSLContext]] = OrderedDict()
+        self._choices: dict[str, tuple[Tls, Choices]] = {}
         self._most = most
 
-    def get(self, service: str, tls: Tls) -> ssl.SSLContext:
-        """The context for these settings of a service; a new one if they differ from those before."""
+    def get(self, service: str, tls: Tls, name: str = "") -> ssl.SSLContext:
+        """The context for these settings of a service, with its certificates for a server name; a new one if they differ from those
+        before."""
         made = self._made
-        found = made.get(service)
+        choices = self._choices.get(service)
+        if choices is None or choices[0] is not tls:
+            if len(self._choices) >= self._most:
+                self._choices.clear()  # so that those of removed services go; the others are made again
+            choices = self._choices[service] = tls, Choices(tls.certificates)
+        key = service, choices[1].of(name)
+        found = made.get(key)
         if found is not None and found[0] is tls:
-            made.move_to_end(service)
+            made.move_to_end(key)
             return found[1]
-        context = server_context(tls)
-        made[service] = tls, context
-        made.move_to_end(service)
+        context = server_context(tls, key[1])
+        made[key] = tls, context
+        made.move_to_end(key)
         if len(made) > self._most:
             made.popitem(last=False)
         return context
 
 
-def server_context(tls: Tls) -> ssl.SSLContext:
-    """The engine's settings for a service. ``tls`` has certificates that `terraster.certs.certificate` has checked. Raises `ssl.SSLError`
-    for suites that the library does not have."""
+def server_context(tls: Tls, certificates: Sequence[Certificate] | None = None) -> ssl.SSLContext:
+    """The engine's settings for a service. certificates: those for one server name, one of each kind of key; None: all that the service
+    has. `terraster.certs.certificate` has checked them. Raises `ssl.SSLError` for suites that the library does not have."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -65,7 +76,7 @@ def server_context(tls: Tls) -> ssl.SSLContext:
     if not tls.tickets:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
-    for certificate in tls.certificates:
+    for certificate in tls.certificates if certificates is None else certificates:
         _load(context, certificate)
     if tls.protocols:
         context.set_alpn_protocols(list(tls.protocols))

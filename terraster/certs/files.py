@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 
 from terraster.config.snapshot import Certificate
 
 from .certificate import CertificateError, read_certificate
 
-__all__ = ["LARGEST", "Signature", "read_files", "signature"]
+__all__ = ["LARGEST", "Signature", "has_both", "open_to_others", "read_files", "signature"]
 
 LARGEST = 1 << 20
 """Octets of a file that is read: chains have some 5,000."""
 
-Signature = tuple[tuple[int, int, int, int], ...]
+_KEY_MARK = re.compile(rb"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----")
+
+Signature = tuple[tuple[int, int, int, int, int], ...]
 
 
 def signature(files: tuple[str, str]) -> Signature:
-    """Facts that differ if one of the files was written or replaced; links are followed, as deployments swap those. Raises OSError."""
+    """Facts that differ if one of the files was written, replaced, or given other permissions; links are followed, as deployments swap
+    those. Raises OSError."""
     found = [os.stat(file) for file in files]
-    return tuple((one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
+    return tuple((one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_mode) for one in found)
+
+
+def open_to_others(found: Signature) -> int:
+    """The permissions of the key file, if its group or all users may read or write it; else 0."""
+    mode = stat.S_IMODE(found[-1][-1])
+    return mode if mode & (stat.S_IRWXG | stat.S_IRWXO) & ~(stat.S_IXGRP | stat.S_IXOTH) else 0
+
+
+def has_both(file: str) -> bool:
+    """True if a PEM file has a certificate and a private key, as far as its marks tell. Raises `CertificateError`."""
+    octets = _read(file)
+    return b"-----BEGIN CERTIFICATE-----" in octets and _KEY_MARK.search(octets) is not None
 
 
 def read_files(files: tuple[str, str]) -> Certificate:

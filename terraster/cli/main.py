@@ -146,6 +146,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
     bad as a problem."""
     from terraster.certs.certificate import CertificateError
     from terraster.certs.files import read_files
+    from terraster.certs.folder import complaints
     from terraster.errors import ConfigError, Problem, TerrasterError
     from terraster.plan import compile_plan
     from terraster.state.leases import Leases, capacities
@@ -169,6 +170,8 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
         }
         table = Table(*capacities(backends, len(locations), 1))
         compile_plan(Leases(table).assign(snapshot), SeatView(table))
+        for folder in dict.fromkeys(one for service in snapshot.services if service.tls is not None for one in service.tls.folders):
+            warnings += tuple(complaints(folder))
         for service in snapshot.services:
             for files in service.tls.files if service.tls is not None else ():
                 try:

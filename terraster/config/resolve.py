@@ -29,6 +29,7 @@ from .settings import (
     ServiceSettings,
     Settings,
     TimeoutSettings,
+    TlsSettings,
 )
 from .snapshot import (
     BACKUP,
@@ -109,6 +110,12 @@ def resolve(
         log_level="warning" if level == "warn" else level,
         warnings=settings.warnings,
     )
+
+
+def _folders(settings: TlsSettings, manager: CertManager | None) -> tuple[str, ...]:
+    """The folders of certificates of a service: its own before the common one."""
+    found = (settings.cert_dir, manager.cert_dir if manager is not None else None)
+    return tuple(dict.fromkeys(folder for folder in found if folder is not None))
 
 
 def _same_top(one: Settings, other: Settings) -> bool:
@@ -210,6 +217,7 @@ class _Top:
             tickets=not settings.session_tickets_disabled,
             protocols=tuple(name for name in settings.next_protos if name != "h2") or ("http/1.1",),
             default=settings.default,
+            folders=_folders(settings, self._settings.cert_manager),
         )
 
     def _logged(self, written: ServiceSettings, location: AccessLogSettings | None = None) -> AccessLog:

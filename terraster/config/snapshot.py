@@ -320,7 +320,8 @@ class Tls:
     tickets: bool = True
     protocols: tuple[str, ...] = ("http/1.1",)  # ALPN, best first
     default: bool = False  # takes clients whose name no service on the listener has
-    certificates: tuple[Certificate, ...] = ()  # of `files`, in the same order; filled by the master
+    folders: tuple[str, ...] = ()  # searched for certificates of hosts that `files` do not cover, in this order
+    certificates: tuple[Certificate, ...] = ()  # of `files`, in the same order, then those of `folders`; filled by the master
 
     def admission(self) -> tuple[object, ...]:
         """The settings that decide which clients the service admits. A handshake with others is not for it (RFC 9110, section 15.5.20)."""

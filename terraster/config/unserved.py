@@ -22,17 +22,22 @@ Path = tuple[str | int, ...]
 def listeners(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
     """The services that a start refuses, one complaint for each `tls` without a certificate."""
     rule = Rule(top)
+    common = top.cert_manager is not None and top.cert_manager.cert_dir is not None
     seen: set[Path] = set()
     for path, service in services:
         settings = service.tls or top.tls
-        if settings is None or not rule.tls(service) or settings.files():
+        if settings is None or not rule.tls(service) or settings.files() or settings.cert_dir or common:
             continue
         place = (*path, "tls") if service.tls is not None else ("tls",)
         if place not in seen:
             seen.add(place)
-            later = next((name for name in ("auto_cert", "cert_dir") if getattr(settings, name)), "")
+            later = next((name for name in ("auto_cert",) if getattr(settings, name)), "")
             why = f"`{later}` is not in effect yet" if later else "it names no certificate"
-            yield place, True, f"`tls` needs `cert_file` and `key_file` ({why}): Terraster does not start with `{service.label}`"
+            yield (
+                place,
+                True,
+                f"`tls` needs `cert_file` and `key_file`, or `cert_dir` ({why}): Terraster does not start with `{service.label}`",
+            )
 
 
 def management(top: Settings) -> Iterator[Complaint]:
@@ -59,8 +64,10 @@ def refuse(snapshot: Snapshot) -> None:
     """Raise StartError for a service on a TLS listener that has no certificate, however the snapshot was made."""
     secured = {listener.address for listener in snapshot.listeners if listener.tls}
     for service in snapshot.services:
-        if not secured.isdisjoint(service.listeners) and not (service.tls is not None and service.tls.files):
-            raise StartError(f"service {service.name}: `tls` names no certificate: add `cert_file` and `key_file`")
+        if not secured.isdisjoint(service.listeners) and not (
+            service.tls is not None and (service.tls.files or service.tls.folders)
+        ):
+            raise StartError(f"service {service.name}: `tls` names no certificate: add `cert_file` and `key_file`, or `cert_dir`")
 
 
 def admin_addresses(snapshot: Snapshot) -> tuple[str, ...]:

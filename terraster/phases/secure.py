@@ -59,9 +59,12 @@ def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) ->
         raise _refused(
             plane, connection, _UNRECOGNIZED_NAME, f"no service for the server name {hello.server_name!r}", "unrecognized_name"
         )
+    if not service.tls.certificates:
+        why = f"service {service.name} has no certificate yet"
+        raise _refused(plane, connection, _UNRECOGNIZED_NAME, why, "unrecognized_name")
     if hello.alpn and service.protocols.isdisjoint(hello.alpn):
         raise _refused(plane, connection, _NO_APPLICATION_PROTOCOL, "no application protocol in common", "no_application_protocol")
-    stream = TlsStream(connection.plain, plane.contexts.get(service.name, service.tls))
+    stream = TlsStream(connection.plain, plane.contexts.get(service.name, service.tls, hello.server_name))
     connection.secure(stream, service.tls)
     stream.accept(reader.received, end)
     return Handshake.of(stream.engine, hello.server_name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,50 @@ def test_without_tls_there_is_no_certificate(terraster, backend) -> None:
     proxy = terraster(backend(answer=ok(b"x")))
     assert listed(proxy) == []
     assert proxy.ctl("certificates").stdout == "no service has a certificate\n"
+
+
+def served(proxy: Terraster, name: str) -> str:
+    """The name in the certificate that a client gets; "" if it is refused."""
+    context = ssl.create_default_context(cadata=CA.root.decode())
+    context.check_hostname = False
+    try:
+        with proxy.connect().secure(context, name) as one:
+            sock: Any = one.sock
+            return str(sock.getpeercert()["subjectAltName"][0][1])
+    except (ssl.SSLError, ConnectionError) as error:
+        assert "UNRECOGNIZED_NAME" in str(error).upper() or isinstance(error, ConnectionError), error
+        return ""
+
+
+def test_hosts_find_their_certificates_in_folders(terraster, backend, tmp_path: Path) -> None:
+    own, common = tmp_path / "own", tmp_path / "common"
+    for folder in (own, common / "live" / "b.test"):
+        folder.mkdir(parents=True)
+    CA.issue("a.test").write(own, "whatever")
+    CA.issue("a.test", days=90).write(common, "a")
+    CA.issue("*.c.test").write(common, "wild")
+    issued = CA.issue("b.test")
+    (common / "live" / "b.test" / "fullchain.pem").write_bytes(issued.chain)
+    (common / "live" / "b.test" / "privkey.pem").write_bytes(issued.key)
+    here = backend(answer=ok(b"x")).url
+    proxy = terraster(
+        service(here, name="a", host=["a.test", "b.test"], tls={"cert_dir": str(own)}),
+        service(here, name="c", host="*.c.test", tls=True),
+        service(here, name="late", host="late.test", tls=True),
+        cert_manager={**QUICK, "cert_dir": str(common)},
+    )
+    names = ("a.test", "b.test", "x.c.test", "late.test")
+    assert [served(proxy, name) for name in names] == ["a.test", "b.test", "*.c.test", ""]
+    assert {row["name"]: row["file"] for row in listed(proxy)} == {
+        "a a.test ECDSA": str(own / "whatever.pem"),
+        "a b.test ECDSA": str(common / "live" / "b.test" / "fullchain.pem"),
+        "c": str(common / "wild.pem"),
+    }
+    assert problems(proxy) == ["certificate-missing"]
+    CA.issue("late.test").write(common, "new")
+    wait_until(lambda: served(proxy, "late.test") == "late.test", "the new certificate was not found")
+    assert problems(proxy) == []
+    for name in ("new.pem", "new.key"):
+        (common / name).unlink()
+    wait_until(lambda: served(proxy, "late.test") == "", "the certificate that went is still served")
+    assert served(proxy, "a.test") == "a.test"

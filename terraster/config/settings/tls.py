@@ -45,7 +45,10 @@ class TlsSettings(Model):
     default: bool = Field(False, description="Serve clients whose server name no service on the listener has, or that send none.")
     http2: bool | None = later(None, description="Offer HTTP/2 to clients.")
     domains: Names = later((), description="Names to obtain certificates for, with `auto_cert`.")
-    cert_dir: FilePath | None = later(None, description="Directory of certificates, found by name.")
+    cert_dir: FilePath | None = Field(
+        None,
+        description="Directory of certificates, which are found by the names in them; for hosts that the files above do not cover.",
+    )
     auto_cert: bool = later(False, description="Obtain and renew certificates by ACME.")
 
     @model_validator(mode="after")
@@ -78,7 +81,9 @@ class Alerting(Model):
 class CertManager(Model):
     """Watches certificates."""
 
-    cert_dir: FilePath | None = later(None, description="Directory of certificates.")
+    cert_dir: FilePath | None = Field(
+        None, description="Directory of certificates for all services with `tls`, searched after their own files and directories."
+    )
     check_interval: SomeTime = Field(
         30.0, description="Time between two looks at the files of certificates. Changed ones are taken without a reload."
     )
