@@ -49,6 +49,54 @@ def test_the_whole_picture():
     assert "\x1b" not in text
 
 
+def between_two_masters(old: tuple[int, int, int], new: tuple[int, int, int]) -> str:
+    """The status of an upgrade from master 4711 to 4712. Of each master: workers that serve and that drain, open connections."""
+    document = status(all_up(House()), wanted_workers=2)
+    keys = ("serving", "draining", "connections")
+    document["upgrade"] = {
+        "old": {"pid": 4711, **dict(zip(keys, old, strict=True))},
+        "new": {"pid": 4712, **dict(zip(keys, new, strict=True))},
+    }
+    lines = render.status(document, width=400).splitlines()
+    return lines[lines.index("") + 1].strip()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ((2, 0, 9), (0, 0, 0), "the new master 4712 starts; the old master 4711 serves until then"),
+        (
+            (2, 0, 9),
+            (1, 0, 1),
+            "the new master 4712 and the old master 4711 both serve, with 1 worker and 2 workers; `kill -TERM 4711` ends the old one, "
+            "`kill -TERM 4712` the new one",
+        ),
+        (
+            (0, 2, 9),
+            (2, 0, 1),
+            "the new master 4712 takes over from the old master 4711; 2 old workers drain, with 9 connections left",
+        ),
+        (
+            (0, 1, 1),
+            (2, 0, 1),
+            "the new master 4712 takes over from the old master 4711; 1 old worker drains, with 1 connection left",
+        ),
+        (
+            (0, 0, 0),
+            (2, 0, 1),
+            "the new master 4712 takes over from the old master 4711; 0 old workers drain, with 0 connections left",
+        ),
+        (
+            (2, 0, 9),
+            (0, 2, 4),
+            "the new master 4712 leaves, and the old master 4711 goes on; 2 new workers drain, with 4 connections left",
+        ),
+    ],
+)
+def test_an_upgrade_is_told_in_one_sentence(old: tuple[int, int, int], new: tuple[int, int, int], words: str) -> None:
+    assert between_two_masters(old, new) == f"upgrade in progress: {words}"
+
+
 def test_what_filters_counted_stands_below_the_location():
     house = all_up(House())
     document = status(house)

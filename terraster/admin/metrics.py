@@ -119,7 +119,10 @@ METRICS: tuple[Description, ...] = (
         ("listener", "version", "resumed", "result"),
     ),
     Description("terraster_worker_silent_seconds", "gauge", "Time since a process last gave a sign of life.", ("process",)),
-    Description("terraster_workers", "gauge", "Proxy workers that respond and accept connections."),
+    Description("terraster_upgrade_in_progress", "gauge", "1 while two masters run, after USR2; else 0."),
+    Description(
+        "terraster_workers", "gauge", "Proxy workers that respond and accept connections, of both masters during an upgrade."
+    ),
     Description("terraster_workers_configured", "gauge", "Configured number of proxy workers."),
     Description("terraster_worker_restarts_total", "counter", "Workers replaced because they died."),
     Description("terraster_config_generation", "gauge", "Newest applied generation of the configuration."),
@@ -339,14 +342,16 @@ class TableCollector(Collector):
         for name, value in _OF_SEAT.items():
             yield name, _one_each(name, [({"worker": str(row.seat)}, row) for row in proxies], value)
         name = "terraster_worker_config_generation"
-        yield name, _one_each(name, [({"process": _name(row)}, row) for row in rows], lambda row: row.generation)
+        yield name, _one_each(name, [({"process": row.process}, row) for row in rows], lambda row: row.generation)
         lost = seat_readings.losses(self._table)
         for name, number in _OF_LOSSES.items():
             yield name, iter([Sample(name, {}, number(lost))])
         name = "terraster_worker_silent_seconds"
-        yield name, _one_each(name, [({"process": _name(row)}, row) for row in rows], lambda row: row.heartbeat)
+        yield name, _one_each(name, [({"process": row.process}, row) for row in rows], lambda row: row.heartbeat)
+        name = "terraster_upgrade_in_progress"
+        yield name, iter([Sample(name, {}, seat_readings.other_masters(self._table) > 0)])
         yield "terraster_workers", iter([Sample("terraster_workers", {}, sum(row.serves for row in proxies))])
-        pids = [("master", self._master), *((_name(row), row.pid) for row in rows)]
+        pids = [("master", self._master), *((row.process, row.pid) for row in rows)]
         read = [({"process": label}, reading) for label, pid in pids if (reading := processes.process(pid)) is not None]
         for name, measure in _OF_PROCESS.items():
             yield name, _one_each(name, read, measure)
@@ -389,7 +394,3 @@ def _histogram(name: str, rows: Iterable[tuple[dict[str, str], readings.Location
             yield Sample(name + "_bucket", {**labels, "le": bound}, count)
         yield Sample(name + "_count", labels, count)
         yield Sample(name + "_sum", labels, row.duration_sum)
-
-
-def _name(row: seat_readings.SeatReading) -> str:
-    return f"{row.role}-{row.seat}" if row.role == "proxy" else row.role

@@ -37,7 +37,7 @@ def problems(
     found = []
     proxies = [worker for worker in workers if worker["role"] == "proxy" and not worker["draining"] and worker["responding"]]
     wanted = master.get("wanted_workers") or 0
-    stopping = master.get("stopping", MasterCells.RUNNING)
+    stopping = MasterCells.RUNNING if master.get("upgrade") else master.get("stopping", MasterCells.RUNNING)
     if stopping != MasterCells.RUNNING:
         found.append(_problem("stopping", stopping_in_words(stopping, sum(worker["connections"] for worker in workers))))
     elif not proxies:
@@ -82,7 +82,9 @@ def problems(
             since = known["failing_since"]
             found.append(_problem("name-failing", f"the DNS look-up of {name} fails: {known['failure']}; {stays}", since=since))
     for worker in workers:
-        if not worker["draining"] and worker["generation"] != master.get("generation") and worker["state"] == "serving":
+        if worker["master"] != master.get("pid") or worker["draining"] or worker["state"] != "serving":
+            continue
+        if worker["generation"] != master.get("generation"):
             text = f"{_name(worker)} runs generation {worker['generation']}, not {master.get('generation')}"
             found.append(_problem("worker-behind", text))
     return found

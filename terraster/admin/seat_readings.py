@@ -9,10 +9,11 @@ import os
 import time
 from dataclasses import dataclass
 
+from ..state.alive import lives
 from ..state.cells import Seat
 from ..state.table import Table
 
-__all__ = ["FULL", "SILENT", "Losses", "LostLines", "SeatReading", "losses", "lost_lines", "seats"]
+__all__ = ["FULL", "SILENT", "Losses", "LostLines", "SeatReading", "losses", "lost_lines", "other_masters", "seats"]
 
 FULL = 1.0
 """Seconds for which clients must have waited for a worker before it counts as full."""
@@ -25,6 +26,7 @@ SILENT = 3.0
 class SeatReading:
     """One taken seat.
 
+    master:         pid of the master of its process, if that is another one than this process has; else 0
     heartbeat:      seconds since the last heartbeat of its process
     clients_closed: idle client connections ended for want of descriptors
     short:          seconds since descriptors were short; -1 = never
@@ -36,6 +38,7 @@ class SeatReading:
     seat: int
     role: str
     pid: int
+    master: int
     generation: int
     oldest: int
     heartbeat: float
@@ -48,6 +51,11 @@ class SeatReading:
     full: float
     full_why: int
     old: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def process(self) -> str:
+        """The name of its process, as metrics have it. Two admin workers, of two masters, have two names."""
+        return f"{self.role}-{self.seat}" if self.role == "proxy" or self.master else self.role
 
     @property
     def responds(self) -> bool:
@@ -69,6 +77,11 @@ def seats(table: Table) -> list[SeatReading]:
     """Every taken seat, in order."""
     readings = []
     now = time.monotonic_ns()
+    masters = {
+        seat: table.q[table.seat(table.master_seat(other)) + Seat.PID]
+        for other in table.masters()[1:]
+        for seat in table.seats_of(other)
+    }
     for seat in table.taken_seats():
         at = table.seat(seat)
         cells = table.q[at : at + Seat.CELLS].tolist()
@@ -77,6 +90,7 @@ def seats(table: Table) -> list[SeatReading]:
                 seat,
                 "admin" if cells[Seat.ROLE] == Seat.ADMIN else "proxy",
                 cells[Seat.PID],
+                masters.get(seat, 0),
                 cells[Seat.GENERATION],
                 cells[Seat.OLDEST],
                 max(0.0, (now - cells[Seat.HEARTBEAT]) / 1e9),
@@ -92,6 +106,12 @@ def seats(table: Table) -> list[SeatReading]:
             )
         )
     return readings
+
+
+def other_masters(table: Table) -> int:
+    """The number of other masters that live and have a place in the table."""
+    seats = [table.seat(table.master_seat(master)) for master in table.masters()[1:]]
+    return sum(lives(table.q[at + Seat.PID], table.q[at + Seat.BEGAN]) for at in seats)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from .processes import ProcessReading
 from .readings import BackendReading, LocationReading
 from .recent import RecentCounts
 from .seat_readings import Losses, LostLines, SeatReading
+from .upgrade import under_way
 
 __all__ = ["document"]
 
@@ -100,6 +101,7 @@ def document(
         "started": master.get("started"),
         "now": now,
         "generation": master.get("generation"),
+        "upgrade": under_way(master.get("upgrade"), workers),
         "listeners": master.get("listeners", []),
         "wanted_workers": master.get("wanted_workers"),
         "restarts": master.get("restarts"),
@@ -248,6 +250,7 @@ def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: 
             "seat": seat.seat,
             "role": seat.role,
             "pid": seat.pid,
+            "master": seat.master or master.get("pid"),
             "state": known.get(seat.pid, {}).get("state", "draining" if seat.draining else "serving"),
             "generation": seat.generation,
             "oldest_generation": seat.oldest,
@@ -273,7 +276,7 @@ def _descriptors(
     workers: Sequence[Mapping[str, Any]], processes: Mapping[int, ProcessReading | None], master: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """The open descriptors and the limit of each process whose figures are known."""
-    named = [("master", master.get("pid")), *((_label(worker), worker["pid"]) for worker in workers)]
+    named = [("master", master.get("pid")), *((_label(worker, master.get("pid")), worker["pid"]) for worker in workers)]
     return [
         {"process": name, "pid": pid, "open": known.descriptors, "limit": known.limit or None}
         for name, pid in named
@@ -281,6 +284,6 @@ def _descriptors(
     ]
 
 
-def _label(worker: Mapping[str, Any]) -> str:
+def _label(worker: Mapping[str, Any], master: int | None) -> str:
     """The name of a process, as metrics have it."""
-    return f"{worker['role']}-{worker['seat']}" if worker["role"] == "proxy" else str(worker["role"])
+    return f"{worker['role']}-{worker['seat']}" if worker["role"] == "proxy" or worker["master"] != master else str(worker["role"])

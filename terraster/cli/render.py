@@ -43,7 +43,12 @@ def status(document: dict[str, Any], *, colour: bool = False, everything: bool =
     everything: True: show every service, even of a large configuration
     """
     now = document["now"]
-    blocks = [_headline(document), _problems(document["problems"], now, width), _overrides(document, now, width)]
+    blocks = [
+        _headline(document),
+        _upgrade(document, width),
+        _problems(document["problems"], now, width),
+        _overrides(document, now, width),
+    ]
     services = document["services"]
     total = sum(len(location["backends"]) for service in services for location in service["locations"])
     troubled = {problem["service"] for problem in document["problems"]}
@@ -110,7 +115,10 @@ def _headline(document: dict[str, Any]) -> list[list[_Cell]]:
     total, up = states.total(), states.pop("up", 0)
     others = f" ({', '.join(f'{number} {IN_WORDS.get(state, state)}' for state, number in states.most_common())})" if states else ""
     warnings = len(document["warnings"])
-    proxies = sum(worker["role"] == "proxy" and worker["responding"] and not worker["draining"] for worker in document["workers"])
+    proxies = sum(
+        worker["role"] == "proxy" and worker["responding"] and not worker["draining"] and worker["master"] == document["pid"]
+        for worker in document["workers"]
+    )
     running = age(document["now"] - document["started"]) if document["started"] else "?"
     words = [
         f"Terraster {document['version']}, pid {document['pid']}, up {running}, generation {document['generation']}",
@@ -122,6 +130,30 @@ def _headline(document: dict[str, Any]) -> list[list[_Cell]]:
     if last and last["ok"]:
         words[0] += f" (reloaded {age(document['now'] - last['when'])} ago)"
     return [[_Cell(words[0], _BOLD)], [_Cell(words[1], _GREEN if up == total and not document["problems"] else "")]]
+
+
+def _upgrade(document: dict[str, Any], width: int) -> list[list[_Cell]]:
+    """An upgrade that is under way, and what ends it."""
+    if not document["upgrade"]:
+        return []
+    old, new = document["upgrade"]["old"], document["upgrade"]["new"]
+    if new["draining"] and not old["draining"]:
+        words = f"the new master {new['pid']} leaves, and the old master {old['pid']} goes on; {_left('new', new)}"
+    elif old["draining"] or not old["serving"]:
+        words = f"the new master {new['pid']} takes over from the old master {old['pid']}; {_left('old', old)}"
+    elif not new["serving"]:
+        words = f"the new master {new['pid']} starts; the old master {old['pid']} serves until then"
+    else:
+        words = (
+            f"the new master {new['pid']} and the old master {old['pid']} both serve, with {many(new['serving'], 'worker')} and "
+            f"{many(old['serving'], 'worker')}; `kill -TERM {old['pid']}` ends the old one, `kill -TERM {new['pid']}` the new one"
+        )
+    return _sentence("upgrade in progress", words, width, _BOLD)
+
+
+def _left(which: str, master: dict[str, Any]) -> str:
+    drain = f"{many(master['draining'], f'{which} worker')} {'drains' if master['draining'] == 1 else 'drain'}"
+    return f"{drain}, with {many(master['connections'], 'connection')} left"
 
 
 def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> list[list[_Cell]]:
@@ -307,12 +339,16 @@ def _workers(document: dict[str, Any]) -> list[list[_Cell]]:
     rows = [[_Cell(word, _DIM) for word in ("PROCESS", "PID", "STATE", "AGE", "GENERATION", "CONNECTIONS", "ACCEPTED", "REQUESTS")]]
     for worker in document["workers"]:
         proxy = worker["role"] == "proxy"
-        behind = worker["generation"] != document["generation"]
+        other = worker["master"] != document["pid"]
+        behind = worker["generation"] != document["generation"] and not other
+        of = f" (master {worker['master']})" if other else ""
         rows.append(
             [
                 _Cell(f"{worker['role']}-{worker['seat']}" if proxy else worker["role"]),
                 _Cell(str(worker["pid"])),
-                _Cell(worker["state"]) if worker["responding"] else _Cell(f"not responding for {age(worker['silent'])}", _RED),
+                _Cell(f"{worker['state']}{of}")
+                if worker["responding"]
+                else _Cell(f"not responding for {age(worker['silent'])}", _RED),
                 _Cell(age(worker["age"])),
                 _Cell(str(worker["generation"]), _RED if behind and not worker["draining"] else ""),
                 _Cell(count(worker["connections"]) if proxy else "-"),

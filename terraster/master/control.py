@@ -111,7 +111,7 @@ class Control:
     def status(self) -> dict[str, Any]:
         """All that the master knows.
 
-        ``pid version started generation last_reload workers wanted_workers restarts reloads reload_failures``; times are time.time()
+        ``pid version started generation upgrade last_reload workers wanted_workers restarts reloads reload_failures``; times are time.time()
         seconds, ages seconds. ``failing``: by id, of backends that failed lately: ``attempts failures seconds text not_ejected``.
         ``refused_refresh``: ``why problems when`` of a change above the file that is not in effect, or None. One key more for each
         participant with a `Participant.detail`: ``listeners names states prober orders …``
@@ -129,6 +129,7 @@ class Control:
             "reload_failures": cells[MasterCells.RELOAD_FAILURES],
             "last_reload": reloader.last.as_dict() if reloader.last else None,
             "refused_refresh": _refused(reloader.refused),
+            "upgrade": self._upgrade.masters(),
             "stopping": cells[MasterCells.STOPPING],
             "workers": [self._worker(worker) for worker in sorted(self._children.by_pid.values(), key=_seat)],
             "failing": self._failing(),

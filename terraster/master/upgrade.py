@@ -55,6 +55,13 @@ class Upgrade:
         """True if there are two masters."""
         return bool(self.predecessor or self.successor)
 
+    def masters(self) -> dict[str, int] | None:
+        """The pids of the ``old`` and the ``new`` master, None if there is one master."""
+        if not self.is_under_way:
+            return None
+        own = os.getpid()
+        return {"old": self.predecessor or own, "new": self.successor or own}
+
     def begin(self, listeners: Listeners, without: str, more: Callable[[MutableMapping[str, str]], None]) -> None:
         """Start a successor. Main greenlet only.
 

@@ -148,10 +148,12 @@ PROBLEM = record(
     since=MOMENT_OR_NONE,
     until=MOMENT_OR_NONE,
 )
+MASTER = record(pid=COUNT, serving=COUNT, draining=COUNT, connections=COUNT)
 WORKER = record(
     seat=COUNT,
     role=TEXT,
     pid=COUNT,
+    master=COUNT,
     state=TEXT,
     generation=COUNT,
     oldest_generation=COUNT,
@@ -204,6 +206,7 @@ STATUS = record(
     started=MOMENT,
     now=MOMENT,
     generation=COUNT,
+    upgrade=optional(record(old=MASTER, new=MASTER)),
     listeners=several(TEXT),
     wanted_workers=COUNT,
     restarts=COUNT,

@@ -119,6 +119,46 @@ def test_counters_go_along_when_the_old_master_ends_before_the_new_one_has_start
             wait_gone(new, 30)
 
 
+def test_the_status_tells_an_upgrade_from_its_begin_to_its_end(fresh, slow) -> None:
+    """The configuration of the old master was reloaded, so its workers and those of the new one have different generations."""
+    proxy = fresh(slow, workers=2, drain_timeout="60s")
+    proxy.reload(service(slow.url), service(slow.url, name="more", host="b.test"))
+    assert proxy.status()["upgrade"] is None and proxy.metrics()["terraster_upgrade_in_progress"] == 0
+    old = proxy.pid
+    with proxy.connect() as busy:
+        busy.send(b"GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        slow.wait()
+        new = begin(proxy)
+        try:
+            wait_until(lambda: proxy.status()["upgrade"]["new"]["serving"] == 2, lambda: str(proxy.status()["upgrade"]))
+            document, text = proxy.status(), proxy.ctl("status").stdout
+            assert (document["pid"], document["problems"], document["upgrade"]["old"]["pid"]) == (old, [], old)
+            assert sorted({worker["master"] for worker in document["workers"]}) == sorted({old, new})
+            assert "upgrade in progress:" in text and "2 of 2 workers serving" in text and "no problems" in text
+            assert text.count(f"(master {new})") == 3, text
+            names = [one["process"] for one in document["saturation"]["descriptors"]]
+            assert len(names) == len(set(names)) == 7, names
+            samples = [line.rpartition(" ")[0] for line in proxy.admin("/metrics").body.decode().splitlines() if line[:1] != "#"]
+            assert len(samples) == len(set(samples)), "no sample comes twice"
+            assert proxy.metrics()["terraster_upgrade_in_progress"] == 1
+            os.kill(old, signal.SIGTERM)
+            wait_until(
+                lambda: proxy.status()["upgrade"]["old"] == {"pid": old, "serving": 0, "draining": 1, "connections": 1}, "the drain"
+            )
+            assert proxy.status()["problems"] == []
+            said = " ".join(proxy.ctl("status").stdout.split())
+            assert f"the new master {new} takes over from the old master {old}; 1 old worker drains, with 1 connection left" in said
+            slow.go.set()
+            assert busy.response().status == 200
+            wait_gone(old, 30)
+            wait_until(
+                lambda: proxy.status()["upgrade"] is None and proxy.metrics()["terraster_upgrade_in_progress"] == 0, "the end", 30
+            )
+        finally:
+            os.kill(new, signal.SIGTERM)
+            wait_gone(new, 30)
+
+
 def test_requests_to_both_masters_are_in_one_sum(fresh, backend) -> None:
     proxy = fresh(backend(answer=ok()))
     for _ in range(5):
