@@ -327,7 +327,7 @@ class Master(Arbiter):  # type: ignore[misc]
         q, cells, snapshot, shared = self.table.q, self.table.master, self.running.snapshot, self.upgrade.is_under_way
         q[cells + MasterCells.SHARED] = int(shared)
         q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
-        if self.upgrade.successor:
+        if self.predecessors.are_joined_by(self.upgrade.successor):
             self.pidfile.give_name()
         self.service_manager.stopping(self.upgrade.successor)
         drain = Drain(self.children, self.wait_for_signals, self._handle)
@@ -347,6 +347,7 @@ class Master(Arbiter):  # type: ignore[misc]
         has_served = self._announced or self.ending.is_set()  # else the workers of a master before wait for another one
         if has_served and not self.upgrade.is_under_way:
             drain.predecessors(self.predecessors, snapshot.drain_timeout if graceful else 0.0, graceful)
-        if self.upgrade.successor:
+        if self.predecessors.are_joined_by(self.upgrade.successor):
+            self.pidfile.give_name()
             self.listeners.give_name(self.upgrade.successor)
         self.listeners.close_all(unlink=not shared)

@@ -146,6 +146,15 @@ class Predecessors:
         gone = [table.seats_of(master) for master in table.masters()[1:] if not _lives(table, table.master_seat(master))]
         return [seat for seats in gone for seat in taken if seat in seats]
 
+    def are_joined_by(self, successor: int) -> bool:
+        """True if the master with this pid, 0 for none, has a place in the table too.
+
+        Then we may give it our names. Early versions take them by themselves, and stop if they have them already.
+        """
+        table = self._table
+        places = map(table.master_seat, table.masters()[1:])
+        return bool(successor) and any(table.q[table.seat(place) + Seat.PID] == successor for place in places)
+
     def dismissed(self, seconds: float) -> None:
         """The workers of masters that have ended know that this one serves, and have so many seconds from now on to leave."""
         self._deadline = time.monotonic() + seconds

@@ -3,9 +3,9 @@
     old master ──fork──▶ successor: exec, with our listening sockets ─▶ its own children serve ─▶ old master gets TERM ─▶ promoted
 
 A master hands over to the next one through the environment: `HANDED_OVER` (listening sockets), `PREDECESSOR`, and the shared table
-(`terraster.master.shared`). The control socket and the pid file of the successor have names beside the old ones. The old master gives
-them its own names, the pid file's when it begins to stop, the control socket's when it ends. So a command finds a master
-at any time.
+(`terraster.master.shared`). The control socket and the pid file of the successor have names beside the old ones. The old master gives its own
+names to a successor that has taken over the table, the pid file's when it begins to stop, the control socket's when it ends. Any other
+successor takes them when the old master has ended. So a command finds a master at any time.
 """
 
 from __future__ import annotations
