@@ -1,6 +1,6 @@
 """Idle clients: the memory of a kept connection, and a check that all of many idle connections are still served.
 
-    python bench/idle.py [--connections 10000]
+    python bench/idle.py [--connections 10000] [--tls]
 
 There is one worker. Every connection sends a request, rests, and sends another one. The memory is the worker's own (resident, anonymous). The
 kernel's socket buffers are not included; they are the same for every proxy. Clients use several loopback addresses, because one address has too
@@ -14,12 +14,15 @@ import itertools
 import resource
 import selectors
 import socket
+import ssl
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from peers import certificate  # noqa: E402
 
 from tests.harness.nginx import Nginx  # noqa: E402
 from tests.harness.terraster_process import Terraster, rss, service  # noqa: E402
@@ -41,9 +44,12 @@ def raise_limit(descriptors: int) -> None:
         raise SystemExit(f"idle: needs {descriptors} descriptors, may have {hard}: raise it with ulimit -n") from None
 
 
-def connect(port: int, count: int) -> list[socket.socket]:
+def connect(port: int, count: int, tls: bool) -> list[socket.socket]:
     """This many connections, opened one after the other."""
     made = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     for number in range(count):
         sock = socket.socket()
         sock.settimeout(20)
@@ -51,6 +57,8 @@ def connect(port: int, count: int) -> list[socket.socket]:
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((f"127.0.0.{2 + number // PER_SOURCE}", 0))
         sock.connect(("127.0.0.1", port))
+        if tls:
+            sock = context.wrap_socket(sock)
         made.append(sock)
     return made
 
@@ -82,19 +90,22 @@ def ask_all(socks: list[socket.socket]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--connections", type=int, default=10_000)
-    count = parser.parse_args().connections
+    parser.add_argument("--tls", action="store_true")
+    arguments = parser.parse_args()
+    count, tls = arguments.connections, arguments.tls
     raise_limit(count + 1000)
     with tempfile.TemporaryDirectory() as name, Nginx(Path(name) / "nginx") as origin:
         folder = Path(name) / "terraster"
-        with Terraster(folder, service(origin.url), access_log="off", timeouts={"keepalive": "10m"}) as proxy:
+        keys = {"tls": {"cert_file": str(certificate(Path(name)))}} if tls else {}
+        with Terraster(folder, service(origin.url, **keys), access_log="off", timeouts={"keepalive": "10m"}) as proxy:
             (worker,) = proxy.workers()
-            warm = connect(proxy.port, 200)
+            warm = connect(proxy.port, 200, tls)
             ask_all(warm)
             for sock in warm:
                 sock.close()
             before = rss(worker)
             began = time.monotonic()
-            socks = connect(proxy.port, count)
+            socks = connect(proxy.port, count, tls)
             first = ask_all(socks)
             seconds = time.monotonic() - began
             after = rss(worker)
