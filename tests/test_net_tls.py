@@ -398,3 +398,76 @@ def test_connecting_and_the_handshake_share_one_time(monkeypatch: pytest.MonkeyP
     origin.connect(NOBODY, 5.0).close()
     origin.connect(NOBODY, 0.0).close()
     assert seen == [5.0, 1.5, 0.0, 0.0]
+
+
+class Client:
+    """A plain stream in memory with a TLS client behind it. sent: the pieces that were sent to the client."""
+
+    def __init__(self, version: ssl.TLSVersion) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.maximum_version = version
+        self.reactor = SimpleNamespace(clock=lambda: 100.0)
+        self.owner = SimpleNamespace(waits_for_head=lambda: True)
+        self.sock = self
+        self.sent: list[bytes] = []
+        self.waits = 0
+        self.ahead: list[bytes] = []  # what the client sends behind its last message of the handshake, or later
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.engine = context.wrap_bio(self._in, self._out)
+        self.go_on()
+        self.hello = self._out.read()
+
+    def go_on(self) -> bool:
+        """True if the client has done its handshake."""
+        try:
+            self.engine.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def quick_ack(self) -> None:
+        pass
+
+    def send(self, data: bytes, timeout: float = 0.0) -> int:
+        self.sent.append(bytes(data))
+        self._in.write(data)
+        return len(data)
+
+    def recv(self, timeout: float, size: int) -> bytes:
+        if self.go_on() and self.ahead:
+            self.engine.write(self.ahead.pop(0))
+        self.waits = len(self.sent)  # so many were sent before the wait
+        return self._out.read()
+
+
+def accepted(context: ssl.SSLContext, client: Client) -> Any:
+    stream = TlsStream(client, context)  # type: ignore[arg-type]
+    stream.accept(client.hello, 0.0)
+    return stream
+
+
+def test_session_tickets_leave_with_the_answer(context: ssl.SSLContext) -> None:
+    client = Client(ssl.TLSVersion.TLSv1_3)
+    client.ahead = [b"request"]  # in the packet that ends the handshake
+    stream = accepted(context, client)
+    assert stream.recv(0.0) == b"request"
+    stream.send(b"answer", 0.0)
+    assert len(client.sent) == 2
+    assert client.engine.read() == b"answer"
+    assert client.engine.session is not None and client.engine.session.has_ticket
+
+
+def test_session_tickets_leave_before_the_first_wait(context: ssl.SSLContext) -> None:
+    client = Client(ssl.TLSVersion.TLSv1_3)
+    stream = accepted(context, client)
+    client.ahead = [b"request"]
+    assert stream.recv(0.0) == b"request"
+    assert client.waits == len(client.sent) == 2
+
+
+def test_the_end_of_an_older_handshake_leaves_at_once(context: ssl.SSLContext) -> None:
+    client = Client(ssl.TLSVersion.TLSv1_2)
+    accepted(context, client)
+    assert client.go_on()

@@ -93,7 +93,8 @@ class TlsStream:
             except ssl.SSLError as error:
                 self._answer()  # the alert
                 raise HandshakeFailed(_words(error), failure(error)) from error
-        self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
+        if self._tls.version() != "TLSv1.3":  # there the rest is tickets, which leave with the answer, or before the first wait
+            self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
 
     @property
     def engine(self) -> ssl.SSLObject:
