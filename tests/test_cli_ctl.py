@@ -33,10 +33,10 @@ def test_reload_says_what_changed(tmp_path):
         *changes, last = result.stdout.splitlines()
         assert any("other" in line for line in changes)
         assert re.fullmatch(r"reloaded: all processes run the new configuration, generation 2; it took [\d.]+m?s", last)
-        assert "reload (terrasterctl): the new configuration, generation 2, runs after" in terraster.said
+        assert "reload (terrasterctl): generation 2 runs in all processes, after" in terraster.said
         again = terraster.ctl("reload")
         assert again.stdout == "nothing to reload: the configuration is what runs already, generation 2, and nothing was touched\n"
-        assert "reload (terrasterctl): the configuration is what runs already; generation 2 goes on" in terraster.said
+        assert "reload (terrasterctl): nothing to reload, generation 2 goes on" in terraster.said
         document = terraster.status()
         assert document["generation"] == 2 and document["last_reload"]["ok"]
         assert {one["name"] for one in document["services"]} == {"other", "site"}

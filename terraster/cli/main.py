@@ -119,6 +119,10 @@ class _Configuration:
         self.notes = settings.notes
         return snapshot
 
+    def asks(self, address: str) -> str:
+        """See `Loader.asks`."""
+        return self._loader.asks(address, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
+
 
 def _wants_secret(snapshot: Snapshot) -> bool:
     """True if a location has sticky sessions but the configuration has no key to sign them.
@@ -226,12 +230,12 @@ def _run(arguments: argparse.Namespace) -> int:
     load = _Configuration(arguments, yield_to_loop, to_run=True)
     roles = {"proxy": ProxyWorker, "admin": AdminWorker}
     if not arguments.demo:
-        return run(load, roles, compile_plan)
+        return run(load, roles, compile_plan, asks=load.asks)
 
     def serve(advice: str) -> int:
         from terraster.cli.announce import announcing
 
-        return run(load, {**roles, "admin": announcing(advice)}, compile_plan)
+        return run(load, {**roles, "admin": announcing(advice)}, compile_plan, asks=load.asks)
 
     return _demo(load, serve)
 

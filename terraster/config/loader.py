@@ -24,6 +24,7 @@ from .settings import ServiceSettings, Settings
 from .settings.base import Model
 from .settings.kinds import Kind
 from .source import Cache, Item, Source, validated
+from .wanted import wanted
 
 __all__ = ["Loader", "load"]
 
@@ -78,6 +79,24 @@ class Loader:
         finally:
             self._cache.loaded(good)
         return settings
+
+    def asks(
+        self,
+        address: str,
+        path: str,
+        *,
+        services_dir: str | None = None,
+        api_config: str | None = None,
+        log_configs: Sequence[str] = (),
+    ) -> str:
+        """The service that asks for a listening address in these files, and the place: "service `shop`, terraster.yaml:3:9". Or a port of
+        Terraster's own. "" if none does. Reads the files again."""
+        load = _Load(self._cache)
+        try:
+            settings = load.run(path, services_dir, api_config, log_configs, False)
+        except ConfigError:
+            return ""
+        return load.asks(settings, address)
 
 
 class _Load:
@@ -273,6 +292,17 @@ class _Load:
         problems = [source.problem(complaint) for source, complaint in found]
         for problem in sorted(problems, key=lambda one: (order[one.file], one.line, one.column, one.message)):
             yield str(problem)
+
+    def asks(self, settings: Settings, address: str) -> str:
+        """See `Loader.asks`."""
+        found = wanted(settings, _with_paths(settings), address)
+        if found is None:
+            return ""
+        path, who = found
+        if not path:
+            return f"{who}, as the default; {self._main.file} names no other port for it"
+        problem = self._placed((path, False, ""))
+        return f"{who}, {problem.file}:{problem.line}:{problem.column}"
 
     def _placed(self, complaint: Complaint) -> Problem:
         source, there = self._located(complaint[0])

@@ -16,7 +16,7 @@ import errno
 import json
 import os
 import socket
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 
 from terraster.config import unserved
@@ -25,9 +25,12 @@ from terraster.errors import StartError
 from terraster.net import tcp_keepalive
 
 from . import sockets
+from .holders import holder
 from .participant import Participant, Proposal
 
-__all__ = ["HANDED_OVER", "Listeners", "addresses", "control_address"]
+__all__ = ["HANDED_OVER", "Asks", "Listeners", "addresses", "control_address", "nobody"]
+
+Asks = Callable[[str], str]
 
 HANDED_OVER = "TERRASTER_LISTENERS"  # JSON from an old master to the new one: {"activated": bool, "open": {address: descriptor}}
 _FIRST_ACTIVATED = 3
@@ -44,17 +47,24 @@ def addresses(snapshot: Snapshot) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
+def nobody(_address: str) -> str:
+    """Of no address it is known who asks for it."""
+    return ""
+
+
 class Listeners(Participant):
     """The open listening sockets, by address. Master only.
 
     open:      address → socket
+    asks:      ``asks(address)``: who asks for it in the configuration, and where; "" = unknown
     aside:     another master still serves under our paths (USR2): see `bind_control`
     activated: True if the service manager owns the sockets (then their paths are not ours to remove)
     """
 
     name = "listeners"
 
-    def __init__(self, *, aside: bool = False) -> None:
+    def __init__(self, *, aside: bool = False, asks: Asks = nobody) -> None:
+        self._asks = asks
         self._aside = aside
         self._added: dict[str, socket.socket] = {}
         self.open: dict[str, socket.socket] = {}
@@ -142,6 +152,10 @@ class Listeners(Participant):
             reason = _reason(error)
             if error.errno == errno.EADDRINUSE and (mine := self._overlapping(address, added)):
                 reason = f"{reason}: {self._advice(address, mine, added)}"
+            elif advice := _remedy(error, address):
+                reason = f"{reason}: {advice}"
+            if asked := self._asks(address):
+                reason = f"{reason} (asked for by {asked})"
             raise StartError(f"cannot listen on {address}: {reason}") from error
         tcp_keepalive.apply(keepalive, added.values())
         self.open.update(added)
@@ -277,6 +291,22 @@ class Listeners(Participant):
                     inherited.close()  # the same socket once more, from a worker
                 return one
         return inherited
+
+
+def _remedy(error: OSError, address: str) -> str:
+    """Advice for an operator whose address cannot be had, "" if there is none."""
+    _family, where = sockets.parse(address)
+    if isinstance(where, str):
+        return "another process serves there" if error.errno == errno.EADDRINUSE else ""
+    port = where[1]
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{holder(port) or 'another process'} listens there; end it, or configure another port"
+        case errno.EACCES:
+            return f"port {port} is for root; start as root or with CAP_NET_BIND_SERVICE, or configure a port from 1024 on"
+        case errno.EADDRNOTAVAIL:
+            return "no interface of this host has this address; `ip address` shows those it has"
+    return ""
 
 
 def _reason(error: OSError) -> str:

@@ -44,7 +44,7 @@ from .application import Application
 from .children import FORCED
 from .descriptors import raise_limit
 from .drain import Drain
-from .listeners import Listeners, addresses, control_address
+from .listeners import Asks, Listeners, addresses, control_address, nobody
 from .participant import Participant, Proposal, commit, prepare
 from .parts import Basis, Parts
 from .pidfile import Pidfile, remove_directories, runtime_directory
@@ -62,7 +62,13 @@ class Master(Arbiter):  # type: ignore[misc]
     """The one master of a host. Made, and run, in the main greenlet of a process without threads."""
 
     def __init__(
-        self, load: Load, roles: Mapping[str, type[Process]], compile: Compile, more: Sequence[Participant], step: Step
+        self,
+        load: Load,
+        roles: Mapping[str, type[Process]],
+        compile: Compile,
+        more: Sequence[Participant],
+        step: Step,
+        asks: Asks = nobody,
     ) -> None:
         self.more = more
         self.step = step
@@ -74,7 +80,7 @@ class Master(Arbiter):  # type: ignore[misc]
         super().__init__(Application(self.running.loaded, next(iter(self.roles.values()))))
         self.service_manager = ServiceManager(os.environ)
         self.upgrade = Upgrade(self.log, self.cfg.env_orig, self.START_CTX["cwd"], step)
-        self.listeners = Listeners(aside=self.upgrade.predecessor != 0)
+        self.listeners = Listeners(aside=self.upgrade.predecessor != 0, asks=asks)
         self.ending = Event()  # a signal that ends the master came in
         self.heard = Event()  # see `Children`
         self.signals = Signals(self._on_end)

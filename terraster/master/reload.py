@@ -287,12 +287,10 @@ class Reloader:
             q[cells + MasterCells.LAST_RELOAD_TIME] = int(outcome.when * 1e9)
             if outcome.changes:
                 self._log.info(
-                    "reload (%s): the new configuration, generation %d, runs after %.3f s", why, outcome.generation, outcome.seconds
+                    "reload (%s): generation %d runs in all processes, after %.3f s", why, outcome.generation, outcome.seconds
                 )
             else:
-                self._log.info(
-                    "reload (%s): the configuration is what runs already; generation %d goes on", why, outcome.generation
-                )
+                self._log.info("reload (%s): nothing to reload, generation %d goes on", why, outcome.generation)
             for line in (*outcome.changes, *outcome.notes):
                 self._log.info("reload: %s", line)
             self._applied += 1

@@ -9,6 +9,7 @@ from terraster.errors import ConfigError, StartError
 from terraster.logs import journal
 from terraster.worker.process import Process
 
+from .listeners import Asks, nobody
 from .master import Master
 from .participant import Participant
 from .reload import Load
@@ -24,6 +25,7 @@ def run(
     compile: Compile,
     more: Sequence[Participant] = (),
     step: Step = nothing,
+    asks: Asks = nobody,
 ) -> int:
     """Be the master until a signal or an operator stops it. `terraster.master.patching.patch` was called before.
 
@@ -32,13 +34,14 @@ def run(
     compile: ``compile(snapshot, view) -> plan``, where ``plan.updated(change) -> plan``
     more:    participants of each reload, behind those of the master
     step:    see `terraster.master.steps`
+    asks:    ``asks(address) -> str``: who asks for a listening address in the configuration, and where, for errors; "" = unknown
 
     Returns the exit code of the process. 0: stopped on request; 1: could not start (StartError, or a child that cannot start); 2: the
     configuration cannot be used. Problems are printed to standard error. In a child this function does not return.
     """
     master: Master | None = None
     try:
-        master = Master(load, roles, compile, more, step)
+        master = Master(load, roles, compile, more, step, asks)
         master.run()
     except ConfigError as error:
         print(journal.as_error(str(error)), file=sys.stderr)
