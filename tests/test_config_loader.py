@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from terraster.config import header_rules
 from terraster.config.resolve import resolve
 from terraster.config.settings import Settings
-from terraster.config.snapshot import Breaker, ConnectionPool, Outlier, Retry, Tls
+from terraster.config.snapshot import Alerting, Breaker, ConnectionPool, Outlier, Retry, Tls
 from terraster.errors import ConfigError
 from terraster.policy.forwarded import Trust
 from tests.harness.configuration import Loader, load
@@ -1007,6 +1007,33 @@ def test_the_folders_of_certificates_of_a_service(tmp_path: Path) -> None:
     own, common = str(tmp_path / "own"), str(tmp_path / "common")
     assert (settings.refusals, settings.warnings) == ((), ())
     assert [one.tls.folders for one in resolve(settings, 1).services if one.tls] == [(common,), (own, common), (common,)]
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("{smtp_host: h}", "needs `smtp_host` and `to_emails`"),
+        ("{to_emails: a@b}", "needs `smtp_host` and `to_emails`"),
+        ("true", "needs `smtp_host` and `to_emails`"),
+        ("{smtp_host: h, to_emails: a@b, from_password: x}", "`from_password` without `from_email`"),
+        ("{smtp_host: h, to_emails: [a@b, 'c@d, e@f']}", "'c@d, e@f', which is not a mail address"),
+        ("{smtp_host: h, to_emails: a@b, starttls: never}", "starttls"),
+    ],
+)
+def test_mail_that_cannot_be_sent(tmp_path: Path, written: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load_text(tmp_path, GOOD + f"cert_manager: {{alerting: {written}}}\n")
+
+
+def test_mail_before_a_certificate_expires(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter2\n")
+    login = f"from_email: lb@a.test, from_password: 'file:{tmp_path}/secret'"
+    text = GOOD + f"cert_manager: {{alerting: {{smtp_host: mail.test, to_emails: [a@b.test], {login}}}}}\n"
+    snapshot = resolve(load_text(tmp_path, text), 1)
+    assert snapshot.alerting == Alerting("mail.test", 587, "lb@a.test", "hunter2", ("a@b.test",))
+    assert "hunter2" not in repr(snapshot)
+    off = resolve(load_text(tmp_path, GOOD + "cert_manager: {alerting: off}\n"), 1)
+    assert off.alerting is None
 
 
 def test_what_is_faulty_hides_nothing_and_collides_with_nobody(tmp_path: Path) -> None:

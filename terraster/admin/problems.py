@@ -10,11 +10,12 @@ from typing import Any
 
 from ..certs.choice import uncovered
 from ..config.snapshot import Snapshot
+from ..policy.expiry import span
 from ..policy.server_errors import Count, prevail, stands_out
 from ..state.cells import MasterCells
 from .seat_readings import FULL, LostLines
 
-__all__ = ["of_certificates", "of_logs", "problems", "stopping_in_words"]
+__all__ = ["of_certificates", "of_logs", "of_mail", "problems", "stopping_in_words"]
 
 LOST_SHOWN = 60.0  # seconds for which lost log lines are a problem
 LATELY = 60.0  # seconds for which a want of descriptors remains a problem
@@ -105,14 +106,14 @@ def of_certificates(
         here = found[row["state"]]
         match row["state"]:
             case "expired":
-                here.append(_problem("certificate-expired", f"{what} expired {_span(now - row['expires'])} ago{why}", **where))
+                here.append(_problem("certificate-expired", f"{what} expired {span(now - row['expires'])} ago{why}", **where))
             case "not-yet-valid":
-                text = f"{what} is not valid yet; it begins in {_span(row['not_before'] - now)}{why}"
+                text = f"{what} is not valid yet; it begins in {span(row['not_before'] - now)}{why}"
                 here.append(_problem("certificate-not-yet-valid", text, **where))
             case "expiring":
-                here.append(_problem("certificate-expiring", f"{what} expires in {_span(row['expires'] - now)}{why}", **where))
+                here.append(_problem("certificate-expiring", f"{what} expires in {span(row['expires'] - now)}{why}", **where))
             case _ if row["problem"]:
-                text = f"{row['problem']}; the certificate from before stays in use, for {_span(row['expires'] - now)} at most"
+                text = f"{row['problem']}; the certificate from before stays in use, for {span(row['expires'] - now)} at most"
                 here.append(_problem("certificate-broken", text, **where))
     missing = []
     for service in snapshot.services:
@@ -124,12 +125,11 @@ def of_certificates(
     return found["expired"] + missing + found["not-yet-valid"] + found["expiring"] + found["valid"] + unused
 
 
-def _span(seconds: float) -> str:
-    """A time in the largest unit that it has at least twice, rounded down: "12 days", "36 hours"."""
-    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} seconds"
+def of_mail(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """A problem if mails cannot be sent. failure: ``text since``"""
+    if failure is None:
+        return []
+    return [_problem("mail-failing", f"no mail about certificates that expire: {failure['text']}", since=failure["since"])]
 
 
 def of_logs(lost: LostLines, now: float) -> list[dict[str, Any]]:

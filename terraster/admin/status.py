@@ -15,7 +15,7 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BackendCells, Seat, SeatLocation
 from . import certificates
-from .problems import of_certificates, of_logs, problems
+from .problems import of_certificates, of_logs, of_mail, problems
 from .processes import ProcessReading
 from .readings import BackendReading, LocationReading
 from .recent import RecentCounts
@@ -45,6 +45,7 @@ def document(
     counted: Sequence[Counted] = (),
     recent: RecentCounts = NOTHING,
     lost: LostLines = NONE_LOST,
+    mail: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -57,6 +58,7 @@ def document(
     counted:  what filters count
     recent:   what backends answered lately
     lost:     log lines that were lost
+    mail:     ``text since`` of mails that cannot be sent, None: all were sent
     """
     overrides = master.get("orders", {})
     backends = list(backends)
@@ -95,6 +97,7 @@ def document(
         "ok": True,
         "problems": problems(services, workers, saturation, master)
         + of_certificates(of_tls, snapshot, master.get("certificates", ()), now)
+        + of_mail(mail)
         + of_logs(lost, now),
         "version": master.get("version"),
         "pid": master.get("pid"),

@@ -26,6 +26,7 @@ from ..state.alive import lives
 from ..state.cells import MasterCells, Seat
 from ..worker.process import Process
 from . import processes, readings, seat_readings
+from .expiry_watch import ExpiryWatch
 from .exposition import CONTENT_TYPE, exposition, make_registry
 from .metrics import TableCollector
 from .problems import stopping_in_words
@@ -64,6 +65,8 @@ class AdminWorker(Process):
             del sites[address]
         self._recent = Recent(self.view.table, self._running)
         gevent.spawn(self._look)
+        self._watch = ExpiryWatch(self._running, self.log)
+        gevent.spawn(self._watch.run)
         self._servers = {
             address: Server(sock, sites[address], self.log) for address, sock in self.listeners.items() if address in sites
         }
@@ -78,6 +81,7 @@ class AdminWorker(Process):
     def apply(self, change: Change, listeners: dict[str, Any]) -> None:
         """Show the new configuration from now on, in metrics and status."""
         self.snapshot = patch(self.snapshot, change)
+        self._watch.changed()
 
     def drain(self) -> None:
         """Stop accepting. Responses under way are finished. The master drains this worker last."""
@@ -172,6 +176,7 @@ class AdminWorker(Process):
                 self.plan.counted,
                 self._recent.counts(),
                 seat_readings.lost_lines(table),
+                self._watch.failure,
             )
         )
 

@@ -52,6 +52,7 @@ _IN_PLACE = (
     "orphan_timeout",
     "log_level",
     "nameservers",
+    "alerting",
 )
 _OF_SERVICE = ("timeouts", "body_size", "access_log", "ignore_client_abort")
 """Fields of a Location that are None where the service's value holds."""

@@ -34,6 +34,7 @@ from .settings import (
 from .snapshot import (
     BACKUP,
     AccessLog,
+    Alerting,
     Backend,
     HealthCheck,
     Limits,
@@ -94,6 +95,7 @@ def resolve(
         access_log=top.access_log,
         filters=top.chosen.filters,
         certificate_check=cert_manager.check_interval,
+        alerting=_alerting(cert_manager),
         certificate_threshold=cert_manager.expiration_threshold,
         nameservers=settings.nameservers,
         admin_listen=management_address(settings),
@@ -109,6 +111,21 @@ def resolve(
         orphan_timeout=settings.orphan_timeout,
         log_level="warning" if level == "warn" else level,
         warnings=settings.warnings,
+    )
+
+
+def _alerting(manager: CertManager) -> Alerting | None:
+    written = manager.alerting
+    if written is None or not written.enabled or written.smtp_host is None:
+        return None
+    return Alerting(
+        host=written.smtp_host,
+        port=written.smtp_port or 587,
+        sender=written.from_email or "",
+        password="" if written.from_password is None else written.from_password.get_secret_value(),
+        receivers=written.to_emails,
+        starttls=written.starttls,
+        ca_file=written.ca_file or "",
     )
 
 

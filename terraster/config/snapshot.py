@@ -329,6 +329,19 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerting:
+    """Mail before a certificate expires."""
+
+    host: str
+    port: int
+    sender: str
+    password: str = field(repr=False)  # "" = no login
+    receivers: tuple[str, ...] = ()
+    starttls: Literal["required", "optional", "off"] = "required"
+    ca_file: str = ""  # "" = the system's authorities
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A virtual host. ``hosts``: lower case, exact, "*.example.com" or "*"; ``listeners``: addresses it answers on."""
 
@@ -376,5 +389,6 @@ class Snapshot:
     filters: Filters = ()  # of answers that are made before a service is known
     certificate_check: float = 30.0  # seconds between two looks at the files of certificates
     certificate_threshold: float = 30 * 86400.0  # seconds before its end from which on a certificate is expiring
+    alerting: Alerting | None = None  # None: no mail
     nameservers: tuple[str, ...] = ()  # "IP" or "IP:PORT" that names of backends are asked of; () = the system's
     warnings: tuple[str, ...] = ()  # "FILE:LINE:COL: `tls` is not in effect yet", shown once at start and on --check

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 
 from ..harness.authority import Authority
 from ..harness.backends import ok
+from ..harness.mail_server import MailServer
 from ..harness.shapes import unlawful
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
@@ -128,3 +132,48 @@ def test_hosts_find_their_certificates_in_folders(terraster, backend, tmp_path: 
         (common / name).unlink()
     wait_until(lambda: served(proxy, "late.test") == "", "the certificate that went is still served")
     assert served(proxy, "a.test") == "a.test"
+
+
+def alerting(port: int, tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    (tmp_path / "root.pem").write_bytes(CA.root)
+    mail = {
+        "smtp_host": "localhost",
+        "smtp_port": port,
+        "to_emails": ["ops@a.test"],
+        "ca_file": str(tmp_path / "root.pem"),
+        **changes,
+    }
+    return {"cert_manager": {**QUICK, "alerting": mail}}
+
+
+def test_a_mail_comes_before_a_certificate_ends_and_a_restart_sends_no_second_one(fresh, backend, tmp_path: Path) -> None:
+    shop = site(backend, tmp_path, CA.issue("a.test", days=9, begun=80))
+    with MailServer(CA, tmp_path, password="secret") as server:
+        proxy = fresh(shop, **alerting(server.port, tmp_path, from_email="lb@a.test", from_password="secret"))
+        wait_until(lambda: server.mails, "no mail came")
+        (mail,) = server.mails
+        assert (mail["From"], mail["To"], server.secured) == ("lb@a.test", "ops@a.test", [True])
+        assert f"certificate {tmp_path}/site.pem (shop) expires in " in str(mail["Subject"])
+        wait_until(lambda: "mail about" in proxy.said)
+        assert "(shop) expires in" in proxy.said and "secret" not in proxy.said
+        admin = [worker["pid"] for worker in proxy.status()["workers"] if worker["role"] == "admin"]
+        os.kill(admin[0], signal.SIGKILL)
+        wait_until(
+            lambda: [one["pid"] for one in proxy.status()["workers"] if one["role"] == "admin"] != admin, "no new admin worker"
+        )
+        CA.issue("a.test", days=5, begun=80).write(tmp_path)
+        wait_until(lambda: len(server.mails) > 1, "no mail about the other certificate")
+        assert ["expires in 4 days" in str(one["Subject"]) for one in server.mails] == [False, True]
+
+
+def test_a_mail_server_that_says_nothing_keeps_nobody_waiting(fresh, backend, tmp_path: Path) -> None:
+    shop = site(backend, tmp_path, CA.issue("a.test", days=9, begun=80))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        proxy = fresh(shop, **alerting(silent.getsockname()[1], tmp_path))
+        wait_until(lambda: "(shop) expires in" in proxy.said)
+        peer, _ = silent.accept()
+        for _ in range(3):
+            assert problems(proxy) == ["certificate-expiring"]
+        peer.close()
+        wait_until(lambda: "mail-failing" in [one["kind"] for one in proxy.status()["problems"]], "the failure was not told")
+        assert "no mail about certificates that expire: the mail server localhost:" in proxy.said

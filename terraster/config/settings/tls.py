@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -71,11 +72,35 @@ class Alerting(Model):
     """Mail before a certificate expires."""
 
     enabled: bool = Field(True, description="Send mail.")
-    smtp_host: Text | None = Field(None, description="Mail server.")
-    smtp_port: Port | None = Field(None, description="Its port. Default: 587.")
-    from_email: Text | None = Field(None, description="Sender.")
-    from_password: Secret | None = Field(None, description="The sender's password; `file:/path` reads it from a file.")
-    to_emails: Names = Field((), description="Receivers.")
+    smtp_host: Text | None = Field(None, description="Mail server. Required.")
+    smtp_port: Port | None = Field(None, description="Its port; on 465 the connection begins with TLS. Default: 587.")
+    starttls: Literal["required", "optional", "off"] = Field(
+        "required",
+        description="`required`: send nothing without TLS and a certificate that can be verified; `optional`: use TLS if the server "
+        "offers it, whatever its certificate is; `off`: never use it.",
+    )
+    ca_file: FilePath | None = Field(None, description="PEM file with the authorities of the mail server. Default: the system's.")
+    from_email: Text | None = Field(
+        None, description="Sender, also the name for the login. Default: `terraster@` and the name of the host."
+    )
+    from_password: Secret | None = Field(
+        None, description="The sender's password; `file:/path` reads it from a file. Default: no login."
+    )
+    to_emails: Names = Field((), description="Receivers. At least one.")
+
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> Alerting:
+        if self.enabled and not (self.smtp_host and self.to_emails):
+            raise ValueError("needs `smtp_host` and `to_emails`")
+        if self.from_password is not None and self.from_email is None:
+            raise ValueError("has `from_password` without `from_email`")
+        for address in (*self.to_emails, *(() if self.from_email is None else (self.from_email,))):
+            if not _ADDRESS.fullmatch(address):
+                raise ValueError(f"has {address!r}, which is not a mail address")
+        return self
+
+
+_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 
 
 class CertManager(Model):
@@ -91,6 +116,6 @@ class CertManager(Model):
         30 * 86400.0,
         description="How long before its end a certificate counts as expiring; at most a third of its lifetime.",
     )
-    alerting: Annotated[Alerting, BeforeValidator(switched), OrWord()] | None = later(
+    alerting: Annotated[Alerting, BeforeValidator(switched), OrWord()] | None = Field(
         None, description="Mail before a certificate expires."
     )
