@@ -33,6 +33,7 @@ NAMES = (
     "prober",
     "orders",
     "unresolved",
+    "tickets",
     "children",
 )
 """The participants of a master, in their order."""

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 
 from terraster.config.snapshot import Certificate, Tls
 
+from . import libssl
 from .choice import Choices
+from .libssl import Libssl, Refused
+from .tickets import Tickets, TicketSecrets
 
 __all__ = ["INTERMEDIATE", "MOST", "Contexts", "server_context"]
 
@@ -35,12 +38,18 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 class Contexts:
-    """The contexts of one worker, by service and the certificates for a server name."""
+    """The contexts of one worker, by service and the certificates for a server name.
 
-    __slots__ = ("_choices", "_made", "_most")
+    secrets: what the keys of session tickets are derived from; None: each context has keys of its own
+    library: sets these keys; None: it cannot be reached
+    """
 
-    def __init__(self, most: int = MOST) -> None:
-        self._made: OrderedDict[tuple[str, tuple[Certificate, ...]], tuple[Tls, ssl.SSLContext]] = OrderedDict()
+    __slots__ = ("secrets", "_choices", "_library", "_made", "_most")
+
+    def __init__(self, most: int = MOST, library: Libssl | None = None) -> None:
+        self.secrets: TicketSecrets | None = None
+        self._library = library or libssl.library()
+        self._made: OrderedDict[tuple[str, tuple[Certificate, ...]], tuple[Tls, ssl.SSLContext, Tickets | None]] = OrderedDict()
         self._choices: dict[str, tuple[Tls, Choices]] = {}
         self._most = most
 
@@ -59,11 +68,29 @@ class Contexts:
             made.move_to_end(key)
             return found[1]
         context = server_context(tls, key[1])
-        made[key] = tls, context
+        made[key] = tls, context, self._tickets(service, tls, context)
         made.move_to_end(key)
         if len(made) > self._most:
             made.popitem(last=False)
         return context
+
+    def tickets(self, service: str, name: str = "") -> Tickets | None:
+        """The ticket keys of the context that `get` gave for this service and server name. None if it has no keys that other workers have."""
+        tickets = self._made[service, self._choices[service][1].of(name)][2]
+        if tickets is not None and self.secrets is not None and tickets.secrets is not self.secrets:
+            tickets.take(self.secrets)
+        return tickets
+
+    def _tickets(self, service: str, tls: Tls, context: ssl.SSLContext) -> Tickets | None:
+        if self._library is None:
+            return None
+        try:
+            self._library.keep_no_sessions(context)
+            if tls.tickets and self.secrets is not None:
+                return Tickets(self._library, context, repr((service, tls.admission())).encode(), self.secrets)
+        except Refused:
+            self._library = None  # as if it had been so from the start
+        return None
 
 
 def server_context(tls: Tls, certificates: Sequence[Certificate] | None = None) -> ssl.SSLContext:

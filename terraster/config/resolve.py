@@ -94,6 +94,7 @@ def resolve(
         timeouts=top.timeouts,
         access_log=top.access_log,
         filters=top.chosen.filters,
+        ticket_key_lifetime=cert_manager.ticket_key_lifetime,
         certificate_check=cert_manager.check_interval,
         alerting=_alerting(cert_manager),
         certificate_threshold=cert_manager.expiration_threshold,

@@ -387,6 +387,7 @@ class Snapshot:
     log_level: str = "info"
     access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took
     filters: Filters = ()  # of answers that are made before a service is known
+    ticket_key_lifetime: float = 43200.0  # seconds after which session tickets are written with another key
     certificate_check: float = 30.0  # seconds between two looks at the files of certificates
     certificate_threshold: float = 30 * 86400.0  # seconds before its end from which on a certificate is expiring
     alerting: Alerting | None = None  # None: no mail

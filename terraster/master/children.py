@@ -23,6 +23,7 @@ from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
+from terraster.certs.tickets import TicketSecrets
 from terraster.config import unserved
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
@@ -100,6 +101,7 @@ class Children(Participant):
         self.heard = heard
         self.complete = False
         self.stopping = False
+        self._ticket_secrets: TicketSecrets | None = None
         self._gone: list[int] = []  # seats of children that ended, to be retired
         self._backoff = {role: Backoff() for role in self._roles}
         self._started = 0
@@ -187,6 +189,7 @@ class Children(Participant):
         child = self._roles[role](self._started, os.getpid(), [], self._app, HUNG, self._app.cfg, self._log)
         child.seat, child.view, child.acknowledged = seat, self._view, running.snapshot.generation
         child.activated = self._listeners.activated
+        child.ticket_secrets = self._ticket_secrets
         child.snapshot, child.plan, child.listeners = running.snapshot, running.plan, self._listeners_of(role)
         self._table.q[self._table.seat(seat) + Seat.OLDEST] = running.snapshot.generation
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
@@ -276,6 +279,12 @@ class Children(Participant):
         """Send a message to every child that serves, without waiting for any of them."""
         for child in self.serving():
             gevent.spawn(_tell, child, message)
+
+    def give_ticket_secrets(self, secrets: TicketSecrets) -> None:
+        """Have all proxy workers use these secrets, those that are forked later included."""
+        self._ticket_secrets = secrets
+        for child in self._of("proxy"):
+            gevent.spawn(_tell, child, ("tickets", secrets))
 
     def take_sockets(self, addresses: list[str]) -> None:
         """Have children serve listening sockets that were made again: proxy workers get them, the admin worker is replaced."""

@@ -168,6 +168,7 @@ class Master(Arbiter):  # type: ignore[misc]
         parts = Parts(self._basis(), new)
         self.table, self.leases, self.predecessors = parts.table, parts.leases, parts.predecessors
         self.participants, self.children, self.reloader = parts.participants, parts.children, parts.reloader
+        self.tickets = parts.tickets
         self.outliers, self.orders, self.files = parts.outliers, parts.orders, parts.files
         self.service_manager.status("probing the backends")
         prepare(parts.behind_table, new, self.step, self.log)
@@ -288,6 +289,7 @@ class Master(Arbiter):  # type: ignore[misc]
 
     def _hand_over_table(self, environ: MutableMapping[str, str]) -> None:
         shared.hand_over(self.table, self.running.snapshot, environ)
+        self.tickets.hand_over(environ)
 
     def _promote(self) -> None:
         """The master that started this one has gone: take over its names."""

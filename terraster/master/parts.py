@@ -46,6 +46,7 @@ from .shared import Predecessors
 from .signals import Signals
 from .steps import Step
 from .systemd import ServiceManager
+from .ticket_keys import TicketKeys, inherited
 from .upgrade import Upgrade
 
 __all__ = ["Basis", "Parts"]
@@ -100,6 +101,7 @@ class Parts:
         "participants",
         "behind_table",
         "reloader",
+        "tickets",
         "files",
     )
 
@@ -139,6 +141,8 @@ class Parts:
             retired=self.outliers.retired,
             abandon=self._abandon,
         )
+        secrets = inherited(os.environ, upgrade.predecessor)
+        self.tickets = TicketKeys(log, agenda, self.children.give_ticket_secrets, secrets)
         self.participants: tuple[Participant, ...] = (
             overrides,
             certificates,
@@ -151,6 +155,7 @@ class Parts:
             prober,
             self.orders,
             UnresolvedBackends(names, states.resolved),
+            self.tickets,
             self.children,
             *basis.more,
         )

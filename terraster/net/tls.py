@@ -7,8 +7,9 @@ waits, timeouts and back-pressure are the same as for every other connection, an
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from greenlet import greenlet
 
@@ -23,6 +24,16 @@ __all__ = ["TlsStream"]
 
 _MOST_UNSENT = 65536
 """Octets of TLS messages that a peer may leave unread while it asks for more of them (key updates)."""
+
+
+class Keys(Protocol):
+    """The keys of session tickets, as `terraster.certs.tickets.Tickets` has them. A hello is read between `read` and `write`."""
+
+    def read(self, names: Sequence[bytes]) -> None:
+        """Be ready to read tickets of keys with these names."""
+
+    def write(self) -> None:
+        """Be ready to write tickets."""
 
 
 class TlsStream:
@@ -77,14 +88,20 @@ class TlsStream:
         except (ValueError, TypeError) as error:
             raise ConnectFailed("the server name is not one that TLS can send", reason="tls_protocol_error") from error
 
-    def accept(self, received: bytes | bytearray, end: float) -> None:
-        """Do the handshake with a client. received: its first octets. end: monotonic time at which it must be over, 0.0 = no limit. Raises
+    def accept(self, received: bytes | bytearray, end: float, keys: Keys | None = None, names: Sequence[bytes] = ()) -> None:
+        """Do the handshake with a client. received: its first octets, a whole hello. keys: those of tickets. names: of the keys of the client's
+        tickets. end: monotonic time at which it must be over, 0.0 = no limit. Raises
         `HttpError`."""
         self._until = end
         self._incoming.write(received)
+        begun = keys is None or not names
         while True:
             try:
-                self._tls.do_handshake()
+                if begun:
+                    self._tls.do_handshake()
+                else:
+                    begun = True
+                    self._begin(keys, names)
                 break
             except ssl.SSLWantReadError:
                 self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
@@ -95,6 +112,14 @@ class TlsStream:
                 raise HandshakeFailed(_words(error), failure(error)) from error
         if self._tls.version() != "TLSv1.3":  # there the rest is tickets, which leave with the answer, or before the first wait
             self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
+
+    def _begin(self, keys: Any, names: Sequence[bytes]) -> None:
+        """Have the engine read the hello with the keys of the client's tickets. It writes tickets later, and with the current keys."""
+        keys.read(names)
+        try:
+            self._tls.do_handshake()
+        finally:
+            keys.write()
 
     @property
     def engine(self) -> ssl.SSLObject:

@@ -66,7 +66,7 @@ def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) ->
         raise _refused(plane, connection, _NO_APPLICATION_PROTOCOL, "no application protocol in common", "no_application_protocol")
     stream = TlsStream(connection.plain, plane.contexts.get(service.name, service.tls, hello.server_name))
     connection.secure(stream, service.tls)
-    stream.accept(reader.received, end)
+    stream.accept(reader.received, end, plane.contexts.tickets(service.name, hello.server_name), hello.tickets)
     return Handshake.of(stream.engine, hello.server_name)
 
 

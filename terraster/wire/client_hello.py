@@ -19,7 +19,8 @@ _MOST_IN_HELLO = 131072  # octets; clients with post-quantum key shares send som
 
 _ALERT, _HANDSHAKE = 21, 22  # content types
 _CLIENT_HELLO = 1
-_SERVER_NAME, _ALPN = 0, 16  # extensions
+_SERVER_NAME, _ALPN, _SESSION_TICKET, _PRE_SHARED_KEY = 0, 16, 35, 41  # extensions
+_KEY_NAME = 16  # octets: RFC 5077, section 4
 _HOST_NAME = 0
 
 UNEXPECTED_MESSAGE, RECORD_OVERFLOW, ILLEGAL_PARAMETER, DECODE_ERROR, PROTOCOL_VERSION, UNRECOGNIZED_NAME = 10, 22, 47, 50, 70, 112
@@ -47,13 +48,15 @@ class HelloError(TerrasterError):
 
 class ClientHello:
     """The wishes of a client. server_name: lower-case, without a trailing dot; "" for none, and for an address, which is not a name
-    (RFC 6066, section 3). alpn: the protocols, the client's first choice first."""
+    (RFC 6066, section 3). alpn: the protocols, the client's first choice first. tickets: the first 16 octets of each session ticket, which name
+    its keys."""
 
-    __slots__ = ("alpn", "server_name")
+    __slots__ = ("alpn", "server_name", "tickets")
 
-    def __init__(self, server_name: str = "", alpn: tuple[bytes, ...] = ()) -> None:
+    def __init__(self, server_name: str = "", alpn: tuple[bytes, ...] = (), tickets: tuple[bytes, ...] = ()) -> None:
         self.server_name = server_name
         self.alpn = alpn
+        self.tickets = tickets
 
 
 class HelloReader:
@@ -133,6 +136,7 @@ def _parse(body: bytes) -> ClientHello:
     at += 2
     server_name: str | None = None
     alpn: tuple[bytes, ...] | None = None
+    tickets: tuple[bytes, ...] = ()
     while at < len(body):
         kind = int.from_bytes(body[at : at + 2], "big")
         end = _skip(body, at + 2, 2)
@@ -144,8 +148,12 @@ def _parse(body: bytes) -> ClientHello:
             if alpn is not None:
                 raise HelloError("two ALPN extensions", ILLEGAL_PARAMETER)
             alpn = _protocols(body[at + 4 : end])
+        elif kind == _SESSION_TICKET and end - at >= 4 + _KEY_NAME:
+            tickets += (body[at + 4 : at + 4 + _KEY_NAME],)
+        elif kind == _PRE_SHARED_KEY:
+            tickets += _identities(body[at + 4 : end])
         at = end
-    return ClientHello(server_name or "", alpn or ())
+    return ClientHello(server_name or "", alpn or (), tickets)
 
 
 def _skip(body: bytes, at: int, width: int) -> int:
@@ -155,6 +163,16 @@ def _skip(body: bytes, at: int, width: int) -> int:
     if start > len(body) or end > len(body):
         raise HelloError("a length that leads beyond the ClientHello")
     return end
+
+
+def _identities(data: bytes) -> tuple[bytes, ...]:
+    """The first octets of each identity of a pre_shared_key extension (RFC 8446, section 4.2.11). Its form is for the engine to judge."""
+    found = []
+    at, end = 2, min(len(data), 2 + int.from_bytes(data[:2], "big"))
+    while at + 2 + _KEY_NAME <= end:
+        found.append(data[at + 2 : at + 2 + _KEY_NAME])
+        at += 2 + int.from_bytes(data[at : at + 2], "big") + 4
+    return tuple(found)
 
 
 def _server_name(data: bytes) -> str:

@@ -6,8 +6,8 @@ The child inherits the current plan and the listening sockets through the fork, 
 the control channel, as tuples whose first item is the message's name:
 
     master → child   ("change", Change without services, number of parts), then ("services", part) that many times;
-                     ("seats",) a process started or ended; ("stopping",) the master begins to stop; ("answer", ticket, dict) to a
-                     question
+                     ("seats",) a process started or ended; ("tickets", secrets) of session tickets; ("stopping",) the
+                     master begins to stop; ("answer", ticket, dict) to a question
     child → master   ("ready", generation); ("applied", generation); ("failed", generation, why);
                      ("ask", ticket, verb, arguments); ("draining",) it received TERM
 
@@ -72,6 +72,7 @@ class Process(Worker):  # type: ignore[misc]
     listeners: address → plain, non-blocking, listening socket (not a gevent one), only for addresses of this role
     channel:   its end of the control channel
     reader:    in the master, the greenlet that reads it
+    ticket_secrets: what the keys of session tickets are derived from
     before:    called first in the child; closes what only the master needs
     """
 
@@ -100,6 +101,7 @@ class Process(Worker):  # type: ignore[misc]
         self._changes: Queue
         self._questions: dict[int, AsyncResult] = {}
         self._tickets = 0
+        self.ticket_secrets: Any = None
         self.activated = False  # the service manager owns the listening sockets
         self.orphaned_at = 0.0  # time.monotonic() when the master was found dead, 0.0: it lives
         self._orphan: Orphan | None = None
@@ -124,6 +126,9 @@ class Process(Worker):  # type: ignore[misc]
 
     def relisten(self, listeners: dict[str, plain_socket.socket]) -> None:
         """Accept on these sockets from now on, instead of those that it has for these addresses. Must not wait."""
+
+    def take_ticket_secrets(self, secrets: Any) -> None:
+        """Use other secrets for session tickets from now on. Must not wait."""
 
     def drain(self) -> None:
         """Accept no new connection and let open requests finish."""
@@ -369,6 +374,8 @@ class Process(Worker):  # type: ignore[misc]
                         self.view.refresh()
                     case ("sockets", addresses):
                         self.relisten(dict(zip(addresses, map(listening, descriptors), strict=True)))
+                    case ("tickets", secrets):
+                        self.take_ticket_secrets(secrets)
                     case ("stopping",):
                         self.stopping()
                     case ("answer", ticket, answer):

@@ -57,6 +57,7 @@ class ProxyWorker(Process):
         self.unrouted_log = self._writer(self.snapshot.access_log)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self.proxy.handshakes.log = self.log.info
+        self.proxy.contexts.secrets = self.ticket_secrets
         self.descriptors.origins = self.proxy.origins
         self._reports: deque[tuple[int, int, str, int, str, float]] = deque(maxlen=_MOST_REPORTS)
         self._news = Event()
@@ -218,6 +219,9 @@ class ProxyWorker(Process):
                 self.reactor.loop.run_callback(self.acceptors[address].move, listening)
             else:
                 listening.close()
+
+    def take_ticket_secrets(self, secrets: Any) -> None:
+        self.proxy.contexts.secrets = secrets
 
     def look(self) -> None:
         self.generations.look()

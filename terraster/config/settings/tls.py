@@ -39,7 +39,7 @@ class TlsSettings(Model):
         description="Cipher suites for TLS 1.2, by their OpenSSL, IANA or Go names, best first. Those of TLS 1.3 are always all in use. "
         'Default: those of Mozilla\'s "intermediate" configuration.',
     )
-    session_tickets_disabled: bool = Field(False, description="Hand out no session tickets.")
+    session_tickets_disabled: bool = Field(False, description="Resume no sessions: hand out no tickets.")
     next_protos: Names = Field(
         (), description="ALPN protocols offered, best first. h2 is left out, as HTTP/2 is not in effect yet. Default: http/1.1."
     )
@@ -115,6 +115,11 @@ class CertManager(Model):
     expiration_threshold: SomeTime = Field(
         30 * 86400.0,
         description="How long before its end a certificate counts as expiring; at most a third of its lifetime.",
+    )
+    ticket_key_lifetime: SomeTime = Field(
+        43200.0,
+        description="Time after which workers write session tickets with another key. Tickets of the key before are read for as long again. "
+        "A reload that changes this value changes the key at once.",
     )
     alerting: Annotated[Alerting, BeforeValidator(switched), OrWord()] | None = Field(
         None, description="Mail before a certificate expires."

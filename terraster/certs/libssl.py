@@ -1,0 +1,105 @@
+"""What `ssl` of the standard library does not offer, done by the library that it is bound to: keys of session tickets, and who may resume.
+
+An `ssl.SSLContext` of CPython begins, behind the head of every object, with the pointer to its ``SSL_CTX``. Each use compares a value that the
+library reads through the pointer with the one that `ssl` tells. Where they differ, or where the library cannot be reached, nothing is
+touched (`Refused`).
+"""
+
+from __future__ import annotations
+
+import _ssl
+import ctypes
+import ssl
+import sys
+from typing import Any
+
+from terraster.errors import TerrasterError
+
+__all__ = ["KEY_SIZE", "Libssl", "Refused", "library", "refusal"]
+
+KEY_SIZE = 80
+"""Octets of the keys of session tickets: 16 of their name, 32 for HMAC-SHA-256, 32 for AES-256."""
+
+_SESS_CACHE_MODE, _TICKET_KEYS = 44, 59  # SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_TLSEXT_TICKET_KEYS
+_MOST_IN_ID = 32  # SSL_MAX_SID_CTX_LENGTH
+_OPTIONS = 0xFFFFFFFF  # those that `ssl` tells on every version
+
+
+class Refused(TerrasterError):
+    """The library cannot be reached from here. The text says why."""
+
+
+class Libssl:
+    """The library that `ssl` is bound to. Raises `Refused`."""
+
+    __slots__ = ("_control", "_options", "_set_id")
+
+    def __init__(self) -> None:
+        file = getattr(_ssl, "__file__", "")
+        if sys.implementation.name != "cpython" or not file:
+            raise Refused("the ssl module of this Python is not a library of its own")
+        if ssl.SSLContext.__basicsize__ < object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p):
+            raise Refused("a context of this Python's ssl module has another form")
+        try:
+            found = ctypes.CDLL(file)  # a name is looked for in the libraries that this one is linked with as well
+            self._control: Any = found.SSL_CTX_ctrl
+            self._options: Any = found.SSL_CTX_get_options
+            self._set_id: Any = found.SSL_CTX_set_session_id_context
+        except (OSError, AttributeError) as error:
+            raise Refused(str(error)) from error
+        self._control.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p)
+        self._control.restype = ctypes.c_long
+        self._options.argtypes = (ctypes.c_void_p,)
+        self._options.restype = ctypes.c_uint64
+        self._set_id.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint)
+        self._set_id.restype = ctypes.c_int
+        probe = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        for option in (ssl.OP_NO_TICKET, ssl.OP_NO_RENEGOTIATION):
+            probe.options ^= option
+            self._pointer(probe)
+        if self._control(self._pointer(probe), _TICKET_KEYS, 0, None) != KEY_SIZE:
+            raise Refused("this version of OpenSSL has ticket keys of another size")
+
+    def set_ticket_keys(self, context: ssl.SSLContext, keys: bytes) -> None:
+        """Tickets are written and read with these keys from now on. keys: `KEY_SIZE` octets. Raises `Refused`."""
+        if self._control(self._pointer(context), _TICKET_KEYS, len(keys), keys) != 1:
+            raise Refused("OpenSSL does not take ticket keys")
+
+    def set_session_id_context(self, context: ssl.SSLContext, name: bytes) -> None:
+        """Resume only sessions that began in a context of this name, at most 32 octets. Raises `Refused`."""
+        if not name or len(name) > _MOST_IN_ID or self._set_id(self._pointer(context), name, len(name)) != 1:
+            raise Refused("OpenSSL does not take a session id context")
+
+    def keep_no_sessions(self, context: ssl.SSLContext) -> None:
+        """Keep no sessions in this process, from which clients of TLS 1.2 resume even without tickets. Raises `Refused`."""
+        self._control(self._pointer(context), _SESS_CACHE_MODE, 0, None)
+
+    def _pointer(self, context: ssl.SSLContext) -> int:
+        pointer: int = ctypes.c_void_p.from_address(id(context) + object.__basicsize__).value or 0
+        if not pointer or pointer % 8 or (self._options(pointer) ^ int(context.options)) & _OPTIONS:
+            raise Refused("a context of this Python's ssl module has another form")
+        return pointer
+
+
+_found: list[Libssl | Refused] = []
+
+
+def library() -> Libssl | None:
+    """The library, None if it cannot be reached. It is looked for once in a process."""
+    found = _look()
+    return None if isinstance(found, Refused) else found
+
+
+def refusal() -> str:
+    """Why the library cannot be reached, "" if it can."""
+    found = _look()
+    return str(found) if isinstance(found, Refused) else ""
+
+
+def _look() -> Libssl | Refused:
+    if not _found:
+        try:
+            _found.append(Libssl())
+        except Refused as refused:
+            _found.append(refused)
+    return _found[0]
