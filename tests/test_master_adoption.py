@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket as plain
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -248,3 +249,36 @@ def test_without_an_answer_counters_begin_anew(house: House) -> None:
     assert house.adoption.table() is None
     assert open_descriptors() == before - 1
     assert "counters begin anew" in house.log.said[-1]
+
+
+def test_who_is_late_is_killed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the pid that the kernel knows, whatever the worker says of itself."""
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *order: killed.append(order))
+    house.worker({}, house.table(), pid=1)
+    house.look()
+    assert house.adoption.end(0) == [os.getpid()]
+    house.workers[0]._answers["leave"] = ("thanks",)
+    house.adoption.dismiss(wait=0.05)
+    assert killed == [(os.getpid(), 0), (os.getpid(), signal.SIGKILL)]
+    assert not house.adoption
+
+
+def test_orphans_that_appear_later_are_told_once(house: House) -> None:
+    table = house.table()
+    house.adoption.dismiss_late()
+    for count in (1, 2):
+        house.worker({}, table)._answers["leave"] = ("thanks",)
+        before = open_descriptors()
+        for _ in range(5):
+            house.adoption.dismiss_late()
+            gevent.sleep(0.05)
+        assert [one.asked for one in house.workers] == [["describe", "leave"]] * count
+        assert open_descriptors() == before
+
+
+def test_without_a_runtime_directory_there_are_no_orphans(house: House) -> None:
+    house.directory.rmdir()
+    house.adoption.dismiss_late()
+    house.look()
+    assert not house.adoption and not house.log.said

@@ -1,6 +1,9 @@
 """Adoption: a new master takes over from the workers of one that was killed their listening sockets, the shared table, and its leases.
 
-    look ─▶ describe every orphan ─▶ listeners, table ─▶ … start as ever … ─▶ all own children serve ─▶ dismiss
+    look ─▶ describe every orphan ─▶ listeners, table ─▶ … start as ever … ─▶ all own children serve ─▶ dismiss ─▶ dismiss_late
+
+Orphans may also appear beside a master that serves, when the other master of an upgrade is killed. Those that share its table leave by
+themselves. Those of a version with another table cannot know that a master serves, so this one looks for them all the while.
 
 The orphans (`terraster.worker.orphan`) go on serving until they are dismissed. If this master cannot start, they are as before, and wait
 for the next one. Only the master that holds the lock on the pid file looks for orphans, so no two masters adopt the same ones.
@@ -9,9 +12,11 @@ for the next one. Only the master that holds the lock on the pid file looks for 
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -19,6 +24,7 @@ from gevent import socket
 
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
+from terraster.state.alive import began, lives
 from terraster.state.known import Known, checked, merged
 from terraster.state.table import Table
 from terraster.worker.channel import Channel
@@ -36,32 +42,51 @@ _PAUSE = 0.05  # seconds between two looks for an orphan that has not found out 
 class _Orphan:
     """One orphan that answered.
 
+    pid:   of its process, as the kernel knows it
     age: of what it knows: when its master began, and its generation; the greatest is the newest
-    table, listeners: descriptors, which are ours
+    table, listeners: descriptors, which are ours; table: -1 once it is closed
     """
 
-    __slots__ = ("channel", "pid", "age", "activated", "table", "listeners")
+    __slots__ = ("channel", "pid", "age", "activated", "table", "listeners", "_began")
 
-    def __init__(self, channel: Channel, answer: Any, descriptors: list[int]) -> None:
+    def __init__(self, channel: Channel, pid: int, answer: Any, descriptors: list[int]) -> None:
         """Raises ValueError if an orphan does not answer so. Then the descriptors are still the caller's."""
         match answer:
             case (
                 "orphan",
-                {"pid": int(pid), "generation": int(generation), "activated": bool(activated), "listeners": list(names)} as told,
+                {"generation": int(generation), "activated": bool(activated), "listeners": list(names)} as told,
             ):
-                began = told.get("began", 0)  # a version before does not tell
+                of_master = told.get("began", 0)  # a version before does not tell
             case _:
                 raise ValueError("it does not describe itself as a worker does")
-        if len(descriptors) != 1 + len(names) or not all(isinstance(name, str) for name in names) or not isinstance(began, int):
+        if len(descriptors) != 1 + len(names) or not all(isinstance(name, str) for name in names) or not isinstance(of_master, int):
             raise ValueError("what it says of its descriptors is not right")
         if not all(stat.S_ISSOCK(os.fstat(one).st_mode) for one in descriptors[1:]):
             raise ValueError("what it hands over as listening sockets is something else")
         self.channel = channel
-        self.pid: int = pid
-        self.age = began, generation
+        self.pid = pid
+        self._began = began(pid)
+        self.age = of_master, generation
         self.activated: bool = activated
         self.table = descriptors[0]
         self.listeners: dict[str, int] = dict(zip(names, descriptors[1:], strict=True))
+
+    def lives(self) -> bool:
+        """True if its process has not ended."""
+        return lives(self.pid, self._began)
+
+    def close_table(self) -> None:
+        if self.table >= 0:
+            os.close(self.table)
+            self.table = -1
+
+    def close(self) -> None:
+        """Close all that is ours."""
+        self.channel.close()
+        self.close_table()
+        for descriptor in self.listeners.values():
+            os.close(descriptor)
+        self.listeners = {}
 
     def which_table(self) -> tuple[int, int]:
         """Equal for two that have the same table."""
@@ -80,6 +105,8 @@ class Adoption:
         self._log = log
         self._orphans: dict[str, _Orphan] = {}  # by the path of its socket
         self._strange: dict[str, str] = {}  # path → why nothing can be had from there, as it was logged
+        self._told: set[str] = set()  # paths of orphans that were told to leave
+        self._late: gevent.Greenlet | None = None
 
     def __bool__(self) -> bool:
         return bool(self._orphans)
@@ -100,6 +127,8 @@ class Adoption:
     def look(self, complete: Callable[[], bool]) -> None:
         """Find the orphans. complete: ``complete()``: True if none is missing, as far as one can know. A worker whose master died a moment ago
         may not have found that out yet, so it is waited for a little."""
+        if self._late is not None:
+            self._late.kill()
         self._look()
         until = time.monotonic() + _MISSING
         while not complete() and time.monotonic() < until:
@@ -141,7 +170,7 @@ class Adoption:
         elif refused:
             self._log.warning("counters go on from an older shared table: that of the newest workers cannot be used: %s", refused)
         for one in orphans:
-            os.close(one.table)
+            one.close_table()
         return found
 
     def _use(self, orphans: list[_Orphan]) -> tuple[Table, Known]:
@@ -167,22 +196,47 @@ class Adoption:
         return table, merged(list(known.values()))
 
     def dismiss(self, wait: float = 0.0) -> None:
-        """Tell all orphans to drain and leave. wait: seconds to wait until they have"""
+        """Tell all orphans to drain and leave. wait: seconds to wait until they have; those that are late are killed"""
         if self._orphans:
             self._log.info("%d workers of a master that has gone drain and leave", len(self._orphans))
-        for one in self._orphans.values():
+        for path, one in self._orphans.items():
+            self._told.add(path)
             try:
                 one.channel.send(("leave",))
             except TerrasterError:
                 continue  # it has gone
         if wait:
             gevent.joinall([gevent.spawn(_until_gone, one.channel) for one in self._orphans.values()], timeout=wait)
+            self.end(signal.SIGKILL)
         self.close()
+
+    def dismiss_late(self) -> None:
+        """Dismiss the orphans that have appeared since the last call. Called at every turn of a master that serves; it does not wait."""
+        paths = self._paths()
+        self._told &= paths
+        if self._told != paths and (self._late is None or self._late.dead):
+            self._late = gevent.spawn(self._dismiss_late)
+
+    def _dismiss_late(self) -> None:
+        self._look(self._told)
+        self.dismiss()
+
+    def end(self, number: int) -> list[int]:
+        """Send a signal (0: none) to the orphans that were found. Returns the pids of those that still live."""
+        left = []
+        for path, one in self._orphans.items():
+            if one.lives():
+                left.append(one.pid)
+                with suppress(ProcessLookupError):
+                    os.kill(one.pid, number)
+            else:
+                _remove(path)
+        return left
 
     def close(self) -> None:
         """Let go of the orphans, and leave them as they are."""
         for one in self._orphans.values():
-            one.channel.close()
+            one.close()
         self._orphans = {}
 
     def abandon(self) -> None:
@@ -190,18 +244,26 @@ class Adoption:
         for one in self._orphans.values():
             one.channel.abandon()
 
-    def _look(self) -> None:
+    def _paths(self) -> set[str]:
+        """The sockets of orphans. None are there if the runtime directory was removed."""
+        try:
+            names = os.listdir(self._directory)
+        except FileNotFoundError:
+            return set()
+        return {os.path.join(self._directory, name) for name in names if _is_orphan(name)}
+
+    def _look(self, without: Set[str] = frozenset()) -> None:
         """Talk to every orphan that is there and was not found yet."""
-        paths = [os.path.join(self._directory, name) for name in sorted(os.listdir(self._directory)) if _is_orphan(name)]
-        found = [gevent.spawn(self._meet, path) for path in paths if path not in self._orphans]
-        gevent.joinall(found)
+        paths = self._paths() - self._orphans.keys() - without
+        gevent.joinall([gevent.spawn(self._meet, path) for path in sorted(paths)])
 
     def _meet(self, path: str) -> None:
         one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         one.settimeout(_PATIENCE)
         try:
             one.connect(path)
-            if peer(one) not in (os.geteuid(), 0):
+            pid, uid = peer(one)
+            if uid not in (os.geteuid(), 0):
                 raise OSError("it belongs to another user")
         except ConnectionRefusedError:
             one.close()
@@ -217,7 +279,7 @@ class Adoption:
             with gevent.Timeout(_PATIENCE, TimeoutError(f"{_PATIENCE:g} s are over")):
                 channel.send(("describe",))
                 answer, descriptors = channel.receive()
-            self._orphans[path] = _Orphan(channel, answer, descriptors)
+            self._orphans[path] = _Orphan(channel, pid, answer, descriptors)
         except Exception as error:  # it may be anything, and reading a message of another version may fail in any way
             channel.close()
             for descriptor in descriptors:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from terraster.net.tunnel import FAREWELL
 from terraster.worker.process import Process
 
+from .adoption import Adoption
 from .children import FORCED, Children
 from .shared import Predecessors
 
@@ -59,14 +60,17 @@ class Drain:
         self._children.kill_all(signal.SIGQUIT)
         self._until_gone(list(self._children.by_pid.values()), FORCED)
 
-    def predecessors(self, predecessors: Predecessors, seconds: float, graceful: bool) -> None:
-        """Leave none of the workers behind that a master before this one left. seconds: for open requests"""
-        limit = time.monotonic() + seconds + FORCED
+    def predecessors(self, predecessors: Predecessors, adoption: Adoption, seconds: float, graceful: bool) -> None:
+        """Leave none of the workers behind that another master left: neither those of the same table, nor those of another one that can be
+        found. seconds: for open requests"""
+        limit = time.monotonic() + (seconds + FAREWELL if graceful else 0.0) + FORCED
         number = signal.SIGTERM if graceful else signal.SIGQUIT
         sent = 0
-        while predecessors.end(number if number != sent else 0):
+        while predecessors.end(now := number if number != sent else 0) + adoption.end(now):
             sent = number
-            self._wait(_LOOK)
+            if any(came in _AT_ONCE for came in self._wait(_LOOK)) and number == signal.SIGTERM:
+                number = signal.SIGQUIT
+                limit = min(limit, time.monotonic() + FORCED)
             if time.monotonic() > limit:
                 number = signal.SIGKILL
 

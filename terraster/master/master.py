@@ -96,6 +96,8 @@ class Master(Arbiter):  # type: ignore[misc]
             self.children.manage()
             while True:
                 self._promote()
+                if self._announced:
+                    self.adoption.dismiss_late()
                 for number in self.wait_for_signals():
                     self._handle(number)
                 self.children.end_overdue()
@@ -130,11 +132,18 @@ class Master(Arbiter):  # type: ignore[misc]
             self._prepare()
         except BaseException:
             if self.ending.is_set():
-                self.adoption.dismiss(wait=self.running.snapshot.drain_timeout + FORCED)
+                self._leave_nobody()
             self.listeners.close_all(unlink=not self.upgrade.predecessor and not self.adoption)
             self.pidfile.unlink()
             remove_directories(self._made)
             raise
+
+    def _leave_nobody(self) -> None:
+        """A signal ended the start: Terraster ends as a whole, unless another master lives."""
+        if self.upgrade.promoted(os.environ):
+            self.adoption.look(self.upgrade.is_settled)
+        if not self.upgrade.predecessor:
+            self.adoption.dismiss(wait=self.running.snapshot.drain_timeout + FAREWELL + FORCED)
 
     def _dismiss_orphans(self) -> None:
         """This master serves: the workers of the one before are needed no longer."""
@@ -331,6 +340,7 @@ class Master(Arbiter):  # type: ignore[misc]
         if self._stopped:
             return
         self._stopped = True
+        self._promote()
         self._on_end()
         q, cells, snapshot, shared = self.table.q, self.table.master, self.running.snapshot, self.upgrade.is_under_way
         q[cells + MasterCells.SHARED] = int(shared)
@@ -353,8 +363,9 @@ class Master(Arbiter):  # type: ignore[misc]
         else:
             drain.end()
         has_served = self._announced or self.ending.is_set()  # else the workers of a master before wait for another one
-        if has_served and not self.upgrade.is_under_way:
-            drain.predecessors(self.predecessors, snapshot.drain_timeout if graceful else 0.0, graceful)
+        if has_served and not shared:  # else another master serves, or its workers do until there is one
+            self.adoption.look(self.upgrade.is_settled)
+            drain.predecessors(self.predecessors, self.adoption, snapshot.drain_timeout, graceful)
         if self.predecessors.are_joined_by(self.upgrade.successor):
             self.pidfile.give_name()
             self.listeners.give_name(self.upgrade.successor)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import NoReturn
 
@@ -27,6 +28,8 @@ from .steps import Step, nothing
 __all__ = ["PREDECESSOR", "Upgrade"]
 
 PREDECESSOR = "GUNICORN_PID"  # pid of the master that started this one, under the name that earlier versions know
+
+_NOTICED = 1.0  # seconds in which a worker finds out that its master is dead, however that died: a sign of life is due every second
 
 
 class Upgrade:
@@ -49,6 +52,7 @@ class Upgrade:
         self.predecessor = int(original.get(PREDECESSOR, "0"))
         self.successor = 0
         self.ends_both = False
+        self._alone_since = float("-inf")  # time.monotonic() when the other master was found dead
 
     @property
     def is_under_way(self) -> bool:
@@ -61,6 +65,10 @@ class Upgrade:
             return None
         own = os.getpid()
         return {"old": self.predecessor or own, "new": self.successor or own}
+
+    def is_settled(self) -> bool:
+        """True if the workers of a master that was killed had time to find that out."""
+        return time.monotonic() > self._alone_since + _NOTICED
 
     def begin(self, listeners: Listeners, without: str, more: Callable[[MutableMapping[str, str]], None]) -> None:
         """Start a successor. Main greenlet only.
@@ -107,6 +115,7 @@ class Upgrade:
         if not pid or pid != self.successor:
             return False
         self.successor = 0
+        self._alone_since = time.monotonic()
         if self.ends_both:
             self._log.info("the new master (pid %d) has ended", pid)
             return True
@@ -118,6 +127,7 @@ class Upgrade:
         if not self.predecessor or self.predecessor == os.getppid():
             return False
         self.predecessor = 0
+        self._alone_since = time.monotonic()
         environ.pop(PREDECESSOR, None)
         self._log.info("the old master has gone; this one is the only one now")
         return True

@@ -103,7 +103,7 @@ class Orphan:
             gevent.spawn(self._answer, connection)
 
     def _answer(self, connection: Any) -> None:
-        if peer(connection) not in (os.geteuid(), 0):
+        if peer(connection)[1] not in (os.geteuid(), 0):
             connection.close()
             return
         channel = Channel(connection.detach())
@@ -174,11 +174,11 @@ def succeeded(table: Table) -> bool:
     return False
 
 
-def peer(connection: Any) -> int:
-    """The user at the other end of a unix socket, as the kernel knows it."""
+def peer(connection: Any) -> tuple[int, int]:
+    """The process at the other end of a unix socket and its user, as the kernel knows them: (pid, uid)."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    uid: int = struct.unpack("3i", credentials)[1]
-    return uid
+    pid, uid, _gid = struct.unpack("3i", credentials)
+    return pid, uid
 
 
 def _bind(path: str) -> Any:
