@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,33 @@ def test_a_mail_server_that_says_nothing_keeps_nobody_waiting(fresh, backend, tm
         peer.close()
         wait_until(lambda: "mail-failing" in [one["kind"] for one in proxy.status()["problems"]], "the failure was not told")
         assert "no mail about certificates that expire: the mail server localhost:" in proxy.said
+
+
+def test_the_deploy_hook_of_certbot_brings_a_renewal_into_effect(terraster, backend, tmp_path: Path) -> None:
+    live, certs = tmp_path / "live" / "a.test", tmp_path / "certs"
+    live.mkdir(parents=True)
+    hook = Path(__file__).parent.parent.parent / "etc" / "certbot-deploy-hook"
+    environment = {
+        **os.environ,
+        "RENEWED_LINEAGE": str(live),
+        "TERRASTER_CERTS": str(certs),
+        "TERRASTER_USER": str(os.geteuid()),
+    }
+
+    def renew(name: str, days: float) -> None:
+        issued = CA.issue(name, days=days)
+        (live / "fullchain.pem").write_bytes(issued.chain)
+        (live / "privkey.pem").write_bytes(issued.key)
+        subprocess.run([hook], env=environment, check=True, timeout=30)
+
+    renew("a.test", 20)
+    proxy = terraster(
+        service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=True),
+        cert_manager={**QUICK, "cert_dir": str(certs)},
+    )
+    assert listed(proxy)[0]["days_left"] <= 20
+    renew("a.test", 90)
+    wait_until(lambda: listed(proxy)[0]["days_left"] > 80, "the renewal was not taken")
+    assert served(proxy, "a.test") == "a.test" and problems(proxy) == []
+    files = {path.name: path.stat().st_mode & 0o777 for path in (certs / "a.test").iterdir()}
+    assert files == {"fullchain.pem": 0o600, "privkey.pem": 0o600}
