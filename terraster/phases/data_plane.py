@@ -75,7 +75,7 @@ class DataPlane:
         self.tunnels_until = inf
         self.origins: dict[str, Origin] = {}
         self.contexts = Contexts()
-        self.handshakes = Handshakes(view, reactor.clock)
+        self.handshakes = Handshakes(view, reactor)
         self.client_contexts = ClientContexts()
         self.buffer = Buffer()
         self.wall = 0.0

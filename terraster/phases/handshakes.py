@@ -1,4 +1,5 @@
-"""The TLS handshakes of one worker: their count by listener and outcome, and what the log says of those that failed."""
+"""The TLS handshakes of one worker: a bound on those under way, their count by listener and outcome, and what the log says of those that
+failed."""
 
 from __future__ import annotations
 
@@ -9,15 +10,27 @@ from typing import Any
 from terraster.errors import HttpError, TimedOut
 from terraster.net.connection import Connection
 from terraster.net.handshake import Handshake, HandshakeFailed
+from terraster.net.reactor import Reactor
 from terraster.state.cells import HANDSHAKE_FAILURES, SeatListener, SeatLocation
 from terraster.state.view import SeatView
 
-__all__ = ["QUIET", "Handshakes"]
+__all__ = ["MOST", "QUIET", "Handshakes", "most"]
+
+MOST = 512
+"""Handshakes under way in a worker at most."""
+
+_LEAST = 16  # even where few connections are allowed
 
 QUIET = 60.0
 """Seconds in which failures of one kind on one listener make one line of the log, and one more that counts those that followed."""
 
 _FAILED = {name: SeatListener.FAILED + number for number, name in enumerate(HANDSHAKE_FAILURES)}
+
+
+def most(connections: int) -> int:
+    """How many handshakes may be under way. connections: the limit of connections, 0 = none. A flood of half-open ones leaves three quarters
+    of them to others."""
+    return min(MOST, max(_LEAST, connections // 4)) if connections else MOST
 
 
 class _Said:
@@ -31,18 +44,46 @@ class _Said:
 
 
 class Handshakes:
-    """Counts handshakes in the worker's seat.
+    """Counts handshakes in the worker's seat, and ends the oldest ones if too many are under way.
+
+    Clients that mean it finish within a few round trips. So in a flood of half-open handshakes the oldest ones are the flood's, and a client
+    that comes now is not made to wait.
 
     log: called with one line of text about failures
     """
 
-    __slots__ = ("log", "_clock", "_said", "_view")
+    __slots__ = ("log", "_clock", "_loop", "_most", "_said", "_sheds", "_under_way", "_view")
 
-    def __init__(self, view: SeatView, clock: Callable[[], float]) -> None:
+    def __init__(self, view: SeatView, reactor: Reactor) -> None:
         self.log: Callable[[str], object] = _nobody
         self._view = view
-        self._clock = clock
+        self._clock = reactor.clock
+        self._loop = reactor.loop
+        self._most = MOST
+        self._sheds = False  # True while `_shed` is about to run
+        self._under_way: dict[Connection, None] = {}  # the oldest first
         self._said: dict[tuple[str, str], _Said] = {}
+
+    def begin(self, connection: Connection, connections: int) -> None:
+        """A handshake begins. `end` must follow. connections: the limit of connections"""
+        self._under_way[connection] = None
+        self._most = most(connections)
+        if len(self._under_way) > self._most and not self._sheds:
+            self._sheds = True
+            self._loop.run_callback(self._shed)
+
+    def end(self, connection: Connection) -> None:
+        """The handshake is over, in whatever way."""
+        del self._under_way[connection]
+
+    def _shed(self) -> None:
+        """End the oldest handshakes of those that are too many. One that is just writing stays, and its time runs out. Runs on the hub."""
+        self._sheds = False
+        more = len(self._under_way) - self._most
+        for connection in list(self._under_way) if more > 0 else ():
+            more -= connection.plain.end_wait(HandshakeFailed("ended in favour of other clients", "overload"))
+            if not more:
+                return
 
     def succeeded(self, connection: Connection, handshake: Handshake) -> None:
         """A handshake is over."""

@@ -28,12 +28,17 @@ def secure(plane: DataPlane, connection: Connection) -> None:
     A client that speaks plain HTTP stays unsecured. Its request is refused with an answer that it can read (`terraster.phases.locate`).
     """
     reader = HelloReader()
+    plane.handshakes.begin(connection, plane.plan.limits.connections)
     try:
         handshake = _handshake(plane, connection, reader)
     except HttpError as error:
-        if reader.received or not isinstance(error, ClientGone):  # else it was a connection without a handshake: a port check, say
+        if (
+            reader.received or isinstance(error, HandshakeFailed) or not isinstance(error, ClientGone)
+        ):  # else it was a connection without a handshake: a port check, say
             plane.handshakes.failed(connection, error)
         raise
+    finally:
+        plane.handshakes.end(connection)
     if handshake is None:
         return
     connection.handshake = handshake

@@ -157,3 +157,38 @@ def test_access_lines_have_the_fields_that_are_asked_for(fresh, backend, files, 
     assert secure["tls_cipher"].startswith("ECDHE-ECDSA-")
     assert clear["tls_version"] == clear["tls_cipher"] == clear["sni"] == ""
     assert clear["tls_resumed"] is None
+
+
+def test_of_too_many_handshakes_the_oldest_end(fresh, backend, files, stack) -> None:
+    proxy = fresh(service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=files), workers=1, limits={"connections": 64})
+    flood = []
+    for number in range(1, 21):
+        flood.append(stack.enter_context(proxy.connect()).send(HALF))
+        wait_until(lambda: sum(connections(proxy)) == min(number, 16), "a connection is not there")  # noqa: B023
+    assert [one.receive() for one in flood[:4]] == [b""] * 4
+    wait_until(lambda: counts(proxy) == {("none", "no", "overload"): 4.0}, lambda: f"counted {counts(proxy)}")
+    get(proxy, client())  # and it takes the place of one more
+    assert flood[4].receive() == b""
+    expected = {("none", "no", "overload"): 5.0, ("TLSv1.3", "no", "ok"): 1.0}
+    wait_until(lambda: counts(proxy) == expected, lambda: f"counted {counts(proxy)}")
+
+
+def connections(proxy: Terraster) -> list[float]:
+    """Open connections of each worker."""
+    return [value for name, value in proxy.metrics().items() if name.startswith("terraster_connections{")]
+
+
+def test_a_flood_of_half_open_handshakes_leaves_open_connections_alone(fresh, backend, files, stack) -> None:
+    proxy = fresh(service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=files), workers=1)
+    with proxy.connect().secure(client(), "a.test") as open_one:
+        assert open_one.send(GET).response().status == 200
+        for number in range(1000):
+            stack.enter_context(proxy.connect()).send(HALF)
+            if number % 10 == 0:
+                assert open_one.send(GET).response().status == 200
+        get(proxy, client())
+        assert open_one.send(GET).response().status == 200
+    assert proxy.log(103)
+    wait_until(lambda: counts(proxy).get(("none", "no", "overload"), 0) >= 488, lambda: f"counted {counts(proxy)}")
+    assert counts(proxy)["none", "no", "overload"] <= 489
+    assert counts(proxy)["TLSv1.3", "no", "ok"] == 2
