@@ -24,6 +24,7 @@ OLD, NEW = "http://127.0.0.1:1", "http://127.0.0.1:2"
 NAMES = (
     "overrides",
     "certificates",
+    "credentials",
     "names",
     "slots",
     "plan",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from terraster.certs.client_contexts import ClientContexts
-from terraster.config.snapshot import Backend
+from terraster.config.snapshot import Backend, Credentials
 from terraster.net.client_tls import FULL, ClientTls
 
 from .harness.authority import Authority
@@ -80,9 +80,9 @@ def test_sessions_of_two_backends_are_apart(server: ssl.SSLContext) -> None:
 
 
 def test_contexts_are_shared_while_they_are_used() -> None:
-    contexts = ClientContexts()
-    verified, other = contexts.get(False), contexts.get(True)
-    assert contexts.get(False) is verified is not other
+    contexts, plain = ClientContexts(), Credentials()
+    verified, other = contexts.get(False, plain), contexts.get(True, plain)
+    assert contexts.get(False, Credentials()) is verified is not other
     assert (verified.verify_mode, other.verify_mode) == (ssl.CERT_REQUIRED, ssl.CERT_NONE)
     assert verified.minimum_version == other.minimum_version == ssl.TLSVersion.TLSv1_2
     del verified

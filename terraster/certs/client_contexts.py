@@ -9,6 +9,10 @@ from __future__ import annotations
 import ssl
 from weakref import WeakValueDictionary
 
+from terraster.config.snapshot import Credentials
+
+from .contexts import load_certificate
+
 __all__ = ["ClientContexts", "client_context"]
 
 
@@ -18,25 +22,34 @@ class ClientContexts:
     __slots__ = ("_made",)
 
     def __init__(self) -> None:
-        self._made: WeakValueDictionary[bool, ssl.SSLContext] = WeakValueDictionary()
+        self._made: WeakValueDictionary[tuple[bool, Credentials], ssl.SSLContext] = WeakValueDictionary()
 
-    def get(self, skip_verify: bool) -> ssl.SSLContext:
+    def get(self, skip_verify: bool, credentials: Credentials) -> ssl.SSLContext:
         """The context for these settings. The caller keeps it."""
-        context = self._made.get(skip_verify)
+        key = skip_verify, credentials
+        context = self._made.get(key)
         if context is None:
-            context = self._made[skip_verify] = client_context(skip_verify)
+            context = self._made[key] = client_context(skip_verify, credentials)
         return context
 
 
-def client_context(skip_verify: bool) -> ssl.SSLContext:
-    """The settings for connections to a backend: TLS 1.2 or newer, verified against the system's authorities unless configured otherwise."""
+def client_context(skip_verify: bool, credentials: Credentials) -> ssl.SSLContext:
+    """The settings for connections to a backend: TLS 1.2 or newer, verified against the system's authorities unless configured otherwise.
+
+    Any certificate in `ca_file` is trusted, an intermediate one or the backend's own too: no root has to be in it.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     if skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    elif credentials.authorities:
+        context.load_verify_locations(cadata=credentials.authorities)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     else:
         context.load_default_certs()
+    if credentials.certificate is not None:
+        load_certificate(context, credentials.certificate)
     context.set_alpn_protocols(["http/1.1"])
     return context

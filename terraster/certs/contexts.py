@@ -18,7 +18,7 @@ from .choice import Choices
 from .libssl import Libssl, Refused
 from .tickets import Tickets, TicketSecrets
 
-__all__ = ["INTERMEDIATE", "MOST", "Contexts", "server_context"]
+__all__ = ["INTERMEDIATE", "MOST", "Contexts", "load_certificate", "server_context"]
 
 MOST = 1000
 """Contexts that a worker keeps."""
@@ -104,13 +104,13 @@ def server_context(tls: Tls, certificates: Sequence[Certificate] | None = None) 
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
     for certificate in tls.certificates if certificates is None else certificates:
-        _load(context, certificate)
+        load_certificate(context, certificate)
     if tls.protocols:
         context.set_alpn_protocols(list(tls.protocols))
     return context
 
 
-def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
+def load_certificate(context: ssl.SSLContext, certificate: Certificate) -> None:
     """Give a certificate to the engine, which reads files only: here one in memory that nobody else can open."""
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
     try:

@@ -10,17 +10,20 @@ from terraster.config.snapshot import Certificate
 
 from .certificate import CertificateError, read_certificate
 
-__all__ = ["LARGEST", "Signature", "has_both", "open_to_others", "read_files", "signature"]
+__all__ = ["LARGEST", "Files", "Signature", "has_both", "open_to_others", "read_files", "read_octets", "read_pair", "signature"]
 
 LARGEST = 1 << 20
 """Octets of a file that is read: chains have some 5,000."""
 
 _KEY_MARK = re.compile(rb"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----")
 
+Files = tuple[str, ...]
+"""Names of files that are read together."""
+
 Signature = tuple[tuple[int, int, int, int, int], ...]
 
 
-def signature(files: tuple[str, str]) -> Signature:
+def signature(files: Files) -> Signature:
     """Facts that differ if one of the files was written, replaced, or given other permissions; links are followed, as deployments swap
     those. Raises OSError."""
     found = [os.stat(file) for file in files]
@@ -35,7 +38,7 @@ def open_to_others(found: Signature) -> int:
 
 def has_both(file: str) -> bool:
     """True if a PEM file has a certificate and a private key, as far as its marks tell. Raises `CertificateError`."""
-    octets = _read(file)
+    octets = read_octets(file)
     return b"-----BEGIN CERTIFICATE-----" in octets and _KEY_MARK.search(octets) is not None
 
 
@@ -43,12 +46,19 @@ def read_files(files: tuple[str, str]) -> Certificate:
     """The certificate of a pair of files (certificate, key). Raises `CertificateError`, which names the file that is at fault."""
     certificate, key = files
     try:
-        return read_certificate(certificate, _read(certificate), _read(key))
+        return read_certificate(certificate, read_octets(certificate), read_octets(key))
     except CertificateError as error:
         raise CertificateError(f"certificate {certificate}{'' if key == certificate else f' with key {key}'}: {error}") from error
 
 
-def _read(file: str) -> bytes:
+def read_pair(files: Files) -> Certificate:
+    """`read_files` for a tuple whose length is not part of its type."""
+    certificate, key = files
+    return read_files((certificate, key))
+
+
+def read_octets(file: str) -> bytes:
+    """The octets of a file. Raises `CertificateError`."""
     try:
         with open(file, "rb") as stream:
             octets = stream.read(LARGEST + 1)

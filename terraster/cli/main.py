@@ -148,6 +148,7 @@ def _schema() -> int:
 def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
     """Do everything that a start does, except binding and probing. Prints the problems and returns the exit code. strict: a warning is as
     bad as a problem."""
+    from terraster.certs.backend_files import credential_problems
     from terraster.certs.certificate import CertificateError
     from terraster.certs.files import read_files
     from terraster.certs.folder import complaints
@@ -182,6 +183,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
                     read_files(files)
                 except CertificateError as error:
                     problems.append(Problem(load.file, 0, 0, f"service {service.name}: {error}"))
+        problems += [Problem(load.file, 0, 0, words) for words in credential_problems(snapshot)]
     except ConfigError as error:
         problems, code = error.problems, 2
     except TerrasterError as error:

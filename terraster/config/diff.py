@@ -20,6 +20,7 @@ from .snapshot import (
     BACKUP,
     Backend,
     ConnectionPool,
+    Credentials,
     Filters,
     HealthCheck,
     Listener,
@@ -235,13 +236,28 @@ def _of_value(name: str, old: object, new: object, owner: object) -> Iterator[st
 
 
 def _of_backend(old: Backend, new: Backend) -> Iterator[str]:
-    for key in _differing(old, new, ("slot", "health")):
+    yield from _of_credentials("", old.credentials, new.credentials)
+    if (old.probe_credentials, new.probe_credentials) != (old.credentials, new.credentials):
+        yield from _of_credentials("health_check ", old.probe_credentials, new.probe_credentials)
+    for key in _differing(old, new, ("slot", "health", "credentials", "probe_credentials")):
         yield f"{key} {_shown(getattr(old, key), key, new)} → {_shown(getattr(new, key), key, new)}"
-    for key in _differing(old.health, new.health, ()):
+    for key in _differing(old.health, new.health, ("ca_file", "client_cert", "client_key")):
         if key in _UNSHOWN:
             yield f"health_check {key} changed"
             continue
         yield f"health_check {key} {_shown(getattr(old.health, key), key, new.health)} → {_shown(getattr(new.health, key), key, new.health)}"
+
+
+def _of_credentials(where: str, old: Credentials, new: Credentials) -> Iterator[str]:
+    """Other files for TLS, and files that hold something else than before."""
+    for key in ("ca_file", "client_cert", "client_key"):
+        one, other = getattr(old, key), getattr(new, key)
+        if one != other:
+            yield f"{where}{key} {one or 'off'} → {other or 'off'}"
+    if old.ca_file == new.ca_file and old.authorities != new.authorities:
+        yield f"{where}ca_file: other authorities"
+    if old.client_cert == new.client_cert and old.certificate != new.certificate:
+        yield f"{where}client_cert: another certificate"
 
 
 def _differing(old: object, new: object, without: tuple[str, ...]) -> list[str]:

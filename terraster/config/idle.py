@@ -17,6 +17,7 @@ from .algorithms import WITHOUT_WEIGHTS
 from .listeners import Rule
 from .messages import Complaint
 from .settings import BackendSettings, LocationSettings, ServiceSettings, Settings, TrafficSettings
+from .settings.to_backends import TLS_KEYS
 
 __all__ = ["AT_TOP", "IN_BACKEND", "IN_LOCATION", "IN_SERVICE", "mentions", "warnings"]
 
@@ -264,13 +265,14 @@ _CHECK = (
     ),
     *(Row(f"health_check.{key}", _probed_by("none")) for key in ("interval", "fast_interval", "timeout", "thresholds", "port")),
     Row("health_check.port", _without_ports),
-    *(Row(f"health_check.{key}", _probed_by("tcp", "none")) for key in ("sni", "skip_tls_verify")),
-    *(Row(f"health_check.{key}", _without_https) for key in ("sni", "skip_tls_verify")),
+    *(Row(f"health_check.{key}", _probed_by("tcp", "none")) for key in TLS_KEYS),
+    *(Row(f"health_check.{key}", _without_https) for key in TLS_KEYS),
 )
 _TRAFFIC = (
     *(Row(f"retry.{key}", _tried_once) for key in ("on", "idempotency_key", "backoff", "body_size", "response_size")),
     Row("retry.hedge", _no_second),
     Row("connection_pool.idle_timeout", _none_idle),
+    *(Row(key, _without_https) for key in TLS_KEYS),
 )
 _FORWARDING = tuple(Row(key, _without_backends) for key in ("health_check", *TrafficSettings.model_fields))
 
@@ -305,8 +307,7 @@ IN_LOCATION = (
 IN_BACKEND = (
     Row("weight", _without_weights),
     Row("priority", _one_tier),
-    Row("sni", _without_https),
-    Row("skip_tls_verify", _without_https),
+    *(Row(key, _without_https) for key in TLS_KEYS),
     *_CHECK,
 )
 

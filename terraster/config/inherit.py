@@ -13,13 +13,23 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from .language import Language
-from .settings import LocationSettings, ServiceSettings, Settings, TrafficSettings
+from .settings import BackendSettings, LocationSettings, ServiceSettings, Settings, TrafficSettings
 from .settings.kinds import LAY_OVER, FilterSettings
-from .snapshot import ConnectionPool, Filters, Outlier, Queue, Retry, Sticky
+from .settings.to_backends import TLS_KEYS
+from .snapshot import ConnectionPool, Credentials, Filters, Outlier, Queue, Retry, Sticky
 
-__all__ = ["Chosen", "Inherited", "filters", "location", "service", "top"]
+__all__ = ["Chosen", "Inherited", "ToBackends", "filters", "location", "service", "to_backends", "top"]
 
 _KEYS = frozenset(TrafficSettings.model_fields)
+_TLS_KEYS = frozenset(TLS_KEYS)
+
+
+class ToBackends(NamedTuple):
+    """TLS towards backends."""
+
+    skip_tls_verify: bool = False
+    sni: str = ""
+    credentials: Credentials = Credentials()
 
 
 class Inherited(NamedTuple):
@@ -36,6 +46,7 @@ class Inherited(NamedTuple):
     queue: Queue = Queue()
     pool: ConnectionPool = ConnectionPool()
     ejection: Outlier = Outlier()
+    to_backends: ToBackends = ToBackends()
 
 
 def top(written: Settings, secret: bytes) -> Inherited:
@@ -101,6 +112,25 @@ def _over(inherited: Inherited, written: TrafficSettings) -> Inherited:
         queue=_laid(inherited.queue, written.queue),
         pool=_laid(inherited.pool, written.connection_pool),
         ejection=ejection,
+        to_backends=to_backends(inherited.to_backends, written),
+    )
+
+
+def to_backends(inherited: ToBackends, written: TrafficSettings | BackendSettings) -> ToBackends:
+    """TLS towards backends at a level; `inherited` itself if nothing is written. A client certificate replaces a wider level's with its key."""
+    said = _TLS_KEYS & written.model_fields_set
+    if not said:
+        return inherited
+    credentials = inherited.credentials
+    if "ca_file" in said:
+        credentials = replace(credentials, ca_file=written.ca_file)
+    if "client_cert" in said:
+        key = written.client_key or written.client_cert
+        credentials = replace(credentials, client_cert=written.client_cert, client_key=key)
+    return ToBackends(
+        skip_tls_verify=bool(written.skip_tls_verify) if "skip_tls_verify" in said else inherited.skip_tls_verify,
+        sni=written.sni if "sni" in said else inherited.sni,
+        credentials=credentials,
     )
 
 

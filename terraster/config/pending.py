@@ -87,6 +87,8 @@ class Finder:
                     self._look(item, (*here, item_name), f"{dotted}{key.spelling}.", inside)
         if isinstance(model, TlsSettings) and model.enabled:
             files += [((*path, name), file) for name in ("cert_file", "key_file") if (file := getattr(model, name)) is not None]
+        if not _TLS_FILES.isdisjoint(model.model_fields_set):
+            files += [((*path, name), file) for name in sorted(_TLS_FILES) if (file := getattr(model, name, None))]
         if isinstance(model, AccessLogSettings) and model.path not in (None, "", descriptors.STDOUT):
             logs.append(((*path, "path"), model.path))
 
@@ -99,6 +101,9 @@ class Finder:
                 keys[name] = _Key(name, field.alias or name, later, descend)
         self._keys[model] = keys
         return keys
+
+
+_TLS_FILES = frozenset(("ca_file", "client_cert", "client_key"))
 
 
 def _asks(value: Any) -> bool:

@@ -36,6 +36,7 @@ from .snapshot import (
     AccessLog,
     Alerting,
     Backend,
+    Credentials,
     HealthCheck,
     Limits,
     Listener,
@@ -157,12 +158,16 @@ _HEALTH = (
     "skip_tls_verify",
     "host",
     "sni",
+    "ca_file",
     "status",
     "body",
     "port",
     "method",
     "request_body",
 )
+
+
+_NONE = Credentials()
 
 
 class _Wider(NamedTuple):
@@ -253,6 +258,15 @@ class _Top:
             log = replace(log, redact_query=fields, mask=mask or rule.mask or log.mask)
         return log
 
+    @staticmethod
+    def _backends(service: str, path: str, written: LocationSettings, probed: _Probed) -> tuple[Backend, ...]:
+        shared = probed.check()  # one value for all backends without keys of their own
+        made = []
+        for backend in written.backends:
+            own = probed.of(backend)
+            made.append(_backend(service, path, backend, own, shared if own is probed else own.check()))
+        return tuple(made)
+
     def _location(self, wider: _Wider, written: LocationSettings) -> Location:
         path = canonical(written.path)
         policy = written.lb_policy or self._settings.algorithm
@@ -268,7 +282,7 @@ class _Top:
             rewrite=written.rewrite or "",
             redirect=written.redirect or "",
             http_redirect=wider.redirects if written.http_redirect is None else written.http_redirect,
-            backends=tuple(_backend(service, path, backend, health, skips) for backend in written.backends),
+            backends=self._backends(service, path, written, _Probed(health, skips, traffic.to_backends)),
             hash_on=traffic.hash_on,
             hash_balance_factor=traffic.hash_balance_factor,
             sticky=traffic.sticky,
@@ -293,14 +307,41 @@ def _skips(*levels: HealthCheckSettings | None) -> bool | None:
     return next((one for one in said if one is not None), None)
 
 
-def _backend(service: str, path: str, written: BackendSettings, health: HealthCheck, skips: bool | None) -> Backend:
-    """skips: what the levels above say of `health_check.skip_tls_verify`; if no level sets it, probes do as requests do."""
+class _Probed(NamedTuple):
+    """How backends are reached. skips: what `health_check.skip_tls_verify` says; None: nothing, so probes do as requests do."""
+
+    health: HealthCheck
+    skips: bool | None
+    tls: inherit.ToBackends
+
+    def of(self, written: BackendSettings) -> _Probed:
+        """The same for one backend; itself if that writes nothing of it."""
+        tls = inherit.to_backends(self.tls, written)
+        if tls is self.tls and written.health_check is None:
+            return self
+        own = _skips(written.health_check)
+        return _Probed(_health(self.health, written.health_check), self.skips if own is None else own, tls)
+
+    def check(self) -> HealthCheck:
+        """The health check with what it takes from requests."""
+        health, tls = self.health, self.tls
+        if tls.skip_tls_verify and self.skips is None:
+            health = replace(health, skip_tls_verify=True)
+        return replace(health, sni=tls.sni) if tls.sni and not health.sni else health
+
+    def credentials(self) -> Credentials:
+        """Those of probes; the very ones of requests where the health check names no files."""
+        health, credentials = self.health, self.tls.credentials
+        if health.ca_file:
+            credentials = replace(credentials, ca_file=health.ca_file)
+        if health.client_cert:
+            credentials = replace(credentials, client_cert=health.client_cert, client_key=health.client_key)
+        return credentials
+
+
+def _backend(service: str, path: str, written: BackendSettings, probed: _Probed, health: HealthCheck) -> Backend:
     url = written.url
-    health = _health(health, written.health_check)
-    if written.skip_tls_verify and skips is None and _skips(written.health_check) is None:
-        health = replace(health, skip_tls_verify=True)
-    if written.sni and not health.sni:
-        health = replace(health, sni=written.sni)
+    secure = url.scheme == "https"
     return Backend(
         id=backend_id(service, path, url.text),
         url=url.text,
@@ -310,8 +351,8 @@ def _backend(service: str, path: str, written: BackendSettings, health: HealthCh
         base_path=url.base_path,
         weight=written.weight,
         max_connections=written.max_connections,
-        skip_tls_verify=written.skip_tls_verify,
-        sni=written.sni,
+        skip_tls_verify=probed.tls.skip_tls_verify,
+        sni=probed.tls.sni,
         http2=written.http2,
         health=health,
         priority=BACKUP if written.backup else written.priority,
@@ -319,6 +360,8 @@ def _backend(service: str, path: str, written: BackendSettings, health: HealthCh
         address=f"unix:{url.socket}" if url.socket else "",
         name=written.name or "",
         send_proxy=written.send_proxy,
+        credentials=probed.tls.credentials if secure else _NONE,
+        probe_credentials=probed.credentials() if secure else _NONE,
     )
 
 
@@ -328,6 +371,8 @@ def _health(inherited: HealthCheck, written: HealthCheckSettings | None) -> Heal
     given = _given(written, _HEALTH)
     if "headers" in written.model_fields_set:
         given["headers"] = tuple(written.headers.items())
+    if written.client_cert:
+        given |= {"client_cert": written.client_cert, "client_key": written.client_key or written.client_cert}
     if written.thresholds is not None:
         given |= _given(written.thresholds, ("healthy", "unhealthy"))
     return replace(inherited, **given)

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from .credentials import Certificate, Credentials
+
 if TYPE_CHECKING:
     from .settings.kinds import FilterSettings
 
@@ -21,7 +23,9 @@ __all__ = [
     "AccessLog",
     "Backend",
     "Breaker",
+    "Certificate",
     "ConnectionPool",
+    "Credentials",
     "Filters",
     "HealthCheck",
     "Limits",
@@ -96,6 +100,9 @@ class HealthCheck:
     skip_tls_verify: bool = False
     host: str = ""  # Host header; empty: the backend's own authority
     sni: str = ""  # TLS server name; empty: the backend's host name
+    ca_file: str = ""  # this and the next two: "" = the backend's; what the files hold is in `Backend.probe_credentials`
+    client_cert: str = ""
+    client_key: str = ""
     status: tuple[tuple[int, int], ...] = ((200, 399),)  # inclusive ranges that count as healthy; redirects are never followed
     body: str = ""  # text that must occur in the first 64 KiB of the body; empty: not looked at
     port: int = 0  # 0: the backend's
@@ -203,6 +210,8 @@ class Backend:
     endpoint: str = ""  # which of several of the same URL; the id ends in "@" and this
     name: str = ""  # what people call it; its identity is the id
     send_proxy: Literal["", "v1", "v2"] = ""  # version of the PROXY header that its connections begin with
+    credentials: Credentials = field(default_factory=Credentials)  # an https backend's
+    probe_credentials: Credentials = field(default_factory=Credentials)  # those of health checks
     slot: int = -1
 
     @property
@@ -293,21 +302,6 @@ class Listener:
     def id(self) -> str:
         """The stable id of its slot. No location has this one."""
         return f"TLS listener {self.address}"
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """A certificate with its private key, as the files had them when they were read and checked (`terraster.certs.certificate`)."""
-
-    file: str
-    chain: bytes = field(repr=False)  # PEM: the server's certificate, then those of its authorities
-    key: bytes = field(repr=False)  # PEM
-    names: tuple[str, ...]  # of subjectAltName, lower case: names, "*.example.com", and addresses
-    kind: Literal["RSA", "ECDSA", "EdDSA"]
-    issuer: str
-    not_before: float  # time.time()
-    not_after: float
-    fingerprint: str  # SHA-256, hex
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from .backends.states import BackendStates
 from .certificates import Certificates
 from .children import Children
 from .control import Control
+from .credentials import BackendCredentials
 from .discovery.names import Names
 from .discovery.unresolved import UnresolvedBackends
 from .listeners import Listeners, control_address
@@ -112,8 +113,9 @@ class Parts:
         overrides.load()
         overrides.expire()
         certificates = Certificates(log, agenda, self._use_new_certificates)
+        credentials = BackendCredentials(log, agenda, self._use_new_credentials)
         names = Names(log, agenda, self._use_new_addresses)
-        before_table: tuple[Participant, ...] = (overrides, certificates, names)
+        before_table: tuple[Participant, ...] = (overrides, certificates, credentials, names)
         prepare(before_table, new, step, log)
         found = shared.inherited(os.environ, upgrade.predecessor, log) if upgrade.predecessor else basis.adoption.table()
         # an older version does not tell when it gives us its names
@@ -146,6 +148,7 @@ class Parts:
         self.participants: tuple[Participant, ...] = (
             overrides,
             certificates,
+            credentials,
             names,
             Slots(self.leases),
             Planner(running, basis.compile, view, log),
@@ -205,6 +208,9 @@ class Parts:
 
     def _use_new_addresses(self) -> bool:
         return self.reloader.refresh("names").ok
+
+    def _use_new_credentials(self) -> bool:
+        return self.reloader.refresh("TLS towards backends").ok
 
     def _use_new_certificates(self) -> bool:
         return self.reloader.refresh("certificates").ok

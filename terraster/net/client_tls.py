@@ -13,7 +13,7 @@ from __future__ import annotations
 import ssl
 from typing import Protocol
 
-from terraster.config.snapshot import Backend
+from terraster.config.snapshot import Backend, Credentials
 
 __all__ = ["FULL", "ClientTls", "ContextsOfBackends"]
 
@@ -24,7 +24,7 @@ FULL = 3600.0
 class ContextsOfBackends(Protocol):
     """`terraster.certs.client_contexts.ClientContexts`."""
 
-    def get(self, skip_verify: bool, /) -> ssl.SSLContext:
+    def get(self, skip_verify: bool, credentials: Credentials, /) -> ssl.SSLContext:
         """The context for these settings, which the caller keeps."""
 
 
@@ -45,7 +45,7 @@ class ClientTls:
     def engine(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, now: float) -> ssl.SSLObject:
         """The engine of a new connection. Raises ValueError or TypeError if the name is not one that TLS can send."""
         if self._context is None:
-            self._context = self._contexts.get(self._backend.skip_tls_verify)
+            self._context = self._contexts.get(self._backend.skip_tls_verify, self._backend.credentials)
         session = self._session if now - self._verified < FULL else None
         return self._context.wrap_bio(incoming, outgoing, server_hostname=self.server_name, session=session)
 

@@ -116,7 +116,8 @@ class Origin:
 
 def _way(backend: Backend) -> tuple[Any, ...]:
     """The settings on which a connection depends."""
-    return backend.address, backend.host, backend.port, backend.sni, backend.skip_tls_verify, backend.send_proxy, backend.slot
+    tls = backend.sni, backend.skip_tls_verify, backend.credentials
+    return backend.address, backend.host, backend.port, tls, backend.send_proxy, backend.slot
 
 
 def _socket_address(host: str, port: int) -> tuple[int, Any]:

@@ -57,15 +57,15 @@ _ABOUT_US = frozenset((41, 42, 43, 44, 45, 46, 48, 49, 116))
 """Alerts by which a server refuses a client's certificate, or that there is none. In TLS 1.3 they come when the client's handshake is over."""
 
 _CERTIFICATE = {
-    2: "was issued by an authority that is not trusted",
+    2: "comes from an unknown authority",
     9: "is not valid yet",
     10: "has expired",
     18: "is self-signed, and not trusted",
-    19: "was issued by an authority that is not trusted",
-    20: "was issued by an authority that is not trusted, or the backend does not send the intermediate certificates",
-    21: "was issued by an authority that is not trusted, or the backend does not send the intermediate certificates",
-    62: "is for other names than the server name (`sni`, else the URL's host)",
-    64: "is for other addresses than the URL's",
+    19: "comes from an unknown authority",
+    20: "comes from an unknown authority, or with half a chain",
+    21: "comes from an unknown authority, or with half a chain",
+    62: "is not for this server name (`sni`, else the URL's host)",
+    64: "is not for the address in the URL",
 }
 """By the codes of X509_verify_cert_error_string(3)."""
 

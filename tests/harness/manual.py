@@ -94,6 +94,7 @@ _TABLES = {
     "locations": [f"{_L}*"],
     "backends": ["backends[].*"],
     "names of backends": ["nameservers"],
+    "TLS towards backends": ["skip_tls_verify", "sni", "ca_file", "client_cert", "client_key"],
     "balancing": ["hash_on", "hash_balance_factor", "sticky", "slow_start", "panic_threshold"],
     "the sticky cookie": ["sticky.*"],
     "health checks": ["health_check", "health_check.*", "health_check.thresholds.*"],

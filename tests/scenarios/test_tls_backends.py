@@ -65,7 +65,7 @@ def test_probes_verify_the_name_too(fresh, secure: str, tmp_path: Path, monkeypa
     right, wrong = (fresh(service(url), health_check=check) for url in (secure, secure.replace("localhost", "other.localhost")))
     assert exchange(right.address, GET % b"/hello").body == b"hello"
     assert exchange(wrong.address, GET % b"/hello").status == 503
-    assert "the backend's certificate is for other names" in wrong.said
+    assert "the backend's certificate is not for this server name" in wrong.said
 
 
 def test_probes_verify_where_requests_do_not(terraster, secure: str) -> None:

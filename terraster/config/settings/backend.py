@@ -10,8 +10,9 @@ from pydantic_core import CoreSchema
 
 from .. import addresses, header_rules, scalars
 from ..snapshot import HealthCheck
-from .base import Model, Port, SomeTime, StatusRanges, Text, Whole, later, text
+from .base import FileOrOff, FilePath, Model, Port, SomeTime, StatusRanges, Text, Whole, later, text
 from .switches import OFF_SCHEMA, OrWord, off_is
+from .to_backends import ServerName, check_key
 
 __all__ = ["BackendSetting", "BackendSettings", "HealthCheckSetting", "HealthCheckSettings", "Thresholds"]
 
@@ -29,10 +30,6 @@ def _probe_path(value: object) -> str:
 
 def _url(value: object) -> addresses.Url:
     return value if isinstance(value, addresses.Url) else addresses.url(value)
-
-
-def _server_name(value: object) -> str:
-    return addresses.server_name(value) if value != "" else ""
 
 
 def _backend_name(value: str) -> str:
@@ -62,7 +59,6 @@ def _probe_headers(value: dict[str, str]) -> dict[str, str]:
 
 
 BackendName = Annotated[Text, AfterValidator(_backend_name)]
-ServerName = Annotated[str, BeforeValidator(_server_name), WithJsonSchema({"type": "string"})]
 ProbePath = Annotated[str, BeforeValidator(_probe_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 ProbeMethod = Annotated[Text, AfterValidator(_probe_method)]
 _ProbeHeaderName = Annotated[str, AfterValidator(_probe_header_name)]
@@ -120,6 +116,15 @@ class HealthCheckSettings(Model):
     )
     host: Text | None = Field(None, description="Host header of the probe. Default: host and port of the backend's URL.")
     sni: ServerName | None = Field(None, description="TLS server name of the probe. Default: the backend's `sni`, else its host.")
+    ca_file: FilePath | None = Field(
+        None, description="PEM file of the authorities that probes trust. Default: the backend's `ca_file`."
+    )
+    client_cert: FilePath | None = Field(
+        None, description="PEM file of the certificate that probes show. Default: the backend's `client_cert`."
+    )
+    client_key: FilePath | None = Field(
+        None, description="PEM file of its private key. Default: `client_cert`, which then has both."
+    )
     status: StatusRanges = Field(
         _HEALTH_CHECK.status,
         description='Statuses that are healthy: 200, "200-399", or a list. Redirects are not followed.',
@@ -142,6 +147,7 @@ class HealthCheckSettings(Model):
             raise ValueError("`request_body` needs `method` beside it: a GET has no body unless you say so")
         if self.body and self.method == "HEAD":
             raise ValueError("`body` looks for a text, and the answer to `method: HEAD` has none")
+        check_key(self)
         return self
 
 
@@ -182,9 +188,26 @@ class BackendSettings(Model):
         "",
         description="Begin each connection with a PROXY header of this version, v1 or v2, that names the client; or `off`. Default: off.",
     )
-    skip_tls_verify: bool = Field(False, description="Accept any certificate of an https backend.")
-    sni: ServerName = Field("", description="TLS server name sent to an https backend. Default: the URL's host.")
+    skip_tls_verify: bool | None = Field(None, description="Accept any certificate of this backend. Default: the location's.")
+    sni: ServerName = Field(
+        "", description="TLS server name sent to this backend, and wanted in its certificate. Default: the location's."
+    )
+    ca_file: FileOrOff = Field(
+        "",
+        description="PEM file of the authorities that may have issued its certificate; or `off`: the system's. Default: the location's.",
+    )
+    client_cert: FileOrOff = Field(
+        "", description="PEM file of the certificate that this backend is shown; or `off`. Default: the location's."
+    )
+    client_key: FilePath | None = Field(
+        None, description="PEM file of its private key. Default: `client_cert`, which then has both."
+    )
     http2: bool = later(False, description="Speak HTTP/2 to this backend.")
+
+    @model_validator(mode="after")
+    def _key_has_its_certificate(self) -> Self:
+        check_key(self)
+        return self
 
 
 class _OrUrl:

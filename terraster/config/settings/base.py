@@ -33,6 +33,7 @@ __all__ = [
     "Address",
     "Algorithm",
     "Duration",
+    "FileOrOff",
     "FilePath",
     "HeaderName",
     "HeaderValue",
@@ -312,6 +313,16 @@ StatusRanges = Annotated[
 ]
 """Response statuses as ranges, both ends included."""
 FilePath = Annotated[Text, AfterValidator(file_path)]
+
+
+def _file_or_off(value: object, info: ValidationInfo) -> str:
+    return "" if scalars.is_off(value) or value == "" else file_path(text(value), info)
+
+
+FileOrOff = Annotated[
+    str, BeforeValidator(_file_or_off), WithJsonSchema({"anyOf": [{"type": "string"}, {"enum": [False, "off", "no", "false"]}]})
+]
+"""A file name, or `off` (empty) where a wider level names one."""
 Secret = Annotated[SecretStr, BeforeValidator(_secret), WithJsonSchema({"type": "string"})]
 
 

@@ -15,8 +15,23 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from .. import quantities, scalars, snapshot
 from ..hash_on import selector, token
-from .base import Algorithm, Duration, Model, Secret, Size, SomeTime, StatusRanges, Text, Whole, status_ranges, text
+from .base import (
+    Algorithm,
+    Duration,
+    FileOrOff,
+    FilePath,
+    Model,
+    Secret,
+    Size,
+    SomeTime,
+    StatusRanges,
+    Text,
+    Whole,
+    status_ranges,
+    text,
+)
 from .switches import OFF_SCHEMA, OrWord, off_is, off_is_zero, switched
+from .to_backends import ServerName, check_key
 
 __all__ = [
     "ConnectionPool",
@@ -296,3 +311,24 @@ class TrafficSettings(Model):
         None, description="Requests that wait while all backends are full; `off`, or a mapping."
     )
     connection_pool: ConnectionPool | None = Field(None, description="Connections to backends.")
+    skip_tls_verify: bool = Field(False, description="Accept any certificate of https backends.")
+    sni: ServerName = Field(
+        "",
+        description="TLS server name sent to https backends, and wanted in their certificates. Default: the host of each one's URL.",
+    )
+    ca_file: FileOrOff = Field(
+        "",
+        description="PEM file of the authorities that may have issued the certificates of https backends; or `off`. Default: the system's "
+        "authorities.",
+    )
+    client_cert: FileOrOff = Field(
+        "", description="PEM file of the certificate, with its chain, that https backends are shown; or `off`. Default: none."
+    )
+    client_key: FilePath | None = Field(
+        None, description="PEM file of its private key. Default: `client_cert`, which then has both."
+    )
+
+    @model_validator(mode="after")
+    def _key_has_its_certificate(self) -> Self:
+        check_key(self)
+        return self

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import gevent
 
 from terraster.certs.client_contexts import ClientContexts
-from terraster.config.snapshot import Backend, HealthCheck
+from terraster.config.snapshot import Backend, Credentials, HealthCheck
 from terraster.errors import BadResponse, HttpError
 from terraster.master.discovery.names import UNRESOLVED
 from terraster.net.tls_faults import tls_fault
@@ -59,6 +59,7 @@ class Aim:
     verify: bool
     check: HealthCheck
     strict: bool = False
+    credentials: Credentials = Credentials()
     send_proxy: str = ""  # as `Backend.send_proxy`, but "" at a port of its own
 
     @classmethod
@@ -74,6 +75,7 @@ class Aim:
             verify=not check.skip_tls_verify,
             check=check,
             strict=strict,
+            credentials=backend.probe_credentials,
             send_proxy="" if check.port else backend.send_proxy,
         )
 
@@ -189,7 +191,7 @@ class Probing:
             return True, "it accepts connections"
         if aim.scheme != "https":
             return self._ask(aim, connection)
-        context = self._contexts.get(not aim.verify)
+        context = self._contexts.get(not aim.verify, aim.credentials)
         with context.wrap_socket(
             connection, server_hostname=aim.sni, do_handshake_on_connect=False, suppress_ragged_eofs=False
         ) as secure:

@@ -1,0 +1,135 @@
+"""The files for TLS towards backends (`ca_file`, `client_cert`): read, checked, and laid into each new configuration, for requests and
+for health checks.
+
+They are looked at again from time to time, as those of services are. New ones are taken without a reload: new connections use them, open
+ones go on until they end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import gevent
+
+from terraster.certs.authorities import read_authorities
+from terraster.certs.backend_files import credentials_of
+from terraster.certs.files import Files, read_pair
+from terraster.config.snapshot import Backend, Certificate, Credentials, Location, Service
+from terraster.errors import StartError
+from terraster.logs.program import ProgramLog
+
+from .agenda import Agenda, Entry
+from .kept import KeptFiles
+from .participant import Participant, Proposal
+
+__all__ = ["BackendCredentials"]
+
+Made = TypeVar("Made")
+
+
+class BackendCredentials(Participant):
+    """The files that were read last.
+
+    changed: puts new ones into effect; may wait. log: as for `KeptFiles`
+    """
+
+    name = "credentials"
+
+    def __init__(self, log: ProgramLog, agenda: Agenda, changed: Callable[[], bool]) -> None:
+        self._agenda = agenda
+        self._changed = changed
+        self._authorities: KeptFiles[bytes] = KeptFiles(read_authorities, log)
+        self._certificates: KeptFiles[Certificate] = KeptFiles(read_pair, log)
+        self._made: dict[Credentials, Credentials] = {}  # without and with what the files hold
+        self._services: dict[str, tuple[Service, Service]] = {}  # as given, and with it
+        self._used: frozenset[Files] = frozenset()
+        self._interval = 0.0
+        self._next: Entry | None = None  # the next look
+        self._looking = False
+        self._pending = False  # news that did not come into effect
+
+    def prepare(self, new: Proposal) -> None:
+        self._made = {}
+        services = tuple(map(self._filled, new.snapshot.services))
+        if any(one is not other for one, other in zip(services, new.snapshot.services, strict=True)):
+            new.snapshot = replace(new.snapshot, services=services)
+
+    def rollback(self) -> None:
+        self._pending = True  # what was read now is not in effect: the next look brings it there
+
+    def commit(self, new: Proposal) -> None:
+        self._used = frozenset(files for _, credentials in credentials_of(new.snapshot) for files in credentials.files())
+        self._authorities.forget(self._used)
+        self._certificates.forget(self._used)
+        kept = {service.name for service in new.snapshot.services}
+        self._services = {name: made for name, made in self._services.items() if name in kept}
+        if self._interval != new.snapshot.certificate_check:
+            self._interval = new.snapshot.certificate_check
+            if self._next is not None:
+                self._next.cancel()
+                self._next = None
+        self._plan()
+
+    def _plan(self) -> None:
+        if self._used and self._next is None and not self._looking:
+            self._next = self._agenda.after(self._interval, gevent.spawn, self._look)
+
+    def _look(self) -> None:
+        """Have changed files read, if there are any, and look again later. In a greenlet of its own."""
+        self._next, self._looking = None, True
+        try:
+            if any(self._has_changed(files) for files in list(self._used)) or self._pending:
+                self._pending = not self._changed()
+        finally:
+            self._looking = False
+            self._plan()
+
+    def _has_changed(self, files: Files) -> bool:
+        return self._authorities.get(files)[1] if len(files) == 1 else self._certificates.get(files)[1]
+
+    def _filled(self, service: Service) -> Service:
+        """The service with what the files of its backends hold; itself if they name none. Raises StartError for files that cannot be used
+        and never could."""
+        locations = tuple(map(self._of_location, service.locations))
+        if all(one is other for one, other in zip(locations, service.locations, strict=True)):
+            return service
+        given, filled = self._services.get(service.name, (None, service))
+        if given is not service or filled.locations != locations:
+            filled = replace(service, locations=locations)
+            self._services[service.name] = service, filled
+        return filled
+
+    def _of_location(self, location: Location) -> Location:
+        if not any(backend.credentials.files() or backend.probe_credentials.files() for backend in location.backends):
+            return location
+        return replace(location, backends=tuple(map(self._of_backend, location.backends)))
+
+    def _of_backend(self, backend: Backend) -> Backend:
+        try:
+            return replace(
+                backend, credentials=self._of(backend.credentials), probe_credentials=self._of(backend.probe_credentials)
+            )
+        except StartError as error:
+            raise StartError(f"backend {backend.display}: {error}") from None
+
+    def _of(self, credentials: Credentials) -> Credentials:
+        if not credentials.files():
+            return credentials
+        made = self._made.get(credentials)
+        if made is None:
+            made = credentials
+            if credentials.ca_file:
+                made = replace(made, authorities=self._value(self._authorities, (credentials.ca_file,)))
+            if credentials.client_cert:
+                made = replace(made, certificate=self._value(self._certificates, (credentials.client_cert, credentials.client_key)))
+            self._made[credentials] = made
+        return made
+
+    @staticmethod
+    def _value(kept: KeptFiles[Made], files: Files) -> Made:
+        found = kept.get(files)[0]
+        if found is None:
+            raise StartError(kept.problem(files))
+        return found
