@@ -273,3 +273,33 @@ def test_a_certificate_that_is_not_valid_yet_is_used_when_it_begins(tmp_path: Pa
     assert (house.serves, house.refreshes) == (["later.pem"], 1)
     house.look()
     assert house.refreshes == 1
+
+
+def test_a_reload_may_drop_a_folder_while_it_is_looked_at(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    house = Dir(one)
+    CA.issue("b.test").write(two)
+
+    def propose(*folders: Path) -> None:
+        service = Service("a", house.hosts, (":443",), (), tls=Tls(folders=tuple(map(str, folders))))
+        new = Proposal(Snapshot(1, (), (service,), certificate_check=10.0))
+        house.certificates.prepare(new)
+        house.certificates.commit(new)
+
+    house.write(CA.issue("a.test"), "a")
+    house.write(CA.issue("c.test"), "c")
+    propose(one, two)
+    rest, reloads = house.certificates._rest, [0]
+
+    def reload_at_the_first_pause() -> None:
+        rest()
+        reloads[0] += 1
+        if reloads[0] == 3:  # behind the two pairs in use, in the first folder
+            house.certificates._rest = rest  # type: ignore[method-assign]
+            propose(one)
+
+    house.certificates._rest = reload_at_the_first_pause  # type: ignore[method-assign]
+    assert house.certificates._has_news() is False
+    assert reloads == [3]

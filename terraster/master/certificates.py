@@ -147,7 +147,9 @@ class Certificates(Participant):
             if files in self._used and self._read(files)[1]:
                 return True
         for folder in list(self._searched):
-            before = self._searched[folder]
+            before = self._searched.get(folder)
+            if before is None:
+                continue  # a reload came between, and nobody searches it any longer
             if self._list(folder) != before:
                 return True
             for files in before:
