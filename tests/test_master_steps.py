@@ -63,10 +63,7 @@ class Victim(Family):
     def bury(self) -> None:
         """Wait for the death of the master, and end what it left behind: children, and a master that it began to start."""
         self.process.wait(20)
-        for pid in relatives(self.path):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not relatives(self.path))
+        wait_until(lambda: not killed(self.path))
 
     def again(self) -> None:
         """A start after a death, with nobody left."""
@@ -112,6 +109,16 @@ def relatives(path: str) -> list[int]:
                 if path.encode() in words and not is_gone(int(name)):
                     found.append(int(name))
     return found
+
+
+def killed(path: str) -> list[int]:
+    """Kill the `relatives` that are left. Called again until there are none: a process that becomes another program has no name for a
+    moment."""
+    left = relatives(path)
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return left
 
 
 @pytest.fixture
