@@ -18,7 +18,7 @@ import pytest
 
 from terraster.certs.client_contexts import ClientContexts
 from terraster.config.snapshot import Backend, ConnectionPool
-from terraster.errors import ConnectFailed, HttpError, TimedOut
+from terraster.errors import ClientGone, ConnectFailed, HttpError, TimedOut
 from terraster.exchange import Exchange
 from terraster.net.client_tls import ClientTls
 from terraster.net.origin import Origin
@@ -243,6 +243,24 @@ def test_what_the_socket_does_not_take_goes_before_the_next_octets(context: ssl.
     assert [plain.server.read(), plain.server.read(), plain.server.read()] == [b"b", b"c", b"d"]
 
 
+@pytest.mark.parametrize(("size", "ends"), [(60_000, False), (66_000, True)])
+def test_a_peer_that_reads_nothing_and_asks_for_more_is_left(context: ssl.SSLContext, size: int, ends: bool) -> None:
+    """The engine's answers to it would need more and more memory."""
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.owner.lost = lambda: ClientGone("it reads nothing")
+    stream._tls.write(b"a" * size)
+    plain.come(0.0, b"one")
+    plain.come(0.0, b"two")
+    assert stream.recv(1.0) == b"one"
+    stream._tls.write(b"b")
+    if ends:
+        with pytest.raises(ClientGone):
+            stream.recv(1.0)
+    else:
+        assert stream.recv(1.0) == b"two"
+
+
 class Taking:
     """The socket below: takes so many octets, and no more."""
 
@@ -264,6 +282,7 @@ class Clocked:
         self.reactor = SimpleNamespace(clock=lambda: self.now)
         self.owner: Any = SimpleNamespace(phase="connect")
         self.owner.waits_for_head = lambda: self.owner.phase == "response"
+        self.owner.timed_out = lambda writing: TimedOut("too long")
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = context.wrap_bio(self._in, self._out, server_side=True)
         self.sock = Taking(self._in)
@@ -370,6 +389,67 @@ def test_within_a_body_each_octet_begins_the_time_anew(context: ssl.SSLContext) 
         plain.come(2.9, raw=record[at : at + 1])
     assert stream.recv(3.0) == b"body"
     plain.come(3.1, b"more")
+    with pytest.raises(TimedOut):
+        stream.recv(3.0)
+
+
+def two_tickets(plain: Clocked) -> tuple[bytes, bytes]:
+    """Two records without data."""
+    end = 5 + int.from_bytes(plain.tickets[3:5])
+    assert 0 < end < len(plain.tickets)
+    return plain.tickets[:end], plain.tickets[end:]
+
+
+def test_within_a_body_records_without_data_do_not_begin_it_anew(context: ssl.SSLContext) -> None:
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.owner.phase = "read"
+    for ticket in two_tickets(plain):
+        plain.come(2.0, raw=ticket)
+    plain.come(2.0, b"too late")
+    with pytest.raises(TimedOut):
+        stream.recv(3.0)
+    assert plain.now == pytest.approx(103.0)
+
+
+def test_nor_if_the_next_one_begins_with_each(context: ssl.SSLContext) -> None:
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.owner.phase = "read"
+    one, two = two_tickets(plain)
+    record = plain.octets(b"too late")
+    plain.come(2.9, raw=one + two[:1])
+    plain.come(2.9, raw=two[1:] + record[:1])
+    plain.come(2.9, raw=record[1:])
+    with pytest.raises(TimedOut):
+        stream.recv(3.0)
+    assert plain.now == pytest.approx(105.8)
+
+
+def test_a_record_with_data_may_take_its_time_behind_one_without(context: ssl.SSLContext) -> None:
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.owner.phase = "read"
+    record = plain.octets(b"body")
+    plain.come(2.9, raw=plain.tickets + record[:1])
+    for at in range(1, len(record)):
+        plain.come(2.9, raw=record[at : at + 1])
+    assert stream.recv(3.0) == b"body"
+
+
+@pytest.mark.parametrize("phase", ["response", "read"])
+def test_records_that_come_without_a_break_do_not_outlast_the_time(context: ssl.SSLContext, phase: str) -> None:
+    """There is no moment at which it is waited for octets."""
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.owner.phase = phase
+
+    def pass_time() -> None:
+        plain.now += 2.0
+
+    for ticket in two_tickets(plain):
+        plain.come(0.0, raw=ticket, then=pass_time)
+    plain.come(0.0, b"too late")
     with pytest.raises(TimedOut):
         stream.recv(3.0)
 

@@ -19,6 +19,7 @@ from .client_tls import ClientTls
 from .handshake import HandshakeFailed, failure
 from .stream import READ_SIZE, Stream
 from .tls_faults import alert_of, refuses_us, tls_fault
+from .tls_records import Records
 
 __all__ = ["TlsStream"]
 
@@ -57,6 +58,7 @@ class TlsStream:
         "_newcomer",
         "_outgoing",
         "_plain",
+        "_records",
         "_rest",
         "_sending",
         "_tls",
@@ -75,6 +77,7 @@ class TlsStream:
         self._sending = False  # True while a greenlet is in `_flush`
         self._ended = False  # True once the socket has no more octets
         self._aborts = False
+        self._records = Records()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._client: ClientTls | None = None
@@ -93,6 +96,7 @@ class TlsStream:
         tickets. end: monotonic time at which it must be over, 0.0 = no limit. Raises
         `HttpError`."""
         self._until = end
+        self._records.follow(received)
         self._incoming.write(received)
         begun = keys is None or not names
         while True:
@@ -238,6 +242,7 @@ class TlsStream:
             self._ended = True
             self._incoming.write_eof()
             return False
+        self._records.follow(data)
         self._incoming.write(data)
         return True
 
@@ -255,9 +260,11 @@ class TlsStream:
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
         """See `Stream.recv`. Before a head, ``timeout`` is the time for the whole call, however many records without data and parts of a
-        record come. Within a body each octet that comes begins it anew, as on a plain stream."""
+        record come. Within a body each octet of a record with data begins it anew, as on a plain stream. Records without data do not: an
+        octet counts for one as long as its record is under way."""
         ahead, self._ahead = self._ahead, b""
         filled = False
+        wait, until = timeout, 0.0
         self._until = 0.0
         while True:
             try:
@@ -273,13 +280,28 @@ class TlsStream:
                 raise self._failed(error) from error
             if ahead:
                 return ahead
-            if filled:  # only a part of a record has arrived
+            if filled:  # only a part of a record has arrived, or records without data
                 self.quick_ack()
-            elif timeout and self._plain.owner.waits_for_head():
-                self._until = self.reactor.clock() + timeout
+                wait = self._left(timeout, until)
+            elif timeout:
+                until = self.reactor.clock() + timeout
+                if self._plain.owner.waits_for_head():
+                    self._until = until
             self._answer()
-            self._fill(timeout)
+            self._fill(wait)
             filled = True
+
+    def _left(self, timeout: float, until: float) -> float:
+        """Seconds for the next octets, after some that brought no data. until: monotonic time at which data must have come, 0.0 = no limit.
+        Raises `HttpError` if the time is over."""
+        until = self._until or until
+        if not until:
+            return timeout
+        records = self._records
+        left = until - self.reactor.clock()
+        if left <= 0.0 and (self._until or records.ended):
+            raise self._plain.owner.timed_out(False)
+        return max(left, 0.001) if self._until or records.are_whole else timeout
 
     def recv_into(self, buffer: memoryview, timeout: float) -> int:
         """See `Stream.recv_into`."""
@@ -311,6 +333,7 @@ class TlsStream:
             except OSError:
                 return b""
             if data:
+                self._records.follow(data)
                 self._incoming.write(data)
             else:
                 self._ended = True
