@@ -153,6 +153,37 @@ def test_every_cut_of_a_real_hello(size: int) -> None:
         assert reader.received == octets
 
 
+def identities(*tickets: bytes) -> bytes:
+    listed = b"".join(struct.pack("!H", len(one)) + one + bytes(4) for one in tickets)
+    return extension(41, struct.pack("!H", len(listed)) + listed + b"\x00\x21\x20" + bytes(32))
+
+
+A, B = b"A" * 16, b"B" * 16
+
+
+@pytest.mark.parametrize(
+    ("extensions", "names"),
+    [
+        ((), ()),
+        ((extension(35, b""),), ()),
+        ((extension(35, A + bytes(200)),), (A,)),
+        ((extension(35, A[:15]),), ()),
+        ((identities(A + bytes(200)),), (A,)),
+        ((identities(A, B + b"x"),), (A, B)),
+        ((identities(b"short", B),), (B,)),
+        ((extension(41, b"\x00\xff" + struct.pack("!H", 5000) + A),), (A,)),
+        ((extension(41, b"\x00"),), ()),
+        ((identities(*[A] * 1000, B),), (A,) * 8),
+        ((extension(35, A),) * 3000, (A,) * 8),
+    ],
+)
+def test_the_names_of_the_keys_of_tickets(extensions: tuple[bytes, ...], names: tuple[bytes, ...]) -> None:
+    """Their form is for the engine to judge, so a damaged one is no error here."""
+    found = read(records(hello(*extensions)))
+    assert found is not None
+    assert tuple(name for name in found.tickets if name in (A, B)) == names
+
+
 def test_real_clients_of_other_kinds() -> None:
     assert told(read(from_openssl(None, ()))) == ("", ())
     assert told(read(from_openssl("b.test", most=ssl.TLSVersion.TLSv1_2))) == ("b.test", (b"h2", b"http/1.1"))

@@ -21,6 +21,7 @@ _ALERT, _HANDSHAKE = 21, 22  # content types
 _CLIENT_HELLO = 1
 _SERVER_NAME, _ALPN, _SESSION_TICKET, _PRE_SHARED_KEY = 0, 16, 35, 41  # extensions
 _KEY_NAME = 16  # octets: RFC 5077, section 4
+_MOST_TICKETS = 8  # that are looked at; a client with more of them makes a full handshake at worst
 _HOST_NAME = 0
 
 UNEXPECTED_MESSAGE, RECORD_OVERFLOW, ILLEGAL_PARAMETER, DECODE_ERROR, PROTOCOL_VERSION, UNRECOGNIZED_NAME = 10, 22, 47, 50, 70, 112
@@ -149,9 +150,9 @@ def _parse(body: bytes) -> ClientHello:
                 raise HelloError("two ALPN extensions", ILLEGAL_PARAMETER)
             alpn = _protocols(body[at + 4 : end])
         elif kind == _SESSION_TICKET and end - at >= 4 + _KEY_NAME:
-            tickets += (body[at + 4 : at + 4 + _KEY_NAME],)
+            tickets = (body[at + 4 : at + 4 + _KEY_NAME], *tickets[: _MOST_TICKETS - 1])
         elif kind == _PRE_SHARED_KEY:
-            tickets += _identities(body[at + 4 : end])
+            tickets = (*_identities(body[at + 4 : end]), *tickets)[:_MOST_TICKETS]
         at = end
     return ClientHello(server_name or "", alpn or (), tickets)
 
@@ -167,9 +168,9 @@ def _skip(body: bytes, at: int, width: int) -> int:
 
 def _identities(data: bytes) -> tuple[bytes, ...]:
     """The first octets of each identity of a pre_shared_key extension (RFC 8446, section 4.2.11). Its form is for the engine to judge."""
-    found = []
+    found: list[bytes] = []
     at, end = 2, min(len(data), 2 + int.from_bytes(data[:2], "big"))
-    while at + 2 + _KEY_NAME <= end:
+    while at + 2 + _KEY_NAME <= end and len(found) < _MOST_TICKETS:
         found.append(data[at + 2 : at + 2 + _KEY_NAME])
         at += 2 + int.from_bytes(data[at : at + 2], "big") + 4
     return tuple(found)
