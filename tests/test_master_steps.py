@@ -25,6 +25,7 @@ NAMES = (
     "overrides",
     "certificates",
     "credentials",
+    "authorities",
     "names",
     "slots",
     "plan",

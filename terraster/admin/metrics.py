@@ -25,7 +25,7 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BUCKETS, BackendCells, MasterCells, SeatLocation
 from ..state.table import Table
-from . import handshakes, processes, readings, seat_readings
+from . import authorities, handshakes, processes, readings, seat_readings
 
 Row = TypeVar("Row")
 
@@ -106,6 +106,7 @@ METRICS: tuple[Description, ...] = (
         "terraster_location_retry_budget_refusals_total", "counter", "Retries and hedges that the budget did not allow.", _LOCATION
     ),
     Description("terraster_certificate_expiry_timestamp_seconds", "gauge", "Time when a certificate in use ends.", ("name",)),
+    Description("terraster_crl_expiry_timestamp_seconds", "gauge", "Time when a CRL for clients ends.", ("name",)),
     Description("terraster_connections", "gauge", "Open client connections.", ("worker",)),
     Description("terraster_connections_accepted_total", "counter", "Client connections accepted by a worker.", ("worker",)),
     Description("terraster_worker_config_generation", "gauge", "Generation of the configuration a process runs.", ("process",)),
@@ -360,6 +361,8 @@ class TableCollector(Collector):
     def _certificates(snapshot: Snapshot) -> Iterator[tuple[str, Iterator[Sample]]]:
         name = "terraster_certificate_expiry_timestamp_seconds"
         yield name, (Sample(name, {"name": called}, certificate.not_after) for called, _, certificate in named(snapshot))
+        ends = [({"name": row["service"]}, row["expires"]) for row in authorities.rows(snapshot) if row["expires"]]
+        yield "terraster_crl_expiry_timestamp_seconds", _one_each("terraster_crl_expiry_timestamp_seconds", ends, float)
 
     @staticmethod
     def _handshakes(rows: Iterable[handshakes.HandshakeReading]) -> Iterator[tuple[str, Iterator[Sample]]]:

@@ -15,7 +15,7 @@ from ..policy.server_errors import Count, prevail, stands_out
 from ..state.cells import MasterCells
 from .seat_readings import FULL, LostLines
 
-__all__ = ["of_certificates", "of_logs", "of_mail", "problems", "stopping_in_words"]
+__all__ = ["of_authorities", "of_certificates", "of_logs", "of_mail", "problems", "stopping_in_words"]
 
 LOST_SHOWN = 60.0  # seconds for which lost log lines are a problem
 LATELY = 60.0  # seconds for which a want of descriptors remains a problem
@@ -130,6 +130,24 @@ def of_mail(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     if failure is None:
         return []
     return [_problem("mail-failing", f"no mail about certificates that expire: {failure['text']}", since=failure["since"])]
+
+
+def of_authorities(authorities: Sequence[Mapping[str, Any]], now: float) -> list[dict[str, Any]]:
+    """The problems of lists of revoked certificates, the worst first. authorities: of `terraster.admin.authorities.rows`"""
+    found: dict[str, list[dict[str, Any]]] = {"expired": [], "expiring": [], "broken": []}
+    for row in authorities:
+        where = {"service": row["service"]}
+        match row["state"]:
+            case "expired":
+                text = f"the CRL {row['file']} expired {span(now - row['expires'])} ago: clients with certificates are refused"
+                found["expired"].append(_problem("crl-expired", text, **where))
+            case "expiring":
+                text = f"the CRL {row['file']} expires in {span(row['expires'] - now)}: then clients with certificates are refused"
+                found["expiring"].append(_problem("crl-expiring", text, **where))
+        if row["problem"]:
+            text = f"{row['problem']}; what was read before stays in use"
+            found["broken"].append(_problem("client-auth-broken", text, **where))
+    return [problem for several in found.values() for problem in several]
 
 
 def of_logs(lost: LostLines, now: float) -> list[dict[str, Any]]:

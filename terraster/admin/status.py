@@ -14,8 +14,8 @@ from typing import Any
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BackendCells, Seat, SeatLocation
-from . import certificates
-from .problems import of_certificates, of_logs, of_mail, problems
+from . import authorities, certificates
+from .problems import of_authorities, of_certificates, of_logs, of_mail, problems
 from .processes import ProcessReading
 from .readings import BackendReading, LocationReading
 from .recent import RecentCounts
@@ -84,6 +84,7 @@ def document(
         for service in snapshot.services
     ]
     of_tls = certificates.rows(snapshot, master.get("certificates", ()), now)
+    of_clients = authorities.rows(snapshot, master.get("authorities", ()), now)
     workers = _workers(seats, requests, master)
     queued = sum(row.queued for row in rows.values())
     saturation: dict[str, Any] = {
@@ -98,6 +99,7 @@ def document(
         "problems": problems(services, workers, saturation, master)
         + of_certificates(of_tls, snapshot, master.get("certificates", ()), now)
         + of_mail(mail)
+        + of_authorities(of_clients, now)
         + of_logs(lost, now),
         "version": master.get("version"),
         "pid": master.get("pid"),

@@ -11,6 +11,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from terraster.config.client_auth import ClientAuth
 from terraster.config.snapshot import Certificate, Tls
 
 from . import libssl
@@ -105,17 +106,40 @@ def server_context(tls: Tls, certificates: Sequence[Certificate] | None = None) 
         context.num_tickets = 0
     for certificate in tls.certificates if certificates is None else certificates:
         load_certificate(context, certificate)
+    if tls.client_auth is not None:
+        _ask(context, tls.client_auth)
     if tls.protocols:
         context.set_alpn_protocols(list(tls.protocols))
     return context
 
 
 def load_certificate(context: ssl.SSLContext, certificate: Certificate) -> None:
-    """Give a certificate to the engine, which reads files only: here one in memory that nobody else can open."""
-    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    """Give a certificate to the engine."""
+    descriptor = _in_memory(certificate.chain + b"\n" + certificate.key)
     try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(certificate.chain + b"\n" + certificate.key)
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
+
+
+def _ask(context: ssl.SSLContext, authentication: ClientAuth) -> None:
+    """Have the engine ask clients for certificates, and verify them."""
+    authorities = authentication.authorities
+    assert authorities is not None
+    context.verify_mode = ssl.CERT_REQUIRED if authentication.mode == "require" else ssl.CERT_OPTIONAL
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority of the file is trusted even if its root is not there
+    if authorities.revokes:
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    descriptor = _in_memory(authorities.pem)
+    try:
+        context.load_verify_locations(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def _in_memory(octets: bytes) -> int:
+    """The descriptor of a file in memory that nobody else can open, because the engine reads only files."""
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(octets)
+    return descriptor

@@ -150,6 +150,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
     bad as a problem."""
     from terraster.certs.backend_files import credential_problems
     from terraster.certs.certificate import CertificateError
+    from terraster.certs.client_authorities import read_authority_files
     from terraster.certs.files import read_files
     from terraster.certs.folder import complaints
     from terraster.errors import ConfigError, Problem, TerrasterError
@@ -181,6 +182,11 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
             for files in service.tls.files if service.tls is not None else ():
                 try:
                     read_files(files)
+                except CertificateError as error:
+                    problems.append(Problem(load.file, 0, 0, f"service {service.name}: {error}"))
+            if service.tls is not None and service.tls.client_auth is not None:
+                try:
+                    read_authority_files(service.tls.client_auth.files)
                 except CertificateError as error:
                     problems.append(Problem(load.file, 0, 0, f"service {service.name}: {error}"))
         problems += [Problem(load.file, 0, 0, words) for words in credential_problems(snapshot)]

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["VARIABLES", "field_name", "removable", "value_parts"]
+__all__ = ["CLIENT_CERT", "VARIABLES", "field_name", "removable", "value_parts"]
 
-VARIABLES = ("remote_addr", "host", "uri", "method")
+CLIENT_CERT = ("subject", "issuer", "serial", "fingerprint", "not_before", "not_after")
+"""The facts of a client's certificate: ``${client_cert_subject}`` and so on."""
+
+VARIABLES = ("remote_addr", "host", "uri", "method", *(f"client_cert_{name}" for name in CLIENT_CERT))
 """The names that ``${…}`` in a value may contain."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

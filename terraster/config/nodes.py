@@ -8,7 +8,7 @@ Rules
 - A key without a value is a problem: a service with an empty `tls:` must not be served in clear by mistake. So are ``null`` and ``~``,
   except as a header's value, which is text.
 - ``${NAME}`` and ``${NAME:-default}`` in values come from the environment; ``$$`` is a literal ``$``. In header values
-  ``${remote_addr}``, ``${host}``, ``${uri}`` and ``${method}`` stay: they are filled per request. So there every other ``$`` is
+  ``${remote_addr}``, ``${host}`` and the other `REQUEST_VARIABLES` stay: they are filled per request. So there every other ``$`` is
   handed on as ``$$`` (`terraster.config.header_rules` takes one away), also one that the environment holds. `format` (of an access log)
   is never touched.
 - ``<<: *anchor`` merges mappings; explicit keys win. Tags other than ``!!str`` are a problem.
@@ -27,10 +27,11 @@ from yaml._yaml import CParser
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from . import scalars
+from .header_rules import VARIABLES
 
 __all__ = ["REQUEST_VARIABLES", "Finding", "Reader", "as_written", "compose", "find"]
 
-REQUEST_VARIABLES = frozenset({"remote_addr", "host", "uri", "method"})
+REQUEST_VARIABLES = frozenset(VARIABLES)
 
 _DOLLAR = re.compile(r"\$\$|\$\{([^{}]*)\}|\$")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)

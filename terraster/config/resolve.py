@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from . import inherit
 from .checks import canonical
 from .cipher_suites import is_of_tls13
+from .client_auth import ClientAuth
 from .directories import runtime_dir, state_dir
 from .language import Language, language
 from .listeners import Rule, management_address, metrics_address
@@ -233,6 +234,7 @@ class _Top:
             return None
         settings = written.tls or self._settings.tls
         assert settings is not None
+        asked = settings.client_auth
         return Tls(
             files=settings.files(),
             min_version=settings.min_version,
@@ -241,6 +243,7 @@ class _Top:
             protocols=tuple(name for name in settings.next_protos if name != "h2") or ("http/1.1",),
             default=settings.default,
             folders=_folders(settings, self._settings.cert_manager),
+            client_auth=None if asked is None else ClientAuth(asked.mode, asked.ca_file, asked.crl_file or ""),
         )
 
     def _logged(self, written: ServiceSettings, location: AccessLogSettings | None = None) -> AccessLog:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from .client_auth import ClientAuth
 from .credentials import Certificate, Credentials
 
 if TYPE_CHECKING:
@@ -314,12 +315,13 @@ class Tls:
     tickets: bool = True
     protocols: tuple[str, ...] = ("http/1.1",)  # ALPN, best first
     default: bool = False  # takes clients whose name no service on the listener has
+    client_auth: ClientAuth | None = None  # None: clients are not asked for certificates
     folders: tuple[str, ...] = ()  # searched for certificates of hosts that `files` do not cover, in this order
     certificates: tuple[Certificate, ...] = ()  # of `files`, in the same order, then those of `folders`; filled by the master
 
     def admission(self) -> tuple[object, ...]:
         """The settings that decide which clients the service admits. A handshake with others is not for it (RFC 9110, section 15.5.20)."""
-        return self.min_version, self.ciphers
+        return self.min_version, self.ciphers, None if self.client_auth is None else self.client_auth.admission()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Fields are removed first and set afterwards. A field that is set replaces all fields of its name. A value that is the same for every request is
 rendered once. ``${remote_addr}`` ``${host}`` ``${uri}`` ``${method}`` are the client's address, the Host as received, the
-canonical path with its query, and the method.
+canonical path with its query, and the method. ``${client_cert_subject}`` and its neighbours are facts of the client's certificate, empty
+without one.
 
 `terraster.config.header_rules` checks the names and values of rules, and does so again when they are compiled. A value from a client is
 inserted without CR, LF and NUL, whatever was checked before.
@@ -27,12 +28,16 @@ from .contract import Filter, Place
 __all__ = ["HeaderEdits", "HeaderSettings", "Headers", "variable"]
 
 
+_CLIENT_CERT = "client_cert_"
+
+
 class HeaderSettings(FilterSettings):
     """Changes of forwarded fields."""
 
     request_headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict,
-        description="Fields set in requests to backends; values may hold `${remote_addr}` `${host}` `${uri}` `${method}`.",
+        description="Fields set in requests to backends; values may hold `${remote_addr}` `${host}` `${uri}` `${method}`, and facts of the "
+        "client's certificate: `${client_cert_subject}` `…issuer` `…serial` `…fingerprint` `…not_before` `…not_after`.",
     )
     response_headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict, description="Fields set in responses to clients; the same variables."
@@ -176,4 +181,7 @@ def _raw(name: str, exchange: Exchange) -> bytes:
         return exchange.host
     if name == "method":
         return exchange.method
+    if name.startswith(_CLIENT_CERT):
+        certificate = exchange.client.connection.certificate
+        return b"" if certificate is None else certificate.fact(name.removeprefix(_CLIENT_CERT)).encode()
     return b"%b?%b" % (exchange.path, exchange.query) if exchange.query else exchange.path

@@ -23,6 +23,7 @@ from . import shared
 from .adoption import Adoption
 from .agenda import Agenda
 from .application import Application
+from .authorities import Authorities
 from .backends.outliers import Outliers
 from .backends.prober import Prober
 from .backends.recent_failures import FAILURES, RecentFailures
@@ -114,8 +115,9 @@ class Parts:
         overrides.expire()
         certificates = Certificates(log, agenda, self._use_new_certificates)
         credentials = BackendCredentials(log, agenda, self._use_new_credentials)
+        authorities = Authorities(log, agenda, self._use_new_certificates)
         names = Names(log, agenda, self._use_new_addresses)
-        before_table: tuple[Participant, ...] = (overrides, certificates, credentials, names)
+        before_table: tuple[Participant, ...] = (overrides, certificates, credentials, authorities, names)
         prepare(before_table, new, step, log)
         found = shared.inherited(os.environ, upgrade.predecessor, log) if upgrade.predecessor else basis.adoption.table()
         # an older version does not tell when it gives us its names
@@ -149,6 +151,7 @@ class Parts:
             overrides,
             certificates,
             credentials,
+            authorities,
             names,
             Slots(self.leases),
             Planner(running, basis.compile, view, log),

@@ -34,6 +34,7 @@ class Connection:
     listener:   the acceptor of the address on which it came in
     scheme:     "http", or "https" once it speaks TLS
     tls:        the settings of its handshake, None: it is in clear
+    certificate: the client's, if it has authenticated with one (`terraster.certs.client_certificate`)
     handshake:  the facts of its handshake, None: there was none, or it is not over
     trusted:    True if the peer is a trusted proxy
     held:       octets that were read but not used yet
@@ -47,6 +48,7 @@ class Connection:
     """
 
     __slots__ = (
+        "certificate",
         "client_ip",
         "client_port",
         "downstream",
@@ -97,6 +99,7 @@ class Connection:
         self.fields = b""
         self.downstream: Any = None
         self.tls: Tls | None = None
+        self.certificate: Any = None
         self.handshake: Handshake | None = None
 
     def destination(self) -> tuple[str, int] | None:

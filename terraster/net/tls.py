@@ -382,4 +382,6 @@ class TlsStream:
 
 def _words(error: ssl.SSLError) -> str:
     """The reason that the library gives, in lower case: "no shared cipher"."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate is not accepted: {error.verify_message}"
     return (error.reason or str(error)).replace("_", " ").lower()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from terraster.config.client_auth import unread
+from terraster.config.snapshot import Tls
 from terraster.errors import BadRequest
 from terraster.exchange import Exchange
 from terraster.location_plan import LocationPlan
@@ -40,7 +42,11 @@ def locate(exchange: Exchange) -> LocationPlan:
         if service is None:
             raise BadRequest("no service of this name here", status=421, reason="destination_not_found")
         if connection.tls is not None and service.tls is not None and service.tls.admission() != connection.tls.admission():
-            raise BadRequest("the handshake was for a service with other TLS settings", status=421, reason="destination_not_found")
+            if not _is_renewed(service.tls, connection.tls):
+                raise BadRequest(
+                    "the handshake was for a service with other TLS settings", status=421, reason="destination_not_found"
+                )
+            head.keep_alive = False  # the authorities of clients changed: this answer is the last one without a new handshake
         connection.routed, connection.host, connection.service = plan, host, service
     exchange.service = service
     if connection.trusted:
@@ -61,6 +67,13 @@ def locate(exchange: Exchange) -> LocationPlan:
     if limit and head.content_length > limit:
         raise BadRequest("body larger than the limit", status=413)
     return location
+
+
+def _is_renewed(tls: Tls, before: Tls) -> bool:
+    """True if settings differ from those before at most in the content of files."""
+    if (tls.min_version, tls.ciphers) != (before.min_version, before.ciphers):
+        return False
+    return unread(tls.client_auth) == unread(before.client_auth)
 
 
 def _unusual_target(head: RequestHead) -> tuple[bytes, bytes]:

@@ -6,6 +6,7 @@ first octet on (`terraster.wire.client_hello`).
 
 from __future__ import annotations
 
+from terraster.certs.client_certificate import client_certificate
 from terraster.errors import ClientGone, HttpError
 from terraster.net.connection import Connection
 from terraster.net.handshake import Handshake, HandshakeFailed
@@ -72,7 +73,17 @@ def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) ->
     stream = TlsStream(connection.plain, plane.contexts.get(service.name, service.tls, hello.server_name))
     connection.secure(stream, service.tls)
     stream.accept(reader.received, end, plane.contexts.tickets(service.name, hello.server_name), hello.tickets)
+    if service.tls.client_auth is not None:
+        _authenticate(plane, connection, stream)
     return Handshake.of(stream.engine, hello.server_name)
+
+
+def _authenticate(plane: DataPlane, connection: Connection, stream: TlsStream) -> None:
+    """Take the certificate that the engine has verified. It does so only in a full handshake, so that the certificate of a resumed session
+    may have expired since."""
+    connection.certificate = certificate = client_certificate(stream.engine)
+    if certificate is not None and stream.engine.session_reused and certificate.not_after <= plane.clock() + plane.wall:
+        raise HandshakeFailed("the client's certificate has expired since its session began", "certificate")
 
 
 def _service(plane: DataPlane, connection: Connection, hello: ClientHello) -> ServicePlan | None:

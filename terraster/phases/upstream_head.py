@@ -64,13 +64,14 @@ def upstream_head(exchange: Exchange, member: Member) -> bytes:
 def _fields_about(connection: Connection) -> bytes:
     """The field lines about the client, which are the same for all requests of a connection."""
     scheme = connection.scheme.encode("ascii")
+    certificate = b"" if connection.certificate is None else connection.certificate.fields
     if connection.client_ip == "unix":  # there is no address, so none is sent
-        connection.fields = b"X-Forwarded-Proto: %b\r\nVia: 1.1 terraster\r\n" % scheme
+        connection.fields = b"%bX-Forwarded-Proto: %b\r\nVia: 1.1 terraster\r\n" % (certificate, scheme)
         return connection.fields
     client_ip = connection.client_ip.encode("ascii")
     connection.fields = (
-        b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: 1.1 terraster\r\n"
-        % (client_ip, client_ip, scheme, connection.listener.port)
+        b"%bX-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: 1.1 terraster\r\n"
+        % (certificate, client_ip, client_ip, scheme, connection.listener.port)
     )
     return connection.fields
 
@@ -94,4 +95,5 @@ def _fields_from_trusted(exchange: Exchange, connection: Connection, head: Reque
     if FORWARDED_HOST not in said and (told.host or exchange.host):
         lines.append(b"X-Forwarded-Host: " + (told.host or exchange.host))
     lines.append(b"Via: 1.%d terraster\r\n" % head.minor)
-    return b"\r\n".join(lines)
+    certificate = b"" if connection.certificate is None else connection.certificate.fields
+    return certificate + b"\r\n".join(lines)

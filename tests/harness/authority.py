@@ -16,11 +16,13 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
 class Issued:
-    """A certificate with its key. chain: PEM, with the intermediate; alone: without it; key: PEM."""
+    """A certificate with its key. chain: PEM, with the intermediate; alone: without it; der: the same in DER; key: PEM."""
 
     def __init__(self, leaf: x509.Certificate, issuer: x509.Certificate, key: Key) -> None:
         pem = serialization.Encoding.PEM
+        self.serial = leaf.serial_number
         self.alone = leaf.public_bytes(pem)
+        self.der = leaf.public_bytes(serialization.Encoding.DER)
         self.issuer = issuer.public_bytes(pem)
         self.chain = self.alone + self.issuer
         form = serialization.PrivateFormat.PKCS8
@@ -37,19 +39,43 @@ class Issued:
 
 
 class Authority:
-    """root: PEM of the root, which clients have to trust."""
+    """root: PEM of the root, which clients have to trust; issuer: PEM of the intermediate, which issues."""
 
     def __init__(self, name: str = "Test") -> None:
         self._root_key, self._key = _key("ec"), _key("ec")
         self._root = _certificate(f"{name} Root", None, self._root_key, None, self._root_key, (), 3650, ca=True)
         self._issuer = _certificate(f"{name} Authority", None, self._key, self._root, self._root_key, (), 3650, ca=True)
         self.root = self._root.public_bytes(serialization.Encoding.PEM)
+        self.issuer = self._issuer.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *names: str, kind: str = "ec", days: float = 30, begun: float = 1, serial: int | None = None) -> Issued:
-        """A certificate. kind: "ec", "rsa", "rsa1024" or "ed25519". days: from now to its end; begun: days since its begin."""
+    def issue(
+        self, *names: str, kind: str = "ec", days: float = 30, begun: float = 1, serial: int | None = None, purpose: str = ""
+    ) -> Issued:
+        """A certificate. kind: "ec", "rsa", "rsa1024" or "ed25519". days: from now to its end; begun: days since its begin. purpose: "client",
+        "server" or "" for all"""
         key = _key(kind)
-        leaf = _certificate(names[0] if names else "nameless", serial, key, self._issuer, self._key, names, days, begun)
+        name = names[0] if names else "nameless"
+        leaf = _certificate(name, serial, key, self._issuer, self._key, names, days, begun, purpose=purpose)
         return Issued(leaf, self._issuer, key)
+
+    def crl(self, *revoked: int, days: float = 7, begun: float = 1, of_root: bool = False) -> bytes:
+        """A list of revoked certificates, in PEM. revoked: their serial numbers. days: from now to its end; begun: days since its begin"""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name((self._root if of_root else self._issuer).subject)
+            .last_update(now - datetime.timedelta(days=begun))
+            .next_update(now + datetime.timedelta(days=days))
+        )
+        for serial in revoked:
+            one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - datetime.timedelta(days=begun))
+            builder = builder.add_revoked_certificate(one.build())
+        signed = builder.sign(self._root_key if of_root else self._key, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM)
+
+    def crls(self, *revoked: int, days: float = 7, begun: float = 1) -> bytes:
+        """The lists of root and intermediate. revoked: serial numbers of certificates that the intermediate issued"""
+        return self.crl(days=days, begun=begun, of_root=True) + self.crl(*revoked, days=days, begun=begun)
 
 
 def _key(kind: str) -> Key:
@@ -73,6 +99,7 @@ def _certificate(
     days: float,
     begun: float = 1,
     ca: bool = False,
+    purpose: str = "",
 ) -> x509.Certificate:
     now = datetime.datetime.now(datetime.UTC)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
@@ -88,6 +115,9 @@ def _certificate(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
+    if purpose:
+        usages = {"client": x509.ExtendedKeyUsageOID.CLIENT_AUTH, "server": x509.ExtendedKeyUsageOID.SERVER_AUTH}
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usages[purpose]]), critical=False)
     if names:
         alternative = x509.SubjectAlternativeName([_general(name) for name in names])
         builder = builder.add_extension(alternative, critical=False)

@@ -134,7 +134,15 @@ _TABLES = {
         "log_level",
         "plugin_directory",
     ],
-    "TLS": ["tls", "tls.*", "tls.certificates[].*", "cert_manager", "cert_manager.*", "cert_manager.alerting.*"],
+    "TLS": [
+        "tls",
+        "tls.*",
+        "tls.certificates[].*",
+        "tls.client_auth.*",
+        "cert_manager",
+        "cert_manager.*",
+        "cert_manager.alerting.*",
+    ],
     "middleware": ["middleware[]"],
 }
 """What stands in which table of docs/configuration.md: paths, and "path.*" for the keys of a mapping that are not named by themselves. The

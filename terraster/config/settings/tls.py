@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..cipher_suites import suites
 from .base import FilePath, Model, Names, Port, Secret, SomeTime, Text, later
+from .client_auth import ClientAuthSettings
 from .switches import OrWord, switched
 
 __all__ = ["Alerting", "CertManager", "CertificateFiles", "TlsSetting", "TlsSettings"]
@@ -44,6 +45,7 @@ class TlsSettings(Model):
         (), description="ALPN protocols offered, best first. h2 is left out, as HTTP/2 is not in effect yet. Default: http/1.1."
     )
     default: bool = Field(False, description="Serve clients whose server name no service on the listener has, or that send none.")
+    client_auth: ClientAuthSettings | None = Field(None, description="Certificates that clients authenticate with.")
     http2: bool | None = later(None, description="Offer HTTP/2 to clients.")
     domains: Names = later((), description="Names to obtain certificates for, with `auto_cert`.")
     cert_dir: FilePath | None = Field(
