@@ -42,6 +42,15 @@ def test_nothing_new_is_no_change_and_a_new_reason_is_known() -> None:
     assert (known["why"], known["since"]) == ("status 204", EPOCH + 100)
 
 
+def test_no_time_stays_in_the_slot_of_a_backend_that_was_removed() -> None:
+    """A later master, which reads the table of this one, may have another backend in that slot."""
+    ward = Ward(1, 1)
+    slot = ward.backends()[1].slot
+    assert ward.q[ward.table.backend(slot) + BackendCells.SINCE] == int((EPOCH + 100) * 1e9)
+    ward.configure(1)
+    assert ward.q[ward.table.backend(slot) + BackendCells.SINCE] == 0
+
+
 def test_orders_and_who_gave_them() -> None:
     ward = Ward(1, 1)
     ward.now += 5

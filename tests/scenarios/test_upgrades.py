@@ -279,6 +279,13 @@ def test_ejections_and_open_circuits_go_along(fresh, backend, how: str) -> None:
             found[f"{name} openings"] = f"{metrics.get(f'terraster_backend_circuit_openings_total{{{labels}}}')}"
         return found
 
+    def since() -> list[tuple[str, str, float]]:
+        return [
+            (backend["url"], backend["state"], backend["since"])
+            for one in proxy.status()["services"]
+            for backend in one["locations"][0]["backends"]
+        ]
+
     def ask(count: int) -> None:
         for _ in range(count):
             for host in ("a.test", "two.test"):
@@ -294,11 +301,13 @@ def test_ejections_and_open_circuits_go_along(fresh, backend, how: str) -> None:
     }
     ask(10)
     wait_until(lambda: states() == wanted, lambda: str(states()))
+    times = [(url, state, pytest.approx(moment, abs=0.001)) for url, state, moment in since()]
     reached = len(bad.requests), len(broken.requests)
     if how == "upgraded":
         with upgraded(proxy):
             ask(20)
             assert states() == wanted
+            assert since() == times
     else:
         os.kill(proxy.pid, signal.SIGKILL)
         assert proxy.program is not None
@@ -308,6 +317,7 @@ def test_ejections_and_open_circuits_go_along(fresh, backend, how: str) -> None:
         wait_until(lambda: "drain and leave" in proxy.said)
         ask(20)
         assert states() == wanted
+        assert since() == times
     assert (len(bad.requests), len(broken.requests)) == reached
 
 

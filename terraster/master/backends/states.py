@@ -28,7 +28,7 @@ from terraster.master.agenda import Agenda, Entry
 from terraster.master.participant import Participant, Proposal
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.policy.state import WHOLE, Order, evaluate, may_eject, panics, ramp
-from terraster.state.cells import BackendCells, LocationCells, SeatBackend
+from terraster.state.cells import BackendCells, LocationCells, MasterCells, SeatBackend
 from terraster.state.table import Table
 
 from .records import BackendRecord, LocationRecord
@@ -113,7 +113,29 @@ class BackendStates(Participant):
                 del self._ramping[name]
         for place in fresh_places:
             self._consider(place, afresh=True)
+        for name, gone in before.items():
+            if name not in self._records and gone.slot not in self._slots:
+                q[self._table.backend(gone.slot) + BackendCells.SINCE] = (
+                    0  # else a later master would take it for that of another backend
+                )
         self._began = True
+
+    def start(self) -> None:
+        """Go on from the times of the master before, if this one shares its table."""
+        for record in self._records.values():
+            self._continue(record)
+
+    def _continue(self, record: BackendRecord) -> None:
+        """A backend that has the state which it had with the master before has had it for as long as that one says."""
+        table = self._table
+        before = max(table.masters()[1:], key=lambda master: table.q[table.master_of(master) + MasterCells.STARTED], default=None)
+        if before is None:
+            return
+        at = table.backend_of(before, record.slot)
+        since = table.q[at + BackendCells.SINCE] / 1e9
+        if since and table.q[at + BackendCells.STATE] == record.evaluation.state and since < record.since:
+            record.since = since
+            self._write(record)
 
     def _leave(self, service: Service, members: dict[str, BackendRecord], places: dict[str, LocationRecord]) -> None:
         """Take what belongs to a service out of the books, and hand it over."""
@@ -208,7 +230,10 @@ class BackendStates(Participant):
         seconds = f"{round(until - self._clock(), 1):g}"
         self._table.q[self._table.backend(record.slot) + BackendCells.EJECTIONS] += not again
         record.facts.ejected, record.facts.until = why, until
-        if self._settle(record):
+        changed = self._settle(record)
+        if again:
+            self._continue(record)
+        if changed:
             self._log.warning("%s is ejected for %s s: %s", record.words, seconds, why)
 
     def readmit(self, name: str, why: str) -> None:
@@ -227,7 +252,10 @@ class BackendStates(Participant):
         record.trials, record.retrial = trial_limit, until
         q[at + BackendCells.CIRCUIT] = state
         q[at + BackendCells.OPENINGS] += state == OPEN and not again
-        if self._settle(record):
+        changed = self._settle(record)
+        if again:
+            self._continue(record)
+        if changed:
             self._tell(record, why if state == CLOSED else "")
         elif state == OPEN:
             self._log.warning("%s: %s", record.words, why)
