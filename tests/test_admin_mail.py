@@ -15,6 +15,8 @@ from terraster.config.snapshot import Alerting
 from .harness.authority import Authority
 from .harness.mail_server import MailServer
 
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # of the server, which a test wants so
+
 CA = Authority()
 
 

@@ -13,6 +13,9 @@ __all__ = ["DAYS", "SHARE", "State", "margin", "next_stage", "span", "stage", "s
 SHARE = 1 / 3
 """Part of a lifetime that a threshold is at most."""
 
+_LATE = 0.3
+"""Part of a lifetime that the first stage is at most: a renewal at two thirds, which takes its time, is not told."""
+
 DAYS = (14, 7, 1, 0)
 """Further stages of a warning, in days before the end; 0: it has expired."""
 
@@ -34,8 +37,8 @@ def state(not_before: float, not_after: float, threshold: float, now: float) -> 
 
 
 def _stages(not_before: float, not_after: float, threshold: float) -> list[float]:
-    """Seconds before the end at which operators are told, the most first: the margin, and the stages that are smaller."""
-    first = margin(not_before, not_after, threshold)
+    """Seconds before the end at which operators are told, the most first: the threshold, and the stages that are smaller."""
+    first = max(0.0, min(threshold, (not_after - not_before) * _LATE))
     return [first, *(day * 86400.0 for day in DAYS if day * 86400.0 < first)] if first else [0.0]
 
 
