@@ -9,7 +9,7 @@ import time
 from _ssl import ENCODING_DER
 from typing import Any
 
-__all__ = ["ClientCertificate", "client_certificate"]
+__all__ = ["ClientCertificate", "client_certificate", "distinguished_name"]
 
 _SHORT = {
     "commonName": "CN",
@@ -54,7 +54,7 @@ class ClientCertificate:
         facts = self._read()
         match name:
             case "subject" | "issuer":
-                return _distinguished_name(facts[name])
+                return distinguished_name(facts[name])
             case "serial":
                 return str(facts["serialNumber"])
             case "fingerprint":
@@ -88,7 +88,7 @@ def _moment(text: str) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ssl.cert_time_to_seconds(text)))
 
 
-def _distinguished_name(name: tuple[tuple[tuple[str, str], ...], ...]) -> str:
+def distinguished_name(name: tuple[tuple[tuple[str, str], ...], ...]) -> str:
     """A name as RFC 4514 writes it: the last part first."""
     return ",".join(["+".join([f"{_SHORT.get(kind, kind)}={_value(value)}" for kind, value in part]) for part in reversed(name)])
 

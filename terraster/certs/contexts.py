@@ -130,6 +130,11 @@ def _ask(context: ssl.SSLContext, authentication: ClientAuth) -> None:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority of the file is trusted even if its root is not there
     if authorities.revokes:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    if authentication.verify_depth is not None:
+        library = libssl.library()
+        if library is None:
+            raise Refused(libssl.refusal())
+        library.set_verify_depth(context, authentication.verify_depth)
     descriptor = _in_memory(authorities.pem)
     try:
         context.load_verify_locations(f"/proc/self/fd/{descriptor}")

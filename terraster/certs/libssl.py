@@ -1,4 +1,5 @@
-"""What `ssl` of the standard library does not offer, done by the library that it is bound to: keys of session tickets, and who may resume.
+"""What `ssl` of the standard library does not offer, done by the library that it is bound to: keys of session tickets, who may resume, and the
+length of chains.
 
 An `ssl.SSLContext` of CPython begins, behind the head of every object, with the pointer to its ``SSL_CTX``. Each use compares a value that the
 library reads through the pointer with the one that `ssl` tells. Where they differ, or where the library cannot be reached, nothing is
@@ -32,7 +33,7 @@ class Refused(TerrasterError):
 class Libssl:
     """The library that `ssl` is bound to. Raises `Refused`."""
 
-    __slots__ = ("_control", "_options", "_set_id")
+    __slots__ = ("_control", "_options", "_set_depth", "_set_id")
 
     def __init__(self) -> None:
         file = getattr(_ssl, "__file__", "")
@@ -45,6 +46,7 @@ class Libssl:
             self._control: Any = found.SSL_CTX_ctrl
             self._options: Any = found.SSL_CTX_get_options
             self._set_id: Any = found.SSL_CTX_set_session_id_context
+            self._set_depth: Any = found.SSL_CTX_set_verify_depth
         except (OSError, AttributeError) as error:
             raise Refused(str(error)) from error
         self._control.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p)
@@ -53,6 +55,8 @@ class Libssl:
         self._options.restype = ctypes.c_uint64
         self._set_id.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint)
         self._set_id.restype = ctypes.c_int
+        self._set_depth.argtypes = (ctypes.c_void_p, ctypes.c_int)
+        self._set_depth.restype = None
         probe = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         for option in (ssl.OP_NO_TICKET, ssl.OP_NO_RENEGOTIATION):
             probe.options ^= option
@@ -69,6 +73,10 @@ class Libssl:
         """Resume only sessions that began in a context of this name, at most 32 octets. Raises `Refused`."""
         if not name or len(name) > _MOST_IN_ID or self._set_id(self._pointer(context), name, len(name)) != 1:
             raise Refused("OpenSSL does not take a session id context")
+
+    def set_verify_depth(self, context: ssl.SSLContext, depth: int) -> None:
+        """Accept at most so many certificates between a peer's own and the authority that is trusted. Raises `Refused`."""
+        self._set_depth(self._pointer(context), depth)
 
     def keep_no_sessions(self, context: ssl.SSLContext) -> None:
         """Keep no sessions in this process, from which clients of TLS 1.2 resume even without tickets. Raises `Refused`."""

@@ -26,6 +26,7 @@ class ClientAuth:
     mode: Literal["request", "require"]  # request: a client may have none, but not an invalid one
     ca_file: str
     crl_file: str = ""
+    verify_depth: int | None = None  # most certificates between a client's and `ca_file`; None: the library's limit
     authorities: Authorities | None = None  # of the files; filled by the master
 
     @property
@@ -35,7 +36,7 @@ class ClientAuth:
 
     def admission(self) -> tuple[object, ...]:
         """The settings that decide which clients are admitted, with the content of the files."""
-        return self.mode, "" if self.authorities is None else self.authorities.digest
+        return self.mode, self.verify_depth, "" if self.authorities is None else self.authorities.digest
 
 
 def unread(asked: ClientAuth | None) -> ClientAuth | None:

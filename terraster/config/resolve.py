@@ -243,7 +243,7 @@ class _Top:
             protocols=tuple(name for name in settings.next_protos if name != "h2") or ("http/1.1",),
             default=settings.default,
             folders=_folders(settings, self._settings.cert_manager),
-            client_auth=None if asked is None else ClientAuth(asked.mode, asked.ca_file, asked.crl_file or ""),
+            client_auth=None if asked is None else ClientAuth(asked.mode, asked.ca_file, asked.crl_file or "", asked.verify_depth),
         )
 
     def _logged(self, written: ServiceSettings, location: AccessLogSettings | None = None) -> AccessLog:

@@ -16,6 +16,7 @@ import gevent
 from terraster.certs.certificate import CertificateError
 from terraster.certs.client_authorities import AuthorityFiles, read_authority_files
 from terraster.certs.files import Signature, signature
+from terraster.certs.libssl import refusal
 from terraster.config.client_auth import Authorities as Read
 from terraster.config.snapshot import Service
 from terraster.errors import StartError
@@ -114,12 +115,14 @@ class Authorities(Participant):
         if not files:
             return service
         yield_to_loop()
+        assert service.tls is not None and service.tls.client_auth is not None
+        if service.tls.client_auth.verify_depth is not None and (why := refusal()):
+            raise StartError(f"service {service.name}: `verify_depth` cannot be set in this Python: {why}")
         found = self._read(files)[0]
         if found is None:
             raise StartError(f"service {service.name}: {self._broken[files]}")
         given, filled = self._made.get(service.name, (None, service))
         if given is not service or _authorities(filled) != found:
-            assert service.tls is not None and service.tls.client_auth is not None
             client_auth = replace(service.tls.client_auth, authorities=found)
             filled = replace(service, tls=replace(service.tls, client_auth=client_auth))
             self._made[service.name] = service, filled

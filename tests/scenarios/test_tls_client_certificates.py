@@ -118,6 +118,21 @@ def test_an_intermediate_is_trusted_without_its_root_and_several_authorities_sid
     house.ask(STRANGER)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_depth_of_the_chain_is_bounded(house: House, version: str) -> None:
+    """The chain is root, intermediate, client: one certificate is between."""
+    house.run(
+        house.service("a", {"mode": "require", "verify_depth": 0}), house.service("b", {"mode": "require", "verify_depth": 1})
+    )
+    assert house.is_refused(ME, version=version)
+    with house.dial(ME, version=version, name="b.test") as one:
+        assert one.send(b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").response().status == 200
+        assert one.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").response().status == 421
+    house.ca_file.write_bytes(CLIENTS.issuer)
+    house.run(house.service("a", {"mode": "require", "verify_depth": 0}))
+    house.ask(ME, version=version, chain=False)
+
+
 def test_the_identity_is_that_of_the_handshake_and_not_what_the_client_writes(house: House) -> None:
     house.run(house.service(client_auth={"mode": "request"}))
     forged = b"GET / HTTP/1.1\r\nHost: a.test\r\nClient-Cert: :eA==:\r\nclient_cert: :eA==:\r\nClient-Cert-Chain: :eA==:\r\n\r\n"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .base import FilePath, Model
+from .base import FilePath, Model, Whole
 
 __all__ = ["ClientAuthSettings"]
 
@@ -21,4 +21,7 @@ class ClientAuthSettings(Model):
     ca_file: FilePath = Field(description="PEM file with the authorities whose certificates are accepted.")
     crl_file: FilePath | None = Field(
         None, description="PEM file with a list of revoked certificates (CRL) of each authority. Default: none is revoked."
+    )
+    verify_depth: Whole | None = Field(
+        None, ge=0, le=100, description="Most certificates between a client's own and one of `ca_file`. Default: 100."
     )
