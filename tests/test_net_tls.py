@@ -250,6 +250,7 @@ def test_a_peer_that_reads_nothing_and_asks_for_more_is_left(context: ssl.SSLCon
     stream = plain.connected()
     plain.owner.lost = lambda: ClientGone("it reads nothing")
     stream._tls.write(b"a" * size)
+    plain.come(0.0, raw=plain.tickets)
     plain.come(0.0, b"one")
     plain.come(0.0, b"two")
     assert stream.recv(1.0) == b"one"
