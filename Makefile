@@ -14,7 +14,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run test test-all lint format docs golden lock bench bench-balance bench-reload bench-soak profile release-point clean
+.PHONY: run test test-all lint format docs golden lock bench bench-balance bench-reload bench-soak fuzz profile release-point clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -43,6 +43,9 @@ lock: $(VENV)/.python
 	@$(VENV)/bin/python -m venv $(VENV)/lock
 	@$(VENV)/lock/bin/python -m pip -qq --disable-pip-version-check --no-input install 'pip-tools>=7.6,<8'
 	@$(VENV)/lock/bin/python .ci/lock $(ARGS)
+
+fuzz: $(VENV)/.installed-test
+	@$(VENV)/bin/python -m tests.harness.hello_fuzzer $(or $(SECONDS),3600) tests/hellos
 
 golden: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.golden
