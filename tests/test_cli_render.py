@@ -68,8 +68,8 @@ def between_two_masters(old: tuple[int, int, int], new: tuple[int, int, int]) ->
         (
             (2, 0, 9),
             (1, 0, 1),
-            "the new master 4712 and the old master 4711 both serve, with 1 worker and 2 workers; `kill -TERM 4711` ends the old one, "
-            "`kill -TERM 4712` the new one",
+            "the new master 4712 and the old master 4711 both serve, with 1 worker and 2 workers; TERM to 4711 ends the old one, "
+            "to 4712 the new one",
         ),
         (
             (0, 2, 9),

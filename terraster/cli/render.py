@@ -146,7 +146,7 @@ def _upgrade(document: dict[str, Any], width: int) -> list[list[_Cell]]:
     else:
         words = (
             f"the new master {new['pid']} and the old master {old['pid']} both serve, with {many(new['serving'], 'worker')} and "
-            f"{many(old['serving'], 'worker')}; `kill -TERM {old['pid']}` ends the old one, `kill -TERM {new['pid']}` the new one"
+            f"{many(old['serving'], 'worker')}; TERM to {old['pid']} ends the old one, to {new['pid']} the new one"
         )
     return _sentence("upgrade in progress", words, width, _BOLD)
 
