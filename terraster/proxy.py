@@ -22,7 +22,7 @@ from .filters.answer import Answer
 from .net.body import RequestBody
 from .net.connection import Connection
 from .net.downstream import Downstream
-from .phases import respond
+from .phases import prove, respond
 from .phases.attempt import Attempt, WatchedAttempt
 from .phases.data_plane import DataPlane
 from .phases.hedge import HedgedAttempt
@@ -79,12 +79,14 @@ class Proxy(DataPlane):
         exchange = self._begin(client, connection, head)
         keep = False
         try:
-            location = locate(exchange)
-            answer = None if head.max_forwards else _LAST_HOP
-            for hook in location.on_request if answer is None else ():
-                answer = hook(exchange)
-                if answer is not None:
-                    break
+            answer = prove.answer(self, exchange) if self.challenges.active else None
+            if answer is None:
+                location = locate(exchange)
+                answer = None if head.max_forwards else _LAST_HOP
+                for hook in location.on_request if answer is None else ():
+                    answer = hook(exchange)
+                    if answer is not None:
+                        break
             if answer is None:
                 keep = self._forward(exchange)
             else:

@@ -184,7 +184,7 @@ def test_check_notes_where_nothing_says_how_backends_are_probed(tmp_path, capsys
 
 
 def test_what_wants_tls_is_checked_but_not_started(tmp_path, capsys):
-    path = write(tmp_path / "a.yaml", tls={"auto_cert": True}, admin_api={"tls": {"auto_cert": True}})
+    path = write(tmp_path / "a.yaml", tls={"default": True}, admin_api={"tls": {"auto_cert": True}})
     assert main(["--check", "--config", path]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("OK: ")

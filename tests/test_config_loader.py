@@ -478,8 +478,8 @@ def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:
     basic = (DATA / "basic.yaml").read_text()
     text = (DATA / "advanced.yaml").read_text() + basic[basic.index("backends:") :].replace("8081", "8083")
     assert warnings(tmp_path, text) == [
-        "6:3: `tls.domains` is not in effect yet",
-        "9:3: `tls.auto_cert` is not in effect yet",
+        "9:14: `auto_cert` of service `default`: the authority will ask on port 80 (http-01), and no plain listener is there: "
+        "add `http_port: 80` and `http_redirect: true`, or `acme.challenge: dns-01`",
         "10:1: `rate_limit` is not in effect yet",
         "20:1: `cors` is not in effect yet",
         "29:1: `security` is not in effect yet",
@@ -947,17 +947,17 @@ def test_peers_on_unix_sockets_can_be_trusted(tmp_path: Path) -> None:
 
 def test_a_service_with_tls_and_without_a_certificate_is_right_but_cannot_be_run(tmp_path: Path) -> None:
     (tmp_path / "c.pem").touch()
-    more = "  - name: b\n    host: b\n    port: 444\n    http_redirect: true\n    tls: {auto_cert: true}\n"
+    more = "  - name: b\n    host: b\n    port: 444\n    http_redirect: true\n    tls: {min_version: '1.2'}\n"
     text = SERVICE + "    port: 443\n    tls: {}\n" + more + "  - name: c\n    http_redirect: true\n"
     settings = load_text(tmp_path, text)
-    file, words = tmp_path / "t.yaml", "`tls` needs `cert_file` and `key_file`, or `cert_dir`"
+    file, words = tmp_path / "t.yaml", "`tls` needs `cert_file` and `key_file`, or `cert_dir`, or `auto_cert`"
     first = f"{file}:9:5: {words} (it names no certificate): Terraster does not start with `a`"
-    second = f"{file}:14:5: {words} (`auto_cert` is not in effect yet): Terraster does not start with `b`"
+    second = f"{file}:14:5: {words} (it names no certificate): Terraster does not start with `b`"
     assert [str(one) for one in settings.refusals] == [first, second]
-    assert settings.warnings == (f"{first}; and 1 more", f"{file}:14:11: `tls.auto_cert` is not in effect yet")
+    assert settings.warnings == (f"{first}; and 1 more",)
     assert (
         load_text(
-            tmp_path, text.replace("tls: {}", "tls: {cert_file: c.pem}").replace("auto_cert: true", "cert_file: c.pem")
+            tmp_path, text.replace("tls: {}", "tls: {cert_file: c.pem}").replace("min_version: '1.2'", "cert_file: c.pem")
         ).refusals
         == ()
     )

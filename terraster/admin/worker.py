@@ -26,6 +26,7 @@ from ..state.alive import lives
 from ..state.cells import MasterCells, Seat
 from ..worker.process import Process
 from . import processes, readings, seat_readings
+from .acme import Orderer
 from .expiry_watch import ExpiryWatch
 from .exposition import CONTENT_TYPE, exposition, make_registry
 from .metrics import TableCollector
@@ -64,6 +65,8 @@ class AdminWorker(Process):
             self.log.warning("%s: TLS is configured but not supported yet, so this port answers no request", address)
             del sites[address]
         self._recent = Recent(self.view.table, self._running)
+        self._orderer = Orderer(self._running, self.ask, self.log)
+        self._orderer.start()
         gevent.spawn(self._look)
         self._watch = ExpiryWatch(self._running, self.log)
         gevent.spawn(self._watch.run)
@@ -82,9 +85,11 @@ class AdminWorker(Process):
         """Show the new configuration from now on, in metrics and status."""
         self.snapshot = patch(self.snapshot, change)
         self._watch.changed()
+        self._orderer.changed()
 
     def drain(self) -> None:
         """Stop accepting. Responses under way are finished. The master drains this worker last."""
+        self._orderer.stop()
         for server in self._servers.values():
             server.close()
 

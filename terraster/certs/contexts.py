@@ -19,7 +19,7 @@ from .choice import Choices
 from .libssl import Libssl, Refused
 from .tickets import Tickets, TicketSecrets
 
-__all__ = ["INTERMEDIATE", "MOST", "Contexts", "load_certificate", "server_context"]
+__all__ = ["INTERMEDIATE", "MOST", "Contexts", "load_certificate", "load_pair", "server_context"]
 
 MOST = 1000
 """Contexts that a worker keeps."""
@@ -115,7 +115,12 @@ def server_context(tls: Tls, certificates: Sequence[Certificate] | None = None) 
 
 def load_certificate(context: ssl.SSLContext, certificate: Certificate) -> None:
     """Give a certificate to the engine."""
-    descriptor = _in_memory(certificate.chain + b"\n" + certificate.key)
+    load_pair(context, certificate.chain + b"\n" + certificate.key)
+
+
+def load_pair(context: ssl.SSLContext, pair: bytes) -> None:
+    """Give a certificate with its key, in PEM, to the engine."""
+    descriptor = _in_memory(pair)
     try:
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pydantic import BaseModel
 
-from . import unserved
+from . import acme, unserved
 from .addresses import Url, is_loopback, port_of
 from .language import Language, Written
 from .listeners import Rule, host_address, management_address, metrics_address, same_place
@@ -168,6 +168,7 @@ def of_all(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], unpl
                 yield (*path, "proxy_protocol"), False, f"`proxy_protocol` on {address} is not what service `{known[0]}` says"
     yield from _of_listeners(top, listeners, names)
     yield from _of_loggers(top, services, False)
+    yield from acme.errors(top, [one for one in services if one[0] not in unplaced])
 
 
 def _of_listeners(top: Settings, listeners: dict[str, tuple[str, bool, bool]], names: dict[str, Path]) -> Iterator[Complaint]:
@@ -196,6 +197,7 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
         key = "api" if top.api is not None else "admin_api"
         yield (key, "host"), False, f"`host` {api.host} is a name: the management API listens on {management_address(top)}"
     yield from unserved.management(top)
+    yield from acme.warnings(top, services)
     yield from _logger_warnings(top)
     yield from _of_loggers(top, services, True)
     yield from _of_protocols(top, services, rule)

@@ -54,6 +54,7 @@ _IN_PLACE = (
     "log_level",
     "nameservers",
     "alerting",
+    "acme",
 )
 _OF_SERVICE = ("timeouts", "body_size", "access_log", "ignore_client_abort")
 """Fields of a Location that are None where the service's value holds."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from . import descriptors, idle, level_checks
 from .settings import ServiceSettings
+from .settings.acme import AcmeSettings
 from .settings.base import is_later, submodel
 from .settings.logs import AccessLogSettings
 from .settings.tls import TlsSettings
@@ -89,6 +90,8 @@ class Finder:
             files += [((*path, name), file) for name in ("cert_file", "key_file") if (file := getattr(model, name)) is not None]
         if not _TLS_FILES.isdisjoint(model.model_fields_set):
             files += [((*path, name), file) for name in sorted(_TLS_FILES) if (file := getattr(model, name, None))]
+        if isinstance(model, AcmeSettings) and model.dns_hook is not None:
+            files.append(((*path, "dns_hook"), model.dns_hook))
         if isinstance(model, AccessLogSettings) and model.path not in (None, "", descriptors.STDOUT):
             logs.append(((*path, "path"), model.path))
 

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from . import inherit
+from . import acme, inherit
+from .authority import Acme
 from .checks import canonical
 from .cipher_suites import is_of_tls13
 from .client_auth import ClientAuth
@@ -100,6 +101,7 @@ def resolve(
         certificate_check=cert_manager.check_interval,
         alerting=_alerting(cert_manager),
         certificate_threshold=cert_manager.expiration_threshold,
+        acme=_acme(settings) if any(service.tls and service.tls.domains for service in services) else None,
         nameservers=settings.nameservers,
         admin_listen=management_address(settings),
         admin_tls=management.tls is not None and management.tls.enabled,
@@ -136,6 +138,20 @@ def _folders(settings: TlsSettings, manager: CertManager | None) -> tuple[str, .
     """The folders of certificates of a service: its own before the common one."""
     found = (settings.cert_dir, manager.cert_dir if manager is not None else None)
     return tuple(dict.fromkeys(folder for folder in found if folder is not None))
+
+
+def _acme(settings: Settings) -> Acme:
+    written = acme.settings(settings)
+    return Acme(
+        directory=written.directory,
+        email=written.email or "",
+        ca_file=written.ca_file or "",
+        dns_hook=written.dns_hook or "",
+        eab_kid=written.eab.kid if written.eab else "",
+        eab_key=written.eab.hmac_key.get_secret_value() if written.eab else "",
+        key_type=written.key_type,
+        renew_before=written.renew_before or 0.0,
+    )
 
 
 def _same_top(one: Settings, other: Settings) -> bool:
@@ -244,6 +260,8 @@ class _Top:
             default=settings.default,
             folders=_folders(settings, self._settings.cert_manager),
             client_auth=None if asked is None else ClientAuth(asked.mode, asked.ca_file, asked.crl_file or "", asked.verify_depth),
+            domains=acme.domains(written, settings),
+            challenge=acme.challenge(self._settings, self.rule, written) if settings.auto_cert else "",
         )
 
     def _logged(self, written: ServiceSettings, location: AccessLogSettings | None = None) -> AccessLog:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from .authority import Acme
 from .client_auth import ClientAuth
 from .credentials import Certificate, Credentials
 
@@ -317,7 +318,9 @@ class Tls:
     default: bool = False  # takes clients whose name no service on the listener has
     client_auth: ClientAuth | None = None  # None: clients are not asked for certificates
     folders: tuple[str, ...] = ()  # searched for certificates of hosts that `files` do not cover, in this order
-    certificates: tuple[Certificate, ...] = ()  # of `files`, in the same order, then those of `folders`; filled by the master
+    certificates: tuple[Certificate, ...] = ()  # of `files`, then the obtained one, then those of `folders`; filled by the master
+    domains: tuple[str, ...] = ()  # names of a certificate that is obtained by ACME
+    challenge: str = ""  # how they are proved: "http-01", "tls-alpn-01", "dns-01"
 
     def admission(self) -> tuple[object, ...]:
         """The settings that decide which clients the service admits. A handshake with others is not for it (RFC 9110, section 15.5.20)."""
@@ -387,5 +390,6 @@ class Snapshot:
     certificate_check: float = 30.0  # seconds between two looks at the files of certificates
     certificate_threshold: float = 30 * 86400.0  # seconds before its end from which on a certificate is expiring
     alerting: Alerting | None = None  # None: no mail
+    acme: Acme | None = None  # None: no service needs it
     nameservers: tuple[str, ...] = ()  # "IP" or "IP:PORT" that names of backends are asked of; () = the system's
     warnings: tuple[str, ...] = ()  # "FILE:LINE:COL: `tls` is not in effect yet", shown once at start and on --check

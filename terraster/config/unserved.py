@@ -26,18 +26,13 @@ def listeners(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -
     seen: set[Path] = set()
     for path, service in services:
         settings = service.tls or top.tls
-        if settings is None or not rule.tls(service) or settings.files() or settings.cert_dir or common:
+        if settings is None or not rule.tls(service) or settings.files() or settings.cert_dir or settings.auto_cert or common:
             continue
         place = (*path, "tls") if service.tls is not None else ("tls",)
         if place not in seen:
             seen.add(place)
-            later = next((name for name in ("auto_cert",) if getattr(settings, name)), "")
-            why = f"`{later}` is not in effect yet" if later else "it names no certificate"
-            yield (
-                place,
-                True,
-                f"`tls` needs `cert_file` and `key_file`, or `cert_dir` ({why}): Terraster does not start with `{service.label}`",
-            )
+            words = "`tls` needs `cert_file` and `key_file`, or `cert_dir`, or `auto_cert` (it names no certificate)"
+            yield place, True, f"{words}: Terraster does not start with `{service.label}`"
 
 
 def management(top: Settings) -> Iterator[Complaint]:
@@ -65,9 +60,10 @@ def refuse(snapshot: Snapshot) -> None:
     secured = {listener.address for listener in snapshot.listeners if listener.tls}
     for service in snapshot.services:
         if not secured.isdisjoint(service.listeners) and not (
-            service.tls is not None and (service.tls.files or service.tls.folders)
+            service.tls is not None and (service.tls.files or service.tls.folders or service.tls.domains)
         ):
-            raise StartError(f"service {service.name}: `tls` names no certificate: add `cert_file` and `key_file`, or `cert_dir`")
+            words = "`tls` names no certificate: add `cert_file` and `key_file`, or `cert_dir`, or `auto_cert: true`"
+            raise StartError(f"service {service.name}: {words}")
 
 
 def admin_addresses(snapshot: Snapshot) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import gevent
 
+from terraster.certs.acme_store import certificate_file
 from terraster.certs.certificate import CertificateError
 from terraster.certs.choice import Folder, covers, uncovered
 from terraster.certs.files import Signature, has_both, open_to_others, read_files, signature
@@ -83,7 +84,7 @@ class Certificates(Participant):
                 folders.update(service.tls.folders)
                 listed = service.tls.files
                 found = (by_file[one.file] for one in service.tls.certificates[len(listed) :] if one.file in by_file)
-                for files in dict.fromkeys((*listed, *found)):
+                for files in dict.fromkeys((*listed, *_obtained(new.snapshot, service), *found)):
                     used.setdefault(files, []).append(service.name)
         self._used = used
         self._searched = {folder: found for folder, found in self._searched.items() if folder in folders}
@@ -120,10 +121,19 @@ class Certificates(Participant):
                 "problem": self._broken.get(files),
             }
             for files, names in self._used.items()
+            if files in self._known
             for found in (self._known[files][1],)
         ]
         idle = ((files, why) for files, why in self._broken.items() if files not in self._used)
         return rows + [{"file": files[0], "services": [], "problem": why} for files, why in idle]
+
+    def look(self) -> None:
+        """Look for changed files now. Yields."""
+        while self._looking:
+            gevent.sleep(0.01)
+        if self._next is not None:
+            self._next.cancel()
+        self._look()
 
     def _plan(self) -> None:
         if (self._used or self._searched) and self._next is None and not self._looking:
@@ -144,7 +154,7 @@ class Certificates(Participant):
             return True
         for files in list(self._used):
             self._rest()
-            if files in self._used and self._read(files)[1]:
+            if files in self._used and self._read_obtained(files)[1]:
                 return True
         for folder in list(self._searched):
             before = self._searched.get(folder)
@@ -165,10 +175,14 @@ class Certificates(Participant):
         wanted = dict.fromkeys(folder for one in snapshot.services if one.tls is not None for folder in one.tls.folders)
         now, self._turns = self._clock(), 0.0
         folders = {folder: self._search(folder, now) for folder in wanted}
-        services = tuple(service if service.tls is None else self._filled(service, folders) for service in snapshot.services)
+        services = tuple(
+            service if service.tls is None else self._filled(service, folders, _obtained(snapshot, service))
+            for service in snapshot.services
+        )
         return replace(snapshot, services=services)
 
-    def _filled(self, service: Service, folders: Mapping[str, Folder]) -> Service:
+    def _filled(self, service: Service, folders: Mapping[str, Folder], obtained: tuple[Files, ...]) -> Service:
+        """obtained: files that may be missing, because ACME has not obtained them yet"""
         assert service.tls is not None
         certificates = []
         for files in service.tls.files:
@@ -177,6 +191,10 @@ class Certificates(Participant):
             if found is None:
                 raise StartError(f"service {service.name}: {self._broken[files]}")
             certificates.append(found)
+        for files in obtained:
+            self._rest()
+            if (one := self._read_obtained(files)[0]) is not None:
+                certificates.append(one)
         certificates += chosen(service.hosts, certificates, [folders[folder] for folder in service.tls.folders])
         given, filled = self._made.get(service.name, (None, service))
         if given is not service or filled.tls is None or filled.tls.certificates != tuple(certificates):
@@ -246,6 +264,12 @@ class Certificates(Participant):
         if mode and not (credentials and key.startswith(f"{credentials}/")):
             self._log.warning("the private key in %s is open to others than its owner (mode %04o): chmod 600 %s", key, mode, key)
 
+    def _read_obtained(self, files: Files) -> tuple[Certificate | None, bool]:
+        """`_read` for files that may not be there yet."""
+        if files not in self._known and not os.path.exists(files[0]):
+            return None, False
+        return self._read(files, folder=True)
+
     def _is_part(self, files: Files, now: Signature, known: bool) -> bool:
         """True for a file that is paired with itself and has no key, or no certificate."""
         if known or files[0] != files[1]:
@@ -288,3 +312,11 @@ def chosen(hosts: Iterable[str], own: Iterable[Certificate], folders: Sequence[F
         if not any(covers(one, host) for one in own):
             found.update(dict.fromkeys(next((some for folder in folders if (some := folder.choose(host))), ())))
     return list(found)
+
+
+def _obtained(snapshot: Snapshot, service: Service) -> tuple[Files, ...]:
+    """The file that ACME keeps a service's certificate in."""
+    if snapshot.acme is None or service.tls is None or not service.tls.domains:
+        return ()
+    file = certificate_file(snapshot.state_dir, snapshot.acme.directory, service.name)
+    return ((file, file),)

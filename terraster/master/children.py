@@ -23,6 +23,7 @@ from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
+from terraster.certs.challenges import NONE, Answers
 from terraster.certs.tickets import TicketSecrets
 from terraster.config import unserved
 from terraster.errors import TerrasterError
@@ -102,6 +103,7 @@ class Children(Participant):
         self.complete = False
         self.stopping = False
         self._ticket_secrets: TicketSecrets | None = None
+        self.challenged, self.answers = 0, NONE  # see `Process`
         self._gone: list[int] = []  # seats of children that ended, to be retired
         self._backoff = {role: Backoff() for role in self._roles}
         self._started = 0
@@ -191,6 +193,7 @@ class Children(Participant):
         child.activated = self._listeners.activated
         child.ticket_secrets = self._ticket_secrets
         child.snapshot, child.plan, child.listeners = running.snapshot, running.plan, self._listeners_of(role)
+        child.challenged, child.answers = self.challenged, self.answers
         self._table.q[self._table.seat(seat) + Seat.OLDEST] = running.snapshot.generation
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         try:
@@ -265,6 +268,9 @@ class Children(Participant):
                     case ("failed", generation, why):
                         child.refused = (generation, why)
                         self.heard.set()
+                    case ("challenged", number):
+                        child.challenged = number
+                        self.heard.set()
                     case ("draining",):
                         if not self.stopping and child.state in (STARTING, SERVING):
                             self._log.info("%s worker %d received TERM and drains; replaced at once", child.name, child.pid)
@@ -285,6 +291,24 @@ class Children(Participant):
         self._ticket_secrets = secrets
         for child in self._of("proxy"):
             gevent.spawn(_tell, child, ("tickets", secrets))
+
+    def challenge(self, answers: Answers, patience: float) -> bool:
+        """Have these answers given to an authority. True once every proxy worker that serves gives them, False if that takes longer than
+        ``patience`` seconds. Any greenlet, one at a time."""
+        self.challenged, self.answers = self.challenged + 1, answers
+        number, deadline = self.challenged, time.monotonic() + patience
+        told: set[Process] = set()
+        while True:
+            self.heard.clear()
+            waiting = [child for child in self.serving() if child.name == "proxy" and child.challenged < number]
+            for child in waiting:
+                if child not in told:
+                    told.add(child)
+                    gevent.spawn(_tell, child, ("challenges", number, answers))
+            left = deadline - time.monotonic()
+            if not waiting or left <= 0:
+                return not waiting
+            self.heard.wait(min(left, 0.05))
 
     def take_sockets(self, addresses: list[str]) -> None:
         """Have children serve listening sockets that were made again: proxy workers get them, the admin worker is replaced."""

@@ -16,6 +16,7 @@ from typing import Any
 import gevent
 
 from terraster import __version__
+from terraster.certs.challenges import Answers
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
 from terraster.state.cells import MasterCells, Seat
@@ -25,6 +26,7 @@ from terraster.worker.process import Process
 from .backends.outliers import Outliers
 from .backends.recent_failures import RecentFailures
 from .backends.states import BackendStates
+from .certificates import Certificates
 from .children import Children
 from .operator.account import Accounts
 from .operator.commands import OperatorCommands
@@ -35,6 +37,7 @@ from .upgrade import Upgrade
 
 __all__ = ["Control"]
 
+_PATIENCE = 5.0  # seconds that workers have to take the answers to an authority
 _LOOK = 0.05  # seconds between two looks whether the successor has ended
 
 
@@ -53,6 +56,7 @@ class Control:
         outliers: Outliers,
         recent_failures: RecentFailures,
         upgrade: Upgrade,
+        certificates: Certificates,
         table: Table,
         log: ProgramLog,
     ) -> None:
@@ -64,6 +68,7 @@ class Control:
         self._outliers = outliers
         self._recent_failures = recent_failures
         self._upgrade = upgrade
+        self._certificates = certificates
         self._table = table
         self._log = log
         self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
@@ -72,6 +77,8 @@ class Control:
             "status": self.status,
             "backend": commands.backend,
             "why": accounts.why,
+            "challenges": self.challenges,
+            "certificates": self.certificates,
         }
 
     def answer(self, worker: Process, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
@@ -107,6 +114,20 @@ class Control:
         while self._upgrade.successor:
             gevent.sleep(_LOOK)
         os.kill(os.getpid(), number)
+
+    def challenges(self, tokens: dict[str, str], certificates: dict[str, str]) -> dict[str, Any]:
+        """Have all workers give these answers to an authority that proves names, and no others. Not during an upgrade: the workers of the
+        other master have the same ports, and would not know them."""
+        if self._upgrade.is_under_way:
+            return {"ok": False, "problems": ["an upgrade is under way"]}
+        if not self._children.challenge(Answers(tokens, certificates), _PATIENCE):
+            return {"ok": False, "problems": [f"not all workers took the answers to the authority within {_PATIENCE:g} s"]}
+        return {"ok": True}
+
+    def certificates(self) -> dict[str, Any]:
+        """Look for changed certificates now, and have them in effect when this returns."""
+        self._certificates.look()
+        return {"ok": True}
 
     def status(self) -> dict[str, Any]:
         """All that the master knows.

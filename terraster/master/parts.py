@@ -200,6 +200,7 @@ class Parts:
             self.outliers,
             self._recent_failures,
             upgrade,
+            certificates,
             table,
             log,
         )

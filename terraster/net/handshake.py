@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Self
 
 from terraster.errors import ClientGone
 
@@ -27,7 +28,7 @@ class Handshake:
         self.resumed = resumed
 
     @classmethod
-    def of(cls, engine: ssl.SSLObject, server_name: str) -> Handshake:
+    def of(cls, engine: ssl.SSLObject, server_name: str) -> Self:
         """The facts that an engine knows once its handshake is over."""
         cipher = engine.cipher()
         return cls(engine.version() or "", cipher[0] if cipher else "", server_name, bool(engine.session_reused))

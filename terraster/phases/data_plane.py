@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf
 
 from terraster.balance.contract import Member
+from terraster.certs.challenges import Challenges
 from terraster.certs.client_contexts import ClientContexts
 from terraster.certs.contexts import Contexts
 from terraster.errors import BACKEND, US, HttpError
@@ -43,6 +44,7 @@ class DataPlane:
     origins:   by backend id
     contexts:  the TLS settings of services; client_contexts: those towards backends
     handshakes: counts TLS handshakes
+    challenges: answers to an authority
     buffer:    the memory for long bodies
     deadlines: exchange → monotonic time at which it must be over
     tunnels:   those that are open, and their exchanges
@@ -77,6 +79,7 @@ class DataPlane:
         self.contexts = Contexts()
         self.handshakes = Handshakes(view, reactor)
         self.client_contexts = ClientContexts()
+        self.challenges = Challenges()
         self.buffer = Buffer()
         self.wall = 0.0
         self.date = b""

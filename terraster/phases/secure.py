@@ -6,6 +6,7 @@ first octet on (`terraster.wire.client_hello`).
 
 from __future__ import annotations
 
+from terraster.certs.challenges import ALPN
 from terraster.certs.client_certificate import client_certificate
 from terraster.errors import ClientGone, HttpError
 from terraster.net.connection import Connection
@@ -14,6 +15,7 @@ from terraster.net.tls import TlsStream
 from terraster.plan import ServicePlan
 from terraster.wire.client_hello import ClientHello, HelloError, HelloReader, alert
 
+from . import prove
 from .data_plane import DataPlane
 from .receive import more
 
@@ -44,6 +46,9 @@ def secure(plane: DataPlane, connection: Connection) -> None:
         return
     connection.handshake = handshake
     plane.handshakes.succeeded(connection, handshake)
+    if isinstance(handshake, prove.Proof):
+        connection.lingering = True
+        raise ClientGone("an authority has its proof")
 
 
 def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) -> Handshake | None:
@@ -60,6 +65,10 @@ def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) ->
         connection.held = bytes(reader.received)
         plane.handshakes.failed(connection, HandshakeFailed("plain HTTP", "plain_http"))
         return None
+    if hello.alpn == (ALPN,) and plane.challenges.active:
+        proof = prove.shake(plane, connection, hello, reader.received, end)
+        if proof is not None:
+            return proof
     service = _service(plane, connection, hello)
     if service is None or service.tls is None:
         raise _refused(

@@ -7,8 +7,10 @@ the control channel, as tuples whose first item is the message's name:
 
     master → child   ("change", Change without services, number of parts), then ("services", part) that many times;
                      ("seats",) a process started or ended; ("tickets", secrets) of session tickets; ("stopping",) the
-                     master begins to stop; ("answer", ticket, dict) to a question
+                     master begins to stop; ("challenges", number, Answers) for an authority; ("answer", ticket, dict) to a
+                     question
     child → master   ("ready", generation); ("applied", generation); ("failed", generation, why);
+                     ("challenged", number) it gives the answers of that number;
                      ("ask", ticket, verb, arguments); ("draining",) it received TERM
 
 A change travels in parts, so that unpickling a large change never delays requests for longer than one part takes.
@@ -40,6 +42,7 @@ from gevent.queue import Queue
 from gunicorn import util
 from gunicorn.workers.base import Worker
 
+from terraster.certs.challenges import NONE, Answers
 from terraster.config.snapshot import Snapshot
 from terraster.errors import TerrasterError
 from terraster.net.yielding import yield_to_loop
@@ -86,6 +89,8 @@ class Process(Worker):  # type: ignore[misc]
     listeners: dict[str, plain_socket.socket]
     channel: Channel
     reader: gevent.Greenlet
+    challenged: int  # the number of the newest answers to an authority that it gives, and those at the fork
+    answers: Answers
     before: Callable[[], None]
 
     def __init__(self, *arguments: Any) -> None:
@@ -94,6 +99,7 @@ class Process(Worker):  # type: ignore[misc]
         self.state = "starting"  # this and the next four: kept by the master, see `terraster.master.children`
         self.started = time.monotonic()
         self.deadline = 0.0
+        self.challenged, self.answers = 0, NONE
         self.acknowledged = 0  # the newest generation that the child was forked with or has applied
         self.refused = (0, "")  # the generation that the child could not apply, and the reason
         self.draining = False
@@ -129,6 +135,9 @@ class Process(Worker):  # type: ignore[misc]
 
     def take_ticket_secrets(self, secrets: Any) -> None:
         """Use other secrets for session tickets from now on. Must not wait."""
+
+    def challenge(self, answers: Answers) -> None:
+        """Give these answers to an authority that proves names, and no others. Must not wait."""
 
     def drain(self) -> None:
         """Accept no new connection and let open requests finish."""
@@ -376,6 +385,9 @@ class Process(Worker):  # type: ignore[misc]
                         self.relisten(dict(zip(addresses, map(listening, descriptors), strict=True)))
                     case ("tickets", secrets):
                         self.take_ticket_secrets(secrets)
+                    case ("challenges", number, answers):
+                        self.challenge(answers)
+                        self.channel.send(("challenged", number))
                     case ("stopping",):
                         self.stopping()
                     case ("answer", ticket, answer):

@@ -14,6 +14,7 @@ import gevent
 from gevent.event import Event
 
 from terraster.balance.contract import Member
+from terraster.certs.challenges import Answers
 from terraster.config.diff import Change
 from terraster.config.snapshot import AccessLog, Listener
 from terraster.exchange import Exchange
@@ -58,6 +59,7 @@ class ProxyWorker(Process):
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self.proxy.handshakes.log = self.log.info
         self.proxy.contexts.secrets = self.ticket_secrets
+        self.proxy.challenges.use(self.answers)
         self.descriptors.origins = self.proxy.origins
         self._reports: deque[tuple[int, int, str, int, str, float]] = deque(maxlen=_MOST_REPORTS)
         self._news = Event()
@@ -222,6 +224,9 @@ class ProxyWorker(Process):
 
     def take_ticket_secrets(self, secrets: Any) -> None:
         self.proxy.contexts.secrets = secrets
+
+    def challenge(self, answers: Answers) -> None:
+        self.proxy.challenges.use(answers)
 
     def look(self) -> None:
         self.generations.look()

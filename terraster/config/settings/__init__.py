@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema
 from ...errors import Problem
 from .. import scalars
 from ..snapshot import Limits, Snapshot
+from .acme import AcmeSettings
 from .admin import ApiSetting, ApiSettings, AuthSettings, DatabaseSettings
 from .backend import BackendSetting, BackendSettings, HealthCheckSetting, HealthCheckSettings, Thresholds
 from .base import (
@@ -135,6 +136,7 @@ class Settings(TrafficSettings):
     )
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="Middleware that every request passes through.")
     plugin_directory: FilePath | None = later(description="Directory of plugins. Default: ./plugins.")
+    acme: AcmeSettings | None = Field(None, description="How certificates are obtained, for services with `tls.auto_cert`.")
     cert_manager: CertManager | None = Field(None, description="Watches certificates.")
     auth: AuthSettings | None = later(description="Users of the management API.")
     admin_api: ApiSetting | None = Field(None, description="Where the management API listens.")

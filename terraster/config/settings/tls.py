@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..cipher_suites import suites
-from .base import FilePath, Model, Names, Port, Secret, SomeTime, Text, later
+from .base import FilePath, Hosts, Model, Names, Port, Secret, SomeTime, Text, later
 from .client_auth import ClientAuthSettings
 from .switches import OrWord, switched
 
@@ -47,17 +47,19 @@ class TlsSettings(Model):
     default: bool = Field(False, description="Serve clients whose server name no service on the listener has, or that send none.")
     client_auth: ClientAuthSettings | None = Field(None, description="Certificates that clients authenticate with.")
     http2: bool | None = later(None, description="Offer HTTP/2 to clients.")
-    domains: Names = later((), description="Names to obtain certificates for, with `auto_cert`.")
     cert_dir: FilePath | None = Field(
         None,
         description="Directory of certificates, which are found by the names in them; for hosts that the files above do not cover.",
     )
-    auto_cert: bool = later(False, description="Obtain and renew certificates by ACME.")
+    auto_cert: bool = Field(False, description="Obtain and renew the certificate by ACME, as `acme` says.")
+    domains: Hosts = Field((), description="Names of that certificate. Default: the service's exact hosts.")
 
     @model_validator(mode="after")
     def _has_its_certificate(self) -> TlsSettings:
         if self.key_file is not None and self.cert_file is None:
             raise ValueError("has `key_file` without `cert_file`")
+        if self.auto_cert and self.files():
+            raise ValueError("has both `auto_cert` and `cert_file`: keep one")
         return self
 
     def files(self) -> tuple[tuple[str, str], ...]:
