@@ -411,3 +411,19 @@ def test_a_relative_port_for_everything_answers_on_both_families() -> None:
         assert family.get()
         with socket.create_connection(("::1", port), 5):
             pass
+
+
+def test_workers_of_a_killed_master_stay_if_the_next_one_cannot_start() -> None:
+    """It has taken over their listening sockets by then, but its own workers do not come up."""
+    with Family(workers=1, orphan=60.0) as family:
+        orphans = family.family()
+        family.process.kill()
+        family.process.wait()
+        family.write(broken=True)
+        family.start()
+        try:
+            assert family.process.wait(20) == 1 and "the proxy worker cannot start" in family.log()
+            assert family.get()["pid"] in orphans and not any(is_gone(pid) for pid in orphans)
+        finally:
+            for pid in orphans:
+                os.kill(pid, signal.SIGKILL)

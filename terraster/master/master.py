@@ -341,6 +341,7 @@ class Master(Arbiter):  # type: ignore[misc]
             return
         self._stopped = True
         self._promote()
+        has_served = self._announced or self.ending.is_set()  # else the workers of a master before wait for another one
         self._on_end()
         q, cells, snapshot, shared = self.table.q, self.table.master, self.running.snapshot, self.upgrade.is_under_way
         q[cells + MasterCells.SHARED] = int(shared)
@@ -362,7 +363,6 @@ class Master(Arbiter):  # type: ignore[misc]
             drain.drain(snapshot.drain_timeout)
         else:
             drain.end()
-        has_served = self._announced or self.ending.is_set()  # else the workers of a master before wait for another one
         if has_served and not shared:  # else another master serves, or its workers do until there is one
             self.adoption.look(self.upgrade.is_settled)
             drain.predecessors(self.predecessors, self.adoption, snapshot.drain_timeout, graceful)
