@@ -39,6 +39,7 @@ class Authorities(Participant):
     log:     a line for files that changed, or that cannot be used, and for a CRL that ends
     changed: puts what is new into effect; may wait
     wall:    time.time
+    is_looking: True while files are looked at
     """
 
     name = "authorities"
@@ -55,7 +56,7 @@ class Authorities(Participant):
         self._told: dict[AuthorityFiles, tuple[float, str]] = {}  # end of the CRL, and its state as it was said last
         self._interval = self._threshold = 0.0
         self._next: Entry | None = None  # the next look
-        self._looking = False
+        self.is_looking = False
         self._pending = False  # news that did not come into effect
 
     def prepare(self, new: Proposal) -> None:
@@ -88,18 +89,18 @@ class Authorities(Participant):
         return [{"files": list(files), "problem": self._broken.get(files)} for files in sorted(self._used)]
 
     def _plan(self) -> None:
-        if self._used and self._next is None and not self._looking:
+        if self._used and self._next is None and not self.is_looking:
             self._next = self._agenda.after(self._interval, gevent.spawn, self._look)
 
     def _look(self) -> None:
         """Have changed files read, if there are any, and look again later. In a greenlet of its own."""
-        self._next, self._looking = None, True
+        self._next, self.is_looking = None, True
         try:
             if self._has_news() or self._pending:
                 self._pending = not self._changed()
             self._tell_ends()
         finally:
-            self._looking = False
+            self.is_looking = False
             self._plan()
 
     def _has_news(self) -> bool:
