@@ -99,3 +99,17 @@ def test_a_service_with_certificates_for_several_names_has_a_context_for_each() 
     for name in ("a.test", "b.test"):
         end = talk(found[name], client(), name=name)
         assert (end.getpeercert() or {})["subjectAltName"] == (("DNS", name),)
+
+
+@pytest.mark.parametrize(
+    ("group", "taken"), [("X25519", True), ("prime256v1", True), ("secp384r1", True), ("X448", False), ("secp521r1", False)]
+)
+def test_groups(group: str, taken: bool) -> None:
+    context = client()
+    context.set_ecdh_curve(group)
+    server = Contexts().get("a", Tls(certificates=CERTIFICATES))
+    if taken:
+        talk(server, context)
+    else:
+        with pytest.raises(ssl.SSLError):
+            talk(server, context)

@@ -19,7 +19,7 @@ from .choice import Choices
 from .libssl import Libssl, Refused
 from .tickets import Tickets, TicketSecrets
 
-__all__ = ["INTERMEDIATE", "MOST", "Contexts", "load_certificate", "load_pair", "server_context"]
+__all__ = ["GROUPS", "INTERMEDIATE", "MOST", "Contexts", "load_certificate", "load_pair", "server_context"]
 
 MOST = 1000
 """Contexts that a worker keeps."""
@@ -35,6 +35,11 @@ INTERMEDIATE = (
 """The suites for TLS 1.2 of Mozilla's "intermediate" configuration (Server Side TLS 5.7), without those over finite fields, which need
 parameters that the standard library cannot choose."""
 
+GROUPS = ("X25519", "P-256", "P-384")
+"""The groups of the same configuration. A library that has `_HYBRID` offers it first."""
+
+_HYBRID = "X25519MLKEM768"  # OpenSSL 3.5
+
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -42,7 +47,7 @@ class Contexts:
     """The contexts of one worker, by service and the certificates for a server name.
 
     secrets: what the keys of session tickets are derived from; None: each context has keys of its own
-    library: sets these keys; None: it cannot be reached
+    library: sets these keys, and the groups; None: it cannot be reached
     """
 
     __slots__ = ("secrets", "_choices", "_library", "_made", "_most")
@@ -69,7 +74,7 @@ class Contexts:
             made.move_to_end(key)
             return found[1]
         context = server_context(tls, key[1])
-        made[key] = tls, context, self._tickets(service, tls, context)
+        made[key] = tls, context, self._complete(service, tls, context)
         made.move_to_end(key)
         if len(made) > self._most:
             made.popitem(last=False)
@@ -82,10 +87,13 @@ class Contexts:
             tickets.take(self.secrets)
         return tickets
 
-    def _tickets(self, service: str, tls: Tls, context: ssl.SSLContext) -> Tickets | None:
+    def _complete(self, service: str, tls: Tls, context: ssl.SSLContext) -> Tickets | None:
+        """Set what the standard library cannot. Returns the ticket keys, if the context has some that other workers have."""
         if self._library is None:
             return None
         try:
+            if not self._library.set_groups(context, (_HYBRID, *GROUPS)):
+                self._library.set_groups(context, GROUPS)
             self._library.keep_no_sessions(context)
             if tls.tickets and self.secrets is not None:
                 return Tickets(self._library, context, repr((service, tls.admission())).encode(), self.secrets)

@@ -1,5 +1,5 @@
-"""What `ssl` of the standard library does not offer, done by the library that it is bound to: keys of session tickets, who may resume, and the
-length of chains.
+"""What `ssl` of the standard library does not offer, done by the library that it is bound to: keys of session tickets, who may resume, the
+length of chains, and the groups for the key exchange.
 
 An `ssl.SSLContext` of CPython begins, behind the head of every object, with the pointer to its ``SSL_CTX``. Each use compares a value that the
 library reads through the pointer with the one that `ssl` tells. Where they differ, or where the library cannot be reached, nothing is
@@ -21,7 +21,7 @@ __all__ = ["KEY_SIZE", "Libssl", "Refused", "library", "refusal"]
 KEY_SIZE = 80
 """Octets of the keys of session tickets: 16 of their name, 32 for HMAC-SHA-256, 32 for AES-256."""
 
-_SESS_CACHE_MODE, _TICKET_KEYS = 44, 59  # SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_TLSEXT_TICKET_KEYS
+_SESS_CACHE_MODE, _TICKET_KEYS, _GROUPS = 44, 59, 92  # SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_TLSEXT_TICKET_KEYS, …_GROUPS_LIST
 _MOST_IN_ID = 32  # SSL_MAX_SID_CTX_LENGTH
 _OPTIONS = 0xFFFFFFFF  # those that `ssl` tells on every version
 
@@ -81,6 +81,11 @@ class Libssl:
     def keep_no_sessions(self, context: ssl.SSLContext) -> None:
         """Keep no sessions in this process, from which clients of TLS 1.2 resume even without tickets. Raises `Refused`."""
         self._control(self._pointer(context), _SESS_CACHE_MODE, 0, None)
+
+    def set_groups(self, context: ssl.SSLContext, groups: tuple[str, ...]) -> bool:
+        """Exchange keys over these groups only, best first (the names of OpenSSL). False if the library lacks one of them. Raises
+        `Refused`."""
+        return bool(self._control(self._pointer(context), _GROUPS, 0, ":".join(groups).encode()) == 1)
 
     def _pointer(self, context: ssl.SSLContext) -> int:
         pointer: int = ctypes.c_void_p.from_address(id(context) + object.__basicsize__).value or 0
