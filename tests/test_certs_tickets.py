@@ -156,12 +156,8 @@ def _no_symbols(patch: pytest.MonkeyPatch) -> None:
 
 
 def _other_options(patch: pytest.MonkeyPatch) -> None:
-    real = ctypes.CDLL(_ssl.__file__)
-    told = SimpleNamespace(
-        SSL_CTX_ctrl=real.SSL_CTX_ctrl,
-        SSL_CTX_set_session_id_context=real.SSL_CTX_set_session_id_context,
-        SSL_CTX_get_options=ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p)(lambda pointer: 12345),
-    )
+    told = ctypes.CDLL(_ssl.__file__)  # a handle of its own
+    told.SSL_CTX_get_options = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p)(lambda pointer: 12345)  # type: ignore[attr-defined]
     patch.setattr(ctypes, "CDLL", lambda name: told)
 
 
