@@ -1094,3 +1094,19 @@ def test_a_port_from_the_environment_is_told(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(GOOD + "metrics: {listen: '127.0.0.1:${X}'}\n")
     with pytest.raises(ConfigError, match="127.0.0.1:8081 is the address of the management API"):
         Loader({"X": "8081"}).load(str(tmp_path / "t.yaml"))
+
+
+@pytest.mark.parametrize(
+    "key, what", [("ca_file", "authorities"), ("client_cert", "certificate"), ("client_cert: {b}, client_key", "key")]
+)
+def test_a_file_for_tls_towards_backends_has_to_exist(tmp_path: Path, key: str, what: str) -> None:
+    there = tmp_path / "there.pem"
+    there.touch()
+    file = tmp_path / "terraster.yaml"
+    keys = key.replace("{b}", str(there))
+    file.write_text(f"backends: [{{url: 'https://h', {keys}: /nowhere/x.pem}}]\n")
+    with pytest.raises(ConfigError) as caught:
+        Loader({}).load(str(file))
+    (problem,) = caught.value.problems
+    assert f"the {what} file /nowhere/x.pem cannot be read" in str(problem)
+    assert (problem.line, problem.column) == (1, file.read_text().index("/nowhere") + 1)

@@ -241,7 +241,8 @@ class _Load:
                     self._look_at_log((*prefix, *path), file)
 
     def _look_at_file(self, path: Path, file: str) -> None:
-        what = {"key_file": "key", "dns_hook": "hook"}.get(str(path[-1]), "certificate")
+        kinds = {"ca_file": "authorities", "key_file": "key", "client_key": "key", "dns_hook": "hook"}
+        what = kinds.get(str(path[-1]), "certificate")
         try:
             if path[-1] == "dns_hook" and os.path.isfile(file) and not os.access(file, os.X_OK):
                 self._complain((path, False, f"the hook file {file} cannot be executed"))
