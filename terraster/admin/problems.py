@@ -5,6 +5,7 @@ Pure: the rows of the status document go in, each problem comes out as plain JSO
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..policy.server_errors import Count, prevail, stands_out
 from ..state.cells import MasterCells
 from .seat_readings import FULL, LostLines
 
-__all__ = ["of_authorities", "of_certificates", "of_logs", "of_mail", "problems", "stopping_in_words"]
+__all__ = ["of_authorities", "of_certificates", "of_logs", "of_mail", "of_orders", "problems", "stopping_in_words"]
 
 LOST_SHOWN = 60.0  # seconds for which lost log lines are a problem
 LATELY = 60.0  # seconds for which a want of descriptors remains a problem
@@ -123,6 +124,17 @@ def of_certificates(
             missing.append(_problem("certificate-missing", text, service=service.name))
     unused = [_problem("certificate-broken", f"{one['problem']}; it is not used") for one in watched if not one["services"]]
     return found["expired"] + missing + found["not-yet-valid"] + found["expiring"] + found["valid"] + unused
+
+
+def of_orders(orders: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The certificates that could not be obtained. orders: of `terraster.admin.acme.Orderer.rows`"""
+    found = []
+    for row in orders:
+        if row["why"]:
+            at = time.strftime("%H:%M:%S UTC", time.gmtime(row["next"])) if row["next"] else "once this process may"
+            text = f"no certificate was obtained for {', '.join(row['names'])}: {row['why']}; tried again at {at}"
+            found.append(_problem("order-failing", text, service=row["service"]))
+    return found
 
 
 def of_mail(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BackendCells, Seat, SeatLocation
 from . import authorities, certificates
-from .problems import of_authorities, of_certificates, of_logs, of_mail, problems
+from .problems import of_authorities, of_certificates, of_logs, of_mail, of_orders, problems
 from .processes import ProcessReading
 from .readings import BackendReading, LocationReading
 from .recent import RecentCounts
@@ -46,6 +46,7 @@ def document(
     recent: RecentCounts = NOTHING,
     lost: LostLines = NONE_LOST,
     mail: Mapping[str, Any] | None = None,
+    orders: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -58,6 +59,7 @@ def document(
     counted:  what filters count
     recent:   what backends answered lately
     lost:     log lines that were lost
+    orders:   those of certificates, of `terraster.admin.acme`
     mail:     ``text since`` of mails that cannot be sent, None: all were sent
     """
     overrides = master.get("orders", {})
@@ -98,6 +100,7 @@ def document(
         "ok": True,
         "problems": problems(services, workers, saturation, master)
         + of_certificates(of_tls, snapshot, master.get("certificates", ()), now)
+        + of_orders(orders)
         + of_mail(mail)
         + of_authorities(of_clients, now)
         + of_logs(lost, now),

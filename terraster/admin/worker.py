@@ -182,6 +182,7 @@ class AdminWorker(Process):
                 self._recent.counts(),
                 seat_readings.lost_lines(table),
                 self._watch.failure,
+                self._orderer.rows(),
             )
         )
 

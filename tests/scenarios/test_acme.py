@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import ssl
+import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -77,3 +82,128 @@ def test_a_certificate_is_obtained_and_put_into_effect(site: Make, challenge: st
     one = site(challenge, ("a.test", "www.a.test"))
     wait_until(one.has_certificate, lambda: one.proxy.said, 60)
     assert sorted(one.shake("www.a.test")) == ["a.test", "www.a.test"]
+
+
+def test_an_authority_that_rejects_nonces_is_asked_again(site: Make) -> None:
+    one = site(rejects=20)
+    wait_until(one.has_certificate, lambda: one.proxy.said, 60)
+
+
+def test_dns_01_by_a_program_and_for_a_wildcard(site: Make, tmp_path: Path) -> None:
+    hook, calls = tmp_path / "hook", tmp_path / "calls"
+    one = site(
+        "dns-01", ("*.a.test",), start=False, tls={"domains": ["a.test", "*.a.test"]}, acme={"dns_hook": str(_touched(hook))}
+    )
+    hook.write_text(
+        f"#!{sys.executable}\n"
+        "import json, sys, urllib.request\n"
+        "action, name, value = sys.argv[1:]\n"
+        f"print(action, name, file=open({str(calls)!r}, 'a'))\n"
+        "verb = {'present': 'set-txt', 'cleanup': 'clear-txt'}[action]\n"
+        "body = json.dumps({'host': name + '.', 'value': value}).encode()\n"
+        f"urllib.request.urlopen(urllib.request.Request({one.pebble.names_url!r} + '/' + verb, body), timeout=5).read()\n"
+    )
+    one.proxy.start()
+    wait_until(lambda: one.has_certificate("x.a.test"), lambda: one.proxy.said, 60)
+    assert sorted(one.shake("x.a.test")) == ["*.a.test", "a.test"]
+    wait_until(lambda: calls.read_text().count("cleanup _acme-challenge.a.test") == 2)
+    assert calls.read_text().count("present _acme-challenge.a.test") == 2
+
+
+def test_a_program_that_fails_is_named_with_what_it_said(site: Make, tmp_path: Path) -> None:
+    hook = _touched(tmp_path / "hook")
+    hook.write_text("#!/bin/sh\necho the zone is locked\nexit 3\n")
+    one = site("dns-01", acme={"dns_hook": str(hook)})
+    words = f"`acme.dns_hook` {hook} present _acme-challenge.a.test failed (exit code 3): the zone is locked"
+    wait_until(lambda: words in one.proxy.said, lambda: one.proxy.said, 60)
+    assert "tried again at" in one.proxy.said
+
+
+def _touched(hook: Path) -> Path:
+    hook.touch()
+    hook.chmod(0o755)
+    return hook
+
+
+def test_an_external_account_is_bound(site: Make) -> None:
+    key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    one = site(accounts={"kid-1": key}, acme={"eab": {"kid": "kid-1", "hmac_key": key}})
+    wait_until(one.has_certificate, lambda: one.proxy.said, 60)
+    assert key not in one.proxy.said
+
+
+def test_an_authority_that_wants_an_external_account_is_said_to(site: Make) -> None:
+    one = site(accounts={"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"})
+    wait_until(lambda: "the authority wants an external account: set `acme.eab`" in one.proxy.said, lambda: one.proxy.said, 60)
+
+
+def test_until_the_certificate_is_there_the_rest_is_served(site: Make) -> None:
+    one = site(acme={"directory": f"https://localhost:{free_port()}/dir"})
+    wait_until(lambda: "no certificate was obtained (failure 1): cannot reach" in one.proxy.said, lambda: one.proxy.said, 60)
+    assert "service a has no certificate yet" in one.proxy.said
+    with Connection(("127.0.0.1", one.pebble.http_port)) as plain:
+        assert plain.send(GET).response().status in (301, 308)
+    context = ssl.create_default_context()
+    with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
+        Connection(("127.0.0.1", one.tls_port)).secure(context, "a.test")
+
+
+def test_a_restart_does_not_order_again(site: Make) -> None:
+    one = site()
+    wait_until(one.has_certificate, lambda: one.proxy.said, 60)
+    state = one.proxy.folder / "state" / "acme"
+    files = [file for file in state.rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} == {"", ".json", ".pem"}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    before = _orders(one)
+    assert one.proxy.program is not None
+    one.proxy.program.stop()
+    one.proxy.start()
+    assert one.has_certificate()
+    wait_until(lambda: one.proxy.said.count("ready: ") == 2)
+    assert _orders(one) == before and len(before["a.test"]) == 1
+
+
+def _orders(one: Site) -> dict[str, list[float]]:
+    """The orders that were counted, by name."""
+    (file,) = (one.proxy.folder / "state" / "acme").glob("*/orders.json")
+    found: dict[str, list[float]] = json.loads(file.read_text())["orders"]
+    return found
+
+
+def test_an_order_whose_processes_were_killed_is_resumed(site: Make) -> None:
+    one = site(sleeps=4)
+    acme = one.proxy.folder / "state" / "acme"
+    wait_until(lambda: [file for file in acme.glob("*/a.order.json") if '"url"' in file.read_text()], deadline=60)
+    workers = [worker["pid"] for worker in one.proxy.status()["workers"] if worker["role"] == "admin"]
+    for pid in [*workers, *_children(workers[0])]:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(one.has_certificate, lambda: one.proxy.said, 90)
+    assert len(_orders(one)["a.test"]) == 1
+
+
+def _children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_short_certificates_are_renewed_under_load_without_a_failed_request(site: Make) -> None:
+    one = site(lifetime=24)
+    wait_until(one.has_certificate, lambda: one.proxy.said, 60)
+    context = ssl.create_default_context(cadata=one.pebble.root().decode())
+    seen: set[str] = set()
+    end = time.monotonic() + 90
+    while len(seen) < 3 and time.monotonic() < end:
+        with Connection(("127.0.0.1", one.tls_port)).secure(context, "a.test") as client:
+            sock: Any = client.sock
+            seen.add(sock.getpeercert()["serialNumber"])
+            for _ in range(5):
+                assert client.send(GET).response().status == 200
+    assert len(seen) >= 3, one.proxy.said
+    assert len(_orders(one)["a.test"]) <= 4
+
+
+def test_tokens_that_nobody_ordered_go_the_ordinary_way(site: Make) -> None:
+    one = site()
+    with Connection(("127.0.0.1", one.pebble.http_port)) as plain:
+        target = b"GET /.well-known/acme-challenge/none HTTP/1.1\r\nHost: a.test\r\n\r\n"
+        assert plain.send(target).response().status in (301, 308)

@@ -33,12 +33,15 @@ _PLACES = (
     "runtime_dir",
     "state_dir",
     "workers",
+    "tls",
+    "acme",
+    "http_redirect",
 )
-"""Keys that say where, on the reader's host: here the test has its own."""
+"""Keys that say where, on the reader's host, and TLS that needs its name: here the test has its own address, in clear."""
 
 
 def test_there_are_examples() -> None:
-    assert {"backend-names", "health-checks", "send-proxy", "unix-socket", "websockets"} <= {file.stem for file in EXAMPLES}
+    assert {"acme", "backend-names", "health-checks", "send-proxy", "unix-socket", "websockets"} <= {file.stem for file in EXAMPLES}
     assert [file.name for file in FOLDER.iterdir() if file not in EXAMPLES] == []
 
 
