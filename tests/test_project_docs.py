@@ -78,8 +78,8 @@ def _backends(node: object) -> list[dict[str, str]]:
     return []
 
 
-def test_the_readme_shows_two_configurations() -> None:
-    assert len(blocks(ROOT / "README.md", "yaml")) == 2
+def test_the_readme_shows_three_configurations() -> None:
+    assert len(blocks(ROOT / "README.md", "yaml")) == 3
 
 
 @pytest.mark.parametrize("name", ["terraster.yaml", "docker.yaml"])
