@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from terraster.certs.certificate import CertificateError
+from terraster.certs.files import read_octets
 from terraster.certs.folder import pairs, pairs_of, remaining
 
 from .harness.authority import Authority
@@ -97,3 +100,9 @@ def test_the_pairs_of_a_folder_that_cannot_be_listed_stay(tmp_path: Path) -> Non
     files = str(tmp_path / "live" / "a.pem"), str(tmp_path / "live" / "a.key")
     assert remaining([files], [], [str(tmp_path / "live")]) == [files]
     assert remaining([files], [], ()) == []
+
+
+def test_a_pipe_is_no_certificate_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.pem")
+    with pytest.raises(CertificateError, match="x.pem is not a file"):
+        read_octets(str(tmp_path / "x.pem"))

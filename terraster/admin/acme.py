@@ -169,8 +169,12 @@ class Orderer:
             self._store = store
             self._known, self._ask_again, self._why = {}, {}, {}
             kept = store.read("orders.json")
-            self._orders = {str(name): [float(one) for one in moments] for name, moments in kept.get("orders", {}).items()}
-            self.obtained, self.failed = int(kept.get("obtained", 0)), int(kept.get("failed", 0))
+            try:
+                self._orders = {str(name): [float(one) for one in moments] for name, moments in kept.get("orders", {}).items()}
+                self.obtained, self.failed = int(kept.get("obtained", 0)), int(kept.get("failed", 0))
+            except (AttributeError, TypeError, ValueError) as error:
+                self._log.warning("the list of orders in %s is damaged (%s): it begins anew", store.folder, error)
+                self._orders, self.obtained, self.failed = {}, 0, 0
         names = {service.name for service in services}
         self._known = {name: known for name, known in self._known.items() if name in names}
         for service in services:
@@ -178,7 +182,14 @@ class Orderer:
                 self._read(service)
 
     def _read(self, service: Service) -> None:
-        name, record = service.name, self._store.record(service.name)
+        try:
+            self._take(service, self._store.record(service.name))
+        except (TypeError, ValueError) as error:
+            self._log.warning("what is kept of the orders for service %s is damaged (%s): it begins anew", service.name, error)
+            self._take(service, {})
+
+    def _take(self, service: Service, record: dict[str, Any]) -> None:
+        name = service.name
         failures = int(record.get("failures", 0))
         self._why[name] = str(record.get("why", "")) if failures else ""
         self._ask_again[name] = float(record.get("ask_again", math.inf))

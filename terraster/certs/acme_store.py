@@ -5,10 +5,11 @@
         account.json                 the account's key and URL
         orders.json                  the moments of the orders of each name, and how many orders there were
         SERVICE.pem                  certificate, chain and key: one file, so that no reader finds one without the other
-        SERVICE.json                 failures, and when the authority wants a renewal
-        SERVICE.order.json           the order under way: its URL, its key and its request
+        SERVICE.record               failures, and when the authority wants a renewal
+        SERVICE.order                the order under way: its URL, its key and its request
 
-All of them can be read by the owner only. A file is written whole under another name, and renamed.
+A service may have any name, so no file of a service ends in ".json". All of them can be read by the owner only. A file is written whole under
+another name, and renamed.
 """
 
 from __future__ import annotations
@@ -111,20 +112,20 @@ class Store:
         self.write("account.json", values)
 
     def record(self, service: str) -> dict[str, Any]:
-        return self.read(_stem(service) + ".json")
+        return self.read(_stem(service) + ".record")
 
     def keep_record(self, service: str, values: dict[str, Any]) -> None:
-        self.write(_stem(service) + ".json", values)
+        self.write(_stem(service) + ".record", values)
 
     def order(self, service: str) -> dict[str, Any]:
-        return self.read(_stem(service) + ".order.json")
+        return self.read(_stem(service) + ".order")
 
     def keep_order(self, service: str, values: dict[str, Any]) -> None:
-        self.write(_stem(service) + ".order.json", values)
+        self.write(_stem(service) + ".order", values)
 
     def forget_order(self, service: str) -> None:
         try:
-            os.unlink(self._path(_stem(service) + ".order.json"))
+            os.unlink(self._path(_stem(service) + ".order"))
         except FileNotFoundError:
             return
 

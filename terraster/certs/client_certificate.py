@@ -85,7 +85,12 @@ def _item(der: bytes) -> bytes:
 
 
 def _moment(text: str) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ssl.cert_time_to_seconds(text)))
+    """RFC 3339; "" for a moment that `ssl` cannot tell, as one in the year 1."""
+    try:
+        seconds = ssl.cert_time_to_seconds(text)
+    except ValueError:
+        return ""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def distinguished_name(name: tuple[tuple[tuple[str, str], ...], ...]) -> str:

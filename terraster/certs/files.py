@@ -60,7 +60,10 @@ def read_pair(files: Files) -> Certificate:
 def read_octets(file: str) -> bytes:
     """The octets of a file. Raises `CertificateError`."""
     try:
-        with open(file, "rb") as stream:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
+        with open(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise CertificateError(f"{file} is not a file")
             octets = stream.read(LARGEST + 1)
     except OSError as error:
         raise CertificateError(f"cannot read {file}: {error.strerror}") from error

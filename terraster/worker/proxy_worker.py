@@ -198,13 +198,16 @@ class ProxyWorker(Process):
         self.snapshot = plan.snapshot
         self.proxy.adopt(plan)
         self._limit = plan.limits.connections
+        now = {one.address: one for one in plan.snapshot.listeners}
         for listener in change.listeners_removed:
             acceptor = self.acceptors.pop(listener.address, None)
             if acceptor is not None:
-                removed = listener.address not in {one.address for one in plan.snapshot.listeners}
-                if removed:
+                following = now.get(listener.address)
+                if following is None:
                     acceptor.last_plan = before
-                self.reactor.loop.run_callback(self._give_up, acceptor, removed)
+                elif following.tls:
+                    acceptor.tls = True  # who came in clear does not get past the handshake that is asked for now
+                self.reactor.loop.run_callback(self._give_up, acceptor, following is None)
         for listener in change.listeners_added:
             self._accept_on(listener, listeners[listener.address])
         self.descriptors.listen(len(self.acceptors))

@@ -153,7 +153,7 @@ def test_a_restart_does_not_order_again(site: Make) -> None:
     wait_until(one.has_certificate, lambda: one.proxy.said, 60)
     state = one.proxy.folder / "state" / "acme"
     files = [file for file in state.rglob("*") if file.is_file()]
-    assert {file.suffix for file in files} == {"", ".json", ".pem"}
+    assert {file.suffix for file in files} == {"", ".json", ".pem", ".record"}
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     before = _orders(one)
     assert one.proxy.program is not None
@@ -174,7 +174,7 @@ def _orders(one: Site) -> dict[str, list[float]]:
 def test_an_order_whose_processes_were_killed_is_resumed(site: Make) -> None:
     one = site(sleeps=4)
     acme = one.proxy.folder / "state" / "acme"
-    wait_until(lambda: [file for file in acme.glob("*/a.order.json") if '"url"' in file.read_text()], deadline=60)
+    wait_until(lambda: [file for file in acme.glob("*/a.order") if '"url"' in file.read_text()], deadline=60)
     workers = [worker["pid"] for worker in one.proxy.status()["workers"] if worker["role"] == "admin"]
     for pid in [*workers, *_children(workers[0])]:
         os.kill(pid, signal.SIGKILL)

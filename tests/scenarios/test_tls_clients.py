@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -398,3 +399,22 @@ def test_a_reload_from_clear_to_tls_and_back(terraster, backend, certificates) -
     proxy = terraster(service(here, name="a", host="a.test", tls=certificates["a"]))
     with dial(proxy) as secured:
         assert secured.send(GET).response().status == 200
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\n"], ids=["idle", "half a head"])
+def test_a_connection_in_clear_does_not_outlive_a_reload_to_tls(terraster, backend, certificates, begun: bytes) -> None:
+    """Else it would be a way around the handshake, and around certificates of clients."""
+    origin = backend(answer=ok(b"x"))
+    proxy = terraster(service(origin.url, name="a", host="a.test"))
+    with proxy.connect() as kept:
+        assert kept.send(GET).response().status == 200
+        kept.send(begun)
+        if begun:
+            time.sleep(0.2)
+        before = len(origin.requests)
+        assert proxy.reload(service(origin.url, name="a", host="a.test", tls=certificates["a"]))["ok"]
+        with suppress(OSError):
+            kept.send(GET[len(b"GET /x HTTP/1.1\r\n") :] if begun else GET)
+            rest = kept.rest()
+            assert rest == b"" or rest.startswith(b"HTTP/1.1 400 ")
+        assert len(origin.requests) == before
