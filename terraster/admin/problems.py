@@ -118,7 +118,7 @@ def of_certificates(
                 here.append(_problem("certificate-broken", text, **where))
     missing = []
     for service in snapshot.services:
-        if service.tls is not None and (service.tls.folders or not service.tls.certificates) and (hosts := uncovered(service)):
+        if service.tls is not None and (hosts := uncovered(service)):
             ends = "the clients of the service are refused" if not service.tls.certificates else "its clients get another one"
             text = f"no certificate for {', '.join(hosts)}: {ends}"
             missing.append(_problem("certificate-missing", text, service=service.name))

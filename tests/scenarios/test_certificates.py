@@ -74,6 +74,14 @@ def test_a_renewal_that_cannot_be_used_is_a_problem_until_it_is_right(terraster,
     wait_until(lambda: problems(proxy) == [], "the problem stayed")
 
 
+def test_a_certificate_for_another_name_is_a_problem(terraster, backend, tmp_path: Path) -> None:
+    proxy = terraster(site(backend, tmp_path, CA.issue("other.test", days=90)), cert_manager=QUICK)
+    assert problems(proxy) == ["certificate-missing"]
+    assert "no certificate for a.test" in proxy.ctl("status").stdout
+    CA.issue("a.test", days=90).write(tmp_path)
+    wait_until(lambda: problems(proxy) == [], "the problem stayed")
+
+
 @pytest.mark.parametrize(("threshold", "expected"), [("5d", []), ("20d", ["certificate-expiring"])])
 def test_the_threshold_is_configured(terraster, backend, tmp_path: Path, threshold: str, expected: list[str]) -> None:
     proxy = terraster(
