@@ -170,7 +170,7 @@ def test_an_upgrade_leaves_the_management_port_to_the_new_master(fresh, slow) ->
     new = int((proxy.folder / "run" / "terraster.pid.2").read_text())
     try:
         proxy.signal(signal.SIGTERM)
-        wait_until(lambda: kinds(proxy) == ["stopping"], "the old master to drain")
+        wait_until(lambda: proxy.status()["upgrade"]["old"]["draining"], "the old master to drain")
         wait_until(lambda: all(proxy.admin("/readyz").status == 200 for _ in range(20)), "readyz of the new master alone")
         assert proxy.status()["pid"] == proxy.pid
         slow.go.set()
