@@ -135,7 +135,7 @@ def test_fewer_failures_than_the_threshold_change_nothing(backend: Backend) -> N
 
 def test_services_that_share_a_backend_share_its_probe(backend: Backend) -> None:
     services = {f"s{number}": [backend.url] for number in range(50)}
-    with Family(workers=1, services=services, check=check(interval=60)) as family:
+    with Family(workers=1, services=services, check=check(interval=60, timeout=20)) as family:
         assert len(backend.seen) == 1
         assert all(state["up"] for state in family.ask("status")["prober"].values())
 
