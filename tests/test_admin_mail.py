@@ -57,6 +57,7 @@ def test_less_than_starttls_is_taken_if_the_configuration_says_so(
         ({"certificate": CA}, {}, "certificate of the mail server localhost:PORT is not valid: .*issuer"),
         ({"certificate": CA}, {"host": "127.0.0.1", "ca": True}, "is not valid: IP address mismatch"),
         ({"password": "secret"}, {"starttls": "optional", "password": "secret"}, "does not offer STARTTLS"),
+        ({"certificate": CA, "password": "secret"}, {"starttls": "optional", "password": "secret"}, "is not valid: .*issuer"),
         ({"certificate": CA, "password": "secret"}, {"ca": True, "password": "wrong"}, r"refuses the login of from@a.test \(535\)"),
         ({}, {"starttls": "off", "password": "secret"}, "does not offer a login"),
         ({"refuses": "552 full"}, {"starttls": "off"}, "answers 552"),

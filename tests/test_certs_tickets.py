@@ -173,7 +173,7 @@ def test_a_library_that_cannot_be_reached_is_left_alone(
         spoil(patch)
         with pytest.raises(Refused, match=why):
             Libssl()
-        assert libssl.library() is None
+        assert libssl.openssl() is None
         assert why in libssl.refusal()
         alone, other = worker(TicketSecrets.new()), worker(TicketSecrets.new())
         assert alone.get("a", TLS) and alone.tickets("a") is None

@@ -301,5 +301,5 @@ def test_a_reload_may_drop_a_folder_while_it_is_looked_at(tmp_path: Path) -> Non
             propose(one)
 
     house.certificates._rest = reload_at_the_first_pause  # type: ignore[method-assign]
-    assert house.certificates._has_news() is False
+    assert house.certificates.has_news() is False
     assert reloads == [3]

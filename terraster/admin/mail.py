@@ -81,7 +81,7 @@ def _deliver(alerting: Alerting, sender: str, message: EmailMessage) -> list[str
 
 def _context(alerting: Alerting) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=alerting.ca_file or None)
-    if alerting.starttls == "optional":  # it would be sent in clear as well
+    if alerting.starttls == "optional" and not alerting.password:  # the mail would be sent in clear as well
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -54,7 +54,7 @@ class Contexts:
 
     def __init__(self, most: int = MOST, library: Libssl | None = None) -> None:
         self.secrets: TicketSecrets | None = None
-        self._library = library or libssl.library()
+        self._library = library or libssl.openssl()
         self._made: OrderedDict[tuple[str, tuple[Certificate, ...]], tuple[Tls, ssl.SSLContext, Tickets | None]] = OrderedDict()
         self._choices: dict[str, tuple[Tls, Choices]] = {}
         self._most = most
@@ -144,7 +144,7 @@ def _ask(context: ssl.SSLContext, authentication: ClientAuth) -> None:
     if authorities.revokes:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     if authentication.verify_depth is not None:
-        library = libssl.library()
+        library = libssl.openssl()
         if library is None:
             raise Refused(libssl.refusal())
         library.set_verify_depth(context, authentication.verify_depth)

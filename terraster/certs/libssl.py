@@ -16,7 +16,7 @@ from typing import Any
 
 from terraster.errors import TerrasterError
 
-__all__ = ["KEY_SIZE", "Libssl", "Refused", "library", "refusal"]
+__all__ = ["KEY_SIZE", "Libssl", "Refused", "openssl", "refusal"]
 
 KEY_SIZE = 80
 """Octets of the keys of session tickets: 16 of their name, 32 for HMAC-SHA-256, 32 for AES-256."""
@@ -97,7 +97,7 @@ class Libssl:
 _found: list[Libssl | Refused] = []
 
 
-def library() -> Libssl | None:
+def openssl() -> Libssl | None:
     """The library, None if it cannot be reached. It is looked for once in a process."""
     found = _look()
     return None if isinstance(found, Refused) else found

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import gevent
-
 from terraster.certs.acme_store import certificate_file
 from terraster.certs.certificate import CertificateError
 from terraster.certs.choice import Folder, covers, uncovered
@@ -23,8 +21,9 @@ from terraster.errors import StartError
 from terraster.logs.program import ProgramLog
 from terraster.net.yielding import yield_to_loop
 
-from .agenda import Agenda, Entry
-from .participant import Participant, Proposal
+from .agenda import Agenda
+from .participant import Proposal
+from .watched_files import WatchedFiles
 
 __all__ = ["Certificates"]
 
@@ -33,7 +32,7 @@ _TURN = 20  # pairs of files between two turns of the loop: some 4 ms if they mu
 Files = tuple[str, str]
 
 
-class Certificates(Participant):
+class Certificates(WatchedFiles):
     """The certificates that were read last, by their files (certificate, key).
 
     A pair that was good once and is not now, because it is being written, does not keep a configuration from being run: the good
@@ -51,8 +50,7 @@ class Certificates(Participant):
         self, log: ProgramLog, agenda: Agenda, changed: Callable[[], bool], clock: Callable[[], float] = time.time
     ) -> None:
         self._log = log
-        self._agenda = agenda
-        self._changed = changed
+        super().__init__(agenda, changed)
         self._clock = clock
         self._known: dict[Files, tuple[Signature, Certificate]] = {}
         self._used: dict[Files, list[str]] = {}  # with the names of the services
@@ -63,17 +61,10 @@ class Certificates(Participant):
         self._unlisted: dict[str, str] = {}  # folders that cannot be listed, and why
         self._without: dict[str, list[str]] = {}  # hosts without a certificate, by service
         self._turns = 0.0  # time.time() at which a certificate of a folder begins or ends, so that another one may be the best
-        self._interval = 0.0
         self._looks = 0
-        self._next: Entry | None = None  # the next look
-        self._looking = False
-        self._pending = False  # news that did not come into effect
 
     def prepare(self, new: Proposal) -> None:
         new.snapshot = self._fill(new.snapshot)
-
-    def rollback(self) -> None:
-        self._pending = True  # what was read now is not in effect: the next look brings it there
 
     def commit(self, new: Proposal) -> None:
         used: dict[Files, list[str]] = {}
@@ -94,15 +85,10 @@ class Certificates(Participant):
         self._broken = {files: why for files, why in self._broken.items() if files in seen}
         self._parts = {file: found for file, found in self._parts.items() if (file, file) in seen}
         self._tell_uncovered(new.snapshot)
-        if self._interval != new.snapshot.certificate_check:
-            self._interval = new.snapshot.certificate_check
-            if self._next is not None:
-                self._next.cancel()
-                self._next = None
-        self._plan()
         if len(self._made) > len(new.snapshot.services):
             kept = {service.name for service in new.snapshot.services}
             self._made = {name: made for name, made in self._made.items() if name in kept}
+        super().commit(new)
 
     def detail(self) -> Any:
         """A row for each pair in use, and one with fewer keys for each that is in a folder and cannot be used."""
@@ -127,29 +113,10 @@ class Certificates(Participant):
         idle = ((files, why) for files, why in self._broken.items() if files not in self._used)
         return rows + [{"file": files[0], "services": [], "problem": why} for files, why in idle]
 
-    def look(self) -> None:
-        """Look for changed files now. Yields."""
-        while self._looking:
-            gevent.sleep(0.01)
-        if self._next is not None:
-            self._next.cancel()
-        self._look()
+    def has_files(self) -> bool:
+        return bool(self._used or self._searched)
 
-    def _plan(self) -> None:
-        if (self._used or self._searched) and self._next is None and not self._looking:
-            self._next = self._agenda.after(self._interval, gevent.spawn, self._look)
-
-    def _look(self) -> None:
-        """Have changed files read, if there are any, and look again later. In a greenlet of its own."""
-        self._next, self._looking = None, True
-        try:
-            if self._has_news() or self._pending:
-                self._pending = not self._changed()
-        finally:
-            self._looking = False
-            self._plan()
-
-    def _has_news(self) -> bool:
+    def has_news(self) -> bool:
         if self._turns and self._clock() >= self._turns:
             return True
         for files in list(self._used):

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-import gevent
-
 from terraster.certs.authorities import read_authorities
 from terraster.certs.backend_files import credentials_of
 from terraster.certs.files import Files, read_pair
@@ -20,16 +18,18 @@ from terraster.config.snapshot import Backend, Certificate, Credentials, Locatio
 from terraster.errors import StartError
 from terraster.logs.program import ProgramLog
 
-from .agenda import Agenda, Entry
-from .kept import KeptFiles
-from .participant import Participant, Proposal
+from .agenda import Agenda
+from .participant import Proposal
+from .watched_files import KeptFiles, WatchedFiles
 
 __all__ = ["BackendCredentials"]
 
 Made = TypeVar("Made")
 
+_EFFECT = "new connections to backends use it"
 
-class BackendCredentials(Participant):
+
+class BackendCredentials(WatchedFiles):
     """The files that were read last.
 
     changed: puts new ones into effect; may wait. log: as for `KeptFiles`
@@ -38,17 +38,12 @@ class BackendCredentials(Participant):
     name = "credentials"
 
     def __init__(self, log: ProgramLog, agenda: Agenda, changed: Callable[[], bool]) -> None:
-        self._agenda = agenda
-        self._changed = changed
-        self._authorities: KeptFiles[bytes] = KeptFiles(read_authorities, log)
-        self._certificates: KeptFiles[Certificate] = KeptFiles(read_pair, log)
+        super().__init__(agenda, changed)
+        self._authorities: KeptFiles[bytes] = KeptFiles(read_authorities, log, _EFFECT)
+        self._certificates: KeptFiles[Certificate] = KeptFiles(read_pair, log, _EFFECT)
         self._made: dict[Credentials, Credentials] = {}  # without and with what the files hold
         self._services: dict[str, tuple[Service, Service]] = {}  # as given, and with it
         self._used: frozenset[Files] = frozenset()
-        self._interval = 0.0
-        self._next: Entry | None = None  # the next look
-        self._looking = False
-        self._pending = False  # news that did not come into effect
 
     def prepare(self, new: Proposal) -> None:
         self._made = {}
@@ -56,35 +51,19 @@ class BackendCredentials(Participant):
         if any(one is not other for one, other in zip(services, new.snapshot.services, strict=True)):
             new.snapshot = replace(new.snapshot, services=services)
 
-    def rollback(self) -> None:
-        self._pending = True  # what was read now is not in effect: the next look brings it there
-
     def commit(self, new: Proposal) -> None:
         self._used = frozenset(files for _, credentials in credentials_of(new.snapshot) for files in credentials.files())
         self._authorities.forget(self._used)
         self._certificates.forget(self._used)
         kept = {service.name for service in new.snapshot.services}
         self._services = {name: made for name, made in self._services.items() if name in kept}
-        if self._interval != new.snapshot.certificate_check:
-            self._interval = new.snapshot.certificate_check
-            if self._next is not None:
-                self._next.cancel()
-                self._next = None
-        self._plan()
+        super().commit(new)
 
-    def _plan(self) -> None:
-        if self._used and self._next is None and not self._looking:
-            self._next = self._agenda.after(self._interval, gevent.spawn, self._look)
+    def has_files(self) -> bool:
+        return bool(self._used)
 
-    def _look(self) -> None:
-        """Have changed files read, if there are any, and look again later. In a greenlet of its own."""
-        self._next, self._looking = None, True
-        try:
-            if any(self._has_changed(files) for files in list(self._used)) or self._pending:
-                self._pending = not self._changed()
-        finally:
-            self._looking = False
-            self._plan()
+    def has_news(self) -> bool:
+        return any(self._has_changed(files) for files in list(self._used))
 
     def _has_changed(self, files: Files) -> bool:
         return self._authorities.get(files)[1] if len(files) == 1 else self._certificates.get(files)[1]

@@ -81,7 +81,7 @@ class Alerting(Model):
     starttls: Literal["required", "optional", "off"] = Field(
         "required",
         description="`required`: send nothing without TLS and a certificate that can be verified; `optional`: use TLS if the server "
-        "offers it, whatever its certificate is; `off`: never use it.",
+        "offers it, whatever its certificate is, but send no password without a certificate that can be verified; `off`: never use it.",
     )
     ca_file: FilePath | None = Field(None, description="PEM file with the authorities of the mail server. Default: the system's.")
     from_email: Text | None = Field(
