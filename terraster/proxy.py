@@ -19,7 +19,6 @@ from .balance.contract import Member
 from .errors import HttpError
 from .exchange import Exchange
 from .filters.answer import Answer
-from .net.body import RequestBody
 from .net.connection import Connection
 from .net.downstream import Downstream
 from .phases import prove, respond
@@ -74,8 +73,10 @@ class Proxy(DataPlane):
             head = read_head(self, connection)
         except HttpError as error:
             return self._refuse(client, connection, error)
-        if head is None:
-            return False
+        return head is not None and self._serve(client, connection, head)
+
+    def _serve(self, client: Downstream, connection: Connection, head: RequestHead) -> bool:
+        """Serve a request whose head is complete. True if the connection can carry another one."""
         exchange = self._begin(client, connection, head)
         keep = False
         try:
@@ -154,16 +155,16 @@ class Proxy(DataPlane):
         exchange.idempotent = head.method in IDEMPOTENT or (retry.idempotency_key and exchange.field(b"idempotency-key") != b"")
         length = head.content_length
         if length > 0 or head.chunked:
-            connection = client.connection
-            held = connection.held
+            inlet = client.inlet
+            held = inlet.held
             if 0 < length <= len(held):
                 exchange.content = held[:length]
-                connection.held = held[length:]
+                inlet.held = held[length:]
                 exchange.bytes_in += length
                 exchange.unread = 0
             else:
                 room = retry.body_size if exchange.idempotent else 0
-                exchange.body = RequestBody(-1 if head.chunked else length, location.body_size, room)
+                exchange.body = client.body(-1 if head.chunked else length, location.body_size, room)
         client.watch()
         if location.timeouts.total:
             self.limit(exchange, location.timeouts.total)

@@ -27,9 +27,8 @@ class Parties:
         self.upstream: Any = SimpleNamespace(phase="", stream=SimpleNamespace(wait_no_longer_than=lambda patience: None))
         self.stream: Any = SimpleNamespace(reactor=Reactor(), reader=None, read_deadline=0.0)
         self.stream.abandon = lambda reader: Stream.abandon(self.stream, reader)
-        client: Any = SimpleNamespace(stream=self.stream)
         body: Any = SimpleNamespace(octets=0)
-        self.sender = BodySender(client, self.upstream, body, Timeouts(), 1.0)
+        self.sender = BodySender(self.stream.reactor, self.stream, self.upstream, body, Timeouts(), 1.0)
 
     def relay(self, *_: object) -> None:
         self.carried += 1

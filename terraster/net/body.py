@@ -7,11 +7,15 @@ afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
+from greenlet import greenlet
+
 from terraster.errors import BadRequest, BadResponse, ClientGone, ConnectionLost
 from terraster.exchange import Exchange
 from terraster.wire.chunked import ChunkedReader, last_chunk
 
-from .connection import Connection
 from .stream import READ_SIZE
 from .upstream import Upstream
 
@@ -20,6 +24,7 @@ __all__ = [
     "Buffer",
     "ChunkSink",
     "ChunkedSource",
+    "Inlet",
     "KnownSource",
     "PlainSink",
     "RequestBody",
@@ -76,15 +81,19 @@ class Source:
 
 class KnownSource(Source):
     """Exactly ``left`` more octets, at least one. They are read into the worker's buffer, and the sink sends them before another greenlet
-    runs."""
+    runs. ``rest``: octets that arrived with the head."""
 
-    __slots__ = ("_buffer", "_left")
+    __slots__ = ("_buffer", "_left", "_rest")
 
-    def __init__(self, upstream: Upstream, left: int, timeout: float, buffer: Buffer) -> None:
+    def __init__(self, upstream: Upstream, rest: bytes, left: int, timeout: float, buffer: Buffer) -> None:
         super().__init__(upstream, timeout)
+        self._rest = rest
         self._left = left
         self._buffer = buffer.view
         upstream.quick_ack()
+
+    def here(self) -> Payload:
+        return self._rest
 
     def read(self, room: int) -> Payload:
         size = min(self._left, room)
@@ -158,10 +167,11 @@ _CUT = "the backend closed the connection within a response"
 class PlainSink:
     """Sends payload unchanged. ``ready``: the head, which is sent with the first payload."""
 
-    __slots__ = ("_exchange", "_ready", "_room", "_timeout")
+    __slots__ = ("_drop", "_exchange", "_ready", "_room", "_timeout")
 
-    def __init__(self, exchange: Exchange, timeout: float, ready: bytes = b"") -> None:
-        """timeout: seconds between two sent octets, 0 = no limit."""
+    def __init__(self, exchange: Exchange, timeout: float, ready: bytes, drop: frozenset[bytes]) -> None:
+        """timeout: seconds between two sent octets, 0 = no limit. drop: lower-case names of trailers to drop."""
+        self._drop = drop
         self._exchange = exchange
         self._ready = ready
         self._room = BUFFER
@@ -190,13 +200,9 @@ class PlainSink:
 
 
 class ChunkSink(PlainSink):
-    """Sends payload in chunks. drop: lower-case names of trailers to drop."""
+    """Sends payload in chunks."""
 
-    __slots__ = ("_drop",)
-
-    def __init__(self, exchange: Exchange, timeout: float, ready: bytes, drop: frozenset[bytes]) -> None:
-        super().__init__(exchange, timeout, ready)
-        self._drop = drop
+    __slots__ = ()
 
     def write(self, payload: Payload) -> None:
         self._send(chunk(payload))
@@ -233,6 +239,23 @@ def whole(upstream: Upstream, left: int, timeout: float) -> bytes:
     return b"".join(parts)
 
 
+class Inlet(Protocol):
+    """The client's side of a request body: `terraster.net.connection.Connection`, or a stream of HTTP/2.
+
+    held: octets that were read but not used yet
+    recv: as `terraster.net.stream.Stream.recv`; b"" at the end
+    """
+
+    held: bytes
+    recv: Callable[[float], bytes]
+
+    def quick_ack(self) -> None:
+        """See `terraster.net.stream.Stream.quick_ack`."""
+
+    def abandon(self, reader: greenlet) -> None:
+        """See `terraster.net.stream.Stream.abandon`."""
+
+
 class RequestBody:
     """A request body under way: the progress, and, while the body is small, its octets, to be sent again.
 
@@ -255,7 +278,9 @@ class RequestBody:
         self._room = room
 
     def take(self, data: bytes) -> bytes:
-        """The octets to send for octets of the client. Raises `BadRequest` (400, 413)."""
+        """The octets to send for octets of the client; b"" is the client's end. Raises `BadRequest` (400, 413) and `ClientGone`."""
+        if not data:
+            raise ClientGone("the client left within its request")
         reader = self._reader
         if reader is None:
             ready = data
@@ -269,36 +294,36 @@ class RequestBody:
                 ready += last_chunk(reader.trailers, self.drop)
                 self.done, self.rest = True, reader.rest
         self.octets += len(data) - len(self.rest)
+        self._keep(ready)
+        return ready
+
+    def _keep(self, ready: bytes) -> None:
+        """Keep octets to be sent again, as long as there is room for all."""
         if self.whole:
             if len(self.kept) + len(ready) <= self._room:
                 self.kept += ready
             else:
                 self.whole = False
                 self.kept = bytearray()
-        return ready
 
 
-def send_request_body(connection: Connection, upstream: Upstream, body: RequestBody, wait: float, write: float) -> None:
+def send_request_body(inlet: Inlet, upstream: Upstream, body: RequestBody, wait: float, write: float) -> None:
     """Relay a request body from the client. The part that another backend was already sent goes first.
 
     wait, write: idle timeouts, seconds
 
-    Octets after the body stay in ``connection.held``. Raises `ClientGone`, `BadRequest` (400, 413), `TimedOut`, or an error of the upstream.
+    Octets after the body stay in ``inlet.held``. Raises `ClientGone`, `BadRequest` (400, 413), `TimedOut`, or an error of the upstream.
     """
     if body.kept:
         upstream.send(bytes(body.kept), write)
     if body.done:  # the held octets follow the body
         return
-    data, connection.held = connection.held, b""
-    connection.stream.quick_ack()
+    data, inlet.held = inlet.held, b""
+    inlet.quick_ack()
     while not body.done:
-        if data:
-            ready = body.take(data)
-            if body.done:
-                connection.held = body.rest
-            if ready:
-                upstream.send(ready, write)
-        if not body.done:
-            data = connection.recv(wait)
-            if not data:
-                raise ClientGone("the client left within its request")
+        ready = body.take(data or inlet.recv(wait))
+        data = b""
+        if body.done:
+            inlet.held = body.rest
+        if ready:
+            upstream.send(ready, write)

@@ -10,8 +10,8 @@ from greenlet import getcurrent, greenlet
 from terraster.config.snapshot import Timeouts
 from terraster.errors import BACKEND, HttpError
 
-from .body import RequestBody, send_request_body
-from .connection import Connection
+from .body import Inlet, RequestBody, send_request_body
+from .reactor import Reactor
 from .upstream import Upstream
 
 __all__ = ["BodySender"]
@@ -34,47 +34,51 @@ class BodySender:
         "ended_at",
         "_body",
         "_carrier",
-        "_client",
+        "_inlet",
         "_main",
         "_patience",
+        "_reactor",
         "_stopped",
         "_timeouts",
         "_told",
         "_upstream",
     )
 
-    def __init__(self, client: Connection, upstream: Upstream, body: RequestBody, timeouts: Timeouts, patience: float) -> None:
+    def __init__(
+        self, reactor: Reactor, inlet: Inlet, upstream: Upstream, body: RequestBody, timeouts: Timeouts, patience: float
+    ) -> None:
         self.done = False
         self.ended = False
         self.ended_at = 0.0
         self._patience = patience
-        self._client = client
+        self._reactor = reactor
+        self._inlet = inlet
         self._upstream = upstream
         self._body = body
         self._told = body.octets
         self._timeouts = timeouts
         self._stopped = False
         self._main: greenlet = getcurrent()
-        self._carrier = client.stream.reactor.spawn(self._carry)
+        self._carrier = reactor.spawn(self._carry)
 
     def _carry(self) -> None:
         if self._stopped:  # before its first turn: the greenlet that waits for the client now must not lose its place
             return
         timeouts = self._timeouts
         try:
-            send_request_body(self._client, self._upstream, self._body, timeouts.client_body, timeouts.read)
+            send_request_body(self._inlet, self._upstream, self._body, timeouts.client_body, timeouts.read)
         except HttpError as error:
             self.ended = True
             if error.blame != BACKEND:
-                self._client.stream.reactor.loop.run_callback(self._fail, error)
+                self._reactor.loop.run_callback(self._fail, error)
                 return
         except Exception as error:  # a defect: report it in the request
             self.ended = True
-            self._client.stream.reactor.loop.run_callback(self._fail, error)
+            self._reactor.loop.run_callback(self._fail, error)
             return
         else:
             self.done = self.ended = True
-        self.ended_at = self._client.stream.reactor.clock()
+        self.ended_at = self._reactor.clock()
         self._upstream.phase = "response"
         self._upstream.stream.wait_no_longer_than(self._patience)
 
@@ -86,8 +90,7 @@ class BodySender:
         """Stop. Returns the number of body octets read since the sender was made, or since the last call."""
         if not self._stopped:
             self._stopped = True
-            stream = self._client.stream
-            stream.abandon(self._carrier)
-            stream.reactor.kill(self._carrier)
+            self._inlet.abandon(self._carrier)
+            self._reactor.kill(self._carrier)
         told, self._told = self._told, self._body.octets
         return self._told - told

@@ -5,8 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from greenlet import greenlet
+
 from terraster.config.snapshot import Tls
 from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
+from terraster.exchange import Exchange
 
 from .handshake import Handshake
 from .stream import Stream
@@ -43,6 +46,7 @@ class Connection:
     keepalive:  seconds that the next request is waited for, as the location of the last one says; 0 = for ever
     lingering:  True if the client may still be sending when the connection ends
     downstream: the `terraster.net.downstream.Downstream` of its requests, which sets this field
+    session:    its `terraster.net.http2.session.Session` once it speaks HTTP/2, else None
     routed, host, service: plan, Host and service of the last request, which the next one usually repeats
     fields:     the field lines about this client for every forwarded head, rendered at the first request
     """
@@ -70,6 +74,7 @@ class Connection:
         "scheme",
         "send",
         "service",
+        "session",
         "stream",
         "tls",
         "trusted",
@@ -98,6 +103,7 @@ class Connection:
         self.service: Any = None
         self.fields = b""
         self.downstream: Any = None
+        self.session: Any = None
         self.tls: Tls | None = None
         self.certificate: Any = None
         self.handshake: Handshake | None = None
@@ -116,6 +122,21 @@ class Connection:
         self.recv = stream.recv
         self.send = self.downstream.send = stream.send
         self.scheme = "https"
+
+    def quick_ack(self) -> None:
+        """See `terraster.net.stream.Stream.quick_ack`."""
+        self.stream.quick_ack()
+
+    def abandon(self, reader: greenlet) -> None:
+        """See `terraster.net.stream.Stream.abandon`."""
+        self.stream.abandon(reader)
+
+    def exchanges(self) -> list[Exchange]:
+        """The requests under way."""
+        if self.session is not None:
+            return [request.exchange for request in self.session.requests if request.exchange is not None]
+        exchange = self.downstream.exchange
+        return [] if exchange is None else [exchange]
 
     def unexpected(self) -> None:
         """See `terraster.net.stream.Owner`."""
@@ -140,8 +161,11 @@ class Connection:
 
         A connection that was answered before may have its next request on the way: it gets `GRACE`. A new connection keeps the time that
         it has for its first head, but at most ``limit`` seconds. A request that comes in time is answered with `Connection: close`.
+        HTTP/2 says so in frames of its own.
         """
-        if self.idle_since:
+        if self.session is not None:
+            self.session.drain()
+        elif self.idle_since:
             self.stream.hasten(GRACE if self.requests else limit)
 
     def end_idle(self) -> bool:

@@ -9,6 +9,7 @@ from greenlet import getcurrent, greenlet
 from terraster.errors import ClientGone, HttpError
 from terraster.exchange import Exchange
 
+from .body import RequestBody
 from .connection import Connection
 
 __all__ = ["Downstream"]
@@ -18,18 +19,35 @@ class Downstream:
     """The client of one request over HTTP/1. HTTP/1 has one request at a time, so a connection uses one `Downstream` for all its requests.
 
     connection: the request's connection; send is the connection's
+    inlet:      where its body comes from: the connection
     exchange:   the current request, or None
     worker:     the greenlet to interrupt if the client goes while a backend works for the request
     """
 
-    __slots__ = ("connection", "exchange", "send", "worker")
+    __slots__ = ("connection", "exchange", "inlet", "send", "worker")
+
+    framed = False
+    """True if the connection frames bodies itself (HTTP/2), so that neither Content-Length nor chunks have to."""
 
     def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+        self.connection = self.inlet = connection
         connection.downstream = self
         self.send = connection.send
         self.exchange: Exchange | None = None
         self.worker: greenlet | None = None
+
+    def begin(self, head: bytes, timeout: float) -> None:
+        """Send a head with more behind it: an interim one, or a 101. timeout: seconds between two sent octets, 0 = no limit. Raises
+        `HttpError`."""
+        self.send(head, timeout)
+
+    def answer(self, head: bytes, body: bytes, timeout: float) -> None:
+        """Send a whole response. Raises `HttpError`."""
+        self.send(head + body if body else head, timeout)
+
+    def body(self, length: int, limit: int, room: int) -> RequestBody:
+        """The body of the request, which has not arrived yet. length: -1 = unknown. limit, room: as in `RequestBody`."""
+        return RequestBody(length, limit, room)
 
     def watch(self) -> None:
         """Interrupt the calling greenlet if the client goes, until `unwatch`."""

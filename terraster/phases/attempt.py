@@ -149,7 +149,7 @@ class Attempt:
         if body is not None:
             upstream.phase = "read"
             exchange.unread = -1
-            self.sender = BodySender(exchange.client.connection, upstream, body, timeouts, location.response_timeout)
+            self.sender = BodySender(plane.reactor, exchange.client.inlet, upstream, body, timeouts, location.response_timeout)
         return upstream
 
     def _read_head(self, upstream: Upstream) -> None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 from typing import Any
 
 from terraster.exchange import Exchange
+from terraster.net.body import ChunkSink, PlainSink
 from terraster.wire.answers import OwnHead
 from terraster.wire.edits import Edits
 from terraster.wire.http1 import ResponseHead
 
 from .data_plane import DataPlane
 
-__all__ = ["CHUNKS", "PLAIN", "send_interim", "write_head"]
+__all__ = ["SINKS", "send_interim", "write_head"]
 
-PLAIN, CHUNKS = 0, 1
-"""The framing of the body after the head: unchanged, or in chunks."""
+_PLAIN, _CHUNKS = range(2)
+SINKS = (PlainSink, ChunkSink)
+"""The classes that write the body after the head, by its framing."""
 
 _NOTHING: frozenset[Any] = frozenset()
 _CODING = frozenset((b"transfer-encoding",))
@@ -30,8 +32,8 @@ def write_head(
 
     keep: True if the connection could carry another request
 
-    Returns the octets; True if the connection can carry another request with this framing; the framing of the body; and the lower-case
-    names that rules remove, trailers included.
+    Returns the octets; True if the connection can carry another request with this framing; the framing of the body, an index of `SINKS`;
+    and the lower-case names that rules remove, trailers included.
     """
     rules = exchange.location or exchange.rules()
     drop: frozenset[bytes] = _NOTHING
@@ -46,7 +48,7 @@ def write_head(
                     raise  # the response becomes an error of ours
                 plane.defect("a hook of on_response failed")
         drop = frozenset(edits.drop)
-    framing = PLAIN
+    framing = _PLAIN
     left_out = drop
     if head.status < 200:
         extra = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade if head.upgrade is not None else b""
@@ -59,7 +61,7 @@ def write_head(
             if not minor:
                 keep = False  # the body ends with the connection
             else:
-                framing = CHUNKS
+                framing = _CHUNKS
                 if head.until_close:
                     extra += b"Transfer-Encoding: chunked\r\n"
         if not keep:
@@ -76,4 +78,4 @@ def send_interim(plane: DataPlane, exchange: Exchange, head: ResponseHead) -> No
     """Pass an interim response (1xx) on. Raises `HttpError`."""
     out, _, _, _ = write_head(plane, exchange, head, True)
     exchange.bytes_out += len(out)
-    exchange.client.send(out, exchange.location.timeouts.read)
+    exchange.client.begin(out, exchange.location.timeouts.read)

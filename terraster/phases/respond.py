@@ -5,14 +5,14 @@ from __future__ import annotations
 from terraster.errors import HttpError
 from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
-from terraster.net.body import ChunkedSource, ChunkSink, KnownSource, PlainSink, Source, UntilCloseSource, relay_body, whole
+from terraster.net.body import ChunkedSource, KnownSource, Source, UntilCloseSource, relay_body, whole
 from terraster.net.downstream import Downstream
 from terraster.wire.answers import BODILESS, OwnHead, error_answer
 from terraster.wire.http1 import RequestHead
 
 from .attempt import RESPONSE_READ, Attempt
 from .data_plane import DataPlane
-from .downstream_head import CHUNKS, write_head
+from .downstream_head import SINKS, write_head
 from .upgrade import upgrade
 
 __all__ = ["error", "own", "relay"]
@@ -40,7 +40,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     length = response.content_length
     if response.no_body or not length:
         exchange.bytes_out += len(out)
-        client.send(out, timeouts.read)
+        client.answer(out, b"", timeouts.read)
         attempt.reusable = response.keep_alive and not rest
         upstream.doubtful = True  # a faulty backend may send a body all the same, and late
     elif length > 0:
@@ -50,11 +50,13 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             left, attempt.look = 0, True
         if left < 0:  # more octets than announced: they belong to no response
             rest = rest[:length]
-        exchange.bytes_out += len(out) + len(rest)
-        client.send(out + rest if rest else out, timeouts.read)
         if left > 0:
             attempt.look = True
-            relay_body(KnownSource(upstream, left, timeouts.read, plane.buffer), PlainSink(exchange, timeouts.read))
+            known = KnownSource(upstream, rest, left, timeouts.read, plane.buffer)
+            relay_body(known, SINKS[framing](exchange, timeouts.read, out, drop))
+        else:
+            exchange.bytes_out += len(out) + len(rest)
+            client.answer(out, rest, timeouts.read)
         attempt.reusable = response.keep_alive and left >= 0
     else:
         source: Source
@@ -62,8 +64,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             source = ChunkedSource(upstream, rest, timeouts.read, attempt.location.strict_responses)
         else:
             source = UntilCloseSource(upstream, rest, timeouts.read)
-        sink = ChunkSink(exchange, timeouts.read, out, drop) if framing == CHUNKS else PlainSink(exchange, timeouts.read, out)
-        relay_body(source, sink)
+        relay_body(source, SINKS[framing](exchange, timeouts.read, out, drop))
         attempt.look = True
         attempt.reusable = response.keep_alive and source.reusable
     if sender is not None and not sender.done:  # the answer came before the end of the request: the client may still be sending
@@ -82,12 +83,11 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
     keep = keep and not exchange.client.connection.listener.closed and _skip_body(exchange)
     exchange.status = answer.status
     out, keep, _, _ = write_head(plane, exchange, OwnHead(answer.status, answer.headers, len(answer.body)), keep)
-    if exchange.method != b"HEAD" and answer.status not in BODILESS:
-        out += answer.body
-    exchange.bytes_out += len(out)
+    body = b"" if exchange.method == b"HEAD" or answer.status in BODILESS else answer.body
+    exchange.bytes_out += len(out) + len(body)
     if not keep:
         exchange.client.connection.lingering = True
-    exchange.client.send(out, exchange.rules().timeouts.read)
+    exchange.client.answer(out, body, exchange.rules().timeouts.read)
     return keep
 
 
@@ -128,6 +128,8 @@ def _asked(plane: DataPlane, exchange: Exchange, error: HttpError) -> Answer | N
 
 def _skip_body(exchange: Exchange) -> bool:
     """Skip a request body that was not read. True if all of it has arrived, so that the start of the next request is known."""
+    if exchange.client.framed:  # frames say where a request ends
+        return True
     unread, connection = exchange.unread, exchange.client.connection
     if not 0 <= unread <= len(connection.held):
         return False

@@ -22,7 +22,7 @@ def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
     out, _, _, _ = write_head(plane, exchange, attempt.response, False)
     out += attempt.rest
     exchange.bytes_out += len(out)
-    client.send(out, location.timeouts.read)
+    client.begin(out, location.timeouts.read)
     plane.deadlines.pop(exchange, None)
     connection = client.connection
     websocket = (attempt.response.upgrade or b"").lower() == b"websocket"

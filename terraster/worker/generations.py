@@ -86,32 +86,31 @@ class Generations:
         plan = self._proxy.plan
         tunnels = {exchange: tunnel for tunnel, exchange in self._proxy.tunnels.items()}
         now, snapshot = self._proxy.clock(), plan.snapshot
-        old: dict[int, list[tuple[Connection, Any]]] = {}
+        old: dict[int, list[tuple[Any, Any]]] = {}  # by generation: the client of a request, or None, and its tunnel
         for connection in list(self._connections):
-            exchange, last = connection.downstream.exchange, connection.listener.last_plan
-            if exchange is None:
-                if last is not None:
-                    old.setdefault(last.generation, []).append((connection, None))
-                continue
-            if exchange.plan is plan:
-                continue
-            tunnel = tunnels.get(exchange)
-            verdict = self._judge(plan, exchange, connection, tunnel is not None)
-            if verdict == CURRENT:
-                exchange.plan = plan
-                connection.routed = None  # it would keep the old plan in memory
-                continue
-            old.setdefault(exchange.plan.generation, []).append((connection, tunnel))
-            if verdict == OUTDATED and tunnel is not None and tunnel.leave_at == inf:
-                tunnel.leave(now + snapshot.drain_timeout + random.random() * snapshot.drain_jitter, _OLD)
+            exchanges, last = connection.exchanges(), connection.listener.last_plan
+            if not exchanges and last is not None:
+                old.setdefault(last.generation, []).append((None, None))
+            for exchange in exchanges:
+                if exchange.plan is plan:
+                    continue
+                tunnel = tunnels.get(exchange)
+                verdict = self._judge(plan, exchange, connection, tunnel is not None)
+                if verdict == CURRENT:
+                    exchange.plan = plan
+                    connection.routed = None  # it would keep the old plan in memory
+                    continue
+                old.setdefault(exchange.plan.generation, []).append((exchange.client, tunnel))
+                if verdict == OUTDATED and tunnel is not None and tunnel.leave_at == inf:
+                    tunnel.leave(now + snapshot.drain_timeout + random.random() * snapshot.drain_jitter, _OLD)
         self._services.clear()
         self.counts = {generation: len(old[generation]) for generation in sorted(old)}
         for generation in list(self.counts)[: max(0, len(self.counts) - snapshot.max_generations)]:
-            for connection, tunnel in old[generation]:
+            for client, tunnel in old[generation]:
                 if tunnel is not None:
                     tunnel.leave(now, _OLD)
-                else:
-                    self._proxy.reactor.loop.run_callback(connection.downstream.interrupt, _too_old())
+                elif client is not None:
+                    self._proxy.reactor.loop.run_callback(client.interrupt, _too_old())
 
     def oldest(self) -> int:
         """The oldest generation that a connection uses."""
