@@ -78,6 +78,7 @@ class HttpError(TerrasterError):
     unconnected: True if no connection to the backend was made
     ended:       True if the backend's connection ended
     form:        True if only the form of a response is at fault, so that another backend is unlikely to do better
+    lasting:     True if the same backend would fail in the same way at once: its certificate is not accepted
     retry_after: value of the Retry-After field in seconds; 0 leaves the field out
     reason:      the RFC 9209 error type, shown in ``Proxy-Status``
     alert:       the number of the TLS alert that the backend sent, 0 if it sent none; shown there too (``alert-id``)
@@ -92,6 +93,7 @@ class HttpError(TerrasterError):
     unconnected = False
     ended = False
     form = False
+    lasting = False
     retry_after = 0
     reason = "proxy_internal_error"
     alert = 0
@@ -107,6 +109,7 @@ class HttpError(TerrasterError):
         blame: str | None = None,
         retry_after: int = 0,
         alert: int = 0,
+        lasting: bool = False,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -122,6 +125,8 @@ class HttpError(TerrasterError):
             self.retry_after = retry_after
         if alert:
             self.alert = alert
+        if lasting:
+            self.lasting = True
 
     @property
     def proxy_status(self) -> str:

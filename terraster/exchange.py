@@ -43,7 +43,8 @@ class Exchange:
     resends:       of these, repetitions on a fresh connection because a kept one had ended
     faults:        attempts that failed only for the form of the response
     tried:         the backends of the finished attempts
-    answered:      of these, those whose response was not used
+    answered:      of these, and of the one that is asked now, those that must not be asked again: their response was not used, or their
+                   failure lasts
     asked:         time.monotonic() when the current attempt began
     status:        of the answer; 499 if the client left before it
     bytes_in:      octets of the request, head and body

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.config.diff import diff, patch
-from terraster.config.settings.base import Duration, Size
+from terraster.config.language import language
+from terraster.config.loader import load
+from terraster.config.resolve import resolve
+from terraster.config.settings.base import Duration, Size, keys_of
 from terraster.config.settings.kinds import FilterSettings
 from terraster.config.snapshot import (
     BACKUP,
@@ -29,6 +35,7 @@ from terraster.config.snapshot import (
     backend_id,
     location_id,
 )
+from terraster.filters.registry import KINDS
 from terraster.filters.respond import RespondSettings
 
 
@@ -181,3 +188,127 @@ def test_settings_of_filters_travel_whole() -> None:
     ((_, settings),) = pickle.loads(pickle.dumps(made)).services[0].locations[0].filters
     assert (settings, settings.model_fields_set) == (made.services[0].locations[0].filters[0][1], {"status", "headers"})
     assert settings.over(None) == settings and settings.model_copy(update={"status": 500}).status == 500
+
+
+SECURE: dict[str, Any] = {"tls": {"auto_cert": True}, "host": "a.test"}
+CHANGED: dict[str, Any] = {
+    "access_log": "off",
+    "acme": {"email": "ops@example.com"},
+    "admin_api": {"port": 8099},
+    "admin_port": 8099,
+    "algorithm": "first",
+    "api": {"port": 8099},
+    "auth": {"jwt_secret": "x" * 32},
+    "backends": ["https://h2"],
+    "ca_file": __file__,
+    "cert_manager": {"check_interval": "10s"},
+    "circuit_breaker": {"threshold": 2},
+    "client_cert": __file__,
+    "client_key": pytest.__file__,
+    "compression": True,
+    "connection_pool": {"max_idle": 3},
+    "cors": {"allowed_origins": ["https://a.test"]},
+    "database": {"path": "/x.db"},
+    "drain_delay": "3s",
+    "drain_jitter": "3s",
+    "drain_timeout": "3s",
+    "encoded_slashes": "refuse",
+    "hash_balance_factor": 1.5,
+    "hash_on": "path",
+    "headers": {"request_headers": {"X-A": "1"}},
+    "health_check": {"path": "/x"},
+    "host": "b.test",
+    "http_port": 8001,
+    "https_port": 8002,
+    "ignore_client_abort": True,
+    "limits": {"connections": 7},
+    "listen": "127.0.0.1:8003",
+    "log_level": "debug",
+    "loggers": {"terraster": {"level": "debug"}},
+    "max_generations": 3,
+    "metrics": "off",
+    "middleware": [{"headers": {"request_headers": {"X-A": "1"}}}],
+    "nameservers": ["10.0.0.2"],
+    "orphan_timeout": "3s",
+    "outlier": "off",
+    "panic_threshold": "7%",
+    "plugin_directory": "/plugins",
+    "port": 8004,
+    "proxy_protocol": True,
+    "queue": {"size": 7},
+    "rate_limit": {"requests_per_second": 5, "burst": 5},
+    "retry": "off",
+    "runtime_dir": "/run/x",
+    "security": {"hsts": True},
+    "services": [{"name": "b", "host": "b.test", "locations": [{"path": "/", "backends": ["http://h1"]}]}],
+    "skip_tls_verify": True,
+    "slow_start": "3s",
+    "sni": "x.test",
+    "state_dir": "/var/x",
+    "sticky": {"name": "x"},
+    "strict_responses": True,
+    "tcp_keepalive": "3s",
+    "timeouts": {"read": "3s"},
+    "tls": {"auto_cert": True},
+    "trusted_proxies": ["10.0.0.0/8"],
+    "underscores": "pass",
+    "workers": 3,
+}
+"""Another value of each key at the top."""
+
+BESIDE: dict[str, dict[str, Any]] = {"acme": SECURE, "https_port": SECURE, "client_key": {"client_cert": __file__}}
+"""Without these keys a key does nothing, or is refused."""
+
+
+NOT_IN_EFFECT = ("auth", "compression", "cors", "database", "plugin_directory", "rate_limit", "security")
+"""Their warning is all that a change of them does."""
+
+
+def test_there_is_another_value_of_every_key() -> None:
+    assert CHANGED.keys() == keys_of(language(KINDS).settings).keys()
+
+
+@pytest.mark.parametrize("key", CHANGED)
+def test_a_change_of_each_key_is_told(tmp_path: Path, key: str) -> None:
+    before = {"workers": 2, "host": "a.test", "backends": ["https://h1"], **BESIDE.get(key, {})}
+    written = []
+    for number, keys in enumerate((before, {**before, key: CHANGED[key]}), 1):
+        (tmp_path / "terraster.yaml").write_text(yaml.safe_dump(keys))
+        written.append(resolve(load(str(tmp_path / "terraster.yaml"), kinds=KINDS), number))
+    lines = diff(*written).describe()
+    assert lines != [] and (lines != ["~ warnings"] or key in NOT_IN_EFFECT), key
+    assert diff(written[0], replace(written[0], generation=2)).describe() == []
+
+
+INNER = [
+    ("cert_manager", {"check_interval": "10s"}, "~ cert_manager.check_interval: 30s → 10s"),
+    ("cert_manager", {"expiration_threshold": "14d"}, "~ cert_manager.expiration_threshold: 720h → 336h"),
+    ("cert_manager", {"ticket_key_lifetime": "6h"}, "~ cert_manager.ticket_key_lifetime: 12h → 6h"),
+    ("cert_manager", {"alerting": {"smtp_host": "m", "to_emails": ["a@b.test"]}}, "~ cert_manager.alerting"),
+]
+
+
+@pytest.mark.parametrize("key, value, line", INNER)
+def test_keys_of_certificates_in_words(tmp_path: Path, key: str, value: object, line: str) -> None:
+    (tmp_path / "terraster.yaml").write_text(yaml.safe_dump({"backends": ["http://h1"], key: value}))
+    new = resolve(load(str(tmp_path / "terraster.yaml"), kinds=KINDS), 2)
+    (tmp_path / "terraster.yaml").write_text(yaml.safe_dump({"backends": ["http://h1"]}))
+    assert diff(resolve(load(str(tmp_path / "terraster.yaml"), kinds=KINDS), 1), new).describe() == [line]
+
+
+OTHER_VALUES: dict[str, Any] = {"alerting": "x", "acme": "x", "limits": "x", "timeouts": "x", "access_log": "x"}
+
+
+def test_every_field_of_a_snapshot_is_told() -> None:
+    """The listeners and services have lines of their own."""
+    silent = []
+    for field in fields(Snapshot):
+        value = getattr(OLD, field.name)
+        if field.name in ("generation", "listeners", "services"):
+            continue
+        other = (
+            not value if isinstance(value, bool) else value + 1 if isinstance(value, int | float) else OTHER_VALUES.get(field.name)
+        )
+        if not diff(OLD, replace(OLD, **{field.name: other or ("x" if isinstance(value, str) else ("x",))})).describe():
+            silent.append(field.name)
+    assert silent == []

@@ -53,6 +53,7 @@ def test_words(error: ssl.SSLError, reason: str, alert: int, words: str) -> None
     assert (fault.reason, fault.alert) == (reason, alert)
     assert words in fault.detail
     assert fault.unsent and fault.retryable
+    assert fault.lasting == (reason == CERTIFICATE)
 
 
 def test_which_alerts_are_about_our_certificate() -> None:

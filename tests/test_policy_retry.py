@@ -54,6 +54,7 @@ def fails(error: HttpError, **facts: bool) -> HttpError:
 REFUSED, LOST, LATE, ODD = ConnectFailed("x"), ConnectionLost("x"), TimedOut("x"), BadResponse("x")
 UNSENT = fails(ConnectionLost("x"), unsent=True)
 FORM = fails(BadResponse("x"), form=True)
+LASTING = fails(ConnectFailed("x"), lasting=True)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,10 @@ FORM = fails(BadResponse("x"), form=True)
         (REFUSED, b"GET", {"tries": 3, "tried": (0, 1)}, GIVE_UP),
         (REFUSED, b"GET", {"tries": 16, "tried": tuple(range(14)), "members": 40}, ELSEWHERE),
         (REFUSED, b"GET", {"tries": 16, "tried": tuple(range(15)), "members": 40}, GIVE_UP),
+        (LASTING, b"GET", {}, ELSEWHERE),  # the others may have certificates that are accepted
+        (LASTING, b"POST", {"tries": 2, "tried": (0,)}, ELSEWHERE),
+        (LASTING, b"GET", {"tries": 3, "tried": (0, 1)}, GIVE_UP),
+        (LASTING, b"GET", {"members": 1}, GIVE_UP),
         (LOST, b"GET", {}, ELSEWHERE),
         (LOST, b"GET", {"tries": 2}, ELSEWHERE),
         (LOST, b"GET", {"tries": 3}, GIVE_UP),

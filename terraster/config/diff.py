@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 
 from . import quantities
-from .settings import HealthCheckSettings, Model, Settings, TimeoutSettings, TrafficSettings
+from .settings import CertManager, HealthCheckSettings, Model, Settings, TimeoutSettings, TrafficSettings
 from .settings.base import quantity_of
 from .settings.inherited import ConnectionPool as ConnectionPoolSettings
 from .settings.inherited import OutlierSettings, QueueSettings, RetrySettings, StickySettings
@@ -53,9 +53,19 @@ _IN_PLACE = (
     "orphan_timeout",
     "log_level",
     "nameservers",
+    "ticket_key_lifetime",
+    "certificate_check",
+    "certificate_threshold",
     "alerting",
     "acme",
 )
+_OF_CERTIFICATES = {
+    "ticket_key_lifetime": "ticket_key_lifetime",
+    "certificate_check": "check_interval",
+    "certificate_threshold": "expiration_threshold",
+    "alerting": "alerting",
+}
+"""Fields of a Snapshot whose keys are in `cert_manager`."""
 _OF_SERVICE = ("timeouts", "body_size", "access_log", "ignore_client_abort")
 """Fields of a Location that are None where the service's value holds."""
 _MOST_LINES = 1000
@@ -72,6 +82,8 @@ _MODELS: dict[type, type[Model]] = {
     Timeouts: TimeoutSettings,
 }
 """The models that know what the numbers of a frozen value count."""
+
+_CERTIFICATES = CertManager.model_validate({})
 
 _SECRET = ("key",)
 _UNSHOWN = ("headers", "request_body")  # of health checks: they may hold a password
@@ -163,7 +175,10 @@ def _lines(
         one, other = getattr(old, key), getattr(new, key)
         if one != other:
             plain = isinstance(one, str | int | float)
-            yield f"~ {key}: {_shown(one, key, new)} → {_shown(other, key, new)}" if plain else f"~ {key}"
+            inner = _OF_CERTIFICATES.get(key)
+            owner: object = _CERTIFICATES if inner else new
+            written, name = (f"cert_manager.{inner}", inner) if inner else (key, key)
+            yield f"~ {written}: {_shown(one, name, owner)} → {_shown(other, name, owner)}" if plain else f"~ {written}"
     if old.warnings != new.warnings:
         yield "~ warnings"
     for sign, listeners in (("-", gone), ("+", come)):

@@ -271,6 +271,8 @@ class Attempt:
             self.paid = True
         if step == SAME_FRESH:
             exchange.resends += 1
+        if error.lasting:
+            exchange.answered = (*exchange.answered, member)
         exchange.status = 0
         exchange.note(f"{member.backend.display}: {error.detail}")
         return step

@@ -55,7 +55,7 @@ def _next(plane: DataPlane, exchange: Exchange, attempt: Attempt, step: int) -> 
 
 def _last_resort(plane: DataPlane, exchange: Exchange, failure: HttpError | None) -> Member:
     """The backend if the balancer returned none. In this order: one in slow start; the first that gets room; one that failed already. A backend
-    whose response was not used is never taken, because it may have sent Retry-After."""
+    whose response was not used is never taken, because it may have sent Retry-After, nor is one whose failure lasts."""
     location: LocationPlan = exchange.location
     if not (location.limited and location.queue.is_busy()):
         member = location.pick_any(exchange, exchange.tried, plane.clock())

@@ -8,6 +8,9 @@ sent a second time. A client that sends an Idempotency-Key promises that doing i
 A kept connection that ends without a single octet of a response may have been closed by the backend while the request was on its way.
 That says little about the backend, so the request goes to the same one again, once, on a fresh connection. If the backend may have taken
 the request, this is a retry like any other: it needs an idempotent request and a share of the budget, and `retry: off` forbids it.
+
+A backend whose certificate is not accepted would fail another attempt in the same way, at the cost of another handshake. Other backends are
+asked, but not this one again.
 """
 
 from __future__ import annotations
@@ -53,7 +56,10 @@ def next_step(exchange: Exchange, rule: Retry, status: int, error: HttpError | N
     if error is not None:
         if stale and (error.unsent or rule.attempts > 1):
             return SAME_FRESH
-        most = min(len(exchange.location.members) - 1, _REFUSALS)
+        others = len(exchange.location.members) - 1
+        if error.lasting and len(exchange.tried) >= others:
+            return GIVE_UP
+        most = min(others, _REFUSALS)
         if error.unconnected and rule.attempts > 1 and len(exchange.tried) < most:
             return ELSEWHERE
         if error.form and exchange.faults > 1:

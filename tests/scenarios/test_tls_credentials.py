@@ -142,6 +142,18 @@ def test_a_certificate_error_ejects(terraster, backend, folder: Path, at) -> Non
     assert "ejected" in proxy.said
 
 
+@pytest.mark.parametrize("names, attempts", [(("site",), [4]), (("site", "expired"), [4, 4])])
+def test_a_backend_whose_certificate_is_refused_is_asked_once(
+    terraster, folder: Path, at, names: tuple[str, ...], attempts
+) -> None:
+    """A second handshake with it would fail in the same way."""
+    urls = [at(name) for name in names]
+    proxy = terraster(service(*urls, location={"outlier": "off"}), ca_file=str(folder / "other.pem"))
+    assert [exchange(proxy.address, GET).status for _ in range(4)] == [502] * 4
+    place = wait_until(lambda: (found := proxy.status()["services"][0]["locations"][0])["requests"] == 4 and found)
+    assert [backend["requests"] for backend in place["backends"]] == attempts
+
+
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_a_client_certificate_that_the_backend_does_not_trust(terraster, folder: Path, tmp_path: Path, stack, version: str) -> None:
     strict = ("-Verify", "3", "-verify_return_error", "-CAfile", str(folder / "root.pem"), version)
