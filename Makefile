@@ -46,6 +46,7 @@ lock: $(VENV)/.python
 
 fuzz: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.hello_fuzzer $(or $(SECONDS),3600) tests/hellos
+	@$(VENV)/bin/python -m tests.harness.hpack_fuzzer $(or $(SECONDS),3600) tests/blocks
 
 golden: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.golden

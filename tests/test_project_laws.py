@@ -15,7 +15,7 @@ PATH = sorted(
     [
         *(ROOT / "terraster" / "phases").glob("*.py"),
         *(ROOT / "terraster" / "net").glob("*.py"),
-        *(ROOT / "terraster" / "wire").glob("*.py"),
+        *(ROOT / "terraster" / "wire").rglob("*.py"),
         ROOT / "terraster" / "proxy.py",
         ROOT / "terraster" / "exchange.py",
         ROOT / "terraster" / "outcomes.py",

@@ -191,7 +191,7 @@ class Block:
         return lines
 
 
-BLOCKS: Memory[Block] = Memory(512, 1 << 18)
+BLOCKS: Memory[bytes, Block] = Memory(512, 1 << 18)
 """Blocks that passed every rule, by their octets. With their facts they take at most some 2 MB."""
 
 

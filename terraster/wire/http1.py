@@ -195,7 +195,7 @@ class ResponseHead:
         return head
 
 
-_HEADS: Memory[ResponseHead] = Memory(256, 1 << 17)
+_HEADS: Memory[bytes, ResponseHead] = Memory(256, 1 << 17)
 """Response heads that passed every rule, by their octets; none that answers HEAD. A known head with 8 fields is read in 0.5 microseconds
 instead of 5, and backends repeat heads within each second of their Date."""
 
@@ -229,7 +229,7 @@ def parse_request(data: bytes, header_size: int, header_count: int, seen: int = 
             raise _too_large(data, header_size)
         if block is None:
             block = Block(raw)
-            BLOCKS.learn(raw, block)
+            BLOCKS.learn(raw, block, len(raw))
     if size > header_size:
         raise _too_large(data, header_size)
     fields = block.fields
@@ -412,5 +412,5 @@ def parse_response(
         head.chunked = coding is not None
         head.until_close = length < 0 and coding is None
     if plain and method != b"HEAD":
-        _HEADS.learn(raw, head)
+        _HEADS.learn(raw, head, size)
     return head

@@ -6,6 +6,7 @@ differ in each message are met once: they cost the hash of one look-up, and no m
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 __all__ = ["Memory"]
@@ -13,11 +14,12 @@ __all__ = ["Memory"]
 _LONGEST = 4096
 _MET = 4096
 
+_K = TypeVar("_K", bound=Hashable)
 _T = TypeVar("_T")
 
 
-class Memory(dict[bytes, _T], Generic[_T]):
-    """Octets → what was read from them. Use `get` and `learn` only.
+class Memory(dict[_K, _T], Generic[_K, _T]):
+    """Octets, or a tuple of octets → what was read from them. Use `get` and `learn` only.
 
     count: limit of entries. octets: limit of octets in all keys. At either limit the memory starts again, empty.
     """
@@ -31,19 +33,19 @@ class Memory(dict[bytes, _T], Generic[_T]):
         self.held = 0
         self.met: set[int] = set()
 
-    def learn(self, raw: bytes, value: _T) -> None:
-        """Keep a value if its octets were met before and are at most 4 KiB."""
-        size = len(raw)
+    def learn(self, raw: _K, value: _T, size: int) -> bool:
+        """Keep a value if its octets were met before and are at most 4 KiB. size: number of octets in ``raw``. True if it is kept."""
         if size > _LONGEST:
-            return
+            return False
         known = hash(raw)
         if known not in self.met:
             if len(self.met) >= _MET:
                 self.met.clear()
             self.met.add(known)
-            return
+            return False
         self.held += size
         if self.held > self.octets or len(self) >= self.count:
             self.clear()
             self.held = size
         self[raw] = value
+        return True

@@ -21,13 +21,13 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import CodeType, FrameType
 from typing import Any
 
 from terraster.wire import client_hello
 from terraster.wire.client_hello import HelloError, HelloReader
 
 from .authority import Authority
+from .new_lines import NewLines
 
 __all__ = ["CORPUS", "Engine", "Fuzzer", "corpus", "judge", "made_by_openssl", "outcome", "rerecorded"]
 
@@ -157,8 +157,7 @@ class Fuzzer:
         self.runs = 0
         self._chance = random.Random(seed)
         self._engine = engine
-        self._seen: set[tuple[str, int]] = set()
-        self._lines: set[tuple[str, int]] = set()
+        self._new = NewLines(client_hello.__file__)
         for one in inputs:
             self._lead(one)
 
@@ -206,25 +205,7 @@ class Fuzzer:
 
     def _lead(self, octets: bytes) -> bool:
         """True if an input runs a line of the reader after another one that it did not follow before."""
-        self._lines = set()
-        self._last = 0
-        sys.settrace(self._trace)
-        try:
-            outcome([octets])
-        finally:
-            sys.settrace(None)
-        new = not self._lines <= self._seen
-        self._seen |= self._lines
-        return new
-
-    def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        code: CodeType = frame.f_code
-        if code.co_filename != client_hello.__file__:
-            return None
-        if event in ("line", "return"):
-            self._lines.add((f"{code.co_name}:{self._last}", frame.f_lineno))
-            self._last = frame.f_lineno
-        return self._trace
+        return self._new.in_call(lambda: outcome([octets]))
 
 
 def main() -> None:
