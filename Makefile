@@ -26,7 +26,8 @@ test: lint
 test-all: lint
 	@$(call pytest)
 
-pytest = $(VENV)/bin/python -m pytest -rfEs -n $(JOBS) --dist worksteal $(1) $(ARGS) \
+# Bytecode is kept, also where the environment says otherwise: each start of a Terraster would compile all of it again.
+pytest = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -rfEs -n $(JOBS) --dist worksteal $(1) $(ARGS) \
     && status=0 || status=$$?; sh .ci/missing; exit $$status
 
 lint: $(VENV)/.installed-test

@@ -179,7 +179,7 @@ def texts(draw: st.DrawFn) -> str:
     return "".join([*parts, draw(TAILS)])
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(texts(), min_size=1, max_size=3))
 def test_pieces_say_what_the_whole_says(tmp_path: Path, versions: list[str]) -> None:
     file = tmp_path / "t.yaml"

@@ -186,20 +186,30 @@ def _children(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_short_certificates_are_renewed_under_load_without_a_failed_request(site: Make) -> None:
-    one = site(lifetime=24)
+@pytest.mark.parametrize(
+    ("lifetime", "acme", "certificates"),
+    [
+        pytest.param(12, {"renew_before": "11s"}, 3, id="after a third"),
+        pytest.param(15, {}, 2, id="after two thirds", marks=pytest.mark.nightly),
+    ],
+)
+def test_short_certificates_are_renewed_under_load_without_a_failed_request(
+    site: Make, lifetime: int, acme: dict[str, str], certificates: int
+) -> None:
+    """None ends before the next one is there, though an order may take seconds on a busy machine."""
+    one = site(lifetime=lifetime, acme=acme)
     wait_until(one.has_certificate, lambda: one.proxy.said, 60)
     context = ssl.create_default_context(cadata=one.pebble.root().decode())
     seen: set[str] = set()
     end = time.monotonic() + 90
-    while len(seen) < 3 and time.monotonic() < end:
+    while len(seen) < certificates and time.monotonic() < end:
         with Connection(("127.0.0.1", one.tls_port)).secure(context, "a.test") as client:
             sock: Any = client.sock
             seen.add(sock.getpeercert()["serialNumber"])
             for _ in range(5):
                 assert client.send(GET).response().status == 200
-    assert len(seen) >= 3, one.proxy.said
-    assert len(_orders(one)["a.test"]) <= 4
+    assert len(seen) >= certificates, one.proxy.said
+    assert len(_orders(one)["a.test"]) <= certificates + 1
 
 
 def test_tokens_that_nobody_ordered_go_the_ordinary_way(site: Make) -> None:
