@@ -8,7 +8,7 @@ import pytest
 
 from terraster.admin.certificates import rows
 from terraster.admin.problems import of_certificates
-from terraster.cli import render
+from terraster.cli.render_certificates import certificates
 from terraster.config.snapshot import Certificate, Snapshot
 
 from .harness.tls_facts import DAY, certificate, tls_service
@@ -75,7 +75,7 @@ def test_the_worst_problem_comes_first() -> None:
 
 def table(*services, problem: str = "", width: int = 100) -> list[str]:
     found = rows(Snapshot(1, (), services), [{"file": FILE, "problem": problem}], NOW)
-    return render.certificates({"certificates": found, "now": NOW}, width=width).splitlines()
+    return certificates({"certificates": found, "certificate_orders": [], "now": NOW}, width=width).splitlines()
 
 
 def test_the_table_shows_what_ends_first() -> None:
@@ -104,3 +104,36 @@ def test_a_table_is_as_wide_as_the_terminal(width: int) -> None:
 
 def test_no_certificate_is_said_in_words() -> None:
     assert table() == ["no service has a certificate"]
+
+
+def test_orders_stand_below_the_certificates_with_their_next_attempt_and_last_error() -> None:
+    row = {
+        "service": "shop",
+        "names": ["a.test", "www.a.test"],
+        "authority": "https://acme.test/directory",
+        "challenge": "http-01",
+        "state": "failing",
+        "failures": 2,
+        "last_error": "cannot reach https://acme.test/directory",
+        "next": NOW + 600,
+    }
+    good = {
+        **row,
+        "service": "blog",
+        "names": ["b.test"],
+        "state": "obtained",
+        "failures": 0,
+        "last_error": "",
+        "next": NOW + 30 * DAY,
+    }
+    other = {**good, "service": "late", "state": "waiting", "next": None}
+    document = {"certificates": [], "certificate_orders": [row, good, other], "now": NOW}
+    assert certificates(document, width=120).splitlines() == [
+        "no service has a certificate",
+        "",
+        "ORDER FOR         STATE     NEXT     FAILURES  CHALLENGE  AUTHORITY",
+        "shop (a.test +1)  FAILING   in 10m          2  http-01    acme.test/directory",
+        "  last error: cannot reach https://acme.test/directory",
+        "blog (b.test)     obtained  in 30d          0  http-01    acme.test/directory",
+        "late (b.test)     waiting   unknown         0  http-01    acme.test/directory",
+    ]

@@ -11,7 +11,8 @@ import pytest
 
 from terraster.admin.expiry_watch import ExpiryWatch, watched
 from terraster.admin.mail import MailError
-from terraster.config.snapshot import Alerting, Certificate, Snapshot
+from terraster.config.client_auth import Authorities, ClientAuth
+from terraster.config.snapshot import Alerting, Certificate, Snapshot, Tls
 
 from .harness.tls_facts import DAY, certificate, tls_service
 from .harness.ward import Lines
@@ -113,6 +114,38 @@ def test_other_settings_are_tried_at_once_and_other_configurations_are_not(offic
     assert office.on(80) == 0
     office.snapshot = replace(office.snapshot, alerting=replace(ALERTING, host="other.test"))
     assert office.on(80) == 1
+
+
+def test_a_list_of_revoked_certificates_is_told_as_a_certificate_is(office: Office) -> None:
+    ends = BEGINS + 90 * DAY
+    asked = ClientAuth("require", "/ca.pem", "/ca.crl", authorities=Authorities(b"", True, BEGINS, ends, "digest"))
+    without = ClientAuth("require", "/ca.pem", authorities=Authorities(b"", False, 0.0, 0.0, "digest"))
+    services = [
+        replace(tls_service(name), tls=Tls(client_auth=client_auth))
+        for name, client_auth in (("shop", asked), ("blog", asked), ("open", without))
+    ]
+    office.snapshot = replace(office.snapshot, services=tuple(services))
+    assert [(one.kind, one.name, one.file, one.not_after) for one in watched(office.snapshot)] == [
+        ("CRL", "shop, blog", "/ca.crl", ends)
+    ]
+    told = []
+    for day in (10, 64, 64, 76, 90, 91):
+        told.append(office.on(day))
+        office.restart()
+    assert told == [0, 1, 1, 2, 3, 3]
+    assert "CRL /ca.crl (shop, blog) expires in 26 days" in office.mails[0]
+    assert "from its end on clients with certificates are refused" in office.mails[0]
+    assert "CRL /ca.crl (shop, blog) expired at" in office.mails[2]
+    assert len([line for line in office.log.lines if line.startswith("warning CRL /ca.crl")]) == 3
+
+
+def test_a_mail_about_several_kinds_names_them(office: Office) -> None:
+    asked = ClientAuth("require", "/ca.pem", "/ca.crl", authorities=Authorities(b"", True, BEGINS, BEGINS + 90 * DAY, "digest"))
+    (shop,) = office.snapshot.services
+    assert shop.tls is not None
+    office.snapshot = replace(office.snapshot, services=(replace(shop, tls=replace(shop.tls, client_auth=asked)),))
+    assert office.on(80) == 1
+    assert "2 certificates and CRLs expire or have expired" in office.mails[0]
 
 
 def test_without_a_mail_server_there_is_the_log(office: Office) -> None:

@@ -64,6 +64,24 @@ def busy_house() -> House:
     return house
 
 
+def test_orders_of_certificates_have_a_series_each_and_none_before_they_are_known():
+    house = House()
+    for orders, expected in (
+        ((), {}),
+        (
+            (("obtained", 3), ("failed", 0)),
+            {
+                "terraster_acme_orders_total{result=obtained}": 3,
+                "terraster_acme_orders_total{result=failed}": 0,
+            },
+        ),
+    ):
+        known: tuple[tuple[str, int], ...] = orders
+        collector = TableCollector(house.table, lambda: house.snapshot, 1, lambda: None, (), lambda known=known: known)
+        found = samples(b"".join(exposition(make_registry(collector))).decode())
+        assert {name: value for name, value in found.items() if "acme_orders" in name} == expected
+
+
 def test_the_numbers():
     found = samples(scrape(busy_house()))
     shop = "location=/,service=shop"

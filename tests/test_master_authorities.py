@@ -1,8 +1,7 @@
-"""Authorities of clients in a reload: what is kept, when changed files come into effect, and what is said of lists that end."""
+"""Authorities of clients in a reload: what is kept, and when changed files come into effect."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import gevent
@@ -19,17 +18,16 @@ from .harness.authority import Authority
 from .harness.ward import Lines
 
 CA, OTHER = Authority("Clients"), Authority("Others")
-DAY = 86400.0
 
 
 class House:
-    """The authorities of one service, with clocks that the test moves."""
+    """The authorities of one service, with a clock that the test moves."""
 
     def __init__(self, folder: Path, verify_depth: int | None = None) -> None:
         self.log = Lines()
-        self.now, self.wall = 100.0, time.time()
+        self.now = 100.0
         self.agenda = Agenda(self.log, lambda: self.now)  # type: ignore[arg-type]
-        self.authorities = Authorities(self.log, self.agenda, self._changed, lambda: self.wall)  # type: ignore[arg-type]
+        self.authorities = Authorities(self.log, self.agenda, self._changed)  # type: ignore[arg-type]
         self.ca, self.crl = folder / "ca.pem", folder / "ca.crl"
         self.ca.write_bytes(CA.root + CA.issuer)
         self.crl.write_bytes(CA.crls(days=9, begun=0))
@@ -95,19 +93,6 @@ def test_files_that_never_could_be_used_refuse(tmp_path: Path) -> None:
     house.crl.unlink()
     with pytest.raises(StartError, match="service a: .*cannot read .*ca.crl"):
         house.run()
-
-
-def test_a_list_that_ends_is_told_once_before_and_once_after(house: House) -> None:
-    house.look()
-    assert (house.said("ends at"), house.said("ended at")) == (0, 0)
-    house.wall += 7 * DAY  # a third of nine days is left at six
-    house.look()
-    house.look()
-    assert (house.said("ends at"), house.said("ended at")) == (1, 0)
-    house.wall += 3 * DAY
-    house.look()
-    house.look()
-    assert (house.said("ends at"), house.said("ended at")) == (1, 1)
 
 
 def test_a_bound_that_the_library_does_not_take_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

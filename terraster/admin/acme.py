@@ -77,6 +77,13 @@ class Orderer:
         self._stopped = True
         self._process.kill()
 
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        """Orders by how they ended, for the metric. Empty until this process may order and has read how many there were before it: a count
+        that begins at 0 and then jumps would look like that many new orders."""
+        if self._lock is None or not self._store.folder:
+            return ()
+        return ("obtained", self.obtained), ("failed", self.failed)
+
     def rows(self) -> list[dict[str, Any]]:
         """A row for each service with `auto_cert`, for the status. Moments are time.time(), None = none."""
         snapshot, now = self._running(), time.time()

@@ -1,4 +1,4 @@
-"""Operators are told before a certificate ends: a log line, and a mail if `cert_manager.alerting` has a mail server.
+"""Operators are told before a certificate or a CRL ends: a log line, and a mail if `cert_manager.alerting` has a mail server.
 
 Each is told once at each stage (`terraster.policy.expiry`): the threshold, 14 days, 7 days, 1 day, and the end. A file in the state directory
 knows what was told, so that a restart does not tell it again. It knows a certificate by its file and its end: a renewed one begins anew. A mail
@@ -34,13 +34,15 @@ _SHOWN = 50  # lines of a mail
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Something that ends: its kind ("certificate"), what operators call it, its file, and its dates as seconds since 1970."""
+    """Something that ends: its kind ("certificate" or "CRL"), what operators call it, its file, its dates as seconds since 1970, and what
+    happens at its end if that is not obvious."""
 
     kind: str
     name: str
     file: str
     not_before: float
     not_after: float
+    then: str = ""
 
     @property
     def key(self) -> str:
@@ -51,11 +53,15 @@ class Watched:
         left = self.not_after - now
         day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.not_after))
         when = f"expired at {day}" if left <= 0 else f"expires in {span(left)}, at {day}"
-        return f"{self.kind} {self.file} ({self.name}) {when}"
+        return f"{self.kind} {self.file} ({self.name}) {when}{self.then and f': {self.then}'}"
 
 
 def watched(snapshot: Snapshot) -> list[Watched]:
-    """Everything in a configuration that ends. A certificate of several services is there once."""
+    """Everything in a configuration that ends: certificates, then lists of revoked ones. A file of several services is there once."""
+    return [*_certificates(snapshot), *_crls(snapshot)]
+
+
+def _certificates(snapshot: Snapshot) -> list[Watched]:
     names: dict[str, list[str]] = {}
     certificates = {}
     for service in snapshot.services:
@@ -65,6 +71,18 @@ def watched(snapshot: Snapshot) -> list[Watched]:
     return [
         Watched("certificate", _listed(names[one.file]), one.file, one.not_before, one.not_after) for one in certificates.values()
     ]
+
+
+def _crls(snapshot: Snapshot) -> list[Watched]:
+    names: dict[str, list[str]] = {}
+    ends = {}
+    for service in snapshot.services:
+        asked = None if service.tls is None else service.tls.client_auth
+        if asked is not None and asked.authorities is not None and asked.authorities.crl_until:
+            ends[asked.crl_file] = asked.authorities
+            names.setdefault(asked.crl_file, []).append(service.name)
+    then = "from its end on clients with certificates are refused"
+    return [Watched("CRL", _listed(names[file]), file, one.crl_begun, one.crl_until, then) for file, one in ends.items()]
 
 
 class ExpiryWatch:
@@ -143,10 +161,19 @@ class ExpiryWatch:
     def _mail(self, alerting: Alerting, directory: str, due: Sequence[tuple[Watched, float]], now: float) -> None:
         host = socket.gethostname()
         lines = [one.words(now) for one, _ in due]
-        subject = lines[0] if len(lines) == 1 else f"{len(lines)} certificates expire or have expired"
+        kinds = " and ".join(f"{kind}s" for kind in dict.fromkeys(one.kind for one, _ in due))
+        subject = lines[0] if len(lines) == 1 else f"{len(lines)} {kinds} expire or have expired"
         more = [f"... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
         text = "\n".join(
-            [f"Terraster on {host}:", "", *lines[:_SHOWN], *more, "", "terrasterctl certificates shows all of them.", ""]
+            [
+                f"Terraster on {host}:",
+                "",
+                *lines[:_SHOWN],
+                *more,
+                "",
+                "terrasterctl certificates and terrasterctl status show them.",
+                "",
+            ]
         )
         try:
             self._send(alerting, f"[{host}] Terraster: {subject}", text)

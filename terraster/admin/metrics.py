@@ -6,6 +6,8 @@ comes from the configuration (a name, a path, a URL) or is one of a few fixed wo
 Samples go to prometheus_client one at a time, and metrics go to the socket one after the other. So the half million lines of 10,000
 services with two backends each are never in memory at once. After each batch of samples comes a pause, in which the admin worker answers
 other requests. docs/metrics.md has the cost.
+
+The module is longer than 400 lines because the list of metrics is long, and each is best read beside what reads it.
 """
 
 from __future__ import annotations
@@ -107,6 +109,7 @@ METRICS: tuple[Description, ...] = (
     ),
     Description("terraster_certificate_expiry_timestamp_seconds", "gauge", "Time when a certificate in use ends.", ("name",)),
     Description("terraster_crl_expiry_timestamp_seconds", "gauge", "Time when a CRL for clients ends.", ("name",)),
+    Description("terraster_acme_orders_total", "counter", "Orders of certificates by ACME, by outcome.", ("result",)),
     Description("terraster_connections", "gauge", "Open client connections.", ("worker",)),
     Description("terraster_connections_accepted_total", "counter", "Client connections accepted by a worker.", ("worker",)),
     Description("terraster_worker_config_generation", "gauge", "Generation of the configuration a process runs.", ("process",)),
@@ -231,6 +234,7 @@ class TableCollector(Collector):
     master:   pid of the master
     pause:    called after every few hundred samples
     counted:  what filters count
+    orders:   returns the orders of certificates by outcome
     """
 
     def __init__(
@@ -240,12 +244,14 @@ class TableCollector(Collector):
         master: int,
         pause: Callable[[], object],
         counted: Sequence[Counted] = (),
+        orders: Callable[[], Iterable[tuple[str, int]]] = tuple,
     ) -> None:
         self._table = table
         self._snapshot = snapshot
         self._master = master
         self._pause = pause
         self._counted = counted
+        self._orders = orders
         self._metrics = (*METRICS, *(of_filter(one) for one in counted))
 
     def describe(self) -> Iterable[Metric]:
@@ -260,6 +266,8 @@ class TableCollector(Collector):
         samples.update(self._backends(readings.by_url(self._table, readings.backends(self._table, snapshot, self._pause))))
         samples.update(self._processes(seat_readings.seats(self._table)))
         samples.update(self._certificates(snapshot))
+        name = "terraster_acme_orders_total"
+        samples[name] = (Sample(name, {"result": result}, count) for result, count in self._orders())
         samples.update(self._lost(seat_readings.lost_lines(self._table)))
         samples.update(self._whole(readings.header(self._table)))
         samples.update(self._handshakes(handshakes.read(self._table, snapshot)))

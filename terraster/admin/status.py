@@ -7,6 +7,7 @@ never removes one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -132,7 +133,21 @@ def document(
             for name, known in master.get("names", {}).items()
         },
         "certificates": of_tls,
+        "certificate_orders": [_order(row) for row in orders],
         "warnings": list(snapshot.warnings),
+    }
+
+
+def _order(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "service": row["service"],
+        "names": row["names"],
+        "authority": row["authority"],
+        "challenge": row["challenge"],
+        "state": row["state"],
+        "failures": row["failures"],
+        "last_error": row["why"],
+        "next": row["next"] if row["next"] is not None and row["next"] < math.inf else None,
     }
 
 

@@ -52,8 +52,9 @@ class AdminWorker(Process):
 
     def start(self) -> None:
         """Serve on every inherited socket."""
+        self._orderer = Orderer(self._running, self.ask, self.log)
         self._registry = make_registry(
-            TableCollector(self.view.table, self._running, os.getppid(), yield_to_loop, self.plan.counted)
+            TableCollector(self.view.table, self._running, os.getppid(), yield_to_loop, self.plan.counted, self._orderer.counts)
         )
         control = control_address(self.snapshot)
         sites = {
@@ -65,7 +66,6 @@ class AdminWorker(Process):
             self.log.warning("%s: TLS is configured but not supported yet, so this port answers no request", address)
             del sites[address]
         self._recent = Recent(self.view.table, self._running)
-        self._orderer = Orderer(self._running, self.ask, self.log)
         self._orderer.start()
         gevent.spawn(self._look)
         self._watch = ExpiryWatch(self._running, self.log)

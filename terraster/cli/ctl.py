@@ -26,7 +26,7 @@ from typing import Any
 
 from .. import __version__
 from ..logs import journal
-from . import backend, render, where
+from . import backend, render, render_certificates, where
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
 from .inherited import clean
 from .options import add_option
@@ -195,9 +195,9 @@ def _stopped(pid: int | None, as_json: bool) -> int:
 def _certificates(control: Control, arguments: argparse.Namespace) -> int:
     document = control.ask("GET", "/status")
     if arguments.json:
-        print(json.dumps({key: document[key] for key in ("ok", "now", "certificates")}, indent=2))
+        print(json.dumps({key: document[key] for key in ("ok", "now", "certificates", "certificate_orders")}, indent=2))
     else:
-        print(render.certificates(document, colour=colourful(), width=width()), end="")
+        print(render_certificates.certificates(document, colour=colourful(), width=width()), end="")
     return DONE
 
 

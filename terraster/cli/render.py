@@ -8,32 +8,17 @@ problem, and not in the tables.
 from __future__ import annotations
 
 import os
-import textwrap
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .output import WIDTH
 from .phrases import IN_WORDS, age, called, count, many, milliseconds, overrides, until_when
+from .table import BOLD, DIM, GREEN, RED, Cell, lay_out, sentence, short
 
-__all__ = ["backends", "certificates", "status"]
+__all__ = ["backends", "status"]
 
 MANY = 60  # backends; of a larger configuration only services with problems are shown
-
-_RED, _GREEN, _BOLD, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
-
-
-class _Cell(str):
-    """A table cell. Its `colour` is put around the padded text."""
-
-    __slots__ = ("colour",)
-    colour: str
-
-    def __new__(cls, text: str, colour: str = "") -> _Cell:
-        cell = super().__new__(cls, text)
-        cell.colour = colour
-        return cell
 
 
 def status(document: dict[str, Any], *, colour: bool = False, everything: bool = False, width: int = WIDTH) -> str:
@@ -55,57 +40,21 @@ def status(document: dict[str, Any], *, colour: bool = False, everything: bool =
     shown = services if everything or total <= MANY else [service for service in services if service["name"] in troubled]
     blocks.append(_services(shown, now, width))
     if len(shown) < len(services):
-        blocks.append([[_Cell(f"{len(services) - len(shown)} services without problems are not shown; --all shows them", _DIM)]])
+        blocks.append([[Cell(f"{len(services) - len(shown)} services without problems are not shown; --all shows them", DIM)]])
     blocks.append(_unrouted(document["unrouted"]))
     blocks.append(_saturation(document["saturation"]))
     blocks.append(_workers(document))
-    return "\n".join(_lay_out(block, colour) for block in blocks if block)
+    return "\n".join(lay_out(block, colour) for block in blocks if block)
 
 
 def backends(document: dict[str, Any], *, colour: bool = False, width: int = WIDTH) -> str:
     """Only the backends, and the changes by operators."""
     now = document["now"]
     blocks = [_services(document["services"], now, width), _overrides(document, now, width)]
-    return "\n".join(_lay_out(block, colour) for block in blocks if block)
+    return "\n".join(lay_out(block, colour) for block in blocks if block)
 
 
-def certificates(document: dict[str, Any], *, colour: bool = False, width: int = WIDTH) -> str:
-    """A line for each certificate, those that end soonest first, and below it why its renewal cannot be used."""
-    if not document["certificates"]:
-        return "no service has a certificate\n"
-    rows = [[_Cell(word, _DIM) for word in ("NAME", "EXPIRES", "DAYS", "STATE", "KEY", "ISSUER", "NAMES", "FILE")]]
-    for one in document["certificates"]:
-        day = time.strftime("%Y-%m-%d", time.gmtime(one["expires"]))
-        bad = one["state"] != "valid"
-        words = (one["state"].upper() if bad else "valid", _RED if bad else _GREEN)
-        days = _Cell(f"{one['days_left']:.0f}" if one["days_left"] >= 10 else f"{one['days_left']:.1f}", words[1] if bad else "")
-        rows.append(
-            [_Cell(one["name"]), _Cell(day), days, _Cell(*words), _Cell(one["kind"])]
-            + [_Cell(text) for text in (one["issuer"], _first(one["names"]), one["file"])]
-        )
-    _fit(rows, width)
-    for at, one in reversed(list(enumerate(document["certificates"], 1))):
-        if one["problem"]:
-            rows[at + 1 : at + 1] = _sentence("renewal", one["problem"], width, _RED)
-    return _lay_out(rows, colour)
-
-
-def _first(names: Sequence[str]) -> str:
-    """The first name, and the number of the others."""
-    return "-" if not names else names[0] if len(names) == 1 else f"{names[0]} +{len(names) - 1}"
-
-
-def _fit(rows: list[list[_Cell]], width: int) -> None:
-    """Shorten the texts of a table of certificates until it has the width. A file keeps its end."""
-    for at, least in ((5, 10), (7, 30), (6, 16), (0, 16), (7, 12)):
-        over = sum(max(len(row[column]) for row in rows) + 2 for column in range(8)) - 2 - width
-        if over > 0:
-            room = max(least, max(len(row[at]) for row in rows) - over)
-            for row in rows:
-                row[at] = _Cell(_short(row[at], room, room - 6 if at == 7 else 3), row[at].colour)
-
-
-def _headline(document: dict[str, Any]) -> list[list[_Cell]]:
+def _headline(document: dict[str, Any]) -> list[list[Cell]]:
     states = Counter(
         backend["state"]
         for service in document["services"]
@@ -129,10 +78,10 @@ def _headline(document: dict[str, Any]) -> list[list[_Cell]]:
     last = document["last_reload"]
     if last and last["ok"]:
         words[0] += f" (reloaded {age(document['now'] - last['when'])} ago)"
-    return [[_Cell(words[0], _BOLD)], [_Cell(words[1], _GREEN if up == total and not document["problems"] else "")]]
+    return [[Cell(words[0], BOLD)], [Cell(words[1], GREEN if up == total and not document["problems"] else "")]]
 
 
-def _upgrade(document: dict[str, Any], width: int) -> list[list[_Cell]]:
+def _upgrade(document: dict[str, Any], width: int) -> list[list[Cell]]:
     """An upgrade that is under way, and what ends it."""
     if not document["upgrade"]:
         return []
@@ -148,7 +97,7 @@ def _upgrade(document: dict[str, Any], width: int) -> list[list[_Cell]]:
             f"the new master {new['pid']} and the old master {old['pid']} both serve, with {many(new['serving'], 'worker')} and "
             f"{many(old['serving'], 'worker')}; TERM to {old['pid']} ends the old one, to {new['pid']} the new one"
         )
-    return _sentence("upgrade in progress", words, width, _BOLD)
+    return sentence("upgrade in progress", words, width, BOLD)
 
 
 def _left(which: str, master: dict[str, Any]) -> str:
@@ -156,10 +105,10 @@ def _left(which: str, master: dict[str, Any]) -> str:
     return f"{drain}, with {many(master['connections'], 'connection')} left"
 
 
-def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> list[list[_Cell]]:
+def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> list[list[Cell]]:
     if not problems:
-        return [[_Cell("no problems", _GREEN)]]
-    rows = [[_Cell(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", _RED)]]
+        return [[Cell("no problems", GREEN)]]
+    rows = [[Cell(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", RED)]]
     for problem in problems:
         place = f"{problem['service']}{problem['location'] or ''}" if problem["service"] else "Terraster"
         since = f" for {age(now - problem['since'])}" if problem["since"] else ""
@@ -172,7 +121,7 @@ def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> lis
             what = f"{backend} {_STATES[problem['kind']][bool(since)]}{since}{until_when(problem['until'], now)}"
         else:
             what = backend
-        rows += _sentence(place, ": ".join(part for part in (what, problem["text"]) if part), width, _RED)
+        rows += sentence(place, ": ".join(part for part in (what, problem["text"]) if part), width, RED)
     return rows
 
 
@@ -183,19 +132,9 @@ _STATES = {
 }
 
 
-def _sentence(place: str, rest: str, width: int, colour: str = "") -> list[list[_Cell]]:
-    """One sentence about one place, on one line or on several."""
-    if len(place) + len(rest) + 4 <= width:
-        return [[_Cell(f"  {place}: {rest}", colour)]]
-    fill = textwrap.TextWrapper(
-        width, initial_indent="    ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
-    )
-    return [[_Cell(f"  {place}:", colour)], *([_Cell(line, colour)] for line in fill.wrap(rest))]
-
-
-def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[_Cell]]:
+def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[Cell]]:
     """The changes by operators that are in effect now."""
-    rows: list[list[_Cell]] = []
+    rows: list[list[Cell]] = []
     seen = set()
     for service in document["services"]:
         for location in service["locations"]:
@@ -205,32 +144,32 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[_C
                     continue  # another address of the same name
                 seen.add((place, backend["url"]))
                 for words in overrides(backend, backend["configured_weight"], now):
-                    rows += _sentence(place, f"{called(backend)}: {words}", width)
+                    rows += sentence(place, f"{called(backend)}: {words}", width)
     for orphan in document["orphans"]:
         for words in overrides(orphan, None, now):
             place = f"{orphan['service']}{orphan['location']}"
-            rows += _sentence(place, f"{orphan['backend']}: {words}; no longer configured, kept for a day", width)
-    return [[_Cell("Changed by operators:", _BOLD)], *rows] if rows else []
+            rows += sentence(place, f"{orphan['backend']}: {words}; no longer configured, kept for a day", width)
+    return [[Cell("Changed by operators:", BOLD)], *rows] if rows else []
 
 
 _COLUMNS = ("STATE", "FOR", "WEIGHT", "ACTIVE", "ATTEMPTS", "FAILED", "5XX", "LATENCY")
 _LEAST = 20  # columns that a URL always gets
 
 
-def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> list[list[_Cell]]:
+def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> list[list[Cell]]:
     """A line for each location, with its backends indented below it."""
     services = list(services)
     shares = any(one["share"] is not None for service in services for place in service["locations"] for one in place["backends"])
     columns = (*_COLUMNS, "SHARE") if shares else _COLUMNS
-    rows = [[_Cell("SERVICE, BACKENDS", _DIM), *(_Cell(word, _DIM) for word in columns)]]
+    rows = [[Cell("SERVICE, BACKENDS", DIM), *(Cell(word, DIM) for word in columns)]]
     groups: list[tuple[int, int]] = []  # first row and number of the backends of each location
     for service in services:
         for location in service["locations"]:
-            rows.append([_Cell(_short(f"{service['name']}{location['path']}", width, width // 2), _BOLD)])
+            rows.append([Cell(short(f"{service['name']}{location['path']}", width, width // 2), BOLD)])
             if words := _answers(location):
-                rows.append([_Cell(_short(f"  {words}", width, width // 2))])
+                rows.append([Cell(short(f"  {words}", width, width // 2))])
             if words := _queue(location):
-                rows.append([_Cell(f"  {words}", _RED)])
+                rows.append([Cell(f"  {words}", RED)])
             groups.append((len(rows), len(location["backends"])))
             rows += [_backend(backend, now)[: len(columns) + 1] for backend in location["backends"]]
     whole = [row for row in rows if len(row) > 1]
@@ -239,7 +178,7 @@ def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> lis
     for start, number in groups:
         group = rows[start : start + number]
         for row, text in zip(group, _apart([row[0] for row in group], room), strict=True):
-            row[0] = _Cell(text, row[0].colour)
+            row[0] = Cell(text, row[0].colour)
     return rows if len(rows) > 1 else []
 
 
@@ -268,7 +207,7 @@ def _queue(location: dict[str, Any]) -> str:
     return f"queue: {', '.join(words)}" if words else ""
 
 
-def _saturation(saturation: dict[str, Any]) -> list[list[_Cell]]:
+def _saturation(saturation: dict[str, Any]) -> list[list[Cell]]:
     """How near the limits it is, and what was lost for want of room, in one sentence."""
     words = []
     known = [one for one in saturation["descriptors"] if one["limit"]]
@@ -285,58 +224,53 @@ def _saturation(saturation: dict[str, Any]) -> list[list[_Cell]]:
         )
         if saturation[key]
     ]
-    return [[_Cell(f"Saturation: {', '.join(words)}")]] if words else []
+    return [[Cell(f"Saturation: {', '.join(words)}")]] if words else []
 
 
-def _unrouted(unrouted: dict[str, Any]) -> list[list[_Cell]]:
+def _unrouted(unrouted: dict[str, Any]) -> list[list[Cell]]:
     """The requests that no location took, with their statuses; nothing if there are none."""
     if not unrouted["requests"]:
         return []
     most = sorted(unrouted["codes"].items(), key=lambda one: -one[1])
-    return [[_Cell(f"Requests without a location: {', '.join(f'{count(number)} answered {code}' for code, number in most)}")]]
+    return [[Cell(f"Requests without a location: {', '.join(f'{count(number)} answered {code}' for code, number in most)}")]]
 
 
 def _apart(texts: Sequence[str], room: int) -> list[str]:
     """The texts cut to ``room``, all at the same places, so that different texts stay different if possible."""
     half = (room - 3) // 2
     for tail in (half, half // 2, 0, room - 5):
-        cut = [_short(text, room, tail) for text in texts]
+        cut = [short(text, room, tail) for text in texts]
         if len(set(cut)) == len(set(texts)):
             return cut
     start = max(0, len(os.path.commonprefix(texts)) - half)  # their common start is long: show the part where they differ
-    return [text if len(text) <= room else f"  ...{_short(text[start:], room - 5, 0)}" for text in texts]
+    return [text if len(text) <= room else f"  ...{short(text[start:], room - 5, 0)}" for text in texts]
 
 
-def _short(text: str, room: int, tail: int) -> str:
-    """The text, without its middle if it is too long. ``tail``: characters of its end that are kept."""
-    return text if len(text) <= room else f"{text[: room - 3 - tail]}...{text[len(text) - tail :]}"
-
-
-def _backend(backend: dict[str, Any], now: float) -> list[_Cell]:
-    colour = {"up": _GREEN, "draining": _BOLD, "maintenance": _BOLD}.get(backend["state"], _RED)
+def _backend(backend: dict[str, Any], now: float) -> list[Cell]:
+    colour = {"up": GREEN, "draining": BOLD, "maintenance": BOLD}.get(backend["state"], RED)
     most = f"/{backend['max_connections']}" if backend["max_connections"] else ""
     address = backend.get("endpoint") or backend["address"]
     url = f"{backend['url']}@{address}" if address else backend["url"]  # as `terrasterctl backend` takes it
     errors = backend["responses"].get("5xx", 0)
     return [
-        _Cell(
+        Cell(
             f"  {' '.join(word for word in (backend.get('name'), url) if word)}",
-            colour if colour == _RED else "",
+            colour if colour == RED else "",
         ),
-        _Cell(backend["state"].upper() if colour == _RED else backend["state"].replace("maintenance", "maint"), colour),
-        _Cell(age(now - backend["since"]) if backend["since"] else "-"),
-        _Cell(f"{backend['weight']}{'*' * (backend['weight_override'] is not None)}"),
-        _Cell(f"{backend['active']}{most}"),
-        _Cell(count(backend["requests"])),
-        _Cell(count(backend["failures"]), _RED if backend["failures"] else ""),
-        _Cell(count(errors), _RED if errors else ""),
-        _Cell(milliseconds(backend["latency"] if backend["recent_latency"] is None else backend["recent_latency"])),
-        _Cell("-" if backend["share"] is None else f"{backend['share'] * 100:.0f}%"),
+        Cell(backend["state"].upper() if colour == RED else backend["state"].replace("maintenance", "maint"), colour),
+        Cell(age(now - backend["since"]) if backend["since"] else "-"),
+        Cell(f"{backend['weight']}{'*' * (backend['weight_override'] is not None)}"),
+        Cell(f"{backend['active']}{most}"),
+        Cell(count(backend["requests"])),
+        Cell(count(backend["failures"]), RED if backend["failures"] else ""),
+        Cell(count(errors), RED if errors else ""),
+        Cell(milliseconds(backend["latency"] if backend["recent_latency"] is None else backend["recent_latency"])),
+        Cell("-" if backend["share"] is None else f"{backend['share'] * 100:.0f}%"),
     ]
 
 
-def _workers(document: dict[str, Any]) -> list[list[_Cell]]:
-    rows = [[_Cell(word, _DIM) for word in ("PROCESS", "PID", "STATE", "AGE", "GENERATION", "CONNECTIONS", "ACCEPTED", "REQUESTS")]]
+def _workers(document: dict[str, Any]) -> list[list[Cell]]:
+    rows = [[Cell(word, DIM) for word in ("PROCESS", "PID", "STATE", "AGE", "GENERATION", "CONNECTIONS", "ACCEPTED", "REQUESTS")]]
     for worker in document["workers"]:
         proxy = worker["role"] == "proxy"
         other = worker["master"] != document["pid"]
@@ -344,47 +278,23 @@ def _workers(document: dict[str, Any]) -> list[list[_Cell]]:
         of = f" (master {worker['master']})" if other else ""
         rows.append(
             [
-                _Cell(f"{worker['role']}-{worker['seat']}" if proxy else worker["role"]),
-                _Cell(str(worker["pid"])),
-                _Cell(f"{worker['state']}{of}")
+                Cell(f"{worker['role']}-{worker['seat']}" if proxy else worker["role"]),
+                Cell(str(worker["pid"])),
+                Cell(f"{worker['state']}{of}")
                 if worker["responding"]
-                else _Cell(f"not responding for {age(worker['silent'])}", _RED),
-                _Cell(age(worker["age"])),
-                _Cell(str(worker["generation"]), _RED if behind and not worker["draining"] else ""),
-                _Cell(count(worker["connections"]) if proxy else "-"),
-                _Cell(count(worker["accepted"]) if proxy else "-"),
-                _Cell(count(worker["requests"]) if proxy else "-"),
+                else Cell(f"not responding for {age(worker['silent'])}", RED),
+                Cell(age(worker["age"])),
+                Cell(str(worker["generation"]), RED if behind and not worker["draining"] else ""),
+                Cell(count(worker["connections"]) if proxy else "-"),
+                Cell(count(worker["accepted"]) if proxy else "-"),
+                Cell(count(worker["requests"]) if proxy else "-"),
             ]
         )
         if old := worker["old_generations"]:
-            rows.append([_Cell("  old generations: " + ", ".join(map(_old_generation, old)))])
+            rows.append([Cell("  old generations: " + ", ".join(map(_old_generation, old)))])
     return rows
 
 
 def _old_generation(old: dict[str, Any]) -> str:
     many = old["connections"]
     return f"{old['generation']} with {many} connection{'s' * (many != 1)}"
-
-
-def _lay_out(rows: list[list[_Cell]], colour: bool) -> str:
-    """Rows as aligned columns, numbers to the right and words to the left, with a newline at the end. A row of one cell spans all
-    columns."""
-    count = max(map(len, rows))
-    columns = list(zip(*(row for row in rows if len(row) == count), strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    right = [count > 1 and all(_numeric(cell) for cell in column[1:]) for column in columns]
-    lines = []
-    for row in rows:
-        line = ""
-        for at, cell in enumerate(row):
-            padded = cell.rjust(widths[at]) if right[at] else cell.ljust(widths[at])
-            if at == len(row) - 1 and not right[at]:
-                padded = str(cell)
-            line += f"{cell.colour}{padded}{_PLAIN}" if colour and cell.colour else padded
-            line += "  " if at < len(row) - 1 else ""
-        lines.append(line.rstrip())
-    return "\n".join(lines) + "\n"
-
-
-def _numeric(text: str) -> bool:
-    return text == "-" or text[:1].isdigit()

@@ -1,12 +1,11 @@
 """The authorities that issue certificates of clients: read from their files, checked, and laid into each new configuration.
 
-The files are looked at again from time to time, like those of certificates (`terraster.master.certificates`). A list of revoked
-certificates (CRL) that ends soon is told in the log: once it has ended, OpenSSL refuses every client of its authority.
+The files are looked at again from time to time, like those of certificates (`terraster.master.certificates`). The admin worker tells
+operators before a list of revoked certificates (CRL) ends (`terraster.admin.expiry_watch`).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,7 +17,6 @@ from terraster.config.snapshot import Service
 from terraster.errors import StartError
 from terraster.logs.program import ProgramLog
 from terraster.net.yielding import yield_to_loop
-from terraster.policy.expiry import state
 
 from .agenda import Agenda
 from .participant import Proposal
@@ -33,24 +31,20 @@ class Authorities(WatchedFiles):
     Files that were good once and are not now, because they are being written, do not keep a configuration from being run: what was read
     before stays in use, with a warning.
 
-    log:     a line for files that changed, or that cannot be used, and for a CRL that ends
+    log:     a line for files that changed, or that cannot be used
     changed: puts what is new into effect; may wait
-    wall:    time.time
     """
 
     name = "authorities"
 
-    def __init__(self, log: ProgramLog, agenda: Agenda, changed: Callable[[], bool], wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, log: ProgramLog, agenda: Agenda, changed: Callable[[], bool]) -> None:
         self._log = log
         super().__init__(agenda, changed)
-        self._wall = wall
         self._kept: KeptFiles[Read] = KeptFiles(
             read_authority_files, log, "sessions from before are not resumed", "client certificates"
         )
         self._used: set[AuthorityFiles] = set()
         self._made: dict[str, tuple[Service, Service]] = {}  # as given, and with its authorities
-        self._told: dict[AuthorityFiles, tuple[float, str]] = {}  # end of the CRL, and its state as it was said last
-        self._threshold = 0.0
 
     def prepare(self, new: Proposal) -> None:
         snapshot = new.snapshot
@@ -61,10 +55,7 @@ class Authorities(WatchedFiles):
         services = {service.name: service for service in new.snapshot.services}
         self._used = {files for service in services.values() if (files := _files(service))}
         self._kept.forget(self._used)
-        self._told = {files: told for files, told in self._told.items() if files in self._used}
         self._made = {name: made for name, made in self._made.items() if name in services}
-        self._threshold = new.snapshot.certificate_threshold
-        self._tell_ends()
         super().commit(new)
 
     def detail(self) -> Any:
@@ -80,7 +71,6 @@ class Authorities(WatchedFiles):
             yield_to_loop()
             if files in self._used and self._kept.get(files)[1]:
                 return True
-        self._tell_ends()
         return False
 
     def _filled(self, service: Service) -> Service:
@@ -101,25 +91,6 @@ class Authorities(WatchedFiles):
             filled = replace(service, tls=replace(service.tls, client_auth=client_auth))
             self._made[service.name] = service, filled
         return filled
-
-    def _tell_ends(self) -> None:
-        """Warn of lists that end soon or have ended, once for each."""
-        now = self._wall()
-        for files in sorted(self._used):
-            one = self._kept.value(files)
-            if not one.crl_until:
-                continue
-            is_now = state(one.crl_begun, one.crl_until, self._threshold, now)
-            if self._told.get(files) == (one.crl_until, is_now):
-                continue
-            self._told[files] = one.crl_until, is_now
-            until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(one.crl_until))
-            if is_now == "expiring":
-                self._log.warning("crl_file %s ends at %s; from then on clients with certificates are refused", files[1], until)
-            elif is_now == "expired":
-                self._log.warning(
-                    "crl_file %s ended at %s; clients with certificates are refused until it is renewed", files[1], until
-                )
 
 
 def _files(service: Service) -> AuthorityFiles:

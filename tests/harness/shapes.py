@@ -198,6 +198,16 @@ CERTIFICATE = record(
     fingerprint=TEXT,
     problem=TEXT,
 )
+ORDER = record(
+    service=TEXT,
+    names=several(TEXT),
+    authority=TEXT,
+    challenge=TEXT,
+    state=TEXT,
+    failures=COUNT,
+    last_error=TEXT,
+    next=MOMENT_OR_NONE,
+)
 STATUS = record(
     ok=TRUTH,
     problems=several(PROBLEM),
@@ -227,6 +237,7 @@ STATUS = record(
     orphans=several(record(id=TEXT, service=TEXT, location=TEXT, backend=TEXT, gone=MOMENT, **OVERRIDES)),
     names=by_name(NAME),
     certificates=several(CERTIFICATE),
+    certificate_orders=several(ORDER),
     warnings=several(TEXT),
 )
 
@@ -235,7 +246,7 @@ SHAPES: dict[str, Schema] = {
     "reload": OUTCOME,
     "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT)),
     "list": record(ok=TRUTH, now=MOMENT, backends=several(record(service=TEXT, location=TEXT, **BACKEND))),
-    "certificates": record(ok=TRUTH, now=MOMENT, certificates=several(CERTIFICATE)),
+    "certificates": record(ok=TRUTH, now=MOMENT, certificates=several(CERTIFICATE), certificate_orders=several(ORDER)),
     "why": record(ok=TRUTH, now=MOMENT, backends=several(record(**ACCOUNT, history=several(ACTION), endpoints=several(ENDPOINT)))),
     "stop": record(ok=TRUTH, pid=COUNT_OR_NONE),
     "refusal": record(ok=TRUTH, problems=several(TEXT), candidates=several(TEXT)),

@@ -82,6 +82,11 @@ def test_a_certificate_is_obtained_and_put_into_effect(site: Make, challenge: st
     one = site(challenge, ("a.test", "www.a.test"))
     wait_until(one.has_certificate, lambda: one.proxy.said, 60)
     assert sorted(one.shake("www.a.test")) == ["a.test", "www.a.test"]
+    (row,) = wait_until(lambda: [row for row in one.proxy.status()["certificate_orders"] if row["state"] == "obtained"])
+    assert (row["service"], row["challenge"], row["failures"], row["last_error"]) == ("a", challenge, 0, "")
+    assert row["next"] > time.time()
+    found = one.proxy.metrics()
+    assert [found[f'terraster_acme_orders_total{{result="{result}"}}'] for result in ("obtained", "failed")] == [1, 0]
 
 
 def test_an_authority_that_rejects_nonces_is_asked_again(site: Make) -> None:
@@ -141,6 +146,9 @@ def test_until_the_certificate_is_there_the_rest_is_served(site: Make) -> None:
     one = site(acme={"directory": f"https://localhost:{free_port()}/dir"})
     wait_until(lambda: "no certificate was obtained (failure 1): cannot reach" in one.proxy.said, lambda: one.proxy.said, 60)
     assert "service a has no certificate yet" in one.proxy.said
+    table = one.proxy.ctl("certificates").stdout
+    assert "FAILING" in table and "cannot reach" in table
+    assert one.proxy.metrics()['terraster_acme_orders_total{result="failed"}'] >= 1
     with Connection(("127.0.0.1", one.pebble.http_port)) as plain:
         assert plain.send(GET).response().status in (301, 308)
     context = ssl.create_default_context()

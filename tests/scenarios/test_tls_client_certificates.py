@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from ..harness.authority import Authority, Issued
 from ..harness.backends import Request, ok
 from ..harness.client import Connection
+from ..harness.mail_server import MailServer
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
 
@@ -235,16 +237,28 @@ def kinds(house: House) -> set[str]:
     return {one["kind"] for one in house.proxy.status()["problems"]}
 
 
-def test_an_expired_list_is_told_before_and_after_and_refuses_everybody(house: House) -> None:
+def test_an_expired_list_is_told_before_and_after_and_refuses_everybody(house: House, stack: ExitStack) -> None:
     house.crl_file.write_bytes(CLIENTS.crls(days=1, begun=6))
     one = house.service(client_auth={"mode": "require", "crl_file": str(house.crl_file)})
-    proxy = house.run(one, cert_manager={"check_interval": "200ms"})
+    server = stack.enter_context(MailServer(CLIENTS, house.folder))
+    (house.folder / "mail-root.pem").write_bytes(CLIENTS.root)
+    mail = {
+        "smtp_host": "localhost",
+        "smtp_port": server.port,
+        "to_emails": ["ops@a.test"],
+        "ca_file": str(house.folder / "mail-root.pem"),
+    }
+    proxy = house.run(one, cert_manager={"check_interval": "200ms", "alerting": mail})
     house.ask(ME)
+    wait_until(lambda: server.mails, "no mail came")
+    assert f"CRL {house.crl_file} (a) expires in " in str(server.mails[0]["Subject"])
     assert "crl-expiring" in kinds(house)
     assert abs(proxy.metrics()['terraster_crl_expiry_timestamp_seconds{name="a"}'] - time.time() - 86400) < 600
     house.crl_file.write_bytes(CLIENTS.crls(days=-1, begun=6))
     wait_until(lambda: "crl-expired" in kinds(house), "the end of the list is not told")
     assert house.is_refused(ME)
+    wait_until(lambda: len(server.mails) > 1, "no mail about its end came")
+    assert f"CRL {house.crl_file} (a) expired at " in str(server.mails[1]["Subject"])
 
 
 def test_files_that_cannot_be_used_refuse_the_configuration(house: House) -> None:
