@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .nursery import Nursery, Nursling
 from .ports import free_port
 from .program import Program, is_gone
 from .waiting import wait_until
@@ -26,6 +27,7 @@ __all__ = ["Family"]
 T = TypeVar("T")
 
 _PROGRAM = Path(__file__).with_name("toy_master.py")
+_NURSERY = Nursery()
 
 
 class Family:
@@ -57,8 +59,12 @@ class Family:
 
     def start(self) -> None:
         environ = {**self.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command = [sys.executable, *self.command, str(_PROGRAM), self.path]
-        self.program = Program(command, Path(self.log_path), keep=self.keep, **environ)
+        log = Path(self.log_path)
+        if self.command or self.keep:
+            command = [sys.executable, *self.command, str(_PROGRAM), self.path]
+            self.program = Program(command, log, keep=self.keep, **environ)
+        else:
+            self.program = Program(_NURSERY.start([self.path], log.parent, log, {**os.environ, **environ}), log)
 
     def __enter__(self) -> Family:
         self.start()
@@ -80,7 +86,7 @@ class Family:
             self.directory.cleanup()
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> subprocess.Popen[bytes] | Nursling:
         return self.program.process
 
     @property

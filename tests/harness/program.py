@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .nursery import Nursling
 from .waiting import wait_until
 
 __all__ = ["Program", "accepts", "find", "is_gone", "wait_gone"]
@@ -30,10 +31,15 @@ def accepts(address: tuple[str, int]) -> bool:
 
 
 class Program:
-    """A running program. ``output`` is the file with its standard output and error. ``keep``: descriptors that it inherits."""
+    """A running program. command: what to start, or a process that was started. ``output`` is the file with its standard output and error.
+    ``keep``: descriptors that it inherits."""
 
-    def __init__(self, command: Sequence[str], output: Path, *, keep: Sequence[int] = (), **environment: str) -> None:
+    def __init__(self, command: Sequence[str] | Nursling, output: Path, *, keep: Sequence[int] = (), **environment: str) -> None:
         self.output = output
+        self.process: subprocess.Popen[bytes] | Nursling
+        if isinstance(command, Nursling):
+            self.process = command
+            return
         with output.open("ab") as sink:
             self.process = subprocess.Popen(
                 command,
