@@ -15,13 +15,14 @@ from time import monotonic
 from typing import Any
 
 from .config.diff import Change, patch
-from .config.snapshot import Backend, Filters, Listener, Location, Service, Snapshot
+from .config.snapshot import Backend, Filters, Http2Limits, Listener, Location, Service, Snapshot
 from .errors import BadRequest
 from .exchange import Exchange
 from .filters.answer import Answer
 from .filters.contract import Counted, Filter, Place, cells, counted, defined
 from .filters.registry import KINDS
 from .location_plan import LocationPlan
+from .net.connection import Connection
 from .net.yielding import yield_to_loop
 from .policy.forwarded import Trust
 from .route.prefix import Prefixes
@@ -95,11 +96,13 @@ class ServicePlan:
 
     fallback: `rules` if they may answer for paths without a location; None: such a path is answered with 404.
     log: like a location's, for requests without a location.
-    tls: its settings towards clients, None: served in clear. protocols: those that it offers by ALPN.
+    tls: its settings towards clients, None: served in clear. protocols: those that it offers by ALPN. http2: the limits of clients that
+    choose h2.
     """
 
     __slots__ = (
         "name",
+        "http2",
         "protocols",
         "tls",
         "prefixes",
@@ -116,6 +119,7 @@ class ServicePlan:
         """now: monotonic time."""
         self.name = service.name
         self.tls = service.tls
+        self.http2 = service.http2
         self.protocols = _PLAIN if service.tls is None else frozenset(name.encode() for name in service.tls.protocols)
         before: dict[str, LocationPlan] = {}
         if old is not None:
@@ -166,6 +170,7 @@ class Plan:
         "limits",
         "unrouted",
         "_clock",
+        "_http2",
         "_kinds",
         "_tls_defaults",
         "_view",
@@ -196,6 +201,17 @@ class Plan:
         self._clock = clock
         self._view = view
         self._tls_defaults: dict[str, tuple[ServicePlan | None, ServicePlan | None]] = {}
+        self._http2 = {listener.address: listener.http2 for listener in snapshot.listeners if listener.http2 is not None}
+
+    def http2(self, connection: Connection) -> Http2Limits | None:
+        """The limits of a connection that may speak HTTP/2, None if it speaks HTTP/1.1. To be asked once the handshake is over.
+
+        Over TLS the client has chosen h2. In clear it may still begin with a request of HTTP/1.1: HTTP/2 begins with its preface (RFC 9113,
+        section 3.3). A connection on a listener that a reload removed has the limits of before."""
+        if connection.listener.tls:
+            return connection.http2
+        plan: Plan = connection.listener.last_plan or self
+        return plan._http2.get(connection.listener.address)
 
     def tls_default(self, address: str, named: bool) -> ServicePlan | None:
         """The service of a TLS listener for clients whose server name no service there has, or (named False) that send none.

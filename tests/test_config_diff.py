@@ -219,6 +219,7 @@ CHANGED: dict[str, Any] = {
     "health_check": {"path": "/x"},
     "host": "b.test",
     "http_port": 8001,
+    "http2": {"window": "1M"},
     "https_port": 8002,
     "ignore_client_abort": True,
     "limits": {"connections": 7},

@@ -449,17 +449,12 @@ def test_a_socket_that_is_both_a_listener_and_a_backend_is_a_loop(tmp_path: Path
 @pytest.mark.parametrize(
     ("top", "service", "expected"),
     [
-        (
-            "",
-            "tls: {cert_file: c.pem, next_protos: [h2, http/1.1]}",
-            ["3:42: `next_protos`: HTTP/2 is not in effect yet: h2 is not offered"],
-        ),
-        ("", "tls: {cert_file: c.pem, next_protos: h2}", ["3:41: `next_protos`: HTTP/2 is not in effect yet: h2 is not offered"]),
+        ("", "tls: {cert_file: c.pem, next_protos: [h2, http/1.1]}", []),
         ("", "tls: {cert_file: c.pem, next_protos: [smtp]}", ["3:42: `next_protos`: Terraster does not speak smtp"]),
         ("", "tls: {cert_file: c.pem, next_protos: [http/1.1]}", []),
-        ("tls: {cert_file: c.pem, next_protos: [h2]}", "port: 443", ["1:39: `next_protos`: HTTP/2 is not in effect yet"]),
-        ("tls: {cert_file: c.pem, next_protos: [h2]}", "tls: off", []),
-        ("", "tls: {enabled: false, cert_file: c.pem, next_protos: [h2]}", []),
+        ("tls: {cert_file: c.pem, next_protos: [h3]}", "port: 443", ["1:39: `next_protos`: Terraster does not speak h3"]),
+        ("tls: {cert_file: c.pem, next_protos: [h3]}", "tls: off", []),
+        ("", "tls: {enabled: false, cert_file: c.pem, next_protos: [h3]}", []),
     ],
 )
 def test_protocols_that_are_not_there_are_warned_of(tmp_path: Path, top: str, service: str, expected: list[str]) -> None:

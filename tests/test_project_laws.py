@@ -42,6 +42,7 @@ def broken_laws(tree: ast.Module) -> list[str]:
             if len(real) > 1:
                 found.append(f"{node.lineno}: class {node.name} has several bases")
             slotted = any(isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == "__slots__" for part in node.body)
+            slotted = slotted or any("slots=True" in ast.unparse(decorator) for decorator in node.decorator_list)
             if not slotted and node.name not in UNSLOTTED and not {"Protocol", "NamedTuple"} & set(names):
                 found.append(f"{node.lineno}: class {node.name} has no __slots__")
         elif isinstance(node, ast.FunctionDef):
@@ -67,6 +68,7 @@ def test_the_request_path_can_be_compiled(file: Path) -> None:
     "source",
     [
         "class A:\n    pass\n",
+        "@dataclass(frozen=True)\nclass A:\n    pass\n",
         "class A(B, C):\n    __slots__ = ()\n",
         "def a():\n    def b(): pass\n",
         "a = lambda: 1\n",

@@ -203,6 +203,14 @@ def test_cut_at_every_octet(case: Case) -> None:
         same(case, read(case, [case.data[:at], case.data[at:]]), whole)
 
 
+def test_the_preface_of_http2_is_refused_with_the_key_that_switches_it_on() -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    for data in (preface, preface[:16]):
+        with pytest.raises(BadRequest) as caught:
+            parse_request(data, 32768, 100)
+        assert (caught.value.status, "`http2: true`" in caught.value.detail) == (505, True)
+
+
 @pytest.mark.parametrize("case", REQUESTS + RESPONSES, ids=lambda case: case.name)
 def test_octet_by_octet(case: Case) -> None:
     whole = read(case, [case.data])

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .addresses import is_address, is_loopback, port_of
+from .authority import Acme
 from .listeners import Rule
 from .messages import Complaint
 from .settings import ServiceSettings, Settings
 from .settings.acme import AcmeSettings
 from .settings.tls import TlsSettings
 
-__all__ = ["challenge", "domains", "errors", "settings", "warnings"]
+__all__ = ["authority", "challenge", "domains", "errors", "settings", "warnings"]
 
 Path = tuple[str | int, ...]
 
@@ -22,6 +23,21 @@ Path = tuple[str | int, ...]
 def settings(top: Settings) -> AcmeSettings:
     """The keys that were written, or the defaults."""
     return top.acme or AcmeSettings.model_validate({})
+
+
+def authority(top: Settings) -> Acme:
+    """The authority, as a value of a Snapshot."""
+    written = settings(top)
+    return Acme(
+        directory=written.directory,
+        email=written.email or "",
+        ca_file=written.ca_file or "",
+        dns_hook=written.dns_hook or "",
+        eab_kid=written.eab.kid if written.eab else "",
+        eab_key=written.eab.hmac_key.get_secret_value() if written.eab else "",
+        key_type=written.key_type,
+        renew_before=written.renew_before or 0.0,
+    )
 
 
 def domains(service: ServiceSettings, tls: TlsSettings) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pydantic import BaseModel
 
-from . import acme, unserved
+from . import acme, http2, unserved
 from .addresses import Url, is_loopback, port_of
 from .language import Language, Written
 from .listeners import Rule, host_address, management_address, metrics_address, same_place
@@ -201,6 +201,7 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
     yield from _logger_warnings(top)
     yield from _of_loggers(top, services, True)
     yield from _of_protocols(top, services, rule)
+    yield from http2.warnings(top, services)
     own: dict[int, list[str]] = {}
     for address in (management_address(top), metrics_address(top)):
         if address:
@@ -293,13 +294,10 @@ def _of_protocols(top: Settings, services: Sequence[tuple[Path, ServiceSettings]
         for index, name in enumerate(settings.next_protos):
             if name in said:
                 continue
-            if name == "h2":
-                words = "HTTP/2 is not in effect yet: h2 is not offered, and clients speak HTTP/1.1"
-            elif not name.startswith("http/1."):
-                words = f"Terraster does not speak {name}: a client that chooses it is served as one that speaks HTTP/1.1"
-            else:
+            if name == "h2" or name.startswith("http/1."):
                 continue
             said.add(name)
+            words = f"Terraster does not speak {name}: a client that chooses it is served as one that speaks HTTP/1.1"
             yield (*here, "next_protos", index), False, f"`next_protos`: {words}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-__all__ = ["is_of_tls13", "suites"]
+__all__ = ["is_of_tls13", "suites", "suits_http2"]
 
 _KNOWN = {
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -35,6 +35,11 @@ _OF_TLS13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_P
 def is_of_tls13(name: str) -> bool:
     """True for a suite of TLS 1.3, of which all are always in use: the library has no way to choose."""
     return name in _OF_TLS13
+
+
+def suits_http2(name: str) -> bool:
+    """True for a suite of TLS 1.2 that HTTP/2 allows (RFC 9113, section 9.2.2). name: OpenSSL's"""
+    return name.startswith("ECDHE-") and ("-GCM-" in name or "-CHACHA20-" in name)
 
 
 def suites(names: tuple[str, ...]) -> tuple[str, ...]:

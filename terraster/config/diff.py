@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from . import quantities
 from .settings import CertManager, HealthCheckSettings, Model, Settings, TimeoutSettings, TrafficSettings
 from .settings.base import quantity_of
+from .settings.http2 import Http2Settings
 from .settings.inherited import ConnectionPool as ConnectionPoolSettings
 from .settings.inherited import OutlierSettings, QueueSettings, RetrySettings, StickySettings
 from .snapshot import (
@@ -23,6 +24,7 @@ from .snapshot import (
     Credentials,
     Filters,
     HealthCheck,
+    Http2Limits,
     Listener,
     Location,
     Outlier,
@@ -74,6 +76,7 @@ _MODELS: dict[type, type[Model]] = {
     Snapshot: Settings,
     Location: TrafficSettings,
     HealthCheck: HealthCheckSettings,
+    Http2Limits: Http2Settings,
     Outlier: OutlierSettings,
     Retry: RetrySettings,
     Queue: QueueSettings,
@@ -97,7 +100,7 @@ class Change:
     base:       the new one without its services
     services:   those added or changed, whole
     removed, added, changed: names of services, sorted
-    listeners_added, listeners_removed: a listener whose settings changed is in both
+    listeners_added, listeners_removed: a listener whose settings changed is in both, unless only `http2` did, which is for new connections
     restart:    keys that changed and need new workers or a restart
     lines:      what changed, for people
     """
@@ -131,6 +134,7 @@ def diff(old: Snapshot, new: Snapshot) -> Change:
     )
     gone = [listener for listener in old.listeners if listener not in new.listeners]
     come = [listener for listener in new.listeners if listener not in old.listeners]
+    _keep(gone, come)
     lines: list[str] = []
     for line in _lines(old, new, before, after, removed, added, changed, gone, come):
         if len(lines) == _MOST_LINES:
@@ -160,6 +164,15 @@ def patch(old: Snapshot, change: Change) -> Snapshot:
     return replace(change.base, services=tuple(services))
 
 
+def _keep(gone: list[Listener], come: list[Listener]) -> None:
+    """Take out the listeners of which only `http2` changed: their sockets and connections stay."""
+    for old in list(gone):
+        for new in list(come):
+            if old.address == new.address and replace(old, http2=new.http2) == new:
+                gone.remove(old)
+                come.remove(new)
+
+
 def _lines(
     old: Snapshot,
     new: Snapshot,
@@ -183,6 +196,13 @@ def _lines(
         yield "~ warnings"
     for sign, listeners in (("-", gone), ("+", come)):
         yield from (f"{sign} listener {listener.address}" for listener in listeners)
+    spoken = {listener.address: listener.http2 for listener in old.listeners}
+    told = {listener.address for listener in come}
+    for listener in new.listeners:
+        if listener.address in spoken and listener.address not in told:
+            yield from (
+                f"~ listener {listener.address}: {line[2:]}" for line in _of_http2(spoken[listener.address], listener.http2)
+            )
     yield from (f"- service {name}" for name in removed)
     yield from (f"+ service {name}" for name in added)
     for name in changed:
@@ -190,8 +210,9 @@ def _lines(
 
 
 def _of_service(old: Service, new: Service) -> Iterator[str]:
-    for key in _differing(old, new, ("name", "locations", "filters")):
+    for key in _differing(old, new, ("name", "locations", "filters", "http2")):
         yield f"~ {key}"
+    yield from _of_http2(old.http2, new.http2)
     said = list(_of_filters(old.filters, new.filters))
     yield from said
     before = {location.path: location for location in old.locations}
@@ -203,6 +224,12 @@ def _of_service(old: Service, new: Service) -> Iterator[str]:
         else:
             where = "" if len(after) == 1 else f"{path}: "
             yield from (where + line for line in _of_location(before[path], location) if line not in said)
+
+
+def _of_http2(old: Http2Limits | None, new: Http2Limits | None) -> Iterator[str]:
+    """HTTP/2 switched on or off, or each limit that changed."""
+    if old != new:
+        yield from _of_value("http2", old, new, new)
 
 
 def _of_location(old: Location, new: Location) -> Iterator[str]:

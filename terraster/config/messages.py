@@ -94,7 +94,8 @@ def _complaint(details: ErrorDetails, known: Language, top: type[BaseModel], pre
         words = f"must be {context['expected']}".replace("'", "`")
     elif kind in _BOUNDS:
         key, text = _BOUNDS[kind]
-        words = f"{text} {context[key]:g}"
+        bound = context[key]
+        words = f"{text} {bound:g}" if isinstance(bound, float) else f"{text} {bound}"
     else:
         words = _WORDS.get(kind) or f"cannot be used: {details['msg']}"
     return (*prefix, *path), path[-1:] == ("[key]",), f"`{name}` {words}"

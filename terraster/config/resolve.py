@@ -15,11 +15,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from . import acme, inherit
-from .authority import Acme
 from .checks import canonical
 from .cipher_suites import is_of_tls13
 from .client_auth import ClientAuth
 from .directories import runtime_dir, state_dir
+from .http2 import Http2Rule, protocols
 from .language import Language, language
 from .listeners import Rule, management_address, metrics_address
 from .settings import (
@@ -83,6 +83,8 @@ def resolve(
         for address, tls in top.rule.of(written):
             if address not in listeners:
                 listeners[address] = Listener(address, tls, proxied)
+            if not tls:
+                listeners[address] = top.http2.in_clear(listeners[address], service)
     management = settings.management()
     cert_manager = settings.cert_manager or CertManager.model_validate({})
     logger = settings.loggers.get("terraster")
@@ -101,7 +103,7 @@ def resolve(
         certificate_check=cert_manager.check_interval,
         alerting=_alerting(cert_manager),
         certificate_threshold=cert_manager.expiration_threshold,
-        acme=_acme(settings) if any(service.tls and service.tls.domains for service in services) else None,
+        acme=acme.authority(settings) if any(service.tls and service.tls.domains for service in services) else None,
         nameservers=settings.nameservers,
         admin_listen=management_address(settings),
         admin_tls=management.tls is not None and management.tls.enabled,
@@ -138,20 +140,6 @@ def _folders(settings: TlsSettings, manager: CertManager | None) -> tuple[str, .
     """The folders of certificates of a service: its own before the common one."""
     found = (settings.cert_dir, manager.cert_dir if manager is not None else None)
     return tuple(dict.fromkeys(folder for folder in found if folder is not None))
-
-
-def _acme(settings: Settings) -> Acme:
-    written = acme.settings(settings)
-    return Acme(
-        directory=written.directory,
-        email=written.email or "",
-        ca_file=written.ca_file or "",
-        dns_hook=written.dns_hook or "",
-        eab_kid=written.eab.kid if written.eab else "",
-        eab_key=written.eab.hmac_key.get_secret_value() if written.eab else "",
-        key_type=written.key_type,
-        renew_before=written.renew_before or 0.0,
-    )
 
 
 def _same_top(one: Settings, other: Settings) -> bool:
@@ -205,6 +193,7 @@ class _Top:
 
     def __init__(self, settings: Settings, secret: bytes, known: Language) -> None:
         self.rule = Rule(settings)
+        self.http2 = Http2Rule(settings, self.rule)
         self.timeouts = replace(Timeouts(), **_given(settings.timeouts, _TIMEOUTS))
         self.limits = replace(Limits(), **_given(settings.limits, _LIMITS))
         self._settings = settings
@@ -226,6 +215,7 @@ class _Top:
         timeouts = self.timeouts if written.timeouts is None else replace(self.timeouts, **_given(written.timeouts, _TIMEOUTS))
         wider = _Wider(written, name, redirects, health, skips, traffic, chosen, timeouts)
         locations = [self._location(wider, location) for location in written.locations]
+        http2 = self.http2.of(written)
         return Service(
             name=name,
             hosts=written.host or ("*",),
@@ -241,10 +231,11 @@ class _Top:
             underscores=written.underscores or top.underscores,
             strict_responses=top.strict_responses if written.strict_responses is None else written.strict_responses,
             ignore_client_abort=top.ignore_client_abort if written.ignore_client_abort is None else written.ignore_client_abort,
-            tls=self._tls(written),
+            tls=self._tls(written, http2 is not None),
+            http2=http2,
         )
 
-    def _tls(self, written: ServiceSettings) -> Tls | None:
+    def _tls(self, written: ServiceSettings, http2: bool) -> Tls | None:
         """The service's own `tls`, else the top's if it covers the service."""
         if not self.rule.tls(written):
             return None
@@ -256,7 +247,7 @@ class _Top:
             min_version=settings.min_version,
             ciphers=tuple(name for name in settings.cipher_suites if not is_of_tls13(name)),
             tickets=not settings.session_tickets_disabled,
-            protocols=tuple(name for name in settings.next_protos if name != "h2") or ("http/1.1",),
+            protocols=protocols(settings, http2),
             default=settings.default,
             folders=_folders(settings, self._settings.cert_manager),
             client_auth=None if asked is None else ClientAuth(asked.mode, asked.ca_file, asked.crl_file or "", asked.verify_depth),

@@ -13,6 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from terraster.wire.http2.limits import Limits as Http2Limits
+
+from .alerting import Alerting
 from .authority import Acme
 from .client_auth import ClientAuth
 from .credentials import Certificate, Credentials
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKUP",
     "AccessLog",
+    "Alerting",
     "Backend",
     "Breaker",
     "Certificate",
@@ -30,6 +34,7 @@ __all__ = [
     "Credentials",
     "Filters",
     "HealthCheck",
+    "Http2Limits",
     "Limits",
     "Listener",
     "Location",
@@ -299,6 +304,7 @@ class Listener:
     tls: bool = False
     proxy_protocol: bool = False
     slot: int = -1  # with ``tls``: a location's slot of the shared table, in which its handshakes are counted
+    http2: Http2Limits | None = None  # without ``tls``: of clients that begin with HTTP/2; None: it is not spoken there
 
     @property
     def id(self) -> str:
@@ -328,19 +334,6 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Alerting:
-    """Mail before a certificate expires."""
-
-    host: str
-    port: int
-    sender: str
-    password: str = field(repr=False)  # "" = no login
-    receivers: tuple[str, ...] = ()
-    starttls: Literal["required", "optional", "off"] = "required"
-    ca_file: str = ""  # "" = the system's authorities
-
-
-@dataclass(frozen=True, slots=True)
 class Service:
     """A virtual host. ``hosts``: lower case, exact, "*.example.com" or "*"; ``listeners``: addresses it answers on."""
 
@@ -359,6 +352,9 @@ class Service:
     strict_responses: bool = False
     ignore_client_abort: bool = False  # True: a client's EOF while its backend works is taken for a half-close, not for leaving
     tls: Tls | None = None  # None: served in clear
+    http2: Http2Limits | None = (
+        None  # with ``tls``: of clients that chose h2; in clear those of the listener count. None: not spoken
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from greenlet import greenlet
 
-from terraster.config.snapshot import Tls
+from terraster.config.snapshot import Http2Limits, Tls
 from terraster.errors import CLIENT, ClientGone, HttpError, TimedOut
 from terraster.exchange import Exchange
 
@@ -37,6 +37,7 @@ class Connection:
     listener:   the acceptor of the address on which it came in
     scheme:     "http", or "https" once it speaks TLS
     tls:        the settings of its handshake, None: it is in clear
+    http2:      over TLS: the limits of its HTTP/2, None: the client did not choose h2 (`terraster.plan.Plan.http2` also knows those in clear)
     certificate: the client's, if it has authenticated with one (`terraster.certs.client_certificate`)
     handshake:  the facts of its handshake, None: there was none, or it is not over
     trusted:    True if the peer is a trusted proxy
@@ -60,6 +61,7 @@ class Connection:
         "handshake",
         "held",
         "host",
+        "http2",
         "idle_since",
         "keepalive",
         "lingering",
@@ -105,6 +107,7 @@ class Connection:
         self.downstream: Any = None
         self.session: Any = None
         self.tls: Tls | None = None
+        self.http2: Http2Limits | None = None
         self.certificate: Any = None
         self.handshake: Handshake | None = None
 

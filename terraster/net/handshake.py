@@ -15,23 +15,26 @@ class Handshake:
 
     version:     "TLSv1.2" or "TLSv1.3"
     cipher:      the suite, by OpenSSL's name
+    alpn:        the protocol that was agreed on, "" for none
     server_name: the name that the client asked for, in lower case; "" for none
     resumed:     True if it went on from an earlier session
     """
 
-    __slots__ = ("cipher", "resumed", "server_name", "version")
+    __slots__ = ("alpn", "cipher", "resumed", "server_name", "version")
 
-    def __init__(self, version: str, cipher: str, server_name: str, resumed: bool) -> None:
+    def __init__(self, version: str, cipher: str, server_name: str, resumed: bool, alpn: str = "") -> None:
         self.version = version
         self.cipher = cipher
         self.server_name = server_name
         self.resumed = resumed
+        self.alpn = alpn
 
     @classmethod
     def of(cls, engine: ssl.SSLObject, server_name: str) -> Self:
         """The facts that an engine knows once its handshake is over."""
         cipher = engine.cipher()
-        return cls(engine.version() or "", cipher[0] if cipher else "", server_name, bool(engine.session_reused))
+        protocol = engine.selected_alpn_protocol() or ""
+        return cls(engine.version() or "", cipher[0] if cipher else "", server_name, bool(engine.session_reused), protocol)
 
 
 class HandshakeFailed(ClientGone):

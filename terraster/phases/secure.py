@@ -84,7 +84,10 @@ def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) ->
     stream.accept(reader.received, end, plane.contexts.tickets(service.name, hello.server_name), hello.tickets)
     if service.tls.client_auth is not None:
         _authenticate(plane, connection, stream)
-    return Handshake.of(stream.engine, hello.server_name)
+    handshake = Handshake.of(stream.engine, hello.server_name)
+    if handshake.alpn == "h2":
+        connection.http2 = service.http2
+    return handshake
 
 
 def _authenticate(plane: DataPlane, connection: Connection, stream: TlsStream) -> None:

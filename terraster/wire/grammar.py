@@ -53,6 +53,8 @@ _FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"++):[ \t]*+([\t -~\x80-\xff]*+)")
 _PART = re.compile(rb"[\t -~\x80-\xff]*+\r?")
 _ANY_VERSION = re.compile(rb"(" + _TOKEN + rb"++) " + _TARGET + rb" HTTP/([0-9])\.[0-9]")
 _LINE_END = re.compile(rb"\n\r?\n")
+_PREFACE = b"PRI * HTTP/2.0\r\n"  # RFC 9113, section 3.4
+_HTTP2 = "HTTP/2 is not spoken here: in clear `http2: true` switches it on, over TLS a client asks for h2 by ALPN"
 
 _Error = type[BadRequest] | type[BadResponse]
 
@@ -64,6 +66,8 @@ def wrong_request_line(line: bytes) -> BadRequest:
     match = _ANY_VERSION.fullmatch(line[:-2])
     if match is None:
         return BadRequest("malformed request line")
+    if line == _PREFACE:
+        return BadRequest(_HTTP2, status=505)
     if match[2] != b"1":
         return BadRequest("unsupported HTTP version", status=505)
     if len(match[1]) > MAX_METHOD:

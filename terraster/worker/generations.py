@@ -62,7 +62,7 @@ def _location(service: Service, path: str) -> Location | None:
 
 def _of_service(service: Service) -> Service:
     """A service without the settings that matter only to other requests."""
-    return replace(service, hosts=(), listeners=(), locations=(), access_log=AccessLog(), limits=Limits())
+    return replace(service, hosts=(), listeners=(), locations=(), access_log=AccessLog(), limits=Limits(), http2=None)
 
 
 def _of_location(location: Location) -> Location:

@@ -146,6 +146,7 @@ _TABLES = {
         "cert_manager.*",
         "cert_manager.alerting.*",
     ],
+    "HTTP/2": ["http2", "http2.*"],
     "middleware": ["middleware[]"],
 }
 """What stands in which table of docs/configuration.md: paths, and "path.*" for the keys of a mapping that are not named by themselves. The

@@ -41,7 +41,9 @@ _PLACES = (
 
 
 def test_there_are_examples() -> None:
-    assert {"acme", "backend-names", "health-checks", "send-proxy", "unix-socket", "websockets"} <= {file.stem for file in EXAMPLES}
+    assert {"acme", "backend-names", "health-checks", "http2", "send-proxy", "unix-socket", "websockets"} <= {
+        file.stem for file in EXAMPLES
+    }
     assert [file.name for file in FOLDER.iterdir() if file not in EXAMPLES] == []
 
 

@@ -128,6 +128,19 @@ def test_protocols(site, terraster, backend, certificates) -> None:
         site.connect().secure(context, "a.test")
 
 
+def test_h2_is_offered_first_where_it_is_on(terraster, backend, certificates) -> None:
+    here = backend(answer=ok(b"x")).url
+    proxy = terraster(
+        service(here, name="a", host="a.test", tls=certificates["a"], http2=True),
+        service(here, name="b", host="*.b.test", tls={**certificates["b"], "http2": False}, http2={"max_streams": 5}),
+    )
+    for name, chosen in (("a.test", "h2"), ("x.b.test", "http/1.1")):
+        context = client()
+        context.set_alpn_protocols(["http/1.1", "h2"])
+        with proxy.connect().secure(context, name) as one:
+            assert one.sock.selected_alpn_protocol() == chosen  # type: ignore[attr-defined]
+
+
 def test_versions_of_each_service(terraster, backend, certificates) -> None:
     here = backend(answer=ok(b"x")).url
     proxy = terraster(

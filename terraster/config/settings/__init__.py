@@ -36,6 +36,7 @@ from .base import (
     is_later,
     later,
 )
+from .http2 import OVER_TLS, Http2Setting
 from .inherited import TrafficSettings
 from .logs import AccessLogSetting, AccessLogSettings, LoggerSettings
 from .service import LocationSettings, MiddlewareEntry, ServiceLimits, ServiceSettings, TimeoutSettings
@@ -131,6 +132,11 @@ class Settings(TrafficSettings):
     )
     services: tuple[ServiceSettings, ...] = Field((), description="Virtual hosts.")
     tls: TlsSetting | None = Field(None, description="TLS on the top's listeners.")
+    http2: Http2Setting | None = Field(
+        None,
+        description="HTTP/2 with clients: `on`, `off`, or a mapping with its limits, which switches it on. On, it is spoken over TLS (ALPN) "
+        f"and in clear (prior knowledge). Default: {'on over TLS, off in clear' if OVER_TLS else 'off'}.",
+    )
     health_check: HealthCheckSetting | None = Field(
         None, description="How backends are probed where nothing closer says otherwise; `off`, or a mapping."
     )

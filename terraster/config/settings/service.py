@@ -23,6 +23,7 @@ from .base import (
     text,
     uri_path,
 )
+from .http2 import Http2Setting
 from .inherited import TrafficSettings
 from .logs import AccessLogSetting, LogOptions
 from .tls import TlsSetting
@@ -141,6 +142,9 @@ class ServiceSettings(TrafficSettings):
         None, description="Expect a PROXY header (v1, v2) from `trusted_proxies` on its listeners. Default: the top's."
     )
     tls: TlsSetting | None = Field(None, description="TLS towards clients. Default: the top's, on the top's listeners.")
+    http2: Http2Setting | None = Field(
+        None, description="HTTP/2 with clients: `on`, `off`, or a mapping; over the top's, key by key. Default: the top's."
+    )
     http_redirect: bool | None = Field(
         None, description="Send plain-HTTP requests to https, port `redirect_port`. Status 308. Default: false."
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..cipher_suites import suites
-from .base import FilePath, Hosts, Model, Names, Port, Secret, SomeTime, Text, later
+from .base import FilePath, Hosts, Model, Names, Port, Secret, SomeTime, Text
 from .client_auth import ClientAuthSettings
 from .switches import OrWord, switched
 
@@ -42,11 +42,13 @@ class TlsSettings(Model):
     )
     session_tickets_disabled: bool = Field(False, description="Resume no sessions: hand out no tickets.")
     next_protos: Names = Field(
-        (), description="ALPN protocols offered, best first. h2 is left out, as HTTP/2 is not in effect yet. Default: http/1.1."
+        (),
+        description="ALPN protocols offered, best first. A list with h2 switches HTTP/2 on, one without it off, unless `http2` beside it "
+        "says otherwise. Default: h2 where HTTP/2 is on, and http/1.1.",
     )
     default: bool = Field(False, description="Serve clients whose server name no service on the listener has, or that send none.")
     client_auth: ClientAuthSettings | None = Field(None, description="Certificates that clients authenticate with.")
-    http2: bool | None = later(None, description="Offer HTTP/2 to clients.")
+    http2: bool | None = Field(None, description="Offer HTTP/2 by ALPN. Default: as `http2` says.")
     cert_dir: FilePath | None = Field(
         None,
         description="Directory of certificates, which are found by the names in them; for hosts that the files above do not cover.",
