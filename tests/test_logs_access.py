@@ -28,7 +28,7 @@ def an_exchange(**changes) -> Exchange:
     """A request that went well, but for ``changes``."""
     x = Exchange(1.0, WALL, "192.0.2.17", "198.51.100.1", "http")
     x.head = SimpleNamespace(
-        minor=1, fields=[(b"Host", b"shop.example"), (b"User-Agent", b"curl/8.0"), (b"REFERER", b"http://a.example/?q=1")]
+        major=1, minor=1, fields=[(b"Host", b"shop.example"), (b"User-Agent", b"curl/8.0"), (b"REFERER", b"http://a.example/?q=1")]
     )
     x.method, x.target, x.host = b"GET", b"/cart?item=3", b"shop.example"
     x.service, x.location = SimpleNamespace(name="shop"), SimpleNamespace(path="/cart")
@@ -84,6 +84,12 @@ def test_a_request_that_could_not_be_read():
     said = json.loads(line(Exchange(1.0, WALL, "192.0.2.17", "192.0.2.17", "http")))
     assert (said["method"], said["uri"], said["protocol"], said["service"], said["upstream"]) == ("-", "", "", "", "")
     assert said["upstream_time"] is None
+
+
+@pytest.mark.parametrize(("major", "minor", "name"), [(1, 0, "HTTP/1.0"), (1, 1, "HTTP/1.1"), (2, 1, "HTTP/2.0")])
+def test_protocols(major, minor, name):
+    x = an_exchange(head=SimpleNamespace(major=major, minor=minor, fields=[]))
+    assert line(x, format="{protocol}") == name + "\n"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +163,7 @@ def test_the_clock_goes_on_and_back():
     ],
 )
 def test_secrets_are_masked(uri, shown):
-    head = SimpleNamespace(minor=1, fields=[(b"Referer", uri), (b"Authorization", b"Bearer t0p"), (b"Cookie", b"id=t0p")])
+    head = SimpleNamespace(major=1, minor=1, fields=[(b"Referer", uri), (b"Authorization", b"Bearer t0p"), (b"Cookie", b"id=t0p")])
     for config in ({}, {"format": "{uri} {referer}"}):
         text = line(an_exchange(target=uri, head=head), **config)
         assert text.count(shown) == 2
@@ -171,7 +177,7 @@ def test_own_keys_and_mask():
 
 @given(st.binary(max_size=60), st.binary(max_size=60), st.binary(max_size=60), st.text(max_size=20))
 def test_whatever_comes_in_a_line_is_one_line_of_json(target, agent, host, detail):
-    head = SimpleNamespace(minor=0, fields=[(b"user-agent", agent), (b"referer", target)])
+    head = SimpleNamespace(major=1, minor=0, fields=[(b"user-agent", agent), (b"referer", target)])
     x = an_exchange(target=target, host=host, head=head, detail=detail, method=agent, request_id=agent)
     text = line(x)
     assert text.isascii() and text.endswith("\n") and text.count("\n") == 1 and text[:-1].isprintable()

@@ -303,16 +303,16 @@ def test_fields_that_are_written_are_bounded_and_unique_ones_are_not_kept() -> N
     usual = (b"x-usual", b"value")
     for _ in range(3):
         writer.field(*usual)
-    assert usual in writer._WRITTEN
+    assert usual in writer.WRITTEN
     for number in range(10000):
         writer.field(b"x-unique", b"%d" % number)
-    assert usual in writer._WRITTEN and (b"x-unique", b"9999") not in writer._WRITTEN
+    assert usual in writer.WRITTEN and (b"x-unique", b"9999") not in writer.WRITTEN
     for _ in range(3):
         writer.field(b"x-long", b"v" * 5000)
-    assert (b"x-long", b"v" * 5000) not in writer._WRITTEN
+    assert (b"x-long", b"v" * 5000) not in writer.WRITTEN
     for number in range(10000):
         writer.encode([(b"x-twice", b"%d" % number * 20)] * 2)
-        assert len(writer._WRITTEN) <= 4096 and writer._WRITTEN.held <= 1 << 18
+        assert len(writer.WRITTEN) <= 4096 and writer.WRITTEN.held <= 1 << 18
 
 
 @pytest.mark.parametrize(
@@ -333,8 +333,8 @@ def test_fields_that_are_written_are_bounded_and_unique_ones_are_not_kept() -> N
 def test_how_a_field_is_written(name: bytes, value: bytes, first: str, second: str | None) -> None:
     """By its index, or as a literal that no table takes; what is sensitive as one that no table ever takes (RFC 7541, section 7.1.3).
     Values that come again are written in Huffman code, if that is shorter."""
-    writer._WRITTEN.clear()
-    writer._WRITTEN.met.clear()
+    writer.WRITTEN.clear()
+    writer.WRITTEN.met.clear()
     assert writer.field(name, value).hex() == first
     again = writer.field(name, value)
     if second is not None:

@@ -138,7 +138,7 @@ class Renderer:
     def lines(self, exchanges: Iterable[Exchange]) -> bytes:
         """One line for each exchange, with a newline at its end."""
         pick, quote, quoted, look = self._pick, self._quote, self._quoted, self._agent
-        protocols = (quoted["HTTP/1.0"], quoted["HTTP/1.1"])
+        protocols = (quoted["HTTP/1.0"], quoted["HTTP/1.1"], quoted["HTTP/2.0"])
         nothing, empty, tls = quoted[""], self._empty, self._tls
         lines: list[str] = []
         for x in exchanges:
@@ -155,7 +155,7 @@ class Renderer:
             agent = referer = protocol = nothing
             head = x.head
             if head is not None:
-                protocol = protocols[head.minor]
+                protocol = protocols[head.minor] if head.major == 1 else protocols[2]
                 if look:
                     for name, value in head.fields:
                         if len(name) == 10:

@@ -30,7 +30,7 @@ def reason_phrase(status: int) -> bytes:
 class OwnHead:
     """The head of a response of our own, with the calls of a `terraster.wire.http1.ResponseHead`."""
 
-    __slots__ = ("chunked", "dated", "location", "own", "status", "until_close", "upgrade", "_fields", "_length")
+    __slots__ = ("chunked", "dated", "fields", "length", "location", "own", "status", "until_close", "upgrade")
 
     def __init__(self, status: int, fields: Sequence[tuple[bytes, bytes]], length: int) -> None:
         """fields: without Content-Length and Connection. length: octets of the body."""
@@ -41,15 +41,15 @@ class OwnHead:
             if name.lower() == b"date":
                 self.dated = True
         self.location = self.upgrade = None
-        self._fields = fields
-        self._length = length
+        self.fields = fields
+        self.length = length
 
     def forward(self, drop: Set[bytes], replace: object, extra: bytes) -> bytes:
         """The octets. drop: lower-case names to leave out. replace: nothing. extra: field lines to put at the end, each with its CRLF."""
         lines = [b"HTTP/1.1 %d %b\r\n" % (self.status, reason_phrase(self.status))]
-        lines += [b"%b: %b\r\n" % field for field in self._fields if field[0].lower() not in drop]
+        lines += [b"%b: %b\r\n" % field for field in self.fields if field[0].lower() not in drop]
         if self.status not in BODILESS:
-            lines.append(b"Content-Length: %d\r\n" % self._length)
+            lines.append(b"Content-Length: %d\r\n" % self.length)
         lines.append(extra)
         lines.append(b"\r\n")
         return b"".join(lines)

@@ -52,6 +52,8 @@ class RequestHead:
         `terraster.wire.names`. None if there are none.
     dropped: lower-case names that Connection removes, None if there are none.
     max_forwards: how many more proxies an OPTIONS or TRACE request may pass, -1 without a limit (RFC 9110, section 7.6.2).
+    major: 1, or 2 for a request that came in HTTP/2; ``minor`` is 1 then.
+    protocol: what an extended CONNECT asks for (RFC 8441); None for every other request.
     """
 
     __slots__ = (
@@ -86,6 +88,8 @@ class RequestHead:
     special: Sequence[tuple[int, bytes, bytes]] | None
     dropped: frozenset[bytes] | None
     max_forwards: int
+    major = 1
+    protocol: bytes | None = None
     _block: Block
 
     def forward(self, target: bytes, keep: frozenset[int], drop: frozenset[bytes], extra: bytes) -> bytes:
@@ -124,6 +128,7 @@ class ResponseHead:
     location: the Location and Content-Location fields, for mapping them back; None if there are none.
     dated: True if it has a Date.
     special: fields that end here, as (name, value). dropped: lower-case names that end here.
+    block, block_for: what `terraster.wire.http2.fields.response_block` made of the head last, and for which names to drop.
     """
 
     __slots__ = (
@@ -141,6 +146,8 @@ class ResponseHead:
         "dated",
         "special",
         "dropped",
+        "block",
+        "block_for",
         "_raw",
         "_cut_for",
         "_lines",
@@ -161,6 +168,8 @@ class ResponseHead:
     special: list[tuple[bytes, bytes]] | None
     dropped: frozenset[bytes] | None
     own = False
+    block: bytes
+    block_for: frozenset[bytes] | None
     _raw: bytes
     _cut_for: frozenset[bytes] | None
     _lines: bytes
@@ -332,7 +341,7 @@ def parse_response(
     head.minor = minor = 0 if match[1] == b"0" else 1
     head.fields = fields
     head._raw = text[:-2]
-    head._cut_for = None
+    head._cut_for = head.block_for = None
     if status > 599:
         plain = False
         if strict:

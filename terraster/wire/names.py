@@ -31,6 +31,7 @@ __all__ = [
     "PASS",
     "REAL_IP",
     "REQUEST_ID",
+    "TE",
     "TRANSFER_ENCODING",
     "TWIN",
     "UPGRADE",
@@ -48,7 +49,7 @@ TRANSFER_ENCODING = 3
 CONNECTION = 4
 EXPECT = 5
 UPGRADE = 6
-DROP = 7  # hop-by-hop whatever Connection says: Keep-Alive, Proxy-Connection, TE, HTTP2-Settings
+DROP = 7  # hop-by-hop whatever Connection says: Keep-Alive, Proxy-Connection, HTTP2-Settings
 FORWARDED_FOR = 8
 FORWARDED_PROTO = 9
 FORWARDED_HOST = 10
@@ -61,9 +62,10 @@ DATE = 16
 NO_NAME = 17  # not a token, so the line is not a field
 TWIN = 18  # differs from one of these names only by "_" for "-"
 MAX_FORWARDS = 19
+TE = 21  # hop-by-hop too; a hop of HTTP/2 may know from it that trailers are read
 CLIENT_CERT = 20  # Client-Cert, Client-Cert-Chain (RFC 9440) in every spelling: never passed on, Terraster writes its own
 
-_HOP = {b"connection": CONNECTION, b"keep-alive": DROP, b"proxy-connection": DROP, b"te": DROP, b"upgrade": UPGRADE}
+_HOP = {b"connection": CONNECTION, b"keep-alive": DROP, b"proxy-connection": DROP, b"te": TE, b"upgrade": UPGRADE}
 
 _REQUEST = {
     **_HOP,

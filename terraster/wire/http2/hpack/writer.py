@@ -16,7 +16,7 @@ from terraster.wire.memory import Memory
 from . import huffman
 from .static_table import NAMES, PAIRS
 
-__all__ = ["encode", "field"]
+__all__ = ["WRITTEN", "encode", "field"]
 
 _NEVER_INDEXED = frozenset((b"authorization", b"proxy-authorization", b"set-cookie"))
 _SHORT_COOKIE = 20
@@ -25,20 +25,20 @@ _SHORT_COOKIE = 20
 _INDEXED, _WITHOUT_INDEXING, _NEVER = 128, 0, 16  # the first octet of a field: sections 6.1, 6.2.2, 6.2.3
 _PLAIN, _HUFFMAN = 0, 128  # the first octet of a string: section 5.2
 
-_WRITTEN: Memory[tuple[bytes, bytes], bytes] = Memory(4096, 1 << 18)
+WRITTEN: Memory[tuple[bytes, bytes], bytes] = Memory(4096, 1 << 18)
 """Fields → their octets. They take at most some 2 MB."""
 
 
 def encode(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The block of some (name, value) pairs; names are in lower case."""
-    written = _WRITTEN
+    written = WRITTEN
     return b"".join([written.get(pair) or field(pair[0], pair[1]) for pair in fields])
 
 
 def field(name: bytes, value: bytes) -> bytes:
     """The octets of one field. The name is in lower case."""
     pair = name, value
-    octets = _WRITTEN.get(pair)
+    octets = WRITTEN.get(pair)
     if octets is not None:
         return octets
     index = PAIRS.get(pair)
@@ -48,8 +48,8 @@ def field(name: bytes, value: bytes) -> bytes:
         return _literal(name, value, _NEVER, False)
     else:
         octets = _literal(name, value, _WITHOUT_INDEXING, False)
-    if _WRITTEN.learn(pair, octets, len(name) + len(value)) and index is None:
-        _WRITTEN[pair] = octets = _literal(name, value, _WITHOUT_INDEXING, True)
+    if WRITTEN.learn(pair, octets, len(name) + len(value)) and index is None:
+        WRITTEN[pair] = octets = _literal(name, value, _WITHOUT_INDEXING, True)
     return octets
 
 
