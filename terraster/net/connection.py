@@ -25,7 +25,33 @@ _LINGER = 2.0  # seconds without an octet
 _LINGER_TOTAL = 10.0  # seconds in all
 
 
-class Connection:
+class _Over:
+    """The owner of a client's stream that is closed."""
+
+    __slots__ = ()
+
+    def unexpected(self) -> None:
+        """See `terraster.net.stream.Owner`."""
+
+    def timed_out(self, writing: bool) -> HttpError:
+        """See `terraster.net.stream.Owner`."""
+        if writing:
+            return ClientGone("the client stopped reading")
+        return TimedOut("the client was too slow", status=408, reason="http_request_error", close=True, blame=CLIENT)
+
+    def lost(self) -> HttpError:
+        """See `terraster.net.stream.Owner`."""
+        return ClientGone("the client left")
+
+    def waits_for_head(self) -> bool:
+        """See `terraster.net.stream.Owner`."""
+        return False
+
+
+_OVER = _Over()
+
+
+class Connection(_Over):
     """A client's connection, with the facts that all its requests share.
 
     stream:     its octets, plain or TLS; recv and send are the stream's
@@ -145,16 +171,6 @@ class Connection:
         """See `terraster.net.stream.Owner`."""
         self.downstream.look()
 
-    def timed_out(self, writing: bool) -> HttpError:
-        """See `terraster.net.stream.Owner`."""
-        if writing:
-            return ClientGone("the client stopped reading")
-        return TimedOut("the client was too slow", status=408, reason="http_request_error", close=True, blame=CLIENT)
-
-    def lost(self) -> HttpError:
-        """See `terraster.net.stream.Owner`."""
-        return ClientGone("the client left")
-
     def waits_for_head(self) -> bool:
         """See `terraster.net.stream.Owner`."""
         return self.downstream.exchange is None
@@ -189,6 +205,8 @@ class Connection:
         if self.lingering:
             self._linger()
         self.stream.close()
+        self.plain.owner = _OVER  # nothing refers in a circle any more, so that the memory is free at once
+        self.downstream = None
 
     def _linger(self) -> None:
         """Read and discard for a bounded time. A socket that is closed with unread octets sends a reset, which may overtake the answer

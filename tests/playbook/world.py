@@ -77,6 +77,7 @@ class _Watcher:
     def close(self) -> None:
         self.stop()
         self._closed = True
+        self._callback = None
 
     def call(self) -> None:
         assert self._callback is not None
