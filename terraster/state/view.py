@@ -21,6 +21,7 @@ class SeatView:
     backends:  index of the seat's first backend row; a backend's row is ``backends + slot * SeatBackend.CELLS``
     locations: index of the seat's first location row; a location's row is ``locations + slot * SeatLocation.CELLS``
     seats:     the taken seats, the process's own included; `refresh` refreshes them
+    bases:     the same as ``base``, for each taken seat
     all_backends, all_locations: the same as ``backends`` and ``locations``, for each taken seat
     kept_backends: the same as ``backends`` for the seats of masters, where the counts of the dead are
     backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
@@ -34,6 +35,7 @@ class SeatView:
         "backends",
         "locations",
         "seats",
+        "bases",
         "all_backends",
         "all_locations",
         "kept_backends",
@@ -59,6 +61,7 @@ class SeatView:
     def refresh(self) -> None:
         """Learn which seats are taken. Called when a worker starts or ends, and once a second as a safeguard."""
         self.seats = tuple(sorted({self.seat, *self.table.taken_seats()}))
+        self.bases = tuple(self.table.seat(seat) for seat in self.seats)
         self.all_backends = tuple(self.table.seat_backend(seat, 0) for seat in self.seats)
         self.all_locations = tuple(self.table.seat_location(seat, 0) for seat in self.seats)
         masters = (self.table.master_seat(master) for master in self.table.masters())

@@ -59,8 +59,10 @@ class Acceptor:
         "last_plan",
         "_listening",
         "_has_room",
+        "_kind",
         "_may_accept",
         "_not_accepted",
+        "_reactor",
         "_rest",
         "_socket",
         "_watcher",
@@ -85,17 +87,23 @@ class Acceptor:
         self.slot = listener.slot
         self.lease = lease
         self.port = 0 if listening.family == AF_UNIX else listening.getsockname()[1]
-        self._socket = listening
+        self._reactor = reactor
+        self._use(listening)
         self._welcome = welcome
         self._has_room = has_room
         self._may_accept = may_accept
         self._not_accepted = not_accepted
-        self._watcher = reactor.loop.io(listening.fileno(), 1)
         self._rest = reactor.loop.timer(_YIELD)
         self._yielded = False
         self._listening = False
         self.closed = False
         self.last_plan: Plan | None = None
+
+    def _use(self, listening: Any) -> None:
+        self._socket = listening
+        # Each of these properties makes a member of an enumeration, which costs a microsecond or more.
+        self._kind = int(listening.family), int(listening.type), listening.proto
+        self._watcher = self._reactor.loop.io(listening.fileno(), 1)
 
     @property
     def socket(self) -> Any:
@@ -117,11 +125,9 @@ class Acceptor:
         stay. Called on the hub."""
         self.stop()
         self._accept(_QUEUE, False)
-        loop = self._watcher.loop
         self._watcher.close()
         self._socket.close()
-        self._socket = listening
-        self._watcher = loop.io(listening.fileno(), 1)
+        self._use(listening)
         self.start()
 
     def close(self, last: bool = False) -> None:
@@ -151,14 +157,13 @@ class Acceptor:
 
     def _accept(self, most: int, fair: bool) -> None:
         """Accept up to this many connections. fair: leave those beyond this worker's limit and share."""
-        family, kind, proto = self._socket.family, self._socket.type, self._socket.proto
+        family, kind, proto = self._kind
+        accept = self._socket._accept  # the public accept() makes a Python socket and asks the kernel four more things
         for count in range(most):
             if fair and count and not (self._has_room() and self._may_accept()):
                 return
             try:
-                descriptor, peer = (
-                    self._socket._accept()
-                )  # the public accept() makes a Python socket and asks the kernel four more things
+                descriptor, peer = accept()
             except BlockingIOError:
                 return
             except OSError as error:

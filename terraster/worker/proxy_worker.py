@@ -25,7 +25,7 @@ from terraster.net.reactor import SWEEP, Reactor
 from terraster.net.runners import Runners
 from terraster.net.stream import Stream
 from terraster.net.tunnel import FAREWELL
-from terraster.policy.accept import may_accept
+from terraster.policy.accept import SLACK, may_accept
 from terraster.proxy import Proxy
 from terraster.state.cells import MasterCells, Seat
 
@@ -111,10 +111,11 @@ class ProxyWorker(Process):
     def _may_accept(self) -> bool:
         """True if this worker should accept a connection now, compared with all workers that serve."""
         mine = len(self.connections)
-        q, table = self.view.q, self.view.table
+        if mine < SLACK:  # whatever the others have
+            return True
+        q = self.view.q
         total = workers = 0
-        for seat in self.view.seats:
-            base = table.seat(seat)
+        for base in self.view.bases:
             if q[base + Seat.ROLE] == Seat.PROXY and not q[base + Seat.DRAINING]:
                 total += q[base + Seat.CONNECTIONS]
                 workers += 1
