@@ -52,8 +52,8 @@ def visit(
     hello = HelloReader().feed(hello_octets)
     assert hello is not None
     to_server.write(hello_octets)
-    there = at.get(service, tls).wrap_bio(to_server, to_client, server_side=True)
-    keys = at.tickets(service)
+    chosen, keys = at.find(service, tls)
+    there = chosen.wrap_bio(to_server, to_client, server_side=True)
     if keys is not None:
         keys.read(hello.tickets)
     with suppress(ssl.SSLWantReadError):
@@ -176,7 +176,7 @@ def test_a_library_that_cannot_be_reached_is_left_alone(
         assert libssl.openssl() is None
         assert why in libssl.refusal()
         alone, other = worker(TicketSecrets.new()), worker(TicketSecrets.new())
-        assert alone.get("a", TLS) and alone.tickets("a") is None
+        assert alone.find("a", TLS)[1] is None
     context = client(ssl.TLSVersion.TLSv1_3)
     session = visit(alone, context).session
     assert visit(alone, context, session).session_reused

@@ -40,6 +40,8 @@ GROUPS = ("X25519", "P-256", "P-384")
 
 _HYBRID = "X25519MLKEM768"  # OpenSSL 3.5
 
+_Made = tuple[ssl.SSLContext, Tickets | None]
+
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -50,42 +52,51 @@ class Contexts:
     library: sets these keys, and the groups; None: it cannot be reached
     """
 
-    __slots__ = ("secrets", "_choices", "_library", "_made", "_most")
+    __slots__ = ("secrets", "_choices", "_last", "_library", "_made", "_most")
 
     def __init__(self, most: int = MOST, library: Libssl | None = None) -> None:
         self.secrets: TicketSecrets | None = None
         self._library = library or libssl.openssl()
-        self._made: OrderedDict[tuple[str, tuple[Certificate, ...]], tuple[Tls, ssl.SSLContext, Tickets | None]] = OrderedDict()
+        self._made: OrderedDict[tuple[str, tuple[Certificate, ...]], tuple[Tls, _Made]] = OrderedDict()
         self._choices: dict[str, tuple[Tls, Choices]] = {}
+        self._last: tuple[str, Tls, tuple[Certificate, ...], _Made] | None = None  # what was used last
         self._most = most
 
     def get(self, service: str, tls: Tls, name: str = "") -> ssl.SSLContext:
         """The context for these settings of a service, with its certificates for a server name; a new one if they differ from those
         before."""
+        return self.find(service, tls, name)[0]
+
+    def find(self, service: str, tls: Tls, name: str = "") -> tuple[ssl.SSLContext, Tickets | None]:
+        """The context that `get` gives, and its ticket keys. None if it has no keys that other workers have."""
+        context, tickets = self._find(service, tls, name)
+        if tickets is not None and self.secrets is not None and tickets.secrets is not self.secrets:
+            tickets.take(self.secrets)
+        return context, tickets
+
+    def _find(self, service: str, tls: Tls, name: str) -> _Made:
         made = self._made
         choices = self._choices.get(service)
         if choices is None or choices[0] is not tls:
             if len(self._choices) >= self._most:
                 self._choices.clear()  # so that those of removed services go; the others are made again
             choices = self._choices[service] = tls, Choices(tls.certificates)
-        key = service, choices[1].of(name)
+        certificates = choices[1].of(name)
+        last = self._last
+        if (
+            last is not None and last[0] == service and last[1] is tls and last[2] is certificates
+        ):  # spares the hash of certificates
+            return last[3]
+        key = service, certificates
         found = made.get(key)
-        if found is not None and found[0] is tls:
-            made.move_to_end(key)
-            return found[1]
-        context = server_context(tls, key[1])
-        made[key] = tls, context, self._complete(service, tls, context)
+        if found is None or found[0] is not tls:
+            context = server_context(tls, certificates)
+            found = made[key] = tls, (context, self._complete(service, tls, context))
         made.move_to_end(key)
         if len(made) > self._most:
             made.popitem(last=False)
-        return context
-
-    def tickets(self, service: str, name: str = "") -> Tickets | None:
-        """The ticket keys of the context that `get` gave for this service and server name. None if it has no keys that other workers have."""
-        tickets = self._made[service, self._choices[service][1].of(name)][2]
-        if tickets is not None and self.secrets is not None and tickets.secrets is not self.secrets:
-            tickets.take(self.secrets)
-        return tickets
+        self._last = service, tls, certificates, found[1]
+        return found[1]
 
     def _complete(self, service: str, tls: Tls, context: ssl.SSLContext) -> Tickets | None:
         """Set what the standard library cannot. Returns the ticket keys, if the context has some that other workers have."""

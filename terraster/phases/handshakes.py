@@ -24,6 +24,8 @@ _LEAST = 16  # even where few connections are allowed
 QUIET = 60.0
 """Seconds in which failures of one kind on one listener make one line of the log, and one more that counts those that followed."""
 
+_OK = {(version, resumed): SeatListener.ok(version, resumed) for version in SeatListener.VERSIONS for resumed in (False, True)}
+
 _FAILED = {name: SeatListener.FAILED + number for number, name in enumerate(HANDSHAKE_FAILURES)}
 
 
@@ -87,7 +89,7 @@ class Handshakes:
 
     def succeeded(self, connection: Connection, handshake: Handshake) -> None:
         """A handshake is over."""
-        self._count(connection.listener, SeatListener.ok(handshake.version, handshake.resumed))
+        self._count(connection.listener, _OK[handshake.version, handshake.resumed])
 
     def failed(self, connection: Connection, error: HttpError) -> None:
         """A handshake ended with this error."""

@@ -22,7 +22,7 @@ def read_proxy_header(plane: DataPlane, connection: Connection) -> None:
     timeout = plane.plan.timeouts.client_header
     end = plane.clock() + timeout if timeout else 0.0
     while (header := parse_proxy_header(data) if data else None) is None:
-        data += more(plane, connection, end)
+        data += more(plane, connection, end, bool(data))
     connection.held = data[header.size :]
     connection.trusted = bool(header.source_ip) and plane.plan.trust.trusts(header.source_ip)
     if header.source_ip:
@@ -112,12 +112,14 @@ def _read_rest(plane: DataPlane, connection: Connection, data: bytes) -> Request
             return head
 
 
-def more(plane: DataPlane, connection: Connection, end: float) -> bytes:
-    """More octets of a head, or of a client's hello, that must be complete by ``end`` (monotonic time, 0.0 = no limit)."""
+def more(plane: DataPlane, connection: Connection, end: float, begun: bool = True) -> bytes:
+    """More octets of a head, or of a client's hello, that must be complete by ``end`` (monotonic time, 0.0 = no limit). begun: True if a part
+    of it has arrived."""
     left = end - plane.clock() if end else 0.0
     if end and left <= 0:  # 0 would mean: for ever
         raise connection.timed_out(False)
-    connection.stream.quick_ack()
+    if begun:
+        connection.stream.quick_ack()
     arrived = connection.recv(left)
     if not arrived:
         raise ClientGone("the client left")

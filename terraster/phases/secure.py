@@ -58,7 +58,7 @@ def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) ->
     data, connection.held = connection.held, b""
     try:
         while (hello := reader.feed(data)) is None:
-            data = more(plane, connection, end)
+            data = more(plane, connection, end, bool(reader.received))
     except HelloError as error:
         if not error.plain:
             raise _refused(plane, connection, error.code, str(error), "protocol") from error
@@ -79,9 +79,10 @@ def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) ->
         raise _refused(plane, connection, _UNRECOGNIZED_NAME, why, "unrecognized_name")
     if hello.alpn and service.protocols.isdisjoint(hello.alpn):
         raise _refused(plane, connection, _NO_APPLICATION_PROTOCOL, "no application protocol in common", "no_application_protocol")
-    stream = TlsStream(connection.plain, plane.contexts.get(service.name, service.tls, hello.server_name))
+    context, keys = plane.contexts.find(service.name, service.tls, hello.server_name)
+    stream = TlsStream(connection.plain, context)
     connection.secure(stream, service.tls)
-    stream.accept(reader.received, end, plane.contexts.tickets(service.name, hello.server_name), hello.tickets)
+    stream.accept(reader.received, end, keys, hello.tickets)
     if service.tls.client_auth is not None:
         _authenticate(plane, connection, stream)
     handshake = Handshake.of(stream.engine, hello.server_name)
