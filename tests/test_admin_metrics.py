@@ -60,6 +60,9 @@ def busy_house() -> House:
     house.waited(2, 0, QUEUED=1)
     house.panics(2)
     house.sit(1, Seat.PROXY, CONNECTIONS=7, ACCEPTED=70, ACCESS_LINES_LOST=60, LINE_LOST_AT=int((NOW - 5) * 1e9), LINE_LOST_WHY=28)
+    house.q[house.table.seat(1) + Seat.HTTP2_CONNECTIONS] = 9
+    house.q[house.table.seat(2) + Seat.HTTP2_CONNECTIONS] = 4
+    house.q[house.table.seat(0) + Seat.HTTP2_FAULTS] = 5
     house.sit(2, Seat.PROXY, DRAINING=1, ACCESS_LINES_LOST=3, PROGRAM_LINES_LOST=2, LINE_LOST_AT=int((NOW - 9) * 1e9))
     return house
 
@@ -135,6 +138,9 @@ def test_the_numbers():
         f"terraster_backend_probe_failures_total{{{backend}}}": 2,
         "terraster_connections{worker=1}": 7,
         "terraster_connections_accepted_total{worker=1}": 70,
+        "terraster_http2_connections_total{}": 13,
+        "terraster_http2_faults_total{kind=resets}": 5,
+        "terraster_http2_faults_total{kind=protocol}": 0,
         "terraster_worker_config_generation{process=admin}": 4,
         "terraster_workers{}": 1,
         "terraster_workers_configured{}": 2,

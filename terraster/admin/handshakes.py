@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..config.snapshot import Snapshot
-from ..state.cells import HANDSHAKE_FAILURES, SeatListener
+from ..state.cells import ALPN, HANDSHAKE_FAILURES, SeatListener
 from ..state.table import Table
 
 __all__ = ["HandshakeReading", "read"]
@@ -14,11 +14,12 @@ __all__ = ["HandshakeReading", "read"]
 
 @dataclass(frozen=True, slots=True)
 class HandshakeReading:
-    """The number of handshakes on one listener with one outcome, since the listener is there. version: "none" for one that failed"""
+    """The number of handshakes on one listener with one outcome, since the listener is there. version, alpn: "none" for one that failed"""
 
     listener: str
     version: str
     resumed: bool
+    alpn: str
     result: str
     count: int
 
@@ -26,18 +27,21 @@ class HandshakeReading:
     def labels(self) -> dict[str, str]:
         """The labels of its metric."""
         resumed = "yes" if self.resumed else "no"
-        return {"listener": self.listener, "version": self.version, "resumed": resumed, "result": self.result}
+        return {"listener": self.listener, "version": self.version, "resumed": resumed, "alpn": self.alpn, "result": self.result}
 
 
 def read(table: Table, snapshot: Snapshot) -> Iterator[HandshakeReading]:
-    """Every outcome on every TLS listener. Failures only if there were any."""
+    """Every outcome on every TLS listener. Failures and protocols only if there were any."""
     for listener in snapshot.listeners:
         if listener.slot < 0:
             continue
         cells = table.location_row(listener.slot)
         for version in SeatListener.VERSIONS:
             for resumed in (False, True):
-                yield HandshakeReading(listener.address, version, resumed, "ok", cells[SeatListener.ok(version, resumed)])
+                for alpn in ALPN:
+                    count = cells[SeatListener.ok(version, resumed, alpn)]
+                    if count or alpn == "none":
+                        yield HandshakeReading(listener.address, version, resumed, alpn, "ok", count)
         for number, result in enumerate(HANDSHAKE_FAILURES):
             if count := cells[SeatListener.FAILED + number]:
-                yield HandshakeReading(listener.address, "none", False, result, count)
+                yield HandshakeReading(listener.address, "none", False, "none", result, count)

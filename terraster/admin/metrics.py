@@ -120,8 +120,10 @@ METRICS: tuple[Description, ...] = (
         "terraster_tls_handshakes_total",
         "counter",
         "TLS handshakes with clients, by outcome.",
-        ("listener", "version", "resumed", "result"),
+        ("listener", "version", "resumed", "alpn", "result"),
     ),
+    Description("terraster_http2_connections_total", "counter", "Client connections that spoke HTTP/2."),
+    Description("terraster_http2_faults_total", "counter", "HTTP/2 connections ended for a fault of the client.", ("kind",)),
     Description("terraster_worker_silent_seconds", "gauge", "Time since a process last gave a sign of life.", ("process",)),
     Description("terraster_upgrade_in_progress", "gauge", "1 while two masters run, after USR2; else 0."),
     Description(
@@ -355,6 +357,10 @@ class TableCollector(Collector):
         lost = seat_readings.losses(self._table)
         for name, number in _OF_LOSSES.items():
             yield name, iter([Sample(name, {}, number(lost))])
+        connections, faults = seat_readings.http2(self._table)
+        yield "terraster_http2_connections_total", iter([Sample("terraster_http2_connections_total", {}, connections)])
+        name = "terraster_http2_faults_total"
+        yield name, _one_each(name, [({"kind": kind}, count) for kind, count in faults.items()], float)
         name = "terraster_worker_silent_seconds"
         yield name, _one_each(name, [({"process": row.process}, row) for row in rows], lambda row: row.heartbeat)
         name = "terraster_upgrade_in_progress"

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..state.alive import lives
-from ..state.cells import Seat
+from ..state.cells import HTTP2_FAULTS, Seat
 from ..state.table import Table
 
-__all__ = ["FULL", "SILENT", "Losses", "LostLines", "SeatReading", "losses", "lost_lines", "other_masters", "seats"]
+__all__ = ["FULL", "SILENT", "Losses", "LostLines", "SeatReading", "http2", "losses", "lost_lines", "other_masters", "seats"]
 
 FULL = 1.0
 """Seconds for which clients must have waited for a worker before it counts as full."""
@@ -128,13 +129,26 @@ class Losses:
 
 def losses(table: Table) -> Losses:
     """The sums over all seats."""
+    return Losses(*_sums(table, (Seat.ACCEPT_ERRORS, Seat.CLIENTS_CLOSED)))
+
+
+def _sums(table: Table, cells: Sequence[int]) -> list[int]:
+    """Each of these cells of `Seat`, summed over all seats."""
     q = table.q
 
     def read() -> list[int]:
         rows = [table.seat(seat) for seat in table.counting_seats()]
-        return [sum(q[row + cell] for row in rows) for cell in (Seat.ACCEPT_ERRORS, Seat.CLIENTS_CLOSED)]
+        return [sum(q[row + cell] for row in rows) for cell in cells]
 
-    return Losses(*table.consistent(read))
+    return table.consistent(read)
+
+
+def http2(table: Table) -> tuple[int, dict[str, int]]:
+    """The client connections that spoke HTTP/2, and those of them that ended for a fault, by its kind: sums over all processes, living and
+    dead."""
+    cells = (Seat.HTTP2_CONNECTIONS, *range(Seat.HTTP2_FAULTS, Seat.HTTP2_FAULTS + len(HTTP2_FAULTS)))
+    connections, *faults = _sums(table, cells)
+    return connections, dict(zip(HTTP2_FAULTS, faults, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ class Http2Rule:
         self._rule = rule
         heads = top.limits or LimitSettings.model_validate({})
         size = heads.header_size + _FIELD * heads.header_count
-        self._limits = _laid(Limits(header_list_size=size, header_count=heads.header_count), top.http2)
+        limits = Limits(header_list_size=size, header_size=heads.header_size, header_count=heads.header_count)
+        self._limits = _laid(limits, top.http2)
 
     def of(self, service: ServiceSettings) -> Limits | None:
         """The limits of a service, None if it speaks no HTTP/2."""
@@ -90,6 +91,8 @@ def _laid(limits: Limits, written: Http2Settings | None) -> Limits:
     if written is None:
         return limits
     given: dict[str, Any] = {key: value for key in _KEYS if (value := written.written(key)) is not None}
+    if "header_list_size" in given:
+        given["header_size"] = given["header_list_size"]  # else the limit for HTTP/1.1 would hold beside it
     return replace(limits, **given) if given else limits
 
 

@@ -38,12 +38,13 @@ FIELDS: tuple[str, ...] = (
     "tls_version",
     "tls_cipher",
     "sni",
+    "alpn",
     "tls_resumed",
     "time_clf",
 )
 """Every field that a format string or ``fields`` may name."""
 
-TLS_FIELDS: tuple[str, ...] = ("tls_version", "tls_cipher", "sni", "tls_resumed")
+TLS_FIELDS: tuple[str, ...] = ("tls_version", "tls_cipher", "sni", "alpn", "tls_resumed")
 """The fields about a TLS handshake: the last ones that have a value of their own."""
 
 JSON_FIELDS: tuple[str, ...] = FIELDS[: FIELDS.index(TLS_FIELDS[0])]

@@ -198,8 +198,8 @@ class Renderer:
         """The values of `TLS_FIELDS`."""
         done, quoted = x.handshake, self._quoted
         if done is None:
-            return quoted[""], quoted[""], quoted[""], self._empty
-        return quoted[done.version], quoted[done.cipher], quoted[done.server_name], self._flags[done.resumed]
+            return quoted[""], quoted[""], quoted[""], quoted[""], self._empty
+        return quoted[done.version], quoted[done.cipher], quoted[done.server_name], quoted[done.alpn], self._flags[done.resumed]
 
     def _tick(self, wall: float) -> float:
         """Put the whole second of ``wall`` (seconds since 1970) into the template. Returns the fraction, in seconds."""

@@ -24,6 +24,7 @@ from terraster.state.view import SeatView
 from terraster.wire.answers import http_date
 
 from .handshakes import Handshakes
+from .http2_faults import Http2Faults
 
 __all__ = ["STOPPING", "DataPlane"]
 
@@ -43,7 +44,7 @@ class DataPlane:
     outcomes:  counts attempts and reports failures to the master
     origins:   by backend id
     contexts:  the TLS settings of services; client_contexts: those towards backends
-    handshakes: counts TLS handshakes
+    handshakes: counts TLS handshakes; http2_faults: counts HTTP/2 connections, and those that end by a fault
     challenges: answers to an authority
     buffer:    the memory for long bodies
     deadlines: exchange → monotonic time at which it must be over
@@ -78,6 +79,7 @@ class DataPlane:
         self.origins: dict[str, Origin] = {}
         self.contexts = Contexts()
         self.handshakes = Handshakes(view, reactor)
+        self.http2_faults = Http2Faults(view, reactor.clock)
         self.client_contexts = ClientContexts()
         self.challenges = Challenges()
         self.buffer = Buffer()
@@ -98,6 +100,7 @@ class DataPlane:
         self.overdue(now)
         self.outcomes.sweep(now)
         self.handshakes.sweep(now)
+        self.http2_faults.sweep(now)
         for tunnel in [tunnel for tunnel in self.tunnels if tunnel.leave_at <= now]:
             tunnel.end(now)
         for origin in self.origins.values():

@@ -11,20 +11,24 @@ from terraster.errors import HttpError, TimedOut
 from terraster.net.connection import Connection
 from terraster.net.handshake import Handshake, HandshakeFailed
 from terraster.net.reactor import Reactor
-from terraster.state.cells import HANDSHAKE_FAILURES, SeatListener, SeatLocation
+from terraster.state.cells import ALPN, HANDSHAKE_FAILURES, SeatListener, SeatLocation
 from terraster.state.view import SeatView
 
-__all__ = ["MOST", "QUIET", "Handshakes", "most"]
+from .quiet import QUIET, Quiet
+
+__all__ = ["MOST", "Handshakes", "most"]
 
 MOST = 512
 """Handshakes under way in a worker at most."""
 
 _LEAST = 16  # even where few connections are allowed
 
-QUIET = 60.0
-"""Seconds in which failures of one kind on one listener make one line of the log, and one more that counts those that followed."""
-
-_OK = {(version, resumed): SeatListener.ok(version, resumed) for version in SeatListener.VERSIONS for resumed in (False, True)}
+_OK = {
+    (version, resumed, alpn): SeatListener.ok(version, resumed, alpn)
+    for version in SeatListener.VERSIONS
+    for resumed in (False, True)
+    for alpn in ALPN
+}
 
 _FAILED = {name: SeatListener.FAILED + number for number, name in enumerate(HANDSHAKE_FAILURES)}
 
@@ -33,16 +37,6 @@ def most(connections: int) -> int:
     """How many handshakes may be under way. connections: the limit of connections, 0 = none. A flood of half-open ones leaves three quarters
     of them to others."""
     return min(MOST, max(_LEAST, connections // 4)) if connections else MOST
-
-
-class _Said:
-    """A kind of failure that the log has. until: monotonic time up to which more of them are only counted"""
-
-    __slots__ = ("more", "until")
-
-    def __init__(self, until: float) -> None:
-        self.until = until
-        self.more = 0
 
 
 class Handshakes:
@@ -54,17 +48,16 @@ class Handshakes:
     log: called with one line of text about failures
     """
 
-    __slots__ = ("log", "_clock", "_loop", "_most", "_said", "_sheds", "_under_way", "_view")
+    __slots__ = ("log", "_loop", "_most", "_quiet", "_sheds", "_under_way", "_view")
 
     def __init__(self, view: SeatView, reactor: Reactor) -> None:
         self.log: Callable[[str], object] = _nobody
         self._view = view
-        self._clock = reactor.clock
         self._loop = reactor.loop
         self._most = MOST
         self._sheds = False  # True while `_shed` is about to run
         self._under_way: dict[Connection, None] = {}  # the oldest first
-        self._said: dict[tuple[str, str], _Said] = {}
+        self._quiet = Quiet(reactor.clock)
 
     def begin(self, connection: Connection, connections: int) -> None:
         """A handshake begins. `end` must follow. connections: the limit of connections"""
@@ -89,29 +82,22 @@ class Handshakes:
 
     def succeeded(self, connection: Connection, handshake: Handshake) -> None:
         """A handshake is over."""
-        self._count(connection.listener, _OK[handshake.version, handshake.resumed])
+        alpn = handshake.alpn or "none"
+        self._count(connection.listener, _OK[handshake.version, handshake.resumed, alpn if alpn in ALPN else "other"])
 
     def failed(self, connection: Connection, error: HttpError) -> None:
         """A handshake ended with this error."""
         result = error.result if isinstance(error, HandshakeFailed) else "timeout" if isinstance(error, TimedOut) else "client_gone"
         address = connection.listener.address
         self._count(connection.listener, _FAILED[result])
-        now = self._clock()
-        said = self._said.get((address, result))
-        if said is not None and now < said.until:
-            said.more += 1
-            return
-        self.sweep(now)
-        self._said[address, result] = _Said(now + QUIET)
-        self.log(f"TLS handshake failed on {address}: {result} ({error.detail}; client {connection.client_ip})")
+        self.sweep(self._quiet.clock())
+        if self._quiet.says((address, result)):
+            self.log(f"TLS handshake failed on {address}: {result} ({error.detail}; client {connection.client_ip})")
 
     def sweep(self, now: float) -> None:
         """Tell how many failures followed those that the log has. Called a few times a second, and with infinity at the end."""
-        for (address, result), said in list(self._said.items()):
-            if now >= said.until:
-                if said.more:
-                    self.log(f"TLS handshakes failed on {address}: {said.more} more within {QUIET:g} s: {result}")
-                del self._said[address, result]
+        for (address, result), more in self._quiet.over(now):
+            self.log(f"TLS handshakes failed on {address}: {more} more within {QUIET:g} s: {result}")
 
     def finish(self) -> None:
         """Tell everything, because the worker ends."""

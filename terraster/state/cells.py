@@ -8,7 +8,9 @@ from bisect import bisect_left
 __all__ = [
     "BUCKETS",
     "CLASS_CELL",
+    "ALPN",
     "HANDSHAKE_FAILURES",
+    "HTTP2_FAULTS",
     "MASTERS",
     "RESPONSE_CLASSES",
     "STATUS_CELL",
@@ -26,7 +28,7 @@ __all__ = [
     "fingerprint",
 ]
 
-VERSION = 6
+VERSION = 7
 
 MASTERS = 4
 """Masters that a table has room for. Two are there during an upgrade or an adoption; the others are for those that die meanwhile."""
@@ -120,6 +122,22 @@ class LocationCells:
     CELLS = 4
 
 
+HTTP2_FAULTS: tuple[str, ...] = (
+    "resets",
+    "refused",
+    "continuations",
+    "oversized",
+    "settings",
+    "pings",
+    "priorities",
+    "empty_data",
+    "window_updates",
+    "ignored",
+    "protocol",
+)
+"""The kinds of faults that end an HTTP/2 connection, in the order of their cells: a bound that the client exceeded, or (last) another rule."""
+
+
 class Seat:
     """Cells of a seat. Writer: the process that sits in it (the master while it is empty)."""
 
@@ -141,12 +159,22 @@ class Seat:
     PROGRAM_LINES_LOST = 17  # lines of the program's log that were lost
     LINE_LOST_AT = 18  # time.time_ns() when the last line was found to be lost, 0 = never
     LINE_LOST_WHY = 19  # its errno, 0 = the reader was too slow
+    HTTP2_CONNECTIONS = 20  # of ACCEPTED: those that began to speak HTTP/2
     OLD = 32  # … MOST_OLD cells: old generation << 24 | number of client connections that use it, oldest first; 0: unused
-    CELLS = 64
+    HTTP2_FAULTS = 64  # … len(HTTP2_FAULTS) cells
+    CELLS = 80
 
     MOST_OLD = 32
 
-    COUNTERS = (ACCEPTED, ACCEPT_ERRORS, CLIENTS_CLOSED, ACCESS_LINES_LOST, PROGRAM_LINES_LOST)
+    COUNTERS = (
+        ACCEPTED,
+        ACCEPT_ERRORS,
+        CLIENTS_CLOSED,
+        ACCESS_LINES_LOST,
+        PROGRAM_LINES_LOST,
+        HTTP2_CONNECTIONS,
+        *range(HTTP2_FAULTS, HTTP2_FAULTS + 16),
+    )
 
     PROXY, ADMIN, MASTER = 1, 2, 3
 
@@ -263,22 +291,27 @@ HANDSHAKE_FAILURES: tuple[str, ...] = (
 """The kinds of TLS handshakes that failed, in the order of their cells."""
 
 
+ALPN: tuple[str, ...] = ("none", "h2", "http/1.1", "other")
+"""The protocols that clients and Terraster agree on by ALPN, in the order of their cells."""
+
+
 class SeatListener:
     """Cells of a TLS listener in one seat. Its slot is one of a location, leased under the listener's address. Writer: the process in the
     seat."""
 
-    OK = 0  # … 4 cells: TLS 1.2, resumed; TLS 1.3, resumed
-    FAILED = 8  # … len(HANDSHAKE_FAILURES) cells
+    OK = 0  # … 16 cells, four for each of `ALPN`: TLS 1.2, resumed; TLS 1.3, resumed
+    FAILED = 16  # … len(HANDSHAKE_FAILURES) cells
 
     VERSIONS = ("TLSv1.2", "TLSv1.3")
 
     @staticmethod
-    def ok(version: str, resumed: bool) -> int:
-        """The cell that counts a handshake which succeeded."""
-        return SeatListener.OK + 2 * SeatListener.VERSIONS.index(version) + resumed
+    def ok(version: str, resumed: bool, alpn: str) -> int:
+        """The cell that counts a handshake which succeeded. alpn: one of `ALPN`"""
+        return SeatListener.OK + 4 * ALPN.index(alpn) + 2 * SeatListener.VERSIONS.index(version) + resumed
 
 
 assert len(STATUS_LABELS) <= SeatLocation.BYTES_IN
+assert Seat.OLD + Seat.MOST_OLD <= Seat.HTTP2_FAULTS and Seat.HTTP2_FAULTS + len(HTTP2_FAULTS) <= Seat.CELLS
 assert SeatListener.FAILED + len(HANDSHAKE_FAILURES) <= SeatLocation.BYTES_IN  # no gauge, and no bucket, of a location
 assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.CELLS
 
@@ -289,4 +322,5 @@ def fingerprint() -> int:
     meaning = [
         (one.__name__, sorted((name, str(value)) for name, value in vars(one).items() if name.isupper())) for one in families
     ]
-    return zlib.crc32(repr((VERSION, MASTERS, meaning, STATUS_LABELS, RESPONSE_CLASSES, HANDSHAKE_FAILURES, BUCKETS)).encode())
+    words = (VERSION, MASTERS, meaning, STATUS_LABELS, RESPONSE_CLASSES, HTTP2_FAULTS, ALPN, HANDSHAKE_FAILURES, BUCKETS)
+    return zlib.crc32(repr(words).encode())

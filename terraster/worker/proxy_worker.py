@@ -57,7 +57,8 @@ class ProxyWorker(Process):
         self.logs = AccessLogs(self.log.warning, self._flush_soon)
         self.unrouted_log = self._writer(self.snapshot.access_log)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
-        self.proxy.handshakes.log = self.log.info
+        self.proxy.handshakes.log = self.proxy.http2_faults.log = self.log.info
+        self.proxy.http2_faults.warn = self.log.warning
         self.proxy.contexts.secrets = self.ticket_secrets
         self.proxy.challenges.use(self.answers)
         self.descriptors.origins = self.proxy.origins
@@ -278,6 +279,7 @@ class ProxyWorker(Process):
 
     def stop(self) -> None:
         self.proxy.handshakes.finish()
+        self.proxy.http2_faults.finish()
         self.logs.close()
 
     def reopen(self) -> None:

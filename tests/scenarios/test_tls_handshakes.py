@@ -36,12 +36,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def counts(proxy: Terraster) -> dict[tuple[str, str, str], float]:
-    """(version, resumed, result) → handshakes, without zeros."""
+    """(version, resumed, result, with the protocol if one was agreed on) → handshakes, without zeros."""
     found = {}
     for sample, value in proxy.metrics().items():
         if sample.startswith("terraster_tls_handshakes_total{") and value:
             labels = dict(re.findall(r'(\w+)="([^"]*)"', sample))
-            found[labels["version"], labels["resumed"], labels["result"]] = value
+            alpn = "" if labels["alpn"] == "none" else f" {labels['alpn']}"
+            found[labels["version"], labels["resumed"], labels["result"] + alpn] = value
     return found
 
 
@@ -57,7 +58,7 @@ def fail(proxy: Terraster, context: ssl.SSLContext, name: str) -> None:
 
 def test_handshakes_are_counted_by_outcome(fresh, backend, files) -> None:
     proxy = fresh(
-        service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=files | {"min_version": "1.3"}),
+        service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=files | {"min_version": "1.3", "http2": True}),
         service(backend(answer=ok(b"x")).url, name="b", host="b.test", tls=files),
         timeouts={"client_header": "500ms"},
         workers=2,
@@ -68,6 +69,10 @@ def test_handshakes_are_counted_by_outcome(fresh, backend, files) -> None:
     proxy.connect().secure(old, "b.test").close()
     fail(proxy, old, "a.test")
     fail(proxy, client(), "nobody.test")
+    for protocol in ("h2", "http/1.1"):
+        offers = client()
+        offers.set_alpn_protocols([protocol])
+        proxy.connect().secure(offers, "a.test").close()
     other = client()
     other.set_alpn_protocols(["smtp"])
     fail(proxy, other, "a.test")
@@ -88,6 +93,8 @@ def test_handshakes_are_counted_by_outcome(fresh, backend, files) -> None:
     expected = {
         ("TLSv1.3", "no", "ok"): 3.0,
         ("TLSv1.2", "no", "ok"): 1.0,
+        ("TLSv1.3", "no", "ok h2"): 1.0,
+        ("TLSv1.3", "no", "ok http/1.1"): 1.0,
         ("none", "no", "version"): 1.0,
         ("none", "no", "unrecognized_name"): 1.0,
         ("none", "no", "no_application_protocol"): 1.0,
@@ -134,12 +141,14 @@ def test_failures_of_one_kind_make_one_line(fresh, backend, files) -> None:
 
 
 def test_access_lines_have_the_fields_that_are_asked_for(fresh, backend, files, tmp_path) -> None:
-    fields = ["uri", "tls_version", "tls_cipher", "sni", "tls_resumed", "status"]
+    fields = ["uri", "tls_version", "tls_cipher", "sni", "alpn", "tls_resumed", "status"]
     proxy = fresh(
         service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=files),
         access_log={"path": str(tmp_path / "access.log"), "fields": fields},
     )
-    get(proxy, client(maximum_version=ssl.TLSVersion.TLSv1_2))
+    context = client(maximum_version=ssl.TLSVersion.TLSv1_2)
+    context.set_alpn_protocols(["http/1.1"])
+    get(proxy, context)
     with proxy.connect() as plain:
         plain.send(GET).response()
     log = tmp_path / "access.log"
@@ -151,11 +160,12 @@ def test_access_lines_have_the_fields_that_are_asked_for(fresh, backend, files, 
         "tls_version": "TLSv1.2",
         "tls_cipher": secure["tls_cipher"],
         "sni": "a.test",
+        "alpn": "http/1.1",
         "tls_resumed": False,
         "status": 200,
     }
     assert secure["tls_cipher"].startswith("ECDHE-ECDSA-")
-    assert clear["tls_version"] == clear["tls_cipher"] == clear["sni"] == ""
+    assert clear["tls_version"] == clear["tls_cipher"] == clear["sni"] == clear["alpn"] == ""
     assert clear["tls_resumed"] is None
 
 
