@@ -109,6 +109,17 @@ class RequestHead:
             lines = block.cut(keep, drop)
         return b"%b %b HTTP/1.1%b%b\r\n" % (self.method, target, lines, extra)
 
+    def lines(self, keep: frozenset[int], drop: frozenset[bytes], extra: bytes) -> tuple[bytes, bytes]:
+        """The two parts of `forward` behind the target: the lines of the client, from the CRLF of the request line to that of the last field,
+        and those that follow. `forward` repeats these lines, because it is called for each request and a call is not free."""
+        if self.max_forwards > 0:
+            drop = drop | _MAX_FORWARDS
+            extra = b"Max-Forwards: %d\r\n%b" % (self.max_forwards - 1, extra)
+        block = self._block
+        if (block.keep is keep or block.keep == keep) and (block.drop is drop or block.drop == drop):
+            return block.lines, extra
+        return block.cut(keep, drop), extra
+
     def names(self) -> frozenset[bytes]:
         """The names of all fields, in lower case and with ``-`` for ``_``."""
         return frozenset([name.lower().replace(b"_", b"-") for name, _ in self.fields])
