@@ -201,6 +201,19 @@ def test_a_check_reads_certificates(tmp_path, capsys):
     assert f"{path}: service s: certificate {tmp_path}/c.pem: the file is empty" in capsys.readouterr().err
 
 
+def test_a_check_says_what_is_wrong_with_tls_of_the_management_port(tmp_path, capsys):
+    (tmp_path / "c.pem").touch()
+    for tls, words, code in (
+        ({"cert_file": "c.pem"}, f"management API: certificate {tmp_path}/c.pem: the file is empty", 2),
+        ({"cert_file": "c.pem", "client_auth": {"ca_file": "c.pem"}}, "`client_auth` does not work for the management API", 2),
+        ({"cert_file": "none.pem"}, "none.pem", 2),
+        ({"cert_dir": "."}, "`cert_dir` has no effect on the management API", 0),
+    ):
+        path = write(tmp_path / "a.yaml", api={"tls": tls})
+        assert main(["--check", "--config", path]) == code
+        assert words in capsys.readouterr().err
+
+
 def test_a_check_warns_of_folders_of_certificates(tmp_path, capsys):
     path = write(tmp_path / "a.yaml", tls={"cert_dir": "there"})
     assert main(["--check", "--config", path]) == 0

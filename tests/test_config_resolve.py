@@ -376,7 +376,7 @@ def test_where_a_service_listens(tmp_path: Path, top: str, service: str, expecte
 )
 def test_management_and_metrics(tmp_path: Path, top: str, admin: str, metrics: str) -> None:
     made = snapshot(tmp_path, top + "\nbackends: [{url: 'http://h'}]\n")
-    assert (made.admin_listen, made.metrics_listen, made.admin_tls) == (admin, metrics, "tls" in top)
+    assert (made.admin_listen, made.metrics_listen, made.admin_tls is not None) == (admin, metrics, "tls" in top)
 
 
 def test_directories() -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from gevent.event import Event
 
+from ..config.management import secured
 from ..config.snapshot import Alerting, Snapshot
 from ..policy.expiry import next_stage, span, stage
 from . import mail
@@ -64,7 +65,7 @@ def watched(snapshot: Snapshot) -> list[Watched]:
 def _certificates(snapshot: Snapshot) -> list[Watched]:
     names: dict[str, list[str]] = {}
     certificates = {}
-    for service in snapshot.services:
+    for service in secured(snapshot):
         for one in service.tls.certificates if service.tls is not None else ():
             certificates[one.file] = one
             names.setdefault(one.file, []).append(service.name)

@@ -19,6 +19,9 @@ from gevent import Timeout
 from gevent import socket as gevent_socket
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
+from gevent.ssl import SSLSocket
+
+from .door import Door
 
 __all__ = ["PEER_UID", "Server"]
 
@@ -56,6 +59,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
     def __init__(self, sock: Any, address: Any, server: Any) -> None:
         super().__init__(sock, address, server, rfile=_BoundedReader(sock.makefile("rb", -1)))
         sock.settimeout(WRITE_SECONDS)
+        self._in_clear = not isinstance(sock, SSLSocket)
 
     def handle_one_request(self) -> Any:
         self.rfile.left = HEAD_OCTETS
@@ -77,6 +81,8 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
     def read_request(self, raw_requestline: str) -> bool:
         read: bool = super().read_request(raw_requestline)
         self._head_timer.close()
+        if self._in_clear and self.server.speaks_tls:  # a connection from before a reload
+            raise ValueError("this port speaks TLS now: use https://")
         if "transfer-encoding" in self.headers or (self.content_length or 0) > BODY_OCTETS:
             raise ValueError(f"a request body needs a Content-Length of at most {BODY_OCTETS}")
         return read
@@ -100,10 +106,14 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
 
 
 class Server(WSGIServer):  # type: ignore[misc]
-    """Serves a WSGI application on an inherited, plain listening socket. ``busy``: number of requests being answered."""
+    """Serves a WSGI application on an inherited, plain listening socket. ``busy``: number of requests being answered.
 
-    def __init__(self, listener: socket.socket, application: Callable[..., Any], log: Any) -> None:
+    door: TLS of the socket, if it can have some
+    """
+
+    def __init__(self, listener: socket.socket, application: Callable[..., Any], log: Any, door: Door | None = None) -> None:
         self.busy = 0
+        self._door = door
         own = gevent_socket.socket(listener.family, listener.type, listener.proto, fileno=os.dup(listener.fileno()))
         if own.family != socket.AF_UNIX:
             own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
@@ -116,6 +126,17 @@ class Server(WSGIServer):  # type: ignore[misc]
             handler_class=_Handler,
             environ={"SERVER_NAME": "terraster"},  # otherwise pywsgi resolves the host's name
         )
+
+    @property
+    def speaks_tls(self) -> bool:
+        """True if new connections are encrypted."""
+        return self._door is not None and self._door.tls is not None
+
+    def handle(self, sock: Any, address: Any) -> None:
+        """The life of one connection, in its own greenlet."""
+        opened = sock if self._door is None else self._door.open(sock, address[0] if isinstance(address, tuple) else "")
+        if opened is not None:
+            super().handle(opened, address)
 
 
 def _refusal(status: int, reason: str, detail: str) -> tuple[str, bytes]:

@@ -17,7 +17,6 @@ from typing import Any
 import gevent
 
 from .. import __version__
-from ..config import unserved
 from ..config.diff import Change, patch
 from ..config.snapshot import Snapshot
 from ..master.listeners import control_address
@@ -27,6 +26,7 @@ from ..state.cells import MasterCells, Seat
 from ..worker.process import Process
 from . import processes, readings, seat_readings
 from .acme import Orderer
+from .door import Door
 from .expiry_watch import ExpiryWatch
 from .exposition import CONTENT_TYPE, exposition, make_registry
 from .metrics import TableCollector
@@ -62,16 +62,17 @@ class AdminWorker(Process):
             self.snapshot.metrics_listen: self._metrics_site(),
             self.snapshot.admin_listen: self._admin_site(),
         }
-        for address in {self.snapshot.admin_listen} - {"", *unserved.admin_addresses(self.snapshot)}:
-            self.log.warning("%s: TLS is configured but not supported yet, so this port answers no request", address)
-            del sites[address]
+        self._door = Door(self.log)
+        self._door.use(self.snapshot.admin_tls)
         self._recent = Recent(self.view.table, self._running)
         self._orderer.start()
         gevent.spawn(self._look)
         self._watch = ExpiryWatch(self._running, self.log)
         gevent.spawn(self._watch.run)
         self._servers = {
-            address: Server(sock, sites[address], self.log) for address, sock in self.listeners.items() if address in sites
+            address: Server(sock, sites[address], self.log, self._door if address == self.snapshot.admin_listen else None)
+            for address, sock in self.listeners.items()
+            if address in sites
         }
         for server in self._servers.values():
             server.start()
@@ -84,6 +85,7 @@ class AdminWorker(Process):
     def apply(self, change: Change, listeners: dict[str, Any]) -> None:
         """Show the new configuration from now on, in metrics and status."""
         self.snapshot = patch(self.snapshot, change)
+        self._door.use(self.snapshot.admin_tls)
         self._watch.changed()
         self._orderer.changed()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from terraster.config.management import secured
 from terraster.config.snapshot import Certificate, Service, Snapshot
 
 __all__ = ["named", "names"]
@@ -15,10 +16,10 @@ __all__ = ["named", "names"]
 
 def named(snapshot: Snapshot) -> Iterator[tuple[str, Service, Certificate]]:
     """Each certificate of each service, with its name. No name comes twice."""
-    for service in snapshot.services:
-        if service.tls is not None:
-            for name, certificate in zip(names(service), service.tls.certificates, strict=True):
-                yield name, service, certificate
+    for service in secured(snapshot):
+        assert service.tls is not None
+        for name, certificate in zip(names(service), service.tls.certificates, strict=True):
+            yield name, service, certificate
 
 
 def names(service: Service) -> list[str]:

@@ -189,6 +189,11 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
                     read_authority_files(service.tls.client_auth.files)
                 except CertificateError as error:
                     problems.append(Problem(load.file, 0, 0, f"service {service.name}: {error}"))
+        for files in () if snapshot.admin_tls is None else snapshot.admin_tls.files:
+            try:
+                read_files(files)
+            except CertificateError as error:
+                problems.append(Problem(load.file, 0, 0, f"management API: {error}"))
         problems += [Problem(load.file, 0, 0, words) for words in credential_problems(snapshot)]
     except ConfigError as error:
         problems, code = error.problems, 2

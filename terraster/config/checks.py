@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pydantic import BaseModel
 
-from . import acme, http2, unserved
+from . import acme, http2, management
 from .addresses import Url, is_loopback, port_of
 from .language import Language, Written
 from .listeners import Rule, host_address, management_address, metrics_address, same_place
@@ -123,6 +123,7 @@ def of_top(known: Language, top: Settings) -> Iterator[Complaint]:
             False,
             f"the management API would be reachable at {admin} without TLS: add `tls`, or set `insecure: true`",
         )
+    yield from management.errors(top)
     if admin and metrics and same_place(admin, metrics):
         yield (
             ("metrics", "listen"),
@@ -196,7 +197,8 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
     if api.enabled and api.host is not None and not host_address(api.host):
         key = "api" if top.api is not None else "admin_api"
         yield (key, "host"), False, f"`host` {api.host} is a name: the management API listens on {management_address(top)}"
-    yield from unserved.management(top)
+    yield from management.refusals(top)
+    yield from management.warnings(top)
     yield from acme.warnings(top, services)
     yield from _logger_warnings(top)
     yield from _of_loggers(top, services, True)

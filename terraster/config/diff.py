@@ -38,10 +38,11 @@ from .snapshot import (
 
 __all__ = ["Change", "diff", "patch"]
 
-RESTART = ("workers", "admin_listen", "admin_tls", "metrics_listen", "runtime_dir", "state_dir")
+RESTART = ("workers", "admin_listen", "metrics_listen", "runtime_dir", "state_dir")
 """Keys of a Snapshot that a running process does not take over."""
 
 _IN_PLACE = (
+    "admin_tls",
     "trusted_proxies",
     "limits",
     "timeouts",
@@ -68,6 +69,8 @@ _OF_CERTIFICATES = {
     "alerting": "alerting",
 }
 """Fields of a Snapshot whose keys are in `cert_manager`."""
+_WRITTEN = {"admin_tls": "api.tls"}
+"""Fields of a Snapshot whose keys have another name."""
 _OF_SERVICE = ("timeouts", "body_size", "access_log", "ignore_client_abort")
 """Fields of a Location that are None where the service's value holds."""
 _MOST_LINES = 1000
@@ -190,7 +193,7 @@ def _lines(
             plain = isinstance(one, str | int | float)
             inner = _OF_CERTIFICATES.get(key)
             owner: object = _CERTIFICATES if inner else new
-            written, name = (f"cert_manager.{inner}", inner) if inner else (key, key)
+            written, name = (f"cert_manager.{inner}", inner) if inner else (_WRITTEN.get(key, key), key)
             yield f"~ {written}: {_shown(one, name, owner)} → {_shown(other, name, owner)}" if plain else f"~ {written}"
     if old.warnings != new.warnings:
         yield "~ warnings"

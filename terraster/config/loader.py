@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ..errors import ConfigError, Problem
-from . import checks, descriptors, idle, level_checks, unserved
+from . import checks, descriptors, idle, level_checks, management, unserved
 from .language import language
 from .messages import Complaint
 from .pending import Finds
@@ -139,7 +139,8 @@ class _Load:
             warned = tuple(self._warned(settings, refused))
             found = checks.notes(settings, _with_paths(settings)) if notes else ()
             noted = tuple(str(self._placed(complaint)) for complaint in found)
-            return settings.loaded(settings.services, warned, tuple(self._placed(complaint) for complaint in refused), noted)
+            refusals = tuple(self._placed(complaint) for complaint in (*refused, *management.refusals(settings)))
+            return settings.loaded(settings.services, warned, refusals, noted)
         order = {file: index for index, file in enumerate(self._order)}
         raise ConfigError(sorted(problems, key=lambda problem: (order[problem.file], problem.line, problem.column)))
 
@@ -279,13 +280,12 @@ class _Load:
         if len(refused) > 1:
             path, key, words = refused[0]
             special[0] = path, key, f"{words}; and {len(refused) - 1} more"
-        told = unserved.said(special, refused)
         said: set[str] = set()
         finds = [(path, words) for path, words in self._top_finds.later]
         for number, (_, _, item) in enumerate(self._items):
             finds += [(("services", number, *path), words) for path, words in item.finds.later]
         for path, words in finds:
-            if words not in said and not unserved.says(told, path):
+            if words not in said:
                 said.add(words)
                 special.append((path, True, words))
         for complaint in special:

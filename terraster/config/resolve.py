@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from . import acme, inherit
+from . import acme, inherit, management
 from .checks import canonical
 from .cipher_suites import is_of_tls13
 from .client_auth import ClientAuth
@@ -85,7 +85,6 @@ def resolve(
                 listeners[address] = Listener(address, tls, proxied)
             if not tls:
                 listeners[address] = top.http2.in_clear(listeners[address], service)
-    management = settings.management()
     cert_manager = settings.cert_manager or CertManager.model_validate({})
     logger = settings.loggers.get("terraster")
     level = settings.log_level or (logger.level if logger else None) or "info"
@@ -106,7 +105,7 @@ def resolve(
         acme=acme.authority(settings) if any(service.tls and service.tls.domains for service in services) else None,
         nameservers=settings.nameservers,
         admin_listen=management_address(settings),
-        admin_tls=management.tls is not None and management.tls.enabled,
+        admin_tls=management.tls(settings),
         metrics_listen=metrics_address(settings),
         runtime_dir=settings.runtime_dir or runtime_dir(environ, os.geteuid()),
         state_dir=settings.state_dir or state_dir(environ, os.geteuid()),

@@ -369,7 +369,7 @@ class Snapshot:
     limits: Limits = field(default_factory=Limits)  # the global ones: heads are read before a service is known
     timeouts: Timeouts = field(default_factory=Timeouts)  # likewise
     admin_listen: str = "127.0.0.1:8081"  # "" = no management port
-    admin_tls: bool = False  # the management port must speak TLS: where that is not there yet, it must not be opened
+    admin_tls: Tls | None = None  # of the management port; None: it speaks plain HTTP
     metrics_listen: str = "127.0.0.1:9090"  # "" = no separate metrics port
     runtime_dir: str = "/run/terraster"
     state_dir: str = "/var/lib/terraster"

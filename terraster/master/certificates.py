@@ -16,7 +16,8 @@ from terraster.certs.certificate import CertificateError
 from terraster.certs.choice import Folder, covers, uncovered
 from terraster.certs.files import Signature, has_both, open_to_others, read_files, signature
 from terraster.certs.folder import pairs, remaining
-from terraster.config.snapshot import Certificate, Service, Snapshot
+from terraster.config.management import NAME
+from terraster.config.snapshot import Certificate, Service, Snapshot, Tls
 from terraster.errors import StartError
 from terraster.logs.program import ProgramLog
 from terraster.net.yielding import yield_to_loop
@@ -68,6 +69,7 @@ class Certificates(WatchedFiles):
 
     def commit(self, new: Proposal) -> None:
         used: dict[Files, list[str]] = {}
+        of_api = () if new.snapshot.admin_tls is None else new.snapshot.admin_tls.files
         folders: set[str] = set()
         by_file = {files[0]: files for several in self._searched.values() for files in several}
         for service in new.snapshot.services:
@@ -77,6 +79,8 @@ class Certificates(WatchedFiles):
                 found = (by_file[one.file] for one in service.tls.certificates[len(listed) :] if one.file in by_file)
                 for files in dict.fromkeys((*listed, *_obtained(new.snapshot, service), *found)):
                     used.setdefault(files, []).append(service.name)
+        for files in dict.fromkeys(of_api):
+            used.setdefault(files, []).append(NAME)
         self._used = used
         self._searched = {folder: found for folder, found in self._searched.items() if folder in folders}
         self._unlisted = {folder: why for folder, why in self._unlisted.items() if folder in folders}
@@ -137,6 +141,8 @@ class Certificates(WatchedFiles):
 
     def _fill(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with the certificates of its services. Raises StartError for a pair that cannot be used and never could. Yields."""
+        if snapshot.admin_tls is not None:
+            snapshot = replace(snapshot, admin_tls=self._of_management(snapshot.admin_tls))
         if all(service.tls is None for service in snapshot.services):
             return snapshot
         wanted = dict.fromkeys(folder for one in snapshot.services if one.tls is not None for folder in one.tls.folders)
@@ -168,6 +174,16 @@ class Certificates(WatchedFiles):
             filled = replace(service, tls=replace(service.tls, certificates=tuple(certificates)))
             self._made[service.name] = service, filled
         return filled
+
+    def _of_management(self, tls: Tls) -> Tls:
+        """TLS of the management port with its certificates. Raises StartError as `_fill` does."""
+        certificates = []
+        for files in tls.files:
+            found = self._read(files)[0]
+            if found is None:
+                raise StartError(f"{NAME}: {self._broken[files]}")
+            certificates.append(found)
+        return replace(tls, certificates=tuple(certificates))
 
     def _search(self, folder: str, now: float) -> Folder:
         """The certificates in a folder that can be used."""

@@ -25,7 +25,7 @@ from gunicorn.errors import HaltServer
 
 from terraster.certs.challenges import NONE, Answers
 from terraster.certs.tickets import TicketSecrets
-from terraster.config import unserved
+from terraster.config.management import admin_addresses
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
 from terraster.net.tunnel import FAREWELL
@@ -220,7 +220,7 @@ class Children(Participant):
         if role == "proxy":
             addresses = [listener.address for listener in snapshot.listeners]
         else:
-            addresses = [*unserved.admin_addresses(snapshot), control_address(snapshot)]
+            addresses = [*admin_addresses(snapshot), control_address(snapshot)]
         return {address: self._listeners.open[address] for address in addresses if address in self._listeners.open}
 
     def _be(self, child: Process) -> NoReturn:

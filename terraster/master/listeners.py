@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 
-from terraster.config import unserved
+from terraster.config.management import admin_addresses
 from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
 from terraster.net import tcp_keepalive
@@ -43,7 +43,7 @@ def control_address(snapshot: Snapshot) -> str:
 
 def addresses(snapshot: Snapshot) -> list[str]:
     """The addresses that a snapshot listens on, without the control socket's."""
-    wanted = [*(listener.address for listener in snapshot.listeners), *unserved.admin_addresses(snapshot)]
+    wanted = [*(listener.address for listener in snapshot.listeners), *admin_addresses(snapshot)]
     return list(dict.fromkeys(wanted))
 
 

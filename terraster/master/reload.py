@@ -58,7 +58,6 @@ _FULL_COLLECTION = 16  # every so many reloads the frozen heap is searched for g
 _IN_PLACE = ("workers", "log_level", "drain_timeout")  # the master applies these itself
 _ADMIN = (
     "admin_listen",
-    "admin_tls",
     "metrics_listen",
 )  # need a new admin worker; all other keys in `Change.restart` need new workers
 
@@ -221,7 +220,8 @@ class Reloader:
         new = Proposal(loaded, running.snapshot, self._ending, _SHORT_ROUND)
         self._prepare(new)
         assert new.change is not None
-        if not (new.change.added or new.change.removed or new.change.changed):
+        of_api = new.snapshot.admin_tls != running.snapshot.admin_tls
+        if not (new.change.added or new.change.removed or new.change.changed or of_api):
             rollback(self._participants)
             raise _Unchanged([])
         return new

@@ -23,7 +23,7 @@ class ApiSettings(Model):
         description="Address to listen on, or a virtual host's name (then it listens on loopback). Default: 127.0.0.1.",
     )
     port: Port | None = Field(None, description="Port of the management API. Default: `admin_port`, else 8081.")
-    tls: TlsSetting | None = later(description="TLS of the management API.")
+    tls: TlsSetting | None = Field(None, description="TLS of the management port.")
     insecure: bool = Field(False, description="Allow plain HTTP on an address that others can reach.")
     allowed_ips: Networks = later((), description="Addresses and networks that may use the API. Default: all.")
     debug: bool = later(False, description="Say more in error answers.")

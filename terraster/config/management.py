@@ -1,0 +1,78 @@
+"""The management API's own listener: its addresses, its TLS, and the problems of its settings.
+
+It has certificates as a service has them. So they are read, watched, named and counted with those of services: `secured` has them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .cipher_suites import is_of_tls13
+from .listeners import management_address
+from .messages import Complaint
+from .settings import Settings
+from .snapshot import Service, Snapshot, Tls
+
+__all__ = ["NAME", "admin_addresses", "errors", "refusals", "secured", "tls", "warnings"]
+
+NAME = "management API"
+"""Its name for operators, where the name of a service stands."""
+
+_IDLE = ("next_protos", "http2", "default", "cert_dir", "auto_cert", "domains")  # keys of `tls` that mean nothing here
+
+
+def tls(top: Settings) -> Tls | None:
+    """TLS of the management port; None: it speaks plain HTTP, or there is none."""
+    api = top.management()
+    written = api.tls
+    if not api.enabled or written is None or not written.enabled:
+        return None
+    return Tls(
+        files=written.files(),
+        min_version=written.min_version,
+        ciphers=tuple(name for name in written.cipher_suites if not is_of_tls13(name)),
+        tickets=not written.session_tickets_disabled,
+    )
+
+
+def secured(snapshot: Snapshot) -> tuple[Service, ...]:
+    """The services with TLS; and the management API, if it has TLS, as if it were the last of them."""
+    found = tuple([service for service in snapshot.services if service.tls is not None])
+    return found if snapshot.admin_tls is None else (*found, Service(NAME, (), (), (), tls=snapshot.admin_tls))
+
+
+def admin_addresses(snapshot: Snapshot) -> tuple[str, ...]:
+    """The addresses that the admin worker listens on, the control socket apart."""
+    return tuple(address for address in (snapshot.admin_listen, snapshot.metrics_listen) if address)
+
+
+def refusals(top: Settings) -> Iterator[Complaint]:
+    """TLS without a certificate: a start refuses it, and a check warns of it."""
+    written = tls(top)
+    if written is not None and not written.files:
+        words = (
+            "`tls` needs `cert_file` and `key_file` (it names no certificate): Terraster does not start with the management port"
+        )
+        yield (_section(top), "tls"), True, f"{words} {management_address(top)}"
+
+
+def errors(top: Settings) -> Iterator[Complaint]:
+    """Keys of `tls` that would protect less than they say."""
+    written = top.management().tls
+    if written is not None and written.client_auth is not None:
+        words = "`client_auth` does not work for the management API: its clients would not be asked for certificates; remove it"
+        yield (_section(top), "tls", "client_auth"), True, words
+
+
+def warnings(top: Settings) -> Iterator[Complaint]:
+    """Keys of `tls` that mean nothing here."""
+    written = top.management().tls
+    if written is None or not written.enabled:
+        return
+    for key in _IDLE:
+        if key in written.model_fields_set and getattr(written, key):
+            yield (_section(top), "tls", key), True, f"`{key}` has no effect on the management API"
+
+
+def _section(top: Settings) -> str:
+    return "api" if top.api is not None else "admin_api"
