@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from terraster.config.snapshot import AccessLog, Backend, Limits, Location, Queue, Service, Timeouts
+from terraster.config.client_auth import Authorities, ClientAuth
+from terraster.config.snapshot import AccessLog, Backend, Http2Limits, Limits, Location, Queue, Service, Timeouts, Tls
 from terraster.worker.generations import CURRENT, KEPT, OUTDATED, judge
+
+from .harness.tls_facts import certificate
 
 
 def backend(number: int, endpoint: str = "", **keys: object) -> Backend:
@@ -49,3 +52,23 @@ CASES = [
 def test_verdicts(new: Service | None, request_: str, tunnel: str) -> None:
     assert judge(SERVICE, new, "/", "", "") == request_
     assert judge(SERVICE, new, "/", ONE.id, ONE.url) == tunnel
+
+
+TLS = Tls(client_auth=ClientAuth("require", "ca.pem", authorities=Authorities(b"", False, 0.0, 0.0, "one")))
+SECURE = [
+    ("a renewed certificate", replace(TLS, certificates=(certificate("new.pem", "a.test"),)), CURRENT),
+    ("other files", replace(TLS, files=(("new.pem", "new.key"),)), CURRENT),
+    ("HTTP/2 for new connections", replace(TLS, protocols=("h2", "http/1.1")), CURRENT),
+    ("no tickets", replace(TLS, tickets=False), CURRENT),
+    ("another minimum", replace(TLS, min_version="1.3"), OUTDATED),
+    ("a new list of revoked certificates",
+     replace(TLS, client_auth=replace(TLS.client_auth, authorities=Authorities(b"", True, 1.0, 2.0, "two"))), OUTDATED),
+    ("no TLS", None, OUTDATED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("new", "verdict"), [case[1:] for case in SECURE], ids=[case[0] for case in SECURE])
+def test_tls_ends_a_tunnel_only_if_it_admits_other_clients(new: Tls | None, verdict: str) -> None:
+    before = replace(SERVICE, tls=TLS, http2=None)
+    after = replace(SERVICE, tls=new, http2=Http2Limits())
+    assert judge(before, after, "/", ONE.id, ONE.url) == verdict

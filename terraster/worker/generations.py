@@ -49,6 +49,7 @@ def judge(old: Service, new: Service | None, path: str, backend: str, url: str) 
         return CURRENT if before == after else OUTDATED
     if (
         _of_service(old) != _of_service(new)
+        or _admission(old) != _admission(new)
         or _of_location(before) != _of_location(after)
         or all(one.url != url for one in after.backends)
     ):
@@ -61,8 +62,13 @@ def _location(service: Service, path: str) -> Location | None:
 
 
 def _of_service(service: Service) -> Service:
-    """A service without the settings that matter only to other requests."""
-    return replace(service, hosts=(), listeners=(), locations=(), access_log=AccessLog(), limits=Limits(), http2=None)
+    """A service without the settings that matter only to other requests, and to handshakes."""
+    return replace(service, hosts=(), listeners=(), locations=(), access_log=AccessLog(), limits=Limits(), tls=None, http2=None)
+
+
+def _admission(service: Service) -> tuple[object, ...] | None:
+    """The settings of TLS that decide which clients the service admits, None: it is served in clear."""
+    return None if service.tls is None else service.tls.admission()
 
 
 def _of_location(location: Location) -> Location:
