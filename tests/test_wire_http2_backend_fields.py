@@ -202,7 +202,7 @@ def test_trailers() -> None:
             response_trailers(sized([pair]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
         st.tuples(
