@@ -26,6 +26,7 @@ NAMES = (
     "certificates",
     "credentials",
     "authorities",
+    "staples",
     "names",
     "slots",
     "plan",

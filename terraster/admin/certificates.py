@@ -11,17 +11,26 @@ from typing import Any
 from ..certs.naming import named
 from ..config.snapshot import Snapshot
 from ..policy.expiry import state
+from . import staples
 
 __all__ = ["rows"]
 
 _DAY = 86400.0
 
 
-def rows(snapshot: Snapshot, watched: Iterable[Mapping[str, Any]], now: float) -> list[dict[str, Any]]:
+def rows(
+    snapshot: Snapshot,
+    watched: Iterable[Mapping[str, Any]],
+    now: float,
+    stapled: Iterable[Mapping[str, Any]] = (),
+    unfetched: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
     """A row for each certificate that is in use.
 
     watched: what the master says of the files: ``file problem``
+    stapled, unfetched: what the master and the admin worker say of OCSP responses (`terraster.admin.staples`)
     """
+    responses = staples.Rows(stapled, unfetched or {}, now)
     problems = {one["file"]: one["problem"] for one in watched if one["problem"]}
     found = [
         {
@@ -37,6 +46,7 @@ def rows(snapshot: Snapshot, watched: Iterable[Mapping[str, Any]], now: float) -
             "state": state(one.not_before, one.not_after, snapshot.certificate_threshold, now),
             "fingerprint": one.fingerprint,
             "problem": problems.get(one.file, ""),
+            **responses.row(service, one),
         }
         for name, service, one in named(snapshot)
     ]

@@ -27,7 +27,7 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BUCKETS, BackendCells, MasterCells, SeatLocation
 from ..state.table import Table
-from . import authorities, handshakes, processes, readings, seat_readings
+from . import authorities, handshakes, processes, readings, seat_readings, staples
 
 Row = TypeVar("Row")
 
@@ -108,6 +108,7 @@ METRICS: tuple[Description, ...] = (
         "terraster_location_retry_budget_refusals_total", "counter", "Retries and hedges that the budget did not allow.", _LOCATION
     ),
     Description("terraster_certificate_expiry_timestamp_seconds", "gauge", "Time when a certificate in use ends.", ("name",)),
+    Description("terraster_ocsp_response_expiry_timestamp_seconds", "gauge", "Time when an OCSP response ends.", ("name",)),
     Description("terraster_crl_expiry_timestamp_seconds", "gauge", "Time when a CRL for clients ends.", ("name",)),
     Description("terraster_acme_orders_total", "counter", "Orders of certificates by ACME, by outcome.", ("result",)),
     Description("terraster_connections", "gauge", "Open client connections.", ("worker",)),
@@ -375,6 +376,11 @@ class TableCollector(Collector):
     def _certificates(snapshot: Snapshot) -> Iterator[tuple[str, Iterator[Sample]]]:
         name = "terraster_certificate_expiry_timestamp_seconds"
         yield name, (Sample(name, {"name": called}, certificate.not_after) for called, _, certificate in named(snapshot))
+        responses = [({"name": called}, end) for called, end in staples.ends(snapshot)]
+        yield (
+            "terraster_ocsp_response_expiry_timestamp_seconds",
+            _one_each("terraster_ocsp_response_expiry_timestamp_seconds", responses, float),
+        )
         ends = [({"name": row["service"]}, row["expires"]) for row in authorities.rows(snapshot) if row["expires"]]
         yield "terraster_crl_expiry_timestamp_seconds", _one_each("terraster_crl_expiry_timestamp_seconds", ends, float)
 

@@ -16,7 +16,7 @@ from ..policy.server_errors import Count, prevail, stands_out
 from ..state.cells import MasterCells
 from .seat_readings import FULL, LostLines
 
-__all__ = ["of_authorities", "of_certificates", "of_logs", "of_mail", "of_orders", "problems", "stopping_in_words"]
+__all__ = ["of_authorities", "of_certificates", "of_logs", "of_mail", "of_orders", "of_staples", "problems", "stopping_in_words"]
 
 LOST_SHOWN = 60.0  # seconds for which lost log lines are a problem
 LATELY = 60.0  # seconds for which a want of descriptors remains a problem
@@ -124,6 +124,26 @@ def of_certificates(
             missing.append(_problem("certificate-missing", text, service=service.name))
     unused = [_problem("certificate-broken", f"{one['problem']}; it is not used") for one in watched if not one["services"]]
     return found["expired"] + missing + found["not-yet-valid"] + found["expiring"] + found["valid"] + unused
+
+
+def of_staples(certificates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The problems of OCSP responses, the worst first. certificates: of `terraster.admin.certificates.rows`"""
+    found: dict[str, list[dict[str, Any]]] = {"revoked": [], "missing": [], "failing": []}
+    for row in certificates:
+        what, where = f"the certificate {row['file']}", {"service": row["service"]}
+        why = row["ocsp_problem"]
+        if row["ocsp"] == "revoked":
+            found["revoked"].append(_problem("ocsp-revoked", f"{what} is revoked: {why}", **where))
+        elif row["must_staple"] and row["ocsp"] != "good":
+            text = f"{what} wants an OCSP response (must-staple), so clients may refuse it, and there is none"
+            found["missing"].append(_problem("ocsp-missing", f"{text}{why and ': '}{why}", **where))
+        elif row["ocsp"] == "good" and why:
+            text = f"{what} gets no newer OCSP response: {why}; the one from before is sent"
+            found["failing"].append(_problem("ocsp-failing", text, **where))
+        elif row["ocsp"] == "expired" or why:
+            text = f"no OCSP response is sent for {what}: {why or 'it expired'}"
+            found["failing"].append(_problem("ocsp-failing", text, **where))
+    return [problem for several in found.values() for problem in several]
 
 
 def of_orders(orders: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BackendCells, Seat, SeatLocation
 from . import authorities, certificates
-from .problems import of_authorities, of_certificates, of_logs, of_mail, of_orders, problems
+from .problems import of_authorities, of_certificates, of_logs, of_mail, of_orders, of_staples, problems
 from .processes import ProcessReading
 from .readings import BackendReading, LocationReading
 from .recent import RecentCounts
@@ -48,6 +48,7 @@ def document(
     lost: LostLines = NONE_LOST,
     mail: Mapping[str, Any] | None = None,
     orders: Sequence[Mapping[str, Any]] = (),
+    unfetched: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -61,6 +62,7 @@ def document(
     recent:   what backends answered lately
     lost:     log lines that were lost
     orders:   those of certificates, of `terraster.admin.acme`
+    unfetched: why OCSP responses could not be fetched, of `terraster.admin.ocsp`
     mail:     ``text since`` of mails that cannot be sent, None: all were sent
     """
     overrides = master.get("orders", {})
@@ -86,7 +88,7 @@ def document(
         }
         for service in snapshot.services
     ]
-    of_tls = certificates.rows(snapshot, master.get("certificates", ()), now)
+    of_tls = certificates.rows(snapshot, master.get("certificates", ()), now, master.get("staples", ()), unfetched or {})
     of_clients = authorities.rows(snapshot, master.get("authorities", ()), now)
     workers = _workers(seats, requests, master)
     queued = sum(row.queued for row in rows.values())
@@ -101,6 +103,7 @@ def document(
         "ok": True,
         "problems": problems(services, workers, saturation, master)
         + of_certificates(of_tls, snapshot, master.get("certificates", ()), now)
+        + of_staples(of_tls)
         + of_orders(orders)
         + of_mail(mail)
         + of_authorities(of_clients, now)

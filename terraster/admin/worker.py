@@ -30,6 +30,7 @@ from .door import Door
 from .expiry_watch import ExpiryWatch
 from .exposition import CONTENT_TYPE, exposition, make_registry
 from .metrics import TableCollector
+from .ocsp import Fetcher
 from .problems import stopping_in_words
 from .recent import LOOK, Recent
 from .server import PEER_UID, Server
@@ -67,6 +68,8 @@ class AdminWorker(Process):
         self._recent = Recent(self.view.table, self._running)
         self._orderer.start()
         gevent.spawn(self._look)
+        self._fetcher = Fetcher(self._running, self.ask, self.log)
+        gevent.spawn(self._fetcher.run)
         self._watch = ExpiryWatch(self._running, self.log)
         gevent.spawn(self._watch.run)
         self._servers = {
@@ -88,6 +91,7 @@ class AdminWorker(Process):
         self._door.use(self.snapshot.admin_tls)
         self._watch.changed()
         self._orderer.changed()
+        self._fetcher.changed()
 
     def drain(self) -> None:
         """Stop accepting. Responses under way are finished. The master drains this worker last."""
@@ -185,6 +189,7 @@ class AdminWorker(Process):
                 seat_readings.lost_lines(table),
                 self._watch.failure,
                 self._orderer.rows(),
+                self._fetcher.problems,
             )
         )
 

@@ -48,6 +48,7 @@ def read_certificate(file: str, chain: bytes, key: bytes) -> Certificate:
                 f"the chain is out of order: {_name(before.issuer)} issued {_name(before.subject)}, but {_name(after.subject)} follows"
             )
     names = _names(first)
+    curve = private.curve.name if isinstance(private, ec.EllipticCurvePrivateKey) else ""
     return Certificate(
         file=file,
         chain=chain,
@@ -62,6 +63,8 @@ def read_certificate(file: str, chain: bytes, key: bytes) -> Certificate:
         not_before=first.not_valid_before_utc.timestamp(),
         not_after=first.not_valid_after_utc.timestamp(),
         fingerprint=hashlib.sha256(first.public_bytes(Encoding.DER)).hexdigest(),
+        curve=curve,
+        must_staple=_must_staple(first),
     )
 
 
@@ -126,6 +129,15 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     addresses = listed.get_values_for_type(x509.IPAddress)
     names += [str(one) for one in addresses if isinstance(one, ipaddress.IPv4Address | ipaddress.IPv6Address)]
     return tuple(dict.fromkeys(names))
+
+
+def _must_staple(certificate: x509.Certificate) -> bool:
+    """True if clients want an OCSP response with it (RFC 7633)."""
+    try:
+        wanted = certificate.extensions.get_extension_for_class(x509.TLSFeature).value
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return x509.TLSFeatureType.status_request in wanted
 
 
 def _name(name: x509.Name) -> str:

@@ -12,11 +12,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from terraster.config.client_auth import ClientAuth
-from terraster.config.snapshot import Certificate, Tls
+from terraster.config.snapshot import Certificate, Staple, Tls
+from terraster.policy.key_kind import certain_kind
+from terraster.wire.hello_offer import offer
 
 from . import libssl
 from .choice import Choices
 from .libssl import Libssl, Refused
+from .stapler import give_up, stapler
 from .tickets import Tickets, TicketSecrets
 
 __all__ = ["GROUPS", "INTERMEDIATE", "MOST", "Contexts", "load_certificate", "load_pair", "server_context"]
@@ -58,30 +61,29 @@ class Contexts:
         self.secrets: TicketSecrets | None = None
         self._library = library or libssl.openssl()
         self._made: OrderedDict[tuple[str, tuple[Certificate, ...]], tuple[Tls, _Made]] = OrderedDict()
-        self._choices: dict[str, tuple[Tls, Choices]] = {}
+        self._choices: dict[str, tuple[Tls, Choices, dict[str, Staple]]] = {}  # responses by the certificate's fingerprint
         self._last: tuple[str, Tls, tuple[Certificate, ...], _Made] | None = None  # what was used last
         self._most = most
 
-    def get(self, service: str, tls: Tls, name: str = "") -> ssl.SSLContext:
+    def get(self, service: str, tls: Tls, name: str = "", only: Certificate | None = None) -> ssl.SSLContext:
         """The context for these settings of a service, with its certificates for a server name; a new one if they differ from those
-        before."""
-        return self.find(service, tls, name)[0]
+        before. only: with this one of them alone"""
+        return self.find(service, tls, name, only)[0]
 
-    def find(self, service: str, tls: Tls, name: str = "") -> tuple[ssl.SSLContext, Tickets | None]:
+    def find(
+        self, service: str, tls: Tls, name: str = "", only: Certificate | None = None
+    ) -> tuple[ssl.SSLContext, Tickets | None]:
         """The context that `get` gives, and its ticket keys. None if it has no keys that other workers have."""
-        context, tickets = self._find(service, tls, name)
+        context, tickets = self._find(service, tls, name, only)
         if tickets is not None and self.secrets is not None and tickets.secrets is not self.secrets:
             tickets.take(self.secrets)
         return context, tickets
 
-    def _find(self, service: str, tls: Tls, name: str) -> _Made:
+    def _find(self, service: str, tls: Tls, name: str, only: Certificate | None) -> _Made:
         made = self._made
-        choices = self._choices.get(service)
-        if choices is None or choices[0] is not tls:
-            if len(self._choices) >= self._most:
-                self._choices.clear()  # so that those of removed services go; the others are made again
-            choices = self._choices[service] = tls, Choices(tls.certificates)
-        certificates = choices[1].of(name)
+        certificates = self._certificates(service, tls, name)
+        if only is not None and len(certificates) > 1:
+            certificates = (only,)
         last = self._last
         if (
             last is not None and last[0] == service and last[1] is tls and last[2] is certificates
@@ -98,8 +100,47 @@ class Contexts:
         self._last = service, tls, certificates, found[1]
         return found[1]
 
+    def _certificates(self, service: str, tls: Tls, name: str) -> tuple[Certificate, ...]:
+        """The certificates of a service for a server name, one of each kind."""
+        choices = self._choices.get(service)
+        if choices is None or choices[0] is not tls:
+            if len(self._choices) >= self._most:
+                self._choices.clear()  # so that those of removed services go; the others are made again
+            choices = self._choices[service] = tls, Choices(tls.certificates), {one.fingerprint: one for one in tls.staples}
+        return choices[1].of(name)
+
+    def stapled(self, service: str, tls: Tls, name: str, hello: bytes) -> Certificate | None:
+        """The one certificate that a client gets, if it is certain, and if the service has an OCSP response for it; else None.
+
+        hello: the whole message"""
+        certificates = self._certificates(service, tls, name)
+        one = certificates[0]
+        if len(certificates) > 1:
+            client = offer(hello)
+            kind = client.wants_status and certain_kind(
+                {one.kind: one.curve for one in certificates}, client, tls.ciphers or INTERMEDIATE
+            )
+            one = next((one for one in certificates if one.kind == kind), one)
+            if one.kind != kind:
+                return None
+        return one if one.fingerprint in self._choices[service][2] else None
+
+    def staple(self, service: str, certificate: Certificate, engine: ssl.SSLObject, now: float) -> None:
+        """Give an engine the OCSP response for the certificate that `stapled` gave. One that has ended is not given. now: time.time()"""
+        found, library = self._choices[service][2][certificate.fingerprint], stapler()
+        if library is not None and now < found.next_update:
+            try:
+                library.give(engine, found.response)
+            except Refused as refused:
+                give_up(refused)
+
     def _complete(self, service: str, tls: Tls, context: ssl.SSLContext) -> Tickets | None:
         """Set what the standard library cannot. Returns the ticket keys, if the context has some that other workers have."""
+        if tls.staples and (stapling := stapler()) is not None:
+            try:
+                stapling.prepare(context)
+            except Refused as refused:
+                give_up(refused)
         if self._library is None:
             return None
         try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from terraster.errors import TerrasterError
 
-__all__ = ["KEY_SIZE", "Libssl", "Refused", "openssl", "refusal"]
+__all__ = ["KEY_SIZE", "Libssl", "Refused", "linked", "openssl", "refusal"]
 
 KEY_SIZE = 80
 """Octets of the keys of session tickets: 16 of their name, 32 for HMAC-SHA-256, 32 for AES-256."""
@@ -36,13 +36,12 @@ class Libssl:
     __slots__ = ("_control", "_options", "_set_depth", "_set_id")
 
     def __init__(self) -> None:
-        file = getattr(_ssl, "__file__", "")
-        if sys.implementation.name != "cpython" or not file:
+        if sys.implementation.name != "cpython" or not getattr(_ssl, "__file__", ""):
             raise Refused("the ssl module of this Python is not a library of its own")
         if ssl.SSLContext.__basicsize__ < object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p):
             raise Refused("a context of this Python's ssl module has another form")
         try:
-            found = ctypes.CDLL(file)  # a name is looked for in the libraries that this one is linked with as well
+            found = linked()
             self._control: Any = found.SSL_CTX_ctrl
             self._options: Any = found.SSL_CTX_get_options
             self._set_id: Any = found.SSL_CTX_set_session_id_context
@@ -60,38 +59,44 @@ class Libssl:
         probe = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         for option in (ssl.OP_NO_TICKET, ssl.OP_NO_RENEGOTIATION):
             probe.options ^= option
-            self._pointer(probe)
-        if self._control(self._pointer(probe), _TICKET_KEYS, 0, None) != KEY_SIZE:
+            self.pointer(probe)
+        if self._control(self.pointer(probe), _TICKET_KEYS, 0, None) != KEY_SIZE:
             raise Refused("this version of OpenSSL has ticket keys of another size")
 
     def set_ticket_keys(self, context: ssl.SSLContext, keys: bytes) -> None:
         """Tickets are written and read with these keys from now on. keys: `KEY_SIZE` octets. Raises `Refused`."""
-        if self._control(self._pointer(context), _TICKET_KEYS, len(keys), keys) != 1:
+        if self._control(self.pointer(context), _TICKET_KEYS, len(keys), keys) != 1:
             raise Refused("OpenSSL does not take ticket keys")
 
     def set_session_id_context(self, context: ssl.SSLContext, name: bytes) -> None:
         """Resume only sessions that began in a context of this name, at most 32 octets. Raises `Refused`."""
-        if not name or len(name) > _MOST_IN_ID or self._set_id(self._pointer(context), name, len(name)) != 1:
+        if not name or len(name) > _MOST_IN_ID or self._set_id(self.pointer(context), name, len(name)) != 1:
             raise Refused("OpenSSL does not take a session id context")
 
     def set_verify_depth(self, context: ssl.SSLContext, depth: int) -> None:
         """Accept at most so many certificates between a peer's own and the authority that is trusted. Raises `Refused`."""
-        self._set_depth(self._pointer(context), depth)
+        self._set_depth(self.pointer(context), depth)
 
     def keep_no_sessions(self, context: ssl.SSLContext) -> None:
         """Keep no sessions in this process, from which clients of TLS 1.2 resume even without tickets. Raises `Refused`."""
-        self._control(self._pointer(context), _SESS_CACHE_MODE, 0, None)
+        self._control(self.pointer(context), _SESS_CACHE_MODE, 0, None)
 
     def set_groups(self, context: ssl.SSLContext, groups: tuple[str, ...]) -> bool:
         """Exchange keys over these groups only, best first (the names of OpenSSL). False if the library lacks one of them. Raises
         `Refused`."""
-        return bool(self._control(self._pointer(context), _GROUPS, 0, ":".join(groups).encode()) == 1)
+        return bool(self._control(self.pointer(context), _GROUPS, 0, ":".join(groups).encode()) == 1)
 
-    def _pointer(self, context: ssl.SSLContext) -> int:
+    def pointer(self, context: ssl.SSLContext) -> int:
+        """The ``SSL_CTX`` of a context. Raises `Refused`."""
         pointer: int = ctypes.c_void_p.from_address(id(context) + object.__basicsize__).value or 0
         if not pointer or pointer % 8 or (self._options(pointer) ^ int(context.options)) & _OPTIONS:
             raise Refused("a context of this Python's ssl module has another form")
         return pointer
+
+
+def linked() -> ctypes.CDLL:
+    """The library of the ssl module. A name is looked for in the libraries that it is linked with as well. Raises OSError."""
+    return ctypes.CDLL(_ssl.__file__)
 
 
 _found: list[Libssl | Refused] = []

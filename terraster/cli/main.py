@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
     from terraster.certs.client_authorities import read_authority_files
     from terraster.certs.files import read_files
     from terraster.certs.folder import complaints
+    from terraster.certs.ocsp_file import complaint
     from terraster.errors import ConfigError, Problem, TerrasterError
     from terraster.plan import compile_plan
     from terraster.state.leases import Leases, capacities
@@ -184,6 +186,8 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
                     read_files(files)
                 except CertificateError as error:
                     problems.append(Problem(load.file, 0, 0, f"service {service.name}: {error}"))
+            if why := complaint(service, time.time()):
+                warnings += (why,)
             if service.tls is not None and service.tls.client_auth is not None:
                 try:
                     read_authority_files(service.tls.client_auth.files)

@@ -17,15 +17,17 @@ __all__ = ["certificates"]
 
 
 def certificates(document: dict[str, Any], *, colour: bool = False, width: int = WIDTH) -> str:
-    """A line for each certificate, those that end soonest first, and below it why its renewal cannot be used. Then a line for each
-    certificate that is ordered by ACME."""
+    """A line for each certificate, those that end soonest first, and below it why its renewal, or an OCSP response, cannot be used.
+    Then a line for each certificate that is ordered by ACME. Responses have a column if a certificate has one, or should have one."""
     table = _certificates(document["certificates"], width) if document["certificates"] else [[Cell("no service has a certificate")]]
     orders = _orders(document["certificate_orders"], document["now"], width)
     return "\n".join(lay_out(block, colour) for block in (table, orders) if block)
 
 
 def _certificates(certificates: Sequence[dict[str, Any]], width: int) -> list[list[Cell]]:
-    rows = [[Cell(word, DIM) for word in ("NAME", "EXPIRES", "DAYS", "STATE", "KEY", "ISSUER", "NAMES", "FILE")]]
+    heads = ["NAME", "EXPIRES", "DAYS", "STATE", "KEY", "ISSUER", "NAMES", "FILE"]
+    stapled = any(_wants_response(one) for one in certificates)
+    rows = [[Cell(word, DIM) for word in (*heads, *["OCSP"] * stapled)]]
     for one in certificates:
         day = time.strftime("%Y-%m-%d", time.gmtime(one["expires"]))
         bad = one["state"] != "valid"
@@ -34,12 +36,29 @@ def _certificates(certificates: Sequence[dict[str, Any]], width: int) -> list[li
         rows.append(
             [Cell(one["name"]), Cell(day), days, Cell(*words), Cell(one["kind"])]
             + [Cell(text) for text in (one["issuer"], _first(one["names"]), one["file"])]
+            + [_response(one)] * stapled
         )
     _fit(rows, width)
     for at, one in reversed(list(enumerate(certificates, 1))):
+        if one["ocsp_problem"]:
+            rows[at + 1 : at + 1] = sentence("OCSP response", one["ocsp_problem"], width, RED)
         if one["problem"]:
             rows[at + 1 : at + 1] = sentence("renewal", one["problem"], width, RED)
     return rows
+
+
+def _wants_response(one: dict[str, Any]) -> bool:
+    """True for a certificate with an OCSP response, or without one that it should have."""
+    return bool(one["must_staple"] or one["ocsp"] != "off")
+
+
+def _response(one: dict[str, Any]) -> Cell:
+    """The state of a certificate's OCSP response."""
+    if one["ocsp"] == "good":
+        until = time.strftime("%Y-%m-%d", time.gmtime(one["ocsp_until"]))
+        return Cell(f"until {until}", RED if one["ocsp_problem"] else GREEN)
+    bad = one["must_staple"] or one["ocsp_problem"] or one["ocsp"] in ("expired", "revoked")
+    return Cell(one["ocsp"].upper() if bad else one["ocsp"], RED if bad else "")
 
 
 def _orders(orders: Sequence[dict[str, Any]], now: float, width: int) -> list[list[Cell]]:
@@ -82,7 +101,7 @@ def _first(names: Sequence[str]) -> str:
 def _fit(rows: list[list[Cell]], width: int) -> None:
     """Shorten the texts of a table of certificates until it has the width. A file keeps its end."""
     for at, least in ((5, 10), (7, 30), (6, 16), (0, 16), (7, 12)):
-        over = sum(max(len(row[column]) for row in rows) + 2 for column in range(8)) - 2 - width
+        over = sum(max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))) - 2 - width
         if over > 0:
             room = max(least, max(len(row[at]) for row in rows) - over)
             for row in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Certificate", "Credentials"]
+__all__ = ["Certificate", "Credentials", "Staple"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,18 @@ class Certificate:
     not_before: float  # time.time()
     not_after: float
     fingerprint: str  # SHA-256, hex
+    curve: str = ""  # of an ECDSA key, the name of `cryptography`: "secp256r1"
+    must_staple: bool = False  # clients refuse it without an OCSP response (RFC 7633)
+
+
+@dataclass(frozen=True, slots=True)
+class Staple:
+    """An OCSP response that says of one certificate that it is good, verified (`terraster.certs.ocsp`)."""
+
+    fingerprint: str  # of the certificate, as in `Certificate`
+    response: bytes = field(repr=False)  # DER
+    this_update: float  # time.time()
+    next_update: float  # from then on it is not sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,6 +252,7 @@ class _Top:
             client_auth=None if asked is None else ClientAuth(asked.mode, asked.ca_file, asked.crl_file or "", asked.verify_depth),
             domains=acme.domains(written, settings),
             challenge=acme.challenge(self._settings, self.rule, written) if settings.auto_cert else "",
+            ocsp=settings.ocsp,
         )
 
     def _logged(self, written: ServiceSettings, location: AccessLogSettings | None = None) -> AccessLog:

@@ -18,7 +18,7 @@ from terraster.wire.http2.limits import Limits as Http2Limits
 from .alerting import Alerting
 from .authority import Acme
 from .client_auth import ClientAuth
-from .credentials import Certificate, Credentials
+from .credentials import Certificate, Credentials, Staple
 
 if TYPE_CHECKING:
     from .settings.kinds import FilterSettings
@@ -43,6 +43,7 @@ __all__ = [
     "Retry",
     "Service",
     "Snapshot",
+    "Staple",
     "Statuses",
     "Sticky",
     "Timeouts",
@@ -327,6 +328,8 @@ class Tls:
     certificates: tuple[Certificate, ...] = ()  # of `files`, then the obtained one, then those of `folders`; filled by the master
     domains: tuple[str, ...] = ()  # names of a certificate that is obtained by ACME
     challenge: str = ""  # how they are proved: "http-01", "tls-alpn-01", "dns-01"
+    ocsp: str = ""  # where OCSP responses come from: "fetch", or an absolute file name; "" = none are sent
+    staples: tuple[Staple, ...] = ()  # filled by the master; certificates without a response are left out
 
     def admission(self) -> tuple[object, ...]:
         """The settings that decide which clients the service admits. A handshake with others is not for it (RFC 9110, section 15.5.20)."""

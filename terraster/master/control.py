@@ -33,6 +33,7 @@ from .operator.commands import OperatorCommands
 from .participant import Outcome, Participant
 from .reload import Reloader
 from .running import Running
+from .staples import Staples
 from .upgrade import Upgrade
 
 __all__ = ["Control"]
@@ -57,6 +58,7 @@ class Control:
         recent_failures: RecentFailures,
         upgrade: Upgrade,
         certificates: Certificates,
+        staples: Staples,
         table: Table,
         log: ProgramLog,
     ) -> None:
@@ -69,6 +71,7 @@ class Control:
         self._recent_failures = recent_failures
         self._upgrade = upgrade
         self._certificates = certificates
+        self._staples = staples
         self._table = table
         self._log = log
         self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
@@ -79,6 +82,7 @@ class Control:
             "why": accounts.why,
             "challenges": self.challenges,
             "certificates": self.certificates,
+            "staples": self.staples,
         }
 
     def answer(self, worker: Process, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
@@ -127,6 +131,11 @@ class Control:
     def certificates(self) -> dict[str, Any]:
         """Look for changed certificates now, and have them in effect when this returns."""
         self._certificates.look()
+        return {"ok": True}
+
+    def staples(self) -> dict[str, Any]:
+        """Look for changed OCSP responses now, and have them in effect when this returns."""
+        self._staples.look()
         return {"ok": True}
 
     def status(self) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from .running import Compile, Planner, Running, Slots
 from .runtime_files import RuntimeFiles
 from .shared import Predecessors
 from .signals import Signals
+from .staples import Staples
 from .steps import Step
 from .systemd import ServiceManager
 from .ticket_keys import TicketKeys, inherited
@@ -116,8 +117,9 @@ class Parts:
         certificates = Certificates(log, agenda, self._use_new_certificates)
         credentials = BackendCredentials(log, agenda, self._use_new_credentials)
         authorities = Authorities(log, agenda, self._use_new_certificates)
+        staples = Staples(log, agenda, self._use_new_staples)
         names = Names(log, agenda, self._use_new_addresses)
-        before_table: tuple[Participant, ...] = (overrides, certificates, credentials, authorities, names)
+        before_table: tuple[Participant, ...] = (overrides, certificates, credentials, authorities, staples, names)
         prepare(before_table, new, step, log)
         found = shared.inherited(os.environ, upgrade.predecessor, log) if upgrade.predecessor else basis.adoption.table()
         # an older version does not tell when it gives us its names
@@ -152,6 +154,7 @@ class Parts:
             certificates,
             credentials,
             authorities,
+            staples,
             names,
             Slots(self.leases),
             Planner(running, basis.compile, view, log),
@@ -201,6 +204,7 @@ class Parts:
             self._recent_failures,
             upgrade,
             certificates,
+            staples,
             table,
             log,
         )
@@ -218,6 +222,9 @@ class Parts:
 
     def _use_new_certificates(self) -> bool:
         return self.reloader.refresh("certificates").ok
+
+    def _use_new_staples(self) -> bool:
+        return self.reloader.refresh("OCSP responses").ok
 
     def _is_upgrade(self) -> bool:
         return self._basis.upgrade.is_under_way

@@ -79,9 +79,14 @@ def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) ->
         raise _refused(plane, connection, _UNRECOGNIZED_NAME, why, "unrecognized_name")
     if hello.alpn and service.protocols.isdisjoint(hello.alpn):
         raise _refused(plane, connection, _NO_APPLICATION_PROTOCOL, "no application protocol in common", "no_application_protocol")
-    context, keys = plane.contexts.find(service.name, service.tls, hello.server_name)
+    only = None
+    if service.tls.staples:
+        only = plane.contexts.stapled(service.name, service.tls, hello.server_name, reader.message)
+    context, keys = plane.contexts.find(service.name, service.tls, hello.server_name, only)
     stream = TlsStream(connection.plain, context)
     connection.secure(stream, service.tls)
+    if only is not None:
+        plane.contexts.staple(service.name, only, stream.engine, plane.clock() + plane.wall)
     stream.accept(reader.received, end, keys, hello.tickets)
     if service.tls.client_auth is not None:
         _authenticate(plane, connection, stream)

@@ -103,6 +103,11 @@ class HelloReader:
                 return _parse(bytes(message[4 : 4 + size]))
         return None
 
+    @property
+    def message(self) -> bytes:
+        """The whole ClientHello, with its header of 4 octets, once `feed` gave it."""
+        return bytes(self._message)
+
     def _check_record(self) -> None:
         """Look at the first octets of a record, as many as there are. Raises `HelloError`."""
         received, at = self.received, self._at

@@ -197,6 +197,10 @@ CERTIFICATE = record(
     state=TEXT,
     fingerprint=TEXT,
     problem=TEXT,
+    ocsp=TEXT,
+    ocsp_until=MOMENT_OR_NONE,
+    ocsp_problem=TEXT,
+    must_staple=TRUTH,
 )
 ORDER = record(
     service=TEXT,

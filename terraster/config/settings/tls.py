@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from ..cipher_suites import suites
 from .base import FilePath, Hosts, Model, Names, Port, Secret, SomeTime, Text
 from .client_auth import ClientAuthSettings
+from .ocsp import OcspSource
 from .switches import OrWord, switched
 
 __all__ = ["Alerting", "CertManager", "CertificateFiles", "TlsSetting", "TlsSettings"]
@@ -55,6 +56,12 @@ class TlsSettings(Model):
     )
     auto_cert: bool = Field(False, description="Obtain and renew the certificate by ACME, as `acme` says.")
     domains: Hosts = Field((), description="Names of that certificate. Default: the service's exact hosts.")
+    ocsp: OcspSource = Field(
+        "",
+        description="OCSP responses that clients get with the certificate: `fetch` asks the responder that the certificate names; or a "
+        "file with a response in DER, which something else renews. One that is missing or has expired is not sent, and keeps nothing from "
+        "running. Default: off.",
+    )
 
     @model_validator(mode="after")
     def _has_its_certificate(self) -> TlsSettings:
