@@ -47,6 +47,7 @@ lock: $(VENV)/.python
 
 fuzz: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.hello_fuzzer $(or $(SECONDS),3600) tests/hellos
+	@$(VENV)/bin/python -m tests.harness.frame_fuzzer $(or $(SECONDS),3600) tests/frames
 	@$(VENV)/bin/python -m tests.harness.hpack_fuzzer $(or $(SECONDS),3600) tests/blocks
 
 golden: $(VENV)/.installed-test
