@@ -24,7 +24,7 @@ test: lint
 	@$(call pytest,-m "not nightly")
 
 test-all: lint
-	@$(call pytest)
+	@$(call pytest,-m "not short")
 
 # Bytecode is kept, also where the environment says otherwise: each start of a Terraster would compile all of it again.
 pytest = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -rfEs -n $(JOBS) --dist worksteal $(1) $(ARGS) \

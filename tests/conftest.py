@@ -21,6 +21,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "nightly: longer than what it guards is worth each time; `make test-all` runs it, `make test` does not"
     )
+    config.addinivalue_line(
+        "markers",
+        "short: the shorter size of a nightly test; `make test` runs it, `make test-all` runs the nightly one in its place",
+    )
     settings.register_profile("terraster", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "terraster"))
 

@@ -15,12 +15,14 @@ COUNT = 150  # more than a block
 def test_two_runs_get_different_ports() -> None:
     code = f"from tests.harness.ports import free_port; print(*(free_port() for _ in range({COUNT})), flush=True); input()"
     runs = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(3)
     ]
     given = [run.stdout.readline().split() for run in runs if run.stdout]
-    for run in runs:
-        run.communicate("\n", timeout=10)
+    said = [run.communicate("\n", timeout=30)[1] for run in runs]
+    assert [(run.returncode, len(ports)) for run, ports in zip(runs, given, strict=True)] == [(0, COUNT)] * 3, said
     ours = [str(free_port()) for _ in range(COUNT)]
     assert len({*ours, *(port for one in given for port in one)}) == 4 * COUNT
 

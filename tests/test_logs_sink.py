@@ -153,6 +153,26 @@ def test_a_write_of_another_process_that_is_under_way_is_not_taken_for_a_half_li
     assert whole(path) == ["begun by another process, and ended", "next"]
 
 
+def test_a_process_that_lost_its_core_in_the_middle_of_a_write_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If its line were ended, an empty one would stand behind it."""
+    path = tmp_path / "access.log"
+    path.write_bytes(b"begun by another process, ")
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 20:
+            with open(path, "ab") as other:
+                other.write(b"and ended\n")
+
+    monkeypatch.setattr("terraster.logs.sink.get_original", lambda *_: pause, raising=False)
+    Sink(str(path), no_warning).write(b"next\n")
+    assert whole(path) == ["begun by another process, and ended", "next"]
+    assert pauses == [0.001] * 20
+
+
 def test_a_file_that_was_removed_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     sink = Sink(str(path), no_warning)

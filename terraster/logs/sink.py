@@ -23,6 +23,8 @@ import os
 import time
 from collections.abc import Callable
 
+from gevent.monkey import get_original
+
 from ..config import descriptors
 from ..errors import StartError
 from .losses import Losses
@@ -40,6 +42,10 @@ _SLOW = "the reader is too slow"
 
 _LOOKS = 100
 """How often the end of a file is looked at before a half line there is believed: some 0.1 ms, longer than a write of another process."""
+
+_PAUSES = 50
+"""Milliseconds for which it is looked at after that, if it was met when the file was opened: on a busy machine a process may lose its core
+in the middle of a write. A line that a full disk cut off is believed at once, because it is our own."""
 
 
 class Sink:
@@ -61,6 +67,7 @@ class Sink:
         "_target",
         "_waiting",
         "_torn",
+        "_met",
         "_closed",
         "_lost",
         "_reported",
@@ -89,6 +96,7 @@ class Sink:
         self._target: Target | None = None
         self._waiting = bytearray()  # lines for a slow reader; the first one may have been begun
         self._torn = False  # the file seemed to end within a line
+        self._met = False  # it did so when it was opened
         self._closed = False
         self._lost = 0  # lines lost since the trouble began; 0 = there is none
         self._reported = 0  # of these, those that a warning told
@@ -177,7 +185,7 @@ class Sink:
 
     def _open(self) -> None:
         self._target = open_target(self.path)
-        self._torn = self._target.unterminated() is True
+        self._torn = self._met = self._target.unterminated() is True
         self._strayed = False
 
     def _reopen(self) -> str:
@@ -233,9 +241,14 @@ class Sink:
     def _begin_a_line(self, target: Target) -> None:
         """End the half line at the end of the file, if it is still there: the first look may have met a write of another process, and so
         may the next ones, for as long as a write takes."""
-        for _ in range(_LOOKS):
+        sleep: Callable[[float], None] = get_original("time", "sleep")
+        looks = _LOOKS + self._met * _PAUSES
+        self._met = False
+        for count in range(looks):
             if target.unterminated() is False:
                 break
+            if count >= _LOOKS:
+                sleep(0.001)
         else:
             target.send(memoryview(b"\n"))
         self._torn = False

@@ -121,7 +121,12 @@ def test_max_connections_of_a_backend(terraster, backend) -> None:
             peer.send(ok())
 
     one, two = backend(script), backend(script)
-    proxy = terraster(service({"url": one.url, "max_connections": 2}, {"url": two.url, "max_connections": 1}), workers=2)
+    proxy = terraster(
+        service(
+            {"url": one.url, "max_connections": 2}, {"url": two.url, "max_connections": 1}, location={"queue": {"timeout": "300ms"}}
+        ),
+        workers=2,
+    )
     clients = []
     for count in range(1, 4):
         client = proxy.connect(deadline=30)

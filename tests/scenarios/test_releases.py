@@ -33,8 +33,8 @@ class Clients:
     answered: how many answers came, by host. bodies: how often each backend answered, since `looked`. failed: what went wrong.
 
     A kept connection that ends instead of answering is replaced once if it was idle for longer than `IDLE`, as a server may close an idle
-    connection at any time (RFC 9112, section 9.3.1). forgiving: the same for every connection, as some releases do that to kept and to
-    fresh ones when they drain.
+    connection at any time (RFC 9112, section 9.3.1). forgiving: the same for every connection, and up to three times,
+    as each worker of some releases does that to kept and to fresh ones when it drains.
     """
 
     def __init__(self, addresses: list[tuple[str, int] | str], session: tuple[str, str], *, forgiving: bool = False) -> None:
@@ -88,7 +88,9 @@ class Clients:
             try:
                 client = client or Connection(address)
                 answer = _ask(client, request)
-                if answer is None and (self._forgiving or (used and idle > IDLE)):
+                again = 3 if self._forgiving else int(used and idle > IDLE)
+                while answer is None and again:
+                    again -= 1
                     client.close()
                     client = Connection(address)
                     answer = _ask(client, request)

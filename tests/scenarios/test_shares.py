@@ -20,6 +20,7 @@ import pytest
 from ..harness.nginx import Nginx
 from ..harness.ports import free_port
 from ..harness.program import find
+from ..harness.sizes import times
 from ..harness.terraster_process import service
 from ..harness.waiting import wait_until
 from .test_metrics import total
@@ -27,6 +28,7 @@ from .test_metrics import total
 pytestmark = pytest.mark.needs("nginx")
 
 WEIGHTS = [5, 3, 1, 1]
+EXACT, BY_LOAD = 0.01, 0.05  # parts of a weight by which a share may differ
 CONNECTIONS = 64
 CLIENTS = 3_000
 SERVER = """
@@ -90,25 +92,36 @@ def off(counts: list[float], weights: list[int]) -> list[float]:
 
 @pytest.mark.alone
 @pytest.mark.needs("h2load")
-@pytest.mark.parametrize("count", [50_000, pytest.param(100_000, marks=pytest.mark.nightly)])
+@times(50_000, 100_000)
 @pytest.mark.parametrize(
     ("algorithm", "weights", "part"),
     [
-        ("round-robin", WEIGHTS, 0.01),
-        ("weighted-round-robin", WEIGHTS, 0.01),
-        ("least-connections", [1, 1, 1, 1], 0.05),  # it knows no weights
-        ("weighted-least-connections", WEIGHTS, 0.05),
-        ("random-two", WEIGHTS, 0.05),
-        ("response-time", WEIGHTS, 0.05),
-        ("adaptive", WEIGHTS, 0.05),
+        ("round-robin", WEIGHTS, EXACT),
+        ("weighted-round-robin", WEIGHTS, EXACT),
+        ("least-connections", [1, 1, 1, 1], BY_LOAD),  # it knows no weights
+        ("weighted-least-connections", WEIGHTS, BY_LOAD),
+        ("random-two", WEIGHTS, BY_LOAD),
+        ("response-time", WEIGHTS, BY_LOAD),
+        ("adaptive", WEIGHTS, BY_LOAD),
     ],
 )
 def test_requests_are_shared_by_weight(before, origin, algorithm, weights, part, count: int) -> None:
+    """Those that go by load may have three runs: each backend has its CPU from a machine that does other work too, and a fault of a
+    balancer is there in every run."""
     proxy = before(algorithm)
-    load(proxy, count)
-    counts = counted(proxy, origin)
-    assert sum(counts) == count
-    assert max(map(abs, off(counts, weights))) <= part, off(counts, weights)
+    counts = [0.0] * len(weights)
+    seen = []
+    for _ in range(1 if part == EXACT else 3):
+        earlier = counts
+        load(proxy, count)
+        counts = counted(proxy, origin)
+        had = [now - then for now, then in zip(counts, earlier, strict=True)]
+        assert sum(had) == count
+        seen.append(off(had, weights))
+        if max(map(abs, seen[-1])) <= part:
+            break
+    else:
+        pytest.fail(f"not within {part} of the weights: {seen}")
     wait_until(lambda: origin.came() == counts, f"{counts} at the backends")
 
 

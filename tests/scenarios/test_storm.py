@@ -11,6 +11,7 @@ import pytest
 
 from ..harness.backends import websocket_echo
 from ..harness.nginx import Nginx
+from ..harness.sizes import times
 from ..harness.terraster_process import service
 from ..harness.waiting import wait_until
 from ..harness.wrk import Wrk
@@ -19,11 +20,6 @@ from .test_upgrade import HANDSHAKE, frame, read_frame
 pytestmark = [pytest.mark.needs("wrk", "nginx"), pytest.mark.alone]
 
 CONNECTIONS = 16
-
-
-def times(some: int, many: int) -> pytest.MarkDecorator:
-    """So often each time, and so often every night."""
-    return pytest.mark.parametrize("count", [some, pytest.param(many, marks=pytest.mark.nightly)])
 
 
 @pytest.fixture

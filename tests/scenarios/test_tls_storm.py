@@ -15,6 +15,7 @@ import pytest
 from ..harness.authority import Authority
 from ..harness.backends import ok
 from ..harness.client import Connection
+from ..harness.sizes import times
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
 
@@ -24,11 +25,6 @@ CA = Authority()
 GET = b"GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n"
 CLIENTS = 4
 PER_CONNECTION = 3
-
-
-def times(some: int, many: int) -> pytest.MarkDecorator:
-    """So often each time, and so often every night."""
-    return pytest.mark.parametrize("count", [some, pytest.param(many, marks=pytest.mark.nightly)])
 
 
 class Clients:
