@@ -979,7 +979,7 @@ def test_tls_of_a_service_and_of_the_top(tmp_path: Path) -> None:
     suites = "[TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, ecdhe-ecdsa-chacha20-poly1305, TLS_AES_128_GCM_SHA256]"
     own = "tls: {cert_file: c.pem, certificates: [{cert_file: c.pem, key_file: c.pem}], min_version: '1.3', default: true}"
     text = (
-        f"tls: {{cert_file: c.pem, cipher_suites: {suites}, session_tickets_disabled: true}}\n"
+        f"tls: {{cert_file: c.pem, cipher_suites: {suites}, session_tickets_disabled: true}}\nhttp2: false\n"
         + SERVICE
         + f"    port: 444\n    {own}\n"
     )

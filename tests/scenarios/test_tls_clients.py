@@ -117,15 +117,16 @@ def test_a_client_without_a_name_gets_the_only_certificate(terraster, backend, c
         dial(proxy, "c.test")
 
 
-def test_protocols(site, terraster, backend, certificates) -> None:
+def test_protocols(terraster, backend, certificates) -> None:
+    proxy = terraster(service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=certificates["a"], http2=False))
     context = client()
     context.set_alpn_protocols(["h2", "http/1.1"])
-    with site.connect().secure(context, "a.test") as one:
+    with proxy.connect().secure(context, "a.test") as one:
         assert one.sock.selected_alpn_protocol() == "http/1.1"  # type: ignore[attr-defined]
     context = client()
     context.set_alpn_protocols(["h2", "spdy/3"])
     with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
-        site.connect().secure(context, "a.test")
+        proxy.connect().secure(context, "a.test")
 
 
 def test_h2_is_offered_first_where_it_is_on(terraster, backend, certificates) -> None:
