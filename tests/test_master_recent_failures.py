@@ -46,6 +46,13 @@ def test_what_was_long_ago_does_not_count() -> None:
     assert scene.seen(FORGET) is None and scene.recent_failures.slots() == []
 
 
+def test_an_attempt_that_was_under_way_at_the_first_look_fails_later() -> None:
+    scene = Scene()
+    scene.count(2, 1)
+    scene.count(6, 7)
+    assert scene.seen(1.0) == Recent(7, 7, 1.0)
+
+
 def test_the_window_moves_along() -> None:
     scene = Scene()
     for _ in range(100):

@@ -248,6 +248,7 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
         "recent_failures": failing.get("failures", 0),
         "recent_seconds": failing.get("seconds"),
         "recent_failure": failing.get("text", ""),
+        "recent_failure_at": failing.get("when"),
         "not_ejected": failing.get("not_ejected", ""),
         "circuit": BackendCells.CIRCUITS[one.circuit],
         "circuit_openings": one.openings,

@@ -142,7 +142,7 @@ class Control:
         """All that the master knows.
 
         ``pid version started generation upgrade last_reload workers wanted_workers restarts reloads reload_failures``; times are time.time()
-        seconds, ages seconds. ``failing``: by id, of backends that failed lately: ``attempts failures seconds text not_ejected``.
+        seconds, ages seconds. ``failing``: by id, of backends that failed lately: ``attempts failures seconds text when not_ejected``.
         ``refused_refresh``: ``why problems when`` of a change above the file that is not in effect, or None. One key more for each
         participant with a `Participant.detail`: ``listeners names states prober orders …``
         """
@@ -174,6 +174,7 @@ class Control:
             if recent is not None and known is not None:
                 failures = self._outliers.recent(known[0])
                 found[known[0]] = {**asdict(recent), "text": failures[-1]["text"] if failures else ""}
+                found[known[0]]["when"] = failures[-1]["when"] if failures else None
                 found[known[0]]["not_ejected"] = kept.get(known[0], {}).get("not_ejected", "")
         return found
 

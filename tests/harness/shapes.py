@@ -111,6 +111,7 @@ BACKEND = {
     "recent_failures": COUNT,
     "recent_seconds": SPAN_OR_NONE,
     "recent_failure": TEXT,
+    "recent_failure_at": MOMENT_OR_NONE,
     "not_ejected": TEXT,
     "latency": SPAN_OR_NONE,
     "recent_latency": SPAN_OR_NONE,

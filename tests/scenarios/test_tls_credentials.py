@@ -4,7 +4,9 @@ files change."""
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +128,23 @@ def test_certificates_that_are_refused(terraster, backend, folder: Path, at, nam
     probed = terraster(service(url), health_check={"path": "/", "interval": "1s", "timeout": "5s"}, **keys)
     assert exchange(probed.address, GET).status == 503
     assert words.decode() in probed.said
+
+
+@pytest.mark.parametrize("keys", [{}, {"outlier": "off"}], ids=["ejected", "not ejected"])
+def test_the_status_says_what_was_wrong_with_the_certificate_and_when(terraster, folder: Path, at, keys: dict[str, Any]) -> None:
+    proxy = terraster(service(at("expired"), location=keys), ca_file=str(folder / "root.pem"))
+    begun = time.time()
+    for _ in range(8):
+        assert exchange(proxy.address, GET).status in (502, 503)
+    words = "the backend's certificate has expired"
+    (one,) = wait_until(
+        lambda: [
+            one
+            for one in proxy.status()["services"][0]["locations"][0]["backends"]
+            if words in one["recent_failure"] and one["recent_failure_at"]
+        ]
+    )
+    assert begun - 1 <= one["recent_failure_at"] <= time.time()
 
 
 def test_an_intermediate_authority_is_enough(terraster, folder: Path, at) -> None:

@@ -68,9 +68,11 @@ class RecentFailures:
             return None
         base, look = self._looks[slot][0], self._look(slot, now)
         attempts, failures = look.attempts - base.attempts, look.failures - base.failures
-        if not 0 <= failures <= attempts:  # the slot was leased anew
+        if failures < 0 or attempts < 0:  # the slot was leased anew
             return None
-        return Recent(attempts, failures, now - base.when)
+        return Recent(
+            max(attempts, failures), failures, now - base.when
+        )  # an attempt that was under way at the first look fails later
 
     def slots(self) -> list[int]:
         """The slots of backends that failed."""
