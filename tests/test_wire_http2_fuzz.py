@@ -29,7 +29,7 @@ def test_the_corpus_has_all_kinds() -> None:
             events |= {one.partition(" ")[0] for one in said}
             lines |= {one.partition(" ")[0] for one in sent}
             codes.add(code)
-    assert events == {"REQUEST", "DATA", "END", "RESET", "ROOM", "FAILED", "GONE"}
+    assert events == {"REQUEST", "DATA", "END", "RESET", "ROOM", "FAILED", "GONE", "RESPONSE", "INTERIM"}
     assert lines == {"HEADERS", "DATA", "RST_STREAM", "SETTINGS", "PING", "GOAWAY", "WINDOW_UPDATE"}
     assert codes >= {-1, 1, 3, 5, 6, 9, 11}
 

@@ -2,7 +2,8 @@
 a session somewhere new.
 
 "New" is a line that follows another one in the modules of that room, as tracing sees it. The corpus is in tests/frames/, one file for each
-input, as hexadecimal text; what a run adds is written only if a folder is named. For each input these must hold:
+input, as hexadecimal text; what a run adds is written only if a folder is named. An input that begins as a client does is for a server's
+session; any other one is for a client's, which has sent four requests. For each input these must hold:
 
 - a session raises nothing, and says and sends the same however the octets are cut;
 - what it sends is whole frames, and at most one and a half times the input;
@@ -22,6 +23,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import terraster.wire.http2
+from terraster.wire.http2.client import ClientSession, ClientStream
 from terraster.wire.http2.events import DATA, REQUEST
 from terraster.wire.http2.limits import Limits
 from terraster.wire.http2.server import ServerSession
@@ -48,6 +50,9 @@ _PAYLOADS = (
     block([*GET, ("priority", "u=1, i")]),
     block([(":method", "CONNECT"), (":authority", "a:1")]),
     block([*GET, ("x", "y" * 3000)]),
+    block([(":status", "200")]),
+    block([(":status", "103")]),
+    block([(":status", "200"), ("content-length", "5")]),
     b"\0\0\0\1",
     b"\0\0\0\1u=1,i",
     bytes(5),
@@ -71,12 +76,20 @@ def corpus(folder: Path = CORPUS) -> list[bytes]:
 
 def outcome(pieces: list[bytes], answers: bool) -> tuple[list[str], list[str], int]:
     """(events, frames sent, error code) of octets that come in these pieces. answers: each request is answered and over once it was read."""
-    session = ServerSession(Stream, _LIMITS)
+    if b"".join(pieces)[:1] == PREFACE[:1]:
+        return _of(ServerSession(Stream, _LIMITS), pieces, answers)
+    client = ClientSession(ClientStream, _LIMITS)
+    for method, end in ((b"GET", True), (b"HEAD", True), (b"POST", False), (b"CONNECT", False)):
+        client.open(block(GET), method, end)
+    return _of(client, pieces, answers)
+
+
+def _of(session: ServerSession | ClientSession, pieces: list[bytes], answers: bool) -> tuple[list[str], list[str], int]:
     session.out.clear()
     events: list[str] = []
     lines: list[str] = []
     given = 0
-    working = []
+    working: list[Any] = list(session.streams.values()) if answers else []
     for piece in pieces:
         given += len(piece)
         found = session.feed(piece, 1000.0)
@@ -89,8 +102,8 @@ def outcome(pieces: list[bytes], answers: bool) -> tuple[list[str], list[str], i
                 session.consumed(stream, len(value))
         if answers:
             for stream in working:
-                assert stream is not None
-                session.head(stream, b"\x88", False)
+                if isinstance(session, ServerSession):
+                    session.head(stream, b"\x88", False)
                 session.data(stream, b"abc", True)
                 session.done(stream, 8)
             working.clear()
@@ -99,13 +112,13 @@ def outcome(pieces: list[bytes], answers: bool) -> tuple[list[str], list[str], i
     return events, lines, session.failed
 
 
-def _check(session: ServerSession, given: int) -> None:
+def _check(session: ServerSession | ClientSession, given: int) -> None:
     """What must hold between two reads."""
     assert len(session._held) <= _LIMITS.max_frame + 9
     assert session._block is None or len(session._block[2]) <= session._most_block + _LIMITS.max_frame
     assert len(session.streams) <= 2 * _LIMITS.max_streams
     assert len(session.lingering) <= _LIMITS.max_streams and session.lingering.keys() <= session.streams.keys()
-    assert len(session._early) <= _LIMITS.max_streams
+    assert isinstance(session, ClientSession) or len(session._early) <= _LIMITS.max_streams
     assert 0 <= session.working <= _LIMITS.max_streams
     assert 0 <= session._unread <= given
     for number, stream in session.streams.items():
@@ -178,7 +191,8 @@ class Fuzzer:
         chance = self._chance
         frames = cut(chance.choice(self.inputs))
         for _ in range(chance.choice((1, 1, 2, 3, 8))):
-            greeting = 2 if len(frames) > 1 and chance.random() < 0.95 else 0  # most often it stays
+            greeting = (2 if frames[:1] == [PREFACE] else 1) if chance.random() < 0.95 else 0  # most often it stays
+            greeting = min(greeting, len(frames))
             at = chance.randrange(greeting, len(frames) + 1)
             match chance.randrange(7):
                 case 0:

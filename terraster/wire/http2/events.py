@@ -14,11 +14,13 @@ REQUEST, DATA, END, RESET, ROOM, FAILED, GONE, PONG, INTERIM, RESPONSE = range(1
 """REQUEST: a client opened the stream. value: its `RequestHead`, or the `BadRequest` to answer. ``stream.receiving`` is False if no body
 follows. ``stream.sending`` is False if octets behind it in the same `feed` ended the stream: then it must not be started, only be `done`.
 
-INTERIM, RESPONSE: a server sent a head. value: the `ResponseHead`. ``stream.receiving`` is False if no body follows a RESPONSE.
+INTERIM, RESPONSE: a server sent a head. value: the `ResponseHead`. ``stream.receiving`` is False if no body follows a RESPONSE. The value of
+a RESPONSE is a `BadResponse` if its head is malformed; then RESET follows.
 
 DATA: value: octets of the body, never empty. They count as unread until they are `consumed`.
 
-END: the body is complete. value: the lines of its trailers, each with its CRLF; b"" without.
+END: the body is complete. value: its trailers. Those of a request are lines, each with its CRLF, b"" without. Those of a response are a
+sequence of (name, value), () without.
 
 RESET: the stream has ended, by the peer or by its fault. value: the error code. It is also reported if the peer's request or response was
 complete.

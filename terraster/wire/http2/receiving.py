@@ -174,7 +174,7 @@ class Receiving(Sending):
         if stream.taken >= self._give:
             self._replenish(stream)
 
-    def _complete(self, stream: Stream, trailers: bytes, events: list[Event]) -> None:
+    def _complete(self, stream: Stream, trailers: Any, events: list[Event]) -> None:
         """The peer has sent END_STREAM."""
         stream.receiving = False
         if not stream.abandoned:
