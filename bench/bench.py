@@ -30,7 +30,7 @@ from statistics import median
 from peers import PEERS, Backend, Peer, launch
 from place import program
 from tree import cpu_seconds, memory
-from wrk import CASES, Case, run
+from wrk import CASES, Case, run, url_of
 
 WARM_UP = 1  # seconds of load before the measured ones: pools fill, buffers grow
 
@@ -53,7 +53,7 @@ class Sample:
 
 def measure(peer: Peer, case: Case, seconds: float, connections: int, prefix: tuple[str, ...]) -> Sample:
     """Load one peer once."""
-    url = peer.tls_url if case.tls else peer.url
+    url = url_of(peer, case)
     run(url, case, seconds=WARM_UP, connections=connections, prefix=prefix)
     user, system = cpu_seconds(peer.pid)
     load = run(url, case, seconds=seconds, connections=connections, prefix=prefix)

@@ -123,6 +123,7 @@ class Peer:
     url: str
     pid: int
     tls_url: str = ""  # "" = it has no TLS here
+    h2c_url: str = ""  # of HTTP/2 in clear
     running: Running | None = None
     log_file: Path | None = None
     samples: dict[str, list[object]] = field(default_factory=dict)
@@ -148,7 +149,9 @@ def nginx(place: Place) -> list[str]:
     upstream backends {{ {servers} keepalive 128; }}
     server {{
         listen 127.0.0.1:{place.port} backlog=4096;
-        listen 127.0.0.1:{place.tls_port} ssl backlog=4096;
+        listen 127.0.0.1:{place.tls_port} ssl http2 backlog=4096;
+        listen 127.0.0.1:{place.h2c_port} http2 backlog=4096;
+        keepalive_requests 100000000;
         ssl_certificate {place.certificate};
         ssl_certificate_key {place.certificate};
         ssl_protocols TLSv1.2 TLSv1.3;
@@ -192,7 +195,8 @@ defaults
     balance roundrobin
 frontend all
     bind 127.0.0.1:{place.port}
-    bind 127.0.0.1:{place.tls_port} ssl crt {place.certificate}
+    bind 127.0.0.1:{place.tls_port} ssl crt {place.certificate} alpn h2,http/1.1
+    bind 127.0.0.1:{place.h2c_port} proto h2
     default_backend backends
 backend backends
 {servers}
@@ -217,12 +221,13 @@ state_dir: {place.folder}/{place.name}.state
 services:
   - name: plain
     host: "*"
-    listen: ["127.0.0.1:{place.port}"]
+    listen: ["127.0.0.1:{place.port}", "127.0.0.1:{place.h2c_port}"]
+    http2: true
     locations: {locations}
   - name: secure
     host: "*"
     listen: ["127.0.0.1:{place.tls_port}"]
-    tls: {{cert_file: "{place.certificate}"}}
+    tls: {{cert_file: "{place.certificate}", http2: true}}
     locations: {locations}
 """,
     )
@@ -261,11 +266,12 @@ def certificate(folder: Path) -> Path:
 def launch(name: str, log: bool, folder: Path, backends: tuple[int, int], prefix: tuple[str, ...] = ()) -> Peer:
     """Start a peer and return it when it answers through its backends."""
     label = f"{name}-{'log' if log else 'nolog'}"
-    port, tls_port = free_port(), free_port()
+    port, tls_port, h2c_port = free_port(), free_port(), free_port()
     log_file = (folder / f"{label}.out" if name in ("haproxy", "caddy") else folder / f"{label}.access.log") if log else None
-    command = PEERS[name](Place(folder, label, port, tls_port, backends, log_file, certificate(folder)))
+    command = PEERS[name](Place(folder, label, port, tls_port, h2c_port, backends, log_file, certificate(folder)))
     running = start(command, folder, label, prefix)
     url = f"http://127.0.0.1:{port}"
     running.wait_for(f"{url}/128")
     tls_url = f"https://127.0.0.1:{tls_port}" if name in TLS else ""
-    return Peer(name, log, url, running.process.pid, tls_url, running, log_file)
+    h2c_url = url if name == "envoy" else f"http://127.0.0.1:{h2c_port}"
+    return Peer(name, log, url, running.process.pid, tls_url, h2c_url, running, log_file)

@@ -39,6 +39,7 @@ class Place:
     name: str
     port: int
     tls_port: int
+    h2c_port: int
     backends: tuple[int, int]
     log_file: Path | None
     certificate: Path

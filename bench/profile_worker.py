@@ -23,7 +23,7 @@ from pathlib import Path
 
 from peers import PEERS, Backend, launch
 from tree import cpu_seconds, members
-from wrk import CASES, run
+from wrk import CASES, run, url_of
 
 
 def busiest(root: int) -> int:
@@ -126,13 +126,13 @@ def main() -> int:
             assert peer.running is not None
             running.append(peer.running)
             case = CASES[arguments.case]
-            run(peer.url, case, seconds=1)
+            run(url_of(peer, case), case, seconds=1)
             pid = busiest(peer.pid)
             for look in (
                 lambda: by_library(pid, arguments.seconds, folder),
                 lambda: by_line(pid, arguments.seconds, folder, arguments.top),
             ):
-                load = threading.Thread(target=run, args=(peer.url, case), kwargs={"seconds": arguments.seconds + 1})
+                load = threading.Thread(target=run, args=(url_of(peer, case), case), kwargs={"seconds": arguments.seconds + 1})
                 load.start()
                 print(look())
                 load.join()

@@ -1,16 +1,18 @@
-"""The loads of the comparison: one run, with its figures as a value. wrk sends requests, `handshakes.py` makes TLS handshakes, as wrk cannot
-resume a session."""
+"""The loads of the comparison: one run, with its figures as a value. wrk sends requests, h2load those of HTTP/2, and `handshakes.py` makes
+TLS handshakes, as wrk cannot resume a session."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["CASES", "Case", "Load", "run"]
+__all__ = ["CASES", "Case", "Load", "run", "url_of"]
 
 HERE = Path(__file__).resolve().parent
 LUA = HERE / "lua" / "report.lua"
@@ -19,7 +21,7 @@ LUA = HERE / "lua" / "report.lua"
 @dataclass(frozen=True)
 class Case:
     """One kind of request. ``close``: True for a connection per request; ``post``: octets of the request body; ``tls``: True over TLS 1.3;
-    ``handshake``: its kind, for a TLS connection per request
+    ``handshake``: its kind, for a TLS connection per request; ``streams``: of HTTP/2 at the same time on each of 8 connections
     """
 
     name: str
@@ -29,6 +31,7 @@ class Case:
     post: int = 0
     tls: bool = False
     handshake: Literal["", "full", "resumed"] = ""
+    streams: int = 0
 
 
 CASES = {
@@ -43,6 +46,11 @@ CASES = {
         Case("tls-100k", "TLS: GET 100 KiB", "/100k", tls=True),
         Case("tls-full", "TLS: full handshake and GET 128 B", "/128", tls=True, handshake="full"),
         Case("tls-resumed", "TLS: resumed handshake and GET 128 B", "/128", tls=True, handshake="resumed"),
+        Case("h2c", "HTTP/2 in clear: GET 128 B", "/128", streams=32),
+        Case("h2c-100k", "HTTP/2 in clear: GET 100 KiB", "/100k", streams=32),
+        Case("h2c-post", "HTTP/2 in clear: POST 100 KiB", "/post", streams=32, post=100 * 1024),
+        Case("h2", "HTTP/2 over TLS: GET 128 B", "/128", tls=True, streams=32),
+        Case("h2-100k", "HTTP/2 over TLS: GET 100 KiB", "/100k", tls=True, streams=32),
     )
 }
 
@@ -58,9 +66,16 @@ class Load:
     errors: int
 
 
+def url_of(peer: Any, case: Case) -> str:
+    """The URL at which a peer serves this kind of request; "" if it does not."""
+    return str(peer.tls_url if case.tls else peer.h2c_url if case.streams else peer.url)
+
+
 def run(url: str, case: Case, *, seconds: float, connections: int = 64, prefix: tuple[str, ...] = ()) -> Load:
     """Load ``url`` for ``seconds`` (whole seconds). ``prefix``: put before the command, for taskset"""
     url = url.rstrip("/") + case.path
+    if case.streams:
+        return _multiplexed(url, case, seconds, prefix)
     if case.handshake:
         command = [*prefix, sys.executable, str(HERE / "handshakes.py"), url, str(max(1, round(seconds))), case.handshake]
     else:
@@ -73,3 +88,22 @@ def run(url: str, case: Case, *, seconds: float, connections: int = 64, prefix: 
     if done.returncode or not lines:
         raise RuntimeError(f"the load failed on {url}: {done.stderr or done.stdout}")
     return Load(**json.loads(lines[-1]))
+
+
+def _multiplexed(url: str, case: Case, seconds: float, prefix: tuple[str, ...]) -> Load:
+    """A load of h2load: 8 connections. It writes how long each request took into a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "requests"
+        command = [*prefix, "h2load", "-c8", f"-m{case.streams}", f"-D{max(1, round(seconds))}", f"--log-file={log}"]
+        if case.post:
+            body = Path(folder) / "body"
+            body.write_bytes(b"x" * case.post)
+            command += ["-d", str(body)]
+        done = subprocess.run([*command, url], capture_output=True, text=True, timeout=seconds + 60)
+        counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", done.stdout)
+        if done.returncode or counts is None or not log.exists():
+            raise RuntimeError(f"the load failed on {url}: {done.stderr or done.stdout}")
+        rows = [line.split() for line in log.read_text().splitlines()]
+        took = sorted(int(row[2]) for row in rows) or [0]
+    good, failed, _ = map(int, counts.groups())
+    return Load(good, max(1.0, round(seconds)), took[len(took) // 2] / 1e6, took[len(took) * 99 // 100] / 1e6, failed)
