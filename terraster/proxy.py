@@ -2,7 +2,8 @@
 
     read head → locate → filters (may answer) → pick a backend → attempt: connect or reuse, send, read head → judge → relay → count and log
 
-One greenlet per client connection runs `Proxy.converse`. Each request of the connection is one call of `Proxy._live`. There is one loop
+One greenlet per client connection runs `Proxy.converse`. Each request of the connection is one call of `Proxy._live`. A request of HTTP/2
+has a greenlet of its own, which runs `Proxy._stream`; from `Proxy._serve` on, both take the same way. There is one loop
 that tries backends (`Proxy._forward`), one place where errors become answers (`respond.error`), one writer of heads for clients
 (`terraster.phases.downstream_head`), and one place where a request is counted and logged (`Proxy._finish`). Phases raise `HttpError`. The
 fields of the error, not its class, decide the next step (`terraster.policy.retry.next_step`).
@@ -21,11 +22,13 @@ from .exchange import Exchange
 from .filters.answer import Answer
 from .net.connection import Connection
 from .net.downstream import Downstream
+from .net.http2.request import Request
 from .phases import prove, respond
 from .phases.attempt import Attempt, WatchedAttempt
 from .phases.data_plane import DataPlane
 from .phases.hedge import HedgedAttempt
 from .phases.locate import locate
+from .phases.multiplex import choose, head_of, multiplex
 from .phases.pick import first_pick, next_pick
 from .phases.receive import read_head, read_proxy_header
 from .phases.secure import secure
@@ -57,6 +60,9 @@ class Proxy(DataPlane):
                 read_proxy_header(self, connection)
             if connection.listener.tls:
                 secure(self, connection)
+            if choose(self, connection):
+                multiplex(self, connection, self._stream)
+                return
             while self._live(client, connection):
                 if self.draining or connection.listener.closed:
                     connection.hurry()
@@ -67,6 +73,22 @@ class Proxy(DataPlane):
         finally:
             connection.close()
 
+    def _stream(self, client: Request) -> None:
+        """Serve one request of an HTTP/2 connection. Runs in its own greenlet; raises nothing."""
+        connection = client.connection
+        try:
+            head = head_of(client)
+            if isinstance(head, HttpError):
+                self._refuse(client, connection, head)
+            else:
+                self._serve(client, connection, head)
+                if not head.keep_alive or self.crowded:
+                    client.session.drain()
+        except Exception:
+            self.defect("a stream ended by a defect")
+        finally:
+            client.session.finished(client)
+
     def _live(self, client: Downstream, connection: Connection) -> bool:
         """Serve one request, from its first octet to its log line. True if the connection can carry another one."""
         try:
@@ -75,7 +97,7 @@ class Proxy(DataPlane):
             return self._refuse(client, connection, error)
         return head is not None and self._serve(client, connection, head)
 
-    def _serve(self, client: Downstream, connection: Connection, head: RequestHead) -> bool:
+    def _serve(self, client: Downstream | Request, connection: Connection, head: RequestHead) -> bool:
         """Serve a request whose head is complete. True if the connection can carry another one."""
         exchange = self._begin(client, connection, head)
         keep = False
@@ -101,7 +123,7 @@ class Proxy(DataPlane):
             self._finish(exchange)
         return keep
 
-    def _refuse(self, client: Downstream, connection: Connection, error: HttpError) -> bool:
+    def _refuse(self, client: Downstream | Request, connection: Connection, error: HttpError) -> bool:
         """Answer a head that could not be read. Nothing in it is used, and the connection ends."""
         exchange = self._begin(client, connection, None)
         exchange.bytes_in = len(connection.held)
@@ -110,7 +132,7 @@ class Proxy(DataPlane):
         finally:
             self._finish(exchange)
 
-    def _begin(self, client: Downstream, connection: Connection, head: RequestHead | None) -> Exchange:
+    def _begin(self, client: Downstream | Request, connection: Connection, head: RequestHead | None) -> Exchange:
         """The record of a request whose head is complete."""
         now = self.clock()
         exchange = Exchange(now, now + self.wall, connection.client_ip, connection.peer_ip, connection.scheme, head)
@@ -149,7 +171,7 @@ class Proxy(DataPlane):
         """Take the part of the request body that has arrived, decide if the request may be sent twice, and begin to watch the client."""
         head: RequestHead = exchange.head
         location = exchange.location
-        client: Downstream = exchange.client
+        client: Downstream | Request = exchange.client
         location.requests += 1
         retry = location.retry
         exchange.idempotent = head.method in IDEMPOTENT or (retry.idempotency_key and exchange.field(b"idempotency-key") != b"")

@@ -41,12 +41,12 @@ def start(runners: Runners, *jobs: Job) -> None:
     """Start jobs on the hub, as an acceptor does, and wait until they have begun."""
     loop = gevent.get_hub().loop
     for job in jobs:
-        loop.run_callback(runners.start, job)
+        loop.run_callback(runners.start, run, job)
     wait_until(lambda: all(job.worker is not None for job in jobs), pause=gevent.sleep)
 
 
 def test_a_greenlet_is_used_again() -> None:
-    runners, first, second = Runners(Reactor(), run), Job(), Job()
+    runners, first, second = Runners(Reactor()), Job(), Job()
     start(runners, first)
     start(runners, second)
     assert first.done and second.done
@@ -56,7 +56,7 @@ def test_a_greenlet_is_used_again() -> None:
 def test_jobs_at_the_same_time_have_greenlets_of_their_own() -> None:
     gate = Event()
     jobs = [Job(gate) for _ in range(3)]
-    runners = Runners(Reactor(), run)
+    runners = Runners(Reactor())
     start(runners, *jobs)
     assert not any(job.done for job in jobs)
     assert len({id(job.worker) for job in jobs}) == 3
@@ -68,7 +68,7 @@ def test_no_more_wait_than_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module, "MOST_IDLE", 2)
     gate = Event()
     jobs = [Job(gate) for _ in range(5)]
-    runners = Runners(Reactor(), run)
+    runners = Runners(Reactor())
     start(runners, *jobs)
     gate.set()
     wait_until(lambda: all(job.done for job in jobs), pause=gevent.sleep)
@@ -76,7 +76,7 @@ def test_no_more_wait_than_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_job_that_is_over_is_let_go_of() -> None:
-    runners, job = Runners(Reactor(), run), Job()
+    runners, job = Runners(Reactor()), Job()
     start(runners, job)
     gone = weakref.ref(job)
     del job

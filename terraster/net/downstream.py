@@ -36,10 +36,10 @@ class Downstream:
         self.exchange: Exchange | None = None
         self.worker: greenlet | None = None
 
-    def begin(self, head: bytes, timeout: float) -> None:
-        """Send a head with more behind it: an interim one, or a 101. timeout: seconds between two sent octets, 0 = no limit. Raises
-        `HttpError`."""
-        self.send(head, timeout)
+    def begin(self, head: bytes, payload: bytes, timeout: float) -> None:
+        """Send a head with more behind it: an interim one, or that of a tunnel with its first octets. timeout: seconds between two sent
+        octets, 0 = no limit. Raises `HttpError`."""
+        self.send(head + payload, timeout)
 
     def answer(self, head: bytes, body: bytes, timeout: float) -> None:
         """Send a whole response. Raises `HttpError`."""

@@ -20,22 +20,23 @@ MOST_IDLE = 256
 
 
 class Runners:
-    """Runs each job in a greenlet that has no other job meanwhile.
-
-    run: does one job; it must not raise. No reference to the greenlet may outlive the job, because the greenlet does another job then.
-    """
+    """Runs each job in a greenlet that has no other job meanwhile."""
 
     __slots__ = ("_hub", "_idle", "_job", "_run", "_switch")
 
-    def __init__(self, reactor: Reactor, run: Callable[[Any], None]) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self._hub = reactor.hub
         self._idle: list[greenlet] = []
         self._job: Any = None
-        self._run = run
+        self._run: Any = None
         self._switch = reactor.switch
 
-    def start(self, job: Any) -> None:
-        """Begin a job now. Called on the hub."""
+    def start(self, run: Callable[[Any], None], job: Any) -> None:
+        """Begin a job now. Called on the hub.
+
+        run: does the job; it must not raise. No reference to the greenlet may outlive the job, because the greenlet does another job then.
+        """
+        self._run = run
         self._job = job  # not passed as an argument, because a greenlet keeps the arguments of its first switch as long as it lives
         if self._idle:
             self._idle.pop().switch()

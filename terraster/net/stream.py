@@ -14,6 +14,7 @@ Every callback runs on the hub. So it may switch or throw into a waiting greenle
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from socket import AF_UNIX, IPPROTO_TCP, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_QUICKACK
 from struct import pack
@@ -72,6 +73,7 @@ class Stream:
         "_recv",
         "_send",
         "_switch",
+        "_unsent",
         "_watcher",
         "_write_watcher",
         "__weakref__",
@@ -88,6 +90,7 @@ class Stream:
         self.read_deadline = inf
         self.write_deadline = inf
         self.closed = False
+        self._unsent = b""
         self._recv = sock.recv
         self._send = sock.send
         self._is_tcp = sock.family != AF_UNIX
@@ -169,6 +172,48 @@ class Stream:
                 continue
             except OSError as error:
                 raise self.owner.lost() from error
+
+    def attend(self, callback: Callable[[], None] | None) -> None:
+        """Call this on the hub whenever octets arrive, in place of waking a reader; None: wake a reader again."""
+        self._watcher.stop()
+        self.ready = False
+        self._watcher.start(callback or self._readable)
+
+    def ignore(self) -> None:
+        """Watch no longer, until `attend`."""
+        self._watcher.stop()
+
+    def recv_now(self) -> bytes | None:
+        """The octets that have arrived; b"" at the end; None if there are none. Never waits. Raises the owner's error."""
+        try:
+            return self._recv(READ_SIZE)  # type: ignore[no-any-return]
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise self.owner.lost() from error
+
+    def send_now(self, data: bytes) -> int:
+        """Send what the socket takes, and keep the rest for the next call, which may be without data. Returns the octets that are kept.
+        Never waits. Raises the owner's error."""
+        data, self._unsent = self._unsent + data if self._unsent else data, b""
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self.owner.lost() from error
+        if sent < len(data):
+            self._unsent = data[sent:]
+        return len(self._unsent)
+
+    def on_writable(self, callback: Callable[[], None] | None) -> None:
+        """Call this on the hub while the socket takes octets; None: no longer. No greenlet may send meanwhile."""
+        watcher = self._write_watcher
+        if watcher is None:
+            watcher = self._write_watcher = self.reactor.loop.io(self.sock.fileno(), 2)
+        watcher.stop()
+        if callback is not None:
+            watcher.start(callback)
 
     def quick_ack(self) -> None:
         """Acknowledge received octets at once until the next `send`. For a message that has arrived only in part.

@@ -2,12 +2,15 @@
 
 The TLS engine of the standard library works on two memory buffers (`ssl.MemoryBIO`). Octets enter and leave the socket through `Stream`. So
 waits, timeouts and back-pressure are the same as for every other connection, and no socket class of gevent is used.
+
+The module is longer than 400 lines because a greenlet and a callback on the hub read and write through the same engine, whose state only
+this class knows.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -339,6 +342,58 @@ class TlsStream:
                 self._ended = True
                 self._incoming.write_eof()
         return self._ahead
+
+    def attend(self, callback: Callable[[], None] | None) -> None:
+        """See `Stream.attend`."""
+        self._plain.attend(callback)
+
+    def ignore(self) -> None:
+        """See `Stream.ignore`."""
+        self._plain.ignore()
+
+    def recv_now(self) -> bytes | None:
+        """See `Stream.recv_now`. None as well if only a part of a record has arrived."""
+        tls, incoming = self._tls, self._incoming
+        ahead, self._ahead = self._ahead, b""
+        if not (ahead or incoming.pending or tls.pending() or self._ended):
+            data = self._plain.recv_now()
+            if data is None:
+                return None
+            if data:
+                incoming.write(data)
+            else:
+                self._ended = True
+                incoming.write_eof()
+        pieces = [ahead] if ahead else []
+        try:
+            while incoming.pending or tls.pending() or (self._ended and not pieces):
+                piece = tls.read(READ_SIZE)
+                if not piece:
+                    break
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            if not pieces:
+                return None
+        except ssl.SSLZeroReturnError:
+            pass
+        except ssl.SSLError as error:
+            if not pieces:
+                raise self._failed(error) from error
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def send_now(self, data: bytes) -> int:
+        """See `Stream.send_now`. The octets that are kept are those of records."""
+        try:
+            if data:
+                self._tls.write(data)
+        except ssl.SSLError as error:
+            raise self._plain.owner.lost() from error
+        records, self._rest = self._rest + self._outgoing.read(), b""
+        return self._plain.send_now(records)
+
+    def on_writable(self, callback: Callable[[], None] | None) -> None:
+        """See `Stream.on_writable`."""
+        self._plain.on_writable(callback)
 
     def hasten(self, seconds: float) -> None:
         """See `Stream.hasten`."""

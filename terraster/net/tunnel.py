@@ -18,6 +18,7 @@ from terraster.errors import TerrasterError, TimedOut
 from terraster.wire.websocket import GOING_AWAY, Frames, close_frame
 
 from .connection import Connection
+from .http2.request import Request
 from .reactor import Reactor
 from .upstream import Upstream
 
@@ -60,7 +61,7 @@ class Tunnel:
         "_upstream",
     )
 
-    def __init__(self, reactor: Reactor, client: Connection, upstream: Upstream, timeout: float, websocket: bool) -> None:
+    def __init__(self, reactor: Reactor, client: Connection | Request, upstream: Upstream, timeout: float, websocket: bool) -> None:
         self.inwards = Frames() if websocket else None
         self.outwards = Frames() if websocket else None
         self.leave_at = inf
@@ -146,7 +147,7 @@ class Tunnel:
             self._failed = error
             self._main.throw(error)
 
-    def _carry(self, source: Connection | Upstream, target: Connection | Upstream, inwards: bool) -> None:
+    def _carry(self, source: Connection | Request | Upstream, target: Connection | Request | Upstream, inwards: bool) -> None:
         frames = self.inwards if inwards else self.outwards
         while True:
             try:

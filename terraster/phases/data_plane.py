@@ -15,6 +15,7 @@ from terraster.location_plan import LocationPlan
 from terraster.net.body import Buffer
 from terraster.net.origin import Origin
 from terraster.net.reactor import SHORT, Reactor
+from terraster.net.runners import Runners
 from terraster.net.tcp_keepalive import options
 from terraster.net.tunnel import Tunnel
 from terraster.outcomes import Outcomes, Report
@@ -46,6 +47,7 @@ class DataPlane:
     contexts:  the TLS settings of services; client_contexts: those towards backends
     handshakes: counts TLS handshakes; http2_faults: counts HTTP/2 connections, and those that end by a fault
     challenges: answers to an authority
+    runners:   the greenlets that carry connections, and requests of HTTP/2
     buffer:    the memory for long bodies
     deadlines: exchange → monotonic time at which it must be over
     tunnels:   those that are open, and their exchanges
@@ -82,6 +84,7 @@ class DataPlane:
         self.http2_faults = Http2Faults(view, reactor.clock)
         self.client_contexts = ClientContexts()
         self.challenges = Challenges()
+        self.runners = Runners(reactor)
         self.buffer = Buffer()
         self.wall = 0.0
         self.date = b""

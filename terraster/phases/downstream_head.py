@@ -9,16 +9,18 @@ from typing import Any
 
 from terraster.exchange import Exchange
 from terraster.net.body import ChunkSink, PlainSink
+from terraster.net.http2.request import FrameSink
 from terraster.wire.answers import OwnHead
 from terraster.wire.edits import Edits
 from terraster.wire.http1 import ResponseHead
+from terraster.wire.http2.fields import response_block
 
 from .data_plane import DataPlane
 
 __all__ = ["SINKS", "send_interim", "write_head"]
 
-_PLAIN, _CHUNKS = range(2)
-SINKS = (PlainSink, ChunkSink)
+_PLAIN, _CHUNKS, _FRAMES = range(3)
+SINKS = (PlainSink, ChunkSink, FrameSink)
 """The classes that write the body after the head, by its framing."""
 
 _NOTHING: frozenset[Any] = frozenset()
@@ -28,7 +30,7 @@ _CODING = frozenset((b"transfer-encoding",))
 def write_head(
     plane: DataPlane, exchange: Exchange, head: ResponseHead | OwnHead, keep: bool
 ) -> tuple[bytes, bool, int, frozenset[bytes]]:
-    """The octets of a response head.
+    """The octets of a response head: lines of HTTP/1.1, or a block of fields of HTTP/2.
 
     keep: True if the connection could carry another request
 
@@ -50,6 +52,12 @@ def write_head(
         drop = frozenset(edits.drop)
     framing = _PLAIN
     left_out = drop
+    if exchange.client.framed:
+        extra = b"" if head.status < 200 or head.dated or b"date" in drop else plane.date
+        if edits is not None:
+            extra += edits.extra
+        replace = rules.map_back(exchange, head.location) if head.location is not None else ()
+        return response_block(head, drop, replace, extra), True, _FRAMES, drop
     if head.status < 200:
         extra = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade if head.upgrade is not None else b""
     else:
@@ -78,4 +86,4 @@ def send_interim(plane: DataPlane, exchange: Exchange, head: ResponseHead) -> No
     """Pass an interim response (1xx) on. Raises `HttpError`."""
     out, _, _, _ = write_head(plane, exchange, head, True)
     exchange.bytes_out += len(out)
-    exchange.client.begin(out, exchange.location.timeouts.read)
+    exchange.client.begin(out, b"", exchange.location.timeouts.read)

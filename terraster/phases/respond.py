@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from terraster.errors import HttpError
+from terraster.errors import BadResponse, HttpError
 from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
 from terraster.net.body import ChunkedSource, KnownSource, Source, UntilCloseSource, relay_body, whole
 from terraster.net.downstream import Downstream
+from terraster.net.http2.request import Request
 from terraster.wire.answers import BODILESS, OwnHead, error_answer
 from terraster.wire.http1 import RequestHead
 
@@ -29,7 +30,9 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     exchange.status = response.status
     if response.upgrade is not None:
         return upgrade(plane, attempt)
-    client: Downstream = exchange.client
+    if response.status < 300 and exchange.head.protocol is not None:  # to the client it would look as if the tunnel were open
+        raise BadResponse("the backend did not switch protocols")
+    client: Downstream | Request = exchange.client
     keep = exchange.head.keep_alive and not (plane.draining or plane.crowded or client.connection.listener.closed)
     if sender is not None and not sender.done:
         keep = False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from terraster.errors import HttpError
+from terraster.errors import BadResponse, HttpError
 from terraster.net.downstream import Downstream
+from terraster.net.http2.request import Request
 from terraster.net.tunnel import Tunnel
+from terraster.wire.http2.websocket import TunnelHead, agrees
 
 from .attempt import Attempt
 from .data_plane import STOPPING, DataPlane
@@ -17,17 +19,18 @@ def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
     """Answer 101 and join the two connections until one ends. Always returns False, because neither connection can be reused."""
     exchange, upstream = attempt.exchange, attempt.upstream
     assert upstream is not None
+    if isinstance(exchange.head, TunnelHead) and not agrees(exchange.head, attempt.response):
+        raise BadResponse("the backend agreed to another WebSocket than this one")
     location = attempt.location
-    client: Downstream = exchange.client
+    client: Downstream | Request = exchange.client
     out, _, _, _ = write_head(plane, exchange, attempt.response, False)
-    out += attempt.rest
-    exchange.bytes_out += len(out)
-    client.begin(out, location.timeouts.read)
+    exchange.bytes_out += len(out) + len(attempt.rest)
+    client.begin(out, attempt.rest, location.timeouts.read)
     plane.deadlines.pop(exchange, None)
-    connection = client.connection
+    inlet = client.inlet
     websocket = (attempt.response.upgrade or b"").lower() == b"websocket"
-    tunnel = Tunnel(plane.reactor, connection, upstream, location.timeouts.tunnel, websocket)
-    held, connection.held = connection.held, b""
+    tunnel = Tunnel(plane.reactor, inlet, upstream, location.timeouts.tunnel, websocket)
+    held, inlet.held = inlet.held, b""
     if held:
         exchange.bytes_in += len(held)
         upstream.send(held, location.timeouts.read)

@@ -64,14 +64,15 @@ def upstream_head(exchange: Exchange, member: Member) -> bytes:
 def _fields_about(connection: Connection) -> bytes:
     """The field lines about the client, which are the same for all requests of a connection."""
     scheme = connection.scheme.encode("ascii")
+    version = b"1.1" if connection.session is None else b"2.0"
     certificate = b"" if connection.certificate is None else connection.certificate.fields
     if connection.client_ip == "unix":  # there is no address, so none is sent
-        connection.fields = b"%bX-Forwarded-Proto: %b\r\nVia: 1.1 terraster\r\n" % (certificate, scheme)
+        connection.fields = b"%bX-Forwarded-Proto: %b\r\nVia: %b terraster\r\n" % (certificate, scheme, version)
         return connection.fields
     client_ip = connection.client_ip.encode("ascii")
     connection.fields = (
-        b"%bX-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: 1.1 terraster\r\n"
-        % (certificate, client_ip, client_ip, scheme, connection.listener.port)
+        b"%bX-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: %b terraster\r\n"
+        % (certificate, client_ip, client_ip, scheme, connection.listener.port, version)
     )
     return connection.fields
 
@@ -94,6 +95,6 @@ def _fields_from_trusted(exchange: Exchange, connection: Connection, head: Reque
         lines.append(b"X-Forwarded-Port: %d" % connection.listener.port)
     if FORWARDED_HOST not in said and (told.host or exchange.host):
         lines.append(b"X-Forwarded-Host: " + (told.host or exchange.host))
-    lines.append(b"Via: 1.%d terraster\r\n" % head.minor)
+    lines.append(b"Via: 1.%d terraster\r\n" % head.minor if connection.session is None else b"Via: 2.0 terraster\r\n")
     certificate = b"" if connection.certificate is None else connection.certificate.fields
     return certificate + b"\r\n".join(lines)

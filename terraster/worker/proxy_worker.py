@@ -22,7 +22,6 @@ from terraster.logs.access import FLUSH, AccessLogs
 from terraster.net.connection import Connection
 from terraster.net.downstream import Downstream
 from terraster.net.reactor import SWEEP, Reactor
-from terraster.net.runners import Runners
 from terraster.net.stream import Stream
 from terraster.net.tunnel import FAREWELL
 from terraster.policy.accept import SLACK, may_accept
@@ -52,7 +51,6 @@ class ProxyWorker(Process):
         self.acceptors: dict[str, Acceptor] = {}
         self.descriptors = Descriptors(self.view, self.connections, len(self.listeners), self.log.warning)
         self.reactor = self.descriptors.reactor = Reactor(socket=self.descriptors.socket)
-        self.runners = Runners(self.reactor, self._converse)
         self._flush_timer = self.reactor.loop.timer(FLUSH)
         self.logs = AccessLogs(self.log.warning, self._flush_soon)
         self.unrouted_log = self._writer(self.snapshot.access_log)
@@ -131,7 +129,7 @@ class ProxyWorker(Process):
         q[base + Seat.CONNECTIONS] += 1
         q[base + Seat.ACCEPTED] += 1
         self.descriptors.taken(sock.fileno())
-        self.runners.start(Downstream(connection))
+        self.proxy.runners.start(self._converse, Downstream(connection))
 
     def _converse(self, client: Downstream) -> None:
         try:
