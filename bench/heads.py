@@ -4,6 +4,9 @@
 
 Each figure is the least of several rounds, in CPU time. "met before" is the next request of a client that sends the same fields again, or
 the same response again. "new" has a field that no earlier head had, so that no cache helps.
+
+The second table is for HTTP/2: a client whose table holds all fields but :path. "same block": it asks for the same path again. "known path": it
+asks for one of two paths. "new path": no earlier request had the path.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from time import process_time
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from terraster.wire.http1 import parse_request, parse_response
+from terraster.wire.http2.fields import request_head, response_block
+from terraster.wire.http2.hpack.reader import Decoder
 
 ROUNDS = 9
 HEADS = 4000
@@ -112,6 +117,67 @@ def cost(call: Callable[[Sequence[bytes]], None], make: Callable[[bytes, int], l
     return best / HEADS * 1e6
 
 
+def in_http2(head: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields that a client of HTTP/2 sends for a head, all but :path, which goes last."""
+    known = parse_request(head, 32768, 100)
+    assert known is not None
+    fields = [(b":method", known.method), (b":scheme", b"https"), (b":authority", known.host)]
+    return fields + [(name.lower(), value) for name, value in known.fields if name not in (b"Host", b"Connection")]
+
+
+def text(octets: bytes) -> bytes:
+    return bytes((len(octets),)) + octets
+
+
+def decoders(fields: list[tuple[bytes, bytes]]) -> tuple[Decoder, bytes]:
+    """A reader that knows the fields, and the block that refers to them."""
+    decoder = Decoder(65536)
+    decoder.decode(b"".join([b"\x40" + text(name) + text(value) for name, value in fields]))
+    return decoder, bytes([128 + 61 + len(fields) - at for at in range(len(fields))])
+
+
+def blocks(start: bytes, end: bytes, kind: str) -> list[bytes]:
+    """Blocks with an indexed :method in front, and :path as a literal that no table takes."""
+    paths = {"same block": b"/small", "known path": b"/small%d", "new path": b"/small/%d/%d"}[kind]
+    made = []
+    for number in range(HEADS):
+        path = paths
+        if kind == "known path":
+            path = paths % (number % 2)
+        elif kind == "new path":
+            path = paths % (next(_ROUNDS), number)
+        made.append(start + b"\x04" + text(path) + end)
+    return made
+
+
+def cost_in_http2(head: bytes, kind: str, whole: bool) -> float:
+    """Microseconds for reading a block, and for the head of the request too if ``whole``."""
+    best = float("inf")
+    decoder, block = decoders(in_http2(head))
+    for _ in range(ROUNDS):
+        heads = blocks(block[:3], block[3:], kind)
+        start = process_time()
+        for octets in heads:
+            fields = decoder.decode(octets)
+            if whole:
+                request_head(fields, True, 100, 32768)
+        best = min(best, process_time() - start)
+    return best / HEADS * 1e6
+
+
+def cost_of_responses(new_head: bool) -> float:
+    """Microseconds for the field block of a response, with a Date from outside."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        heads = [parse_response(data, b"GET", 65536, 250) for data in (new if new_head else same)(RESPONSE, next(_ROUNDS))]
+        start = process_time()
+        for head in heads:
+            assert head is not None
+            response_block(head, NOTHING, (), b"X-A: 1\r\n")
+        best = min(best, process_time() - start)
+    return best / HEADS * 1e6
+
+
 _ROUNDS = count()
 
 
@@ -124,6 +190,17 @@ def main() -> None:
     for kind, make in (("met before", same), ("new", new)):
         read = cost(responses, make, RESPONSE)
         print(f"| response, 8 fields, {kind} | {read:.2f} | {cost(both_responses, make, RESPONSE):.2f} |")
+    print()
+    print("| us, HTTP/2 | read the block | and make the head |")
+    print("|---|---:|---:|")
+    for name, head in (("small GET", SMALL), ("browser, 17 fields", BROWSER)):
+        for kind in ("same block", "known path", "new path"):
+            print(f"| {name}, {kind} | {cost_in_http2(head, kind, False):.2f} | {cost_in_http2(head, kind, True):.2f} |")
+    print()
+    print("| us, HTTP/2 | write the block |")
+    print("|---|---:|")
+    print(f"| response, 8 fields, met before | {cost_of_responses(False):.2f} |")
+    print(f"| response, 8 fields, new | {cost_of_responses(True):.2f} |")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from terraster.wire.memory import Memory
 from terraster.wire.names import may_trail
 
 from .hpack.static_table import Field
-from .hpack.writer import WRITTEN, field
+from .hpack.writer import field
 
 __all__ = [
     "FIELD_LINES",
@@ -107,6 +107,23 @@ class FieldLines(Memory[Field, bytes]):
 
 FIELD_LINES = FieldLines(4096, 1 << 19)
 """Fields that were checked. They take at most some 3 MB."""
+
+
+class _FieldBlocks(Memory[tuple[bytes, bytes], bytes]):
+    """A field of a backend, its name in any spelling → its octets, b"" for one about the connection."""
+
+    __slots__ = ()
+
+    def __missing__(self, pair: tuple[bytes, bytes]) -> bytes:
+        name, value = pair
+        lower = name.lower()
+        octets = b"" if lower in _ABOUT_CONNECTION else field(lower, value)
+        self.learn(pair, octets, len(name) + len(value))
+        return octets
+
+
+_FIELD_BLOCKS = _FieldBlocks(4096, 1 << 18)
+"""Fields of responses. They take at most some 2 MB."""
 
 _HOST_LINES: Memory[bytes, bytes] = Memory(1024, 1 << 16)
 """Authorities that were checked → the version and the Host line."""
@@ -301,28 +318,27 @@ def response_block(
 def _block(head: ResponseHead, drop: frozenset[bytes], replace: Sequence[tuple[bytes, bytes, bytes]]) -> bytes:
     """The block of a backend's head."""
     status = head.status
-    gone = _ABOUT_CONNECTION | drop if head.dropped is None else _ABOUT_CONNECTION | drop | head.dropped
+    gone = drop if head.dropped is None else drop | head.dropped
     if status == 101:
         status = 200
         gone |= _HANDSHAKE
-    ends = [] if head.special is None else list(head.special)
+    blocks = _FIELD_BLOCKS
+    ends = [] if head.special is None else [pair for pair in head.special if blocks[pair]]
     new = []
     for name, value, other in replace:
-        lower = name.lower()
-        if lower not in gone:
+        if name.lower() not in gone:
             ends.append((name, value))
-            new.append((lower, other))
-    written = WRITTEN
+            new.append(field(name.lower(), other))
     parts = [field(b":status", b"%d" % status)]
-    for pair in head.fields:
-        lower = pair[0].lower()
-        if lower in gone:
-            continue
-        if ends and pair in ends:
-            ends.remove(pair)
-            continue
-        parts.append(written.get((lower, pair[1])) or field(lower, pair[1]))
-    parts += [field(name, value) for name, value in new]
+    if gone or ends:
+        for pair in head.fields:
+            if pair in ends:
+                ends.remove(pair)
+            elif pair[0].lower() not in gone:
+                parts.append(blocks[pair])
+    else:
+        parts += [blocks[pair] for pair in head.fields]
+    parts += new
     return b"".join(parts)
 
 
