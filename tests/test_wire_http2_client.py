@@ -426,16 +426,24 @@ def test_is_it_alive() -> None:
     assert session.heard == 1003.0
 
 
-def test_resets_by_a_server_are_bounded() -> None:
+def test_a_server_that_refuses_everything_keeps_its_connection() -> None:
     session = begun(resets_per_second=10)
     for number in range(1, 1000, 2):
         stream = opened(session)
-        events = fed(session, rst(number, 7))
+        assert events_told(fed(session, rst(number, 7))) == [f"RESET {number} REFUSED_STREAM"]
         session.done(stream)
-        if session.failed >= 0:
-            break
-    assert number == 61
-    assert events_told(events) == ["RESET 61 REFUSED_STREAM", "FAILED ENHANCE_YOUR_CALM"]
+
+
+def test_a_server_that_answers_wrongly_does_not() -> None:
+    session = begun(resets_per_second=10)
+    number = 1
+    while session.failed < 0:
+        stream = opened(session)
+        events = fed(session, data(number, b"no head"))
+        session.done(stream)
+        number += 2
+    assert number == 63
+    assert events_told(events) == ["RESET 61 PROTOCOL_ERROR", "FAILED ENHANCE_YOUR_CALM"]
     assert session.exceeded == "resets"
 
 

@@ -112,7 +112,7 @@ def pieces(name: str) -> Iterator[bytes]:
             yield frame(1, 5, 3, entry)
             number = 5
             while True:
-                yield frame(1, 5, number, b"\xbe" * 16000)
+                yield frame(1, 5, number, b"\xbe" * 4000)
                 number += 2
         case "SETTINGS":
             while True:
@@ -176,7 +176,7 @@ FLOODS = {
     "refused": ("refused", 1002),
     "empty CONTINUATION": ("continuations", 34),
     "CONTINUATION": ("continuations", 10),
-    "HPACK bomb": ("oversized", 19),
+    "HPACK bomb": ("oversized", 103),
     "SETTINGS": ("settings", 99),
     "many settings": ("settings", 1),
     "acknowledgements": ("settings", 99),
@@ -266,11 +266,11 @@ def test_a_flood_keeps_no_memory() -> None:
                 now += 1.2 / rate
                 worked(session, session.feed(octets, now))
                 session.out.clear()
-                if count in (100, 600):
+                if count in (100, 400):
                     sizes.append(tracemalloc.get_traced_memory()[0])
-                if count > 600:
+                if count > 400:
                     break
-            assert sizes[1] - sizes[0] < 20_000, name
+            assert sizes[1] - sizes[0] < 12_000, name
     finally:
         tracemalloc.stop()
 
@@ -286,6 +286,22 @@ def test_resets_are_made_good_by_answers_that_were_ended() -> None:
         assert session.failed < 0
 
 
+def test_a_reset_behind_a_whole_answer_is_none() -> None:
+    """A client of gRPC resets a stream whose answer came before the end of its own messages: as often as it calls."""
+    session, number = begun(), 1
+    for _ in range(3000):
+        events = session.feed(headers(number, POST, end=False) + data(number, b"12345"), 1000.0)
+        stream = session.streams[number]
+        session.head(stream, b"\x88", False)
+        session.head(stream, b"\x88", True)
+        session.done(stream, 0)
+        session.feed(rst(number), 1000.0)
+        session.feed(rst(number), 1000.0)  # and one that is late
+        session.out.clear()
+        number += 2
+        assert session.failed < 0 and not session.lingering and events
+
+
 def test_resets_are_not_made_good_by_streams_that_were_reset() -> None:
     session, number = begun(), 1
     while session.failed < 0:
@@ -299,9 +315,9 @@ def test_resets_are_not_made_good_by_streams_that_were_reset() -> None:
 
 
 def test_a_busy_honest_connection() -> None:
-    """Small messages both ways, each with its window updates and pings, as gRPC sends them: a hundred thousand within a second."""
+    """Small messages both ways, each with its window updates and pings, as gRPC sends them: thousands within a second."""
     session, number = begun(), 1
-    for _ in range(20_000):
+    for _ in range(4000):
         events = session.feed(headers(number, POST, end=False) + data(number, b"12345", end=True) + ping(), 1000.0)
         stream = session.streams[number]
         session.consumed(stream, sum(len(value) for kind, _, value in events if kind == DATA))
@@ -319,7 +335,7 @@ def test_a_large_download_with_small_window_updates() -> None:
     session = begun()
     fed(session, settings((4, 1 << 20)) + headers(1))
     stream = session.streams[1]
-    for _ in range(3000):
+    for _ in range(500):
         assert session.data(stream, bytes(16384), False) == 16384
         session.feed(b"".join(window(0, 1024) + window(1, 1024) for _ in range(16)), 1000.0)
         session.out.clear()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
 from terraster.wire.http2.limits import Limits
@@ -206,6 +207,20 @@ def test_octets_that_wait_are_bounded() -> None:
     assert other.unread <= 330_000
 
 
+@pytest.mark.parametrize("octets", [1, 1000, 16384, 65535, 70_000])
+def test_little_room_stops_nothing(octets: int) -> None:
+    """With any `buffered_octets` and `connection_window` a body goes on as long as it is consumed."""
+    session = begun(buffered_octets=octets, connection_window=octets, window=1 << 20)
+    stream, credit = opened(session), max(octets, 65535)
+    for _ in range(100):
+        size = min(16384, credit)
+        assert size
+        fed(session, data(1, bytes(size)))
+        session.consumed(stream, size)
+        credit += sum(int(line.split()[2]) for line in told(session.out) if line.startswith("WINDOW_UPDATE 0")) - size
+
+
+@bounded(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from((1, 3, 5)), st.sampled_from(("data", "consume", "done")), st.integers(0, 9000)), max_size=80)
 )
@@ -315,6 +330,20 @@ def test_both_windows_hold() -> None:
     assert session.data(other, bytes(60_000), True) == 59_990
     assert events_told(fed(session, window(3, 100_000))) == ["ROOM 3"]
     assert events_told(fed(session, window(3, 1))) == []
+
+
+def test_room_on_a_stream_that_ends_in_the_same_read() -> None:
+    """The owner hears of the room first. It must not find any, or it would try for ever."""
+    session = begun()
+    stream = opened(session, headers(1))
+    assert session.data(stream, bytes(70_000), True) == 65535
+    assert events_told(fed(session, window(1, 1000) + window(0, 1000) + rst(1))) == ["ROOM 1", "ROOM", "RESET 1 CANCEL"]
+    assert stream.window == 0
+    assert session.data(stream, bytes(10), True) == 0
+    session.out.clear()
+    other = opened(session, headers(3))
+    assert events_told(fed(session, window(3, 0))) == ["RESET 3 PROTOCOL_ERROR"]
+    assert other.window == 0
 
 
 def test_windows_change_with_the_setting() -> None:

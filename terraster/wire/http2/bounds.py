@@ -16,7 +16,7 @@ BOUNDS = {
     "resets": (0.0, 0.0, "streams that the peer reset, or made us reset"),
     "refused": (100.0, 1000.0, "streams above the limit of concurrent streams"),
     "continuations": (0.0, 32.0, "CONTINUATION frames of one block, or octets of it"),
-    "oversized": (1.0, 16.0, "lists of fields above their limit"),
+    "oversized": (10.0, 100.0, "lists of fields above their limit"),
     "settings": (10.0, 100.0, "SETTINGS frames, or settings in one of them"),
     "pings": (100.0, 1000.0, "PING frames"),
     "priorities": (100.0, 1000.0, "PRIORITY and PRIORITY_UPDATE frames"),

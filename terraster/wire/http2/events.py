@@ -25,7 +25,8 @@ sequence of (name, value), () without.
 RESET: the stream has ended, by the peer or by its fault. value: the error code. It is also reported if the peer's request or response was
 complete.
 
-ROOM: the window of the stream, or of the connection if stream is None, was exhausted and is not any longer.
+ROOM: the window of the stream, or of the connection if stream is None, was exhausted and is not any longer. An event that follows may be the
+end of the stream; its window is 0 then.
 
 FAILED: the connection must end; its GOAWAY is in `out`. value: (error code, text for a log line). It is the last event of a session.
 

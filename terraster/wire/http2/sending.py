@@ -28,6 +28,9 @@ __all__ = ["Sending"]
 _WORTHWHILE = 16384
 """Octets of window for the connection that are worth a frame."""
 
+_MOST_REMEMBERED = 4096
+"""Streams of which a connection remembers how they ended."""
+
 _pack = HEAD.pack
 
 
@@ -65,6 +68,7 @@ class Sending:
         "_credit",
         "_taken",
         "_give_connection",
+        "_most_waiting",
         "_closed",
         "_remembered",
         "_promised",
@@ -87,11 +91,12 @@ class Sending:
         self.lingering: dict[int, Lingering] = {}
         self._limits = limits
         self._give = (limits.window + 1) // 2  # octets for which a WINDOW_UPDATE is worth its frame
-        self._credit = max(FIRST_WINDOW, min(limits.connection_window, limits.buffered_octets))  # octets that the peer may send
+        self._most_waiting = max(FIRST_WINDOW, limits.buffered_octets)
+        self._credit = max(FIRST_WINDOW, min(limits.connection_window, self._most_waiting))  # octets that the peer may send
         self._give_connection = (self._credit + 1) // 2
         self._unread = 0  # octets that were handed out and not consumed
         self._taken = 0  # octets that arrived on the connection, and the peer got no new window for them yet
-        size = 1 << (2 * limits.max_streams - 1).bit_length()
+        size = min(1 << (2 * limits.max_streams - 1).bit_length(), _MOST_REMEMBERED)
         self._closed = array("i", bytes(4 * size))  # by number: the number if it ended, negative if this side reset it
         self._remembered = size - 1
         self._promised = MOST  # the last stream that a GOAWAY of ours named
@@ -191,7 +196,7 @@ class Sending:
         self.out.append(frame(PING, 0, 0, octets))
 
     def fail(self, code: int, text: str) -> None:
-        """End the connection by an error. text: the reason, for a log line; the peer gets it too. The GOAWAY is the last of `out`."""
+        """End the connection by an error. text: the reason, for a log line; the peer gets it too, in GOAWAY."""
         if self.failed < 0:
             self.failed = code
             self.fault = text
@@ -218,6 +223,7 @@ class Sending:
     def _lost(self, stream: Stream) -> None:
         """The stream ended by a reset, and is no longer in `streams`."""
         stream.sending = stream.receiving = False
+        stream.window = 0  # the same read may have given it room, and its writer hears of that first
         self._closed[stream.id >> 1 & self._remembered] = stream.id
         if stream.abandoned:
             self.lingering.pop(stream.id, None)
@@ -242,7 +248,7 @@ class Sending:
 
     def _replenish_connection(self) -> None:
         """Let the peer send again what has arrived, but no more than there is room to keep."""
-        room = self._limits.buffered_octets - self._unread - self._credit
+        room = self._most_waiting - self._unread - self._credit
         octets = self._taken if self._taken < room else room
         if octets >= _WORTHWHILE:
             self.out.append(window_update(0, octets))

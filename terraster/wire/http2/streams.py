@@ -11,7 +11,7 @@ class Stream:
     """One request and its response. A subclass may add what it likes; the session reads and writes the facts below.
 
     id: its number; odd, as clients open all of them.
-    window: octets that may be sent on it; negative after the peer made its windows smaller (section 6.9.2).
+    window: octets that may be sent on it; negative after the peer made its windows smaller (section 6.9.2); 0 once a reset ended the stream.
     credit: octets that the peer may send on it.
     taken: octets that the receiver has consumed, and the peer does not know that yet.
     unread: octets of payload that were handed out and not consumed.
