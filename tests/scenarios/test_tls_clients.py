@@ -222,8 +222,8 @@ def test_a_silent_client_and_half_a_hello_are_ended(terraster, backend, certific
     here = backend(answer=ok(b"x")).url
     proxy = terraster(service(here, name="a", host="a.test", tls=certificates["a"]), timeouts={"client_header": "300ms"})
     for octets in (b"", b"\x16\x03\x01\x02\x00\x01", b"\x16"):
+        began = time.monotonic()
         with proxy.connect() as one:
-            began = time.monotonic()
             one.sock.sendall(octets)
             assert one.rest() == b""
             assert time.monotonic() - began >= 0.3

@@ -13,7 +13,7 @@ from .switches import OrWord, switched
 
 __all__ = ["OVER_TLS", "Http2Setting", "Http2Settings"]
 
-OVER_TLS = False
+OVER_TLS = True
 """True if HTTP/2 is offered to TLS clients where no key says anything about it."""
 
 _LIMITS = Limits()
