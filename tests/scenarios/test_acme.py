@@ -216,6 +216,7 @@ def test_short_certificates_are_renewed_under_load_without_a_failed_request(
             seen.add(sock.getpeercert()["serialNumber"])
             for _ in range(5):
                 assert client.send(GET).response().status == 200
+        time.sleep(0.02)
     assert len(seen) >= certificates, one.proxy.said
     assert len(_orders(one)["a.test"]) <= certificates + 1
 

@@ -21,6 +21,7 @@ from ..harness.waiting import wait_until
 from .test_upgrade import HANDSHAKE, frame, read_frame
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+PAUSE = 0.005  # seconds before each request of a client: what is asked without a break only costs the machine
 REQUESTS = 'terraster_requests_total{code="200",location="/",service="site"}'
 
 
@@ -49,7 +50,7 @@ def clients(proxy: Terraster) -> Iterator[dict[str, list[object]]]:
     def ask(kind: str) -> None:
         kept = None
         number = 0
-        while not done.is_set():
+        while not done.wait(PAUSE):
             number += 1
             word = f"{kind}-{number}".encode()
             try:
