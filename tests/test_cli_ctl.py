@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from terraster.cli import control
+
 from .harness.terraster_process import ROOT, Terraster, is_gone, run_ctl, service, wait_gone
 from .harness.waiting import wait_until
 
@@ -118,17 +120,26 @@ def test_the_admin_worker_is_killed_and_the_next_one_answers(tmp_path):
             assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_reload_while_the_admin_worker_is_away_goes_by_signal_and_still_tells(tmp_path):
+def test_reload_while_the_admin_worker_is_away_goes_by_signal_and_still_tells(tmp_path, monkeypatch):
+    monkeypatch.setattr(control, "AT_ONCE", 0.5)
     with Terraster(tmp_path, service(BACKEND)) as terraster:
         pid = admin_pid(terraster)
+
+        def wake() -> None:
+            """Once terrasterctl has given up on it."""
+            try:
+                wait_until(lambda: "SIGHUP: reloading" in terraster.said)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
         os.kill(pid, signal.SIGSTOP)
-        timer = threading.Timer(6.0, os.kill, (pid, signal.SIGCONT))  # after terrasterctl gave up on it (5 s)
-        timer.start()
+        waker = threading.Thread(target=wake)
+        waker.start()
         try:
             terraster.write(service(BACKEND), service(BACKEND, name="other", host="b.example"))
-            result = terraster.ctl("reload", deadline=60, process=True)
+            result = terraster.ctl("reload", deadline=60)
         finally:
-            timer.join()
+            waker.join()
         assert result.returncode == 0, result
         assert "the admin worker does not answer; sent the master a signal instead" in result.stderr
         assert "new configuration, generation 2; it took " in result.stdout
