@@ -19,7 +19,7 @@ _MOST = 400  # connections after which it is not chance any more that a worker h
 _INODE = 9  # column of /proc/net/tcp
 
 
-def by_worker(proxy: Terraster, count: int = 1, deadline: float = 15.0) -> dict[int, list[Connection]]:
+def by_worker(proxy: Terraster, count: int = 1, deadline: float = 30.0) -> dict[int, list[Connection]]:
     """Connections of clients, by process id, at least ``count`` of each proxy worker. The kernel hands them to whoever wakes first, so
     there are opened as many as it takes."""
     pids = proxy.workers()

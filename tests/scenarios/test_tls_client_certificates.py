@@ -256,7 +256,7 @@ def test_an_expired_list_is_told_before_and_after_and_refuses_everybody(house: H
     assert abs(proxy.metrics()['terraster_crl_expiry_timestamp_seconds{name="a"}'] - time.time() - 86400) < 600
     house.crl_file.write_bytes(CLIENTS.crls(days=-1, begun=6))
     wait_until(lambda: "crl-expired" in kinds(house), "the end of the list is not told")
-    assert house.is_refused(ME)
+    wait_until(lambda: house.is_refused(ME), "the ended list was not taken")
     wait_until(lambda: len(server.mails) > 1, "no mail about its end came")
     assert f"CRL {house.crl_file} (a) expired at " in str(server.mails[1]["Subject"])
 
