@@ -275,7 +275,7 @@ def test_the_first_round_ends_by_itself_long_before_the_longest_timeout(backend:
     backend.delay = 30
     started = time.monotonic()
     with Family(workers=1, services={"one": [backend.url]}, check=check(timeout=60)) as family:
-        assert 4.5 < time.monotonic() - started < 10
+        assert 4.5 < time.monotonic() - started < 30
         assert f"backend {backend.url} of one/ is down: no result yet (first probe)" in family.log()
 
 
