@@ -17,7 +17,7 @@ from ..harness.waiting import wait_until
 from ..harness.wrk import Wrk
 from .test_upgrade import HANDSHAKE, frame, read_frame
 
-pytestmark = [pytest.mark.needs("wrk", "nginx"), pytest.mark.alone]
+pytestmark = pytest.mark.needs("wrk", "nginx")
 
 CONNECTIONS = 16
 
@@ -35,6 +35,7 @@ def load(stack, tmp_path):
     return start
 
 
+@pytest.mark.alone
 @times(25, 100)
 def test_reloads_in_a_row(fresh, backend, origins, load, count: int) -> None:
     """Backends come and go with each; an open WebSocket stays; not one request fails."""
@@ -57,6 +58,7 @@ def test_reloads_in_a_row(fresh, backend, origins, load, count: int) -> None:
     assert proxy.workers() == before, "a reload must not cost a worker"
 
 
+@pytest.mark.alone
 @times(3, 8)
 def test_a_worker_killed_each_second(fresh, origins, load, count: int) -> None:
     """What fails is what was in the killed worker: at most one request for each connection that it held."""
@@ -78,6 +80,7 @@ def test_a_worker_killed_each_second(fresh, origins, load, count: int) -> None:
     assert proxy.metrics()["terraster_worker_restarts_total"] == count
 
 
+@pytest.mark.alone
 @times(1, 3)
 def test_a_backend_that_dies_and_returns(terraster, stack, tmp_path, origins, load, count: int) -> None:
     """GETs are asked elsewhere; the checks take it out and bring it back."""

@@ -19,12 +19,11 @@ from ..harness.sizes import times
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
 
-pytestmark = pytest.mark.alone
-
 CA = Authority()
 GET = b"GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n"
 CLIENTS = 4
 PER_CONNECTION = 3
+PAUSE = 0.005  # seconds before each connection of a client, so that other tests may run beside
 
 
 class Clients:
@@ -56,7 +55,7 @@ class Clients:
         context = ssl.create_default_context(cadata=CA.root.decode())
         context.maximum_version = ssl.TLSVersion.TLSv1_3 if number % 2 else ssl.TLSVersion.TLSv1_2
         session: Any = None
-        while not self._stopped.is_set():
+        while not self._stopped.wait(PAUSE):
             try:
                 with Connection(self._address) as one:
                     sock: Any = context.wrap_socket(one.sock, server_hostname="a.test", session=session)
