@@ -23,6 +23,7 @@ from terraster.config.snapshot import Backend, Location, Service, Snapshot
 from terraster.errors import StartError
 from tests.harness.configuration import load
 
+from .harness.authority import Authority
 from .harness.ports import free_port
 from .harness.program import Program
 from .harness.terraster_process import Terraster, is_gone, service, wait_gone
@@ -174,7 +175,7 @@ def test_check_notes_where_nothing_says_how_backends_are_probed(tmp_path, capsys
     path = write(tmp_path / "a.yaml")
     assert main(["--check", "--config", path]) == 0
     said = capsys.readouterr().err
-    assert re.fullmatch(rf"note: {re.escape(path)}:\d+:\d+: no `health_check` says how these backends are probed: .*\n", said)
+    assert re.fullmatch(rf"note: {re.escape(path)}:\d+:\d+: no `health_check`: /health must answer .*\n", said)
     assert main(["--check", "--json", "--config", path]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [f"note: {note}\n" for note in found["notes"]] == [said] and found["warnings"] == []
@@ -198,7 +199,57 @@ def test_a_check_reads_certificates(tmp_path, capsys):
     (tmp_path / "c.pem").touch()
     path = write(tmp_path / "a.yaml", tls={"cert_file": "c.pem"})
     assert main(["--check", "--config", path]) == 2
-    assert f"{path}: service s: certificate {tmp_path}/c.pem: the file is empty" in capsys.readouterr().err
+    assert f"service s: certificate {tmp_path}/c.pem: the file is empty" in capsys.readouterr().err
+
+
+FAULTY = """\
+services:
+  - name: s
+    host: a.test
+    tls:
+      cert_file: good.pem
+      key_file: good.key
+      certificates:
+        - cert_file: alone.pem
+      client_auth:
+        mode: require
+        ca_file: root.pem
+        crl_file: good.key
+    locations:
+      - path: /
+        ca_file: good.key
+        backends:
+          - url: https://127.0.0.1:1
+            client_cert: good.pem
+          - url: https://127.0.0.1:2
+            client_cert: alone.pem
+            client_key: other.key
+"""
+FAULTS = [
+    (8, 22, "service s: certificate alone.pem: there is no private key in it: name the key's file with `key_file`"),
+    (12, 19, "service s: client certificates, root.pem with good.key: the file has no CRL in PEM form"),
+    (15, 18, "backend https://127.0.0.1:1: good.key has no certificate in PEM form"),
+    (
+        18,
+        26,
+        "backend https://127.0.0.1:1: certificate good.pem: there is no private key in it: name the key's file with `client_key`",
+    ),
+    (20, 26, "backend https://127.0.0.1:2: certificate alone.pem with key other.key: the key does not belong to the certificate"),
+]
+
+
+def test_a_check_names_the_place_of_each_file_that_cannot_be_used(tmp_path, capsys):
+    authority = Authority()
+    issued = authority.issue("a.test")
+    for name, octets in (("good.pem", issued.chain), ("good.key", issued.key), ("root.pem", authority.root)):
+        (tmp_path / name).write_bytes(octets)
+    (tmp_path / "alone.pem").write_bytes(issued.chain)
+    (tmp_path / "other.key").write_bytes(authority.issue("a.test").key)
+    (tmp_path / "a.yaml").write_text(FAULTY)
+    assert main(["--check", "--config", str(tmp_path / "a.yaml")]) == 2
+    *problems, note = capsys.readouterr().err.replace(f"{tmp_path}/", "").splitlines()
+    assert sorted(problems) == sorted(f"a.yaml:{line}:{column}: {words}" for line, column, words in FAULTS)
+    assert note.startswith("note: a.yaml:16:9: no `health_check`")  # notes come last
 
 
 def test_a_check_says_what_is_wrong_with_tls_of_the_management_port(tmp_path, capsys):

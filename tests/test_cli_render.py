@@ -9,7 +9,7 @@ import time
 import pytest
 
 from terraster.admin.processes import ProcessReading
-from terraster.cli import phrases, render
+from terraster.cli import output, phrases, render
 from terraster.state.cells import Seat
 
 from .test_admin_readings import NOW, House
@@ -208,8 +208,37 @@ def test_long_names_fit(width):
     assert problem.startswith(f"{names[0]}/: {down} has been down for 5m: {reason} ")
     for name in names[:2]:
         at = lines.index(f"{name}/")
-        one, other = (line.split()[0] for line in lines[at + 1 : at + 3])
+        step = 2 if width <= 100 else 1  # figures stand below a long URL
+        first = lines[at + 1 : at + 1 + 2 * step : step]
+        one, other = (line.split()[0] for line in first)
         assert one != other, "backends must be told apart"
+        assert width == 80 or [url.endswith(f"{domain}/v1") for url in (one, other)] == [True, True]
+        if step == 2:
+            assert [line.split()[0] for line in lines[at + 2 : at + 5 : 2]] == ["up", "DOWN" if name == names[0] else "up"]
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ({"generation": 4, "changes": ["~ workers"]}, "generation 4 (reloaded 9s ago)"),
+        ({"generation": 4, "changes": []}, "generation 4 (last reload 9s ago)"),  # it found nothing to do
+        ({"generation": 3, "changes": ["~ workers"]}, "generation 4 (last reload 9s ago)"),  # a certificate was swapped since
+    ],
+)
+def test_a_generation_is_called_reloaded_only_if_the_last_reload_made_it(last, words):
+    found = render.status(status(all_up(House()), last_reload={"ok": True, "when": NOW - 9, **last}))
+    assert found.splitlines()[0].endswith(words)
+
+
+def test_one_worker_is_no_workers():
+    found = status(all_up(House()))
+    assert "1 of 1 worker serving" in render.status({**found, "wanted_workers": 1, "workers": found["workers"][:1]})
+
+
+@pytest.mark.parametrize(("columns", "width"), [("", 100), ("80", 80), ("400", 400), ("x", 100), ("0", 100)])
+def test_a_pipe_is_as_wide_as_the_environment_says(columns, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert output.width() == width
 
 
 def test_what_operators_changed_is_told_with_who_and_why():

@@ -38,6 +38,7 @@ class House:
     def run(self) -> None:
         new = Proposal(Snapshot(1, (), (self.service,), certificate_check=10.0))
         self.authorities.prepare(new)
+        self.kept = self.authorities.kept(new)
         self.authorities.commit(new)
         tls = new.snapshot.services[0].tls
         assert tls is not None
@@ -83,9 +84,14 @@ def test_files_that_cannot_be_used_are_told_once_and_what_was_read_stays(house: 
     assert house.admission == before
     assert house.said("there is no CRL of CN=Clients Root") == 1
     assert "no CRL" in house.authorities.detail()[0]["problem"]
+    house.run()
+    (line,) = house.kept
+    assert f"{house.crl}: there is no CRL of CN=Clients Root" in line and "what was read before stays in use" in line
     house.crl.write_bytes(CA.crls(days=9, begun=0))
     house.look()
     assert house.authorities.detail()[0]["problem"] is None
+    house.run()
+    assert house.kept == []
 
 
 def test_files_that_never_could_be_used_refuse(tmp_path: Path) -> None:

@@ -362,7 +362,7 @@ def test_the_service_manager_is_told() -> None:
     manager = Manager(path)
     family.environ = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}
     with family:
-        assert "STATUS=generation 1, 1 workers, 1 service" in manager.next("READY=1")
+        assert "STATUS=generation 1, 1 worker, 1 service" in manager.next("READY=1")
         manager.next("WATCHDOG=1")
         manager.next("WATCHDOG=1")
         family.write(drain=4)

@@ -18,11 +18,11 @@ def read_authorities(files: Files) -> bytes:
     octets = read_octets(file)
     begun = octets.count(b"-----BEGIN CERTIFICATE-----")
     if not begun:
-        raise CertificateError(f"{file} has no certificate in PEM form" if octets.strip() else f"{file} is empty")
+        raise CertificateError(f"{file} has no certificate in PEM form" if octets.strip() else f"{file} is empty", file)
     try:
         found = x509.load_pem_x509_certificates(octets)
     except ValueError as error:
-        raise CertificateError(f"{file}: a certificate is not complete, or is damaged") from error
+        raise CertificateError(f"{file}: a certificate is not complete, or is damaged", file) from error
     if len(found) != begun:
-        raise CertificateError(f"{file}: a certificate is not complete, or is damaged")
+        raise CertificateError(f"{file}: a certificate is not complete, or is damaged", file)
     return b"".join(dict.fromkeys(one.public_bytes(Encoding.DER) for one in found))

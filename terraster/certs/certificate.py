@@ -25,17 +25,24 @@ _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 class CertificateError(TerrasterError):
-    """A pair of certificate and key that cannot be used. The text says why."""
+    """Files of certificates and keys that cannot be used. The text says why. file: the one that is at fault, "" if it is not known"""
+
+    def __init__(self, text: str, file: str = "") -> None:
+        super().__init__(text)
+        self.file = file
 
 
-def read_certificate(file: str, chain: bytes, key: bytes) -> Certificate:
+def read_certificate(file: str, chain: bytes, key: bytes, key_file: str = "") -> Certificate:
     """The certificate in PEM octets. Raises `CertificateError`.
 
     file: the name to show. chain: the server's certificate, followed by those of the authorities that lead to its root. key: its private
-    key, without a password
+    key, without a password. key_file: the name of its file, for errors
     """
     certificates = _certificates(chain)
-    private = _private_key(key)
+    try:
+        private = _private_key(key)
+    except CertificateError as error:
+        raise CertificateError(str(error), key_file) from error
     wanted = _shape(private)
     first = certificates[0]
     if _shape_of(first) != wanted:

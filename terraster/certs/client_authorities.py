@@ -29,17 +29,24 @@ def read_authority_files(files: AuthorityFiles) -> Authorities:
     """The authorities in these files. Raises `CertificateError`, which names the file that is at fault."""
     octets = [read_octets(file) for file in files]
     try:
-        return read_authorities(octets[0], octets[1] if len(octets) > 1 else None)
+        return read_authorities(octets[0], octets[1] if len(octets) > 1 else None, files[-1])
     except CertificateError as error:
-        raise CertificateError(f"client certificates, {' with '.join(files)}: {error}") from error
+        raise CertificateError(f"client certificates, {' with '.join(files)}: {error}", error.file or files[0]) from error
 
 
-def read_authorities(certificates: bytes, lists: bytes | None) -> Authorities:
-    """The authorities in PEM octets. Raises `CertificateError`. lists: their lists of revoked certificates, None: none is revoked"""
+def read_authorities(certificates: bytes, lists: bytes | None, crl_file: str = "") -> Authorities:
+    """The authorities in PEM octets. Raises `CertificateError`.
+
+    lists: their lists of revoked certificates, None: none is revoked. crl_file: the name of their file, for errors
+    """
     authorities = _authorities(certificates)
-    revocations = [] if lists is None else _lists(lists)
+    revocations = []
     if lists is not None:
-        _check(authorities, revocations)
+        try:
+            revocations = _lists(lists)
+            _check(authorities, revocations)
+        except CertificateError as error:
+            raise CertificateError(str(error), crl_file) from error
     ends: dict[bytes, tuple[float, float]] = {}
     for one in revocations:
         if one.next_update_utc is not None:

@@ -10,11 +10,22 @@ from terraster.config.snapshot import Certificate
 
 from .certificate import CertificateError, read_certificate
 
-__all__ = ["LARGEST", "Files", "Signature", "has_both", "open_to_others", "read_files", "read_octets", "read_pair", "signature"]
+__all__ = [
+    "LARGEST",
+    "Files",
+    "Signature",
+    "has_both",
+    "open_to_others",
+    "read_files",
+    "read_client_pair",
+    "read_octets",
+    "signature",
+]
 
 LARGEST = 1 << 20
 """Octets of a file that is read: chains have some 5,000."""
 
+_CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
 _KEY_MARK = re.compile(rb"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----")
 
 Files = tuple[str, ...]
@@ -39,22 +50,29 @@ def open_to_others(found: Signature) -> int:
 def has_both(file: str) -> bool:
     """True if a PEM file has a certificate and a private key, as far as its marks tell. Raises `CertificateError`."""
     octets = read_octets(file)
-    return b"-----BEGIN CERTIFICATE-----" in octets and _KEY_MARK.search(octets) is not None
+    return _CERTIFICATE_MARK in octets and _KEY_MARK.search(octets) is not None
 
 
-def read_files(files: tuple[str, str]) -> Certificate:
-    """The certificate of a pair of files (certificate, key). Raises `CertificateError`, which names the file that is at fault."""
+def read_files(files: tuple[str, str], key_name: str = "key_file") -> Certificate:
+    """The certificate of a pair of files (certificate, key). Raises `CertificateError`, which names the file that is at fault.
+
+    key_name: the key of the configuration that names a private key in a file of its own
+    """
     certificate, key = files
     try:
-        return read_certificate(certificate, read_octets(certificate), read_octets(key))
+        octets = read_octets(certificate)
+        if key == certificate and _CERTIFICATE_MARK in octets and _KEY_MARK.search(octets) is None:
+            raise CertificateError(f"there is no private key in it: name the key's file with `{key_name}`")
+        return read_certificate(certificate, octets, octets if key == certificate else read_octets(key), key)
     except CertificateError as error:
-        raise CertificateError(f"certificate {certificate}{'' if key == certificate else f' with key {key}'}: {error}") from error
+        pair = f"certificate {certificate}{'' if key == certificate else f' with key {key}'}"
+        raise CertificateError(f"{pair}: {error}", error.file or certificate) from error
 
 
-def read_pair(files: Files) -> Certificate:
-    """`read_files` for a tuple whose length is not part of its type."""
+def read_client_pair(files: Files) -> Certificate:
+    """`read_files` for a certificate that backends are shown."""
     certificate, key = files
-    return read_files((certificate, key))
+    return read_files((certificate, key), "client_key")
 
 
 def read_octets(file: str) -> bytes:
@@ -63,10 +81,10 @@ def read_octets(file: str) -> bytes:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
         with open(descriptor, "rb") as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise CertificateError(f"{file} is not a file")
+                raise CertificateError(f"{file} is not a file", file)
             octets = stream.read(LARGEST + 1)
     except OSError as error:
-        raise CertificateError(f"cannot read {file}: {error.strerror}") from error
+        raise CertificateError(f"cannot read {file}: {error.strerror}", file) from error
     if len(octets) > LARGEST:
-        raise CertificateError(f"{file} is larger than {LARGEST >> 10} KiB")
+        raise CertificateError(f"{file} is larger than {LARGEST >> 10} KiB", file)
     return octets

@@ -28,6 +28,7 @@ from terraster.cli.output import until_closed
 if TYPE_CHECKING:
     from terraster.config.settings import Settings
     from terraster.config.snapshot import Snapshot
+    from terraster.errors import Problem
 
 __all__ = ["main"]
 
@@ -124,6 +125,10 @@ class _Configuration:
         """See `Loader.asks`."""
         return self._loader.asks(address, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
 
+    def places(self, named: set[tuple[str, str]]) -> dict[tuple[str, str], Problem]:
+        """See `Loader.places`."""
+        return self._loader.places(named, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
+
 
 def _wants_secret(snapshot: Snapshot) -> bool:
     """True if a location has sticky sessions but the configuration has no key to sign them.
@@ -149,10 +154,7 @@ def _schema() -> int:
 def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
     """Do everything that a start does, except binding and probing. Prints the problems and returns the exit code. strict: a warning is as
     bad as a problem."""
-    from terraster.certs.backend_files import credential_problems
-    from terraster.certs.certificate import CertificateError
-    from terraster.certs.client_authorities import read_authority_files
-    from terraster.certs.files import read_files
+    from terraster.certs.faults import faults
     from terraster.certs.folder import complaints
     from terraster.certs.ocsp_file import complaint
     from terraster.errors import ConfigError, Problem, TerrasterError
@@ -180,25 +182,12 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
         compile_plan(Leases(table).assign(snapshot), SeatView(table))
         for folder in dict.fromkeys(one for service in snapshot.services if service.tls is not None for one in service.tls.folders):
             warnings += tuple(complaints(folder))
-        for service in snapshot.services:
-            for files in service.tls.files if service.tls is not None else ():
-                try:
-                    read_files(files)
-                except CertificateError as error:
-                    problems.append(Problem(load.file, 0, 0, f"service {service.name}: {error}"))
-            if why := complaint(service, time.time()):
-                warnings += (why,)
-            if service.tls is not None and service.tls.client_auth is not None:
-                try:
-                    read_authority_files(service.tls.client_auth.files)
-                except CertificateError as error:
-                    problems.append(Problem(load.file, 0, 0, f"service {service.name}: {error}"))
-        for files in () if snapshot.admin_tls is None else snapshot.admin_tls.files:
-            try:
-                read_files(files)
-            except CertificateError as error:
-                problems.append(Problem(load.file, 0, 0, f"management API: {error}"))
-        problems += [Problem(load.file, 0, 0, words) for words in credential_problems(snapshot)]
+        warnings += tuple(why for service in snapshot.services if (why := complaint(service, time.time())))
+        wrong = faults(snapshot)
+        places = load.places({(fault.key, fault.file) for fault in wrong}) if wrong else {}
+        for fault in wrong:
+            place = places.get((fault.key, fault.file)) or Problem(load.file, 0, 0, "")
+            problems.append(Problem(place.file, place.line, place.column, f"{fault.where}: {fault.words}"))
     except ConfigError as error:
         problems, code = error.problems, 2
     except TerrasterError as error:
@@ -222,12 +211,12 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
             )
         )
         return code
-    for note in load.notes:
-        print(f"note: {note}", file=sys.stderr)
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
     for problem in problems:
         print(problem, file=sys.stderr)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for note in load.notes:
+        print(f"note: {note}", file=sys.stderr)
     if not failed:
         print(f"OK: {load.file}: " + ", ".join(f"{count} {what if count != 1 else what[:-1]}" for what, count in found.items()))
     return code

@@ -32,5 +32,11 @@ def colourful() -> bool:
 
 
 def width() -> int:
-    """The columns of the terminal, or a fixed number if the output is not a terminal."""
-    return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+    """The columns of the terminal; of a pipe a fixed number. `COLUMNS` in the environment has the last word."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else _wanted() or WIDTH
+
+
+def _wanted() -> int:
+    """The number in `COLUMNS`, 0 if there is none."""
+    text = os.environ.get("COLUMNS", "")
+    return int(text) if text.isascii() and text.isdigit() else 0

@@ -1,8 +1,8 @@
 """The status of Terraster as text for an operator who was woken up: problems come first, then everything else.
 
 Pure: JSON values in, lines out. The text is plain ASCII, with colours only on request, and no line exceeds the requested width. Problems
-are wrapped, but a URL in a problem is never broken. In tables, a long URL or name loses its middle. Each reason is given once, with its
-problem, and not in the tables.
+are wrapped, but a URL in a problem is never broken. A URL that does not fit beside its figures is above them, and a file is below them;
+only what is wider than the terminal loses its middle. Each reason is given once, with its problem, and not in the tables.
 """
 
 from __future__ import annotations
@@ -71,13 +71,14 @@ def _headline(document: dict[str, Any]) -> list[list[Cell]]:
     running = age(document["now"] - document["started"]) if document["started"] else "?"
     words = [
         f"Terraster {document['version']}, pid {document['pid']}, up {running}, generation {document['generation']}",
-        f"{up} of {total} backends up{others}, {proxies} of {document['wanted_workers']} workers serving",
+        f"{up} of {total} backends up{others}, {proxies} of {many(document['wanted_workers'], 'worker')} serving",
     ]
     if warnings:
         words[1] += f", {many(warnings, 'configuration warning')} (see terraster --check)"
     last = document["last_reload"]
     if last and last["ok"]:
-        words[0] += f" (reloaded {age(document['now'] - last['when'])} ago)"
+        made_this = last["changes"] and last["generation"] == document["generation"]  # new certificates make generations, too
+        words[0] += f" ({'reloaded' if made_this else 'last reload'} {age(document['now'] - last['when'])} ago)"
     return [[Cell(words[0], BOLD)], [Cell(words[1], GREEN if up == total and not document["problems"] else "")]]
 
 
@@ -153,7 +154,7 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[Ce
 
 
 _COLUMNS = ("STATE", "FOR", "WEIGHT", "ACTIVE", "ATTEMPTS", "FAILED", "5XX", "LATENCY")
-_LEAST = 20  # columns that a URL always gets
+_LEAST = 20  # columns that a URL beside its figures always gets
 
 
 def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> list[list[Cell]]:
@@ -175,10 +176,12 @@ def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> lis
     whole = [row for row in rows if len(row) > 1]
     others = sum(max(len(row[at]) for row in whole) + 2 for at in range(1, len(columns) + 1))
     room = max(_LEAST, width - others)
-    for start, number in groups:
+    for start, number in reversed(groups):
         group = rows[start : start + number]
-        for row, text in zip(group, _apart([row[0] for row in group], room), strict=True):
-            row[0] = Cell(text, row[0].colour)
+        for at, (row, text) in reversed(list(enumerate(zip(group, _apart([row[0] for row in group], width), strict=True), start))):
+            if len(row[0]) > room:  # the URL gets a line of its own, above its figures
+                rows.insert(at, [Cell(text, row[0].colour)])
+                row[0] = Cell("")
     return rows if len(rows) > 1 else []
 
 

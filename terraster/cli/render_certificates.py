@@ -16,6 +16,9 @@ from .table import DIM, GREEN, RED, Cell, lay_out, sentence, short
 __all__ = ["certificates"]
 
 
+_FILE = 7  # column
+
+
 def certificates(document: dict[str, Any], *, colour: bool = False, width: int = WIDTH) -> str:
     """A line for each certificate, those that end soonest first, and below it why its renewal, or an OCSP response, cannot be used.
     Then a line for each certificate that is ordered by ACME. Responses have a column if a certificate has one, or should have one."""
@@ -38,12 +41,13 @@ def _certificates(certificates: Sequence[dict[str, Any]], width: int) -> list[li
             + [Cell(text) for text in (one["issuer"], _first(one["names"]), one["file"])]
             + [_response(one)] * stapled
         )
+    folded = _over(rows, width) > 0
+    files = [row.pop(_FILE) for row in rows] if folded else []
     _fit(rows, width)
     for at, one in reversed(list(enumerate(certificates, 1))):
-        if one["ocsp_problem"]:
-            rows[at + 1 : at + 1] = sentence("OCSP response", one["ocsp_problem"], width, RED)
-        if one["problem"]:
-            rows[at + 1 : at + 1] = sentence("renewal", one["problem"], width, RED)
+        below = sentence("renewal", one["problem"], width, RED) if one["problem"] else []
+        below += sentence("OCSP response", one["ocsp_problem"], width, RED) if one["ocsp_problem"] else []
+        rows[at + 1 : at + 1] = [[Cell(f"  {files[at]}")], *below] if folded else below
     return rows
 
 
@@ -98,11 +102,16 @@ def _first(names: Sequence[str]) -> str:
     return "-" if not names else names[0] if len(names) == 1 else f"{names[0]} +{len(names) - 1}"
 
 
+def _over(rows: list[list[Cell]], width: int) -> int:
+    """Columns by which a table is too wide; negative if it is not."""
+    return sum(max(map(len, column)) + 2 for column in zip(*rows, strict=True)) - 2 - width
+
+
 def _fit(rows: list[list[Cell]], width: int) -> None:
-    """Shorten the texts of a table of certificates until it has the width. A file keeps its end."""
-    for at, least in ((5, 10), (7, 30), (6, 16), (0, 16), (7, 12)):
-        over = sum(max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))) - 2 - width
+    """Shorten the texts of a table of certificates until it has the width. Files are whole: they have lines of their own."""
+    for at, least in ((5, 10), (6, 16), (0, 16)):
+        over = _over(rows, width)
         if over > 0:
             room = max(least, max(len(row[at]) for row in rows) - over)
             for row in rows:
-                row[at] = Cell(short(row[at], room, room - 6 if at == 7 else 3), row[at].colour)
+                row[at] = Cell(short(row[at], room, 3), row[at].colour)

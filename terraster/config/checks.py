@@ -240,9 +240,11 @@ def notes(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> It
         for index, location in enumerate(service.locations):
             if not _says_how(location.health_check) and not all(_says_how(backend.health_check) for backend in location.backends):
                 here = path if path == ("backends",) else (*path, "locations", index, "backends")
-                words = "they are asked for /health, and get requests only if that is answered with a status from 200 to 399"
-                remedy = "name another path with `health_check: {path: /}`, or say `health_check: off`"
-                yield here, True, f"no `health_check` says how these backends are probed: {words}; {remedy}"
+                yield (
+                    here,
+                    True,
+                    "no `health_check`: /health must answer 200 to 399; another path: `health_check: {path: /}`, or `off`",
+                )
                 return
 
 

@@ -98,6 +98,24 @@ class Loader:
             return ""
         return load.asks(settings, address)
 
+    def places(
+        self,
+        named: Collection[tuple[str, str]],
+        path: str,
+        *,
+        services_dir: str | None = None,
+        api_config: str | None = None,
+        log_configs: Sequence[str] = (),
+    ) -> dict[tuple[str, str], Problem]:
+        """By key and file (absolute), the first place where this key names the file, as a problem without words. Those without one are missing.
+        Reads the configuration again."""
+        load = _Load(self._cache)
+        try:
+            load.run(path, services_dir, api_config, log_configs, False)
+        except ConfigError:
+            return {}
+        return load.places(named)
+
 
 class _Load:
     """One load: the sources, and what is wrong."""
@@ -230,10 +248,8 @@ class _Load:
         for complaint in level_checks.errors(self._levels):
             self._complain(complaint)
         self._top_finds = self._cache.finder.find(settings.loaded((), ()))
-        found: list[tuple[Path, Finds]] = [((), self._top_finds)]
-        found += [(("services", number), item.finds) for number, (_, _, item) in enumerate(self._items)]
         seen: set[str] = set()
-        for prefix, finds in found:
+        for prefix, finds in self._finds():
             for path, file in finds.files:
                 self._look_at_file((*prefix, *path), file)
             for path, file in finds.logs:
@@ -241,8 +257,24 @@ class _Load:
                     seen.add(file)
                     self._look_at_log((*prefix, *path), file)
 
+    def _finds(self) -> Iterator[tuple[Path, Finds]]:
+        """The finds at the top and in the services, each with its path."""
+        yield (), self._top_finds
+        for number, (_, _, item) in enumerate(self._items):
+            yield ("services", number), item.finds
+
+    def places(self, named: Collection[tuple[str, str]]) -> dict[tuple[str, str], Problem]:
+        """See `Loader.places`."""
+        found: dict[tuple[str, str], Problem] = {}
+        for prefix, finds in self._finds():
+            for path, file in finds.files:
+                one = str(path[-1]), file
+                if one in named and one not in found:
+                    found[one] = self._placed(((*prefix, *path), False, ""))
+        return found
+
     def _look_at_file(self, path: Path, file: str) -> None:
-        kinds = {"ca_file": "authorities", "key_file": "key", "client_key": "key", "dns_hook": "hook"}
+        kinds = {"ca_file": "authorities", "crl_file": "CRL", "key_file": "key", "client_key": "key", "dns_hook": "hook"}
         what = kinds.get(str(path[-1]), "certificate")
         try:
             if path[-1] == "dns_hook" and os.path.isfile(file) and not os.access(file, os.X_OK):

@@ -88,6 +88,9 @@ class Finder:
                     self._look(item, (*here, item_name), f"{dotted}{key.spelling}.", inside)
         if isinstance(model, TlsSettings) and model.enabled:
             files += [((*path, name), file) for name in ("cert_file", "key_file") if (file := getattr(model, name)) is not None]
+            for index, one in enumerate(model.certificates):
+                here = (*path, "certificates", index)
+                files += [((*here, name), file) for name in ("cert_file", "key_file") if (file := getattr(one, name)) is not None]
         if not _TLS_FILES.isdisjoint(model.model_fields_set):
             files += [((*path, name), file) for name in sorted(_TLS_FILES) if (file := getattr(model, name, None))]
         if isinstance(model, AcmeSettings) and model.dns_hook is not None:
@@ -106,7 +109,7 @@ class Finder:
         return keys
 
 
-_TLS_FILES = frozenset(("ca_file", "client_cert", "client_key"))
+_TLS_FILES = frozenset(("ca_file", "client_cert", "client_key", "crl_file"))
 
 
 def _asks(value: Any) -> bool:

@@ -198,7 +198,8 @@ class Adoption:
     def dismiss(self, wait: float = 0.0) -> None:
         """Tell all orphans to drain and leave. wait: seconds to wait until they have; those that are late are killed"""
         if self._orphans:
-            self._log.info("%d workers of a master that has gone drain and leave", len(self._orphans))
+            count = len(self._orphans)
+            self._log.info("%d worker%s of a master that has gone: told to drain and leave", count, "s" * (count != 1))
         for path, one in self._orphans.items():
             self._told.add(path)
             try:

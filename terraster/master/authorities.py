@@ -51,6 +51,10 @@ class Authorities(WatchedFiles):
         if any(service.tls is not None and service.tls.client_auth is not None for service in snapshot.services):
             new.snapshot = replace(snapshot, services=tuple([self._filled(service) for service in snapshot.services]))
 
+    def kept(self, new: Proposal) -> list[str]:
+        used = dict.fromkeys(_files(service) for service in new.snapshot.services)
+        return [line for files in used if files and (line := self._kept.kept(files))]
+
     def commit(self, new: Proposal) -> None:
         services = {service.name: service for service in new.snapshot.services}
         self._used = {files for service in services.values() if (files := _files(service))}

@@ -67,20 +67,38 @@ class Certificates(WatchedFiles):
     def prepare(self, new: Proposal) -> None:
         new.snapshot = self._fill(new.snapshot)
 
-    def commit(self, new: Proposal) -> None:
+    def kept(self, new: Proposal) -> list[str]:
+        if not self._broken:
+            return []
+        used, folders = self._in_use(new.snapshot)
+        wanted = {*used, *(files for folder in folders for files in self._searched.get(folder, ()))}
+        lines = []
+        for files, why in self._broken.items():
+            if files in wanted:
+                names = ", ".join(used.get(files, ()))
+                stays = f"the certificate from before stays in use{f' (for {names})' if names else ''}"
+                lines.append(f"{why}; {stays if files in self._known else 'it is not used'}")
+        return lines
+
+    def _in_use(self, snapshot: Snapshot) -> tuple[dict[Files, list[str]], set[str]]:
+        """The files of certificates that services have, with the names of these, and the folders that are searched."""
         used: dict[Files, list[str]] = {}
-        of_api = () if new.snapshot.admin_tls is None else new.snapshot.admin_tls.files
+        of_api = () if snapshot.admin_tls is None else snapshot.admin_tls.files
         folders: set[str] = set()
         by_file = {files[0]: files for several in self._searched.values() for files in several}
-        for service in new.snapshot.services:
+        for service in snapshot.services:
             if service.tls is not None:
                 folders.update(service.tls.folders)
                 listed = service.tls.files
                 found = (by_file[one.file] for one in service.tls.certificates[len(listed) :] if one.file in by_file)
-                for files in dict.fromkeys((*listed, *_obtained(new.snapshot, service), *found)):
+                for files in dict.fromkeys((*listed, *_obtained(snapshot, service), *found)):
                     used.setdefault(files, []).append(service.name)
         for files in dict.fromkeys(of_api):
             used.setdefault(files, []).append(NAME)
+        return used, folders
+
+    def commit(self, new: Proposal) -> None:
+        used, folders = self._in_use(new.snapshot)
         self._used = used
         self._searched = {folder: found for folder, found in self._searched.items() if folder in folders}
         self._unlisted = {folder: why for folder, why in self._unlisted.items() if folder in folders}

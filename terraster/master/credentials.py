@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from terraster.certs.authorities import read_authorities
 from terraster.certs.backend_files import credentials_of
-from terraster.certs.files import Files, read_pair
-from terraster.config.snapshot import Backend, Certificate, Credentials, Location, Service
+from terraster.certs.files import Files, read_client_pair
+from terraster.config.snapshot import Backend, Certificate, Credentials, Location, Service, Snapshot
 from terraster.errors import StartError
 from terraster.logs.program import ProgramLog
 
@@ -40,7 +40,7 @@ class BackendCredentials(WatchedFiles):
     def __init__(self, log: ProgramLog, agenda: Agenda, changed: Callable[[], bool]) -> None:
         super().__init__(agenda, changed)
         self._authorities: KeptFiles[bytes] = KeptFiles(read_authorities, log, _EFFECT)
-        self._certificates: KeptFiles[Certificate] = KeptFiles(read_pair, log, _EFFECT)
+        self._certificates: KeptFiles[Certificate] = KeptFiles(read_client_pair, log, _EFFECT)
         self._made: dict[Credentials, Credentials] = {}  # without and with what the files hold
         self._services: dict[str, tuple[Service, Service]] = {}  # as given, and with it
         self._used: frozenset[Files] = frozenset()
@@ -51,8 +51,12 @@ class BackendCredentials(WatchedFiles):
         if any(one is not other for one, other in zip(services, new.snapshot.services, strict=True)):
             new.snapshot = replace(new.snapshot, services=services)
 
+    def kept(self, new: Proposal) -> list[str]:
+        lines = [self._authorities.kept(files) or self._certificates.kept(files) for files in _files(new.snapshot)]
+        return [line for line in lines if line]
+
     def commit(self, new: Proposal) -> None:
-        self._used = frozenset(files for _, credentials in credentials_of(new.snapshot) for files in credentials.files())
+        self._used = frozenset(_files(new.snapshot))
         self._authorities.forget(self._used)
         self._certificates.forget(self._used)
         kept = {service.name for service in new.snapshot.services}
@@ -112,3 +116,8 @@ class BackendCredentials(WatchedFiles):
         if found is None:
             raise StartError(kept.problem(files))
         return found
+
+
+def _files(snapshot: Snapshot) -> dict[Files, None]:
+    """The files of all backends, each once, in the order of the services."""
+    return dict.fromkeys(files for _, credentials in credentials_of(snapshot) for files in credentials.files())

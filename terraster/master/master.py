@@ -279,7 +279,7 @@ class Master(Arbiter):  # type: ignore[misc]
                 raise HaltServer("", 0)
             case signal.SIGTTIN | signal.SIGTTOU:
                 workers = self.children.want(self.children.workers + (1 if number == signal.SIGTTIN else -1))
-                self.log.info("%s: %d workers from now on", signal.Signals(number).name, workers)
+                self.log.info("%s: %d worker%s from now on", signal.Signals(number).name, workers, "s" * (workers != 1))
             case signal.SIGUSR1:
                 self.log.info("SIGUSR1: opening the log files again")
                 self.log.reopen_files()

@@ -89,6 +89,10 @@ class Participant:
     def abandon(self) -> None:
         """In a forked child: close what only the master may hold."""
 
+    def kept(self, new: Proposal) -> list[str]:
+        """What `prepare` took from before because what is there now cannot be used, a line each: an operator who reloads should know."""
+        return []
+
     def detail(self) -> Any:
         """For the status, as JSON; None = nothing to say."""
         return None

@@ -206,6 +206,8 @@ class Reloader:
         new = Proposal(loaded, old, self._ending)
         new.notes = notes
         self._prepare(new)
+        for one in self._participants:
+            notes += one.kept(new)
         same = replace(running.loaded, generation=loaded.generation) == loaded
         if same and replace(old, generation=new.snapshot.generation) == new.snapshot:
             rollback(self._participants)

@@ -42,7 +42,7 @@ class Running:
     def describe(self, workers: int) -> str:
         """One line for the service manager."""
         services = len(self.snapshot.services)
-        return f"generation {self.snapshot.generation}, {workers} workers, {services} service{'s' * (services != 1)}"
+        return f"generation {self.snapshot.generation}, {workers} worker{'s' * (workers != 1)}, {services} service{'s' * (services != 1)}"
 
 
 class Slots(Participant):

@@ -19,6 +19,8 @@ __all__ = ["KeptFiles", "WatchedFiles"]
 
 Made = TypeVar("Made")
 
+_STAYS = "what was read before stays in use"
+
 
 class WatchedFiles(Participant):
     """The files of a participant, looked at every `cert_manager.check_interval`.
@@ -128,6 +130,11 @@ class KeptFiles(Generic[Made]):
         """Why the files cannot be used now; "" if they can."""
         return self._broken.get(files, "")
 
+    def kept(self, files: Files) -> str:
+        """The sentence for files of which an earlier value is used because they are at fault; "" for others."""
+        why = self.problem(files)
+        return f"{why}; {_STAYS}" if why and files in self._known else ""
+
     def forget(self, used: Container[Files]) -> None:
         """Keep only these."""
         self._known = {files: found for files, found in self._known.items() if files in used}
@@ -139,6 +146,6 @@ class KeptFiles(Generic[Made]):
     def _fault(self, files: Files, why: str) -> tuple[Made | None, bool]:
         before = self._known.get(files)
         if before is not None and self._broken.get(files) != why:
-            self._log.warning("%s; what was read before stays in use", why)
+            self._log.warning("%s; %s", why, _STAYS)
         self._broken[files] = why
         return None if before is None else before[1], False

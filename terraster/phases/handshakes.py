@@ -91,7 +91,7 @@ class Handshakes:
         address = connection.listener.address
         self._count(connection.listener, _FAILED[result])
         self.sweep(self._quiet.clock())
-        if self._quiet.says((address, result)):
+        if self._quiet.says((address, result), error.detail):
             self.log(f"TLS handshake failed on {address}: {result} ({error.detail}; client {connection.client_ip})")
 
     def sweep(self, now: float) -> None:

@@ -70,8 +70,13 @@ def test_a_renewal_that_cannot_be_used_is_a_problem_until_it_is_right(terraster,
     assert "the key does not belong to the certificate" in listed(proxy)[0]["problem"]
     assert "the key does not belong" in " ".join(proxy.ctl("certificates").stdout.split())
     assert "certificate" in proxy.ctl("status").stdout and "shopNone" not in proxy.ctl("status").stdout
+    told = proxy.ctl("reload")
+    assert told.returncode == 0 and "nothing to reload" in told.stdout
+    assert f"note: certificate {tmp_path}/site.pem with key {tmp_path}/site.key: the key does not belong" in told.stdout
+    assert "the certificate from before stays in use (for shop)" in told.stdout
     first.write(tmp_path)
     wait_until(lambda: problems(proxy) == [], "the problem stayed")
+    assert "note: " not in proxy.ctl("reload").stdout
 
 
 def test_a_certificate_for_another_name_is_a_problem(terraster, backend, tmp_path: Path) -> None:

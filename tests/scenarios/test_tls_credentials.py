@@ -262,7 +262,8 @@ def test_a_swapped_client_certificate_under_traffic(terraster, folder: Path, at,
         ({"ca_file": "cut.pem"}, "a certificate is not complete, or is damaged"),
         ({"ca_file": "mine.key"}, "has no certificate in PEM form"),
         ({"client_cert": "mine.pem", "client_key": "second.key"}, "the key does not belong to the certificate"),
-        ({"client_cert": "mine.pem"}, "the key file has no complete private key"),
+        ({"client_cert": "mine.pem"}, "there is no private key in it: name the key's file with `client_key`"),
+        ({"client_cert": "mine.pem", "client_key": "root.pem"}, "the key file has no complete private key"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused(terraster, folder: Path, keys: dict[str, str], words: str) -> None:

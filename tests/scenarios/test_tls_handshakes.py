@@ -126,7 +126,7 @@ def test_counts_outlive_workers_reloads_and_other_listeners(fresh, backend, file
         assert counts(proxy) == expected
 
 
-def test_failures_of_one_kind_make_one_line(fresh, backend, files) -> None:
+def test_failures_of_one_kind_and_reason_make_one_line(fresh, backend, files) -> None:
     proxy = fresh(service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=files), workers=1)
     for _ in range(50):
         fail(proxy, client(), "nobody.test")
@@ -138,6 +138,16 @@ def test_failures_of_one_kind_make_one_line(fresh, backend, files) -> None:
     wait_until(lambda: proxy.said.count("TLS handshake failed on") == 2, "another kind of failure was not said")
     proxy.signal(signal.SIGTERM)
     wait_until(lambda: ": 49 more within" in proxy.said, "the others were not counted")
+
+
+def test_another_reason_has_a_line_of_its_own_but_a_scanner_does_not_fill_the_log(fresh, backend, files) -> None:
+    proxy = fresh(service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=files), workers=1)
+    for number in range(20):
+        fail(proxy, client(), f"nobody{number}.test")
+    wait_until(lambda: counts(proxy).get(("none", "no", "unrecognized_name")) == 20, lambda: f"counted {counts(proxy)}")
+    proxy.signal(signal.SIGTERM)
+    wait_until(lambda: ": 12 more within" in proxy.said, "the others were not counted")
+    assert [f"'nobody{number}.test'" in proxy.said for number in range(20)] == [True] * 8 + [False] * 12
 
 
 def test_access_lines_have_the_fields_that_are_asked_for(fresh, backend, files, tmp_path) -> None:
