@@ -259,6 +259,7 @@ def test_a_check_says_what_is_wrong_with_tls_of_the_management_port(tmp_path, ca
         ({"cert_file": "c.pem", "client_auth": {"ca_file": "c.pem"}}, "`client_auth` does not work for the management API", 2),
         ({"cert_file": "none.pem"}, "none.pem", 2),
         ({"cert_dir": "."}, "`cert_dir` has no effect on the management API", 0),
+        ({"ocsp": "fetch"}, "`ocsp` has no effect on the management API", 0),
     ):
         path = write(tmp_path / "a.yaml", api={"tls": tls})
         assert main(["--check", "--config", path]) == code
@@ -276,6 +277,30 @@ def test_a_check_warns_of_folders_of_certificates(tmp_path, capsys):
     warned = [line for line in capsys.readouterr().err.splitlines() if "there" in line]
     files = f"certificate {tmp_path}/there/a.pem with key {tmp_path}/there/a.key"
     assert warned == [f"warning: {files}: the file is empty; it is not used"]
+
+
+def test_a_check_warns_of_ocsp_responses_that_cannot_be_sent(tmp_path, capsys):
+    ca = Authority()
+    one, other = ca.issue("a.test", days=90), ca.issue("b.test")
+    chain, _ = one.write(tmp_path)
+    file = tmp_path / "a.ocsp"
+    words = f"warning: service s: no OCSP response is sent: {file}: "
+    for response, why in (
+        (None, f"warning: service s: no OCSP response is sent: cannot read {file}: No such file or directory"),
+        (b"no response", words + "this is no OCSP response"),
+        (ca.ocsp(other), words + f"the response is for the serial number {other.serial:X}; the certificate has {one.serial:X}"),
+        (ca.ocsp(one, lasts=-5), words + "the response expired at"),
+        (ca.ocsp(one), ""),
+    ):
+        if response is not None:
+            file.write_bytes(response)
+        path = write(tmp_path / "a.yaml", tls={"cert_file": str(chain), "key_file": "site.key", "ocsp": "a.ocsp"})
+        assert main(["--check", "--config", path]) == 0
+        said = capsys.readouterr().err
+        assert why in said if why else "OCSP" not in said
+    path = write(tmp_path / "a.yaml", tls={"cert_file": str(chain), "key_file": "site.key", "ocsp": "fetch"})
+    assert main(["--check", "--config", path]) == 0
+    assert "the certificate names no OCSP responder" in capsys.readouterr().err
 
 
 def test_check_compiles_what_a_start_would_compile(tmp_path, capsys, monkeypatch):

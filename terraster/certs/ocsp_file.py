@@ -61,13 +61,20 @@ def complaint(service: Service, now: float) -> str:
                 question(one)
             return ""
         response = read_response((service.tls.ocsp,))
-        if not certificates:
-            return ""
+    except (CertificateError, OcspError) as error:
+        return f"service {service.name}: no OCSP response is sent: {error}"
+    why = _objection(certificates, response, now) if certificates else ""
+    return f"service {service.name}: no OCSP response is sent: {service.tls.ocsp}: {why}" if why else ""
+
+
+def _objection(certificates: tuple[Certificate, ...], response: bytes, now: float) -> str:
+    """Why a response is of no use for the certificates; "" if it is of use."""
+    try:
         if why := for_nobody(certificates, response):
-            raise OcspError(f"{service.tls.ocsp}: {why}")
+            return why
         for one in certificates:
             if serial_of(one) in named_serials(response):
                 verify(one, response, now)
-    except (CertificateError, OcspError) as error:
-        return f"service {service.name}: no OCSP response is sent: {error}"
+    except OcspError as error:
+        return str(error)
     return ""

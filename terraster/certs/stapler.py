@@ -87,7 +87,7 @@ class Stapler:
         null, pointer, context = (ctypes.c_void_p.from_address(at + number * _WORD).value for number in range(3))
         if null or not pointer or pointer % 8 or context != id(engine.context):
             raise Refused(_FORM)
-        if self._context_of(pointer) != self._library.pointer(engine.context):
+        if self._context_of(pointer) != ctypes.c_void_p.from_address(context + begin).value:
             raise Refused(_FORM)
         return pointer
 

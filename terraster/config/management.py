@@ -18,7 +18,7 @@ __all__ = ["NAME", "admin_addresses", "errors", "refusals", "secured", "tls", "w
 NAME = "management API"
 """Its name for operators, where the name of a service stands."""
 
-_IDLE = ("next_protos", "http2", "default", "cert_dir", "auto_cert", "domains")  # keys of `tls` that mean nothing here
+_IDLE = ("next_protos", "http2", "default", "cert_dir", "auto_cert", "domains", "ocsp")  # keys of `tls` that mean nothing here
 
 
 def tls(top: Settings) -> Tls | None:
