@@ -37,17 +37,22 @@ class House:
         self.given: tuple[Issued, ...] = (EC,)
         self.sent: dict[str, bytes] = {}
         self.runs = 0
+        self.services: tuple[Service, ...] = ()
 
     def run(self) -> None:
         certificates = tuple(read_certificate("a.pem", one.chain, one.key) for one in self.given)
         service = Service("a", ("a.test",), (":443",), (), tls=Tls(certificates=certificates, ocsp=self.ocsp))
         new = Proposal(Snapshot(1, (), (service,), certificate_check=10.0, state_dir=str(self.folder)))
         self.staples.prepare(new)
-        self.staples.commit(new)
         tls = new.snapshot.services[0].tls
         assert tls is not None
-        self.sent = {one.fingerprint: one.response for one in tls.staples}
         self.runs += 1
+        if self.services == new.snapshot.services:
+            self.staples.rollback()  # as `Reloader.refresh` does it
+            return
+        self.services = new.snapshot.services
+        self.staples.commit(new)
+        self.sent = {one.fingerprint: one.response for one in tls.staples}
 
     def _changed(self) -> bool:
         self.run()

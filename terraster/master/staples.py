@@ -72,7 +72,8 @@ class Staples(WatchedFiles):
         self._wall = wall
         self._kept: KeptFiles[bytes] = KeptFiles(read_response, log, "new connections get it if it is valid", "OCSP response")
         self._proposed: dict[Key, _Found] = {}
-        self._found: dict[Key, _Found] = {}
+        self._found: dict[Key, _Found] = {}  # in effect
+        self._read: dict[Key, _Found] = {}  # as the files say, which may change nothing that is in effect
         self._known: dict[Key, _Known] = {}
         self._files: set[tuple[str, ...]] = set()
         self._made: dict[str, tuple[Service, Service]] = {}  # as given, and with its responses
@@ -87,6 +88,10 @@ class Staples(WatchedFiles):
             services = tuple([self._filled(new.snapshot, service) for service in new.snapshot.services])
             new.snapshot = replace(new.snapshot, services=services)
 
+    def rollback(self) -> None:
+        super().rollback()
+        self._look_at_reasons()  # a response that is not used changes nothing, so that there is no commit
+
     def commit(self, new: Proposal) -> None:
         self._found, self._known = self._proposed, {}
         files: set[tuple[str, ...]] = set()
@@ -99,7 +104,7 @@ class Staples(WatchedFiles):
                         files.update([(file,)] if file else [])
         self._files = files
         self._kept.forget(self._files)
-        self._begin = min([one.begin for one in self._found.values() if one.begin], default=0.0)
+        self._read = {key: found for key, found in self._read.items() if key in self._known}
         self._told = {key: why for key, why in self._told.items() if key in self._known}
         if len(self._made) > len(new.snapshot.services):
             kept = {service.name for service in new.snapshot.services}
@@ -107,7 +112,7 @@ class Staples(WatchedFiles):
         if self._files and not self._warned and (why := stapling_refusal()):
             self._warned = True
             self._log.warning("clients get no OCSP responses, because they cannot be given to OpenSSL: %s", why)
-        self._tell()
+        self._look_at_reasons()
         super().commit(new)
 
     def detail(self) -> Any:
@@ -119,12 +124,12 @@ class Staples(WatchedFiles):
             {
                 "service": key[0],
                 "fingerprint": key[1],
-                "until": None if found.staple is None or refusal else found.staple.next_update,
-                "revoked": found.revoked,
-                "problem": refusal or self._why(known, found),
+                "until": None if staple is None or refusal else staple.next_update,
+                "revoked": staple is None and self._read.get(key, _Found()).revoked,
+                "problem": refusal or self._why(key),
             }
-            for key, known in self._known.items()
-            for found in (self._found.get(key, _Found()),)
+            for key in self._known
+            for staple in (self._staple(key),)
         ]
 
     def has_files(self) -> bool:
@@ -147,7 +152,8 @@ class Staples(WatchedFiles):
         staples = []
         for one in service.tls.certificates:
             self._rest()
-            found = self._proposed[service.name, one.fingerprint] = self._look_for(snapshot, service, one)
+            key = service.name, one.fingerprint
+            found = self._proposed[key] = self._read[key] = self._look_for(snapshot, service, one)
             if found.staple is not None:
                 staples.append(found.staple)
         given, filled = self._made.get(service.name, (None, service))
@@ -163,7 +169,7 @@ class Staples(WatchedFiles):
         octets = self._kept.get((file,))[0]
         if octets is None:
             return _Found()
-        before = self._found.get((service.name, certificate.fingerprint), _Found()).staple
+        before = self._staple((service.name, certificate.fingerprint))
         if before is not None and before.response == octets:
             return _Found(before)
         try:
@@ -182,19 +188,29 @@ class Staples(WatchedFiles):
         """A warning for each certificate that has no response, or no newer one, once for each reason."""
         now = self._wall()
         for key, known in self._known.items():
-            found = self._found.get(key, _Found())
-            is_sent = found.staple is not None and now < found.staple.next_update
-            words = _in_words(
-                known, found, found.why if is_sent else self._why(known, found), now
-            )  # the file has a line of its own
+            staple = self._staple(key)
+            is_sent = staple is not None and now < staple.next_update
+            why = (
+                self._read.get(key, _Found()).why if is_sent else self._why(key)
+            )  # `KeptFiles` has reported a file that it cannot read
+            words = _in_words(known, staple, why, now)
             if self._told.get(key, "") != words:
                 self._told[key] = words
                 if words:
                     self._log.warning("certificate %s: %s", known.name, words)
 
-    def _why(self, known: _Known, found: _Found) -> str:
+    def _look_at_reasons(self) -> None:
+        self._begin = min([one.begin for one in self._read.values() if one.begin], default=0.0)
+        self._tell()
+
+    def _staple(self, key: Key) -> Staple | None:
+        """The response that is in effect."""
+        return self._found.get(key, _Found()).staple
+
+    def _why(self, key: Key) -> str:
         """Why there is no response, or no newer one, as far as the file says. A response that was not fetched yet is not told here."""
-        return found.why or (self._kept.problem((known.file,)) if known.file else "")
+        file = self._known[key].file
+        return self._read.get(key, _Found()).why or (self._kept.problem((file,)) if file else "")
 
     def _rest(self) -> None:
         self._turns += 1
@@ -202,12 +218,12 @@ class Staples(WatchedFiles):
             yield_to_loop()
 
 
-def _in_words(known: _Known, found: _Found, why: str, now: float) -> str:
+def _in_words(known: _Known, staple: Staple | None, why: str, now: float) -> str:
     """The words of a warning; "" for none."""
-    if found.staple is not None and now < found.staple.next_update:
-        return f"{why}; the OCSP response from before is sent until {_moment(found.staple.next_update)}" if why else ""
-    if found.staple is not None:
-        why = f"it expired at {_moment(found.staple.next_update)}" + (f" ({why})" if why else "")
+    if staple is not None and now < staple.next_update:
+        return f"{why}; the OCSP response from before is sent until {_moment(staple.next_update)}" if why else ""
+    if staple is not None:
+        why = f"it expired at {_moment(staple.next_update)}" + (f" ({why})" if why else "")
     if known.must_staple:
         why = why or ("none was fetched yet" if known.fetched else "set `tls.ocsp`")
         return f"it wants an OCSP response (must-staple), so clients may refuse it, and there is none: {why}"

@@ -101,7 +101,11 @@ def test_a_new_file_is_used_under_open_connections_and_one_for_another_certifica
         until = proxy.status()["certificates"][0]["ocsp_until"]
         replace(file, CA.ocsp(one, lasts=172800))
         wait_until(lambda: proxy.status()["certificates"][0]["ocsp_until"] > until, "the newer response was not taken")
+        replace(file, CA.ocsp(other))
+        wait_until(lambda: "the response is for the serial number" in problems(proxy).get("a", ""), "the problem was not told")
+        assert stapled(proxy) == one.serial
         assert client.send(GET).response().status == 200
+    wait_until(lambda: "the OCSP response from before is sent until" in proxy.said, "the log does not say it")
 
 
 def replace(file: Path, response: bytes) -> None:
