@@ -339,7 +339,7 @@ class FrameSink(PlainSink):
 
     def end(self, payload: Payload, trailers: list[tuple[bytes, bytes]]) -> None:
         client: Request = self._exchange.client
-        block = trailer_block([field for field in trailers if field[0].lower() not in self._drop]) if trailers else b""
+        block = trailer_block(trailers, self._drop)
         self._head(client)
         if payload:
             self._exchange.bytes_out += len(payload)
