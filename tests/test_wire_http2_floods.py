@@ -154,6 +154,14 @@ def pieces(name: str) -> Iterator[bytes]:
             yield headers(1) + rst(1)
             while True:
                 yield window(1, 1)
+        case "HEADERS of a stream that we reset":
+            yield OPEN + window(1, 0)
+            while True:
+                yield headers(1, [("a", "b")])
+        case "DATA of a stream that we reset":
+            yield OPEN + window(1, 0)
+            while True:
+                yield data(1, b"a")
         case "unknown frames":
             while True:
                 yield frame(200, 0, 0)
@@ -190,6 +198,8 @@ FLOODS = {
     "WINDOW_UPDATE of the connection": ("window_updates", 1001),
     "WINDOW_UPDATE of a closed stream": ("window_updates", 1002),
     "unknown frames": ("ignored", 1001),
+    "HEADERS of a stream that we reset": ("ignored", 1002),
+    "DATA of a stream that we reset": ("ignored", 1002),
     "GOAWAY": ("ignored", 1001),
     "RST_STREAM of a closed stream": ("ignored", 1002),
 }

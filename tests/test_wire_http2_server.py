@@ -294,6 +294,7 @@ RULES: list[tuple[str, bytes, str]] = [
     ("6.5 SETTINGS of a wrong size", frame(4, 0, 0, b"12345"), C + SIZE),
     ("6.5 an acknowledgement with octets", frame(4, 1, 0, bytes(6)), C + SIZE),
     ("6.5 unknown settings are ignored", settings((7, 5), (0x1234, 2**32 - 1)) + headers(1), "REQUEST 1"),
+    ("6.5 as many settings as are taken", settings(*[(4, 5)] * 32) + headers(1), "REQUEST 1"),
     ("6.5.2 ENABLE_PUSH 0", settings((2, 0)) + headers(1), "REQUEST 1"),
     ("6.5.2 ENABLE_PUSH 1", settings((2, 1)) + headers(1), "REQUEST 1"),
     ("6.5.2 ENABLE_PUSH 2", settings((2, 2)), C + PROTOCOL),

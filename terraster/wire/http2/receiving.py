@@ -167,12 +167,8 @@ class Receiving(Sending):
             return
         lingering = self.lingering[stream.id]
         lingering.octets += octets
-        if lingering.octets > self._limits.linger_octets:
+        if lingering.octets >= self._limits.linger_octets:
             self.reset(stream, NO_ERROR)
-            return
-        stream.taken += octets
-        if stream.taken >= self._give:
-            self._replenish(stream)
 
     def _complete(self, stream: Stream, trailers: Any, events: list[Event]) -> None:
         """The peer has sent END_STREAM."""

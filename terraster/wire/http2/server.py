@@ -10,8 +10,8 @@ The cost of a client is bounded:
   many octets wait, the window of the connection is not given back as octets arrive, but as they are consumed.
 
 An answer may be complete before its request is. RST_STREAM would be in order then (section 8.1), but curl loses the answer if it follows at
-once. So the stream lingers when it is `done`: what arrives is thrown away, up to `Limits.linger_octets` and `Limits.linger_seconds`. At most
-`Limits.max_streams` linger.
+once. So the stream lingers when it is `done`: what arrives is thrown away, up to `Limits.linger_octets` and `Limits.linger_seconds`. The client
+gets window for it at once. At most `Limits.max_streams` linger.
 """
 
 from __future__ import annotations
@@ -104,9 +104,17 @@ class ServerSession(Session):
         if stream.sending:
             self.reset(stream, code)
             return
-        self.lingering[stream.id] = Lingering(stream)
+        self._linger(stream)
         if len(self.lingering) > self._limits.max_streams:
             self.reset(next(iter(self.lingering.values())).stream, NO_ERROR)
+
+    def _linger(self, stream: Stream) -> None:
+        """Give the client window at once for all that will be thrown away: curl 7.88 reads no WINDOW_UPDATE that is later than the answer."""
+        octets = self._limits.linger_octets - stream.credit
+        if octets > 0 and not 0 <= stream.expected - stream.got <= stream.credit:
+            self.out.append(window_update(stream.id, octets))
+            stream.credit += octets
+        self.lingering[stream.id] = Lingering(stream)
 
     def _headers(self, number: int, flags: int, block: bytes, events: list[Event]) -> None:
         fields: list[_Field] | None

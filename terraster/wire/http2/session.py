@@ -121,12 +121,14 @@ class Session(Receiving):
 
         To be called about once a second.
         """
+        if self.failed >= 0:
+            return []
         for lingering in list(self.lingering.values()):
             if lingering.until == inf:
                 lingering.until = now + self._limits.linger_seconds
             elif lingering.until <= now:
                 self.reset(lingering.stream, NO_ERROR)
-        if self.failed >= 0 or now - self.awaiting < self._limits.settings_seconds:
+        if now - self.awaiting < self._limits.settings_seconds:
             return []
         self.fail(SETTINGS_TIMEOUT, "the peer has not acknowledged the settings")
         return [(FAILED, None, (self.failed, self.fault))]
