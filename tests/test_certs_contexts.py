@@ -9,6 +9,8 @@ import pytest
 
 from terraster.certs.certificate import read_certificate
 from terraster.certs.contexts import Contexts, server_context
+from terraster.certs.libssl import openssl
+from terraster.config.client_auth import Authorities, ClientAuth
 from terraster.config.snapshot import Tls
 
 from .harness.authority import Authority
@@ -113,3 +115,38 @@ def test_groups(group: str, taken: bool) -> None:
     else:
         with pytest.raises(ssl.SSLError):
             talk(server, context)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken"),
+    [
+        ((), "TLS_AES_128_GCM_SHA256"),
+        (("TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"), "TLS_AES_128_GCM_SHA256"),
+        (("TLS_AES_256_GCM_SHA384",), "TLS_AES_256_GCM_SHA384"),
+        (("TLS_CHACHA20_POLY1305_SHA256",), "TLS_CHACHA20_POLY1305_SHA256"),
+    ],
+)
+def test_suites_of_tls_1_3(wanted: tuple[str, ...], taken: str) -> None:
+    """The one that costs least is taken, from clients that prefer another one too."""
+    library, context = openssl(), client()
+    assert library is not None and (not wanted or library.set_suites(context, wanted))
+    end = talk(Contexts().get("a", Tls(certificates=CERTIFICATES)), context)
+    assert end.cipher()[0] == taken
+
+
+@pytest.mark.parametrize("chain", (EC.chain, EC.alone), ids=("with its issuer", "alone"))
+def test_clients_get_the_certificates_of_the_file_and_no_others(chain: bytes) -> None:
+    """The authorities of clients are no part of a chain, even if one of them issued the certificate."""
+    authorities = Authorities(CA.issuer + CA.root, False, 0.0, 0.0, "digest")
+    tls = Tls(
+        certificates=(read_certificate("ec", chain, EC.key),), client_auth=ClientAuth("request", "/ca.pem", authorities=authorities)
+    )
+    context = client(check_hostname=False, verify_mode=ssl.CERT_NONE)
+    end = talk(Contexts().get("a", tls), context)
+    sent = end._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # without the underscore from Python 3.13 on
+    assert len(sent) == chain.count(b"BEGIN CERTIFICATE")
+
+
+@pytest.mark.parametrize("tickets", (True, False))
+def test_a_client_gets_one_ticket(tickets: bool) -> None:
+    assert server_context(Tls(certificates=CERTIFICATES, tickets=tickets)).num_tickets == int(tickets)

@@ -22,7 +22,7 @@ from .libssl import Libssl, Refused
 from .stapler import give_up, stapler
 from .tickets import Tickets, TicketSecrets
 
-__all__ = ["GROUPS", "INTERMEDIATE", "MOST", "Contexts", "load_certificate", "load_pair", "server_context"]
+__all__ = ["GROUPS", "INTERMEDIATE", "MOST", "SUITES", "Contexts", "load_certificate", "load_pair", "server_context"]
 
 MOST = 1000
 """Contexts that a worker keeps."""
@@ -37,6 +37,10 @@ INTERMEDIATE = (
 )
 """The suites for TLS 1.2 of Mozilla's "intermediate" configuration (Server Side TLS 5.7), without those over finite fields, which need
 parameters that the standard library cannot choose."""
+
+SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+"""The suites for TLS 1.3 of the same configuration, in its order. OpenSSL prefers the one with SHA-384, and with it a handshake costs 20 µs
+more (288 instead of 268)."""
 
 GROUPS = ("X25519", "P-256", "P-384")
 """The groups of the same configuration. A library that has `_HYBRID` offers it first."""
@@ -146,6 +150,8 @@ class Contexts:
         try:
             if not self._library.set_groups(context, (_HYBRID, *GROUPS)):
                 self._library.set_groups(context, GROUPS)
+            self._library.set_suites(context, SUITES)
+            self._library.send_given_chain(context)
             self._library.keep_no_sessions(context)
             if tls.tickets and self.secrets is not None:
                 return Tickets(self._library, context, repr((service, tls.admission())).encode(), self.secrets)
@@ -161,6 +167,7 @@ def server_context(tls: Tls, certificates: Sequence[Certificate] | None = None) 
     context.minimum_version = _VERSIONS[tls.min_version]
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_ciphers(":".join(tls.ciphers or INTERMEDIATE))
+    context.num_tickets = 1  # a second one costs each full handshake 14 µs, and a resumed handshake spares no more than 40
     if not tls.tickets:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0

@@ -1,5 +1,5 @@
 """What `ssl` of the standard library does not offer, done by the library that it is bound to: keys of session tickets, who may resume, the
-length of chains, and the groups for the key exchange.
+length of chains, the suites of TLS 1.3, and the groups for the key exchange.
 
 An `ssl.SSLContext` of CPython begins, behind the head of every object, with the pointer to its ``SSL_CTX``. Each use compares a value that the
 library reads through the pointer with the one that `ssl` tells. Where they differ, or where the library cannot be reached, nothing is
@@ -21,7 +21,13 @@ __all__ = ["KEY_SIZE", "Libssl", "Refused", "linked", "openssl", "refusal"]
 KEY_SIZE = 80
 """Octets of the keys of session tickets: 16 of their name, 32 for HMAC-SHA-256, 32 for AES-256."""
 
-_SESS_CACHE_MODE, _TICKET_KEYS, _GROUPS = 44, 59, 92  # SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_TLSEXT_TICKET_KEYS, …_GROUPS_LIST
+_MODE, _SESS_CACHE_MODE, _TICKET_KEYS, _GROUPS = (
+    33,
+    44,
+    59,
+    92,
+)  # SSL_CTRL_MODE, …_SET_SESS_CACHE_MODE, …_TLSEXT_TICKET_KEYS, …_GROUPS_LIST
+_NO_AUTO_CHAIN = 8  # SSL_MODE_NO_AUTO_CHAIN
 _MOST_IN_ID = 32  # SSL_MAX_SID_CTX_LENGTH
 _OPTIONS = 0xFFFFFFFF  # those that `ssl` tells on every version
 
@@ -33,7 +39,7 @@ class Refused(TerrasterError):
 class Libssl:
     """The library that `ssl` is bound to. Raises `Refused`."""
 
-    __slots__ = ("_control", "_options", "_set_depth", "_set_id")
+    __slots__ = ("_control", "_options", "_set_depth", "_set_id", "_set_suites")
 
     def __init__(self) -> None:
         if sys.implementation.name != "cpython" or not getattr(_ssl, "__file__", ""):
@@ -46,6 +52,7 @@ class Libssl:
             self._options: Any = found.SSL_CTX_get_options
             self._set_id: Any = found.SSL_CTX_set_session_id_context
             self._set_depth: Any = found.SSL_CTX_set_verify_depth
+            self._set_suites: Any = found.SSL_CTX_set_ciphersuites
         except (OSError, AttributeError) as error:
             raise Refused(str(error)) from error
         self._control.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p)
@@ -56,6 +63,8 @@ class Libssl:
         self._set_id.restype = ctypes.c_int
         self._set_depth.argtypes = (ctypes.c_void_p, ctypes.c_int)
         self._set_depth.restype = None
+        self._set_suites.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+        self._set_suites.restype = ctypes.c_int
         probe = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         for option in (ssl.OP_NO_TICKET, ssl.OP_NO_RENEGOTIATION):
             probe.options ^= option
@@ -80,6 +89,15 @@ class Libssl:
     def keep_no_sessions(self, context: ssl.SSLContext) -> None:
         """Keep no sessions in this process, from which clients of TLS 1.2 resume even without tickets. Raises `Refused`."""
         self._control(self.pointer(context), _SESS_CACHE_MODE, 0, None)
+
+    def send_given_chain(self, context: ssl.SSLContext) -> None:
+        """Send the certificates of the file and no others. Otherwise the library looks for the issuer of a certificate without a chain at
+        each handshake, also among the authorities of clients. Raises `Refused`."""
+        self._control(self.pointer(context), _MODE, _NO_AUTO_CHAIN, None)
+
+    def set_suites(self, context: ssl.SSLContext, suites: tuple[str, ...]) -> bool:
+        """Use these suites of TLS 1.3 only, best first. False if the library lacks one of them. Raises `Refused`."""
+        return bool(self._set_suites(self.pointer(context), ":".join(suites).encode()) == 1)
 
     def set_groups(self, context: ssl.SSLContext, groups: tuple[str, ...]) -> bool:
         """Exchange keys over these groups only, best first (the names of OpenSSL). False if the library lacks one of them. Raises
