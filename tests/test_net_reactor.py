@@ -153,3 +153,33 @@ def test_who_is_ended_may_begin_another_wait(reactor: Reactor, clock: Clock) -> 
     clock.run_until(began + 1)
     assert 0.2 < first.ended - began <= 0.2 + 2 * TICK
     assert 0.4 < second.ended - began <= 0.4 + 4 * TICK
+
+
+class Big:
+    """Something whose buffers have grown. slimmed: how often it was asked"""
+
+    def __init__(self, reactor: Reactor, busy: bool = False) -> None:
+        self.reactor = reactor
+        self.busy = busy
+        self.slimmed = 0
+
+    def slim(self) -> None:
+        self.slimmed += 1
+        if self.busy:
+            self.reactor.swollen.add(self)
+
+
+def test_buffers_that_have_grown_are_asked_once_a_second_and_not_all_at_once(reactor: Reactor, clock: Clock) -> None:
+    ones, busy = [Big(reactor) for _ in range(600)], Big(reactor, busy=True)
+    reactor.swollen.update(ones)
+    asked = []
+    for _ in range(6):
+        reactor.sweep()
+        asked.append(sum(one.slimmed for one in ones))
+        clock.now += 0.51
+    assert asked[0] == asked[1] and 0 < asked[0] < asked[2] < asked[4] == 600
+    assert not reactor.swollen and max(one.slimmed for one in ones) == 1
+    reactor.swollen.add(busy)
+    clock.now += 1.1
+    reactor.sweep()
+    assert busy.slimmed >= 1 and busy in reactor.swollen

@@ -21,6 +21,7 @@ from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ClientGone, ConnectFailed, HttpError, TimedOut
 from terraster.exchange import Exchange
 from terraster.net.client_tls import ClientTls
+from terraster.net.memory_bio import shrinker
 from terraster.net.origin import Origin
 from terraster.net.reactor import Reactor
 from terraster.net.tls import TlsStream
@@ -29,6 +30,7 @@ from terraster.state.cells import SeatBackend
 from terraster.state.table import Table
 from terraster.state.view import SeatView
 
+from .harness.terraster_process import rss
 from .harness.waiting import wait_until
 
 pytestmark = pytest.mark.needs("openssl")
@@ -280,7 +282,7 @@ class Clocked:
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.now = 100.0
-        self.reactor = SimpleNamespace(clock=lambda: self.now)
+        self.reactor = SimpleNamespace(clock=lambda: self.now, swollen=set())
         self.owner: Any = SimpleNamespace(phase="connect")
         self.owner.waits_for_head = lambda: self.owner.phase == "response"
         self.owner.timed_out = lambda writing: TimedOut("too long")
@@ -489,11 +491,12 @@ class Client:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.maximum_version = version
-        self.reactor = SimpleNamespace(clock=lambda: 100.0)
+        self.reactor = SimpleNamespace(clock=lambda: 100.0, swollen=set())
         self.owner = SimpleNamespace(waits_for_head=lambda: True)
         self.sock = self
         self.sent: list[bytes] = []
         self.waits = 0
+        self.closed = False
         self.ahead: list[bytes] = []  # what the client sends behind its last message of the handshake, or later
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.engine = context.wrap_bio(self._in, self._out)
@@ -521,6 +524,15 @@ class Client:
             self.engine.write(self.ahead.pop(0))
         self.waits = len(self.sent)  # so many were sent before the wait
         return self._out.read()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def takes(self, size: int) -> bool:
+        """True if so many octets have come."""
+        while size > 0:
+            size -= len(self.engine.read(65536))
+        return not size
 
 
 def accepted(context: ssl.SSLContext, client: Client) -> Any:
@@ -552,3 +564,41 @@ def test_the_end_of_an_older_handshake_leaves_at_once(context: ssl.SSLContext) -
     client = Client(ssl.TLSVersion.TLSv1_2)
     accepted(context, client)
     assert client.go_on()
+
+
+def test_what_a_large_answer_made_grow_is_given_back(context: ssl.SSLContext) -> None:
+    """An idle connection costs the same, whatever it carried."""
+    library = shrinker()
+    assert library is not None
+    clients = [Client(ssl.TLSVersion.TLSv1_3) for _ in range(40)]
+    streams = [accepted(context, client) for client in clients]
+    before = 0
+    for number, (stream, client) in enumerate(zip(streams, clients, strict=True)):
+        stream.send(b"x", 0.0)
+        assert client.go_on() and client.takes(1)
+        if number == 8:
+            before = rss(os.getpid())
+        for octets in (65536, 100, 65536):
+            stream.reactor.swollen.discard(stream)
+            stream.slim()  # as the reactor does
+            assert not stream.reactor.swollen
+            stream.send(bytes(octets), 0.0)
+            assert client.takes(octets)
+            assert bool(stream.reactor.swollen) is (octets > 100)
+        client.ahead = [b"more"]
+        assert stream.recv(0.0) == b"more"
+        stream.slim()
+        assert library.shrink(client._in)
+        client.sent.clear()
+    assert rss(os.getpid()) - before < 32 * 20_000
+
+
+def test_buffers_in_use_are_asked_again(context: ssl.SSLContext) -> None:
+    client = Client(ssl.TLSVersion.TLSv1_3)
+    stream = accepted(context, client)
+    stream.reactor.swollen.clear()
+    stream._incoming.write(b"\x17\x03\x03")  # a part of a record
+    stream.slim()
+    assert stream in stream.reactor.swollen and stream._incoming.pending == 3
+    stream.close()
+    assert not stream.reactor.swollen

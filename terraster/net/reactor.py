@@ -27,6 +27,11 @@ SHORT = 1.0
 TICK = 0.01
 """Least seconds between two checks of short deadlines, so that many close deadlines are checked together."""
 
+SLIM = 1.0
+"""Seconds between two times at which buffers give memory back. A connection that is busy makes them grow again each time, some 10 µs."""
+
+_SLIMMED = 256  # objects each time at most; each takes some 10 µs
+
 # The originals, even if gevent has patched the modules: gevent's versions would wait.
 _socket = get_original("socket", "socket")
 _poll = get_original("select", "poll")
@@ -40,6 +45,13 @@ class Waiter(Protocol):
 
     def overdue(self, now: float) -> None:
         """End its waits that have exceeded their deadline. Called on the hub; must not wait."""
+
+
+class Swollen(Protocol):
+    """An object whose buffers have grown."""
+
+    def slim(self) -> None:
+        """Give back the memory of buffers that are empty. Called on the hub; must not wait."""
 
 
 class Swept(Waiter, Protocol):
@@ -56,7 +68,7 @@ class Reactor:
 
     horizon: a monotonic time that the next sweep will not exceed; deadlines count from it, so that no wait reads a clock.
     hub: the greenlet that runs the loop, with that loop as its ``loop``. clock: monotonic time, seconds. socket: makes a socket of a
-    family and type. poll: makes a poll object.
+    family and type. poll: makes a poll object. swollen: objects that are to give memory back; each is taken out first.
     """
 
     __slots__ = (
@@ -67,10 +79,12 @@ class Reactor:
         "socket",
         "poll",
         "streams",
+        "swollen",
         "horizon",
         "_alarm",
         "_chores",
         "_rings_at",
+        "_slims_at",
         "_timer",
         "_waiters",
     )
@@ -90,12 +104,14 @@ class Reactor:
         self.socket = socket
         self.poll = poll
         self.streams: set[Swept] = set()
+        self.swollen: set[Swollen] = set()
         self.horizon = clock() + 2 * SWEEP
         self._chores: list[Callable[[float], None]] = []
         self._timer = self.loop.timer(SWEEP, SWEEP)
         self._waiters: set[Waiter] = set()
         self._alarm = self.loop.timer(TICK)
         self._rings_at = inf
+        self._slims_at = 0.0
 
     def start(self, *chores: Callable[[float], None]) -> None:
         """Begin to sweep. Each chore is called at every sweep with the monotonic time, on the hub; it must not wait."""
@@ -153,6 +169,10 @@ class Reactor:
         self.horizon = now + 2 * SWEEP
         for stream in [stream for stream in self.streams if stream.read_deadline < now or stream.write_deadline < now]:
             stream.overdue(now)
+        if now >= self._slims_at:
+            self._slims_at = now + SLIM
+            for _ in range(min(len(self.swollen), _SLIMMED)):
+                self.swollen.pop().slim()
         for chore in self._chores:
             chore(now)
 

@@ -20,11 +20,15 @@ from terraster.errors import ClientGone, ConnectFailed, HttpError
 
 from .client_tls import ClientTls
 from .handshake import HandshakeFailed, failure
+from .memory_bio import shrinker
 from .stream import READ_SIZE, Stream
 from .tls_faults import alert_of, refuses_us, tls_fault
 from .tls_records import Records
 
 __all__ = ["TlsStream"]
+
+_LARGE = 4096
+"""Octets that make a buffer of the engine grow to more than an idle connection should keep."""
 
 _MOST_UNSENT = 65536
 """Octets of TLS messages that a peer may leave unread while it asks for more of them (key updates)."""
@@ -57,6 +61,7 @@ class TlsStream:
         "_aborts",
         "_ended",
         "_client",
+        "_grown",
         "_incoming",
         "_newcomer",
         "_outgoing",
@@ -80,6 +85,7 @@ class TlsStream:
         self._sending = False  # True while a greenlet is in `_flush`
         self._ended = False  # True once the socket has no more octets
         self._aborts = False
+        self._grown = False  # True while the reactor knows that buffers have grown
         self._records = Records()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -117,6 +123,7 @@ class TlsStream:
             except ssl.SSLError as error:
                 self._answer()  # the alert
                 raise HandshakeFailed(_words(error), failure(error)) from error
+        self._grow()
         if self._tls.version() != "TLSv1.3":  # there the rest is tickets, which leave with the answer, or before the first wait
             self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
 
@@ -143,6 +150,7 @@ class TlsStream:
                 if not self._fill(timeout):
                     raise ConnectFailed("the backend ended the TLS handshake", reason="tls_protocol_error")
             self._flush(timeout)
+            self._grow()
             if self._client is not None:
                 self._client.shaken(self._tls, self.reactor.clock())
                 self._newcomer = True
@@ -247,7 +255,26 @@ class TlsStream:
             return False
         self._records.follow(data)
         self._incoming.write(data)
+        if not self._grown and len(data) >= _LARGE:
+            self._grow()
         return True
+
+    def _grow(self) -> None:
+        self._grown = True
+        self.reactor.swollen.add(self)
+
+    def slim(self) -> None:
+        """See `terraster.net.reactor.Swollen`. The buffers of an engine are as large as the most that they ever had: 80 KiB after an answer of
+        64 KiB, 1.7 KiB after a handshake."""
+        self._grown = False
+        library = shrinker()
+        if library is None or self._plain.closed:
+            return
+        for buffer in (self._incoming, self._outgoing):
+            if buffer.pending:
+                self._grow()  # it is in use, so it is asked again
+            else:
+                library.shrink(buffer)
 
     def listen(self) -> None:
         """See `Stream.listen`."""
@@ -259,6 +286,8 @@ class TlsStream:
             self._tls.write(data)
         except ssl.SSLError as error:
             raise self._plain.owner.lost() from error
+        if not self._grown and len(data) >= _LARGE:
+            self._grow()
         return self._flush(timeout)
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
@@ -419,6 +448,7 @@ class TlsStream:
             if self._newcomer:
                 self._keep()
             self._say_goodbye()
+        self.reactor.swollen.discard(self)
         self._plain.close()
 
     def _keep(self) -> None:
