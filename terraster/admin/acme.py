@@ -62,6 +62,7 @@ class Orderer:
         self._ordering = ""  # the service whose order is under way
         self._process = OrderProcess(self._answer)
         self._stopped = False
+        self._interrupted = False  # True if an upgrade began under the order
         self._told = ""  # the last complaint, told once
         self.obtained = self.failed = 0
 
@@ -261,7 +262,7 @@ class Orderer:
     def _order(self, acme: Acme, service: Service) -> None:
         assert service.tls is not None
         name, names = service.name, service.tls.domains
-        self._ordering = name
+        self._ordering, self._interrupted = name, False
         try:
             job = replace(_job(acme, self._store), service=name, names=names, challenge=service.tls.challenge)
             answer = self._do(job)
@@ -269,6 +270,9 @@ class Orderer:
             self._ordering = ""
         if self._stopped:
             return
+        if self._interrupted and "done" not in answer:
+            self._log.info("service %s: its order waits for the end of the upgrade", name)
+            return  # the authority has not failed: nothing is counted, and the order is resumed
         if "done" in answer:
             self._succeeded(acme, name, answer["done"])
         else:
@@ -334,6 +338,7 @@ class Orderer:
         if message["ask"] == "order":
             return self._count_order(job)
         answer = self._ask("challenges", tokens=message["tokens"], certificates=message["certificates"])
+        self._interrupted = self._interrupted or bool(answer.get("upgrade"))
         return {"ok": answer["ok"], "why": "; ".join(answer.get("problems", ()))}
 
     def _count_order(self, job: Job) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class OrderProcess:
                 answer = self._converse(near, job)
                 if answer is not None:
                     return answer
+                while self._process.poll() is None:  # it has closed its end, so it is about to end
+                    gevent.sleep(0.01)
             code = self._process.poll()
             how = "was not done in time" if code is None else f"ended with {code}"
             return {"failed": f"the process that talks to the authority {how}"}

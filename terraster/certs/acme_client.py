@@ -150,13 +150,17 @@ def _suggestion(acme: client.ClientV2, chain: bytes) -> dict[str, float]:
 
 
 def _network(job: Job, store: Store) -> _Network:
-    account = store.account()
+    """Raises `Failure` if the account cannot be read or kept."""
     try:
-        key = JWK.from_json(account["key"])
-    except (KeyError, JoseError):
-        key = JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
-        if job.names:
-            store.keep_account({"key": key.to_json(), "uri": ""})
+        account = store.account()
+        try:
+            key = JWK.from_json(account["key"])
+        except (KeyError, JoseError):
+            key = JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
+            if job.names:
+                store.keep_account({"key": key.to_json(), "uri": ""})
+    except OSError as error:
+        raise Failure(words(error, job, _ORDER_SECONDS)) from error
     network = _Network(key, alg=ES256, user_agent=f"terraster/{__version__}", timeout=_REQUEST_SECONDS)
     if job.ca_file:
         network.verify_ssl = job.ca_file  # type: ignore[assignment]  # it is handed on to `requests`, which takes a file

@@ -67,11 +67,15 @@ def write(path: str, octets: bytes) -> None:
     os.makedirs(parent, mode=0o700, exist_ok=True)
     draft = f"{path}.new"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o600)
-        file.write(octets)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)
+            file.write(octets)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        error.filename = path  # a write leaves it out, and a full disk must be named
+        raise
     os.rename(draft, path)
     directory = os.open(parent, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -123,7 +123,7 @@ class Control:
         """Have all workers give these answers to an authority that proves names, and no others. Not during an upgrade: the workers of the
         other master have the same ports, and would not know them."""
         if self._upgrade.is_under_way:
-            return {"ok": False, "problems": ["an upgrade is under way"]}
+            return {"ok": False, "upgrade": True, "problems": ["an upgrade is under way"]}
         if not self._children.challenge(Answers(tokens, certificates), _PATIENCE):
             return {"ok": False, "problems": [f"not all workers took the answers to the authority within {_PATIENCE:g} s"]}
         return {"ok": True}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 from ..harness.backends import Backend, Peer, Request, always, ok
+from ..harness.disks import PAGE
 from ..harness.terraster_process import Terraster, service
 from ..harness.warm import FRESH, Pool
 
@@ -123,3 +127,19 @@ def _services(parts: tuple[Any, ...]) -> list[Any]:
     services = [part for part in parts if isinstance(part, dict)]
     urls = [part.url for part in parts if not isinstance(part, dict)]
     return [service(*urls), *services] if urls else services
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 pages."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("needs root and mount")
+    options = f"size={64 * PAGE},mode=0700"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, timeout=60).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=60)

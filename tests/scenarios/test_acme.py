@@ -17,10 +17,12 @@ import pytest
 
 from ..harness.backends import ok
 from ..harness.client import Connection
+from ..harness.disks import fill
 from ..harness.pebble import Pebble
 from ..harness.ports import free_port
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
+from .test_upgrades import upgraded
 
 pytestmark = pytest.mark.needs("pebble", "pebble-challtestsrv")
 
@@ -60,6 +62,7 @@ def site(fresh: Any, backend: Any, stack: ExitStack, tmp_path: Path) -> Make:
         start: bool = True,
         tls: Any = None,
         acme: Any = None,
+        state_dir: str | None = None,
         **of_pebble: Any,
     ) -> Site:
         tls_port, http_port = free_port(), free_port()
@@ -71,6 +74,7 @@ def site(fresh: Any, backend: Any, stack: ExitStack, tmp_path: Path) -> Make:
             service(here, name="plain", host="*", listen=f"127.0.0.1:{http_port}", http_redirect=True),
             acme={"directory": pebble.directory, "ca_file": str(pebble.ca_file), "challenge": challenge, **(acme or {})},
             start=start,
+            **({"state_dir": state_dir} if state_dir else {}),
         )
         return Site(proxy, pebble, tls_port)
 
@@ -188,6 +192,35 @@ def test_an_order_whose_processes_were_killed_is_resumed(site: Make) -> None:
         os.kill(pid, signal.SIGKILL)
     wait_until(one.has_certificate, lambda: one.proxy.said, 90)
     assert len(_orders(one)["a.test"]) == 1
+
+
+@pytest.mark.nightly
+def test_an_order_under_way_goes_on_over_an_upgrade(site: Make) -> None:
+    one = site(sleeps=2)
+    acme = one.proxy.folder / "state" / "acme"
+    wait_until(lambda: [file for file in acme.glob("*/a.order") if '"url"' in file.read_text()], deadline=60)
+    with upgraded(one.proxy):
+        wait_until(one.has_certificate, lambda: one.proxy.said, 30)
+        assert len(_orders(one)["a.test"]) == 1
+        assert "no certificate was obtained" not in one.proxy.said
+
+
+@pytest.mark.nightly
+def test_a_full_disk_is_told_and_the_rest_is_served_until_there_is_room(site: Make, disk: Path) -> None:
+    one = site(state_dir=str(disk / "state"), start=False)
+    filler = fill(disk)
+    one.proxy.start()
+    words = f"no certificate was obtained (failure 1): {disk}/state/acme/"
+    wait_until(lambda: words in one.proxy.said, lambda: one.proxy.said, 60)
+    assert "account.json: No space left on device" in one.proxy.said
+    assert "cannot be kept: None" not in one.proxy.said
+    with Connection(("127.0.0.1", one.pebble.http_port)) as plain:
+        assert plain.send(GET).response().status in (301, 308)
+    assert one.pebble.orders() == 0  # an order that cannot be counted is not made
+    filler.unlink()
+    (admin,) = [worker["pid"] for worker in one.proxy.status()["workers"] if worker["role"] == "admin"]
+    os.kill(admin, signal.SIGKILL)  # the next one does not know of the failure, which could not be kept, and orders at once
+    wait_until(one.has_certificate, lambda: one.proxy.said, 60)
 
 
 def _children(pid: int) -> list[int]:

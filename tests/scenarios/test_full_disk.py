@@ -3,46 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from ..harness.backends import ok
 from ..harness.client import get
+from ..harness.disks import fill
 from ..harness.waiting import wait_until
-
-PAGE = os.sysconf("SC_PAGESIZE")
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 pages."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("needs root and mount")
-    options = f"size={64 * PAGE},mode=0700"
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, timeout=60).returncode:
-        pytest.skip("needs the right to mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=60)
-
-
-def fill(disk: Path) -> Path:
-    """A file that takes all room that is left."""
-    file = disk / "filler"
-    with open(file, "wb", buffering=0) as stream:
-        while True:
-            try:
-                stream.write(b"x" * PAGE)
-            except OSError:
-                return file
 
 
 def test_lines_are_whole_when_there_is_room_again(fresh, backend, disk: Path) -> None:
