@@ -139,6 +139,15 @@ def test_an_older_response_of_a_cache_does_not_replace_a_newer_one(desk: Desk) -
     assert DAY < seconds < 2 * DAY
 
 
+def test_a_defect_is_not_tried_again_at_once(desk: Desk) -> None:
+    def defect() -> bytes:
+        raise ZeroDivisionError
+
+    desk.answer, desk.log.strict = defect, False
+    assert desk.fetcher.turn() > 50
+    assert desk.fetcher.problems[CERTIFICATE.fingerprint].startswith("ZeroDivisionError")
+
+
 def test_a_folder_that_cannot_be_written_is_told(desk: Desk) -> None:
     (desk.folder / "ocsp").write_text("not a folder")
     desk.fetcher.turn()

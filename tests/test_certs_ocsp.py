@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,17 @@ def test_a_response_that_clients_never_get(response: bytes, why: str) -> None:
     with pytest.raises(OcspError) as raised:
         verify(CERTIFICATE, response, NOW)
     assert why in str(raised.value)
+
+
+@pytest.mark.parametrize("response", [GOOD, CA.ocsp(SITE, signer=SIGNER)], ids=["authority", "delegate"])
+def test_a_damaged_octet_is_refused_in_words(response: bytes) -> None:
+    """Nothing else is raised, whatever octet is wrong: a file must not keep a configuration from being run."""
+    for at in range(len(response)):
+        for octet in (6, 255):
+            damaged = response[:at] + bytes([octet]) + response[at + 1 :]
+            for act in (lambda octets: verify(CERTIFICATE, octets, NOW), named_serials):
+                with suppress(OcspError):
+                    act(damaged)
 
 
 def test_a_response_for_the_serial_number_of_another_authority() -> None:

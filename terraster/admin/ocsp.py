@@ -125,6 +125,10 @@ class Fetcher:
         except OSError as error:
             self._failed(certificate, name, f"it cannot be kept: {error.filename}: {error.strerror}")
             return
+        except Exception as error:
+            self._log.exception("certificate %s: the OCSP response cannot be fetched", name)
+            self._failed(certificate, name, f"{type(error).__name__}: {error}")
+            return
         self._known[fingerprint] = known
         if self.problems.pop(fingerprint, ""):
             self._log.info("certificate %s: an OCSP response was fetched again", name)

@@ -29,6 +29,7 @@ MOST = 65536
 """Octets of a response: with the responder's certificate they have some 2,000."""
 
 _PEM = b"-----BEGIN"
+_DAMAGED = "this is no OCSP response in DER form, or a damaged one"
 
 
 class OcspError(TerrasterError):
@@ -93,7 +94,10 @@ def read_response(files: Files) -> bytes:
 
 def named_serials(response: bytes) -> list[int]:
     """The serial numbers of the certificates that a response names. Raises `OcspError`."""
-    return [one.serial_number for one in _basic(response).responses]
+    try:
+        return [one.serial_number for one in _basic(response).responses]
+    except (ValueError, TypeError) as error:
+        raise OcspError(_DAMAGED) from error
 
 
 def serial_of(certificate: Certificate) -> int:
@@ -107,6 +111,13 @@ def verify(certificate: Certificate, response: bytes, now: float) -> Staple:
 
     response: DER. now: time.time()
     """
+    try:
+        return _verified(certificate, response, now)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # parts of a response are parsed when they are asked for
+        raise OcspError(_DAMAGED) from error
+
+
+def _verified(certificate: Certificate, response: bytes, now: float) -> Staple:
     leaf, issuer = _leaf_and_issuer(certificate)
     found = _basic(response)
     _check_signature(found, issuer, now)
@@ -141,7 +152,7 @@ def _basic(response: bytes) -> ocsp.OCSPResponse:
         if not [one.serial_number for one in found.responses]:
             raise OcspError("the response says nothing of any certificate")
     except (ValueError, TypeError) as error:
-        raise OcspError("this is no OCSP response in DER form, or a damaged one") from error
+        raise OcspError(_DAMAGED) from error
     return found
 
 
