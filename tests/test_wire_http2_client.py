@@ -447,6 +447,17 @@ def test_a_server_that_answers_wrongly_does_not() -> None:
     assert session.exceeded == "resets"
 
 
+@pytest.mark.parametrize("octets", [headers(1, OK, end=False), data(1, b"a"), window(1, 1), rst(1)])
+def test_frames_of_a_stream_that_nobody_waits_for_are_bounded(octets: bytes) -> None:
+    session = begun()
+    session.done(opened(session))
+    for _ in range(1200):
+        fed(session, octets)
+        if session.failed >= 0:
+            break
+    assert session.exceeded in ("ignored", "window_updates")
+
+
 def test_our_end() -> None:
     session = begun()
     opened(session)

@@ -171,6 +171,11 @@ def test_the_window_of_the_connection_is_given_back_as_octets_arrive() -> None:
     assert told(session.out) == []
     fed(session, data(1, bytes(16384)))
     assert told(session.out) == ["WINDOW_UPDATE 0 65536"]
+    for _ in range(3):
+        fed(session, data(1, bytes(16384)))
+    assert told(session.out) == []
+    fed(session, data(1, bytes(16384)))
+    assert told(session.out) == ["WINDOW_UPDATE 0 65536"]
 
 
 def test_more_than_the_window_of_the_connection() -> None:
@@ -239,7 +244,7 @@ def test_the_count_of_waiting_octets_is_that_of_the_streams(steps: list[tuple[in
             session.done(streams[number], 0)
         lines = told(session.out)
         credit += sum(int(line.split()[2]) for line in lines if line.startswith("WINDOW_UPDATE 0"))
-        assert credit == session._credit
+        assert credit == session._credit <= 70_000
         assert session._unread == sum(stream.unread for stream in streams.values()) <= 90_000 + 16_384
         assert credit + session._unread <= 90_000 + 16_384
 
