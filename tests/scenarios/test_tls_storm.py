@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from terraster.master.backoff import Backoff
+
 from ..harness.authority import Authority
 from ..harness.backends import ok
 from ..harness.client import Connection
@@ -123,20 +125,25 @@ def test_reloads_and_new_certificates_in_a_row(fresh, backend, files, count: int
 
 @times(5, 20)
 def test_workers_killed(fresh, backend, files, count: int) -> None:
-    """What fails is what a killed worker had: at most one connection of each client."""
+    """What fails is what a killed worker had: at most one connection of each client. A worker that dies young is replaced ever later, so
+    the older one is killed, once it has grown."""
     proxy = fresh(
         service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=files),
         workers=2,
         access_log="off",
         cert_manager={"check_interval": "100ms"},
     )
+    seen_at = dict.fromkeys(proxy.workers(), time.monotonic())
     with Clients(proxy) as clients:
         for _ in range(count):
             clients.some_more()
             swap(files)
-            victim = proxy.workers()[0]
+            victim = next(iter(seen_at))
+            time.sleep(max(0.0, seen_at.pop(victim) + Backoff.GROWN + 0.1 - time.monotonic()))
             os.kill(victim, signal.SIGKILL)
             wait_until(lambda: victim not in proxy.workers() and len(proxy.workers()) == 2, "not replaced")  # noqa: B023
+            (born,) = set(proxy.workers()) - seen_at.keys()
+            seen_at[born] = time.monotonic()
         clients.some_more()
     assert len(clients.failed) <= count * CLIENTS, clients.failed
     assert clients.resumed > 0
