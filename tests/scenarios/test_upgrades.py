@@ -171,7 +171,7 @@ def test_requests_to_both_masters_are_in_one_sum(fresh, backend) -> None:
         wait_until(lambda: proxy.metrics()[REQUESTS] == 25, "all of them")
         os.kill(new, signal.SIGTERM)
         wait_gone(new, 30)
-        wait_until(lambda: "this one goes on" in proxy.said.rpartition("new master")[2], "the old one alone")
+        wait_until(lambda: f"the new master (pid {new}) ended; this one goes on" in proxy.said, "the old one alone")
         assert get(proxy.address).status == 200
         wait_until(lambda: proxy.metrics()[REQUESTS] == 26, "the counters of the new one too")
     finally:
@@ -338,7 +338,7 @@ def test_after_an_upgrade_that_failed_the_workers_of_both_masters_are_counted_ap
             for client in (client for some in found.values() for client in some[1:]):
                 client.close()
             os.kill(new, signal.SIGKILL)
-            wait_until(lambda: "this one goes on" in proxy.said, lambda: proxy.said)
+            wait_until(lambda: f"the new master (pid {new}) ended; this one goes on" in proxy.said, lambda: proxy.said)
             refused = proxy.control("POST", "/reload", why="test")
             assert not refused["ok"] and "when they have left" in refused["problems"][0], refused
             slow.go.set()
