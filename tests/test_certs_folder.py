@@ -9,7 +9,7 @@ import pytest
 
 from terraster.certs.certificate import CertificateError
 from terraster.certs.files import read_octets
-from terraster.certs.folder import pairs, pairs_of, remaining
+from terraster.certs.folder import complaints, pairs, pairs_of, remaining
 
 from .harness.authority import Authority
 
@@ -34,6 +34,23 @@ CA = Authority()
 )
 def test_pairs_among_the_names_of_a_folder(names: str, expected: str) -> None:
     assert [f"{certificate}/{key}" for certificate, key in pairs_of(names.split())] == expected.split()
+
+
+def test_the_folders_of_lego_have_a_certificate_for_each_name_and_nothing_to_complain_of(tmp_path: Path) -> None:
+    account = tmp_path / "accounts" / "acme.test" / "x@a.test"
+    (account / "keys").mkdir(parents=True)
+    (account / "account.json").write_text("{}")
+    (account / "keys" / "x@a.test.key").write_bytes(CA.issue("account").key)
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    for name in ("a.test", "_.b.test"):
+        issued = CA.issue(name.replace("_", "*"))
+        for end, octets in (("crt", issued.chain), ("key", issued.key), ("issuer.crt", CA.issuer), ("json", b"{}")):
+            (folder / f"{name}.{end}").write_bytes(octets)
+    for top in (tmp_path, folder):
+        whole = [files for files in pairs(str(top))[0] if files[0] != files[1]]
+        assert sorted(whole) == [(f"{folder}/{name}.crt", f"{folder}/{name}.key") for name in ("_.b.test", "a.test")]
+        assert complaints(str(top)) == []
 
 
 def made(folder: Path, *names: str) -> Path:

@@ -31,8 +31,8 @@ class Lines:
     def info(self, text: str, *values: Any) -> None:
         self._take("info", text, *values)
 
-    def error(self, text: str, *values: object) -> None:
-        self.lines.append(f"error {text % values}")
+    def error(self, text: str, *values: Any) -> None:
+        self._take("error", text, *values)
 
     def warning(self, text: str, *values: Any) -> None:
         self._take("warning", text, *values)
