@@ -315,6 +315,7 @@ def test_a_reset_behind_a_whole_answer_is_none() -> None:
 def test_resets_are_not_made_good_by_streams_that_were_reset() -> None:
     session, number = begun(), 1
     while session.failed < 0:
+        assert number < 2000
         events = session.feed(headers(number), 1000.0)
         session.feed(rst(number), 1000.0)
         for _, stream, _ in events:
@@ -359,6 +360,7 @@ def test_one_octet_of_window_at_a_time() -> None:
     stream = session.streams[1]
     sent = 0
     while session.failed < 0:
+        assert sent < 2000
         session.feed(window(1, 1), 1000.0)
         sent += session.data(stream, bytes(10_000), True)
         session.out.clear()
