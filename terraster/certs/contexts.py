@@ -49,6 +49,8 @@ _HYBRID = "X25519MLKEM768"  # OpenSSL 3.5
 
 _Made = tuple[ssl.SSLContext, Tickets | None]
 
+_MOST_NAMES = 100  # authorities that clients are told: each name is a part of every handshake
+
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -202,14 +204,16 @@ def _ask(context: ssl.SSLContext, authentication: ClientAuth) -> None:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority of the file is trusted even if its root is not there
     if authorities.revokes:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    library = libssl.openssl()
     if authentication.verify_depth is not None:
-        library = libssl.openssl()
         if library is None:
             raise Refused(libssl.refusal())
         library.set_verify_depth(context, authentication.verify_depth)
     descriptor = _in_memory(authorities.pem)
     try:
         context.load_verify_locations(f"/proc/self/fd/{descriptor}")
+        if library is not None and authorities.pem.count(b"-----BEGIN CERTIFICATE-----") <= _MOST_NAMES:
+            library.name_authorities(context, f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
 

@@ -1,5 +1,5 @@
 """What `ssl` of the standard library does not offer, done by the library that it is bound to: keys of session tickets, who may resume, the
-length of chains, the suites of TLS 1.3, and the groups for the key exchange.
+length of chains, the authorities that clients are told, the suites of TLS 1.3, and the groups for the key exchange.
 
 An `ssl.SSLContext` of CPython begins, behind the head of every object, with the pointer to its ``SSL_CTX``, as tried
 with Debian's 3.11.2, 3.13.5 and 3.14.10 (OpenSSL 3.0, 3.5 and 3.6). Each use compares a value that the
@@ -40,7 +40,7 @@ class Refused(TerrasterError):
 class Libssl:
     """The library that `ssl` is bound to. Raises `Refused`."""
 
-    __slots__ = ("_control", "_options", "_set_depth", "_set_id", "_set_suites")
+    __slots__ = ("_control", "_names_in", "_options", "_set_depth", "_set_id", "_set_names", "_set_suites")
 
     def __init__(self) -> None:
         if sys.implementation.name != "cpython" or not getattr(_ssl, "__file__", ""):
@@ -54,6 +54,8 @@ class Libssl:
             self._set_id: Any = found.SSL_CTX_set_session_id_context
             self._set_depth: Any = found.SSL_CTX_set_verify_depth
             self._set_suites: Any = found.SSL_CTX_set_ciphersuites
+            self._names_in: Any = found.SSL_load_client_CA_file
+            self._set_names: Any = found.SSL_CTX_set_client_CA_list
         except (OSError, AttributeError) as error:
             raise Refused(str(error)) from error
         self._control.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p)
@@ -66,6 +68,10 @@ class Libssl:
         self._set_depth.restype = None
         self._set_suites.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
         self._set_suites.restype = ctypes.c_int
+        self._names_in.argtypes = (ctypes.c_char_p,)
+        self._names_in.restype = ctypes.c_void_p
+        self._set_names.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+        self._set_names.restype = None
         probe = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         for option in (ssl.OP_NO_TICKET, ssl.OP_NO_RENEGOTIATION):
             probe.options ^= option
@@ -86,6 +92,14 @@ class Libssl:
     def set_verify_depth(self, context: ssl.SSLContext, depth: int) -> None:
         """Accept at most so many certificates between a peer's own and the authority that is trusted. Raises `Refused`."""
         self._set_depth(self.pointer(context), depth)
+
+    def name_authorities(self, context: ssl.SSLContext, file: str) -> None:
+        """Tell clients that are asked for a certificate the names of these authorities. file: PEM. Raises `Refused`."""
+        pointer = self.pointer(context)
+        names = self._names_in(file.encode())
+        if not names:
+            raise Refused("OpenSSL finds no names of authorities")
+        self._set_names(pointer, names)  # which the context frees
 
     def keep_no_sessions(self, context: ssl.SSLContext) -> None:
         """Keep no sessions in this process, from which clients of TLS 1.2 resume even without tickets. Raises `Refused`."""

@@ -286,8 +286,9 @@ def test_openssl(house: House, version: str) -> None:
     openssl = shutil.which("openssl")
     assert openssl is not None
 
+    command = [openssl, "s_client", "-connect", f"127.0.0.1:{proxy.port}", "-servername", "a.test", "-CAfile", str(house.root)]
+
     def talk(*more: str) -> bytes:
-        command = [openssl, "s_client", "-connect", f"127.0.0.1:{proxy.port}", "-servername", "a.test", "-CAfile", str(house.root)]
         result = subprocess.run(
             [*command, "-quiet", f"-{version}", *more],
             input=b"GET /x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n",
@@ -302,6 +303,9 @@ def test_openssl(house: House, version: str) -> None:
     with_chain = ["-cert", str(alone), "-key", str(key), "-cert_chain", str(chain)]
     assert item(ME).encode() in talk(*with_chain)
     assert b"certificate required" in talk() or b"handshake failure" in talk()
+    said = subprocess.run([*command, f"-{version}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30).stdout
+    names = said.partition(b"Acceptable client certificate CA names")[2].partition(b"Requested Signature")[0]
+    assert b"Clients Root" in names
     bad, bad_key = SERVER.write(house.folder, "server")
     assert b"alert" in talk("-cert", str(bad), "-key", str(bad_key), "-cert_chain", str(bad))
 
