@@ -211,10 +211,10 @@ class Connection(_Over):
     def _linger(self) -> None:
         """Read and discard for a bounded time. A socket that is closed with unread octets sends a reset, which may overtake the answer
         (RFC 9112, section 9.6)."""
-        stream = self.stream
+        stream = self.plain if self.handshake is None else self.stream  # an engine whose handshake failed reads nothing more
         stream.shutdown()
         clock = stream.reactor.clock
         end = clock() + _LINGER_TOTAL
         with suppress(HttpError):  # the connection ends anyway, so a timeout or a lost client does not matter
-            while clock() < end and self.recv(_LINGER):
+            while clock() < end and stream.recv(_LINGER):
                 pass

@@ -35,6 +35,8 @@ def secure(plane: DataPlane, connection: Connection) -> None:
     try:
         handshake = _handshake(plane, connection, reader)
     except HttpError as error:
+        if isinstance(error, HandshakeFailed) and error.result == "certificate":
+            connection.lingering = True  # with TLS 1.3 its request is under way already, and a reset would overtake the alert
         if (
             reader.received or isinstance(error, HandshakeFailed) or not isinstance(error, ClientGone)
         ):  # else it was a connection without a handshake: a port check, say
