@@ -25,6 +25,7 @@ __all__ = ["NAMES", "shown", "snapshot_file"]
 FOLDER = Path(__file__).parents[1] / "golden"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.yaml"))
 _MADE = "/made.pem"
+_FILES = re.compile(r"(cert_file|key_file|ca_file|crl_file|client_cert|client_key): (?!.?off)[^,}\n]*")
 
 
 def snapshot_file(name: str) -> Path:
@@ -36,7 +37,7 @@ def shown(name: str) -> str:
     """The snapshot of tests/golden/NAME.yaml. Certificates count as there, and the machine has two cores."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "made.pem").touch()
-        text = re.sub(r"(cert_file|key_file): [^,}\n]*", rf"\1: {folder}{_MADE}", (FOLDER / f"{name}.yaml").read_text())
+        text = _FILES.sub(rf"\1: {folder}{_MADE}", (FOLDER / f"{name}.yaml").read_text())
         (Path(folder) / f"{name}.yaml").write_text(text)
         settings = Loader({}).load(f"{folder}/{name}.yaml")
         made = resolve(settings, 1, environ={"RUNTIME_DIRECTORY": "/run/terraster", "STATE_DIRECTORY": "/var/lib/terraster"})
