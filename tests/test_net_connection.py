@@ -7,8 +7,12 @@ import gc
 import pytest
 
 from terraster.net.connection import Connection
+from terraster.net.http2.request import Request
+from terraster.net.http2.session import Session
 from terraster.net.stream import Stream
+from terraster.wire.http2.server import ServerSession
 
+from .harness.http2_client import HEADERS, PREFACE, RST_STREAM, SETTINGS, frame
 from .playbook.stage import Stage, config
 from .playbook.world import Connection as Wire
 
@@ -37,6 +41,42 @@ def test_a_connection_that_is_over_is_freed_without_the_collector(octets: bytes)
         stage.logged.clear()
         stage.all_logged.clear()
         assert not [one for one in gc.get_objects() if type(one) in (Connection, Stream)]
+    finally:
+        gc.enable()
+        stage.hub.end()
+
+
+_GET = bytes.fromhex("828684410173")  # GET http / for s
+_POST = bytes.fromhex("838684410173")
+
+
+@pytest.mark.parametrize(
+    "frames",
+    (
+        b"",
+        frame(HEADERS, 5, 1, _GET),
+        frame(HEADERS, 4, 1, _POST),  # its body has not come when it is answered
+        frame(HEADERS, 4, 1, _POST) + frame(RST_STREAM, 0, 1, bytes(4)),
+        frame(HEADERS, 5, 2, _GET),
+    ),
+    ids=("silent", "answered", "answered early", "reset", "broken"),
+)
+def test_a_connection_of_http2_is_freed_without_the_collector(frames: bytes) -> None:
+    stage = Stage(config(location="respond: {status: 200, body: here}", top="http2: true"))
+    gc.collect()
+    gc.disable()
+    try:
+        wire = Wire("client")
+        stage.accept(wire, "10.9.9.9", 40000, "127.0.0.1:80")
+        stage.hub.settle()
+        wire.deliver(PREFACE + frame(SETTINGS) + frames)
+        stage.hub.settle()
+        wire.leave()
+        stage.hub.advance(15)
+        assert not stage.clients
+        stage.logged.clear()
+        stage.all_logged.clear()
+        assert not [one for one in gc.get_objects() if type(one) in (Connection, Stream, Session, ServerSession, Request)]
     finally:
         gc.enable()
         stage.hub.end()

@@ -206,7 +206,7 @@ class Connection(_Over):
             self._linger()
         self.stream.close()
         self.plain.owner = _OVER  # nothing refers in a circle any more, so that the memory is free at once
-        self.downstream = None
+        self.downstream = self.session = None
 
     def _linger(self) -> None:
         """Read and discard for a bounded time. A socket that is closed with unread octets sends a reset, which may overtake the answer

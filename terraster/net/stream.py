@@ -206,10 +206,17 @@ class Stream:
             self._unsent = data[sent:]
         return len(self._unsent)
 
+    @property
+    def unsent(self) -> int:
+        """Octets that `send_now` keeps."""
+        return len(self._unsent)
+
     def on_writable(self, callback: Callable[[], None] | None) -> None:
         """Call this on the hub while the socket takes octets; None: no longer. No greenlet may send meanwhile."""
         watcher = self._write_watcher
         if watcher is None:
+            if callback is None:
+                return
             watcher = self._write_watcher = self.reactor.loop.io(self.sock.fileno(), 2)
         watcher.stop()
         if callback is not None:

@@ -39,7 +39,6 @@ class Request(Stream):
         "exchange",
         "gone",
         "head",
-        "inlet",
         "read_deadline",
         "reader",
         "session",
@@ -58,7 +57,6 @@ class Request(Stream):
         super().__init__(number, window)
         self.session = session
         self.connection: Connection = session.connection
-        self.inlet = self
         self.exchange: Exchange | None = None
         self.worker: greenlet | None = None
         self.head: Any = None
@@ -72,6 +70,11 @@ class Request(Stream):
         self._held = b""
 
     # ------------------------------------------------------------------------------------------------------- as `Downstream`
+
+    @property
+    def inlet(self) -> Request:
+        """The side that a body comes from. A field would refer to the request itself, and keep its memory until the collector runs."""
+        return self
 
     def begin(self, head: bytes, payload: bytes, timeout: float) -> None:
         """See `Downstream.begin`. head: a block of fields."""
@@ -208,8 +211,8 @@ class Request(Stream):
             if self.window <= 0:
                 self._wait_for_room(timeout)
             elif session.blocked or session.codec.window <= 0:
-                session.line[self] = None
-                self._wait_for_room(0.0 if session.blocked else timeout)  # the session has a deadline of its own for the socket
+                session.queue(self)
+                self._wait_for_room(0.0)  # the session has the deadlines for the socket and for its own window
             else:
                 return min(self.window, session.codec.window, BUFFER)
 

@@ -5,6 +5,9 @@ they wait. Each request has a greenlet from the worker's pool. The greenlet that
 
 The octets to be sent gather in the codec, and leave once a turn of the loop, or at once if they are many. While the socket takes none, the
 requests with a body to send wait in a line, and nothing is read from the client once too much waits for it.
+
+The module is longer than 400 lines because reading, sending and the end of a connection look at the same few facts, and a defect in one of them
+is a defect in all.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from greenlet import getcurrent, greenlet
 from terraster.errors import HttpError, TimedOut
 from terraster.net.connection import Connection
 from terraster.wire.http2.events import DATA, END, FAILED, PONG, REQUEST, RESET, ROOM, Event
-from terraster.wire.http2.frames import MOST, NO_ERROR
+from terraster.wire.http2.frames import INTERNAL_ERROR, MOST, NO_ERROR
 from terraster.wire.http2.limits import Limits
 from terraster.wire.http2.server import ServerSession
 
@@ -48,7 +51,8 @@ class Session:
     requests: those under way
     line:     those that wait for the socket or for the window of the connection, in order
     blocked:  True while the socket takes no octets
-    read_deadline: when the codec wants to look at the clock; write_deadline: never (`terraster.net.reactor.Swept`)
+    read_deadline: when the codec wants to look at the clock; write_deadline: when those in line have waited too long for the window of the
+        connection (`terraster.net.reactor.Swept`)
     """
 
     __slots__ = (
@@ -64,8 +68,10 @@ class Session:
         "_draining",
         "_ended",
         "_owner",
+        "_patience",
         "_paused",
         "_queued",
+        "_rests",
         "_run_callback",
         "_start",
         "_stream",
@@ -96,7 +102,9 @@ class Session:
         self._clock = self.reactor.clock
         self._draining = self._ended = self._paused = self._touched = False
         self._owner: greenlet = getcurrent()
+        self._patience = _LAST_WORDS
         self._queued = 0
+        self._rests = 0.0  # seconds that the next request may take while none is under way, 0 = no limit
         self._run_callback = self.reactor.loop.run_callback
         self._start = start
         self._stream = connection.stream
@@ -109,13 +117,14 @@ class Session:
 
     def serve(self, data: bytes, timeout: float) -> None:
         """Serve the connection until it is over. data: octets that were read. timeout: seconds for the first request, 0 = no limit. The
-        caller closes the connection. Raises nothing."""
+        caller closes the connection. Raises nothing but a defect."""
         connection, plain = self.connection, self.connection.plain
         connection.session = self
         if plain.sock.family != AF_UNIX:
             with suppress(OSError):  # it may have been closed by now
                 plain.sock.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
-        self._rest(timeout)
+        self._rests = timeout
+        self._rest()
         self._run_callback(self._begin, data)
         try:
             self._wait()
@@ -123,7 +132,14 @@ class Session:
             connection.lingering = isinstance(error, TimedOut)  # a request may be on its way, and must not reset the GOAWAY
             self.codec.goaway(NO_ERROR, self.codec.last)
             self.flush()
-        self._close()
+            self._close()
+        except Exception:
+            self.codec.fail(INTERNAL_ERROR, "internal error")
+            self.flush()
+            self._close()
+            raise
+        else:
+            self._close()
 
     def _wait(self) -> None:
         """Wait for the end. The stream throws an error in here if a deadline is over."""
@@ -149,22 +165,29 @@ class Session:
         while self.requests:
             self.reactor.switch()
         data = b"".join(self.codec.out)
+        self.codec.out.clear()
         with suppress(HttpError):
             while stream.send_now(data):
-                plain.wait_writable(_LAST_WORDS)
+                plain.wait_writable(self._patience)
                 data = b""
         stream.attend(None)
+        self.codec.forget()
 
     def _abandon(self) -> None:
         """End all requests, as their client has gone. On the hub."""
         for request in list(self.requests):
             request.leave()
 
-    def _rest(self, timeout: float) -> None:
-        """No request is under way: the next one may take so many seconds, 0 = no limit."""
+    def _rest(self) -> None:
+        """No request is under way, and the client has taken the last answer: the time for the next request begins."""
         connection, horizon = self.connection, self.reactor.horizon
         connection.idle_since = horizon
-        connection.plain.read_deadline = horizon + timeout if timeout else inf
+        connection.plain.read_deadline = horizon + self._rests if self._rests else inf
+
+    def _busy(self) -> None:
+        """A request is under way, or the client has not taken the last answer."""
+        self.connection.idle_since = 0.0
+        self.connection.plain.read_deadline = inf
 
     def drain(self) -> None:
         """Take no new requests after a moment, and end with the last answer (RFC 9113, section 6.8). Idempotent."""
@@ -183,14 +206,26 @@ class Session:
             codec.goaway(NO_ERROR, codec.last)
             self.flush()
             if not self.requests:
-                self.connection.lingering = True
-                self._over()
+                self._depart()
+
+    def _depart(self) -> None:
+        """All requests are answered, and no more are taken. The client may take its time for the rest of the last answer. On the hub."""
+        self.connection.lingering = True
+        self._patience = self._timeout
+        self._over()
 
     def _over(self) -> None:
         """The connection is over. On the hub."""
         if not self._ended:
             self._ended = True
             self._owner.switch()
+
+    def _break(self, defect: Exception) -> None:
+        """End the connection by a defect, which its greenlet reports. On the hub."""
+        if self._ended:
+            raise defect
+        self._ended = True
+        self._owner.throw(defect)
 
     def _begin(self, data: bytes) -> None:
         if self._ended:
@@ -200,7 +235,8 @@ class Session:
         self._readable()
         if not self._ended:
             self.touch()
-            self._stream.attend(self._readable)
+            if not self._paused:
+                self._stream.attend(self._readable)
 
     def _readable(self) -> None:
         try:
@@ -214,12 +250,18 @@ class Session:
 
     def _take(self, data: bytes) -> None:
         codec = self.codec
-        self._handle(codec.feed(data, self._clock()))
+        try:
+            self._handle(codec.feed(data, self._clock()))
+        except Exception as defect:
+            self._break(defect)
+            return
+        if self._ended:
+            return
         if codec.out:
             self.touch()
-        if self._queued > _MOST_QUEUED and not self._ended:
-            self._paused = True
-            self._stream.ignore()
+            if self.blocked and sum(map(len, codec.out)) > _MOST_QUEUED:  # heads and the codec's own frames need no window
+                self._paused = True
+                self._stream.ignore()
         if codec.lingering or codec.awaiting < inf:
             self._watch()
 
@@ -258,11 +300,9 @@ class Session:
             self._take_no_more()
 
     def _open(self, request: Request) -> None:
-        connection = self.connection
-        connection.requests += 1
+        self.connection.requests += 1
         if not self.requests:
-            connection.idle_since = 0.0
-            connection.plain.read_deadline = inf
+            self._busy()
         self.requests.add(request)
         self._start(request)
 
@@ -273,13 +313,30 @@ class Session:
 
     def next_deadline(self) -> float:
         """See `terraster.net.reactor.Waiter`."""
-        return self.read_deadline
+        return min(self.read_deadline, self.write_deadline)
 
     def overdue(self, now: float) -> None:
         """See `terraster.net.reactor.Waiter`."""
+        if self._ended:
+            return
+        if self.write_deadline < now:
+            self.write_deadline = inf
+            self._lose_patience()
+        if self.read_deadline < now:
+            self.read_deadline = inf
+            self._sweep(now)
+        if self.read_deadline == self.write_deadline == inf:
+            self.reactor.streams.discard(self)
+
+    def _lose_patience(self) -> None:
+        """End the requests in line, because the client gives the connection no window."""
+        if not self.blocked and self.codec.window <= 0:
+            for request in list(self.line):
+                if request.writer is not None:
+                    request.writer.throw(self.connection.timed_out(True))
+
+    def _sweep(self, now: float) -> None:
         codec = self.codec
-        self.read_deadline = inf
-        self.reactor.streams.discard(self)
         self._handle(codec.sweep(now))
         if codec.out:
             self.touch()
@@ -308,9 +365,10 @@ class Session:
             self._watch()
         if not self.requests:
             if codec.going:
-                self.connection.lingering = True
-                self._run_callback(self._over)
-            self._rest(self.connection.keepalive)
+                self._run_callback(self._depart)
+            self._rests = self.connection.keepalive
+            if not self.blocked:
+                self._rest()
 
     def touch(self) -> None:
         """Send at the end of this turn of the loop."""
@@ -329,19 +387,34 @@ class Session:
     def _turn(self) -> None:
         self._touched = False
         self.flush()
-        if self.line and not self.blocked:
+        if self.line and not self.blocked and self.codec.window > 0:
             self._next()
+
+    def queue(self, request: Request) -> None:
+        """A request begins to wait in line."""
+        self.line[request] = None
+        self._expect_window()
+
+    def _expect_window(self) -> None:
+        """Those in line wait for the window of the connection, if not for the socket. One deadline is for all of them: a client that gives
+        window may use it for the more urgent ones as long as it likes."""
+        if self.write_deadline == inf and not self.blocked and self._timeout < inf:
+            self.write_deadline = self.reactor.horizon + self._timeout
+            self.reactor.streams.add(self)
 
     def _next(self) -> None:
         """Let those in line write, each once, the most urgent first. On the hub."""
         line, codec = self.line, self.codec
+        self.write_deadline = inf
         for _ in range(len(line)):
             if not line or self.blocked or codec.window <= 0:
-                return
+                break
             request = min(line, key=_urgency)
             del line[request]
             if request.writer is not None:
                 request.writer.switch()
+        if line and codec.window <= 0:
+            self._expect_window()
 
     def flush(self) -> None:
         """Send what there is, without waiting."""
@@ -365,6 +438,8 @@ class Session:
             return
         if self._queued and not self._ended:
             self.blocked = True
+            if not self.requests:
+                self._busy()
             plain = self.connection.plain
             plain.writer = self._owner
             plain.write_deadline = self.reactor.horizon + self._timeout
@@ -389,7 +464,11 @@ class Session:
         if self.line and not self.blocked:
             self._next()
             self.flush()
-        if self._paused and self._queued <= _MOST_QUEUED and not self._ended:
+        if self.blocked or self._ended:
+            return
+        if not self.requests:
+            self._rest()
+        if self._paused:
             self._paused = False
             self._stream.attend(self._readable)
 

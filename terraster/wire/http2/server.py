@@ -116,6 +116,12 @@ class ServerSession(Session):
             stream.credit += octets
         self.lingering[stream.id] = Lingering(stream)
 
+    def forget(self) -> None:
+        """Let go of all streams, because the connection is over, so that none of them refers to it in a circle. Nothing may be fed any more."""
+        self.streams.clear()
+        self.lingering.clear()
+        self._make = Stream
+
     def _headers(self, number: int, flags: int, block: bytes, events: list[Event]) -> None:
         fields: list[_Field] | None
         try:

@@ -1,0 +1,75 @@
+"""HTTP/2 towards clients that read nothing, give no window, or are slow at the end: what a connection may hold, and when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+
+from ..harness.backends import Peer
+from ..harness.client import Connection
+from ..harness.http2_client import HEADERS, SETTINGS, Answer, Http2, frame
+from ..harness.terraster_process import Terraster
+from ..harness.waiting import wait_until
+
+_WINDOW = 4
+
+
+def test_answers_without_a_body_wait_for_a_client_that_does_not_read(terraster) -> None:
+    """They need no window, so only the socket can say that the client takes none. Then its requests are not read either."""
+    served = terraster({"name": "r", "host": "*", "http_redirect": True}, http2={"max_streams": 1000})
+    with Http2(Connection(("127.0.0.1", served.port), receive_buffer=65536), auto=False) as client:
+        client.send(frame(SETTINGS, 1))
+        _ask_for_heads(client, 6000)
+        time.sleep(1)
+        assert 100 < _asked(served) < 4000
+
+
+def test_no_window_of_the_connection_for_a_while_ends_requests(terraster, backend) -> None:
+    """Also of those that waited for the socket before they waited for the window."""
+
+    def script(peer: Peer) -> None:
+        while peer.request():
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    peer.send(b"x" * 1_000_000)
+
+    served = terraster(backend(script), http2=True, timeouts={"read": 2})
+    with Http2(served.connect(), settings={_WINDOW: 1 << 30}, auto=False) as client:
+        client.send(frame(SETTINGS, 1))
+        client.grow(0, 16 << 20)
+        numbers = [client.open(f"/{number}") for number in range(3)]
+        time.sleep(0.7)  # the socket is full, and all three wait for it
+        client.until(lambda: all(client.answers[number].reset is not None for number in numbers), 15)
+        assert client.connection is not None and not client.ended
+
+
+def test_answers_that_the_client_reads_late_outlast_a_drain(fresh) -> None:
+    """The requests are over, but the last octets of their answers wait for the client, for as long as HTTP/1.1 would wait."""
+    served = fresh({"name": "r", "host": "*", "http_redirect": True}, http2={"max_streams": 1000}, timeouts={"keepalive": 1})
+    with Http2(Connection(("127.0.0.1", served.port), receive_buffer=65536), auto=False) as client:
+        client.send(frame(SETTINGS, 1))
+        _ask_for_heads(client, 2000)
+        wait_until(lambda: _asked(served) > 100, "many are answered")
+        served.signal(signal.SIGTERM)
+        time.sleep(4.5)
+        last = client.goaway().last
+        assert last > 100
+        assert all(client.answers[number].ended for number in range(1, last + 1, 2))
+
+
+def _ask_for_heads(client: Http2, count: int) -> None:
+    """Ask for answers of 3 kB without a body, until the sockets are full. The frames are padded, so that one read has few of them."""
+    fields = [(":method", "HEAD"), (":scheme", "http"), (":authority", "localhost"), (":path", "/" + "x" * 3000)]
+    blocks = [client.block(fields), client.block(fields)]  # the second one refers to the table
+    client.connection.sock.settimeout(1)
+    with contextlib.suppress(TimeoutError):
+        for at in range(count):
+            client.answers[client.next] = Answer()
+            client.send(frame(HEADERS, 13, client.next, bytes((200,)) + blocks[at > 0] + bytes(200)))
+            client.next += 2
+
+
+def _asked(served: Terraster) -> float:
+    return sum(value for name, value in served.metrics().items() if name.startswith("terraster_requests_total"))
