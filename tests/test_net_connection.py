@@ -80,3 +80,29 @@ def test_a_connection_of_http2_is_freed_without_the_collector(frames: bytes) -> 
     finally:
         gc.enable()
         stage.hub.end()
+
+
+def test_a_defect_within_a_connection_of_http2_ends_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frames are read on the hub, where no greenlet would report the error, and the client would wait for ever."""
+    stage = Stage(config(location="respond: {status: 200, body: here}", top="http2: true"))
+    try:
+        wires = [Wire("client"), Wire("other")]
+        for wire in wires:
+            stage.accept(wire, "10.9.9.9", 40000, "127.0.0.1:80")
+            wire.deliver(PREFACE + frame(SETTINGS))
+        stage.hub.settle()
+        monkeypatch.setattr(ServerSession, "_headers", lambda *_: 1 / 0)
+        wires[0].deliver(frame(HEADERS, 5, 1, _GET))
+        stage.hub.settle()
+        assert stage.defects == ["a connection ended by a defect: ZeroDivisionError: division by zero"]
+        assert wires[0].ended and b"internal error" in wires[0].sent
+        monkeypatch.undo()
+        wires[1].deliver(frame(HEADERS, 5, 1, _GET))
+        stage.hub.settle()
+        assert not wires[1].ended and wires[1].sent.endswith(b"here")
+        stage.defects.clear()
+        wires[1].leave()
+        stage.hub.advance(15)
+        assert not stage.clients
+    finally:
+        stage.hub.end()

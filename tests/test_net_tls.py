@@ -24,6 +24,7 @@ from terraster.net.client_tls import ClientTls
 from terraster.net.memory_bio import shrinker
 from terraster.net.origin import Origin
 from terraster.net.reactor import Reactor
+from terraster.net.stream import Stream
 from terraster.net.tls import TlsStream
 from terraster.net.upstream import Upstream
 from terraster.state.cells import SeatBackend
@@ -156,6 +157,31 @@ def test_what_fails_while_a_response_is_awaited_was_sent(peer: Callable[..., Pee
 
     assert not run(job).unsent
     assert heard == [b"POST /pay HTTP/1.1\r\n\r\n"]
+
+
+def test_messages_of_tls_are_sent_though_nothing_else_is() -> None:
+    """A client may ask for as many key updates as it likes, and send nothing else. The answers neither gather nor wait."""
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    there.setblocking(False)
+    reactor = Reactor()
+    plain = Stream(reactor, here)
+    plain.owner = SimpleNamespace(lost=lambda: ClientGone("gone"))  # type: ignore[assignment]
+    stream = TlsStream(plain, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    try:
+        there.send(b"\x16")  # a part of a record
+        stream._outgoing.write(b"answer")
+        assert stream.recv_now() is None
+        assert there.recv(65536) == b"answer"
+        with pytest.raises(ClientGone):
+            for _ in range(100):  # the other side reads nothing
+                there.send(b"\x03"[:1])
+                stream._outgoing.write(bytes(65536))
+                stream.recv_now()
+        assert len(stream._rest) + plain.unsent < 300_000
+    finally:
+        plain.close()
+        there.close()
 
 
 def test_how_long_an_https_backend_keeps_connections_is_learnt(peer: Callable[..., Peer]) -> None:

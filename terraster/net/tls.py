@@ -402,13 +402,25 @@ class TlsStream:
                 pieces.append(piece)
         except ssl.SSLWantReadError:
             if not pieces:
+                self._answer_now()
                 return None
         except ssl.SSLZeroReturnError:
             pass
         except ssl.SSLError as error:
             if not pieces:
                 raise self._failed(error) from error
+        if self._outgoing.pending > _MOST_UNSENT:
+            self._answer_now()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _answer_now(self) -> None:
+        """Send what the engine adds while it reads, as `_answer` does, in a stream that waits for nothing."""
+        if self._outgoing.pending:
+            self._rest += self._outgoing.read()
+            if not self._plain.unsent:
+                self.send_now(b"")
+            elif len(self._rest) > _MOST_UNSENT:
+                raise self._plain.owner.lost()
 
     def send_now(self, data: bytes) -> int:
         """See `Stream.send_now`. The octets that are kept are those of records."""
