@@ -80,6 +80,27 @@ def changed(response: bytes) -> bytes:
             "answers try_later",
         ),
     ],
+    ids=[
+        "other",
+        "stranger",
+        "foreign",
+        "idle",
+        "any",
+        "old",
+        "absent",
+        "changed",
+        "expired",
+        "endless",
+        "early",
+        "unknown",
+        "revoked",
+        "empty",
+        "html",
+        "cut",
+        "pem",
+        "large",
+        "later",
+    ],
 )
 def test_a_response_that_clients_never_get(response: bytes, why: str) -> None:
     with pytest.raises(OcspError) as raised:
