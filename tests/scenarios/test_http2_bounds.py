@@ -6,7 +6,7 @@ import contextlib
 import signal
 import time
 
-from ..harness.backends import Peer
+from ..harness.backends import Peer, ok
 from ..harness.client import Connection
 from ..harness.http2_client import HEADERS, SETTINGS, Answer, Http2, frame
 from ..harness.terraster_process import Terraster
@@ -57,6 +57,20 @@ def test_answers_that_the_client_reads_late_outlast_a_drain(fresh) -> None:
         last = client.goaway().last
         assert last > 100
         assert all(client.answers[number].ended for number in range(1, last + 1, 2))
+
+
+def test_a_request_is_read_while_downloads_fill_the_socket(terraster, backend) -> None:
+    """Only what was under way comes before its answer, and not all that the client gave window for."""
+    large = bytes(24 << 20)
+    served = terraster(backend(answer=lambda request: ok(large if request.target == "/large" else b"small")), http2=True)
+    with Http2(Connection(("127.0.0.1", served.port), receive_buffer=400_000), settings={_WINDOW: 8 << 20}) as client:
+        client.grow(0, 16 << 20)
+        downloads = [client.answers[client.open("/large", fields=[("priority", "u=7")])] for _ in range(4)]
+        client.until(lambda: all(len(one.body) > 1000 for one in downloads))
+        for _ in range(3):
+            before = sum(len(one.body) for one in downloads)
+            assert client.get("/small", fields=[("priority", "u=0")]).body == b"small"
+            assert sum(len(one.body) for one in downloads) - before < 8 << 20
 
 
 def _ask_for_heads(client: Http2, count: int) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameSink", "Request"]
 
+_LEAST = 16384
+"""Octets of a body that are worth a read, however many requests share a connection."""
+
 
 class Request(Stream):
     """One request, and the codec's record of its stream: one object, because a second one would cost as much as the frame.
@@ -214,7 +217,8 @@ class Request(Stream):
                 session.queue(self)
                 self._wait_for_room(0.0)  # the session has the deadlines for the socket and for its own window
             else:
-                return min(self.window, session.codec.window, BUFFER)
+                share = BUFFER // (len(session.requests) or 1)  # until they come, others may write, and block the socket
+                return min(self.window, session.codec.window, share if share > _LEAST else _LEAST)
 
     def _wait_for_room(self, timeout: float) -> None:
         self.write_deadline = self._deadline(timeout)

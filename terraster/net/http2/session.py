@@ -32,7 +32,9 @@ from .request import Request
 __all__ = ["Session"]
 
 _AT_ONCE = 65536  # octets that do not wait for the end of the turn
-_MOST_QUEUED = 1 << 18  # octets that the socket has not taken; beyond that nothing is read
+_MOST_QUEUED = (
+    1 << 18
+)  # octets of heads and the like, which need no window, behind those that the socket has not taken; then nothing is read
 _NOTSENT_LOWAT = 1 << 17
 """Octets that the kernel keeps for a connection before they are sent. It halves the latency of small answers beside large ones: they wait
 behind fewer octets (tcp(7), TCP_NOTSENT_LOWAT)."""
@@ -70,6 +72,7 @@ class Session:
         "_owner",
         "_patience",
         "_paused",
+        "_payload",
         "_queued",
         "_rests",
         "_run_callback",
@@ -103,6 +106,7 @@ class Session:
         self._draining = self._ended = self._paused = self._touched = False
         self._owner: greenlet = getcurrent()
         self._patience = _LAST_WORDS
+        self._payload = 0  # octets of bodies in the codec
         self._queued = 0
         self._rests = 0.0  # seconds that the next request may take while none is under way, 0 = no limit
         self._run_callback = self.reactor.loop.run_callback
@@ -259,7 +263,7 @@ class Session:
             return
         if codec.out:
             self.touch()
-            if self.blocked and sum(map(len, codec.out)) > _MOST_QUEUED:  # heads and the codec's own frames need no window
+            if self.blocked and sum(map(len, codec.out)) - self._payload > _MOST_QUEUED:
                 self._paused = True
                 self._stream.ignore()
         if codec.lingering or codec.awaiting < inf:
@@ -379,6 +383,7 @@ class Session:
     def wrote(self, octets: int, at_once: bool) -> None:
         """A request has so many more octets in the codec. at_once: they lie in memory that is used again."""
         self._queued += octets
+        self._payload += octets
         if at_once or self._queued >= _AT_ONCE:
             self.flush()
         else:
@@ -428,6 +433,7 @@ class Session:
             return
         data = b"".join(out)
         out.clear()
+        self._payload = 0
         if self.connection.plain.closed:
             return
         try:
@@ -464,13 +470,13 @@ class Session:
         if self.line and not self.blocked:
             self._next()
             self.flush()
-        if self.blocked or self._ended:
+        if self._ended:
             return
-        if not self.requests:
-            self._rest()
         if self._paused:
             self._paused = False
             self._stream.attend(self._readable)
+        if not (self.requests or self.blocked):
+            self._rest()
 
 
 def _urgency(request: Request) -> int:
