@@ -82,6 +82,20 @@ def test_the_readme_shows_three_configurations() -> None:
     assert len(blocks(ROOT / "README.md", "yaml")) == 3
 
 
+def test_ten_lines_lead_to_a_certificate(tmp_path: Path) -> None:
+    """What docs/tls.md shows is a whole file: it names no file of the reader, and the authority reaches a listener."""
+    page = (ROOT / "docs" / "tls.md").read_text()
+    (text, *_) = (
+        body for language, body in FENCE.findall(page.partition("From zero to a real certificate")[2]) if language == "yaml"
+    )
+    assert len(text.splitlines()) <= 10
+    file = tmp_path / "terraster.yaml"
+    file.write_text(text)
+    snapshot = resolve(load(str(file)), 1)
+    assert not snapshot.warnings
+    assert [service.tls.domains for service in snapshot.services if service.tls] == [("shop.example.com",)]
+
+
 @pytest.mark.parametrize("name", ["terraster.yaml", "docker.yaml"])
 def test_the_configurations_in_etc_load(name: str) -> None:
     assert resolve(load(str(ROOT / "etc" / name)), 1).services
