@@ -6,11 +6,15 @@ import contextlib
 import signal
 import time
 
+import pytest
+
 from ..harness.backends import Peer, ok
 from ..harness.client import Connection
 from ..harness.http2_client import HEADERS, SETTINGS, Answer, Http2, frame
 from ..harness.terraster_process import Terraster
 from ..harness.waiting import wait_until
+
+pytestmark = pytest.mark.nightly  # each fills the buffers of the kernel, which takes long on a busy machine
 
 _WINDOW = 4
 
