@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameSink", "Request"]
 
-_LEAST = 16384
+_LEAST = BUFFER // 4
 """Octets of a body that are worth a read, however many requests share a connection."""
 
 
@@ -217,7 +217,7 @@ class Request(Stream):
                 session.queue(self)
                 self._wait_for_room(0.0)  # the session has the deadlines for the socket and for its own window
             else:
-                share = BUFFER // (len(session.requests) or 1)  # until they come, others may write, and block the socket
+                share = BUFFER // (len(session.requests) or 1)
                 return min(self.window, session.codec.window, share if share > _LEAST else _LEAST)
 
     def _wait_for_room(self, timeout: float) -> None:
@@ -235,8 +235,10 @@ class Request(Stream):
         """Send octets of the body. end: they are the last ones. Raises `ClientGone`."""
         session = self.session
         codec = session.codec
-        sent = codec.data(self, payload, end)
-        session.wrote(sent, type(payload) is memoryview)
+        sent = 0
+        if not session.blocked:  # it may be by now; those that are more urgent go first then
+            sent = codec.data(self, payload, end)
+            session.wrote(sent, type(payload) is memoryview)
         if sent < len(payload):
             rest = bytes(payload[sent:])
             while rest:

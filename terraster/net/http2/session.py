@@ -32,9 +32,8 @@ from .request import Request
 __all__ = ["Session"]
 
 _AT_ONCE = 65536  # octets that do not wait for the end of the turn
-_MOST_QUEUED = (
-    1 << 18
-)  # octets of heads and the like, which need no window, behind those that the socket has not taken; then nothing is read
+_MOST_QUEUED = 1 << 18
+"""Octets of heads and the like, which need no window, behind those that the socket has not taken; beyond that nothing is read."""
 _NOTSENT_LOWAT = 1 << 17
 """Octets that the kernel keeps for a connection before they are sent. It halves the latency of small answers beside large ones: they wait
 behind fewer octets (tcp(7), TCP_NOTSENT_LOWAT)."""
