@@ -30,6 +30,8 @@ class Exchange:
     path, query:   canonical, as matched and forwarded; query without "?"
     request_id:    sent to the backend, and part of the log line and of our own error answers
 
+    claims:        what authentication learnt about who asks: the claims of a verified token by name; None: nothing
+
     Its way:
     plan:          the compiled configuration with which the request began
     service, location: compiled plans; None before they are known
@@ -64,6 +66,7 @@ class Exchange:
         "body",
         "bytes_in",
         "bytes_out",
+        "claims",
         "client",
         "client_ip",
         "content",
@@ -98,6 +101,7 @@ class Exchange:
 
     started: float
     wall: float
+    claims: dict[str, Any] | None
     client: Any
     client_ip: str
     peer_ip: str
@@ -136,7 +140,9 @@ class Exchange:
     def __init__(self, started: float, wall: float, client_ip: str, peer_ip: str, scheme: str, head: Any = None) -> None:
         self.started = self.asked = started
         self.wall = wall
-        self.client = self.handshake = self.plan = self.service = self.location = self.said = self.body = self.backend = None
+        self.client = self.claims = self.handshake = self.plan = self.service = self.location = self.said = self.body = (
+            self.backend
+        ) = None
         self.client_ip = client_ip
         self.peer_ip = peer_ip
         self.scheme = scheme

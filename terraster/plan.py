@@ -34,6 +34,9 @@ __all__ = ["Plan", "ServicePlan", "compile_plan"]
 
 _PLAIN: frozenset[bytes] = frozenset()
 
+_ALWAYS = (None,)
+"""The entries of a kind without keys."""
+
 _TURN = 50
 """Services compiled between two turns of the event loop: about 2 ms."""
 
@@ -58,13 +61,14 @@ class Kinds:
         """The filters of a location. location None: those of the service's rules; service None as well: those of the top. Raises
         `ConfigError`."""
         made = []
-        settings = dict(written)
+        entries: dict[str, list[Any]] = {}
+        for name, entry in written:
+            entries.setdefault(name, []).append(entry)
         for kind, hooks in self._hooks:
-            if kind.settings is not None and kind.name not in settings:
-                continue
-            one = kind(settings.get(kind.name), Place(service, location, view, self.cells[kind.name]), view)
-            if any(map(one.needs, hooks)):
-                made.append(one)
+            for settings in _ALWAYS if kind.settings is None else entries.get(kind.name, ()):
+                one = kind(settings, Place(service, location, view, self.cells[kind.name]), view)
+                if any(map(one.needs, hooks)):
+                    made.append(one)
         return tuple(made)
 
     def may_answer(self, service: Service) -> bool:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import Field
 
+from terraster.config.diff import diff
+from terraster.config.loader import Loader
+from terraster.config.resolve import resolve
+from terraster.config.settings.base import Text, Whole
+from terraster.config.settings.kinds import FilterSettings
 from terraster.config.snapshot import Backend, Filters, Location, Service, Snapshot
+from terraster.errors import ConfigError
 from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
-from terraster.filters.contract import HOOKS, Counter, Filter, Hooks, Place, cells, compile_hooks, defined
+from terraster.filters.contract import HOOKS, Counter, Filter, Hooks, Place, Stage, cells, compile_hooks, defined
 from terraster.filters.headers import HeaderSettings
 from terraster.filters.registry import KINDS
 from terraster.plan import Plan, compile_plan
@@ -85,6 +93,121 @@ def test_hooks_run_in_the_order_of_the_kinds() -> None:
         assert [type(hook.__self__) for hook in made.on_request] == list(kinds)  # type: ignore[attr-defined]
 
 
+def test_hooks_run_in_the_order_of_their_stages_before_that_of_the_kinds() -> None:
+    class Late(Asks):
+        name = "late"
+
+    class Early(Asks):
+        name = "early"
+        stage = Stage.ADDRESSES
+
+    class Limit(Asks):
+        name = "limit"
+        stage = Stage.LIMITS
+
+    class Password(Asks):
+        name = "password"
+        stage = Stage.AUTHENTICATION
+
+    class ByClaim(Limit):
+        name = "by_claim"
+
+        def when(self) -> Stage:
+            return Stage.IDENTITY_LIMITS
+
+    made = plan(service(), Late, ByClaim, Password, Limit, Early)[0].services["s"].locations[0]
+    for hooks in (made.on_request, made.on_log):
+        assert [type(hook.__self__) for hook in hooks] == [Early, Limit, Password, ByClaim, Late]  # type: ignore[attr-defined]
+
+
+def test_the_order_of_the_stages() -> None:
+    assert [stage.name for stage in sorted(Stage)] == [
+        "ADDRESSES",
+        "MAINTENANCE",
+        "PREFLIGHTS",
+        "LIMITS",
+        "REDIRECTS",
+        "AUTHENTICATION",
+        "IDENTITY_LIMITS",
+        "REST",
+    ]
+    assert KINDS[-1].name == "headers"
+    assert KINDS[-1].stage is max(Stage)
+
+
+class NamedSettings(FilterSettings):
+    enabled: bool = Field(True, description="Of this kind.")
+    limit: Whole = Field(1, description="The limit.")
+    word: str = Field("none", description="A word.")
+    name: Text | None = Field(None, description="Of this entry.")
+
+
+class Named(Filter):
+    """Says what it was made of."""
+
+    __slots__ = ("made_of",)
+    name = "named"
+    settings = NamedSettings
+
+    def __init__(self, settings: NamedSettings, place: Place, view: SeatView) -> None:
+        self.made_of = settings.entry, settings.limit, settings.word
+
+    def on_request(self, exchange: Exchange) -> Answer | None:
+        return None
+
+
+ENTRIES = """\
+middleware: [{named: {name: a, limit: 10}}, {named: {name: b, limit: 20}}]
+services:
+  - name: s
+    middleware: [{named: {limit: 5}}, {named: {name: b, word: service}}]
+    locations:
+      - {path: /inherits, backends: [http://h]}
+      - {path: /changes, backends: [http://h], middleware: [{named: {name: a, word: here}}, {named: {name: c}}]}
+      - {path: /without-the-nameless, backends: [http://h], middleware: [{named: off}]}
+      - {path: /without-a, backends: [http://h], middleware: [{named: {name: a, enabled: off}}]}
+"""
+
+
+def test_entries_of_one_kind_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(ENTRIES)
+    snapshot = resolve(Loader({}, kinds=(Named,)).load(str(tmp_path / "t.yaml")), 1, environ={})
+    compiled, _ = plan(snapshot.services[0], Named)
+    found = {
+        location.path: [hook.__self__.made_of for hook in location.on_request]  # type: ignore[attr-defined]
+        for location in compiled.services["s"].locations
+    }
+    a, b, nameless = ("a", 10, "none"), ("b", 20, "service"), ("", 5, "none")
+    assert found == {
+        "/inherits": [a, b, nameless],
+        "/changes": [("a", 10, "here"), b, nameless, ("c", 1, "none")],
+        "/without-the-nameless": [a, b],
+        "/without-a": [b, nameless],
+    }
+
+
+def test_an_entry_is_written_once_on_a_level(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(ENTRIES.replace("{named: {limit: 5}}", "{named: {}}, {named: {name: b}}, {named: {}}"))
+    with pytest.raises(ConfigError) as error:
+        Loader({}, kinds=(Named,)).load(str(tmp_path / "t.yaml"))
+    assert [str(problem).partition("t.yaml:")[2] for problem in error.value.problems] == [
+        "4:52: `named` is defined twice: keep one entry of it, or give each a `name`",
+        "4:65: `named` is defined twice: keep one entry of it, or give each another `name` than b",
+    ]
+
+
+def test_a_change_of_one_entry_is_told_by_its_name(tmp_path: Path) -> None:
+    made = []
+    for number, text in enumerate((ENTRIES, ENTRIES.replace("word: here", "limit: 11").replace(", {named: {name: c}}", "")), 1):
+        (tmp_path / "t.yaml").write_text(text)
+        made.append(resolve(Loader({}, kinds=(Named,)).load(str(tmp_path / "t.yaml")), number, environ={}))
+    assert diff(*made).describe() == [
+        "~ service s: /changes: ~ named a: limit 10 → 11",
+        "~ service s: /changes: ~ named a: word here → none",
+        "~ service s: /changes: ~ named c: on → off",
+    ]
+
+
 def test_a_filter_counts_in_the_row_of_its_location_in_the_own_seat() -> None:
     compiled, table = plan(service(), Edits2, Asks)
     location = compiled.services["s"].locations[0]
@@ -106,7 +229,7 @@ def test_counters_of_all_kinds_have_cells_of_their_own() -> None:
         name = "counts"
         counters = tuple(Counter(f"c{number}", "Things.") for number in range(SeatLocation.CELLS - SeatLocation.FILTERS + 1))
 
-    with pytest.raises(ValueError, match="17 counters"):
+    with pytest.raises(ValueError, match=f"{SeatLocation.CELLS - SeatLocation.FILTERS + 1} counters"):
         cells((Counts,))
 
 

@@ -98,13 +98,16 @@ def _answering(known: Language, written: Sequence[Written], inherited: frozenset
 
 def _of_kinds(level: BaseModel, written: Sequence[Written], here: Path = ()) -> Iterator[Complaint]:
     """Kinds that a level writes several times, of which one would have no effect."""
-    seen: dict[str, bool] = {}
-    for kind, _, path, shorthand in written:
-        if kind.name in seen:
+    seen: dict[tuple[str, str], bool] = {}
+    for kind, settings, path, shorthand in written:
+        key = kind.name, settings.entry
+        if key in seen:
             own = "at the top level" if isinstance(level, Settings) else "as a key of its own"
-            words = f"here and {own}" if seen[kind.name] else "keep one entry of it"
+            words = f"here and {own}" if seen[key] else "keep one entry of it"
+            if "name" in type(settings).model_fields:
+                words += ", or give each a `name`" if not settings.entry else f", or give each another `name` than {settings.entry}"
             yield (*here, *path), True, f"`{kind.name}` is defined twice: {words}"
-        seen.setdefault(kind.name, shorthand)
+        seen.setdefault(key, shorthand)
 
 
 def of_top(known: Language, top: Settings) -> Iterator[Complaint]:

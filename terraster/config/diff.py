@@ -252,7 +252,7 @@ def _of_location(old: Location, new: Location) -> Iterator[str]:
 
 def _of_filters(old: Filters, new: Filters) -> Iterator[str]:
     """Filters that came, went or changed; of those that changed each key that did."""
-    before, after = dict(old), dict(new)
+    before, after = ({f"{name} {one.entry}".rstrip(): one for name, one in filters} for filters in (old, new))
     for name in dict.fromkeys((*before, *after)):
         one, other = before.get(name), after.get(name)
         if one is None or other is None:

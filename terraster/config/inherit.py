@@ -65,10 +65,11 @@ def location(inherited: Inherited, written: LocationSettings) -> Inherited:
 
 
 class Chosen(NamedTuple):
-    """The filters that a level's requests go through. ``settings``: of each kind that is written, switched off ones too, so that a narrower
-    level can switch it on; ``filters``: of those that are on and have a filter; ``facts``: the fields of a Location that kinds set."""
+    """The filters that a level's requests go through. ``settings``: of each entry that is written, by kind and name, switched off ones too,
+    so that a narrower level can switch it on; ``filters``: of those that are on and have a filter; ``facts``: the fields of a Location that
+    kinds set."""
 
-    settings: dict[str, FilterSettings]
+    settings: dict[str, dict[str, FilterSettings]]
     filters: Filters
     facts: dict[str, Any]
 
@@ -80,18 +81,17 @@ def filters(known: Language, inherited: Chosen | None, written: BaseModel) -> Ch
         return inherited
     settings = {} if inherited is None else dict(inherited.settings)
     for kind, here, _, _ in found:
-        wider = settings.get(kind.name) if kind.inherit is LAY_OVER else None
-        settings[kind.name] = here.over(wider)
+        entries = settings.get(kind.name, {})
+        wider = entries.get(here.entry) if kind.inherit is LAY_OVER else None
+        settings[kind.name] = {**entries, here.entry: here.over(wider)}
     chosen = []
     facts: dict[str, Any] = {}
     for name in known.in_effect:
-        one = settings.get(name)
-        if one is None:
-            continue
-        if of_kind := one.facts():
-            facts |= of_kind
-        elif getattr(one, "enabled", True):
-            chosen.append((name, one))
+        for one in settings.get(name, {}).values():
+            if of_kind := one.facts():
+                facts |= of_kind
+            elif getattr(one, "enabled", True):
+                chosen.append((name, one))
     return Chosen(settings, tuple(chosen), facts)
 
 

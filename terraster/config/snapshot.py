@@ -67,7 +67,8 @@ def backend_id(service: str, path: str, url: str) -> str:
 
 
 Filters = tuple[tuple[str, "FilterSettings"], ...]
-"""The filters of a place: names of kinds, in the order of their hooks, and what holds for each of them there."""
+"""The filters of a place: names of kinds, and what holds for each of their entries there. Entries of one kind lie side by side, those that a
+wider level wrote first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,15 +16,18 @@ There are five hooks. Each is optional: a hook that a filter does not define, or
     on_error(exchange, error) -> Answer | None   an error is about to be answered; an Answer goes to the client in its place
     on_log(exchange) -> None                 the exchange is over and counted; it is logged next
 
-Hooks run in the order of `terraster.filters.registry`, each hook for all filters of the location. The first Answer of `on_request` or
-`on_error` ends the round. A filter keeps facts about a request only in the exchange, because one filter serves many requests at the same time.
-Hooks run in the request's greenlet. `on_request`, `on_upstream` and, for a backend's response, `on_response` may raise `HttpError`, which is
-answered like any other. Elsewhere an exception is logged as a defect, and the answer goes out without that hook.
+Hooks run in the order of the filters' stages (`Stage`), and within a stage in the order of `terraster.filters.registry`, each hook for all
+filters of the location. Entries of one kind run in the order in which they were written, those of a wider level first. The first Answer of
+`on_request` or `on_error` ends the round. A filter keeps facts about a request only in the exchange, because one filter serves many requests
+at the same time. Hooks run in the request's greenlet. `on_request`, `on_upstream` and, for a backend's response, `on_response` may raise
+`HttpError`, which is answered like any other. Elsewhere an exception is logged as a defect, and the answer goes out without that hook.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import IntEnum
+from operator import methodcaller
 from typing import Any, ClassVar, NamedTuple
 
 from ..config.settings.kinds import LAY_OVER, LOCATION, SERVICE, TOP, FilterSettings, Inherit, Level
@@ -36,9 +39,44 @@ from ..state.view import SeatView
 from ..wire.edits import Edits
 from .answer import Answer
 
-__all__ = ["HOOKS", "Counted", "Counter", "Filter", "Hooks", "Place", "Tally", "cells", "compile_hooks", "counted", "defined"]
+__all__ = [
+    "HOOKS",
+    "Counted",
+    "Counter",
+    "Filter",
+    "Hooks",
+    "Place",
+    "Stage",
+    "Tally",
+    "cells",
+    "compile_hooks",
+    "counted",
+    "defined",
+]
 
 HOOKS = ("on_request", "on_upstream", "on_response", "on_error", "on_log")
+
+
+class Stage(IntEnum):
+    """The stages of a request's way through its filters, in their order. ``about`` says what happens there; the manual shows it
+    (docs/filters.md)."""
+
+    about: str
+
+    def __new__(cls, order: int, about: str) -> Stage:
+        made = int.__new__(cls, order)
+        made._value_ = order
+        made.about = about
+        return made
+
+    ADDRESSES = 0, "Addresses that may not come in at all are refused."
+    MAINTENANCE = 1, "A service under maintenance answers."
+    PREFLIGHTS = 2, "Preflights of browsers (CORS) are answered: they have no credentials, and no limit counts them."
+    LIMITS = 3, "Limits that need no identity. They also protect what follows."
+    REDIRECTS = 4, "Redirects, before authentication: no client is asked for a password in clear that https would protect."
+    AUTHENTICATION = 5, "Clients show who they are."
+    IDENTITY_LIMITS = 6, "Limits by a claim of the client (`jwt:CLAIM`)."
+    REST = 7, "Everything else."
 
 
 class Counter(NamedTuple):
@@ -95,11 +133,13 @@ class Filter:
     settings: the model of its keys; None: the filter depends on other keys, and is made for every place
     levels, shorthand, inherit, answers: see `terraster.config.settings.kinds.Kind`
     counters: its counters
+    stage:    when its hooks are called, see also `when`
     """
 
     __slots__ = ()
 
     name: ClassVar[str]
+    stage: ClassVar[Stage] = Stage.REST
     settings: ClassVar[type[FilterSettings] | None] = None
     levels: ClassVar[tuple[Level, ...]] = (TOP, SERVICE, LOCATION)
     shorthand: ClassVar[tuple[Level, ...]] = ()
@@ -113,6 +153,10 @@ class Filter:
     def needs(self, hook: str) -> bool:
         """True if this place needs a hook that the class defines. Called once, when the configuration is compiled."""
         return True
+
+    def when(self) -> Stage:
+        """The stage of its hooks at this place, for a kind whose stage depends on its settings."""
+        return self.stage
 
 
 class Hooks(NamedTuple):
@@ -134,11 +178,11 @@ def defined(kind: type[Filter]) -> tuple[str, ...]:
 
 
 def compile_hooks(filters: Sequence[Filter]) -> Hooks:
-    """The hooks that these filters define and need."""
+    """The hooks that these filters define and need, in the order of their stages."""
     if not filters:
         return _NONE
     found: dict[str, tuple[Any, ...]] = {}
-    for made in filters:
+    for made in sorted(filters, key=methodcaller("when")):
         for hook in defined(type(made)):
             if made.needs(hook):
                 found[hook] = (*found.get(hook, ()), getattr(made, hook))

@@ -24,7 +24,7 @@ from ..route.prefix import Prefixes, normal
 from ..route.target import canonical
 from ..state.view import SeatView
 from .answer import Answer
-from .contract import Counter, Filter, Place, Tally
+from .contract import Counter, Filter, Place, Stage, Tally
 
 __all__ = ["ExactRedirect", "HttpsRedirect", "PrefixRedirect", "Redirect", "elsewhere", "redirects"]
 
@@ -37,6 +37,7 @@ class Redirect(Filter):
     __slots__ = ("_answered", "_rules")
 
     name: ClassVar[str] = "redirect"
+    stage: ClassVar[Stage] = Stage.REDIRECTS
     counters: ClassVar[tuple[Counter, ...]] = (Counter("answers", "Requests answered with a redirect."),)
 
     def __init__(self, settings: None, place: Place, view: SeatView) -> None:

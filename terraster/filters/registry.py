@@ -1,5 +1,5 @@
-"""The kinds of filters, in the order in which their hooks are called. The rules for headers come last, because they have the last word
-about a head."""
+"""The kinds of filters. Hooks are called in the order of their stages (`terraster.filters.contract.Stage`), and within a stage in this order.
+The rules for headers come last, because they have the last word about a head."""
 
 from __future__ import annotations
 

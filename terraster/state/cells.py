@@ -28,7 +28,7 @@ __all__ = [
     "fingerprint",
 ]
 
-VERSION = 7
+VERSION = 8
 
 MASTERS = 4
 """Masters that a table has room for. Two are there during an upgrade or an adoption; the others are for those that die meanwhile."""
@@ -270,7 +270,7 @@ class SeatLocation:
     HEDGES = 105  # of RETRIES: attempts begun while an earlier attempt was still unanswered
     BUDGET_REFUSALS = 106  # retries and hedges that the budget did not allow
     FILTERS = 112  # … counters of filters, in the order of their kinds (`terraster.filters.contract.cells`)
-    CELLS = 128
+    CELLS = 192
 
     GAUGES = (QUEUED, QUEUE_HEAD)
 

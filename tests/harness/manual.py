@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from terraster.admin.metrics import of_filter
 from terraster.config.settings import Model, TrafficSettings, is_later
 from terraster.config.settings.base import default_of, keys_of, submodel
-from terraster.filters.contract import counted
+from terraster.filters.contract import Stage, counted, defined
 from terraster.filters.registry import KINDS
 
 from .configuration import LANGUAGE
@@ -28,7 +28,7 @@ from .configuration import LANGUAGE
 __all__ = ["DOCS", "PAGES", "Key", "keys", "written"]
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("configuration.md", "metrics.md")
+PAGES = ("configuration.md", "filters.md", "metrics.md")
 _PART = re.compile(r"(<!-- (.*?): `make docs` writes this table -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -36,6 +36,14 @@ def _counters() -> str:
     rows = ["| name | type | labels | meaning |", "|---|---|---|---|"]
     for one in map(of_filter, counted(KINDS)):
         rows.append(f"| `{one.name}` | {one.type} | {', '.join(f'`{label}`' for label in one.labels)} | {one.help} |")
+    return "\n".join(rows) + "\n"
+
+
+def _stages() -> str:
+    rows = ["| stage | filters | what happens |", "|---|---|---|"]
+    for stage in Stage:
+        here = [f"`{kind.name}`" for kind in KINDS if kind.stage is stage and defined(kind)]
+        rows.append(f"| {stage + 1} | {', '.join(here)} | {stage.about} |")
     return "\n".join(rows) + "\n"
 
 
@@ -172,6 +180,10 @@ def _keys(table: str) -> str:
     return "\n".join(rows) + "\n"
 
 
+_OTHERS = {"counters of filters": _counters, "stages of filters": _stages}
+"""The parts that are no tables of keys."""
+
+
 def _marked(default: str) -> str:
     return default if re.search(r"\w|^$|`", default) else f"`{default}`"
 
@@ -180,7 +192,8 @@ def written(page: str) -> str:
     """A page of the manual with its parts written anew. KeyError for a part that nothing here writes."""
 
     def part(match: re.Match[str]) -> str:
-        return f"{match[1]}{_counters() if match[2] == 'counters of filters' else _keys(match[2])}{match[3]}"
+        other = _OTHERS.get(match[2])
+        return f"{match[1]}{_keys(match[2]) if other is None else other()}{match[3]}"
 
     return _PART.sub(part, (DOCS / page).read_text())
 

@@ -6,6 +6,9 @@ be written, and where it may be written.
 
 Where a kind is written on several levels, the narrower level wins: location over service over top. With `LAY_OVER` it wins key by key, and
 within a key that holds a mapping name by name. With `REPLACE` it wins as a whole.
+
+A kind with a key `name` may be written several times on a level, each time with another name. Its entries are told apart by their names on
+every level, and the entry without a name is one more.
 """
 
 from __future__ import annotations
@@ -56,6 +59,11 @@ class FilterSettings(Model):
             if other in self.model_fields_set and field in self.model_fields_set:
                 raise ValueError(f"has both `{field}` and `{other}`, which mean the same: keep one")
         return self
+
+    @property
+    def entry(self) -> str:
+        """The `name` of this entry, for a kind that may be written several times on a level; "" if it has none."""
+        return getattr(self, "name", None) or ""
 
     def given(self) -> dict[str, Any]:
         """The fields that were written, other spellings under the names of the fields that they stand for."""
