@@ -12,7 +12,8 @@ There are five hooks. Each is optional: a hook that a filter does not define, or
 
     on_request(exchange) -> Answer | None    the location is known; an Answer goes to the client, and no backend is asked
     on_upstream(exchange, edits) -> None     changes the head that goes to a backend, for each attempt
-    on_response(exchange, edits) -> None     changes every head that goes to a client: interim (1xx), 101, relayed, our own, errors
+    on_response(exchange, edits) -> None     changes every head that goes to a client: interim (1xx), 101, relayed, our own, errors;
+                                             may set `Edits.transform`, which changes the body of a backend's response
     on_error(exchange, error) -> Answer | None   an error is about to be answered; an Answer goes to the client in its place
     on_log(exchange) -> None                 the exchange is over and counted; it is logged next
 

@@ -15,6 +15,7 @@ from greenlet import greenlet
 from terraster.errors import BadRequest, BadResponse, ClientGone, ConnectionLost
 from terraster.exchange import Exchange
 from terraster.wire.chunked import ChunkedReader, last_chunk
+from terraster.wire.transform import Payload
 
 from .stream import READ_SIZE
 from .upstream import Upstream
@@ -26,6 +27,7 @@ __all__ = [
     "ChunkedSource",
     "Inlet",
     "KnownSource",
+    "Payload",
     "PlainSink",
     "RequestBody",
     "Source",
@@ -37,8 +39,6 @@ __all__ = [
 ]
 
 BUFFER = 1 << 18
-
-Payload = bytes | memoryview
 
 
 class Buffer:
@@ -80,7 +80,7 @@ class Source:
 
 
 class KnownSource(Source):
-    """Exactly ``left`` more octets, at least one. They are read into the worker's buffer, and the sink sends them before another greenlet
+    """Exactly ``left`` more octets. They are read into the worker's buffer, and the sink sends them before another greenlet
     runs. ``rest``: octets that arrived with the head."""
 
     __slots__ = ("_buffer", "_left", "_rest")
@@ -90,7 +90,10 @@ class KnownSource(Source):
         self._rest = rest
         self._left = left
         self._buffer = buffer.view
-        upstream.quick_ack()
+        if left:
+            upstream.quick_ack()
+        else:
+            self.done = self.reusable = True
 
     def here(self) -> Payload:
         return self._rest

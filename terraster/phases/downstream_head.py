@@ -14,6 +14,7 @@ from terraster.wire.answers import OwnHead
 from terraster.wire.edits import Edits
 from terraster.wire.http1 import ResponseHead
 from terraster.wire.http2.fields import response_block
+from terraster.wire.transform import Transform
 
 from .data_plane import DataPlane
 
@@ -29,19 +30,19 @@ _CODING = frozenset((b"transfer-encoding",))
 
 def write_head(
     plane: DataPlane, exchange: Exchange, head: ResponseHead | OwnHead, keep: bool
-) -> tuple[bytes, bool, int, frozenset[bytes]]:
+) -> tuple[bytes, bool, int, frozenset[bytes], Transform | None]:
     """The octets of a response head: lines of HTTP/1.1, or a block of fields of HTTP/2.
 
     keep: True if the connection could carry another request
 
     Returns the octets; True if the connection can carry another request with this framing; the framing of the body, an index of `SINKS`;
-    and the lower-case names that rules remove, trailers included.
+    the lower-case names that rules remove, trailers included; and what changes the body, None if it stays as it is.
     """
     rules = exchange.location or exchange.rules()
     drop: frozenset[bytes] = _NOTHING
-    edits = None
+    edits = transform = None
     if rules.on_response:
-        edits = Edits(head.status, head.own)
+        edits = Edits(head.status, head.own, head)
         for hook in rules.on_response:
             try:
                 hook(exchange, edits)
@@ -49,6 +50,9 @@ def write_head(
                 if not head.own:
                     raise  # the response becomes an error of ours
                 plane.defect("a hook of on_response failed")
+        if edits.transform is not None and isinstance(head, ResponseHead) and not head.no_body:
+            transform = edits.transform
+            edits.remove(b"Content-Length")
         drop = frozenset(edits.drop)
     framing = _PLAIN
     left_out = drop
@@ -57,7 +61,7 @@ def write_head(
         if edits is not None:
             extra += edits.extra
         replace = rules.map_back(exchange, head.location) if head.location is not None else ()
-        return response_block(head, drop, replace, extra), True, _FRAMES, drop
+        return response_block(head, drop, replace, extra), True, _FRAMES, drop, transform
     if head.status < 200:
         extra = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade if head.upgrade is not None else b""
     else:
@@ -65,12 +69,12 @@ def write_head(
         minor = 1 if exchange.head is None else exchange.head.minor
         if not minor:
             left_out = drop | _CODING  # HTTP/1.0 has no chunks: RFC 9112, section 6.1
-        if head.chunked or head.until_close:
+        if head.chunked or head.until_close or transform is not None:
             if not minor:
                 keep = False  # the body ends with the connection
             else:
                 framing = _CHUNKS
-                if head.until_close:
+                if not head.chunked:
                     extra += b"Transfer-Encoding: chunked\r\n"
         if not keep:
             extra += b"Connection: close\r\n"
@@ -79,11 +83,11 @@ def write_head(
     if edits is not None:
         extra += edits.extra
     replace = rules.map_back(exchange, head.location) if head.location is not None else ()
-    return head.forward(left_out, replace, extra), keep, framing, drop
+    return head.forward(left_out, replace, extra), keep, framing, drop, transform
 
 
 def send_interim(plane: DataPlane, exchange: Exchange, head: ResponseHead) -> None:
     """Pass an interim response (1xx) on. Raises `HttpError`."""
-    out, _, _, _ = write_head(plane, exchange, head, True)
+    out, _, _, _, _ = write_head(plane, exchange, head, True)
     exchange.bytes_out += len(out)
     exchange.client.begin(out, b"", exchange.location.timeouts.read)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from terraster.errors import BadResponse, HttpError
 from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
-from terraster.net.body import ChunkedSource, KnownSource, Source, UntilCloseSource, relay_body, whole
+from terraster.net.body import ChunkedSource, KnownSource, PlainSink, Source, UntilCloseSource, relay_body, whole
 from terraster.net.downstream import Downstream
 from terraster.net.http2.request import Request
+from terraster.net.transformed import relay_transformed
 from terraster.wire.answers import BODILESS, OwnHead, error_answer
 from terraster.wire.http1 import RequestHead
+from terraster.wire.transform import Transform
 
 from .attempt import RESPONSE_READ, Attempt
 from .data_plane import DataPlane
@@ -36,7 +38,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     keep = exchange.head.keep_alive and not (plane.draining or plane.crowded or client.connection.listener.closed)
     if sender is not None and not sender.done:
         keep = False
-    out, keep, framing, drop = write_head(plane, exchange, response, keep)
+    out, keep, framing, drop, transform = write_head(plane, exchange, response, keep)
     timeouts, rest = attempt.location.timeouts, attempt.rest
     upstream.phase = "read"
     attempt.look = response.size + len(rest) >= RESPONSE_READ  # the read was full, so more octets may follow
@@ -55,8 +57,9 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             rest = rest[:length]
         if left > 0:
             attempt.look = True
-            known = KnownSource(upstream, rest, left, timeouts.read, plane.buffer)
-            relay_body(known, SINKS[framing](exchange, timeouts.read, out, drop))
+        if left > 0 or transform is not None:
+            known = KnownSource(upstream, rest, max(left, 0), timeouts.read, plane.buffer)
+            _relay(plane, known, SINKS[framing](exchange, timeouts.read, out, drop), transform)
         else:
             exchange.bytes_out += len(out) + len(rest)
             client.answer(out, rest, timeouts.read)
@@ -67,7 +70,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             source = ChunkedSource(upstream, rest, timeouts.read, attempt.location.strict_responses)
         else:
             source = UntilCloseSource(upstream, rest, timeouts.read)
-        relay_body(source, SINKS[framing](exchange, timeouts.read, out, drop))
+        _relay(plane, source, SINKS[framing](exchange, timeouts.read, out, drop), transform)
         attempt.look = True
         attempt.reusable = response.keep_alive and source.reusable
     if sender is not None and not sender.done:  # the answer came before the end of the request: the client may still be sending
@@ -78,6 +81,13 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     return keep
 
 
+def _relay(plane: DataPlane, source: Source, sink: PlainSink, transform: Transform | None) -> None:
+    if transform is None:
+        relay_body(source, sink)
+    else:
+        relay_transformed(source, sink, transform, plane.reactor)
+
+
 def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = False) -> bool:
     """Send an answer of our own. close: True: end the connection with it. Returns True if the client's connection can carry another
     request. Raises `HttpError`."""
@@ -85,7 +95,7 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
     keep = head is not None and head.keep_alive and not (close or plane.draining or plane.crowded)
     keep = keep and not exchange.client.connection.listener.closed and _skip_body(exchange)
     exchange.status = answer.status
-    out, keep, _, _ = write_head(plane, exchange, OwnHead(answer.status, answer.headers, len(answer.body)), keep)
+    out, keep, _, _, _ = write_head(plane, exchange, OwnHead(answer.status, answer.headers, len(answer.body)), keep)
     body = b"" if exchange.method == b"HEAD" or answer.status in BODILESS else answer.body
     exchange.bytes_out += len(out) + len(body)
     if not keep:

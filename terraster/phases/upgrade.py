@@ -23,7 +23,7 @@ def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
         raise BadResponse("the backend agreed to another WebSocket than this one")
     location = attempt.location
     client: Downstream | Request = exchange.client
-    out, _, _, _ = write_head(plane, exchange, attempt.response, False)
+    out, _, _, _, _ = write_head(plane, exchange, attempt.response, False)
     exchange.bytes_out += len(out) + len(attempt.rest)
     client.begin(out, attempt.rest, location.timeouts.read)
     plane.deadlines.pop(exchange, None)

@@ -6,26 +6,66 @@ octets of the head itself, so a field can be written as an HTTP/1.1 line or as a
 
 from __future__ import annotations
 
+from collections.abc import Set
+from typing import TYPE_CHECKING
+
+from .transform import Transform
+
+if TYPE_CHECKING:
+    from .answers import OwnHead
+    from .http1 import ResponseHead
+
 __all__ = ["ENDS", "Edits", "without"]
 
 ENDS = b"\r\n\0"
 """Characters that a value of a field must not have, because a line ends there for some reader."""
+
+_VARY = frozenset((b"vary",))
 
 
 class Edits:
     """The edits of one head.
 
     status: of the response, 0 for a request. own: True if the answer is ours and not a backend's. drop: lower-case names that are taken
-    out of what the other side sent. extra: field lines that are put in, each with its CRLF.
+    out of what the other side sent. extra: field lines that are put in, each with its CRLF. head: the head as the other side sent it, to be
+    read only; None for a request. transform: changes the body of a backend's response, None: it stays as it is. With one, the body
+    is sent without a Content-Length.
     """
 
-    __slots__ = ("drop", "extra", "own", "status")
+    __slots__ = ("drop", "extra", "head", "own", "status", "transform")
 
-    def __init__(self, status: int = 0, own: bool = False) -> None:
+    def __init__(self, status: int = 0, own: bool = False, head: ResponseHead | OwnHead | None = None) -> None:
         self.status = status
         self.own = own
+        self.head = head
         self.drop: set[bytes] = set()
         self.extra = b""
+        self.transform: Transform | None = None
+
+    def values(self, names: Set[bytes]) -> dict[bytes, bytes]:
+        """The values of these fields (lower-case names) as they would be sent now. Several fields of one name are joined by commas; fields
+        that are not there are left out."""
+        found: dict[bytes, bytes] = {}
+        if self.head is not None:
+            for name, value in self.head.fields:
+                lower = name.lower()
+                if lower in names and lower not in self.drop:
+                    found[lower] = found[lower] + b", " + value if lower in found else value
+        for line in self.extra.splitlines() if self.extra else ():
+            name, _, value = line.partition(b":")
+            lower = name.lower()
+            if lower in names:
+                value = value.strip(b" \t")
+                found[lower] = found[lower] + b", " + value if lower in found else value
+        return found
+
+    def vary(self, name: bytes) -> None:
+        """Say that the response depends on this field of the request (RFC 9110, section 12.5.5). The fields that the response names already
+        stay, in one Vary field, and none is named twice by this."""
+        known = self.values(_VARY).get(b"vary", b"")
+        members = [member.strip(b" \t").lower() for member in known.split(b",")]
+        if b"*" not in members and name.lower() not in members:
+            self.set(b"Vary", known + b", " + name if known.strip(b" \t,") else name)
 
     def set(self, name: bytes, value: bytes) -> None:
         """Replace all fields of this name by one. CR, LF and NUL in the value are left out."""
