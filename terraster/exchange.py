@@ -22,6 +22,7 @@ class Exchange:
     client_ip:     the client's address: the peer's, or the one that a trusted proxy reported
     peer_ip:       the address at the other end of the connection ("unix" on a unix socket)
     scheme:        "http" or "https", as the client sees it
+    grpc:          what only a call of gRPC has (`terraster.wire.grpc.Call`); None for every other request
     head:          the request head (`terraster.wire`): method, target, fields …; None when it could not be read
     method:        as received, b"-" when it could not be read
     target:        the request target as received, b"" when it could not be read
@@ -74,6 +75,7 @@ class Exchange:
         "duration",
         "error",
         "faults",
+        "grpc",
         "handshake",
         "head",
         "host",
@@ -108,6 +110,7 @@ class Exchange:
     scheme: str
     handshake: Any
     said: Any
+    grpc: Any
     head: Any
     method: bytes
     target: bytes
@@ -143,6 +146,7 @@ class Exchange:
         self.client = self.claims = self.handshake = self.plan = self.service = self.location = self.said = self.body = (
             self.backend
         ) = None
+        self.grpc = None
         self.client_ip = client_ip
         self.peer_ip = peer_ip
         self.scheme = scheme

@@ -23,7 +23,7 @@ from .filters.answer import Answer
 from .net.connection import Connection
 from .net.downstream import Downstream
 from .net.http2.request import Request
-from .phases import prove, respond
+from .phases import call, prove, respond
 from .phases.attempt import Attempt, WatchedAttempt
 from .phases.data_plane import DataPlane
 from .phases.hedge import HedgedAttempt
@@ -141,6 +141,8 @@ class Proxy(DataPlane):
         exchange.plan = self.plan
         self.id_count = count = self.id_count + 1
         exchange.request_id = b"%b%08x" % (self.id_prefix, count)
+        if client.framed:
+            call.begin(exchange)
         client.exchange = exchange
         return exchange
 
@@ -188,8 +190,9 @@ class Proxy(DataPlane):
                 room = retry.body_size if exchange.idempotent else 0
                 exchange.body = client.body(-1 if head.chunked else length, location.body_size, room)
         client.watch()
-        if location.timeouts.total:
-            self.limit(exchange, location.timeouts.total)
+        total = location.timeouts.total if exchange.grpc is None else call.seconds_for(exchange, location.timeouts.total)
+        if total:
+            self.limit(exchange, total)
 
     def _attempt(self, exchange: Exchange, member: Member, fresh: bool) -> Attempt:
         """An attempt at a backend, of the kind that its location needs."""

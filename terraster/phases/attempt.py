@@ -114,6 +114,8 @@ class Attempt:
         self.row = row = view.backends + member.offset
         q[row + _REQUESTS] += 1
         exchange.backend = member
+        if exchange.grpc is not None:
+            exchange.asked = plane.clock()
         exchange.tries = tries = exchange.tries + 1
         if tries > 1:
             q[row + _AGAIN] += 1

@@ -172,7 +172,10 @@ class DataPlane:
 
 def _too_long(exchange: Exchange, deadline: float) -> HttpError:
     """The error for an exchange that took too long. A backend is blamed only if it had the whole request and half of the time. So it is not
-    blamed for a slow client or a queue."""
+    blamed for a slow client or a queue, and never for a deadline that the client has set."""
+    call = exchange.grpc
+    if call is not None and call.bound:
+        return HttpError("the deadline of the client has passed", status=504, reason="http_response_timeout")
     asked = exchange.asked if exchange.tries else inf
     had_its_time = not exchange.status and not exchange.unread and deadline - asked >= asked - exchange.started
     blame = BACKEND if had_its_time else US

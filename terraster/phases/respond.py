@@ -14,6 +14,7 @@ from terraster.wire.http1 import RequestHead
 from terraster.wire.transform import Transform
 
 from .attempt import RESPONSE_READ, Attempt
+from .call import break_off, spoken
 from .data_plane import DataPlane
 from .downstream_head import SINKS, write_head
 from .upgrade import upgrade
@@ -30,6 +31,9 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     upstream = attempt.upstream
     assert upstream is not None
     exchange.status = response.status
+    if exchange.grpc is not None:
+        exchange.grpc.learn(response.fields)
+        exchange.grpc.open = response.chunked
     if response.upgrade is not None:
         return upgrade(plane, attempt)
     if response.status < 300 and exchange.head.protocol is not None:  # to the client it would look as if the tunnel were open
@@ -95,7 +99,11 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
     keep = head is not None and head.keep_alive and not (close or plane.draining or plane.crowded)
     keep = keep and not exchange.client.connection.listener.closed and _skip_body(exchange)
     exchange.status = answer.status
-    out, keep, _, _, _ = write_head(plane, exchange, OwnHead(answer.status, answer.headers, len(answer.body)), keep)
+    length = len(answer.body)
+    if exchange.grpc is not None:
+        answer = spoken(exchange, answer)
+        length = len(answer.body) or -1
+    out, keep, _, _, _ = write_head(plane, exchange, OwnHead(answer.status, answer.headers, length), keep)
     body = b"" if exchange.method == b"HEAD" or answer.status in BODILESS else answer.body
     exchange.bytes_out += len(out) + len(body)
     if not keep:
@@ -108,11 +116,16 @@ def error(plane: DataPlane, exchange: Exchange, error: HttpError) -> bool:
     """Answer an error. Errors become answers only here. True if the client's connection can carry another request."""
     exchange.error = error.reason
     exchange.note(error.detail)
+    if exchange.grpc is not None:
+        exchange.grpc.fail(error.status, error.detail)
     if error.status == 499:
         exchange.status = 499
         return False
     if exchange.bytes_out and (exchange.status >= 200 or exchange.status == 101):
-        exchange.client.abort()  # the answer was under way, so it can only be broken off
+        if exchange.grpc is not None:
+            break_off(exchange)
+        else:
+            exchange.client.abort()  # the answer was under way, so it can only be broken off
         return False
     exchange.status = error.status  # logged even if a defect in a hook prevents an answer
     answer = _asked(plane, exchange, error)

@@ -9,11 +9,14 @@ from terraster.wire.edits import Edits, without
 from terraster.wire.http1 import RequestHead
 from terraster.wire.names import FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, UPGRADE, with_dashes
 
+from .call import left
+
 __all__ = ["upstream_head"]
 
 _NOTHING: frozenset[bytes] = frozenset()
 _HOST = frozenset((b"host",))
 _UPGRADE = frozenset((UPGRADE,))
+_TIMEOUT = frozenset((b"grpc-timeout",))
 
 
 def upstream_head(exchange: Exchange, member: Member) -> bytes:
@@ -44,6 +47,8 @@ def upstream_head(exchange: Exchange, member: Member) -> bytes:
             if location.drops_twins:
                 drop = with_dashes(drop)
         extra += edits.extra
+    if exchange.grpc is not None and b"grpc-timeout" not in drop:
+        extra, drop = _with_deadline(exchange, extra, drop)
     if head.chunked:
         exchange.body.drop = drop | head.names()  # a trailer must not overlay a field of the head
     if head.upgrade is not None:
@@ -59,6 +64,12 @@ def upstream_head(exchange: Exchange, member: Member) -> bytes:
         extra = b"Host: %b\r\n%b" % (exchange.host or member.backend.authority.encode("ascii"), extra)
         drop = drop | _HOST
     return head.forward(path, keep, drop, extra)
+
+
+def _with_deadline(exchange: Exchange, extra: bytes, drop: frozenset[bytes]) -> tuple[bytes, frozenset[bytes]]:
+    """Replace the time that the client gave the call by what is left of it for this attempt."""
+    seconds = left(exchange)
+    return (b"%bgrpc-timeout: %b\r\n" % (extra, seconds), drop | _TIMEOUT) if seconds else (extra, drop)
 
 
 def _fields_about(connection: Connection) -> bytes:

@@ -33,7 +33,7 @@ class OwnHead:
     __slots__ = ("chunked", "dated", "fields", "length", "location", "own", "status", "until_close", "upgrade")
 
     def __init__(self, status: int, fields: Sequence[tuple[bytes, bytes]], length: int) -> None:
-        """fields: without Content-Length and Connection. length: octets of the body."""
+        """fields: without Content-Length and Connection. length: octets of the body; -1: none, and nothing says so (HTTP/2 only)."""
         self.status = status
         self.own = True
         self.chunked = self.dated = self.until_close = False

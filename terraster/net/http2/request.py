@@ -349,6 +349,8 @@ class FrameSink(PlainSink):
     def end(self, payload: Payload, trailers: list[tuple[bytes, bytes]]) -> None:
         client: Request = self._exchange.client
         block = trailer_block(trailers, self._drop)
+        if self._exchange.grpc is not None:
+            self._exchange.grpc.learn(trailers)
         self._head(client)
         if payload:
             self._exchange.bytes_out += len(payload)

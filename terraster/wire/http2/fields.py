@@ -353,7 +353,7 @@ def _own_block(head: OwnHead, drop: frozenset[bytes]) -> bytes:
         lower = name.lower()
         if lower not in drop and lower not in _ABOUT_CONNECTION:
             parts.append(field(lower, value))
-    if head.status not in BODILESS:
+    if head.length >= 0 and head.status not in BODILESS:
         parts.append(field(b"content-length", b"%d" % head.length))
     return b"".join(parts)
 

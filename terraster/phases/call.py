@@ -1,0 +1,73 @@
+"""The special treatment of a call of gRPC (docs/grpc.md): its deadline, and the form of answers that tell its client that it failed.
+
+The HTTP status of such an answer is 200, as gRPC wants it. The exchange keeps the status that the answer would have over HTTP, so that access
+log, metrics and rules of operators mean the same for calls as for all other requests.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from terraster.exchange import Exchange
+from terraster.filters.answer import Answer
+from terraster.net.http2.request import Request
+from terraster.wire import grpc
+from terraster.wire.answers import reason_phrase
+from terraster.wire.http2.fields import trailer_block
+
+__all__ = ["begin", "break_off", "left", "seconds_for", "spoken"]
+
+_REFUSED = 400
+"""From this status on, an answer refuses the call. Others say nothing about it: a redirect, a page."""
+
+
+def begin(exchange: Exchange) -> None:
+    """Note that a request over HTTP/2 is a call, if it is one."""
+    if exchange.method == b"POST" and grpc.is_grpc(exchange.field(b"content-type")):
+        exchange.grpc = grpc.Call()
+
+
+def seconds_for(exchange: Exchange, total: float) -> float:
+    """The seconds that a call may take, 0.0 = no limit: what the client says in `grpc-timeout`, and at most ``total`` (0.0 = no limit). A
+    malformed `grpc-timeout` is left to the backend."""
+    said = grpc.time_in(exchange.field(b"grpc-timeout"))
+    if not said:
+        return total
+    call: grpc.Call = exchange.grpc
+    call.bound = not total or said < total
+    seconds = said if call.bound else total
+    call.until = exchange.started + seconds
+    return seconds
+
+
+def spoken(exchange: Exchange, answer: Answer) -> Answer:
+    """An answer of our own as a call understands it: trailers-only, if it refuses the call or answers an error."""
+    call: grpc.Call = exchange.grpc
+    if grpc.status_in(answer.headers) >= 0:  # an operator has written an answer for calls
+        call.learn(answer.headers)
+        return answer
+    if answer.status < _REFUSED and not exchange.error:
+        return answer
+    if answer.status >= _REFUSED or call.status < 0:
+        call.status = grpc.from_answer(answer.status)
+    message = call.message or reason_phrase(answer.status).decode("ascii")
+    return Answer(200, grpc.refusal(call.status, message, answer.headers))
+
+
+def break_off(exchange: Exchange) -> None:
+    """End the response to a call that an error has cut short: with trailers that say so, if its length is not fixed yet."""
+    call: grpc.Call = exchange.grpc
+    client: Request = exchange.client
+    if not call.open or client.gone or not client.sending:
+        call.status = grpc.INTERNAL  # as clients take the reset
+        client.abort()
+        return
+    block = trailer_block(grpc.trailers(call.status, call.message))
+    exchange.bytes_out += len(block)
+    client.finish(block)
+
+
+def left(exchange: Exchange) -> bytes:
+    """The value of `grpc-timeout` for the current attempt: the time that is left. b"" if there is no deadline that the client knows of."""
+    call: grpc.Call = exchange.grpc
+    return b"" if call.until == inf else grpc.time_field(call.until - exchange.asked)
