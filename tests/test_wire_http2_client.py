@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from terraster.wire.http2.client import ClientSession, ClientStream
+from terraster.wire.http2.client import ClientSession
 from terraster.wire.http2.events import DATA, END, FAILED, RESET, RESPONSE
 from terraster.wire.http2.limits import Limits
+from terraster.wire.http2.streams import Stream
 
 from .harness.http2 import (
     GET,
@@ -44,13 +45,13 @@ TRAILERS = (("grpc-status", "0"),)
 
 def begun(**limits: Any) -> ClientSession:
     """After the greetings."""
-    session = ClientSession(ClientStream, Limits(**limits))
+    session = ClientSession(Stream, Limits(**limits))
     assert session.feed(settings() + settings(ack=True), 1000.0) == []
     session.out.clear()
     return session
 
 
-def opened(session: ClientSession, end: bool = True, method: bytes = b"GET") -> ClientStream:
+def opened(session: ClientSession, end: bool = True, method: bytes = b"GET") -> Stream:
     stream = session.open(block(GET), method, end)
     session.out.clear()
     return stream
@@ -298,22 +299,22 @@ def test_each_rule(octets: bytes, outcome: str) -> None:
 
 
 def test_what_a_client_says_first() -> None:
-    session = ClientSession(ClientStream, Limits())
+    session = ClientSession(Stream, Limits())
     assert session.out.pop(0) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     assert told(session.out) == ["SETTINGS 2=0 6=65536", "WINDOW_UPDATE 0 983041"]
-    session = ClientSession(ClientStream, Limits(window=1 << 20, max_frame=1 << 16, connection_window=65535))
+    session = ClientSession(Stream, Limits(window=1 << 20, max_frame=1 << 16, connection_window=65535))
     del session.out[0]
     assert told(session.out) == ["SETTINGS 2=0 6=65536 4=1048576 5=65536"]
 
 
 @pytest.mark.parametrize("octets", [b"HTTP/1.1 400 Bad Request\r\n\r\n", settings(ack=True), ping(), goaway()])
 def test_a_server_that_begins_otherwise(octets: bytes) -> None:
-    session = ClientSession(ClientStream, Limits())
+    session = ClientSession(Stream, Limits())
     assert events_told(fed(session, octets, range(1, len(octets)))) in (["FAILED PROTOCOL_ERROR"], ["FAILED FRAME_SIZE_ERROR"])
 
 
 def test_a_server_that_says_nothing() -> None:
-    session = ClientSession(ClientStream, Limits(settings_seconds=3))
+    session = ClientSession(Stream, Limits(settings_seconds=3))
     assert session.awaiting == inf and not session.settled and session.heard == -1.0
     assert session.feed(b"", 50.0) == []
     assert session.sweep(52.9) == []
@@ -337,7 +338,7 @@ def test_requests_and_their_numbers() -> None:
 
 
 def test_room() -> None:
-    session = ClientSession(ClientStream, Limits(max_streams=50))
+    session = ClientSession(Stream, Limits(max_streams=50))
     assert session.room == 50
     fed(session, settings((3, 2)))
     assert session.room == 2
@@ -476,9 +477,9 @@ class Pair:
 
     def __init__(self) -> None:
         self.server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
-        self.session = ClientSession(ClientStream, Limits(max_streams=20, window=30_000, connection_window=100_000))
+        self.session = ClientSession(Stream, Limits(max_streams=20, window=30_000, connection_window=100_000))
         self.server.initiate_connection()
-        self.streams: dict[int, ClientStream] = {}
+        self.streams: dict[int, Stream] = {}
         self.up: dict[int, int] = {}
         self.up_arrived: dict[int, int] = {}
         self.down: dict[int, int] = {}

@@ -260,20 +260,23 @@ class Inlet(Protocol):
 
 
 class RequestBody:
-    """A request body under way: the progress, and, while the body is small, its octets, to be sent again.
+    """A request body under way: the progress, and, while the body is small, its payload, to be sent again.
 
-    octets: number of octets read from the client. done: True if the whole body has arrived. rest: octets after the body. kept: the octets as
-    they are sent. whole: True if ``kept`` has all of them. drop: lower-case names of trailers to drop.
+    octets: number of octets read from the client. done: True if the whole body has arrived. rest: octets after the body. kept: the payload
+    so far. whole: True if ``kept`` has all of it. chunked: True if the length is not known. trailers: the fields after the body, as (name,
+    value). drop: lower-case names of trailers to drop.
     """
 
-    __slots__ = ("done", "drop", "kept", "octets", "rest", "whole", "_left", "_reader", "_room")
+    __slots__ = ("chunked", "done", "drop", "kept", "octets", "rest", "trailers", "whole", "_left", "_reader", "_room")
 
     def __init__(self, length: int, limit: int, room: int) -> None:
         """length: octets; negative: chunks. limit: most octets of a chunked body, 0 = no limit. room: most octets to keep."""
+        self.chunked = length < 0
         self.octets = 0
         self.done = length == 0
         self.drop: frozenset[bytes] = frozenset()
         self.rest = b""
+        self.trailers: list[tuple[bytes, bytes]] = []
         self.kept = bytearray()
         self.whole = True
         self._left = length
@@ -281,7 +284,7 @@ class RequestBody:
         self._room = room
 
     def take(self, data: bytes) -> bytes:
-        """The octets to send for octets of the client; b"" is the client's end. Raises `BadRequest` (400, 413) and `ClientGone`."""
+        """The payload in octets of the client; b"" is the client's end. Raises `BadRequest` (400, 413) and `ClientGone`."""
         if not data:
             raise ClientGone("the client left within its request")
         reader = self._reader
@@ -292,22 +295,27 @@ class RequestBody:
             self._left -= len(ready)
             self.done = not self._left
         else:
-            ready = chunk(b"".join(reader.feed(data)))
+            ready = b"".join(reader.feed(data))
             if reader.done:
-                ready += last_chunk(reader.trailers, self.drop)
-                self.done, self.rest = True, reader.rest
+                self.done, self.rest, self.trailers = True, reader.rest, reader.trailers
         self.octets += len(data) - len(self.rest)
         self._keep(ready)
         return ready
 
     def _keep(self, ready: bytes) -> None:
-        """Keep octets to be sent again, as long as there is room for all."""
+        """Keep payload to be sent again, as long as there is room for all."""
         if self.whole:
             if len(self.kept) + len(ready) <= self._room:
                 self.kept += ready
             else:
                 self.whole = False
                 self.kept = bytearray()
+
+    def framed(self, payload: bytes) -> bytes:
+        """The octets that carry the next payload over HTTP/1.1. With the last payload come the end and the trailers."""
+        if not self.chunked:
+            return payload
+        return chunk(payload) + last_chunk(self.trailers, self.drop) if self.done else chunk(payload)
 
 
 def send_request_body(inlet: Inlet, upstream: Upstream, body: RequestBody, wait: float, write: float) -> None:
@@ -317,8 +325,8 @@ def send_request_body(inlet: Inlet, upstream: Upstream, body: RequestBody, wait:
 
     Octets after the body stay in ``inlet.held``. Raises `ClientGone`, `BadRequest` (400, 413), `TimedOut`, or an error of the upstream.
     """
-    if body.kept:
-        upstream.send(bytes(body.kept), write)
+    if body.kept or body.done:
+        upstream.send_body(body, bytes(body.kept), write)
     if body.done:  # the held octets follow the body
         return
     data, inlet.held = inlet.held, b""
@@ -328,5 +336,5 @@ def send_request_body(inlet: Inlet, upstream: Upstream, body: RequestBody, wait:
         data = b""
         if body.done:
             inlet.held = body.rest
-        if ready:
-            upstream.send(ready, write)
+        if ready or body.done:
+            upstream.send_body(body, ready, write)

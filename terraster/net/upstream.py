@@ -6,7 +6,7 @@ import errno
 import socket
 from math import inf
 from socket import SO_ERROR, SOL_SOCKET
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from terraster.errors import ConnectFailed, ConnectionLost, HttpError, TimedOut
 
@@ -15,6 +15,9 @@ from .reactor import Reactor
 from .stream import Stream
 from .tcp_keepalive import Options
 from .tls import TlsStream
+
+if TYPE_CHECKING:
+    from .body import RequestBody
 
 __all__ = ["Upstream", "make_socket"]
 
@@ -99,6 +102,12 @@ class Upstream:
         stream.handshake(timeout)
         self._use(stream)
         self.phase = "response"
+
+    def send_body(self, body: RequestBody, payload: bytes, timeout: float) -> None:
+        """Send the next payload of a request body, and its end if it is ``done``. Raises `HttpError`."""
+        octets = body.framed(payload)
+        if octets:
+            self.send(octets, timeout)
 
     def close(self) -> None:
         """End the connection. Idempotent."""

@@ -23,7 +23,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import terraster.wire.http2
-from terraster.wire.http2.client import ClientSession, ClientStream
+from terraster.wire.http2.client import ClientSession
 from terraster.wire.http2.events import DATA, REQUEST
 from terraster.wire.http2.limits import Limits
 from terraster.wire.http2.server import ServerSession
@@ -78,7 +78,7 @@ def outcome(pieces: list[bytes], answers: bool) -> tuple[list[str], list[str], i
     """(events, frames sent, error code) of octets that come in these pieces. answers: each request is answered and over once it was read."""
     if b"".join(pieces)[:1] == PREFACE[:1]:
         return _of(ServerSession(Stream, _LIMITS), pieces, answers)
-    client = ClientSession(ClientStream, _LIMITS)
+    client = ClientSession(Stream, _LIMITS)
     for method, end in ((b"GET", True), (b"HEAD", True), (b"POST", False), (b"CONNECT", False)):
         client.open(block(GET), method, end)
     return _of(client, pieces, answers)

@@ -2,75 +2,46 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent, greenlet
 
 from terraster.errors import BadRequest, ClientGone, HttpError
 from terraster.exchange import Exchange
-from terraster.net.body import BUFFER, Payload, PlainSink, RequestBody, chunk
+from terraster.net.body import Payload, PlainSink, RequestBody
 from terraster.net.connection import Connection
-from terraster.wire.chunked import last_chunk
 from terraster.wire.http2.fields import trailer_block
 from terraster.wire.http2.frames import CANCEL, INTERNAL_ERROR
-from terraster.wire.http2.streams import Stream
+
+from .channel import Channel
 
 if TYPE_CHECKING:
     from .session import Session
 
 __all__ = ["FrameSink", "Request"]
 
-_LEAST = BUFFER // 4
-"""Octets of a body that are worth a read, however many requests share a connection."""
 
-
-class Request(Stream):
-    """One request, and the codec's record of its stream: one object, because a second one would cost as much as the frame.
+class Request(Channel):
+    """One request, as its client.
 
     connection, exchange, inlet, worker: as in `Downstream`
     head:   its head, or the error to answer
     code:   the error code if the stream has to be broken off at the end
     gone:   True if the client has no more interest in it
-    reader, writer: the greenlets that wait for the client
-    read_deadline, write_deadline: as in `terraster.net.stream.Stream`
+    trailers: field lines
     """
 
-    __slots__ = (
-        "code",
-        "connection",
-        "exchange",
-        "gone",
-        "head",
-        "read_deadline",
-        "reader",
-        "session",
-        "trailers",
-        "worker",
-        "write_deadline",
-        "writer",
-        "_ended",
-        "_held",
-        "__weakref__",
-    )
+    __slots__ = ("code", "connection", "exchange", "head", "worker")
 
     framed = True
 
     def __init__(self, session: Session, number: int, window: int) -> None:
-        super().__init__(number, window)
-        self.session = session
+        super().__init__(session, number, window)
         self.connection: Connection = session.connection
         self.exchange: Exchange | None = None
         self.worker: greenlet | None = None
         self.head: Any = None
         self.code = CANCEL
-        self.gone = False
-        self.reader: greenlet | None = None
-        self.writer: greenlet | None = None
-        self.read_deadline = self.write_deadline = inf
-        self.trailers = b""
-        self._ended = False
-        self._held = b""
 
     # ------------------------------------------------------------------------------------------------------- as `Downstream`
 
@@ -129,23 +100,6 @@ class Request(Stream):
 
     # ------------------------------------------------------------------------------------------------ told by the session, on the hub
 
-    def took(self, payload: bytes) -> None:
-        """Octets of the body have come."""
-        self._held = self._held + payload if self._held else payload
-        self._wake()
-
-    def took_all(self, trailers: bytes) -> None:
-        """The body has come to its end."""
-        self.trailers = trailers
-        self._ended = True
-        self._wake()
-
-    def _wake(self) -> None:
-        reader = self.reader
-        if reader is not None:
-            self.reader = None
-            reader.switch()
-
     def leave(self) -> None:
         """The client is gone, or has no more interest in the answer."""
         if self.gone:
@@ -158,159 +112,22 @@ class Request(Stream):
             if waiting is not None:
                 waiting.throw(error)
 
-    # -------------------------------------------------------------------------------------------------- as `terraster.net.body.Inlet`
+    def lost(self, reading: bool) -> HttpError:
+        """See `Channel.lost`."""
+        return ClientGone("the client left within its request" if reading else "the client left")
 
-    @property
-    def held(self) -> bytes:
-        """The octets of the body that have come and are not used yet. Those that are taken out give the client room for more."""
-        return self._held
-
-    @held.setter
-    def held(self, rest: bytes) -> None:
-        used = len(self._held) - len(rest)
-        self._held = rest
-        if used > 0:
-            self.session.codec.consumed(self, used)
-            if self.session.codec.out:
-                self.session.touch()
-
-    def recv(self, timeout: float) -> bytes:
-        """See `terraster.net.body.Inlet`."""
-        while not self._held:
-            if self.gone:
-                raise ClientGone("the client left within its request")
-            if self._ended:
-                return b""
-            self.read_deadline = self._deadline(timeout)
-            reader = self.reader = getcurrent()
-            try:
-                self.session.reactor.switch()
-            finally:
-                if self.reader is None or self.reader is reader:
-                    self.reader = None
-                    self.read_deadline = inf
-                    self._rest()
-        data, self.held = self._held, b""
-        return data
-
-    def quick_ack(self) -> None:
-        """See `terraster.net.body.Inlet`: nothing is to be acknowledged."""
-
-    def abandon(self, reader: greenlet) -> None:
-        """See `terraster.net.body.Inlet`."""
-        if self.reader is reader:
-            self.reader = None
-            self.read_deadline = inf
-
-    # ------------------------------------------------------------------------------------------------------------------ the answer
-
-    def room(self, timeout: float) -> int:
-        """Wait until the client and the socket take octets of the body, and return how many. timeout: seconds, 0 = no limit. Raises
-        `ClientGone`."""
-        session = self.session
-        while True:
-            if self.gone:
-                raise ClientGone("the client left")
-            if self.window <= 0:
-                self._wait_for_room(timeout)
-            elif session.blocked or session.codec.window <= 0:
-                session.queue(self)
-                self._wait_for_room(0.0)  # the session has the deadlines for the socket and for its own window
-            else:
-                share = BUFFER // (len(session.requests) or 1)
-                return min(self.window, session.codec.window, share if share > _LEAST else _LEAST)
-
-    def _wait_for_room(self, timeout: float) -> None:
-        self.write_deadline = self._deadline(timeout)
-        self.writer = getcurrent()
-        try:
-            self.session.reactor.switch()
-        finally:
-            self.writer = None
-            self.write_deadline = inf
-            self.session.line.pop(self, None)
-            self._rest()
-
-    def write(self, payload: Payload, end: bool, timeout: float) -> None:
-        """Send octets of the body. end: they are the last ones. Raises `ClientGone`."""
-        session = self.session
-        codec = session.codec
-        sent = 0
-        if not session.blocked:  # it may be by now; those that are more urgent go first then
-            sent = codec.data(self, payload, end)
-            session.wrote(sent, type(payload) is memoryview)
-        if sent < len(payload):
-            rest = bytes(payload[sent:])
-            while rest:
-                self.room(timeout)
-                sent = codec.data(self, rest, end)
-                session.wrote(sent, False)
-                rest = rest[sent:]
-
-    def send(self, data: bytes, timeout: float) -> None:
-        """Send octets of a tunnel, as `terraster.net.stream.Stream.send`."""
-        self.room(timeout)
-        self.write(data, False, timeout)
-
-    @property
-    def stream(self) -> Request:
-        """This end of a tunnel, with the calls of `terraster.net.stream.Stream` that a tunnel makes."""
-        return self
-
-    @property
-    def writes(self) -> bool:
-        """See `terraster.net.stream.Stream.writes`."""
-        return self.writer is not None
-
-    def peek(self) -> bytes | None:
-        """See `terraster.net.stream.Stream.peek`."""
-        return self._held[:1] or (b"" if self._ended or self.gone else None)
-
-    def shutdown(self) -> None:
-        """See `terraster.net.stream.Stream.shutdown`."""
-        if not self.gone and self.sending:
-            self.finish(b"")
-
-    def finish(self, block: bytes) -> None:
-        """End the answer, with a block of trailers or with nothing."""
-        codec = self.session.codec
-        if block:
-            codec.head(self, block, True)
-        else:
-            codec.data(self, b"", True)
-        self.session.touch()
-
-    # ---------------------------------------------------------------------------------------------- as `terraster.net.reactor.Swept`
-
-    def _deadline(self, timeout: float) -> float:
-        reactor = self.session.reactor
-        reactor.streams.add(self)
-        return reactor.horizon + timeout if timeout >= 1.0 else reactor.deadline(self, timeout)
-
-    def _rest(self) -> None:
-        if self.read_deadline == self.write_deadline == inf:
-            self.session.reactor.streams.discard(self)
-
-    def next_deadline(self) -> float:
-        """See `terraster.net.reactor.Waiter`."""
-        return min(self.read_deadline, self.write_deadline)
-
-    def overdue(self, now: float) -> None:
-        """See `terraster.net.reactor.Waiter`."""
-        if self.read_deadline < now and self.reader is not None:
-            reader, self.reader = self.reader, None
-            reader.throw(self.connection.timed_out(False))
-        if self.write_deadline < now and self.writer is not None:
-            self.writer.throw(self.connection.timed_out(True))
+    def timed_out(self, writing: bool) -> HttpError:
+        """See `Channel.timed_out`."""
+        return self.connection.timed_out(writing)
 
 
 class _FramedBody(RequestBody):
-    """A body whose length is not known. It goes on to the backend in chunks."""
+    """A body whose length is not known."""
 
     __slots__ = ("_limit", "_request")
 
     def __init__(self, request: Request, limit: int, room: int) -> None:
-        super().__init__(1, limit, room)
+        super().__init__(-1, limit, room)
         self._limit = limit
         self._request = request
 
@@ -318,10 +135,11 @@ class _FramedBody(RequestBody):
         self.octets += len(data)
         if self._limit and self.octets > self._limit:
             raise BadRequest("body larger than the limit", status=413)
-        self.done = not data
-        ready = chunk(data) if data else last_chunk(_pairs(self._request.trailers), self.drop)
-        self._keep(ready)
-        return ready
+        if not data:
+            self.done = True
+            self.trailers = _pairs(self._request.trailers)
+        self._keep(data)
+        return data
 
 
 def _pairs(lines: bytes) -> list[tuple[bytes, bytes]]:

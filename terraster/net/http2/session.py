@@ -1,13 +1,9 @@
-"""A client's HTTP/2 connection: it reads for the codec, sends for it, and begins its requests.
+"""A client's HTTP/2 connection: it reads for the codec, and begins its requests.
 
 A callback on the hub reads the octets and takes the frames apart, not a greenlet: a greenlet that starts others is not switched back to when
 they wait. Each request has a greenlet from the worker's pool. The greenlet that accepted the connection only waits until it is over.
 
-The octets to be sent gather in the codec, and leave once a turn of the loop, or at once if they are many. While the socket takes none, the
-requests with a body to send wait in a line, and nothing is read from the client once too much waits for it.
-
-The module is longer than 400 lines because reading, sending and the end of a connection look at the same few facts, and a defect in one of them
-is a defect in all.
+Nothing is read from the client while the socket takes nothing and too much waits for it.
 """
 
 from __future__ import annotations
@@ -27,11 +23,11 @@ from terraster.wire.http2.frames import INTERNAL_ERROR, MOST, NO_ERROR
 from terraster.wire.http2.limits import Limits
 from terraster.wire.http2.server import ServerSession
 
+from .outlet import Outlet
 from .request import Request
 
 __all__ = ["Session"]
 
-_AT_ONCE = 65536  # octets that do not wait for the end of the turn
 _MOST_QUEUED = 1 << 18
 """Octets of heads and the like, which need no window, behind those that the socket has not taken; beyond that nothing is read."""
 _NOTSENT_LOWAT = 1 << 17
@@ -44,44 +40,28 @@ _SWEEP = 1.0  # seconds between two looks at what the codec waits for
 _LAST_WORDS = 2.0  # seconds for the last octets of a connection
 
 
-class Session:
+class Session(Outlet):
     """A client's HTTP/2 connection.
 
-    connection, reactor: the connection, and its reactor
-    codec:    its frames
-    requests: those under way
-    line:     those that wait for the socket or for the window of the connection, in order
-    blocked:  True while the socket takes no octets
-    read_deadline: when the codec wants to look at the clock; write_deadline: when those in line have waited too long for the window of the
-        connection (`terraster.net.reactor.Swept`)
+    connection: with its socket
+    read_deadline: when the codec wants to look at the clock (`terraster.net.reactor.Swept`)
     """
 
     __slots__ = (
-        "blocked",
-        "codec",
         "connection",
-        "line",
-        "reactor",
         "read_deadline",
-        "requests",
-        "write_deadline",
         "_clock",
         "_draining",
-        "_ended",
         "_owner",
         "_patience",
         "_paused",
-        "_payload",
-        "_queued",
         "_rests",
-        "_run_callback",
         "_start",
-        "_stream",
         "_tell",
-        "_timeout",
         "_timer",
-        "_touched",
     )
+
+    codec: ServerSession
 
     def __init__(
         self,
@@ -94,25 +74,16 @@ class Session:
         """timeout: seconds between two octets that the client takes, 0 = no limit. start: begins to serve a request in a greenlet of its
         own, called on the hub. tell: called with the name of the bound that the client exceeded, "" if it broke another rule, and with the
         rule."""
+        super().__init__(connection.stream, connection.plain, ServerSession(self._make, limits), timeout)
         self.connection = connection
-        self.reactor = connection.plain.reactor
-        self.requests: set[Request] = set()
-        self.line: dict[Request, None] = {}
-        self.blocked = False
-        self.read_deadline = self.write_deadline = inf
-        self.codec = ServerSession(self._make, limits)
+        self.read_deadline = inf
         self._clock = self.reactor.clock
-        self._draining = self._ended = self._paused = self._touched = False
+        self._draining = self._paused = False
         self._owner: greenlet = getcurrent()
         self._patience = _LAST_WORDS
-        self._payload = 0  # octets of bodies in the codec
-        self._queued = 0
         self._rests = 0.0  # seconds that the next request may take while none is under way, 0 = no limit
-        self._run_callback = self.reactor.loop.run_callback
         self._start = start
-        self._stream = connection.stream
         self._tell = tell
-        self._timeout = timeout or inf
         self._timer: Any = None
 
     def _make(self, number: int, window: int) -> Request:
@@ -262,7 +233,7 @@ class Session:
             return
         if codec.out:
             self.touch()
-            if self.blocked and sum(map(len, codec.out)) - self._payload > _MOST_QUEUED:
+            if self.blocked and self._waiting > _MOST_QUEUED:
                 self._paused = True
                 self._stream.ignore()
         if codec.lingering or codec.awaiting < inf:
@@ -331,13 +302,6 @@ class Session:
         if self.read_deadline == self.write_deadline == inf:
             self.reactor.streams.discard(self)
 
-    def _lose_patience(self) -> None:
-        """End the requests in line, because the client gives the connection no window."""
-        if not self.blocked and self.codec.window <= 0:
-            for request in list(self.line):
-                if request.writer is not None:
-                    request.writer.throw(self.connection.timed_out(True))
-
     def _sweep(self, now: float) -> None:
         codec = self.codec
         self._handle(codec.sweep(now))
@@ -373,110 +337,15 @@ class Session:
             if not self.blocked:
                 self._rest()
 
-    def touch(self) -> None:
-        """Send at the end of this turn of the loop."""
-        if not self._touched:
-            self._touched = True
-            self._run_callback(self._turn)
+    def _stalled(self) -> None:
+        if not self.requests:
+            self._busy()
+        self.plain.writer = self._owner
+        self.plain.write_deadline = self.reactor.horizon + self._timeout
 
-    def wrote(self, octets: int, at_once: bool) -> None:
-        """A request has so many more octets in the codec. at_once: they lie in memory that is used again."""
-        self._queued += octets
-        self._payload += octets
-        if at_once or self._queued >= _AT_ONCE:
-            self.flush()
-        else:
-            self.touch()
-
-    def _turn(self) -> None:
-        self._touched = False
-        self.flush()
-        if self.line and not self.blocked and self.codec.window > 0:
-            self._next()
-
-    def queue(self, request: Request) -> None:
-        """A request begins to wait in line."""
-        self.line[request] = None
-        self._expect_window()
-
-    def _expect_window(self) -> None:
-        """Those in line wait for the window of the connection, if not for the socket. One deadline is for all of them: a client that gives
-        window may use it for the more urgent ones as long as it likes."""
-        if self.write_deadline == inf and not self.blocked and self._timeout < inf:
-            self.write_deadline = self.reactor.horizon + self._timeout
-            self.reactor.streams.add(self)
-
-    def _next(self) -> None:
-        """Let those in line write, each once, the most urgent first. On the hub."""
-        line, codec = self.line, self.codec
-        self.write_deadline = inf
-        for _ in range(len(line)):
-            if not line or self.blocked or codec.window <= 0:
-                break
-            request = min(line, key=_urgency)
-            del line[request]
-            if request.writer is not None:
-                request.writer.switch()
-        if line and codec.window <= 0:
-            self._expect_window()
-
-    def flush(self) -> None:
-        """Send what there is, without waiting."""
-        out = self.codec.out
-        if not out:
-            return
-        if self.blocked:
-            for at, piece in enumerate(out):
-                if type(piece) is memoryview:
-                    out[at] = bytes(piece)
-            return
-        data = b"".join(out)
-        out.clear()
-        self._payload = 0
-        if self.connection.plain.closed:
-            return
-        try:
-            self._queued = self._stream.send_now(data)
-        except HttpError:
-            self._queued = 0
-            self._run_callback(self._over)
-            return
-        if self._queued and not self._ended:
-            self.blocked = True
-            if not self.requests:
-                self._busy()
-            plain = self.connection.plain
-            plain.writer = self._owner
-            plain.write_deadline = self.reactor.horizon + self._timeout
-            self._stream.on_writable(self._writable)
-
-    def _writable(self) -> None:
-        plain = self.connection.plain
-        try:
-            self._queued = self._stream.send_now(b"")
-        except HttpError:
-            self._over()
-            return
-        if self._queued:
-            plain.write_deadline = self.reactor.horizon + self._timeout
-            return
-        self.blocked = False
-        plain.writer = None
-        plain.write_deadline = inf
-        self._stream.on_writable(None)
-        self._queued = sum(map(len, self.codec.out))
-        self.flush()
-        if self.line and not self.blocked:
-            self._next()
-            self.flush()
-        if self._ended:
-            return
+    def _flows(self) -> None:
         if self._paused:
             self._paused = False
             self._stream.attend(self._readable)
         if not (self.requests or self.blocked):
             self._rest()
-
-
-def _urgency(request: Request) -> int:
-    return request.urgency

@@ -41,25 +41,13 @@ from .limits import Limits
 from .session import ITSELF, Session
 from .streams import Stream
 
-__all__ = ["ClientSession", "ClientStream"]
+__all__ = ["ClientSession"]
 
 _MOST_INTERIM = 32
 """Interim responses to a request."""
 
-
-class ClientStream(Stream):
-    """A request that was sent.
-
-    method: of the request. headed: True once its response head has come. interims: interim responses so far.
-    """
-
-    __slots__ = ("method", "headed", "interims")
-
-    def __init__(self, number: int, window: int) -> None:
-        super().__init__(number, window)
-        self.method = b""
-        self.headed = False
-        self.interims = 0
+_UNSETTLED = 100
+"""Requests that are sent before the backend's settings have come: no backend should allow fewer (RFC 9113, section 6.5.2)."""
 
 
 class ClientSession(Session):
@@ -70,7 +58,7 @@ class ClientSession(Session):
 
     __slots__ = ("connect_protocol", "_make", "_most_streams")
 
-    def __init__(self, make: Callable[[int, int], ClientStream], limits: Limits) -> None:
+    def __init__(self, make: Callable[[int, int], Stream], limits: Limits) -> None:
         """make: called with a number and a window for each request. limits: ``max_streams`` is a limit for this side, too."""
         super().__init__(limits)
         self.connect_protocol = False
@@ -91,7 +79,7 @@ class ClientSession(Session):
         """How many more requests may be sent now. It grows when streams end and when the backend allows more."""
         if self.going or self.failed >= 0 or self.last > MOST - 2:
             return 0
-        return max(0, min(self._most_streams, self._limits.max_streams) - len(self.streams))
+        return max(0, min(self._most_streams if self._settled else _UNSETTLED, self._limits.max_streams) - len(self.streams))
 
     @property
     def settled(self) -> bool:
@@ -102,11 +90,13 @@ class ClientSession(Session):
         """When octets were read last, by the clock of `feed`; -1 before. After a silence `ping` asks if the backend is alive."""
         return self._now
 
-    def open(self, block: bytes, method: bytes, end: bool) -> ClientStream:
+    def open(self, block: bytes, method: bytes, end: bool) -> Stream:
         """Send a request. Only if there is `room`. block: of its head. end: True if no body follows."""
         number = self.last = self.last + 2 if self.last else 1
         stream = self._make(number, self._initial)
         stream.method = method
+        stream.headed = False
+        stream.interims = 0
         stream.credit = self._first_credit
         stream.expected = 0  # no DATA before the head
         self.streams[number] = stream
@@ -114,7 +104,7 @@ class ClientSession(Session):
         self.head(stream, block, end)
         return stream
 
-    def done(self, stream: ClientStream, code: int = CANCEL) -> None:
+    def done(self, stream: Stream, code: int = CANCEL) -> None:
         """Nobody waits for a response any longer. To be called exactly once for each request.
 
         code: the error code of the reset, if the stream has not ended.
@@ -149,7 +139,6 @@ class ClientSession(Session):
         elif flags & ITSELF:
             self._drop(stream, PROTOCOL_ERROR, events)
         else:
-            assert isinstance(stream, ClientStream)
             try:
                 if fields is None:
                     raise BadResponse("response head too large")
@@ -162,7 +151,7 @@ class ClientSession(Session):
                     events.append((RESPONSE, stream, error))
                 self._drop(stream, PROTOCOL_ERROR, events)
 
-    def _response(self, stream: ClientStream, flags: int, fields: list[Field], events: list[Event]) -> None:
+    def _response(self, stream: Stream, flags: int, fields: list[Field], events: list[Event]) -> None:
         """A response head, or an interim one. Raises `BadResponse`."""
         end = flags & END_STREAM
         limits = self._limits
@@ -185,7 +174,7 @@ class ClientSession(Session):
             if not stream.sending:
                 self._over(stream)
 
-    def _trailers(self, stream: ClientStream, flags: int, fields: list[Field], events: list[Event]) -> None:
+    def _trailers(self, stream: Stream, flags: int, fields: list[Field], events: list[Event]) -> None:
         """Raises `BadResponse`."""
         if not flags & END_STREAM:
             raise BadResponse("a second response head, or trailers that do not end the response")
@@ -196,7 +185,6 @@ class ClientSession(Session):
         self._complete(stream, response_trailers(fields), events)
 
     def _complete(self, stream: Stream, trailers: Any, events: list[Event]) -> None:
-        assert isinstance(stream, ClientStream)
         if stream.headed:
             super()._complete(stream, trailers or (), events)
         else:

@@ -21,6 +21,7 @@ class Stream:
     answered: True if this side ended by END_STREAM, and not by a reset.
     connect: True if it is a tunnel (CONNECT), on which only DATA may follow the head (section 8.5).
     abandoned: True if nobody works for it any longer; what still arrives is thrown away.
+    method, headed, interims: only of a request to a backend: its method, True once the response head has come, interim responses so far.
     urgency: 0 (first) to 7, 3 without a signal. incremental: True if its response is of use in parts (RFC 9218, section 4).
     """
 
@@ -39,7 +40,14 @@ class Stream:
         "abandoned",
         "urgency",
         "incremental",
+        "method",
+        "headed",
+        "interims",
     )
+
+    method: bytes
+    headed: bool
+    interims: int
 
     def __init__(self, number: int, window: int) -> None:
         """window: octets that may be sent on it. `credit` is set by the session."""

@@ -1,0 +1,193 @@
+"""The sending half of an HTTP/2 connection, of either side, and the line of those that wait to send.
+
+The octets to be sent gather in the codec, and leave once a turn of the loop, or at once if they are many. While the socket takes none, the
+streams with a body to send wait in a line.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from terraster.errors import HttpError
+from terraster.net.reactor import Reactor
+from terraster.net.stream import Stream
+from terraster.net.tls import TlsStream
+from terraster.wire.http2.session import Session
+
+from .channel import Channel
+
+__all__ = ["Outlet"]
+
+_AT_ONCE = 65536  # octets that do not wait for the end of the turn
+
+
+class Outlet:
+    """Sends for one side of HTTP/2. A subclass reads, and decides when the connection is over.
+
+    codec:   the frames
+    requests: the streams under way
+    line:    the streams that wait for the socket or for the window of the connection, in order
+    blocked: True while the socket takes no octets
+    write_deadline: when those in line have waited too long for the window of the connection (`terraster.net.reactor.Swept`)
+    """
+
+    __slots__ = (
+        "blocked",
+        "codec",
+        "line",
+        "plain",
+        "reactor",
+        "requests",
+        "write_deadline",
+        "_ended",
+        "_payload",
+        "_queued",
+        "_run_callback",
+        "_stream",
+        "_timeout",
+        "_touched",
+    )
+
+    codec: Any
+
+    def __init__(self, stream: Stream | TlsStream, plain: Stream, codec: Session, timeout: float) -> None:
+        """stream: the octets. plain: those below TLS, or the same. timeout: seconds between two octets that the peer takes, 0 = no limit."""
+        self.blocked = self._ended = self._touched = False
+        self.codec = codec
+        self.line: dict[Any, None] = {}
+        self.requests: set[Any] = set()
+        self.plain = plain
+        self.reactor: Reactor = plain.reactor
+        self.write_deadline = inf
+        self._payload = 0  # octets of bodies in the codec
+        self._queued = 0
+        self._run_callback = self.reactor.loop.run_callback
+        self._stream = stream
+        self._timeout = timeout or inf
+
+    # ------------------------------------------------------------------------------------------------------- what a subclass does
+
+    def _stalled(self) -> None:
+        """The socket takes no octets, or has taken only some of those that wait. On the hub or in the greenlet of a request."""
+        raise NotImplementedError
+
+    def _flows(self) -> None:
+        """The socket has taken all octets that waited. On the hub."""
+        raise NotImplementedError
+
+    def _over(self) -> None:
+        """The socket failed. On the hub."""
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------------------------------------------------------- sending
+
+    def touch(self) -> None:
+        """Send at the end of this turn of the loop."""
+        if not self._touched:
+            self._touched = True
+            self._run_callback(self._turn)
+
+    def wrote(self, octets: int, at_once: bool) -> None:
+        """A stream has so many more octets in the codec. at_once: they lie in memory that is used again."""
+        self._queued += octets
+        self._payload += octets
+        if at_once or self._queued >= _AT_ONCE:
+            self.flush()
+        else:
+            self.touch()
+
+    def _turn(self) -> None:
+        self._touched = False
+        self.flush()
+        if self.line and not self.blocked and self.codec.window > 0:
+            self._next()
+
+    def queue(self, channel: Channel) -> None:
+        """A stream begins to wait in line."""
+        self.line[channel] = None
+        self._expect_window()
+
+    def _expect_window(self) -> None:
+        """Those in line wait for the window of the connection, if not for the socket. One deadline is for all of them: a peer that gives
+        window may use it for the more urgent ones as long as it likes."""
+        if self.write_deadline == inf and not self.blocked and self._timeout < inf:
+            self.write_deadline = self.reactor.horizon + self._timeout
+            self.reactor.streams.add(self)  # type: ignore[arg-type]
+
+    def _next(self) -> None:
+        """Let those in line write, each once, the most urgent first. On the hub."""
+        line, codec = self.line, self.codec
+        self.write_deadline = inf
+        for _ in range(len(line)):
+            if not line or self.blocked or codec.window <= 0:
+                break
+            channel = min(line, key=_urgency)
+            del line[channel]
+            if channel.writer is not None:
+                channel.writer.switch()
+        if line and codec.window <= 0:
+            self._expect_window()
+
+    def _lose_patience(self) -> None:
+        """End those in line, because the peer gives the connection no window."""
+        if not self.blocked and self.codec.window <= 0:
+            for channel in list(self.line):
+                if channel.writer is not None:
+                    channel.writer.throw(channel.timed_out(True))
+
+    def flush(self) -> None:
+        """Send what there is, without waiting."""
+        out = self.codec.out
+        if not out:
+            return
+        if self.blocked:
+            for at, piece in enumerate(out):
+                if type(piece) is memoryview:
+                    out[at] = bytes(piece)
+            return
+        data = b"".join(out)
+        out.clear()
+        self._payload = 0
+        if self.plain.closed:
+            return
+        try:
+            self._queued = self._stream.send_now(data)
+        except HttpError:
+            self._queued = 0
+            self._run_callback(self._over)
+            return
+        if self._queued and not self._ended:
+            self.blocked = True
+            self._stalled()
+            self._stream.on_writable(self._writable)
+
+    def _writable(self) -> None:
+        try:
+            self._queued = self._stream.send_now(b"")
+        except HttpError:
+            self._over()
+            return
+        if self._queued:
+            self._stalled()
+            return
+        self.blocked = False
+        self.plain.writer = None
+        self.plain.write_deadline = inf
+        self._stream.on_writable(None)
+        self._queued = sum(map(len, self.codec.out))
+        self.flush()
+        if self.line and not self.blocked:
+            self._next()
+            self.flush()
+        if not self._ended:
+            self._flows()
+
+    @property
+    def _waiting(self) -> int:
+        """Octets of heads and the like in the codec, which need no window."""
+        return sum(map(len, self.codec.out)) - self._payload
+
+
+def _urgency(channel: Channel) -> int:
+    return channel.urgency
