@@ -476,7 +476,6 @@ def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:
         "9:14: `auto_cert` of service `default`: the authority will ask on port 80 (http-01), and no plain listener is there: "
         "add `http_port: 80` and `http_redirect: true`, or `acme.challenge: dns-01`",
         "10:1: `rate_limit` is not in effect yet",
-        "20:1: `cors` is not in effect yet",
         "29:1: `security` is not in effect yet",
     ]
     snapshot = resolve(load(str(tmp_path / "t.yaml")), 1)
@@ -837,13 +836,13 @@ def test_keys_without_effect_are_named_once(tmp_path: Path) -> None:
         + "    log_options: {headers: true}\n    plugin_disabled: false\n"
         + (
             "  - name: b\n    http_redirect: true\n    log_options: {headers: false}\n    plugin_disabled: true\n"
-            "    middleware: [{cors: {}, compression: false}]\n"
+            "    middleware: [{compression: on}]\n"
         )
     )
     assert warnings(tmp_path, text) == [
         "8:5: `log_options` is not in effect yet",
         "13:5: `plugin_disabled` is not in effect yet",
-        "14:19: `middleware.cors` is not in effect yet",
+        "14:19: `middleware.compression` is not in effect yet",
     ]
 
 

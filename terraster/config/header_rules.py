@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CLIENT_CERT", "VARIABLES", "field_name", "removable", "value_parts"]
+__all__ = ["CLIENT_CERT", "VARIABLES", "field_name", "is_token", "removable", "value_parts"]
 
 CLIENT_CERT = ("subject", "issuer", "serial", "fingerprint", "not_before", "not_after")
 """The facts of a client's certificate: ``${client_cert_subject}`` and so on."""
@@ -33,6 +33,11 @@ _NOT_FOR_RULES = frozenset(
         "upgrade",
     )
 )
+
+
+def is_token(word: str) -> bool:
+    """True if it is a token, as names of fields and methods are (RFC 9110, section 5.6.2)."""
+    return _TOKEN.fullmatch(word) is not None
 
 
 def field_name(name: str) -> str:

@@ -121,6 +121,13 @@ class Place:
         self._view = view
         self._cells = cells
 
+    @property
+    def where(self) -> str:
+        """The place in words of a `ConfigError`."""
+        if self.service is None:
+            return "the top"
+        return f"service {self.service.name}" if self.location is None else f"service {self.service.name}, {self.location.path}"
+
     def tally(self, counter: str) -> Tally:
         """One of the kind's counters. KeyError if the kind declares no counter of this name."""
         slot = self._view.table.unrouted if self.location is None else self.location.slot

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .circuit_breaker import CircuitBreaker
 from .contract import Filter
+from .cors import Cors
 from .headers import Headers
 from .redirect import Redirect
 from .respond import Respond
@@ -12,6 +13,7 @@ from .respond import Respond
 __all__ = ["KINDS"]
 
 KINDS: tuple[type[Filter], ...] = (
+    Cors,
     Redirect,
     Respond,
     CircuitBreaker,

@@ -1,4 +1,4 @@
-"""Kinds of middleware that the language has and Terraster does not: rate limit, CORS, security headers, compression. They are checked and
+"""Kinds of middleware that the language has and Terraster does not: rate limit, security headers, compression. They are checked and
 kept, and earn a warning. A filter of the same name takes the place of one of them (`terraster.filters.registry`)."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator, Field
 
 from .. import scalars
-from .base import Duration, Names, Text, Whole
+from .base import Duration, Text, Whole
 from .kinds import LAY_OVER, SERVICE, TOP, FilterSettings, Inherit, Level
 
 __all__ = ["ANNOUNCED", "Announced", "RateLimit"]
@@ -21,17 +21,6 @@ class RateLimit(FilterSettings):
     burst: Annotated[Whole, Field(ge=1)] | None = Field(
         None, description="Requests at once above that. Default: one second's worth."
     )
-
-
-class Cors(FilterSettings):
-    """Which other origins' scripts may read the answers."""
-
-    allowed_origins: Names = Field((), description="Origins, or `*`.")
-    allowed_methods: Names = Field((), description="Methods beyond the simple ones.")
-    allowed_headers: Names = Field((), description="Request headers a script may set.")
-    exposed_headers: Names = Field((), description="Response headers a script may read.")
-    allow_credentials: bool = Field(False, description="Allow cookies to be sent along.")
-    max_age: Duration | None = Field(None, description="How long a browser may remember the answer to a preflight; seconds.")
 
 
 def _or_text(value: object) -> object:
@@ -72,7 +61,6 @@ class Announced(NamedTuple):
 
 ANNOUNCED = (
     Announced("rate_limit", RateLimit),
-    Announced("cors", Cors),
     Announced("security", Security),
     Announced("compression", Compression),
 )
