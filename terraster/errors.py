@@ -84,6 +84,7 @@ class HttpError(TerrasterError):
     alert:       the number of the TLS alert that the backend sent, 0 if it sent none; shown there too (``alert-id``)
     detail:      one sentence for the log and the client; never an address, a path on disk or a name of a backend
     close:       True if the client's connection must end with this answer
+    fields:      further (name, value) pairs of the answer, such as WWW-Authenticate
     """
 
     status = 500
@@ -98,6 +99,7 @@ class HttpError(TerrasterError):
     reason = "proxy_internal_error"
     alert = 0
     close = False
+    fields: tuple[tuple[bytes, bytes], ...] = ()
 
     def __init__(
         self,
@@ -110,6 +112,7 @@ class HttpError(TerrasterError):
         retry_after: int = 0,
         alert: int = 0,
         lasting: bool = False,
+        fields: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -127,6 +130,8 @@ class HttpError(TerrasterError):
             self.alert = alert
         if lasting:
             self.lasting = True
+        if fields:
+            self.fields = fields
 
     @property
     def proxy_status(self) -> str:

@@ -32,6 +32,7 @@ class Exchange:
     request_id:    sent to the backend, and part of the log line and of our own error answers
 
     claims:        what authentication learnt about who asks: the claims of a verified token by name; None: nothing
+    user:          the name of the user who has shown who they are, "" = none
 
     Its way:
     plan:          the compiled configuration with which the request began
@@ -98,12 +99,14 @@ class Exchange:
         "tries",
         "unread",
         "upstream_time",
+        "user",
         "wall",
     )
 
     started: float
     wall: float
     claims: dict[str, Any] | None
+    user: str
     client: Any
     client_ip: str
     peer_ip: str
@@ -167,7 +170,7 @@ class Exchange:
         self.idempotent = False
         self.upstream_time = -1.0
         self.duration = 0.0
-        self.error = self.detail = ""
+        self.error = self.detail = self.user = ""
 
     def field(self, name: bytes) -> bytes:
         """The first value of a request field (lower-case name), or b""."""

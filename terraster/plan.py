@@ -21,6 +21,7 @@ from .exchange import Exchange
 from .filters.answer import Answer
 from .filters.contract import Counted, Filter, Place, cells, counted, defined
 from .filters.registry import KINDS
+from .filters.runtime import Runtime
 from .location_plan import LocationPlan
 from .net.connection import Connection
 from .net.yielding import yield_to_loop
@@ -44,13 +45,14 @@ _TURN = 50
 class Kinds:
     """The kinds of filters, and the cells of their counters. Makes the filters of a location, a service or the top.
 
-    cells, counted: of their counters. bare: a location without backends and filters.
+    cells, counted: of their counters. bare: a location without backends and filters. runtime: of all filters.
     """
 
-    __slots__ = ("_asked", "_hooks", "bare", "cells", "counted", "kinds")
+    __slots__ = ("_asked", "_hooks", "bare", "cells", "counted", "kinds", "runtime")
 
     def __init__(self, kinds: Sequence[type[Filter]], view: SeatView) -> None:
         self.kinds = tuple(kinds)
+        self.runtime = Runtime()
         self.cells = cells(kinds)
         self.counted = counted(kinds)
         self._hooks = tuple((kind, defined(kind)) for kind in kinds)
@@ -66,7 +68,7 @@ class Kinds:
             entries.setdefault(name, []).append(entry)
         for kind, hooks in self._hooks:
             for settings in _ALWAYS if kind.settings is None else entries.get(kind.name, ()):
-                one = kind(settings, Place(service, location, view, self.cells[kind.name]), view)
+                one = kind(settings, Place(service, location, view, self.cells[kind.name], self.runtime), view)
                 if any(map(one.needs, hooks)):
                     made.append(one)
         return tuple(made)
@@ -234,6 +236,11 @@ class Plan:
     def counted(self) -> tuple[Counted, ...]:
         """The counters of filters, with their cells."""
         return self._kinds.counted
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime of filters, those of later plans included."""
+        return self._kinds.runtime
 
     def updated(self, change: Change) -> Plan:
         """The plan after a change. Rebuilds only the changed parts, and lets other greenlets run meanwhile."""

@@ -77,6 +77,7 @@ def test_a_json_line_says_it_all():
         "detail": "",
         "user_agent": "curl/8.0",
         "referer": "http://a.example/?q=1",
+        "user": "",
     }
 
 

@@ -27,6 +27,7 @@ NAMES = (
     "credentials",
     "authorities",
     "staples",
+    "filter_files",
     "names",
     "slots",
     "plan",

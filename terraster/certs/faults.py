@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from terraster.config.filter_sources import sources
 from terraster.config.management import NAME, secured
+from terraster.config.settings.kinds import Source
 from terraster.config.snapshot import Snapshot
 
 from .authorities import read_authorities
 from .backend_files import credentials_of
 from .certificate import CertificateError
 from .client_authorities import read_authority_files
-from .files import Files, read_client_pair, read_files
+from .files import Files, read_client_pair, read_files, read_octets
 
 __all__ = ["Fault", "faults"]
 
@@ -58,6 +60,22 @@ def _named(snapshot: Snapshot) -> Iterator[tuple[str, tuple[str, ...], Callable[
                 yield where, ("ca_file",), read_authorities, files
             else:
                 yield where, ("client_cert", "client_key"), read_client_pair, files
+    for where, source in sources(snapshot):
+        if not source.fetched:
+            yield where, (source.key,), _Checked(source), (source.name,)
+
+
+class _Checked:
+    """Reads and checks the file of a filter. Raises `CertificateError`."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __call__(self, files: Files) -> None:
+        try:
+            self._source.check(read_octets(files[0]))
+        except ValueError as error:
+            raise CertificateError(f"{files[0]}: {error}", files[0]) from None
 
 
 def _read_pair(files: Files) -> object:

@@ -35,6 +35,7 @@ FIELDS: tuple[str, ...] = (
     "detail",
     "user_agent",
     "referer",
+    "user",
     "tls_version",
     "tls_cipher",
     "sni",
@@ -51,8 +52,8 @@ JSON_FIELDS: tuple[str, ...] = FIELDS[: FIELDS.index(TLS_FIELDS[0])]
 """The fields of a JSON line if ``fields`` is not set."""
 
 NAMED_FORMATS: dict[str, str] = {
-    "common": '{client} - - [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out}',
-    "combined": '{client} - - [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out} "{referer}" "{user_agent}"',
+    "common": '{client} - {user} [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out}',
+    "combined": '{client} - {user} [{time_clf}] "{method} {uri} {protocol}" {status} {bytes_out} "{referer}" "{user_agent}"',
 }
 
 

@@ -39,6 +39,7 @@ from ..state.cells import SeatLocation
 from ..state.view import SeatView
 from ..wire.edits import Edits
 from .answer import Answer
+from .runtime import Runtime
 
 __all__ = [
     "HOOKS",
@@ -110,12 +111,21 @@ class Place:
 
     service:  None for the rules of the top, which apply before a service is known
     location: None for the rules of a service or of the top, which apply before a location is known
+    runtime:  what the process does for filters; filled in before the first request
     """
 
-    __slots__ = ("_cells", "_view", "location", "service")
+    __slots__ = ("_cells", "_view", "location", "runtime", "service")
 
-    def __init__(self, service: Service | None, location: Location | None, view: SeatView, cells: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        service: Service | None,
+        location: Location | None,
+        view: SeatView,
+        cells: Mapping[str, int],
+        runtime: Runtime | None = None,
+    ) -> None:
         """cells: of the kind's counters, by name"""
+        self.runtime = runtime or Runtime()
         self.service = service
         self.location = location
         self._view = view
@@ -142,6 +152,7 @@ class Filter:
     levels, shorthand, inherit, answers: see `terraster.config.settings.kinds.Kind`
     counters: its counters
     stage:    when its hooks are called, see also `when`
+    guards:   True if it decides who may come in, so that there must be no way round it
     """
 
     __slots__ = ()
@@ -153,6 +164,7 @@ class Filter:
     shorthand: ClassVar[tuple[Level, ...]] = ()
     inherit: ClassVar[Inherit] = LAY_OVER
     answers: ClassVar[bool] = False
+    guards: ClassVar[bool] = False
     counters: ClassVar[tuple[Counter, ...]] = ()
 
     def __init__(self, settings: Any, place: Place, view: SeatView) -> None:

@@ -3,6 +3,7 @@ The rules for headers come last, because they have the last word about a head.""
 
 from __future__ import annotations
 
+from .basic_auth import BasicAuth
 from .circuit_breaker import CircuitBreaker
 from .contract import Filter
 from .cors import Cors
@@ -15,6 +16,7 @@ __all__ = ["KINDS"]
 KINDS: tuple[type[Filter], ...] = (
     Cors,
     Redirect,
+    BasicAuth,
     Respond,
     CircuitBreaker,
     Headers,

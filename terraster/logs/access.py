@@ -65,9 +65,7 @@ _CONVERSIONS = {
     "request_id": "%s",
     "error": "%s",
     "detail": "%s",
-    "user_agent": "%s",
-    "referer": "%s",
-    **dict.fromkeys(TLS_FIELDS, "%s"),
+    **dict.fromkeys(("user_agent", "referer", "user", *TLS_FIELDS), "%s"),
     "time_clf": _STAMP_CLF,
 }
 """Each field with its conversion in the template, in the order in which `Renderer` computes the values. The two time stamps are not
@@ -188,6 +186,7 @@ class Renderer:
                 nothing if not x.detail else quoted[x.detail],
                 agent,
                 referer,
+                quote(x.user) if x.user else nothing,
             )
             if tls:
                 values += self._handshake(x)

@@ -34,6 +34,7 @@ from .control import Control
 from .credentials import BackendCredentials
 from .discovery.names import Names
 from .discovery.unresolved import UnresolvedBackends
+from .filter_files import FilterFiles
 from .listeners import Listeners, control_address
 from .operator.account import Accounts
 from .operator.commands import OperatorCommands
@@ -118,8 +119,9 @@ class Parts:
         credentials = BackendCredentials(log, agenda, self._use_new_credentials)
         authorities = Authorities(log, agenda, self._use_new_certificates)
         staples = Staples(log, agenda, self._use_new_staples)
+        filter_files = FilterFiles(log, agenda, self._use_new_filter_files)
         names = Names(log, agenda, self._use_new_addresses)
-        before_table: tuple[Participant, ...] = (overrides, certificates, credentials, authorities, staples, names)
+        before_table: tuple[Participant, ...] = (overrides, certificates, credentials, authorities, staples, filter_files, names)
         prepare(before_table, new, step, log)
         found = shared.inherited(os.environ, upgrade.predecessor, log) if upgrade.predecessor else basis.adoption.table()
         # an older version does not tell when it gives us its names
@@ -155,6 +157,7 @@ class Parts:
             credentials,
             authorities,
             staples,
+            filter_files,
             names,
             Slots(self.leases),
             Planner(running, basis.compile, view, log),
@@ -225,6 +228,9 @@ class Parts:
 
     def _use_new_staples(self) -> bool:
         return self.reloader.refresh("OCSP responses").ok
+
+    def _use_new_filter_files(self) -> bool:
+        return self.reloader.refresh("files of filters").ok
 
     def _is_upgrade(self) -> bool:
         return self._basis.upgrade.is_under_way

@@ -14,6 +14,7 @@ from terraster.exchange import Exchange
 from terraster.location_plan import LocationPlan
 from terraster.net.body import Buffer
 from terraster.net.origin import Origin
+from terraster.net.passwords import VerifiedPasswords
 from terraster.net.reactor import SHORT, Reactor
 from terraster.net.runners import Runners
 from terraster.net.tcp_keepalive import options
@@ -86,6 +87,7 @@ class DataPlane:
         self.challenges = Challenges()
         self.runners = Runners(reactor)
         self.buffer = Buffer()
+        plan.runtime.passwords = VerifiedPasswords(reactor)
         self.wall = 0.0
         self.date = b""
         self.id_prefix = b""

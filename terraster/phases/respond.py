@@ -132,7 +132,7 @@ def error(plane: DataPlane, exchange: Exchange, error: HttpError) -> bool:
     if answer is None:
         accept = exchange.field(b"accept")
         fields, body = error_answer(error.status, error.proxy_status, error.detail, accept, exchange.request_id, error.retry_after)
-        answer = Answer(error.status, fields, body)
+        answer = Answer(error.status, fields + error.fields, body)
     try:
         return own(plane, exchange, answer, error.close)
     except HttpError:

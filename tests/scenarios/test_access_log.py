@@ -168,7 +168,7 @@ def test_one_stream_for_both_logs_has_whole_lines(fresh, backend) -> None:
             proxy.reload(service(backend(answer=ok()).url))
     wait_until(lambda: proxy.said.count('"uri":"/') == 60)
     for line in proxy.said.splitlines():
-        assert re.fullmatch(r'\{"time":.*"referer":""\}|\d{4}-\d\d-\d\dT\S+ [a-z]+ +\[\d+\] .*', line), line
+        assert re.fullmatch(r'\{"time":.*"user":""\}|\d{4}-\d\d-\d\dT\S+ [a-z]+ +\[\d+\] .*', line), line
 
 
 def workers(proxy: Terraster) -> list[int]:

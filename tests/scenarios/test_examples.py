@@ -24,6 +24,8 @@ from ..harness.waiting import wait_until
 
 FOLDER = ROOT / "etc" / "examples"
 WITH_CERTIFICATES = {"client-auth", "tls-backends"}
+WITH_USERS = {"basic-auth"}
+"""Those that answer 401: test_examples_authentication.py."""
 EXAMPLES = sorted(file for file in FOLDER.glob("*.yaml") if file.stem not in WITH_CERTIFICATES)
 _PLACES = (
     "port",
@@ -107,7 +109,7 @@ def together(levels: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: value for level in levels for key, value in level.items()}
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [file for file in EXAMPLES if file.stem not in WITH_USERS], ids=lambda file: file.stem)
 def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> None:
     """Every location of the example, with backends of the test in place of those of the reader."""
     config = {key: value for key, value in yaml.safe_load(file.read_text()).items() if key not in _PLACES}

@@ -13,15 +13,15 @@ every level, and the entry without a name is one more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
 from .base import Model
 
-__all__ = ["LAY_OVER", "LOCATION", "REPLACE", "SERVICE", "TOP", "FilterSettings", "Inherit", "Kind", "Level"]
+__all__ = ["LAY_OVER", "LOCATION", "REPLACE", "SERVICE", "TOP", "FilterSettings", "Inherit", "Kind", "Level", "Source"]
 
 
 class Level(Enum):
@@ -39,6 +39,19 @@ class Inherit(Enum):
     REPLACE = "as a whole"
 
 
+class Source(NamedTuple):
+    """Octets that a filter needs and that are not in the configuration (`terraster.config.filter_sources`).
+
+    key: the key that names it. name: the file's absolute name, or the URL. check: called with the octets; raises ValueError, with words
+    that follow "FILE: …", for octets that cannot be used. fetched: True if the admin worker fetches it from a URL.
+    """
+
+    key: str
+    name: str
+    check: Callable[[bytes], object]
+    fetched: bool = False
+
+
 TOP, SERVICE, LOCATION = Level.TOP, Level.SERVICE, Level.LOCATION
 LAY_OVER, REPLACE = Inherit.LAY_OVER, Inherit.REPLACE
 
@@ -52,6 +65,8 @@ class FilterSettings(Model):
 
     spellings: ClassVar[Mapping[str, str]] = {}
     """Other spellings of keys, and the fields that they stand for. Both are fields of the model."""
+
+    _contents: dict[str, bytes] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _spelt_once(self) -> Self:
@@ -80,6 +95,21 @@ class FilterSettings(Model):
             before = inherited.get(name)
             inherited[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
         return type(self).model_construct(**inherited)
+
+    def sources(self) -> tuple[Source, ...]:
+        """The files and documents that the filter needs."""
+        return ()
+
+    @property
+    def contents(self) -> Mapping[str, bytes]:
+        """The octets of `sources` by name. A source that has not been read or fetched is missing: in a mere check of a configuration, each."""
+        return self._contents
+
+    def with_contents(self, contents: dict[str, bytes]) -> Self:
+        """The same settings with these octets."""
+        made = self.model_copy()
+        made._contents = contents
+        return made
 
     def facts(self) -> dict[str, Any]:
         """Fields of a `terraster.config.snapshot.Location` by name, for a kind that acts through them rather than through hooks."""
