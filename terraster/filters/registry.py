@@ -10,6 +10,7 @@ from .cors import Cors
 from .headers import Headers
 from .redirect import Redirect
 from .respond import Respond
+from .security import Security
 
 __all__ = ["KINDS"]
 
@@ -19,5 +20,6 @@ KINDS: tuple[type[Filter], ...] = (
     BasicAuth,
     Respond,
     CircuitBreaker,
+    Security,
     Headers,
 )

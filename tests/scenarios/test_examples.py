@@ -47,9 +47,17 @@ _PLACES = (
 
 
 def test_there_are_examples() -> None:
-    assert {"acme", "backend-names", "cors", "health-checks", "http2", "send-proxy", "unix-socket", "websockets"} <= {
-        file.stem for file in EXAMPLES
-    }
+    assert {
+        "acme",
+        "backend-names",
+        "cors",
+        "health-checks",
+        "http2",
+        "security-headers",
+        "send-proxy",
+        "unix-socket",
+        "websockets",
+    } <= {file.stem for file in EXAMPLES}
     assert {file.name for file in FOLDER.iterdir() if file not in EXAMPLES} == {f"{name}.yaml" for name in WITH_CERTIFICATES}
 
 
