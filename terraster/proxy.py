@@ -43,6 +43,7 @@ _BYTES_IN = SeatLocation.BYTES_IN
 _BYTES_OUT = SeatLocation.BYTES_OUT
 _DURATION = SeatLocation.DURATION
 _BUCKET = SeatLocation.BUCKET
+_GRPC = SeatLocation.GRPC
 
 _LAST_HOP = Answer(200)
 """The answer to an OPTIONS with Max-Forwards 0, which must not be forwarded: RFC 9110, section 7.6.2."""
@@ -221,6 +222,8 @@ class Proxy(DataPlane):
         q[row + _BYTES_OUT] += exchange.bytes_out
         q[row + _DURATION] += int(duration * 1e9)
         q[row + _BUCKET + bisect_left(BUCKETS, duration)] += 1
+        if exchange.grpc is not None:
+            q[row + _GRPC + exchange.grpc.end(exchange.status)] += 1
         if location is not None:
             for hook in location.on_log:
                 try:

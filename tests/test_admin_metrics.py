@@ -19,7 +19,7 @@ from terraster.admin.exposition import exposition, make_registry
 from terraster.admin.metrics import METRICS, TableCollector, of_filter
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
-from terraster.state.cells import BUCKETS, MasterCells, Seat
+from terraster.state.cells import BUCKETS, MasterCells, Seat, SeatLocation
 
 from .harness.ports import free_port
 from .harness.program import Program, find
@@ -57,7 +57,9 @@ def busy_house() -> House:
     house.known(0, STATE=1, SINCE=int(NOW * 1e9), WEIGHT=3, PROBES=9, PROBE_FAILURES=2)
     house.known(1, STATE=4, CIRCUIT=2, EJECTIONS=7, OPENINGS=8)
     house.waited(1, 0, QUEUED=2, QUEUE_REFUSED=3, QUEUE_TIMEOUTS=4, RETRIES=5, HEDGES=6, BUDGET_REFUSALS=7)
-    house.waited(2, 0, QUEUED=1)
+    house.waited(2, 0, QUEUED=1, GRPC=8)
+    house.waited(1, 0, GRPC=1)
+    house.q[house.table.seat_location(1, 0) + SeatLocation.GRPC + 14] = 2
     house.panics(2)
     house.sit(1, Seat.PROXY, CONNECTIONS=7, ACCEPTED=70, ACCESS_LINES_LOST=60, LINE_LOST_AT=int((NOW - 5) * 1e9), LINE_LOST_WHY=28)
     house.q[house.table.seat(1) + Seat.HTTP2_CONNECTIONS] = 9
@@ -93,6 +95,9 @@ def test_the_numbers():
         f"terraster_requests_total{{code=200,{shop}}}": 4,
         f"terraster_requests_total{{code=2xx,{shop}}}": 1,
         "terraster_requests_total{code=404,location=/,service=blog}": 1,
+        f"terraster_grpc_responses_total{{{shop},status=OK}}": 9,
+        f"terraster_grpc_responses_total{{{shop},status=UNAVAILABLE}}": 2,
+        f"terraster_grpc_responses_total{{{shop},status=UNKNOWN}}": None,
         f"terraster_bytes_total{{direction=out,{shop}}}": 400,
         f"terraster_bytes_total{{direction=in,{shop}}}": 0,
         f"terraster_request_duration_seconds_count{{{shop}}}": 5,

@@ -540,3 +540,40 @@ def test_the_demo_advises_requests_that_reach_a_backend(tmp_path):
     snapshot = resolve(load(write(tmp_path / "demo.yaml", services=services)), 1)
     text = demo.advice(snapshot, "demo.yaml", [])
     assert "curl -H 'Host: shop.test' http://127.0.0.1:8080/ " in text and "old.test" not in text
+
+
+@pytest.mark.parametrize(
+    "keys, words",
+    [
+        ({"tls": {"cert_file": "empty.pem"}}, "service s: certificate {}/empty.pem: the file is empty"),
+        ({"client_cert": "good.pem", "client_key": "empty.pem"}, "with key {}/empty.pem: the key file is empty"),
+        ({"ca_file": "empty.pem"}, "backend https://127.0.0.1:1: "),
+        ({"api": {"tls": {"cert_file": "empty.pem"}}}, "management API: certificate {}/empty.pem: the file is empty"),
+        (
+            {"tls": {"cert_file": "good.pem", "key_file": "good.key", "client_auth": {"mode": "require", "ca_file": "empty.pem"}}},
+            "service s: ",
+        ),
+    ],
+    ids=["service", "client certificate", "authorities", "management", "authorities of clients"],
+)
+def test_a_start_and_a_check_name_the_same_place_of_a_file_that_cannot_be_used(tmp_path, keys, words):
+    issued = Authority().issue("a.test")
+    for name, octets in (("good.pem", issued.chain), ("good.key", issued.key), ("empty.pem", b"")):
+        (tmp_path / name).write_bytes(octets)
+    backend = {"url": "https://127.0.0.1:1"}
+    services = [{"name": "s", "host": "a.test", "locations": [{"path": "/", "backends": [backend]}]}]
+    own = {"listen": f"127.0.0.1:{free_port()}", "runtime_dir": str(tmp_path / "run"), "services": services}
+    path = write(tmp_path / "a.yaml", **own, health_check={"type": "none"}, **keys)
+    checked, started = run("--check", "--config", path), run("--config", path)
+    assert (checked.returncode, started.returncode) == (2, 1)
+    problem = checked.stderr.splitlines()[0]
+    assert re.match(rf"{re.escape(path)}:\d+:\d+: ", problem) and words.format(tmp_path) in problem
+    assert started.stderr.splitlines()[-1] == f"terraster: cannot start: {problem}"
+
+
+def test_a_reload_names_the_place_of_a_file_that_cannot_be_used(tmp_path):
+    (tmp_path / "empty.pem").touch()
+    with Terraster(tmp_path / "one", service("https://127.0.0.1:1")) as proxy:
+        proxy.write(service("https://127.0.0.1:1"), ca_file=str(tmp_path / "empty.pem"))
+        (problem,) = proxy.control("POST", "/reload", why="test")["problems"]
+    assert re.match(rf"{re.escape(str(tmp_path))}/one/\S+:\d+:\d+: backend https://127.0.0.1:1: .*empty.pem", problem)

@@ -102,8 +102,8 @@ def test_over_tls(tmp_path: Path, top: str, service: str, offered: tuple[str, ..
          {"header_list_size": 65536 + 320, "header_size": 65536, "header_count": 10}),
         ("limits: {header_size: 64k}\nhttp2: {header_list_size: 8k}", "http2: {header_count: 9}",
          {"header_list_size": 8192, "header_size": 8192, "header_count": 9}),
-        ("", "http2: {resets_per_second: 7, connection_window: 2M, buffered_octets: 1M}",
-         {"resets_per_second": 7, "connection_window": 2 << 20, "buffered_octets": 1 << 20}),
+        ("", "http2: {resets_per_second: 7, connection_window: 2M, buffered_octets: 1M, head_octets: 1M}",
+         {"resets_per_second": 7, "head_octets": 1 << 20, "connection_window": 2 << 20, "buffered_octets": 1 << 20}),
     ],
 )  # fmt: skip
 def test_each_limit_is_inherited_by_itself(tmp_path: Path, top: str, service: str, limits: Any) -> None:

@@ -20,6 +20,7 @@ from terraster.errors import StartError
 from terraster.exchange import Exchange
 from terraster.logs.access import BATCH, AccessLogs, AccessWriter, Renderer
 from terraster.logs.sink import BACKLOG, Sink
+from terraster.wire.grpc import Call
 
 WALL = 1700000000.125  # 2023-11-14T22:13:20.125Z
 
@@ -79,6 +80,15 @@ def test_a_json_line_says_it_all():
         "referer": "http://a.example/?q=1",
         "user": "",
     }
+
+
+def test_the_outcome_of_a_call():
+    call = Call()
+    call.status = 14
+    assert line(an_exchange(grpc=call), format="{status} {grpc_status}") == "200 UNAVAILABLE\n"
+    assert json.loads(line(an_exchange(grpc=call), fields=("grpc_status", "sni"))) == {"grpc_status": "UNAVAILABLE", "sni": ""}
+    assert json.loads(line(an_exchange(), fields=("grpc_status",))) == {"grpc_status": ""}
+    assert line(an_exchange(), format="{grpc_status}") == "-\n"
 
 
 def test_a_request_that_could_not_be_read():

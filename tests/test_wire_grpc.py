@@ -181,4 +181,5 @@ def test_the_outcome_of_a_call(heads: list[list[tuple[bytes, bytes]]], http: int
     call = grpc.Call()
     for fields in heads:
         call.learn(fields)
-    assert grpc.STATUSES[call.result(http)] == outcome
+    assert grpc.STATUSES[call.end(http)] == outcome
+    assert grpc.STATUSES[call.status] == outcome

@@ -461,10 +461,48 @@ def test_what_must_not_be_started() -> None:
     assert session.working == 0
 
 
+def test_heads_that_are_worked_on_are_bounded_together() -> None:
+    session = begun(head_octets=5000)
+    large = (*GET, ("x", "y" * 3000))
+    first, second = opened(session, headers(1, large)), opened(session, headers(3))
+    assert fed(session, headers(5, large)) == []
+    assert told(session.out) == ["RST_STREAM 5 REFUSED_STREAM"]
+    session.head(first, b"\x88", True)
+    session.out.clear()
+    assert fed(session, headers(7, large)) == [], "what was answered counts until nobody works for it"
+    session.done(first, 8)
+    session.out.clear()
+    opened(session, headers(9, large))
+    assert told(session.out) == []
+    session.done(second, 8)
+
+
+def test_a_head_alone_is_never_refused_for_its_size() -> None:
+    session = begun(head_octets=1024)
+    large = (*GET, ("x", "y" * 3000))
+    for number in (1, 3):
+        session.done(opened(session, headers(number, large)), 8)
+
+
+def test_heads_that_are_too_large_count_as_well() -> None:
+    """Each has an answer that may wait for a window."""
+    session = begun(header_list_size=1000, head_octets=2000)
+    large = (*GET, ("x", "y" * 2000))
+    events = fed(session, b"".join(headers(number, large) for number in (1, 3, 5)))
+    assert events_told(events) == ["REQUEST 1 431", "REQUEST 3 431"]
+    assert told(session.out) == ["RST_STREAM 5 REFUSED_STREAM"]
+
+
 def test_a_request_that_is_too_large_is_answered() -> None:
     session = begun(header_list_size=1000)
     events = fed(session, headers(1, (*GET, ("x", "y" * 2000))) + headers(3))
     assert events_told(events) == ["REQUEST 1 431", "REQUEST 3"]
+
+
+def test_a_request_that_http_1_would_refuse_for_its_size_is_answered() -> None:
+    session = begun(header_size=1000)
+    assert events_told(fed(session, headers(1, (*GET, ("x", "y" * 900))))) == ["REQUEST 1"]
+    assert events_told(fed(session, headers(3, (*GET, ("x", "y" * 1000))))) == ["REQUEST 3 431"]
 
 
 def test_trailers_that_are_too_large() -> None:

@@ -51,6 +51,7 @@ class Description:
 
 METRICS: tuple[Description, ...] = (
     Description("terraster_requests_total", "counter", "Requests answered, by status code.", (*_LOCATION, "code")),
+    Description("terraster_grpc_responses_total", "counter", "Calls of gRPC, by their outcome.", (*_LOCATION, "status")),
     Description(
         "terraster_request_duration_seconds", "histogram", "Time from a request's head to the end of its answer.", _LOCATION
     ),
@@ -287,6 +288,14 @@ class TableCollector(Collector):
                 Sample("terraster_requests_total", {**labels, "code": code}, count)
                 for labels, row in used
                 for code, count in row.codes()
+            ),
+        )
+        yield (
+            "terraster_grpc_responses_total",
+            (
+                Sample("terraster_grpc_responses_total", {**labels, "status": status}, count)
+                for labels, row in used
+                for status, count in row.calls()
             ),
         )
         yield (

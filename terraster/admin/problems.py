@@ -242,22 +242,28 @@ def _of_queue(location: Mapping[str, Any]) -> str:
 
 def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:
     if backend["state"] == "down":
-        return [_problem("backend-down", backend["reason"], **where)]
+        return [_problem("backend-down", _with_certificate(backend, backend["reason"]), **where)]
     if backend["state"] == "ejected" and backend["circuit"] == "open":
-        return [_problem("circuit-open", backend["reason"], **where)]
+        return [_problem("circuit-open", _with_certificate(backend, backend["reason"]), **where)]
     if (
         backend["state"] == "ejected" and backend["circuit"] == "half-open" and backend["admit"] != "none"
     ):  # a draining backend gets no trial
         return [_problem("circuit-half-open", backend["reason"], **where)]
     if backend["state"] == "ejected":
-        return [_problem("backend-ejected", backend["reason"], **where)]
+        return [_problem("backend-ejected", _with_certificate(backend, backend["reason"]), **where)]
     attempts, failures = backend["recent_attempts"], backend["recent_failures"]
     if backend["state"] != "maintenance" and failures >= FAILING and failures >= FAILING_SHARE * attempts:
         text = f"{failures} of {attempts} attempts failed in the last {backend['recent_seconds']:.0f} s"
         last = f"; last failure: {backend['recent_failure']}" if backend["recent_failure"] else ""
         kept = f"; not ejected: {backend['not_ejected']}" if backend["not_ejected"] else ""
-        return [_problem("backend-failing", text + last + kept, **{**where, "since": None})]
+        return [_problem("backend-failing", _with_certificate(backend, text + last + kept), **{**where, "since": None})]
     return []
+
+
+def _with_certificate(backend: Mapping[str, Any], text: str) -> str:
+    """The text of a problem; if the backend's certificate is the reason, with what it says and what can be done."""
+    words = backend["shown_certificate"]
+    return f"{text}; {words}" if words and "the backend's certificate" in text else text
 
 
 def _of_statuses(

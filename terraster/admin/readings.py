@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from ..config.snapshot import Backend, Location, Service, Snapshot
 from ..state.cells import BUCKETS, RESPONSE_CLASSES, STATUS_LABELS, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation
 from ..state.table import Table
+from ..wire.grpc import STATUSES
 
 __all__ = [
     "BackendReading",
@@ -143,6 +144,12 @@ class LocationReading:
     def codes(self) -> Iterator[tuple[str, int]]:
         """(status label, requests) for every status of at least one response."""
         for label, count in zip(STATUS_LABELS, self.cells, strict=False):
+            if count:
+                yield label, count
+
+    def calls(self) -> Iterator[tuple[str, int]]:
+        """(status of gRPC, calls) for every outcome of at least one call."""
+        for label, count in zip(STATUSES, self.cells[SeatLocation.GRPC :], strict=False):
             if count:
                 yield label, count
 

@@ -71,6 +71,7 @@ def document(
         "probes": master.get("prober", {}),
         "states": master.get("states", {}),
         "failing": master.get("failing", {}),
+        "shown": master.get("shown_certificates", {}),
         "overrides": overrides.get("backends", {}),
         "recent": {one.backend.id: _recent(recent, one.backend.slot) for one in backends if one.backend.slot in recent.by_slot},
     }
@@ -249,6 +250,7 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
         "recent_seconds": failing.get("seconds"),
         "recent_failure": failing.get("text", ""),
         "recent_failure_at": failing.get("when"),
+        "shown_certificate": known["shown"].get("words", ""),
         "not_ejected": failing.get("not_ejected", ""),
         "circuit": BackendCells.CIRCUITS[one.circuit],
         "circuit_openings": one.openings,

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from terraster.config.snapshot import Certificate
 from terraster.errors import TerrasterError
 
-__all__ = ["CertificateError", "read_certificate"]
+__all__ = ["CertificateError", "common_name", "read_certificate", "subject_alternative_names"]
 
 _LEAST_RSA = 2048  # bits: the security level 2 of OpenSSL wants 112 bits of security
 
@@ -51,10 +51,9 @@ def read_certificate(file: str, chain: bytes, key: bytes, key_file: str = "") ->
         raise CertificateError("the key does not belong to the certificate")
     for before, after in zip(certificates, certificates[1:], strict=False):
         if before.issuer != after.subject:
-            raise CertificateError(
-                f"the chain is out of order: {_name(before.issuer)} issued {_name(before.subject)}, but {_name(after.subject)} follows"
-            )
-    names = _names(first)
+            issued = f"{common_name(before.issuer)} issued {common_name(before.subject)}"
+            raise CertificateError(f"the chain is out of order: {issued}, but {common_name(after.subject)} follows")
+    names = subject_alternative_names(first)
     curve = private.curve.name if isinstance(private, ec.EllipticCurvePrivateKey) else ""
     return Certificate(
         file=file,
@@ -66,7 +65,7 @@ def read_certificate(file: str, chain: bytes, key: bytes, key_file: str = "") ->
         else "ECDSA"
         if isinstance(private, ec.EllipticCurvePrivateKey)
         else "EdDSA",
-        issuer=_name(first.issuer),
+        issuer=common_name(first.issuer),
         not_before=first.not_valid_before_utc.timestamp(),
         not_after=first.not_valid_after_utc.timestamp(),
         fingerprint=hashlib.sha256(first.public_bytes(Encoding.DER)).hexdigest(),
@@ -124,7 +123,7 @@ def _shape_of(certificate: x509.Certificate) -> bytes:
         return b""  # of a kind that no key of ours has
 
 
-def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+def subject_alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
     """The names in subjectAltName, which is all that clients look at (RFC 9110, section 4.3.4)."""
     try:
         listed = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -147,7 +146,8 @@ def _must_staple(certificate: x509.Certificate) -> bool:
     return x509.TLSFeatureType.status_request in wanted
 
 
-def _name(name: x509.Name) -> str:
+def common_name(name: x509.Name) -> str:
+    """A name in a word or two, for operators: its CN, else its O, else all of it as RFC 4514 writes it."""
     for kind in (x509.NameOID.COMMON_NAME, x509.NameOID.ORGANIZATION_NAME):
         for one in name.get_attributes_for_oid(kind):
             return str(one.value)

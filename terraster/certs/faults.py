@@ -16,7 +16,7 @@ from .certificate import CertificateError
 from .client_authorities import read_authority_files
 from .files import Files, read_client_pair, read_files, read_octets
 
-__all__ = ["Fault", "faults"]
+__all__ = ["Fault", "fault_behind", "faults"]
 
 
 class Fault(NamedTuple):
@@ -42,6 +42,23 @@ def faults(snapshot: Snapshot) -> list[Fault]:
             at = files.index(error.file) if error.file in files else 0
             found.append(Fault(keys[at], files[at], where, str(error)))
     return found
+
+
+def fault_behind(snapshot: Snapshot, refusal: str) -> Fault | None:
+    """The fault for which a start or a reload refused a configuration. None if the reason was another one, or if the file is good by now. Reads
+    only the files of the service or backend that the refusal names.
+
+    refusal: the words of the error
+    """
+    for where, keys, read, files in _named(snapshot):
+        if refusal.startswith(f"{where}: "):
+            try:
+                read(files)
+            except CertificateError as error:
+                at = files.index(error.file) if error.file in files else 0
+                if refusal == f"{where}: {error}":
+                    return Fault(keys[at], files[at], where, str(error))
+    return None
 
 
 def _named(snapshot: Snapshot) -> Iterator[tuple[str, tuple[str, ...], Callable[[Files], object], Files]]:

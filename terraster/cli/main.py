@@ -125,6 +125,14 @@ class _Configuration:
         """See `Loader.asks`."""
         return self._loader.asks(address, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
 
+    def placed(self, refusal: str) -> str:
+        """Why the configuration that was read last cannot run, with the place of the file of a certificate or an authority if that is why."""
+        from terraster.certs.faults import fault_behind
+
+        fault = fault_behind(self._last[1], refusal) if self._last is not None else None
+        place = self.places({(fault.key, fault.file)}).get((fault.key, fault.file)) if fault is not None else None
+        return refusal if place is None else f"{place.file}:{place.line}:{place.column}: {refusal}"
+
     def places(self, named: set[tuple[str, str]]) -> dict[tuple[str, str], Problem]:
         """See `Loader.places`."""
         return self._loader.places(named, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
@@ -236,12 +244,12 @@ def _run(arguments: argparse.Namespace) -> int:
     load = _Configuration(arguments, yield_to_loop, to_run=True)
     roles = {"proxy": ProxyWorker, "admin": AdminWorker}
     if not arguments.demo:
-        return run(load, roles, compile_plan, asks=load.asks)
+        return run(load, roles, compile_plan, asks=load.asks, placed=load.placed)
 
     def serve(advice: str) -> int:
         from terraster.cli.announce import announcing
 
-        return run(load, {**roles, "admin": announcing(advice)}, compile_plan, asks=load.asks)
+        return run(load, {**roles, "admin": announcing(advice)}, compile_plan, asks=load.asks, placed=load.placed)
 
     return _demo(load, serve)
 

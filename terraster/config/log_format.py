@@ -41,12 +41,13 @@ FIELDS: tuple[str, ...] = (
     "sni",
     "alpn",
     "tls_resumed",
+    "grpc_status",
     "time_clf",
 )
 """Every field that a format string or ``fields`` may name."""
 
 TLS_FIELDS: tuple[str, ...] = ("tls_version", "tls_cipher", "sni", "alpn", "tls_resumed")
-"""The fields about a TLS handshake: the last ones that have a value of their own."""
+"""The fields about a TLS handshake. Only `grpc_status` and another form of the time come after them."""
 
 JSON_FIELDS: tuple[str, ...] = FIELDS[: FIELDS.index(TLS_FIELDS[0])]
 """The fields of a JSON line if ``fields`` is not set."""

@@ -36,6 +36,7 @@ from ..config.log_format import FIELDS, JSON_FIELDS, TLS_FIELDS
 from ..config.snapshot import AccessLog
 from ..errors import StartError
 from ..exchange import Exchange
+from ..wire.grpc import STATUSES
 from .losses import Losses
 from .sink import Sink
 
@@ -65,7 +66,7 @@ _CONVERSIONS = {
     "request_id": "%s",
     "error": "%s",
     "detail": "%s",
-    **dict.fromkeys(("user_agent", "referer", "user", *TLS_FIELDS), "%s"),
+    **dict.fromkeys(("user_agent", "referer", "user", *TLS_FIELDS, "grpc_status"), "%s"),
     "time_clf": _STAMP_CLF,
 }
 """Each field with its conversion in the template, in the order in which `Renderer` computes the values. The two time stamps are not
@@ -127,7 +128,7 @@ class Renderer:
         self._quoted = _Quoted(self._quote)
         self._empty = "null" if json else "-"
         self._agent = "user_agent" in names or "referer" in names
-        self._tls, self._flags = not set(TLS_FIELDS).isdisjoint(names), ("false", "true") if json else ("no", "yes")
+        self._tls, self._flags = not {*TLS_FIELDS, "grpc_status"}.isdisjoint(names), ("false", "true") if json else ("no", "yes")
         self._redact = frozenset(key.lower() for key in config.redact_query)
         self._mask = config.mask
         self._second = -1.0
@@ -189,7 +190,7 @@ class Renderer:
                 quote(x.user) if x.user else nothing,
             )
             if tls:
-                values += self._handshake(x)
+                values += (*self._handshake(x), nothing if x.grpc is None else quoted[STATUSES[x.grpc.status]])
             lines.append(self._line % (values if pick is None else pick(values)))
         return "".join(lines).encode("ascii")
 

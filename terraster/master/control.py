@@ -25,6 +25,7 @@ from terraster.worker.process import Process
 
 from .backends.outliers import Outliers
 from .backends.recent_failures import RecentFailures
+from .backends.shown_certificates import ShownCertificates
 from .backends.states import BackendStates
 from .certificates import Certificates
 from .children import Children
@@ -56,6 +57,7 @@ class Control:
         states: BackendStates,
         outliers: Outliers,
         recent_failures: RecentFailures,
+        shown_certificates: ShownCertificates,
         upgrade: Upgrade,
         certificates: Certificates,
         staples: Staples,
@@ -69,6 +71,7 @@ class Control:
         self._states = states
         self._outliers = outliers
         self._recent_failures = recent_failures
+        self._shown_certificates = shown_certificates
         self._upgrade = upgrade
         self._certificates = certificates
         self._staples = staples
@@ -143,6 +146,7 @@ class Control:
 
         ``pid version started generation upgrade last_reload workers wanted_workers restarts reloads reload_failures``; times are time.time()
         seconds, ages seconds. ``failing``: by id, of backends that failed lately: ``attempts failures seconds text when not_ejected``.
+        ``shown_certificates``: by id, words on the certificate of a backend for which it is refused.
         ``refused_refresh``: ``why problems when`` of a change above the file that is not in effect, or None. One key more for each
         participant with a `Participant.detail`: ``listeners names states prober orders …``
         """
@@ -163,6 +167,7 @@ class Control:
             "stopping": cells[MasterCells.STOPPING],
             "workers": [self._worker(worker) for worker in sorted(self._children.by_pid.values(), key=_seat)],
             "failing": self._failing(),
+            "shown_certificates": self._shown_certificates.words(),
             **{one.name: detail for one in self._participants if (detail := one.detail()) is not None},
         }
 

@@ -48,7 +48,7 @@ from .listeners import Asks, Listeners, addresses, control_address, nobody
 from .participant import Participant, Proposal, commit, prepare
 from .parts import Basis, Parts
 from .pidfile import Pidfile, remove_directories, runtime_directory
-from .reload import Load
+from .reload import Load, Placed, as_it_is
 from .running import Compile, Running
 from .signals import Signals
 from .steps import Step
@@ -69,12 +69,14 @@ class Master(Arbiter):  # type: ignore[misc]
         more: Sequence[Participant],
         step: Step,
         asks: Asks = nobody,
+        placed: Placed = as_it_is,
     ) -> None:
         self.more = more
         self.step = step
         self.load = load
         self.roles = dict(roles)
         self.compile = compile
+        self.placed = placed
         self.running = Running(load(1))
         unserved.refuse(self.running.loaded)
         super().__init__(Application(self.running.loaded, next(iter(self.roles.values()))))
@@ -203,6 +205,7 @@ class Master(Arbiter):  # type: ignore[misc]
     def _basis(self) -> Basis:
         return Basis(
             load=self.load,
+            placed=self.placed,
             roles=self.roles,
             compile=self.compile,
             more=self.more,

@@ -27,6 +27,7 @@ from .authorities import Authorities
 from .backends.outliers import Outliers
 from .backends.prober import Prober
 from .backends.recent_failures import FAILURES, RecentFailures
+from .backends.shown_certificates import ShownCertificates
 from .backends.states import BackendStates
 from .certificates import Certificates
 from .children import Children
@@ -42,7 +43,7 @@ from .operator.orders import Orders
 from .operator.overrides import Overrides
 from .participant import Outcome, Participant, Proposal, prepare
 from .pidfile import Pidfile
-from .reload import Load, Reloader
+from .reload import Load, Placed, Reloader
 from .running import Compile, Planner, Running, Slots
 from .runtime_files import RuntimeFiles
 from .shared import Predecessors
@@ -60,13 +61,14 @@ __all__ = ["Basis", "Parts"]
 class Basis:
     """The things that a master has before it makes its parts.
 
-    load, roles, compile, more, step: see `terraster.master.run`
+    load, roles, compile, more, step, placed: see `terraster.master.run`
     app:    gunicorn's application, with its configuration ``app.cfg``
     heard:  see `Children`
     ending: set when the master is told to stop
     """
 
     load: Load
+    placed: Placed
     roles: Mapping[str, type[Process]]
     compile: Compile
     more: Sequence[Participant]
@@ -95,6 +97,7 @@ class Parts:
     __slots__ = (
         "_basis",
         "_recent_failures",
+        "_shown_certificates",
         "_control",
         "table",
         "leases",
@@ -133,7 +136,8 @@ class Parts:
         states = BackendStates(table, log, agenda)
         self.outliers = Outliers(table, states, log, agenda)
         self._recent_failures = RecentFailures(table)
-        prober = Prober(table, log, states, agenda, self.outliers.checked)
+        self._shown_certificates = ShownCertificates(states, log)
+        prober = Prober(table, log, states, agenda, self.outliers.checked, self._shown_certificates.probed)
         self.orders = Orders(running, overrides, states, agenda, log, self._refresh, self._is_upgrade)
         self.children = Children(
             basis.roles,
@@ -184,6 +188,7 @@ class Parts:
             log,
             basis.ending,
             step,
+            basis.placed,
         )
         accounts = Accounts(running, overrides, states, prober, self.outliers, table)
         commands = OperatorCommands(running, overrides, self.orders, accounts, log, self._refresh)
@@ -205,6 +210,7 @@ class Parts:
             states,
             self.outliers,
             self._recent_failures,
+            self._shown_certificates,
             upgrade,
             certificates,
             staples,
@@ -243,6 +249,7 @@ class Parts:
         match message:
             case ("traffic", reports):
                 self.outliers.receive(reports, child.seat)
+                self._shown_certificates.attempted(reports)
                 self._recent_failures.note({report[0] for report in reports if report[2] in FAILURES})
             case ("ask", ticket, verb, arguments):
                 gevent.spawn(self._control.answer, child, ticket, verb, arguments)
@@ -254,6 +261,7 @@ class Parts:
         for address, one in basis.listeners.open.items():
             if address not in child.listeners:
                 one.close()
+        self._shown_certificates.abandon()
         for participant in self.participants:
             participant.abandon()
         basis.adoption.abandon()

@@ -45,9 +45,18 @@ from .steps import Step
 from .systemd import ServiceManager
 from .upgrade import Upgrade
 
-__all__ = ["Load", "Reloader"]
+__all__ = ["Load", "Placed", "Reloader", "as_it_is"]
 
 Load = Callable[[int], Snapshot]
+
+Placed = Callable[[str], str]
+"""Why a configuration cannot run, in words → the same, behind the place in its file if there is one."""
+
+
+def as_it_is(words: str) -> str:
+    """No place is known."""
+    return words
+
 
 PATIENCE = 10.0  # seconds for a child to acknowledge
 _SHORT_ROUND = 1.0  # seconds that a refresh waits for the first probes of new addresses: a change of weight may wait behind it
@@ -77,6 +86,7 @@ class Reloader:
     load:         reads the configuration as generation n: ``load(n)``; raises ConfigError
     ending:       set when the master is told to stop
     step:         see `terraster.master.steps`
+    placed:       see `terraster.master.run`
 
     ``last``: the outcome of the last reload, or None. ``refused``: the last refresh with its reason, if it failed and no change has
     succeeded since; else None.
@@ -95,6 +105,7 @@ class Reloader:
         log: ProgramLog,
         ending: Event,
         step: Step,
+        placed: Placed = as_it_is,
     ) -> None:
         self._running = running
         self._participants = participants
@@ -107,6 +118,7 @@ class Reloader:
         self._log = log
         self._ending = ending
         self._step = step
+        self._placed = placed
         self._one_at_a_time = RLock()
         self._applied = 0
         self.last: Outcome | None = None
@@ -173,7 +185,7 @@ class Reloader:
         except ConfigError as error:
             problems = [str(problem) for problem in error.problems]
         except StartError as error:
-            problems = [str(error)]
+            problems = [self._placed(str(error))]
         except Exception as error:
             self._log.exception("the reload broke off")
             problems = [f"the reload broke off: {type(error).__name__}: {error}"]

@@ -12,7 +12,7 @@ from terraster.worker.process import Process
 from .listeners import Asks, nobody
 from .master import Master
 from .participant import Participant
-from .reload import Load
+from .reload import Load, Placed, as_it_is
 from .running import Compile
 from .steps import Step, nothing
 
@@ -26,6 +26,7 @@ def run(
     more: Sequence[Participant] = (),
     step: Step = nothing,
     asks: Asks = nobody,
+    placed: Placed = as_it_is,
 ) -> int:
     """Be the master until a signal or an operator stops it. `terraster.master.patching.patch` was called before.
 
@@ -35,19 +36,20 @@ def run(
     more:    participants of each reload, behind those of the master
     step:    see `terraster.master.steps`
     asks:    ``asks(address) -> str``: who asks for a listening address in the configuration, and where, for errors; "" = unknown
+    placed:  ``placed(words) -> str``: why a configuration cannot run, with its place if there is one
 
     Returns the exit code of the process. 0: stopped on request; 1: could not start (StartError, or a child that cannot start); 2: the
     configuration cannot be used. Problems are printed to standard error. In a child this function does not return.
     """
     master: Master | None = None
     try:
-        master = Master(load, roles, compile, more, step, asks)
+        master = Master(load, roles, compile, more, step, asks, placed)
         master.run()
     except ConfigError as error:
         print(journal.as_error(str(error)), file=sys.stderr)
         return 2
     except StartError as error:
-        print(journal.as_error(f"terraster: cannot start: {error}"), file=sys.stderr)
+        print(journal.as_error(f"terraster: cannot start: {placed(str(error))}"), file=sys.stderr)
         return 1
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1

@@ -11,7 +11,10 @@ import ssl
 
 from terraster.errors import ConnectFailed
 
-__all__ = ["ALERTS", "alert_of", "refuses_us", "tls_fault"]
+__all__ = ["ALERTS", "REFUSED", "alert_of", "refuses_us", "tls_fault"]
+
+REFUSED = "the backend's certificate "
+"""How the words begin if we refuse the backend's certificate."""
 
 ALERTS = {
     "UNEXPECTED_MESSAGE": 10,
@@ -83,7 +86,7 @@ def tls_fault(error: ssl.SSLError) -> ConnectFailed:
     """The error of a handshake that the library gave up."""
     if isinstance(error, ssl.SSLCertVerificationError):
         words = _CERTIFICATE.get(error.verify_code) or f"is not valid: {error.verify_message}"
-        return ConnectFailed(f"the backend's certificate {words}", reason="tls_certificate_error", lasting=True)
+        return ConnectFailed(f"{REFUSED}{words}", reason="tls_certificate_error", lasting=True)
     alert = alert_of(error)
     if alert:
         return ConnectFailed(f"the backend refused the TLS handshake{_because(alert)}", reason="tls_alert_received", alert=alert)

@@ -23,6 +23,7 @@ __all__ = ["secure"]
 
 _UNRECOGNIZED_NAME = 112  # RFC 6066, section 3
 _NO_APPLICATION_PROTOCOL = 120  # RFC 7301, section 3.2
+_ALERTED = ("version", "no_common_parameters", "certificate", "protocol")  # failures for which the engine sends an alert
 
 
 def secure(plane: DataPlane, connection: Connection) -> None:
@@ -35,8 +36,8 @@ def secure(plane: DataPlane, connection: Connection) -> None:
     try:
         handshake = _handshake(plane, connection, reader)
     except HttpError as error:
-        if isinstance(error, HandshakeFailed) and error.result == "certificate":
-            connection.lingering = True  # with TLS 1.3 its request is under way already, and a reset would overtake the alert
+        if isinstance(error, HandshakeFailed) and error.result in _ALERTED:
+            connection.lingering = True  # more may be under way (with TLS 1.3 a request), and a reset would overtake the alert
         if (
             reader.received or isinstance(error, HandshakeFailed) or not isinstance(error, ClientGone)
         ):  # else it was a connection without a handshake: a port check, say

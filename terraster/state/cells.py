@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_left
 
+from ..wire.grpc import STATUSES
+
 __all__ = [
     "BUCKETS",
     "CLASS_CELL",
@@ -28,7 +30,7 @@ __all__ = [
     "fingerprint",
 ]
 
-VERSION = 8
+VERSION = 9
 
 MASTERS = 4
 """Masters that a table has room for. Two are there during an upgrade or an adoption; the others are for those that die meanwhile."""
@@ -269,7 +271,8 @@ class SeatLocation:
     RETRIES = 104  # second and later attempts
     HEDGES = 105  # of RETRIES: attempts begun while an earlier attempt was still unanswered
     BUDGET_REFUSALS = 106  # retries and hedges that the budget did not allow
-    FILTERS = 112  # … counters of filters, in the order of their kinds (`terraster.filters.contract.cells`)
+    GRPC = 112  # … len(STATUSES) of `terraster.wire.grpc` cells: calls by the number of their outcome
+    FILTERS = 136  # … counters of filters, in the order of their kinds (`terraster.filters.contract.cells`)
     CELLS = 192
 
     GAUGES = (QUEUED, QUEUE_HEAD)
@@ -313,7 +316,7 @@ class SeatListener:
 assert len(STATUS_LABELS) <= SeatLocation.BYTES_IN
 assert Seat.OLD + Seat.MOST_OLD <= Seat.HTTP2_FAULTS and Seat.HTTP2_FAULTS + len(HTTP2_FAULTS) <= Seat.CELLS
 assert SeatListener.FAILED + len(HANDSHAKE_FAILURES) <= SeatLocation.BYTES_IN  # no gauge, and no bucket, of a location
-assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.CELLS
+assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.GRPC and SeatLocation.GRPC + len(STATUSES) <= SeatLocation.FILTERS
 
 
 def fingerprint() -> int:
@@ -322,5 +325,5 @@ def fingerprint() -> int:
     meaning = [
         (one.__name__, sorted((name, str(value)) for name, value in vars(one).items() if name.isupper())) for one in families
     ]
-    words = (VERSION, MASTERS, meaning, STATUS_LABELS, RESPONSE_CLASSES, HTTP2_FAULTS, ALPN, HANDSHAKE_FAILURES, BUCKETS)
+    words = (VERSION, MASTERS, meaning, STATUS_LABELS, RESPONSE_CLASSES, HTTP2_FAULTS, ALPN, HANDSHAKE_FAILURES, BUCKETS, STATUSES)
     return zlib.crc32(repr(words).encode())

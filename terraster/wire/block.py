@@ -39,6 +39,7 @@ __all__ = [
 
 _NAMES = request_names()
 
+_LONGEST_KEPT = 4096  # octets of lines; those of a longer block are used once, as `BLOCKS` does not keep it
 _MAX_LENGTH_DIGITS = 18  # 999 petabytes; a longer number is an attempt to overflow a reader
 
 _CLOSE = frozenset((b"close",))
@@ -52,7 +53,7 @@ NOTHING: frozenset[bytes] = frozenset()
 class Block:
     """The field lines of a request, with the version in front of them. The facts are those of `terraster.wire.http1.RequestHead`.
 
-    lines: the result of the last `cut`, which was for ``keep`` and ``drop``.
+    lines: the result of the last `cut` that was kept; it was for ``keep`` and ``drop``.
     """
 
     __slots__ = (
@@ -173,7 +174,7 @@ class Block:
     def cut(self, keep: frozenset[int], drop: frozenset[bytes]) -> bytes:
         """The lines that go on to a backend, from the CRLF of the request line to that of the last field.
 
-        keep, drop: as in `RequestHead.forward`. The result is kept until the next call.
+        keep, drop: as in `RequestHead.forward`. The result is kept until the next call, unless it is long.
         """
         lines = self._raw[9:-2]
         if self.special is not None:
@@ -187,7 +188,8 @@ class Block:
                 lower = name.lower()
                 if lower in gone or (twins and b"_" in lower and lower.replace(b"_", b"-") in drop):
                     lines = cut_line(lines, name, value)
-        self.keep, self.drop, self.lines = keep, drop, lines
+        if len(lines) <= _LONGEST_KEPT:
+            self.keep, self.drop, self.lines = keep, drop, lines
         return lines
 
 

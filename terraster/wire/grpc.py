@@ -127,11 +127,12 @@ class Call:
         self.status = from_answer(status)
         self.message = message
 
-    def result(self, status: int) -> int:
-        """The number of the status that the client takes for the outcome. status: of the HTTP answer, 499 if the client left."""
-        if self.status >= 0:
-            return self.status
-        return CANCELLED if status == 499 else from_http(status)
+    def end(self, status: int) -> int:
+        """The number of the status that the client takes for the outcome, which is the call's from now on. status: of the HTTP answer, 499 if
+        the client left."""
+        if self.status < 0:
+            self.status = CANCELLED if status == 499 else from_http(status)
+        return self.status
 
 
 def is_grpc(content_type: bytes) -> bool:

@@ -112,6 +112,7 @@ BACKEND = {
     "recent_seconds": SPAN_OR_NONE,
     "recent_failure": TEXT,
     "recent_failure_at": MOMENT_OR_NONE,
+    "shown_certificate": TEXT,
     "not_ejected": TEXT,
     "latency": SPAN_OR_NONE,
     "recent_latency": SPAN_OR_NONE,

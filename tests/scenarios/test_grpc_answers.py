@@ -8,7 +8,7 @@ import pytest
 
 from ..harness.backends import Peer, ok
 from ..harness.fault import hangs, refusing_port
-from ..harness.http2_client import HEADERS, Answer, Http2
+from ..harness.http2_client import HEADERS, RST_STREAM, Answer, Http2, frame
 from ..harness.readings import total
 from ..harness.terraster_process import service
 from ..harness.waiting import wait_until
@@ -175,3 +175,53 @@ def test_a_response_of_known_length_that_breaks_off_is_reset(terraster, backend)
 
     answer, _ = call(terraster(backend(short), http2=True, retry={"response_size": 0}))
     assert (answer.body, answer.reset) == (MESSAGE, 2)
+
+
+TRAILERS = b"0\r\nGrpc-Status: %d\r\n\r\n"
+
+
+def outcomes(proxy) -> dict[str, float]:
+    """The calls of the only service by their outcome."""
+    samples = {name: count for name, count in proxy.metrics().items() if name.startswith("terraster_grpc_responses_total{")}
+    return {name.partition('status="')[2].partition('"')[0]: count for name, count in samples.items() if 'location="/"' in name}
+
+
+def test_each_call_is_counted_once_by_its_outcome(terraster, backend, tmp_path) -> None:
+    def script(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            what = request.target[1:]
+            if what == "trailers":
+                peer.send(HEAD + b"5\r\n" + MESSAGE + b"\r\n" + TRAILERS % 0)
+            elif what == "late":
+                peer.send(HEAD + b"5\r\n" + MESSAGE + b"\r\n" + TRAILERS % 10)
+            elif what == "only":
+                peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: 5\r\nContent-Length: 0\r\n\r\n")
+            elif what == "page":
+                peer.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+            elif what == "silent":
+                peer.send(ok())
+            elif what == "short":
+                peer.send(HEAD + b"5\r\n" + MESSAGE + b"\r\n")
+                peer.close()
+                return
+            else:
+                peer.ended.wait(20)
+                return
+
+    log = tmp_path / "calls.log"
+    proxy = terraster(backend(script), http2=True, access_log={"path": str(log), "format": "{uri} {grpc_status}"})
+    before = outcomes(proxy)
+    for path in ("/trailers", "/trailers", "/late", "/only", "/page", "/silent", "/short"):
+        call(proxy, path)
+    call(proxy, "/hangs", ("grpc-timeout", "50m"))
+    with Http2(proxy.connect()) as client:
+        number = client.open("/leaves", method="POST", fields=CALL, body=MESSAGE)
+        wait_until(lambda: total(proxy, "terraster_backend_active_requests") == 1)
+        client.send(frame(RST_STREAM, 0, number, b"\0\0\0\x08"))
+        expected = {
+            "OK": 2, "ABORTED": 1, "NOT_FOUND": 1, "UNAUTHENTICATED": 1, "UNKNOWN": 1, "UNAVAILABLE": 1, "DEADLINE_EXCEEDED": 1,
+            "CANCELLED": 1,
+        }  # fmt: skip
+        wait_until(lambda: {name: count - before.get(name, 0) for name, count in outcomes(proxy).items()} == expected)
+    lines = wait_until(lambda: len(found := log.read_text().splitlines()) == 9 and found)
+    assert {"/trailers OK", "/short UNAVAILABLE", "/leaves CANCELLED"} <= set(lines)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from contextlib import ExitStack
 
 import pytest
+from hpack import Encoder, NeverIndexedHeaderTuple
 
 from ..harness.backends import Peer, ok
 from ..harness.client import Connection
-from ..harness.http2_client import HEADERS, SETTINGS, Answer, Http2, frame
-from ..harness.terraster_process import Terraster
+from ..harness.http2_client import CONTINUATION, HEADERS, SETTINGS, Answer, Http2, frame
+from ..harness.terraster_process import Terraster, rss
 from ..harness.waiting import wait_until
 
-pytestmark = pytest.mark.nightly  # each fills the buffers of the kernel, which takes long on a busy machine
+fills = pytest.mark.nightly  # fills the buffers of the kernel, which takes long on a busy machine
 
 _WINDOW = 4
 
 
+@fills
 def test_answers_without_a_body_wait_for_a_client_that_does_not_read(terraster) -> None:
     """They need no window, so only the socket can say that the client takes none. Then its requests are not read either."""
-    served = terraster({"name": "r", "host": "*", "http_redirect": True}, http2={"max_streams": 1000})
+    served = terraster({"name": "r", "host": "*", "http_redirect": True}, http2={"max_streams": 1000, "head_octets": "8M"})
     with Http2(Connection(("127.0.0.1", served.port), receive_buffer=65536), auto=False) as client:
         client.send(frame(SETTINGS, 1))
         _ask_for_heads(client, 6000)
@@ -29,6 +32,7 @@ def test_answers_without_a_body_wait_for_a_client_that_does_not_read(terraster) 
         assert 100 < _asked(served) < 4000
 
 
+@fills
 def test_no_window_of_the_connection_for_a_while_ends_requests(terraster, backend) -> None:
     """Also of those that waited for the socket before they waited for the window."""
 
@@ -49,9 +53,14 @@ def test_no_window_of_the_connection_for_a_while_ends_requests(terraster, backen
         assert client.connection is not None and not client.ended
 
 
+@fills
 def test_answers_that_the_client_reads_late_outlast_a_drain(fresh) -> None:
     """The requests are over, but the last octets of their answers wait for the client, for as long as HTTP/1.1 would wait."""
-    served = fresh({"name": "r", "host": "*", "http_redirect": True}, http2={"max_streams": 1000}, timeouts={"keepalive": 1})
+    served = fresh(
+        {"name": "r", "host": "*", "http_redirect": True},
+        http2={"max_streams": 1000, "head_octets": "8M"},
+        timeouts={"keepalive": 1},
+    )
     with Http2(Connection(("127.0.0.1", served.port), receive_buffer=65536), auto=False) as client:
         client.send(frame(SETTINGS, 1))
         _ask_for_heads(client, 2000)
@@ -75,6 +84,35 @@ def test_a_request_is_read_while_downloads_fill_the_socket(terraster, backend) -
             before = sum(len(one.body) for one in downloads)
             assert client.get("/small", fields=[("priority", "u=0")]).body == b"small"
             assert sum(len(one.body) for one in downloads) - before < 8 << 20
+
+
+def test_large_heads_that_wait_for_a_window_are_bounded(terraster) -> None:
+    """A twentieth of 100 connections with heads of 64 kB and without windows, which may cost a worker 64 MiB."""
+    fixed = {"path": "/", "respond": {"body": "hello"}}
+    served = terraster({"name": "r", "host": "*", "locations": [fixed]}, http2={"header_list_size": "100K"})
+    (worker,) = served.workers()
+    with ExitStack() as stack:
+        _hold_heads(stack.enter_context(Http2(served.connect(), settings={_WINDOW: 0})))
+        before = rss(worker)
+        clients = [stack.enter_context(Http2(served.connect(), settings={_WINDOW: 0})) for _ in range(5)]
+        held = [_hold_heads(client) for client in clients]
+        assert rss(worker) - before < (64 << 20) / 20
+    assert all(0 < count <= 8 for count in held)
+
+
+def _hold_heads(client: Http2) -> int:
+    """Ask 20 times with 64 kB. Returns how many requests were begun; the others were refused."""
+    fields = [(":method", "GET"), (":scheme", "http"), (":authority", "localhost"), (":path", "/")]
+    fields += [(f"x-{number}", chr(97 + number) * 8000) for number in range(8)]
+    block = bytes(Encoder().encode([NeverIndexedHeaderTuple(*field) for field in fields], huffman=False))
+    first, *others = [block[at : at + 16384] for at in range(0, len(block), 16384)]
+    for number in range(1, 41, 2):
+        client.answers[number] = Answer()
+        rest = [frame(CONTINUATION, 4 * (piece is others[-1]), number, piece) for piece in others]
+        client.send(frame(HEADERS, 1, number, first) + b"".join(rest))
+    client.until(lambda: all(one.fields or one.reset is not None for one in client.answers.values()))
+    assert {one.reset for one in client.answers.values()} == {None, 7}  # REFUSED_STREAM
+    return sum(one.reset is None for one in client.answers.values())
 
 
 def _ask_for_heads(client: Http2, count: int) -> None:

@@ -212,3 +212,26 @@ def test_a_flood_of_half_open_handshakes_leaves_open_connections_alone(fresh, ba
     wait_until(lambda: counts(proxy).get(("none", "no", "overload"), 0) >= 488, lambda: f"counted {counts(proxy)}")
     assert counts(proxy)["none", "no", "overload"] <= 489
     assert counts(proxy)["TLSv1.3", "no", "ok"] == 2
+
+
+@pytest.mark.parametrize(
+    "settings, alert",
+    [({"maximum_version": ssl.TLSVersion.TLSv1_2}, "PROTOCOL_VERSION"), ({}, "BAD_RECORD_MAC")],
+    ids=["a version that is not allowed", "octets that do not belong there"],
+)
+def test_the_alert_reaches_a_client_that_goes_on_sending(terraster, backend, files, settings: dict[str, Any], alert: str) -> None:
+    """A socket that is closed with octets unread sends a reset, and that would overtake the alert."""
+    proxy = terraster(service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=files | {"min_version": "1.3"}))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    engine = client(**settings).wrap_bio(incoming, outgoing, server_hostname="a.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        engine.do_handshake()
+    wrong = b"\x17\x03\x03\x40\x00" + bytes(16384)
+    with proxy.connect() as one:
+        one.send(outgoing.read() + wrong * 20)
+        wait_until(lambda: "TLS handshake failed" in proxy.said)
+        one.half_close()
+        incoming.write(one.rest())
+    with pytest.raises(ssl.SSLError, match=alert):
+        engine.do_handshake()
+        engine.read()

@@ -36,6 +36,11 @@ class Http2Settings(Model):
     header_count: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
         None, description="Fields of a request; beyond it 431. Default: `limits.header_count`."
     )
+    head_octets: Annotated[Size, Field(ge=1024, le=1 << 30)] = Field(
+        _LIMITS.head_octets,
+        description="Octets of the heads of all requests at once; a request that goes beyond it is refused, and clients send it again. One "
+        "alone is never refused for that.",
+    )
     resets_per_second: Annotated[Whole, Field(ge=1, le=1_000_000)] = Field(
         int(_LIMITS.resets_per_second),
         description="Requests that a client may cancel, or make Terraster cancel, per second in the long run; three times as many at once. "

@@ -20,7 +20,10 @@ import re
 import socket
 import ssl
 import time
+from _ssl import ENCODING_DER
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import gevent
 
@@ -34,6 +37,8 @@ from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 from terraster.wire.proxy_protocol import local
 
 __all__ = ["Aim", "Probing", "Result", "shown"]
+
+Found = TypeVar("Found")
 
 _HEAD_SIZE = 65536  # octets of a response head, and fields in it: as for requests
 _FIELDS = 250
@@ -165,9 +170,28 @@ class Probing:
             os.close(fd)
         self._sockets = set()
 
+    def chain(self, aim: Aim, timeout: float) -> list[bytes]:
+        """The certificates that a backend shows, in DER, its own first. They are not verified, and no request is sent. Raises OSError and
+        gevent.Timeout (timeout: seconds)."""
+        with gevent.Timeout(timeout):
+            return self._connected(aim, self._shown)
+
+    def _shown(self, aim: Aim, connection: socket.socket) -> list[bytes]:
+        if aim.send_proxy:
+            connection.sendall(local(aim.send_proxy))
+        context = self._contexts.get(True, aim.credentials)
+        with context.wrap_socket(connection, server_hostname=aim.sni, do_handshake_on_connect=False) as secure:
+            secure.do_handshake()
+            chain = secure._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]  # public from Python 3.13 on
+            return [one.public_bytes(ENCODING_DER) for one in chain]
+
     def _probe(self, aim: Aim) -> tuple[bool, str]:
         if not aim.address:
             return False, UNRESOLVED
+        return self._connected(aim, self._speak)
+
+    def _connected(self, aim: Aim, speak: Callable[[Aim, socket.socket], Found]) -> Found:
+        """What ``speak`` finds on a connection of its own."""
         path = aim.address[5:] if aim.address.startswith("unix:") else ""
         family = socket.AF_UNIX if path else socket.AF_INET6 if ":" in aim.address else socket.AF_INET
         connection = socket.socket(family, socket.SOCK_STREAM)
@@ -178,7 +202,7 @@ class Probing:
                 _connect_unix(connection, path)
             else:
                 connection.connect((aim.address, aim.check.port or aim.port))
-            return self._speak(aim, connection)
+            return speak(aim, connection)
         finally:
             connection.close()
             self._sockets.discard(fd)

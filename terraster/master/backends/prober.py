@@ -25,7 +25,7 @@ import random
 import resource
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import gevent
@@ -138,6 +138,7 @@ class Prober(Participant):
     log:       gunicorn's logger; one line for each change of state
     states: where verdicts go
     checked:   ``checked(id, begun, ok)``: a probe of this backend that began at ``begun`` (time.monotonic()) is over
+    failed:    ``failed(aim, ids, reason)``: a probe failed
     """
 
     name = "prober"
@@ -149,11 +150,13 @@ class Prober(Participant):
         states: BackendStates,
         agenda: Agenda,
         checked: Callable[[str, float, bool], None],
+        failed: Callable[[Aim, Collection[str], str], object] | None = None,
     ) -> None:
         self._table = table
         self._log = log
         self._states = states
         self._checked = checked
+        self._failed = failed
         self._probing = Probing()
         self._agenda = agenda
         limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -343,6 +346,8 @@ class Prober(Participant):
             self._tell(target, turned, f"{needed} of {needed} probes {'passed' if result.ok else 'failed'}")
         for name in target.backends:
             self._checked(name, begun, result.ok)
+        if self._failed is not None and not result.ok:
+            self._failed(target.aim, target.backends, result.reason)
 
     def _tell(self, target: Target, labels: list[str], how: str) -> None:
         are = "is" if len(labels) == 1 else "are"

@@ -10,7 +10,7 @@ from terraster.errors import BadRequest, ClientGone, HttpError
 from terraster.exchange import Exchange
 from terraster.net.body import Payload, PlainSink, RequestBody
 from terraster.net.connection import Connection
-from terraster.wire.http2.fields import trailer_block
+from terraster.wire.http2.fields import Http2Head, trailer_block
 from terraster.wire.http2.frames import CANCEL, INTERNAL_ERROR
 
 from .channel import Channel
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 __all__ = ["FrameSink", "Request"]
+
+_LARGE_HEAD = 4096  # octets
 
 
 class Request(Channel):
@@ -64,11 +66,19 @@ class Request(Channel):
         """See `Downstream.answer`."""
         if self.gone:
             raise ClientGone("the client left")
+        self.release()
         self.session.codec.head(self, head, not body)
         if body:
             self.write(body, True, timeout)
         else:
             self.session.touch()
+
+    def release(self) -> None:
+        """The answer begins, so no backend is asked any more. A client may leave many answers waiting, so nothing large may wait with them."""
+        head = self.head
+        self.head = None
+        if self.head_size > _LARGE_HEAD and isinstance(head, Http2Head):
+            head.release()
 
     def body(self, length: int, limit: int, room: int) -> RequestBody:
         """See `Downstream.body`."""
@@ -181,5 +191,6 @@ class FrameSink(PlainSink):
     def _head(self, client: Request) -> None:
         if self._ready:
             self._exchange.bytes_out += len(self._ready)
+            client.release()
             client.begin(self._ready, b"", self._timeout)
             self._ready = b""

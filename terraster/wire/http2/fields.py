@@ -77,6 +77,10 @@ class Http2Head(RequestHead):
 
     major = 2
 
+    def release(self) -> None:
+        """Let go of the octets that `forward` needs. It must not be called any more then."""
+        del self._block
+
 
 class FieldLines(Memory[Field, bytes]):
     """Field → its line with CRLF, b"" for those in `_APART`. ``FIELD_LINES[field]`` raises `Malformed` for what no request may have."""

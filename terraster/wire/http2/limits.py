@@ -14,6 +14,7 @@ class Limits:
     max_streams: requests that may be worked on at the same time (SETTINGS_MAX_CONCURRENT_STREAMS)
     header_list_size: of a list of fields, where each counts 32 more than its name and value (SETTINGS_MAX_HEADER_LIST_SIZE)
     header_size, header_count: of a request's head as HTTP/1.1 would write it, and of its fields
+    head_octets: of the heads of all requests that are worked on, as `header_size` counts; a head alone may have more
     resets_per_second: streams that the peer may reset, or make us reset, in the long run
     window: that the peer may send on a stream before they are consumed (SETTINGS_INITIAL_WINDOW_SIZE)
     connection_window: that may be under way on a connection
@@ -28,6 +29,7 @@ class Limits:
     header_list_size: int = 65536
     header_size: int = 32768
     header_count: int = 100
+    head_octets: int = 1 << 18
     resets_per_second: float = 100.0
     window: int = 65535
     connection_window: int = 1 << 20

@@ -3,7 +3,8 @@
 The cost of a client is bounded:
 
 - At most `Limits.max_streams` requests are handed out and not yet `done`. A stream that the client has reset counts until then. Others are
-  refused with REFUSED_STREAM, so that the client may send them again.
+  refused with REFUSED_STREAM, so that the client may send them again. So are those whose heads would exceed `Limits.head_octets` together
+  with the heads of these; a request alone is never refused for that.
 - A request whose stream ended by octets that were read with it is reported, but its ``stream.sending`` is False: it must not be started.
 - A stream that the client resets, or makes us reset, is counted. It is made good by a stream that we ended, not by one that we reset.
 - A body takes at most the window of its stream. All bodies of a connection that wait to be consumed take `Limits.buffered_octets`: once so
@@ -62,7 +63,7 @@ _LONGEST_KEPT = 1024
 class ServerSession(Session):
     """A client's connection."""
 
-    __slots__ = ("_make", "_early", "_fields", "_priority_of_fields")
+    __slots__ = ("_make", "_early", "_fields", "_heads", "_priority_of_fields")
 
     def __init__(self, make: Callable[[int, int], Stream], limits: Limits) -> None:
         """make: called with a number and a window for each request that is handed out; see `Stream`."""
@@ -70,6 +71,7 @@ class ServerSession(Session):
         self._make = make
         self._early: dict[int, tuple[int, bool]] = {}  # priorities of streams that are not open yet
         self._fields: list[_Field] = []  # of the last request
+        self._heads = 0  # octets of the heads that count in `working`
         self._priority_of_fields = DEFAULT
         self._preface = PREFACE
         pairs = [
@@ -92,6 +94,7 @@ class ServerSession(Session):
         code: the error code of the reset, if this side has not ended the stream yet.
         """
         self.working -= 1
+        self._heads -= stream.head_size
         stream.abandoned = True
         if stream.unread:
             self._release(stream)
@@ -138,8 +141,7 @@ class ServerSession(Session):
             raise ConnectionFault(PROTOCOL_ERROR, "HEADERS on a stream that no client opens")
         self.last = number
         if self.working >= self._limits.max_streams or self.going:
-            self._rst(number, REFUSED_STREAM)
-            self._bounds["refused"].count(self._now)
+            self._send_back(number)
             return
         end = flags & END_STREAM
         if flags & ITSELF:
@@ -148,12 +150,14 @@ class ServerSession(Session):
         expected = -1
         connect = False
         head: Http2Head | BadRequest
+        limits = self._limits
         if fields is None:
             head = BadRequest("request head too large", status=431)
+            size = limits.header_list_size  # at least
         else:
-            limits = self._limits
             try:
-                head = request_head(fields, bool(end), limits.header_count, limits.header_list_size)
+                head = request_head(fields, bool(end), limits.header_count, limits.header_size)
+                size = head.size
                 expected = head.content_length
                 connect = head.method == b"CONNECT"
             except Malformed:
@@ -161,7 +165,13 @@ class ServerSession(Session):
                 return
             except BadRequest as error:
                 head = error
+                size = len(block)
+        if self._heads and self._heads + size > limits.head_octets:
+            self._send_back(number)
+            return
+        self._heads += size
         stream = self._make(number, self._initial)
+        stream.head_size = size
         stream.expected = expected
         if connect:
             stream.connect = True
@@ -178,6 +188,11 @@ class ServerSession(Session):
         self.streams[number] = stream
         self.working += 1
         events.append((REQUEST, stream, head))
+
+    def _send_back(self, number: int) -> None:
+        """Refuse a request so that the client may send it again: section 8.7."""
+        self._rst(number, REFUSED_STREAM)
+        self._bounds["refused"].count(self._now)
 
     def _trailers(self, number: int, flags: int, fields: list[_Field] | None, events: list[Event]) -> None:
         """HEADERS on a stream that was opened before."""

@@ -22,6 +22,7 @@ class Stream:
     connect: True if it is a tunnel (CONNECT), on which only DATA may follow the head (section 8.5).
     abandoned: True if nobody works for it any longer; what still arrives is thrown away.
     method, headed, interims: only of a request to a backend: its method, True once the response head has come, interim responses so far.
+    head_size: octets of the client's head, as they count for `Limits.head_octets`.
     urgency: 0 (first) to 7, 3 without a signal. incremental: True if its response is of use in parts (RFC 9218, section 4).
     """
 
@@ -38,6 +39,7 @@ class Stream:
         "answered",
         "connect",
         "abandoned",
+        "head_size",
         "urgency",
         "incremental",
         "method",
@@ -63,6 +65,7 @@ class Stream:
         self.answered = False
         self.connect = False
         self.abandoned = False
+        self.head_size = 0
         self.urgency = 3
         self.incremental = False
 
