@@ -2,7 +2,8 @@
 
     read head → locate → filters (may answer) → pick a backend → attempt: connect or reuse, send, read head → judge → relay → count and log
 
-One greenlet per client connection runs `Proxy.converse`. Each request of the connection is one call of `Proxy._live`. A request of HTTP/2
+One greenlet per client connection runs `Proxy.converse`, except while the connection is parked (`terraster.net.parked`). Each request of the
+connection is one call of `Proxy._live`. A request of HTTP/2
 has a greenlet of its own, which runs `Proxy._stream`; from `Proxy._serve` on, both take the same way. There is one loop
 that tries backends (`Proxy._forward`), one place where errors become answers (`respond.error`), one writer of heads for clients
 (`terraster.phases.downstream_head`), and one place where a request is counted and logged (`Proxy._finish`). Phases raise `HttpError`. The
@@ -23,6 +24,7 @@ from .filters.answer import Answer
 from .net.connection import Connection
 from .net.downstream import Downstream
 from .net.http2.request import Request
+from .net.parked import Parked, Silence
 from .phases import call, prove, respond
 from .phases.attempt import Attempt, WatchedAttempt
 from .phases.data_plane import DataPlane
@@ -53,26 +55,49 @@ class Proxy(DataPlane):
     """The life of every request of one worker."""
 
     def converse(self, client: Downstream) -> None:
-        """Serve all requests of one connection, one after the other. Runs in its own greenlet; raises nothing."""
+        """Serve the requests of one connection, one after the other, until it is over or is parked. Runs in its own greenlet, and in
+        another one when a parked connection goes on; raises nothing."""
         connection = client.connection
+        silent = False
         try:
-            connection.stream.listen()
-            if connection.listener.proxy_protocol:
-                read_proxy_header(self, connection)
-            if connection.listener.tls:
-                secure(self, connection)
-            if choose(self, connection):
-                multiplex(self, connection, self._stream)
-                return
+            if not connection.parked:
+                connection.stream.listen()
+                if connection.listener.proxy_protocol:
+                    read_proxy_header(self, connection)
+                if connection.listener.tls:
+                    secure(self, connection)
+                if choose(self, connection):
+                    multiplex(self, connection, self._stream)
+                    return
             while self._live(client, connection):
                 if self.draining or connection.listener.closed:
                     connection.hurry()
+        except Silence:
+            silent = True
         except HttpError:
             pass  # the client left or was silent between requests: there is nothing to answer
         except Exception:
             self.defect("a connection ended by a defect")
         finally:
+            if silent:
+                connection.parked = True
+                connection.routed = connection.service = None  # they would keep an old plan in memory
+                connection.plain.reader = Parked(client, self._resume)
+            else:
+                self._end(connection)
+
+    def _resume(self, client: Downstream, error: HttpError | None) -> None:
+        """Go on with a parked connection in a greenlet. error: end it, because it was silent for too long or its room is wanted. On the hub."""
+        if error is None:
+            self.runners.start(self.converse, client)
+        else:
+            self.runners.start(self._end, client.connection)
+
+    def _end(self, connection: Connection) -> None:
+        try:
             connection.close()
+        finally:
+            self.ended(connection)
 
     def _stream(self, client: Request) -> None:
         """Serve one request of an HTTP/2 connection. Runs in its own greenlet; raises nothing."""

@@ -353,6 +353,9 @@ class Clocked:
     def quick_ack(self) -> None:
         pass
 
+    def hasten(self, seconds: float) -> None:
+        pass
+
     def wait_no_longer_than(self, timeout: float) -> None:
         pass
 
@@ -406,6 +409,17 @@ def test_a_bound_that_is_set_within_a_wait_outlasts_records_without_data(context
     with pytest.raises(TimedOut):
         stream.recv(0.0)
     assert plain.now == pytest.approx(153.0)
+
+
+def test_a_wait_that_is_hastened_is_not_lengthened_by_records_without_data(context: ssl.SSLContext) -> None:
+    """A worker that drains gives idle connections a moment, whatever a client sends meanwhile."""
+    plain = Clocked(context)
+    stream = plain.connected()
+    plain.come(50.0, raw=plain.tickets, then=lambda: stream.hasten(2.0))
+    plain.come(4.0, b"too late")
+    with pytest.raises(TimedOut):
+        stream.recv(75.0)
+    assert plain.now == pytest.approx(152.0)
 
 
 def test_within_a_body_each_octet_begins_the_time_anew(context: ssl.SSLContext) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from greenlet import greenlet
@@ -69,6 +70,8 @@ class Connection(_Over):
     trusted:    True if the peer is a trusted proxy
     held:       octets that were read but not used yet
     idle_since: monotonic time since when no octet of a request has been read, at most two sweeps late; 0.0 while a request is under way
+    parked:     True if no greenlet carries it, while it waits for a request (`terraster.net.parked`)
+    parks_at:   monotonic time from which on it may be parked; ``inf`` unless its greenlet waits for the first octet of a request
     requests:   number of request heads begun
     keepalive:  seconds that the next request is waited for, as the location of the last one says; 0 = for ever
     lingering:  True if the client may still be sending when the connection ends
@@ -93,6 +96,8 @@ class Connection(_Over):
         "lingering",
         "listener",
         "named",
+        "parked",
+        "parks_at",
         "peer_ip",
         "plain",
         "private",
@@ -124,6 +129,8 @@ class Connection(_Over):
         self.held = b""
         self.idle_since = stream.reactor.horizon
         self.lingering = False
+        self.parked = False
+        self.parks_at = inf
         self.requests = 0
         self.keepalive = 0.0
         self.routed: Any = None

@@ -272,3 +272,4 @@ class Pool:
         self._looks.close()
         while self.idle:
             self.drop(next(iter(self.idle)))
+        self._publish()

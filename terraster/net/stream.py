@@ -53,6 +53,7 @@ class Stream:
 
     At most one greenlet reads and one writes at a time.
 
+    reader:  the greenlet that waits to read, or what waits in its place and has its ``switch`` and ``throw``; else None
     read_deadline, write_deadline: monotonic times; ``inf`` while no greenlet waits
     owner:   the connection that has the stream; it makes the error when the socket fails or a wait exceeds its timeout
     buffers: False, because the stream keeps no octets that have left the socket (`terraster.net.tls.TlsStream` does)
@@ -85,7 +86,7 @@ class Stream:
         self.owner: Owner
         self.buffers = False
         self.ready = False
-        self.reader: greenlet | None = None
+        self.reader: Any = None
         self.writer: greenlet | None = None
         self.read_deadline = inf
         self.write_deadline = inf
@@ -237,7 +238,7 @@ class Stream:
         if self.reader is not None:
             self.read_deadline = min(self.read_deadline, self.reactor.horizon + seconds)
 
-    def end_wait(self, error: HttpError) -> bool:
+    def end_wait(self, error: Exception) -> bool:
         """Throw an error into the reading greenlet. False if none waits. Called on the hub."""
         reader = self.reader
         if reader is None:

@@ -437,7 +437,9 @@ class TlsStream:
         self._plain.on_writable(callback)
 
     def hasten(self, seconds: float) -> None:
-        """See `Stream.hasten`."""
+        """See `Stream.hasten`. It bounds the whole `recv` under way, as `wait_no_longer_than` does."""
+        until = self.reactor.clock() + seconds
+        self._until = min(self._until or until, until)
         self._plain.hasten(seconds)
 
     def abandon(self, reader: greenlet) -> None:

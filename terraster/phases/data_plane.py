@@ -13,6 +13,7 @@ from terraster.errors import BACKEND, US, HttpError
 from terraster.exchange import Exchange
 from terraster.location_plan import LocationPlan
 from terraster.net.body import Buffer
+from terraster.net.connection import Connection
 from terraster.net.origin import Origin
 from terraster.net.passwords import VerifiedPasswords
 from terraster.net.reactor import SHORT, Reactor
@@ -42,6 +43,7 @@ class DataPlane:
     draining:  True: finish open requests and reuse no client connection
     crowded:   True: other clients wait, and there is no room for them. So a client's connection ends with its answer
     log:       called with a finished exchange
+    ended:     called with a client's connection that is over
     defect:    called in an ``except`` clause for an exception that is not an `HttpError`
     outcomes:  counts attempts and reports failures to the master
     origins:   by backend id
@@ -73,6 +75,7 @@ class DataPlane:
         self.plan = plan
         self.log = log
         self.defect = defect
+        self.ended: Callable[[Connection], None] = _forget
         self.outcomes = Outcomes(view, report, reactor.clock)
         self.draining = False
         self.crowded = False
@@ -170,6 +173,10 @@ class DataPlane:
             if not origin.serves(plan.backends.get(name)):
                 origin.close()
                 del self.origins[name]
+
+
+def _forget(connection: Connection) -> None:
+    """Nobody counts the connections."""
 
 
 def _too_long(exchange: Exchange, deadline: float) -> HttpError:

@@ -6,6 +6,7 @@ from math import inf
 
 from terraster.errors import BadRequest, ClientGone, HttpError
 from terraster.net.connection import GRACE, Connection
+from terraster.net.parked import PARK
 from terraster.wire.http1 import RequestHead, parse_request
 from terraster.wire.proxy_protocol import parse as parse_proxy_header
 
@@ -33,18 +34,25 @@ def read_proxy_header(plane: DataPlane, connection: Connection) -> None:
 def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:
     """The next request head. None if the client ended the connection or was silent for too long.
 
-    Raises `BadRequest` for a head that cannot be read, and `TimedOut` (408) for an incomplete one.
+    Raises `BadRequest` for a head that cannot be read, `TimedOut` (408) for an incomplete one, and `Silence` if the connection is to be parked.
     """
     timeouts, limits = plane.plan.timeouts, plane.plan.limits
     data = connection.held
     if data:
         connection.held = b""
     else:
-        connection.idle_since = plane.reactor.horizon
+        timeout = connection.keepalive if connection.requests else timeouts.client_header
+        if connection.parked:
+            timeout = _left(plane, connection, timeout)
+        else:
+            connection.idle_since = plane.reactor.horizon
+        connection.parks_at = plane.reactor.horizon + PARK
         try:
-            data = connection.recv(connection.keepalive if connection.requests else timeouts.client_header)
+            data = connection.recv(timeout)
         except HttpError:
+            connection.parks_at = inf
             return None
+        connection.parks_at = inf
         if not data:
             return None
     connection.idle_since = 0.0
@@ -59,6 +67,13 @@ def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:
     if len(data) > head.size:
         connection.held = data[head.size :]
     return head
+
+
+def _left(plane: DataPlane, connection: Connection, timeout: float) -> float:
+    """Seconds that a connection may still wait, which was parked until now. timeout: of the whole wait, 0 = no limit"""
+    connection.parked = False
+    left = max(connection.idle_since + timeout - plane.clock(), 0.001) if timeout else 0.0
+    return min(left or GRACE, GRACE) if connection.requests and connection.listener.closed else left
 
 
 def _read_behind_empty_lines(plane: DataPlane, connection: Connection, data: bytes) -> RequestHead | None:

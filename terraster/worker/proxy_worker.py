@@ -21,6 +21,7 @@ from terraster.exchange import Exchange
 from terraster.logs.access import FLUSH, AccessLogs
 from terraster.net.connection import Connection
 from terraster.net.downstream import Downstream
+from terraster.net.parked import park
 from terraster.net.reactor import SWEEP, Reactor
 from terraster.net.stream import Stream
 from terraster.net.tunnel import FAREWELL
@@ -55,6 +56,7 @@ class ProxyWorker(Process):
         self.logs = AccessLogs(self.log.warning, self._flush_soon)
         self.unrouted_log = self._writer(self.snapshot.access_log)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
+        self.proxy.ended = self._ended
         self.proxy.handshakes.log = self.proxy.http2_faults.log = self.log.info
         self.proxy.http2_faults.warn = self.log.warning
         self.proxy.contexts.secrets = self.ticket_secrets
@@ -129,18 +131,16 @@ class ProxyWorker(Process):
         q[base + Seat.CONNECTIONS] += 1
         q[base + Seat.ACCEPTED] += 1
         self.descriptors.taken(sock.fileno())
-        self.proxy.runners.start(self._converse, Downstream(connection))
+        self.proxy.runners.start(self.proxy.converse, Downstream(connection))
 
-    def _converse(self, client: Downstream) -> None:
-        try:
-            self.proxy.converse(client)
-        finally:
-            self.connections.discard(client.connection)
-            q, base = self.view.q, self.view.base
-            q[base + Seat.CONNECTIONS] -= 1
-            if q[base + Seat.FULL_SINCE]:
-                q[base + Seat.FULL_SINCE] = 0
-                self.proxy.crowded = False
+    def _ended(self, connection: Connection) -> None:
+        """Count a connection that is over."""
+        self.connections.discard(connection)
+        q, base = self.view.q, self.view.base
+        q[base + Seat.CONNECTIONS] -= 1
+        if q[base + Seat.FULL_SINCE]:
+            q[base + Seat.FULL_SINCE] = 0
+            self.proxy.crowded = False
 
     def _log(self, exchange: Exchange) -> None:
         place = exchange.location or exchange.service
@@ -189,8 +189,9 @@ class ProxyWorker(Process):
         self.logs.tend(now)
         proxy.sweep(now)
         self.descriptors.tell(now)
-        for connection in [connection for connection in self.connections if connection.stream.ready]:
+        for connection in [connection for connection in self.connections if connection.plain.ready]:
             connection.downstream.look_again()
+        park(self.connections, now)
 
     def apply(self, change: Change, listeners: dict[str, Any]) -> None:
         before = self.plan

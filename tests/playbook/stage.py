@@ -9,14 +9,17 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from greenlet import greenlet
 
 from terraster.balance.contract import Balancer, Member
+from terraster.certs.certificate import read_certificate
 from terraster.config.diff import diff
 from terraster.config.loader import Loader
 from terraster.config.resolve import resolve
@@ -26,6 +29,7 @@ from terraster.filters.contract import Filter
 from terraster.filters.registry import KINDS
 from terraster.net.connection import Connection as ClientConnection
 from terraster.net.downstream import Downstream
+from terraster.net.parked import park
 from terraster.net.reactor import Reactor
 from terraster.net.stream import Stream
 from terraster.plan import compile_plan
@@ -100,7 +104,17 @@ def _snapshot(text: str, kinds: tuple[type[Filter], ...] = KINDS) -> Snapshot:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
-        return resolve(Loader({}, kinds=kinds).load(file.name), 1, secret=bytes(32))
+        return _certified(resolve(Loader({}, kinds=kinds).load(file.name), 1, secret=bytes(32)))
+
+
+def _certified(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with the certificates of its services, which the master reads."""
+    services = list(snapshot.services)
+    for at, service in enumerate(services):
+        if service.tls is not None:
+            read = tuple(read_certificate(file, Path(file).read_bytes(), Path(key).read_bytes()) for file, key in service.tls.files)
+            services[at] = replace(service, tls=replace(service.tls, certificates=read))
+    return replace(snapshot, services=tuple(services))
 
 
 class _Heard:
@@ -121,6 +135,16 @@ class _Heard:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._balancer, name)
+
+
+class _Runners:
+    """A new greenlet for each job, so that the one of a job that is over is not taken for one that was left."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def start(self, run: Callable[[Any], None], job: Any) -> None:
+        greenlet(run, self._hub).switch(job)
 
 
 class Stage:
@@ -157,6 +181,8 @@ class Stage:
         self.defects: list[str] = []
         self.clients: dict[Downstream, Connection] = {}
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
+        self.proxy.ended = self._ended
+        self.proxy.runners = _Runners(self.hub)  # type: ignore[assignment]
         self.acceptors = {
             listener.address: SimpleNamespace(
                 address=listener.address,
@@ -202,6 +228,7 @@ class Stage:
         self.proxy.sweep(now)
         for client in [client for client in self.clients if client.connection.stream.ready]:
             client.look_again()
+        park([client.connection for client in self.clients], now)
 
     def wall(self) -> float:
         """Seconds since 1970."""
@@ -227,14 +254,12 @@ class Stage:
             trusted = self.proxy.plan.trust.trusts(ip)
             client = Downstream(ClientConnection(Stream(self.reactor, sock), ip, port, self.acceptors[address], trusted))
             self.clients[client] = connection
-            greenlet(self._converse, self.hub).switch(client)
+            self.proxy.runners.start(self.proxy.converse, client)
 
         self.loop.run_callback(welcome)
 
-    def _converse(self, client: Downstream) -> None:
-        try:
-            self.proxy.converse(client)
-        finally:
+    def _ended(self, connection: ClientConnection) -> None:
+        for client in [client for client in self.clients if client.connection is connection]:
             del self.clients[client]
 
     def drain(self) -> None:
