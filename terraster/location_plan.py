@@ -16,6 +16,7 @@ from .policy.quantile import Latencies
 from .route.location import forward_path, map_back
 from .state.cells import LocationCells, SeatLocation
 from .state.view import SeatView
+from .wire.grpc import APART, to_http
 from .wire.names import FORWARDED, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, TWIN
 
 __all__ = ["LocationPlan"]
@@ -36,6 +37,7 @@ class LocationPlan:
     limited:      True if a backend may be full, so that requests wait in `queue`
     lowest_bad_status: the lowest status that may count against a backend (`bad_statuses`) or be retried; the worker reports statuses in
                   `reported` to the master
+    retries_calls: True if calls of gRPC may be tried again for their status
     requests:     number of requests in this process
     hedge:        share of latencies, 0.0 = never
     panic_at:     index of its PANIC cell
@@ -80,6 +82,7 @@ class LocationPlan:
         "pool",
         "reported",
         "requests",
+        "retries_calls",
         "retry",
         "watched",
         "lowest_bad_status",
@@ -121,7 +124,9 @@ class LocationPlan:
         self.hedge = location.retry.hedge / 100 if len(self.members) > 1 and not self.balancer.cookie else 0.0
         self.reported = _reported(location)
         self.bad_statuses = (*self.reported, _SERVER_ERRORS) if _measures(location) else self.reported
-        self.lowest_bad_status = min((low for low, _high in (*self.bad_statuses, *location.retry.on)), default=1000)
+        self.retries_calls = any(low >= APART for low, _high in location.retry.on)
+        lowest = [low if low < APART else to_http(low - APART) for low, _high in (*self.bad_statuses, *location.retry.on)]
+        self.lowest_bad_status = min(lowest, default=1000)
         self.limited = any(member.max_connections for member in self.members)
         self.watched = bool(self.limited or self.hedge or self.breaker is not None or self.balancer.measures or self.timeouts.total)
         self.per_try = location.retry.per_try_timeout

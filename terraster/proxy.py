@@ -213,7 +213,8 @@ class Proxy(DataPlane):
                 exchange.bytes_in += length
                 exchange.unread = 0
             else:
-                room = retry.body_size if exchange.idempotent else 0
+                again = exchange.idempotent or (exchange.grpc is not None and location.retries_calls)
+                room = retry.body_size if again else 0
                 exchange.body = client.body(-1 if head.chunked else length, location.body_size, room)
         client.watch()
         total = location.timeouts.total if exchange.grpc is None else call.seconds_for(exchange, location.timeouts.total)

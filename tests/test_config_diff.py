@@ -114,6 +114,7 @@ VALUES = [
     ({"outlier": Outlier(statuses=((500, 500), (502, 504)))}, "outlier: statuses 502-504 → 500, 502-504"),
     ({"retry": Retry(hedge=95.0, backoff=0.5)}, "retry: backoff 25ms → 500ms", "retry: hedge off → 95"),
     ({"retry": Retry(on=((503, 503),))}, "retry: on off → 503"),
+    ({"retry": Retry(on=((502, 504), (1014, 1014)))}, "retry: on off → 502-504, grpc-unavailable"),
     ({"pool": ConnectionPool(max_idle=0)}, "connection_pool: max_idle the default → 0"),
     ({"sticky": Sticky(domain="x", key=b"secret")}, "sticky: domain off → x", "sticky: key changed"),
     ({"panic_threshold": 0.07}, "panic_threshold: 0% → 7%"),

@@ -796,6 +796,25 @@ def test_off_is_the_same_word_everywhere(tmp_path: Path, word: str) -> None:
     assert resolve(of(f"{GOOD}metrics: {word}\n"), 1).metrics_listen == ""
 
 
+@pytest.mark.parametrize(
+    ("written", "statuses"),
+    [
+        ("grpc-unavailable", ((1014, 1014),)),
+        ("[503, grpc-unavailable, GRPC_ABORTED]", ((503, 503), (1014, 1014), (1010, 1010))),
+        ('"502-504, grpc-deadline-exceeded"', ((502, 504), (1004, 1004))),
+    ],
+)
+def test_statuses_of_grpc_may_be_retried(tmp_path: Path, written: str, statuses: tuple[tuple[int, int], ...]) -> None:
+    retry = load_text(tmp_path, f"{GOOD}retry:\n  on: {written}\n").retry
+    assert retry is not None and retry.on == statuses
+
+
+@pytest.mark.parametrize("written", ["grpc-ok", "grpc-14", "[503, grpc]", "grpc-unavailabel", "unavailable"])
+def test_words_that_are_no_status_of_grpc(tmp_path: Path, written: str) -> None:
+    with pytest.raises(ConfigError, match="grpc-unauthenticated$" if "grpc" in written else "must be a status"):
+        load_text(tmp_path, f"{GOOD}retry:\n  on: {written}\n")
+
+
 @pytest.mark.parametrize("word", ["on", "ON", '"on"', "yes", "'true'"])
 def test_on_is_the_same_word_where_there_is_a_switch(tmp_path: Path, word: str) -> None:
     settings = load_text(tmp_path, f"{GOOD}outlier: {word}\ncircuit_breaker: {word}\ncompression: {word}\nadmin_api: {word}\n")

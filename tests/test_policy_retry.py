@@ -128,10 +128,16 @@ def test_after_a_kept_connection_ended(error: HttpError, method: bytes, attempts
         (503, b"GET", {"begun": True}, USE),
         (503, b"PUT", {"body": Body(True)}, ELSEWHERE),
         (503, b"PUT", {"body": Body(False)}, USE),
+        (1014, b"POST", {}, ELSEWHERE),  # a status of gRPC that is named
+        (1014, b"POST", {"body": Body(True)}, ELSEWHERE),
+        (1014, b"POST", {"body": Body(False)}, USE),
+        (1014, b"POST", {"begun": True}, USE),
+        (1014, b"POST", {"tries": 3}, USE),
+        (1013, b"POST", {}, USE),
     ],
 )
 def test_after_a_response(status: int, method: bytes, facts: Fact, step: int) -> None:
-    assert next_step(after(method, **facts), Retry(attempts=3, on=((502, 503),)), status, None, False) == step
+    assert next_step(after(method, **facts), Retry(attempts=3, on=((502, 503), (1014, 1014))), status, None, False) == step
 
 
 @given(st.booleans(), st.sampled_from([b"POST", b"PATCH", b"LOCK"]), st.booleans(), st.booleans(), st.integers(1, 4), st.booleans())

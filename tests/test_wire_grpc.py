@@ -183,3 +183,13 @@ def test_the_outcome_of_a_call(heads: list[list[tuple[bytes, bytes]]], http: int
         call.learn(fields)
     assert grpc.STATUSES[call.end(http)] == outcome
     assert grpc.STATUSES[call.status] == outcome
+
+
+def test_words_of_statuses() -> None:
+    for number, name in enumerate(grpc.STATUSES[1:], 1):
+        word = grpc.word_of(grpc.APART + number)
+        assert word == "grpc-" + name.lower().replace("_", "-")
+        assert grpc.named(word) == grpc.named(f" {word.upper()} ") == grpc.APART + number
+    for word in ("grpc-ok", "unavailable", "grpc-", "grpc", "503", "grpc-unavailable-"):
+        with pytest.raises(ValueError, match="is not a status of gRPC"):
+            grpc.named(word)

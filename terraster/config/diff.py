@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 
+from ..wire.grpc import APART, word_of
 from . import quantities
 from .settings import CertManager, HealthCheckSettings, Model, Settings, TimeoutSettings, TrafficSettings
 from .settings.base import quantity_of
@@ -332,6 +333,8 @@ def _shown(value: object, name: str, owner: object) -> str:
 
 def _range(item: object) -> str:
     if isinstance(item, tuple) and len(item) == 2:
+        if isinstance(item[0], int) and item[0] > APART:
+            return word_of(item[0])
         return f"{item[0]}" if item[0] == item[1] else f"{item[0]}-{item[1]}"
     return str(item)
 

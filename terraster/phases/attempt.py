@@ -17,8 +17,10 @@ from terraster.net.body_sender import BodySender
 from terraster.net.upstream import Upstream
 from terraster.policy.retry import ELSEWHERE, GIVE_UP, SAME_FRESH, USE, next_step
 from terraster.state.cells import CLASS_CELL, SeatBackend, SeatLocation
+from terraster.wire.grpc import APART, word_of
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 
+from .call import outcome, verdict
 from .data_plane import DataPlane
 from .downstream_head import send_interim
 from .upstream_head import upstream_head
@@ -55,6 +57,7 @@ class Attempt:
     kept:      True if the connection carried requests before
     heard:     True if only a part of the response head arrived
     response, rest: the response head and the octets after it, once `ask` has returned
+    verdict:   the HTTP status by which the backend is judged, once `judge` has returned
     sender:    carries the request body, or None
     outcome:   see above; error: the reason of a failure, or None
     following: the member for the next attempt if the response is not used; it is taken
@@ -81,6 +84,7 @@ class Attempt:
         "row",
         "sender",
         "upstream",
+        "verdict",
         "again",
         "paid",
         "_asked_at",
@@ -100,6 +104,7 @@ class Attempt:
         self.upstream: Upstream | None = None
         self.response: ResponseHead
         self.rest: bytes
+        self.verdict: int
         self.sender: BodySender | None = None
         self.outcome = UNDER_WAY
         self.error: HttpError | None = None
@@ -215,10 +220,11 @@ class Attempt:
             took = now - sender.ended_at if sender.ended else 0.0
         exchange.upstream_time = took
         q[row + CLASS_CELL[response.status]] += 1
-        if response.status >= location.lowest_bad_status:
+        self.verdict = status = response.status if exchange.grpc is None else verdict(response)
+        if status >= location.lowest_bad_status:
             q[row + _LATENCY] += int(took * 1e9)
             q[row + _RESPONSES] += 1
-            if self.plane.outcomes.is_bad(location, self.member, response.status, self.trial):
+            if self.plane.outcomes.is_bad(location, self.member, status, self.trial):
                 self.outcome = BAD_STATUS
             self._pick_following(response, now)
             return ELSEWHERE if self.again or self.following is not None else USE
@@ -233,7 +239,8 @@ class Attempt:
         """Pick the member for the next attempt, if this response is not used (`retry.on`). A backend that sent Retry-After is not asked
         again. If there is no member to ask, the client gets the response."""
         exchange, location = self.exchange, self.location
-        if next_step(exchange, location.retry, response.status, None, False) != ELSEWHERE or not self.plane.afford(location):
+        status = response.status if exchange.grpc is None else outcome(response)
+        if next_step(exchange, location.retry, status, None, False) != ELSEWHERE or not self.plane.afford(location):
             return
         tried, answered = (*exchange.tried, self.member), exchange.answered
         if _says_when(response):
@@ -243,7 +250,7 @@ class Attempt:
         if self.again or self.following is not None:
             self.paid = True
             exchange.answered = answered
-            exchange.note(f"{self.member.backend.display}: status {response.status}")
+            exchange.note(f"{self.member.backend.display}: status {status if status < APART else word_of(status)}")
         else:
             location.budget.refund()
 
@@ -358,4 +365,4 @@ class WatchedAttempt(Attempt):
     def _went_well(self) -> None:
         breaker = self.location.breaker
         if breaker is not None:
-            self.plane.outcomes.went_well(breaker, self.member, self.response.status, self.trial)
+            self.plane.outcomes.went_well(breaker, self.member, self.verdict, self.trial)

@@ -13,9 +13,10 @@ from terraster.filters.answer import Answer
 from terraster.net.http2.request import Request
 from terraster.wire import grpc
 from terraster.wire.answers import reason_phrase
+from terraster.wire.http1 import ResponseHead
 from terraster.wire.http2.fields import trailer_block
 
-__all__ = ["begin", "break_off", "left", "seconds_for", "spoken"]
+__all__ = ["begin", "break_off", "left", "outcome", "seconds_for", "spoken", "verdict"]
 
 _REFUSED = 400
 """From this status on, an answer refuses the call. Others say nothing about it: a redirect, a page."""
@@ -71,3 +72,15 @@ def left(exchange: Exchange) -> bytes:
     """The value of `grpc-timeout` for the current attempt: the time that is left. b"" if there is no deadline that the client knows of."""
     call: grpc.Call = exchange.grpc
     return b"" if call.until == inf else grpc.time_field(call.until - exchange.asked)
+
+
+def outcome(response: ResponseHead) -> int:
+    """The status of a response as `retry.on` means it: that of gRPC, `APART`, if the response is trailers-only, else that of HTTP."""
+    number = -1 if response.content_length else grpc.status_in(response.fields)
+    return response.status if number < 0 else grpc.APART + number
+
+
+def verdict(response: ResponseHead) -> int:
+    """The HTTP status by which a backend is judged for a response to a call: that of the status of gRPC if the response is trailers-only."""
+    status = outcome(response)
+    return status if status < grpc.APART else grpc.to_http(status - grpc.APART)

@@ -9,6 +9,9 @@ A kept connection that ends without a single octet of a response may have been c
 That says little about the backend, so the request goes to the same one again, once, on a fresh connection. If the backend may have taken
 the request, this is a retry like any other: it needs an idempotent request and a share of the budget, and `retry: off` forbids it.
 
+A call of gRPC is a POST, and still it may be tried again for a status of gRPC: gRPC leaves it to the operator to say for which ones that does
+no harm (its proposal A6).
+
 A backend whose certificate is not accepted would fail another attempt in the same way, at the cost of another handshake. Other backends are
 asked, but not this one again.
 """
@@ -20,6 +23,7 @@ import random
 from ..config.snapshot import Retry, Statuses
 from ..errors import CLIENT, HttpError
 from ..exchange import Exchange
+from ..wire.grpc import APART
 
 __all__ = ["ELSEWHERE", "GIVE_UP", "IDEMPOTENT", "SAFE", "SAME_FRESH", "USE", "covers", "next_step", "pause"]
 
@@ -41,12 +45,12 @@ _LONGEST = 2.0  # seconds between two attempts
 def next_step(exchange: Exchange, rule: Retry, status: int, error: HttpError | None, stale: bool) -> int:
     """The step after an attempt of this exchange, by the request and the rule; the budget is asked afterwards.
 
-    status: of the response that came, 0 if none did. error: the failure of the attempt, or None. stale: True if a kept connection ended
-    before an octet of the response came. The exchange says how many attempts and faults of form there were, this attempt
-    included; whether the request is idempotent and can be sent again; and whether anything has gone to the client.
+    status: of the response that came, 0 if none did; a status of gRPC is `APART` from those of HTTP. error: the failure of the attempt, or
+    None. stale: True if a kept connection ended before an octet of the response came. The exchange says how many attempts and faults of form
+    there were, this attempt included; whether the request is idempotent and can be sent again; and whether anything has gone to the client.
     """
     if error is None:
-        if not covers(rule.on, status) or not exchange.idempotent:
+        if not covers(rule.on, status) or not (exchange.idempotent or status >= APART):
             return USE
     elif error.blame == CLIENT or not error.retryable or not (error.unsent or exchange.idempotent):
         return GIVE_UP

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from math import inf
 
 __all__ = [
+    "APART",
     "CANCELLED",
     "DEADLINE_EXCEEDED",
     "INTERNAL",
@@ -23,12 +24,14 @@ __all__ = [
     "from_http",
     "is_grpc",
     "message_of",
+    "named",
     "refusal",
     "status_in",
     "time_field",
     "time_in",
     "to_http",
     "trailers",
+    "word_of",
 ]
 
 STATUSES: tuple[str, ...] = (
@@ -51,6 +54,9 @@ STATUSES: tuple[str, ...] = (
     "UNAUTHENTICATED",
 )
 """The names of the statuses; the place of a name is its number."""
+
+APART = 1000
+"""Where statuses of HTTP and of gRPC are in one list, a number of gRPC is this much higher."""
 
 OK = 0
 CANCELLED = 1
@@ -133,6 +139,19 @@ class Call:
         if self.status < 0:
             self.status = CANCELLED if status == 499 else from_http(status)
         return self.status
+
+
+def named(word: str) -> int:
+    """The status of a word like "grpc-unavailable", `APART` from those of HTTP. ValueError for any other word."""
+    name = word.strip().upper().replace("-", "_").removeprefix("GRPC_")
+    if not word.strip().lower().startswith("grpc") or name not in STATUSES or name == STATUSES[OK]:
+        raise ValueError(f"{word!r} is not a status of gRPC")
+    return APART + STATUSES.index(name)
+
+
+def word_of(status: int) -> str:
+    """The word of a status that is `APART`."""
+    return "grpc-" + STATUSES[status - APART].lower().replace("_", "-")
 
 
 def is_grpc(content_type: bytes) -> bool:

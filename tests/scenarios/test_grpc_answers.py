@@ -225,3 +225,67 @@ def test_each_call_is_counted_once_by_its_outcome(terraster, backend, tmp_path) 
         wait_until(lambda: {name: count - before.get(name, 0) for name, count in outcomes(proxy).items()} == expected)
     lines = wait_until(lambda: len(found := log.read_text().splitlines()) == 9 and found)
     assert {"/trailers OK", "/short UNAVAILABLE", "/leaves CANCELLED"} <= set(lines)
+
+
+def only(status: int, more: bytes = b"") -> bytes:
+    """An answer that is trailers-only."""
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: %d\r\n%bContent-Length: 0\r\n\r\n" % (status, more)
+
+
+GOOD = HEAD + b"5\r\n" + MESSAGE + b"\r\n" + TRAILERS % 0
+RETRY = {"on": [503, "grpc-unavailable"], "attempts": 3, "min_per_second": 100}
+
+
+def test_a_status_that_is_named_is_tried_elsewhere(terraster, backend) -> None:
+    bad, good = backend(answer=only(14)), backend(answer=GOOD)
+    proxy = terraster(bad, good, http2=True, retry=RETRY)
+    for _ in range(4):
+        answer, _ = call(proxy)
+        assert (answer.body, answer.trailers) == (MESSAGE, [("grpc-status", "0")])
+    assert bad.requests and {request.body for request in (*bad.requests, *good.requests)} == {MESSAGE}
+    assert any(f"{bad.url}: status grpc-unavailable" in line["detail"] for line in proxy.log(4))
+    wait_until(lambda: total(proxy, "terraster_location_retries_total") == len(bad.requests))
+
+
+@pytest.mark.parametrize(
+    ("answer", "keys"),
+    [
+        (only(13), {}),
+        (only(14), {"on": 503}),
+        (only(14), {"attempts": 1}),
+        (HEAD + b"5\r\n" + MESSAGE + b"\r\n" + TRAILERS % 14, {}),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", {}),
+        (only(14), {"body_size": 4}),
+    ],
+    ids=["another status", "no status of gRPC named", "one attempt", "in the trailers", "a status of HTTP", "a large message"],
+)
+def test_calls_that_are_not_tried_again(terraster, backend, answer: bytes, keys: dict) -> None:
+    bad = [backend(answer=answer) for _ in range(2)]
+    call(terraster(*bad, http2=True, retry={**RETRY, **keys}))
+    assert sum(len(one.requests) for one in bad) == 1
+
+
+def test_other_requests_are_not_tried_again_for_a_status_of_grpc(terraster, backend) -> None:
+    bad = [backend(answer=only(14)) for _ in range(2)]
+    with Http2(terraster(*bad, http2=True, retry=RETRY).connect()) as client:
+        assert client.get("/").get("grpc-status") == "14"
+    assert sum(len(one.requests) for one in bad) == 1
+
+
+@pytest.mark.parametrize(("status", "bad"), [(14, 1), (13, 1), (0, 0), (5, 0)])
+def test_backends_are_judged_by_the_status_of_calls(terraster, backend, status: int, bad: int) -> None:
+    one, other = backend(answer=only(status)), backend(answer=only(status))
+    proxy = terraster(one, other, http2=True, outlier={"bad_statuses": 100, "statuses": "500-599"})
+    call(proxy)
+    wait_until(lambda: total(proxy, "terraster_backend_responses_total") == 1)
+    assert total(proxy, "terraster_backend_bad_statuses_total") == bad
+
+
+def test_a_circuit_opens_for_statuses_of_calls(terraster, backend) -> None:
+    bad = backend(answer=only(14))
+    proxy = terraster(bad, http2=True, middleware=[{"circuit_breaker": {"threshold": 2, "timeout": "20s"}}])
+    for _ in range(2):
+        assert call(proxy)[0].get("grpc-status") == "14"
+    answer, _ = call(proxy)
+    assert outcome(answer)[0] == "14" and "destination_unavailable" in (answer.get("proxy-status") or "")
+    assert len(bad.requests) == 2

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from ...wire import grpc
 from .. import quantities, scalars, snapshot
 from ..hash_on import selector, token
 from .base import (
@@ -55,7 +56,16 @@ _SECURE = {"auto": "auto", "always": "always", "never": "never"}
 
 
 def _retried(value: object) -> tuple[tuple[int, int], ...]:
-    return () if scalars.is_off(value) or value in ([], ()) else status_ranges(value)
+    if scalars.is_off(value) or value in ([], ()):
+        return ()
+    items = value if isinstance(value, list | tuple) else value.split(",") if isinstance(value, str) else [value]
+    calls = [one for one in items if isinstance(one, str) and one.strip().lower().startswith("grpc")]
+    try:
+        numbers = [grpc.named(one) for one in calls]
+    except ValueError as error:
+        raise ValueError(f"{error}; they are {', '.join(map(grpc.word_of, range(grpc.APART + 1, grpc.APART + 17)))}") from None
+    others = [one for one in items if one not in calls]
+    return (*(status_ranges(others) if others else ()), *((number, number) for number in numbers))
 
 
 def _percentile(value: object) -> float:
@@ -189,7 +199,8 @@ class RetrySettings(Model):
     )
     on: RetryStatuses = Field(
         _RETRY.on,
-        description='Statuses that are tried again where the method allows it: 503, "502-504", a list, or `off`.',
+        description='Statuses that are tried again where the method allows it: 503, "502-504", a list, or `off`. Statuses of gRPC may be '
+        "among them: `grpc-unavailable`.",
     )
     idempotency_key: bool = Field(
         _RETRY.idempotency_key, description="Treat a request with an Idempotency-Key field as idempotent."
