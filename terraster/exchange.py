@@ -33,6 +33,7 @@ class Exchange:
 
     claims:        what authentication learnt about who asks: the claims of a verified token by name; None: nothing
     user:          the name of the user who has shown who they are, "" = none
+    facts:         what filters keep about this request, by filter; None: nothing
 
     Its way:
     plan:          the compiled configuration with which the request began
@@ -75,6 +76,7 @@ class Exchange:
         "detail",
         "duration",
         "error",
+        "facts",
         "faults",
         "grpc",
         "handshake",
@@ -107,6 +109,7 @@ class Exchange:
     wall: float
     claims: dict[str, Any] | None
     user: str
+    facts: dict[Any, Any] | None
     client: Any
     client_ip: str
     peer_ip: str
@@ -149,7 +152,7 @@ class Exchange:
         self.client = self.claims = self.handshake = self.plan = self.service = self.location = self.said = self.body = (
             self.backend
         ) = None
-        self.grpc = None
+        self.grpc = self.facts = None
         self.client_ip = client_ip
         self.peer_ip = peer_ip
         self.scheme = scheme

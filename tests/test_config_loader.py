@@ -475,7 +475,6 @@ def test_advanced_with_the_backends_of_basic(tmp_path: Path) -> None:
     assert warnings(tmp_path, text) == [
         "9:14: `auto_cert` of service `default`: the authority will ask on port 80 (http-01), and no plain listener is there: "
         "add `http_port: 80` and `http_redirect: true`, or `acme.challenge: dns-01`",
-        "10:1: `rate_limit` is not in effect yet",
     ]
     snapshot = resolve(load(str(tmp_path / "t.yaml")), 1)
     assert [(listener.address, listener.tls) for listener in snapshot.listeners] == [(":8080", True)]
@@ -490,7 +489,6 @@ def test_quickstart(tmp_path: Path) -> None:
         "47:13: `weight` has no effect under `least-connections`; `weighted-least-connections` uses it",
         "58:1: `auth` is not in effect yet",
         "64:3: `admin_api.rate_limit` is not in effect yet",
-        "67:1: `rate_limit` is not in effect yet",
     ]
 
 

@@ -17,7 +17,7 @@ from socket import AF_INET6, inet_pton
 
 from ..exchange import Exchange
 
-__all__ = ["Key", "cookies", "key_of"]
+__all__ = ["Key", "cookies", "key_of", "parameter"]
 
 Key = Callable[[Exchange], bytes]
 
@@ -38,7 +38,7 @@ def key_of(hash_on: str) -> Key:
     if kind == "cookie" and name:
         return lambda exchange: next(cookies(exchange, wanted), b"") or _client(exchange)
     if kind == "query" and name:
-        return lambda exchange: _parameter(exchange.query, wanted) or _client(exchange)
+        return lambda exchange: parameter(exchange.query, wanted) or _client(exchange)
     raise ValueError(f"is hashed by nothing known: {hash_on!r}")
 
 
@@ -69,7 +69,8 @@ def _client(exchange: Exchange) -> bytes:
     return packed[:8]
 
 
-def _parameter(query: bytes, name: bytes) -> bytes:
+def parameter(query: bytes, name: bytes) -> bytes:
+    """The value of the first parameter of this name that has one, as written; b"" if there is none."""
     if name not in query:
         return b""
     for pair in query.split(b"&"):

@@ -33,7 +33,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..config.settings.kinds import LAY_OVER, LOCATION, SERVICE, TOP, FilterSettings, Inherit, Level
 from ..config.snapshot import Location, Service
-from ..errors import HttpError
+from ..errors import ConfigError, HttpError, Problem
 from ..exchange import Exchange
 from ..state.cells import SeatLocation
 from ..state.view import SeatView
@@ -142,6 +142,17 @@ class Place:
         """One of the kind's counters. KeyError if the kind declares no counter of this name."""
         slot = self._view.table.unrouted if self.location is None else self.location.slot
         return Tally(self._view, slot * SeatLocation.CELLS + self._cells[counter])
+
+    def scope(self, kind: str, settings: FilterSettings) -> str:
+        """A name for what shares the facts of an entry: the service, if its own entry has the same settings, else the location."""
+        service = "" if self.service is None else self.service.name
+        if self.service is None or self.location is None or (kind, settings) in self.service.filters:
+            return service
+        return f"{service}{self.location.path}"
+
+    def problem(self, kind: str, words: str) -> ConfigError:
+        """The error of settings that show to be wrong only here, where those of all levels are known. words: follow the kind's name."""
+        return ConfigError([Problem(self.where, 0, 0, f"`{kind}` {words}")])
 
 
 class Filter:

@@ -8,6 +8,8 @@ from .circuit_breaker import CircuitBreaker
 from .contract import Filter
 from .cors import Cors
 from .headers import Headers
+from .limit_connections import LimitConnections
+from .rate_limit import RateLimit
 from .redirect import Redirect
 from .respond import Respond
 from .security import Security
@@ -16,6 +18,8 @@ __all__ = ["KINDS"]
 
 KINDS: tuple[type[Filter], ...] = (
     Cors,
+    LimitConnections,
+    RateLimit,
     Redirect,
     BasicAuth,
     Respond,

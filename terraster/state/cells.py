@@ -24,6 +24,8 @@ __all__ = [
     "MasterCells",
     "Seat",
     "SeatBackend",
+    "SeatBucket",
+    "SeatClient",
     "SeatListener",
     "SeatLocation",
     "bucket_of",
@@ -47,6 +49,7 @@ class Header:
     SEATS = 5
     MASTERS = 6
     ZERO = 7  # always 0
+    SECRET = 8  # … 2 cells: a key for hashes of what clients send, the same for all processes
     CELLS = 64
 
 
@@ -278,6 +281,32 @@ class SeatLocation:
     GAUGES = (QUEUED, QUEUE_HEAD)
 
 
+class SeatBucket:
+    """Cells of one set of buckets in one seat: `WAYS` keys side by side, then an origin for each, then what each has spent. Writer: the
+    process in the seat. They are kept when the seat is retired; `terraster.state.buckets` has the rules."""
+
+    KEY = 0  # … WAYS cells: a number of 64 bits that names policy and client; 0: unused
+    ORIGIN = 8  # … WAYS cells: the time.monotonic_ns() when nothing would have been spent yet, + ZERO; 0: another seat has it
+    SPENT = 16  # … WAYS cells: nanoseconds that the requests of this seat have spent
+    CELLS = 24
+
+    WAYS = 8
+    SETS = 8192
+    ZERO = 1 << 62
+
+
+class SeatClient:
+    """Cells of one set of clients in one seat: `WAYS` keys side by side, then the number of requests that each has under way. Writer: the
+    process in the seat. They are zeroed when the seat is retired; `terraster.state.clients` has the rules."""
+
+    KEY = 0  # … WAYS cells: a number of 64 bits that names policy and client; 0: unused
+    ACTIVE = 8  # … WAYS cells (a gauge); 0: the way is free, whatever its key
+    CELLS = 16
+
+    WAYS = 8
+    SETS = 4096
+
+
 HANDSHAKE_FAILURES: tuple[str, ...] = (
     "unrecognized_name",
     "no_application_protocol",
@@ -321,7 +350,18 @@ assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.GRPC and SeatLocat
 
 def fingerprint() -> int:
     """A number that changes with the meaning of any cell of this module: names, numbers, labels and bounds."""
-    families = (Header, MasterCells, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation, SeatListener)
+    families = (
+        Header,
+        MasterCells,
+        BackendCells,
+        LocationCells,
+        Seat,
+        SeatBackend,
+        SeatLocation,
+        SeatListener,
+        SeatBucket,
+        SeatClient,
+    )
     meaning = [
         (one.__name__, sorted((name, str(value)) for name, value in vars(one).items() if name.isupper())) for one in families
     ]

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import mmap
 
-from .cells import MASTERS, BackendCells, Header, LocationCells, MasterCells, Seat, SeatBackend, SeatLocation
+from .cells import (
+    MASTERS,
+    BackendCells,
+    Header,
+    LocationCells,
+    MasterCells,
+    Seat,
+    SeatBackend,
+    SeatBucket,
+    SeatClient,
+    SeatLocation,
+)
 
 __all__ = ["Layout", "size"]
 
@@ -12,7 +23,21 @@ __all__ = ["Layout", "size"]
 class Layout:
     """Where everything is in a table with these capacities. Indices and sizes in cells."""
 
-    __slots__ = ("seats", "masters", "master_cells", "locations", "rows", "row_cells", "row_locations", "cells")
+    __slots__ = (
+        "seats",
+        "masters",
+        "master_cells",
+        "locations",
+        "rows",
+        "row_cells",
+        "row_locations",
+        "row_clients",
+        "places",
+        "until",
+        "buckets",
+        "bucket_cells",
+        "cells",
+    )
 
     def __init__(self, backends: int, locations: int, seats: int) -> None:
         self.seats = Header.CELLS
@@ -21,8 +46,13 @@ class Layout:
         self.master_cells = _page(self.locations + locations * LocationCells.CELLS)
         self.rows = self.masters + MASTERS * self.master_cells
         self.row_locations = backends * SeatBackend.CELLS
-        self.row_cells = _page(self.row_locations + (locations + 1) * SeatLocation.CELLS)
-        self.cells = self.rows + (MASTERS + seats) * self.row_cells
+        self.row_clients = self.row_locations + (locations + 1) * SeatLocation.CELLS
+        self.row_cells = _page(self.row_clients + SeatClient.SETS * SeatClient.CELLS)
+        self.places = MASTERS + seats
+        self.until = self.rows + self.places * self.row_cells
+        self.buckets = self.until + _page(self.places)
+        self.bucket_cells = _page(SeatBucket.SETS * SeatBucket.CELLS)
+        self.cells = self.buckets + self.places * self.bucket_cells
 
 
 def _page(cells: int) -> int:

@@ -8,6 +8,10 @@
     rows of s
      × backend  SeatBackend.CELLS cells per slot: active, requests, failures …    writer: the process in seat s
      × location SeatLocation.CELLS cells per slot: statuses, bytes, durations     writer: the process in seat s
+     × set      SeatClient.CELLS cells: requests under way by client              writer: the process in seat s
+    until       one cell per seat: until when its buckets count                  writer: the process in seat s
+    buckets of s
+     × set      SeatBucket.CELLS cells: what clients have spent of rate limits    writer: the process in seat s
 
 Rules
 - Every cell has exactly one writer. Readers add up the seats (`Table.backend_sum`, `Table.location_sum`). When four processes
@@ -27,6 +31,8 @@ Rules
 Untouched memory costs nothing: the kernel gives a page of a memfd when it is first touched, and counts it then. So the table is made
 for far more than most configurations need, and is never mapped anew. A page that is only read is given too, so nobody reads slots that
 are not leased. The pages of a retired seat go back to the kernel. A core dump leaves the table out, because it would touch every page.
+
+The module is longer than 400 lines because one class knows where each cell is, and which of them move together when a seat is retired.
 """
 
 from __future__ import annotations
@@ -95,6 +101,7 @@ class Table:
         q[Header.LOCATIONS] = locations
         q[Header.SEATS] = seats
         q[Header.MASTERS] = MASTERS
+        q[Header.SECRET], q[Header.SECRET + 1] = memoryview(os.urandom(16)).cast("Q")
         q[Header.MAGIC] = MAGIC
         self.sit(0)
 
@@ -134,6 +141,11 @@ class Table:
                 if error.errno != errno.EINVAL:  # a kernel without huge pages does not know the word
                     raise
         self.q: memoryview = memoryview(self._map).cast("Q")
+
+    @property
+    def secret(self) -> bytes:
+        """16 octets that all processes of this table know, and no client."""
+        return self.q[Header.SECRET : Header.SECRET + 2].tobytes()
 
     def sit(self, master: int) -> None:
         """Make this process, and the children that it will fork, belong to a place of a master, which nobody has."""
@@ -225,6 +237,28 @@ class Table:
             raise IndexError(slot)
         layout = self._layout
         return layout.rows + self._place(seat) * layout.row_cells + layout.row_locations + slot * SeatLocation.CELLS
+
+    def seat_clients(self, seat: int) -> int:
+        """Index of the first cell of a seat's first set of clients (add a `SeatClient` constant)."""
+        return self._layout.rows + self._place(seat) * self._layout.row_cells + self._layout.row_clients
+
+    def seat_until(self, seat: int) -> int:
+        """Index of the cell with the time.monotonic_ns() until which a seat's buckets count, even if its process has ended."""
+        return self._layout.until + self._place(seat)
+
+    def seat_buckets(self, seat: int) -> int:
+        """Index of the first cell of a seat's first set of buckets (add a `SeatBucket` constant)."""
+        return self._layout.buckets + self._place(seat) * self._layout.bucket_cells
+
+    def counting_buckets(self, now: int) -> tuple[list[int], list[tuple[int, int]]]:
+        """`seat_buckets` of each proxy worker; then `seat_buckets` and `seat_until` of each other seat whose buckets still count. now:
+        time.monotonic_ns()"""
+        layout, q = self._layout, self.q
+        until = q[layout.until : layout.until + layout.places].tolist()
+        living = {self._place(seat) for seat in self.taken_seats() if q[self.seat(seat) + Seat.ROLE] != Seat.ADMIN}
+        left = [place for place, end in enumerate(until) if end > now and place not in living]
+        first, cells = layout.buckets, layout.bucket_cells
+        return [first + place * cells for place in living], [(first + place * cells, layout.until + place) for place in left]
 
     def taken_seats(self) -> list[int]:
         """The seats of children that have a process, of all masters."""

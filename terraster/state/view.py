@@ -6,6 +6,8 @@ seat through the one `SeatView` of the process. A child takes its seat (`SeatVie
 
 from __future__ import annotations
 
+import time
+
 from .cells import SeatBackend, SeatLocation
 from .table import Table
 
@@ -23,6 +25,11 @@ class SeatView:
     seats:     the taken seats, the process's own included; `refresh` refreshes them
     bases:     the same as ``base``, for each taken seat
     all_backends, all_locations: the same as ``backends`` and ``locations``, for each taken seat
+    until:     index of the cell that says until when this seat's buckets count (`Table.seat_until`)
+    buckets, clients: index of the seat's first set of buckets, and of clients (`SeatBucket`, `SeatClient`)
+    all_buckets: the same as ``buckets``, for each proxy worker and for each seat whose process has ended and whose buckets still count
+    left_buckets: of these, the latter ones, each with the index of its cell as ``until``
+    all_clients: the same as ``clients``, for each taken seat
     kept_backends: the same as ``backends`` for the seats of masters, where the counts of the dead are
     backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
     """
@@ -39,6 +46,12 @@ class SeatView:
         "all_backends",
         "all_locations",
         "kept_backends",
+        "until",
+        "buckets",
+        "clients",
+        "all_buckets",
+        "left_buckets",
+        "all_clients",
         "backend_leases",
         "location_leases",
     )
@@ -56,6 +69,9 @@ class SeatView:
         self.base = self.table.seat(seat)
         self.backends = self.table.seat_backend(seat, 0)
         self.locations = self.table.seat_location(seat, 0)
+        self.until = self.table.seat_until(seat)
+        self.buckets = self.table.seat_buckets(seat)
+        self.clients = self.table.seat_clients(seat)
         self.refresh()
 
     def refresh(self) -> None:
@@ -65,6 +81,10 @@ class SeatView:
         self.all_backends = tuple(self.table.seat_backend(seat, 0) for seat in self.seats)
         self.all_locations = tuple(self.table.seat_location(seat, 0) for seat in self.seats)
         masters = (self.table.master_seat(master) for master in self.table.masters())
+        self.all_clients = tuple(self.table.seat_clients(seat) for seat in self.seats)
+        living, left = self.table.counting_buckets(time.monotonic_ns())
+        self.left_buckets = tuple([one for one in left if one[0] != self.buckets])
+        self.all_buckets = (self.buckets, *[base for base in (*living, *(base for base, _ in left)) if base != self.buckets])
         self.kept_backends = tuple(self.table.seat_backend(seat, 0) for seat in masters)
 
     def active(self, slot: int) -> int:

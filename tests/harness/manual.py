@@ -122,6 +122,7 @@ _TABLES = {
         "admin_port",
         "admin_api",
         "admin_api.*",
+        "admin_api.rate_limit.*",
         "api",
         "auth",
         "auth.*",

@@ -54,6 +54,7 @@ def test_there_are_examples() -> None:
         "health-checks",
         "http2",
         "security-headers",
+        "rate-limits",
         "send-proxy",
         "unix-socket",
         "websockets",

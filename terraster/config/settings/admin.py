@@ -7,11 +7,19 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from .base import FilePath, Model, Networks, Port, Secret, SomeTime, Text, Whole, later, one_of
-from .middleware import RateLimit
 from .switches import OrWord, switched
 from .tls import TlsSetting
 
-__all__ = ["ApiSetting", "ApiSettings", "AuthSettings", "DatabaseSettings"]
+__all__ = ["ApiRateLimit", "ApiSetting", "ApiSettings", "AuthSettings", "DatabaseSettings"]
+
+
+class ApiRateLimit(Model):
+    """How many requests one client may send to the management port."""
+
+    requests_per_second: Annotated[float, Field(gt=0)] = Field(description="Requests per second, lasting.")
+    burst: Annotated[Whole, Field(ge=1)] | None = Field(
+        None, description="Requests at once after a pause. Default: one second's worth."
+    )
 
 
 class ApiSettings(Model):
@@ -27,7 +35,7 @@ class ApiSettings(Model):
     insecure: bool = Field(False, description="Allow plain HTTP on an address that others can reach.")
     allowed_ips: Networks = later((), description="Addresses and networks that may use the API. Default: all.")
     debug: bool = later(False, description="Say more in error answers.")
-    rate_limit: RateLimit | None = later(description="How many requests one client may send to the API.")
+    rate_limit: ApiRateLimit | None = later(description="How many requests one client may send to the API.")
 
 
 ApiSetting = Annotated[ApiSettings, BeforeValidator(switched), OrWord()]

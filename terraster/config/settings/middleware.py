@@ -3,23 +3,13 @@ kept, and earn a warning. A filter of the same name takes the place of one of th
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field
 
-from .base import Whole
 from .kinds import LAY_OVER, SERVICE, TOP, FilterSettings, Inherit, Level
 
-__all__ = ["ANNOUNCED", "Announced", "RateLimit"]
-
-
-class RateLimit(FilterSettings):
-    """How many requests one client may send."""
-
-    requests_per_second: Annotated[float, Field(gt=0)] = Field(description="Requests per second, lasting.")
-    burst: Annotated[Whole, Field(ge=1)] | None = Field(
-        None, description="Requests at once above that. Default: one second's worth."
-    )
+__all__ = ["ANNOUNCED", "Announced"]
 
 
 class Compression(FilterSettings):
@@ -39,7 +29,4 @@ class Announced(NamedTuple):
     answers: bool = False
 
 
-ANNOUNCED = (
-    Announced("rate_limit", RateLimit),
-    Announced("compression", Compression),
-)
+ANNOUNCED = (Announced("compression", Compression),)

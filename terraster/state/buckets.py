@@ -1,0 +1,126 @@
+"""The buckets of rate limits: exact over all processes, without a lock.
+
+The rule is GCRA, the leaky bucket as a meter (ITU-T I.371; ATM Forum, Traffic Management 4.1). A request costs an interval, 1/rate. A client
+that has sent nothing for long has no debt. A request adds its interval to the debt, and time takes it away again. A request that would bring
+the debt over the tolerance, interval × burst, is refused, and adds nothing.
+
+The usual form keeps one number, the theoretical arrival time: now + debt. Several processes that read it, compare and write it would lose
+updates, and a lock could be held by a process that is stopped. So that number is spread over cells with one writer each:
+
+    arrival time = the latest origin of any seat + what all seats have spent
+
+A process that lets a request pass adds the interval to its own SPENT. A process that finds a client without debt writes its own ORIGIN, such
+that the arrival time is now. Both only grow while a way has the same key. So whatever a process reads between two writes of another one is
+never above what holds then, no update is lost, and a process that was stopped in the middle changes nothing by going on later. All that can
+happen is that processes decide at the same moment and each let one pass: the burst may be exceeded by one request for each other process.
+That is debt, and is paid back: over time the rate is exact.
+
+The cells of a process that has ended still count, until the last client in them has no debt. Its cell `SeatView.until` says when that is, and
+is written by all processes then: they write nearly the same time, and each later request corrects it. The next process in the seat writes on
+in the cells.
+
+A key has one place, a set of `SeatBucket.WAYS` ways, in each seat. If all ways of a set are taken, the client with the least debt is
+forgotten: one without debt, but under a flood of clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .cells import SeatBucket
+from .view import SeatView
+
+__all__ = ["Buckets"]
+
+_WAYS, _CELLS = SeatBucket.WAYS, SeatBucket.CELLS
+_ORIGIN, _SPENT, _ZERO = SeatBucket.ORIGIN, SeatBucket.SPENT, SeatBucket.ZERO
+_LAST = SeatBucket.SETS - 1
+
+
+class Buckets:
+    """The buckets of all clients, as this process reads and writes them."""
+
+    __slots__ = ("_forgotten", "_view")
+
+    def __init__(self, view: SeatView, forgotten: Callable[[], None]) -> None:
+        """forgotten: called when a client with debt had to be forgotten."""
+        self._view = view
+        self._forgotten = forgotten
+
+    def take(self, key: int, now: int, interval: int, tolerance: int) -> int:
+        """Let a request pass if the debt of its client allows it.
+
+        key: names policy and client; not 0. now: monotonic nanoseconds. interval, tolerance: nanoseconds.
+
+        Returns the debt with this request, 1 … tolerance, in nanoseconds. If the request must not pass, it is the time after which it might,
+        below 0.
+        """
+        view = self._view
+        q = view.q
+        at = (key >> 32 & _LAST) * _CELLS
+        mine, own = view.buckets + at, -1
+        origin = spent = 0
+        for base in view.all_buckets:
+            first = base + at
+            keys = q[first : first + _WAYS].tolist()
+            if key in keys:
+                way = first + keys.index(key)
+                spent += q[way + _SPENT]
+                if q[way + _ORIGIN] > origin:
+                    origin = q[way + _ORIGIN]
+                if first == mine:
+                    own = way
+        debt = origin + spent - _ZERO - now
+        if debt > 0:
+            debt += interval
+            if debt > tolerance:
+                return tolerance - debt
+            if own < 0:
+                own = self._way(mine, key, now)
+        else:
+            debt = interval
+            if own < 0:
+                own = self._way(mine, key, now)
+            q[own + _ORIGIN] = now + _ZERO - spent
+        q[own + _SPENT] += interval
+        if q[view.until] < now + debt:
+            q[view.until] = now + debt
+        for base, until in view.left_buckets:
+            first = base + at
+            if key in q[first : first + _WAYS].tolist() and q[until] < now + debt:
+                q[until] = now + debt
+        return debt
+
+    def _way(self, mine: int, key: int, now: int) -> int:
+        """A way of this process's set for a key that is not there."""
+        q = self._view.q
+        keys = q[mine : mine + _WAYS].tolist()
+        if 0 in keys:
+            way = keys.index(0)
+        else:
+            debts = []
+            for one in keys:
+                debts.append(self._debt(one, now))
+                if debts[-1] <= 0:
+                    break
+            least = min(debts)
+            way = debts.index(least)
+            if least > 0:
+                self._forgotten()
+            q[mine + way] = 0
+        way += mine
+        q[way + _ORIGIN] = q[way + _SPENT] = 0
+        q[way] = key
+        return way
+
+    def _debt(self, key: int, now: int) -> int:
+        q = self._view.q
+        at = (key >> 32 & _LAST) * _CELLS
+        origin = spent = 0
+        for base in self._view.all_buckets:
+            keys = q[base + at : base + at + _WAYS].tolist()
+            if key in keys:
+                way = base + at + keys.index(key)
+                spent += q[way + _SPENT]
+                origin = max(origin, q[way + _ORIGIN])
+        return origin + spent - _ZERO - now

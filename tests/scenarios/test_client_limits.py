@@ -1,0 +1,79 @@
+"""Limits of clients over all workers, over reloads, and when workers die or stand still."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import ExitStack
+
+from ..harness.backends import ok
+from ..harness.client import Connection, get
+from ..harness.http2_client import Http2
+from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
+from ..harness.workers import by_worker, frozen
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+ONE_IN_TEN_MINUTES = {"requests_per_second": 1 / 600}
+
+
+def statuses(connections: list[Connection], count: int) -> list[int]:
+    """The statuses of so many requests, one after the other, over these connections in turn."""
+    return [connections[at % len(connections)].send(REQUEST).response().status for at in range(count)]
+
+
+def limited(origin, **rate: object):
+    return service(origin.url, middleware=[{"rate_limit": {**ONE_IN_TEN_MINUTES, **rate}}])
+
+
+def test_a_rate_holds_over_all_workers_when_one_is_killed_one_stands_still_and_after_a_reload(fresh, backend) -> None:
+    origin = backend(answer=ok())
+    proxy = fresh(limited(origin, burst=40), workers=4)
+    workers = by_worker(proxy)
+    each = [connections[0] for connections in workers.values()]
+    killed, stopped, *_ = workers
+    assert statuses(each, 20) == [200] * 20
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: killed not in proxy.workers() and len(proxy.workers()) == 4, "a new worker")
+    living = [connections[0] for pid, connections in workers.items() if pid not in (killed, stopped)]
+    with frozen(stopped):
+        assert statuses(living, 10) == [200] * 10
+    proxy.reload(limited(origin, burst=40, mode="enforce"), limits={"header_count": 99})
+    fresh_ones = [connections[0] for connections in by_worker(proxy).values()]
+    assert sorted(statuses(fresh_ones, 16)) == [200] * 10 + [429] * 6
+    answer = get(proxy.address)
+    assert (answer.status, answer.get("ratelimit")) == (429, '"default";r=0;t=24000')
+    assert 500 < int(answer.get("retry-after")) <= 600
+    wait_until(lambda: proxy.status()["services"][0]["locations"][0]["filters"]["rate_limit"]["refused"] == 7)
+
+
+def test_places_of_a_client_over_all_workers(fresh, backend) -> None:
+    """HTTP/1 and HTTP/2; a worker that is killed has no requests under way."""
+    release = threading.Event()
+
+    def answer(request):
+        if request.target == "/held":
+            release.wait(30)
+        return ok()
+
+    origin = backend(answer=answer)
+    proxy = fresh(service(origin.url, middleware=[{"limit_connections": {"per_client": 3}}]), workers=4, http2=True)
+    workers = by_worker(proxy)
+    with ExitStack() as stack:
+        stack.callback(release.set)
+        (one, (first, *_)), (_, (second, *_)), (_, (third, *_)), *_ = workers.items()
+        for connection in (first, second):
+            connection.send(b"GET /held HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        origin.wait(2)
+        with Http2(third) as client:
+            held = client.open("/held", host="a.test")
+            origin.wait(3)
+            refused = client.answer(client.open("/", host="a.test"))
+            assert (refused.status, refused.get("retry-after")) == (429, "1")
+            assert get(proxy.address).status == 429
+            os.kill(one, signal.SIGKILL)
+            wait_until(lambda: get(proxy.address).status == 200, "the place of the request that was killed")
+            release.set()
+            assert client.answer(held).status == 200
+    wait_until(lambda: statuses([proxy.connect()], 1) == [200])
