@@ -19,9 +19,11 @@ from .harness.http2 import (
     POST,
     PREFACE,
     block,
+    continuation,
     data,
     events_told,
     fed,
+    frame,
     goaway,
     headers,
     ping,
@@ -491,6 +493,22 @@ def test_heads_that_are_too_large_count_as_well() -> None:
     events = fed(session, b"".join(headers(number, large) for number in (1, 3, 5)))
     assert events_told(events) == ["REQUEST 1 431", "REQUEST 3 431"]
     assert told(session.out) == ["RST_STREAM 5 REFUSED_STREAM"]
+
+
+def test_when_a_head_began_that_is_not_complete() -> None:
+    session = begun()
+    whole, part = headers(1), frame(1, 1, 3, block(GET)[:3])
+    assert session.heading == inf
+    for now, octets, began in (
+        (1.0, whole + part[:5], 1.0),
+        (2.0, part[5:11], 1.0),  # a frame alone
+        (3.0, part[11:], 3.0),  # complete; its block is not
+        (4.0, continuation(3, block(GET)[3:5], False) + b"\0", 3.0),
+        (5.0, continuation(3, block(GET)[5:], True)[1:] + headers(5)[:8], 5.0),
+        (6.0, headers(5)[8:] + data(7, b"x" * 100)[:20], inf),
+    ):
+        fed(session, octets, now=1000.0 + now)
+        assert session.heading - 1000.0 == began, now
 
 
 def test_a_request_that_is_too_large_is_answered() -> None:

@@ -301,6 +301,7 @@ class Connection:
         self.doomed = False  # what is written next is answered by a reset
         self.broken = False  # nothing can be written any more, which shows only then
         self.complained = False
+        self.framed = False  # it is one of HTTP/2, so octets on it are more than those of requests and answers
 
     def deliver(self, octets: bytes) -> None:
         assert not (self.finished or self.reset), f"{self.name} has ended and cannot send"

@@ -37,6 +37,7 @@ class Channel(Stream):
         "writer",
         "_ended",
         "_held",
+        "_more",
         "__weakref__",
     )
 
@@ -50,6 +51,7 @@ class Channel(Stream):
         self.trailers: Any = b""
         self._ended = False
         self._held = b""
+        self._more: bytearray | None = None  # behind `_held`, if octets came while others were held
 
     # ------------------------------------------------------------------------------------------------------- what a subclass does
 
@@ -65,7 +67,12 @@ class Channel(Stream):
 
     def took(self, payload: bytes) -> None:
         """Octets of the body have come."""
-        self._held = self._held + payload if self._held else payload
+        if not self._held:
+            self._held = payload
+        elif self._more is None:
+            self._more = bytearray(payload)
+        else:
+            self._more += payload
         self._wake()
 
     def took_all(self, trailers: Any) -> None:
@@ -85,11 +92,14 @@ class Channel(Stream):
     @property
     def held(self) -> bytes:
         """The octets of the body that have come and are not used yet. Those that are taken out give the peer room for more."""
+        if self._more is not None:
+            self._held += self._more
+            self._more = None
         return self._held
 
     @held.setter
     def held(self, rest: bytes) -> None:
-        used = len(self._held) - len(rest)
+        used = len(self.held) - len(rest)
         self._held = rest
         if used > 0:
             self.session.codec.consumed(self, used)
@@ -104,7 +114,7 @@ class Channel(Stream):
             if self._ended:
                 return b""
             self._wait_for_octets(timeout)
-        data, self.held = self._held, b""
+        data, self.held = self.held, b""
         return data
 
     def _wait_for_octets(self, timeout: float) -> None:

@@ -52,6 +52,7 @@ class Session(Outlet):
         "read_deadline",
         "_clock",
         "_draining",
+        "_head_time",
         "_owner",
         "_patience",
         "_paused",
@@ -79,6 +80,7 @@ class Session(Outlet):
         self.read_deadline = inf
         self._clock = self.reactor.clock
         self._draining = self._paused = False
+        self._head_time = inf  # seconds that a head may take
         self._owner: greenlet = getcurrent()
         self._patience = _LAST_WORDS
         self._rests = 0.0  # seconds that the next request may take while none is under way, 0 = no limit
@@ -90,14 +92,15 @@ class Session(Outlet):
         return Request(self, number, window)
 
     def serve(self, data: bytes, timeout: float) -> None:
-        """Serve the connection until it is over. data: octets that were read. timeout: seconds for the first request, 0 = no limit. The
-        caller closes the connection. Raises nothing but a defect."""
+        """Serve the connection until it is over. data: octets that were read. timeout: seconds for the first request, and for each head
+        from its first octet to its last; 0 = no limit. The caller closes the connection. Raises nothing but a defect."""
         connection, plain = self.connection, self.connection.plain
         connection.session = self
         if plain.sock.family != AF_UNIX:
             with suppress(OSError):  # it may have been closed by now
                 plain.sock.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
         self._rests = timeout
+        self._head_time = timeout or inf
         self._rest()
         self._run_callback(self._begin, data)
         try:
@@ -236,7 +239,7 @@ class Session(Outlet):
             if self.blocked and self._waiting > _MOST_QUEUED:
                 self._paused = True
                 self._stream.ignore()
-        if codec.lingering or codec.awaiting < inf:
+        if codec.lingering or codec.awaiting < inf or codec.heading < inf:
             self._watch()
 
     def _handle(self, events: list[Event]) -> None:
@@ -304,10 +307,13 @@ class Session(Outlet):
 
     def _sweep(self, now: float) -> None:
         codec = self.codec
+        if now - codec.heading > self._head_time:
+            self._owner.throw(self.connection.timed_out(False))
+            return
         self._handle(codec.sweep(now))
         if codec.out:
             self.touch()
-        if codec.lingering or codec.awaiting < inf:
+        if codec.lingering or codec.awaiting < inf or codec.heading < inf:
             self._watch()
 
     def _fail(self) -> None:

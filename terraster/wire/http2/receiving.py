@@ -91,7 +91,7 @@ class Receiving(Sending):
         self._now = -1.0
         self._bounds = Bounds(limits)
         self._settled = False  # the peer's first SETTINGS has arrived
-        self._block: list[Any] | None = None  # the block that CONTINUATION continues: number, flags, octets, frames
+        self._block: list[Any] | None = None  # that CONTINUATION continues: number, flags, octets, frames, when it began
         self._initial = FIRST_WINDOW  # octets that may be sent on a new stream
         self._first_credit = max(limits.window, FIRST_WINDOW)  # that the peer may send on one: our setting, once it is acknowledged
         self._most_block = max(2 * limits.header_list_size, SMALLEST_FRAME)

@@ -41,18 +41,21 @@ ITSELF = 256
 
 _PADDED_OR_PRIORITY = PADDED | PRIORITY_FLAG
 
+_HEADERS = bytes([HEADERS])
+
 _unpack = HEAD.unpack_from
 
 
 class Session(Receiving):
     """One side of a connection."""
 
-    __slots__ = ("_decode", "_held", "_preface")
+    __slots__ = ("_decode", "_held", "_held_since", "_preface")
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self._decode = Decoder(limits.header_list_size, FIRST_TABLE).decode
         self._held = b""  # the start of a frame
+        self._held_since = inf
         self._preface = b""  # that the peer must send first
 
     def feed(self, data: bytes, now: float) -> list[Event]:
@@ -100,7 +103,7 @@ class Session(Receiving):
                     if flags & END_HEADERS:
                         self._headers(number, flags, block, events)
                     else:
-                        self._block = [number, flags, block, 0]
+                        self._block = [number, flags, block, 0, now]
                 elif kind == DATA:
                     self._data(number, flags, data[begin:end], events)
                 elif kind == WINDOW_UPDATE:
@@ -113,8 +116,21 @@ class Session(Receiving):
             self.fail(fault.code, fault.text)
             events.append((FAILED, None, (fault.code, fault.text)))
             return events
-        self._held = data[at:] if at < size else b""
+        if at < size:
+            self._held = data[at:]
+            if at or self._held_since == inf:
+                self._held_since = now
+        else:
+            self._held = b""
+            self._held_since = inf
         return events
+
+    @property
+    def heading(self) -> float:
+        """When the block of fields began whose end has not come yet, by the clock of `feed`; inf if there is none."""
+        if self._block is not None:
+            return float(self._block[4])
+        return self._held_since if self._held[3:4] == _HEADERS else inf
 
     def sweep(self, now: float) -> list[Event]:
         """End what has lasted too long: lingering streams, and the wait for the peer to acknowledge the settings.
