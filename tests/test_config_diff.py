@@ -262,7 +262,7 @@ BESIDE: dict[str, dict[str, Any]] = {"acme": SECURE, "https_port": SECURE, "clie
 """Without these keys a key does nothing, or is refused."""
 
 
-NOT_IN_EFFECT = ("auth", "compression", "database", "plugin_directory", "rate_limit")
+NOT_IN_EFFECT = ("auth", "database", "plugin_directory")
 """Their warning is all that a change of them does."""
 
 

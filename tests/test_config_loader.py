@@ -850,15 +850,11 @@ def test_keys_without_effect_are_named_once(tmp_path: Path) -> None:
     text = (
         SERVICE
         + "    log_options: {headers: true}\n    plugin_disabled: false\n"
-        + (
-            "  - name: b\n    http_redirect: true\n    log_options: {headers: false}\n    plugin_disabled: true\n"
-            "    middleware: [{compression: on}]\n"
-        )
+        + "  - name: b\n    http_redirect: true\n    log_options: {headers: false}\n    plugin_disabled: true\n"
     )
     assert warnings(tmp_path, text) == [
         "8:5: `log_options` is not in effect yet",
         "13:5: `plugin_disabled` is not in effect yet",
-        "14:19: `middleware.compression` is not in effect yet",
     ]
 
 

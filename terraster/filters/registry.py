@@ -1,10 +1,11 @@
 """The kinds of filters. Hooks are called in the order of their stages (`terraster.filters.contract.Stage`), and within a stage in this order.
-The rules for headers come last, because they have the last word about a head."""
+The rules for headers have the last word about a head. Only what changes the body by the head comes behind them."""
 
 from __future__ import annotations
 
 from .basic_auth import BasicAuth
 from .circuit_breaker import CircuitBreaker
+from .compression import Compression
 from .contract import Filter
 from .cors import Cors
 from .headers import Headers
@@ -26,4 +27,5 @@ KINDS: tuple[type[Filter], ...] = (
     CircuitBreaker,
     Security,
     Headers,
+    Compression,
 )

@@ -50,6 +50,7 @@ def test_there_are_examples() -> None:
     assert {
         "acme",
         "backend-names",
+        "compression",
         "cors",
         "health-checks",
         "http2",

@@ -1,21 +1,13 @@
-"""Kinds of middleware that the language has and Terraster does not: rate limit, compression. They are checked and
-kept, and earn a warning. A filter of the same name takes the place of one of them (`terraster.filters.registry`)."""
+"""Kinds of middleware that the language has and Terraster does not: none now. Such a kind is checked and kept, and earns a warning. A filter
+of the same name takes its place (`terraster.filters.registry`)."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from pydantic import Field
-
 from .kinds import LAY_OVER, SERVICE, TOP, FilterSettings, Inherit, Level
 
 __all__ = ["ANNOUNCED", "Announced"]
-
-
-class Compression(FilterSettings):
-    """Compressed answers."""
-
-    enabled: bool = Field(True, description="Compress answers.")
 
 
 class Announced(NamedTuple):
@@ -29,4 +21,4 @@ class Announced(NamedTuple):
     answers: bool = False
 
 
-ANNOUNCED = (Announced("compression", Compression),)
+ANNOUNCED: tuple[Announced, ...] = ()
