@@ -313,8 +313,8 @@ BAD = [
     (SERVICE + "    tls: {enabled: false, cert_file: /nowhere/c.pem}\n", []),
     (SERVICE + "    headers: {request_headers: {'a b': c, d: '${nobody}'}}\n", [
         "8:33: `a b` is not a valid name of a header field",
-        "8:46: the environment variable `nobody` is not set; "
-        "in header values ${remote_addr}, ${host}, ${uri} and ${method} are known too",
+        "8:46: the environment variable `nobody` is not set; variables of a request are "
+        + " ".join(f"${{{name}}}" for name in (*header_rules.VARIABLES, "header.NAME")),
     ]),
     (SERVICE + "    headers: {request_headers: {Content-Length: 1}, remove_response_headers: [Server, Upgrade, host]}\n", [
         "8:33: `Content-Length` cannot be changed by rules: it belongs to one connection, or frames the message",

@@ -6,15 +6,34 @@ here, below `terraster.filters.headers` which applies the rules, so that a wrong
 
 from __future__ import annotations
 
+import difflib
 import re
 
-__all__ = ["CLIENT_CERT", "VARIABLES", "field_name", "is_token", "removable", "value_parts"]
+__all__ = ["CLIENT_CERT", "HEADER", "VARIABLES", "field_name", "is_token", "is_variable", "meant", "removable", "value_parts"]
 
 CLIENT_CERT = ("subject", "issuer", "serial", "fingerprint", "not_before", "not_after")
 """The facts of a client's certificate: ``${client_cert_subject}`` and so on."""
 
-VARIABLES = ("remote_addr", "host", "uri", "method", *(f"client_cert_{name}" for name in CLIENT_CERT))
-"""The names that ``${…}`` in a value may contain."""
+HEADER = "header."
+"""The start of ``${header.NAME}``, a field of the request."""
+
+VARIABLES = (
+    "remote_addr",
+    "host",
+    "uri",
+    "method",
+    "scheme",
+    "request_id",
+    "service",
+    "location",
+    "backend",
+    "status",
+    "tls_version",
+    "tls_cipher",
+    "sni",
+    *(f"client_cert_{name}" for name in CLIENT_CERT),
+)
+"""The names that ``${…}`` in a value may contain, beside those that begin with `HEADER`."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _DOLLAR = re.compile(r"\$\$|\$\{([^}]*)\}")
@@ -58,6 +77,19 @@ def removable(name: str) -> str:
     return lower
 
 
+def is_variable(name: str) -> bool:
+    """True if ``${name}`` is a fact of a request."""
+    return name in VARIABLES or name.startswith(HEADER) and is_token(name.removeprefix(HEADER))
+
+
+def meant(name: str) -> str:
+    """A hint for an unknown variable: the known one that is most alike, or all of them."""
+    near = difflib.get_close_matches(name.lower(), (*VARIABLES, HEADER), 1)
+    if near:
+        return f"did you mean ${{{near[0]}{'NAME' if near[0] == HEADER else ''}}}?"
+    return f"variables of a request are {' '.join(f'${{{known}}}' for known in (*VARIABLES, f'{HEADER}NAME'))}"
+
+
 def value_parts(value: str) -> list[str]:
     """A value in parts: text and names of variables in turn, text first. ``$$`` is a ``$``. ValueError for control characters and
     other variables."""
@@ -71,9 +103,9 @@ def value_parts(value: str) -> list[str]:
         name = match[1]
         if name is None:
             parts[-1] += "$"
-        elif name in VARIABLES:
+        elif is_variable(name):
             parts += [name, ""]
         else:
-            raise ValueError(f"holds ${{{name}}}; known are {' '.join(f'${{{known}}}' for known in VARIABLES)}")
+            raise ValueError(f"holds ${{{name}}}; {meant(name)}")
     parts[-1] += value[read:]
     return parts

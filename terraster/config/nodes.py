@@ -8,7 +8,7 @@ Rules
 - A key without a value is a problem: a service with an empty `tls:` must not be served in clear by mistake. So are ``null`` and ``~``,
   except as a header's value, which is text.
 - ``${NAME}`` and ``${NAME:-default}`` in values come from the environment; ``$$`` is a literal ``$``. In header values
-  ``${remote_addr}``, ``${host}`` and the other `REQUEST_VARIABLES` stay: they are filled per request. So there every other ``$`` is
+  ``${remote_addr}``, ``${host}`` and the other variables of `header_rules` stay: they are filled per request. So there every other ``$`` is
   handed on as ``$$`` (`terraster.config.header_rules` takes one away), also one that the environment holds. `format` (of an access log)
   is never touched.
 - ``<<: *anchor`` merges mappings; explicit keys win. Tags other than ``!!str`` are a problem.
@@ -26,12 +26,9 @@ import yaml
 from yaml._yaml import CParser
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from . import scalars
-from .header_rules import VARIABLES
+from . import header_rules, scalars
 
-__all__ = ["REQUEST_VARIABLES", "Finding", "Reader", "as_written", "compose", "find"]
-
-REQUEST_VARIABLES = frozenset(VARIABLES)
+__all__ = ["Finding", "Reader", "as_written", "compose", "find"]
 
 _DOLLAR = re.compile(r"\$\$|\$\{([^{}]*)\}|\$")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
@@ -294,21 +291,24 @@ class Reader:
         def one(match: re.Match[str]) -> str:
             if match[1] is None:
                 return literal
+            if headers and header_rules.is_variable(match[1]):
+                return match[0]
             parts = _NAME.fullmatch(match[1])
+            if parts is None and headers and match[1].startswith(header_rules.HEADER):
+                self._found(node, f"`{match[0]}` has no valid name of a header field: write ${{header.X-Name}}")
+                return ""
             if parts is None:
                 self._found(
                     node, f"`{match[0]}` is not a valid variable: write ${{NAME}} or ${{NAME:-default}}, or $$ for a literal $"
                 )
                 return ""
             name, default = parts[1], parts[2]
-            if headers and default is None and name in REQUEST_VARIABLES:
-                return match[0]
             found = self._environ.get(name)
             self.consulted[name] = found
             if not found and default is not None:
                 found = default.replace("$$", "$")
             if found is None:
-                kept = "; in header values ${remote_addr}, ${host}, ${uri} and ${method} are known too" if headers else ""
+                kept = f"; {header_rules.meant(name)}" if headers else ""
                 self._found(node, f"the environment variable `{name}` is not set{kept}")
                 return ""
             return found.replace("$", literal)

@@ -1,12 +1,9 @@
 """Header rules, compiled: the fields to remove from a forwarded head, and the lines to add.
 
 Fields are removed first and set afterwards. A field that is set replaces all fields of its name. A value that is the same for every request is
-rendered once. ``${remote_addr}`` ``${host}`` ``${uri}`` ``${method}`` are the client's address, the Host as received, the
-canonical path with its query, and the method. ``${client_cert_subject}`` and its neighbours are facts of the client's certificate, empty
-without one.
+rendered once; others hold facts of the request (`terraster.filters.variables`).
 
-`terraster.config.header_rules` checks the names and values of rules, and does so again when they are compiled. A value from a client is
-inserted without CR, LF and NUL, whatever was checked before.
+`terraster.config.header_rules` checks the names and values of rules, and does so again when they are compiled.
 """
 
 from __future__ import annotations
@@ -22,13 +19,11 @@ from ..config.settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Leve
 from ..errors import ConfigError, Problem
 from ..exchange import Exchange
 from ..state.view import SeatView
-from ..wire.edits import ENDS, Edits, without
+from ..wire.edits import Edits, without
 from .contract import Filter, Place
+from .variables import Template
 
-__all__ = ["HeaderEdits", "HeaderSettings", "Headers", "variable"]
-
-
-_CLIENT_CERT = "client_cert_"
+__all__ = ["HeaderEdits", "HeaderSettings", "Headers"]
 
 
 class HeaderSettings(FilterSettings):
@@ -36,11 +31,10 @@ class HeaderSettings(FilterSettings):
 
     request_headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict,
-        description="Fields set in requests to backends; values may hold `${remote_addr}` `${host}` `${uri}` `${method}`, and facts of the "
-        "client's certificate: `${client_cert_subject}` `…issuer` `…serial` `…fingerprint` `…not_before` `…not_after`.",
+        description="Fields set in requests to backends; values may hold [variables](#headers), as in `${remote_addr}`.",
     )
     response_headers: dict[HeaderName, HeaderValue] = Field(
-        default_factory=dict, description="Fields set in responses to clients; the same variables."
+        default_factory=dict, description="Fields set in responses to clients; values may hold the same variables."
     )
     remove_request_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from requests.")
     remove_response_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from responses.")
@@ -85,8 +79,7 @@ class Headers(Filter):
             if set_response or remove_response:
                 self.response = HeaderEdits(set_response.items(), remove_response)
         except ValueError as error:
-            service = "the top" if place.service is None else f"service {place.service.name}"
-            raise ConfigError([Problem(service, 0, 0, f"`headers`: {error}")]) from None
+            raise ConfigError([Problem(place.where, 0, 0, f"`headers`: {error}")]) from None
 
     def needs(self, hook: str) -> bool:
         return (self.request if hook == "on_upstream" else self.response) is not None
@@ -111,41 +104,38 @@ class HeaderEdits:
 
     def __init__(self, set: Iterable[tuple[str, str]] = (), remove: Iterable[str] = ()) -> None:
         """set: (name, value) pairs. remove: names. ValueError for an invalid name or value, and for a name that rules must not change."""
-        pieces: list[bytes | str] = []
-        drop: list[str] = []
-        for name in remove:
-            drop.append(_name(name, header_rules.removable))
+        pieces: list[bytes | Template] = [b""]
+        drop = [_name(name, header_rules.removable) for name in remove]
         for name, value in set:
             drop.append(_name(name, header_rules.field_name))
-            pieces += _line(name, value)
-        self.drop = frozenset(name.encode("ascii") for name in drop)
-        merged: list[bytes | str] = []
-        for piece in pieces:
-            if merged and isinstance(piece, bytes) and isinstance(merged[-1], bytes):
-                merged[-1] += piece
+            try:
+                template = Template(value)
+            except ValueError as error:
+                raise ValueError(f"the value of {name} {error}") from None
+            start = name.encode("ascii") + b": "
+            if template.constant is not None:
+                pieces[-1] = _joined(pieces[-1], start + template.constant + b"\r\n")
             else:
-                merged.append(piece)
-        self.constant: bytes | None = None
-        if not merged:
-            self.constant = b""
-        elif len(merged) == 1 and isinstance(merged[0], bytes):
-            self.constant = merged[0]
-        self._pieces = tuple(merged)
+                pieces[-1] = _joined(pieces[-1], start)
+                pieces += [template, b"\r\n"]
+        self.drop = frozenset(name.encode("ascii") for name in drop)
+        self.constant = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else None
+        self._pieces = tuple(pieces)
 
     def apply(self, exchange: Exchange, edits: Edits) -> None:
         """Edit a head, and the lines that earlier filters have added."""
         if edits.extra:
             edits.extra = without(edits.extra, self.drop)
         edits.drop |= self.drop
-        edits.extra += self.render(exchange) if self.constant is None else self.constant
+        edits.extra += self.render(exchange, edits.status) if self.constant is None else self.constant
 
-    def render(self, exchange: Exchange) -> bytes:
-        """The lines to add, each with its CRLF."""
+    def render(self, exchange: Exchange, status: int = 0) -> bytes:
+        """The lines to add, each with its CRLF. status: of the response, 0: the lines are for a backend."""
         if self.constant is not None:
             return self.constant
         out = b""
         for piece in self._pieces:
-            out += piece if isinstance(piece, bytes) else variable(piece, exchange)
+            out += piece if isinstance(piece, bytes) else piece.render(exchange, status)
         return out
 
 
@@ -156,32 +146,6 @@ def _name(name: str, check: Callable[[str], str]) -> str:
         raise ValueError(f"field name {name!r} {error}") from None
 
 
-def _line(name: str, value: str) -> Iterable[bytes | str]:
-    """The pieces of a field line: octets, and names of variables."""
-    try:
-        parts = header_rules.value_parts(value)
-    except ValueError as error:
-        raise ValueError(f"the value of {name} {error}") from None
-    yield name.encode("ascii") + b": "
-    for at, part in enumerate(parts):
-        yield part.encode("utf-8") if at % 2 == 0 else part
-    yield b"\r\n"
-
-
-def variable(name: str, exchange: Exchange) -> bytes:
-    """The value of ``${name}`` for a request, without characters that could end a field line. name: one of
-    `terraster.config.header_rules.VARIABLES`."""
-    return _raw(name, exchange).translate(None, ENDS)
-
-
-def _raw(name: str, exchange: Exchange) -> bytes:
-    if name == "remote_addr":
-        return exchange.client_ip.encode("ascii", "replace")
-    if name == "host":
-        return exchange.host
-    if name == "method":
-        return exchange.method
-    if name.startswith(_CLIENT_CERT):
-        certificate = exchange.client.connection.certificate
-        return b"" if certificate is None else certificate.fact(name.removeprefix(_CLIENT_CERT)).encode()
-    return b"%b?%b" % (exchange.path, exchange.query) if exchange.query else exchange.path
+def _joined(piece: bytes | Template, more: bytes) -> bytes:
+    assert isinstance(piece, bytes)
+    return piece + more

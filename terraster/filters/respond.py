@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from ..config import header_rules
 from ..config.settings.base import HeaderName, HeaderValue, Whole
 from ..config.settings.kinds import LOCATION, REPLACE, SERVICE, FilterSettings, Inherit, Level
 from ..exchange import Exchange
@@ -15,7 +14,7 @@ from ..state.view import SeatView
 from ..wire.answers import BODILESS
 from .answer import Answer
 from .contract import Counter, Filter, Place
-from .headers import variable
+from .variables import Template
 
 __all__ = ["Respond", "RespondSettings"]
 
@@ -31,8 +30,8 @@ class RespondSettings(FilterSettings):
     body: str = Field("", description="Text of the answer, sent as UTF-8. Default: none.")
     headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict,
-        description="Fields of the answer; values may hold `${remote_addr}` `${host}` `${uri}` `${method}`. A body without a "
-        "Content-Type is `text/plain; charset=utf-8`.",
+        description="Fields of the answer; values may hold the variables of [headers](#headers). A body without a Content-Type is "
+        "`text/plain; charset=utf-8`.",
     )
 
     @model_validator(mode="after")
@@ -57,7 +56,7 @@ class Respond(Filter):
 
     def __init__(self, settings: RespondSettings, place: Place, view: SeatView) -> None:
         self._answers = place.tally("answers")
-        self._fields = tuple((name.encode("ascii"), header_rules.value_parts(value)) for name, value in settings.headers.items())
+        self._fields = tuple((name.encode("ascii"), Template(value)) for name, value in settings.headers.items())
         typed = any(name.lower() == "content-type" for name in settings.headers)
         self._answer = Answer(settings.status, () if typed or not settings.body else (_PLAIN_TEXT,), settings.body.encode("utf-8"))
 
@@ -66,9 +65,5 @@ class Respond(Filter):
         fixed = self._answer
         if not self._fields:
             return fixed
-        fields = tuple([(name, _filled(parts, exchange)) for name, parts in self._fields])
+        fields = tuple([(name, value.render(exchange, fixed.status)) for name, value in self._fields])
         return Answer(fixed.status, fixed.headers + fields, fixed.body)
-
-
-def _filled(parts: list[str], exchange: Exchange) -> bytes:
-    return b"".join([variable(part, exchange) if at % 2 else part.encode("utf-8") for at, part in enumerate(parts)])

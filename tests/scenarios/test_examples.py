@@ -52,6 +52,7 @@ def test_there_are_examples() -> None:
         "backend-names",
         "compression",
         "cors",
+        "header-rules",
         "health-checks",
         "http2",
         "security-headers",

@@ -8,6 +8,7 @@ import pytest
 
 from ..harness.backends import Request, ok
 from ..harness.client import exchange, get
+from ..harness.http2_client import Http2
 from ..harness.terraster_process import service
 
 
@@ -163,6 +164,38 @@ def test_cookies_stay_apart(terraster, backend) -> None:
 def test_reason_and_status_are_passed_on(terraster, backend) -> None:
     answer = get(terraster(backend(answer=ok(status=b"299 Quite Alright"))).address)
     assert (answer.status, answer.reason) == (299, b"Quite Alright")
+
+
+RULES = {
+    "request_headers": {"X-Facts": "${scheme} ${service} ${location} ${backend} <${status}> ${request_id} ${header.X-Mine}"},
+    "response_headers": {
+        "X-Facts": "${status} ${service} ${location} ${backend} ${request_id} ${header.x-mine} ${tls_version} $$5"
+    },
+}
+
+
+def test_variables_of_header_rules(terraster, backend, stack) -> None:
+    """In requests and responses, with HTTP/1.1 and HTTP/2, in answers of a backend and in those of Terraster's own."""
+    origin = backend(answer=ok())
+    site = service(origin.url, headers=RULES, http2=True)
+    site["locations"] = [{**site["locations"][0], "path": "/a"}, {"path": "/b", "respond": {"status": 418, "body": "tea"}}]
+    proxy = terraster(site)
+    client = stack.enter_context(Http2(proxy.connect()))
+    name = proxy.status()["services"][0]["name"]
+    for http2 in (False, True):
+        for path, status in (("/a/x", 200), ("/b", 418), ("/c", 404)):
+            if http2:
+                answer = client.get(path, host="a.test", fields=[("x-mine", "a\t1"), ("x-mine", "2")])
+            else:
+                answer = get(proxy.address, path, fields="X-Mine: a\t1\r\nx-mine: 2\r\n")
+            assert answer.status == status
+            facts = answer.get("x-facts") or ""
+            where, to, known = path[:2] if status != 404 else "", origin.url if status == 200 else "", facts.split(" ")[4]
+            assert facts == f"{status} {name} {where} {to} {known} a\t1, 2  $5", (http2, path)
+            if status == 200:
+                told = origin.requests[-1].get("x-facts")
+                assert told == f"http {name} {where} {to} <> {known} a\t1, 2"
+                assert known == origin.requests[-1].get("x-request-id")
 
 
 def test_header_rules(terraster, backend) -> None:
