@@ -8,7 +8,7 @@ import pytest
 
 from terraster.config.filter_sources import file_of
 from terraster.config.settings.base import FilePath, Text
-from terraster.config.settings.kinds import FilterSettings, Source
+from terraster.config.settings.kinds import Fetch, FilterSettings, Source
 from terraster.config.snapshot import Location, Service, Snapshot
 from terraster.errors import StartError
 from terraster.master.agenda import Agenda
@@ -29,7 +29,7 @@ class Settings(FilterSettings):
 
     def sources(self) -> tuple[Source, ...]:
         of_file = (Source("file", self.file, even),) if self.file else ()
-        return (*of_file, Source("url", self.url, even, fetched=True)) if self.url else of_file
+        return (*of_file, Source("url", self.url, even, Fetch(300.0, "", "unknown"))) if self.url else of_file
 
 
 class House:

@@ -16,7 +16,17 @@ from ..policy.server_errors import Count, prevail, stands_out
 from ..state.cells import MasterCells
 from .seat_readings import FULL, LostLines
 
-__all__ = ["of_authorities", "of_certificates", "of_logs", "of_mail", "of_orders", "of_staples", "problems", "stopping_in_words"]
+__all__ = [
+    "of_authorities",
+    "of_certificates",
+    "of_documents",
+    "of_logs",
+    "of_mail",
+    "of_orders",
+    "of_staples",
+    "problems",
+    "stopping_in_words",
+]
 
 LOST_SHOWN = 60.0  # seconds for which lost log lines are a problem
 LATELY = 60.0  # seconds for which a want of descriptors remains a problem
@@ -162,6 +172,14 @@ def of_mail(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     if failure is None:
         return []
     return [_problem("mail-failing", f"no mail about certificates that expire: {failure['text']}", since=failure["since"])]
+
+
+def of_documents(failures: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The documents of filters that could not be fetched. failures: why, by URL"""
+    return [
+        _problem("fetch-failing", f"{url} was not fetched: {why}; what was fetched before stays in use")
+        for url, why in sorted(failures.items())
+    ]
 
 
 def of_authorities(authorities: Sequence[Mapping[str, Any]], now: float) -> list[dict[str, Any]]:

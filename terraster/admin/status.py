@@ -16,7 +16,7 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BackendCells, Seat, SeatLocation
 from . import authorities, certificates
-from .problems import of_authorities, of_certificates, of_logs, of_mail, of_orders, of_staples, problems
+from .problems import of_authorities, of_certificates, of_documents, of_logs, of_mail, of_orders, of_staples, problems
 from .processes import ProcessReading
 from .readings import BackendReading, LocationReading
 from .recent import RecentCounts
@@ -49,6 +49,7 @@ def document(
     mail: Mapping[str, Any] | None = None,
     orders: Sequence[Mapping[str, Any]] = (),
     unfetched: Mapping[str, str] | None = None,
+    documents: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -63,6 +64,7 @@ def document(
     lost:     log lines that were lost
     orders:   those of certificates, of `terraster.admin.acme`
     unfetched: why OCSP responses could not be fetched, of `terraster.admin.ocsp`
+    documents: the same for documents of filters, of `terraster.admin.documents`
     mail:     ``text since`` of mails that cannot be sent, None: all were sent
     """
     overrides = master.get("orders", {})
@@ -107,6 +109,7 @@ def document(
         + of_staples(of_tls)
         + of_orders(orders)
         + of_mail(mail)
+        + of_documents(documents or {})
         + of_authorities(of_clients, now)
         + of_logs(lost, now),
         "version": master.get("version"),

@@ -26,6 +26,7 @@ from ..state.cells import MasterCells, Seat
 from ..worker.process import Process
 from . import processes, readings, seat_readings
 from .acme import Orderer
+from .documents import Documents, wishes
 from .door import Door
 from .expiry_watch import ExpiryWatch
 from .exposition import CONTENT_TYPE, exposition, make_registry
@@ -70,6 +71,8 @@ class AdminWorker(Process):
         gevent.spawn(self._look)
         self._fetcher = Fetcher(self._running, self.ask, self.log)
         gevent.spawn(self._fetcher.run)
+        self._documents = Documents(self._running, self.ask, self.log, wishes(self.view.table, self._cells))
+        gevent.spawn(self._documents.run)
         self._watch = ExpiryWatch(self._running, self.log)
         gevent.spawn(self._watch.run)
         self._servers = {
@@ -92,6 +95,7 @@ class AdminWorker(Process):
         self._watch.changed()
         self._orderer.changed()
         self._fetcher.changed()
+        self._documents.changed()
 
     def drain(self) -> None:
         """Stop accepting. Responses under way are finished. The master drains this worker last."""
@@ -112,6 +116,9 @@ class AdminWorker(Process):
 
     def idle(self) -> bool:
         return not any(server.busy for server in self._servers.values())
+
+    def _cells(self) -> dict[tuple[str, str], int]:
+        return {(one.kind, one.counter.name): one.cell for one in self.plan.counted}
 
     def _running(self) -> Snapshot:
         return self.snapshot
@@ -190,6 +197,7 @@ class AdminWorker(Process):
                 self._watch.failure,
                 self._orderer.rows(),
                 self._fetcher.problems,
+                self._documents.problems,
             )
         )
 

@@ -78,7 +78,7 @@ def _named(snapshot: Snapshot) -> Iterator[tuple[str, tuple[str, ...], Callable[
             else:
                 yield where, ("client_cert", "client_key"), read_client_pair, files
     for where, source in sources(snapshot):
-        if not source.fetched:
+        if source.fetch is None:
             yield where, (source.key,), _Checked(source), (source.name,)
 
 

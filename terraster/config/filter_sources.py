@@ -22,7 +22,7 @@ Get = Callable[[str, Source], "bytes | None"]
 
 def file_of(state_dir: str, source: Source) -> str:
     """The file that holds the octets of a source."""
-    if not source.fetched:
+    if source.fetch is None:
         return source.name
     return os.path.join(state_dir, "fetched", f"{hashlib.sha256(source.name.encode()).hexdigest()}.json")
 

@@ -20,6 +20,7 @@ from ..state.view import SeatView
 from ..wire.edits import Edits
 from .answer import Answer
 from .contract import Counter, Filter, Place, Stage
+from .credentials import authorization
 
 __all__ = ["BasicAuth", "BasicAuthSettings"]
 
@@ -131,11 +132,3 @@ class BasicAuth(Filter):
 
     def _refusal(self, detail: str) -> HttpError:
         return HttpError(detail, status=401, reason="http_request_denied", blame=CLIENT, fields=self._challenge)
-
-
-def authorization(exchange: Exchange) -> bytes | None:
-    """The Authorization field, None if there is none. Raises `HttpError` 400 if there are several: a backend could read another one."""
-    found = [value for name, value in exchange.head.fields if name.lower() == b"authorization"]
-    if len(found) > 1:
-        raise HttpError("more than one Authorization field", status=400, reason="http_request_error", blame=CLIENT)
-    return bytes(found[0]) if found else None

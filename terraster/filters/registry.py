@@ -9,6 +9,7 @@ from .compression import Compression
 from .contract import Filter
 from .cors import Cors
 from .headers import Headers
+from .jwt import Jwt
 from .limit_connections import LimitConnections
 from .rate_limit import RateLimit
 from .redirect import Redirect
@@ -23,6 +24,7 @@ KINDS: tuple[type[Filter], ...] = (
     RateLimit,
     Redirect,
     BasicAuth,
+    Jwt,
     Respond,
     CircuitBreaker,
     Security,

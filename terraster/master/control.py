@@ -29,6 +29,7 @@ from .backends.shown_certificates import ShownCertificates
 from .backends.states import BackendStates
 from .certificates import Certificates
 from .children import Children
+from .filter_files import FilterFiles
 from .operator.account import Accounts
 from .operator.commands import OperatorCommands
 from .participant import Outcome, Participant
@@ -61,6 +62,7 @@ class Control:
         upgrade: Upgrade,
         certificates: Certificates,
         staples: Staples,
+        filter_files: FilterFiles,
         table: Table,
         log: ProgramLog,
     ) -> None:
@@ -75,6 +77,7 @@ class Control:
         self._upgrade = upgrade
         self._certificates = certificates
         self._staples = staples
+        self._filter_files = filter_files
         self._table = table
         self._log = log
         self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
@@ -86,6 +89,7 @@ class Control:
             "challenges": self.challenges,
             "certificates": self.certificates,
             "staples": self.staples,
+            "filter_files": self.filter_files,
         }
 
     def answer(self, worker: Process, ticket: int, verb: str, arguments: dict[str, Any]) -> None:
@@ -139,6 +143,11 @@ class Control:
     def staples(self) -> dict[str, Any]:
         """Look for changed OCSP responses now, and have them in effect when this returns."""
         self._staples.look()
+        return {"ok": True}
+
+    def filter_files(self) -> dict[str, Any]:
+        """Look for changed files of filters now, and have them in effect when this returns."""
+        self._filter_files.look()
         return {"ok": True}
 
     def status(self) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class FilterFiles(WatchedFiles):
         """See `terraster.config.filter_sources.fill`. Raises StartError for a file that cannot be used and never could."""
         files = (file_of(self._state_dir, source),)
         found = self._get(files, source)[0]
-        if found is None and not source.fetched:
+        if found is None and source.fetch is None:
             raise StartError(f"{where}: {self._kept.problem(files)}")
         return found
 

@@ -214,6 +214,7 @@ class Parts:
             upgrade,
             certificates,
             staples,
+            filter_files,
             table,
             log,
         )

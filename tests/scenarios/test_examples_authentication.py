@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import yaml
 
 from ..harness.backends import ok
 from ..harness.client import get
+from ..harness.issuer import jwks, token
 from ..harness.terraster_process import ROOT
+from ..harness.waiting import wait_until
 
 
 def example(name: str) -> dict[str, Any]:
@@ -30,3 +33,34 @@ def test_basic_auth(terraster, backend) -> None:
     answer = get(proxy.address, "/admin", fields=field)
     assert (answer.status, answer.body) == (200, b"nothing")
     assert origin.requests[-1].get("x-realm") == "Administration"
+
+
+def test_jwt(terraster, backend) -> None:
+    origin, keys = backend(answer=ok()), backend(answer=ok(jwks("rsa")))
+    (site,) = example("jwt")["services"]
+    site["middleware"][0]["jwt"]["jwks_url"] = keys.url
+    for location in site["locations"]:
+        location["backends"] = [origin.url]
+    proxy = terraster(site)
+    said = {"exp": int(time.time()) + 600, "iss": "https://login.example.com/", "aud": "api"}
+    user, admin = (
+        f"Authorization: Bearer {token('rsa', roles=roles, **said).decode()}\r\n" for roles in (["user"], ["user", "admin"])
+    )
+    wait_until(lambda: get(proxy.address, "/", fields=user).status == 200)
+    assert origin.requests[-1].get("x-user") == "ada"
+    found = {
+        (path, name): get(proxy.address, path, fields=fields).status
+        for path in ("/", "/admin", "/status")
+        for name, fields in (("nobody", ""), ("user", user), ("admin", admin))
+    }
+    assert found == {
+        ("/", "nobody"): 401,
+        ("/", "user"): 200,
+        ("/", "admin"): 200,
+        ("/admin", "nobody"): 401,
+        ("/admin", "user"): 403,
+        ("/admin", "admin"): 200,
+        ("/status", "nobody"): 200,
+        ("/status", "user"): 200,
+        ("/status", "admin"): 200,
+    }

@@ -21,7 +21,7 @@ from pydantic import PrivateAttr, model_validator
 
 from .base import Model
 
-__all__ = ["LAY_OVER", "LOCATION", "REPLACE", "SERVICE", "TOP", "FilterSettings", "Inherit", "Kind", "Level", "Source"]
+__all__ = ["LAY_OVER", "LOCATION", "REPLACE", "SERVICE", "TOP", "Fetch", "FilterSettings", "Inherit", "Kind", "Level", "Source"]
 
 
 class Level(Enum):
@@ -39,17 +39,29 @@ class Inherit(Enum):
     REPLACE = "as a whole"
 
 
+class Fetch(NamedTuple):
+    """How the admin worker fetches a document (`terraster.admin.documents`).
+
+    refresh: seconds between two fetches. ca_file: the authorities of its server, "": those of the system. wanted: the counter of the kind
+    that grows when a newer document is needed
+    """
+
+    refresh: float
+    ca_file: str
+    wanted: str
+
+
 class Source(NamedTuple):
     """Octets that a filter needs and that are not in the configuration (`terraster.config.filter_sources`).
 
     key: the key that names it. name: the file's absolute name, or the URL. check: called with the octets; raises ValueError, with words
-    that follow "FILE: …", for octets that cannot be used. fetched: True if the admin worker fetches it from a URL.
+    that follow "FILE: …", for octets that cannot be used. fetch: how a document is fetched from a URL, None: it is a file.
     """
 
     key: str
     name: str
     check: Callable[[bytes], object]
-    fetched: bool = False
+    fetch: Fetch | None = None
 
 
 TOP, SERVICE, LOCATION = Level.TOP, Level.SERVICE, Level.LOCATION
