@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import others
 from place import Place, free_port, program
@@ -143,8 +144,9 @@ def nginx(place: Place) -> list[str]:
     log = f"{place.log_file} combined buffer=64k flush=1s" if place.log_file else "off"
     config = place.write(
         ".conf",
-        NGINX_HEAD.format(folder=place.folder, name=place.name)
+        NGINX_HEAD.format(folder=place.folder, name=place.name).replace("worker_processes 1", f"worker_processes {place.workers}")
         + f"""
+    {place.around}
     access_log {log};
     upstream backends {{ {servers} keepalive 128; }}
     server {{
@@ -164,6 +166,7 @@ def nginx(place: Place) -> list[str]:
             proxy_set_header X-Forwarded-Proto $scheme;
             proxy_set_header X-Real-IP $remote_addr;
             proxy_max_temp_file_size 0;
+            {place.here}
         }}
     }}
 }}
@@ -181,7 +184,7 @@ def haproxy(place: Place) -> list[str]:
         ".cfg",
         f"""
 global
-    nbthread 1
+    nbthread {place.workers}
     maxconn 8192
 {log}
 defaults
@@ -197,9 +200,11 @@ frontend all
     bind 127.0.0.1:{place.port}
     bind 127.0.0.1:{place.tls_port} ssl crt {place.certificate} alpn h2,http/1.1
     bind 127.0.0.1:{place.h2c_port} proto h2
+{place.here}
     default_backend backends
 backend backends
 {servers}
+{place.around}
 """,
     )
     return [program("haproxy"), "-q", "-db", "-f", config]
@@ -214,7 +219,8 @@ def terraster(place: Place) -> list[str]:
         f"""
 admin_port: {free_port()}
 metrics: {{listen: "127.0.0.1:{free_port()}"}}
-workers: 1
+workers: {place.workers}
+middleware: [{place.around}]
 access_log: {f'"{place.log_file}"' if place.log_file else "off"}
 runtime_dir: {place.folder}/{place.name}.run
 state_dir: {place.folder}/{place.name}.state
@@ -223,6 +229,7 @@ services:
     host: "*"
     listen: ["127.0.0.1:{place.port}", "127.0.0.1:{place.h2c_port}"]
     http2: true
+    middleware: [{place.here}]
     locations: {locations}
   - name: secure
     host: "*"
@@ -263,12 +270,14 @@ def certificate(folder: Path) -> Path:
     return file
 
 
-def launch(name: str, log: bool, folder: Path, backends: tuple[int, int], prefix: tuple[str, ...] = ()) -> Peer:
-    """Start a peer and return it when it answers through its backends."""
-    label = f"{name}-{'log' if log else 'nolog'}"
+def launch(
+    name: str, log: bool, folder: Path, backends: tuple[int, int], prefix: tuple[str, ...] = (), label: str = "", **more: Any
+) -> Peer:
+    """Start a peer and return it when it answers through its backends. label: of its files. more: further facts of its `Place`."""
+    label = label or f"{name}-{'log' if log else 'nolog'}"
     port, tls_port, h2c_port = free_port(), free_port(), free_port()
     log_file = (folder / f"{label}.out" if name in ("haproxy", "caddy") else folder / f"{label}.access.log") if log else None
-    command = PEERS[name](Place(folder, label, port, tls_port, h2c_port, backends, log_file, certificate(folder)))
+    command = PEERS[name](Place(folder, label, port, tls_port, h2c_port, backends, log_file, certificate(folder), **more))
     running = start(command, folder, label, prefix)
     url = f"http://127.0.0.1:{port}"
     running.wait_for(f"{url}/128")

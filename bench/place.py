@@ -33,7 +33,11 @@ def program(name: str) -> str:
 @dataclass(frozen=True)
 class Place:
     """The place of a peer: its folder, the name of its files, its ports, its backends, its access log (None: off), and the file with a
-    certificate and its key."""
+    certificate and its key.
+
+    here, around: text for its configuration: for the requests, and beside that. Terraster has `middleware` entries in both; nginx directives
+    of the location and of `http`; HAProxy lines of the frontend, and whole sections. workers: processes or threads.
+    """
 
     folder: Path
     name: str
@@ -43,6 +47,9 @@ class Place:
     backends: tuple[int, int]
     log_file: Path | None
     certificate: Path
+    here: str = ""
+    around: str = ""
+    workers: int = 1
 
     def write(self, suffix: str, text: str) -> str:
         """Write a configuration file and return its path."""
