@@ -10,9 +10,12 @@ from terraster.net.connection import Connection
 from terraster.net.http2.request import Request
 from terraster.net.http2.session import Session
 from terraster.net.stream import Stream
+from terraster.net.upstream import Upstream
 from terraster.wire.http2.server import ServerSession
 
 from .harness.http2_client import HEADERS, PREFACE, RST_STREAM, SETTINGS, frame
+from .playbook.lines import answered, asked, req, resp
+from .playbook.play import FIN, Scene, b1, client, do, log, play, row
 from .playbook.stage import Stage, config
 from .playbook.world import Connection as Wire
 
@@ -44,6 +47,32 @@ def test_a_connection_that_is_over_is_freed_without_the_collector(octets: bytes)
     finally:
         gc.enable()
         stage.hub.end()
+
+
+def test_a_connection_to_a_backend_that_is_over_is_freed_without_the_collector() -> None:
+    def begin(scene: Scene) -> None:
+        gc.collect()
+        gc.disable()
+
+    def look(scene: Scene) -> None:
+        assert not [one for one in gc.get_objects() if type(one) is Upstream]
+
+    try:
+        play(
+            row(
+                "over",
+                do(begin, "no collector"),
+                client >> req("GET /a"),
+                b1 << asked("GET /a"),
+                b1 >> resp("200 OK", "Connection: close", body="one"),
+                client << answered("200 OK", body="one"),
+                b1 << FIN,
+                log(200, b1),
+                do(look, "nothing is left"),
+            )
+        )
+    finally:
+        gc.enable()
 
 
 _GET = bytes.fromhex("828684410173")  # GET http / for s

@@ -34,16 +34,54 @@ _REASONS = {
 }
 
 
-class Upstream:
+class _Ended:
+    """The owner of a stream that is closed. So a connection that is over refers to nothing in a circle, and its memory is free at once."""
+
+    __slots__ = ()
+
+    def unexpected(self) -> None:
+        """See `terraster.net.stream.Owner`."""
+
+    def timed_out(self, writing: bool) -> HttpError:
+        """See `terraster.net.stream.Owner`."""
+        return self.lost()
+
+    def lost(self) -> HttpError:
+        """See `terraster.net.stream.Owner`."""
+        return ConnectionLost("the backend closed the connection")
+
+    def waits_for_head(self) -> bool:
+        """See `terraster.net.stream.Owner`."""
+        return False
+
+
+_ENDED = _Ended()
+
+
+class Upstream(_Ended):
     """A connection to a backend.
 
     stream: its octets, plain or TLS; recv, recv_into, send and quick_ack are the stream's
+    plain:  the stream of its socket
     phase:  the current wait ("connect", "response", "read", "write"), for the error
     since:  monotonic time at which it became idle
     client, header: the client connection that alone uses it, and the PROXY header that it began with; None and b"" if any client may
     """
 
-    __slots__ = ("client", "doubtful", "header", "phase", "pool", "quick_ack", "recv", "recv_into", "send", "since", "stream")
+    __slots__ = (
+        "client",
+        "doubtful",
+        "header",
+        "phase",
+        "plain",
+        "pool",
+        "quick_ack",
+        "recv",
+        "recv_into",
+        "send",
+        "since",
+        "stream",
+    )
 
     def __init__(self, stream: Stream, pool: Pool) -> None:
         """pool: has admitted this connection (`Pool.admit`)"""
@@ -53,6 +91,7 @@ class Upstream:
         self.doubtful = False
         self.pool = pool
         self.since = inf
+        self.plain = stream
         stream.owner = self
         self._use(stream)
 
@@ -114,6 +153,7 @@ class Upstream:
         if not self.stream.closed:
             self.pool.left()
             self.stream.close()
+            self.plain.owner = _ENDED
 
     def is_quiet(self) -> bool:
         """True if no octet and no end of the connection has arrived."""
@@ -152,10 +192,6 @@ class Upstream:
     def waits_for_head(self) -> bool:
         """See `terraster.net.stream.Owner`."""
         return self.phase == "response"
-
-    def lost(self) -> HttpError:
-        """See `terraster.net.stream.Owner`."""
-        return ConnectionLost("the backend closed the connection")
 
 
 def _connect_failed(code: int) -> ConnectFailed:
