@@ -90,7 +90,7 @@ class _Checked:
 
     def __call__(self, files: Files) -> None:
         try:
-            self._source.check(read_octets(files[0]))
+            self._source.check(read_octets(files[0], self._source.largest))
         except ValueError as error:
             raise CertificateError(f"{files[0]}: {error}", files[0]) from None
 

@@ -75,16 +75,16 @@ def read_client_pair(files: Files) -> Certificate:
     return read_files((certificate, key), "client_key")
 
 
-def read_octets(file: str) -> bytes:
-    """The octets of a file. Raises `CertificateError`."""
+def read_octets(file: str, largest: int = LARGEST) -> bytes:
+    """The octets of a file. largest: how many it may have. Raises `CertificateError`."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
         with open(descriptor, "rb") as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise CertificateError(f"{file} is not a file", file)
-            octets = stream.read(LARGEST + 1)
+            octets = stream.read(largest + 1)
     except OSError as error:
         raise CertificateError(f"cannot read {file}: {error.strerror}", file) from error
-    if len(octets) > LARGEST:
-        raise CertificateError(f"{file} is larger than {LARGEST >> 10} KiB", file)
+    if len(octets) > largest:
+        raise CertificateError(f"{file} is larger than {largest >> 10} KiB", file)
     return octets

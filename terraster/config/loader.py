@@ -268,21 +268,21 @@ class _Load:
         found: dict[tuple[str, str], Problem] = {}
         for prefix, finds in self._finds():
             for path, file in finds.files:
-                one = str(path[-1]), file
+                one = _key_of(path), file
                 if one in named and one not in found:
                     found[one] = self._placed(((*prefix, *path), False, ""))
         return found
 
     def _look_at_file(self, path: Path, file: str) -> None:
-        kinds = {"ca_file": "authorities", "crl_file": "CRL", "key_file": "key", "client_key": "key", "dns_hook": "hook"}
-        what = kinds.get(str(path[-1]), "certificate")
+        what = _USES.get(_key_of(path), "")
+        named = f"the {what} file {file}" if what else f"the file {file}"
         try:
             if path[-1] == "dns_hook" and os.path.isfile(file) and not os.access(file, os.X_OK):
                 self._complain((path, False, f"the hook file {file} cannot be executed"))
             with open(file, "rb"):
                 return
         except OSError as error:
-            self._complain((path, False, f"the {what} file {file} cannot be read: {error.strerror or error}"))
+            self._complain((path, False, f"{named} cannot be read: {error.strerror or error}"))
 
     def _look_at_log(self, path: Path, file: str) -> None:
         """Complain if an access log cannot be written there. Workers open it themselves, when it is too late to refuse. Creates nothing."""
@@ -357,6 +357,21 @@ class _Load:
     def _complain(self, complaint: Complaint) -> None:
         source, path = self._located(complaint[0])
         source.complain((path, *complaint[1:]))
+
+
+_USES = {
+    **dict.fromkeys(("cert_file", "client_cert"), "certificate"),
+    **dict.fromkeys(("key_file", "client_key"), "key"),
+    "ca_file": "authorities",
+    "crl_file": "CRL",
+    "dns_hook": "hook",
+}
+"""The uses of files in words, by the keys that name them."""
+
+
+def _key_of(path: Path) -> str:
+    """The key that a path ends with; behind it there may be a place in a list."""
+    return str(path[-2] if isinstance(path[-1], int) else path[-1])
 
 
 def _with_paths(settings: Settings) -> list[tuple[Path, ServiceSettings]]:

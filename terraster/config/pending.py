@@ -14,6 +14,7 @@ from . import descriptors, idle, level_checks
 from .settings import ServiceSettings
 from .settings.acme import AcmeSettings
 from .settings.base import is_later, submodel
+from .settings.kinds import FilterSettings, Source
 from .settings.logs import AccessLogSettings
 from .settings.tls import TlsSettings
 
@@ -93,6 +94,8 @@ class Finder:
                 files += [((*here, name), file) for name in ("cert_file", "key_file") if (file := getattr(one, name)) is not None]
         if not _TLS_FILES.isdisjoint(model.model_fields_set):
             files += [((*path, name), file) for name in sorted(_TLS_FILES) if (file := getattr(model, name, None))]
+        if isinstance(model, FilterSettings) and getattr(model, "enabled", True):
+            files += [(_place(model, path, source), source.name) for source in model.sources() if source.name.startswith("/")]
         if isinstance(model, AcmeSettings) and model.dns_hook is not None:
             files.append(((*path, "dns_hook"), model.dns_hook))
         if isinstance(model, AccessLogSettings) and model.path not in (None, "", descriptors.STDOUT):
@@ -110,6 +113,12 @@ class Finder:
 
 
 _TLS_FILES = frozenset(("ca_file", "client_cert", "client_key", "crl_file"))
+
+
+def _place(model: FilterSettings, path: Path, source: Source) -> Path:
+    """The path of the name of a file: of its key, or within a list."""
+    value = getattr(model, source.key, None)
+    return (*path, source.key, value.index(source.name)) if isinstance(value, tuple) else (*path, source.key)
 
 
 def _asks(value: Any) -> bool:

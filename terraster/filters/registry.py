@@ -9,6 +9,7 @@ from .compression import Compression
 from .contract import Filter
 from .cors import Cors
 from .headers import Headers
+from .ip_access import IpAccess
 from .jwt import Jwt
 from .limit_connections import LimitConnections
 from .rate_limit import RateLimit
@@ -19,6 +20,7 @@ from .security import Security
 __all__ = ["KINDS"]
 
 KINDS: tuple[type[Filter], ...] = (
+    IpAccess,
     Cors,
     LimitConnections,
     RateLimit,

@@ -35,7 +35,7 @@ class FilterFiles(WatchedFiles):
     def __init__(self, log: ProgramLog, agenda: Agenda, changed: Callable[[], bool]) -> None:
         super().__init__(agenda, changed)
         self._kept: KeptFiles[bytes] = KeptFiles(self._read, log, "requests from now on are judged by it")
-        self._checks: dict[Files, Callable[[bytes], object]] = {}
+        self._sources: dict[Files, Source] = {}
         self._used: dict[Files, Source] = {}  # in effect
         self._state_dir = ""
 
@@ -49,7 +49,7 @@ class FilterFiles(WatchedFiles):
     def commit(self, new: Proposal) -> None:
         self._used = _used(new)
         self._kept.forget(self._used)
-        self._checks = {files: check for files, check in self._checks.items() if files in self._used}
+        self._sources = {files: source for files, source in self._sources.items() if files in self._used}
         super().commit(new)
 
     def has_files(self) -> bool:
@@ -71,13 +71,14 @@ class FilterFiles(WatchedFiles):
         return found
 
     def _get(self, files: Files, source: Source) -> tuple[bytes | None, bool]:
-        self._checks[files] = source.check
+        self._sources[files] = source
         return self._kept.get(files)
 
     def _read(self, files: Files) -> bytes:
-        octets = read_octets(files[0])
+        source = self._sources[files]
+        octets = read_octets(files[0], source.largest)
         try:
-            self._checks[files](octets)
+            source.check(octets)
         except ValueError as error:
             raise CertificateError(f"{files[0]}: {error}", files[0]) from None
         return octets

@@ -56,12 +56,14 @@ class Source(NamedTuple):
 
     key: the key that names it. name: the file's absolute name, or the URL. check: called with the octets; raises ValueError, with words
     that follow "FILE: …", for octets that cannot be used. fetch: how a document is fetched from a URL, None: it is a file.
+    largest: octets of a file at most.
     """
 
     key: str
     name: str
     check: Callable[[bytes], object]
     fetch: Fetch | None = None
+    largest: int = 1 << 20
 
 
 TOP, SERVICE, LOCATION = Level.TOP, Level.SERVICE, Level.LOCATION
