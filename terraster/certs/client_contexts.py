@@ -22,20 +22,21 @@ class ClientContexts:
     __slots__ = ("_made",)
 
     def __init__(self) -> None:
-        self._made: WeakValueDictionary[tuple[bool, Credentials], ssl.SSLContext] = WeakValueDictionary()
+        self._made: WeakValueDictionary[tuple[bool, Credentials, str], ssl.SSLContext] = WeakValueDictionary()
 
-    def get(self, skip_verify: bool, credentials: Credentials) -> ssl.SSLContext:
-        """The context for these settings. The caller keeps it."""
-        key = skip_verify, credentials
+    def get(self, skip_verify: bool, credentials: Credentials, protocol: str = "http/1.1") -> ssl.SSLContext:
+        """The context for these settings. The caller keeps it. protocol: that is offered by ALPN"""
+        key = skip_verify, credentials, protocol
         context = self._made.get(key)
         if context is None:
-            context = self._made[key] = client_context(skip_verify, credentials)
+            context = self._made[key] = client_context(skip_verify, credentials, protocol)
         return context
 
 
-def client_context(skip_verify: bool, credentials: Credentials) -> ssl.SSLContext:
+def client_context(skip_verify: bool, credentials: Credentials, protocol: str = "http/1.1") -> ssl.SSLContext:
     """The settings for connections to a backend: TLS 1.2 or newer, verified against the system's authorities unless configured otherwise.
 
+    protocol: that is offered by ALPN.
     Any certificate in `ca_file` is trusted, an intermediate one or the backend's own too: no root has to be in it.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -51,5 +52,5 @@ def client_context(skip_verify: bool, credentials: Credentials) -> ssl.SSLContex
         context.load_default_certs()
     if credentials.certificate is not None:
         load_certificate(context, credentials.certificate)
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     return context

@@ -168,7 +168,6 @@ _HEALTH = (
     "port",
     "method",
     "request_body",
-    "service",
 )
 
 

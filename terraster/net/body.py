@@ -8,7 +8,7 @@ afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from greenlet import greenlet
 
@@ -23,6 +23,7 @@ from .upstream import Upstream
 __all__ = [
     "BUFFER",
     "Buffer",
+    "Carrier",
     "ChunkSink",
     "ChunkedSource",
     "Inlet",
@@ -32,6 +33,7 @@ __all__ = [
     "RequestBody",
     "Source",
     "UntilCloseSource",
+    "arrived",
     "chunk",
     "relay_body",
     "send_request_body",
@@ -60,8 +62,8 @@ class Source:
 
     __slots__ = ("done", "reusable", "trailers", "_timeout", "_upstream")
 
-    def __init__(self, upstream: Upstream, timeout: float) -> None:
-        """timeout: seconds between two octets, 0 = no limit."""
+    def __init__(self, upstream: Any, timeout: float) -> None:
+        """upstream: the connection. timeout: seconds between two octets, 0 = no limit."""
         self.done = self.reusable = False
         self.trailers: list[tuple[bytes, bytes]] = []
         self._upstream = upstream
@@ -76,7 +78,8 @@ class Source:
         raise NotImplementedError
 
     def _receive(self, room: int) -> bytes:
-        return self._upstream.recv(self._timeout, min(room, READ_SIZE))
+        data: bytes = self._upstream.recv(self._timeout, min(room, READ_SIZE))
+        return data
 
 
 class KnownSource(Source):
@@ -259,6 +262,20 @@ class Inlet(Protocol):
         """See `terraster.net.stream.Stream.abandon`."""
 
 
+class Carrier(Protocol):
+    """The backend's side of a request body: `terraster.net.upstream.Upstream`, or a stream of HTTP/2."""
+
+    phase: str
+
+    @property
+    def stream(self) -> Any:
+        """Has `wait_no_longer_than` of `terraster.net.stream.Stream`."""
+
+    def send_body(self, body: RequestBody, payload: bytes, timeout: float) -> None:
+        """Send the next payload, and the end of the body if it is ``done``. timeout: seconds between two sent octets, 0 = no limit. Raises
+        `HttpError`."""
+
+
 class RequestBody:
     """A request body under way: the progress, and, while the body is small, its payload, to be sent again.
 
@@ -318,7 +335,14 @@ class RequestBody:
         return chunk(payload) + last_chunk(self.trailers, self.drop) if self.done else chunk(payload)
 
 
-def send_request_body(inlet: Inlet, upstream: Upstream, body: RequestBody, wait: float, write: float) -> None:
+def arrived(content: bytes) -> RequestBody:
+    """A body of which all octets have arrived, to be sent."""
+    body = RequestBody(0, 0, 0)
+    body.kept += content
+    return body
+
+
+def send_request_body(inlet: Inlet, upstream: Carrier, body: RequestBody, wait: float, write: float) -> None:
     """Relay a request body from the client. The part that another backend was already sent goes first.
 
     wait, write: idle timeouts, seconds

@@ -10,9 +10,8 @@ from greenlet import getcurrent, greenlet
 from terraster.config.snapshot import Timeouts
 from terraster.errors import BACKEND, HttpError
 
-from .body import Inlet, RequestBody, send_request_body
+from .body import Carrier, Inlet, RequestBody, send_request_body
 from .reactor import Reactor
-from .upstream import Upstream
 
 __all__ = ["BodySender"]
 
@@ -45,7 +44,7 @@ class BodySender:
     )
 
     def __init__(
-        self, reactor: Reactor, inlet: Inlet, upstream: Upstream, body: RequestBody, timeouts: Timeouts, patience: float
+        self, reactor: Reactor, inlet: Inlet, upstream: Carrier, body: RequestBody, timeouts: Timeouts, patience: float
     ) -> None:
         self.done = False
         self.ended = False

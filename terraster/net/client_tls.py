@@ -24,8 +24,8 @@ FULL = 3600.0
 class ContextsOfBackends(Protocol):
     """`terraster.certs.client_contexts.ClientContexts`."""
 
-    def get(self, skip_verify: bool, credentials: Credentials, /) -> ssl.SSLContext:
-        """The context for these settings, which the caller keeps."""
+    def get(self, skip_verify: bool, credentials: Credentials, protocol: str, /) -> ssl.SSLContext:
+        """The context for these settings, which the caller keeps. protocol: that is offered by ALPN"""
 
 
 class ClientTls:
@@ -45,7 +45,9 @@ class ClientTls:
     def engine(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, now: float) -> ssl.SSLObject:
         """The engine of a new connection. Raises ValueError or TypeError if the name is not one that TLS can send."""
         if self._context is None:
-            self._context = self._contexts.get(self._backend.skip_tls_verify, self._backend.credentials)
+            backend = self._backend
+            protocol = "h2" if backend.http2 else "http/1.1"
+            self._context = self._contexts.get(backend.skip_tls_verify, backend.credentials, protocol)
         session = self._session if now - self._verified < FULL else None
         return self._context.wrap_bio(incoming, outgoing, server_hostname=self.server_name, session=session)
 

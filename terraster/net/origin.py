@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from dataclasses import replace
 from typing import Any
 
 from terraster.config.snapshot import Backend, ConnectionPool
@@ -16,6 +17,9 @@ from terraster.exchange import Exchange
 from terraster.state.view import SeatView
 
 from .client_tls import ClientTls, ContextsOfBackends
+from .http2.backend_request import BackendRequest
+from .http2.backend_session import BackendSession
+from .http2.shared_pool import SharedPool
 from .pool import Pool
 from .private_pool import PrivatePool
 from .proxy_header import proxy_header
@@ -32,10 +36,25 @@ class Origin:
     """One backend, with this worker's connections to it.
 
     backend: the configuration's value. offset: of its row in a seat (add `SeatView.backends`). pool: idle connections.
+    shared: True if its connections speak HTTP/2
     keepalive: TCP keepalive of connections from now on.
     """
 
-    __slots__ = ("backend", "keepalive", "offset", "pool", "_address", "_family", "_reactor", "_send_proxy", "_tls")
+    __slots__ = (
+        "backend",
+        "keepalive",
+        "offset",
+        "pool",
+        "shared",
+        "_address",
+        "_apart",
+        "_contexts",
+        "_family",
+        "_reactor",
+        "_send_proxy",
+        "_tls",
+        "_view",
+    )
 
     def __init__(
         self,
@@ -50,8 +69,14 @@ class Origin:
         self.keepalive: Options = ()
         self.offset = offset
         self._send_proxy = backend.send_proxy
-        if backend.send_proxy:
-            self.pool: Pool = PrivatePool(reactor, limits, view, offset, backend.send_proxy)
+        self.shared = backend.http2
+        self._apart: Origin | None = None
+        self._contexts = contexts
+        self._view = view
+        if backend.http2:
+            self.pool: Pool = SharedPool(reactor, limits, view, offset, self._open)
+        elif backend.send_proxy:
+            self.pool = PrivatePool(reactor, limits, view, offset, backend.send_proxy)
         else:
             self.pool = Pool(reactor, limits, view, offset)
         self._reactor = reactor
@@ -66,7 +91,7 @@ class Origin:
         """A connection to the backend for this exchange. At the limit of connections, waits until one may be opened or one is idle. Raises
         `ConnectFailed`, `NoRoom`."""
         if self._address is None:
-            raise ConnectFailed("the backend's name does not resolve", reason="dns_error")
+            raise _unresolved()
         client, header = None, b""
         if self._send_proxy:
             # Before the first wait: an exchange that is over has no client, and a hedged attempt is ended a turn later.
@@ -77,24 +102,68 @@ class Origin:
         upstream = Upstream(stream, self.pool)
         upstream.client, upstream.header = client, header
         try:
-            tls = None
-            if self._tls is not None:
-                tls = TlsStream(stream, self._tls)
-            if tls is None:
+            if self._tls is None:
                 upstream.connect(stream, self._address, timeout)
                 if header:
                     upstream.send(header, timeout)
             else:
-                begun = self._reactor.clock()
-                upstream.connect(stream, self._address, timeout)
-                if header:
-                    upstream.send(header, timeout)
-                left = max(timeout - (self._reactor.clock() - begun), 0.001) if timeout else 0.0
-                upstream.start_tls(tls, left)
+                self._shake(upstream, stream, TlsStream(stream, self._tls), header, timeout)
         except BaseException:
             upstream.close()
             raise
         return upstream
+
+    def request(self, exchange: Exchange, block: bytes, end: bool, fresh: bool, timeout: float, write: float) -> BackendRequest:
+        """Send a request over HTTP/2. Only if ``shared``.
+
+        block: of its head. end: True if no body follows. fresh, timeout, write: as in `SharedPool.session`. Raises `ConnectFailed`, `NoRoom`.
+        """
+        if self._address is None:
+            raise _unresolved()
+        pool = self.pool
+        assert isinstance(pool, SharedPool)
+        session = pool.session(not (exchange.idempotent and end), fresh, timeout, write)
+        return session.request(block, exchange.method, end)
+
+    def _open(self, timeout: float, write: float, allowed: int) -> BackendSession:
+        """See `SharedPool`."""
+        assert isinstance(self.pool, SharedPool)
+        stream = self._stream(self._family)
+        upstream = Upstream(stream, self.pool)
+        try:
+            if self._tls is None:
+                upstream.connect(stream, self._address, timeout)
+                return BackendSession(stream, stream, self.pool, write, allowed)
+            tls = TlsStream(stream, self._tls)
+            self._shake(upstream, stream, tls, b"", timeout)
+            if tls.engine.selected_alpn_protocol() != "h2":
+                raise ConnectFailed(
+                    "the backend did not choose HTTP/2 in the TLS handshake", reason="tls_protocol_error", lasting=True
+                )
+            return BackendSession(tls, stream, self.pool, write, allowed)
+        except BaseException:
+            upstream.close()
+            raise
+
+    def for_upgrades(self) -> Origin:
+        """The way for a request that asks for an upgrade, which HTTP/2 does not have: a connection of its own, with HTTP/1.1."""
+        if not self.shared:
+            return self
+        if self._apart is None:
+            backend = replace(self.backend, http2=False)
+            self._apart = Origin(self._reactor, backend, self.offset, self.pool.limits, self._view, self._contexts)
+            self._apart.close()  # it keeps no connection
+        self._apart.keepalive = self.keepalive
+        return self._apart
+
+    def _shake(self, upstream: Upstream, stream: Stream, tls: TlsStream, header: bytes, timeout: float) -> None:
+        """Connect, and do the TLS handshake. header: goes before it. timeout: seconds for both, 0 = no limit."""
+        begun = self._reactor.clock()
+        upstream.connect(stream, self._address, timeout)
+        if header:
+            upstream.send(header, timeout)
+        left = max(timeout - (self._reactor.clock() - begun), 0.001) if timeout else 0.0
+        upstream.start_tls(tls, left)
 
     def _stream(self, family: int) -> Stream:
         """The stream of a connection that the pool has admitted. It is not connected yet."""
@@ -114,10 +183,14 @@ class Origin:
         self.pool.close()
 
 
+def _unresolved() -> ConnectFailed:
+    return ConnectFailed("the backend's name does not resolve", reason="dns_error")
+
+
 def _way(backend: Backend) -> tuple[Any, ...]:
     """The settings on which a connection depends."""
     tls = backend.sni, backend.skip_tls_verify, backend.credentials
-    return backend.address, backend.host, backend.port, tls, backend.send_proxy, backend.slot
+    return backend.address, backend.host, backend.port, tls, backend.send_proxy, backend.http2, backend.slot
 
 
 def _socket_address(host: str, port: int) -> tuple[int, Any]:

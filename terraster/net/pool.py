@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from terraster.config.snapshot import ConnectionPool
 from terraster.errors import HttpError
@@ -17,7 +17,7 @@ from .reactor import Reactor
 if TYPE_CHECKING:
     from .upstream import Upstream
 
-__all__ = ["NoRoom", "Pool"]
+__all__ = ["WANTED", "NoRoom", "Pool"]
 
 MAX_IDLE = 256
 """Most idle connections kept per backend and worker, whatever is configured."""
@@ -33,7 +33,7 @@ _FRESH = 10.0
 
 _IDLE = SeatBackend.IDLE
 _OPEN = SeatBackend.OPEN
-_WANTED = SeatBackend.WANTED
+WANTED = SeatBackend.WANTED
 _KEEPALIVE = SeatBackend.KEEPALIVE
 _CONNECTS = SeatBackend.CONNECTS
 
@@ -86,7 +86,7 @@ class Pool:
         self.keepalive = KeepAlive()
         self._broken = 0  # reused connections in a row that took a request and ended without a response
         self._fresh_until = 0.0
-        self.idle: dict[Upstream, None] = {}
+        self.idle: dict[Any, None] = {}
         self.closed = False
         self._view = view
         self._offset = offset
@@ -107,6 +107,7 @@ class Pool:
         if self._fresh_until and self._once():
             return None
         while self.idle:
+            upstream: Upstream
             upstream, _ = self.idle.popitem()
             if self.keepalive.seconds and self.reactor.clock() - upstream.since > self.keepalive.usable:
                 self.idle[upstream] = None  # all others are older: they stay, to show when the backend closes them
@@ -169,7 +170,7 @@ class Pool:
             if self.admit():
                 return None
         view = self._view
-        at = view.backends + self._offset + _WANTED
+        at = view.backends + self._offset + WANTED
         reactor = self.reactor
         end = reactor.clock() + timeout if timeout else inf
         view.q[at] += 1
@@ -192,19 +193,27 @@ class Pool:
         """True if another worker waits for a connection."""
         view = self._view
         for row in view.all_backends:
-            if row != view.backends and view.q[row + self._offset + _WANTED]:
+            if row != view.backends and view.q[row + self._offset + WANTED]:
                 return True
         return False
 
     def keep(self, upstream: Upstream) -> None:
         """Take back a connection whose response has been read completely."""
-        limits = self.limits
         if self._fresh_until and self._once():
             upstream.close()
             return
         if self._broken and upstream.since < inf:  # a reused connection served well
             self._broken = 0
-        if self.closed or upstream.stream.ready or len(self.idle) >= MAX_IDLE or (limits.max_open and self._wanted_elsewhere()):
+        if upstream.stream.ready:
+            upstream.close()
+            return
+        upstream.phase = "response"
+        self._rest(upstream)
+
+    def _rest(self, upstream: Any) -> None:
+        """Keep a connection as an idle one, unless there are enough of them."""
+        limits = self.limits
+        if self.closed or len(self.idle) >= MAX_IDLE or (limits.max_open and self._wanted_elsewhere()):
             upstream.close()
             return
         if self._exact:
@@ -215,7 +224,6 @@ class Pool:
                 q[at] -= 1
                 upstream.close()
                 return
-        upstream.phase = "response"
         upstream.since = self.reactor.clock()
         self.idle[upstream] = None
         if limits.max_open and not self._looks.active:
@@ -228,13 +236,13 @@ class Pool:
         if not self.idle:
             self._looks.stop()
 
-    def drop(self, upstream: Upstream) -> None:
+    def drop(self, upstream: Any) -> None:
         """Close an idle connection."""
         if upstream in self.idle:
             self.forget(upstream)
         upstream.close()
 
-    def forget(self, upstream: Upstream) -> None:
+    def forget(self, upstream: Any) -> None:
         """Remove an idle connection, which stays open."""
         del self.idle[upstream]
         if self._exact:

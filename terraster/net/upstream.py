@@ -83,6 +83,9 @@ class Upstream(_Ended):
         "stream",
     )
 
+    framed = False
+    """True if the connection frames bodies itself (HTTP/2)."""
+
     def __init__(self, stream: Stream, pool: Pool) -> None:
         """pool: has admitted this connection (`Pool.admit`)"""
         self.phase = "connect"

@@ -3,6 +3,9 @@
 An attempt needs the exchange, but no client of its own: a hedged attempt runs beside another one. `Attempt.over` runs exactly once, in a
 ``finally`` clause. The balancer, the queue, the circuit and the counters learn of an attempt only there, and in `Attempt.judge` from its
 response head.
+
+The module is longer than 400 lines because an attempt has one set of facts for both protocols, which differ only in how a request is sent and
+how the head of its response is read.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ from terraster.balance.contract import Member
 from terraster.errors import BACKEND, BadResponse, ConnectionLost, HttpError
 from terraster.exchange import Exchange
 from terraster.location_plan import LocationPlan
+from terraster.net.body import RequestBody, arrived
 from terraster.net.body_sender import BodySender
+from terraster.net.http2.backend_request import BackendRequest
+from terraster.net.origin import Origin
 from terraster.net.upstream import Upstream
 from terraster.policy.retry import ELSEWHERE, GIVE_UP, SAME_FRESH, USE, next_step
 from terraster.state.cells import CLASS_CELL, SeatBackend, SeatLocation
@@ -53,7 +59,7 @@ class Attempt:
     """One try at one backend. `WatchedAttempt` is for locations where an attempt changes more than the counters.
 
     exchange, location, member: the request, its location, and the member, which is taken
-    upstream:  the connection; None before and after
+    upstream:  the connection, or the stream of one (HTTP/2); None before and after
     kept:      True if the connection carried requests before
     heard:     True if only a part of the response head arrived
     response, rest: the response head and the octets after it, once `ask` has returned
@@ -101,7 +107,7 @@ class Attempt:
         self.exchange = exchange
         self.member = member
         self.location: LocationPlan = exchange.location
-        self.upstream: Upstream | None = None
+        self.upstream: Upstream | BackendRequest | None = None
         self.response: ResponseHead
         self.rest: bytes
         self.verdict: int
@@ -131,33 +137,77 @@ class Attempt:
     def ask(self) -> Attempt:
         """Connect or reuse a connection, send the request and read the response head. Returns the attempt that has it. Raises
         `HttpError`."""
-        upstream = self._send()
-        self._asked_at = self.plane.clock()
-        self._read_head(upstream)
-        return self
-
-    def _send(self) -> Upstream:
         exchange, location, member, plane = self.exchange, self.location, self.member, self.plane
-        out = upstream_head(exchange, member)
-        if exchange.content:
-            out += exchange.content
+        framed = member.backend.http2 and exchange.head.upgrade is None
+        out = upstream_head(exchange, member, framed)
         body = exchange.body
         if body is not None and body.octets and not body.whole:
             raise HttpError("the request body cannot be sent again", status=502, close=True)
-        timeouts = location.timeouts
         origin = plane.origins.get(member.backend.id) or plane.origin(member, location)
-        upstream = None if self._fresh else origin.pool.take(exchange, body is not None or not exchange.idempotent)
+        each, wait = location.per_try, location.timeouts.connect
+        if each:
+            wait = min(wait or each, each)
+        if framed:
+            request = self._send_frames(origin, out, wait)
+            self._asked_at = plane.clock()
+            self._await_head(request)
+        else:
+            upstream = self._send(origin, out, wait)
+            self._asked_at = plane.clock()
+            self._read_head(upstream)
+        return self
+
+    def _send(self, origin: Origin, out: bytes, wait: float) -> Upstream:
+        """Send the request over HTTP/1.1. wait: seconds for a connection, 0 = no limit."""
+        exchange = self.exchange
+        body = exchange.body
+        upstream = None
+        if origin.shared:
+            origin = origin.for_upgrades()
+        elif not self._fresh:
+            upstream = origin.pool.take(exchange, body is not None or not exchange.idempotent)
         if upstream is None:
-            each = location.per_try
-            upstream = origin.connect(exchange, min(timeouts.connect or each, each) if each else timeouts.connect)
+            upstream = origin.connect(exchange, wait)
         self.kept = upstream.since < inf
         self.upstream = upstream
-        upstream.send(out, timeouts.read)
+        upstream.send(out + exchange.content if exchange.content else out, self.location.timeouts.read)
         if body is not None:
-            upstream.phase = "read"
-            exchange.unread = -1
-            self.sender = BodySender(plane.reactor, exchange.client.inlet, upstream, body, timeouts, location.response_timeout)
+            self._carry(upstream, body)
         return upstream
+
+    def _send_frames(self, origin: Origin, block: bytes, wait: float) -> BackendRequest:
+        """Send the request over HTTP/2. A body that has arrived may find no room there, while the response comes without it."""
+        exchange = self.exchange
+        body, content, write = exchange.body, exchange.content, self.location.timeouts.read
+        request = origin.request(exchange, block, body is None and not content, self._fresh, wait, write)
+        self.kept = request.since < inf
+        self.upstream = request
+        if body is not None:
+            self._carry(request, body)
+        elif len(content) > min(request.window, request.session.codec.window):
+            self._carry(request, arrived(content))
+        elif content:
+            request.write(content, True, write)
+        return request
+
+    def _carry(self, upstream: Upstream | BackendRequest, body: RequestBody) -> None:
+        """Begin to carry the body."""
+        location, exchange = self.location, self.exchange
+        upstream.phase = "read"
+        exchange.unread = -1
+        inlet, reactor = exchange.client.inlet, self.plane.reactor
+        self.sender = BodySender(reactor, inlet, upstream, body, location.timeouts, location.response_timeout)
+
+    def _await_head(self, request: BackendRequest) -> None:
+        """Wait for the response head of HTTP/2, and pass interim responses on."""
+        interims = 0
+        head = request.head(self._left(request))
+        while head.status < 200:
+            interims += 1
+            self._pass_on(head, interims)
+            head = request.head(self._left(request))
+        self.response = head
+        self.rest = b""
 
     def _read_head(self, upstream: Upstream) -> None:
         """Read the response head, and pass interim responses on."""
@@ -188,7 +238,7 @@ class Attempt:
         self.response = response
         self.rest = data[response.size :]
 
-    def _left(self, upstream: Upstream) -> float:
+    def _left(self, upstream: Upstream | BackendRequest) -> float:
         """Seconds left for the response head, 0.0 = no limit. The time does not run while the request body is under way. Raises
         `TimedOut`."""
         patience = self.location.response_timeout
@@ -261,6 +311,8 @@ class Attempt:
         exchange.faults += error.form
         upstream = self.upstream
         stale = error.ended and upstream is not None and self.kept and not self.heard and self.sender is None
+        if error.ended and error.unsent and upstream is not None and upstream.framed:  # GOAWAY, and the request was not taken
+            stale = not self._fresh
         step = next_step(exchange, location.retry, 0, error, stale)
         excused = error.unsent
         if step == SAME_FRESH and upstream is not None and not excused:  # once it may have been a connection that just ended

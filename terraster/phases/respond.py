@@ -7,6 +7,7 @@ from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
 from terraster.net.body import ChunkedSource, KnownSource, PlainSink, Source, UntilCloseSource, relay_body, whole
 from terraster.net.downstream import Downstream
+from terraster.net.http2.backend_request import BackendRequest, FrameSource
 from terraster.net.http2.request import Request
 from terraster.net.transformed import relay_transformed
 from terraster.wire.answers import BODILESS, OwnHead, error_answer
@@ -52,6 +53,15 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
         client.answer(out, b"", timeouts.read)
         attempt.reusable = response.keep_alive and not rest
         upstream.doubtful = True  # a faulty backend may send a body all the same, and late
+    elif isinstance(upstream, BackendRequest):
+        frames = _frames(attempt, upstream)
+        if frames.done and length > 0 and transform is None and not frames.trailers:
+            body = bytes(frames.here())
+            exchange.bytes_out += len(out) + len(body)
+            client.answer(out, body, timeouts.read)
+        else:
+            _relay(plane, frames, SINKS[framing](exchange, timeouts.read, out, drop), transform)
+        attempt.reusable = frames.reusable
     elif length > 0:
         left = length - len(rest)
         if left > 0 and length <= attempt.location.retry.response_size:
@@ -90,6 +100,14 @@ def _relay(plane: DataPlane, source: Source, sink: PlainSink, transform: Transfo
         relay_body(source, sink)
     else:
         relay_transformed(source, sink, transform, plane.reactor)
+
+
+def _frames(attempt: Attempt, upstream: BackendRequest) -> FrameSource:
+    """The body of a response of HTTP/2. A short one has been read to its end."""
+    source = FrameSource(upstream, attempt.location.timeouts.read)
+    if upstream.complete or 0 < attempt.response.content_length <= attempt.location.retry.response_size:
+        source.gather()
+    return source
 
 
 def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = False) -> bool:

@@ -6,6 +6,7 @@ from terraster.errors import BadResponse, HttpError
 from terraster.net.downstream import Downstream
 from terraster.net.http2.request import Request
 from terraster.net.tunnel import Tunnel
+from terraster.net.upstream import Upstream
 from terraster.wire.http2.websocket import TunnelHead, agrees
 
 from .attempt import Attempt
@@ -18,7 +19,7 @@ __all__ = ["upgrade"]
 def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
     """Answer 101 and join the two connections until one ends. Always returns False, because neither connection can be reused."""
     exchange, upstream = attempt.exchange, attempt.upstream
-    assert upstream is not None
+    assert isinstance(upstream, Upstream)
     if isinstance(exchange.head, TunnelHead) and not agrees(exchange.head, attempt.response):
         raise BadResponse("the backend agreed to another WebSocket than this one")
     location = attempt.location

@@ -7,6 +7,7 @@ from terraster.exchange import Exchange
 from terraster.net.connection import Connection
 from terraster.wire.edits import Edits, without
 from terraster.wire.http1 import RequestHead
+from terraster.wire.http2.backend_fields import request_block
 from terraster.wire.names import FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, UPGRADE, with_dashes
 
 from .call import left
@@ -19,8 +20,11 @@ _UPGRADE = frozenset((UPGRADE,))
 _TIMEOUT = frozenset((b"grpc-timeout",))
 
 
-def upstream_head(exchange: Exchange, member: Member) -> bytes:
-    """The head for a backend. The hooks of `on_upstream` are applied here and nowhere else."""
+def upstream_head(exchange: Exchange, member: Member, framed: bool) -> bytes:
+    """The head for a backend. The hooks of `on_upstream` are applied here and nowhere else.
+
+    framed: True: a block of fields of HTTP/2; False: lines of HTTP/1.1
+    """
     head: RequestHead = exchange.head
     location = exchange.location
     connection: Connection = exchange.client.connection
@@ -63,6 +67,8 @@ def upstream_head(exchange: Exchange, member: Member) -> bytes:
         # RFC 9112, section 3.2.2: the authority of an absolute target replaces Host. An HTTP/1.0 request may have no host.
         extra = b"Host: %b\r\n%b" % (exchange.host or member.backend.authority.encode("ascii"), extra)
         drop = drop | _HOST
+    if framed:
+        return request_block(head, path, member.backend.scheme.encode("ascii"), keep, drop, extra)
     return head.forward(path, keep, drop, extra)
 
 

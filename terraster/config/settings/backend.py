@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema
 
 from .. import addresses, header_rules, scalars
 from ..snapshot import HealthCheck
-from .base import FileOrOff, FilePath, Model, Port, SomeTime, StatusRanges, Text, Whole, later, text
+from .base import FileOrOff, FilePath, Model, Port, SomeTime, StatusRanges, Text, Whole, text
 from .switches import OFF_SCHEMA, OrWord, off_is
 from .to_backends import ServerName, check_key
 
@@ -96,10 +96,9 @@ class HealthCheckSettings(Model):
     """How backends are probed. Each key is inherited on its own: backend over location over service over top over default. `off` is short
     for `type: none`."""
 
-    type: Literal["http", "tcp", "grpc", "none"] = Field(
+    type: Literal["http", "tcp", "none"] = Field(
         _HEALTH_CHECK.type,
-        description="http: ask for `path` and look at the status; tcp: connect; grpc: call grpc.health.v1 over HTTP/2, where SERVING is "
-        "healthy; none: never probe, always healthy.",
+        description="http: ask for `path` and look at the status; tcp: connect; none: never probe, always healthy.",
     )
     path: ProbePath = Field(_HEALTH_CHECK.path, description="Path of the probe, perhaps with a query.")
     interval: SomeTime = Field(_HEALTH_CHECK.interval, description="Time between two probes (jitter is added).")
@@ -140,10 +139,6 @@ class HealthCheckSettings(Model):
     )
     request_body: Text | None = Field(
         None, description="Body of the probe, sent as UTF-8 with a Content-Length. Needs `method` beside it. Default: none."
-    )
-
-    service: Text | None = Field(
-        None, description="Service that `type: grpc` asks about, like `shop.v1.Cart`. Default: the server as a whole."
     )
 
     @model_validator(mode="after")
@@ -207,11 +202,19 @@ class BackendSettings(Model):
     client_key: FilePath | None = Field(
         None, description="PEM file of its private key. Default: `client_cert`, which then has both."
     )
-    http2: bool = later(False, description="Speak HTTP/2 to this backend.")
+    http2: bool = Field(
+        False,
+        description="Speak HTTP/2 to this backend: chosen by ALPN over TLS, with prior knowledge in clear. Requests share its connections.",
+    )
 
     @model_validator(mode="after")
-    def _key_has_its_certificate(self) -> Self:
+    def _keys_fit(self) -> Self:
         check_key(self)
+        if self.http2 and self.send_proxy:
+            raise ValueError(
+                "`send_proxy` cannot be used with `http2`: the PROXY header names the client of a whole connection, which requests of many "
+                "clients share; remove one of them"
+            )
         return self
 
 

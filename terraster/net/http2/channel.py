@@ -73,15 +73,14 @@ class Channel(Stream):
             self._more = bytearray(payload)
         else:
             self._more += payload
-        self._wake()
 
     def took_all(self, trailers: Any) -> None:
         """The body has come to its end."""
         self.trailers = trailers
         self._ended = True
-        self._wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let the greenlet go on that waits for what has come. On the hub."""
         reader = self.reader
         if reader is not None:
             self.reader = None
@@ -109,10 +108,10 @@ class Channel(Stream):
     def recv(self, timeout: float) -> bytes:
         """The octets that have come, at least one; b"" at the end. Waits ``timeout`` seconds at most (0: no limit)."""
         while not self._held:
-            if self.gone:
-                raise self.lost(True)
             if self._ended:
                 return b""
+            if self.gone:
+                raise self.lost(True)
             self._wait_for_octets(timeout)
         data, self.held = self.held, b""
         return data

@@ -252,6 +252,7 @@ class Session(Outlet):
                 started.append(request)
             elif kind == DATA:
                 request.took(value)
+                request.wake()
             elif kind == ROOM:
                 if request is None:
                     room = True
@@ -259,6 +260,7 @@ class Session(Outlet):
                     request.writer.switch()
             elif kind == END:
                 request.took_all(value)
+                request.wake()
             elif kind == RESET:
                 request.leave()
             elif kind == PONG:

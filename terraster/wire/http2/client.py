@@ -46,9 +46,6 @@ __all__ = ["ClientSession"]
 _MOST_INTERIM = 32
 """Interim responses to a request."""
 
-_UNSETTLED = 100
-"""Requests that are sent before the backend's settings have come: no backend should allow fewer (RFC 9113, section 6.5.2)."""
-
 
 class ClientSession(Session):
     """A connection to a backend. `feed` with no octets starts the wait for the backend's settings.
@@ -56,13 +53,15 @@ class ClientSession(Session):
     settled: True once the backend's settings are known. connect_protocol: True if the backend takes extended CONNECT.
     """
 
-    __slots__ = ("connect_protocol", "_make", "_most_streams")
+    __slots__ = ("connect_protocol", "_allowed", "_make", "_most_streams")
 
-    def __init__(self, make: Callable[[int, int], Stream], limits: Limits) -> None:
-        """make: called with a number and a window for each request. limits: ``max_streams`` is a limit for this side, too."""
+    def __init__(self, make: Callable[[int, int], Stream], limits: Limits, allowed: int = 100) -> None:
+        """make: called with a number and a window for each request. limits: ``max_streams`` is a limit for this side, too. allowed: requests
+        that may be sent before the backend's settings have come; no backend should allow fewer than 100 (RFC 9113, section 6.5.2)."""
         super().__init__(limits)
         self.connect_protocol = False
         self._make = make
+        self._allowed = allowed
         self._most_streams = limits.max_streams
         self._promised = 0  # no stream of the backend is ever worked on
         pairs = [(S_ENABLE_PUSH, 0), (S_HEADER_LIST_SIZE, limits.header_list_size)]
@@ -79,7 +78,12 @@ class ClientSession(Session):
         """How many more requests may be sent now. It grows when streams end and when the backend allows more."""
         if self.going or self.failed >= 0 or self.last > MOST - 2:
             return 0
-        return max(0, min(self._most_streams if self._settled else _UNSETTLED, self._limits.max_streams) - len(self.streams))
+        return max(0, self.allowed - len(self.streams))
+
+    @property
+    def allowed(self) -> int:
+        """How many requests may be under way at once."""
+        return min(self._most_streams if self._settled else self._allowed, self._limits.max_streams)
 
     @property
     def settled(self) -> bool:
@@ -118,6 +122,11 @@ class ClientSession(Session):
             if resets is not None:
                 resets.forgive()
         self.reset(stream, code)
+
+    def forget(self) -> None:
+        """Let go of all streams, because the connection is over, so that none of them refers to it in a circle. Nothing may be fed any more."""
+        self.streams.clear()
+        self._make = Stream
 
     def _headers(self, number: int, flags: int, block: bytes, events: list[Event]) -> None:
         fields: list[Field] | None
