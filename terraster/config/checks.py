@@ -252,7 +252,7 @@ def notes(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> It
 
 
 def _says_how(check: HealthCheckSettings | None) -> bool:
-    return check is not None and ("path" in check.model_fields_set or check.type in ("tcp", "none"))
+    return check is not None and ("path" in check.model_fields_set or check.type in ("tcp", "grpc", "none"))
 
 
 def _of_loggers(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], known: bool) -> Iterator[Complaint]:

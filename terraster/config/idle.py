@@ -260,9 +260,11 @@ def _port(place: Position) -> str:
 
 _CHECK = (
     *(
-        Row(f"health_check.{key}", _probed_by("tcp", "none"))
-        for key in ("path", "status", "body", "host", "method", "headers", "request_body")
+        Row(f"health_check.{key}", _probed_by("tcp", "grpc", "none"))
+        for key in ("path", "status", "body", "method", "request_body")
     ),
+    *(Row(f"health_check.{key}", _probed_by("tcp", "none")) for key in ("host", "headers")),
+    Row("health_check.service", _probed_by("http", "tcp", "none")),
     *(Row(f"health_check.{key}", _probed_by("none")) for key in ("interval", "fast_interval", "timeout", "thresholds", "port")),
     Row("health_check.port", _without_ports),
     *(Row(f"health_check.{key}", _probed_by("tcp", "none")) for key in TLS_KEYS),

@@ -168,6 +168,7 @@ _HEALTH = (
     "port",
     "method",
     "request_body",
+    "service",
 )
 
 

@@ -99,7 +99,7 @@ class Limits:
 class HealthCheck:
     """How a backend is probed. ``type`` none: never probed, always taken as healthy."""
 
-    type: Literal["http", "tcp", "none"] = "http"
+    type: Literal["http", "tcp", "grpc", "none"] = "http"
     path: str = "/health"
     interval: float = 10.0
     fast_interval: float = 2.0  # while the last probe contradicts the state; at most `interval`
@@ -118,6 +118,7 @@ class HealthCheck:
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()  # names and values; they replace those that a probe sends by itself
     request_body: str = ""
+    service: str = ""  # the service that `type: grpc` asks about; empty: the server as a whole
 
 
 Statuses = tuple[tuple[int, int], ...]

@@ -96,9 +96,10 @@ class HealthCheckSettings(Model):
     """How backends are probed. Each key is inherited on its own: backend over location over service over top over default. `off` is short
     for `type: none`."""
 
-    type: Literal["http", "tcp", "none"] = Field(
+    type: Literal["http", "tcp", "grpc", "none"] = Field(
         _HEALTH_CHECK.type,
-        description="http: ask for `path` and look at the status; tcp: connect; none: never probe, always healthy.",
+        description="http: ask for `path` and look at the status; tcp: connect; grpc: call grpc.health.v1 over HTTP/2, where SERVING is "
+        "healthy; none: never probe, always healthy.",
     )
     path: ProbePath = Field(_HEALTH_CHECK.path, description="Path of the probe, perhaps with a query.")
     interval: SomeTime = Field(_HEALTH_CHECK.interval, description="Time between two probes (jitter is added).")
@@ -139,6 +140,10 @@ class HealthCheckSettings(Model):
     )
     request_body: Text | None = Field(
         None, description="Body of the probe, sent as UTF-8 with a Content-Length. Needs `method` beside it. Default: none."
+    )
+
+    service: Text | None = Field(
+        None, description="Service that `type: grpc` asks about, like `shop.v1.Cart`. Default: the server as a whole."
     )
 
     @model_validator(mode="after")

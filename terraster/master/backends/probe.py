@@ -1,4 +1,5 @@
-"""One probe of one backend: a TCP connect, or an HTTP request on a connection of its own. Runs in a greenlet of the master.
+"""One probe of one backend, on a connection of its own: a TCP connect, an HTTP request, or a call of gRPC
+(`terraster.master.backends.grpc_probe`). Runs in a greenlet of the master.
 
 An HTTP probe is a GET with ``Connection: close``. It is read by the same code as the responses to requests (`terraster.wire`), so a
 backend is not down for a response that clients would get, nor up for one that they would not. Redirects are not followed: a login page
@@ -35,6 +36,8 @@ from terraster.net.tls_faults import tls_fault
 from terraster.wire.chunked import ChunkedReader
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 from terraster.wire.proxy_protocol import local
+
+from .grpc_probe import check as call_check
 
 __all__ = ["Aim", "Probing", "Result", "shown"]
 
@@ -114,6 +117,7 @@ class Probing:
     def __init__(self) -> None:
         self._sockets: set[int] = set()
         self._contexts = ClientContexts()
+        self._call_contexts = ClientContexts()  # that choose HTTP/2
         self._running = 0
         self._ticked = self._lost = 0.0
 
@@ -215,16 +219,23 @@ class Probing:
             return True, "it accepts connections"
         if aim.scheme != "https":
             return self._ask(aim, connection)
-        context = self._contexts.get(not aim.verify, aim.credentials)
+        call = check.type == "grpc"
+        context = (self._call_contexts if call else self._contexts).get(not aim.verify, aim.credentials)
+        if call:
+            context.set_alpn_protocols(["h2"])
         with context.wrap_socket(
             connection, server_hostname=aim.sni, do_handshake_on_connect=False, suppress_ragged_eofs=False
         ) as secure:
             secure.do_handshake()  # not by wrap_socket: a timeout there would leave the socket open until it is collected
+            if call and secure.selected_alpn_protocol() != "h2":
+                return False, "it does not choose HTTP/2 in the TLS handshake (ALPN h2), which gRPC needs"
             return self._ask(aim, secure)
 
     def _ask(self, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
         """Send the request and judge the response. Raises `HttpError` if it is not a proper one, `OSError`, `gevent.Timeout`."""
         check = aim.check
+        if check.type == "grpc":
+            return call_check(connection, aim.scheme, check.host or aim.authority, check.service, check.headers)
         connection.sendall(_request(aim))
         response, data = _read_head(connection, check.method.encode(), aim.strict)
         if not any(low <= response.status <= high for low, high in check.status):
