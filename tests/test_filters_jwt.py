@@ -293,6 +293,7 @@ services:
 
 def test_keys_of_a_narrower_level_take_the_place_of_those_of_a_wider_one(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(LEVELS)
+    (tmp_path / "own.json").touch()
     service = resolve(load(str(tmp_path / "t.yaml")), 1, environ={}).services[0]
     found = {location.path: dict(location.filters).get("jwt") for location in service.locations}
     told = {path: one and (one.jwks_url, one.jwks_file, one.issuer, one.required_claims) for path, one in found.items()}
