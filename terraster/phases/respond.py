@@ -52,7 +52,8 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
         exchange.bytes_out += len(out)
         client.answer(out, b"", timeouts.read)
         attempt.reusable = response.keep_alive and not rest
-        upstream.doubtful = True  # a faulty backend may send a body all the same, and late
+        if not isinstance(upstream, BackendRequest):
+            upstream.doubtful = True  # a faulty backend may send a body all the same, and late
     elif isinstance(upstream, BackendRequest):
         frames = _frames(attempt, upstream)
         if frames.done and length > 0 and transform is None and not frames.trailers:

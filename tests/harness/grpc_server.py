@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -27,7 +27,9 @@ __all__ = ["GrpcServer", "status"]
 
 _STATUSES: dict[int, Any] = {one.value[0]: one for one in grpc.StatusCode}
 
-SIZE = [("grpc.max_receive_message_length", 16 << 20), ("grpc.max_send_message_length", 16 << 20)]
+Options = Sequence[tuple[str, Any]]
+
+SIZE: Options = [("grpc.max_receive_message_length", 16 << 20), ("grpc.max_send_message_length", 16 << 20)]
 
 
 def status(number: int) -> Any:
@@ -38,25 +40,28 @@ def status(number: int) -> Any:
 class GrpcServer(grpc.GenericRpcHandler):  # type: ignore[misc]
     """A server on loopback.
 
-    tls: (key, certificate) in PEM. health: by service, the number of its serving status. calls: (method, metadata) of each call.
-    cancelled: set when a call of Slow has ended. fail_first: how many calls end at once with UNAVAILABLE.
+    tls: (key, certificate) in PEM. options: of grpcio. calls: (method, metadata) of each call. peers: the other ends of connections on which
+    Name was called. health: by service, the number of its serving status. failing: how many calls more end at once with UNAVAILABLE. begun,
+    cancelled: set when a call of Slow has begun, and when one of Slow or Count has ended. remaining: seconds until the deadline of the last
+    call of Slow, None without one.
     """
 
-    def __init__(self, name: str = "", *, tls: tuple[bytes, bytes] | None = None, port: int = 0) -> None:
+    def __init__(self, name: str = "", *, tls: tuple[bytes, bytes] | None = None, options: Options = ()) -> None:
         self.name = name
         self.health: dict[str, int] = {"": 1}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.cancelled = threading.Event()
         self.begun = threading.Event()
         self.failing = 0
-        self.server = grpc.server(ThreadPoolExecutor(32), options=[*SIZE, ("grpc.so_reuseport", 0)])
+        self.remaining: float | None = None
+        self.peers: set[str] = set()
+        self.server = grpc.server(ThreadPoolExecutor(32), options=[*SIZE, ("grpc.so_reuseport", 0), *options])
         self.server.add_generic_rpc_handlers((self,))
-        address = f"127.0.0.1:{port}"
         if tls is None:
-            self.port = self.server.add_insecure_port(address)
+            port = self.server.add_insecure_port("127.0.0.1:0")
         else:
-            self.port = self.server.add_secure_port(address, grpc.ssl_server_credentials([tls]))
-        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
+            port = self.server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([tls]))
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
         self.server.start()
 
     def __enter__(self) -> GrpcServer:
@@ -87,7 +92,8 @@ class GrpcServer(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _echo(self, message: bytes, _context: Any) -> bytes:
         return message
 
-    def _name(self, _message: bytes, _context: Any) -> bytes:
+    def _name(self, _message: bytes, context: Any) -> bytes:
+        self.peers.add(context.peer())
         return self.name.encode()
 
     def _size(self, messages: Iterator[bytes], _context: Any) -> bytes:
@@ -115,6 +121,7 @@ class GrpcServer(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _slow(self, _message: bytes, context: Any) -> bytes:
         ended = threading.Event()
         context.add_callback(ended.set)
+        self.remaining = context.time_remaining()
         self.begun.set()
         ended.wait(DEADLINE)
         self.cancelled.set()
