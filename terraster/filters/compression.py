@@ -140,7 +140,7 @@ class Compression(Filter):
 
     def on_response(self, exchange: Exchange, edits: Edits) -> None:
         head = edits.head
-        if edits.status < 200 or not isinstance(head, ResponseHead) or edits.transform is not None:
+        if edits.status < 200 or not isinstance(head, ResponseHead) or edits.transform is not None or edits.body is not None:
             return
         if edits.status in _LEFT_ALONE or 0 <= head.content_length < self._min_size:
             return

@@ -8,6 +8,7 @@ from .circuit_breaker import CircuitBreaker
 from .compression import Compression
 from .contract import Filter
 from .cors import Cors
+from .error_pages import ErrorPages
 from .headers import Headers
 from .ip_access import IpAccess
 from .jwt import Jwt
@@ -29,6 +30,7 @@ KINDS: tuple[type[Filter], ...] = (
     Jwt,
     Respond,
     CircuitBreaker,
+    ErrorPages,
     Security,
     Headers,
     Compression,

@@ -30,17 +30,18 @@ _CODING = frozenset((b"transfer-encoding",))
 
 def write_head(
     plane: DataPlane, exchange: Exchange, head: ResponseHead | OwnHead, keep: bool
-) -> tuple[bytes, bool, int, frozenset[bytes], Transform | None]:
+) -> tuple[bytes, bool, int, frozenset[bytes], Transform | bytes | None]:
     """The octets of a response head: lines of HTTP/1.1, or a block of fields of HTTP/2.
 
     keep: True if the connection could carry another request
 
     Returns the octets; True if the connection can carry another request with this framing; the framing of the body, an index of `SINKS`;
-    the lower-case names that rules remove, trailers included; and what changes the body, None if it stays as it is.
+    the lower-case names that rules remove, trailers included; and what changes the body: a transform, the octets in place of it, or None.
     """
     rules = exchange.location or exchange.rules()
     drop: frozenset[bytes] = _NOTHING
-    edits = transform = None
+    edits = None
+    transform: Transform | bytes | None = None
     if rules.on_response:
         edits = Edits(head.status, head.own, head)
         for hook in rules.on_response:
@@ -50,7 +51,10 @@ def write_head(
                 if not head.own:
                     raise  # the response becomes an error of ours
                 plane.defect("a hook of on_response failed")
-        if edits.transform is not None and isinstance(head, ResponseHead) and not head.no_body:
+        if edits.body is not None and isinstance(head, ResponseHead):
+            transform = edits.body
+            edits.set(b"Content-Length", b"%d" % len(transform))
+        elif edits.transform is not None and isinstance(head, ResponseHead) and not head.no_body:
             transform = edits.transform
             edits.remove(b"Content-Length")
         drop = frozenset(edits.drop)
@@ -67,9 +71,10 @@ def write_head(
     else:
         extra = b"" if head.dated or b"date" in drop else plane.date
         minor = 1 if exchange.head is None else exchange.head.minor
-        if not minor:
+        whole = isinstance(transform, bytes)
+        if not minor or whole:
             left_out = drop | _CODING  # HTTP/1.0 has no chunks: RFC 9112, section 6.1
-        if head.chunked or head.until_close or transform is not None:
+        if not whole and (head.chunked or head.until_close or transform is not None):
             if not minor:
                 keep = False  # the body ends with the connection
             else:

@@ -43,12 +43,21 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     keep = exchange.head.keep_alive and not (plane.draining or plane.crowded or client.connection.listener.closed)
     if sender is not None and not sender.done:
         keep = False
-    out, keep, framing, drop, transform = write_head(plane, exchange, response, keep)
+    out, keep, framing, drop, changed = write_head(plane, exchange, response, keep)
+    transform = None if isinstance(changed, bytes) else changed
     timeouts, rest = attempt.location.timeouts, attempt.rest
     upstream.phase = "read"
     attempt.look = response.size + len(rest) >= RESPONSE_READ  # the read was full, so more octets may follow
     length = response.content_length
-    if response.no_body or not length:
+    if isinstance(changed, bytes) and not response.no_body:
+        attempt.discard()
+        if response.chunked and not isinstance(upstream, BackendRequest):
+            theirs = ChunkedSource(upstream, rest, timeouts.read, attempt.location.strict_responses)
+            theirs.here()
+            attempt.reusable = response.keep_alive and theirs.reusable
+        exchange.bytes_out += len(out) + len(changed)
+        client.answer(out, changed, timeouts.read)
+    elif response.no_body or not length:
         exchange.bytes_out += len(out)
         client.answer(out, b"", timeouts.read)
         attempt.reusable = response.keep_alive and not rest

@@ -29,10 +29,11 @@ class Edits:
     status: of the response, 0 for a request. own: True if the answer is ours and not a backend's. drop: lower-case names that are taken
     out of what the other side sent. extra: field lines that are put in, each with its CRLF. head: the head as the other side sent it, to be
     read only; None for a request. transform: changes the body of a backend's response, None: it stays as it is. With one, the body
-    is sent without a Content-Length.
+    is sent without a Content-Length. body: octets in place of the whole body of a backend's response, None: it stays. No transform
+    changes them.
     """
 
-    __slots__ = ("drop", "extra", "head", "own", "status", "transform")
+    __slots__ = ("body", "drop", "extra", "head", "own", "status", "transform")
 
     def __init__(self, status: int = 0, own: bool = False, head: ResponseHead | OwnHead | None = None) -> None:
         self.status = status
@@ -41,6 +42,7 @@ class Edits:
         self.drop: set[bytes] = set()
         self.extra = b""
         self.transform: Transform | None = None
+        self.body: bytes | None = None
 
     def values(self, names: Set[bytes]) -> dict[bytes, bytes]:
         """The values of these fields (lower-case names) as they would be sent now. Several fields of one name are joined by commas; fields

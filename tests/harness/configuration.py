@@ -57,13 +57,13 @@ _Core.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def _with_text_keys(value: Any) -> Any:
-    """The value where a key is text, also `on` in YAML 1.1. (Editors know which key they look at.)"""
+    """The value where a key is text, also `on` in YAML 1.1, and 404. (Editors know which key they look at; those of JSON are text.)"""
     if isinstance(value, list):
         return [_with_text_keys(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {
-        {True: "on", False: "off"}.get(key, key) if isinstance(key, bool) else key: _with_text_keys(of) for key, of in value.items()
+        {True: "on", False: "off"}[key] if isinstance(key, bool) else str(key): _with_text_keys(of) for key, of in value.items()
     }
 
 

@@ -21,8 +21,10 @@ from greenlet import greenlet
 from terraster.balance.contract import Balancer, Member
 from terraster.certs.certificate import read_certificate
 from terraster.config.diff import diff
+from terraster.config.filter_sources import fill
 from terraster.config.loader import Loader
 from terraster.config.resolve import resolve
+from terraster.config.settings.kinds import Source
 from terraster.config.snapshot import Snapshot
 from terraster.exchange import Exchange
 from terraster.filters.contract import Filter
@@ -104,7 +106,12 @@ def _snapshot(text: str, kinds: tuple[type[Filter], ...] = KINDS) -> Snapshot:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
-        return _certified(resolve(Loader({}, kinds=kinds).load(file.name), 1, secret=bytes(32)))
+        return fill(_certified(resolve(Loader({}, kinds=kinds).load(file.name), 1, secret=bytes(32))), _octets)
+
+
+def _octets(where: str, source: Source) -> bytes | None:
+    """The octets of a filter's file, which the master reads; nothing is fetched."""
+    return None if source.fetch is not None else Path(source.name).read_bytes()
 
 
 def _certified(snapshot: Snapshot) -> Snapshot:

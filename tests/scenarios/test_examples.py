@@ -52,6 +52,7 @@ def test_there_are_examples() -> None:
         "backend-names",
         "compression",
         "cors",
+        "error-pages",
         "header-rules",
         "health-checks",
         "http2",
@@ -61,7 +62,10 @@ def test_there_are_examples() -> None:
         "unix-socket",
         "websockets",
     } <= {file.stem for file in EXAMPLES}
-    assert {file.name for file in FOLDER.iterdir() if file not in EXAMPLES} == {f"{name}.yaml" for name in WITH_CERTIFICATES}
+    assert {file.name for file in FOLDER.iterdir() if file not in EXAMPLES} == {
+        "pages",
+        *(f"{name}.yaml" for name in WITH_CERTIFICATES),
+    }
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
@@ -123,7 +127,11 @@ def together(levels: list[dict[str, Any]]) -> dict[str, Any]:
 @pytest.mark.parametrize("file", [file for file in EXAMPLES if file.stem not in WITH_USERS], ids=lambda file: file.stem)
 def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> None:
     """Every location of the example, with backends of the test in place of those of the reader."""
-    config = {key: value for key, value in yaml.safe_load(file.read_text()).items() if key not in _PLACES}
+    config = {
+        key: value
+        for key, value in yaml.safe_load(file.read_text().replace(": pages/", f": {FOLDER}/pages/")).items()
+        if key not in _PLACES
+    }
     services = config.pop("services", None) or [service(*config.pop("backends"), host=config.pop("host", "*"))]
     config.setdefault("health_check", {"type": "http"})  # the default of Terraster, not that of the tests
     expected: dict[tuple[str, str], set[bytes]] = {}
