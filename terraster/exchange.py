@@ -32,6 +32,7 @@ class Exchange:
     request_id:    sent to the backend, and part of the log line and of our own error answers
 
     claims:        what authentication learnt about who asks: the claims of a verified token by name; None: nothing
+    granted:       field lines for the backend that authentication puts in, each with its CRLF
     user:          the name of the user who has shown who they are, "" = none
     facts:         what filters keep about this request, by filter; None: nothing
 
@@ -78,6 +79,7 @@ class Exchange:
         "error",
         "facts",
         "faults",
+        "granted",
         "grpc",
         "handshake",
         "head",
@@ -108,6 +110,7 @@ class Exchange:
     started: float
     wall: float
     claims: dict[str, Any] | None
+    granted: bytes
     user: str
     facts: dict[Any, Any] | None
     client: Any
@@ -167,7 +170,7 @@ class Exchange:
             self.target = head.target
             self.bytes_in = head.size
             self.unread = -1 if head.chunked else max(head.content_length, 0)
-        self.host = self.path = self.query = self.content = self.request_id = b""
+        self.host = self.path = self.query = self.content = self.request_id = self.granted = b""
         self.tried = self.answered = ()
         self.tries = self.resends = self.faults = self.status = self.bytes_out = 0
         self.idempotent = False

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 from .config.diff import Change, patch
+from .config.settings.kinds import CALLED
 from .config.snapshot import Backend, Filters, Http2Limits, Listener, Location, Service, Snapshot
 from .errors import BadRequest
 from .exchange import Exchange
@@ -136,7 +137,9 @@ class ServicePlan:
             )
             for location in service.locations
         )
-        self.prefixes: Prefixes[LocationPlan] = Prefixes([(location._prefix, location) for location in self.locations])
+        self.prefixes: Prefixes[LocationPlan] = Prefixes(
+            [(location._prefix, location) for location in self.locations if not location.path.startswith(CALLED)]
+        )
         self._rules: LocationPlan | None = None
         self._made_of = service, view, kinds
         self.fallback: LocationPlan | None = None

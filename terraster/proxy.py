@@ -16,6 +16,7 @@ Each phase is a file in `terraster.phases`. `terraster.plan` compiles the config
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 from .balance.contract import Member
 from .errors import HttpError
@@ -25,6 +26,8 @@ from .net.connection import Connection
 from .net.downstream import Downstream
 from .net.http2.request import Request
 from .net.parked import Parked, Silence
+from .net.reactor import Reactor
+from .outcomes import Report
 from .phases import call, prove, respond
 from .phases.attempt import Attempt, WatchedAttempt
 from .phases.data_plane import DataPlane
@@ -34,8 +37,11 @@ from .phases.multiplex import choose, head_of, multiplex
 from .phases.pick import first_pick, next_pick
 from .phases.receive import read_head, read_proxy_header
 from .phases.secure import secure
+from .phases.subrequest import Subrequests
+from .plan import Plan
 from .policy.retry import GIVE_UP, IDEMPOTENT, SAME_FRESH, USE
 from .state.cells import BUCKETS, STATUS_CELL, SeatLocation
+from .state.view import SeatView
 from .wire.http1 import RequestHead
 
 __all__ = ["Proxy"]
@@ -53,6 +59,18 @@ _LAST_HOP = Answer(200)
 
 class Proxy(DataPlane):
     """The life of every request of one worker."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        view: SeatView,
+        plan: Plan,
+        log: Callable[[Exchange], None],
+        defect: Callable[[str], None],
+        report: Report,
+    ) -> None:
+        super().__init__(reactor, view, plan, log, defect, report)
+        plan.runtime.subrequests = Subrequests(self)
 
     def converse(self, client: Downstream) -> None:
         """Serve the requests of one connection, one after the other, until it is over or is parked. Runs in its own greenlet, and in

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from . import acme, inherit, management
+from .called import called
 from .checks import canonical
 from .cipher_suites import is_of_tls13
 from .client_auth import ClientAuth
@@ -215,6 +216,7 @@ class _Top:
         timeouts = self.timeouts if written.timeouts is None else replace(self.timeouts, **_given(written.timeouts, _TIMEOUTS))
         wider = _Wider(written, name, redirects, health, skips, traffic, chosen, timeouts)
         locations = [self._location(wider, location) for location in written.locations]
+        locations += called(name, (chosen.filters, *[location.filters for location in locations]), traffic.to_backends)
         http2 = self.http2.of(written)
         return Service(
             name=name,

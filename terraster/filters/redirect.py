@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from ..config.settings.kinds import CALLED
 from ..config.snapshot import Location, Service
 from ..errors import BadRequest, ConfigError, Problem
 from ..exchange import Exchange
@@ -92,7 +93,9 @@ def _exact(service: Service, at: Location | None) -> list[Rule]:
     origins = [location for location in service.locations if _is_exact(location)]
     if not origins:
         return []
-    prefixes = Prefixes([(location.path.encode("ascii"), location) for location in service.locations])
+    prefixes = Prefixes(
+        [(location.path.encode("ascii"), location) for location in service.locations if not location.path.startswith(CALLED)]
+    )
     filters: list[Rule] = []
     for location in origins:
         try:

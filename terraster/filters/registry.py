@@ -9,6 +9,7 @@ from .compression import Compression
 from .contract import Filter
 from .cors import Cors
 from .error_pages import ErrorPages
+from .forward_auth import ForwardAuth
 from .headers import Headers
 from .ip_access import IpAccess
 from .jwt import Jwt
@@ -28,6 +29,7 @@ KINDS: tuple[type[Filter], ...] = (
     Redirect,
     BasicAuth,
     Jwt,
+    ForwardAuth,
     Respond,
     CircuitBreaker,
     ErrorPages,

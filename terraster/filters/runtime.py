@@ -7,9 +7,15 @@ that answers at once.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-__all__ = ["Passwords", "Runtime"]
+from ..exchange import Exchange
+
+__all__ = ["Passwords", "Reply", "Runtime", "Subrequests"]
+
+
+Fields = Sequence[tuple[bytes, bytes]]
 
 
 class Passwords(Protocol):
@@ -21,12 +27,32 @@ class Passwords(Protocol):
         client: its IP address; clients take turns. user: the name that the client gave."""
 
 
+class Reply(NamedTuple):
+    """The answer to a request of ours. fields: without those that belong to a connection or frame the body."""
+
+    status: int
+    fields: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+class Subrequests(Protocol):
+    """Asks servers about requests."""
+
+    def get(self, exchange: Exchange, path: str, target: bytes, fields: Fields, about: Fields) -> Reply:
+        """The answer to a GET. Waits, and no longer than the timeout of the server. Raises `HttpError` if there is none, or if the client of
+        the exchange leaves meanwhile.
+
+        path: of the location that stands for the server (`terraster.config.settings.kinds.Call`). target: path and query. fields: of the
+        client. about: of ours, which may be such as clients cannot set."""
+
+
 class Runtime:
     """The means of one process. One object for all filters of a plan and of the plans that follow it; it is made before the process is.
 
-    passwords: set by a worker before its first request
+    passwords, subrequests: set by a worker before its first request
     """
 
-    __slots__ = ("passwords",)
+    __slots__ = ("passwords", "subrequests")
 
     passwords: Passwords
+    subrequests: Subrequests

@@ -24,7 +24,7 @@ from ..harness.waiting import wait_until
 
 FOLDER = ROOT / "etc" / "examples"
 WITH_CERTIFICATES = {"client-auth", "tls-backends"}
-WITH_USERS = {"basic-auth", "jwt"}
+WITH_USERS = {"basic-auth", "jwt", "forward-auth"}
 """Those that answer 401: test_examples_authentication.py."""
 EXAMPLES = sorted(file for file in FOLDER.glob("*.yaml") if file.stem not in WITH_CERTIFICATES)
 _PLACES = (

@@ -64,3 +64,23 @@ def test_jwt(terraster, backend) -> None:
         ("/status", "user"): 200,
         ("/status", "admin"): 200,
     }
+
+
+def test_forward_auth(terraster, backend) -> None:
+    origin = backend(answer=ok())
+    decider = backend(
+        answer=lambda request: ok(b"", b"Remote-User: ada\r\n") if request.get("cookie") else ok(status=b"401 Who Is There")
+    )
+    (site,) = example("forward-auth")["services"]
+    asked = site["locations"][0]["middleware"][0]["forward_auth"]
+    asked["url"] = asked["url"].replace("http://127.0.0.1:9091", decider.url)
+    for location in site["locations"]:
+        location["backends"] = [origin.url]
+    proxy = terraster(site)
+    host, cookie = "app.example.com", "Cookie: s=1\r\nRemote-User: root\r\nRemote-Groups: wheel\r\n"
+    assert get(proxy.address, "/", host).status == 401
+    assert get(proxy.address, "/public", host).status == 200
+    assert get(proxy.address, "/", host, cookie).status == 200
+    (request,) = [one for one in origin.requests if one.target == "/"]
+    assert (request.all("remote-user"), request.get("remote-groups")) == (["ada"], None)
+    assert decider.requests[-1].target == "/api/authz/forward-auth"

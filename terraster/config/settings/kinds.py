@@ -19,9 +19,24 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from pydantic import PrivateAttr, model_validator
 
+from ..addresses import Url
 from .base import Model
 
-__all__ = ["LAY_OVER", "LOCATION", "REPLACE", "SERVICE", "TOP", "Fetch", "FilterSettings", "Inherit", "Kind", "Level", "Source"]
+__all__ = [
+    "CALLED",
+    "LAY_OVER",
+    "LOCATION",
+    "REPLACE",
+    "SERVICE",
+    "TOP",
+    "Call",
+    "Fetch",
+    "FilterSettings",
+    "Inherit",
+    "Kind",
+    "Level",
+    "Source",
+]
 
 
 class Level(Enum):
@@ -51,6 +66,18 @@ class Fetch(NamedTuple):
     wanted: str
 
 
+class Call(NamedTuple):
+    """A server that a filter asks about requests (`terraster.config.called`).
+
+    path: of the location that stands for it; it begins with `CALLED`, so that no request has it. url: of the server, without a path.
+    timeout: seconds for a whole answer
+    """
+
+    path: str
+    url: Url
+    timeout: float
+
+
 class Source(NamedTuple):
     """Octets that a filter needs and that are not in the configuration (`terraster.config.filter_sources`).
 
@@ -65,6 +92,9 @@ class Source(NamedTuple):
     fetch: Fetch | None = None
     largest: int = 1 << 20
 
+
+CALLED = "@"
+"""The first character of the path of a location that only filters ask."""
 
 TOP, SERVICE, LOCATION = Level.TOP, Level.SERVICE, Level.LOCATION
 LAY_OVER, REPLACE = Inherit.LAY_OVER, Inherit.REPLACE
@@ -109,6 +139,10 @@ class FilterSettings(Model):
             before = inherited.get(name)
             inherited[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
         return type(self).model_construct(**inherited)
+
+    def calls(self) -> tuple[Call, ...]:
+        """The servers that the filter asks (`terraster.filters.runtime.Subrequests`)."""
+        return ()
 
     def sources(self) -> tuple[Source, ...]:
         """The files and documents that the filter needs."""
