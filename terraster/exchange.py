@@ -41,6 +41,7 @@ class Exchange:
     service, location: compiled plans; None before they are known
 
     Its outcome:
+    buffering:     what is read ahead (`terraster.filters.buffer`), None: nothing
     body:          the request body that has not arrived yet (`RequestBody`), or None: there is none, or all of it is in `content`
     content:       octets of a request body that arrived together with the head
     idempotent:    True if the request may be executed twice
@@ -68,6 +69,7 @@ class Exchange:
         "asked",
         "backend",
         "body",
+        "buffering",
         "bytes_in",
         "bytes_out",
         "claims",
@@ -131,6 +133,7 @@ class Exchange:
     service: Any
     location: Any
     body: Any
+    buffering: Any
     content: bytes
     idempotent: bool
     backend: Any
@@ -155,7 +158,7 @@ class Exchange:
         self.client = self.claims = self.handshake = self.plan = self.service = self.location = self.said = self.body = (
             self.backend
         ) = None
-        self.grpc = self.facts = None
+        self.grpc = self.facts = self.buffering = None
         self.client_ip = client_ip
         self.peer_ip = peer_ip
         self.scheme = scheme

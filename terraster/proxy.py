@@ -29,6 +29,7 @@ from .net.parked import Parked, Silence
 from .net.reactor import Reactor
 from .outcomes import Report
 from .phases import call, prove, respond
+from .phases.ahead import gather, let_go
 from .phases.attempt import Attempt, WatchedAttempt
 from .phases.data_plane import DataPlane
 from .phases.hedge import HedgedAttempt
@@ -193,6 +194,8 @@ class Proxy(DataPlane):
     def _forward(self, exchange: Exchange) -> bool:
         """Try backends until one answers, then relay its answer. True if the client's connection can carry another request."""
         self._prepare(exchange)
+        if exchange.buffering is not None and exchange.buffering.request and exchange.body is not None:
+            gather(self, exchange, exchange.body)
         member = first_pick(self, exchange)
         step = USE
         while True:
@@ -210,7 +213,8 @@ class Proxy(DataPlane):
                 if step == GIVE_UP:
                     raise
             finally:
-                attempt.over()
+                if not attempt.released:
+                    attempt.over()
             member = next_pick(self, exchange, attempt, step)
 
     def _prepare(self, exchange: Exchange) -> None:
@@ -253,6 +257,8 @@ class Proxy(DataPlane):
         exchange.client.connection.keepalive = exchange.rules().timeouts.keepalive
         exchange.client.end()
         exchange.client = None
+        if exchange.buffering is not None:
+            let_go(exchange)
         if self.deadlines:
             self.deadlines.pop(exchange, None)
         if not exchange.status:

@@ -4,6 +4,7 @@ The rules for headers have the last word about a head. Only what changes the bod
 from __future__ import annotations
 
 from .basic_auth import BasicAuth
+from .buffer import Buffer
 from .circuit_breaker import CircuitBreaker
 from .compression import Compression
 from .contract import Filter
@@ -33,6 +34,7 @@ KINDS: tuple[type[Filter], ...] = (
     Respond,
     CircuitBreaker,
     ErrorPages,
+    Buffer,
     Security,
     Headers,
     Compression,

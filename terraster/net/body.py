@@ -17,6 +17,7 @@ from terraster.exchange import Exchange
 from terraster.wire.chunked import ChunkedReader, last_chunk
 from terraster.wire.transform import Payload
 
+from .spool import Spool, send_all
 from .stream import READ_SIZE
 from .upstream import Upstream
 
@@ -281,14 +282,31 @@ class RequestBody:
 
     octets: number of octets read from the client. done: True if the whole body has arrived. rest: octets after the body. kept: the payload
     so far. whole: True if ``kept`` has all of it. chunked: True if the length is not known. trailers: the fields after the body, as (name,
-    value). drop: lower-case names of trailers to drop.
+    value). drop: lower-case names of trailers to drop. spool: has the payload in place of ``kept``, if a filter wants it read ahead.
+    ahead: True while it is read ahead, before a backend is picked.
     """
 
-    __slots__ = ("chunked", "done", "drop", "kept", "octets", "rest", "trailers", "whole", "_left", "_reader", "_room")
+    __slots__ = (
+        "ahead",
+        "chunked",
+        "done",
+        "drop",
+        "kept",
+        "octets",
+        "rest",
+        "spool",
+        "trailers",
+        "whole",
+        "_left",
+        "_reader",
+        "_room",
+    )
 
     def __init__(self, length: int, limit: int, room: int) -> None:
         """length: octets; negative: chunks. limit: most octets of a chunked body, 0 = no limit. room: most octets to keep."""
+        self.ahead = False
         self.chunked = length < 0
+        self.spool: Spool | None = None
         self.octets = 0
         self.done = length == 0
         self.drop: frozenset[bytes] = frozenset()
@@ -322,11 +340,24 @@ class RequestBody:
     def _keep(self, ready: bytes) -> None:
         """Keep payload to be sent again, as long as there is room for all."""
         if self.whole:
-            if len(self.kept) + len(ready) <= self._room:
+            if self.spool is not None:
+                if self.ahead:
+                    self.spool.put(ready)
+                else:
+                    self.whole = False
+                    self.spool.close()
+            elif len(self.kept) + len(ready) <= self._room:
                 self.kept += ready
             else:
                 self.whole = False
                 self.kept = bytearray()
+
+    def again(self, upstream: Carrier, write: float) -> None:
+        """Send the payload that was read before. Raises `HttpError`."""
+        if self.spool is not None:
+            send_all(self.spool, self, upstream, write)
+        elif self.kept or self.done:
+            upstream.send_body(self, bytes(self.kept), write)
 
     def framed(self, payload: bytes) -> bytes:
         """The octets that carry the next payload over HTTP/1.1. With the last payload come the end and the trailers."""
@@ -349,8 +380,7 @@ def send_request_body(inlet: Inlet, upstream: Carrier, body: RequestBody, wait: 
 
     Octets after the body stay in ``inlet.held``. Raises `ClientGone`, `BadRequest` (400, 413), `TimedOut`, or an error of the upstream.
     """
-    if body.kept or body.done:
-        upstream.send_body(body, bytes(body.kept), write)
+    body.again(upstream, write)
     if body.done:  # the held octets follow the body
         return
     data, inlet.held = inlet.held, b""

@@ -16,7 +16,7 @@ from terraster.balance.contract import Member
 from terraster.errors import BACKEND, BadResponse, ConnectionLost, HttpError
 from terraster.exchange import Exchange
 from terraster.location_plan import LocationPlan
-from terraster.net.body import RequestBody, arrived
+from terraster.net.body import RequestBody, Source, arrived
 from terraster.net.body_sender import BodySender
 from terraster.net.http2.backend_request import BackendRequest
 from terraster.net.origin import Origin
@@ -68,6 +68,7 @@ class Attempt:
     outcome:   see above; error: the reason of a failure, or None
     following: the member for the next attempt if the response is not used; it is taken
     paid:      True if the budget has paid for the next attempt
+    released:  True if it was over before the client had the response
     reusable:  True if the connection may carry another request; look: True: check first that no octet follows the response
     ended_at:  monotonic time of the response head or of the failure; 0.0 before
     """
@@ -84,6 +85,7 @@ class Attempt:
         "member",
         "outcome",
         "plane",
+        "released",
         "response",
         "rest",
         "reusable",
@@ -115,7 +117,7 @@ class Attempt:
         self.outcome = UNDER_WAY
         self.error: HttpError | None = None
         self.following: Member | None = None
-        self.again = self.kept = self.heard = self.paid = self.reusable = self._brief = False
+        self.again = self.kept = self.heard = self.paid = self.released = self.reusable = self._brief = False
         self.look: bool
         self.ended_at = 0.0
         self._asked_at: float
@@ -349,6 +351,16 @@ class Attempt:
         """Note that the client has the whole response."""
         if self.outcome == UNDER_WAY:
             self.outcome = GOOD
+
+    def delivered(self, source: Source) -> None:
+        """The backend has sent the whole response, of which the client may have only a part: end the attempt, unless the backend still gets the
+        request."""
+        if self.sender is None or self.sender.done:
+            self.look = True
+            self.reusable = self.response.keep_alive and source.reusable
+            self.relayed()
+            self.over()
+            self.released = True
 
     def over(self) -> None:
         """End the attempt: give back what it used, and report its outcome. Called exactly once."""

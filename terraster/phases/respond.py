@@ -14,6 +14,7 @@ from terraster.wire.answers import BODILESS, OwnHead, error_answer
 from terraster.wire.http1 import RequestHead
 from terraster.wire.transform import Transform
 
+from .ahead import relay_ahead
 from .attempt import RESPONSE_READ, Attempt
 from .call import break_off, spoken
 from .data_plane import DataPlane
@@ -70,7 +71,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             exchange.bytes_out += len(out) + len(body)
             client.answer(out, body, timeouts.read)
         else:
-            _relay(plane, frames, SINKS[framing](exchange, timeouts.read, out, drop), transform)
+            _relay(plane, frames, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
         attempt.reusable = frames.reusable
     elif length > 0:
         left = length - len(rest)
@@ -81,9 +82,10 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             rest = rest[:length]
         if left > 0:
             attempt.look = True
-        if left > 0 or transform is not None:
+        if left > 0 or transform is not None or exchange.buffering is not None:
             known = KnownSource(upstream, rest, max(left, 0), timeouts.read, plane.buffer)
-            _relay(plane, known, SINKS[framing](exchange, timeouts.read, out, drop), transform)
+            known.reusable = known.reusable and left == 0
+            _relay(plane, known, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
         else:
             exchange.bytes_out += len(out) + len(rest)
             client.answer(out, rest, timeouts.read)
@@ -94,7 +96,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             source = ChunkedSource(upstream, rest, timeouts.read, attempt.location.strict_responses)
         else:
             source = UntilCloseSource(upstream, rest, timeouts.read)
-        _relay(plane, source, SINKS[framing](exchange, timeouts.read, out, drop), transform)
+        _relay(plane, source, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
         attempt.look = True
         attempt.reusable = response.keep_alive and source.reusable
     if sender is not None and not sender.done:  # the answer came before the end of the request: the client may still be sending
@@ -105,8 +107,11 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     return keep
 
 
-def _relay(plane: DataPlane, source: Source, sink: PlainSink, transform: Transform | None) -> None:
-    if transform is None:
+def _relay(plane: DataPlane, source: Source, sink: PlainSink, transform: Transform | None, attempt: Attempt) -> None:
+    buffering = attempt.exchange.buffering
+    if buffering is not None and buffering.takes(attempt.response):
+        relay_ahead(attempt, source, sink, transform)
+    elif transform is None:
         relay_body(source, sink)
     else:
         relay_transformed(source, sink, transform, plane.reactor)

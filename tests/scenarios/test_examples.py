@@ -50,6 +50,7 @@ def test_there_are_examples() -> None:
     assert {
         "acme",
         "backend-names",
+        "buffer",
         "compression",
         "cors",
         "error-pages",

@@ -1,0 +1,240 @@
+"""`buffer`: a response is read ahead of its client, and a request before a backend is picked."""
+
+from __future__ import annotations
+
+from .lines import answered, asked, chunks, ok, refused, req, resp, start
+from .play import FIN, GONE, RST, Row, Step, after, b1, b2, client, client2, counts, log, row, table, told, whole
+from .test_compression import PACKED, gzipped
+
+GET = req("GET /a")
+ASKED = asked("GET /a")
+ON = {"service": "buffer: {disk: 0}"}
+ONE = {"service": "buffer: {disk: 0}", "backends": "max_connections: 1"}
+LONG = "0123456789" * 400
+CHUNKED = "Transfer-Encoding: chunked"
+OK = answered("200 OK", body="one")
+
+
+def slow(name: str, *steps: Step, **keys: object) -> Row:
+    """A client that takes nothing until it is said."""
+    return row(name, client >> GET, b1 << ASKED, client.room(0), *steps, **{**ONE, **keys})  # type: ignore[arg-type]
+
+
+test_responses = table(
+    slow(
+        "the backend answers others while a client is slow",
+        b1 >> ok(LONG),
+        client2 >> req("GET /b"),
+        b1 << asked("GET /b", ip="192.0.2.8", n=2),
+        b1 >> ok("one"),
+        client2 << OK,
+        log(200, b1),
+        client.room(None),
+        client << answered("200 OK", body=LONG),
+        log(200, b1),
+    ),
+    slow(
+        "without it they wait",
+        b1 >> whole(ok(LONG)),
+        client2 >> req("GET /b"),
+        client.room(None),
+        client << answered("200 OK", body=LONG),
+        log(200, b1),
+        b1 << asked("GET /b", ip="192.0.2.8", n=2),
+        b1 >> ok("one"),
+        client2 << OK,
+        log(200, b1),
+        service="buffer: off",
+        cut=False,
+    ),
+    slow(
+        "chunks, with trailers",
+        b1 >> resp("200 OK", CHUNKED, body=f"fa0\r\n{LONG}\r\n0\r\nX-T: 1\r\n\r\n", length=False),
+        client2 >> req("GET /b"),
+        b1 << asked("GET /b", ip="192.0.2.8", n=2),
+        b1 >> ok("one"),
+        client2 << OK,
+        log(200, b1),
+        client.room(None),
+        client << answered("200 OK", CHUNKED, body=chunks(LONG, "X-T: 1")),
+        log(200, b1),
+    ),
+    slow(
+        "a client that leaves while the rest is read: the backend is not read further",
+        b1 >> resp("200 OK", "Content-Length: 9000", body=LONG, length=False),
+        client >> RST,
+        b1 << FIN,
+        log(499, b1, error="connection_terminated"),
+        counts(b1, responses=0),
+    ),
+    row(
+        "a backend that breaks off breaks the answer off",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> resp("200 OK", "Content-Length: 9000", body=LONG, length=False),
+        client << start("200 OK", "Content-Length: 9000"),
+        client << LONG,
+        b1 >> RST,
+        told(b1, "failure"),
+        client << FIN,
+        client >> GONE,
+        log(200, b1, error="connection_terminated"),
+        **ON,
+    ),
+    row(
+        "an event stream is passed on as it comes",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> resp("200 OK", "Content-Type: text/event-stream", CHUNKED, body="5\r\nhello\r\n", length=False),
+        client << start("200 OK", "Content-Type: text/event-stream", CHUNKED),
+        client << chunks("hello", last=False),
+        b1 >> "0\r\n\r\n",
+        client << chunks(""),
+        log(200, b1),
+        **ON,
+    ),
+    row(
+        "what is behind a response is not taken for the next one",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> whole(resp("200 OK", "Content-Length: 3", body="one more", length=False)),
+        client << answered("200 OK", body="one"),
+        b1 << FIN,
+        log(200, b1),
+        **ON,
+    ),
+    row(
+        "with compression",
+        client >> req("GET /a", "Accept-Encoding: gzip"),
+        b1 << asked("GET /a", "Accept-Encoding: gzip"),
+        client.room(0),
+        b1 >> ok(LONG, "Content-Type: text/html"),
+        client2 >> req("GET /b"),
+        b1 << asked("GET /b", ip="192.0.2.8", n=2),
+        b1 >> ok("one"),
+        client2 << OK,
+        log(200, b1),
+        client.room(None),
+        client << answered("200 OK", *PACKED, body=gzipped(LONG)),
+        log(200, b1),
+        service="buffer: {disk: 0}\ncompression: on",
+        backends="max_connections: 1",
+    ),
+    row(
+        "an answer before the end of the request",
+        client >> req("POST /a", "Content-Length: 5"),
+        b1 << asked("POST /a", "Content-Length: 5"),
+        b1 >> ok("one"),
+        client << answered("200 OK", "Connection: close", body="one"),
+        b1 << FIN,
+        client << FIN,
+        client >> GONE,
+        log(200, b1),
+        service="buffer: {disk: 0, request: off}",
+    ),
+)
+
+POST = req("POST /a", "Content-Length: 10")
+ASKED_POST = asked("POST /a", "Content-Length: 10", body="0123456789")
+
+test_requests = table(
+    row(
+        "a backend is asked when the body is here",
+        client >> POST,
+        client >> "01234",
+        after(2),
+        client >> "56789",
+        b1 << ASKED_POST,
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1, bytes_in=len(POST) + 10),
+        client >> GET,
+        b1 << asked("GET /a", n=2),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        **ONE,
+    ),
+    row(
+        "chunks",
+        client >> req("POST /a", CHUNKED) + b"5\r\n01234\r\n",
+        after(1),
+        client >> "5\r\n56789\r\n0\r\nX-T: 1\r\n\r\n",
+        b1 << asked("POST /a", CHUNKED),
+        b1 << chunks("0123456789", "X-T: 1"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1, bytes_in=len(req("POST /a", CHUNKED)) + 33),
+        **ON,
+    ),
+    row(
+        "a client that waits for 100 gets it, and the backend is not asked for it",
+        client >> req("POST /a", "Content-Length: 10", "Expect: 100-continue"),
+        client << start("100 Continue", date=False),
+        client >> "0123456789",
+        b1 << ASKED_POST,
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        **ON,
+    ),
+    row(
+        "a request that may be repeated is, with its body",
+        client >> req("PUT /a", "Content-Length: 10"),
+        client >> "01234",
+        client >> "56789",
+        b1 << asked("PUT /a", "Content-Length: 10", body="0123456789"),
+        b1 >> RST,
+        told(b1, "failure"),
+        b2 << asked("PUT /a", "Content-Length: 10", body="0123456789"),
+        b2 >> ok("one"),
+        client << OK,
+        log(200, b1, b2),
+        backends=2,
+        **ON,
+    ),
+    row(
+        "what does not fit is passed on as it comes",
+        client >> POST,
+        client >> whole("01234"),
+        b1 << asked("POST /a", "Content-Length: 10", body="01234"),
+        after(1),
+        client >> "56789",
+        b1 << "56789",
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1, bytes_in=len(POST) + 10),
+        service="buffer: {memory: 3, disk: 0}",
+        cut=False,
+    ),
+    row(
+        "a client that leaves within its request: no backend is asked",
+        client >> POST,
+        client >> "01234",
+        client >> GONE,
+        client << FIN,
+        log(499, error="connection_terminated"),
+        **ON,
+    ),
+    row(
+        "a client that is too slow",
+        client >> POST,
+        client >> "01234",
+        after(3),
+        client << refused(408, "http_request_error", close=True),
+        client << FIN,
+        client >> GONE,
+        log(408, error="http_request_error"),
+        service="buffer: {disk: 0}\ntimeouts: {client_body: 2s}",
+    ),
+    row(
+        "a malformed body: no backend is asked",
+        client >> req("POST /a", CHUNKED),
+        client >> whole("x\r\n"),
+        client << refused(400, "http_request_error", close=True),
+        client << FIN,
+        client >> GONE,
+        log(400, error="http_request_error"),
+        **ON,
+    ),
+)
