@@ -29,6 +29,7 @@ from .net.yielding import yield_to_loop
 from .policy.forwarded import Trust
 from .route.prefix import Prefixes
 from .route.router import Router
+from .route.spellings import Spellings
 from .state.cells import BackendCells, LocationCells, SeatLocation
 from .state.view import SeatView
 
@@ -49,7 +50,7 @@ class Kinds:
     cells, counted: of their counters. bare: a location without backends and filters. runtime: of all filters.
     """
 
-    __slots__ = ("_asked", "_hooks", "bare", "cells", "counted", "kinds", "runtime")
+    __slots__ = ("_asked", "_guarding", "_hooks", "bare", "cells", "counted", "kinds", "runtime")
 
     def __init__(self, kinds: Sequence[type[Filter]], view: SeatView) -> None:
         self.kinds = tuple(kinds)
@@ -57,6 +58,7 @@ class Kinds:
         self.cells = cells(kinds)
         self.counted = counted(kinds)
         self._hooks = tuple((kind, defined(kind)) for kind in kinds)
+        self._guarding = frozenset(kind.name for kind in kinds if kind.guards)
         self._asked = frozenset(kind.name for kind in kinds if "on_request" in defined(kind))
         self.bare = LocationPlan(Location("*", "/", slot=view.table.unrouted), Service("", (), (), ()), view, (), None, 0.0)
 
@@ -74,11 +76,24 @@ class Kinds:
                     made.append(one)
         return tuple(made)
 
+    def spellings(self, service: Service, locations: Sequence[LocationPlan]) -> Spellings[LocationPlan] | None:
+        """The spellings of the paths of a service, if its locations differ in their access filters."""
+        guards = [tuple([one for one in location.filters if one[0] in self._guarding]) for location in service.locations]
+        if all(one == guards[0] for one in guards):
+            return None
+        paths = (location.path.encode("ascii") for location in service.locations)
+        return Spellings(zip(paths, locations, guards, strict=True))
+
     def may_answer(self, service: Service) -> bool:
         """True if a filter of the service may answer requests for paths without a location."""
         if service.http_redirect or any(location.redirect and location.backends for location in service.locations):
             return True
         return any(name in self._asked for name, _ in service.filters)
+
+
+def _has_encoded_slash(location: Location) -> bool:
+    """True if its path has one, so that its requests must have one too."""
+    return "%2F" in location.path or "%5C" in location.path
 
 
 def _nothing_here(exchange: Exchange) -> Answer | None:
@@ -104,7 +119,7 @@ class ServicePlan:
     fallback: `rules` if they may answer for paths without a location; None: such a path is answered with 404.
     log: like a location's, for requests without a location.
     tls: its settings towards clients, None: served in clear. protocols: those that it offers by ALPN. http2: the limits of clients that
-    choose h2.
+    choose h2. spellings: None if all locations have the same access filters.
     """
 
     __slots__ = (
@@ -117,7 +132,9 @@ class ServicePlan:
         "fallback",
         "_rules",
         "_made_of",
+        "merge_slashes",
         "refuse_encoded_slashes",
+        "spellings",
         "access_log",
         "log",
     )
@@ -145,7 +162,11 @@ class ServicePlan:
         self.fallback: LocationPlan | None = None
         if kinds.may_answer(service) and self.rules.on_request:
             self.fallback = self.rules
-        self.refuse_encoded_slashes = service.encoded_slashes == "refuse"
+        self.spellings = kinds.spellings(service, self.locations)
+        self.merge_slashes = service.merge_slashes
+        self.refuse_encoded_slashes = service.encoded_slashes == "refuse" or (
+            service.encoded_slashes == "auto" and self.spellings is not None and not any(map(_has_encoded_slash, service.locations))
+        )
         self.access_log = service.access_log
         self.log: Any = None
 

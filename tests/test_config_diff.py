@@ -253,6 +253,7 @@ CHANGED: dict[str, Any] = {
     "timeouts": {"read": "3s"},
     "tls": {"auto_cert": True},
     "trusted_proxies": ["10.0.0.0/8"],
+    "merge_slashes": False,
     "underscores": "pass",
     "workers": 3,
 }

@@ -166,6 +166,8 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
     from terraster.certs.folder import complaints
     from terraster.certs.ocsp_file import complaint
     from terraster.errors import ConfigError, Problem, TerrasterError
+    from terraster.filters.passages import passages
+    from terraster.filters.registry import KINDS
     from terraster.plan import compile_plan
     from terraster.state.leases import Leases, capacities
     from terraster.state.table import Table
@@ -173,6 +175,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
 
     problems: list[Problem] = []
     warnings: tuple[str, ...] = ()
+    ways: list[str] = []
     found = {"services": 0, "locations": 0, "backends": 0, "listeners": 0}
     code = 0
     try:
@@ -191,6 +194,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
         for folder in dict.fromkeys(one for service in snapshot.services if service.tls is not None for one in service.tls.folders):
             warnings += tuple(complaints(folder))
         warnings += tuple(why for service in snapshot.services if (why := complaint(service, time.time())))
+        ways = passages(snapshot, {kind.name for kind in KINDS if kind.guards})
         wrong = faults(snapshot)
         places = load.places({(fault.key, fault.file) for fault in wrong}) if wrong else {}
         for fault in wrong:
@@ -200,6 +204,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
         problems, code = error.problems, 2
     except TerrasterError as error:
         problems, code = [Problem(load.file, 0, 0, str(error))], 2
+    notes = [*load.notes, *ways]
     failed = bool(problems or (strict and warnings))
     if failed:
         code = 2
@@ -213,7 +218,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
                     **found,
                     "problems": listed,
                     "warnings": list(warnings),
-                    "notes": list(load.notes),
+                    "notes": notes,
                 },
                 indent=2,
             )
@@ -223,7 +228,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
         print(problem, file=sys.stderr)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    for note in load.notes:
+    for note in notes:
         print(f"note: {note}", file=sys.stderr)
     if not failed:
         print(f"OK: {load.file}: " + ", ".join(f"{count} {what if count != 1 else what[:-1]}" for what, count in found.items()))

@@ -213,6 +213,13 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
             own.setdefault(port_of(address), []).append(address)
     clear = ""
     for path, service in services:
+        if top.merge_slashes if service.merge_slashes is None else service.merge_slashes:
+            for index, location in enumerate(service.locations):
+                if "//" in canonical(location.path):
+                    words = (
+                        f"`path` {location.path} has two slashes in a row: `merge_slashes` makes them one, so no request gets here"
+                    )
+                    yield (*path, "locations", index, "path"), False, words
         if rule.proxy_protocol(service) and not top.trusted_proxies and not clear:
             clear = "said"
             yield (*path, "proxy_protocol"), True, "`proxy_protocol` without `trusted_proxies`: every connection will be refused"

@@ -352,7 +352,8 @@ class Service:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     access_log: AccessLog = field(default_factory=AccessLog)
-    encoded_slashes: Literal["keep", "refuse"] = "keep"
+    encoded_slashes: Literal["keep", "refuse", "auto"] = "auto"  # auto: refuse if the locations differ in their access filters
+    merge_slashes: bool = True
     underscores: Literal["drop", "pass"] = "drop"
     strict_responses: bool = False
     ignore_client_abort: bool = False  # True: a client's EOF while its backend works is taken for a half-close, not for leaving

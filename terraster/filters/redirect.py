@@ -99,7 +99,7 @@ def _exact(service: Service, at: Location | None) -> list[Rule]:
     filters: list[Rule] = []
     for location in origins:
         try:
-            source, _ = canonical(location.redirect.encode("ascii"), False)
+            source, _ = canonical(location.redirect.encode("ascii"), False, service.merge_slashes)
             if prefixes.find(source) is at:
                 filters.append(ExactRedirect(source, location.path.encode("ascii")))
         except (BadRequest, ValueError) as error:

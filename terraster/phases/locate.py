@@ -56,8 +56,10 @@ def locate(exchange: Exchange) -> LocationPlan:
         exchange.path = target
         location = service.prefixes.find(b"/")
     else:
-        exchange.path, exchange.query = canonical(target, service.refuse_encoded_slashes)
+        exchange.path, exchange.query = canonical(target, service.refuse_encoded_slashes, service.merge_slashes)
         location = service.prefixes.find(exchange.path)
+        if service.spellings is not None and location is not None and service.spellings.leads_round(exchange.path, location):
+            raise BadRequest("a spelling of the path that could lead round an access filter")
     if location is None:
         location = service.fallback
     if location is None:

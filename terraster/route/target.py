@@ -13,7 +13,8 @@ Paths
 - A raw backslash is refused: nginx forwards it, browsers and some backends take it for a slash. So are ``#``, controls, space,
   DEL, octets above 0x7e (HAProxy's habit; they belong percent-encoded), ``%00`` and a ``%`` without two hexadecimal digits.
 - ``"<>^`{|}`` become triplets, as nginx writes them since 1.21.1; ``[`` and ``]``, which browsers send raw, stay.
-- Several slashes in a row are kept. They mean something to some backends.
+- Several slashes in a row become one, as with nginx, before dot segments are resolved. To most backends they are one, so ``//admin`` must not
+  pass a location ``/admin`` by. A service may keep them (`merge_slashes`).
 
 Queries are not matched, so they travel as they came: only ``#``, controls, space and octets above 0x7e are refused.
 
@@ -40,26 +41,39 @@ _ODD_IN_QUERY = bytes(not 0x21 <= octet <= 0x7E or octet == 0x23 for octet in ra
 """Translation tables: 1 for octets that are not allowed as they are."""
 
 _PERCENT = re.compile(rb"%(?:[0-9A-Fa-f]{2})?|[\"<>^`{|}]")
+_SLASHES = re.compile(rb"//+")
 _HIDDEN_SLASH = re.compile(rb"%2F|%5C")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@\\]+)([/?].*)?", re.DOTALL)
 
 
-def canonical(target: bytes, refuse_encoded_slashes: bool) -> tuple[bytes, bytes]:
+def canonical(target: bytes, refuse_encoded_slashes: bool, merge_slashes: bool = True) -> tuple[bytes, bytes]:
     """The path and the query (without "?") of an origin-form target, canonical: see above. Idempotent.
 
     Raises `BadRequest` (400).
     """
-    if 1 not in target.translate(_ODD) and (46 not in target or b"/." not in target) and target and target[0] == 47:
+    if (
+        1 not in target.translate(_ODD)
+        and (46 not in target or b"/." not in target)
+        and target
+        and target[0] == 47
+        and (b"//" not in target or not merge_slashes)
+    ):
         return target, b""
     path, _, query = target.partition(b"?")
     if query and 1 in query.translate(_ODD_IN_QUERY):
         raise BadRequest("a character in the query that must be percent-encoded")
-    if 1 not in path.translate(_ODD) and (46 not in path or b"/." not in path) and path and path[0] == 47:
+    if (
+        1 not in path.translate(_ODD)
+        and (46 not in path or b"/." not in path)
+        and path
+        and path[0] == 47
+        and (b"//" not in path or not merge_slashes)
+    ):
         return path, query
-    return _tidy(path, refuse_encoded_slashes), query
+    return _tidy(path, refuse_encoded_slashes, merge_slashes), query
 
 
-def _tidy(path: bytes, refuse_encoded_slashes: bool) -> bytes:
+def _tidy(path: bytes, refuse_encoded_slashes: bool, merge_slashes: bool) -> bytes:
     if not path.startswith(b"/"):
         raise BadRequest("the request target is not a path")
     if 1 in path.translate(_ODD_IN_PATH):
@@ -74,6 +88,8 @@ def _tidy(path: bytes, refuse_encoded_slashes: bool) -> bytes:
                 for part in _HIDDEN_SLASH.split(segment):
                     if part != segment and _is_dots(part):
                         raise BadRequest("encoded slash that hides a dot segment")
+    if merge_slashes and b"//" in path:
+        path = _SLASHES.sub(b"/", path)
     if b"/." in path:
         return _without_dot_segments(path)
     return path

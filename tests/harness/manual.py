@@ -94,6 +94,7 @@ _TABLES = {
         "backends[]",
         "services[]",
         "encoded_slashes",
+        "merge_slashes",
         "underscores",
         "strict_responses",
         "ignore_client_abort",

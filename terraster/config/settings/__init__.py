@@ -168,7 +168,12 @@ class Settings(TrafficSettings):
     )
     proxy_protocol: bool = Field(False, description="Expect a PROXY header (v1, v2) on the listeners of services that do not say.")
     access_log: AccessLogSetting | None = Field(None, description="`off`, a path, or a mapping. Default: JSON lines on stdout.")
-    encoded_slashes: Literal["keep", "refuse"] = Field("keep", description="Keep %2F and %5C in paths, or refuse them (400).")
+    encoded_slashes: Literal["keep", "refuse"] | None = Field(
+        None,
+        description="Keep %2F and %5C in paths, or refuse them (400). Default: keep; refuse in a service whose locations differ in their "
+        "access filters.",
+    )
+    merge_slashes: bool = Field(True, description="Several slashes in a row in a path are one, for locations and for the backend.")
     underscores: Literal["drop", "pass"] = Field(
         "drop",
         description="Drop or pass request fields whose names differ only by `_` for `-` from one that a header rule or Terraster itself "

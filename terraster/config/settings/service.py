@@ -160,6 +160,9 @@ class ServiceSettings(TrafficSettings):
     encoded_slashes: Literal["keep", "refuse"] | None = Field(
         None, description="Keep %2F and %5C in paths as they are, or refuse them (400). Default: the top's."
     )
+    merge_slashes: bool | None = Field(
+        None, description="Several slashes in a row in a path are one, for locations and for the backend. Default: the top's."
+    )
     underscores: Literal["drop", "pass"] | None = Field(
         None,
         description="Drop or pass request fields whose names differ only by `_` for `-` from one that a header rule or Terraster itself "
