@@ -95,7 +95,7 @@ GOOD = literal(b"grpc-status", b"0")
     ("script", "reason"),
     [
         (hangs, "no answer within 1 s"),
-        (lambda peer: (peer.request(), peer.send(ok())), "gRPC needs HTTP/2"),
+        (lambda peer: (peer.request(), peer.send(ok())), "HTTP/2 is needed"),
         (lambda peer: peer.close(), "closed the connection"),
         (frames(head(OK200), SERVING, head(literal(b"grpc-status", b"13"), True)), "INTERNAL"),
         (frames(head(OK200 + literal(b"grpc-status", b"12") + literal(b"grpc-message", b"no %C3%A4"), True)), "UNIMPLEMENTED: no ä"),
@@ -105,7 +105,7 @@ GOOD = literal(b"grpc-status", b"0")
         (frames(head(OK200 + GOOD, True)), "no message"),
         (frames(head(OK200), frame(DATA, 0, 1, b"\0\0\0\0\x02\x08"), head(GOOD, True)), "cut off"),
         (frames(head(OK200), frame(DATA, 0, 1, b"x" * 9000), frame(DATA, 0, 1, b"x")), "too large"),
-        (frames(head(OK200), frame(RST_STREAM, 0, 1, b"\0\0\0\x07")), "reset the call"),
+        (frames(head(OK200), frame(RST_STREAM, 0, 1, b"\0\0\0\x07")), "reset the request"),
         (frames(frame(DATA, 0, 3, b"x")), "breaks the rules of HTTP/2"),
         (frames(head(literal(b"X", b"0"), True)), "no :status"),
     ],

@@ -320,3 +320,30 @@ def test_a_reload_that_removes_the_backend_ends_its_connections(fresh, http2) ->
     wait_until(gone.peers[0].ended.is_set)
     assert gone.peers[0].terminated == [0]
     assert get(proxy.address, "/").status == 200
+
+
+def test_health_checks_speak_http2_too(terraster, http2, backend) -> None:
+    def script(peer: Http2Peer, asked: Asked) -> None:
+        peer.answer(asked, 204 if asked.target == "/ready" else 200, b"" if asked.target == "/ready" else b"x" * 100_000 + b" fine")
+
+    good, other, old = http2(script), http2(script), backend(lambda peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    check = {"type": "http", "path": "/ready", "interval": "200ms", "headers": {"X-Probe": "1"}}
+    proxy = terraster(
+        service(
+            framed(good, health_check=check),
+            framed(other, health_check={**check, "path": "/text", "body": "fine"}),
+            {"url": old.url, "http2": True, "health_check": check},
+        )
+    )
+
+    def states() -> list[tuple[str, str]]:
+        found = proxy.status()["services"][0]["locations"][0]["backends"]
+        return [(one["state"], one["reason"]) for one in found]
+
+    wait_until(lambda: [state for state, _ in states()] == ["up", "down", "down"])
+    reasons = [reason for _, reason in states()]
+    assert reasons[0] == "status 204"
+    assert reasons[1] == "status 200, but without the expected text"  # it is behind the octets that are read
+    assert "speaks HTTP/1.1" in reasons[2]
+    asked = good.requests[0]
+    assert (asked.get(":method"), asked.get("x-probe"), asked.get("user-agent")) == ("GET", "1", "terraster-health-check")

@@ -209,7 +209,8 @@ class BackendSettings(Model):
     )
     http2: bool = Field(
         False,
-        description="Speak HTTP/2 to this backend: chosen by ALPN over TLS, with prior knowledge in clear. Requests share its connections.",
+        description="Speak HTTP/2 to this backend: chosen by ALPN over TLS, with prior knowledge in clear. Requests share its "
+        "connections. Health checks speak it too, unless they have a port of their own.",
     )
 
     @model_validator(mode="after")

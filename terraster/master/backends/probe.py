@@ -38,6 +38,7 @@ from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 from terraster.wire.proxy_protocol import local
 
 from .grpc_probe import check as call_check
+from .http2_call import call
 
 __all__ = ["Aim", "Probing", "Result", "shown"]
 
@@ -68,6 +69,7 @@ class Aim:
     check: HealthCheck
     strict: bool = False
     credentials: Credentials = Credentials()
+    http2: bool = False  # as `Backend.http2`, but False at a port of its own
     send_proxy: str = ""  # as `Backend.send_proxy`, but "" at a port of its own
 
     @classmethod
@@ -84,6 +86,7 @@ class Aim:
             check=check,
             strict=strict,
             credentials=backend.probe_credentials,
+            http2=backend.http2 and not check.port,
             send_proxy="" if check.port else backend.send_proxy,
         )
 
@@ -117,7 +120,6 @@ class Probing:
     def __init__(self) -> None:
         self._sockets: set[int] = set()
         self._contexts = ClientContexts()
-        self._call_contexts = ClientContexts()  # that choose HTTP/2
         self._running = 0
         self._ticked = self._lost = 0.0
 
@@ -219,16 +221,14 @@ class Probing:
             return True, "it accepts connections"
         if aim.scheme != "https":
             return self._ask(aim, connection)
-        call = check.type == "grpc"
-        context = (self._call_contexts if call else self._contexts).get(not aim.verify, aim.credentials)
-        if call:
-            context.set_alpn_protocols(["h2"])
+        http2 = aim.http2 or check.type == "grpc"
+        context = self._contexts.get(not aim.verify, aim.credentials, "h2" if http2 else "http/1.1")
         with context.wrap_socket(
             connection, server_hostname=aim.sni, do_handshake_on_connect=False, suppress_ragged_eofs=False
         ) as secure:
             secure.do_handshake()  # not by wrap_socket: a timeout there would leave the socket open until it is collected
-            if call and secure.selected_alpn_protocol() != "h2":
-                return False, "it does not choose HTTP/2 in the TLS handshake (ALPN h2), which gRPC needs"
+            if http2 and secure.selected_alpn_protocol() != "h2":
+                return False, "it does not choose HTTP/2 in the TLS handshake (ALPN h2)"
             return self._ask(aim, secure)
 
     def _ask(self, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
@@ -236,13 +236,21 @@ class Probing:
         check = aim.check
         if check.type == "grpc":
             return call_check(connection, aim.scheme, check.host or aim.authority, check.service, check.headers)
+        if aim.http2:
+            return self._judge(aim, *_ask_http2(aim, connection))
         connection.sendall(_request(aim))
         response, data = _read_head(connection, check.method.encode(), aim.strict)
-        if not any(low <= response.status <= high for low, high in check.status):
-            return False, f"status {response.status}"
-        if check.body and check.body.encode() not in _read_body(connection, response, data, aim.strict):
-            return False, f"status {response.status}, but without the expected text"
-        return True, f"status {response.status}"
+        if check.body and _is_good(aim, response.status):
+            data = _read_body(connection, response, data, aim.strict)
+        return self._judge(aim, response.status, data)
+
+    def _judge(self, aim: Aim, status: int, body: bytes) -> tuple[bool, str]:
+        """The result of a proper response. body: the part that may have the expected text."""
+        if not _is_good(aim, status):
+            return False, f"status {status}"
+        if aim.check.body and aim.check.body.encode() not in body:
+            return False, f"status {status}, but without the expected text"
+        return True, f"status {status}"
 
 
 _OF_SOCKETS = {
@@ -280,13 +288,37 @@ def _connect_unix(connection: socket.socket, path: str) -> None:
         raw.detach()
 
 
+def _is_good(aim: Aim, status: int) -> bool:
+    return any(low <= status <= high for low, high in aim.check.status)
+
+
+def _own_fields(aim: Aim) -> dict[str, str]:
+    """The fields that a probe sends by itself. Raises `ValueError` for a path or Host that cannot be sent."""
+    host, path = aim.check.host or aim.authority, aim.check.path
+    if _UNFIT.search(path) or _UNFIT.search(host):
+        raise ValueError("its path or host contains a space or a control character")
+    return {"host": host, "user-agent": "terraster-health-check", "accept-encoding": "identity"}
+
+
+def _ask_http2(aim: Aim, connection: socket.socket) -> tuple[int, bytes]:
+    """(status, the first `_BODY` octets of the body) of the response over HTTP/2. Raises `HttpError`, `OSError`, and `ValueError` as
+    `_own_fields` does."""
+    check = aim.check
+    own = _own_fields(aim) | {name.lower(): value for name, value in check.headers}
+    body = check.request_body.encode()
+    if body or check.method in _WITH_BODY:
+        own["content-length"] = str(len(body))
+    own.pop("connection", None)
+    head = {":method": check.method, ":scheme": aim.scheme, ":path": check.path, ":authority": own.pop("host")}
+    fields = [(name.encode("latin-1"), value.encode()) for name, value in (*head.items(), *own.items())]
+    answered = call(connection, fields, check.method.encode(), body, _BODY)
+    return answered.response.status, answered.body[:_BODY]
+
+
 def _request(aim: Aim) -> bytes:
     """The octets of the probe's request. Raises `ValueError` for a path or Host that cannot be sent."""
     check = aim.check
-    host, path = check.host or aim.authority, check.path
-    if _UNFIT.search(path) or _UNFIT.search(host):
-        raise ValueError("its path or host contains a space or a control character")
-    own = {"host": host, "user-agent": "terraster-health-check", "accept-encoding": "identity"}
+    path, own = check.path, _own_fields(aim)
     given = {name.lower() for name, _value in check.headers}
     lines = [f"{_spelt(name)}: {value}\r\n" for name, value in own.items() if name not in given]
     head = f"{check.method} {path} HTTP/1.1\r\n{''.join(lines)}".encode("latin-1")
