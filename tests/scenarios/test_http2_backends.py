@@ -309,6 +309,13 @@ def test_a_backend_that_dies_without_a_word_is_found_by_ping(fresh, http2) -> No
     time.sleep(1.5)  # longer than a PING may stay without an answer before no request is sent
     assert get(proxy.address, "/two").status == 200
     assert len(backend.peers) == 2
+
+
+@pytest.mark.nightly
+def test_a_connection_that_answers_no_ping_ends(fresh, http2) -> None:
+    backend = http2(mute=True)
+    proxy = fresh(service(framed(backend)), retry={"attempts": 1}, timeouts={"response": "1200ms"})
+    assert get(proxy.address, "/one").status == 504
     wait_until(backend.peers[0].ended.is_set)
 
 

@@ -25,19 +25,19 @@ class BackendRequest(Channel):
     """A request that was sent, and the response to it.
 
     fault: why it is `gone`
-    phase, since: as in `Upstream`; it was idle if no other request was under way on the connection
+    phase, since, doubtful: as in `Upstream`; it was idle if no other request was under way on the connection
     trailers: of the response, as (name, value)
     """
 
-    __slots__ = ("fault", "phase", "since", "_heads")
+    __slots__ = ("doubtful", "fault", "phase", "since", "_heads")
 
     session: BackendSession
     framed = True
-    doubtful = False
 
     def __init__(self, session: BackendSession, number: int, window: int) -> None:
         super().__init__(session, number, window)
         self.fault: HttpError
+        self.doubtful = False
         self.phase = "response"
         self.since = inf
         self._heads: list[ResponseHead | BadResponse] = []
