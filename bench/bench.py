@@ -205,12 +205,16 @@ def main(argv: list[str] | None = None) -> int:
         try:
             backend = Backend(folder, arguments.backend_ports, far)
             for log in logs:
-                peers += [launch(name, log, folder, backend.ports, near) for name in arguments.peers]
+                peers += [launch(name, log, folder, backend.ports, near, calls=backend.calls) for name in arguments.peers]
             peers += arguments.running
             for number in range(arguments.rounds):
                 for case in (CASES[name] for name in arguments.cases):
                     for log in logs:
-                        among = [peer for peer in peers if peer.log == log and (peer.tls_url or not case.tls)]
+                        among = [
+                            peer
+                            for peer in peers
+                            if peer.log == log and (peer.tls_url or not case.tls) and (peer.calls or not case.call)
+                        ]
                         for peer in among[number % len(among) :] + among[: number % len(among)] if among else []:
                             sample = measure(peer, case, arguments.seconds, arguments.connections, far)
                             results.setdefault((case.name, log, peer.name), []).append(sample)

@@ -26,13 +26,15 @@ def envoy(place: Place) -> list[str]:
                 },
             }
         ]
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "b"}}
+    routes = [{"match": {"prefix": "/"}, "route": {"cluster": "b"}}]
+    if place.calls:
+        routes.insert(0, {"match": {"prefix": "/bench.Bench/"}, "route": {"cluster": "calls"}})
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
         "use_remote_address": True,
         "access_log": log,
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [
             {
                 "name": "router",
@@ -44,20 +46,25 @@ def envoy(place: Place) -> list[str]:
     def address(port: int) -> dict[str, object]:
         return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
+    def cluster(name: str, ports: tuple[int, ...]) -> dict[str, object]:
+        endpoints = [{"endpoint": {"address": address(port)}} for port in ports]
+        return {
+            "name": name,
+            "type": "STATIC",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+        }
+
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    http2: dict[str, object] = {
+        "typed_extension_protocol_options": {
+            options: {"@type": f"type.googleapis.com/{options}", "explicit_http_config": {"http2_protocol_options": {}}}
+        }
+    }
     connection = {"name": "http", "typed_config": manager}
     config = {
         "static_resources": {
             "listeners": [{"name": "in", "address": address(place.port), "filter_chains": [{"filters": [connection]}]}],
-            "clusters": [
-                {
-                    "name": "b",
-                    "type": "STATIC",
-                    "load_assignment": {
-                        "cluster_name": "b",
-                        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(port)}} for port in place.backends]}],
-                    },
-                }
-            ],
+            "clusters": [cluster("b", place.backends), *([cluster("calls", place.calls) | http2] if place.calls else [])],
         }
     }
     path = place.write(".json", json.dumps(config))

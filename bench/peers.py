@@ -19,6 +19,7 @@ from typing import Any
 
 import others
 from place import Place, free_port, program
+from wrk import message
 
 __all__ = ["PEERS", "Backend", "Peer", "launch"]
 
@@ -83,7 +84,8 @@ http {{
 
 
 class Backend:
-    """nginx as the backend of every proxy: /128, /100k, /1m, /post (reads the whole body) and /health, on two ports, no access log."""
+    """nginx as the backend of every proxy: /128, /100k, /1m, /post (reads the whole body) and /health, on two ports, no access log. It answers
+    calls of gRPC on two ports more (`calls`): it reads the message, and sends another one and a trailer."""
 
     def __init__(self, folder: Path, ports: tuple[int, int] | None = None, prefix: tuple[str, ...] = ()) -> None:
         self.ports = ports or (free_port(), free_port())
@@ -91,6 +93,9 @@ class Backend:
         content.mkdir()
         for name, size in (("100k", 100 * 1024), ("1m", 1024 * 1024)):
             (content / name).write_bytes(b"x" * size)
+        self.calls = (free_port(), free_port())
+        (content / "message").write_bytes(message(128))
+        calls = " ".join(f"listen 127.0.0.1:{port} http2 backlog=4096;" for port in self.calls)
         listens = " ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in self.ports)
         config = folder / "backend.conf"
         config.write_text(
@@ -106,7 +111,16 @@ class Backend:
         location = /post {{ proxy_pass http://unix:{folder}/sink:/;
             proxy_pass_request_body off; proxy_set_header Content-Length ""; }}
     }}
-    server {{ listen unix:{folder}/sink; location / {{ return 200 "ok"; }} }}
+    server {{
+        {calls}
+        location = /bench.Bench/Call {{ proxy_pass http://unix:{folder}/sink:/message; proxy_method GET; proxy_pass_request_body off;
+            proxy_set_header Content-Length ""; proxy_hide_header Content-Length; add_trailer grpc-status 0; }}
+    }}
+    server {{
+        listen unix:{folder}/sink; root {content}; default_type application/grpc;
+        location / {{ return 200 "ok"; }}
+        location = /message {{ }}
+    }}
 }}
 """
         )
@@ -125,6 +139,7 @@ class Peer:
     pid: int
     tls_url: str = ""  # "" = it has no TLS here
     h2c_url: str = ""  # of HTTP/2 in clear
+    calls: bool = False  # it takes calls of gRPC
     running: Running | None = None
     log_file: Path | None = None
     samples: dict[str, list[object]] = field(default_factory=dict)
@@ -142,6 +157,16 @@ def nginx(place: Place) -> list[str]:
     """
     servers = " ".join(f"server 127.0.0.1:{port};" for port in place.backends)
     log = f"{place.log_file} combined buffer=64k flush=1s" if place.log_file else "off"
+    upstream = calls = ""
+    if place.calls:
+        upstream = "upstream calls { " + " ".join(f"server 127.0.0.1:{port};" for port in place.calls) + " keepalive 128; }"
+        calls = """location /bench.Bench/ {
+            grpc_pass grpc://calls;
+            grpc_set_header Host $http_host;
+            grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            grpc_set_header X-Forwarded-Proto $scheme;
+            grpc_set_header X-Real-IP $remote_addr;
+        }"""
     config = place.write(
         ".conf",
         NGINX_HEAD.format(folder=place.folder, name=place.name).replace("worker_processes 1", f"worker_processes {place.workers}")
@@ -149,6 +174,7 @@ def nginx(place: Place) -> list[str]:
     {place.around}
     access_log {log};
     upstream backends {{ {servers} keepalive 128; }}
+    {upstream}
     server {{
         listen 127.0.0.1:{place.port} backlog=4096;
         listen 127.0.0.1:{place.tls_port} ssl http2 backlog=4096;
@@ -157,6 +183,7 @@ def nginx(place: Place) -> list[str]:
         ssl_certificate {place.certificate};
         ssl_certificate_key {place.certificate};
         ssl_protocols TLSv1.2 TLSv1.3;
+        {calls}
         location / {{
             proxy_pass http://backends;
             proxy_http_version 1.1;
@@ -178,6 +205,10 @@ def nginx(place: Place) -> list[str]:
 def haproxy(place: Place) -> list[str]:
     """HAProxy with one thread; its log goes to standard output, one write a request (it has no buffered file)."""
     servers = "\n".join(f"    server s{port} 127.0.0.1:{port}" for port in place.backends)
+    calls = choice = ""
+    if place.calls:
+        choice = "    use_backend calls if { path_beg /bench.Bench/ }\n"
+        calls = "backend calls\n" + "".join(f"    server s{port} 127.0.0.1:{port} proto h2\n" for port in place.calls)
     log = "    log stdout format raw local0\n" if place.log_file else ""
     logging = "    log global\n    option httplog\n" if place.log_file else ""
     config = place.write(
@@ -201,9 +232,10 @@ frontend all
     bind 127.0.0.1:{place.tls_port} ssl crt {place.certificate} alpn h2,http/1.1
     bind 127.0.0.1:{place.h2c_port} proto h2
 {place.here}
-    default_backend backends
+{choice}    default_backend backends
 backend backends
 {servers}
+{calls}
 {place.around}
 """,
     )
@@ -213,7 +245,9 @@ backend backends
 def terraster(place: Place) -> list[str]:
     """Terraster from this checkout, with one worker."""
     backends = ", ".join(f"{{url: 'http://127.0.0.1:{port}'}}" for port in place.backends)
-    locations = f"[{{path: /, backends: [{backends}]}}]"
+    calls = ", ".join(f"{{url: 'http://127.0.0.1:{port}', http2: true}}" for port in place.calls)
+    of_calls = f", {{path: /bench.Bench/, health_check: off, backends: [{calls}]}}" if calls else ""
+    locations = f"[{{path: /, backends: [{backends}]}}{of_calls}]"
     config = place.write(
         ".yaml",
         f"""
@@ -254,6 +288,9 @@ PEERS: dict[str, Callable[[Place], list[str]]] = {
 TLS = ("terraster", "nginx", "haproxy")
 """The peers that speak TLS here."""
 
+CALLS = ("terraster", "nginx", "haproxy", "envoy")
+"""The peers that take calls of gRPC here."""
+
 
 def certificate(folder: Path) -> Path:
     """A file with a certificate for a P-256 key that it issued itself, and the key."""
@@ -283,4 +320,5 @@ def launch(
     running.wait_for(f"{url}/128")
     tls_url = f"https://127.0.0.1:{tls_port}" if name in TLS else ""
     h2c_url = url if name == "envoy" else f"http://127.0.0.1:{h2c_port}"
-    return Peer(name, log, url, running.process.pid, tls_url, h2c_url, running, log_file)
+    calls = name in CALLS and bool(more.get("calls"))
+    return Peer(name, log, url, running.process.pid, tls_url, h2c_url, calls, running, log_file)

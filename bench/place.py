@@ -35,6 +35,7 @@ class Place:
     """The place of a peer: its folder, the name of its files, its ports, its backends, its access log (None: off), and the file with a
     certificate and its key.
 
+    calls: ports of backends for gRPC, which speak HTTP/2 in clear; () = none.
     here, around: text for its configuration: for the requests, and beside that. Terraster has `middleware` entries in both; nginx directives
     of the location and of `http`; HAProxy lines of the frontend, and whole sections. workers: processes or threads.
     """
@@ -47,6 +48,7 @@ class Place:
     backends: tuple[int, int]
     log_file: Path | None
     certificate: Path
+    calls: tuple[int, ...] = ()
     here: str = ""
     around: str = ""
     workers: int = 1

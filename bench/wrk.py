@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["CASES", "Case", "Load", "run", "url_of"]
+__all__ = ["CASES", "Case", "Load", "message", "run", "url_of"]
 
 HERE = Path(__file__).resolve().parent
 LUA = HERE / "lua" / "report.lua"
@@ -21,7 +21,8 @@ LUA = HERE / "lua" / "report.lua"
 @dataclass(frozen=True)
 class Case:
     """One kind of request. ``close``: True for a connection per request; ``post``: octets of the request body; ``tls``: True over TLS 1.3;
-    ``handshake``: its kind, for a TLS connection per request; ``streams``: of HTTP/2 at the same time on each of 8 connections
+    ``handshake``: its kind, for a TLS connection per request; ``streams``: of HTTP/2 at the same time on each of 8 connections; ``call``:
+    octets of the message of a unary call of gRPC, and of its answer
     """
 
     name: str
@@ -32,6 +33,7 @@ class Case:
     tls: bool = False
     handshake: Literal["", "full", "resumed"] = ""
     streams: int = 0
+    call: int = 0
 
 
 CASES = {
@@ -50,6 +52,7 @@ CASES = {
         Case("h2c-100k", "HTTP/2 in clear: GET 100 KiB", "/100k", streams=32),
         Case("h2c-post", "HTTP/2 in clear: POST 100 KiB", "/post", streams=32, post=100 * 1024),
         Case("h2", "HTTP/2 over TLS: GET 128 B", "/128", tls=True, streams=32),
+        Case("grpc", "gRPC in clear: a unary call, 128 B each way", "/bench.Bench/Call", streams=32, call=128),
         Case("h2-100k", "HTTP/2 over TLS: GET 100 KiB", "/100k", tls=True, streams=32),
     )
 }
@@ -90,15 +93,22 @@ def run(url: str, case: Case, *, seconds: float, connections: int = 64, prefix: 
     return Load(**json.loads(lines[-1]))
 
 
+def message(octets: int) -> bytes:
+    """A message of gRPC with its frame."""
+    return b"\0" + octets.to_bytes(4, "big") + b"x" * octets
+
+
 def _multiplexed(url: str, case: Case, seconds: float, prefix: tuple[str, ...]) -> Load:
     """A load of h2load: 8 connections. It writes how long each request took into a file."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "requests"
         command = [*prefix, "h2load", "-c8", f"-m{case.streams}", f"-D{max(1, round(seconds))}", f"--log-file={log}"]
-        if case.post:
+        if case.post or case.call:
             body = Path(folder) / "body"
-            body.write_bytes(b"x" * case.post)
+            body.write_bytes(message(case.call) if case.call else b"x" * case.post)
             command += ["-d", str(body)]
+        if case.call:
+            command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
         done = subprocess.run([*command, url], capture_output=True, text=True, timeout=seconds + 60)
         counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", done.stdout)
         if done.returncode or counts is None or not log.exists():
@@ -106,4 +116,7 @@ def _multiplexed(url: str, case: Case, seconds: float, prefix: tuple[str, ...]) 
         rows = [line.split() for line in log.read_text().splitlines()]
         took = sorted(int(row[2]) for row in rows) or [0]
     good, failed, _ = map(int, counts.groups())
+    data = re.search(r"\((\d+)\) data", done.stdout)
+    if case.call and (data is None or int(data[1]) < good * len(message(case.call))):
+        raise RuntimeError(f"calls have no answer on {url}: {done.stdout}")  # one that fails has the status 200, too
     return Load(good, max(1.0, round(seconds)), took[len(took) // 2] / 1e6, took[len(took) * 99 // 100] / 1e6, failed)

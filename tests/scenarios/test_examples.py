@@ -26,6 +26,8 @@ FOLDER = ROOT / "etc" / "examples"
 WITH_CERTIFICATES = {"client-auth", "tls-backends"}
 WITH_USERS = {"basic-auth", "jwt", "forward-auth"}
 """Those that answer 401: test_examples_authentication.py."""
+WITH_CALLS = {"grpc"}
+"""Those whose backends speak gRPC: test_grpc.py."""
 EXAMPLES = sorted(file for file in FOLDER.glob("*.yaml") if file.stem not in WITH_CERTIFICATES)
 _PLACES = (
     "port",
@@ -54,6 +56,7 @@ def test_there_are_examples() -> None:
         "compression",
         "cors",
         "error-pages",
+        "grpc",
         "header-rules",
         "health-checks",
         "http2",
@@ -125,7 +128,9 @@ def together(levels: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: value for level in levels for key, value in level.items()}
 
 
-@pytest.mark.parametrize("file", [file for file in EXAMPLES if file.stem not in WITH_USERS], ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", [file for file in EXAMPLES if file.stem not in WITH_USERS | WITH_CALLS], ids=lambda file: file.stem
+)
 def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> None:
     """Every location of the example, with backends of the test in place of those of the reader."""
     config = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from collections.abc import Callable
@@ -9,11 +10,12 @@ from typing import Any
 
 import grpc
 import pytest
+import yaml
 
 from ..harness.authority import Authority
 from ..harness.grpc_server import SIZE, GrpcServer, status
 from ..harness.readings import total
-from ..harness.terraster_process import service
+from ..harness.terraster_process import ROOT, service
 from ..harness.waiting import DEADLINE, wait_until
 
 OK, CANCELLED, DEADLINE_EXCEEDED, UNIMPLEMENTED, UNAVAILABLE = map(status, (0, 1, 4, 12, 14))
@@ -35,7 +37,9 @@ class Client:
     def __init__(self, proxy, credentials: Any = None, host: str = "") -> None:
         options = [*SIZE, ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
         if host:
-            options += [("grpc.ssl_target_name_override", host), ("grpc.default_authority", host)]
+            options.append(("grpc.default_authority", host))
+            if credentials is not None:
+                options.append(("grpc.ssl_target_name_override", host))
         address = "{}:{}".format(*proxy.address)
         self.channel = (
             grpc.insecure_channel(address, options) if credentials is None else grpc.secure_channel(address, credentials, options)
@@ -266,3 +270,28 @@ def test_calls_over_tls(terraster, stack, tmp_path) -> None:
     client = stack.enter_context(Client(proxy, grpc.ssl_channel_credentials(authority.root), "rpc.test"))
     assert client.unary("Echo", b"x" * 100_000) == b"x" * 100_000
     assert list(client.stream("Count", b"3")) == [b"0", b"1", b"2"]
+
+
+def test_the_example(terraster, stack, tmp_path) -> None:
+    """Each location of etc/examples/grpc.yaml, with servers of the test in place of those of the reader."""
+    config = yaml.load(
+        (ROOT / "etc" / "examples" / "grpc.yaml").read_text(), yaml.BaseLoader
+    )  # `on` is a word here, as in Terraster
+    del config["port"]
+    log = tmp_path / "calls.log"
+    config["access_log"]["path"] = str(log)
+    (one,) = config.pop("services")
+    paths = {}
+    for location in one["locations"]:
+        name = location["path"].strip("/")
+        for backend in location["backends"]:
+            server = stack.enter_context(GrpcServer(name))
+            server.health = {"": 1, "shop.v1.Events": 1}
+            backend["url"] = server.url
+        paths[location["path"]] = name
+    proxy = terraster(one, **config)
+    client = stack.enter_context(Client(proxy, host="shop.internal"))
+    for path, name in paths.items():
+        assert client.channel.unary_unary(f"{path}Name")(b"", timeout=DEADLINE) == name.encode()
+    lines = wait_until(lambda: len(found := log.read_text().splitlines()) == len(paths) and found)
+    assert {json.loads(line)["grpc_status"] for line in lines} == {"OK"}
