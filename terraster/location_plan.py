@@ -39,6 +39,7 @@ class LocationPlan:
                   `reported` to the master
     retries_calls: True if calls of gRPC may be tried again for their status
     requests:     number of requests in this process
+    min_rate:     the least rate of clients, None: any
     hedge:        share of latencies, 0.0 = never
     panic_at:     index of its PANIC cell
     watched:      True if an attempt changes more than the counters: the location has limits, hedging, a circuit, a total timeout, or an
@@ -58,6 +59,7 @@ class LocationPlan:
         "balancer",
         "timeouts",
         "body_size",
+        "min_rate",
         "ignore_client_abort",
         "strict_responses",
         "drops_twins",
@@ -150,6 +152,7 @@ class LocationPlan:
         """Take the settings of the location, or else of its service."""
         self.timeouts: Timeouts = service.timeouts
         self.body_size = service.limits.body_size
+        least = service.limits.min_rate
         self.ignore_client_abort = service.ignore_client_abort
         self.strict_responses = service.strict_responses
         self.drops_twins = service.underscores != "pass"
@@ -159,10 +162,12 @@ class LocationPlan:
         if location is not None:
             self.timeouts = location.timeouts or self.timeouts
             self.access_log = location.access_log or self.access_log
+            least = location.min_rate or least
             if location.body_size is not None:
                 self.body_size = location.body_size
             if location.ignore_client_abort is not None:
                 self.ignore_client_abort = location.ignore_client_abort
+        self.min_rate = least if least.incoming or least.outgoing else None
 
     def take(self, filters: tuple[Filter, ...]) -> None:
         """Compile the hooks of these filters."""

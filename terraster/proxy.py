@@ -242,6 +242,8 @@ class Proxy(DataPlane):
         total = location.timeouts.total if exchange.grpc is None else call.seconds_for(exchange, location.timeouts.total)
         if total:
             self.limit(exchange, total)
+        if location.min_rate is not None:
+            self.slow_clients.watched[exchange] = location.min_rate
 
     def _attempt(self, exchange: Exchange, member: Member, fresh: bool) -> Attempt:
         """An attempt at a backend, of the kind that its location needs."""
@@ -261,6 +263,8 @@ class Proxy(DataPlane):
             let_go(exchange)
         if self.deadlines:
             self.deadlines.pop(exchange, None)
+        if self.slow_clients.watched:
+            self.slow_clients.watched.pop(exchange, None)
         if not exchange.status:
             exchange.status = 499
         exchange.duration = duration = self.clock() - exchange.started

@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 
 from terraster.config.directories import runtime_dir, state_dir
+from terraster.config.min_rate import MinRate
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import (
     BACKUP,
@@ -270,6 +271,28 @@ EVERYTHING = """
         middleware: [{circuit_breaker: off}]
         locations: [{path: /, backends: [{url: "http://h"}]}]
 """
+
+
+MIN_RATES = """\
+    limits: {min_rate: {in: 1k}}
+    services:
+      - name: a
+        host: a
+        limits: {min_rate: {out: 2k}, body_size: 5}
+        locations:
+          - {path: /, backends: ["http://h"]}
+          - {path: /x, limits: {min_rate: {in: 0, grace: 30s}}, backends: ["http://h"]}
+      - name: b
+        host: b
+        locations: [{path: /, backends: ["http://h"]}]
+"""
+
+
+def test_a_least_rate_is_inherited_key_by_key(tmp_path: Path) -> None:
+    a, b = snapshot(tmp_path, MIN_RATES).services
+    assert (a.limits.min_rate, b.limits.min_rate) == (MinRate(1024, 2048), MinRate(1024))
+    assert [location.min_rate for location in a.locations] == [None, MinRate(0, 2048, 30.0)]
+    assert a.limits.body_size == 5
 
 
 def test_what_locations_inherit(tmp_path: Path) -> None:

@@ -108,6 +108,12 @@ METRICS: tuple[Description, ...] = (
     Description(
         "terraster_location_retry_budget_refusals_total", "counter", "Retries and hedges that the budget did not allow.", _LOCATION
     ),
+    Description(
+        "terraster_location_slow_clients_total",
+        "counter",
+        "Requests ended because their client was slower than `min_rate`.",
+        _LOCATION,
+    ),
     Description("terraster_certificate_expiry_timestamp_seconds", "gauge", "Time when a certificate in use ends.", ("name",)),
     Description("terraster_ocsp_response_expiry_timestamp_seconds", "gauge", "Time when an OCSP response ends.", ("name",)),
     Description("terraster_crl_expiry_timestamp_seconds", "gauge", "Time when a CRL for clients ends.", ("name",)),
@@ -183,6 +189,7 @@ _OF_LOCATION = {
     "terraster_location_retries_total": SeatLocation.RETRIES,
     "terraster_location_hedges_total": SeatLocation.HEDGES,
     "terraster_location_retry_budget_refusals_total": SeatLocation.BUDGET_REFUSALS,
+    "terraster_location_slow_clients_total": SeatLocation.SLOW_CLIENTS,
 }
 
 _OF_SEAT: dict[str, Callable[[seat_readings.SeatReading], float]] = {

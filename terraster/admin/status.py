@@ -188,6 +188,7 @@ def _location(
         "retries": row.cells[SeatLocation.RETRIES] if row else 0,
         "hedges": row.cells[SeatLocation.HEDGES] if row else 0,
         "retry_budget_refusals": row.cells[SeatLocation.BUDGET_REFUSALS] if row else 0,
+        "slow_clients": row.cells[SeatLocation.SLOW_CLIENTS] if row else 0,
         "filters": filters,
         "backends": [_backend(one, {name: found.get(one.backend.id, {}) for name, found in known.items()}) for one in backends],
     }

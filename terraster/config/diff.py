@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 
 from ..wire.grpc import APART, word_of
 from . import quantities
-from .settings import CertManager, HealthCheckSettings, Model, Settings, TimeoutSettings, TrafficSettings
+from .min_rate import MinRate
+from .settings import CertManager, HealthCheckSettings, MinRateSettings, Model, Settings, TimeoutSettings, TrafficSettings
 from .settings.base import quantity_of
 from .settings.http2 import Http2Settings
 from .settings.inherited import ConnectionPool as ConnectionPoolSettings
@@ -72,7 +73,7 @@ _OF_CERTIFICATES = {
 """Fields of a Snapshot whose keys are in `cert_manager`."""
 _WRITTEN = {"admin_tls": "api.tls"}
 """Fields of a Snapshot whose keys have another name."""
-_OF_SERVICE = ("timeouts", "body_size", "access_log", "ignore_client_abort")
+_OF_SERVICE = ("timeouts", "body_size", "min_rate", "access_log", "ignore_client_abort")
 """Fields of a Location that are None where the service's value holds."""
 _MOST_LINES = 1000
 _SPELLINGS = {"pool": "connection_pool", "breaker": "circuit_breaker", "policy": "lb_policy"}
@@ -87,6 +88,7 @@ _MODELS: dict[type, type[Model]] = {
     ConnectionPool: ConnectionPoolSettings,
     Sticky: StickySettings,
     Timeouts: TimeoutSettings,
+    MinRate: MinRateSettings,
 }
 """The models that know what the numbers of a frozen value count."""
 

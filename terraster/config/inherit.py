@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from .language import Language
-from .settings import BackendSettings, LocationSettings, ServiceSettings, Settings, TrafficSettings
+from .min_rate import MinRate
+from .settings import BackendSettings, LimitSettings, LocationSettings, ServiceLimits, ServiceSettings, Settings, TrafficSettings
 from .settings.kinds import LAY_OVER, FilterSettings
 from .settings.to_backends import TLS_KEYS
-from .snapshot import ConnectionPool, Credentials, Filters, Outlier, Queue, Retry, Sticky
+from .snapshot import ConnectionPool, Credentials, Filters, Limits, Outlier, Queue, Retry, Sticky
 
-__all__ = ["Chosen", "Inherited", "ToBackends", "filters", "location", "service", "to_backends", "top"]
+__all__ = ["Chosen", "Inherited", "ToBackends", "filters", "limits", "location", "min_rate", "service", "to_backends", "top"]
 
 _KEYS = frozenset(TrafficSettings.model_fields)
 _TLS_KEYS = frozenset(TLS_KEYS)
@@ -93,6 +94,21 @@ def filters(known: Language, inherited: Chosen | None, written: BaseModel) -> Ch
             elif getattr(one, "enabled", True):
                 chosen.append((name, one))
     return Chosen(settings, tuple(chosen), facts)
+
+
+def limits(wider: Limits, written: LimitSettings | ServiceLimits | None) -> Limits:
+    """Limits with what a level writes laid over them, key by key; themselves if that is nothing."""
+    if written is None:
+        return wider
+    given = {name: getattr(written, name) for name in written.model_fields_set if name != "min_rate"}
+    return replace(wider, **given, min_rate=min_rate(wider.min_rate, written) or wider.min_rate)
+
+
+def min_rate(wider: MinRate, written: LimitSettings | ServiceLimits | None) -> MinRate | None:
+    """The least rate of a level, laid over the wider one's key by key; None if it writes none."""
+    if written is None or written.min_rate is None:
+        return None
+    return replace(wider, **{name: getattr(written.min_rate, name) for name in written.min_rate.model_fields_set})
 
 
 def _over(inherited: Inherited, written: TrafficSettings) -> Inherited:

@@ -23,6 +23,7 @@ from .directories import runtime_dir, state_dir
 from .http2 import Http2Rule, protocols
 from .language import Language, language
 from .listeners import Rule, management_address, metrics_address
+from .min_rate import MinRate
 from .settings import (
     AccessLogSettings,
     BackendSettings,
@@ -152,7 +153,6 @@ def _given(model: Any, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 _TIMEOUTS = tuple(TimeoutSettings.model_fields)
-_LIMITS = ("header_size", "header_count", "body_size", "connections")
 _ACCESS_LOG = tuple(AccessLogSettings.model_fields)
 _HEALTH = (
     "type",
@@ -187,6 +187,7 @@ class _Wider(NamedTuple):
     traffic: inherit.Inherited
     chosen: inherit.Chosen
     timeouts: Timeouts
+    min_rate: MinRate
 
 
 class _Top:
@@ -196,7 +197,7 @@ class _Top:
         self.rule = Rule(settings)
         self.http2 = Http2Rule(settings, self.rule)
         self.timeouts = replace(Timeouts(), **_given(settings.timeouts, _TIMEOUTS))
-        self.limits = replace(Limits(), **_given(settings.limits, _LIMITS))
+        self.limits = inherit.limits(Limits(), settings.limits)
         self._settings = settings
         self._health = _health(HealthCheck(), settings.health_check)
         self.access_log = replace(AccessLog(), **_given(settings.access_log, _ACCESS_LOG))
@@ -214,7 +215,8 @@ class _Top:
         chosen = inherit.filters(self._language, self.chosen, written)
         redirects = bool(written.http_redirect)
         timeouts = self.timeouts if written.timeouts is None else replace(self.timeouts, **_given(written.timeouts, _TIMEOUTS))
-        wider = _Wider(written, name, redirects, health, skips, traffic, chosen, timeouts)
+        limits = inherit.limits(self.limits, written.limits)
+        wider = _Wider(written, name, redirects, health, skips, traffic, chosen, timeouts, limits.min_rate)
         locations = [self._location(wider, location) for location in written.locations]
         locations += called(name, (chosen.filters, *[location.filters for location in locations]), traffic.to_backends)
         http2 = self.http2.of(written)
@@ -227,7 +229,7 @@ class _Top:
             redirect_port=written.redirect_port,
             filters=chosen.filters,
             timeouts=timeouts,
-            limits=self.limits if written.limits is None else replace(self.limits, **_given(written.limits, _LIMITS)),
+            limits=limits,
             access_log=self._logged(written),
             encoded_slashes=written.encoded_slashes or top.encoded_slashes or "auto",
             merge_slashes=top.merge_slashes if written.merge_slashes is None else written.merge_slashes,
@@ -311,6 +313,7 @@ class _Top:
             filters=chosen.filters,
             timeouts=None if written.timeouts is None else replace(wider.timeouts, **_given(written.timeouts, _TIMEOUTS)),
             body_size=None if written.limits is None else written.limits.written("body_size"),
+            min_rate=inherit.min_rate(wider.min_rate, written.limits),
             access_log=None if written.access_log is None else self._logged(wider.written, written.access_log),
             ignore_client_abort=written.ignore_client_abort,
             **chosen.facts,

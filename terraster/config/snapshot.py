@@ -19,6 +19,7 @@ from .alerting import Alerting
 from .authority import Acme
 from .client_auth import ClientAuth
 from .credentials import Certificate, Credentials, Staple
+from .min_rate import MinRate
 
 if TYPE_CHECKING:
     from .settings.kinds import FilterSettings
@@ -93,6 +94,7 @@ class Limits:
     header_count: int = 100
     body_size: int = 0  # octets; 0 = unlimited
     connections: int = 0
+    min_rate: MinRate = MinRate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +295,7 @@ class Location:
     filters: Filters = ()
     timeouts: Timeouts | None = None  # here and in the next three None means: the service's
     body_size: int | None = None
+    min_rate: MinRate | None = None
     access_log: AccessLog | None = None
     ignore_client_abort: bool | None = None
     slot: int = -1

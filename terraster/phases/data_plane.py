@@ -28,6 +28,7 @@ from terraster.wire.answers import http_date
 
 from .handshakes import Handshakes
 from .http2_faults import Http2Faults
+from .slow_clients import SlowClients
 
 __all__ = ["STOPPING", "DataPlane"]
 
@@ -49,6 +50,7 @@ class DataPlane:
     origins:   by backend id
     contexts:  the TLS settings of services; client_contexts: those towards backends
     handshakes: counts TLS handshakes; http2_faults: counts HTTP/2 connections, and those that end by a fault
+    slow_clients: requests whose clients have to keep to a least rate
     challenges: answers to an authority
     runners:   the greenlets that carry connections, and requests of HTTP/2
     buffer:    the memory for long bodies
@@ -86,6 +88,7 @@ class DataPlane:
         self.contexts = Contexts()
         self.handshakes = Handshakes(view, reactor)
         self.http2_faults = Http2Faults(view, reactor.clock)
+        self.slow_clients = SlowClients(view)
         self.client_contexts = ClientContexts()
         self.challenges = Challenges()
         self.runners = Runners(reactor)
@@ -109,6 +112,8 @@ class DataPlane:
         self.outcomes.sweep(now)
         self.handshakes.sweep(now)
         self.http2_faults.sweep(now)
+        if self.slow_clients.watched:
+            self.slow_clients.sweep(now)
         for tunnel in [tunnel for tunnel in self.tunnels if tunnel.leave_at <= now]:
             tunnel.end(now)
         for origin in self.origins.values():

@@ -274,6 +274,7 @@ class SeatLocation:
     RETRIES = 104  # second and later attempts
     HEDGES = 105  # of RETRIES: attempts begun while an earlier attempt was still unanswered
     BUDGET_REFUSALS = 106  # retries and hedges that the budget did not allow
+    SLOW_CLIENTS = 107  # requests ended because their client was slower than `min_rate`
     GRPC = 112  # … len(STATUSES) of `terraster.wire.grpc` cells: calls by the number of their outcome
     FILTERS = 136  # … counters of filters, in the order of their kinds (`terraster.filters.contract.cells`)
     CELLS = 192

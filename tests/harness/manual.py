@@ -111,7 +111,7 @@ _TABLES = {
     "circuit breakers": ["circuit_breaker", "circuit_breaker.*"],
     "retries": ["retry", "retry.*"],
     "waiting": ["queue", "queue.*", "connection_pool", "connection_pool.*"],
-    "timeouts and limits": ["timeouts", "timeouts.*", "tcp_keepalive", "limits", "limits.*", f"{_S}limits.*"],
+    "timeouts and limits": ["timeouts", "timeouts.*", "tcp_keepalive", "limits", "limits.*", "limits.min_rate.*", f"{_S}limits.*"],
     "headers": ["headers", "headers.*"],
     "access logs": ["access_log", "access_log.*", f"{_S}log_options.*"],
     "loggers": [

@@ -137,6 +137,7 @@ LOCATION = record(
     retries=COUNT,
     hedges=COUNT,
     retry_budget_refusals=COUNT,
+    slow_clients=COUNT,
     filters=by_name(COUNTS),
     backends=several(record(**BACKEND)),
 )

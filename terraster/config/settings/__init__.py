@@ -39,7 +39,7 @@ from .base import (
 from .http2 import OVER_TLS, Http2Setting
 from .inherited import TrafficSettings
 from .logs import AccessLogSetting, AccessLogSettings, LoggerSettings
-from .service import LocationSettings, MiddlewareEntry, ServiceLimits, ServiceSettings, TimeoutSettings
+from .service import LocationSettings, MiddlewareEntry, MinRateSettings, ServiceLimits, ServiceSettings, TimeoutSettings
 from .switches import OFF_SCHEMA, OrWord, off_is, off_is_zero
 from .tls import CertManager, TlsSetting, TlsSettings
 
@@ -55,6 +55,7 @@ __all__ = [
     "LoggerSettings",
     "MiddlewareEntry",
     "Model",
+    "MinRateSettings",
     "ServiceLimits",
     "ServiceSettings",
     "Settings",
@@ -91,6 +92,7 @@ class LimitSettings(Model):
     connections: Annotated[Whole, Field(ge=0)] = Field(
         _LIMITS.connections, description="Client connections at once, per worker; more wait to be accepted; 0: no limit."
     )
+    min_rate: MinRateSettings | None = Field(None, description="The least rate of a client.")
 
 
 class MetricsSettings(Model):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from ..min_rate import MinRate
 from ..snapshot import Timeouts
 from .backend import BackendSetting, HealthCheckSetting
 from .base import (
@@ -18,6 +19,7 @@ from .base import (
     Path,
     Port,
     Size,
+    SomeTime,
     Text,
     later,
     text,
@@ -28,8 +30,9 @@ from .inherited import TrafficSettings
 from .logs import AccessLogSetting, LogOptions
 from .tls import TlsSetting
 
-__all__ = ["LocationSettings", "MiddlewareEntry", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
+__all__ = ["LocationSettings", "MiddlewareEntry", "MinRateSettings", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
 
+_MIN_RATE = MinRate()
 _TIMEOUTS = Timeouts()
 
 
@@ -80,10 +83,27 @@ class TimeoutSettings(Model):
     )
 
 
+class MinRateSettings(Model):
+    """The least rate of a client, while a request's body or a response waits for it. WebSockets and other tunnels are excepted."""
+
+    incoming: Size = Field(
+        _MIN_RATE.incoming, alias="in", description="Octets per second of a request body; a slower client gets 408; 0: no limit."
+    )
+    outgoing: Size = Field(
+        _MIN_RATE.outgoing,
+        alias="out",
+        description="Octets per second of a response that a client takes; else it breaks off; 0: no limit.",
+    )
+    grace: Annotated[SomeTime, Field(ge=1)] = Field(
+        _MIN_RATE.grace, description="Time that a client is waited for before its rate is judged, and judged again; at least 1s."
+    )
+
+
 class ServiceLimits(Model):
     """Limits on requests of clients to this service or location."""
 
     body_size: Size | None = Field(None, description="Octets of a request body; 0: no limit. Default: the wider level's.")
+    min_rate: MinRateSettings | None = Field(None, description="The least rate of a client; over the wider level's, key by key.")
 
 
 class MiddlewareEntry(Model):
