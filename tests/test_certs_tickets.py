@@ -54,11 +54,10 @@ def visit(
     to_server.write(hello_octets)
     chosen, keys = at.find(service, tls)
     there = chosen.wrap_bio(to_server, to_client, server_side=True)
-    if keys is not None:
-        keys.read(hello.tickets)
+    others = keys is not None and keys.read(hello.tickets)
     with suppress(ssl.SSLWantReadError):
         there.do_handshake()
-    if keys is not None:
+    if keys is not None and others:
         keys.write()
     for _ in range(3):
         for end in (here, there):

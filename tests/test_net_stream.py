@@ -1,13 +1,16 @@
-"""`Reactor.sleep` and `Wakeup`: who waits, for how long, and who may end it."""
+"""`Reactor.sleep` and `Wakeup`: who waits, for how long, and who may end it. `Stream`: the last octets."""
 
 from __future__ import annotations
 
+import socket
 import time
+from contextlib import suppress
 
 import gevent
 import pytest
 
 from terraster.net.reactor import Reactor, Wakeup
+from terraster.net.stream import Stream
 
 
 def test_a_sleep_lasts_its_time_and_lets_others_run() -> None:
@@ -73,3 +76,34 @@ def test_a_wait_that_was_broken_off_wakes_nobody() -> None:
     wakeup.wake()
     waiter.join(timeout=5)
     assert len(left) == 1 and left[0] >= 0.05
+
+
+@pytest.mark.parametrize("size", (10, 5_000_000))
+def test_the_last_octets_come_with_the_end(size: int) -> None:
+    """However many they are, and however long the other side takes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        there = socket.create_connection(listening.getsockname())
+        here = listening.accept()[0]
+    here.setblocking(False)
+    stream = Stream(Reactor(), here)
+    octets = bytes(range(256)) * (size // 256 + 1)
+
+    def send() -> None:
+        stream.send_last(octets[:size], 10.0)
+        stream.close()
+
+    sending = gevent.spawn(send)
+    gevent.sleep(0.01)
+    assert sending.dead is (size == 10)
+    with there:
+        there.setblocking(False)
+        said = b""
+        while True:
+            with suppress(BlockingIOError):
+                piece = there.recv(1 << 20)
+                if not piece:
+                    break
+                said += piece
+            gevent.sleep(0)
+    sending.get(timeout=5)
+    assert said == octets[:size]

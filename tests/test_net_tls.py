@@ -559,6 +559,9 @@ class Client:
         self._in.write(data)
         return len(data)
 
+    def send_last(self, data: bytes, timeout: float) -> int:
+        return self.send(data)
+
     def recv(self, timeout: float, size: int) -> bytes:
         if self.go_on() and self.ahead:
             self.engine.write(self.ahead.pop(0))
@@ -590,6 +593,20 @@ def test_session_tickets_leave_with_the_answer(context: ssl.SSLContext) -> None:
     assert len(client.sent) == 2
     assert client.engine.read() == b"answer"
     assert client.engine.session is not None and client.engine.session.has_ticket
+
+
+@pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
+def test_the_end_leaves_with_the_last_octets(context: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+    client = Client(version)
+    client.ahead = [b"request"]
+    stream = accepted(context, client)
+    assert client.go_on() and stream.recv(0.0) == b"request"
+    client.sent.clear()
+    stream.send_last(b"answer", 0.0)
+    stream.close()
+    assert len(client.sent) == 1
+    assert client.engine.read(3) + client.engine.read() == b"answer"
+    assert client.engine.read() == b""  # close_notify
 
 
 def test_session_tickets_leave_before_the_first_wait(context: ssl.SSLContext) -> None:

@@ -84,12 +84,14 @@ class Tickets:
                 self._read[keys[:NAME_SIZE]] = keys
         self.write()
 
-    def read(self, names: Iterable[bytes]) -> None:
-        """Be ready to read the tickets of a client, by the names of their keys. `write` must follow, before another greenlet runs."""
+    def read(self, names: Iterable[bytes]) -> bool:
+        """Be ready to read the tickets of a client, by the names of their keys. True if these are not the current ones: then `write` must
+        follow, before another greenlet runs."""
         for name in names:
             if name in self._read:
                 self._library.set_ticket_keys(self._context, self._read[name])
-                return
+                return True
+        return False
 
     def write(self) -> None:
         """Be ready to write tickets."""

@@ -41,9 +41,12 @@ class Downstream:
         octets, 0 = no limit. Raises `HttpError`."""
         self.send(head + payload, timeout)
 
-    def answer(self, head: bytes, body: bytes, timeout: float) -> None:
-        """Send a whole response. Raises `HttpError`."""
-        self.send(head + body if body else head, timeout)
+    def answer(self, head: bytes, body: bytes, timeout: float, keep: bool) -> None:
+        """Send a whole response. keep: False if it is the last one of the connection, which is ended at once. Raises `HttpError`."""
+        if keep:
+            self.send(head + body if body else head, timeout)
+        else:
+            self.connection.stream.send_last(head + body, timeout)
 
     def body(self, length: int, limit: int, room: int) -> RequestBody:
         """The body of the request, which has not arrived yet. length: -1 = unknown. limit, room: as in `RequestBody`."""

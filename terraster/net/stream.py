@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from socket import AF_UNIX, IPPROTO_TCP, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_QUICKACK
+from socket import AF_UNIX, IPPROTO_TCP, MSG_MORE, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_QUICKACK
 from struct import pack
 from typing import Any, Protocol
 
@@ -270,6 +270,19 @@ class Stream:
             lost = self.owner.lost()
             lost.unsent = True
             raise lost from error
+        if sent == len(data):
+            return False
+        self._send_rest(bytes(memoryview(data)[sent:]), timeout)
+        return True
+
+    def send_last(self, data: bytes, timeout: float) -> bool:
+        """Like `send`, for the last octets of a connection that `shutdown` or `close` ends at once: the end leaves in the same packet."""
+        try:
+            sent = self._send(data, MSG_MORE)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self.owner.lost() from error
         if sent == len(data):
             return False
         self._send_rest(bytes(memoryview(data)[sent:]), timeout)

@@ -37,8 +37,8 @@ _MOST_UNSENT = 65536
 class Keys(Protocol):
     """The keys of session tickets, as `terraster.certs.tickets.Tickets` has them. A hello is read between `read` and `write`."""
 
-    def read(self, names: Sequence[bytes]) -> None:
-        """Be ready to read tickets of keys with these names."""
+    def read(self, names: Sequence[bytes]) -> bool:
+        """Be ready to read tickets of keys with these names. True if `write` must follow."""
 
     def write(self) -> None:
         """Be ready to write tickets."""
@@ -65,6 +65,7 @@ class TlsStream:
         "_incoming",
         "_newcomer",
         "_outgoing",
+        "_parted",
         "_plain",
         "_records",
         "_rest",
@@ -85,6 +86,7 @@ class TlsStream:
         self._sending = False  # True while a greenlet is in `_flush`
         self._ended = False  # True once the socket has no more octets
         self._aborts = False
+        self._parted = False  # True once the close_notify is written
         self._grown = False  # True while the reactor knows that buffers have grown
         self._records = Records()
         self._incoming = ssl.MemoryBIO()
@@ -129,11 +131,12 @@ class TlsStream:
 
     def _begin(self, keys: Any, names: Sequence[bytes]) -> None:
         """Have the engine read the hello with the keys of the client's tickets. It writes tickets later, and with the current keys."""
-        keys.read(names)
+        others = keys.read(names)
         try:
             self._tls.do_handshake()
         finally:
-            keys.write()
+            if others:
+                keys.write()
 
     @property
     def engine(self) -> ssl.SSLObject:
@@ -289,6 +292,20 @@ class TlsStream:
         if not self._grown and len(data) >= _LARGE:
             self._grow()
         return self._flush(timeout)
+
+    def send_last(self, data: bytes, timeout: float) -> bool:
+        """See `Stream.send_last`. The close_notify leaves with the octets."""
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            raise self._plain.owner.lost() from error
+        self._sending = True
+        try:
+            self._add_goodbye()
+            octets, self._rest = self._rest + self._outgoing.read(), b""
+            return self._plain.send_last(octets, timeout)
+        finally:
+            self._sending = False
 
     def recv(self, timeout: float, size: int = READ_SIZE) -> bytes:
         """See `Stream.recv`. Before a head, ``timeout`` is the time for the whole call, however many records without data and parts of a
@@ -471,12 +488,18 @@ class TlsStream:
 
     def _say_goodbye(self) -> None:
         """Send close_notify, as far as the socket takes it, so that the peer knows that nothing was cut off (RFC 8446, section 6.1)."""
-        if self._sending:
+        if self._sending or self._parted:
             return  # within records of another greenlet it would be garbage
-        with suppress(ssl.SSLError):  # it asks for the other side's close_notify, but does not wait for it
-            self._tls.unwrap()
+        self._add_goodbye()
         with suppress(OSError):  # the other side may have gone
             self._plain.sock.send(self._rest + self._outgoing.read())
+
+    def _add_goodbye(self) -> None:
+        self._parted = True
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:  # it asks for the other side's close_notify, but does not wait for it
+            return
 
 
 def _words(error: ssl.SSLError) -> str:

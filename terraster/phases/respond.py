@@ -45,6 +45,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     if sender is not None and not sender.done:
         keep = False
     out, keep, framing, drop, changed = write_head(plane, exchange, response, keep)
+    stays = keep or sender is not None  # the client may still be sending, so the end may take a while
     transform = None if isinstance(changed, bytes) else changed
     timeouts, rest = attempt.location.timeouts, attempt.rest
     upstream.phase = "read"
@@ -57,10 +58,10 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             theirs.here()
             attempt.reusable = response.keep_alive and theirs.reusable
         exchange.bytes_out += len(out) + len(changed)
-        client.answer(out, changed, timeouts.read)
+        client.answer(out, changed, timeouts.read, stays)
     elif response.no_body or not length:
         exchange.bytes_out += len(out)
-        client.answer(out, b"", timeouts.read)
+        client.answer(out, b"", timeouts.read, stays)
         attempt.reusable = response.keep_alive and not rest
         if not isinstance(upstream, BackendRequest):
             upstream.doubtful = True  # a faulty backend may send a body all the same, and late
@@ -69,7 +70,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
         if frames.done and length > 0 and transform is None and not frames.trailers:
             body = bytes(frames.here())
             exchange.bytes_out += len(out) + len(body)
-            client.answer(out, body, timeouts.read)
+            client.answer(out, body, timeouts.read, stays)
         else:
             _relay(plane, frames, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
         attempt.reusable = frames.reusable
@@ -88,7 +89,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             _relay(plane, known, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
         else:
             exchange.bytes_out += len(out) + len(rest)
-            client.answer(out, rest, timeouts.read)
+            client.answer(out, rest, timeouts.read, stays)
         attempt.reusable = response.keep_alive and left >= 0
     else:
         source: Source
@@ -141,7 +142,7 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
     exchange.bytes_out += len(out) + len(body)
     if not keep:
         exchange.client.connection.lingering = True
-    exchange.client.answer(out, body, exchange.rules().timeouts.read)
+    exchange.client.answer(out, body, exchange.rules().timeouts.read, keep)
     return keep
 
 

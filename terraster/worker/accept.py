@@ -20,7 +20,8 @@ from terraster.plan import Plan
 __all__ = ["Acceptor"]
 
 _BATCH = 16
-"""Connections accepted in one turn of the event loop: enough to keep up with a burst, few enough to keep the workers balanced."""
+"""Connections accepted in one turn of the event loop: enough to keep up with a burst, few enough to keep the workers balanced. If no client
+waited at the turn before, one is accepted: to ask for a second one in vain costs 5 µs."""
 
 _QUEUE = 65536
 """Connections accepted at most from a socket that is given up: more than a kernel's queue has."""
@@ -65,6 +66,7 @@ class Acceptor:
         "_reactor",
         "_rest",
         "_socket",
+        "_turn",
         "_watcher",
         "_welcome",
         "_yielded",
@@ -94,6 +96,7 @@ class Acceptor:
         self._may_accept = may_accept
         self._not_accepted = not_accepted
         self._rest = reactor.loop.timer(_YIELD)
+        self._turn = 0  # number of the last turn of the loop at which a client waited
         self._yielded = False
         self._listening = False
         self.closed = False
@@ -153,7 +156,10 @@ class Acceptor:
             self._pause(_YIELD)
             return
         self._yielded = False
-        self._accept(_BATCH, True)
+        turn = self._watcher.loop.iteration
+        crowd = turn == self._turn + 1
+        self._turn = turn
+        self._accept(_BATCH if crowd else 1, True)
 
     def _accept(self, most: int, fair: bool) -> None:
         """Accept up to this many connections. fair: leave those beyond this worker's limit and share."""

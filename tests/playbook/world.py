@@ -386,7 +386,7 @@ class Socket:
         buffer[: len(data)] = data
         return len(data)
 
-    def send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview, flags: int = 0) -> int:
         connection = self._open()
         assert not self._shut, f"{self!r} is written to after its end"
         if connection.reset:

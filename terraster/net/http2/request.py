@@ -62,8 +62,8 @@ class Request(Channel):
         else:
             self.session.touch()
 
-    def answer(self, head: bytes, body: bytes, timeout: float) -> None:
-        """See `Downstream.answer`."""
+    def answer(self, head: bytes, body: bytes, timeout: float, keep: bool) -> None:
+        """See `Downstream.answer`. The connection is not ended by it."""
         if self.gone:
             raise ClientGone("the client left")
         self.release()

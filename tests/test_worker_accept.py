@@ -1,0 +1,71 @@
+"""`Acceptor`: how often the kernel is asked for connections."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from terraster.config.snapshot import Listener
+from terraster.net.reactor import Reactor
+from terraster.worker.accept import Acceptor
+
+from .harness.waiting import wait_until
+
+
+class Listening:
+    """A listening socket that counts how often it is asked in vain."""
+
+    def __init__(self) -> None:
+        self._sock = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self._sock.setblocking(False)
+        self.in_vain = 0
+
+    def _accept(self) -> Any:
+        try:
+            return self._sock._accept()  # type: ignore[attr-defined]
+        except BlockingIOError:
+            self.in_vain += 1
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def run(test: Callable[[Listening, list[Any]], None]) -> None:
+    """With a socket that is accepted from, and those accepted."""
+    listening, made = Listening(), []
+    address = f"127.0.0.1:{listening.getsockname()[1]}"
+    acceptor = Acceptor(
+        Reactor(), Listener(address), listening, lambda *one: made.append(one[0]), lambda: True, lambda: True, lambda error: False
+    )
+    acceptor.start()
+    try:
+        gevent.spawn(test, listening, made).get(timeout=20)
+    finally:
+        acceptor.close()
+        for one in made:
+            one.close()
+
+
+def test_one_client_after_the_other_is_asked_for_once() -> None:
+    def test(listening: Listening, made: list[Any]) -> None:
+        for number in range(20):
+            with socket.create_connection(listening.getsockname()):
+                wait_until(lambda many=number: len(made) > many, pause=gevent.sleep)  # type: ignore[misc]
+                gevent.sleep(0.002)
+        assert listening.in_vain <= 2
+
+    run(test)
+
+
+def test_many_at_once_are_all_accepted() -> None:
+    def test(listening: Listening, made: list[Any]) -> None:
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(100)]
+        wait_until(lambda: len(made) == 100, pause=gevent.sleep)
+        for client in clients:
+            client.close()
+
+    run(test)
