@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,22 @@ def test_what_is_no_longer_needed_is_forgotten(house: House) -> None:
     house.snapshot = Snapshot(2, (), ())
     assert house.turn(100.0) == 0
     assert house.documents.problems == {}
+
+
+def test_files_that_no_filter_needs_go_after_a_week(house: House) -> None:
+    house.turn()
+    folder = Path(file_of(str(house.folder), JwtSettings(jwks_url=URL).sources()[0])).parent
+    old, young = folder / "old.json", folder / "young.json"
+    for file, days in ((old, 8), (young, 6)):
+        file.write_bytes(b"{}")
+        os.utime(file, (0.0, time.time() - days * 86400))
+    os.utime(next(folder.glob("[0-9a-f]*.json")), (0.0, 0.0))
+    house.turn(1.0)
+    assert old.exists(), "it is looked for when another document is needed"
+    other = JwtSettings(jwks_url="https://other.test/")
+    house.snapshot = House(house.folder, JwtSettings(jwks_url=URL), other).snapshot
+    house.turn(1.0)
+    assert not old.exists() and young.exists() and house.kept() == jwks("rsa")
 
 
 def test_a_disk_that_is_full(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from terraster.config.diff import diff
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import Timeouts
 from terraster.errors import ClientGone, ConfigError, ConnectFailed, HttpError
@@ -143,6 +144,16 @@ def test_the_server_is_told_what_the_request_is_about() -> None:
     }
     house.ask(ip="unix")
     assert b"X-Forwarded-For" not in house.about
+
+
+def test_a_secret_in_the_url_is_not_in_the_changes(tmp_path: Path) -> None:
+    made = []
+    for number, keys in enumerate(("url: 'http://a/b?key=topsecret'", "url: 'http://c/b?key=topsecret', timeout: 2s"), 1):
+        (tmp_path / "t.yaml").write_text(TEXT % f"{{{keys}}}")
+        made.append(resolve(load(str(tmp_path / "t.yaml")), number, environ={}))
+    said = "\n".join(diff(*made).describe())
+    assert "forward_auth: url http://a/b?… → http://c/b?…" in said and "timeout 5s → 2s" in said
+    assert "topsecret" not in said
 
 
 SENT: Fields = [

@@ -7,6 +7,7 @@ good one stays while the server is away or talks nonsense. Nobody waits for a se
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,6 +32,7 @@ _LEAST = 0.05  # seconds between two turns
 _LOOK = 1.0  # seconds between two looks at the counters
 _IDLE = 60.0  # the same, if no filter needs a document
 _NO_SLOT = -1  # for paths without a location
+_KEPT = 7 * 86400.0  # seconds for which a file stays that no filter needs
 _TOGETHER = 4  # servers that are asked at the same time
 
 Ask = Callable[..., dict[str, Any]]
@@ -54,7 +56,7 @@ class Documents:
     log:     the program's log
     wished:  the value of a counter of a filter: slot of the location, kind, name
     get:     as `terraster.admin.fetch.fetch`
-    clock:   time.monotonic
+    clock:   time.monotonic; wall: time.time
 
     ``problems``: why no document, or no newer one, could be fetched, by URL without its query
     """
@@ -67,6 +69,7 @@ class Documents:
         wished: Wished,
         get: Callable[[str, str], bytes] = fetch.fetch,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._running = running
         self._tell = tell
@@ -74,6 +77,8 @@ class Documents:
         self._wished = wished
         self._get = get
         self._clock = clock
+        self._wall = wall
+        self._tidied: tuple[str, frozenset[str]] | None = None
         self._wake = Event()
         self._known: dict[str, Fetched] = {}
         self._seen: dict[str, int] = {}  # wishes when the last fetch began
@@ -104,6 +109,7 @@ class Documents:
         self.problems = {url: why for url, why in self.problems.items() if url in shown}
         if not wanted:
             return _IDLE
+        self._tidy(snapshot.state_dir, frozenset([file_of(snapshot.state_dir, one.source) for one in wanted.values()]))
         pool = Pool(_TOGETHER)
         now = self._clock()
         for url, one in wanted.items():
@@ -123,6 +129,20 @@ class Documents:
                 return _LOOK  # there is no master now; the next one reads the files
         due = min(next_fetch(self._known[url], one.how.refresh) for url, one in wanted.items())
         return max(_LEAST, min(due - self._clock(), _LOOK))
+
+    def _tidy(self, state_dir: str, files: frozenset[str]) -> None:
+        """Remove the documents that no filter has needed for long. files: those that are needed"""
+        if self._tidied == (state_dir, files):
+            return
+        self._tidied = state_dir, files
+        try:
+            for entry in os.scandir(os.path.dirname(next(iter(files)))):
+                if entry.path not in files and entry.stat().st_mtime < self._wall() - _KEPT:
+                    os.unlink(entry.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._log.warning("cannot remove an old document: %s: %s", error.filename, error.strerror)
 
     def _fetch(self, state_dir: str, one: _Wanted) -> None:
         url, source = one.source.name, one.source

@@ -8,6 +8,7 @@ Services are compared whole: a child rebuilds those that differ and leaves the o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 
@@ -95,6 +96,8 @@ _MODELS: dict[type, type[Model]] = {
 _CERTIFICATES = CertManager.model_validate({})
 
 _SECRET = ("key",)
+_QUERY = re.compile(r"(https?://[^\s?]*\?)\S+")
+"""The query of a URL that a filter asks: it may hold a secret, so it is not shown."""
 _UNSHOWN = ("headers", "request_body")  # of health checks: they may hold a password
 
 
@@ -263,7 +266,8 @@ def _of_filters(old: Filters, new: Filters) -> Iterator[str]:
             continue
         for key in type(other).model_fields:
             if getattr(one, key) != getattr(other, key):
-                yield f"~ {name}: {key} {_shown(getattr(one, key), key, other)} → {_shown(getattr(other, key), key, other)}"
+                shown = [_QUERY.sub(r"\1…", _shown(getattr(made, key), key, other)) for made in (one, other)]
+                yield f"~ {name}: {key} {shown[0]} → {shown[1]}"
 
 
 def _of_value(name: str, old: object, new: object, owner: object) -> Iterator[str]:

@@ -28,6 +28,7 @@ VARIABLES = (
     "location",
     "backend",
     "status",
+    "user",
     "tls_version",
     "tls_cipher",
     "sni",

@@ -18,7 +18,7 @@ from ..config.settings.kinds import CALLED, Call, FilterSettings
 from ..errors import US, ConfigError, HttpError, Problem
 from ..exchange import Exchange
 from ..state.view import SeatView
-from ..wire.edits import Edits, without
+from ..wire.edits import ENDS, Edits, without
 from ..wire.names import OURS
 from .answer import Answer
 from .contract import Counter, Filter, Place, Stage
@@ -187,7 +187,7 @@ class ForwardAuth(Filter):
         for name, value in reply.fields:
             lower = name.lower()
             if lower in self._taken:
-                lines += b"%b: %b\r\n" % (name, value)
+                lines += b"%b: %b\r\n" % (name, value.translate(None, ENDS))
             if lower == self._user:
                 exchange.user = value.decode("utf-8", "replace")
         exchange.granted += lines

@@ -97,6 +97,10 @@ def _status(exchange: Exchange, status: int, rest: bytes) -> bytes:
     return b"%d" % status if status else b""
 
 
+def _user(exchange: Exchange, status: int, rest: bytes) -> bytes:
+    return exchange.user.encode("utf-8", "replace")
+
+
 def _tls_version(exchange: Exchange, status: int, rest: bytes) -> bytes:
     return b"" if exchange.handshake is None else exchange.handshake.version.encode("ascii")
 
@@ -133,6 +137,7 @@ _FACTS: dict[str, Fact] = {
     "location": _location,
     "backend": _backend,
     "status": _status,
+    "user": _user,
     "tls_version": _tls_version,
     "tls_cipher": _tls_cipher,
     "sni": _sni,

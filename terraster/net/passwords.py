@@ -33,8 +33,8 @@ __all__ = ["MOST", "PATIENCE", "PER_CLIENT", "VerifiedPasswords"]
 MOST = 64
 """Comparisons that wait in one worker, or are under way."""
 
-PER_CLIENT = 4
-"""Of these, those of one client."""
+PER_CLIENT = 16
+"""Of these, those of one client. Behind one address may be an office whose users log in at nine."""
 
 PATIENCE = 10.0
 """Seconds that a request waits for its comparison."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from .lines import answered, asked, ok, refused, req, request_id, resp
+from .lines import answered, asked, ok, refused, req, request_id, resp, start
 from .play import FIN, GONE, RST, Row, Step, after, b1, b3, client, counts, log, row, table, told, whole
 
 _HASH = "{SHA}0nofEXcSAJSXFLGvmfBIpBb11vQ="
@@ -64,6 +64,34 @@ test_basic_auth = table(
         client >> whole(req("POST /a", body="hello")),
         client << refused(401, _REFUSED, _ASKS),
         log(401, error=_REFUSED),
+    ),
+    basic(
+        "a preflight has no password, and is answered before",
+        client >> req("OPTIONS /a", "Origin: https://b.test", "Access-Control-Request-Method: PUT"),
+        client
+        << start(
+            "204 No Content",
+            "Access-Control-Allow-Origin: https://b.test",
+            "Access-Control-Allow-Methods: PUT",
+            "Vary: Origin",
+        ),
+        log(204),
+        client >> req("GET /a", "Origin: https://b.test"),
+        client << refused(401, _REFUSED, _ASKS, "Access-Control-Allow-Origin: https://b.test", "Vary: Origin", n=2),
+        log(401, error=_REFUSED),
+        more=", {cors: {allowed_origins: 'https://b.test', allowed_methods: PUT}}",
+    ),
+    basic(
+        "the name goes into rules for headers, once it is verified",
+        client >> req("GET /a"),
+        client << refused(401, _REFUSED, _ASKS, "X-User: "),
+        log(401, error=_REFUSED),
+        client >> req("GET /a", _FIELD),
+        b1 << asked("GET /a", _FIELD, "X-User: ada", n=2),
+        b1 >> ok("one"),
+        client << answered("200 OK", "X-User: ada", body="one"),
+        log(200, b1),
+        more=", {headers: {request_headers: {X-User: '${user}'}, response_headers: {X-User: '${user}'}}}",
     ),
     basic(
         "rules for headers reach the refusal",
@@ -200,6 +228,26 @@ test_forward_auth = table(
         b1 >> ok("one"),
         client << OK,
         log(200, b1),
+    ),
+    forward(
+        "a kept connection to the server that has ended is replaced",
+        client >> req("GET /a"),
+        decider << question("/a"),
+        decider >> _GRANTED,
+        b1 << asked("GET /a", "X-User: ada"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        decider.breaks_when_written_to(),
+        client >> req("GET /b"),
+        decider[2] << question("/b", n=2),
+        decider[2] >> _GRANTED,
+        b1 << asked("GET /b", "X-User: ada", n=2),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        decided(3, 2, retries=1),
+        counts(retries=1),
     ),
     forward(
         "every other answer goes back as it is",

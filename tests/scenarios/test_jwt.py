@@ -99,6 +99,19 @@ def test_a_server_that_is_away_from_the_start(terraster, backend, keys) -> None:
     wait_until(lambda: status(proxy, fresh_token()) == 200)
 
 
+def test_the_keys_are_there_after_a_restart(fresh, backend, keys) -> None:
+    site = guarded(backend(answer=ok()).url, keys)
+    proxy = fresh(site)
+    wait_until(lambda: status(proxy, fresh_token()) == 200)
+    keys.keys.hold.clear()
+    proxy.ctl("stop", "--now")
+    wait_until(lambda: not proxy.serves(), "it did not stop")
+    proxy.start()
+    assert status(proxy, fresh_token()) == 200, "the server has not answered since"
+    assert status(proxy, fresh_token("rsa2")) == 401
+    keys.keys.hold.set()
+
+
 LIES = (
     ok(b"<html>please log in</html>", b"Content-Type: text/html\r\n"),
     ok(b'{"keys": []}'),
