@@ -488,7 +488,6 @@ def test_quickstart(tmp_path: Path) -> None:
         "38:5: service `frontend` speaks plain HTTP on :443: it has no `tls`",
         "47:13: `weight` has no effect under `least-connections`; `weighted-least-connections` uses it",
         "58:1: `auth` is not in effect yet",
-        "64:3: `admin_api.rate_limit` is not in effect yet",
     ]
 
 

@@ -37,6 +37,7 @@ from .recent import LOOK, Recent
 from .server import PEER_UID, Server
 from .site import Handler, Refusal, Response, Site, index, json_response, only_for_owner
 from .status import document
+from .throttle import Throttle
 
 __all__ = ["AdminWorker"]
 
@@ -130,7 +131,7 @@ class AdminWorker(Process):
             "/healthz": {"GET": self._healthz},
             "/readyz": {"GET": self._readyz},
         }
-        return Site(routes, self.log)
+        return Site(routes, self.log, Throttle(self.view, self._running))
 
     def _metrics_site(self) -> Site:
         return Site({"/metrics": {"GET": self._metrics}, "/healthz": {"GET": self._healthz}}, self.log)

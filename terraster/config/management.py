@@ -5,6 +5,7 @@ It has certificates as a service has them. So they are read, watched, named and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from .cipher_suites import is_of_tls13
@@ -13,7 +14,7 @@ from .messages import Complaint
 from .settings import Settings
 from .snapshot import Service, Snapshot, Tls
 
-__all__ = ["NAME", "admin_addresses", "errors", "refusals", "secured", "tls", "warnings"]
+__all__ = ["NAME", "admin_addresses", "errors", "rate", "refusals", "secured", "tls", "warnings"]
 
 NAME = "management API"
 """Its name for operators, where the name of a service stands."""
@@ -76,3 +77,9 @@ def warnings(top: Settings) -> Iterator[Complaint]:
 
 def _section(top: Settings) -> str:
     return "api" if top.api is not None else "admin_api"
+
+
+def rate(top: Settings) -> tuple[float, int] | None:
+    """Requests per second and burst of one client; None: any number."""
+    limit = top.management().rate_limit
+    return None if limit is None else (limit.requests_per_second, limit.burst or math.ceil(limit.requests_per_second))

@@ -361,9 +361,7 @@ class Service:
     strict_responses: bool = False
     ignore_client_abort: bool = False  # True: a client's EOF while its backend works is taken for a half-close, not for leaving
     tls: Tls | None = None  # None: served in clear
-    http2: Http2Limits | None = (
-        None  # with ``tls``: of clients that chose h2; in clear those of the listener count. None: not spoken
-    )
+    http2: Http2Limits | None = None  # over TLS; in clear those of the listener count. None: not spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +377,7 @@ class Snapshot:
     timeouts: Timeouts = field(default_factory=Timeouts)  # likewise
     admin_listen: str = "127.0.0.1:8081"  # "" = no management port
     admin_tls: Tls | None = None  # of the management port; None: it speaks plain HTTP
+    admin_rate: tuple[float, int] | None = None  # requests per second and burst of one client there; None: any
     metrics_listen: str = "127.0.0.1:9090"  # "" = no separate metrics port
     runtime_dir: str = "/run/terraster"
     state_dir: str = "/var/lib/terraster"

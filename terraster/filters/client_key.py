@@ -91,7 +91,10 @@ class ClientKey:
 
     def number(self, exchange: Exchange) -> int:
         """The number of the client of a request: 64 bits, not 0."""
-        said = exchange.client_ip if self.kind == "client-ip" else self._value(exchange) or exchange.client_ip
+        return self.of(exchange.client_ip if self.kind == "client-ip" else self._value(exchange) or exchange.client_ip)
+
+    def of(self, said: str | bytes) -> int:
+        """The number of a client by its address, or by a value of its request."""
         found = self._known.get(said)
         return self._hash(said) if found is None else found
 

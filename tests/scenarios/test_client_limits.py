@@ -77,3 +77,11 @@ def test_places_of_a_client_over_all_workers(fresh, backend) -> None:
             release.set()
             assert client.answer(held).status == 200
     wait_until(lambda: statuses([proxy.connect()], 1) == [200])
+
+
+def test_the_management_port_has_a_rate_for_each_client(terraster, backend) -> None:
+    proxy = terraster(backend(answer=ok()), admin_api={"rate_limit": {"requests_per_second": 0.01, "burst": 2}})
+    assert [proxy.admin("/").status for _ in range(3)] == [200, 200, 429]
+    answer = proxy.admin("/metrics")
+    assert (answer.status, 90 < int(answer.get("retry-after")) <= 100) == (429, True)
+    assert [proxy.admin(path).status for path in ("/healthz", "/readyz")] == [200, 200]

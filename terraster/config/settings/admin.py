@@ -16,8 +16,8 @@ __all__ = ["ApiRateLimit", "ApiSetting", "ApiSettings", "AuthSettings", "Databas
 class ApiRateLimit(Model):
     """How many requests one client may send to the management port."""
 
-    requests_per_second: Annotated[float, Field(gt=0)] = Field(description="Requests per second, lasting.")
-    burst: Annotated[Whole, Field(ge=1)] | None = Field(
+    requests_per_second: Annotated[float, Field(ge=0.0001, le=1_000_000)] = Field(description="Requests per second, lasting.")
+    burst: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="Requests at once after a pause. Default: one second's worth."
     )
 
@@ -35,7 +35,10 @@ class ApiSettings(Model):
     insecure: bool = Field(False, description="Allow plain HTTP on an address that others can reach.")
     allowed_ips: Networks = later((), description="Addresses and networks that may use the API. Default: all.")
     debug: bool = later(False, description="Say more in error answers.")
-    rate_limit: ApiRateLimit | None = later(description="How many requests one client may send to the API.")
+    rate_limit: ApiRateLimit | None = Field(
+        None,
+        description="How many requests one client may send to the management port; beyond it 429. `/healthz` and `/readyz` do not count.",
+    )
 
 
 ApiSetting = Annotated[ApiSettings, BeforeValidator(switched), OrWord()]
