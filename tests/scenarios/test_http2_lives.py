@@ -27,7 +27,7 @@ def test_the_requests_of_a_killed_worker_end_and_the_next_one_serves(fresh, slow
     wait_until(lambda: proxy.workers() not in ([], [worker]), "the next worker")
     with Http2(proxy.connect()) as client:
         assert client.get("/after").body == b"/after"
-    active = 'terraster_backend_active_requests{backend="%s",location="/",service="site"}' % slow.url
+    active = f'terraster_backend_active_requests{{backend="{slow.url}",location="/",service="site"}}'
     wait_until(lambda: proxy.metrics()[active] == 0, "what the killed one did is still counted")
 
 
@@ -64,7 +64,9 @@ def test_a_client_comes_back_to_its_backend_by_its_cookie(terraster, backend) ->
 
         return backend(answer=answer).url
 
-    sticky = service(named(b"a"), named(b"b"), named(b"c"), location={"lb_policy": "sticky-session", "sticky": {"secret": "x" * 32}})
+    sticky = service(
+        named(b"a"), named(b"b"), named(b"c"), location={"lb_policy": "sticky-session", "sticky": {"secret": "x" * 32}}
+    )
     proxy = terraster(sticky, http2=True)
     with Http2(proxy.connect()) as first, Http2(proxy.connect()) as second:
         answer = first.get("/")

@@ -8,13 +8,10 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from terraster.errors import HttpError
-from terraster.net.body import BUFFER, Payload
+from terraster.net.body import Payload
 from terraster.wire.http2.streams import Stream
 
 __all__ = ["Channel"]
-
-_LEAST = BUFFER // 4
-"""Octets of a body that are worth a read, however many streams share a connection."""
 
 
 class Channel(Stream):
@@ -151,9 +148,7 @@ class Channel(Stream):
                 session.queue(self)
                 self._wait_for_room(0.0)  # the session has the deadlines for the socket and for its own window
             else:
-                share: int = BUFFER // (len(session.requests) or 1)
-                given: int = session.codec.window
-                return min(self.window, given, share if share > _LEAST else _LEAST)
+                return int(min(self.window, session.codec.window, session.share(self)))
 
     def _wait_for_room(self, timeout: float) -> None:
         self.write_deadline = self._deadline(timeout)
@@ -173,13 +168,13 @@ class Channel(Stream):
         sent = 0
         if not session.blocked:  # it may be by now; those that are more urgent go first then
             sent = codec.data(self, payload, end)
-            session.wrote(sent, type(payload) is memoryview)
+            session.wrote(self, sent, type(payload) is memoryview)
         if sent < len(payload):
             rest = bytes(payload[sent:])
             while rest:
                 self.room(timeout)
                 sent = codec.data(self, rest, end)
-                session.wrote(sent, False)
+                session.wrote(self, sent, False)
                 rest = rest[sent:]
 
     def finish(self, block: bytes) -> None:

@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 
 from terraster.errors import HttpError
+from terraster.net.body import BUFFER
 from terraster.net.reactor import Reactor
 from terraster.net.stream import Stream
 from terraster.net.tls import TlsStream
@@ -20,6 +21,15 @@ from .channel import Channel
 __all__ = ["Outlet"]
 
 _AT_ONCE = 65536  # octets that do not wait for the end of the turn
+_SHARE = 1 << 17
+"""Octets of bodies that a connection may write before the loop looks at all sockets again. Where a backend and a client are both fast, no
+read and no write would ever wait otherwise, and a download would keep the worker until the window of its client is exhausted."""
+_LITTLE = 1 << 14
+"""The same while a more urgent stream is under way: its backend is asked and read in several turns, and what is written meanwhile is in front
+of it."""
+_LEAST = BUFFER // 4
+"""Octets of a body that are worth a read, however many streams share a connection."""
+_LEAST_URGENT = 7  # RFC 9218, section 4.1
 
 
 class Outlet:
@@ -28,7 +38,7 @@ class Outlet:
     codec:   the frames
     requests: the streams under way
     line:    the streams that wait for the socket or for the window of the connection, in order
-    blocked: True while the socket takes no octets
+    blocked: True while the socket takes no octets, or is not asked to because others have their turn
     write_deadline: when those in line have waited too long for the window of the connection (`terraster.net.reactor.Swept`)
     """
 
@@ -41,9 +51,11 @@ class Outlet:
         "requests",
         "write_deadline",
         "_ended",
+        "_most_urgent",
         "_payload",
         "_queued",
         "_run_callback",
+        "_spent",
         "_stream",
         "_timeout",
         "_touched",
@@ -60,8 +72,10 @@ class Outlet:
         self.plain = plain
         self.reactor: Reactor = plain.reactor
         self.write_deadline = inf
+        self._most_urgent = _LEAST_URGENT  # of the streams under way, or of one that was a moment ago
         self._payload = 0  # octets of bodies in the codec
         self._queued = 0
+        self._spent = 0  # octets of bodies that were written since the socket was waited for
         self._run_callback = self.reactor.loop.run_callback
         self._stream = stream
         self._timeout = timeout or inf
@@ -88,11 +102,29 @@ class Outlet:
             self._touched = True
             self._run_callback(self._turn)
 
-    def wrote(self, octets: int, at_once: bool) -> None:
+    def opened(self, channel: Channel) -> None:
+        """A stream is under way."""
+        self.requests.add(channel)
+        if channel.urgency < self._most_urgent:
+            self._most_urgent = channel.urgency
+
+    def share(self, channel: Channel) -> int:
+        """Octets that a stream may write at once."""
+        if channel.urgency > self._most_urgent:
+            return _LITTLE
+        share = BUFFER // (len(self.requests) or 1)
+        return share if share > _LEAST else _LEAST
+
+    def wrote(self, channel: Channel, octets: int, at_once: bool) -> None:
         """A stream has so many more octets in the codec. at_once: they lie in memory that is used again."""
         self._queued += octets
         self._payload += octets
-        if at_once or self._queued >= _AT_ONCE:
+        self._spent += octets
+        if self._spent >= _SHARE or (self._spent >= _LITTLE and channel.urgency > self._most_urgent):
+            self.flush()
+            if not (self.blocked or self._ended):
+                self._wait_for_socket()
+        elif at_once or self._queued >= _AT_ONCE:
             self.flush()
         else:
             self.touch()
@@ -158,11 +190,17 @@ class Outlet:
             self._run_callback(self._over)
             return
         if self._queued and not self._ended:
-            self.blocked = True
-            self._stalled()
-            self._stream.on_writable(self._writable)
+            self._wait_for_socket()
+
+    def _wait_for_socket(self) -> None:
+        self.blocked = True
+        self._stalled()
+        self._stream.on_writable(self._writable)
 
     def _writable(self) -> None:
+        self._spent = 0
+        if self.line:
+            self._most_urgent = min([channel.urgency for channel in self.requests], default=_LEAST_URGENT)
         try:
             self._queued = self._stream.send_now(b"")
         except HttpError:

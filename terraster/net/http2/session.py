@@ -282,7 +282,7 @@ class Session(Outlet):
         self.connection.requests += 1
         if not self.requests:
             self._busy()
-        self.requests.add(request)
+        self.opened(request)
         self._start(request)
 
     def _watch(self) -> None:

@@ -1,0 +1,137 @@
+"""The sending half of an HTTP/2 connection: whose turn it is while the socket takes whatever it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from types import SimpleNamespace
+
+from greenlet import getcurrent, greenlet
+
+from terraster.net.http2.channel import Channel
+from terraster.net.http2.outlet import Outlet
+from terraster.wire.http2.limits import Limits
+from terraster.wire.http2.server import ServerSession
+
+from .harness.http2 import PREFACE, headers, settings, told, window
+
+PIECE = bytes(32768)
+
+
+class _Stream:
+    """A socket that takes everything. callback: what is called when it is ready"""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.callback: Callable[[], None] | None = None
+
+    def send_now(self, data: bytes) -> int:
+        self.sent.append(data)
+        return 0
+
+    def on_writable(self, callback: Callable[[], None] | None) -> None:
+        self.callback = callback
+
+    def taken(self) -> list[str]:
+        """The frames that were sent since the last look."""
+        seen = told([b"".join(self.sent)])
+        self.sent.clear()
+        return seen
+
+
+class _Outlet(Outlet):
+    def _stalled(self) -> None: ...
+
+    def _flows(self) -> None: ...
+
+
+def octets(stream: _Stream) -> int:
+    """Octets of bodies that were sent since the last look."""
+    return sum(int(frame.split()[2]) for frame in stream.taken())
+
+
+def begun(*urgencies: int) -> tuple[_Outlet, _Stream, list[Channel]]:
+    """A connection with large windows and requests of these urgencies."""
+    stream, hub = _Stream(), getcurrent()
+    loop = SimpleNamespace(run_callback=lambda function, *args: None)
+    reactor = SimpleNamespace(loop=loop, horizon=0.0, streams=set(), switch=hub.switch, deadline=lambda waiter, timeout: inf)
+    plain = SimpleNamespace(reactor=reactor, closed=False, writer=None, write_deadline=inf)
+    made: list[Channel] = []
+
+    def make(number: int, octets: int) -> Channel:
+        made.append(Channel(outlet, number, octets))
+        return made[-1]
+
+    outlet = _Outlet(stream, plain, ServerSession(make, Limits()), 60.0)  # type: ignore[arg-type]
+    outlet.codec.feed(PREFACE + settings((4, 1 << 30), (5, 1 << 16)) + settings(ack=True) + window(0, 1 << 30), 1.0)
+    outlet.codec.feed(b"".join(headers(1 + 2 * one) for one in range(len(urgencies))), 1.0)
+    outlet.codec.out.clear()
+    for channel, urgency in zip(made, urgencies, strict=True):
+        channel.urgency = urgency
+        outlet.opened(channel)
+    return outlet, stream, made
+
+
+def download(channel: Channel, pieces: int) -> greenlet:
+    """Send so many pieces whenever there is room."""
+
+    def run() -> None:
+        for _ in range(pieces):
+            channel.room(60.0)
+            channel.write(PIECE, False, 60.0)
+
+    running = greenlet(run)
+    running.switch()
+    return running
+
+
+def test_a_stream_that_never_has_to_wait_lets_the_loop_turn() -> None:
+    """Else neither the client's next request nor any other connection would be looked at before the window is exhausted."""
+    _, stream, (channel,) = begun(3)
+    running = download(channel, 32)
+    turns = 0
+    while not running.dead:
+        assert stream.callback is not None, "it waits for nothing"
+        assert octets(stream) <= 1 << 17
+        stream.callback()
+        turns += 1
+    assert turns >= 7  # of 128 KiB each, the first one aside
+
+
+def test_while_a_more_urgent_one_is_under_way_others_send_little_at_each_turn() -> None:
+    outlet, stream, (urgent, *others) = begun(0, 7, 7)
+    running = [download(channel, 32) for channel in others]
+    assert octets(stream) <= len(PIECE)
+    for _ in range(10):
+        assert stream.callback is not None
+        stream.callback()
+        assert 0 < octets(stream) <= len(PIECE)
+    outlet.requests.discard(urgent)
+    assert stream.callback is not None
+    stream.callback()
+    assert octets(stream) > len(PIECE)
+    assert not any(one.dead for one in running)
+
+
+def test_the_most_urgent_goes_first_at_each_turn() -> None:
+    _, stream, (first, second, urgent) = begun(7, 7, 0)
+    others = [download(first, 32), download(second, 32)]
+    stream.taken()
+    running = download(urgent, 3)
+    while not running.dead:
+        assert stream.callback is not None
+        stream.callback()
+        assert stream.taken()[0] == f"DATA 5 {len(PIECE)}"
+    assert not any(one.dead for one in others)
+
+
+def test_a_short_answer_behind_many_is_sent_at_the_next_turn() -> None:
+    outlet, stream, (*others, short) = begun(*[3] * 9, 0)
+    for channel in others:
+        download(channel, 16)
+    stream.taken()
+    sending = greenlet(lambda: short.write(b"short", True, 60.0))
+    sending.switch()
+    assert outlet.blocked and stream.callback is not None
+    stream.callback()
+    assert stream.taken()[0] == f"DATA {short.id} 5 END"
