@@ -68,6 +68,8 @@ def problems(
             found.append(_problem("descriptors", text))
     backends, queues = [], []
     for service in services:
+        if order := service["maintenance"]:
+            found.append(_of_maintenance(service["name"], order))
         for location in service["locations"]:
             where = {"service": service["name"], "location": location["path"]}
             found += _of_location(location, where)
@@ -249,6 +251,13 @@ def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[
     else:
         text = "no backend is up: every request is answered with 503"
     return [_problem("no-backends", text, **where)]
+
+
+def _of_maintenance(service: str, order: Mapping[str, Any]) -> dict[str, Any]:
+    """The order of an operator by which a service answers nothing but 503."""
+    text = f"under maintenance by {order['by'] or 'an operator'}, so requests are answered with 503"
+    text += f": {order['reason']}" if order["reason"] else ""
+    return _problem("maintenance", text, service=service, since=order["when"], until=order["until"])
 
 
 def _of_queue(location: Mapping[str, Any]) -> str:

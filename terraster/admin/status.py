@@ -84,6 +84,7 @@ def document(
             "name": service.name,
             "hosts": list(service.hosts),
             "listeners": list(service.listeners),
+            "maintenance": overrides.get("services", {}).get(service.name),
             "locations": [
                 _location(location, rows.get(location.id), by_location.get(location.id, []), known, counted)
                 for location in service.locations

@@ -143,6 +143,7 @@ class AdminWorker(Process):
             "/reload": {"GET": self._last_reload, "POST": self._reload},
             "/stop": {"POST": self._stop},
             "/backend": {"POST": self._backend},
+            "/maintenance": {"POST": self._maintenance},
             "/why": {"GET": self._why},
         }
         return Site(routes, self.log, only_for_owner)
@@ -252,6 +253,15 @@ class AdminWorker(Process):
             raise Refusal(400, "`for` must be seconds, `weight` a whole number or `file`") from None
         words = {name: query.get(name, "") for name in ("action", "service", "path", "url", "reason")}
         answer = self.ask("backend", **words, **arguments, by=_operator(query))
+        return json_response(answer, 200 if answer["ok"] else 422)
+
+    def _maintenance(self, query: dict[str, str]) -> Response:
+        try:
+            seconds = float(query.get("for", "0"))
+        except ValueError:
+            raise Refusal(400, "`for` must be seconds") from None
+        words = {name: query.get(name, "") for name in ("action", "service", "reason")}
+        answer = self.ask("maintenance", **words, seconds=seconds, by=_operator(query))
         return json_response(answer, 200 if answer["ok"] else 422)
 
     def _why(self, query: dict[str, str]) -> Response:

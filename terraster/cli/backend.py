@@ -22,7 +22,7 @@ from . import phrases, render
 from .control import DONE, FAILED, Control
 from .output import colourful, width
 
-__all__ = ["add_commands", "backend", "why"]
+__all__ = ["add_commands", "backend", "refused", "span", "why"]
 
 _SERVICE_HELP = "the backend's service; add the path if several locations have this backend"
 _URL_HELP = "the configured URL, or the configured name, or HOST:PORT or HOST if that names one backend; URL@ADDRESS is one endpoint of a name"
@@ -51,7 +51,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
                 "-for",
                 dest="seconds",
                 metavar="TIME",
-                type=_time,
+                type=span,
                 default=0.0,
                 help="undo the change after this time, such as 90s or 10m",
             )
@@ -78,7 +78,7 @@ def backend(control: Control, arguments: argparse.Namespace) -> int:
         query["by"] = os.environ["SUDO_USER"]
     answer = control.ask("POST", "/backend", **query)
     if not answer["ok"]:
-        return _refused(answer, arguments.json)
+        return refused(answer, arguments.json)
     if arguments.json:
         print(json.dumps(answer, indent=2))
         return DONE
@@ -93,7 +93,7 @@ def why(control: Control, arguments: argparse.Namespace) -> int:
     """The command `why`."""
     answer = control.ask("GET", "/why", service=arguments.service, url=arguments.url)
     if not answer["ok"]:
-        return _refused(answer, arguments.json)
+        return refused(answer, arguments.json)
     if arguments.json:
         print(json.dumps(answer, indent=2))
         return DONE
@@ -117,7 +117,7 @@ def _list(control: Control, arguments: argparse.Namespace) -> int:
             if location["backends"]
         ]
         problem = f"no service or location {wanted} has backends"
-        return _refused({"ok": False, "problems": [problem], "candidates": names}, arguments.json)
+        return refused({"ok": False, "problems": [problem], "candidates": names}, arguments.json)
     if arguments.json:
         rows = [
             {"service": service["name"], "location": location["path"], **one}
@@ -136,7 +136,7 @@ def _is(service: str, path: str, wanted: str) -> bool:
     return not wanted or wanted == service or f"{service}{path}".rstrip("/") == wanted.rstrip("/")
 
 
-def _refused(answer: dict[str, Any], as_json: bool) -> int:
+def refused(answer: dict[str, Any], as_json: bool) -> int:
     """Print a refusal. All commands use the same form. answer: ``ok problems candidates``."""
     if as_json:
         print(json.dumps(answer, indent=2))
@@ -153,7 +153,8 @@ def _weight(text: str) -> str:
     return text
 
 
-def _time(text: str) -> float:
+def span(text: str) -> float:
+    """Seconds of the option `--for`."""
     try:
         seconds = duration(text)
     except ValueError as error:

@@ -91,7 +91,7 @@ def filters(known: Language, inherited: Chosen | None, written: BaseModel) -> Ch
         for one in settings.get(name, {}).values():
             if of_kind := one.facts():
                 facts |= of_kind
-            elif getattr(one, "enabled", True):
+            elif getattr(one, "enabled", True) or one.kept_when_off:
                 chosen.append((name, one))
     return Chosen(settings, tuple(chosen), facts)
 

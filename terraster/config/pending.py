@@ -94,7 +94,7 @@ class Finder:
                 files += [((*here, name), file) for name in ("cert_file", "key_file") if (file := getattr(one, name)) is not None]
         if not _TLS_FILES.isdisjoint(model.model_fields_set):
             files += [((*path, name), file) for name in sorted(_TLS_FILES) if (file := getattr(model, name, None))]
-        if isinstance(model, FilterSettings) and getattr(model, "enabled", True):
+        if isinstance(model, FilterSettings) and (getattr(model, "enabled", True) or model.kept_when_off):
             files += [(_place(model, path, source), source.name) for source in model.sources() if source.name.startswith("/")]
         if isinstance(model, AcmeSettings) and model.dns_hook is not None:
             files.append(((*path, "dns_hook"), model.dns_hook))

@@ -15,6 +15,7 @@ from .headers import Headers
 from .ip_access import IpAccess
 from .jwt import Jwt
 from .limit_connections import LimitConnections
+from .maintenance import Maintenance
 from .rate_limit import RateLimit
 from .redirect import Redirect
 from .respond import Respond
@@ -24,6 +25,7 @@ __all__ = ["KINDS"]
 
 KINDS: tuple[type[Filter], ...] = (
     IpAccess,
+    Maintenance,
     Cors,
     LimitConnections,
     RateLimit,

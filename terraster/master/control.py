@@ -32,6 +32,7 @@ from .children import Children
 from .filter_files import FilterFiles
 from .operator.account import Accounts
 from .operator.commands import OperatorCommands
+from .operator.service_commands import ServiceCommands
 from .participant import Outcome, Participant
 from .reload import Reloader
 from .running import Running
@@ -54,6 +55,7 @@ class Control:
         children: Children,
         reloader: Reloader,
         commands: OperatorCommands,
+        services: ServiceCommands,
         accounts: Accounts,
         states: BackendStates,
         outliers: Outliers,
@@ -85,6 +87,7 @@ class Control:
             "stop": self.stop,
             "status": self.status,
             "backend": commands.backend,
+            "maintenance": services.maintenance,
             "why": accounts.why,
             "challenges": self.challenges,
             "certificates": self.certificates,

@@ -41,6 +41,7 @@ from .operator.account import Accounts
 from .operator.commands import OperatorCommands
 from .operator.orders import Orders
 from .operator.overrides import Overrides
+from .operator.service_commands import ServiceCommands
 from .participant import Outcome, Participant, Proposal, prepare
 from .pidfile import Pidfile
 from .reload import Load, Placed, Reloader
@@ -192,6 +193,7 @@ class Parts:
         )
         accounts = Accounts(running, overrides, states, prober, self.outliers, table)
         commands = OperatorCommands(running, overrides, self.orders, accounts, log, self._refresh)
+        services = ServiceCommands(running, overrides, self.orders, log, self._refresh)
         self.files = RuntimeFiles(
             basis.pidfile,
             basis.listeners,
@@ -206,6 +208,7 @@ class Parts:
             self.children,
             self.reloader,
             commands,
+            services,
             accounts,
             states,
             self.outliers,

@@ -238,7 +238,9 @@ STATUS = record(
         log_lines_lost=COUNT,
         queued=COUNT,
     ),
-    services=several(record(name=TEXT, hosts=several(TEXT), listeners=several(TEXT), locations=several(LOCATION))),
+    services=several(
+        record(name=TEXT, hosts=several(TEXT), listeners=several(TEXT), maintenance=optional(ACTION), locations=several(LOCATION))
+    ),
     unrouted=record(requests=COUNT, responses=COUNTS, codes=COUNTS, bytes_in=COUNT, bytes_out=COUNT),
     lost_lines=record(access=COUNT, program=COUNT, last=MOMENT_OR_NONE, reason=TEXT),
     orphans=several(record(id=TEXT, service=TEXT, location=TEXT, backend=TEXT, gone=MOMENT, **OVERRIDES)),

@@ -110,6 +110,9 @@ class FilterSettings(Model):
     spellings: ClassVar[Mapping[str, str]] = {}
     """Other spellings of keys, and the fields that they stand for. Both are fields of the model."""
 
+    kept_when_off: ClassVar[bool] = False
+    """True if the filter is made although `enabled` is false, because an operator may switch it on."""
+
     _contents: dict[str, bytes] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from .action import DRAIN, Action, Entry
 from .answers import action_json, failure_json, overrides_json, state_json, work_json
 from .find import Found, Unfound, backends, base, endpoint_id, find, label, matching, one_endpoint
 from .overrides import Overrides
+from .services import service_of
 
 __all__ = ["Accounts", "overridden", "refusal"]
 
@@ -191,9 +192,14 @@ class Accounts:
 
 
 def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
-    """``backends``, by id (of endpoints too), what is above the file; ``orphans``: what is kept for backends that are not configured."""
+    """``backends``, by id (of endpoints too), what is above the file; ``orphans``: what is kept for backends that are not configured;
+    ``services``: by name, the orders about whole services."""
     weights = {backend.id: backend.weight for _service, _location, backend in backends(running.loaded)}
-    entries = {name: entry for name, entry in overrides.entries.items() if entry.order or entry.weight}
+    several = {name: entry for name, entry in overrides.entries.items() if entry.order or entry.weight}
+    services = {
+        service: action_json(entry.order) for name, entry in several.items() if (service := service_of(name)) and entry.order
+    }
+    entries = {name: entry for name, entry in several.items() if not service_of(name)}
     found = {}
     if any(not entry.gone for entry in entries.values()):
         for _service, _location, backend in backends(running.snapshot):
@@ -205,7 +211,7 @@ def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
                     changes |= {key: value for key, value in overrides_json(own).items() if key.startswith("order")}
                 found[backend.id] = {**changes, "configured_weight": weights.get(name)}
     orphans = [_orphan(name, entry) for name, entry in entries.items() if entry.gone]
-    return {"backends": found, "orphans": orphans}
+    return {"backends": found, "orphans": orphans, "services": services}
 
 
 def _orphan(name: str, entry: Entry) -> dict[str, Any]:

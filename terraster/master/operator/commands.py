@@ -25,8 +25,9 @@ from .answers import overrides_json
 from .find import Found, Unfound, endpoint_id, label, listed, matching, spellings
 from .orders import Orders
 from .overrides import Overrides
+from .services import service_of
 
-__all__ = ["OperatorCommands"]
+__all__ = ["LONGEST", "OperatorCommands", "plain", "said"]
 
 LONGEST = 10 * 365 * 86400.0  # seconds that something may be asked for
 
@@ -98,13 +99,13 @@ class OperatorCommands:
         if (what == ENABLE and known.order is None) or (what == WEIGHT_OF_FILE and known.weight is None):
             return self._done(found, endpoint, False, ["nothing was overridden"])
         until = now + seconds if seconds and what in (DRAIN, MAINTENANCE, WEIGHT) else 0.0
-        order = Action(what, now, _plain(by), _plain(reason), until, weight if what == WEIGHT and weight is not None else -1)
+        order = Action(what, now, plain(by), plain(reason), until, weight if what == WEIGHT and weight is not None else -1)
         try:
             before = self._overrides.record(name, order)
         except StartError as error:
             return refusal(f"{error}; nothing was changed")
         shown = backend.display if endpoint is None else backend.url + name.removeprefix(backend.id)
-        self._log.info("backend %s of %s: %s", shown, _where(found), _said(order))
+        self._log.info("backend %s of %s: %s", shown, _where(found), said(order))
         if what in (WEIGHT, WEIGHT_OF_FILE):
             generation = self._running.snapshot.generation
             outcome = self._refresh(f"weight of {backend.display} of {_where(found)}")
@@ -125,7 +126,7 @@ class OperatorCommands:
         found = []
         for name, entry in self._overrides.entries.items():
             there, _, known = name.partition(" ")
-            if entry.gone and (entry.order or entry.weight) and url.rstrip("/") in spellings(known):
+            if entry.gone and (entry.order or entry.weight) and not service_of(name) and url.rstrip("/") in spellings(known):
                 wanted = f"{service}{path}"
                 if there.rstrip("/") == wanted.rstrip("/") or (not path and there.partition("/")[0] == wanted):
                     found.append(name)
@@ -138,12 +139,12 @@ class OperatorCommands:
         service, slash, path = there.partition("/")
         changed = (known.order if action == "enable" else known.weight) is not None
         if changed:
-            order = Action(ENABLE if action == "enable" else WEIGHT_OF_FILE, time.time(), _plain(by), _plain(reason))
+            order = Action(ENABLE if action == "enable" else WEIGHT_OF_FILE, time.time(), plain(by), plain(reason))
             try:
                 self._overrides.record(name, order)
             except StartError as error:
                 return refusal(f"{error}; nothing was changed")
-            self._log.info("backend %s of %s, no longer configured: %s", url, there, _said(order))
+            self._log.info("backend %s of %s, no longer configured: %s", url, there, said(order))
             self._orders.apply()
         entry = self._overrides.entries.get(name, Entry())
         notes = [] if changed else ["nothing was overridden"]
@@ -207,13 +208,13 @@ def _where(found: Found) -> str:
     return f"{found[0].name}{found[1].path}"
 
 
-def _said(action: Action) -> str:
+def said(action: Action) -> str:
     """An action as a line of the log has it."""
     words = f"weight {action.weight}" if action.what == WEIGHT else action.what
     until = time.strftime(" until %Y-%m-%d %H:%M:%S", time.localtime(action.until)) if action.until else ""
     return f"{words}{until} (by {action.by or 'an operator'}{': ' + action.reason if action.reason else ''})"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text of an operator, on one line, without characters that would move a cursor."""
     return "".join(char if char.isprintable() else " " for char in text)[:TEXT].strip()

@@ -1,4 +1,5 @@
-"""Operators' orders in effect: drain and maintenance as facts of the states, weights by a new generation, and the end of both in time.
+"""Operators' orders in effect: drain and maintenance of backends as facts of the states, weights and maintenance of services by a new
+generation, and the end of all in time.
 
 An order with an end ends by itself. During an upgrade there are two masters, and an operator may ask either. So each looks several times
 a second whether the other one has written something, and brings that into effect. If a name resolves to several addresses, one configured
@@ -26,6 +27,7 @@ from .action import EXPIRED
 from .action import Entry as Kept
 from .find import backends, base, endpoint_id
 from .overrides import Overrides
+from .services import service_key, service_of
 
 __all__ = ["Orders"]
 
@@ -92,6 +94,7 @@ class Orders(Participant):
         if any(name not in configured for name in self._overrides.entries):
             running = (backend for _service, _location, backend in backends(self._running.snapshot))
             names += [endpoint_id(base(backend.id, configured), backend) for backend in running]
+        names += [service_key(service.name) for service in self._running.loaded.services]
         self._overrides.follow(names, alone=not self._is_upgrade())
         orders = {name: entry.order for name, entry in self._overrides.entries.items() if entry.order is not None}
         if orders or self._ordered:
@@ -164,7 +167,9 @@ class Orders(Participant):
         for name in before:
             for action in entries.get(name, Kept()).history[-2:]:
                 if action.what == EXPIRED:
-                    self._log.info("backend %s: %s", name, action.reason)
+                    self._log.info("%s: %s", name if service_of(name) else f"backend {name}", action.reason)
         if any(entry.weight != entries.get(name, Kept()).weight for name, entry in before.items()):
             self._refresh("a weight's time was over")
+        if any(service_of(name) and entry.order != entries.get(name, Kept()).order for name, entry in before.items()):
+            self._refresh("a maintenance's time was over")
         self.apply()

@@ -1,8 +1,8 @@
 """The overrides: operators' changes at run time, above the configuration file, for as long as they want them.
 
-Keyed by backend id, as the file has it. For each backend at most one order (drain or maintenance) and one weight that hold, each with
-who, when, why and until when, those that hold again when one ends, and the last `HISTORY` actions. It outlives workers, reloads,
-restarts and upgrades: it is kept in ``overlay.json`` in the state directory:
+Keyed by backend id, as the file has it; an order about a whole service has a key of its own (`terraster.master.operator.services`). For each
+key at most one order (drain or maintenance) and one weight that hold, each with who, when, why and until when, those that hold again when one
+ends, and the last `HISTORY` actions. It outlives workers, reloads, restarts and upgrades: it is kept in ``overlay.json`` in `state_dir`:
 
     {"version": 1, "backends": {ID: {"order": ACTION or null, "weight": ACTION or null, "history": [ACTION, …], "gone": MOMENT,
                                      "under_order": [ACTION, …], "under_weight": [ACTION, …]}}}
@@ -38,6 +38,7 @@ from terraster.master.participant import Participant, Proposal
 from terraster.master.steps import Step, nothing
 
 from .action import Action, Entry, parsed, written
+from .services import in_maintenance, service_of
 
 __all__ = ["KEPT", "Overrides"]
 
@@ -81,6 +82,7 @@ class Overrides(Participant):
         self._seen: tuple[int, int, int] | None = None  # the file as it was read or written last
         self._told = ""  # the last complaint: what goes wrong five times a second is told once
         self._applied: dict[str, tuple[Service, dict[str, int], Service]] = {}
+        self._maintained: dict[str, tuple[Service, Service]] = {}
 
     def load(self) -> None:
         """Read the file. Never raises: a file that cannot be read is logged, and one that cannot be understood is set aside as well."""
@@ -156,7 +158,7 @@ class Overrides(Participant):
         self._edit_or_tell(lambda entries: {name: followed(name, entry) for name, entry in entries.items()})
 
     def prepare(self, new: Proposal) -> None:
-        new.snapshot = self.apply(new.snapshot)
+        new.snapshot = self._in_maintenance(self.apply(new.snapshot))
 
     def apply(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with the weights of the operators in it. A service in which nothing differs from the last time is the very
@@ -168,6 +170,20 @@ class Overrides(Participant):
         before, self._applied = self._applied, {}
         services = tuple(self._service(service, weights, before) for service in snapshot.services)
         return replace(snapshot, services=services) if self._applied else snapshot
+
+    def _in_maintenance(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with the orders of operators about whole services in it; the objects are those of the last time as far as can be."""
+        names = {service_of(name) for name, entry in self.entries.items() if entry.order is not None} - {""}
+        before, self._maintained = self._maintained, {}
+        if not names:
+            return snapshot
+        for service in snapshot.services:
+            if service.name in names:
+                last = before.get(service.name)
+                made = last[1] if last is not None and last[0] is service else in_maintenance(service)
+                self._maintained[service.name] = service, made
+        services = tuple([self._maintained.get(service.name, (service, service))[1] for service in snapshot.services])
+        return replace(snapshot, services=services)
 
     def _service(
         self, service: Service, weights: dict[str, int], before: dict[str, tuple[Service, dict[str, int], Service]]
