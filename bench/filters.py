@@ -22,7 +22,8 @@ from pathlib import Path
 
 from peers import ROOT, Backend, Peer, launch
 from tree import cpu_seconds
-from wrk import CASES as LOADS
+from wrk import CASES as REQUESTS
+from wrk import Case as Load
 from wrk import run
 
 sys.path.insert(0, str(ROOT))
@@ -33,11 +34,15 @@ from terraster.state.table import Table
 from terraster.state.view import SeatView
 
 PEERS = ("terraster", "nginx", "haproxy")
+LOADS = {
+    **REQUESTS,
+    **{coding: Load(coding, f"GET a page of 32 KiB, {coding}", "/page.html", accept=coding) for coding in ("gzip", "br", "zstd")},
+}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A filter. ``here`` by peer: see `place.Place`; a peer without it takes no part. load: a case of `wrk.CASES`"""
+    """A filter. ``here`` by peer: see `place.Place`; a peer without it takes no part. load: one of `LOADS`"""
 
     here: dict[str, str]
     around: dict[str, str]
@@ -77,6 +82,15 @@ CASES = {
         "add_header X-Frame-Options DENY always;",
         "    http-response set-header X-Frame-Options DENY",
     ),
+    "compression by gzip": case(
+        "compression: on",
+        "gzip on; gzip_comp_level 1; gzip_vary on; gzip_proxied any;",
+        "    filter compression\n    compression algo gzip\n    compression type text/html",
+        load="gzip",
+    ),
+    "compression by zstd": case("compression: on", load="zstd"),
+    "compression by br": case("compression: on", load="br"),
+    "buffer": case("buffer: on", load="100k"),
 }
 """By name. A filter has one line, or several for settings that cost differently."""
 

@@ -84,8 +84,8 @@ http {{
 
 
 class Backend:
-    """nginx as the backend of every proxy: /128, /100k, /1m, /post (reads the whole body) and /health, on two ports, no access log. It answers
-    calls of gRPC on two ports more (`calls`): it reads the message, and sends another one and a trailer."""
+    """nginx as the backend of every proxy: /128, /100k, /1m, /page.html (32 KiB of text), /post (reads the whole body) and /health, on two
+    ports, no access log. It answers calls of gRPC on two ports more (`calls`): it reads the message, and sends another one and a trailer."""
 
     def __init__(self, folder: Path, ports: tuple[int, int] | None = None, prefix: tuple[str, ...] = ()) -> None:
         self.ports = ports or (free_port(), free_port())
@@ -96,6 +96,10 @@ class Backend:
         self.calls = (free_port(), free_port())
         (content / "message").write_bytes(message(128))
         calls = " ".join(f"listen 127.0.0.1:{port} http2 backlog=4096;" for port in self.calls)
+        words = [f"{number * number % 7919:x}" for number in range(8192)]
+        (content / "page.html").write_text(
+            "".join(f"<li>{one} {two}</li>\n" for one, two in zip(words, words[::-1], strict=True))[:32768]
+        )
         listens = " ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in self.ports)
         config = folder / "backend.conf"
         config.write_text(

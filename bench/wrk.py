@@ -22,7 +22,7 @@ LUA = HERE / "lua" / "report.lua"
 class Case:
     """One kind of request. ``close``: True for a connection per request; ``post``: octets of the request body; ``tls``: True over TLS 1.3;
     ``handshake``: its kind, for a TLS connection per request; ``streams``: of HTTP/2 at the same time on each of 8 connections; ``call``:
-    octets of the message of a unary call of gRPC, and of its answer
+    octets of the message of a unary call of gRPC, and of its answer; ``accept``: Accept-Encoding
     """
 
     name: str
@@ -34,6 +34,7 @@ class Case:
     handshake: Literal["", "full", "resumed"] = ""
     streams: int = 0
     call: int = 0
+    accept: str = ""
 
 
 CASES = {
@@ -85,6 +86,8 @@ def run(url: str, case: Case, *, seconds: float, connections: int = 64, prefix: 
         command = [*prefix, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(LUA)]
         if case.close:
             command += ["-H", "Connection: close"]
+        if case.accept:
+            command += ["-H", f"Accept-Encoding: {case.accept}"]
         command += [url, "--", str(case.post)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

@@ -156,8 +156,8 @@ def relay(body: Body, coding: bytes, level: int, pace: Pace, loop: Loop) -> list
 
 
 def payload(rng: random.Random) -> bytes:
-    size = rng.choice([0, 1, 2, rng.randrange(100), rng.randrange(5000), rng.randrange(20000)])
-    if rng.random() < 0.02:
+    size = rng.choice([0, 1, 2, rng.randrange(100), rng.randrange(3000), rng.randrange(9000)])
+    if rng.random() < 0.01:
         size *= 20
     at = rng.randrange(10000)
     return rng.choice([rng.randbytes(size), TEXT[at : at + size], bytes(size), b"ab" * (size // 2)])

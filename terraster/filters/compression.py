@@ -52,7 +52,11 @@ _TYPES = (
     "image/svg+xml",
     "image/bmp",
 )
-_LEVELS: Mapping[bytes, int] = {b"zstd": 3, b"br": 4, b"gzip": 1}
+"""Media types whose bodies get clearly smaller."""
+
+_LEVELS: Mapping[bytes, int] = {b"zstd": 2, b"br": 3, b"gzip": 1}
+"""On texts the next level costs 10 to 50 per cent more, and makes them 1 to 3 per cent smaller."""
+
 _PIECE = 8192  # octets of the first call at a location; the pace follows from there
 
 _EVENTS = b"text/event-stream"
@@ -97,7 +101,7 @@ class CompressionSettings(FilterSettings):
     )
     level: Annotated[Whole, Field(ge=1, le=7)] | None = Field(
         None,
-        description="Level of every algorithm, 1 (fast) to 7 (small). Default: zstd 3, br 4, gzip 1.",
+        description="Level of every algorithm, 1 (fast) to 7 (small). Default: zstd 2, br 3, gzip 1.",
     )
     min_size: Size = Field(1024, description="Responses whose Content-Length is below this many octets are not compressed.")
     types: Names = Field(

@@ -37,6 +37,11 @@ _ISAL_MOST = 3
 """The highest level of isal. It is three to five times as fast as zlib at the same size; beyond this level zlib finds more."""
 
 
+_IDLE: dict[int, list[zstd.ZstdCompressor]] = {}
+_MOST_IDLE = 2
+"""Compressors of a level that are kept."""
+
+
 class Encoder(Protocol):
     """One response body. The calls are those of `terraster.wire.transform.Transform`."""
 
@@ -53,7 +58,7 @@ class GzipEncoder:
     __slots__ = ("_made", "feed")
 
     def __init__(self, level: int) -> None:
-        """level: 1..9"""
+        """level: 1..7"""
         if isal_zlib is not None and level <= _ISAL_MOST:
             self._made: Any = isal_zlib.compressobj(level, zlib.DEFLATED, _GZIP)
         else:
@@ -73,7 +78,7 @@ class BrotliEncoder:
     __slots__ = ("_made",)
 
     def __init__(self, level: int) -> None:
-        """level: 1..7. Higher ones need 7 ms before the first octet."""
+        """level: 1..7. Beyond that the first octet takes 7 ms."""
         self._made = brotli.Compressor(quality=level, lgwin=_BR_WINDOW)
 
     def feed(self, payload: Payload) -> bytes:
@@ -87,17 +92,20 @@ class BrotliEncoder:
 
 
 class ZstdEncoder:
-    """zstd."""
+    """zstd. A compressor that has ended a frame can begin another one, so a few are kept: their memory, up to a megabyte, would otherwise be
+    mapped and touched anew for each response, which costs more than to compress a page."""
 
-    __slots__ = ("_made",)
+    __slots__ = ("_idle", "_made")
 
     def __init__(self, level: int) -> None:
-        """level: 1..9"""
-        options: dict[int, int] = {
-            zstd.CompressionParameter.compression_level: level,
-            zstd.CompressionParameter.window_log: _ZSTD_WINDOW,
-        }
-        self._made = zstd.ZstdCompressor(options=options)
+        """level: 1..7"""
+        self._idle = idle = _IDLE.setdefault(level, [])
+        if idle:
+            self._made = idle.pop()
+        else:
+            parameters = zstd.CompressionParameter
+            options: dict[int, int] = {parameters.compression_level: level, parameters.window_log: _ZSTD_WINDOW}
+            self._made = zstd.ZstdCompressor(options=options)
 
     def feed(self, payload: Payload) -> bytes:
         return self._made.compress(payload, self._made.FLUSH_BLOCK)
@@ -106,7 +114,10 @@ class ZstdEncoder:
         return b""
 
     def end(self, payload: Payload) -> bytes:
-        return self._made.compress(payload, self._made.FLUSH_FRAME)
+        out = self._made.compress(payload, self._made.FLUSH_FRAME)
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append(self._made)
+        return out
 
 
 ENCODERS: dict[bytes, type[GzipEncoder] | type[BrotliEncoder] | type[ZstdEncoder]] = {
