@@ -43,7 +43,7 @@ class Exchange:
     Its outcome:
     buffering:     what is read ahead (`terraster.filters.buffer`), None: nothing
     body:          the request body that has not arrived yet (`RequestBody`), or None: there is none, or all of it is in `content`
-    content:       octets of a request body that arrived together with the head
+    content:       a request body that arrived together with the head, without framing
     idempotent:    True if the request may be executed twice
     backend:       the backend (`terraster.balance` Member) of the last attempt, or None
     tries:         number of attempts begun at backends

@@ -234,6 +234,13 @@ class Proxy(DataPlane):
                 inlet.held = held[length:]
                 exchange.bytes_in += length
                 exchange.unread = 0
+            elif (
+                isinstance(client, Request) and head.chunked and client.arrived(location.body_size)
+            ):  # as a short message of gRPC does
+                exchange.content = held
+                inlet.held = b""
+                exchange.bytes_in += len(held)
+                exchange.unread = 0
             else:
                 again = exchange.idempotent or (exchange.grpc is not None and location.retries_calls)
                 room = retry.body_size if again else 0

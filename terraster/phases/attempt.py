@@ -16,13 +16,14 @@ from terraster.balance.contract import Member
 from terraster.errors import BACKEND, BadResponse, ConnectionLost, HttpError
 from terraster.exchange import Exchange
 from terraster.location_plan import LocationPlan
-from terraster.net.body import RequestBody, Source, arrived
+from terraster.net.body import RequestBody, Source, arrived, chunk
 from terraster.net.body_sender import BodySender
 from terraster.net.http2.backend_request import BackendRequest
 from terraster.net.origin import Origin
 from terraster.net.upstream import Upstream
 from terraster.policy.retry import ELSEWHERE, GIVE_UP, SAME_FRESH, USE, next_step
 from terraster.state.cells import CLASS_CELL, SeatBackend, SeatLocation
+from terraster.wire.chunked import last_chunk
 from terraster.wire.grpc import APART, word_of
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 
@@ -172,7 +173,11 @@ class Attempt:
             upstream = origin.connect(exchange, wait)
         self.kept = upstream.since < inf
         self.upstream = upstream
-        upstream.send(out + exchange.content if exchange.content else out, self.location.timeouts.read)
+        if body is None and exchange.head.chunked:
+            out += chunk(exchange.content) + last_chunk([])
+        elif exchange.content:
+            out += exchange.content
+        upstream.send(out, self.location.timeouts.read)
         if body is not None:
             self._carry(upstream, body)
         return upstream

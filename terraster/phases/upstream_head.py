@@ -53,7 +53,7 @@ def upstream_head(exchange: Exchange, member: Member, framed: bool) -> bytes:
         extra += edits.extra
     if exchange.grpc is not None and b"grpc-timeout" not in drop:
         extra, drop = _with_deadline(exchange, extra, drop)
-    if head.chunked:
+    if head.chunked and exchange.body is not None:
         exchange.body.drop = drop | head.names()  # a trailer must not overlay a field of the head
     if head.upgrade is not None:
         extra += b"Connection: Upgrade\r\n"

@@ -255,14 +255,37 @@ def test_a_status_that_is_named_is_tried_elsewhere(terraster, backend) -> None:
         (only(14), {"attempts": 1}),
         (HEAD + b"5\r\n" + MESSAGE + b"\r\n" + TRAILERS % 14, {}),
         (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", {}),
-        (only(14), {"body_size": 4}),
     ],
-    ids=["another status", "no status of gRPC named", "one attempt", "in the trailers", "a status of HTTP", "a large message"],
+    ids=["another status", "no status of gRPC named", "one attempt", "in the trailers", "a status of HTTP"],
 )
 def test_calls_that_are_not_tried_again(terraster, backend, answer: bytes, keys: dict) -> None:
     bad = [backend(answer=answer) for _ in range(2)]
     call(terraster(*bad, http2=True, retry={**RETRY, **keys}))
     assert sum(len(one.requests) for one in bad) == 1
+
+
+@pytest.mark.parametrize(("room", "asked"), [(4, 1), (64, 2)])
+def test_a_message_behind_the_head_is_kept_if_there_is_room(terraster, backend, room: int, asked: int) -> None:
+    bad = [backend(answer=only(14)) for _ in range(2)]
+    proxy = terraster(*bad, http2=True, retry={**RETRY, "attempts": 2, "body_size": room})
+    with Http2(proxy.connect()) as client:
+        number = client.open("/t.T/M", method="POST", fields=CALL, end=False)
+        wait_until(lambda: sum(len(one.peers) for one in bad) == 1)
+        client.send(client.data(number, MESSAGE))
+        assert client.answer(number).get("grpc-status") == "14"
+    assert sum(len(one.requests) for one in bad) == asked
+
+
+def test_a_message_that_comes_with_the_head_goes_on_whole(terraster, backend) -> None:
+    """To HTTP/1.1 in chunks, whether it is empty or not; and not at all if it is too large."""
+    one = backend(answer=only(0))
+    proxy = terraster(one, http2=True, limits={"body_size": 10})
+    with Http2(proxy.connect()) as client:
+        for body in (MESSAGE, b"", b"x" * 10):
+            assert client.get("/t.T/M", method="POST", fields=CALL, body=body).get("grpc-status") == "0"
+        assert client.get("/t.T/M", method="POST", fields=CALL, body=b"x" * 11).get("grpc-status") == "8"
+    assert [request.body for request in one.requests] == [MESSAGE, b"", b"x" * 10]
+    assert {request.get("transfer-encoding") for request in one.requests} == {"chunked"}
 
 
 def test_other_requests_are_not_tried_again_for_a_status_of_grpc(terraster, backend) -> None:

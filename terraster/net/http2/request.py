@@ -84,6 +84,10 @@ class Request(Channel):
         """See `Downstream.body`."""
         return RequestBody(length, limit, room) if length >= 0 else _FramedBody(self, limit, room)
 
+    def arrived(self, limit: int) -> bool:
+        """True if all of the body is in `held`, without trailers behind it. limit: most octets of it, 0 = no limit."""
+        return self._ended and not self.trailers and not 0 < limit < len(self.held)
+
     def watch(self) -> None:
         """See `Downstream.watch`."""
         self.worker = getcurrent()
