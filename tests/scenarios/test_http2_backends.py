@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import ssl
 import threading
 import time
 
@@ -10,6 +12,8 @@ import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
+from ..harness.authority import Authority
+from ..harness.backends import Peer, websocket_echo
 from ..harness.client import get
 from ..harness.http2_backend import Asked, Http2Backend, Http2Peer
 from ..harness.http2_client import Http2
@@ -354,3 +358,54 @@ def test_health_checks_speak_http2_too(terraster, http2, backend) -> None:
     assert "speaks HTTP/1.1" in reasons[2]
     asked = good.requests[0]
     assert (asked.get(":method"), asked.get("x-probe"), asked.get("user-agent")) == ("GET", "1", "terraster-health-check")
+
+
+@pytest.mark.parametrize("protocols, status", [(["h2"], 200), (["http/1.1"], 502), ([], 502)], ids=["h2", "http/1.1", "none"])
+def test_over_tls_the_backend_must_choose_http2(terraster, http2, tmp_path, protocols, status) -> None:
+    certificate, key = Authority().issue("b.test").write(tmp_path, "b")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    backend = http2(tls=context)
+    proxy = terraster(service(framed(backend, skip_tls_verify=True)), retry={"attempts": 1})
+    for _ in range(2):
+        answer = get(proxy.address, "/x")
+        assert answer.status == status
+    assert len(backend.requests) == (2 if status == 200 else 0)
+    if status == 200:
+        assert backend.requests[0].get(":scheme") == "https"
+        assert len(backend.peers) == 1
+    else:
+        assert "tls_protocol_error" in (answer.get("proxy-status") or "")
+
+
+def test_a_body_that_finds_no_window_waits_for_the_answer_alone(terraster, http2) -> None:
+    """The whole body came with the head. The backend takes none of it, and answers."""
+    backend = http2(lambda peer, asked: peer.answer(asked, 401, b"who?"), early=True, takes=False)
+    proxy = terraster(service(framed(backend)), retry={"attempts": 1})
+    with proxy.connect() as client:
+        client.send(b"POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 66000\r\n\r\n" + b"x" * 66_000)
+        answer = client.response("POST")
+    assert (answer.status, answer.body) == (401, b"who?")
+    assert get(proxy.address, "/x").status == 401
+
+
+def test_websockets_use_a_connection_of_http1(terraster, backend) -> None:
+    """To the same address, which speaks both versions."""
+
+    def script(peer: Peer) -> None:
+        first = peer.sock.recv(3, socket.MSG_PEEK)
+        assert first == b"GET"
+        websocket_echo(peer)
+
+    one = backend(script)
+    proxy = terraster(service({"url": one.url, "http2": True, "health_check": "off"}))
+    with proxy.connect() as client:
+        client.send(
+            b"GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        assert client.response(upgrade=True).status == 101
+        client.send(b"\x81\x83\0\0\0\0abc")
+        assert client.receive_exactly(5) == b"\x81\x03abc"
