@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
+from .config.called import served
 from .config.diff import Change, patch
 from .config.settings.kinds import CALLED
 from .config.snapshot import Backend, Filters, Http2Limits, Listener, Location, Service, Snapshot
@@ -78,10 +79,10 @@ class Kinds:
 
     def spellings(self, service: Service, locations: Sequence[LocationPlan]) -> Spellings[LocationPlan] | None:
         """The spellings of the paths of a service, if its locations differ in their access filters."""
-        guards = [tuple([one for one in location.filters if one[0] in self._guarding]) for location in service.locations]
+        guards = [tuple([one for one in location.filters if one[0] in self._guarding]) for location in served(service)]
         if all(one == guards[0] for one in guards):
             return None
-        paths = (location.path.encode("ascii") for location in service.locations)
+        paths = (location.path.encode("ascii") for location in served(service))
         return Spellings(zip(paths, locations, guards, strict=True))
 
     def may_answer(self, service: Service) -> bool:
@@ -154,15 +155,14 @@ class ServicePlan:
             )
             for location in service.locations
         )
-        self.prefixes: Prefixes[LocationPlan] = Prefixes(
-            [(location._prefix, location) for location in self.locations if not location.path.startswith(CALLED)]
-        )
+        of_requests = [location for location in self.locations if not location.path.startswith(CALLED)]
+        self.prefixes: Prefixes[LocationPlan] = Prefixes([(location._prefix, location) for location in of_requests])
         self._rules: LocationPlan | None = None
         self._made_of = service, view, kinds
         self.fallback: LocationPlan | None = None
         if kinds.may_answer(service) and self.rules.on_request:
             self.fallback = self.rules
-        self.spellings = kinds.spellings(service, self.locations)
+        self.spellings = kinds.spellings(service, of_requests)
         self.merge_slashes = service.merge_slashes
         self.refuse_encoded_slashes = service.encoded_slashes == "refuse" or (
             service.encoded_slashes == "auto" and self.spellings is not None and not any(map(_has_encoded_slash, service.locations))

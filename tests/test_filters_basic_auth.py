@@ -141,7 +141,7 @@ def test_users_of_a_file() -> None:
     assert house.ask(basic("ada", OTHER)) == (401, ""), "the configuration's own user wins"
 
 
-@pytest.mark.parametrize("contents", [{}, {FILE: b""}, {FILE: b"# nobody\n"}])
+@pytest.mark.parametrize("contents", [{}, {FILE: b"# nobody\n"}])
 def test_without_a_user_nobody_comes_in(contents: dict[str, bytes]) -> None:
     house = House(contents, file=FILE)
     assert house.ask(basic("ada", RIGHT)) == (401, "")

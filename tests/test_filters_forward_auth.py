@@ -16,6 +16,7 @@ from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
 from terraster.filters.contract import Place
 from terraster.filters.forward_auth import ForwardAuth, ForwardAuthSettings
+from terraster.filters.passages import passages
 from terraster.filters.runtime import Reply, Runtime
 from terraster.plan import compile_plan
 from terraster.state.cells import SeatLocation
@@ -275,3 +276,26 @@ def test_a_server_is_a_location_that_no_request_is_for(tmp_path: Path) -> None:
     for path in (b"@http://auth.test:9091", b"/@http://auth.test:9091", b"/x"):
         found_there = compiled.prefixes.find(path)
         assert found_there is not None and found_there.path == "/"
+
+
+BESIDE = """
+services:
+  - name: s
+    locations:
+      - {path: /, backends: ["http://10.0.0.1:9091"], middleware: [{forward_auth: {url: 'http://10.0.0.1:9091/verify'}}]}
+      - {path: /open, backends: ["http://10.0.0.1:9091"]}
+"""
+
+
+def test_the_location_of_a_server_is_no_way_past_the_filter(tmp_path: Path) -> None:
+    """The same server decides about requests and answers them."""
+    (tmp_path / "t.yaml").write_text(BESIDE)
+    snapshot = resolve(load(str(tmp_path / "t.yaml")), 1, environ={})
+    assert len(snapshot.services[0].locations) == 3
+    assert not [line for line in passages(snapshot, {"forward_auth"}) if "@" in line]
+    table = Table(8, 8, 2)
+    assert compile_plan(Leases(table).assign(snapshot), SeatView(table)).services["s"].spellings is not None
+    (tmp_path / "t.yaml").write_text(BESIDE.rpartition("      -")[0])
+    snapshot = resolve(load(str(tmp_path / "t.yaml")), 1, environ={})
+    compiled = compile_plan(Leases(table).assign(snapshot), SeatView(table))
+    assert compiled.services["s"].spellings is None, "there is one location that requests are for"

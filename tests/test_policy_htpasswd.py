@@ -59,7 +59,7 @@ def test_bcrypt_sees_72_octets_as_htpasswd_does() -> None:
 def test_a_file_of_htpasswd() -> None:
     octets = b"# users\n\nada:%b\r\nbob:%b\n  eve:%b:more of crypt(5)\n" % (BCRYPT, SHA, SHA)
     assert read(octets) == {b"ada": BCRYPT, b"bob": SHA, b"eve": SHA}
-    assert read(b"") == {}
+    assert read(b"# nobody\n") == read(b"\n") == {}
 
 
 NOT_HASHED = "has a password that is hashed neither with bcrypt nor as $apr1$ or {SHA}; `htpasswd -nB NAME` makes a hash"
@@ -69,6 +69,7 @@ NOT_HASHED = "has a password that is hashed neither with bcrypt nor as $apr1$ or
     ("octets", "problem"),
     [
         (b"ada:secret", f"line 1 {NOT_HASHED}"),
+        (b"", "is empty; write a comment (#) into it if nobody may come in"),
         (b"ada:abJnggxhB/yWI", f"line 1 {NOT_HASHED}"),  # crypt(3)
         (b"\nada", "line 2 has no `:`"),
         (b":" + SHA, "line 1 has no user name"),

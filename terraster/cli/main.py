@@ -165,6 +165,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
     from terraster.certs.faults import faults
     from terraster.certs.folder import complaints
     from terraster.certs.ocsp_file import complaint
+    from terraster.config.called import served
     from terraster.errors import ConfigError, Problem, TerrasterError
     from terraster.filters.passages import passages
     from terraster.filters.registry import KINDS
@@ -185,7 +186,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
         backends = sum(len(location.backends) for location in locations)
         found = {
             "services": len(snapshot.services),
-            "locations": len(locations),
+            "locations": sum(len(served(service)) for service in snapshot.services),
             "backends": backends,
             "listeners": len(snapshot.listeners),
         }

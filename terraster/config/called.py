@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .inherit import ToBackends
-from .settings.kinds import Call
-from .snapshot import Backend, Credentials, Filters, HealthCheck, Location, Retry, Timeouts, backend_id, location_id
+from .settings.kinds import CALLED, Call
+from .snapshot import Backend, Credentials, Filters, HealthCheck, Location, Retry, Service, Timeouts, backend_id, location_id
 
-__all__ = ["called"]
+__all__ = ["called", "served"]
 
 _UNPROBED = HealthCheck(type="none")
 _NONE = Credentials()
@@ -26,6 +26,13 @@ def called(service: str, places: Iterable[Filters], tls: ToBackends) -> list[Loc
             for call in settings.calls():
                 found.setdefault(call.path, call)
     return [_location(service, call, tls) for call in found.values()]
+
+
+def served(service: Service) -> tuple[Location, ...]:
+    """The locations of a service that requests are for; its very locations if filters ask no server."""
+    if not any(location.path.startswith(CALLED) for location in service.locations):
+        return service.locations
+    return tuple([location for location in service.locations if not location.path.startswith(CALLED)])
 
 
 def _location(service: str, call: Call, tls: ToBackends) -> Location:

@@ -90,8 +90,9 @@ class BasicAuth(Filter):
         self._asked, self._wrong, self._busy = (place.tally(name) for name in ("asked", "wrong", "busy"))
         self._runtime = place.runtime
         users = {name.encode(): hashed.get_secret_value().encode() for name, hashed in settings.users.items()}
-        if settings.file:
-            users = {**htpasswd.read(settings.contents.get(settings.file, b"")), **users}
+        octets = settings.contents.get(settings.file or "")
+        if octets:
+            users = {**htpasswd.read(octets), **users}
         self._users = users
         self._hashes = tuple(users.values())
         realm = settings.realm.replace("\\", "\\\\").replace('"', '\\"')

@@ -206,7 +206,7 @@ class ForwardAuth(Filter):
         for name, value in exchange.head.fields:
             lower = name.lower()
             if lower == b"connection":
-                options.update(option.strip(b" \t") for option in value.lower().split(b","))
+                options.update([option.strip(b" \t") for option in value.lower().split(b",")])
             dashed = lower.replace(b"_", b"-")
             if dashed in _NOT_ASKED or dashed.startswith(_NEVER_ASKED):
                 continue

@@ -349,7 +349,7 @@ def _must_be_masked(query: str, place: Place) -> None:
 def _has(value: Any, allowed: tuple[str, ...]) -> bool:
     """True if a claim has one of these values, or contains one."""
     found = value if isinstance(value, list) else [value]
-    return any(_scalar(one) in allowed for one in found)
+    return not set(allowed).isdisjoint([_scalar(one) for one in found])
 
 
 def _text(value: Any) -> bytes | None:

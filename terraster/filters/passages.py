@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from ..config.called import served
 from ..config.snapshot import Backend, Filters, Location, Service, Snapshot
 from ..route.prefix import Prefixes
 
@@ -30,7 +31,7 @@ def passages(snapshot: Snapshot, guarding: Collection[str]) -> list[str]:
     """A sentence for each location that reaches the same backend past an access filter. guarding: names of the kinds of access filters"""
     ways: dict[tuple[str, int, str], list[_Way]] = {}
     for service in snapshot.services:
-        for location in service.locations:
+        for location in served(service):
             guards = tuple([one for one in location.filters if one[0] in guarding])
             for backend in location.backends:
                 way = _Way(service, location, _path(location, backend), guards)
@@ -68,7 +69,7 @@ def _reaches(other: _Way, one: _Way) -> bool:
     """True if a request to the other location may have a path at the backend that only the first location should give it."""
     if _lies_in(one.path, other.path):
         asked = _joined(other.location.path, one.path[len(other.path.rstrip("/")) :])
-        prefixes = Prefixes([(location.path.encode("ascii"), location) for location in other.service.locations])
+        prefixes = Prefixes([(location.path.encode("ascii"), location) for location in served(other.service)])
         return prefixes.find(asked.encode("ascii")) is other.location
     # The other one is a part of the first one's. Beside it in the same service, under the same path, it was meant to be open.
     return _lies_in(other.path, one.path) and (

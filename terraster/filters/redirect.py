@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from ..config.settings.kinds import CALLED
+from ..config.called import served
 from ..config.snapshot import Location, Service
 from ..errors import BadRequest, ConfigError, Problem
 from ..exchange import Exchange
@@ -93,9 +93,7 @@ def _exact(service: Service, at: Location | None) -> list[Rule]:
     origins = [location for location in service.locations if _is_exact(location)]
     if not origins:
         return []
-    prefixes = Prefixes(
-        [(location.path.encode("ascii"), location) for location in service.locations if not location.path.startswith(CALLED)]
-    )
+    prefixes = Prefixes([(location.path.encode("ascii"), location) for location in served(service)])
     filters: list[Rule] = []
     for location in origins:
         try:

@@ -27,13 +27,17 @@ _APR1 = re.compile(rb"\$apr1\$([./A-Za-z0-9]{1,8})\$([./A-Za-z0-9]{22})")
 _SHA = re.compile(rb"\{SHA\}([A-Za-z0-9+/]{27}=)")
 _DIGITS = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ROUNDS = 1000
+_CONTROLS = bytes((*range(32), 127))
 
 Hashed = bytes
 """A hashed password as written."""
 
 
 def read(octets: bytes) -> dict[bytes, Hashed]:
-    """The users of an htpasswd file. ValueError, with the number of the line, for a line that cannot be used."""
+    """The users of an htpasswd file. ValueError, with the number of the line, for a line that cannot be used, and for a file without an octet:
+    it is about to be written. A comment alone says that nobody may come in."""
+    if not octets:
+        raise ValueError("is empty; write a comment (#) into it if nobody may come in")
     pairs = []
     for number, line in enumerate(octets.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith(b"#"):
@@ -133,6 +137,6 @@ def basic(value: bytes) -> tuple[bytes, bytes] | None:
     except (binascii.Error, ValueError):
         return None
     name, colon, password = decoded.partition(b":")
-    if not colon or any(octet < 32 or octet == 127 for octet in decoded):
+    if not colon or decoded.translate(None, _CONTROLS) != decoded:
         return None
     return name, password

@@ -139,7 +139,7 @@ def _judged(claims: dict[str, Any], rules: Rules, now: float) -> float:
     if rules.audience:
         audience = claims.get("aud")
         named = audience if isinstance(audience, list) else [audience]
-        if not any(isinstance(one, str) and one in rules.audience for one in named):
+        if rules.audience.isdisjoint([one for one in named if isinstance(one, str)]):
             raise Refused("the token is for another audience")
     return ends + rules.leeway
 
