@@ -50,6 +50,7 @@ _PLACES = (
 
 def test_there_are_examples() -> None:
     assert {
+        "access",
         "acme",
         "backend-names",
         "buffer",
