@@ -8,7 +8,18 @@ import time
 import pytest
 
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
-from terraster.state.cells import MASTERS, BackendCells, Header, LocationCells, MasterCells, Seat, SeatBackend, SeatLocation
+from terraster.state.cells import (
+    MASTERS,
+    BackendCells,
+    Header,
+    LocationCells,
+    MasterCells,
+    Seat,
+    SeatBackend,
+    SeatBucket,
+    SeatClient,
+    SeatLocation,
+)
 from terraster.state.table import Table
 
 
@@ -100,6 +111,9 @@ def test_blocks_do_not_overlap() -> None:
         marks.append(range(table.seat(seat), table.seat(seat) + Seat.CELLS))
         marks += [range(at := table.seat_backend(seat, slot), at + SeatBackend.CELLS) for slot in range(3)]
         marks += [range(at := table.seat_location(seat, slot), at + SeatLocation.CELLS) for slot in range(6)]
+        marks.append(range(at := table.seat_clients(seat), at + table.client_sets * SeatClient.CELLS))
+        marks.append(range(table.seat_until(seat), table.seat_until(seat) + 1))
+        marks.append(range(at := table.seat_buckets(seat), at + table.bucket_sets * SeatBucket.CELLS))
     cells = [cell for block in marks for cell in block]
     assert len(set(cells)) == len(cells) and max(cells) < len(q)
     assert sorted(seat for master in range(MASTERS) for seat in table.seats_of(master)) == list(range(1, 9))

@@ -34,17 +34,17 @@ __all__ = ["Buckets"]
 
 _WAYS, _CELLS = SeatBucket.WAYS, SeatBucket.CELLS
 _ORIGIN, _SPENT, _ZERO = SeatBucket.ORIGIN, SeatBucket.SPENT, SeatBucket.ZERO
-_LAST = SeatBucket.SETS - 1
 
 
 class Buckets:
     """The buckets of all clients, as this process reads and writes them."""
 
-    __slots__ = ("_forgotten", "_view")
+    __slots__ = ("_forgotten", "_last", "_view")
 
     def __init__(self, view: SeatView, forgotten: Callable[[], None]) -> None:
         """forgotten: called when a client with debt had to be forgotten."""
         self._view = view
+        self._last = view.table.bucket_sets - 1
         self._forgotten = forgotten
 
     def take(self, key: int, now: int, interval: int, tolerance: int) -> int:
@@ -57,7 +57,7 @@ class Buckets:
         """
         view = self._view
         q = view.q
-        at = (key >> 32 & _LAST) * _CELLS
+        at = (key >> 32 & self._last) * _CELLS
         mine, own = view.buckets + at, -1
         origin = spent = 0
         for base in view.all_buckets:
@@ -115,7 +115,7 @@ class Buckets:
 
     def _debt(self, key: int, now: int) -> int:
         q = self._view.q
-        at = (key >> 32 & _LAST) * _CELLS
+        at = (key >> 32 & self._last) * _CELLS
         origin = spent = 0
         for base in self._view.all_buckets:
             keys = q[base + at : base + at + _WAYS].tolist()

@@ -292,7 +292,7 @@ class SeatBucket:
     CELLS = 24
 
     WAYS = 8
-    SETS = 8192
+    SETS = 8192  # at most; fewer where the table has to be small
     ZERO = 1 << 62
 
 
@@ -305,7 +305,7 @@ class SeatClient:
     CELLS = 16
 
     WAYS = 8
-    SETS = 4096
+    SETS = 4096  # at most; fewer where the table has to be small
 
 
 HANDSHAKE_FAILURES: tuple[str, ...] = (

@@ -15,18 +15,18 @@ from .view import SeatView
 __all__ = ["Clients"]
 
 _WAYS, _CELLS, _ACTIVE = SeatClient.WAYS, SeatClient.CELLS, SeatClient.ACTIVE
-_LAST = SeatClient.SETS - 1
 
 
 class Clients:
     """The clients with requests under way, as this process reads and writes them."""
 
-    __slots__ = ("_view",)
+    __slots__ = ("_last", "_view")
 
     REFUSED, NO_ROOM = -1, -2
 
     def __init__(self, view: SeatView) -> None:
         self._view = view
+        self._last = view.table.client_sets - 1
 
     def enter(self, key: int, most: int) -> int:
         """Count one more request of a client, unless it has ``most`` under way already. key: names policy and client; not 0.
@@ -36,7 +36,7 @@ class Clients:
         """
         view = self._view
         q = view.q
-        at = (key >> 32 & _LAST) * _CELLS
+        at = (key >> 32 & self._last) * _CELLS
         mine = view.clients + at
         keys = q[mine : mine + _WAYS].tolist()
         if key in keys:

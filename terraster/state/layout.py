@@ -36,6 +36,8 @@ class Layout:
         "until",
         "buckets",
         "bucket_cells",
+        "bucket_sets",
+        "client_sets",
         "cells",
     )
 
@@ -47,12 +49,19 @@ class Layout:
         self.rows = self.masters + MASTERS * self.master_cells
         self.row_locations = backends * SeatBackend.CELLS
         self.row_clients = self.row_locations + (locations + 1) * SeatLocation.CELLS
-        self.row_cells = _page(self.row_clients + SeatClient.SETS * SeatClient.CELLS)
+        self.client_sets = min(SeatClient.SETS, _sets(locations))
+        self.row_cells = _page(self.row_clients + self.client_sets * SeatClient.CELLS)
         self.places = MASTERS + seats
         self.until = self.rows + self.places * self.row_cells
         self.buckets = self.until + _page(self.places)
-        self.bucket_cells = _page(SeatBucket.SETS * SeatBucket.CELLS)
+        self.bucket_sets = min(SeatBucket.SETS, _sets(locations))
+        self.bucket_cells = _page(self.bucket_sets * SeatBucket.CELLS)
         self.cells = self.buckets + self.places * self.bucket_cells
+
+
+def _sets(locations: int) -> int:
+    """Sets of clients in a table with room for so many locations: a power of two, and about as much address space."""
+    return max(256, 1 << locations.bit_length() - 1 >> 2)
 
 
 def _page(cells: int) -> int:

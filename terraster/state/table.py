@@ -62,6 +62,7 @@ class Table:
     """The map and its arithmetic. A master makes it or adopts it once, before its first fork; children inherit it.
 
     backends, locations, seats: capacities in slots; see `seat` for the numbers of seats
+    bucket_sets, client_sets: sets of buckets and of clients in a seat, powers of two
     descriptor: of the memfd, closed on exec
     own:      number of this process's master, 0 … MASTERS - 1
     master:   index of its first cell (add a `MasterCells` constant)
@@ -74,6 +75,8 @@ class Table:
         "backends",
         "locations",
         "seats",
+        "bucket_sets",
+        "client_sets",
         "descriptor",
         "own",
         "master",
@@ -132,7 +135,8 @@ class Table:
         self.seats = seats
         self.descriptor = descriptor
         self._stuck = -1
-        self._layout = Layout(backends, locations, seats)
+        self._layout = layout = Layout(backends, locations, seats)
+        self.bucket_sets, self.client_sets = layout.bucket_sets, layout.client_sets
         self._map = mmap.mmap(descriptor, self._layout.cells * 8, flags=mmap.MAP_SHARED | MAP_NORESERVE)
         for advice in (mmap.MADV_DONTDUMP, mmap.MADV_NOHUGEPAGE):
             try:
