@@ -7,12 +7,16 @@ import signal
 import threading
 from contextlib import ExitStack
 
+import pytest
+
 from ..harness.backends import ok
 from ..harness.client import Connection, get
 from ..harness.http2_client import Http2
 from ..harness.terraster_process import service
 from ..harness.waiting import wait_until
 from ..harness.workers import by_worker, frozen
+from .test_dead_master import again, kill
+from .test_upgrades import upgraded
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 ONE_IN_TEN_MINUTES = {"requests_per_second": 1 / 600}
@@ -30,18 +34,20 @@ def limited(origin, **rate: object):
 def test_a_rate_holds_over_all_workers_when_one_is_killed_one_stands_still_and_after_a_reload(fresh, backend) -> None:
     origin = backend(answer=ok())
     proxy = fresh(limited(origin, burst=40), workers=4)
-    workers = by_worker(proxy)
-    each = [connections[0] for connections in workers.values()]
-    killed, stopped, *_ = workers
-    assert statuses(each, 20) == [200] * 20
+
+    def asked(count: int) -> list[int]:
+        """The statuses of so many requests over new connections, which go to all workers that run."""
+        with ExitStack() as stack:
+            return statuses([stack.enter_context(proxy.connect()) for _ in range(8)], count)
+
+    assert asked(20) == [200] * 20
+    killed, stopped, *_ = proxy.workers()
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: killed not in proxy.workers() and len(proxy.workers()) == 4, "a new worker")
-    living = [connections[0] for pid, connections in workers.items() if pid not in (killed, stopped)]
     with frozen(stopped):
-        assert statuses(living, 10) == [200] * 10
+        assert asked(10) == [200] * 10
     proxy.reload(limited(origin, burst=40, mode="enforce"), limits={"header_count": 99})
-    fresh_ones = [connections[0] for connections in by_worker(proxy).values()]
-    assert sorted(statuses(fresh_ones, 16)) == [200] * 10 + [429] * 6
+    assert asked(16) == [200] * 10 + [429] * 6
     answer = get(proxy.address)
     assert (answer.status, answer.get("ratelimit")) == (429, '"default";r=0;t=24000')
     assert 500 < int(answer.get("retry-after")) <= 600
@@ -58,11 +64,11 @@ def test_places_of_a_client_over_all_workers(fresh, backend) -> None:
         return ok()
 
     origin = backend(answer=answer)
-    proxy = fresh(service(origin.url, middleware=[{"limit_connections": {"per_client": 3}}]), workers=4, http2=True)
-    workers = by_worker(proxy)
+    proxy = fresh(service(origin.url, middleware=[{"limit_connections": {"per_client": 3}}]), workers=2, http2=True)
+    workers = by_worker(proxy, 2)
     with ExitStack() as stack:
         stack.callback(release.set)
-        (one, (first, *_)), (_, (second, *_)), (_, (third, *_)), *_ = workers.items()
+        (one, (first, *_)), (_, (second, third, *_)) = workers.items()
         for connection in (first, second):
             connection.send(b"GET /held HTTP/1.1\r\nHost: a.test\r\n\r\n")
         origin.wait(2)
@@ -85,3 +91,15 @@ def test_the_management_port_has_a_rate_for_each_client(terraster, backend) -> N
     answer = proxy.admin("/metrics")
     assert (answer.status, 90 < int(answer.get("retry-after")) <= 100) == (429, True)
     assert [proxy.admin(path).status for path in ("/healthz", "/readyz")] == [200, 200]
+
+
+@pytest.mark.nightly
+def test_a_rate_goes_along_to_the_master_after_an_upgrade_and_after_a_kill(fresh, backend) -> None:
+    origin = backend(answer=ok())
+    proxy = fresh(limited(origin, burst=5), workers=2)
+    assert [get(proxy.address).status for _ in range(3)] == [200] * 3
+    kill(proxy)
+    assert get(proxy.address).status == 200
+    again(proxy)
+    with upgraded(proxy):
+        assert [get(proxy.address).status for _ in range(3)] == [200, 429, 429]
