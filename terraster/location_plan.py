@@ -14,6 +14,7 @@ from .net.queue import Queue
 from .policy.budget import Budget
 from .policy.quantile import Latencies
 from .route.location import forward_path, map_back
+from .route.rewrite import Rewrites
 from .state.cells import LocationCells, SeatLocation
 from .state.view import SeatView
 from .wire.grpc import APART, to_http
@@ -94,6 +95,7 @@ class LocationPlan:
         "panic_threshold",
         "_prefix",
         "_rewrite",
+        "_rewrites",
     )
 
     def __init__(
@@ -146,7 +148,10 @@ class LocationPlan:
         self.take(filters)
         self._prefix = location.path.encode("ascii")
         self._rewrite = location.rewrite.encode("ascii")
-        self.passthrough = not location.rewrite and not any(backend.base_path for backend in location.backends)
+        self._rewrites = Rewrites(location.rewrites) if location.rewrites else None
+        self.passthrough = not (location.rewrite or location.rewrites) and not any(
+            backend.base_path for backend in location.backends
+        )
 
     def inherit(self, location: Location | None, service: Service) -> None:
         """Take the settings of the location, or else of its service."""
@@ -176,7 +181,12 @@ class LocationPlan:
             self.on_response = (*self.on_response, self.balancer.on_response)
 
     def forward_path(self, path: bytes, member: Member) -> bytes:
-        """The path to ask a backend for, instead of the matched path."""
+        """The path to ask a backend for, instead of the matched path; behind "?" a query that comes before the client's, if a rule has one.
+        Raises `BadRequest` (400) for a path that a rule led above the root."""
+        if self._rewrites is not None:
+            made = self._rewrites.apply(path)
+            if made is not None:
+                return member.backend.base_path.encode("ascii") + made
         return forward_path(path, self._prefix, self._rewrite, member.backend.base_path.encode("ascii"))
 
     def has_others(self, tried: tuple[Member, ...]) -> bool:

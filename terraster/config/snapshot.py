@@ -279,6 +279,7 @@ class Location:
     path: str  # canonical, starts with "/"; a prefix on segment boundaries
     policy: str = "round-robin"  # canonical spelling, with "-"
     rewrite: str = ""  # replaces the matched prefix in what is forwarded; "" = keep
+    rewrites: tuple[tuple[str, str], ...] = ()  # patterns and the paths in their place; they come before `rewrite`
     redirect: str = ""  # see docs/configuration.md, `redirect`; "" = none
     http_redirect: bool = False  # plain-HTTP requests go to https
     backends: tuple[Backend, ...] = ()

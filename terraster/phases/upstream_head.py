@@ -58,11 +58,12 @@ def upstream_head(exchange: Exchange, member: Member, framed: bool) -> bytes:
     if head.upgrade is not None:
         extra += b"Connection: Upgrade\r\n"
         keep = keep | _UPGRADE
-    path = exchange.path
+    path, joint = exchange.path, b"?"
     if not location.passthrough and path != b"*":
         path = location.forward_path(path, member)
+        joint = b"&" if b"?" in path else b"?"
     if exchange.query or head.target[-1] == 63:  # "?": an empty query differs from no query
-        path = b"%b?%b" % (path, exchange.query)
+        path = b"%b%b%b" % (path, joint, exchange.query)
     if (exchange.host != head.host or not head.host) and b"host" not in drop:
         # RFC 9112, section 3.2.2: the authority of an absolute target replaces Host. An HTTP/1.0 request may have no host.
         extra = b"Host: %b\r\n%b" % (exchange.host or member.backend.authority.encode("ascii"), extra)

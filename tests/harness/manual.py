@@ -100,7 +100,7 @@ _TABLES = {
         "ignore_client_abort",
         f"{_S}*",
     ],
-    "locations": [f"{_L}*"],
+    "locations": [f"{_L}*", f"{_L}rewrite[].*"],
     "backends": ["backends[].*"],
     "names of backends": ["nameservers"],
     "TLS towards backends": ["skip_tls_verify", "sni", "ca_file", "client_cert", "client_key"],

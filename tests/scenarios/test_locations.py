@@ -7,6 +7,7 @@ import time
 
 from ..harness.backends import ok
 from ..harness.client import exchange, get
+from ..harness.http2_client import Http2
 from ..harness.terraster_process import backends
 from ..harness.waiting import wait_until
 
@@ -50,3 +51,19 @@ def test_a_location_differs_from_its_service(terraster, backend, tmp_path) -> No
         {"uri": "/own", "status": 200},
     ]
     assert [line["uri"] for line in proxy.log(3)] == ["/x", "/", "/slow"]
+
+
+def test_a_path_is_rewritten_by_a_regular_expression(terraster, backend, stack) -> None:
+    """For clients of HTTP/1.1 and HTTP/2. A reload changes the rules."""
+    origin = backend(answer=lambda request: ok(request.target.encode()))
+    rules = [{"match": "/item/([0-9]+)", "to": r"/items/\1?old"}, {"prefix": "/rest"}]
+    location = {"path": "/", "backends": backends(f"{origin.url}/base"), "rewrite": rules}
+    site = {"name": "site", "host": "*", "http2": True, "locations": [location]}
+    proxy = terraster(site)
+    client = stack.enter_context(Http2(proxy.connect()))
+    for path, told in [("/item/42?a=b", "/base/items/42?old&a=b"), ("/item/x", "/base/rest/item/x")]:
+        assert (get(proxy.address, path).body, client.get(path).body) == (told.encode(), told.encode())
+    location["rewrite"] = {"match": "/item/(.*)", "to": r"/\1"}
+    changes = proxy.reload(site)["changes"]
+    assert get(proxy.address, "/item/x").body == b"/base/x"
+    assert any("rewrite" in line for line in changes), changes

@@ -28,6 +28,7 @@ from .base import (
 from .http2 import Http2Setting
 from .inherited import TrafficSettings
 from .logs import AccessLogSetting, LogOptions
+from .rewrite import Rewrite
 from .tls import TlsSetting
 
 __all__ = ["LocationSettings", "MiddlewareEntry", "MinRateSettings", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
@@ -123,8 +124,10 @@ class LocationSettings(TrafficSettings):
 
     path: Path = Field(description="Prefix of the paths served here; /api fits /api and /api/x, not /apis.")
     lb_policy: Algorithm | None = Field(None, description="How a backend is chosen. Default: the top's `algorithm`.")
-    rewrite: Path | None = Field(
-        None, description="Text that replaces the matched prefix in the forwarded path. Default: the prefix stays."
+    rewrite: Rewrite = Field(
+        (),
+        description="Text that replaces the matched prefix in the forwarded path; or rules with regular expressions, of which the first that "
+        "matches counts. Default: the prefix stays.",
     )
     redirect: Redirect | None = Field(
         None,
