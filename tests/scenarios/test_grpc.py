@@ -17,6 +17,7 @@ from ..harness.grpc_server import SIZE, GrpcServer, status
 from ..harness.readings import total
 from ..harness.terraster_process import ROOT, service
 from ..harness.waiting import DEADLINE, wait_until
+from .test_upgrades import upgraded
 
 OK, CANCELLED, DEADLINE_EXCEEDED, UNIMPLEMENTED, UNAVAILABLE = map(status, (0, 1, 4, 12, 14))
 
@@ -246,6 +247,36 @@ def test_streams_outlive_reloads(terraster, server: GrpcServer, stack) -> None:
         proxy.reload(to(server, headers={"request_headers": {"x-turn": str(number)}}))
     messages.put(None)
     assert list(answers) == []
+
+
+@pytest.mark.nightly
+def test_no_call_fails_over_reloads_and_an_upgrade(fresh, server: GrpcServer, stack) -> None:
+    """Calls without a pause, and a stream that is open all the time until the old master ends."""
+    proxy = fresh(to(server), http2=True, workers=2)
+    ended, failed = threading.Event(), []
+    clients = [stack.enter_context(Client(proxy)) for _ in range(4)]
+    messages: queue.Queue[bytes | None] = queue.Queue()
+    answers = clients[0].channel.stream_stream("/t.T/Chat")(iter(messages.get, None), timeout=DEADLINE)
+    calls = [calling(one, ended, failed) for one in clients[1:]]
+    try:
+        for turn in range(5):
+            seen = len(server.calls)
+            proxy.reload(to(server, headers={"request_headers": {"x-turn": str(turn)}}))
+            messages.put(b"%d" % turn)
+            assert next(answers) == b"%d" % turn
+            wait_until(lambda seen=seen: len(server.calls) > seen + 10)
+        messages.put(None)
+        assert list(answers) == []
+        seen = len(server.calls)
+        with upgraded(proxy):
+            wait_until(lambda: len(server.calls) > seen + 10)
+            ended.set()
+            made = sum(join() for join in calls)
+    finally:
+        ended.set()
+        messages.put(None)
+    assert not failed
+    assert len(server.calls) == made + 1, "a call was made twice"
 
 
 def test_retries_by_status(terraster, stack) -> None:
