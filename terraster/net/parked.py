@@ -20,7 +20,7 @@ __all__ = ["PARK", "Parked", "Silence", "park"]
 PARK = 0.5
 """Seconds without an octet of the next request after which a connection is parked. The sweep finds it up to three sweeps later."""
 
-_AT_ONCE = 512
+_AT_ONCE = 256
 """Connections that one sweep parks, so that they do not keep others waiting: each takes some 5 µs."""
 
 

@@ -158,7 +158,7 @@ def test_idle_clients_have_no_greenlets_however_many_they_are() -> None:
         stage.hub.settle()
         assert all(wire.sent.endswith(b"here") for wire in wires)
         assert len(stage.hub.greenlets) == len(wires)
-        stage.hub.advance(PARK + 0.6)
+        stage.hub.advance(PARK + 1.2)
         assert not stage.hub.greenlets and len(stage.clients) == len(wires)
         for wire in wires[::3]:
             wire.sent.clear()
