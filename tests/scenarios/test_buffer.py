@@ -7,6 +7,7 @@ import gzip
 import os
 import re
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from ..harness.backends import Peer, Request, ok
 from ..harness.client import get
 from ..harness.http2_backend import Asked, Http2Backend, Http2Peer
+from ..harness.program import find
 from ..harness.terraster_process import service
 from ..harness.waiting import wait_until
 
@@ -144,3 +146,25 @@ def test_both_ways_over_http2_and_compressed(terraster, stack) -> None:
         answer = client.send(head).send(body).response("POST")
     assert answer.get("content-encoding") == "gzip" and gzip.decompress(answer.body) == body
     wait_until(lambda: counters(proxy)["spilled"] >= 1)
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize("length", [[], ["--header", "Content-Length:"]], ids=["of known length", "of unknown length"])
+def test_a_request_over_http2_is_read_ahead(terraster, backend, tmp_path: Path, length: list[str]) -> None:
+    proxy = terraster(service(backend(answer=answer).url, http2=True, buffer={"memory": "1k"}))
+    body, got = tmp_path / "body", tmp_path / "got"
+    body.write_bytes(LARGE[:300_000])
+    command = [
+        str(find("curl")),
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "20",
+        "--noproxy",
+        "*",
+        "--http2-prior-knowledge",
+        *length,
+    ]
+    subprocess.run([*command, "--upload-file", str(body), "--output", str(got), f"{proxy.url}/up"], check=True, timeout=30)
+    assert got.read_bytes() == LARGE[:300_000]
+    wait_until(lambda: counters(proxy)["requests"] == 1 and counters(proxy)["spilled"] == 2)
