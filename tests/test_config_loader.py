@@ -196,7 +196,7 @@ BAD = [
         "2:33: `connect` must be a duration between 0 and 100 years",
     ]),
     (GOOD + "health_check: {type: htp, status: 99}\n", [
-        "2:22: `type` must be `http`, `tcp` or `none`",
+        "2:22: `type` must be `http`, `tcp`, `grpc` or `none`",
         '2:35: `status` must be a status, a range like "200-399", or a list of them',
     ]),
     (GOOD + "health_check: {interval: 0}\n", ["2:26: `interval` must be more than 0"]),
