@@ -45,6 +45,10 @@ WAY = "without `basic_auth` of that location"
         (services((GUARDED, "{path: /x, backends: ['http://10.0.0.1/admin']}")), ["s0/x reaches"]),
         (services((f"{{path: /a, {AUTH}, rewrite: /, backends: ['http://10.0.0.1']}}", OPEN)), ["s0/ reaches the backend of s0/a"]),
         (services((OPEN,), (OPEN,)), []),
+        (
+            services((GUARDED, "{path: /x, rewrite: [{match: '/x/(.*)', to: '/\\1'}], backends: ['http://10.0.0.1']}")),
+            ["s0/x may reach the backend of s0/admin"],
+        ),
     ],
 )
 def test_ways(tmp_path: Path, text: str, expected: list[str]) -> None:

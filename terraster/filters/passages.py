@@ -53,8 +53,9 @@ def _sentences(ways: Collection[list[_Way]]) -> Iterator[str]:
             for other in several:
                 if other.guards != one.guards and (lacking := _lacking(one, other)) and _reaches(other, one):
                     what = ", ".join(f"`{name}`" for name in lacking)
+                    verb = "may reach" if other.location.rewrites else "reaches"
                     yield (
-                        f"{other.service.name}{other.location.path} reaches the backend of {one.service.name}{one.location.path} "
+                        f"{other.service.name}{other.location.path} {verb} the backend of {one.service.name}{one.location.path} "
                         f"({_backend(one)}) without {what} of that location"
                     )
 
@@ -67,6 +68,8 @@ def _lacking(one: _Way, other: _Way) -> list[str]:
 
 def _reaches(other: _Way, one: _Way) -> bool:
     """True if a request to the other location may have a path at the backend that only the first location should give it."""
+    if other.location.rewrites:
+        return True  # nobody knows which paths its patterns make
     if _lies_in(one.path, other.path):
         asked = _joined(other.location.path, one.path[len(other.path.rstrip("/")) :])
         prefixes = Prefixes([(location.path.encode("ascii"), location) for location in served(other.service)])
