@@ -14,6 +14,8 @@ from terraster.cli import ctl, main
 from terraster.config.log_format import FIELDS, NAMED_FORMATS
 from terraster.config.snapshot import AccessLog
 from terraster.state.cells import BackendCells
+from terraster.state.table import Table
+from terraster.state.view import SeatView
 
 from .test_admin_readings import House
 from .test_admin_status import all_up, status
@@ -71,7 +73,7 @@ def test_exit_codes():
 def test_routes():
     class Bare(AdminWorker):
         def __init__(self) -> None:
-            self.log = None
+            self.log, self.view = None, SeatView(Table(1, 1, 1))
 
     worker = Bare()
     words = listed(section("Ports"))
