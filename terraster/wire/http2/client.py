@@ -16,7 +16,6 @@ from .backend_fields import response_head, response_trailers
 from .events import INTERIM, RESET, RESPONSE, Event
 from .frames import (
     CANCEL,
-    COMPRESSION_ERROR,
     END_STREAM,
     FIRST_WINDOW,
     MOST,
@@ -35,7 +34,6 @@ from .frames import (
     settings,
     window_update,
 )
-from .hpack.errors import HpackError, Oversized
 from .hpack.static_table import Field
 from .limits import Limits
 from .session import ITSELF, Session
@@ -129,14 +127,7 @@ class ClientSession(Session):
         self._make = Stream
 
     def _headers(self, number: int, flags: int, block: bytes, events: list[Event]) -> None:
-        fields: list[Field] | None
-        try:
-            fields = self._decode(block)
-        except HpackError as error:
-            raise ConnectionFault(COMPRESSION_ERROR, f"a malformed block of fields: {error}") from None
-        except Oversized:
-            self._bounds["oversized"].count(self._now)
-            fields = None
+        fields = self._fields_of(block)
         stream = self.streams.get(number)
         if stream is None:
             self._check_idle(number, "HEADERS")

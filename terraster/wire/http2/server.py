@@ -24,7 +24,6 @@ from terraster.errors import BadRequest
 from .events import REQUEST, Event
 from .fields import Http2Head, Malformed, request_head, trailer_lines
 from .frames import (
-    COMPRESSION_ERROR,
     END_STREAM,
     ENHANCE_YOUR_CALM,
     FIRST_WINDOW,
@@ -46,7 +45,6 @@ from .frames import (
     settings,
     window_update,
 )
-from .hpack.errors import HpackError, Oversized
 from .limits import Limits
 from .priority import DEFAULT, parse_priority
 from .session import ITSELF, Session
@@ -126,14 +124,7 @@ class ServerSession(Session):
         self._make = Stream
 
     def _headers(self, number: int, flags: int, block: bytes, events: list[Event]) -> None:
-        fields: list[_Field] | None
-        try:
-            fields = self._decode(block)
-        except HpackError as error:
-            raise ConnectionFault(COMPRESSION_ERROR, f"a malformed block of fields: {error}") from None
-        except Oversized:
-            self._bounds["oversized"].count(self._now)
-            fields = None
+        fields = self._fields_of(block)
         if number <= self.last:
             self._trailers(number, flags, fields, events)
             return

@@ -13,6 +13,7 @@ from math import inf
 from .events import FAILED, Event
 from .frames import (
     ACK,
+    COMPRESSION_ERROR,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -30,7 +31,9 @@ from .frames import (
     ConnectionFault,
     unpadded,
 )
+from .hpack.errors import HpackError, Oversized
 from .hpack.reader import Decoder
+from .hpack.static_table import Field
 from .limits import Limits
 from .receiving import FIRST_TABLE, Receiving
 
@@ -131,6 +134,16 @@ class Session(Receiving):
         if self._block is not None:
             return float(self._block[4])
         return self._held_since if self._held[3:4] == _HEADERS else inf
+
+    def _fields_of(self, block: bytes) -> list[Field] | None:
+        """The fields of a block, None if they are more than the limit. Every block must come here, in order, as it may change the table."""
+        try:
+            return self._decode(block)
+        except HpackError as error:
+            raise ConnectionFault(COMPRESSION_ERROR, f"a malformed block of fields: {error}") from None
+        except Oversized:
+            self._bounds["oversized"].count(self._now)
+            return None
 
     def sweep(self, now: float) -> list[Event]:
         """End what has lasted too long: lingering streams, and the wait for the peer to acknowledge the settings.
