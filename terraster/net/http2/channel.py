@@ -18,6 +18,7 @@ class Channel(Stream):
     """A stream, and the codec's record of it: one object, because a second one would cost as much as the frame.
 
     session: its connection, an `terraster.net.http2.outlet.Outlet`
+    spent:  octets of the body that were written since the stream gave way to others
     gone:   True if nothing can be sent or will come any longer, for a reason of the peer
     reader, writer: the greenlets that wait for the peer
     read_deadline, write_deadline: as in `terraster.net.stream.Stream`
@@ -29,6 +30,7 @@ class Channel(Stream):
         "read_deadline",
         "reader",
         "session",
+        "spent",
         "trailers",
         "write_deadline",
         "writer",
@@ -41,6 +43,7 @@ class Channel(Stream):
     def __init__(self, session: Any, number: int, window: int) -> None:
         super().__init__(number, window)
         self.session = session
+        self.spent = 0
         self.gone = False
         self.reader: greenlet | None = None
         self.writer: greenlet | None = None

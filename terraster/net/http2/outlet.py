@@ -21,14 +21,14 @@ from .channel import Channel
 __all__ = ["Outlet"]
 
 _AT_ONCE = 65536  # octets that do not wait for the end of the turn
-_SHARE = 1 << 17
-"""Octets of bodies that a connection may write before the loop looks at all sockets again. Where a backend and a client are both fast, no
+_SHARE = 1 << 18
+"""Octets of a body that a stream may write before the loop looks at all sockets again. Where a backend and a client are both fast, no
 read and no write would ever wait otherwise, and a download would keep the worker until the window of its client is exhausted."""
 _LITTLE = 1 << 14
 """The same while a more urgent stream is under way: its backend is asked and read in several turns, and what is written meanwhile is in front
 of it."""
-_LEAST = BUFFER // 4
-"""Octets of a body that are worth a read, however many streams share a connection."""
+_FEW = 32
+"""Streams with which each may read and write half a buffer at once, which a response of 100 KiB fits into; if there are more, a quarter."""
 _LEAST_URGENT = 7  # RFC 9218, section 4.1
 
 
@@ -55,7 +55,6 @@ class Outlet:
         "_payload",
         "_queued",
         "_run_callback",
-        "_spent",
         "_stream",
         "_timeout",
         "_touched",
@@ -75,7 +74,6 @@ class Outlet:
         self._most_urgent = _LEAST_URGENT  # of the streams under way, or of one that was a moment ago
         self._payload = 0  # octets of bodies in the codec
         self._queued = 0
-        self._spent = 0  # octets of bodies that were written since the socket was waited for
         self._run_callback = self.reactor.loop.run_callback
         self._stream = stream
         self._timeout = timeout or inf
@@ -112,15 +110,16 @@ class Outlet:
         """Octets that a stream may write at once."""
         if channel.urgency > self._most_urgent:
             return _LITTLE
-        share = BUFFER // (len(self.requests) or 1)
-        return share if share > _LEAST else _LEAST
+        count = len(self.requests)
+        return BUFFER if count < 2 else BUFFER // 2 if count <= _FEW else BUFFER // 4
 
     def wrote(self, channel: Channel, octets: int, at_once: bool) -> None:
         """A stream has so many more octets in the codec. at_once: they lie in memory that is used again."""
         self._queued += octets
         self._payload += octets
-        self._spent += octets
-        if self._spent >= _SHARE or (self._spent >= _LITTLE and channel.urgency > self._most_urgent):
+        channel.spent += octets
+        if channel.spent >= _SHARE or (channel.spent >= _LITTLE and channel.urgency > self._most_urgent):
+            channel.spent = 0
             self.flush()
             if not (self.blocked or self._ended):
                 self._wait_for_socket()
@@ -198,7 +197,6 @@ class Outlet:
         self._stream.on_writable(self._writable)
 
     def _writable(self) -> None:
-        self._spent = 0
         if self.line:
             self._most_urgent = min([channel.urgency for channel in self.requests], default=_LEAST_URGENT)
         try:
