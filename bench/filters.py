@@ -82,6 +82,19 @@ CASES = {
         "add_header X-Frame-Options DENY always;",
         "    http-response set-header X-Frame-Options DENY",
     ),
+    "headers with variables": case(
+        "headers: {response_headers: {X-Id: '${request_id} ${status}'}}",
+        'add_header X-Id "$request_id $status" always;',
+        '    unique-id-format %{+X}o%Ts%pid%rt\n    http-response set-header X-Id "%[unique-id] %[status]"',
+    ),
+    "cors": case("cors: {allowed_origins: https://a.test}"),
+    "security": case(
+        "security: {frame_options: DENY, content_type_options: true, referrer_policy: no-referrer}",
+        "add_header X-Frame-Options DENY always; add_header X-Content-Type-Options nosniff always; "
+        "add_header Referrer-Policy no-referrer always;",
+        "    http-response set-header X-Frame-Options DENY\n    http-response set-header X-Content-Type-Options nosniff\n"
+        "    http-response set-header Referrer-Policy no-referrer",
+    ),
     "compression by gzip": case(
         "compression: on",
         "gzip on; gzip_comp_level 1; gzip_vary on; gzip_proxied any;",
