@@ -16,6 +16,7 @@ from ..harness.authority import Authority
 from ..harness.backends import ok
 from ..harness.client import Connection
 from ..harness.terraster_process import Terraster, service
+from ..harness.waiting import wait_until
 
 CA = Authority()
 GET = b"GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -44,6 +45,15 @@ def _start(make: Any, backend: Any, tls: dict[str, str] | None, **keys: Any) -> 
     return make(service(here, host="a.test", **({} if tls is None else {"tls": tls})), **keys)  # type: ignore[no-any-return]
 
 
+def _refuses(proxy: Terraster) -> bool:
+    """True if the worker drains: its listener is closed."""
+    try:
+        proxy.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("version", (None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3), ids=("clear", "1.2", "1.3"))
 def test_clients_that_rest_between_their_requests(terraster, backend, tls, version: ssl.TLSVersion | None) -> None:
     """One after the other asks once, twice at once, in pieces, and goes."""
@@ -68,6 +78,7 @@ def test_the_end_of_a_worker(fresh, backend, tls) -> None:
     idle, late = (_served(proxy, ssl.TLSVersion.TLSv1_3) for _ in range(2))
     time.sleep(REST)
     proxy.signal(signal.SIGTERM)
+    wait_until(lambda: _refuses(proxy), "a closed listener")
     answer = late.send(GET).response()
     assert (answer.body, answer.get("connection")) == (b"here", "close")
     assert late.is_closed() and idle.is_closed()
