@@ -59,7 +59,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             attempt.reusable = response.keep_alive and theirs.reusable
         exchange.bytes_out += len(out) + len(changed)
         client.answer(out, changed, timeouts.read, stays)
-    elif response.no_body or not length:
+    elif response.no_body or not (length or (isinstance(upstream, BackendRequest) and upstream.trails)):
         exchange.bytes_out += len(out)
         client.answer(out, b"", timeouts.read, stays)
         attempt.reusable = response.keep_alive and not rest

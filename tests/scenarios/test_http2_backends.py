@@ -409,3 +409,15 @@ def test_websockets_use_a_connection_of_http1(terraster, backend) -> None:
         assert client.response(upgrade=True).status == 101
         client.send(b"\x81\x83\0\0\0\0abc")
         assert client.receive_exactly(5) == b"\x81\x03abc"
+
+
+def test_trailers_behind_an_empty_body_pass(terraster, http2) -> None:
+    def script(peer: Http2Peer, asked: Asked) -> None:
+        peer.head(asked, 200, [("content-length", "0")])
+        peer.send(asked, b"", end=True, trailers=[("x-sum", "0")])
+
+    proxy = terraster(service(framed(http2(script))), http2=True)
+    with Http2(proxy.connect()) as client:
+        answer = client.get("/x")
+    assert (answer.status, answer.body, answer.trailers, answer.ended) == (200, b"", [("x-sum", "0")], True)
+    assert get(proxy.address, "/x").body == b""

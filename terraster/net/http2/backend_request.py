@@ -75,6 +75,11 @@ class BackendRequest(Channel):
         return head
 
     @property
+    def trails(self) -> bool:
+        """True if trailers follow a response without a body, or may follow."""
+        return self.receiving or bool(self.trailers)
+
+    @property
     def complete(self) -> bool:
         """True if the whole response has come, and all of its body is in `held`."""
         return self._ended
