@@ -147,11 +147,13 @@ def test_a_page_has_a_largest_size() -> None:
 
 
 def test_a_narrower_level_changes_single_pages(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.html").touch()
     (tmp_path / "t.yaml").write_text(
         "middleware: [{error_pages: {404: a.html, 5xx: b.html}}]\n"
-        "services:\n- name: s\n  middleware: [{error_pages: {404: /c.html, intercept: true}}]\n  locations:\n"
+        "services:\n- name: s\n  middleware: [{error_pages: {404: c.html, intercept: true}}]\n  locations:\n"
         "  - {path: /a, backends: [http://h]}\n"
-        "  - {path: /b, backends: [http://h], middleware: [{error_pages: {5xx: off, 503: /d.html}}]}\n"
+        "  - {path: /b, backends: [http://h], middleware: [{error_pages: {5xx: off, 503: d.html}}]}\n"
         "  - {path: /c, backends: [http://h], middleware: [{error_pages: off}]}\n"
     )
     snapshot = resolve(load(str(tmp_path / "t.yaml")), 1)
@@ -162,7 +164,7 @@ def test_a_narrower_level_changes_single_pages(tmp_path: Path) -> None:
 
     a, b, c = service.locations
     assert pages(snapshot) == {"404": f"{tmp_path}/a.html", "5xx": f"{tmp_path}/b.html"}
-    assert isinstance(service, Service) and pages(service) == pages(a) == {"404": "/c.html", "5xx": f"{tmp_path}/b.html"}
-    assert pages(b) == {"404": "/c.html", "5xx": "", "503": "/d.html"}
+    assert isinstance(service, Service) and pages(service) == pages(a) == {"404": f"{tmp_path}/c.html", "5xx": f"{tmp_path}/b.html"}
+    assert pages(b) == {"404": f"{tmp_path}/c.html", "5xx": "", "503": f"{tmp_path}/d.html"}
     assert dict(b.filters)["error_pages"].intercept  # type: ignore[attr-defined]
     assert "error_pages" not in dict(c.filters)
