@@ -150,11 +150,12 @@ class Proxy(DataPlane):
             answer = prove.answer(self, exchange) if self.challenges.active else None
             if answer is None:
                 location = locate(exchange)
-                answer = None if head.max_forwards else _LAST_HOP
-                for hook in location.on_request if answer is None else ():
+                for hook in location.on_request:
                     answer = hook(exchange)
                     if answer is not None:
                         break
+                if answer is None and not head.max_forwards:
+                    answer = _LAST_HOP
             if answer is None:
                 keep = self._forward(exchange)
             else:

@@ -124,6 +124,21 @@ def test_without_an_answer_nobody_comes_in() -> None:
     assert house.counted == {"unavailable": 1}
 
 
+def test_a_request_with_two_credentials_is_refused_before_the_server_is_asked() -> None:
+    house = House(reply(200))
+    with pytest.raises(HttpError) as error:
+        house.ask((b"Authorization", b"Bearer a"), (b"authorization", b"Bearer b"))
+    assert error.value.status == 400
+    assert house.counted == {} and not hasattr(house, "fields")
+
+
+def test_a_listed_field_is_told_in_each_spelling_that_the_backend_gets() -> None:
+    house = House(reply(200), request_headers=["X-Token"])
+    sent: Fields = [(b"X-Token", b"a"), (b"x_token", b"b")]
+    house.ask(*sent, (b"X-Other", b"c"))
+    assert house.fields == sent
+
+
 def test_a_client_that_leaves_is_no_failure_of_the_server() -> None:
     house = House(ClientGone("the client left"))
     with pytest.raises(ClientGone):

@@ -109,7 +109,7 @@ def test_tokens(octets: bytes, outcome: str) -> None:
     assert judged(octets) == outcome
 
 
-@pytest.mark.parametrize("value", [True, [], {}, "x", float("inf"), float("nan")])
+@pytest.mark.parametrize("value", [True, [], {}, "x", float("inf"), float("nan"), pytest.param(10**400, id="huge")])
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
 def test_a_time_is_a_number(name: str, value: Any) -> None:
     said = {"sub": "ada", "exp": END, name: value}

@@ -15,12 +15,13 @@ MOST_DASHES = 8
 
 
 def field(exchange: Exchange, name: bytes) -> bytes | None:
-    """A request field (lower-case name), None if there is none. Raises `HttpError` 400 if there are several: a backend could read another
-    one."""
-    found = [value for spelled, value in exchange.head.fields if spelled.lower() == name]
+    """A request field (lower-case name), None if there is none. Raises `HttpError` 400 if there are several, or if another one differs only by
+    ``_`` for ``-``: a backend could read that one."""
+    dashed = name.replace(b"_", b"-")
+    found = [field for field in exchange.head.fields if field[0].lower().replace(b"_", b"-") == dashed]
     if len(found) > 1:
         raise _twice(f"{name.decode('ascii').title()} field")
-    return bytes(found[0]) if found else None
+    return bytes(found[0][1]) if found and found[0][0].lower() == name else None
 
 
 def authorization(exchange: Exchange) -> bytes | None:
@@ -69,9 +70,9 @@ def _cookies(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     for spelled, value in exchange.head.fields:
         if spelled.lower() == b"cookie":
             for part in value.split(b";"):
-                name, equals, of_cookie = part.strip(b" \t").partition(b"=")
-                if equals:
-                    found.append((bytes(name), bytes(of_cookie)))
+                name, equals, of_cookie = part.partition(b"=")
+                if equals:  # most applications read a name without the blanks around it
+                    found.append((bytes(name.strip(b" \t")), bytes(of_cookie.strip(b" \t"))))
     return found
 
 

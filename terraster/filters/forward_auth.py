@@ -22,7 +22,7 @@ from ..wire.edits import ENDS, Edits, without
 from ..wire.names import OURS
 from .answer import Answer
 from .contract import Counter, Filter, Place, Stage
-from .credentials import spellings
+from .credentials import authorization, spellings
 from .runtime import Reply
 
 __all__ = ["ForwardAuth", "ForwardAuthSettings"]
@@ -128,6 +128,7 @@ class ForwardAuth(Filter):
         "_allowed",
         "_drop",
         "_listed",
+        "_listed_dashed",
         "_path",
         "_refused",
         "_runtime",
@@ -157,6 +158,7 @@ class ForwardAuth(Filter):
         self._path = settings.calls()[0].path
         _, self._target = _parts(settings.url)
         self._listed = frozenset(name.lower().encode("ascii") for name in settings.request_headers)
+        self._listed_dashed = frozenset(name.replace(b"_", b"-") for name in self._listed)
         self._taken = frozenset(name.lower().encode("ascii") for name in settings.response_headers)
         self._drop: frozenset[bytes] = frozenset().union(*map(spellings, settings.response_headers))
         self._untold = self._drop - _CREDENTIALS
@@ -166,6 +168,7 @@ class ForwardAuth(Filter):
         return hook != "on_upstream" or bool(self._drop)
 
     def on_request(self, exchange: Exchange) -> Answer | None:
+        authorization(exchange)  # the server and the backend must not read two different ones
         try:
             reply = self._runtime.subrequests.get(exchange, self._path, self._target, self._asked_with(exchange), about(exchange))
         except HttpError as error:
@@ -210,12 +213,18 @@ class ForwardAuth(Filter):
             dashed = lower.replace(b"_", b"-")
             if dashed in _NOT_ASKED or dashed.startswith(_NEVER_ASKED):
                 continue
-            if lower not in self._listed and (self._listed or lower in self._untold):
+            if not self._is_told(lower, dashed):
                 continue
             fields.append((bytes(name), bytes(value)))
         if options:
             fields = [field for field in fields if field[0].lower() not in options]
         return fields
+
+    def _is_told(self, lower: bytes, dashed: bytes) -> bool:
+        """True if the server gets a field of this name. Of a listed name it gets all spellings that the backend gets, too."""
+        if not self._listed:
+            return lower not in self._untold
+        return lower in self._listed or (dashed in self._listed_dashed and lower not in self._drop)
 
     def _answer(self, exchange: Exchange, reply: Reply) -> Answer:
         """The server's answer, as it is."""

@@ -440,6 +440,13 @@ test_forwards = table(
         log(200),
     ),
     row(
+        "OPTIONS that may go no further, of a client that may not come in",
+        client >> req("OPTIONS /a", "Max-Forwards: 0"),
+        client << refused(403, "http_request_denied"),
+        log(403, error="http_request_denied"),
+        location="middleware: [{ip_access: {deny: all}}]",
+    ),
+    row(
         "TRACE that may go no further is not",
         client >> req("TRACE /a", "Max-Forwards: 0"),
         client << refused(501, "http_request_error", close=True),
