@@ -39,6 +39,7 @@ class Exchange:
     Its way:
     plan:          the compiled configuration with which the request began
     service, location: compiled plans; None before they are known
+    admitted:      the location whose filters let the request in, if one of a newer plan has taken its place; else None
 
     Its outcome:
     buffering:     what is read ahead (`terraster.filters.buffer`), None: nothing
@@ -65,6 +66,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "admitted",
         "answered",
         "asked",
         "backend",
@@ -132,6 +134,7 @@ class Exchange:
     plan: Any
     service: Any
     location: Any
+    admitted: Any
     body: Any
     buffering: Any
     content: bytes
@@ -158,7 +161,7 @@ class Exchange:
         self.client = self.claims = self.handshake = self.plan = self.service = self.location = self.said = self.body = (
             self.backend
         ) = None
-        self.grpc = self.facts = self.buffering = None
+        self.grpc = self.facts = self.buffering = self.admitted = None
         self.client_ip = client_ip
         self.peer_ip = peer_ip
         self.scheme = scheme

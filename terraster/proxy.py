@@ -287,7 +287,7 @@ class Proxy(DataPlane):
         if exchange.grpc is not None:
             q[row + _GRPC + exchange.grpc.end(exchange.status)] += 1
         if location is not None:
-            for hook in location.on_log:
+            for hook in (exchange.admitted or location).on_log:
                 try:
                     hook(exchange)
                 except Exception:

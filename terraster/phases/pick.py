@@ -96,6 +96,7 @@ class _Look:
                 if location.path == exchange.location.path and location is not exchange.location:
                     exchange.tried = _same(exchange.tried, location)
                     exchange.answered = _same(exchange.answered, location)
+                    exchange.admitted = exchange.admitted or exchange.location
                     exchange.location = location
         member: Member | None = exchange.location.pick_any(exchange, exchange.tried, plane.clock())
         if member is None and not exchange.location.has_others(exchange.tried):

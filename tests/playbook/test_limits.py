@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .lines import answered, asked, ok, refused, req, resp, start
-from .play import FIN, GONE, Backend, Client, Step, after, b1, client, client2, log, row, table, told
+from .play import FIN, GONE, Backend, Client, Step, after, b1, client, client2, log, reload, row, table, told
 
 GET = req("GET /a")
 OK = answered("200 OK", body="one")
@@ -128,6 +128,7 @@ test_rates = table(
     ),
 )
 
+FULL = "max_connections: 1"
 ONE_AT_ONCE = "middleware: [{limit_connections: {per_client: 1}}]"
 
 second = client2.at("127.0.0.1:80", "192.0.2.7")
@@ -150,6 +151,27 @@ test_connections = table(
         second << OK,
         log(200, b1),
         location=ONE_AT_ONCE,
+    ),
+    row(
+        "a request that waits for a backend over a reload, after which its location has another limit",
+        client >> GET,
+        b1 << asked("GET /a"),
+        client2 >> GET,
+        reload(backends=FULL, location="middleware: [{limit_connections: {per_client: 1, status: 503}}]"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        b1 << asked("GET /a", n=2, ip="192.0.2.8"),
+        b1 >> ok("one"),
+        client2 << OK,
+        log(200, b1),
+        client2 >> GET,
+        b1 << asked("GET /a", n=3, ip="192.0.2.8"),
+        b1 >> ok("one"),
+        client2 << OK,
+        log(200, b1),
+        location=ONE_AT_ONCE,
+        backends=FULL,
     ),
     row(
         "another client has a place of its own",
