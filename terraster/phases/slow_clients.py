@@ -30,13 +30,26 @@ _UNKNOWN = -1
 
 
 class _Watched:
-    """A request that is looked at."""
+    """A request that is looked at. taken: octets that the client has taken since the first look while it was waited for"""
 
-    __slots__ = ("incoming", "outgoing")
+    __slots__ = ("_acked", "_out", "incoming", "outgoing", "taken")
 
     def __init__(self, least: MinRate) -> None:
         self.incoming = LeastRate(least.incoming, least.grace) if least.incoming else None
         self.outgoing = LeastRate(least.outgoing, least.grace) if least.outgoing else None
+        self.taken = 0
+        self._acked = self._out = _UNKNOWN
+
+    def look(self, exchange: Exchange, client: Any) -> bool:
+        """Add to `taken` what the client has taken since the last look. False if it cannot be known.
+
+        The two counts begin at different numbers, and a stream may change from one to the other. So only their growth is added."""
+        acked, out = _acked(client.connection.plain.sock), exchange.bytes_out
+        by_window = client.framed and client.window <= 0
+        if self._out != _UNKNOWN:
+            self.taken += out - self._out if by_window else acked - self._acked
+        self._acked, self._out = acked, out
+        return by_window or acked != _UNKNOWN
 
 
 class SlowClients:
@@ -75,10 +88,9 @@ class SlowClients:
                 self._end(exchange, "sent")
                 way.read_deadline = 0.0
         if outgoing is not None:
-            taken = _UNKNOWN if way.writer is None else _taken(exchange, client)
-            if taken == _UNKNOWN:
+            if way.writer is None or not watched.look(exchange, client):
                 outgoing.rest()
-            elif outgoing.is_too_slow(taken, elapsed):
+            elif outgoing.is_too_slow(watched.taken, elapsed):
                 self._end(exchange, "took")
                 way.write_deadline = 0.0
 
@@ -88,11 +100,8 @@ class SlowClients:
         view.q[view.locations + exchange.location.offset + SeatLocation.SLOW_CLIENTS] += 1
 
 
-def _taken(exchange: Exchange, client: Any) -> int:
-    """Octets that the client has taken, from any beginning; `_UNKNOWN` if it cannot be known."""
-    if client.framed and client.window <= 0:
-        return exchange.bytes_out
-    sock = client.connection.plain.sock
+def _acked(sock: Any) -> int:
+    """Octets of a connection that the client's kernel has acknowledged; `_UNKNOWN` on a unix socket."""
     if sock.family == AF_UNIX:
         return _UNKNOWN
     found: int = unpack_from("=Q", sock.getsockopt(IPPROTO_TCP, TCP_INFO, 192), _ACKED)[0]
