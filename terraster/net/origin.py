@@ -154,6 +154,7 @@ class Origin:
             self._apart = Origin(self._reactor, backend, self.offset, self.pool.limits, self._view, self._contexts)
             self._apart.close()  # it keeps no connection
         self._apart.keepalive = self.keepalive
+        self._apart.pool.limits = self.pool.limits
         return self._apart
 
     def _shake(self, upstream: Upstream, stream: Stream, tls: TlsStream, header: bytes, timeout: float) -> None:

@@ -69,6 +69,8 @@ class SharedPool(Pool):
                 self._wait(left)
             elif self.admit():
                 return self._open(left if timeout else 0.0, write)
+            elif self.idle:  # this request cannot use them
+                self.drop(next(iter(self.idle)))
             else:
                 self._want(left)
 
@@ -157,4 +159,4 @@ class SharedPool(Pool):
         if session in self._sessions:
             self._sessions.remove(session)
         self.left()
-        self.stir()
+        self.stir(not session.codec.settled)  # all may have waited for its settings
