@@ -149,6 +149,21 @@ def test_a_stream_that_the_backend_refuses_goes_elsewhere_even_if_it_is_a_post(t
     assert [asked.target for asked in other.requests] == [f"/{number}" for number in range(4)]
 
 
+@pytest.mark.parametrize("way", ["reset", "goaway"])
+def test_a_request_that_a_backend_began_to_answer_was_not_refused(terraster, http2, way) -> None:
+    def script(peer: Http2Peer, asked: Asked) -> None:
+        peer.head(asked, 200, [("content-length", "5")])
+        if way == "reset":
+            peer.reset(asked, ErrorCodes.REFUSED_STREAM)
+        else:
+            peer.goaway(0)
+
+    breaking, other = http2(script), http2()
+    proxy = terraster(service(framed(breaking), framed(other, backup=True)), retry={"response_size": "16k"})
+    answer = get(proxy.address, "/x", method="POST", fields="Content-Length: 0\r\n")
+    assert (answer.status, len(breaking.requests), len(other.requests)) == (502, 1, 0)
+
+
 def test_requests_above_the_last_stream_of_a_goaway_are_sent_again(terraster, http2) -> None:
     def script(peer: Http2Peer, asked: Asked) -> None:
         if asked.target == "/b" and peer.number == 0:

@@ -191,7 +191,7 @@ class BackendSession(Outlet):
             elif kind in (INTERIM, RESPONSE):
                 request.got_head(value)
             elif kind == RESET:
-                request.fail(self._reset(value))
+                request.fail(self._reset(request, value))
             woken[request] = None
             self._next_ping = _SILENCE
         for request in woken:
@@ -206,11 +206,12 @@ class BackendSession(Outlet):
         if not self.requests and self.codec.going:
             self._leave()
 
-    def _reset(self, code: int) -> HttpError:
-        """The error of a request whose stream the backend ended."""
+    def _reset(self, request: BackendRequest, code: int) -> HttpError:
+        """The error of a request whose stream the backend ended. If the backend has begun to answer, it has worked on the request, whatever
+        it says."""
         name = ERRORS[code] if code < len(ERRORS) else f"error {code}"
         error = ConnectionLost(f"the backend ended the stream of the request ({name})")
-        error.unsent = code == REFUSED_STREAM
+        error.unsent = code == REFUSED_STREAM and not (request.headed or request.interims)
         error.ended = (
             error.unsent and self.codec.going
         )  # the backend stops or restarts: it may take the request on a new connection
@@ -272,7 +273,8 @@ class BackendSession(Outlet):
         self._watch()
 
     def _flows(self) -> None:
-        self._stalls_at = inf
+        if not self.blocked:  # what waited behind those octets may have filled the socket again
+            self._stalls_at = inf
 
     def _over(self) -> None:
         self._end(ConnectionLost("the backend closed the connection"))
