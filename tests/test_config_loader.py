@@ -335,7 +335,9 @@ BAD = [
     (GOOD + "port: ${PORT_THAT_IS_NOT_SET}\n", ["2:7: the environment variable `PORT_THAT_IS_NOT_SET` is not set"]),
     (GOOD + "runtime_dir: ${1}\n", ["2:14: `${1}` is not a valid variable: write ${NAME} or ${NAME:-default}, or $$ for a literal $"]),
     (GOOD + "auth: {jwt_secret: 'file:/no/secret'}\n", ["2:20: `jwt_secret` names a file that cannot be read: /no/secret"]),
-    (GOOD + "port: !!int 80\n", ["2:7: tags like tag:yaml.org,2002:int are not supported"]),
+    (GOOD + "port: !!int 80\n", ["2:7: tags are not supported: put a text that begins with ! into quotes"]),
+    (GOOD + "auth:\n  jwt_secret: !S3cret\n", ["3:15: tags are not supported: put a text that begins with ! into quotes"]),
+    (GOOD + "auth: !S3cret {}\n", ["2:7: tags are not supported: put a text that begins with ! into quotes"]),
     (GOOD + "host: &a [*a]\n", ["2:7: this alias contains itself"]),
 ]  # fmt: skip
 

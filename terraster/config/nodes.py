@@ -40,6 +40,7 @@ _HARMLESS = 2000
 _LOOKAHEAD = 4096
 _STAR = re.compile(r"(?:^|[\s\[{,])\*[\w-]*$")
 _RESERVED = ("@", "`", "%")
+_TAGGED = "tags are not supported: put a text that begins with ! into quotes"  # it may be a secret, so it is not repeated
 _TOO_DEEP = f"is nested more than {_DEEPEST} levels deep"
 
 Finding = tuple[int, int, str]
@@ -224,7 +225,7 @@ class Reader:
             self._found(node, _TOO_DEEP)
             return None
         if node.tag:
-            self._found(node, f"tags like {node.tag} are not supported")
+            self._found(node, _TAGGED)
         known = self._shared.get((id(node), headers, key))
         if known is not None:
             return known
@@ -272,7 +273,7 @@ class Reader:
     def _scalar(self, node: ScalarNode, key: str, headers: bool) -> Any:
         text: str = node.value
         if node.tag and node.tag != _STR_TAG:
-            self._found(node, f"tags like {node.tag} are not supported")
+            self._found(node, _TAGGED)
         before = len(self.findings)
         if "$" in text and key != "format":
             text = self._expand(node, text, headers)
