@@ -72,6 +72,7 @@ def test_which_location_counts(target: bytes, location: str) -> None:
         (b"/..%2F..%2Fa", b"/a"),
         (b"/admin.%20./b%2500c", b"/admin/b"),
         (b"/a%2fb", b"/a/b"),
+        (b"/a%3Fb/c%2523d", b"/a/c"),
         (b"/%", b"/%"),
     ],
 )

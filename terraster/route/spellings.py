@@ -2,13 +2,14 @@
 
 Terraster's canonical path keeps what has a meaning of its own: ``/ADMIN``, ``/admin;x``, ``/%2561dmin`` and, if a service keeps encoded
 slashes, ``/admin%2Fx`` are not below ``/admin``. But there are servers to which they are: some take no notice of the case, some of path
-parameters, some decode twice, and some take an encoded slash or a backslash for a slash. So every path of a service whose locations differ
-in their access filters is also read as the most lenient of those servers would read it. If that reading lies in a location with other access
-filters, the request is refused.
+parameters, some decode twice, some take an encoded slash or a backslash for a slash, and some an encoded question mark for the beginning of the
+query. So every path of a service whose locations differ in their access filters is also read as the most lenient of those servers would read
+it. If that reading lies in a location with other access filters, the request is refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -22,16 +23,19 @@ P = TypeVar("P")
 _TIMES = 3  # that a path is decoded
 _STRICT = bytes(octet for octet in range(256) if octet not in b"abcdefghijklmnopqrstuvwxyz0123456789/-_~!$&'()*+,=:@[]")
 """Octets that make a path one that may be read in another way. The octet "." is among them for the sake of dot segments."""
+_ENDS = re.compile(rb"[;?#\0]")
+_QUERY = re.compile(rb"%(?:25)*(?:3F|23)", re.IGNORECASE)
+"""Where a server that decodes a path before it looks for the query (rules of Apache's mod_rewrite) takes it to end."""
 
 
 def lenient(path: bytes) -> bytes:
     """A canonical path as the most lenient server reads it: decoded, in lower case, with slashes for backslashes, without path parameters, dot
-    segments, empty segments, and blanks and dots at the end of a segment."""
+    segments, empty segments, blanks and dots at the end of a segment, and what begins in a segment like a query."""
     for _ in range(_TIMES):
         path = unquote_to_bytes(path)
     kept: list[bytes] = []
     for segment in path.lower().replace(b"\\", b"/").split(b"/"):
-        name = segment.partition(b";")[0].partition(b"\0")[0].strip(b" \t\r\n\v\f")
+        name = _ENDS.split(segment, 1)[0].strip(b" \t\r\n\v\f")
         if name == b"..":
             if kept:
                 kept.pop()
@@ -62,7 +66,16 @@ class Spellings(Generic[P]):
     def leads_round(self, path: bytes, location: P) -> bool:
         """True if a lenient server takes a canonical path, which lies in this location, for one in a location with other access filters."""
         strange = len(path.translate(None, _STRICT)) != len(path) or b"//" in path
-        found = self._prefixes.find(lenient(path) if strange else path)
+        if not strange:
+            return self._is_guarded_apart(path, location)
+        query = _QUERY.search(path)
+        if query is not None and self._is_guarded_apart(lenient(path[: query.start()]), location):
+            return True
+        return self._is_guarded_apart(lenient(path), location)
+
+    def _is_guarded_apart(self, read: bytes, location: P) -> bool:
+        """True if what a server reads lies in a location with access filters, and with others than this location has."""
+        found = self._prefixes.find(read)
         if found is None or found[0] is location:
             return False
         guards = found[1]

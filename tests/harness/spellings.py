@@ -42,6 +42,11 @@ INSIDE = [
     b"/admin%00",
     b"/admin%2500",
     b"/admin?x=/../y",
+    b"/admin%3f",
+    b"/admin%3Fx/y",
+    b"/admin%23",
+    b"/admin%253fx",
+    b"/admin%3F/%252e%252e/y",
     b"/%41DMIN;a//x",
 ]
 """Each of them means /admin, or a path below it, to some server."""
@@ -58,6 +63,8 @@ OUTSIDE = [
     b"/x?/admin",
     b"/x?next=//admin",
     b"/caf%C3%A9",
+    b"/what%3F/admin",
+    b"/adm%3Fin",
     b"/adm%20in",
     b"/admin~",
     b"/a//b;c",
