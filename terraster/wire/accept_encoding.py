@@ -35,7 +35,7 @@ class Choice:
 def choose(field: bytes, offered: Sequence[bytes]) -> bytes:
     """The offered coding (lower case) that the client likes best, b"" for none. Of several that it likes the same, it is the first.
 
-    A client that sends no field, or an empty one, gets none. A member that is malformed allows nothing. A coding that is named twice
+    A client that sends no field, or an empty one, gets none. A member that is malformed refuses the coding that it names. A coding that is named twice
     counts with its smaller quality. A client that likes ``identity`` better than every offered coding gets none, too; one that allows neither
     gets none, because there is nothing else to send.
     """
@@ -43,11 +43,12 @@ def choose(field: bytes, offered: Sequence[bytes]) -> bytes:
     for member in field.lower().split(b","):
         match = _MEMBER.fullmatch(member)
         if match is None:
-            continue
-        name = _ALIASES.get(match[1], match[1])
-        quality = 1.0 if match[2] is None else float(match[2])
+            name, quality = member.partition(b";")[0].strip(b" \t"), 0.0
+        else:
+            name, quality = match[1], 1.0 if match[2] is None else float(match[2])
         if quality > 1.0:
-            continue
+            quality = 0.0
+        name = _ALIASES.get(name, name)
         qualities[name] = min(quality, qualities.get(name, 1.0))
     others = qualities.get(b"*", 0.0)
     best, most = b"", qualities.get(b"identity", 0.0)
