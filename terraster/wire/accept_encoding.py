@@ -35,9 +35,9 @@ class Choice:
 def choose(field: bytes, offered: Sequence[bytes]) -> bytes:
     """The offered coding (lower case) that the client likes best, b"" for none. Of several that it likes the same, it is the first.
 
-    A client that sends no field, or an empty one, gets none. A member that is malformed refuses the coding that it names. A coding that is named twice
-    counts with its smaller quality. A client that likes ``identity`` better than every offered coding gets none, too; one that allows neither
-    gets none, because there is nothing else to send.
+    A client that sends no field, or an empty one, gets none. A member that is malformed refuses the coding that it names. A coding that is
+    named twice counts with its smaller quality. A client that likes ``identity`` better than every offered coding gets none, too; one that
+    allows neither gets none, because there is nothing else to send.
     """
     qualities: dict[bytes, float] = {}
     for member in field.lower().split(b","):
