@@ -67,7 +67,7 @@ class Connection(_Over):
     http2:      over TLS: the limits of its HTTP/2, None: the client did not choose h2 (`terraster.plan.Plan.http2` also knows those in clear)
     certificate: the client's, if it has authenticated with one (`terraster.certs.client_certificate`)
     handshake:  the facts of its handshake, None: there was none, or it is not over
-    trusted:    True if the peer is a trusted proxy
+    trusted:    True if the peer is a trusted proxy by the configuration of the last request
     held:       octets that were read but not used yet
     idle_since: monotonic time since when no octet of a request has been read, at most two sweeps late; 0.0 while a request is under way
     parked:     True if no greenlet carries it, while it waits for a request (`terraster.net.parked`)

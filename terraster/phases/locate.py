@@ -32,6 +32,8 @@ def locate(exchange: Exchange) -> LocationPlan:
     if connection.routed is plan and connection.host == host:  # a kept connection usually asks for the same host again
         service = connection.service
     else:
+        if connection.routed is not plan and (connection.named is not None or not connection.listener.proxy_protocol):
+            connection.trusted = plan.trust.trusts(connection.client_ip)
         service = plan.router.find(connection.listener.address, split_host(host)[0] if host else b"")
         last = connection.listener.last_plan
         if service is None and last is not None:

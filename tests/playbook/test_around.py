@@ -388,6 +388,54 @@ def trusted(name: str, fields: tuple[str, ...], gets: tuple[str, ...], client_ip
 
 MINE = "X-Request-ID: 0123456789abcdef00000001"
 
+_ABOUT = (
+    "X-Real-IP: 192.0.2.7",
+    "X-Forwarded-Proto: http",
+    "X-Forwarded-Port: 80",
+    "X-Forwarded-Host: a.test",
+    "Via: 1.1 terraster",
+)
+_SAYS = req("GET /a", "X-Forwarded-For: 198.51.100.5", "Forwarded: for=198.51.100.5")
+
+test_trust_after_reloads = table(
+    row(
+        "a peer that is trusted no more is believed no more, also on a kept connection",
+        client >> _SAYS,
+        b1
+        << asked(
+            "GET /a",
+            "Forwarded: for=198.51.100.5",
+            "X-Request-ID: 0123456789abcdef00000001",
+            "X-Forwarded-For: 198.51.100.5, 192.0.2.7",
+            "X-Real-IP: 198.51.100.5",
+            *_ABOUT[1:],
+            about=False,
+        ),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1, client_ip="198.51.100.5"),
+        reload(),
+        client >> _SAYS,
+        b1 << asked("GET /a", n=2),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1, client_ip="192.0.2.7"),
+        top=TRUSTED,
+    ),
+    row(
+        "a peer that is trusted from now on is believed from now on",
+        client >> _SAYS,
+        b1 << asked("GET /a"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1, client_ip="192.0.2.7"),
+        reload(top=TRUSTED + "middleware: [{ip_access: {deny: 198.51.100.0/24}}]\n"),
+        client >> _SAYS,
+        client << refused(403, "http_request_denied", n=2),
+        log(403, client_ip="198.51.100.5", error="http_request_denied"),
+    ),
+)
+
 test_trust = table(
     trusted(
         "it says nothing: it is the client itself",
