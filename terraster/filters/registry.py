@@ -20,6 +20,7 @@ from .rate_limit import RateLimit
 from .redirect import Redirect
 from .respond import Respond
 from .security import Security
+from .shed import Shed
 
 __all__ = ["KINDS"]
 
@@ -27,6 +28,7 @@ KINDS: tuple[type[Filter], ...] = (
     IpAccess,
     Maintenance,
     Cors,
+    Shed,
     LimitConnections,
     RateLimit,
     Redirect,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from ..exchange import Exchange
+from ..policy.overload import Gates
 
 __all__ = ["Passwords", "Reply", "Runtime", "Subrequests"]
 
@@ -50,9 +51,13 @@ class Runtime:
     """The means of one process. One object for all filters of a plan and of the plans that follow it; it is made before the process is.
 
     passwords, subrequests: set by a worker before its first request
+    gates: what an overloaded worker refuses
     """
 
-    __slots__ = ("passwords", "subrequests")
+    __slots__ = ("gates", "passwords", "subrequests")
 
     passwords: Passwords
     subrequests: Subrequests
+
+    def __init__(self) -> None:
+        self.gates = Gates()

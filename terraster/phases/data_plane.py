@@ -28,6 +28,7 @@ from terraster.wire.answers import http_date
 
 from .handshakes import Handshakes
 from .http2_faults import Http2Faults
+from .overload import Overload
 from .slow_clients import SlowClients
 
 __all__ = ["STOPPING", "DataPlane"]
@@ -50,6 +51,7 @@ class DataPlane:
     origins:   by backend id
     contexts:  the TLS settings of services; client_contexts: those towards backends
     handshakes: counts TLS handshakes; http2_faults: counts HTTP/2 connections, and those that end by a fault
+    overload:  measures what new requests are refused for
     slow_clients: requests whose clients have to keep to a least rate
     challenges: answers to an authority
     runners:   the greenlets that carry connections, and requests of HTTP/2
@@ -88,6 +90,7 @@ class DataPlane:
         self.contexts = Contexts()
         self.handshakes = Handshakes(view, reactor)
         self.http2_faults = Http2Faults(view, reactor.clock)
+        self.overload = Overload(reactor, plan.runtime.gates)
         self.slow_clients = SlowClients(view)
         self.client_contexts = ClientContexts()
         self.challenges = Challenges()
@@ -112,6 +115,7 @@ class DataPlane:
         self.outcomes.sweep(now)
         self.handshakes.sweep(now)
         self.http2_faults.sweep(now)
+        self.overload.sweep(now)
         if self.slow_clients.watched:
             self.slow_clients.sweep(now)
         for tunnel in [tunnel for tunnel in self.tunnels if tunnel.leave_at <= now]:

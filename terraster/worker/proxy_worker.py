@@ -58,7 +58,7 @@ class ProxyWorker(Process):
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self.proxy.ended = self._ended
         self.proxy.handshakes.log = self.proxy.http2_faults.log = self.log.info
-        self.proxy.http2_faults.warn = self.log.warning
+        self.proxy.http2_faults.warn = self.proxy.overload.warn = self.log.warning
         self.proxy.contexts.secrets = self.ticket_secrets
         self.proxy.challenges.use(self.answers)
         self.descriptors.origins = self.proxy.origins

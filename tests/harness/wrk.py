@@ -36,10 +36,14 @@ class Load:
 class Wrk:
     """A wrk that runs until `stop`, and at most for ``seconds``."""
 
-    def __init__(self, url: str, output: Path, *, connections: int = 16, seconds: int = 120, host: str = "a.test") -> None:
+    def __init__(
+        self, url: str, output: Path, *, connections: int = 16, seconds: int = 120, host: str = "a.test", script: Path | None = None
+    ) -> None:
+        """script: in Lua, of wrk's own kind."""
         wrk = find("wrk")
         assert wrk is not None
-        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-H", f"Host: {host}", url]
+        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-H", f"Host: {host}"]
+        command += ["-s", str(script), url] if script else [url]
         self.program = Program(command, output)
 
     def __enter__(self) -> Wrk:

@@ -61,6 +61,7 @@ def test_there_are_examples() -> None:
         "header-rules",
         "health-checks",
         "http2",
+        "overload",
         "rewrites",
         "security-headers",
         "rate-limits",
