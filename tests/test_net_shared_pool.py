@@ -106,6 +106,16 @@ def test_an_idle_connection_with_room_is_used(monkeypatch) -> None:
     assert not house.made[0].closed and house.open() == 1
 
 
+def test_a_connection_whose_backend_allows_no_streams_is_not_kept(monkeypatch) -> None:
+    house = House(monkeypatch, max_open=0)
+    house.room = 0
+    for _ in range(3):
+        house.ask()
+        house.pool.rests(house.made[-1])  # type: ignore[arg-type]
+    assert [one.closed for one in house.made] == [True] * 3
+    assert (house.open(), len(house.pool.idle)) == (0, 0)
+
+
 def test_all_who_wait_for_the_settings_of_a_connection_hear_of_its_end(monkeypatch) -> None:
     """The first of them may be about to leave, and would tell no other."""
     house = House(monkeypatch, max_open=0)

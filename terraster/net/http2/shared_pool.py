@@ -138,9 +138,13 @@ class SharedPool(Pool):
     # --------------------------------------------------------------------------------------------------------- told by connections
 
     def rests(self, session: BackendSession) -> None:
-        """A connection has no requests any longer."""
+        """A connection has no requests any longer. One that takes none, because the backend allows 0 streams, is not kept: there would be one
+        more with each request."""
         self._broken = 0
-        self._rest(session)
+        if session.codec.allowed:
+            self._rest(session)
+        else:
+            session.close()
 
     def settled(self, session: BackendSession) -> None:
         """A connection has said how many requests it takes."""
