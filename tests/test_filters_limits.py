@@ -109,6 +109,7 @@ SAME = [
     ("query:k", asked(query=b"k=1"), asked("192.0.2.9", query=b"a=b&k=1")),
     ("path", asked(path=b"/a"), asked("192.0.2.9", path=b"/a")),
     ("jwt:sub", asked(claims={"sub": "me"}), asked("192.0.2.9", claims={"sub": "me", "aud": "x"})),
+    ("jwt:org.id", asked(claims={"org": {"id": 1}}), asked("192.0.2.9", claims={"org": {"id": 1}})),
     ("header:X-Key", asked(), asked(fields="X-Key:\r\n")),
     ("jwt:sub", asked(claims={"aud": "x"}), asked()),
     ("jwt:sub", asked(claims={"sub": ""}), asked()),

@@ -6,7 +6,7 @@
 `cookie:X`    the first cookie X
 `path`        the path as it was matched, without the query
 `query:X`     the first parameter X of the query, as written
-`jwt:CLAIM`   a claim of the token that the request was authenticated with
+`jwt:CLAIM`   a claim of the token that the request was authenticated with; `a.b` is the claim b inside of a
 
 Where there is no such value, or an empty one, it is the client's address, as a key of its own kind: who sends no value shares no limit with
 all others who send none, and nobody can use up the limit of an address by sending it as a value.
@@ -28,6 +28,7 @@ from ..balance.keys import cookies, parameter
 from ..config import header_rules
 from ..config.settings.base import Whole, text
 from ..exchange import Exchange
+from ..policy.tokens import claim
 
 __all__ = ["ClientKey", "Prefix", "RequestKey", "bits"]
 
@@ -110,8 +111,8 @@ class ClientKey:
             for value in cookies(exchange, name):
                 return value
             return b""
-        claim = None if exchange.claims is None else exchange.claims.get(name)
-        return b"" if claim is None or claim == "" else json.dumps(claim, sort_keys=True, default=str).encode()
+        found = None if exchange.claims is None else claim(exchange.claims, name)
+        return b"" if found is None or found == "" else json.dumps(found, sort_keys=True, default=str).encode()
 
     def _hash(self, said: str | bytes) -> int:
         if len(self._known) >= _MOST:
