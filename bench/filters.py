@@ -77,6 +77,7 @@ CASES = {
         f"{_TRACK}    http-request deny deny_status 429 if {{ sc_conn_cur(0) gt 1000 }}",
         ("limit_conn_zone $binary_remote_addr zone=busy:10m;", _TABLE),
     ),
+    "shed": case("shed: {loop_lag: 1s, memory: 64g}"),
     "headers": case(
         "headers: {response_headers: {X-Frame-Options: DENY}}",
         "add_header X-Frame-Options DENY always;",
