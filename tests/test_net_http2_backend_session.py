@@ -1,4 +1,4 @@
-"""A connection to a backend that stops reading. The socket and the clock are not real."""
+"""A connection to a backend that stops reading, or is silent. The socket and the clock are not real."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def session(socket: Socket) -> BackendSession:
     plain: Any = SimpleNamespace(reactor=reactor, closed=False, owner=None, writer=None, write_deadline=inf)
     pool: Any = SimpleNamespace(settled=lambda _: None, stir=lambda: None, gone=lambda _: None)
     one = BackendSession(socket, plain, pool, 2.0, 100)  # type: ignore[arg-type]
-    socket.received = [settings()]
+    socket.received = [settings() + settings(ack=True)]
     one._readable()
     one.flush()
     return one
@@ -76,3 +76,16 @@ def test_a_backend_that_reads_on_has_no_write_timeout() -> None:
     assert not one.blocked
     one.overdue(104.0)
     assert not (request.gone or socket.closed)
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_an_answer_to_a_ping_counts_that_has_come_and_is_not_read_yet(answers) -> None:
+    """As after a worker stood still: the clock is far ahead, and the sweep is first."""
+    socket = Socket()
+    one = session(socket)
+    request = one.request(b"\x82", b"GET", True)
+    one.overdue(111.0)
+    one.flush()
+    socket.received = [b"\0\0\x08\x06\x01\0\0\0\0is alive"] if answers else []
+    one.overdue(130.0)
+    assert (request.gone, socket.closed) == (not answers, not answers)

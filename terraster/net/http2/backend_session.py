@@ -255,6 +255,10 @@ class BackendSession(Outlet):
 
     def _sweep(self, now: float) -> None:
         if now - self._asked_at > _PATIENCE:
+            self._readable()  # after a standstill of this process the sweep may come before the answer is read
+        if self._ended:
+            return
+        if now - self._asked_at > _PATIENCE:
             self._end(TimedOut("the backend does not answer a PING", reason="connection_timeout"))
             return
         if now > self._stalls_at:
