@@ -191,7 +191,7 @@ class Attempt:
         self.upstream = request
         if body is not None:
             self._carry(request, body)
-        elif len(content) > min(request.window, request.session.codec.window):
+        elif len(content) > min(request.window, request.session.codec.window) or request.session.blocked:
             self._carry(request, arrived(content))
         elif content:
             request.write(content, True, write)
