@@ -147,21 +147,23 @@ class Attempt:
         if body is not None and body.octets and not body.whole:
             raise HttpError("the request body cannot be sent again", status=502, close=True)
         origin = plane.origins.get(member.backend.id) or plane.origin(member, location)
-        each, wait = location.per_try, location.timeouts.connect
-        if each:
-            wait = min(wait or each, each)
         if framed:
-            request = self._send_frames(origin, out, wait)
+            request = self._send_frames(origin, out)
             self._asked_at = plane.clock()
             self._await_head(request)
         else:
-            upstream = self._send(origin, out, wait)
+            upstream = self._send(origin, out)
             self._asked_at = plane.clock()
             self._read_head(upstream)
         return self
 
-    def _send(self, origin: Origin, out: bytes, wait: float) -> Upstream:
-        """Send the request over HTTP/1.1. wait: seconds for a connection, 0 = no limit."""
+    def _time_to_connect(self) -> float:
+        """Seconds for a connection, 0.0 = no limit."""
+        each, wait = self.location.per_try, self.location.timeouts.connect
+        return min(wait or each, each) if each else wait
+
+    def _send(self, origin: Origin, out: bytes) -> Upstream:
+        """Send the request over HTTP/1.1."""
         exchange = self.exchange
         body = exchange.body
         upstream = None
@@ -170,23 +172,26 @@ class Attempt:
         elif not self._fresh:
             upstream = origin.pool.take(exchange, body is not None or not exchange.idempotent)
         if upstream is None:
-            upstream = origin.connect(exchange, wait)
+            upstream = origin.connect(exchange, self._time_to_connect())
         self.kept = upstream.since < inf
         self.upstream = upstream
-        if body is None and exchange.head.chunked:
+        if body is not None:
+            upstream.send(out, self.location.timeouts.read)
+            self._carry(upstream, body)
+            return upstream
+        if exchange.head.chunked:
             out += chunk(exchange.content) + last_chunk([])
         elif exchange.content:
             out += exchange.content
         upstream.send(out, self.location.timeouts.read)
-        if body is not None:
-            self._carry(upstream, body)
         return upstream
 
-    def _send_frames(self, origin: Origin, block: bytes, wait: float) -> BackendRequest:
+    def _send_frames(self, origin: Origin, block: bytes) -> BackendRequest:
         """Send the request over HTTP/2. A body that has arrived may find no room there, while the response comes without it."""
         exchange = self.exchange
         body, content, write = exchange.body, exchange.content, self.location.timeouts.read
-        request = origin.request(exchange, block, body is None and not content, self._fresh, wait, write)
+        end = body is None and not content
+        request = origin.request(exchange, block, end, self._fresh, self._time_to_connect(), write)
         self.kept = request.since < inf
         self.upstream = request
         if body is not None:

@@ -71,10 +71,10 @@ def write_head(
     else:
         extra = b"" if head.dated or b"date" in drop else plane.date
         minor = 1 if exchange.head is None else exchange.head.minor
-        whole = isinstance(transform, bytes)
+        whole = transform is not None and isinstance(transform, bytes)
         if not minor or whole:
             left_out = drop | _CODING  # HTTP/1.0 has no chunks: RFC 9112, section 6.1
-        if not whole and (head.chunked or head.until_close or transform is not None):
+        if (head.chunked or head.until_close or transform is not None) and not whole:
             if not minor:
                 keep = False  # the body ends with the connection
             else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from terraster.errors import BadResponse, HttpError
 from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
@@ -30,8 +32,7 @@ _LARGE = 65536
 def relay(plane: DataPlane, attempt: Attempt) -> bool:
     """Relay a backend's response as it arrives. True if the client's connection can carry another request."""
     exchange, response, sender = attempt.exchange, attempt.response, attempt.sender
-    upstream = attempt.upstream
-    assert upstream is not None
+    upstream: Any = attempt.upstream
     exchange.status = response.status
     if exchange.grpc is not None:
         exchange.grpc.learn(response.fields)
@@ -46,26 +47,27 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
         keep = False
     out, keep, framing, drop, changed = write_head(plane, exchange, response, keep)
     stays = keep or sender is not None  # the client may still be sending, so the end may take a while
-    transform = None if isinstance(changed, bytes) else changed
+    transform: Transform | None = None
+    if changed is not None and not isinstance(changed, bytes):
+        transform = changed
     timeouts, rest = attempt.location.timeouts, attempt.rest
     upstream.phase = "read"
     attempt.look = response.size + len(rest) >= RESPONSE_READ  # the read was full, so more octets may follow
     length = response.content_length
-    if isinstance(changed, bytes) and not response.no_body:
+    if changed is not None and isinstance(changed, bytes) and not response.no_body:
         attempt.discard()
-        if response.chunked and not isinstance(upstream, BackendRequest):
+        if response.chunked and not upstream.framed:
             theirs = ChunkedSource(upstream, rest, timeouts.read, attempt.location.strict_responses)
             theirs.here()
             attempt.reusable = response.keep_alive and theirs.reusable
         exchange.bytes_out += len(out) + len(changed)
         client.answer(out, changed, timeouts.read, stays)
-    elif response.no_body or not (length or (isinstance(upstream, BackendRequest) and upstream.trails)):
+    elif response.no_body or not (length or (upstream.framed and upstream.trails)):
         exchange.bytes_out += len(out)
         client.answer(out, b"", timeouts.read, stays)
         attempt.reusable = response.keep_alive and not rest
-        if not isinstance(upstream, BackendRequest):
-            upstream.doubtful = True  # a faulty backend may send a body all the same, and late
-    elif isinstance(upstream, BackendRequest):
+        upstream.doubtful = True  # a faulty backend may send a body all the same, and late
+    elif upstream.framed:
         frames = _frames(attempt, upstream)
         if frames.done and length > 0 and transform is None and not frames.trailers:
             body = bytes(frames.here())
