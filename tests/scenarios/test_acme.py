@@ -196,12 +196,13 @@ def test_an_order_whose_processes_were_killed_is_resumed(site: Make) -> None:
 
 @pytest.mark.nightly
 def test_an_order_under_way_goes_on_over_an_upgrade(site: Make) -> None:
+    """The authority may look in the second in which no worker knows the answer. Then that order is dead, and another one is made at once."""
     one = site(sleeps=2)
     acme = one.proxy.folder / "state" / "acme"
     wait_until(lambda: [file for file in acme.glob("*/a.order") if '"url"' in file.read_text()], deadline=60)
     with upgraded(one.proxy):
         wait_until(one.has_certificate, lambda: one.proxy.said, 30)
-        assert len(_orders(one)["a.test"]) == 1
+        assert len(_orders(one)["a.test"]) in (1, 2)
         assert "no certificate was obtained" not in one.proxy.said
 
 
