@@ -43,7 +43,6 @@ _DOUBT = 1.0
 """Seconds without an answer to a PING after which no new requests are sent."""
 
 _ALIVE = b"is alive"
-_SWEEP = 1.0  # seconds between two looks at the clock while requests are under way
 
 _STREAMS = 256
 _WINDOW = 1 << 18
@@ -66,10 +65,9 @@ class BackendSession(Outlet):
 
     pool:     has admitted it
     since:    monotonic time at which it became idle; ``inf`` before the first time
-    read_deadline: the next look at the clock (`terraster.net.reactor.Swept`)
     """
 
-    __slots__ = ("pool", "read_deadline", "since", "_asked_at", "_heard_at", "_next_ping", "_stalls_at")
+    __slots__ = ("pool", "since", "_asked_at", "_heard_at", "_next_ping", "_stalls_at")
 
     codec: ClientSession
 
@@ -79,7 +77,6 @@ class BackendSession(Outlet):
         super().__init__(stream, plain, ClientSession(self._make, LIMITS, allowed), timeout)
         self.pool = pool
         self.since = inf
-        self.read_deadline = inf
         self._asked_at = inf  # when the PING without an answer was sent
         self._heard_at = self.reactor.clock()
         self._next_ping = _SILENCE
@@ -230,28 +227,6 @@ class BackendSession(Outlet):
         """A request has waited for too long: find out if the backend is there, unless it said something meanwhile."""
         if not self._ended and self.reactor.clock() - self._heard_at > _DOUBT:
             self._ping()
-
-    def _watch(self) -> None:
-        if self.read_deadline == inf and not self._ended:
-            self.read_deadline = self.reactor.horizon + _SWEEP
-            self.reactor.streams.add(self)
-
-    def next_deadline(self) -> float:
-        """See `terraster.net.reactor.Waiter`."""
-        return min(self.read_deadline, self.write_deadline)
-
-    def overdue(self, now: float) -> None:
-        """See `terraster.net.reactor.Waiter`."""
-        if self._ended:
-            return
-        if self.write_deadline < now:
-            self.write_deadline = inf
-            self._lose_patience()
-        if self.read_deadline < now:
-            self.read_deadline = inf
-            self._sweep(now)
-        if self.read_deadline == self.write_deadline == inf:
-            self.reactor.streams.discard(self)
 
     def _sweep(self, now: float) -> None:
         if now - self._asked_at > _PATIENCE:

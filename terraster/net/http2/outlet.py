@@ -29,6 +29,7 @@ _LITTLE = 1 << 14
 of it."""
 _FEW = 32
 """Streams with which each may read and write half a buffer at once, which a response of 100 KiB fits into; if there are more, a quarter."""
+_SWEEP = 1.0  # seconds between two looks at the clock
 _LEAST_URGENT = 7  # RFC 9218, section 4.1
 
 
@@ -39,7 +40,8 @@ class Outlet:
     requests: the streams under way
     line:    the streams that wait for the socket or for the window of the connection, in order
     blocked: True while the socket takes no octets, or is not asked to because others have their turn
-    write_deadline: when those in line have waited too long for the window of the connection (`terraster.net.reactor.Swept`)
+    read_deadline: when the clock is to be looked at next; write_deadline: when those in line have waited too long for the window of the
+        connection (`terraster.net.reactor.Swept`)
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class Outlet:
         "line",
         "plain",
         "reactor",
+        "read_deadline",
         "requests",
         "write_deadline",
         "_ended",
@@ -70,7 +73,7 @@ class Outlet:
         self.requests: set[Any] = set()
         self.plain = plain
         self.reactor: Reactor = plain.reactor
-        self.write_deadline = inf
+        self.read_deadline = self.write_deadline = inf
         self._most_urgent = _LEAST_URGENT  # of the streams under way, or of one that was a moment ago
         self._payload = 0  # octets of bodies in the codec
         self._queued = 0
@@ -90,6 +93,10 @@ class Outlet:
 
     def _over(self) -> None:
         """The socket failed. On the hub."""
+        raise NotImplementedError
+
+    def _sweep(self, now: float) -> None:
+        """A look at the clock is due. On the hub."""
         raise NotImplementedError
 
     # ---------------------------------------------------------------------------------------------------------------- sending
@@ -144,7 +151,7 @@ class Outlet:
         window may use it for the more urgent ones as long as it likes."""
         if self.write_deadline == inf and not self.blocked and self._timeout < inf:
             self.write_deadline = self.reactor.horizon + self._timeout
-            self.reactor.streams.add(self)  # type: ignore[arg-type]
+            self.reactor.streams.add(self)
 
     def _next(self) -> None:
         """Let those in line write, each once, the most urgent first. On the hub."""
@@ -218,6 +225,31 @@ class Outlet:
             self.flush()
         if not self._ended:
             self._flows()
+
+    # ----------------------------------------------------------------------------------------------- as `terraster.net.reactor.Swept`
+
+    def _watch(self) -> None:
+        """Look at the clock about a second from now."""
+        if self.read_deadline == inf and not self._ended:
+            self.read_deadline = self.reactor.horizon + _SWEEP
+            self.reactor.streams.add(self)
+
+    def next_deadline(self) -> float:
+        """See `terraster.net.reactor.Waiter`."""
+        return min(self.read_deadline, self.write_deadline)
+
+    def overdue(self, now: float) -> None:
+        """See `terraster.net.reactor.Waiter`."""
+        if self._ended:
+            return
+        if self.write_deadline < now:
+            self.write_deadline = inf
+            self._lose_patience()
+        if self.read_deadline < now:
+            self.read_deadline = inf
+            self._sweep(now)
+        if self.read_deadline == self.write_deadline == inf:
+            self.reactor.streams.discard(self)
 
     @property
     def _waiting(self) -> int:

@@ -36,7 +36,6 @@ behind fewer octets (tcp(7), TCP_NOTSENT_LOWAT)."""
 _TCP_NOTSENT_LOWAT = 25
 _ASKED = b"drained?"  # the PING behind the first GOAWAY of a drain
 _MOMENT = 2.0  # seconds that its answer is waited for
-_SWEEP = 1.0  # seconds between two looks at what the codec waits for
 _LAST_WORDS = 2.0  # seconds for the last octets of a connection
 
 
@@ -44,12 +43,10 @@ class Session(Outlet):
     """A client's HTTP/2 connection.
 
     connection: with its socket
-    read_deadline: when the codec wants to look at the clock (`terraster.net.reactor.Swept`)
     """
 
     __slots__ = (
         "connection",
-        "read_deadline",
         "_clock",
         "_draining",
         "_head_time",
@@ -77,7 +74,6 @@ class Session(Outlet):
         rule."""
         super().__init__(connection.stream, connection.plain, ServerSession(self._make, limits), timeout)
         self.connection = connection
-        self.read_deadline = inf
         self._clock = self.reactor.clock
         self._draining = self._paused = False
         self._head_time = inf  # seconds that a head may take
@@ -284,28 +280,6 @@ class Session(Outlet):
             self._busy()
         self.opened(request)
         self._start(request)
-
-    def _watch(self) -> None:
-        if self.read_deadline == inf and not self._ended:
-            self.read_deadline = self.reactor.horizon + _SWEEP
-            self.reactor.streams.add(self)
-
-    def next_deadline(self) -> float:
-        """See `terraster.net.reactor.Waiter`."""
-        return min(self.read_deadline, self.write_deadline)
-
-    def overdue(self, now: float) -> None:
-        """See `terraster.net.reactor.Waiter`."""
-        if self._ended:
-            return
-        if self.write_deadline < now:
-            self.write_deadline = inf
-            self._lose_patience()
-        if self.read_deadline < now:
-            self.read_deadline = inf
-            self._sweep(now)
-        if self.read_deadline == self.write_deadline == inf:
-            self.reactor.streams.discard(self)
 
     def _sweep(self, now: float) -> None:
         codec = self.codec
