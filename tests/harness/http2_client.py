@@ -30,6 +30,7 @@ __all__ = [
     "Frame",
     "Http2",
     "frame",
+    "masked",
 ]
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -86,6 +87,11 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
     return struct.pack(">HBBBL", len(payload) >> 8, len(payload) & 255, kind, flags, stream) + payload
 
 
+def masked(payload: bytes, opcode: int = 2) -> bytes:
+    """A frame of a WebSocket client (RFC 6455) of at most 125 octets."""
+    return bytes((0x80 | opcode, 0x80 | len(payload))) + b"\0\0\0\0" + payload
+
+
 class Http2:
     """A connection on which the preface and SETTINGS are sent. auto: acknowledge SETTINGS and give back the windows."""
 
@@ -127,6 +133,17 @@ class Http2:
             out += self.data(number, body, end)
         self.answers[number] = Answer()
         self.send(out)
+        return number
+
+    def websocket(self, path: str = "/ws", *, protocol: str = "websocket", host: str = "localhost") -> int:
+        """Begin an extended CONNECT (RFC 8441). Returns the stream's number."""
+        number, self.next = self.next, self.next + 2
+        fields = [
+            (":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":authority", host), (":path", path),
+            ("sec-websocket-version", "13"), ("origin", "http://localhost"),
+        ]  # fmt: skip
+        self.answers[number] = Answer()
+        self.send(frame(HEADERS, 4, number, self.block(fields)))
         return number
 
     @staticmethod

@@ -20,9 +20,9 @@ from ..harness.http2_client import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
-    Answer,
     Http2,
     frame,
+    masked,
 )
 from ..harness.terraster_process import service
 from ..harness.waiting import wait_until
@@ -355,38 +355,21 @@ def _head(client: Http2, method: str) -> bytes:
     return frame(HEADERS, 5 if method == "GET" else 4, number, client.block(pseudo))
 
 
-def _upgrade(client: Http2, path: str = "/ws", protocol: str = "websocket") -> int:
-    """Begin an extended CONNECT (RFC 8441)."""
-    number, client.next = client.next, client.next + 2
-    fields = [
-        (":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":authority", "localhost"), (":path", path),
-        ("sec-websocket-version", "13"), ("origin", "http://localhost"),
-    ]  # fmt: skip
-    client.answers[number] = Answer()
-    client.send(frame(HEADERS, 4, number, client.block(fields)))
-    return number
-
-
-def _masked(payload: bytes, opcode: int = 2) -> bytes:
-    """A short frame of a WebSocket client."""
-    return bytes((0x80 | opcode, 0x80 | len(payload))) + b"\0\0\0\0" + payload
-
-
 def test_a_websocket(terraster, backend) -> None:
     with Http2(terraster(backend(websocket_echo), http2=True).connect()) as client:
         client.until(lambda: any(one.kind == SETTINGS for one in client.frames))
         announced = next(one for one in client.frames if one.kind == SETTINGS).payload
         assert struct.pack(">HL", 8, 1) in [announced[at : at + 6] for at in range(0, len(announced), 6)]
-        number = _upgrade(client)
+        number = client.websocket()
         answer = client.answers[number]
         client.until(lambda: answer.fields)
         assert answer.status == 200 and answer.get("sec-websocket-accept") is None and answer.get("upgrade") is None
         for payload in (b"one", b"two" * 20):
             before = len(answer.body)
-            client.send(frame(DATA, 0, number, _masked(payload)))
+            client.send(frame(DATA, 0, number, masked(payload)))
             client.until(lambda: len(answer.body) >= before + 2 + len(payload))  # noqa: B023
             assert answer.body[before:] == bytes((0x82, len(payload))) + payload
-        client.send(frame(DATA, 0, number, _masked(struct.pack(">H", 1000), 8)))
+        client.send(frame(DATA, 0, number, masked(struct.pack(">H", 1000), 8)))
         assert client.answer(number).ended
 
 
@@ -395,9 +378,9 @@ def test_a_websocket_that_the_backend_refuses(terraster, backend) -> None:
         return ok(b"no", status=b"403 Forbidden" if request.target == "/refused" else b"200 OK")
 
     with Http2(terraster(backend(answer=answer), http2=True).connect()) as client:
-        assert client.answer(_upgrade(client, "/refused")).status == 403
-        assert client.answer(_upgrade(client, "/page")).status == 502
-        assert client.answer(_upgrade(client, protocol="chat")).status == 501
+        assert client.answer(client.websocket("/refused")).status == 403
+        assert client.answer(client.websocket("/page")).status == 502
+        assert client.answer(client.websocket(protocol="chat")).status == 501
 
 
 def test_a_websocket_with_a_wrong_key(terraster, backend) -> None:
@@ -409,7 +392,7 @@ def test_a_websocket_with_a_wrong_key(terraster, backend) -> None:
         peer.rest()
 
     with Http2(terraster(backend(script), http2=True).connect()) as client:
-        assert client.answer(_upgrade(client)).status == 502
+        assert client.answer(client.websocket()).status == 502
 
 
 def test_a_client_that_resets_its_websocket(terraster, backend) -> None:
@@ -420,7 +403,7 @@ def test_a_client_that_resets_its_websocket(terraster, backend) -> None:
         ended.set()
 
     with Http2(terraster(backend(script), http2=True).connect()) as client:
-        number = _upgrade(client)
+        number = client.websocket()
         client.until(lambda: client.answers[number].fields)
         client.send(frame(RST_STREAM, 0, number, struct.pack(">L", CANCEL)))
         assert ended.wait(10)
