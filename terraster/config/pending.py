@@ -1,4 +1,5 @@
-"""A look through validated settings for what their values do not show: keys that nothing acts on yet, and files they need.
+"""A look through validated settings for what their values do not show: keys that nothing acts on yet, what filters doubt, and files they
+need.
 
 Only keys that were written count, and only if they ask for something: `http2: false` and `tls: {enabled: false}` are already in
 effect.
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from . import descriptors, idle, level_checks
-from .settings import ServiceSettings
+from .settings import LocationSettings, ServiceSettings
 from .settings.acme import AcmeSettings
 from .settings.base import is_later, submodel
 from .settings.kinds import FilterSettings, Source
@@ -26,7 +27,7 @@ Path = tuple[str | int, ...]
 class Finds(NamedTuple):
     """The finds in one model.
 
-    later:    the path of each key that nothing acts on yet, and the warning about it
+    later:    the path of each key that nothing acts on yet or that a filter doubts, and the warning about it
     files:    the path and the absolute name of each file that must exist
     logs:     the same for each file that must be writable
     inherits: True for a service that writes keys of `level_checks.levels`
@@ -58,13 +59,18 @@ class Finder:
         later: list[tuple[Path, str]] = []
         files: list[tuple[Path, str]] = []
         logs: list[tuple[Path, str]] = []
-        self._look(model, path, "", (later, files, logs))
+        self._look(model, path, "", (later, files, logs), None)
         inherits = isinstance(model, ServiceSettings) and level_checks.writes(model)
         idles = isinstance(model, ServiceSettings) and idle.mentions(model)
         return Finds(tuple(later), tuple(files), tuple(logs), inherits, idles)
 
-    def _look(self, model: BaseModel, path: Path, dotted: str, found: tuple[list[tuple[Path, str]], ...]) -> None:
+    def _look(
+        self, model: BaseModel, path: Path, dotted: str, found: tuple[list[tuple[Path, str]], ...], level: BaseModel | None
+    ) -> None:
+        """level: the service or location that the model is a part of, None: the top"""
         later, files, logs = found
+        if isinstance(model, ServiceSettings | LocationSettings):
+            level = model
         keys = self._keys.get(type(model))
         if keys is None:
             keys = self._learn(type(model))
@@ -80,13 +86,13 @@ class Finder:
                 continue
             inside = (later if not key.later else [], files, logs)  # what lies below a key without effect needs no word of its own
             if isinstance(value, BaseModel):
-                self._look(value, here, f"{dotted}{key.spelling}.", inside)
+                self._look(value, here, f"{dotted}{key.spelling}.", inside, level)
             elif isinstance(value, tuple):
                 for index, item in enumerate(value):
-                    self._look(item, (*here, index), f"{dotted}{key.spelling}.", inside)
+                    self._look(item, (*here, index), f"{dotted}{key.spelling}.", inside, level)
             elif isinstance(value, dict):
                 for item_name, item in value.items():
-                    self._look(item, (*here, item_name), f"{dotted}{key.spelling}.", inside)
+                    self._look(item, (*here, item_name), f"{dotted}{key.spelling}.", inside, level)
         if isinstance(model, TlsSettings) and model.enabled:
             files += [((*path, name), file) for name in ("cert_file", "key_file") if (file := getattr(model, name)) is not None]
             for index, one in enumerate(model.certificates):
@@ -96,6 +102,7 @@ class Finder:
             files += [((*path, name), file) for name in sorted(_TLS_FILES) if (file := getattr(model, name, None))]
         if isinstance(model, FilterSettings) and (getattr(model, "enabled", True) or model.kept_when_off):
             files += [(_place(model, path, source), source.name) for source in model.sources() if source.name.startswith("/")]
+            later += [((*path, key) if key else path, words) for key, words in model.doubts(level)]
         if isinstance(model, AcmeSettings) and model.dns_hook is not None:
             files.append(((*path, "dns_hook"), model.dns_hook))
         if isinstance(model, AccessLogSettings) and model.path not in (None, "", descriptors.STDOUT):

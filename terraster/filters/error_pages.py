@@ -8,7 +8,6 @@ it reads grpc-status, and no body.
 from __future__ import annotations
 
 import re
-from mimetypes import MimeTypes
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
@@ -23,6 +22,7 @@ from ..wire.answers import error_answer
 from ..wire.edits import Edits
 from .answer import Answer
 from .contract import Counter, Filter, Place
+from .media_type import media_type
 
 __all__ = ["ErrorPages", "ErrorPagesSettings"]
 
@@ -30,7 +30,6 @@ _LARGEST = 256 << 10
 """Octets of a page. Every process keeps each page, and every error sends one."""
 
 _ONE = re.compile(r"([45])xx|([45][0-9][0-9])(?:\s*-\s*([45][0-9][0-9]))?", re.IGNORECASE)
-_TYPES = MimeTypes(())  # not those of the host, so that a page has the same type everywhere
 
 _ABOUT_BODY = frozenset(
     (
@@ -142,7 +141,7 @@ class ErrorPages(Filter):
             for status in range(low, high + 1):
                 self._pages.pop(status, None)
                 if file:
-                    self._pages[status] = _Page(_kind(file), settings.contents.get(file, b""))
+                    self._pages[status] = _Page(media_type(file), settings.contents.get(file, b""))
 
     def needs(self, hook: str) -> bool:
         return bool(self._pages) and (self._intercept or hook != "on_response")
@@ -164,9 +163,3 @@ class ErrorPages(Filter):
         edits.drop |= _ABOUT_BODY
         edits.add(b"Content-Type", page.kind)
         edits.body = page.octets
-
-
-def _kind(file: str) -> bytes:
-    """The media type of a file, by its name."""
-    kind = _TYPES.guess_type(file)[0] or "application/octet-stream"
-    return f"{kind}; charset=utf-8".encode() if kind.startswith("text/") else kind.encode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .lines import answered, asked, matching, ok, refused, req, resp, start
 from .play import FIN, GONE, RST, Row, b1, b2, client, log, row, table, told, whole
 
@@ -99,6 +101,30 @@ test_no_body = table(
         )
         for status, reason in ((204, "No Content"), (304, "Not Modified"))
     )
+)
+
+PAGES = Path(__file__).parents[1] / "data" / "pages"
+
+test_files = table(
+    row(
+        "a fixed answer from a file, and its head; each request has its own values in fields",
+        client >> req("GET /a"),
+        client << answered("200 OK", "Content-Type: application/json", "X-Asked: /a", body='{"sorry": true}'),
+        log(200),
+        client >> req("HEAD /b"),
+        client << start("200 OK", "Content-Type: application/json", "X-Asked: /b", "Content-Length: 15"),
+        log(200),
+        service=f"respond: {{file: {PAGES}/5xx.json, headers: {{X-Asked: '${{uri}}'}}}}",
+    ),
+    row(
+        "a file at another status, to a client of HTTP/1.0 whose body is passed over",
+        client >> whole(req("POST /a HTTP/1.0", body="abc")),
+        client << answered("410 Gone", "Content-Type: text/html; charset=utf-8", "Connection: close", body="<p>not here"),
+        client << FIN,
+        client >> GONE,
+        log(410),
+        locations=f"- path: /a\n  respond: {{status: 410, file: {PAGES}/404.html}}",
+    ),
 )
 
 ONE_PATH = "- path: /x\n  backends: [{url: 'http://10.0.0.1:8000'}]"

@@ -57,6 +57,7 @@ def test_there_are_examples() -> None:
         "compression",
         "cors",
         "error-pages",
+        "fixed-answers",
         "grpc",
         "header-rules",
         "health-checks",

@@ -13,11 +13,11 @@ every level, and the entry without a name is one more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
-from pydantic import PrivateAttr, model_validator
+from pydantic import BaseModel, PrivateAttr, model_validator
 
 from ..addresses import Url
 from .base import Model
@@ -150,6 +150,11 @@ class FilterSettings(Model):
     def sources(self) -> tuple[Source, ...]:
         """The files and documents that the filter needs."""
         return ()
+
+    def doubts(self, level: BaseModel | None) -> Iterator[tuple[str, str]]:
+        """Warnings about values that are allowed but can hardly be meant: the key, "" for all of them, and a sentence. level: the service or
+        location that has these settings, None: the top."""
+        return iter(())
 
     @property
     def contents(self) -> Mapping[str, bytes]:
