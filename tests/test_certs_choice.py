@@ -39,6 +39,9 @@ EVERY = (A, A_RSA, LONGER, LATER, OVER, WILD, EXACT, DEEP)
         ("*.test", (certificate("test", "test"),), ""),
         ("*", (A, LONGER, WILD), "longer wild"),
         ("c.test", EVERY, ""),
+        (r"~[xyz]\.b\.test", (WILD, EXACT), "wild exact"),
+        (r"~a\.test", EVERY, "longer a-rsa"),
+        (r"~c[0-9]+\.test", EVERY, ""),
     ],
 )
 def test_a_host_chooses(host: str, there: tuple, expected: str) -> None:

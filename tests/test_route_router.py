@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from timeit import repeat
 
 import pytest
@@ -12,7 +13,7 @@ from terraster.route.router import Router
 
 HERE, THERE = ":80", "127.0.0.1:81"
 
-NAMES = ["a.test", "*.a.test", "*.b.a.test", "b.a.test", "*"]
+NAMES = ["a.test", "*.a.test", "*.b.a.test", "b.a.test", "*", r"~c[0-9]+\.test", r"~.*\.test", r"~[a-c]\.(a\.)*test"]
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,9 @@ NAMES = ["a.test", "*.a.test", "*.b.a.test", "b.a.test", "*"]
         (b"x.y.a.test", "*.a.test"),
         (b"x.b.a.test", "*.b.a.test"),
         (b"y.x.b.a.test", "*.b.a.test"),
-        (b"xa.test", "*"),
+        (b"xa.test", r"~.*\.test"),
+        (b"c1.test", r"~c[0-9]+\.test"),
+        (b"c.test", r"~[a-c]\.(a\.)*test"),
         (b"test", "*"),
         (b"[::1]", "*"),
         (b"", "*"),
@@ -55,13 +58,22 @@ def test_update_makes_another_router() -> None:
     assert [new.find(*which) for which in asked] == [5, 2, 6, None, None]
 
 
+def test_update_adds_and_removes_expressions() -> None:
+    old = Router.build([(HERE, r"~a[0-9]\.test", 1), (HERE, "*", 2)])
+    new = old.updated([(HERE, r"~a[0-9]\.test"), (HERE, "*")], [(HERE, r"~a.*\.test", 3)])
+    asked = (b"a1.test", b"ab.test", b"", b"b.test")
+    assert [old.find(HERE, host) for host in asked] == [1, 2, 2, 2]
+    assert [new.find(HERE, host) for host in asked] == [3, 3, None, None]
+    assert new.updated([(HERE, r"~a.*\.test")], ()).find(HERE, b"a1.test") is None
+
+
 def test_update_shares_the_listeners_that_stay() -> None:
     old = Router.build([(HERE, "a.test", 1), (THERE, "a.test", 2)])
     new = old.updated((), [(HERE, "b.test", 3)])
     assert new._listeners[THERE] is old._listeners[THERE]
 
 
-@pytest.mark.parametrize("name", ["a.test", "*.a.test", "*"])
+@pytest.mark.parametrize("name", ["a.test", "*.a.test", "*", "~a"])
 def test_a_name_is_there_once(name: str) -> None:
     with pytest.raises(ValueError, match="twice"):
         Router.build([(HERE, name, 1), (HERE, name, 2)])
@@ -71,17 +83,23 @@ def test_a_name_is_there_once(name: str) -> None:
 
 LABEL = st.sampled_from(["a", "b", "c"])
 HOST = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
-PATTERN = st.one_of(HOST, HOST.map(lambda host: f"*.{host}"), st.just("*"))
+EXPRESSION = st.lists(st.sampled_from(["a", "b", ".", "[bc]", ".*", "(a|c)"]), min_size=1, max_size=4).map(
+    lambda parts: "~" + "".join(parts)
+)
+PATTERN = st.one_of(HOST, HOST.map(lambda host: f"*.{host}"), EXPRESSION, st.just("*"))
 
 
 @given(st.sets(PATTERN, max_size=8), HOST)
 def test_as_if_all_names_were_tried(patterns: set[str], host: str) -> None:
-    def rank(pattern: str) -> tuple[int, int] | None:
+    def rank(pattern: str) -> tuple[int, int, list[int]] | None:
         if pattern == host:
-            return 2, 0
+            return 3, 0, []
         if pattern == "*":
-            return 0, 0
-        return (1, len(pattern)) if pattern.startswith("*.") and host.endswith(pattern[1:]) else None
+            return 0, 0, []
+        if pattern.startswith("~"):
+            reverse = [-ord(character) for character in pattern]
+            return (1, len(pattern), reverse) if re.fullmatch(pattern[1:], host) else None
+        return (2, len(pattern), []) if pattern.startswith("*.") and host.endswith(pattern[1:]) else None
 
     fitting = [pattern for pattern in patterns if rank(pattern)]
     best = max(fitting, key=rank, default=None)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from terraster.config.host_patterns import examples, is_pattern, matches
 from terraster.config.snapshot import Certificate, Service
 
 __all__ = ["Choices", "Folder", "covers", "uncovered"]
@@ -26,7 +27,21 @@ def uncovered(service: Service) -> list[str]:
     if not certificates:
         return list(service.hosts)
     known = {name for one in certificates for name in one.names}
-    return [host for host in service.hosts if host != "*" and host not in known and _wildcard(host) not in known]
+    return [host for host in service.hosts if host != "*" and not _is_known(host, known)]
+
+
+def _is_known(host: str, known: set[str]) -> bool:
+    """True if one of these names of certificates is for a host; for a regular expression, if one is for some of its names."""
+    if is_pattern(host):
+        return any(_is_for(host, name) for name in known)
+    return host in known or _wildcard(host) in known
+
+
+def _is_for(pattern: str, name: str) -> bool:
+    """True if a certificate with this name is for names that an expression matches. A wildcard is tried with some of them."""
+    if name.startswith("*."):
+        return any(_wildcard(example) == name for example in examples(pattern))
+    return matches(pattern, name)
 
 
 class Folder:
@@ -45,15 +60,17 @@ class Folder:
 
     def choose(self, host: str) -> list[Certificate]:
         """The certificates for a host of a service: for an exact one the best of each kind; for a wildcard these too, and the best of each
-        name below it; for "*" the best of each name."""
+        name below it; for "*" and a regular expression the best of each name that it matches."""
+        if is_pattern(host):
+            return self._best_of(dict.fromkeys(name for one in self._all for name in one.names if _is_for(host, name)))
         if not host.startswith("*"):
             return self._best(host)
         within = self._all if host == "*" else self._below.get(host[2:], ())
         names = dict.fromkeys(name for one in within for name in one.names if host == "*" or name.endswith(host[1:]))
-        found = [] if host == "*" else self._best(host)
-        for name in names:
-            found += self._best(name)
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys([*([] if host == "*" else self._best(host)), *self._best_of(names)]))
+
+    def _best_of(self, names: Iterable[str]) -> list[Certificate]:
+        return list(dict.fromkeys(one for name in names for one in self._best(name)))
 
     def _best(self, name: str) -> list[Certificate]:
         """The best certificate of each kind that covers a name, the most recent kind of key first."""

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
+from ..config.host_patterns import examples, is_pattern
 from ..config.snapshot import Snapshot
 from ..errors import StartError
 from . import where
@@ -91,6 +92,11 @@ def stop(backends: Iterable[Running]) -> None:
         backend.process.wait()
 
 
+def _some_name(host: str) -> str:
+    """A name that a host of a service is for."""
+    return next(iter(examples(host)), "…") if is_pattern(host) else host.replace("*", "demo")
+
+
 def advice(snapshot: Snapshot, file: str, backends: list[Running]) -> str:
     """Commands to try next, as text for the terminal."""
     tries = []
@@ -98,7 +104,7 @@ def advice(snapshot: Snapshot, file: str, backends: list[Running]) -> str:
         first = snapshot.listeners[0].address
         services = [one for one in snapshot.services if first in one.listeners]
         service = next((one for one in services if any(location.backends for location in one.locations)), None)
-        host = "" if service is None or "*" in service.hosts else f" -H 'Host: {service.hosts[0].replace('*', 'demo')}'"
+        host = "" if service is None or "*" in service.hosts else f" -H 'Host: {_some_name(service.hosts[0])}'"
         tries += [
             (f"curl{host} {_url(first)}/", "several times: the backends take turns"),
             (f"curl{host} '{_url(first)}/slow?ms=2000'", "a slow answer"),

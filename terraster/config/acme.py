@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from .addresses import is_address, is_loopback, port_of
 from .authority import Acme
+from .host_patterns import is_pattern
 from .listeners import Rule
 from .messages import Complaint
 from .settings import ServiceSettings, Settings
@@ -44,7 +45,9 @@ def domains(service: ServiceSettings, tls: TlsSettings) -> tuple[str, ...]:
     """The names of the certificate that is to be obtained for a service: those written, else its exact hosts."""
     if not tls.auto_cert:
         return ()
-    found = tls.domains or tuple(host for host in service.host or () if "*" not in host and not is_address(host))
+    found = tls.domains or tuple(
+        host for host in service.host or () if "*" not in host and not is_pattern(host) and not is_address(host)
+    )
     return tuple(dict.fromkeys(name.lower().rstrip(".") for name in found))
 
 
@@ -90,7 +93,7 @@ def errors(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> I
             if name.startswith("*.") and acme.challenge != "dns-01":
                 words = f"`domains` {name}: an authority issues a wildcard only by `acme.challenge: dns-01` with `acme.dns_hook`"
                 yield where, False, words
-            elif "*" in name.removeprefix("*.") or is_address(name):
+            elif "*" in name.removeprefix("*.") or is_pattern(name) or is_address(name):
                 yield where, False, f"`domains` {name}: an authority issues no certificate for it"
 
 

@@ -11,6 +11,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from .host_patterns import compiled, is_pattern
+
 __all__ = [
     "Url",
     "host_name",
@@ -121,9 +123,13 @@ def overlap(one: str, other: str) -> bool:
 
 
 def host_name(value: object) -> str:
-    """A virtual host's name in lower case: exact, "*.example.com" or "*"; other scripts as their xn-- form; IPv6 in brackets."""
+    """A virtual host's name in lower case: exact, "*.example.com" or "*"; other scripts as their xn-- form; IPv6 in brackets. Or "~" and a
+    regular expression, as it was written."""
     if not isinstance(value, str):
         raise ValueError('must be a host name, "*.example.com" or "*"')
+    if is_pattern(value.strip()):
+        compiled(value.strip())
+        return value.strip()
     text = value.strip().lower()
     if text == "*":
         return text
@@ -155,7 +161,7 @@ def server_name(value: object) -> str:
     text = value.strip()
     if is_address(text):
         return str(ipaddress.ip_address(text))
-    if "*" in text:
+    if "*" in text or is_pattern(text):
         raise ValueError(f"must be one name, without a star: {value!r}")
     if text.startswith("["):
         raise ValueError(f"must be an IPv6 address without brackets: {value!r}")

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pydantic import BaseModel
 
-from . import acme, http2, management
+from . import acme, host_checks, http2, management
 from .addresses import Url, is_loopback, port_of
 from .language import Language, Written
 from .listeners import Rule, host_address, management_address, metrics_address, same_place
@@ -207,6 +207,7 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
     yield from _of_loggers(top, services, True)
     yield from _of_protocols(top, services, rule)
     yield from http2.warnings(top, services)
+    yield from host_checks.warnings(rule, services)
     own: dict[int, list[str]] = {}
     for address in (management_address(top), metrics_address(top)):
         if address:

@@ -17,13 +17,15 @@ Pattern = Any
 """A compiled pattern, with the calls of `re.Pattern`."""
 
 
-def compile_pattern(written: str) -> Pattern:
-    """A pattern for octets. ValueError, with words that follow "`key` …", for one that RE2 does not take."""
+def compile_pattern(written: str, *, folds_case: bool = False) -> Pattern:
+    """A pattern for octets. ValueError, with words that follow "`key` …", for one that RE2 does not take. folds_case: True if upper and lower
+    case are the same to it."""
     import re2
 
     options = re2.Options()
     options.log_errors = False
     options.max_mem = MEMORY
+    options.case_sensitive = not folds_case
     try:
         return re2.compile(written.encode("utf-8"), options)
     except re2.error as error:

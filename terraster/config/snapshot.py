@@ -344,7 +344,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A virtual host. ``hosts``: lower case, exact, "*.example.com" or "*"; ``listeners``: addresses it answers on."""
+    """A virtual host. ``hosts``: lower case, exact, "*.example.com", "*" or "~" and an expression; ``listeners``: its addresses."""
 
     name: str
     hosts: tuple[str, ...]

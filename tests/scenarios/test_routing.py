@@ -25,6 +25,7 @@ def test_hosts(terraster, named) -> None:
         service(named("exact").url, name="exact", host="www.example.com"),
         service(named("wild").url, name="wild", host="*.example.com"),
         service(named("longer").url, name="longer", host="*.api.example.com"),
+        service(named("expression").url, name="expression", host=r"~^shop[0-9]+\.(example\.com|example\.org|test)$"),
         service(named("rest").url, name="rest", host="*"),
     )
     for host, name in [
@@ -36,6 +37,11 @@ def test_hosts(terraster, named) -> None:
         ("a.b.example.com", "wild"),
         ("v1.api.example.com", "longer"),
         ("api.example.com", "wild"),
+        ("shop7.test", "expression"),
+        ("SHOP12.Example.Org:81", "expression"),
+        ("shop7.example.com", "wild"),
+        ("shop.test", "rest"),
+        ("shop7.test.evil.com", "rest"),
         ("example.com", "rest"),
         ("notexample.com", "rest"),
         ("evil.com", "rest"),
@@ -58,8 +64,9 @@ def test_the_port_in_host_chooses_nothing(terraster, named) -> None:
 
 
 def test_unknown_hosts_are_misdirected(terraster, named) -> None:
-    proxy = terraster(service(named("one").url, host="a.test"))
-    assert get(proxy.address, host="b.test").status == 421
+    proxy = terraster(service(named("one").url, name="one", host=["a.test", r"~c[0-9]\.test"]))
+    assert get(proxy.address, host="c1.test").status == 200
+    assert [get(proxy.address, host=host).status for host in ("b.test", "c10.test")] == [421, 421]
 
 
 def test_longest_prefix_on_segment_boundaries(terraster, named) -> None:

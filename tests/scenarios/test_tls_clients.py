@@ -87,6 +87,21 @@ def test_an_unknown_name_is_refused_with_its_alert(site, name: str | None) -> No
         dial(site, name, check_hostname=False)
 
 
+def test_a_name_that_an_expression_matches(terraster, backend, certificates) -> None:
+    """It chooses service, settings and certificate, as any other name does."""
+    here = backend(answer=lambda request: ok(request.raw)).url
+    proxy = terraster(
+        service(here, name="a", host="a.test", tls=certificates["a"]),
+        service(here, name="b", host=r"~[x-z]\.b\.test", tls={**certificates["b"], "min_version": "1.3"}),
+    )
+    with dial(proxy, "x.b.test") as one:
+        assert subjects(one) == ["*.b.test"] and one.sock.version() == "TLSv1.3"  # type: ignore[attr-defined]
+        assert one.send(b"GET / HTTP/1.1\r\nHost: y.b.test\r\n\r\n").response().status == 200
+        assert one.send(GET).response().status == 421
+    with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
+        dial(proxy, "w.b.test")
+
+
 def test_a_default_service_takes_unknown_names(terraster, backend, certificates) -> None:
     here = backend(answer=ok(b"default")).url
     proxy = terraster(
@@ -333,10 +348,12 @@ def test_redirects_from_the_plain_port(fresh, backend, certificates) -> None:
     clear, secure = free_port(), free_port()
     here = backend(answer=ok(b"x")).url
     one = service(here, name="a", host="a.test", tls=certificates["a"], http_redirect=True, redirect_port=secure)
-    fresh(one, listen=None, http_port=clear, https_port=secure)
-    with Connection(("127.0.0.1", clear)) as plain:
-        answer = plain.send(GET).response()
-    assert (answer.status, answer.get("location")) == (308, f"https://a.test:{secure}/x")
+    two = service(here, name="b", host=r"~[xyz]\.b\.test", tls=certificates["b"], http_redirect=True, redirect_port=secure)
+    fresh(one, two, listen=None, http_port=clear, https_port=secure)
+    for host in ("a.test", "y.b.test"):
+        with Connection(("127.0.0.1", clear)) as plain:
+            answer = plain.send(b"GET /x HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode()).response()
+        assert (answer.status, answer.get("location")) == (308, f"https://{host}:{secure}/x")
     with Connection(("127.0.0.1", secure)).secure(client(), "a.test") as secured:
         assert secured.send(GET).response().status == 200
 

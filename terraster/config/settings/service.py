@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from ..host_patterns import is_pattern
 from ..min_rate import MinRate
 from ..snapshot import Timeouts
 from .backend import BackendSetting, HealthCheckSetting
@@ -155,8 +156,13 @@ class ServiceSettings(TrafficSettings):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["name"]}, {"required": ["host"]}]})
 
-    name: ServiceName | None = Field(None, description="Name in logs, metrics and commands; unique. Default: the first `host`.")
-    host: Hosts | None = Field(None, description='Host names answered: exact, "*.example.com" or `"*"`, or a list. Default: `"*"`.')
+    name: ServiceName | None = Field(
+        None, description="Name in logs, metrics and commands; unique. Default: the first `host` that is not a regular expression."
+    )
+    host: Hosts | None = Field(
+        None,
+        description='Host names answered: exact, "*.example.com", a regular expression (RE2) behind "~" or `"*"`, or a list. Default: `"*"`.',
+    )
     port: Port | None = Field(None, description="Port to listen on, all addresses. Default: the top's `port`.")
     listen: Listen | None = Field(
         None, description='Addresses to listen on: "127.0.0.1:8080", "[::1]:8080", "unix:/path", or a list. Beside `port`.'
@@ -210,11 +216,13 @@ class ServiceSettings(TrafficSettings):
     def _named(self) -> Self:
         if self.name is None and self.host is None:
             raise ValueError("needs a `name` or a `host`")
+        if self.name is None and self.host is not None and all(map(is_pattern, self.host)):
+            raise ValueError("needs a `name`, as its hosts are regular expressions")
         return self
 
     @property
     def label(self) -> str:
-        """The service's name: `name`, else its first host."""
+        """The service's name: `name`, else its first host that is not a regular expression."""
         if self.name is not None:
             return self.name
-        return self.host[0] if self.host else "*"
+        return next((host for host in self.host or () if not is_pattern(host)), "*")
