@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,55 @@ def test_several_processes_decide_as_one_would(steps: list[tuple[int, int]]) -> 
         if debt <= TOLERANCE:
             arrival = now + debt
         assert take(processes[process], now) == (debt if debt <= TOLERANCE else TOLERANCE - debt)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(("take", "die", "refresh")), st.integers(0, 2), st.integers(0, 3 * INTERVAL)), max_size=80)
+)
+def test_nobody_waits_for_what_was_never_spent(steps: list[tuple[str, int, int]]) -> None:
+    """Processes that die, are replaced, and learn of each other late refuse nothing that one process would let pass, however much the dead ones
+    had let pass before. steps: what, by which process, and how long after the one before; `die`: another one sits down in its seat."""
+    table = Table(1, 1, 17)
+    seats = (1, 2, 3)
+    seated(table, *seats)
+    now = arrival = 7 * SECOND
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "monotonic_ns", lambda: now)
+        processes = views(table, *seats)
+        for what, process, later in steps:
+            now += later
+            if what == "refresh":
+                processes[process].refresh()
+            elif what == "die":
+                table.retire(seats[process], (), ())
+                for other in processes:
+                    if other is not processes[process]:
+                        other.refresh()
+                seated(table, seats[process])
+                (processes[process],) = views(table, seats[process])
+            else:
+                debt = max(arrival, now) - now + INTERVAL
+                passed = take(buckets(processes[process]), now) > 0
+                assert passed or debt > TOLERANCE
+                if passed:
+                    arrival = now + debt
+
+
+def test_a_new_process_in_the_seat_of_a_dead_one_is_owed_nothing() -> None:
+    """The dead one had let much pass, its clients came to rest, and the others forgot it, before the next one came."""
+    table, (one, _) = several((1, 2))
+    now = time.monotonic_ns() - 100 * SECOND
+    for number in range(50):
+        assert take(one, now + number * INTERVAL) > 0
+    table.retire(1, (), ())
+    (view,) = views(table, 2)
+    assert not view.left_buckets
+    now = time.monotonic_ns()
+    assert take(buckets(view), now) == INTERVAL
+    seated(table, 1)
+    view.refresh()
+    assert take(buckets(view), now) == 2 * INTERVAL
+    assert take(buckets(*views(table, 1)), now) == 3 * INTERVAL
 
 
 def test_clients_do_not_share_a_bucket() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ..config.snapshot import Snapshot
 from ..filters.client_key import ClientKey
-from ..state.buckets import Buckets
+from ..state.buckets import RULE, Buckets
 from ..state.view import SeatView
 from .site import Environ, Refusal
 
@@ -30,7 +30,7 @@ class Throttle:
         """running: the configuration in effect. clock: monotonic nanoseconds"""
         self._buckets = Buckets(view, _forgotten)
         self._clock = clock
-        self._key = ClientKey(view.table.secret, "management port", "client-ip", _PREFIX)
+        self._key = ClientKey(view.table.secret, f"management port\0{RULE}", "client-ip", _PREFIX)
         self._running = running
 
     def __call__(self, environ: Environ) -> None:

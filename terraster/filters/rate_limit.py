@@ -18,7 +18,7 @@ from ..config.settings.base import Whole, text
 from ..config.settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Level
 from ..errors import CLIENT, HttpError
 from ..exchange import Exchange
-from ..state.buckets import Buckets
+from ..state.buckets import RULE, Buckets
 from ..state.view import SeatView
 from ..wire.edits import Edits
 from .client_key import ClientKey, Prefix, RequestKey
@@ -100,7 +100,7 @@ class RateLimit(Filter):
         burst = settings.burst or math.ceil(rate)
         self._interval = interval = round(_SECOND / rate)
         self._tolerance = interval * burst
-        policy = f"{self.name}\0{place.scope(self.name, settings)}\0{settings.entry}\0{interval}"
+        policy = f"{self.name}\0{RULE}\0{place.scope(self.name, settings)}\0{settings.entry}\0{interval}"
         self._key = ClientKey(view.table.secret, policy, settings.key, settings.ipv6_prefix)
         self._buckets = Buckets(view, place.tally("forgotten").count)
         self._refused = place.tally("refused")

@@ -5,15 +5,17 @@ that has sent nothing for long has no debt. A request adds its interval to the d
 the debt over the tolerance, interval × burst, is refused, and adds nothing.
 
 The usual form keeps one number, the theoretical arrival time: now + debt. Several processes that read it, compare and write it would lose
-updates, and a lock could be held by a process that is stopped. So that number is spread over cells with one writer each:
+updates, and a lock could be held by a process that is stopped. So that number is spread over cells with one writer each: an ORIGIN, and what
+was SPENT since. The arrival time follows from those of all seats, in the order of their origins:
 
-    arrival time = the latest origin of any seat + what all seats have spent
+    arrival time = max(arrival time, origin) + spent
 
-A process that lets a request pass adds the interval to its own SPENT. A process that finds a client without debt writes its own ORIGIN, such
-that the arrival time is now. Both only grow while a way has the same key. So whatever a process reads between two writes of another one is
-never above what holds then, no update is lost, and a process that was stopped in the middle changes nothing by going on later. All that can
-happen is that processes decide at the same moment and each let one pass: the burst may be exceeded by one request for each other process.
-That is debt, and is paid back: over time the rate is exact.
+A process that lets a request pass adds the interval to its own SPENT. If its origin is not of the time in which the client has been in debt
+without a break, it begins anew with the present as origin. So what was spent before a client came to rest is forgotten, whichever seats a
+process has seen or missed, and a seat never adds more than its requests did. An origin is read before what was spent since, and written after
+SPENT is 0 again: whatever a process reads between two writes of another one is never above what holds then. No update is lost, and a process
+that was stopped in the middle changes nothing by going on later. All that can happen is that processes decide at the same moment and each let
+one pass: the burst may be exceeded by one request for each other process. That is debt, and is paid back: over time the rate is exact.
 
 The cells of a process that has ended still count, until the last client in them has no debt. Its cell `SeatView.until` says when that is, and
 is written by all processes then: they write nearly the same time, and each later request corrects it. The next process in the seat writes on
@@ -30,7 +32,11 @@ from collections.abc import Callable
 from .cells import SeatBucket
 from .view import SeatView
 
-__all__ = ["Buckets"]
+__all__ = ["RULE", "Buckets"]
+
+RULE = "1"
+"""Stands in the policy of each key (`terraster.filters.client_key`). With another one, processes of earlier versions, which read the cells in
+another way, have buckets of their own in the same table."""
 
 _WAYS, _CELLS = SeatBucket.WAYS, SeatBucket.CELLS
 _ORIGIN, _SPENT, _ZERO = SeatBucket.ORIGIN, SeatBucket.SPENT, SeatBucket.ZERO
@@ -59,29 +65,31 @@ class Buckets:
         q = view.q
         at = (key >> 32 & self._last) * _CELLS
         mine, own = view.buckets + at, -1
-        origin = spent = 0
+        spans = []
         for base in view.all_buckets:
             first = base + at
             keys = q[first : first + _WAYS].tolist()
             if key in keys:
                 way = first + keys.index(key)
-                spent += q[way + _SPENT]
-                if q[way + _ORIGIN] > origin:
-                    origin = q[way + _ORIGIN]
+                spans.append((q[way + _ORIGIN], q[way + _SPENT]))
                 if first == mine:
                     own = way
-        debt = origin + spent - _ZERO - now
+        begun, arrival = _folded(spans)
+        moment = now + _ZERO
+        debt = arrival - moment
         if debt > 0:
             debt += interval
             if debt > tolerance:
                 return tolerance - debt
-            if own < 0:
-                own = self._way(mine, key, now)
+            origin = max(begun, moment)
         else:
             debt = interval
-            if own < 0:
-                own = self._way(mine, key, now)
-            q[own + _ORIGIN] = now + _ZERO - spent
+            begun = origin = moment
+        if own < 0:
+            own = self._way(mine, key, now)
+        if q[own + _ORIGIN] < begun:
+            q[own + _SPENT] = 0
+            q[own + _ORIGIN] = origin
         q[own + _SPENT] += interval
         if q[view.until] < now + debt:
             q[view.until] = now + debt
@@ -116,11 +124,22 @@ class Buckets:
     def _debt(self, key: int, now: int) -> int:
         q = self._view.q
         at = (key >> 32 & self._last) * _CELLS
-        origin = spent = 0
+        spans = []
         for base in self._view.all_buckets:
             keys = q[base + at : base + at + _WAYS].tolist()
             if key in keys:
                 way = base + at + keys.index(key)
-                spent += q[way + _SPENT]
-                origin = max(origin, q[way + _ORIGIN])
-        return origin + spent - _ZERO - now
+                spans.append((q[way + _ORIGIN], q[way + _SPENT]))
+        return _folded(spans)[1] - _ZERO - now
+
+
+def _folded(spans: list[tuple[int, int]]) -> tuple[int, int]:
+    """Since when a client has been in debt without a break, and its arrival time. spans: the origins of seats and what they spent since."""
+    if len(spans) > 1:
+        spans.sort()
+    begun = arrival = 0
+    for origin, spent in spans:
+        if origin > arrival:
+            begun = arrival = origin
+        arrival += spent
+    return begun, arrival

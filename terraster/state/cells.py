@@ -287,8 +287,8 @@ class SeatBucket:
     process in the seat. They are kept when the seat is retired; `terraster.state.buckets` has the rules."""
 
     KEY = 0  # … WAYS cells: a number of 64 bits that names policy and client; 0: unused
-    ORIGIN = 8  # … WAYS cells: the time.monotonic_ns() when nothing would have been spent yet, + ZERO; 0: another seat has it
-    SPENT = 16  # … WAYS cells: nanoseconds that the requests of this seat have spent
+    ORIGIN = 8  # … WAYS cells: time.monotonic_ns() + ZERO of the first request that is in SPENT; 0: there was none
+    SPENT = 16  # … WAYS cells: nanoseconds that the requests of this seat have spent since
     CELLS = 24
 
     WAYS = 8

@@ -6,11 +6,13 @@ import os
 import signal
 import threading
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
 from ..harness.backends import ok
 from ..harness.client import Connection, get
+from ..harness.crowd import ask
 from ..harness.http2_client import Http2
 from ..harness.terraster_process import service
 from ..harness.waiting import wait_until
@@ -103,3 +105,19 @@ def test_a_rate_goes_along_to_the_master_after_an_upgrade_and_after_a_kill(fresh
     again(proxy)
     with upgraded(proxy):
         assert [get(proxy.address).status for _ in range(3)] == [200, 429, 429]
+
+
+def test_a_rate_is_exact_through_real_workers_when_one_is_killed_and_one_stands_still(fresh) -> None:
+    """2 s as fast as 24 clients can ask. Their clock says how many requests that is."""
+    rate, burst, workers = 1000, 100, 4
+    limit = {"rate_limit": {"requests_per_second": rate, "burst": burst}}
+    proxy = fresh(
+        {"name": "site", "host": "*", "middleware": [limit, {"respond": {"status": 204}}], "locations": [{"path": "/"}]},
+        workers=workers,
+    )
+    killed, stopped, *_ = proxy.workers()
+    signals = ((0.8, killed, signal.SIGKILL), (1.2, stopped, signal.SIGSTOP), (1.6, stopped, signal.SIGCONT))
+    passed = ask(proxy.address, 24, 2.0, rate, burst, [(second, partial(os.kill, pid, number)) for second, pid, number in signals])
+    least = burst + rate * (passed.shortest - passed.idle) - passed.left - passed.lost
+    most = burst + rate * passed.longest + workers - 1
+    assert 0.99 * least <= passed.count <= most, passed
