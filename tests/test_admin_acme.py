@@ -24,16 +24,19 @@ class Office:
         service = replace(tls_service("shop"), tls=Tls(domains=("a.test",), challenge="http-01"))
         snapshot = Snapshot(1, (), (service,), state_dir=str(folder), acme=Acme("https://acme.test/dir"))
         self.refusal = refusal
+        self.proving = False
         self.log = Lines()
         self.orderer = Orderer(lambda: snapshot, self._ask, self.log)
         self.orderer._process = self  # type: ignore[assignment]
 
     def _ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
-        return self.refusal if arguments.get("tokens") else {"ok": True}
+        return self.refusal if self.proving else {"ok": True}
 
     def do(self, job: Job, lock: int) -> dict[str, Any]:
         """An order that fails if its answers are not taken."""
-        answer = self.orderer._answer(job, {"ask": "challenges", "tokens": {"token": "answer"}, "certificates": {}})
+        self.proving = True
+        answer = self.orderer._answer(job, {"ask": "present"})
+        self.proving = False
         return {"failed": answer["why"]}
 
 

@@ -150,6 +150,7 @@ def test_messages_about_orders() -> None:
         quoted = re.fullmatch(r"(`+) ?(.*?) ?\1", cells[0])
         assert quoted, cells[0]
         said.append(PLACEHOLDERS.sub("…", quoted[2]))
-    modules = ("admin/acme.py", "admin/acme_process.py", "certs/acme_client.py", "certs/acme_words.py", "master/control.py")
-    needed = raised("certs/acme_client.py", "Failure") | raised("certs/acme_words.py")
+    clients = ("certs/acme_client.py", "certs/acme_proof.py")
+    modules = ("admin/acme.py", "admin/acme_process.py", *clients, "certs/acme_words.py", "master/control.py")
+    needed = raised(clients[0], "Failure") | raised(clients[1], "Failure") | raised("certs/acme_words.py")
     compare(said, set(literals(*modules)), needed)

@@ -76,7 +76,7 @@ class Orderer:
     def stop(self) -> None:
         """Begin nothing any longer. An order under way is broken off, and the next process resumes it."""
         self._stopped = True
-        self._process.kill()
+        self._process.end()
 
     def counts(self) -> tuple[tuple[str, int], ...]:
         """Orders by how they ended, for the metric. Empty until this process may order and has read how many there were before it: a count
@@ -142,7 +142,7 @@ class Orderer:
             self._lock = lock(snapshot.state_dir)
             if self._lock is None:
                 return _SOON
-            self._withdraw()
+            self._present()
         self._learn(snapshot.acme, snapshot.state_dir, services)
         now = time.time()
         asking = [] if snapshot.acme.renew_before else [one for one in services if self._ask_again.get(one.name, math.inf) <= now]
@@ -153,7 +153,7 @@ class Orderer:
         first = min(services, key=lambda one: due[one.name])
         if due[first.name] > now:
             return min([due[first.name], *(self._ask_again.get(one.name, math.inf) for one in services)]) - now
-        if not self._withdraw():
+        if not self._present():
             return _SOON
         self._order(snapshot.acme, first)
         return 0.0
@@ -164,9 +164,10 @@ class Orderer:
         orders = [self._orders.get(name, []) for name in names]
         return next_order(self._known.get(service.name, Known()), names, acme.renew_before, orders, now)
 
-    def _withdraw(self) -> bool:
-        """Have nothing answered to an authority. False if the master cannot have it done now."""
-        return bool(self._ask("challenges", tokens={}, certificates={})["ok"])
+    def _present(self) -> bool:
+        """Have those answers given to an authority that are kept with orders under way, and no others. False if the master cannot have it done
+        now."""
+        return bool(self._ask("challenges")["ok"])
 
     # The facts that are kept.
 
@@ -277,7 +278,7 @@ class Orderer:
             self._succeeded(acme, name, answer["done"])
         else:
             self._failed(acme, service, str(answer["failed"]), float(answer.get("retry_after", 0.0)))
-        self._withdraw()
+        self._present()
 
     def _succeeded(self, acme: Acme, name: str, facts: dict[str, Any]) -> None:
         known = Known(suggested=float(facts.get("suggested", 0.0)), chance=random.random())
@@ -337,7 +338,7 @@ class Orderer:
     def _answer(self, job: Job, message: dict[str, Any]) -> dict[str, Any]:
         if message["ask"] == "order":
             return self._count_order(job)
-        answer = self._ask("challenges", tokens=message["tokens"], certificates=message["certificates"])
+        answer = self._ask("challenges")
         self._interrupted = self._interrupted or bool(answer.get("upgrade"))
         return {"ok": answer["ok"], "why": "; ".join(answer.get("problems", ()))}
 

@@ -32,10 +32,10 @@ class OrderProcess:
         self._answer = answer
         self._process: subprocess.Popen[bytes] | None = None
 
-    def kill(self) -> None:
-        """Break off the job under way, if there is one."""
+    def end(self) -> None:
+        """Break off the job under way, if there is one. A call of the program for dns-01 is not cut off; the process ends after it."""
         if self._process is not None:
-            self._process.kill()
+            self._process.terminate()
 
     def do(self, job: Job, lock: int) -> dict[str, Any]:
         """Have a job done. Returns the last message; {"failed": …} if the process ended without one.

@@ -7,22 +7,21 @@ that answers health probes, nor under gevent's patches. The parent is at the oth
 
     parent → here   the `Job`; then an answer to each question: {"ok": true} or {"ok": false, "why": TEXT}
     here → parent   {"ask": "order"}: a new order is about to be made
-                    {"ask": "present", "tokens": {TOKEN: KEY AUTHORIZATION}, "certificates": {NAME: PEM with its key}}
+                    {"ask": "present"}: the answers that are kept with the orders are to be given to the authority
                     {"done": {"names", "suggested", "ask_again"}}, {"renewals": {SERVICE: [suggested, ask_again]}}
                     {"failed": TEXT, "retry_after": seconds or 0}
 
-The order's URL, key and request are on the disk before the authority is asked, so an order that was interrupted goes on where it was.
+The order's URL, key and request are on the disk before the authority is asked, and so are the answers to it (`terraster.certs.acme_proof`). So
+an order that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
 import socket
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import requests
@@ -37,41 +36,16 @@ from josepy.jwk import JWK, JWKEC
 
 from terraster import __version__
 from terraster.certs.acme_job import Job
-from terraster.certs.acme_kinds import KINDS, alpn_certificate
+from terraster.certs.acme_proof import ORDER_SECONDS, Failure, Parent, Proof, deadline
 from terraster.certs.acme_store import Store
 from terraster.certs.acme_words import words
-from terraster.errors import TerrasterError
 
-__all__ = ["Failure", "HOOK_SECONDS", "Parent", "obtain", "renewals"]
-
-HOOK_SECONDS = 300.0
-"""The time that the hook of dns-01 has for one call."""
+__all__ = ["obtain", "renewals"]
 
 _REQUEST_SECONDS = 30
-_ORDER_SECONDS = 180.0  # in which the authority must have proved the names, and again to sign
 _NONCES = 10  # how often a request is sent whose nonce the authority rejects: RFC 8555, section 6.5, lets a client go on
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-
-
-class Failure(TerrasterError):
-    """No certificate. The text is for the operator. retry_after: seconds that the authority wants to be left alone, 0.0 = it does not say."""
-
-    def __init__(self, text: str, retry_after: float = 0.0) -> None:
-        super().__init__(text)
-        self.retry_after = retry_after
-
-
-class Parent:
-    """The process that decides, and that can show challenges to the authority."""
-
-    def order(self) -> None:
-        """A new order is about to be made. Raises `Failure` if it must not be."""
-        raise NotImplementedError
-
-    def present(self, tokens: Mapping[str, str], certificates: Mapping[str, str]) -> None:
-        """Have these answered, and no others. Returns when all workers do. Raises `Failure`."""
-        raise NotImplementedError
 
 
 class _Network(client.ClientNetwork):
@@ -103,25 +77,29 @@ def obtain(job: Job, parent: Parent) -> dict[str, Any]:
     try:
         acme = client.ClientV2(client.ClientV2.get_directory(job.directory, network), network)
         _sign_in(acme, job, store)
+        proof = Proof(job, store, parent)
         try:
-            order, key = _order(acme, job, store, parent)
+            order = _order(acme, job, proof, parent)
         except messages.Error as error:
             if error.code != "accountDoesNotExist":
                 raise
             store.keep_account({**store.account(), "uri": ""})  # the authority has lost it, as those for tests do when they restart
             network.account = None
             _sign_in(acme, job, store)
-            order, key = _order(acme, job, store, parent)
-        if order.body.status == messages.STATUS_PENDING:
-            order = _prove(acme, job, order, parent)
+            order = _order(acme, job, proof, parent)
+        try:
+            if order.body.status == messages.STATUS_PENDING:
+                order = proof.prove(acme, order)
+        finally:
+            proof.remove_records()
         order = _finish(acme, order)
-        store.keep_certificate(job.service, order.fullchain_pem.strip().encode() + b"\n" + key)
+        store.keep_certificate(job.service, order.fullchain_pem.strip().encode() + b"\n" + proof.values["key"].encode())
         store.forget_order(job.service)
         return {"names": list(job.names), **_suggestion(acme, order.fullchain_pem.encode())}
     except Failure:
         raise
     except Exception as error:
-        raise Failure(words(error, job, _ORDER_SECONDS), network.retry_after) from error
+        raise Failure(words(error, job, ORDER_SECONDS), network.retry_after) from error
 
 
 def renewals(job: Job) -> dict[str, dict[str, float]]:
@@ -132,7 +110,7 @@ def renewals(job: Job) -> dict[str, dict[str, float]]:
         acme = client.ClientV2(client.ClientV2.get_directory(job.directory, network), network)
         return {service: _suggestion(acme, octets) for service in job.services if (octets := store.certificate(service))}
     except Exception as error:
-        raise Failure(words(error, job, _ORDER_SECONDS), network.retry_after) from error
+        raise Failure(words(error, job, ORDER_SECONDS), network.retry_after) from error
 
 
 def _suggestion(acme: client.ClientV2, chain: bytes) -> dict[str, float]:
@@ -160,7 +138,7 @@ def _network(job: Job, store: Store) -> _Network:
             if job.names:
                 store.keep_account({"key": key.to_json(), "uri": ""})
     except OSError as error:
-        raise Failure(words(error, job, _ORDER_SECONDS)) from error
+        raise Failure(words(error, job, ORDER_SECONDS)) from error
     network = _Network(key, alg=ES256, user_agent=f"terraster/{__version__}", timeout=_REQUEST_SECONDS)
     if job.ca_file:
         network.verify_ssl = job.ca_file  # type: ignore[assignment]  # it is handed on to `requests`, which takes a file
@@ -205,9 +183,9 @@ def _sign_in(acme: client.ClientV2, job: Job, store: Store) -> None:
 # The order.
 
 
-def _order(acme: client.ClientV2, job: Job, store: Store, parent: Parent) -> tuple[messages.OrderResource, bytes]:
-    """The order of before, if it was interrupted and still is good for something, else a new one; and its key in PEM."""
-    kept = store.order(job.service)
+def _order(acme: client.ClientV2, job: Job, proof: Proof, parent: Parent) -> messages.OrderResource:
+    """The order of before, if it was interrupted and still is good for something, else a new one."""
+    kept = proof.values
     order: messages.OrderResource | None = None
     if kept.get("names") == list(job.names) and kept.get("url"):
         try:
@@ -216,19 +194,20 @@ def _order(acme: client.ClientV2, job: Job, store: Store, parent: Parent) -> tup
             if error.code == "accountDoesNotExist":
                 raise
         if order is not None and order.body.status != messages.STATUS_INVALID and not _is_dead(order):
-            return order, kept["key"].encode()
+            return order
+    proof.remove_records()
     parent.order()
     key = _new_key(job.key_type)
     request = _request(key, job.names)
-    values: dict[str, Any] = {
-        "names": list(job.names),
-        "key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
-        "csr": request.decode(),
-    }
-    store.keep_order(job.service, values)
+    proof.values = {}
+    proof.keep(
+        names=list(job.names),
+        key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        csr=request.decode(),
+    )
     order = acme.new_order(request)
-    store.keep_order(job.service, {**values, "url": order.uri})
-    return order, str(values["key"]).encode()
+    proof.keep(url=order.uri)
+    return order
 
 
 def _is_dead(order: messages.OrderResource) -> bool:
@@ -262,76 +241,10 @@ def _request(key: Key, names: Sequence[str]) -> bytes:
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
-def _prove(acme: client.ClientV2, job: Job, order: messages.OrderResource, parent: Parent) -> messages.OrderResource:
-    """Show the authority that the names are ours."""
-    key = acme.net.key
-    assert key is not None
-    kind = KINDS[job.challenge]
-    todo: list[tuple[messages.ChallengeBody, str]] = []
-    for one in order.authorizations:
-        if one.body.status == messages.STATUS_PENDING:
-            name = one.body.identifier.value
-            offered = [body for body in one.body.challenges if isinstance(body.chall, kind)]
-            if not offered:
-                kinds = ", ".join(sorted(str(body.chall.to_partial_json()["type"]) for body in one.body.challenges))
-                raise Failure(f"{name}: the authority offers no {job.challenge}, only {kinds or 'what Terraster does not know'}")
-            todo.append((offered[0], name))
-    shown: list[tuple[str, str]] = []
-    try:
-        if job.challenge == "dns-01":
-            for body, name in todo:
-                record = f"_acme-challenge.{name.removeprefix('*.')}", str(body.chall.validation(key))
-                shown.append(record)
-                _hook(job, "present", *record)
-        elif job.challenge == "http-01":
-            parent.present({_token(body): str(body.chall.validation(key)) for body, _ in todo}, {})
-        else:
-            parent.present({}, {name: alpn_certificate(name, body.chall.validation(key)) for body, name in todo})
-        for body, _ in todo:
-            if body.status == messages.STATUS_PENDING:
-                acme.answer_challenge(body, body.chall.response(key))
-        return acme.poll_authorizations(order, _deadline())
-    finally:
-        for record in shown:
-            try:
-                _hook(job, "cleanup", *record)
-            except Failure as error:
-                print(f"warning: {error}", file=sys.stderr)
-
-
-def _token(body: messages.ChallengeBody) -> str:
-    return str(body.chall.to_partial_json()["token"])
-
-
 def _finish(acme: client.ClientV2, order: messages.OrderResource) -> messages.OrderResource:
     if order.body.status in (messages.STATUS_PENDING, messages.STATUS_READY):
-        return acme.finalize_order(order, _deadline())
-    return acme.poll_finalization(order, _deadline())
-
-
-def _deadline() -> datetime.datetime:
-    return datetime.datetime.now() + datetime.timedelta(seconds=_ORDER_SECONDS)
-
-
-def _hook(job: Job, action: str, name: str, value: str) -> None:
-    """Have a record of the DNS made or removed. Raises `Failure`."""
-    try:
-        done = subprocess.run(
-            [job.dns_hook, action, name, value],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=HOOK_SECONDS,
-            env={**os.environ, "TERRASTER_SERVICE": job.service},
-        )
-    except subprocess.TimeoutExpired:
-        raise Failure(f"`acme.dns_hook` {job.dns_hook} {action} took longer than {HOOK_SECONDS:g} s") from None
-    except OSError as error:
-        raise Failure(f"`acme.dns_hook` {job.dns_hook} cannot be run: {error.strerror}") from error
-    if done.returncode:
-        said = done.stdout.decode(errors="replace").strip().rpartition("\n")[2][:300]
-        how = f"exit code {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
-        raise Failure(f"`acme.dns_hook` {job.dns_hook} {action} {name} failed ({how}){': ' if said else ''}{said}")
+        return acme.finalize_order(order, deadline())
+    return acme.poll_finalization(order, deadline())
 
 
 # The process.
@@ -341,6 +254,7 @@ class _Pipe(Parent):
     """The parent at the other end of a socket."""
 
     def __init__(self, descriptor: int) -> None:
+        super().__init__()
         sock = socket.socket(fileno=descriptor)
         sock.setblocking(True)
         self._file = sock.makefile("rw", encoding="utf-8", newline="\n")
@@ -365,13 +279,14 @@ class _Pipe(Parent):
     def order(self) -> None:
         self._ask({"ask": "order"})
 
-    def present(self, tokens: Mapping[str, str], certificates: Mapping[str, str]) -> None:
-        self._ask({"ask": "present", "tokens": dict(tokens), "certificates": dict(certificates)})
+    def present(self) -> None:
+        self._ask({"ask": "present"})
 
 
 def main(descriptor: int) -> int:
     """Do one job. 0: it is done or its failure was reported; 1: the parent has gone."""
     pipe = _Pipe(descriptor)
+    pipe.ending.listen()
     try:
         values = pipe.read()
         job = Job(**{**values, "names": tuple(values["names"]), "services": tuple(values["services"])})

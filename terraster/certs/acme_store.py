@@ -6,7 +6,8 @@
         orders.json                  the moments of the orders of each name, and how many orders there were
         SERVICE.pem                  certificate, chain and key: one file, so that no reader finds one without the other
         SERVICE.record               failures, and when the authority wants a renewal
-        SERVICE.order                the order under way: its URL, its key and its request
+        SERVICE.order                the order under way: its URL, its key and its request; what the authority is shown: ``tokens`` and
+                                     ``certificates`` as `terraster.certs.challenges.Answers` has them, ``records`` of the DNS
 
 A service may have any name, so no file of a service ends in ".json". All of them can be read by the owner only. A file is written whole under
 another name, and renamed.
@@ -18,6 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -123,6 +125,14 @@ class Store:
 
     def order(self, service: str) -> dict[str, Any]:
         return self.read(_stem(service) + ".order")
+
+    def orders(self, services: Iterable[str]) -> list[dict[str, Any]]:
+        """The orders under way of these services."""
+        try:
+            there = {file for file in os.listdir(self.folder) if file.endswith(".order")}
+        except FileNotFoundError:
+            return []
+        return [self.order(service) for service in services if _stem(service) + ".order" in there] if there else []
 
     def keep_order(self, service: str, values: dict[str, Any]) -> None:
         self.write(_stem(service) + ".order", values)

@@ -23,6 +23,7 @@ from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
+from terraster.certs.acme_answers import kept_answers
 from terraster.certs.challenges import NONE, Answers
 from terraster.certs.tickets import TicketSecrets
 from terraster.config.management import admin_addresses
@@ -109,6 +110,13 @@ class Children(Participant):
         self._started = 0
 
     # How many there are, and how many there should be.
+
+    def prepare(self, new: Proposal) -> None:
+        if new.old is None:  # an order that was interrupted goes on: the authority may ask the first worker
+            try:
+                self.answers = kept_answers(new.snapshot)
+            except OSError as error:
+                self._log.warning("the answers to the authority cannot be read: %s: %s", error.filename, error.strerror)
 
     def commit(self, new: Proposal) -> None:
         workers = new.snapshot.workers

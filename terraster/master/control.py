@@ -16,7 +16,7 @@ from typing import Any
 import gevent
 
 from terraster import __version__
-from terraster.certs.challenges import Answers
+from terraster.certs.acme_answers import kept_answers
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
 from terraster.state.cells import MasterCells, Seat
@@ -129,12 +129,16 @@ class Control:
             gevent.sleep(_LOOK)
         os.kill(os.getpid(), number)
 
-    def challenges(self, tokens: dict[str, str], certificates: dict[str, str]) -> dict[str, Any]:
-        """Have all workers give these answers to an authority that proves names, and no others. Not during an upgrade: the workers of the
-        other master have the same ports, and would not know them."""
+    def challenges(self) -> dict[str, Any]:
+        """Have all workers give the answers that are kept with orders under way to an authority that proves names, and no others. Not during an
+        upgrade: the workers of the other master have the same ports, and would not know them."""
         if self._upgrade.is_under_way:
             return {"ok": False, "upgrade": True, "problems": ["an upgrade is under way"]}
-        if not self._children.challenge(Answers(tokens, certificates), _PATIENCE):
+        try:
+            answers = kept_answers(self._running.snapshot)
+        except OSError as error:
+            return {"ok": False, "problems": [f"the answers to the authority cannot be read: {error.filename}: {error.strerror}"]}
+        if not self._children.challenge(answers, _PATIENCE):
             return {"ok": False, "problems": [f"not all workers took the answers to the authority within {_PATIENCE:g} s"]}
         return {"ok": True}
 

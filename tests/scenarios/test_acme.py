@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +35,11 @@ GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 class Site:
     """Terraster, whose services get their certificates from a pebble."""
 
-    def __init__(self, proxy: Terraster, pebble: Pebble, tls_port: int) -> None:
+    def __init__(self, proxy: Terraster, pebble: Pebble, tls_port: int, plain_port: int) -> None:
         self.proxy = proxy
         self.pebble = pebble
         self.tls_port = tls_port
+        self.plain_port = plain_port
 
     def shake(self, name: str = "a.test") -> list[str]:
         """The names in the certificate that a client gets, which it verifies."""
@@ -67,7 +71,7 @@ def site(fresh: Any, backend: Any, stack: ExitStack, tmp_path: Path) -> Make:
     ) -> Site:
         tls_port, http_port = free_port(), free_port()
         ports = {"http_port": http_port, "tls_port": tls_port}
-        pebble = stack.enter_context(Pebble(tmp_path / "pebble", **ports, **of_pebble))
+        pebble = stack.enter_context(Pebble(tmp_path / "pebble", **{**ports, **of_pebble}))
         here = backend(answer=lambda request: ok(b"served")).url
         proxy = fresh(
             service(here, name="a", host=list(hosts), listen=f"127.0.0.1:{tls_port}", tls={"auto_cert": True, **(tls or {})}),
@@ -76,7 +80,7 @@ def site(fresh: Any, backend: Any, stack: ExitStack, tmp_path: Path) -> Make:
             start=start,
             **({"state_dir": state_dir} if state_dir else {}),
         )
-        return Site(proxy, pebble, tls_port)
+        return Site(proxy, pebble, tls_port, http_port)
 
     return make
 
@@ -194,16 +198,47 @@ def test_an_order_whose_processes_were_killed_is_resumed(site: Make) -> None:
     assert len(_orders(one)["a.test"]) == 1
 
 
-@pytest.mark.nightly
-def test_an_order_under_way_goes_on_over_an_upgrade(site: Make) -> None:
-    """The authority may look in the second in which no worker knows the answer. Then that order is dead, and another one is made at once."""
-    one = site(sleeps=2)
-    acme = one.proxy.folder / "state" / "acme"
-    wait_until(lambda: [file for file in acme.glob("*/a.order") if '"url"' in file.read_text()], deadline=60)
+class Door:
+    """Between an authority and Terraster: whoever comes waits until ``open``. port: where the authority asks"""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=16))
+        self.port: int = self._listening.getsockname()[1]
+
+    def somebody_waits(self) -> bool:
+        return bool(select.select([self._listening], [], [], 0)[0])
+
+    def open(self, port: int) -> None:
+        """Lead all to this port from now on."""
+        thread = threading.Thread(target=self._lead, args=(port,), daemon=True)
+        self._stack.callback(thread.join)
+        self._stack.callback(self._listening.shutdown, socket.SHUT_RDWR)
+        thread.start()
+
+    def _lead(self, port: int) -> None:
+        while True:
+            try:
+                one = self._listening.accept()[0]
+            except OSError:
+                return  # the test is over
+            with one, socket.create_connection(("127.0.0.1", port)) as other, suppress(ConnectionError):
+                ends = {one: other, other: one}
+                while octets := (reader := select.select(list(ends), [], [], 10)[0][0]).recv(65536):
+                    ends[reader].sendall(octets)
+
+
+@pytest.mark.parametrize("challenge", ["http-01", pytest.param("tls-alpn-01", marks=pytest.mark.nightly)])
+def test_an_authority_that_asks_after_an_upgrade_gets_the_answer_of_before(site: Make, stack: ExitStack, challenge: str) -> None:
+    """It is answered by the first worker of the new master that it comes to, and the order goes on."""
+    door = Door(stack)
+    one = site(challenge, **{"http_port" if challenge == "http-01" else "tls_port": door.port})
+    wait_until(door.somebody_waits, lambda: one.proxy.said, 60)
     with upgraded(one.proxy):
-        wait_until(one.has_certificate, lambda: one.proxy.said, 30)
-        dead = one.pebble.output().count("set INVALID by completed challenge")
-        assert len(_orders(one)["a.test"]) == 1 + dead
+        door.open(one.plain_port if challenge == "http-01" else one.tls_port)
+        wait_until(one.has_certificate, lambda: one.proxy.said, 60)
+        assert len(_orders(one)["a.test"]) == 1
+        assert "set INVALID" not in one.pebble.output()
         assert "no certificate was obtained" not in one.proxy.said
 
 
