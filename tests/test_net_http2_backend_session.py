@@ -10,7 +10,7 @@ import pytest
 
 from terraster.net.http2.backend_session import BackendSession
 
-from .harness.http2 import settings
+from .harness.http2 import goaway, settings
 
 
 class Socket:
@@ -41,7 +41,7 @@ def session(socket: Socket) -> BackendSession:
     loop = SimpleNamespace(run_callback=lambda function, *args: None)
     reactor: Any = SimpleNamespace(loop=loop, horizon=100.0, clock=lambda: 100.0, streams=set())
     plain: Any = SimpleNamespace(reactor=reactor, closed=False, owner=None, writer=None, write_deadline=inf)
-    pool: Any = SimpleNamespace(settled=lambda _: None, stir=lambda: None, gone=lambda _: None)
+    pool: Any = SimpleNamespace(settled=lambda _: None, stir=lambda: None, gone=lambda _: None, left_out=lambda _: None)
     one = BackendSession(socket, plain, pool, 2.0, 100)  # type: ignore[arg-type]
     socket.received = [settings() + settings(ack=True)]
     one._readable()
@@ -89,3 +89,14 @@ def test_an_answer_to_a_ping_counts_that_has_come_and_is_not_read_yet(answers) -
     socket.received = [b"\0\0\x08\x06\x01\0\0\0\0is alive"] if answers else []
     one.overdue(130.0)
     assert (request.gone, socket.closed) == (not answers, not answers)
+
+
+@pytest.mark.parametrize("last, unsent", [(0, True), (1, False)])
+def test_a_goaway_that_came_before_a_failed_write_counts(last, unsent) -> None:
+    """The request may be sent again if it is above the last one that the backend names."""
+    socket = Socket()
+    one = session(socket)
+    request = one.request(b"\x82", b"POST", True)
+    socket.received = [goaway(last)]
+    one._over()
+    assert (request.gone, request.fault.unsent, socket.closed) == (True, unsent, True)

@@ -15,6 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from terraster.errors import BadResponse, ConnectionLost, HttpError, TimedOut
+from terraster.net.reactor import Wakeup
 from terraster.net.stream import Stream
 from terraster.net.tls import TlsStream
 from terraster.wire.http2.client import ClientSession
@@ -41,6 +42,9 @@ _PATIENCE = 5.0
 
 _DOUBT = 1.0
 """Seconds without an answer to a PING after which no new requests are sent."""
+
+_LOOKS = 2
+"""Reads of a look at a connection: the last octets of the backend, and the end behind them."""
 
 _ALIVE = b"is alive"
 
@@ -114,9 +118,21 @@ class BackendSession(Outlet):
         return request
 
     def look(self) -> None:
-        """Take in what has arrived since the last turn of the loop. Only while no request is under way: none must be woken here."""
-        if not self.requests:
-            self._readable()
+        """Take in what has arrived since the last turn of the loop: maybe the end of the connection. While requests are under way, which what
+        has arrived wakes, that is done on the hub, and the caller waits for it."""
+        for _ in range(_LOOKS):
+            if self._ended or self.plain.peek() is None:
+                return
+            if self.requests:
+                wakeup = Wakeup(self.reactor)
+                self._run_callback(self._read_for, wakeup)
+                wakeup.wait(_SILENCE)
+            else:
+                self._readable()
+
+    def _read_for(self, wakeup: Wakeup) -> None:
+        self._readable()
+        wakeup.wake()
 
     def finished(self, request: BackendRequest, code: int) -> None:
         """A request is over. code: of the reset if its stream has not ended. Idempotent."""
@@ -256,6 +272,7 @@ class BackendSession(Outlet):
             self._stalls_at = inf
 
     def _over(self) -> None:
+        self._readable()  # a GOAWAY that came before the end says which requests may be sent again
         self._end(ConnectionLost("the backend closed the connection"))
 
     def _leave(self) -> None:

@@ -51,7 +51,7 @@ class SharedPool(Pool):
     def session(self, look: bool, fresh: bool, timeout: float, write: float) -> BackendSession:
         """A connection with room for a request, which the caller sends at once. Opens one, or waits for one, if there is none.
 
-        look: True: ask the kernel first if an idle one has ended; for requests that must not be sent twice. fresh: True: none that is idle.
+        look: True: ask the kernel first if it has ended; for requests that must not be sent twice. fresh: True: none that is idle.
         timeout: seconds for all of this; write: seconds between two octets that the backend takes; 0 = no limit. Raises `ConnectFailed`,
         `NoRoom`.
         """
@@ -76,6 +76,7 @@ class SharedPool(Pool):
 
     def _roomy(self, look: bool, fresh: bool) -> BackendSession | None:
         """The connection with room and the fewest requests, None if there is none with room."""
+        looked: list[BackendSession] = []
         while True:
             best: BackendSession | None = None
             for session in self._sessions:
@@ -83,12 +84,12 @@ class SharedPool(Pool):
                     continue
                 if best is None or len(session.requests) < len(best.requests):
                     best = session
-            if best is None or best.requests:
-                return best
-            if look:
+            if best is None:
+                return None
+            if look and best not in looked:
+                looked.append(best)
                 best.look()
-                if not best.room:
-                    continue
+                continue
             if best in self.idle:
                 self.forget(best)
             return best
