@@ -105,6 +105,8 @@ CASES = {
     "compression by zstd": case("compression: on", load="zstd"),
     "compression by br": case("compression: on", load="br"),
     "buffer": case("buffer: on", load="100k"),
+    "mirror of 1 %": case("mirror: {to: 'http://127.0.0.1:9', percent: 1}"),
+    "mirror to nobody": case("mirror: {to: 'http://127.0.0.1:9'}"),
 }
 """By name. A filter has one line, or several for settings that cost differently."""
 

@@ -34,6 +34,7 @@ from .phases.attempt import Attempt, WatchedAttempt
 from .phases.data_plane import DataPlane
 from .phases.hedge import HedgedAttempt
 from .phases.locate import locate
+from .phases.mirrors import Mirrors
 from .phases.multiplex import choose, head_of, multiplex
 from .phases.pick import first_pick, next_pick
 from .phases.receive import read_head, read_proxy_header
@@ -72,6 +73,11 @@ class Proxy(DataPlane):
     ) -> None:
         super().__init__(reactor, view, plan, log, defect, report)
         plan.runtime.subrequests = Subrequests(self)
+        plan.runtime.mirrors = self.mirrors = Mirrors(self)
+
+    def adopt(self, plan: Plan) -> None:
+        super().adopt(plan)
+        self.mirrors.adopt(plan)
 
     def converse(self, client: Downstream) -> None:
         """Serve the requests of one connection, one after the other, until it is over or is parked. Runs in its own greenlet, and in

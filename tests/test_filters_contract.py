@@ -131,7 +131,7 @@ def test_the_order_of_the_stages() -> None:
         "IDENTITY_LIMITS",
         "REST",
     ]
-    assert [kind.name for kind in KINDS[-2:]] == ["headers", "compression"]
+    assert [kind.name for kind in KINDS[-3:]] == ["headers", "compression", "mirror"]
     assert KINDS[-1].stage is max(Stage)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .addresses import Url
 from .inherit import ToBackends
 from .settings.kinds import CALLED, Call
 from .snapshot import Backend, Credentials, Filters, HealthCheck, Location, Retry, Service, Timeouts, backend_id, location_id
@@ -36,24 +37,29 @@ def served(service: Service) -> tuple[Location, ...]:
 
 
 def _location(service: str, call: Call, tls: ToBackends) -> Location:
-    url, seconds = call.url, call.timeout
-    backend = Backend(
+    seconds = call.timeout
+    return Location(
+        id=location_id(service, call.path),
+        path=call.path,
+        backends=tuple([_backend(service, call, url, tls) for url in call.urls]),
+        outlier=None,
+        retry=Retry(attempts=call.attempts),
+        timeouts=Timeouts(connect=seconds, response=seconds, read=seconds, total=seconds),
+    )
+
+
+def _backend(service: str, call: Call, url: Url, tls: ToBackends) -> Backend:
+    return Backend(
         id=backend_id(service, call.path, url.text),
         url=url.text,
         scheme="https" if url.scheme == "https" else "http",
         host=url.host,
         port=url.port,
+        base_path=url.base_path,
         skip_tls_verify=tls.skip_tls_verify,
         sni=tls.sni,
+        http2=call.http2,
         health=_UNPROBED,
         address=f"unix:{url.socket}" if url.socket else "",
         credentials=tls.credentials if url.scheme == "https" else _NONE,
-    )
-    return Location(
-        id=location_id(service, call.path),
-        path=call.path,
-        backends=(backend,),
-        outlier=None,
-        retry=Retry(attempts=2),
-        timeouts=Timeouts(connect=seconds, response=seconds, read=seconds, total=seconds),
     )

@@ -118,7 +118,7 @@ class ForwardAuthSettings(FilterSettings):
         if not self.url:
             return ()
         server, _ = _parts(self.url)
-        return (Call(f"{CALLED}{server.text}", server, self.timeout),)
+        return (Call(f"{CALLED}{server.text}", (server,), self.timeout),)
 
 
 class ForwardAuth(Filter):

@@ -1,5 +1,5 @@
 """The kinds of filters. Hooks are called in the order of their stages (`terraster.filters.contract.Stage`), and within a stage in this order.
-The rules for headers have the last word about a head. Only what changes the body by the head comes behind them."""
+The rules for headers have the last word about a head. Only what changes the body by the head, or looks at both, comes behind them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .ip_access import IpAccess
 from .jwt import Jwt
 from .limit_connections import LimitConnections
 from .maintenance import Maintenance
+from .mirror import Mirror
 from .rate_limit import RateLimit
 from .redirect import Redirect
 from .respond import Respond
@@ -42,4 +43,5 @@ KINDS: tuple[type[Filter], ...] = (
     Security,
     Headers,
     Compression,
+    Mirror,
 )

@@ -7,13 +7,17 @@ that answers at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..exchange import Exchange
 from ..policy.overload import Gates
 
-__all__ = ["Passwords", "Reply", "Runtime", "Subrequests"]
+if TYPE_CHECKING:
+    from .mirror import Copy
+
+__all__ = ["Mirrors", "Passwords", "Reply", "Runtime", "Subrequests"]
 
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -47,17 +51,34 @@ class Subrequests(Protocol):
         client. about: of ours, which may be such as clients cannot set."""
 
 
+class Mirrors(Protocol):
+    """Sends copies of requests, and keeps their memory within bounds. Nothing here waits."""
+
+    def hold(self, octets: int, most: int) -> bool:
+        """Reserve memory. False if more than ``most`` octets would then be reserved in this process."""
+
+    def release(self, octets: int) -> None:
+        """Give back what was reserved for a copy that will not be sent."""
+
+    def send(self, copy: Copy) -> bool:
+        """Send a copy soon, tell its mirror what becomes of it, and give back the memory that is reserved for it. False if too many wait;
+        then nothing happens."""
+
+
 class Runtime:
     """The means of one process. One object for all filters of a plan and of the plans that follow it; it is made before the process is.
 
-    passwords, subrequests: set by a worker before its first request
+    mirrors, passwords, subrequests: set by a worker before its first request
     gates: what an overloaded worker refuses
+    draw: returns a random number from 0.0 to 1.0, which itself never comes
     """
 
-    __slots__ = ("gates", "passwords", "subrequests")
+    __slots__ = ("draw", "gates", "mirrors", "passwords", "subrequests")
 
+    mirrors: Mirrors
     passwords: Passwords
     subrequests: Subrequests
 
     def __init__(self) -> None:
         self.gates = Gates()
+        self.draw: Callable[[], float] = random.random

@@ -352,6 +352,10 @@ class RequestBody:
                 self.whole = False
                 self.kept = bytearray()
 
+    def keep(self, room: int) -> None:
+        """Keep all of the payload in ``kept`` if it has at most so many octets. To be called before the first octet is read."""
+        self._room = max(self._room, room)
+
     def again(self, upstream: Carrier, write: float) -> None:
         """Send the payload that was read before. Raises `HttpError`."""
         if self.spool is not None:

@@ -7,8 +7,8 @@ that it is about says what became of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
 
@@ -17,7 +17,7 @@ from terraster.exchange import Exchange
 from terraster.filters.runtime import Reply
 from terraster.location_plan import LocationPlan
 from terraster.net.body import ChunkedSource, KnownSource, Source, UntilCloseSource
-from terraster.net.upstream import Upstream
+from terraster.net.http2.backend_request import BackendRequest, FrameSource
 from terraster.policy.retry import GIVE_UP, SAME_FRESH, USE
 from terraster.wire.http1 import parse_request
 
@@ -25,7 +25,7 @@ from .attempt import WatchedAttempt
 from .data_plane import DataPlane
 from .pick import first_pick, next_pick
 
-__all__ = ["LARGEST", "Subrequests"]
+__all__ = ["LARGEST", "Nobody", "Subrequests", "ask", "end", "location_of", "source_of"]
 
 LARGEST = 1 << 20
 """Octets of an answer's body."""
@@ -48,6 +48,8 @@ _DROPPED = frozenset(
     )
 )
 
+T = TypeVar("T")
+
 Fields = Sequence[tuple[bytes, bytes]]
 
 
@@ -63,17 +65,26 @@ class _Ours:
         self.fields = fields
 
 
-class _Nobody:
-    """In place of a client. connection: see `_Ours`. worker: the greenlet that an interruption ends"""
+class Nobody:
+    """In place of a client. connection: see `_Ours`, or that of the client whose request it is about. worker: the greenlet that an
+    interruption ends"""
 
     __slots__ = ("connection", "worker")
 
     framed = False
-    inlet = None
+    held = b""
 
-    def __init__(self, fields: bytes) -> None:
-        self.connection = _Ours(fields)
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
         self.worker: greenlet | None = getcurrent()
+
+    @property
+    def inlet(self) -> Nobody:
+        """The side that a body comes from: all of it has come."""
+        return self
+
+    def abandon(self, reader: greenlet) -> None:
+        """See `terraster.net.body.Inlet`. Nobody reads from here."""
 
     def interrupt(self, error: HttpError) -> None:
         """See `terraster.net.downstream.Downstream.interrupt`."""
@@ -97,7 +108,7 @@ class Subrequests:
         client.watch()
         plane.limit(sub, sub.location.timeouts.total)
         try:
-            return self._ask(sub)
+            return ask(plane, sub, _reply)
         finally:
             client.unwatch()
             sub.client.worker = None
@@ -111,42 +122,43 @@ class Subrequests:
         assert head is not None
         now = plane.clock()
         sub = Exchange(now, now + plane.wall, exchange.client_ip, exchange.peer_ip, exchange.scheme, head)
-        sub.client = _Nobody(_lines(about))
+        sub.client = Nobody(_Ours(_lines(about)))
         sub.plan = exchange.plan
         sub.request_id = exchange.request_id
         sub.service = exchange.service
-        sub.location = _location(exchange.service.locations, path)
+        sub.location = location_of(exchange.service.locations, path)
         sub.path, _, sub.query = target.partition(b"?")
         sub.idempotent = True
         return sub
 
-    def _ask(self, sub: Exchange) -> Reply:
-        """Try the backends of the location until one answers, as `terraster.proxy` does it for a client."""
-        plane = self._plane
-        sub.location.requests += 1
-        member = first_pick(plane, sub)
-        step = USE
-        while True:
-            attempt = WatchedAttempt(plane, sub, member, step == SAME_FRESH)
-            attempt.muted = True
-            try:
-                attempt.ask()
-                step = attempt.judge()
-                if step == USE:
-                    reply = _reply(plane, attempt)
-                    attempt.relayed()
-                    return reply
-                attempt.discard()
-            except HttpError as error:
-                step = attempt.failed(error)
-                if step == GIVE_UP:
-                    raise
-            finally:
-                attempt.over()
-            member = next_pick(plane, sub, attempt, step)
+
+def ask(plane: DataPlane, sub: Exchange, take: Callable[[DataPlane, WatchedAttempt], T]) -> T:
+    """Try the backends of the location until one answers, as `terraster.proxy` does it for a client. Returns what ``take`` makes of the
+    answer. Raises `HttpError`."""
+    sub.location.requests += 1
+    member = first_pick(plane, sub)
+    step = USE
+    while True:
+        attempt = WatchedAttempt(plane, sub, member, step == SAME_FRESH)
+        attempt.muted = True
+        try:
+            attempt.ask()
+            step = attempt.judge()
+            if step == USE:
+                taken = take(plane, attempt)
+                attempt.relayed()
+                return taken
+            attempt.discard()
+        except HttpError as error:
+            step = attempt.failed(error)
+            if step == GIVE_UP:
+                raise
+        finally:
+            attempt.over()
+        member = next_pick(plane, sub, attempt, step)
 
 
-def _location(locations: Sequence[LocationPlan], path: str) -> LocationPlan:
+def location_of(locations: Sequence[LocationPlan], path: str) -> LocationPlan:
     for location in locations:
         if location.path == path:
             return location
@@ -169,28 +181,42 @@ def _reply(plane: DataPlane, attempt: WatchedAttempt) -> Reply:
 
 
 def _body(plane: DataPlane, attempt: WatchedAttempt) -> bytes:
-    response, rest, upstream = attempt.response, attempt.rest, attempt.upstream
-    assert isinstance(upstream, Upstream)  # these locations speak HTTP/1.1
-    length, wait = response.content_length, attempt.location.timeouts.read
-    upstream.phase = "read"
-    attempt.look = True
-    if response.no_body or not length:
-        attempt.reusable = response.keep_alive and not rest
-        upstream.doubtful = True
+    source = source_of(plane, attempt)
+    if source is None:
         return b""
-    if length > LARGEST:
+    if attempt.response.content_length > LARGEST:
         raise BadResponse("the backend's answer is too long")
-    source: Source
-    if length > 0:
-        source = KnownSource(upstream, rest[:length], max(length - len(rest), 0), wait, plane.buffer)
-    elif response.chunked:
-        source = ChunkedSource(upstream, rest, wait, attempt.location.strict_responses)
-    else:
-        source = UntilCloseSource(upstream, rest, wait)
     body = bytes(source.here())
     while not source.done:
         body += bytes(source.read(_READ))
         if len(body) > LARGEST:
             raise BadResponse("the backend's answer is too long")
-    attempt.reusable = response.keep_alive and source.reusable and not 0 < length < len(rest)
+    end(attempt, source)
     return body
+
+
+def source_of(plane: DataPlane, attempt: WatchedAttempt) -> Source | None:
+    """The body of the answer, None if there is none; then the connection can be used again. Else it cannot until `end`."""
+    response, rest, upstream = attempt.response, attempt.rest, attempt.upstream
+    length, wait = response.content_length, attempt.location.timeouts.read
+    assert upstream is not None
+    upstream.phase = "read"
+    attempt.look = True
+    if response.no_body or not (length or (isinstance(upstream, BackendRequest) and upstream.trails)):
+        attempt.reusable = response.keep_alive and not rest
+        upstream.doubtful = True
+        return None
+    if isinstance(upstream, BackendRequest):
+        return FrameSource(upstream, wait)
+    if length > 0:
+        return KnownSource(upstream, rest[:length], max(length - len(rest), 0), wait, plane.buffer)
+    if response.chunked:
+        return ChunkedSource(upstream, rest, wait, attempt.location.strict_responses)
+    return UntilCloseSource(upstream, rest, wait)
+
+
+def end(attempt: WatchedAttempt, source: Source) -> None:
+    """Note that the body has been read to its end."""
+    response = attempt.response
+    behind = 0 < response.content_length < len(attempt.rest)
+    attempt.reusable = response.keep_alive and source.reusable and not behind

@@ -277,6 +277,7 @@ class ProxyWorker(Process):
         self.logs.losses.publish(self.view.q, self.view.base, Seat.ACCESS_LINES_LOST, wall)
 
     def stop(self) -> None:
+        self.proxy.mirrors.finish()
         self.proxy.handshakes.finish()
         self.proxy.http2_faults.finish()
         self.logs.close()

@@ -28,6 +28,8 @@ WITH_USERS = {"basic-auth", "jwt", "forward-auth"}
 """Those that answer 401: test_examples_authentication.py."""
 WITH_CALLS = {"grpc"}
 """Those whose backends speak gRPC: test_grpc.py."""
+WITH_COPIES = {"mirror"}
+"""Those that send requests to other servers, too: test_mirror.py."""
 EXAMPLES = sorted(file for file in FOLDER.glob("*.yaml") if file.stem not in WITH_CERTIFICATES)
 _PLACES = (
     "port",
@@ -62,6 +64,7 @@ def test_there_are_examples() -> None:
         "header-rules",
         "health-checks",
         "http2",
+        "mirror",
         "overload",
         "rewrites",
         "security-headers",
@@ -133,7 +136,7 @@ def together(levels: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "file", [file for file in EXAMPLES if file.stem not in WITH_USERS | WITH_CALLS], ids=lambda file: file.stem
+    "file", [file for file in EXAMPLES if file.stem not in WITH_USERS | WITH_CALLS | WITH_COPIES], ids=lambda file: file.stem
 )
 def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> None:
     """Every location of the example, with backends of the test in place of those of the reader."""

@@ -67,15 +67,17 @@ class Fetch(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A server that a filter asks about requests (`terraster.config.called`).
+    """Servers that a filter asks about requests, or sends copies of requests (`terraster.config.called`).
 
-    path: of the location that stands for it; it begins with `CALLED`, so that no request has it. url: of the server, without a path.
-    timeout: seconds for a whole answer
+    path: of the location that stands for them; it begins with `CALLED`, so that no request has it. urls: of the servers. timeout: seconds for
+    a whole answer; 0: the filter bounds it itself. attempts: how often a request is tried. http2: True if they speak HTTP/2
     """
 
     path: str
-    url: Url
+    urls: tuple[Url, ...]
     timeout: float
+    attempts: int = 2
+    http2: bool = False
 
 
 class Source(NamedTuple):

@@ -1,0 +1,385 @@
+"""`mirror`: copies of requests go to other servers, whose answers are discarded or compared.
+
+The original knows nothing of its copy. The copy is made when the original is over and its client has the response: nothing waits for it, and
+what becomes of it changes nothing. It is what the backend of the original got: the canonical path after rewrites, the fields after the rules
+for headers, the body. A request that was refused, or answered without a backend, has no copy.
+
+Memory is reserved before the body comes, so that all bodies that are kept for copies have a bound. The body is kept as it passes to the
+backend (`terraster.net.body.RequestBody.keep`). The runtime sends copies (`terraster.phases.mirrors`).
+
+Upgrades, CONNECT, gRPC and event streams are not copied, because they last and have no whole body. Nor are copies of another mirror, which
+their marker tells: two mirrors that point to each other would never end.
+"""
+
+from __future__ import annotations
+
+from copy import copy as duplicate
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from ..config import addresses, scalars
+from ..config.settings.base import Names, Size, SomeTime, Text, Whole, items
+from ..config.settings.kinds import CALLED, Call, FilterSettings
+from ..errors import HttpError
+from ..exchange import Exchange
+from ..policy.retry import IDEMPOTENT
+from ..state.view import SeatView
+from ..wire.edits import ENDS, Edits
+from ..wire.http1 import RequestHead, ResponseHead
+from .contract import Counter, Filter, Place, Tally
+from .rate_limit import EntryName
+
+__all__ = ["MARKER", "Copy", "Mirror", "MirrorSettings", "Target"]
+
+MARKER = b"X-Terraster-Mirror"
+"""The field by which a copy is known."""
+
+_MARKER = MARKER.lower()
+_MARKED = b"%b: 1\r\n" % MARKER
+_DROPPED = frozenset((b"expect", b"trailer", _MARKER))
+_HOST = frozenset((b"host",))
+_EVENTS = b"text/event-stream"
+_METHOD_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ-")
+
+
+def _targets(value: object) -> object:
+    return tuple(items(value, "a URL"))
+
+
+def _servers(urls: tuple[addresses.Url, ...]) -> tuple[addresses.Url, ...]:
+    if not urls:
+        raise ValueError("must not be an empty list")
+    if len({url.text for url in urls}) < len(urls):
+        raise ValueError("names a server twice")
+    if any(url.srv for url in urls):
+        raise ValueError("must have URLs that start with http://, https:// or http+unix://")
+    return urls
+
+
+def _percent(value: object) -> object:
+    written = value.strip().removesuffix("%").rstrip() if isinstance(value, str) else value
+    number = scalars.number(written)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 100:
+        raise ValueError("must be a number from 0 to 100")
+    return float(number)
+
+
+def _methods(names: tuple[str, ...]) -> tuple[str, ...]:
+    if names == ("all",):
+        return names
+    for name in names:
+        if not name or not _METHOD_LETTERS.issuperset(name) or name == "CONNECT":
+            raise ValueError(f"must have methods in capitals, or be `all`: {name!r}")
+    return names
+
+
+_URL = Annotated[addresses.Url, BeforeValidator(addresses.url)]
+_TEXT_OR_LIST = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
+class MirrorSettings(FilterSettings):
+    """Copies of requests go to other servers, whose answers are discarded or compared. They neither slow nor fail the originals."""
+
+    enabled: bool = Field(True, description="False: nothing is copied. `mirror: off` is short for that.")
+    to: Annotated[tuple[_URL, ...], BeforeValidator(_targets), AfterValidator(_servers), WithJsonSchema(_TEXT_OR_LIST)] | None = (
+        Field(
+            None,
+            description="URL of the server that gets the copies, or a list of URLs, which take turns. TLS is spoken as with the backends of "
+            "the service. Some level must say it.",
+        )
+    )
+    http2: bool = Field(False, description="Speak HTTP/2 to these servers, as with `backends[].http2`.")
+    percent: Annotated[float, BeforeValidator(_percent), WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})] = (
+        Field(100.0, description="Percentage of requests that are copied, by chance; 0.1 is one in a thousand.")
+    )
+    methods: Annotated[Names, AfterValidator(_methods)] = Field(
+        ("GET", "HEAD", "OPTIONS"),
+        description="Methods of requests that are copied, or `all`. A copy of another method has its effects a second time.",
+    )
+    host: Text | None = Field(None, description="The Host of copies. Default: that of the original.")
+    body_size: Size = Field(
+        65536, description="Requests with a longer body are not copied. Of bodies that are compared so much is read."
+    )
+    timeout: SomeTime = Field(5.0, description="Time for each copy, from the connection to the end of the answer.")
+    concurrency: Annotated[Whole, Field(ge=1, le=10000)] = Field(
+        32, description="Copies that are under way at once, in each worker and for each `to`."
+    )
+    queue: Annotated[Whole, Field(ge=0, le=100000)] = Field(
+        256, description="Copies that wait, likewise. Further ones are skipped."
+    )
+    memory: Size = Field(
+        16 << 20,
+        description="Octets that a worker keeps for copies of all mirrors together, bodies and heads. Requests that find no room are skipped.",
+    )
+    name: EntryName | None = Field(None, description="Tells entries apart.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> MirrorSettings:
+        if {"body_size", "memory"} <= self.model_fields_set and self.body_size > self.memory:
+            raise ValueError("has a `body_size` above `memory`: such bodies would never be copied")
+        return self
+
+    def calls(self) -> tuple[Call, ...]:
+        if not self.to or not self.percent:
+            return ()
+        path = f"{CALLED}mirror {','.join([url.text for url in self.to])}{' http2' if self.http2 else ''}"
+        return (Call(path, self.to, 0.0, 1, self.http2),)
+
+
+class Target(NamedTuple):
+    """Where copies go, and within which bounds in each worker.
+
+    path: of the location that stands for the servers (`terraster.config.settings.kinds.Call`). timeout: seconds for each copy. concurrency:
+    copies that are under way at once. queue: copies that wait
+    """
+
+    path: str
+    timeout: float
+    concurrency: int
+    queue: int
+
+
+class Copy:
+    """A request that is to be copied.
+
+    mirror:     the filter, which learns what becomes of it
+    held:       octets of memory that are reserved for it
+    room:       octets of a body that may be kept
+    connection: of the client; None until a backend gets the original
+    head:       its request head
+    drop, extra: the edits of the head for the backend, and those of the mirror
+    content:    its body, if it was known before the backend got the original
+    exchange:   what the copy is sent with, once the original is over
+    """
+
+    __slots__ = ("connection", "content", "drop", "exchange", "extra", "head", "held", "mirror", "room")
+
+    exchange: Exchange
+
+    def __init__(self, mirror: Mirror, held: int, room: int) -> None:
+        self.mirror = mirror
+        self.held = held
+        self.room = room
+        self.connection: Any = None
+        self.head: Any = None
+        self.drop: frozenset[bytes] = frozenset()
+        self.extra = b""
+        self.content: bytes | None = None
+
+
+class _Bare:
+    """In place of a member: its backend has no base path."""
+
+    __slots__ = ()
+
+    base_path = ""
+
+    @property
+    def backend(self) -> _Bare:
+        """Itself."""
+        return self
+
+
+_BARE = _Bare()
+
+
+class Mirror(Filter):
+    """Makes copies. It comes last: what was refused is not copied, and it sees what all others have done to a head."""
+
+    __slots__ = (
+        "_body_size",
+        "_draw",
+        "_extra",
+        "_head_drop",
+        "_memory",
+        "_methods",
+        "_runtime",
+        "_share",
+        "_tallies",
+        "target",
+    )
+
+    name: ClassVar[str] = "mirror"
+    settings: ClassVar[type[FilterSettings]] = MirrorSettings
+    counters: ClassVar[tuple[Counter, ...]] = (
+        Counter("sent", "Copies that were sent to the servers of a mirror, failed ones included."),
+        Counter("failed_connect", "Copies that failed because there was no connection."),
+        Counter("failed_timeout", "Copies that failed because there was no whole answer in time."),
+        Counter("failed_response", "Copies that failed because the answer was malformed or broken off."),
+        Counter("skipped_method", "Requests that were not copied for their method."),
+        Counter("skipped_body_too_large", "Requests that were not copied because their body was too large."),
+        Counter("skipped_queue_full", "Requests that were not copied because too many copies waited or took too much memory."),
+        Counter(
+            "skipped_kind", "Requests that were not copied because they were upgrades, gRPC, event streams, or copies themselves."
+        ),
+        Counter("skipped_incomplete", "Requests that were not copied because no backend got them whole."),
+        Counter("dropped", "Copies that waited or were under way when a reload or the end of a worker ended their mirror."),
+    )
+
+    def __init__(self, settings: MirrorSettings, place: Place, view: SeatView) -> None:
+        """Raises `ConfigError` if no level names a server, or if no body fits into the memory."""
+        if settings.to is None:
+            raise place.problem(self.name, "says nothing of `to`, here or on a wider level")
+        if settings.body_size > settings.memory:
+            raise place.problem(self.name, "has a `body_size` above `memory`: such bodies would never be copied")
+        calls = settings.calls()
+        self._share = settings.percent / 100 if calls and place.location is not None else 0.0
+        self.target = Target(calls[0].path if calls else "", settings.timeout, settings.concurrency, settings.queue)
+        self._runtime = place.runtime
+        self._draw = place.runtime.draw
+        self._tallies: dict[str, Tally] = {counter.name: place.tally(counter.name) for counter in self.counters}
+        self._methods = None if settings.methods == ("all",) else frozenset(name.encode("ascii") for name in settings.methods)
+        self._body_size = settings.body_size
+        self._memory = settings.memory
+        self._head_drop = _DROPPED
+        self._extra = _MARKED
+        if settings.host:
+            self._head_drop = _DROPPED | _HOST
+            self._extra += b"Host: %b\r\n" % settings.host.encode("latin-1").translate(None, ENDS)
+
+    def needs(self, hook: str) -> bool:
+        return self._share > 0.0
+
+    # ---------------------------------------------------------------------------------------------------------------- the original
+
+    def on_request(self, exchange: Exchange) -> None:
+        if self._draw() >= self._share:
+            return
+        head: RequestHead = exchange.head
+        why = self._why_not(exchange, head)
+        room = 0
+        if not why:
+            room = self._body_size if head.chunked else max(head.content_length, 0)
+            if not self._runtime.mirrors.hold(head.size + room, self._memory):
+                why = "skipped_queue_full"
+        if why:
+            self._tallies[why].count()
+            return
+        if exchange.facts is None:
+            exchange.facts = {}
+        exchange.facts[self] = Copy(self, head.size + room, room)
+
+    def _why_not(self, exchange: Exchange, head: RequestHead) -> str:
+        """The counter that says why a request is not copied, "": it is."""
+        if self._methods is not None and head.method not in self._methods:
+            return "skipped_method"
+        if head.upgrade is not None or head.protocol is not None or exchange.grpc is not None or head.method == b"CONNECT":
+            return "skipped_kind"
+        for name, _ in head.fields:
+            if name.lower() == _MARKER:
+                return "skipped_kind"
+        return "skipped_body_too_large" if head.content_length > self._body_size else ""
+
+    def on_upstream(self, exchange: Exchange, edits: Edits) -> None:
+        copy = self._copy(exchange)
+        if copy is None:
+            return
+        copy.drop = frozenset(edits.drop) | self._head_drop
+        copy.extra = edits.extra + self._extra
+        if copy.connection is not None:  # another attempt
+            return
+        copy.connection = exchange.client.connection
+        copy.head = (
+            duplicate(exchange.head) if exchange.client.framed else exchange.head
+        )  # that of HTTP/2 may be released before the end
+        body = exchange.body
+        if body is None:
+            return
+        if body.spool is None:
+            body.keep(copy.room)
+        elif body.done and body.spool.size <= copy.room:
+            copy.content = b"".join([body.spool.part(number) for number in range(body.spool.count())])
+
+    def on_response(self, exchange: Exchange, edits: Edits) -> None:
+        if edits.own or edits.status < 200:
+            return
+        copy = self._copy(exchange)
+        head = edits.head
+        if copy is not None and isinstance(head, ResponseHead) and _is_stream(head):
+            self._forget(exchange, copy, "skipped_kind")
+
+    def on_log(self, exchange: Exchange) -> None:
+        copy = self._copy(exchange)
+        if copy is None:
+            return
+        if copy.connection is None:
+            self._forget(exchange, copy, "skipped_incomplete")
+            return
+        content, why = self._content(exchange, copy)
+        if why:
+            self._forget(exchange, copy, why)
+            return
+        self._take_out(exchange)
+        copy.exchange = _to_send(exchange, copy, content)
+        if not self._runtime.mirrors.send(copy):
+            self._drop(copy, "skipped_queue_full")
+
+    def _copy(self, exchange: Exchange) -> Copy | None:
+        return None if exchange.facts is None else exchange.facts.get(self)
+
+    def _take_out(self, exchange: Exchange) -> None:
+        assert exchange.facts is not None
+        del exchange.facts[self]
+
+    def _content(self, exchange: Exchange, copy: Copy) -> tuple[bytes, str]:
+        """The body of the request, and the counter that says why it cannot be copied, "": it can."""
+        body = exchange.body
+        if body is None:
+            return exchange.content, "" if len(exchange.content) <= self._body_size else "skipped_body_too_large"
+        if copy.content is not None:
+            return copy.content, ""
+        if body.spool is not None or not body.whole:
+            return b"", "skipped_body_too_large"
+        return bytes(body.kept), "" if body.done else "skipped_incomplete"
+
+    def _forget(self, exchange: Exchange, copy: Copy, why: str) -> None:
+        self._take_out(exchange)
+        self._drop(copy, why)
+
+    def _drop(self, copy: Copy, why: str) -> None:
+        self._runtime.mirrors.release(copy.held)
+        self._tallies[why].count()
+
+    # -------------------------------------------------------------------------------------------------- the copy, told by the runtime
+
+    def began(self) -> None:
+        """A copy goes to a server."""
+        self._tallies["sent"].count()
+
+    def failed(self, error: HttpError) -> None:
+        """No whole answer came to a copy."""
+        if error.unconnected:
+            why = "failed_connect"
+        elif error.status == 504:
+            why = "failed_timeout"
+        else:
+            why = "failed_response"
+        self._tallies[why].count()
+
+    def dropped(self) -> None:
+        """The mirror has ended before the copy was answered."""
+        self._tallies["dropped"].count()
+
+
+def _is_stream(head: ResponseHead) -> bool:
+    for name, value in head.fields:
+        if name.lower() == b"content-type":
+            return value.partition(b";")[0].strip(b" \t").lower() == _EVENTS
+    return False
+
+
+def _to_send(original: Exchange, copy: Copy, content: bytes) -> Exchange:
+    """The exchange that the copy is sent with: what `terraster.phases.upstream_head` needs to write the head that the original's backend got,
+    but for the path of that backend's URL."""
+    made = Exchange(original.started, original.wall, original.client_ip, original.peer_ip, original.scheme, copy.head)
+    made.plan, made.service = original.plan, original.service
+    made.host, made.said, made.request_id = original.host, original.said, original.request_id
+    made.path, made.query = original.path, original.query
+    location = original.location
+    if not location.passthrough and made.path != b"*":
+        made.path, _, query = location.forward_path(made.path, _BARE).partition(b"?")
+        made.query = b"&".join([part for part in (query, made.query) if part])
+    made.content = content
+    made.idempotent = made.method in IDEMPOTENT
+    return made

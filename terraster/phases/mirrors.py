@@ -1,0 +1,169 @@
+"""Mirrors: the copies of requests that go to other servers (`terraster.filters.mirror`).
+
+A copy is an exchange of its own, to the location that stands for the servers. It is sent when the original is over, by one of a few greenlets
+for each target; the others wait in a queue, and there is a bound to what all of them keep in memory. One time bounds a copy from its
+connection to the end of its answer, which is read only as far as it is compared. It is not logged, and not tried again.
+
+A worker that ends waits for no copy. A reload that takes a target away drops what waits for it, and ends the copies that are under way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from terraster.errors import HttpError
+from terraster.exchange import Exchange
+from terraster.filters.mirror import Copy, Target
+from terraster.location_plan import LocationPlan
+from terraster.plan import Plan
+from terraster.wire.edits import Edits
+
+from .attempt import WatchedAttempt
+from .data_plane import DataPlane
+from .subrequest import Nobody, ask, end, location_of, source_of
+
+__all__ = ["Mirrors"]
+
+_DISCARDED = 65536
+"""Octets of an answer's body that are read so that its connection can be used again."""
+
+
+class _Line:
+    """The copies for one target. running: greenlets that send them. under_way: in place of the clients of those that are sent.
+    gone: True once a reload has taken the target away"""
+
+    __slots__ = ("gone", "running", "under_way", "waiting")
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.running = 0
+        self.under_way: set[Nobody] = set()
+        self.waiting: deque[Copy] = deque()
+
+
+class Mirrors:
+    """See `terraster.filters.runtime.Mirrors`. One for each worker. held: octets that are reserved"""
+
+    __slots__ = ("held", "_lines", "_places", "_plane")
+
+    def __init__(self, plane: DataPlane) -> None:
+        self.held = 0
+        self._plane = plane
+        self._lines: dict[tuple[str, str], _Line] = {}
+        self._places: dict[tuple[str, str], tuple[LocationPlan, LocationPlan]] = {}
+
+    def hold(self, octets: int, most: int) -> bool:
+        if self.held + octets > most:
+            return False
+        self.held += octets
+        return True
+
+    def release(self, octets: int) -> None:
+        self.held -= octets
+
+    def send(self, copy: Copy) -> bool:
+        target: Target = copy.mirror.target
+        key = copy.exchange.service.name, target.path
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line()
+        if line.running < target.concurrency:
+            line.running += 1
+            line.waiting.append(copy)
+            self._plane.reactor.spawn(self._run, key, line)
+        elif len(line.waiting) < target.queue:
+            line.waiting.append(copy)
+        else:
+            return False
+        return True
+
+    def adopt(self, plan: Plan) -> None:
+        """Drop the copies that wait for targets which a new plan does not have."""
+        self._places.clear()  # they would keep an old plan in memory
+        for key in list(self._lines):
+            service = plan.services.get(key[0])
+            if service is None or key[1] not in [location.path for location in service.locations]:
+                line = self._lines.pop(key)
+                line.gone = True
+                self._drop(line)
+                for client in line.under_way:
+                    self._plane.reactor.loop.run_callback(client.interrupt, HttpError("a reload has taken the mirror away"))
+
+    def finish(self) -> None:
+        """The worker ends: drop all copies that wait."""
+        for line in self._lines.values():
+            self._drop(line)
+
+    def _drop(self, line: _Line) -> None:
+        while line.waiting:
+            copy = line.waiting.popleft()
+            self.held -= copy.held
+            copy.mirror.dropped()
+
+    def _run(self, key: tuple[str, str], line: _Line) -> None:
+        """Send the copies of a target until none waits. Runs in its own greenlet; raises nothing."""
+        while line.waiting:
+            copy = line.waiting.popleft()
+            try:
+                self._send(key, line, copy)
+            except HttpError as error:
+                if line.gone:
+                    copy.mirror.dropped()
+                else:
+                    copy.mirror.failed(error)
+            except Exception:
+                self._plane.defect("a copy for a mirror ended by a defect")
+            finally:
+                self.held -= copy.held
+        line.running -= 1
+        if not line.running and self._lines.get(key) is line:
+            del self._lines[key]
+
+    def _send(self, key: tuple[str, str], line: _Line, copy: Copy) -> None:
+        """Send a copy, and take the answer. Raises `HttpError`."""
+        plane, sub = self._plane, copy.exchange
+        sub.started = sub.asked = plane.clock()
+        sub.client = client = Nobody(copy.connection)
+        sub.facts = {Mirrors: copy}
+        sub.location = self._place(key, location_of(sub.service.locations, key[1]))
+        copy.mirror.began()
+        line.under_way.add(client)
+        plane.limit(sub, copy.mirror.target.timeout)
+        try:
+            ask(plane, sub, _discard)
+        finally:
+            client.worker = None
+            line.under_way.discard(client)
+            plane.deadlines.pop(sub, None)
+
+    def _place(self, key: tuple[str, str], location: LocationPlan) -> LocationPlan:
+        """The location of a target, with the hook that writes the head of copies. It shares all else with the one of the plan."""
+        known = self._places.get(key)
+        if known is not None and known[0] is location:
+            return known[1]
+        made = LocationPlan.__new__(LocationPlan)
+        for name in LocationPlan.__slots__:
+            setattr(made, name, getattr(location, name))
+        made.on_upstream = (_as_the_original,)
+        self._places[key] = location, made
+        return made
+
+
+def _as_the_original(exchange: Exchange, edits: Edits) -> None:
+    """Edit the head of a copy as that of the original was, and mark it."""
+    copy: Copy = exchange.facts[Mirrors]  # type: ignore[index]
+    edits.drop |= copy.drop
+    edits.extra += copy.extra
+
+
+def _discard(plane: DataPlane, attempt: WatchedAttempt) -> None:
+    """Read the answer, if it is short."""
+    attempt.exchange.status = attempt.response.status
+    source = source_of(plane, attempt)
+    if source is None:
+        return
+    octets = len(source.here())
+    while not source.done and octets <= _DISCARDED:
+        octets += len(source.read(_DISCARDED))
+    if source.done:
+        end(attempt, source)

@@ -1,0 +1,499 @@
+"""`mirror`: when copies go where, what is in them, and that the originals know nothing of them."""
+
+from __future__ import annotations
+
+from terraster.filters.mirror import Mirror
+from terraster.state.cells import BackendCells
+
+from .lines import answered, asked, chunks, ok, refused, req, resp, start
+from .play import (
+    FIN,
+    GONE,
+    RST,
+    Row,
+    Scene,
+    Step,
+    admit,
+    after,
+    b1,
+    b2,
+    b3,
+    client,
+    counts,
+    do,
+    log,
+    reload,
+    row,
+    table,
+    told,
+    whole,
+)
+
+MARK = "X-Terraster-Mirror: 1"
+GET = req("GET /a?b=c")
+ASKED = asked("GET /a?b=c")
+COPIED = asked("GET /a?b=c", MARK)
+OK = answered("200 OK", body="one")
+CHUNKED = "Transfer-Encoding: chunked"
+TO = "to: 'http://10.0.0.3:9000'"
+copied = b3
+
+
+def tallied(**expected: int) -> Step:
+    """The counters of the mirror that are not zero, in the end; and nothing is reserved for copies."""
+
+    def check(scene: Scene) -> None:
+        stage = scene.stage
+        cells = {one.counter.name: one.cell for one in stage.plan.counted if one.kind == Mirror.name}
+        row = stage.view.locations + stage.first_location().offset
+        found = {name: stage.q[row + cell] for name, cell in cells.items() if stage.q[row + cell]}
+        assert found == expected, f"counted {found}, expected {expected}"
+
+    return do(check, f"counted by the mirror: {expected}")
+
+
+def free(octets: int = 0) -> Step:
+    """So many octets are reserved for copies."""
+
+    def check(scene: Scene) -> None:
+        held = scene.stage.proxy.mirrors.held
+        assert held == octets, f"{held} octets are reserved, expected {octets}"
+
+    return do(check, f"{octets} octets are reserved")
+
+
+def mirrored(name: str, *steps: Step, keys: str = "", copies: int = 1, **more: object) -> Row:
+    """copies: that were answered."""
+    counted = (counts(copied, requests=copies, responses=copies),) if copies else ()
+    text = {"location": f"middleware: [{{mirror: {{{TO}{keys}}}}}]", **more}
+    return row(name, *counted, *steps, free(), **text)  # type: ignore[arg-type]
+
+
+def one(*fields: str, n: int = 1) -> tuple[Step, ...]:
+    """A request that is over."""
+    return (
+        client >> req("GET /a?b=c", *fields),
+        b1 << asked("GET /a?b=c", *fields, n=n),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+    )
+
+
+ALL = ", methods: all"
+POST = req("POST /a", body="hello")
+
+test_copies = table(
+    mirrored(
+        "a copy goes out when the original is over, and the client has its answer",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        copied << COPIED,
+        copied >> resp("500 Internal Server Error", body="other"),
+        tallied(sent=1),
+    ),
+    mirrored(
+        "the next copy takes the same connection, as the answer was read to its end",
+        *one(),
+        copied << COPIED,
+        copied >> resp("200 OK", CHUNKED, body="5\r\nother\r\n0\r\n\r\n"),
+        *one(n=2),
+        copied << asked("GET /a?b=c", MARK, n=2),
+        copied >> ok(""),
+        tallied(sent=2),
+        copies=2,
+    ),
+    mirrored(
+        "it is what the backend got: after the rules for headers and the rewrite, without the path of the backend's URL",
+        client >> req("GET /a?b=c", "X-Out: 1", "Authorization: x"),
+        b1 << asked("GET /base/v1/a?b=c", "X-In: one", "Authorization: x"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        copied << asked("GET /v1/a?b=c", "X-In: one", "Authorization: x", MARK),
+        copied >> ok(""),
+        locations=f"""\
+- path: /
+  rewrite: /v1
+  middleware:
+  - mirror: {{{TO}}}
+  - headers: {{request_headers: {{X-In: one}}, remove_request_headers: [X-Out]}}
+  backends: ["http://10.0.0.1:8000/base"]
+""",
+    ),
+    mirrored(
+        "with a query that a rule for the path has put in, and below the path of the mirror's URL",
+        client >> GET,
+        b1 << asked("GET /x?p=a&b=c"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        copied << asked("GET /new/x?p=a&b=c", MARK),
+        copied >> ok(""),
+        locations="""\
+- path: /
+  rewrite: [{match: '^/(.*)$', to: '/x?p=\\1'}]
+  middleware: [{mirror: {to: 'http://10.0.0.3:9000/new'}}]
+  backends: ["http://10.0.0.1:8000"]
+""",
+    ),
+    mirrored(
+        "with another Host, if it is written",
+        *one(),
+        copied
+        << asked(
+            "GET /a?b=c",
+            MARK,
+            "Host: shadow.test",
+            "X-Forwarded-For: 192.0.2.7",
+            "X-Real-IP: 192.0.2.7",
+            "X-Forwarded-Proto: http",
+            "X-Forwarded-Port: 80",
+            "Via: 1.1 terraster",
+            "X-Forwarded-Host: a.test",
+            "X-Request-ID: 0123456789abcdef00000001",
+            host=None,
+            about=False,
+        ),
+        copied >> ok(""),
+        keys=", host: shadow.test",
+    ),
+    mirrored(
+        "a body that is there",
+        client >> whole(POST),
+        b1 << asked("POST /a", body="hello"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        copied << asked("POST /a", MARK, body="hello"),
+        copied >> ok(""),
+        keys=ALL,
+    ),
+    mirrored(
+        "a body that passes, and that the client has waited for permission to send",
+        client >> req("POST /a", "Expect: 100-continue", "Content-Length: 5"),
+        b1 << asked("POST /a", "Expect: 100-continue", "Content-Length: 5"),
+        b1 >> resp("100 Continue", length=False),
+        client << start("100 Continue", date=False),
+        client >> "hello",
+        b1 << "hello",
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        copied << asked("POST /a", MARK, body="hello"),
+        copied >> ok(""),
+        keys=ALL,
+    ),
+    mirrored(
+        "chunks, without their trailers",
+        client >> req("POST /a", CHUNKED, "Trailer: X-T", body="5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n"),
+        b1 << asked("POST /a", CHUNKED, "Trailer: X-T", body=chunks("hello", "X-T: 1")),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        copied << asked("POST /a", MARK, CHUNKED, body=chunks("hello")),
+        copied >> ok(""),
+        keys=ALL,
+    ),
+    mirrored(
+        "a body that was read ahead",
+        client >> POST,
+        b1 << asked("POST /a", body="hello"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        copied << asked("POST /a", MARK, body="hello"),
+        copied >> ok(""),
+        location=f"middleware: [{{mirror: {{{TO}{ALL}}}}}, {{buffer: {{disk: 0}}}}]",
+    ),
+    mirrored(
+        "one copy, however often the original is tried",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> RST,
+        told(b1, "failure"),
+        b2 << ASKED,
+        b2 >> ok("one"),
+        client << OK,
+        log(200, b1, b2),
+        copied << COPIED,
+        copied >> ok(""),
+        backends=2,
+    ),
+    mirrored(
+        "a copy although the original's backend gives no response",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> RST,
+        told(b1, "failure"),
+        client << refused(502, "connection_terminated"),
+        log(502, b1, error="connection_terminated"),
+        copied << COPIED,
+        copied >> ok(""),
+        location=f"middleware: [{{mirror: {{{TO}}}}}]\nretry: off",
+    ),
+    mirrored(
+        "servers of a list take turns",
+        counts(b2, requests=1, responses=1),
+        *one(),
+        b2 << COPIED,
+        b2 >> ok(""),
+        *one(n=2),
+        copied << asked("GET /a?b=c", MARK, n=2),
+        copied >> ok(""),
+        location="middleware: [{mirror: {to: ['http://10.0.0.2:9000', 'http://10.0.0.3:9000']}}]",
+    ),
+    mirrored(
+        "two mirrors",
+        counts(b2, requests=1, responses=1),
+        *one(),
+        copied << COPIED,
+        b2 << COPIED,
+        copied >> ok(""),
+        b2 >> ok(""),
+        location=f"middleware: [{{mirror: {{{TO}}}}}, {{mirror: {{name: b, to: 'http://10.0.0.2:9000'}}}}]",
+    ),
+)
+
+
+def skipped(name: str, why: str, *steps: Step, keys: str = "", **more: object) -> Row:
+    return mirrored(name, *steps, tallied(**{f"skipped_{why}": 1}), keys=keys, copies=0, **more)
+
+
+test_skipped = table(
+    skipped(
+        "a method that is not listed",
+        "method",
+        client >> POST,
+        b1 << asked("POST /a", body="hello"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+    ),
+    skipped(
+        "a body that says that it is longer",
+        "body_too_large",
+        client >> POST,
+        b1 << asked("POST /a", body="hello"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        keys=f"{ALL}, body_size: 4",
+    ),
+    skipped(
+        "a body that shows to be longer as it passes",
+        "body_too_large",
+        client >> req("POST /a", CHUNKED, body="5\r\nhello\r\n0\r\n\r\n"),
+        b1 << asked("POST /a", CHUNKED, body=chunks("hello")),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        keys=f"{ALL}, body_size: 4",
+    ),
+    skipped(
+        "a body that was read ahead and is longer",
+        "body_too_large",
+        client >> req("POST /a", CHUNKED, body="5\r\nhello\r\n0\r\n\r\n"),
+        b1 << asked("POST /a", CHUNKED, body=chunks("hello")),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        location=f"middleware: [{{mirror: {{{TO}{ALL}, body_size: 4}}}}, {{buffer: {{disk: 0}}}}]",
+    ),
+    skipped(
+        "no memory is left",
+        "queue_full",
+        *one("X-Long: " + 900 * "x"),
+        keys=", body_size: 512, memory: 512",
+    ),
+    skipped(
+        "an upgrade",
+        "kind",
+        client >> req("GET /a", "Connection: Upgrade", "Upgrade: websocket"),
+        b1 << asked("GET /a", "Connection: Upgrade", "Upgrade: websocket"),
+        b1 >> resp("101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket", length=False),
+        client << start("101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket", date=False),
+        b1 >> FIN,
+        client << FIN,
+        b1 << FIN,
+        client >> FIN,
+        log(101, b1),
+    ),
+    skipped(
+        "an event stream; its memory is free as soon as it begins",
+        "kind",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> resp("200 OK", "Content-Type: text/event-stream; charset=utf-8", CHUNKED, body="5\r\nhello\r\n", length=False),
+        client << start("200 OK", "Content-Type: text/event-stream; charset=utf-8", CHUNKED),
+        client << chunks("hello", last=False),
+        free(),
+        b1 >> "0\r\n\r\n",
+        client << chunks(""),
+        log(200, b1),
+    ),
+    skipped("a copy of another mirror", "kind", *one("x-terraster-mirror: 1")),
+    skipped(
+        "a request whose body does not come",
+        "incomplete",
+        client >> req("POST /a", "Content-Length: 5", body="hell"),
+        b1 << asked("POST /a", "Content-Length: 5", body="hell"),
+        client >> GONE,
+        b1 << FIN,
+        client << FIN,
+        log(499, b1, error="connection_terminated"),
+        keys=ALL,
+        cut=False,
+    ),
+    skipped(
+        "no backend is there for the original",
+        "incomplete",
+        admit(b1, BackendCells.NONE, state=BackendCells.DOWN),
+        client >> GET,
+        client << refused(503, "destination_unavailable"),
+        log(503, error="destination_unavailable"),
+    ),
+    mirrored(
+        "what a filter refuses is not copied, nor counted",
+        client >> GET,
+        client << refused(403, "http_request_denied"),
+        log(403, error="http_request_denied"),
+        tallied(),
+        copies=0,
+        location=f"middleware: [{{mirror: {{{TO}}}}}, {{ip_access: {{deny: all}}}}]",
+    ),
+    mirrored("what chance does not choose is not counted", *one(), *one(n=2), tallied(), keys=", percent: 0.0001", copies=0),
+    mirrored("none at all", *one(), tallied(), keys=", percent: 0", copies=0),
+    mirrored(
+        "switched off where it is inherited",
+        *one(),
+        tallied(),
+        copies=0,
+        service=f"middleware: [{{mirror: {{{TO}}}}}]",
+        location="middleware: [{mirror: off}]",
+    ),
+)
+
+test_failures = table(
+    mirrored(
+        "a target that is away",
+        counts(copied, requests=1, failures=1, connect_errors=1),
+        copied.refuses(),
+        *one(),
+        told(copied, "connect"),
+        tallied(sent=1, failed_connect=1),
+        copies=0,
+    ),
+    mirrored(
+        "one that never answers: the copy ends after its time",
+        counts(copied, requests=1, failures=1),
+        *one(),
+        copied << COPIED,
+        after(2.3),
+        copied << FIN,
+        told(copied, "failure"),
+        tallied(sent=1, failed_timeout=1),
+        keys=", timeout: 2s",
+        copies=0,
+    ),
+    mirrored(
+        "one that sends an octet now and then: the same",
+        counts(copied, requests=1),
+        *one(),
+        copied << COPIED,
+        copied >> resp("200 OK", "Content-Length: 100", length=False),
+        after(1),
+        copied >> "x",
+        after(1),
+        copied >> "x",
+        after(0.3),
+        copied << FIN,
+        tallied(sent=1, failed_timeout=1),
+        keys=", timeout: 2s",
+        copies=0,
+    ),
+    mirrored(
+        "one that breaks off",
+        counts(copied, requests=1, failures=1),
+        *one(),
+        copied << COPIED,
+        copied >> RST,
+        told(copied, "failure"),
+        tallied(sent=1, failed_response=1),
+        copies=0,
+    ),
+    mirrored(
+        "a long answer is not read to its end",
+        *one(),
+        copied << COPIED,
+        copied >> whole(resp("200 OK", "Content-Length: 1000000", body=70000 * "x", length=False)),
+        copied << FIN,
+        tallied(sent=1),
+        cut=False,
+    ),
+    mirrored(
+        "so many are under way, so many wait, and the others are skipped",
+        *one(),
+        copied << COPIED,
+        *one(n=2),
+        *one(n=3),
+        tallied(sent=1, skipped_queue_full=1),
+        copied >> ok(""),
+        copied << asked("GET /a?b=c", MARK, n=2),
+        copied >> ok(""),
+        tallied(sent=2, skipped_queue_full=1),
+        keys=", concurrency: 1, queue: 1",
+        copies=2,
+    ),
+    mirrored(
+        "a reload that takes the mirror away ends the copies that wait or are under way",
+        counts(copied, requests=1),
+        *one(),
+        copied << COPIED,
+        *one(n=2),
+        reload(),
+        copied << FIN,
+        tallied(sent=1, dropped=2),
+        keys=", concurrency: 1",
+        copies=0,
+    ),
+    mirrored(
+        "a reload that keeps it drops none",
+        *one(),
+        copied << COPIED,
+        *one(n=2),
+        reload(location=f"middleware: [{{mirror: {{{TO}, concurrency: 1}}}}]\nretry: off"),
+        copied >> ok(""),
+        copied << asked("GET /a?b=c", MARK, n=2),
+        copied >> ok(""),
+        tallied(sent=2),
+        keys=", concurrency: 1",
+        copies=2,
+    ),
+    mirrored(
+        "a worker that ends drops those that wait",
+        *one(),
+        copied << COPIED,
+        *one(n=2),
+        do(lambda scene: scene.stage.proxy.mirrors.finish(), "the worker ends"),
+        tallied(sent=1, dropped=1),
+        copied >> ok(""),
+        keys=", concurrency: 1",
+    ),
+    mirrored(
+        "the client's next requests wait for no copy, even while none can connect",
+        counts(copied, requests=2, failures=2),
+        copied.refuses("silence"),
+        copied.refuses("silence"),
+        *one(),
+        *one(n=2),
+        after(2.3),
+        told(copied, "failure", "failure"),
+        tallied(sent=2, failed_timeout=2),
+        keys=", timeout: 2s",
+        copies=0,
+    ),
+)
