@@ -17,6 +17,7 @@ __all__ = [
     "ConfigError",
     "Problem",
     "StartError",
+    "Unplaced",
     "HttpError",
     "BadRequest",
     "BadResponse",
@@ -54,6 +55,24 @@ class Problem:
 
     def __repr__(self) -> str:
         return f"Problem({str(self)!r})"
+
+
+class Unplaced(Problem):
+    """A problem of settings that is found where their place in the files is not known; `terraster.config.places` finds it.
+
+    service, location: the name and the path of what has the settings, "" outside. kind, entry: the kind of the filter, and the name of its
+    entry, "" if it has none. keys: of the filter; the problem is where the narrowest level writes one of them.
+    """
+
+    __slots__ = ("entry", "keys", "kind", "location", "service")
+
+    def __init__(self, where: str, message: str, service: str, location: str, kind: str, entry: str, keys: tuple[str, ...]) -> None:
+        super().__init__(where, 0, 0, message)
+        self.service = service
+        self.location = location
+        self.kind = kind
+        self.entry = entry
+        self.keys = keys
 
 
 class ConfigError(TerrasterError):

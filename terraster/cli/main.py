@@ -125,13 +125,24 @@ class _Configuration:
         """See `Loader.asks`."""
         return self._loader.asks(address, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
 
-    def placed(self, refusal: str) -> str:
-        """Why the configuration that was read last cannot run, with the place of the file of a certificate or an authority if that is why."""
+    def placed(self, refusal: str | Problem) -> str:
+        """Why the configuration that was read last cannot run, with the place of what is to blame if it can be found."""
         from terraster.certs.faults import fault_behind
+        from terraster.errors import Problem
 
+        if isinstance(refusal, Problem):
+            return str(self.in_files(refusal))
         fault = fault_behind(self._last[1], refusal) if self._last is not None else None
         place = self.places({(fault.key, fault.file)}).get((fault.key, fault.file)) if fault is not None else None
         return refusal if place is None else f"{place.file}:{place.line}:{place.column}: {refusal}"
+
+    def in_files(self, problem: Problem) -> Problem:
+        """A problem with its place in the files, if it has none and is about a filter."""
+        from terraster.errors import Unplaced
+
+        if not isinstance(problem, Unplaced):
+            return problem
+        return self._loader.placed(problem, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
 
     def places(self, named: set[tuple[str, str]]) -> dict[tuple[str, str], Problem]:
         """See `Loader.places`."""
@@ -202,7 +213,7 @@ def _check(load: _Configuration, as_json: bool, strict: bool) -> int:
             place = places.get((fault.key, fault.file)) or Problem(load.file, 0, 0, "")
             problems.append(Problem(place.file, place.line, place.column, f"{fault.where}: {fault.words}"))
     except ConfigError as error:
-        problems, code = error.problems, 2
+        problems, code = [load.in_files(problem) for problem in error.problems], 2
     except TerrasterError as error:
         problems, code = [Problem(load.file, 0, 0, str(error))], 2
     notes = [*load.notes, *ways]

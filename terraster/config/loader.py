@@ -15,11 +15,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from ..errors import ConfigError, Problem
+from ..errors import ConfigError, Problem, Unplaced
 from . import checks, descriptors, idle, level_checks, management, unserved
 from .language import language
 from .messages import Complaint
 from .pending import Finds
+from .places import place_of
 from .settings import ServiceSettings, Settings
 from .settings.base import Model
 from .settings.kinds import Kind
@@ -115,6 +116,17 @@ class Loader:
         except ConfigError:
             return {}
         return load.places(named)
+
+    def placed(
+        self, problem: Unplaced, path: str, *, services_dir: str | None, api_config: str | None, log_configs: Sequence[str]
+    ) -> Problem:
+        """The problem with its place, without one if the files no longer have it. Reads the configuration again."""
+        load = _Load(self._cache)
+        try:
+            settings = load.run(path, services_dir, api_config, log_configs, False)
+        except ConfigError:
+            return problem
+        return load.placed(settings, problem)
 
 
 class _Load:
@@ -338,6 +350,11 @@ class _Load:
             return f"{who}, as the default; {self._main.file} names no other port for it"
         problem = self._placed((path, False, ""))
         return f"{who}, {problem.file}:{problem.line}:{problem.column}"
+
+    def placed(self, settings: Settings, problem: Unplaced) -> Problem:
+        """See `Loader.placed`."""
+        found = place_of(self._cache.language, settings, _with_paths(settings), problem)
+        return problem if found is None else self._placed((found, True, f"{problem.file}: {problem.message}"))
 
     def _placed(self, complaint: Complaint) -> Problem:
         source, there = self._located(complaint[0])

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from ..config.settings.base import FilePath, Secret, Text
 from ..config.settings.kinds import FilterSettings, Source
-from ..errors import CLIENT, ConfigError, HttpError, Problem
+from ..errors import CLIENT, HttpError
 from ..exchange import Exchange
 from ..policy import htpasswd
 from ..state.view import SeatView
@@ -86,7 +86,7 @@ class BasicAuth(Filter):
     def __init__(self, settings: BasicAuthSettings, place: Place, view: SeatView) -> None:
         """Raises `ConfigError` if no level names users."""
         if not (settings.users or settings.file):
-            raise ConfigError([Problem(place.where, 0, 0, "`basic_auth` needs `users` or `file`")])
+            raise place.problem(self.name, "needs `users` or `file`")
         self._asked, self._wrong, self._busy = (place.tally(name) for name in ("asked", "wrong", "busy"))
         self._runtime = place.runtime
         users = {name.encode(): hashed.get_secret_value().encode() for name, hashed in settings.users.items()}

@@ -92,7 +92,7 @@ class Buffer(Filter):
     def __init__(self, settings: BufferSettings, place: Place, view: SeatView) -> None:
         """Raises `ConfigError` if there is no such directory."""
         if settings.disk and not os.path.isdir(settings.directory):
-            raise place.problem("buffer", f"has a `directory` that is not there: {settings.directory}")
+            raise place.problem("buffer", f"has a `directory` that is not there: {settings.directory}", "directory")
         self._buffering = Buffering(settings, place)
 
     def on_request(self, exchange: Exchange) -> None:

@@ -33,7 +33,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..config.settings.kinds import LAY_OVER, LOCATION, SERVICE, TOP, FilterSettings, Inherit, Level
 from ..config.snapshot import Location, Service
-from ..errors import ConfigError, HttpError, Problem
+from ..errors import ConfigError, HttpError, Unplaced
 from ..exchange import Exchange
 from ..state.cells import SeatLocation
 from ..state.view import SeatView
@@ -150,9 +150,12 @@ class Place:
             return service
         return f"{service}{self.location.path}"
 
-    def problem(self, kind: str, words: str) -> ConfigError:
-        """The error of settings that show to be wrong only here, where those of all levels are known. words: follow the kind's name."""
-        return ConfigError([Problem(self.where, 0, 0, f"`{kind}` {words}")])
+    def problem(self, kind: str, words: str, *keys: str, entry: str = "") -> ConfigError:
+        """The error of settings that show to be wrong only here, where those of all levels are known. words: follow the kind's name. keys:
+        those that make it wrong, the one first that the error should point at; entry: the name of the filter's entry"""
+        service = "" if self.service is None else self.service.name
+        location = "" if self.location is None else self.location.path
+        return ConfigError([Unplaced(self.where, f"`{kind}` {words}", service, location, kind, entry, keys)])
 
 
 class Filter:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from ..config import header_rules
 from ..config.settings.base import Duration, Names
 from ..config.settings.kinds import TOP, FilterSettings, Level
-from ..errors import CLIENT, ConfigError, HttpError, Problem
+from ..errors import CLIENT, HttpError
 from ..exchange import Exchange
 from ..state.view import SeatView
 from ..wire.edits import Edits
@@ -133,7 +133,7 @@ class Cors(Filter):
         """Raises `ConfigError` for what a narrower level made of `*`."""
         star = starred(settings)
         if star:
-            raise ConfigError([Problem(place.where, 0, 0, f"`cors` has `*` in `{star}` with `allow_credentials`: name them")])
+            raise place.problem(self.name, f"has `*` in `{star}` with `allow_credentials`: name them", star, "allow_credentials")
         self._preflights, self._refused = place.tally("preflights"), place.tally("refused")
         origins = [origin.encode("ascii") for origin in settings.allowed_origins]
         self._all = b"*" in origins

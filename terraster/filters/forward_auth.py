@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 from ..config import addresses
 from ..config.settings.base import HeaderName, SomeTime, Text
 from ..config.settings.kinds import CALLED, Call, FilterSettings
-from ..errors import US, ConfigError, HttpError, Problem
+from ..errors import US, HttpError
 from ..exchange import Exchange
 from ..state.view import SeatView
 from ..wire.edits import ENDS, Edits, without
@@ -152,7 +152,7 @@ class ForwardAuth(Filter):
     def __init__(self, settings: ForwardAuthSettings, place: Place, view: SeatView) -> None:
         """Raises `ConfigError` if no level names a URL."""
         if not settings.url:
-            raise ConfigError([Problem(place.where, 0, 0, "`forward_auth` needs a `url`")])
+            raise place.problem(self.name, "needs a `url`")
         self._allowed, self._refused, self._unavailable = (place.tally(counter.name) for counter in self.counters)
         self._runtime = place.runtime
         self._path = settings.calls()[0].path

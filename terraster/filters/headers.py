@@ -16,7 +16,6 @@ from pydantic import Field
 from ..config import header_rules
 from ..config.settings.base import HeaderName, HeaderValue, RemovedName
 from ..config.settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Level
-from ..errors import ConfigError, Problem
 from ..exchange import Exchange
 from ..state.view import SeatView
 from ..wire.edits import Edits, without
@@ -79,7 +78,7 @@ class Headers(Filter):
             if set_response or remove_response:
                 self.response = HeaderEdits(set_response.items(), remove_response)
         except ValueError as error:
-            raise ConfigError([Problem(place.where, 0, 0, f"`headers`: {error}")]) from None
+            raise place.problem(self.name, f"cannot be applied: {error}") from None
 
     def needs(self, hook: str) -> bool:
         return (self.request if hook == "on_upstream" else self.response) is not None

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from ..config import addresses
 from ..config.settings.base import FilePath, items
 from ..config.settings.kinds import FilterSettings, Source
-from ..errors import CLIENT, ConfigError, HttpError, Problem
+from ..errors import CLIENT, HttpError
 from ..exchange import Exchange
 from ..policy.networks import ALL, UNIX, Entries, Networks, read
 from ..state.view import SeatView
@@ -121,7 +121,7 @@ class IpAccess(Filter):
         """Raises `ConfigError` if no level has a list."""
         self._allow, self._deny = settings.networks("allow"), settings.networks("deny")
         if self._allow is None and self._deny is None:
-            raise ConfigError([Problem(place.where, 0, 0, "`ip_access` needs `allow`, `deny`, or a file of one of them")])
+            raise place.problem(self.name, "needs `allow`, `deny`, or a file of one of them")
         self._of_peer = settings.on == "peer"
         self._refused = place.tally("refused")
 

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from ..config.settings.base import Duration, FilePath, HeaderName, Names, Secret, SomeTime, Text, items
 from ..config.settings.kinds import Fetch, FilterSettings, Source
-from ..errors import CLIENT, US, ConfigError, HttpError, Problem
+from ..errors import CLIENT, US, HttpError
 from ..exchange import Exchange
 from ..policy import keys as key_sets
 from ..policy import tokens
@@ -209,7 +209,7 @@ class Jwt(Filter):
     def __init__(self, settings: JwtSettings, place: Place, view: SeatView) -> None:
         """Raises `ConfigError` if no level names keys, and for a parameter that the access log would show."""
         if not any(getattr(settings, name) for name in _SOURCES):
-            raise _wrong(place, "`jwt` needs `jwks_url`, `jwks_file` or `key`")
+            raise place.problem(self.name, "needs `jwks_url`, `jwks_file` or `key`")
         self._asked, self._refused, self._unknown_key, self._forbidden, self._no_keys = (
             place.tally(counter.name) for counter in self.counters
         )
@@ -341,9 +341,8 @@ def _must_be_masked(query: str, place: Place) -> None:
     if location is not None and location.access_log is not None:
         log = location.access_log
     if log is not None and log.path and query.lower() not in [key.lower() for key in log.redact_query]:
-        raise _wrong(
-            place, f"`jwt` reads tokens from the parameter `{query}`, which access lines show: name it in `access_log.redact_query`"
-        )
+        words = f"reads tokens from the parameter `{query}`, which access lines show: name it in `access_log.redact_query`"
+        raise place.problem(Jwt.name, words, "query")
 
 
 def _has(value: Any, allowed: tuple[str, ...]) -> bool:
@@ -363,7 +362,3 @@ def _text(value: Any) -> bytes | None:
 
 
 _CONTROLS = bytes(octet for octet in range(32) if octet != 9) + b"\x7f" + ENDS
-
-
-def _wrong(place: Place, words: str) -> ConfigError:
-    return ConfigError([Problem(place.where, 0, 0, words)])

@@ -54,7 +54,7 @@ class LimitConnections(Filter):
 
     def __init__(self, settings: LimitConnectionsSettings, place: Place, view: SeatView) -> None:
         if settings.per_client is None:
-            raise place.problem(self.name, "says nothing of `per_client`, here or on a wider level")
+            raise place.problem(self.name, "says nothing of `per_client`, here or on a wider level", entry=settings.entry)
         policy = f"{self.name}\0{place.scope(self.name, settings)}\0{settings.entry}"
         self._key = ClientKey(view.table.secret, policy, "client-ip", settings.ipv6_prefix)
         self._clients = Clients(view)

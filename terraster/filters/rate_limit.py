@@ -96,7 +96,7 @@ class RateLimit(Filter):
     def __init__(self, settings: RateLimitSettings, place: Place, view: SeatView) -> None:
         rate = settings.requests_per_second
         if rate is None:
-            raise place.problem(self.name, "says nothing of `requests_per_second`, here or on a wider level")
+            raise place.problem(self.name, "says nothing of `requests_per_second`, here or on a wider level", entry=settings.entry)
         burst = settings.burst or math.ceil(rate)
         self._interval = interval = round(_SECOND / rate)
         self._tolerance = interval * burst

@@ -30,7 +30,7 @@ from gevent.lock import RLock
 from terraster.config import unserved
 from terraster.config.diff import Change
 from terraster.config.snapshot import Snapshot
-from terraster.errors import ConfigError, StartError, TerrasterError
+from terraster.errors import ConfigError, Problem, StartError, TerrasterError
 from terraster.logs.program import ProgramLog
 from terraster.net.yielding import yield_to_loop
 from terraster.state.cells import MasterCells
@@ -49,13 +49,13 @@ __all__ = ["Load", "Placed", "Reloader", "as_it_is"]
 
 Load = Callable[[int], Snapshot]
 
-Placed = Callable[[str], str]
-"""Why a configuration cannot run, in words → the same, behind the place in its file if there is one."""
+Placed = Callable[[str | Problem], str]
+"""Why a configuration cannot run → the same in words, behind the place in its file if there is one."""
 
 
-def as_it_is(words: str) -> str:
-    """No place is known."""
-    return words
+def as_it_is(words: str | Problem) -> str:
+    """No other place is known."""
+    return str(words)
 
 
 PATIENCE = 10.0  # seconds for a child to acknowledge
@@ -183,7 +183,7 @@ class Reloader:
         except _Unchanged as unchanged:
             notes = unchanged.notes
         except ConfigError as error:
-            problems = [str(problem) for problem in error.problems]
+            problems = [self._placed(problem) for problem in error.problems]
         except StartError as error:
             problems = [self._placed(str(error))]
         except Exception as error:

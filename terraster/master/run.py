@@ -36,7 +36,7 @@ def run(
     more:    participants of each reload, behind those of the master
     step:    see `terraster.master.steps`
     asks:    ``asks(address) -> str``: who asks for a listening address in the configuration, and where, for errors; "" = unknown
-    placed:  ``placed(words) -> str``: why a configuration cannot run, with its place if there is one
+    placed:  ``placed(words_or_problem) -> str``: why a configuration cannot run, with its place if there is one
 
     Returns the exit code of the process. 0: stopped on request; 1: could not start (StartError, or a child that cannot start); 2: the
     configuration cannot be used. Problems are printed to standard error. In a child this function does not return.
@@ -46,7 +46,7 @@ def run(
         master = Master(load, roles, compile, more, step, asks, placed)
         master.run()
     except ConfigError as error:
-        print(journal.as_error(str(error)), file=sys.stderr)
+        print(journal.as_error("\n".join([placed(problem) for problem in error.problems])), file=sys.stderr)
         return 2
     except StartError as error:
         print(journal.as_error(f"terraster: cannot start: {placed(str(error))}"), file=sys.stderr)

@@ -65,9 +65,10 @@ def test_a_reload_on_hup(terraster, one, two) -> None:
         ("servces: []\n", "servces"),
         ("services:\n- name: x\n  locations:\n  - path: /\n    lb_policy: fastest\n", "fastest"),
         ("services:\n- name: x\n  locations:\n  - path: /\n    backends: [{url: nonsense}]\n", "nonsense"),
+        ("services:\n- name: x\n  locations:\n  - path: /\n    backends: ['http://h']\n    middleware: [{shed: {}}]\n", "loop_lag"),
         (None, "terraster.yaml"),
     ],
-    ids=["no YAML", "unknown key", "unknown algorithm", "unusable URL", "file gone"],
+    ids=["no YAML", "unknown key", "unknown algorithm", "unusable URL", "levels that say too little", "file gone"],
 )
 def test_a_bad_file_changes_nothing_and_says_why(terraster, one, text: str | None, complaint: str) -> None:
     """On the terminal that asked, with the place, and in a metric."""
