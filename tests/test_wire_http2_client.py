@@ -460,6 +460,20 @@ def test_frames_of_a_stream_that_nobody_waits_for_are_bounded(octets: bytes) -> 
     assert session.exceeded in ("ignored", "window_updates")
 
 
+def test_what_was_on_its_way_when_responses_were_given_up_is_no_flood() -> None:
+    """A client leaves that had many responses under way. All that their windows allow may still come, and counts against no other request."""
+    session = begun(window=1 << 18, connection_window=1 << 25, buffered_octets=1 << 25)
+    streams = [opened(session, method=b"GET") for _ in range(100)]
+    fed(session, b"".join(headers(stream.id, OK, end=False) for stream in streams))
+    for stream in streams:
+        session.done(stream)
+    for _ in range(250):
+        fed(session, b"".join(data(stream.id, bytes(1000)) for stream in streams))
+    fed(session, b"".join(headers(stream.id, TRAILERS) for stream in streams))
+    assert (session.failed, session.exceeded) == (-1, "")
+    assert fed(session, headers(opened(session).id, OK))
+
+
 def test_our_end() -> None:
     session = begun()
     opened(session)

@@ -257,6 +257,15 @@ test_leaving = table(
         log(499, b1, error="connection_terminated"),
         service=STAY,
     ),
+    spoken(
+        "the client breaks a rule of a stream: it is reset, and the log says why",
+        client >> ask(1, "POST /a", "content-length: 4", body=b"abc", end=False),
+        b1 << forwarded("POST /a", "content-length: 4", body="abc"),
+        client >> data(1, b"de"),
+        client << frames("RST_STREAM 1 PROTOCOL_ERROR"),
+        b1 << FIN,
+        log(499, b1, error="http_request_error", detail="the client broke a rule of HTTP/2 within its request"),
+    ),
     *(
         spoken(
             f"the client {how} while two of its requests are under way",

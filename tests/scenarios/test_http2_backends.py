@@ -263,6 +263,21 @@ def test_a_malformed_response_is_no_answer(terraster, http2, fields) -> None:
     assert get(proxy.address, "/ok").status == 200
 
 
+def test_a_stream_that_a_fault_of_the_backend_ends_is_told_so(terraster, http2) -> None:
+    """Terraster resets the stream, and not the backend."""
+
+    def script(peer: Http2Peer, asked: Asked) -> None:
+        peer.head(asked, 200, [("content-length", "5")])
+        peer.raw(b"\0\0\x09\0\0" + asked.stream.to_bytes(4, "big") + b"too large")
+
+    one = http2(script)
+    proxy = terraster(service(framed(one)), retry={"attempts": 1, "response_size": "16k"})
+    answer = get(proxy.address, "/x")
+    assert answer.status == 502
+    assert "http_protocol_error" in (answer.get("proxy-status") or "") and "broke a rule of HTTP/2" in answer.body.decode()
+    assert one.wait(lambda: one.requests[0].reset) == int(ErrorCodes.PROTOCOL_ERROR)
+
+
 def test_octets_that_are_not_frames_end_the_connection_with_a_reason(terraster, http2) -> None:
     proxy = terraster(service(framed(http2(lambda peer, asked: peer.raw(b"\xff" * 200)))), retry={"attempts": 1})
     answer = get(proxy.address, "/x")

@@ -220,9 +220,11 @@ class BackendSession(Outlet):
             self._leave()
 
     def _reset(self, request: BackendRequest, code: int) -> HttpError:
-        """The error of a request whose stream the backend ended. If the backend has begun to answer, it has worked on the request, whatever
-        it says."""
+        """The error of a request whose stream the backend ended, or had us end by a fault. If the backend has begun to answer, it has worked on
+        the request, whatever it says."""
         name = ERRORS[code] if code < len(ERRORS) else f"error {code}"
+        if code != REFUSED_STREAM and self.codec.broke(request):
+            return BadResponse(f"the backend broke a rule of HTTP/2 in its response ({name})")
         error = ConnectionLost(f"the backend ended the stream of the request ({name})")
         error.unsent = code == REFUSED_STREAM and not (request.headed or request.interims)
         error.ended = (

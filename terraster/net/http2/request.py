@@ -55,7 +55,7 @@ class Request(Channel):
     def begin(self, head: bytes, payload: bytes, timeout: float) -> None:
         """See `Downstream.begin`. head: a block of fields."""
         if self.gone:
-            raise ClientGone("the client left")
+            raise self.lost(False)
         self.session.codec.head(self, head, False)
         if payload:
             self.write(payload, False, timeout)
@@ -65,7 +65,7 @@ class Request(Channel):
     def answer(self, head: bytes, body: bytes, timeout: float, keep: bool) -> None:
         """See `Downstream.answer`. The connection is not ended by it."""
         if self.gone:
-            raise ClientGone("the client left")
+            raise self.lost(False)
         self.release()
         self.session.codec.head(self, head, not body)
         if body:
@@ -119,7 +119,7 @@ class Request(Channel):
         if self.gone:
             return
         self.gone = True
-        error = ClientGone("the client left")
+        error = self.lost(False)
         if self.exchange is not None and self.exchange.location is not None and not self.exchange.location.ignore_client_abort:
             self.interrupt(error)
         for waiting in (self.reader, self.writer):
@@ -128,6 +128,8 @@ class Request(Channel):
 
     def lost(self, reading: bool) -> HttpError:
         """See `Channel.lost`."""
+        if self.session.codec.broke(self):
+            return ClientGone("the client broke a rule of HTTP/2 within its request", reason="http_request_error")
         return ClientGone("the client left within its request" if reading else "the client left")
 
     def timed_out(self, writing: bool) -> HttpError:

@@ -41,6 +41,10 @@ from .streams import Stream
 
 __all__ = ["ClientSession"]
 
+_FEW_FRAMES = 8
+_MOST_ON_ITS_WAY = 1 << 20
+"""Frames of responses that are no longer wanted: one of 512 octets for all that the windows allow, and a few."""
+
 _MOST_INTERIM = 32
 """Interim responses to a request."""
 
@@ -119,6 +123,8 @@ class ClientSession(Session):
             resets = self._bounds.get("resets")
             if resets is not None:
                 resets.forgive()
+        elif stream.receiving and stream.credit > 0:
+            self._on_its_way = min(self._on_its_way + _FEW_FRAMES + (stream.credit >> 9), _MOST_ON_ITS_WAY)
         self.reset(stream, code)
 
     def forget(self) -> None:
@@ -133,7 +139,7 @@ class ClientSession(Session):
             self._check_idle(number, "HEADERS")
             if self._closed[number >> 1 & self._remembered] == number:
                 raise ConnectionFault(STREAM_CLOSED, "HEADERS on a closed stream")
-            self._bounds["ignored"].count(self._now)
+            self._late()
         elif not stream.receiving:
             self._drop(stream, STREAM_CLOSED, events)
         elif flags & ITSELF:

@@ -83,6 +83,7 @@ class Receiving(Sending):
         "_first_credit",
         "_most_block",
         "_peer_last",
+        "_on_its_way",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -96,6 +97,7 @@ class Receiving(Sending):
         self._first_credit = max(limits.window, FIRST_WINDOW)  # that the peer may send on one: our setting, once it is acknowledged
         self._most_block = max(2 * limits.header_list_size, SMALLEST_FRAME)
         self._peer_last = MOST  # the stream that the peer's last GOAWAY named
+        self._on_its_way = 0  # frames that the peer sent before it knew of a reset of ours, at most
 
     # ------------------------------------------------------------------------------------------------- what the sides differ in
 
@@ -126,7 +128,7 @@ class Receiving(Sending):
         if stream is None:
             self._check_idle(number, "DATA")
             if self._closed[number >> 1 & self._remembered] == -number:
-                self._bounds["ignored"].count(self._now)
+                self._late()
             else:
                 self._refuse(number, STREAM_CLOSED)
             return
@@ -345,10 +347,9 @@ class Receiving(Sending):
             code = PROTOCOL_ERROR
         else:
             return
-        stream = self.streams.get(number)
-        if stream is None:  # no RST_STREAM may be sent on an idle stream
+        if number not in self.streams:  # no RST_STREAM may be sent on an idle stream
             raise ConnectionFault(code, "a malformed PRIORITY")
-        self._drop(stream, code, events)
+        self._drop(self.streams[number], code, events)
 
     def _goaway(self, number: int, payload: bytes, events: list[Event]) -> None:
         """Section 6.8."""
@@ -377,6 +378,13 @@ class Receiving(Sending):
             self._earned = (earned if earned < _MOST_EARNED else _MOST_EARNED) - 1
         else:
             self._bounds[name].count(self._now)
+
+    def _late(self) -> None:
+        """A frame on a stream that this side has reset."""
+        if self._on_its_way:
+            self._on_its_way -= 1
+        else:
+            self._bounds["ignored"].count(self._now)
 
     def _drop(self, stream: Stream, code: int, events: list[Event]) -> None:
         """A stream error."""

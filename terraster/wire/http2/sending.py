@@ -180,6 +180,10 @@ class Sending:
             self._lost(stream)
             self._rst(stream.id, code)
 
+    def broke(self, stream: Stream) -> bool:
+        """True if a stream that was reported as RESET ended because the peer broke a rule, and not because it reset the stream."""
+        return self._closed[stream.id >> 1 & self._remembered] == -stream.id
+
     def goaway(self, code: int, last: int) -> None:
         """Send GOAWAY. last: the last stream that is worked on; 2^31-1 announces the end, and new streams are still taken.
 
