@@ -220,13 +220,15 @@ def names(loggers: str, *names: str) -> str:
             "6:13: `log_name` api is not one of the `loggers`: `service_default` is used"
         ]),
         (names("{}", "api"), ["6:13: `log_name` api has no effect: there are no `loggers` for services"]),
-        (names("{service_default: {level: error}, shop: {level: info}, pay: {level: warn}}", "shop"), [
-            "1:29: `level` error of logger `service_default` hides no access line: every request is logged; `access_log: off` logs none",
-            "1:71: `level` warn of logger `pay` hides no access line: every request is logged; `access_log: off` logs none",
+        (names("{service_default: {level: error, development: true}, shop: {errorOutputPaths: /tmp/x.log}}", "shop"), [
+            "1:43: `development` has no effect for logger `service_default`: it is for `terraster`",
+            "1:70: `errorOutputPaths` of logger `shop` has no effect without `outputPaths`",
+        ]),
+        ("access_log: /tmp/a.log\nloggers: {service_default: {outputPaths: [/tmp/b.log]}}\n" + text(), [
+            "1:13: `path` is for requests that no service took: those of services go where logger `service_default` says",
         ]),
         ("log_level: info\nloggers: {terraster: {level: error, sanitization: {mask: x}}}\n" + text(), [
             "2:23: `level` of logger `terraster` has no effect beside `log_level`",
-            "2:37: `sanitization` has no effect for logger `terraster`: it is for access logs",
         ]),
         ("loggers: {terraster: {level: error}}\n" + text(), []),
     ],

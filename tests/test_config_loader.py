@@ -854,7 +854,6 @@ def test_keys_without_effect_are_named_once(tmp_path: Path) -> None:
         + "  - name: b\n    http_redirect: true\n    log_options: {headers: false}\n    plugin_disabled: true\n"
     )
     assert warnings(tmp_path, text) == [
-        "8:5: `log_options` is not in effect yet",
         "13:5: `plugin_disabled` is not in effect yet",
     ]
 

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "metavar": "FILE[,FILE…]",
         "action": "append",
         "default": [],
-        "help": "read loggers from these JSON files",
+        "help": "read loggers from these files, JSON or YAML",
     }
     add_option(parser, "log-config", "--log_configs", "-log_configs", **logs)
     add_option(parser, "check", action="store_true", help="print the problems of the configuration and exit")

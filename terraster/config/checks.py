@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pydantic import BaseModel
 
-from . import acme, host_checks, http2, management
+from . import acme, host_checks, http2, loggers, management
 from .addresses import Url, is_loopback, port_of
 from .language import Language, Written
 from .listeners import Rule, host_address, management_address, metrics_address, same_place
@@ -286,17 +286,25 @@ def _of_loggers(top: Settings, services: Sequence[tuple[Path, ServiceSettings]],
 def _logger_warnings(top: Settings) -> Iterator[Complaint]:
     """Keys of loggers that do nothing, or not what their name says."""
     for name, logger in top.loggers.items():
-        if name != "terraster" and logger.level in ("warn", "warning", "error"):
-            words = f"`level` {logger.level} of logger `{name}` hides no access line: every request is logged; `access_log: off` logs none"
-            yield ("loggers", name, "level"), True, words
-        if name == "terraster" and logger.level is not None and top.log_level is not None:
+        if name == loggers.PROGRAM and logger.level is not None and top.log_level is not None:
             yield ("loggers", name, "level"), True, "`level` of logger `terraster` has no effect beside `log_level`"
-        if name == "terraster" and logger.sanitization is not None:
+        elif name != loggers.PROGRAM and logger.development:
+            yield ("loggers", name, "development"), True, f"`development` has no effect for logger `{name}`: it is for `terraster`"
+        if logger.error_output_paths and name != loggers.PROGRAM and not loggers.says_where(logger):
             yield (
-                ("loggers", name, "sanitization"),
+                ("loggers", name, "errorOutputPaths"),
                 True,
-                "`sanitization` has no effect for logger `terraster`: it is for access logs",
+                f"`errorOutputPaths` of logger `{name}` has no effect without `outputPaths`",
             )
+    default = top.loggers.get(loggers.DEFAULT)
+    if (
+        default is not None
+        and loggers.says_where(default)
+        and top.access_log is not None
+        and top.access_log.written("path") is not None
+    ):
+        words = "`path` is for requests that no service took: those of services go where logger `service_default` says"
+        yield ("access_log", "path"), False, words
 
 
 def _of_protocols(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], rule: Rule) -> Iterator[Complaint]:

@@ -59,6 +59,7 @@ _IN_PLACE = (
     "max_generations",
     "orphan_timeout",
     "log_level",
+    "program_log",
     "nameservers",
     "ticket_key_lifetime",
     "certificate_check",

@@ -297,20 +297,21 @@ class _Load:
             self._complain((path, False, f"{named} cannot be read: {error.strerror or error}"))
 
     def _look_at_log(self, path: Path, file: str) -> None:
-        """Complain if an access log cannot be written there. Workers open it themselves, when it is too late to refuse. Creates nothing."""
+        """Complain if a log cannot be written there. Workers open it themselves, when it is too late to refuse. Creates nothing."""
+        what = "access log" if path[-1] == "path" else "log"
         folder = os.path.dirname(file) or "."
         descriptor = descriptors.behind(file)
         if descriptor is not None:
             why = descriptors.unusable(descriptor)
             if why:
-                self._complain((path, False, f"the access log cannot be written to {descriptors.described(file)}: {why}"))
+                self._complain((path, False, f"the {what} cannot be written to {descriptors.described(file)}: {why}"))
         elif os.path.exists(file):
             if os.path.isdir(file) or not os.access(file, os.W_OK):
-                self._complain((path, False, f"the access log {file} cannot be written to"))
+                self._complain((path, False, f"the {what} {file} cannot be written to"))
         elif not os.path.isdir(folder):
-            self._complain((path, False, f"the access log {file} cannot be created: there is no directory {folder}"))
+            self._complain((path, False, f"the {what} {file} cannot be created: there is no directory {folder}"))
         elif not os.access(folder, os.W_OK | os.X_OK):
-            self._complain((path, False, f"the access log {file} cannot be created: no file can be created in {folder}"))
+            self._complain((path, False, f"the {what} {file} cannot be created: no file can be created in {folder}"))
 
     def _warned(self, settings: Settings, refused: list[Complaint]) -> Iterator[str]:
         """The warnings in words, each key without effect once, at its first place."""

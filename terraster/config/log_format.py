@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterable
 from string import Formatter
 
-__all__ = ["FIELDS", "JSON_FIELDS", "NAMED_FORMATS", "TLS_FIELDS", "field", "parts"]
+__all__ = ["FIELDS", "FURTHER_FIELDS", "JSON_FIELDS", "NAMED_FORMATS", "TLS_FIELDS", "field", "parts"]
 
 FIELDS: tuple[str, ...] = (
     "time",
@@ -42,12 +42,18 @@ FIELDS: tuple[str, ...] = (
     "alpn",
     "tls_resumed",
     "grpc_status",
+    "level",
+    "headers",
+    "query_params",
     "time_clf",
 )
 """Every field that a format string or ``fields`` may name."""
 
 TLS_FIELDS: tuple[str, ...] = ("tls_version", "tls_cipher", "sni", "alpn", "tls_resumed")
-"""The fields about a TLS handshake. Only `grpc_status` and another form of the time come after them."""
+"""The fields about a TLS handshake."""
+
+FURTHER_FIELDS: tuple[str, ...] = FIELDS[FIELDS.index("grpc_status") + 1 : -1]
+"""The fields behind them that cost a line the most. Only another form of the time comes after them."""
 
 JSON_FIELDS: tuple[str, ...] = FIELDS[: FIELDS.index(TLS_FIELDS[0])]
 """The fields of a JSON line if ``fields`` is not set."""

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from . import descriptors, idle, level_checks
+from .log_targets import is_remote
 from .settings import LocationSettings, ServiceSettings
 from .settings.acme import AcmeSettings
 from .settings.base import is_later, submodel
 from .settings.kinds import FilterSettings, Source
-from .settings.logs import AccessLogSettings
+from .settings.logs import AccessLogSettings, LoggerSettings
 from .settings.tls import TlsSettings
 
 __all__ = ["Finds", "Finder"]
@@ -105,8 +106,10 @@ class Finder:
             later += [((*path, key) if key else path, words) for key, words in model.doubts(level)]
         if isinstance(model, AcmeSettings) and model.dns_hook is not None:
             files.append(((*path, "dns_hook"), model.dns_hook))
-        if isinstance(model, AccessLogSettings) and model.path not in (None, "", descriptors.STDOUT):
+        if isinstance(model, AccessLogSettings) and model.path not in (None, "", descriptors.STDOUT) and not is_remote(model.path):
             logs.append(((*path, "path"), model.path))
+        if isinstance(model, LoggerSettings):
+            logs += model.files(path)
 
     def _learn(self, model: type[BaseModel]) -> dict[str, _Key]:
         keys = {}

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from . import acme, inherit, management
+from . import acme, inherit, loggers, management
 from .called import called
 from .checks import canonical
 from .cipher_suites import is_of_tls13
@@ -88,7 +88,7 @@ def resolve(
             if not tls:
                 listeners[address] = top.http2.in_clear(listeners[address], service)
     cert_manager = settings.cert_manager or CertManager.model_validate({})
-    logger = settings.loggers.get("terraster")
+    logger = settings.loggers.get(loggers.PROGRAM)
     level = settings.log_level or (logger.level if logger else None) or "info"
     return Snapshot(
         generation=generation,
@@ -119,6 +119,7 @@ def resolve(
         max_generations=settings.max_generations,
         orphan_timeout=settings.orphan_timeout,
         log_level="warning" if level == "warn" else level,
+        program_log=loggers.program(logger),
         warnings=settings.warnings,
     )
 
@@ -201,7 +202,9 @@ class _Top:
         self.limits = inherit.limits(Limits(), settings.limits)
         self._settings = settings
         self._health = _health(HealthCheck(), settings.health_check)
-        self.access_log = replace(AccessLog(), **_given(settings.access_log, _ACCESS_LOG))
+        given = _given(settings.access_log, _ACCESS_LOG)
+        self._given_log = replace(AccessLog(), **given)
+        self.access_log = loggers.access(self._given_log, settings.loggers, None, given)
         self._language = known
         self.chosen = inherit.filters(known, None, settings)
         self._traffic = inherit.top(settings, secret)
@@ -263,19 +266,15 @@ class _Top:
         )
 
     def _logged(self, written: ServiceSettings, location: AccessLogSettings | None = None) -> AccessLog:
-        """The log of a service, or of one of its locations. Keys that the logger masks are always masked."""
-        log, mask = self.access_log, None
+        """The log of a service, or of one of its locations."""
+        log = self._given_log
+        own: dict[str, Any] = {}
         for level in (written.access_log, location):
-            if level is not None:
-                log = replace(log, **_given(level, _ACCESS_LOG))
-                mask = level.written("mask") or mask
-        loggers = self._settings.loggers
-        logger = loggers.get(written.log_name or "service_default") or loggers.get("service_default")
-        if logger is not None and logger.sanitization is not None:
-            rule = logger.sanitization
-            fields = tuple(dict.fromkeys((*log.redact_query, *rule.sensitive_fields)))
-            log = replace(log, redact_query=fields, mask=mask or rule.mask or log.mask)
-        return log
+            own |= _given(level, _ACCESS_LOG)
+        options = written.log_options
+        if options is not None:
+            log = replace(log, headers=options.headers, query=options.query_params)
+        return loggers.access(replace(log, **own), self._settings.loggers, written.log_name, own)
 
     @staticmethod
     def _backends(service: str, path: str, written: LocationSettings, probed: _Probed) -> tuple[Backend, ...]:

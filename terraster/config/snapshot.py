@@ -19,6 +19,7 @@ from .alerting import Alerting
 from .authority import Acme
 from .client_auth import ClientAuth
 from .credentials import Certificate, Credentials, Staple
+from .loggers import AccessLog, ProgramLogger
 from .min_rate import MinRate
 
 if TYPE_CHECKING:
@@ -250,18 +251,6 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
-class AccessLog:
-    """Where a service's access lines go. ``path``: "" = off, "-" = standard output, else a file. ``format``: "json", the name of a
-    format, or a format string."""
-
-    path: str = "-"
-    format: str = "json"
-    fields: tuple[str, ...] = ()  # json: the fields to write, () = all
-    redact_query: tuple[str, ...] = ("password", "token", "access_token", "refresh_token", "api_key", "secret")
-    mask: str = "****"
-
-
-@dataclass(frozen=True, slots=True)
 class Departed:
     """Counters of endpoints that DNS no longer returns, kept so that the URL's totals never decrease. Made by
     `terraster.state.leases`."""
@@ -389,6 +378,7 @@ class Snapshot:
     max_generations: int = 16  # old generations that a worker keeps for connections
     orphan_timeout: float = 30.0  # seconds that workers serve on after the master died; 0 = they leave at once
     log_level: str = "info"
+    program_log: ProgramLogger = field(default_factory=ProgramLogger)
     access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took
     filters: Filters = ()  # of answers that are made before a service is known
     ticket_key_lifetime: float = 43200.0  # seconds after which session tickets are written with another key

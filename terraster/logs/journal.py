@@ -33,7 +33,8 @@ def takes_access_lines(snapshot: Snapshot, environ: Mapping[str, str]) -> bool:
     """True if an access log of this configuration goes to the journal."""
     logs = {snapshot.access_log, *(service.access_log for service in snapshot.services)}
     logs |= {place.access_log for service in snapshot.services for place in service.locations if place.access_log is not None}
-    numbers = {number for log in logs if log.path and (number := descriptors.behind(log.path)) is not None}
+    paths = {path for log in logs if log.path for path in (log.path, *log.others, *log.errors)}
+    numbers = {number for path in paths if (number := descriptors.behind(path)) is not None}
     return any(behind(number, environ) for number in numbers)
 
 

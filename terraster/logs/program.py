@@ -1,15 +1,9 @@
-"""The program's own log: events of the master and its children, one line each, on standard error.
+"""The program's own log: events of the master and its children, one line each (`terraster.logs.program_lines`).
 
-    2025-01-31T12:00:00.123+01:00 info  [4711] backend http://10.0.0.1:80 of shop/ is down: connection refused (4 of 4 probes
-    failed)
-
-If standard error is systemd's journal, which has the time and the process of each line itself, a line is its priority and the text:
-
-    <6>backend http://10.0.0.1:80 of shop/ is down: connection refused (4 of 4 probes failed)
+They go to standard error, which systemd, containers and terminals collect, or where logger `terraster` says.
 
 gunicorn requires a logger class with the interface of `Logger`. This class has that interface and writes the lines itself. Access lines
-are written by `terraster.logs.access`. systemd, containers and terminals collect standard error. There is no file, so a rotation loses
-nothing.
+are written by `terraster.logs.access`.
 
 A process never waits for the reader of its log. A pager that was stopped, or a pipe that is not read, must not stop the load balancer.
 `terraster.logs.sink` writes the lines. It keeps lines that the reader has not taken yet, up to a bound, and counts the lines that it
@@ -25,9 +19,15 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from ..config import descriptors
 from ..config.descriptors import STDERR
+from ..config.loggers import Encoding, ProgramLogger, Sampling
 from ..state.cells import Seat
 from . import journal
+from .losses import Losses
+from .program_lines import JournalLine, JsonLine, Line
+from .sampling import chosen
+from .sanitizer import Sanitizer
 from .sink import Sink
 
 __all__ = ["LEVELS", "ProgramLog"]
@@ -35,34 +35,15 @@ __all__ = ["LEVELS", "ProgramLog"]
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-class _Line(logging.Formatter):
-    """One record on one line. The traceback of an exception follows on further lines."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = f"{_timestamp(record.created)} {record.levelname.lower():<5} [{record.process}] {record.getMessage()}"
-        if record.exc_info:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
-        return line
-
-
-class _JournalLine(logging.Formatter):
-    """One record for the journal. Each of its lines has the priority."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        if record.exc_info:
-            text = f"{text}\n{self.formatException(record.exc_info)}"
-        return journal.prioritized(text, record.levelno)
-
-
-class _StandardError(logging.Handler):
-    """Writes lines to standard error and never waits."""
+class _Outlet(logging.Handler):
+    """Writes lines to one destination and never waits. level: of `logging`, the least that goes there"""
 
     _gunicorn = True  # gunicorn removes handlers that have this mark
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.sink = Sink(STDERR, _unsaid, must=False)
+    def __init__(self, path: str, form: logging.Formatter, level: int = logging.NOTSET) -> None:
+        super().__init__(level)
+        self.setFormatter(form)
+        self.sink = Sink(path, _unsaid, must=False)
         self._reported = 0  # lost lines that were reported
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -75,9 +56,8 @@ class _StandardError(logging.Handler):
         self.flush()
 
     def flush(self) -> None:
-        """Try to write the lines that wait for the reader."""
-        if self.sink.pending:
-            self.sink.write(b"")
+        """Try to write the lines that wait for the reader, and look after the file."""
+        self.sink.tend(time.monotonic())
         lost = self.sink.losses.lines - self._reported
         if lost and not self.sink.pending and not self.sink.troubled:
             self._reported = self.sink.losses.lines
@@ -89,12 +69,33 @@ class _StandardError(logging.Handler):
     def forked(self) -> None:
         """Called in a child: the parent writes the lines that wait, and counts those that it lost."""
         self.sink.forget()
-        self.sink.losses.reset()
         self._reported = 0
 
 
 def _unsaid(_warning: str) -> None:
     """The program's log reports its own losses, in the log itself."""
+
+
+class _Sampler(logging.Filter):
+    """Of equal lines of one second, lets through the first and then every n-th."""
+
+    def __init__(self, rule: Sampling) -> None:
+        super().__init__()
+        self._rule = rule
+        self._second = 0
+        self._seen: dict[tuple[int, str], int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._seen.clear()
+        try:
+            line = record.levelno, record.getMessage()
+        except Exception:  # a message whose arguments do not fit it: the handler says so
+            return True
+        count = self._seen[line] = self._seen.get(line, 0) + 1
+        return chosen(count, self._rule)
 
 
 class _Stream:
@@ -115,25 +116,55 @@ class _Stream:
         """Does nothing: only the start of an unfinished line is buffered."""
 
 
-def _timestamp(seconds: float) -> str:
-    """RFC 3339 with milliseconds, in local time."""
-    local = time.localtime(seconds)
-    zone = time.strftime("%z", local)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{int(seconds % 1 * 1000):03d}{zone[:3]}:{zone[3:]}"
-
-
 class ProgramLog(Logger):  # type: ignore[misc]
     """The logger class of every process. Children inherit it over the fork. It opens a file only if ``errorlog`` names one."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
-        form = _JournalLine() if journal.behind(2, os.environ) else _Line()
+        self._config: ProgramLogger | None = None
+        self._lost: list[Losses] = []  # of all destinations, those of earlier configurations too
+        self._stacks = False
         for handler in list(self.error_log.handlers):
             if type(handler) is logging.StreamHandler:
                 self.error_log.removeHandler(handler)
-                self.error_log.addHandler(_StandardError())
-        for handler in self.error_log.handlers:
-            handler.setFormatter(form)
+        self.configure(ProgramLogger())
+
+    def configure(self, config: ProgramLogger) -> None:
+        """Write where and how the configuration says from now on. Never fails: lines are lost until a destination can be opened."""
+        if config == self._config:
+            return
+        self._config = config
+        for handler in self._handlers():
+            self.error_log.removeHandler(handler)
+            handler.sink.close()
+        for outlet in _outlets(config):
+            self._lost.append(outlet.sink.losses)
+            self.error_log.addHandler(outlet)
+        self.error_log.filters = [] if config.sampling is None else [_Sampler(config.sampling)]
+        self._stacks = config.traceback
+
+    def debug(self, msg: Any, *args: Any, **more: Any) -> None:
+        self.error_log.debug(msg, *args, stacklevel=2, **more)
+
+    def info(self, msg: Any, *args: Any, **more: Any) -> None:
+        self.error_log.info(msg, *args, stacklevel=2, **more)
+
+    def warning(self, msg: Any, *args: Any, **more: Any) -> None:
+        self.error_log.warning(msg, *args, stacklevel=2, stack_info=self._stacks, **more)
+
+    def error(self, msg: Any, *args: Any, **more: Any) -> None:
+        self.error_log.error(msg, *args, stacklevel=2, stack_info=self._stacks, **more)
+
+    def critical(self, msg: Any, *args: Any, **more: Any) -> None:
+        self.error_log.critical(msg, *args, stacklevel=2, stack_info=self._stacks, **more)
+
+    def exception(self, msg: Any, *args: Any, **more: Any) -> None:
+        self.error_log.exception(msg, *args, stacklevel=2, **more)
+
+    def reopen_files(self) -> None:
+        """Open the files again by their names, after a rotation."""
+        for handler in self._handlers():
+            handler.sink.reopen()
 
     def stream(self) -> _Stream:
         """A stream for a hub's ``exception_stream``. The hub's default would wait for the reader of standard error."""
@@ -145,7 +176,9 @@ class ProgramLog(Logger):  # type: ignore[misc]
             handler.flush()
 
     def forked(self) -> None:
-        """Called in a child: drop the lines that the parent still has to write."""
+        """Called in a child: drop the lines that the parent still has to write, and the count of those that it lost."""
+        for losses in self._lost:
+            losses.reset()
         for handler in self._handlers():
             handler.forked()
 
@@ -156,13 +189,40 @@ class ProgramLog(Logger):  # type: ignore[misc]
 
     def publish(self, q: memoryview, seat: int, wall: float) -> None:
         """Publish the lost lines of this process in its seat, with the arguments of `Losses.publish`."""
-        for handler in self._handlers():
-            handler.sink.losses.publish(q, seat, Seat.PROGRAM_LINES_LOST, wall)
+        for losses in self._lost:
+            losses.publish(q, seat, Seat.PROGRAM_LINES_LOST, wall)
 
-    def _handlers(self) -> list[_StandardError]:
-        return [handler for handler in self.error_log.handlers if isinstance(handler, _StandardError)]
+    def _handlers(self) -> list[_Outlet]:
+        return [handler for handler in self.error_log.handlers if isinstance(handler, _Outlet)]
 
     def set_level(self, level: str) -> None:
         """Change the level at run time. level: one of `LEVELS`"""
         self.loglevel = self.LOG_LEVELS[level]
         self.error_log.setLevel(self.loglevel)
+
+
+def _outlets(config: ProgramLogger) -> list[_Outlet]:
+    """The destinations of a program's log, each once. The terminal gets text."""
+    sanitizer = Sanitizer(config.masked, config.mask) if config.masked else None
+    paths = config.paths or (() if config.console else (STDERR,))
+    made = [_Outlet(path, _form(path, config, sanitizer)) for path in paths]
+    if config.console and STDERR not in paths:
+        made.append(_Outlet(STDERR, _text(STDERR, sanitizer, None)))
+        paths = (*paths, STDERR)
+    return made + [_Outlet(path, _form(path, config, sanitizer), logging.ERROR) for path in config.errors if path not in paths]
+
+
+def _form(path: str, config: ProgramLogger, sanitizer: Sanitizer | None) -> Line:
+    if config.json:
+        return JsonLine(config.encoding or Encoding(), sanitizer, _is_journal(path))
+    return _text(path, sanitizer, config.encoding)
+
+
+def _text(path: str, sanitizer: Sanitizer | None, encoding: Encoding | None) -> Line:
+    return JournalLine(sanitizer) if _is_journal(path) else Line(sanitizer, encoding)
+
+
+def _is_journal(path: str) -> bool:
+    """True if systemd's journal reads what is written there."""
+    descriptor = descriptors.behind(path)
+    return descriptor is not None and journal.behind(descriptor, os.environ)

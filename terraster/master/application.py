@@ -23,7 +23,6 @@ class Application:
             "worker_class": worker,
             "control_socket_disable": True,  # it would start a thread
             "logger_class": ProgramLog,
-            "loglevel": snapshot.log_level,
             "pidfile": os.path.join(snapshot.runtime_dir, "terraster.pid"),
             "proc_name": "terraster",
             "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,

@@ -80,6 +80,8 @@ class Master(Arbiter):  # type: ignore[misc]
         self.running = Running(load(1))
         unserved.refuse(self.running.loaded)
         super().__init__(Application(self.running.loaded, next(iter(self.roles.values()))))
+        self.log.set_level(self.running.loaded.log_level)
+        self.log.configure(self.running.loaded.program_log)
         self.service_manager = ServiceManager(os.environ)
         self.upgrade = Upgrade(self.log, self.cfg.env_orig, self.START_CTX["cwd"], step)
         self.listeners = Listeners(aside=self.upgrade.predecessor != 0, asks=asks)

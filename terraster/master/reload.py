@@ -64,7 +64,7 @@ _TOLD = 10  # changes that the line of a refresh names before it only counts
 _PART = 20  # services in one message: what a child unpickles at a stretch
 _FULL_COLLECTION = 16  # every so many reloads the frozen heap is searched for garbage as well
 
-_IN_PLACE = ("workers", "log_level", "drain_timeout")  # the master applies these itself
+_IN_PLACE = ("workers", "log_level", "program_log", "drain_timeout")  # the master applies these itself
 _ADMIN = (
     "admin_listen",
     "metrics_listen",

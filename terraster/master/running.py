@@ -98,3 +98,4 @@ class Planner(Participant):
             q[cells + MasterCells.STARTED] = q[cells + MasterCells.LAST_RELOAD_TIME] = time.time_ns()
             q[cells + MasterCells.LAST_RELOAD_OK] = 1
         self._log.set_level(new.snapshot.log_level)
+        self._log.configure(new.snapshot.program_log)

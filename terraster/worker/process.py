@@ -418,6 +418,7 @@ class Process(Worker):  # type: ignore[misc]
             return "failed", change.generation, f"{type(error).__name__}: {error}"
         self._drain_timeout = change.base.drain_timeout
         self.log.set_level(change.base.log_level)
+        self.log.configure(change.base.program_log)
         q, base = self.view.q, self.view.base
         q[base + Seat.GENERATION] = change.generation
         self.look()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from .. import descriptors, log_format, scalars
+from .. import descriptors, log_format, log_targets, scalars
 from ..snapshot import AccessLog
 from .base import Model, Names, Text, Whole, file_path, items, later, text
 from .switches import OFF_SCHEMA, OrText, OrWord, switched
 
-__all__ = ["AccessLogSettings", "AccessLogSetting", "LogOptions", "LoggerSettings"]
+__all__ = ["AccessLogSettings", "AccessLogSetting", "EncodingConfig", "LogOptions", "LoggerSettings"]
 
 _ACCESS_LOG = AccessLog()
 
@@ -82,8 +83,12 @@ AccessLogSetting = Annotated[AccessLogSettings, BeforeValidator(_shorthand), OrT
 class LogOptions(Model):
     """Optional parts of access lines."""
 
-    headers: bool = Field(False, description="Log request headers.")
-    query_params: bool = Field(False, description="Log query parameters.")
+    headers: bool = Field(False, description="JSON lines have the fields of the request, `headers`; secrets are masked.")
+    query_params: bool | None = Field(
+        None,
+        description="`true`: JSON lines have the parameters of the query, `query_params`; `false`: no line has the query. Default: "
+        "the query is in `uri` only.",
+    )
 
 
 class _Camel(Model):
@@ -92,61 +97,144 @@ class _Camel(Model):
     model_config = ConfigDict(alias_generator=to_camel)
 
 
-class Sampling(_Camel):
+class SamplingSettings(_Camel):
     """Which of many equal lines are kept."""
 
-    initial: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Equal lines kept in a second.")
-    thereafter: Annotated[Whole, Field(ge=0)] | None = Field(None, description="After those, every n-th is kept.")
+    initial: Annotated[Whole, Field(ge=0)] = Field(100, description="Equal lines that a process writes in a second.")
+    thereafter: Annotated[Whole, Field(ge=0)] = Field(100, description="After those, every n-th is written; 0: none.")
+
+
+class _Word:
+    """A validator: one of these words, in any case."""
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self._known = known
+        self._spellings = {word.lower(): word for word in known}
+
+    def __call__(self, value: object) -> str:
+        written = text(value)
+        word = self._spellings.get(written.lower())
+        if word is None:
+            near = difflib.get_close_matches(written, self._known, 1, 0.6)
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            raise ValueError(f"must be one of {', '.join(f'`{one}`' for one in self._known)}, not {written!r}{hint}")
+        return word
+
+
+_LEVELS = ("lowercase", "capital", "color", "capitalColor")
+_TIMES = ("iso8601", "rfc3339", "rfc3339nano", "epoch", "millis", "nanos")
+_DURATIONS = ("seconds", "string", "ms", "nanos")
+_CALLERS = ("short", "full")
+
+
+def _ending(value: object) -> str:
+    if not isinstance(value, str) or not value.endswith("\n") or value.strip("\r\n"):
+        raise ValueError("must be a newline, or a carriage return and a newline")
+    return value
+
+
+LineEnding = Annotated[str, BeforeValidator(_ending), WithJsonSchema({"type": "string"})]
+LevelEncoder = Annotated[str, BeforeValidator(_Word(_LEVELS)), WithJsonSchema({"enum": list(_LEVELS)})]
+TimeEncoder = Annotated[str, BeforeValidator(_Word(_TIMES)), WithJsonSchema({"enum": list(_TIMES)})]
+DurationEncoder = Annotated[str, BeforeValidator(_Word(_DURATIONS)), WithJsonSchema({"enum": list(_DURATIONS)})]
+CallerEncoder = Annotated[str, BeforeValidator(_Word(_CALLERS)), WithJsonSchema({"enum": list(_CALLERS)})]
+NameEncoder = Annotated[str, BeforeValidator(_Word(("full",))), WithJsonSchema({"enum": ["full"]})]
 
 
 class EncodingConfig(_Camel):
     """How lines are written."""
 
-    time_key: str | None = Field(None, description="Key of the time.")
-    level_key: str | None = Field(None, description="Key of the level.")
-    name_key: str | None = Field(None, description="Key of the logger's name.")
-    caller_key: str | None = Field(None, description="Key of the place in the code.")
-    function_key: str | None = Field(None, description="Key of the function's name.")
-    message_key: str | None = Field(None, description="Key of the message.")
-    stacktrace_key: str | None = Field(None, description="Key of the traceback.")
-    line_ending: str | None = Field(None, description="End of a line. Default: a newline.")
-    level_encoder: str | None = Field(None, description="How levels are spelt: lowercase, capital, …")
-    time_encoder: str | None = Field(None, description="How times are written: iso8601, rfc3339, epoch, …")
-    duration_encoder: str | None = Field(None, description="How durations are written: string, seconds, …")
-    caller_encoder: str | None = Field(None, description="How places in the code are written: short, full.")
-    name_encoder: str | None = Field(None, description="How the logger's name is written: full.")
+    time_key: str = Field("time", description='Key of the time. As with all of these keys, `""` leaves it out.')
+    level_key: str = Field("level", description="Key of the level.")
+    name_key: str = Field("logger", description="Key of the logger's name; for access lines that of `log_name`.")
+    caller_key: str = Field("caller", description="Key of the place in the code; access lines have none.")
+    function_key: str = Field("", description="Key of the function's name; access lines have none. Default: none.")
+    message_key: str = Field("msg", description="Key of the message; for access lines it is `request`.")
+    stacktrace_key: str = Field("stacktrace", description="Key of the traceback; access lines have none.")
+    line_ending: LineEnding | None = Field(
+        None, description="End of a line: a newline, or a carriage return and a newline. Default: a newline."
+    )
+    level_encoder: LevelEncoder = Field("lowercase", description="How levels are spelt: lowercase, capital, color, capitalColor.")
+    time_encoder: TimeEncoder = Field(
+        "iso8601", description="How times are written: iso8601, rfc3339, rfc3339nano, epoch, millis, nanos."
+    )
+    duration_encoder: DurationEncoder = Field(
+        "seconds", description="How durations are written: seconds, string (`1.5ms`), ms, nanos."
+    )
+    caller_encoder: CallerEncoder = Field("short", description="How places in the code are written: short, full.")
+    name_encoder: NameEncoder = Field("full", description="How the logger's name is written: full.")
 
 
 class LogRotation(_Camel):
     """When a log file is replaced by a new one."""
 
     enabled: bool = Field(True, description="Rotate files.")
-    max_size_mb: Annotated[Whole, Field(ge=1)] | None = Field(None, alias="maxSizeMB", description="Size that ends a file; MiB.")
-    max_backups: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Old files kept.")
-    max_age_days: Annotated[Whole, Field(ge=0)] | None = Field(None, description="Days an old file is kept.")
-    compress: bool = Field(False, description="Compress old files.")
+    max_size_mb: Annotated[Whole, Field(ge=1)] = Field(100, alias="maxSizeMB", description="Size that ends a file; MiB.")
+    max_backups: Annotated[Whole, Field(ge=0)] = Field(0, description="Old files kept; 0: all.")
+    max_age_days: Annotated[Whole, Field(ge=0)] = Field(0, description="Days an old file is kept; 0: for ever.")
+    compress: bool = Field(False, description="Compress old files with gzip.")
 
 
 class Sanitization(_Camel):
-    """Values that are masked in access lines."""
+    """Values that are masked in log lines."""
 
-    sensitive_fields: Names = Field((), description="Query keys whose values are masked, beside those of `access_log`.")
+    sensitive_fields: Names = Field(
+        (),
+        description="Parameters of queries, header fields and keys of JSON whose values are masked, beside those of `access_log`.",
+    )
     mask: Text | None = Field(None, description="Text in place of masked values. Default: `****`.")
+
+
+def _destination(value: object, info: ValidationInfo) -> str:
+    written = _log_path(value, info)
+    if not written:
+        raise ValueError("must be `stdout`, `stderr`, a file, syslog or `journald`")
+    return written
+
+
+def _destinations(value: object, info: ValidationInfo) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_destination(one, info) for one in items(value, "a destination")))
+
+
+Destinations = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_destinations),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class LoggerSettings(_Camel):
     """One logger: `terraster` is the program's own, `service_default` the services', others are named by `log_name`."""
 
     level: Literal["debug", "info", "warn", "warning", "error"] | None = Field(
-        None, description="Least level that is written; for `terraster` it is the default of `log_level`."
+        None,
+        description="Least level that is written. For `terraster` it is the default of `log_level`. An access line is `error` from status 500 "
+        "on, `warn` from 400 on, else `info`. Default: info.",
     )
-    output_paths: Names = later((), description="Where lines go: stdout, stderr or files.")
-    error_output_paths: Names = later((), description="Where errors go.")
-    log_to_console: bool = later(False, description="Write lines to the terminal too.")
-    development: bool = later(False, description="Add a traceback to warnings.")
-    sampling: Sampling | None = later(description="Which of many equal lines are kept.")
-    encoding_config: EncodingConfig | None = later(description="How lines are written.")
+    output_paths: Destinations = Field((), description="Where lines go: one or several of what `access_log.path` may be.")
+    error_output_paths: Destinations = Field((), description="Where lines of level `error` go as well.")
+    log_to_console: bool = Field(
+        False,
+        description="Write lines to the terminal too: access lines to standard output, those of `terraster` to standard error, as text.",
+    )
+    development: bool = Field(False, description="For `terraster`: warnings say where in the code they arose.")
+    sampling: SamplingSettings | None = Field(None, description="Which of many equal lines are written; of the log of the program.")
+    encoding: Literal["json", "text"] | None = Field(
+        None,
+        description="`json` or `text`; for access lines `text` is `access_log.format`. Default: json with `encodingConfig`, else text.",
+    )
+    encoding_config: EncodingConfig | None = Field(None, description="How lines are written.")
     log_rotation: Annotated[LogRotation, BeforeValidator(switched), OrWord()] | None = later(
         description="When a log file is replaced by a new one."
     )
-    sanitization: Sanitization | None = Field(None, description="Values that are masked in the access log.")
+    sanitization: Sanitization | None = Field(None, description="Values that are masked in lines.")
+
+    def files(self, path: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], str]]:
+        """The destinations that must be writable, each with its path; ``path`` is that of the logger."""
+        lists = (("outputPaths", self.output_paths), ("errorOutputPaths", self.error_output_paths))
+        return [
+            ((*path, key, index), where)
+            for key, listed in lists
+            for index, where in enumerate(listed)
+            if where != descriptors.STDOUT and not log_targets.is_remote(where)
+        ]

@@ -206,10 +206,10 @@ class ServiceSettings(TrafficSettings):
     )
     log_name: Text | None = Field(
         None,
-        description="Which of `loggers` holds this service's sanitization; an unknown one is an error where `loggers` has some for services. "
+        description="Which of `loggers` is this service's; an unknown one is an error where `loggers` has some for services. "
         "Default: service_default.",
     )
-    log_options: LogOptions | None = later(description="Optional parts of access lines.")
+    log_options: LogOptions | None = Field(None, description="Optional parts of access lines.")
     plugin_disabled: bool = later(False, description="Run no plugins for this service.")
 
     @model_validator(mode="after")

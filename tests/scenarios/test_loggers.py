@@ -1,0 +1,65 @@
+"""Loggers of a running Terraster: where lines go, and what a reload changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..harness.backends import ok
+from ..harness.client import get
+from ..harness.terraster_process import Terraster, service
+from ..harness.waiting import wait_until
+
+
+def objects(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_loggers_say_where_lines_go_and_a_reload_changes_it(terraster, backend, tmp_path: Path) -> None:
+    origin = backend(answer=lambda request: ok(status=b"503 Full" if request.target == "/full" else b"200 OK"))
+    logs = {
+        "terraster": {"outputPaths": [f"{tmp_path}/own.log"], "logToConsole": True, "encodingConfig": {"timeKey": "ts"}},
+        "service_default": {
+            "outputPaths": [f"{tmp_path}/a.log", f"{tmp_path}/b.log"],
+            "errorOutputPaths": [f"{tmp_path}/bad.log"],
+            "encodingConfig": {"messageKey": "", "levelEncoder": "capital"},
+            "sanitization": {"sensitiveFields": ["pin"], "mask": "#"},
+        },
+        "quiet": {"outputPaths": [f"{tmp_path}/quiet.log"], "level": "error"},
+    }
+    shop = service(origin.url, name="shop", log_options={"headers": True, "query_params": True}, retry="off", outlier="off")
+    quiet = service(origin.url, name="quiet", host="quiet.test", log_name="quiet", retry="off", outlier="off")
+    proxy: Terraster = terraster(shop, quiet, loggers=logs)
+    get(proxy.address, "/?pin=1&a=2", fields="Pin: 1\r\n")
+    get(proxy.address, "/full")
+    get(proxy.address, "/", host="quiet.test")
+    get(proxy.address, "/full", host="quiet.test")
+    wait_until(lambda: len(objects(tmp_path / "a.log")) == 2 and len(objects(tmp_path / "quiet.log")) == 1)
+    first, second = objects(tmp_path / "a.log")
+    assert (first["level"], first["logger"], first["uri"]) == ("INFO", "service_default", "/?pin=#&a=2")
+    assert first["query_params"] == {"pin": "#", "a": "2"} and first["headers"]["pin"] == "#"
+    assert (second["level"], second["status"]) == ("ERROR", 503)
+    assert objects(tmp_path / "b.log") == [first, second] and objects(tmp_path / "bad.log") == [second]
+    assert [line["status"] for line in objects(tmp_path / "quiet.log")] == [503]
+
+    def said(file: Path, text: str) -> bool:
+        return file.exists() and text in file.read_text()
+
+    wait_until(lambda: said(tmp_path / "own.log", "reload"))
+    assert all({"ts", "level", "logger", "caller", "msg", "pid"} <= set(line) for line in objects(tmp_path / "own.log"))
+    del logs["quiet"]["level"]
+    logs["terraster"]["outputPaths"] = [f"{tmp_path}/new.log"]
+    proxy.reload(shop, quiet, loggers=logs)
+    get(proxy.address, "/", host="quiet.test")
+    wait_until(lambda: [line["status"] for line in objects(tmp_path / "quiet.log")] == [503, 200])
+    wait_until(lambda: said(tmp_path / "new.log", "reload"))
+
+
+def test_a_log_name_without_destinations_writes_to_the_default(terraster, backend, tmp_path: Path) -> None:
+    logs = {"service_default": {"outputPaths": f"{tmp_path}/d.log"}, "shop": {"level": "warn"}}
+    proxy: Terraster = terraster(service(backend(answer=ok()).url, log_name="shop"), loggers=logs)
+    get(proxy.address, "/")
+    get(proxy.address, "/", host="", fields="Bad Name: x\r\n")
+    wait_until(lambda: len(proxy.log()) == 1)  # of no service: the top's
+    assert not objects(tmp_path / "d.log")
