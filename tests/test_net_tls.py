@@ -609,6 +609,34 @@ def test_the_end_leaves_with_the_last_octets(context: ssl.SSLContext, version: s
     assert client.engine.read() == b""  # close_notify
 
 
+class Halting(Client):
+    """The last octets of a request, so many, come after a pause."""
+
+    def __init__(self, octets: int) -> None:
+        super().__init__(ssl.TLSVersion.TLSv1_3)
+        self.ahead = [b"request"]
+        self._size = octets
+        self._late = b""
+
+    def recv(self, timeout: float, size: int) -> bytes:
+        late, self._late = self._late, b""
+        if late:
+            return late
+        octets = super().recv(timeout, size)
+        self._late = octets[len(octets) - self._size :]
+        return octets.removesuffix(self._late)
+
+
+@pytest.mark.parametrize(("late", "whole"), [(0, True), (1, False), (25, False), (28, False), (29, True)])
+def test_records_are_followed_from_the_end_of_the_handshake_on(context: ssl.SSLContext, late: int, whole: bool) -> None:
+    """A record of 7 octets of data has 29. Its first part may come in the packet that ends the handshake."""
+    client = Halting(late)
+    stream = accepted(context, client)
+    assert stream._records.are_whole == whole
+    assert stream.recv(0.0) == b"request"
+    assert stream._records.are_whole
+
+
 def test_session_tickets_leave_before_the_first_wait(context: ssl.SSLContext) -> None:
     client = Client(ssl.TLSVersion.TLSv1_3)
     stream = accepted(context, client)

@@ -107,7 +107,6 @@ class TlsStream:
         tickets. end: monotonic time at which it must be over, 0.0 = no limit. Raises
         `HttpError`."""
         self._until = end
-        self._records.follow(received)
         self._incoming.write(received)
         begun = keys is None or not names
         while True:
@@ -120,12 +119,14 @@ class TlsStream:
                 break
             except ssl.SSLWantReadError:
                 self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
-                if not self._fill(0.0):
+                received = self._fill(0.0)
+                if not received:
                     raise ClientGone("the client ended it") from None
             except ssl.SSLError as error:
                 self._answer()  # the alert
                 raise HandshakeFailed(_words(error), failure(error)) from error
         self._grow()
+        self._follow_from(received)
         if self._tls.version() != "TLSv1.3":  # there the rest is tickets, which leave with the answer, or before the first wait
             self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
 
@@ -147,13 +148,16 @@ class TlsStream:
         """Do the TLS handshake. timeout: seconds for all of it, 0 = no limit. Raises `ConnectFailed`."""
         if timeout:
             self._until = self.reactor.clock() + timeout
+        received = b""
         try:
             while not self._shake():
                 self._flush(timeout)
-                if not self._fill(timeout):
+                received = self._fill(timeout)
+                if not received:
                     raise ConnectFailed("the backend ended the TLS handshake", reason="tls_protocol_error")
             self._flush(timeout)
             self._grow()
+            self._follow_from(received)
             if self._client is not None:
                 self._client.shaken(self._tls, self.reactor.clock())
                 self._newcomer = True
@@ -162,6 +166,13 @@ class TlsStream:
             raise
         except HttpError as error:  # the connection was not complete, so nothing was sent, whatever the socket's error is
             raise ConnectFailed("the backend closed during the TLS handshake", reason="tls_protocol_error") from error
+
+    def _follow_from(self, received: bytes | bytearray) -> None:
+        """The handshake is over: records are followed from here on. The engine reads no further than to the end of its last record, so octets
+        that it left begin with a head. received: what came last"""
+        left = self._incoming.pending
+        if left:
+            self._records.follow(received[-left:])
 
     def _shake(self) -> bool:
         """Go on with the handshake. False if the backend's next message has not arrived. Raises `ConnectFailed`."""
@@ -247,20 +258,19 @@ class TlsStream:
             raise self._plain.owner.lost() from error
         self._rest = data[sent:]
 
-    def _fill(self, timeout: float) -> bool:
-        """Wait for octets and give them to the engine. False at the end."""
+    def _fill(self, timeout: float) -> bytes:
+        """Wait for octets and give them to the engine. Returns them, b"" at the end."""
         if self._until:
             timeout = max(self._until - self.reactor.clock(), 0.001)
         data = self._plain.recv(timeout, READ_SIZE)
         if not data:
             self._ended = True
             self._incoming.write_eof()
-            return False
-        self._records.follow(data)
+            return data
         self._incoming.write(data)
         if not self._grown and len(data) >= _LARGE:
             self._grow()
-        return True
+        return data
 
     def _grow(self) -> None:
         self._grown = True
@@ -337,7 +347,7 @@ class TlsStream:
                 if self._plain.owner.waits_for_head():
                     self._until = until
             self._answer()
-            self._fill(wait)
+            self._records.follow(self._fill(wait))
             filled = True
 
     def _left(self, timeout: float, until: float) -> float:
