@@ -12,7 +12,8 @@ from terraster.config.resolve import resolve
 from terraster.errors import BadResponse, ConfigError, ConnectFailed, HttpError, TimedOut
 from terraster.exchange import Exchange
 from terraster.filters.contract import Place, cells
-from terraster.filters.mirror import Copy, Mirror, MirrorSettings
+from terraster.filters.copies import Copy
+from terraster.filters.mirror import Mirror, MirrorSettings
 from terraster.filters.runtime import Runtime
 from terraster.state.cells import SeatLocation
 from terraster.state.table import Table

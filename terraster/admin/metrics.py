@@ -319,7 +319,7 @@ class TableCollector(Collector):
             yield name, _one_each(name, proxied, lambda row, cell=cell: row.cells[cell])  # type: ignore[misc]
         for counter in self._counted:  # only where it has counted: most locations have none of most kinds
             having = [(labels, row) for labels, row in used if row.cells[counter.cell]]
-            yield counter.metric, _one_each(counter.metric, having, lambda row, cell=counter.cell: row.cells[cell])  # type: ignore[misc]
+            yield counter.metric, _one_each(counter.metric, having, lambda row, one=counter: one.counter.shown(row.cells[one.cell]))  # type: ignore[misc]
         name = "terraster_location_panic"
         every = [({"service": row.service.name, "location": row.location.path}, row) for row in rows if row.location.backends]
         yield name, _one_each(name, every, lambda row: row.panic)

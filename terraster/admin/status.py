@@ -167,11 +167,11 @@ def _location(
     counted: Sequence[Counted],
 ) -> dict[str, Any]:
     requests = row.requests if row else 0
-    filters: dict[str, dict[str, int]] = {name: {} for name, _ in location.filters}
+    filters: dict[str, dict[str, float]] = {name: {} for name, _ in location.filters}
     for one in counted:
         count = row.cells[one.cell] if row else 0
         if count or one.kind in filters:
-            filters.setdefault(one.kind, {})[one.counter.name] = count
+            filters.setdefault(one.kind, {})[one.counter.name] = one.counter.shown(count)
     return {
         "path": location.path,
         "policy": location.policy if location.backends else None,

@@ -31,6 +31,7 @@ from .door import Door
 from .expiry_watch import ExpiryWatch
 from .exposition import CONTENT_TYPE, exposition, make_registry
 from .metrics import TableCollector
+from .mirrors import mirrors
 from .ocsp import Fetcher
 from .problems import stopping_in_words
 from .recent import LOOK, Recent
@@ -145,6 +146,7 @@ class AdminWorker(Process):
             "/backend": {"POST": self._backend},
             "/maintenance": {"POST": self._maintenance},
             "/why": {"GET": self._why},
+            "/mirrors": {"GET": self._mirrors},
         }
         return Site(routes, self.log, only_for_owner)
 
@@ -263,6 +265,15 @@ class AdminWorker(Process):
         words = {name: query.get(name, "") for name in ("action", "service", "reason")}
         answer = self.ask("maintenance", **words, seconds=seconds, by=_operator(query))
         return json_response(answer, 200 if answer["ok"] else 422)
+
+    def _mirrors(self, query: dict[str, str]) -> Response:
+        service = query.get("service", "")
+        answer = self.ask("mirrors", service=service)
+        if not answer["ok"]:
+            return json_response(answer, 422)
+        rows = readings.locations(self.view.table, self.snapshot, yield_to_loop)
+        found = [{**one, "worker": pid} for pid, told in answer["differences"].items() for one in told or ()]
+        return json_response(mirrors(self.snapshot, rows, self.plan.counted, found, service, time.time()))
 
     def _why(self, query: dict[str, str]) -> Response:
         answer = self.ask("why", **{name: query.get(name, "") for name in ("url", "service", "path")})

@@ -1,7 +1,8 @@
 """`terrasterctl`: controls a running Terraster over the unix socket that its admin worker serves in `runtime_dir`.
 
     terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload | status [--all] | stop [--now] |
-                 backend drain|maintain|enable|weight|list … | why … | maintenance on|off SERVICE | certificates
+                 backend drain|maintain|enable|weight|list … | why … | maintenance on|off SERVICE | mirror [SERVICE] |
+                 certificates
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -26,7 +27,7 @@ from typing import Any
 
 from .. import __version__
 from ..logs import journal
-from . import backend, maintenance, render, render_certificates, where
+from . import backend, maintenance, mirror, render, render_certificates, where
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
 from .inherited import clean
 from .options import add_option
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("--now", action="store_true", help="do not wait for open requests")
     backend.add_commands(commands, shared)
     maintenance.add_command(commands, shared)
+    mirror.add_command(commands, shared)
     commands.add_parser("certificates", parents=[shared], help="list the certificates in use, those that end soonest first")
     return parser
 
@@ -209,6 +211,7 @@ _COMMANDS = {
     "backend": backend.backend,
     "why": backend.why,
     "maintenance": maintenance.maintenance,
+    "mirror": mirror.mirror,
     "certificates": _certificates,
 }
 

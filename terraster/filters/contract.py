@@ -84,11 +84,17 @@ class Stage(IntEnum):
 class Counter(NamedTuple):
     """A counter of a filter. Metrics have it as ``terraster_KIND_NAME_total`` for each location, status as ``filters.KIND.NAME``.
 
-    name: one or more words, joined by "_". help: a sentence for the metric.
+    name: one or more words, joined by "_". help: a sentence for the metric. per: what is counted for one in metric and status, such as
+    1,000,000,000 if nanoseconds are counted and seconds shown.
     """
 
     name: str
     help: str
+    per: int = 1
+
+    def shown(self, count: int) -> float:
+        """A count as metrics and status show it."""
+        return count if self.per == 1 else count / self.per
 
 
 class Tally:

@@ -4,6 +4,9 @@ The original knows nothing of its copy. The copy is made when the original is ov
 what becomes of it changes nothing. It is what the backend of the original got: the canonical path after rewrites, the fields after the rules
 for headers, the body. A request that was refused, or answered without a backend, has no copy.
 
+With `compare` the answer to a copy is compared with that to its original (`terraster.policy.comparison`), as both came from their servers:
+before rules for headers and compression. The digest of the original's body is made as it passes.
+
 Memory is reserved before the body comes, so that all bodies that are kept for copies have a bound. The body is kept as it passes to the
 backend (`terraster.net.body.RequestBody.keep`). The runtime sends copies (`terraster.phases.mirrors`).
 
@@ -14,23 +17,25 @@ their marker tells: two mirrors that point to each other would never end.
 from __future__ import annotations
 
 from copy import copy as duplicate
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from ..config import addresses, scalars
-from ..config.settings.base import Names, Size, SomeTime, Text, Whole, items
+from ..config.settings.base import Duration, HeaderName, Names, Size, SomeTime, Text, Whole, items
 from ..config.settings.kinds import CALLED, Call, FilterSettings
 from ..errors import HttpError
 from ..exchange import Exchange
-from ..policy.retry import IDEMPOTENT
+from ..policy.comparison import Answered, Digest, Rules, differences
 from ..state.view import SeatView
 from ..wire.edits import ENDS, Edits
 from ..wire.http1 import RequestHead, ResponseHead
+from ..wire.transform import Watch
 from .contract import Counter, Filter, Place, Tally
+from .copies import Copy, Target, to_send
 from .rate_limit import EntryName
 
-__all__ = ["MARKER", "Copy", "Mirror", "MirrorSettings", "Target"]
+__all__ = ["MARKER", "Mirror", "MirrorSettings"]
 
 MARKER = b"X-Terraster-Mirror"
 """The field by which a copy is known."""
@@ -39,7 +44,23 @@ _MARKER = MARKER.lower()
 _MARKED = b"%b: 1\r\n" % MARKER
 _DROPPED = frozenset((b"expect", b"trailer", _MARKER))
 _HOST = frozenset((b"host",))
+_SECOND = 1_000_000_000
 _EVENTS = b"text/event-stream"
+_CHANGING = (
+    "Age",
+    "Date",
+    "ETag",
+    "Expires",
+    "Last-Modified",
+    "Server-Timing",
+    "Set-Cookie",
+    "X-Request-ID",
+    "X-Runtime",
+)
+"""Fields that differ between two answers to the same request as a rule."""
+
+_Part = Literal["status", "headers", "body", "latency"]
+_PARTS = ("status", "headers", "body", "latency")
 _METHOD_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ-")
 
 
@@ -72,6 +93,10 @@ def _methods(names: tuple[str, ...]) -> tuple[str, ...]:
         if not name or not _METHOD_LETTERS.issuperset(name) or name == "CONNECT":
             raise ValueError(f"must have methods in capitals, or be `all`: {name!r}")
     return names
+
+
+def _parts(value: object) -> object:
+    return _PARTS if value == "all" else tuple(items(value, "text"))
 
 
 _URL = Annotated[addresses.Url, BeforeValidator(addresses.url)]
@@ -112,6 +137,17 @@ class MirrorSettings(FilterSettings):
         16 << 20,
         description="Octets that a worker keeps for copies of all mirrors together, bodies and heads. Requests that find no room are skipped.",
     )
+    compare: Annotated[tuple[_Part, ...], BeforeValidator(_parts)] = Field(
+        (),
+        description="Parts of both answers that are compared: `status`, `headers`, `body`, `latency`; or `all`. Without it answers are "
+        "discarded.",
+    )
+    ignore_headers: tuple[HeaderName, ...] = Field(
+        _CHANGING, description=f"Fields of answers that are not compared. Default: {', '.join(_CHANGING)}."
+    )
+    slower_by: Duration = Field(
+        0.1, description="A copy whose answer begins so much later than that of its original counts as slower (`latency`)."
+    )
     name: EntryName | None = Field(None, description="Tells entries apart.")
 
     @model_validator(mode="after")
@@ -127,77 +163,23 @@ class MirrorSettings(FilterSettings):
         return (Call(path, self.to, 0.0, 1, self.http2),)
 
 
-class Target(NamedTuple):
-    """Where copies go, and within which bounds in each worker.
-
-    path: of the location that stands for the servers (`terraster.config.settings.kinds.Call`). timeout: seconds for each copy. concurrency:
-    copies that are under way at once. queue: copies that wait
-    """
-
-    path: str
-    timeout: float
-    concurrency: int
-    queue: int
-
-
-class Copy:
-    """A request that is to be copied.
-
-    mirror:     the filter, which learns what becomes of it
-    held:       octets of memory that are reserved for it
-    room:       octets of a body that may be kept
-    connection: of the client; None until a backend gets the original
-    head:       its request head
-    drop, extra: the edits of the head for the backend, and those of the mirror
-    content:    its body, if it was known before the backend got the original
-    exchange:   what the copy is sent with, once the original is over
-    """
-
-    __slots__ = ("connection", "content", "drop", "exchange", "extra", "head", "held", "mirror", "room")
-
-    exchange: Exchange
-
-    def __init__(self, mirror: Mirror, held: int, room: int) -> None:
-        self.mirror = mirror
-        self.held = held
-        self.room = room
-        self.connection: Any = None
-        self.head: Any = None
-        self.drop: frozenset[bytes] = frozenset()
-        self.extra = b""
-        self.content: bytes | None = None
-
-
-class _Bare:
-    """In place of a member: its backend has no base path."""
-
-    __slots__ = ()
-
-    base_path = ""
-
-    @property
-    def backend(self) -> _Bare:
-        """Itself."""
-        return self
-
-
-_BARE = _Bare()
-
-
 class Mirror(Filter):
     """Makes copies. It comes last: what was refused is not copied, and it sees what all others have done to a head."""
 
     __slots__ = (
         "_body_size",
+        "_compares",
         "_draw",
         "_extra",
         "_head_drop",
         "_memory",
         "_methods",
+        "_rules",
         "_runtime",
         "_share",
         "_tallies",
         "target",
+        "where",
     )
 
     name: ClassVar[str] = "mirror"
@@ -214,6 +196,13 @@ class Mirror(Filter):
             "skipped_kind", "Requests that were not copied because they were upgrades, gRPC, event streams, or copies themselves."
         ),
         Counter("skipped_incomplete", "Requests that were not copied because no backend got them whole."),
+        Counter("compared", "Answers to copies that were compared with those to the originals."),
+        Counter("differed_status", "Compared answers with another status."),
+        Counter("differed_headers", "Compared answers with other fields."),
+        Counter("differed_body", "Compared answers with another body."),
+        Counter("differed_latency", "Compared answers that began later by `slower_by` or more."),
+        Counter("original_seconds", "Seconds until the compared answers to originals began.", per=_SECOND),
+        Counter("copy_seconds", "Seconds until the compared answers to copies began.", per=_SECOND),
         Counter("dropped", "Copies that waited or were under way when a reload or the end of a worker ended their mirror."),
     )
 
@@ -226,12 +215,22 @@ class Mirror(Filter):
         calls = settings.calls()
         self._share = settings.percent / 100 if calls and place.location is not None else 0.0
         self.target = Target(calls[0].path if calls else "", settings.timeout, settings.concurrency, settings.queue)
+        self.where = "" if place.location is None else place.location.path
         self._runtime = place.runtime
         self._draw = place.runtime.draw
         self._tallies: dict[str, Tally] = {counter.name: place.tally(counter.name) for counter in self.counters}
         self._methods = None if settings.methods == ("all",) else frozenset(name.encode("ascii") for name in settings.methods)
         self._body_size = settings.body_size
         self._memory = settings.memory
+        self._compares = bool(settings.compare)
+        self._rules = Rules(
+            status="status" in settings.compare,
+            headers="headers" in settings.compare,
+            body="body" in settings.compare,
+            latency="latency" in settings.compare,
+            ignored=frozenset(name.lower().encode("ascii") for name in settings.ignore_headers),
+            slower_by=settings.slower_by,
+        )
         self._head_drop = _DROPPED
         self._extra = _MARKED
         if settings.host:
@@ -296,8 +295,18 @@ class Mirror(Filter):
             return
         copy = self._copy(exchange)
         head = edits.head
-        if copy is not None and isinstance(head, ResponseHead) and _is_stream(head):
+        if copy is None or not isinstance(head, ResponseHead):
+            return
+        if _is_stream(head):
             self._forget(exchange, copy, "skipped_kind")
+        elif self._compares and self._runtime.mirrors.hold(head.size, self._memory):
+            copy.held += head.size
+            copy.responded(head, exchange.upstream_time)
+            if self._rules.body and edits.body is None:
+                digest, watch = Digest(self._body_size), None
+                if not head.no_body and head.content_length:
+                    watch = edits.transform = Watch(digest, edits.transform)
+                copy.watch(digest, watch)
 
     def on_log(self, exchange: Exchange) -> None:
         copy = self._copy(exchange)
@@ -311,7 +320,7 @@ class Mirror(Filter):
             self._forget(exchange, copy, why)
             return
         self._take_out(exchange)
-        copy.exchange = _to_send(exchange, copy, content)
+        copy.exchange = to_send(exchange, copy, content)
         if not self._runtime.mirrors.send(copy):
             self._drop(copy, "skipped_queue_full")
 
@@ -343,6 +352,23 @@ class Mirror(Filter):
 
     # -------------------------------------------------------------------------------------------------- the copy, told by the runtime
 
+    def digest(self) -> Digest | None:
+        """For the body of an answer to a copy; None: it is not compared."""
+        return Digest(self._body_size) if self._rules.body else None
+
+    def answered(self, copy: Copy, answer: Answered) -> dict[str, Any]:
+        """The answer to a copy has come. Returns how it differs from that of the original (`terraster.policy.comparison.differences`)."""
+        original = copy.original
+        if original is None:
+            return {}
+        found = differences(self._rules, original, answer)
+        self._tallies["compared"].count()
+        for part in found:
+            self._tallies[f"differed_{part}"].count()
+        self._tallies["original_seconds"].count(int(original.seconds * _SECOND))
+        self._tallies["copy_seconds"].count(int(answer.seconds * _SECOND))
+        return found
+
     def began(self) -> None:
         """A copy goes to a server."""
         self._tallies["sent"].count()
@@ -367,19 +393,3 @@ def _is_stream(head: ResponseHead) -> bool:
         if name.lower() == b"content-type":
             return value.partition(b";")[0].strip(b" \t").lower() == _EVENTS
     return False
-
-
-def _to_send(original: Exchange, copy: Copy, content: bytes) -> Exchange:
-    """The exchange that the copy is sent with: what `terraster.phases.upstream_head` needs to write the head that the original's backend got,
-    but for the path of that backend's URL."""
-    made = Exchange(original.started, original.wall, original.client_ip, original.peer_ip, original.scheme, copy.head)
-    made.plan, made.service = original.plan, original.service
-    made.host, made.said, made.request_id = original.host, original.said, original.request_id
-    made.path, made.query = original.path, original.query
-    location = original.location
-    if not location.passthrough and made.path != b"*":
-        made.path, _, query = location.forward_path(made.path, _BARE).partition(b"?")
-        made.query = b"&".join([part for part in (query, made.query) if part])
-    made.content = content
-    made.idempotent = made.method in IDEMPOTENT
-    return made

@@ -15,7 +15,7 @@ from ..exchange import Exchange
 from ..policy.overload import Gates
 
 if TYPE_CHECKING:
-    from .mirror import Copy
+    from .copies import Copy
 
 __all__ = ["Mirrors", "Passwords", "Reply", "Runtime", "Subrequests"]
 

@@ -30,10 +30,11 @@ from .backends.states import BackendStates
 from .certificates import Certificates
 from .children import Children
 from .filter_files import FilterFiles
-from .operator.account import Accounts
+from .operator.account import Accounts, refusal
 from .operator.commands import OperatorCommands
 from .operator.service_commands import ServiceCommands
 from .participant import Outcome, Participant
+from .questions import Questions
 from .reload import Reloader
 from .running import Running
 from .staples import Staples
@@ -42,6 +43,7 @@ from .upgrade import Upgrade
 __all__ = ["Control"]
 
 _PATIENCE = 5.0  # seconds that workers have to take the answers to an authority
+_AT_ONCE = 1.0  # seconds that workers have to tell what they know
 _LOOK = 0.05  # seconds between two looks whether the successor has ended
 
 
@@ -53,6 +55,7 @@ class Control:
         running: Running,
         participants: Sequence[Participant],
         children: Children,
+        questions: Questions,
         reloader: Reloader,
         commands: OperatorCommands,
         services: ServiceCommands,
@@ -71,6 +74,7 @@ class Control:
         self._running = running
         self._participants = participants
         self._children = children
+        self._questions = questions
         self._reloader = reloader
         self._states = states
         self._outliers = outliers
@@ -89,6 +93,7 @@ class Control:
             "backend": commands.backend,
             "maintenance": services.maintenance,
             "why": accounts.why,
+            "mirrors": self.mirrors,
             "challenges": self.challenges,
             "certificates": self.certificates,
             "staples": self.staples,
@@ -128,6 +133,14 @@ class Control:
         while self._upgrade.successor:
             gevent.sleep(_LOOK)
         os.kill(os.getpid(), number)
+
+    def mirrors(self, service: str) -> dict[str, Any]:
+        """How answers to copies of requests differed: ``differences`` by pid of the workers, see
+        `terraster.phases.mirrors.Mirrors.differences`. service: of this one only, "": of all"""
+        names = sorted([one.name for one in self._running.snapshot.services])
+        if service and service not in names:
+            return refusal(f"there is no service {service!r}", names)
+        return {"ok": True, "differences": self._questions.ask("mirrors", service, _AT_ONCE)}
 
     def challenges(self) -> dict[str, Any]:
         """Have all workers give the answers that are kept with orders under way to an authority that proves names, and no others. Not during an

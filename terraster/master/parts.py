@@ -44,6 +44,7 @@ from .operator.overrides import Overrides
 from .operator.service_commands import ServiceCommands
 from .participant import Outcome, Participant, Proposal, prepare
 from .pidfile import Pidfile
+from .questions import Questions
 from .reload import Load, Placed, Reloader
 from .running import Compile, Planner, Running, Slots
 from .runtime_files import RuntimeFiles
@@ -100,6 +101,7 @@ class Parts:
         "_recent_failures",
         "_shown_certificates",
         "_control",
+        "_questions",
         "table",
         "leases",
         "predecessors",
@@ -202,10 +204,12 @@ class Parts:
             restored=self.children.take_sockets,
             paused=self._is_taking_over,
         )
+        self._questions = Questions(self.children)
         self._control = Control(
             running,
             self.participants,
             self.children,
+            self._questions,
             self.reloader,
             commands,
             services,
@@ -255,6 +259,8 @@ class Parts:
                 self.outliers.receive(reports, child.seat)
                 self._shown_certificates.attempted(reports)
                 self._recent_failures.note({report[0] for report in reports if report[2] in FAILURES})
+            case ("told", number, answer):
+                self._questions.hear(child, number, answer)
             case ("ask", ticket, verb, arguments):
                 gevent.spawn(self._control.answer, child, ticket, verb, arguments)
 

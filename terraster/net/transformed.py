@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from greenlet import getcurrent
 
-from terraster.wire.transform import Payload, Transform
+from terraster.wire.transform import Payload, Transform, Watch, resizes
 
 from .body import PlainSink, Source
 from .reactor import Reactor
@@ -33,10 +33,24 @@ class _Paused(Exception):
 
 def relay_transformed(source: Source, sink: PlainSink, transform: Transform, reactor: Reactor) -> None:
     """Relay a response body to its end. Raises `HttpError`; then the client has no end of the body."""
+    if isinstance(transform, Watch) and not resizes(transform):
+        _relay_watched(source, sink, transform)
+        return
     try:
         _Relay(source, sink, transform, reactor).run()
     finally:
         transform.over()
+
+
+def _relay_watched(source: Source, sink: PlainSink, watch: Watch) -> None:
+    """Relay a body that stays as it is. Nothing is held back, the head included."""
+    payload = source.here()
+    while not source.done:
+        watch.feed(payload)
+        sink.write(payload)
+        payload = source.read(min(sink.room(), watch.piece))
+    watch.end(payload)
+    sink.end(payload, source.trailers)
 
 
 class _Relay:

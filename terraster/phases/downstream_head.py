@@ -14,7 +14,7 @@ from terraster.wire.answers import OwnHead
 from terraster.wire.edits import Edits
 from terraster.wire.http1 import ResponseHead
 from terraster.wire.http2.fields import response_block
-from terraster.wire.transform import Transform
+from terraster.wire.transform import Transform, resizes
 
 from .data_plane import DataPlane
 
@@ -42,6 +42,7 @@ def write_head(
     drop: frozenset[bytes] = _NOTHING
     edits = None
     transform: Transform | bytes | None = None
+    resized = False
     if rules.on_response:
         edits = Edits(head.status, head.own, head)
         for hook in rules.on_response:
@@ -56,7 +57,9 @@ def write_head(
             edits.set(b"Content-Length", b"%d" % len(transform))
         elif edits.transform is not None and isinstance(head, ResponseHead) and not head.no_body:
             transform = edits.transform
-            edits.remove(b"Content-Length")
+            if resizes(transform):
+                resized = True
+                edits.remove(b"Content-Length")
         drop = frozenset(edits.drop)
     framing = _PLAIN
     left_out = drop
@@ -74,7 +77,7 @@ def write_head(
         whole = transform is not None and isinstance(transform, bytes)
         if not minor or whole:
             left_out = drop | _CODING  # HTTP/1.0 has no chunks: RFC 9112, section 6.1
-        if (head.chunked or head.until_close or transform is not None) and not whole:
+        if (head.chunked or head.until_close or resized) and not whole:
             if not minor:
                 keep = False  # the body ends with the connection
             else:

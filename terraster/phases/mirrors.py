@@ -10,12 +10,14 @@ A worker that ends waits for no copy. A reload that takes a target away drops wh
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from terraster.errors import HttpError
 from terraster.exchange import Exchange
-from terraster.filters.mirror import Copy, Target
+from terraster.filters.copies import Copy, Target
 from terraster.location_plan import LocationPlan
 from terraster.plan import Plan
+from terraster.policy.comparison import Answered
 from terraster.wire.edits import Edits
 
 from .attempt import WatchedAttempt
@@ -25,7 +27,18 @@ from .subrequest import Nobody, ask, end, location_of, source_of
 __all__ = ["Mirrors"]
 
 _DISCARDED = 65536
-"""Octets of an answer's body that are read so that its connection can be used again."""
+"""Octets of an answer's body that are read so that its connection can be used again, more if they are compared."""
+
+_READ = 16384
+
+_KEPT = 50
+"""Differences that are kept for each location."""
+
+_TOLD = 200
+"""Differences in one answer to an operator."""
+
+_LONGEST = 500
+"""Octets of a path."""
 
 
 class _Line:
@@ -44,11 +57,12 @@ class _Line:
 class Mirrors:
     """See `terraster.filters.runtime.Mirrors`. One for each worker. held: octets that are reserved"""
 
-    __slots__ = ("held", "_lines", "_places", "_plane")
+    __slots__ = ("held", "_differences", "_lines", "_places", "_plane")
 
     def __init__(self, plane: DataPlane) -> None:
         self.held = 0
         self._plane = plane
+        self._differences: dict[tuple[str, str], deque[dict[str, Any]]] = {}
         self._lines: dict[tuple[str, str], _Line] = {}
         self._places: dict[tuple[str, str], tuple[LocationPlan, LocationPlan]] = {}
 
@@ -130,11 +144,42 @@ class Mirrors:
         line.under_way.add(client)
         plane.limit(sub, copy.mirror.target.timeout)
         try:
-            ask(plane, sub, _discard)
+            answer = ask(plane, sub, _answer)
         finally:
             client.worker = None
             line.under_way.discard(client)
             plane.deadlines.pop(sub, None)
+        differs = copy.mirror.answered(copy, answer)
+        if differs:
+            self._remember(key[0], copy, differs)
+
+    def _remember(self, service: str, copy: Copy, differs: dict[str, Any]) -> None:
+        """Keep a difference for operators."""
+        sub, where = copy.exchange, copy.mirror.where
+        kept = self._differences.get((service, where))
+        if kept is None:
+            kept = self._differences[service, where] = deque(maxlen=_KEPT)
+        kept.append(
+            {
+                "when": sub.wall,
+                "request_id": sub.request_id.decode("ascii"),
+                "method": sub.method.decode("ascii"),
+                "path": sub.path[:_LONGEST].decode("ascii", "replace"),
+                "service": service,
+                "location": where,
+                "to": sub.backend.backend.url,
+                "differs": differs,
+            }
+        )
+
+    def differences(self, service: str) -> list[dict[str, Any]]:
+        """How answers to copies differed from those to their originals, the newest ones first. service: of this one only, "": of all.
+
+        Each has ``when`` (seconds since 1970, of the original), ``request_id``, ``method``, ``path`` (without a query), ``service``,
+        ``location``, ``to`` and ``differs`` (`terraster.policy.comparison.differences`)."""
+        found = [one for key, kept in self._differences.items() if service in ("", key[0]) for one in kept]
+        found.sort(key=_when, reverse=True)
+        return found[:_TOLD]
 
     def _place(self, key: tuple[str, str], location: LocationPlan) -> LocationPlan:
         """The location of a target, with the hook that writes the head of copies. It shares all else with the one of the plan."""
@@ -156,14 +201,28 @@ def _as_the_original(exchange: Exchange, edits: Edits) -> None:
     edits.extra += copy.extra
 
 
-def _discard(plane: DataPlane, attempt: WatchedAttempt) -> None:
-    """Read the answer, if it is short."""
-    attempt.exchange.status = attempt.response.status
+def _answer(plane: DataPlane, attempt: WatchedAttempt) -> Answered:
+    """Read the answer: as much of its body as is compared, or all if it is short."""
+    exchange, response = attempt.exchange, attempt.response
+    copy: Copy = exchange.facts[Mirrors]  # type: ignore[index]
+    exchange.status = response.status
+    digest = copy.mirror.digest()
     source = source_of(plane, attempt)
-    if source is None:
-        return
-    octets = len(source.here())
-    while not source.done and octets <= _DISCARDED:
-        octets += len(source.read(_DISCARDED))
-    if source.done:
-        end(attempt, source)
+    if source is not None:
+        payload = source.here()
+        octets = len(payload)
+        if digest is not None:
+            digest.feed(payload)
+        while not source.done and (octets <= _DISCARDED or (digest is not None and not digest.more)):
+            payload = source.read(_READ)
+            octets += len(payload)
+            if digest is not None:
+                digest.feed(payload)
+        if source.done:
+            end(attempt, source)
+    return Answered(response.status, response.fields, exchange.upstream_time, digest)
+
+
+def _when(difference: dict[str, Any]) -> float:
+    when: float = difference["when"]
+    return when

@@ -29,8 +29,8 @@ class Edits:
     status: of the response, 0 for a request. own: True if the answer is ours and not a backend's. drop: lower-case names that are taken
     out of what the other side sent. extra: field lines that are put in, each with its CRLF. head: the head as the other side sent it, to be
     read only; None for a request. transform: changes the body of a backend's response, None: it stays as it is. With one, the body
-    is sent without a Content-Length. body: octets in place of the whole body of a backend's response, None: it stays. No transform
-    changes them.
+    is sent without a Content-Length, unless it only watches (`terraster.wire.transform.resizes`). body: octets in place of the whole body of
+    a backend's response, None: it stays. No transform changes them.
     """
 
     __slots__ = ("body", "drop", "extra", "head", "own", "status", "transform")

@@ -139,6 +139,9 @@ class Process(Worker):  # type: ignore[misc]
     def challenge(self, answers: Answers) -> None:
         """Give these answers to an authority that proves names, and no others. Must not wait."""
 
+    def tell(self, what: str, about: str) -> Any:
+        """Answer a question of the master at once (`terraster.master.questions`). Must not wait."""
+
     def drain(self) -> None:
         """Accept no new connection and let open requests finish."""
 
@@ -388,6 +391,8 @@ class Process(Worker):  # type: ignore[misc]
                     case ("challenges", number, answers):
                         self.challenge(answers)
                         self.channel.send(("challenged", number))
+                    case ("tell", number, what, about):
+                        self.channel.send(("told", number, self.tell(what, about)))
                     case ("stopping",):
                         self.stopping()
                     case ("answer", ticket, answer):

@@ -232,6 +232,9 @@ class ProxyWorker(Process):
     def challenge(self, answers: Answers) -> None:
         self.proxy.challenges.use(answers)
 
+    def tell(self, what: str, about: str) -> Any:
+        return self.proxy.mirrors.differences(about) if what == "mirrors" else None
+
     def look(self) -> None:
         self.generations.look()
         q, at = self.view.q, self.view.base + Seat.OLD

@@ -138,7 +138,7 @@ LOCATION = record(
     hedges=COUNT,
     retry_budget_refusals=COUNT,
     slow_clients=COUNT,
-    filters=by_name(COUNTS),
+    filters=by_name(by_name(SPAN)),
     backends=several(record(**BACKEND)),
 )
 PROBLEM = record(
@@ -215,6 +215,33 @@ ORDER = record(
     last_error=TEXT,
     next=MOMENT_OR_NONE,
 )
+MIRROR = record(
+    service=TEXT,
+    location=TEXT,
+    entries=several(record(name=optional(TEXT), to=several(TEXT), percent=SPAN, compare=several(TEXT))),
+    counters=COUNTS,
+    mean_seconds=optional(record(original=SPAN, copy=SPAN)),
+)
+DIFFERENCE = record(
+    when=MOMENT,
+    worker=COUNT,
+    request_id=TEXT,
+    method=TEXT,
+    path=TEXT,
+    service=TEXT,
+    location=TEXT,
+    to=TEXT,
+    differs={
+        "type": "object",
+        "properties": {
+            "status": several(COUNT),
+            "headers": several(record(name=TEXT, original=optional(TEXT), copy=optional(TEXT))),
+            "body": several(record(octets=COUNT, more=TRUTH, sha256=TEXT)),
+            "latency": several(SPAN),
+        },
+        "additionalProperties": False,
+    },
+)
 STATUS = record(
     ok=TRUTH,
     problems=several(PROBLEM),
@@ -256,6 +283,7 @@ SHAPES: dict[str, Schema] = {
     "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT)),
     "list": record(ok=TRUTH, now=MOMENT, backends=several(record(service=TEXT, location=TEXT, **BACKEND))),
     "certificates": record(ok=TRUTH, now=MOMENT, certificates=several(CERTIFICATE), certificate_orders=several(ORDER)),
+    "mirror": record(ok=TRUTH, now=MOMENT, mirrors=several(MIRROR), differences=several(DIFFERENCE)),
     "why": record(ok=TRUTH, now=MOMENT, backends=several(record(**ACCOUNT, history=several(ACTION), endpoints=several(ENDPOINT)))),
     "stop": record(ok=TRUTH, pid=COUNT_OR_NONE),
     "refusal": record(ok=TRUTH, problems=several(TEXT), candidates=several(TEXT)),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from terraster.filters.mirror import Mirror
 from terraster.state.cells import BackendCells
 
-from .lines import answered, asked, chunks, ok, refused, req, resp, start
+from .lines import Expected, answered, asked, chunks, ok, refused, req, resp, start
 from .play import (
     FIN,
     GONE,
@@ -28,7 +30,9 @@ from .play import (
     told,
     whole,
 )
+from .test_compression import PACKED, gzipped
 
+LONG = "0123456789" * 400
 MARK = "X-Terraster-Mirror: 1"
 GET = req("GET /a?b=c")
 ASKED = asked("GET /a?b=c")
@@ -46,7 +50,7 @@ def tallied(**expected: int) -> Step:
         stage = scene.stage
         cells = {one.counter.name: one.cell for one in stage.plan.counted if one.kind == Mirror.name}
         row = stage.view.locations + stage.first_location().offset
-        found = {name: stage.q[row + cell] for name, cell in cells.items() if stage.q[row + cell]}
+        found = {name: stage.q[row + cell] for name, cell in cells.items() if stage.q[row + cell] and "seconds" not in name}
         assert found == expected, f"counted {found}, expected {expected}"
 
     return do(check, f"counted by the mirror: {expected}")
@@ -495,5 +499,172 @@ test_failures = table(
         tallied(sent=2, failed_timeout=2),
         keys=", timeout: 2s",
         copies=0,
+    ),
+)
+
+
+def differ(**expected: object) -> Step:
+    """The newest difference that is kept."""
+
+    def check(scene: Scene) -> None:
+        (found, *_) = scene.stage.proxy.mirrors.differences("site")
+        assert found["differs"] == expected, f"{found} is kept, expected {expected}"
+        assert (found["request_id"], found["method"], found["path"]) == ("0123456789abcdef00000001", "GET", "/a")
+        assert (found["service"], found["location"], found["to"]) == ("site", "/", "http://10.0.0.3:9000")
+
+    return do(check, f"kept: {expected}")
+
+
+def same() -> Step:
+    def check(scene: Scene) -> None:
+        found = scene.stage.proxy.mirrors.differences("")
+        assert found == [], f"{found} is kept"
+
+    return do(check, "no difference")
+
+
+def body(octets: int, text: str, more: bool = False) -> dict[str, object]:
+    return {"octets": octets, "more": more, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def compared(
+    name: str, original: bytes, got: Expected, answer: bytes, *steps: Step, ask: tuple[str, ...] = (), **more: object
+) -> Row:
+    """A GET whose two answers are compared. original: what the backend sends. got: what the client gets. answer: to the copy"""
+    return mirrored(
+        name,
+        client >> req("GET /a?b=c", *ask),
+        b1 << asked("GET /a?b=c", *ask),
+        b1 >> original,
+        client << got,
+        log(200, b1),
+        copied << asked("GET /a?b=c", MARK, *ask),
+        copied >> answer,
+        *steps,
+        **{"keys": ", compare: all", **more},
+    )
+
+
+TWO = resp("200 OK", CHUNKED, body="1\r\no\r\n2\r\nne\r\n0\r\n\r\n")
+
+test_comparisons = table(
+    compared("the same answer", ok("one"), OK, ok("one"), same(), tallied(sent=1, compared=1)),
+    compared("the same body in chunks is the same", ok("one"), OK, TWO, same(), tallied(sent=1, compared=1)),
+    compared(
+        "chunks of the original reach the client as they are",
+        TWO,
+        answered("200 OK", CHUNKED, body=chunks("one")),
+        ok("one"),
+        same(),
+        tallied(sent=1, compared=1),
+    ),
+    compared(
+        "status, fields and body",
+        ok("one", "X-A: 1", "X-B: 2", "Set-Cookie: a=1"),
+        answered("200 OK", "X-A: 1", "X-B: 2", "Set-Cookie: a=1", body="one"),
+        resp("500 Internal Server Error", "x-a: 1", "X-B: 3", "Date: x", body="gone"),
+        differ(
+            status=[200, 500],
+            headers=[{"name": "x-b", "original": "2", "copy": "3"}],
+            body=[body(3, "one"), body(4, "gone")],
+        ),
+        tallied(sent=1, compared=1, differed_status=1, differed_headers=1, differed_body=1),
+    ),
+    compared(
+        "before compression and rules for headers: as both servers sent them",
+        ok(LONG, "Content-Type: text/html", "X-Gone: 1"),
+        answered("200 OK", *PACKED, body=gzipped(LONG)),
+        resp("200 OK", "Content-Type: text/html", "X-Gone: 1", body=LONG),
+        same(),
+        tallied(sent=1, compared=1),
+        ask=("Accept-Encoding: gzip",),
+        location=f"middleware: [{{mirror: {{{TO}, compare: all}}}}, {{headers: {{remove_response_headers: [X-Gone]}}}}]",
+        service="compression: on",
+    ),
+    compared(
+        "the first octets of a longer body",
+        ok("one more"),
+        answered("200 OK", body="one more"),
+        ok("one less, and so on"),
+        same(),
+        tallied(sent=1, compared=1),
+        keys=", compare: [body], body_size: 4",
+    ),
+    compared(
+        "a body that goes on is not the same as one that ends there",
+        ok("one"),
+        OK,
+        ok("one more"),
+        differ(body=[body(3, "one"), body(3, "one", True)]),
+        tallied(sent=1, compared=1, differed_body=1),
+        keys=", compare: [body], body_size: 3",
+    ),
+    compared(
+        "only what is asked for",
+        ok("one", "X-A: 1"),
+        answered("200 OK", "X-A: 1", body="one"),
+        resp("500 No", body="x"),
+        same(),
+        tallied(sent=1, compared=1),
+        keys=", compare: [latency]",
+    ),
+    mirrored(
+        "an empty body, and none",
+        client >> req("HEAD /a"),
+        b1 << asked("HEAD /a"),
+        b1 >> resp("200 OK", "Content-Length: 3", length=False),
+        client << start("200 OK", "Content-Length: 3"),
+        log(200, b1),
+        copied << asked("HEAD /a", MARK),
+        copied >> resp("200 OK", "Content-Length: 4", length=False),
+        same(),
+        tallied(sent=1, compared=1),
+        keys=", compare: all",
+    ),
+    mirrored(
+        "an original that its client leaves: its body is not compared",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> resp("200 OK", "Content-Length: 5", body="o", length=False),
+        client << start("200 OK", "Content-Length: 5"),
+        client << "o",
+        client >> RST,
+        b1 << FIN,
+        log(499, b1, error="connection_terminated"),
+        counts(b1, responses=0),
+        copied << COPIED,
+        copied >> ok("other"),
+        same(),
+        tallied(sent=1, compared=1),
+        keys=", compare: all",
+        cut=False,
+    ),
+    mirrored(
+        "an original without a response is not compared",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> RST,
+        told(b1, "failure"),
+        client << refused(502, "connection_terminated"),
+        log(502, b1, error="connection_terminated"),
+        copied << COPIED,
+        copied >> ok("one"),
+        same(),
+        tallied(sent=1),
+        location=f"middleware: [{{mirror: {{{TO}, compare: all}}}}]\nretry: off",
+    ),
+    mirrored(
+        "a head goes to the client at once, whenever the body comes",
+        client >> GET,
+        b1 << ASKED,
+        b1 >> resp("200 OK", "Content-Length: 3", length=False),
+        client << start("200 OK", "Content-Length: 3"),
+        b1 >> "one",
+        client << "one",
+        log(200, b1),
+        copied << COPIED,
+        copied >> ok("one"),
+        tallied(sent=1, compared=1),
+        keys=", compare: all",
     ),
 )

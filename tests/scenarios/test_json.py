@@ -66,6 +66,8 @@ def test_every_command_has_its_shape(fresh, backend) -> None:
     assert (orphan["service"], orphan["location"], orphan["backend"]) == ("other", "/x", good.url)
     gone = said(proxy, "backend", "backend", "enable", "other/x", good.url)["backend"]
     assert (gone["state"], gone["configured_weight"], gone["weight"]) == ("removed", None, None)
+    said(proxy, "mirror", "mirror", "site")
+    said(proxy, "refusal", "mirror", "nobody", code=1)
     said(proxy, "refusal", "backend", "drain", "nobody", good.url, code=1)
     said(proxy, "refusal", "backend", "list", "nobody", code=1)
     said(proxy, "refusal", "why", "http://nobody", code=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -10,10 +11,11 @@ from typing import Any
 
 import yaml
 
-from ..harness.backends import Backend, Peer, ok
+from ..harness.backends import Backend, Peer, Request, ok
 from ..harness.client import exchange, get
 from ..harness.http2_backend import Asked, Http2Backend, Http2Peer
 from ..harness.http2_client import Http2
+from ..harness.shapes import unlawful
 from ..harness.terraster_process import rss, service
 from ..harness.waiting import wait_until
 
@@ -124,6 +126,66 @@ def test_memory_is_bounded_while_the_target_is_stuck(terraster, backend) -> None
     found = wait_until(lambda: (now := counted(proxy)).get("skipped_queue_full", 0) == 1050 - 32 and now)
     assert found == {"sent": 32, "skipped_queue_full": 1018}, "so many have room"
     assert grown < 4 * MEGABYTE, f"{grown / MEGABYTE:.1f} MB more after 16 MB of bodies"
+
+
+def test_answers_are_compared(terraster, backend) -> None:
+    def original(request: Request) -> bytes:
+        return ok(b"one" if request.target != "/long" else b"x" * 200_000, b"X-Version: 1\r\nSet-Cookie: s=1\r\n")
+
+    def copy(request: Request) -> bytes:
+        if request.target == "/slow":
+            time.sleep(0.3)
+        if request.target == "/body?token=s3cret":
+            return ok(b"two", b"X-Version: 1\r\nSet-Cookie: s=2\r\n")
+        if request.target == "/head":
+            return ok(b"one", b"X-Version: 2\r\nX-Auth-Token: s3cret\r\n", status=b"203 Other")
+        return original(request)
+
+    shadow = backend(answer=copy)
+    site = mirrored(backend(answer=original).url, shadow.url, compare="all", slower_by="200ms", body_size="100k")
+    proxy = terraster(site, compression="on")
+    for path in ("/same", "/long", "/body?token=s3cret", "/head", "/slow"):
+        answer = get(proxy.address, path, fields="Cookie: c=s3cret\r\nAuthorization: Bearer s3cret\r\n")
+        assert (answer.status, answer.get("x-version")) == (200, "1")
+    wait_until(lambda: counted(proxy).get("compared") == 5)
+    found = json.loads(proxy.ctl("mirror", "site", "--json").stdout)
+    assert not (wrong := unlawful("mirror", found)), wrong
+    (one,) = found["mirrors"]
+    assert one["entries"] == [
+        {"name": None, "to": [shadow.url], "percent": 100.0, "compare": ["status", "headers", "body", "latency"]}
+    ]
+    counters = {name: count for name, count in one["counters"].items() if count}
+    assert counters == {
+        "sent": 5,
+        "compared": 5,
+        "differed_status": 1,
+        "differed_headers": 1,
+        "differed_body": 1,
+        "differed_latency": 1,
+    }
+    assert one["mean_seconds"]["copy"] > one["mean_seconds"]["original"]
+    assert one["mean_seconds"]["copy"] >= 0.06
+    by_path = {row["path"]: row for row in found["differences"]}
+    assert by_path.keys() == {"/body", "/head", "/slow"}
+    assert by_path["/head"]["differs"] == {
+        "status": [200, 203],
+        "headers": [
+            {"name": "x-version", "original": "1", "copy": "2"},
+            {"name": "x-auth-token", "original": None, "copy": "(not shown)"},
+        ],
+    }
+    assert [part["octets"] for part in by_path["/body"]["differs"]["body"]] == [3, 3]
+    logged = {line["request_id"] for line in proxy.log(5)}
+    assert {row["request_id"] for row in by_path.values()} <= logged, "the ids are those of the log"
+    said = proxy.ctl("mirror").stdout
+    assert "  compared 5, differed: status 1, headers 1, body 1, latency 1" in said
+    assert "  x-version: 1, copy 2" in said and "  status 200, copy 203" in said
+    assert "s3cret" not in said + json.dumps(found) + json.dumps(proxy.status()) + proxy.said
+    assert proxy.metrics()['terraster_mirror_copy_seconds_total{location="/",service="site"}'] >= 0.3
+    refused = proxy.ctl("mirror", "nobody")
+    assert (refused.returncode, refused.stderr) == (1, "terrasterctl: there is no service 'nobody'\n")
+    proxy.reload(service(backend(answer=ok()).url))
+    assert proxy.ctl("mirror").stdout == "no mirror is configured\n"
 
 
 def test_a_reload_takes_the_mirror_away_and_frees_its_connections(terraster, backend) -> None:
