@@ -27,7 +27,7 @@ from terraster.wire.chunked import last_chunk
 from terraster.wire.grpc import APART, word_of
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 
-from .call import outcome, verdict
+from .call import final_verdict, outcome, verdict
 from .data_plane import DataPlane
 from .downstream_head import send_interim
 from .upstream_head import upstream_head
@@ -42,6 +42,9 @@ RESPONSE_FIELDS = 250
 RESPONSE_READ = 16384
 """Octets of the first read of a response. Octets after the head are copied once more, so a larger read costs more than it saves."""
 
+
+_CALL = 2
+"""`Attempt._brief` of a call of gRPC whose status is to come in trailers: it counts as what it was when it has ended."""
 
 _BRIEF = 65536
 """A response of at most this many octets counts as good when all of it has arrived. A longer one, or one of unknown length, may last for
@@ -118,6 +121,7 @@ class Attempt:
         self.outcome = UNDER_WAY
         self.error: HttpError | None = None
         self.following: Member | None = None
+        self._brief: int
         self.again = self.kept = self.heard = self.paid = self.released = self.reusable = self._brief = False
         self.look: bool
         self.ended_at = 0.0
@@ -281,8 +285,14 @@ class Attempt:
         else:  # the backend may have answered before the last octet of the request
             took = now - sender.ended_at if sender.ended else 0.0
         exchange.upstream_time = took
-        q[row + CLASS_CELL[response.status]] += 1
-        self.verdict = status = response.status if exchange.grpc is None else verdict(response)
+        if exchange.grpc is None:
+            status = response.status
+        elif not (status := verdict(response, self.upstream)):
+            self.verdict = response.status
+            self._brief = _CALL
+            return USE
+        self.verdict = status
+        q[row + CLASS_CELL[status]] += 1
         if status >= location.lowest_bad_status:
             q[row + _LATENCY] += int(took * 1e9)
             q[row + _RESPONSES] += 1
@@ -361,6 +371,22 @@ class Attempt:
         """Note that the client has the whole response."""
         if self.outcome == UNDER_WAY:
             self.outcome = GOOD
+            if self._brief == _CALL:
+                self._judge_call()
+
+    def _judge_call(self) -> None:
+        """A call has ended, or nobody waits for its end any longer: count its response, whose status was to come in trailers."""
+        q, row = self.plane.view.q, self.row
+        self.verdict = status = final_verdict(self.exchange, self.response, self.upstream, self.outcome == GOOD)
+        self._brief = self.outcome == GOOD
+        q[row + CLASS_CELL[status]] += 1
+        if self.outcome == FAILED or (self._brief and status < self.location.lowest_bad_status):
+            return
+        self._brief = False
+        q[row + _LATENCY] += int(self.exchange.upstream_time * 1e9)
+        q[row + _RESPONSES] += 1
+        if status >= self.location.lowest_bad_status and self.plane.outcomes.is_bad(self.location, self.member, status, self.trial):
+            self.outcome = BAD_STATUS
 
     def delivered(self, source: Source) -> None:
         """The backend has sent the whole response, of which the client may have only a part: end the attempt, unless the backend still gets the
@@ -374,6 +400,8 @@ class Attempt:
 
     def over(self) -> None:
         """End the attempt: give back what it used, and report its outcome. Called exactly once."""
+        if self._brief == _CALL:
+            self._judge_call()
         sender, upstream = self.sender, self.upstream
         if sender is not None:
             self.exchange.bytes_in += sender.stop()

@@ -7,6 +7,7 @@ log, metrics and rules of operators mean the same for calls as for all other req
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
@@ -16,7 +17,7 @@ from terraster.wire.answers import reason_phrase
 from terraster.wire.http1 import ResponseHead
 from terraster.wire.http2.fields import trailer_block
 
-__all__ = ["begin", "break_off", "left", "outcome", "seconds_for", "spoken", "verdict"]
+__all__ = ["begin", "break_off", "final_verdict", "left", "outcome", "seconds_for", "spoken", "verdict"]
 
 _REFUSED = 400
 """From this status on, an answer refuses the call. Others say nothing about it: a redirect, a page."""
@@ -80,7 +81,23 @@ def outcome(response: ResponseHead) -> int:
     return response.status if number < 0 else grpc.APART + number
 
 
-def verdict(response: ResponseHead) -> int:
-    """The HTTP status by which a backend is judged for a response to a call: that of the status of gRPC if the response is trailers-only."""
+def verdict(response: ResponseHead, upstream: Any) -> int:
+    """The HTTP status by which a backend is judged for a response to a call: that of the status of gRPC if it has come, 0 if it may come in
+    trailers."""
     status = outcome(response)
-    return status if status < grpc.APART else grpc.to_http(status - grpc.APART)
+    if status >= grpc.APART:
+        return grpc.to_http(status - grpc.APART)
+    if status != 200 or response.no_body or response.content_length >= 0:
+        return status
+    return final_verdict(None, response, upstream, False) if upstream.framed and upstream.complete else 0
+
+
+def final_verdict(exchange: Exchange | None, response: ResponseHead, upstream: Any, whole: bool) -> int:
+    """The same once the call is over. whole: True if the client has the whole response. A response without a status of gRPC counts as its HTTP
+    status."""
+    number = -1
+    if upstream.framed:
+        number = grpc.status_in(upstream.trailers) if upstream.complete else -1
+    elif whole and exchange is not None:
+        number = exchange.grpc.status
+    return response.status if number < 0 else grpc.to_http(number)
