@@ -49,32 +49,35 @@ def test_memory(terraster, backend) -> None:
     assert [get(proxy.address).status for _ in range(30)] == [200] * 30
 
 
-def slowest(proxy: Terraster, seconds: float) -> float:
-    """The 99th percentile of how long a client waits for what it is served, seconds."""
-    waits = []
+def waits(proxy: Terraster, seconds: float) -> list[float]:
+    """How long a client waits for each response that it is served, ascending, seconds."""
+    found = []
     end = time.monotonic() + seconds
     with proxy.connect() as client:
         while time.monotonic() < end:
             began = time.monotonic()
             if client.send(REQUEST).response().status == 200:
-                waits.append(time.monotonic() - began)
-    return sorted(waits)[int(len(waits) * 0.99)]
+                found.append(time.monotonic() - began)
+    return sorted(found)
 
 
 @pytest.mark.nightly
 @pytest.mark.alone
 @pytest.mark.needs("wrk", "nginx")
-def test_the_slowest_of_those_that_are_served(fresh, stack, tmp_path) -> None:
-    """2,000 clients without a pause at one worker."""
+def test_those_that_are_served_wait_less(fresh, stack, tmp_path) -> None:
+    """2,000 clients without a pause at one worker. The slowest of a few hundred tell of this machine, so the median is compared."""
     origin = stack.enter_context(Nginx(tmp_path / "nginx"))
     proxy = fresh(service(origin.url), workers=1, access_log="off")
     script = tmp_path / "obedient.lua"
     script.write_text(OBEDIENT)
     with Wrk(f"{proxy.url}/hello", tmp_path / "wrk", connections=2000, script=script):
         wait_until(lambda: proxy.status()["services"][0]["locations"][0]["requests"] > 5000)
-        before = median([slowest(proxy, 1.5) for _ in range(3)])
+        before = waits(proxy, 4)
         proxy.reload(shedding(origin.url, loop_lag="20ms"))
         wait_until(lambda: refused(proxy) > 5000)
-        after = median([slowest(proxy, 1.5) for _ in range(3)])
-    print(f"99 % wait at most {before * 1000:.0f} ms without shed, {after * 1000:.0f} ms with it")
-    assert after < before / 2
+        after = waits(proxy, 4)
+    for name, found in (("without shed", before), ("with shed", after)):
+        print(
+            f"{name}: {len(found)} responses, half within {median(found) * 1000:.0f} ms, 99 % within {found[int(len(found) * 0.99)] * 1000:.0f} ms"
+        )
+    assert median(after) < median(before) / 2
