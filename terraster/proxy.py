@@ -186,7 +186,8 @@ class Proxy(DataPlane):
 
     def _begin(self, client: Downstream | Request, connection: Connection, head: RequestHead | None) -> Exchange:
         """The record of a request whose head is complete."""
-        now = self.clock()
+        clock = self.clock
+        now = clock()
         exchange = Exchange(now, now + self.wall, connection.client_ip, connection.peer_ip, connection.scheme, head)
         exchange.client = client
         exchange.handshake = connection.handshake
@@ -270,7 +271,8 @@ class Proxy(DataPlane):
 
     def _finish(self, exchange: Exchange) -> None:
         """Count and log. Called exactly once for every exchange, whatever its outcome."""
-        exchange.client.connection.keepalive = exchange.rules().timeouts.keepalive
+        location = exchange.location
+        exchange.client.connection.keepalive = (location or exchange.rules()).timeouts.keepalive
         exchange.client.end()
         exchange.client = None
         if exchange.buffering is not None:
@@ -281,9 +283,9 @@ class Proxy(DataPlane):
             self.slow_clients.watched.pop(exchange, None)
         if not exchange.status:
             exchange.status = 499
-        exchange.duration = duration = self.clock() - exchange.started
+        clock = self.clock
+        exchange.duration = duration = clock() - exchange.started
         q = self.view.q
-        location = exchange.location
         row = self.view.locations + (exchange.plan.unrouted if location is None else location.offset)
         q[row + STATUS_CELL[exchange.status]] += 1
         q[row + _BYTES_IN] += exchange.bytes_in
@@ -298,4 +300,5 @@ class Proxy(DataPlane):
                     hook(exchange)
                 except Exception:
                     self.defect("a hook of on_log failed")
-        self.log(exchange)
+        log = self.log
+        log(exchange)

@@ -22,16 +22,15 @@ class Downstream:
     inlet:      where its body comes from: the connection
     exchange:   the current request, or None
     worker:     the greenlet to interrupt if the client goes while a backend works for the request
+    framed:     True if the connection frames bodies itself (HTTP/2), so that neither Content-Length nor chunks have to
     """
 
-    __slots__ = ("connection", "exchange", "inlet", "send", "worker")
-
-    framed = False
-    """True if the connection frames bodies itself (HTTP/2), so that neither Content-Length nor chunks have to."""
+    __slots__ = ("connection", "exchange", "framed", "inlet", "send", "worker")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = self.inlet = connection
         connection.downstream = self
+        self.framed = False
         self.send = connection.send
         self.exchange: Exchange | None = None
         self.worker: greenlet | None = None
@@ -44,7 +43,8 @@ class Downstream:
     def answer(self, head: bytes, body: bytes, timeout: float, keep: bool) -> None:
         """Send a whole response. keep: False if it is the last one of the connection, which is ended at once. Raises `HttpError`."""
         if keep:
-            self.send(head + body if body else head, timeout)
+            send = self.send
+            send(head + body if body else head, timeout)
         else:
             self.connection.stream.send_last(head + body, timeout)
 

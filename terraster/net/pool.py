@@ -224,7 +224,8 @@ class Pool:
                 q[at] -= 1
                 upstream.close()
                 return
-        upstream.since = self.reactor.clock()
+        clock = self.reactor.clock
+        upstream.since = clock()
         self.idle[upstream] = None
         if limits.max_open and not self._looks.active:
             self._looks.start(self._make_room)

@@ -65,12 +65,14 @@ class Upstream(_Ended):
     plain:  the stream of its socket
     phase:  the current wait ("connect", "response", "read", "write"), for the error
     since:  monotonic time at which it became idle
+    framed: True if the connection frames bodies itself (HTTP/2)
     client, header: the client connection that alone uses it, and the PROXY header that it began with; None and b"" if any client may
     """
 
     __slots__ = (
         "client",
         "doubtful",
+        "framed",
         "header",
         "phase",
         "plain",
@@ -83,15 +85,12 @@ class Upstream(_Ended):
         "stream",
     )
 
-    framed = False
-    """True if the connection frames bodies itself (HTTP/2)."""
-
     def __init__(self, stream: Stream, pool: Pool) -> None:
         """pool: has admitted this connection (`Pool.admit`)"""
         self.phase = "connect"
         self.client: Any
         self.header: bytes
-        self.doubtful = False
+        self.doubtful = self.framed = False
         self.pool = pool
         self.since = inf
         self.plain = stream

@@ -157,7 +157,8 @@ class Attempt:
             self._await_head(request)
         else:
             upstream = self._send(origin, out)
-            self._asked_at = plane.clock()
+            clock = plane.clock
+            self._asked_at = clock()
             self._read_head(upstream)
         return self
 
@@ -187,7 +188,8 @@ class Attempt:
             out += chunk(exchange.content) + last_chunk([])
         elif exchange.content:
             out += exchange.content
-        upstream.send(out, self.location.timeouts.read)
+        send = upstream.send
+        send(out, self.location.timeouts.read)
         return upstream
 
     def _send_frames(self, origin: Origin, block: bytes) -> BackendRequest:
@@ -231,8 +233,9 @@ class Attempt:
         wait = self.location.response_timeout if self.sender is None else self._left(upstream)
         data = b""
         interims = 0
+        receive = upstream.recv
         while True:
-            more = upstream.recv(wait, RESPONSE_READ)
+            more = receive(wait, RESPONSE_READ)
             if not more:
                 raise ConnectionLost("the backend closed the connection before its response was complete")
             data = data + more if data else more
@@ -278,7 +281,8 @@ class Attempt:
         """Count the response head, and decide the next step: USE it, or ask ELSEWHERE."""
         exchange, location, response = self.exchange, self.location, self.response
         q, row = self.plane.view.q, self.row
-        self.ended_at = now = self.plane.clock()
+        clock = self.plane.clock
+        self.ended_at = now = clock()
         sender = self.sender
         if sender is None:
             took = now - self._asked_at

@@ -47,8 +47,9 @@ def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:
         else:
             connection.idle_since = plane.reactor.horizon
         connection.parks_at = plane.reactor.horizon + PARK
+        receive = connection.recv
         try:
-            data = connection.recv(timeout)
+            data = receive(timeout)
         except HttpError:
             connection.parks_at = inf
             return None

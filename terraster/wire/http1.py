@@ -71,6 +71,7 @@ class RequestHead:
         "special",
         "dropped",
         "max_forwards",
+        "protocol",
         "_block",
     )
 
@@ -89,7 +90,7 @@ class RequestHead:
     dropped: frozenset[bytes] | None
     max_forwards: int
     major = 1
-    protocol: bytes | None = None
+    protocol: bytes | None
     _block: Block
 
     def forward(self, target: bytes, keep: frozenset[int], drop: frozenset[bytes], extra: bytes) -> bytes:
@@ -268,6 +269,7 @@ def parse_request(data: bytes, header_size: int, header_count: int, seen: int = 
     head.size = size
     head.special = block.special
     head.dropped = block.dropped
+    head.protocol = None
     head.max_forwards = -1
     if block.max_forwards >= 0 and head.method in _COUNTED:
         head.max_forwards = block.max_forwards

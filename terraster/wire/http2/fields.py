@@ -73,7 +73,7 @@ class Http2Head(RequestHead):
     HTTP/1.1 would have.
     """
 
-    __slots__ = ("protocol",)
+    __slots__ = ()
 
     major = 2
 
