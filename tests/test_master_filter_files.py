@@ -40,7 +40,8 @@ class House:
         self.snapshot = Snapshot(1, (), (Service("a", ("a.test",), (), locations),), state_dir=str(folder))
         self.log = Lines()
         self.asked = 0
-        self.files = FilterFiles(self.log, Agenda(self.log, lambda: 0.0), self._changed)  # type: ignore[arg-type]
+        self.now = 0.0
+        self.files = FilterFiles(self.log, Agenda(self.log, lambda: self.now), self._changed)  # type: ignore[arg-type]
 
     def _changed(self) -> bool:
         self.asked += 1
@@ -132,3 +133,42 @@ def test_a_document_that_is_fetched_may_be_missing(tmp_path: Path) -> None:
     house.files.look()
     assert house.asked == 1
     assert house.load() == [{"https://keys.test/jwks": b"even"}]
+
+
+def test_a_file_that_has_become_empty_counts_once_it_has_stayed_so(tmp_path: Path, file: Path) -> None:
+    """Editors empty a file before they write it. A reload meanwhile changes nothing, either."""
+    house = House(tmp_path, Settings(file=str(file)))
+    house.load()
+    interval = house.snapshot.certificate_check
+    words = f"{file}: has become empty, perhaps to be written anew; what was read before stays in use"
+    file.write_bytes(b"")
+    house.now = 100.0
+    house.files.look()
+    assert house.load() == [{str(file): b"even"}]
+    assert house.kept == [words]
+    house.now += interval - 0.001
+    house.files.look()
+    assert (house.load(), house.asked) == ([{str(file): b"even"}], 0)
+    assert house.log.lines == [f"warning {words}"]
+    house.now += 0.001
+    house.files.look()
+    assert (house.load(), house.asked, house.kept) == ([{str(file): b""}], 1, [])
+
+
+def test_a_file_that_was_empty_for_a_moment_is_taken_as_it_is_then(tmp_path: Path, file: Path) -> None:
+    house = House(tmp_path, Settings(file=str(file)))
+    house.load()
+    file.write_bytes(b"")
+    house.files.look()
+    house.now += house.snapshot.certificate_check
+    file.write_bytes(b"others")
+    house.files.look()
+    assert house.load() == [{str(file): b"others"}]
+    file.write_bytes(b"")
+    house.files.look()
+    assert house.load() == [{str(file): b"others"}], "it counts from the second time on"
+
+
+def test_a_file_that_is_empty_from_the_start_is_empty(tmp_path: Path, file: Path) -> None:
+    file.write_bytes(b"")
+    assert House(tmp_path, Settings(file=str(file))).load() == [{str(file): b""}]

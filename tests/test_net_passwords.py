@@ -146,6 +146,33 @@ def test_all_together_are_bounded(known: VerifiedPasswords) -> None:
     assert not asked(known, b"guess 0", "198.51.100.1").dead, "what is under way anyway takes no room"
 
 
+def test_few_clients_keep_nobody_out(known: VerifiedPasswords, comparing: Comparing) -> None:
+    """Four addresses take all the room there is. Another client takes the place of the last comparison of one of them."""
+    floods = [[asked(known, b"%d %d" % (number, guess), f"192.0.2.{number}") for guess in range(PER_CLIENT)] for number in range(4)]
+    newcomers = [asked(known, RIGHT, "198.51.100.1", user=b"ada %d" % number) for number in range(3)]
+    gevent.sleep(0)
+    assert not any(one.dead for one in newcomers)
+    given_up = [one for flood in floods for one in flood if one.dead]
+    assert [(one.exception.status, one.exception.retry_after) for one in given_up] == [(429, 1)] * 3
+    assert sorted(sum(not one.dead for one in flood) for flood in floods) == [PER_CLIENT - 1] * 3 + [PER_CLIENT]
+    comparing.go.set()
+    gevent.joinall(newcomers, timeout=10, raise_error=True)
+    assert [one.value for one in newcomers] == [True] * 3
+    assert comparing.made.index(RIGHT) <= 4, "it waits for one comparison of each other client"
+    waiting = [one for flood in floods for one in flood if not one.dead]
+    gevent.joinall(waiting, timeout=10)
+    assert len(comparing.made) == MOST, "what was given up is not made"
+
+
+def test_a_client_with_as_many_as_the_others_takes_no_place(known: VerifiedPasswords) -> None:
+    for number in range(MOST // 2):
+        for guess in range(2):
+            asked(known, b"%d %d" % (number, guess), f"192.0.2.{number}")
+    assert not asked(known, RIGHT, "198.51.100.1").dead
+    second = asked(known, b"other", "198.51.100.1")
+    assert (second.exception.status, second.exception.retry_after) == (503, 1)
+
+
 def test_the_wait_is_bounded(known: VerifiedPasswords, comparing: Comparing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "PATIENCE", 0.05)
     with pytest.raises(HttpError) as error:

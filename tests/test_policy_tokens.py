@@ -109,6 +109,46 @@ def test_tokens(octets: bytes, outcome: str) -> None:
     assert judged(octets) == outcome
 
 
+TOKEN = token("rsa")
+LAST = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+def of_length(rest: int, part: int) -> bytes:
+    """A token one part of which has so many characters beyond whole fours."""
+    pads = ("x" * number for number in range(9))
+    tokens = (token("rsa", headers={"pad": pad}, pad=pad) for pad in pads)
+    return next(one for one in tokens if len(one.split(b".")[part]) % 4 == rest)
+
+
+def respelt(octets: bytes, part: int) -> bytes:
+    """The token with bits set in its part's last character that belong to no octet."""
+    parts = octets.split(b".")
+    parts[part] = parts[part][:-1] + bytes([LAST[LAST.index(parts[part][-1]) + 1]])
+    return b".".join(parts)
+
+
+SPELLINGS = (
+    *(TOKEN.replace(b".", mark, 1) for mark in (b" .", b". ", b"\t.", b".\n", b"=.", b"==.", b"!.", b".\x00", b"\xc3\xa9.")),
+    *(TOKEN + mark for mark in (b" ", b"\n", b"=", b"==", b"!", b"\x00")),
+    *(mark + TOKEN for mark in (b" ", b"\n", b"!", b"=")),
+    TOKEN[:40] + b" " + TOKEN[40:],
+    TOKEN[:40] + b"\r\n" + TOKEN[40:],
+    respelt(TOKEN, 2),
+    *(respelt(of_length(rest, part), part) for part in (0, 1) for rest in (2, 3)),
+)
+
+
+@pytest.mark.parametrize("octets", SPELLINGS, ids=range(len(SPELLINGS)))
+def test_a_token_has_one_spelling(octets: bytes) -> None:
+    assert judged(octets) == MALFORMED
+
+
+def test_the_other_alphabet_of_base64_is_another_spelling() -> None:
+    signed = next(one for one in (token("rsa", n=number) for number in range(99)) if b"-" in one)
+    assert judged(signed) == "ok"
+    assert judged(signed.replace(b"-", b"+").replace(b"_", b"/")) == MALFORMED
+
+
 @pytest.mark.parametrize("value", [True, [], {}, "x", float("inf"), float("nan"), pytest.param(10**400, id="huge")])
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
 def test_a_time_is_a_number(name: str, value: Any) -> None:

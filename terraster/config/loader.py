@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from ..errors import ConfigError, Problem, Unplaced
-from . import checks, descriptors, idle, level_checks, management, unserved
+from . import checks, idle, idle_filters, level_checks, management, unserved
 from .language import language
+from .log_files import unwritable
 from .messages import Complaint
 from .pending import Finds
 from .places import place_of
@@ -122,11 +124,9 @@ class Loader:
     ) -> Problem:
         """The problem with its place, without one if the files no longer have it. Reads the configuration again."""
         load = _Load(self._cache)
-        try:
-            settings = load.run(path, services_dir, api_config, log_configs, False)
-        except ConfigError:
-            return problem
-        return load.placed(settings, problem)
+        with suppress(ConfigError):
+            return load.placed(load.run(path, services_dir, api_config, log_configs, False), problem)
+        return problem
 
 
 class _Load:
@@ -255,8 +255,7 @@ class _Load:
         unplaced = {("services", number) for number, (_, _, item) in enumerate(self._items) if not item.placed}
         for complaint in (*checks.of_top(self._cache.language, settings), *checks.of_all(settings, services, unplaced)):
             self._complain(complaint)
-        writing = [(("services", number), item.settings) for number, (_, _, item) in enumerate(self._items) if item.finds.inherits]
-        self._levels = tuple(level_checks.levels(settings, services, writing))
+        self._levels = tuple(level_checks.levels(settings, services, self._picked("inherits")))
         for complaint in level_checks.errors(self._levels):
             self._complain(complaint)
         self._top_finds = self._cache.finder.find(settings.loaded((), ()))
@@ -274,6 +273,12 @@ class _Load:
         yield (), self._top_finds
         for number, (_, _, item) in enumerate(self._items):
             yield ("services", number), item.finds
+
+    def _picked(self, finds: str) -> list[tuple[Path, ServiceSettings]]:
+        """The services in which there is something of `Finds`, each with its path."""
+        return [
+            (("services", number), item.settings) for number, (_, _, item) in enumerate(self._items) if getattr(item.finds, finds)
+        ]
 
     def places(self, named: Collection[tuple[str, str]]) -> dict[tuple[str, str], Problem]:
         """See `Loader.places`."""
@@ -297,21 +302,8 @@ class _Load:
             self._complain((path, False, f"{named} cannot be read: {error.strerror or error}"))
 
     def _look_at_log(self, path: Path, file: str) -> None:
-        """Complain if a log cannot be written there. Workers open it themselves, when it is too late to refuse. Creates nothing."""
-        what = "access log" if path[-1] == "path" else "log"
-        folder = os.path.dirname(file) or "."
-        descriptor = descriptors.behind(file)
-        if descriptor is not None:
-            why = descriptors.unusable(descriptor)
-            if why:
-                self._complain((path, False, f"the {what} cannot be written to {descriptors.described(file)}: {why}"))
-        elif os.path.exists(file):
-            if os.path.isdir(file) or not os.access(file, os.W_OK):
-                self._complain((path, False, f"the {what} {file} cannot be written to"))
-        elif not os.path.isdir(folder):
-            self._complain((path, False, f"the {what} {file} cannot be created: there is no directory {folder}"))
-        elif not os.access(folder, os.W_OK | os.X_OK):
-            self._complain((path, False, f"the {what} {file} cannot be created: no file can be created in {folder}"))
+        if words := unwritable("access log" if path[-1] == "path" else "log", file):
+            self._complain((path, False, words))
 
     def _warned(self, settings: Settings, refused: list[Complaint]) -> Iterator[str]:
         """The warnings in words, each key without effect once, at its first place."""
@@ -319,9 +311,10 @@ class _Load:
         services = _with_paths(settings)
         special = [*refused[:1], *checks.warnings(settings, services), *level_checks.warnings(settings, self._levels)]
         mentioning: list[tuple[Path, ServiceSettings]] = [(path, service) for path, service in services if path == ("backends",)]
-        mentioning += [(("services", number), item.settings) for number, (_, _, item) in enumerate(self._items) if item.finds.idles]
+        mentioning += self._picked("idles")
         known = {path for path, _, _ in special}
         special += [found for found in idle.warnings(settings, services, mentioning) if found[0] not in known]
+        special += idle_filters.warnings(self._cache.language, settings, self._picked("filters"))
         if len(refused) > 1:
             path, key, words = refused[0]
             special[0] = path, key, f"{words}; and {len(refused) - 1} more"

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from . import descriptors, idle, level_checks
+from . import descriptors, idle, idle_filters, level_checks
+from .language import Language
 from .log_targets import is_remote
 from .settings import LocationSettings, ServiceSettings
 from .settings.acme import AcmeSettings
@@ -33,6 +34,7 @@ class Finds(NamedTuple):
     logs:     the same for each file that must be writable
     inherits: True for a service that writes keys of `level_checks.levels`
     idles:    True for a service that writes keys of the tables in `terraster.config.idle`
+    filters:  True for a service that writes a filter
     """
 
     later: tuple[tuple[Path, str], ...]
@@ -40,6 +42,7 @@ class Finds(NamedTuple):
     logs: tuple[tuple[Path, str], ...] = ()
     inherits: bool = False
     idles: bool = False
+    filters: bool = False
 
 
 class _Key(NamedTuple):
@@ -50,9 +53,10 @@ class _Key(NamedTuple):
 
 
 class Finder:
-    """Knows which keys of which model to look at; one for many models."""
+    """Knows which keys of which model to look at; one for many models of a language."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Language) -> None:
+        self._known = known
         self._keys: dict[type[BaseModel], dict[str, _Key]] = {}
 
     def find(self, model: BaseModel, path: Path = ()) -> Finds:
@@ -63,7 +67,8 @@ class Finder:
         self._look(model, path, "", (later, files, logs), None)
         inherits = isinstance(model, ServiceSettings) and level_checks.writes(model)
         idles = isinstance(model, ServiceSettings) and idle.mentions(model)
-        return Finds(tuple(later), tuple(files), tuple(logs), inherits, idles)
+        filters = isinstance(model, ServiceSettings) and idle_filters.writes(self._known, model)
+        return Finds(tuple(later), tuple(files), tuple(logs), inherits, idles, filters)
 
     def _look(
         self, model: BaseModel, path: Path, dotted: str, found: tuple[list[tuple[Path, str]], ...], level: BaseModel | None

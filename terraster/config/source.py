@@ -56,7 +56,7 @@ class Cache:
     def __init__(self, environ: Mapping[str, str], pause: Callable[[], None], known: Language) -> None:
         self.language = known
         self.environ = environ
-        self.finder = Finder()
+        self.finder = Finder(known)
         self._pause = pause
         self._old: dict[tuple[str, str], Item] = {}
         self._new: dict[tuple[str, str], Item] = {}

@@ -8,6 +8,7 @@ request before it picks a backend. `terraster.phases.ahead` does it; this filter
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 from pydantic import Field
@@ -42,6 +43,12 @@ class BufferSettings(FilterSettings):
         "on only as fast as the slower side takes it.",
     )
     directory: FilePath = Field("/var/tmp", description="Directory of these files. It must allow files without names (O_TMPFILE).")
+
+    def idle(self, beside: Collection[str]) -> Iterator[tuple[str, str]]:
+        if not (self.request or self.response):
+            yield "", "reads neither requests nor responses ahead; `buffer: off` says so"
+        elif not self.disk:
+            yield "directory", "has no effect with `disk: 0`"
 
 
 class Buffering:

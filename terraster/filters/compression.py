@@ -17,7 +17,7 @@ and Accept-Ranges are taken out. Vary is right for caches on every response that
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import translate
 from typing import Annotated, ClassVar
 
@@ -113,6 +113,10 @@ class CompressionSettings(FilterSettings):
         description="False: responses with Set-Cookie are not compressed. The size of a compressed page can tell an attacker a secret in it "
         "if the page also repeats what the attacker sends (BREACH).",
     )
+
+    def idle(self, beside: Collection[str]) -> Iterator[tuple[str, str]]:
+        if not self.types:
+            yield "types", "is empty, so nothing is compressed; `compression: off` says so"
 
 
 class Compression(Filter):

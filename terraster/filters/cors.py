@@ -8,6 +8,7 @@ these settings count. Every response has Vary, so that no cache gives one origin
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -104,6 +105,10 @@ class CorsSettings(FilterSettings):
         if star:
             raise ValueError(f"has `*` in `{star}` with `allow_credentials`, which no browser accepts: name them")
         return self
+
+    def idle(self, beside: Collection[str]) -> Iterator[tuple[str, str]]:
+        if not self.allowed_origins:
+            yield "", "names no `allowed_origins`: scripts of other origins may read nothing, as without `cors`"
 
 
 def starred(settings: CorsSettings) -> str:

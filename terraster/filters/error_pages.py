@@ -8,6 +8,7 @@ it reads grpc-status, and no body.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
@@ -110,6 +111,10 @@ class ErrorPagesSettings(FilterSettings):
         inner = handler.resolve_ref_schema(made)
         inner["patternProperties"] = {"^[45]": inner["properties"]["pages"]["additionalProperties"]}
         return made
+
+    def idle(self, beside: Collection[str]) -> Iterator[tuple[str, str]]:
+        if not self.pages:
+            yield "", "names no page, so errors stay as they are"
 
     def sources(self) -> tuple[Source, ...]:
         return tuple(Source(key, file, _page) for key, file in self.pages.items() if file)

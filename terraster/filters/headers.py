@@ -8,7 +8,7 @@ rendered once; others hold facts of the request (`terraster.filters.variables`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import ClassVar, Self
 
 from pydantic import Field
@@ -37,6 +37,10 @@ class HeaderSettings(FilterSettings):
     )
     remove_request_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from requests.")
     remove_response_headers: tuple[RemovedName, ...] = Field((), description="Fields removed from responses.")
+
+    def idle(self, beside: Collection[str]) -> Iterator[tuple[str, str]]:
+        if not (self.request_headers or self.response_headers or self.remove_request_headers or self.remove_response_headers):
+            yield "", "names no field, so it changes none"
 
     def over(self, wider: Self | None) -> Self:
         """Override the wider level separately for each name, whatever its spelling. A field that is removed here and set on the wider level is

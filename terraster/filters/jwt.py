@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -163,6 +164,13 @@ class JwtSettings(FilterSettings):
         if self.jwks_file:
             return (Source("jwks_file", self.jwks_file, key_sets.read_secret_too),)
         return ()
+
+    def idle(self, beside: Collection[str]) -> Iterator[tuple[str, str]]:
+        if not self.jwks_url:
+            for key in ("jwks_refresh", "jwks_ca_file"):
+                yield key, "has no effect without `jwks_url`"
+        elif self.jwks_ca_file and self.jwks_url.startswith("http:"):
+            yield "jwks_ca_file", "has no effect with a `jwks_url` of http"
 
     @property
     def field(self) -> bytes:

@@ -10,6 +10,7 @@ Fields of the response: ``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpa
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -63,6 +64,18 @@ class RateLimitSettings(FilterSettings):
         "enforce", description="observe: refuse nothing, but count and log what would be refused."
     )
     name: EntryName | None = Field(None, description="Tells entries apart, and names the limit to clients.")
+
+    leans_on = frozenset({"jwt"})
+
+    def idle(self, beside: Collection[str]) -> Iterator[tuple[str, str]]:
+        if self.key.startswith("jwt:") and "jwt" not in beside:
+            yield (
+                "key",
+                f"is {self.key}, but without the filter `jwt` no request has a claim: clients are told apart by their addresses",
+            )
+        if self.mode == "observe":
+            for key in ("status", "headers"):
+                yield key, "has no effect with `mode: observe`"
 
 
 class RateLimit(Filter):

@@ -6,7 +6,7 @@ backend is replaced, or with `override: false` stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
@@ -110,6 +110,19 @@ class SecuritySettings(FilterSettings):
         "", description="Cross-Origin-Resource-Policy: a policy, as in `same-origin`, or `off`. Default: off."
     )
     override: bool = Field(True, description="Replace these fields of the backend. False: the backend's stand where it sends them.")
+
+    def idle(self, beside: Collection[str]) -> Iterator[tuple[str, str]]:
+        if not self.hsts:
+            for key in ("hsts_max_age", "hsts_include_subdomains", "hsts_preload"):
+                yield key, "has no effect without `hsts: true`"
+        elif self.hsts_preload and not (self.hsts_include_subdomains and self.hsts_max_age >= _YEAR):
+            yield (
+                "hsts_preload",
+                "has no effect: browsers' list wants `hsts_include_subdomains` and a `hsts_max_age` of a year as well",
+            )
+        said = [key for _, key in _FIELDS if getattr(self, key)]
+        if not (said or self.hsts or self.content_type_options or self.xss_protection):
+            yield "", "names no field, so it adds none"
 
 
 _FIELDS = (

@@ -126,6 +126,10 @@ class KeptFiles(Generic[Made]):
         """What `get` gave last. Raises KeyError if that was None."""
         return self._known[files][1]
 
+    def known(self, files: Files) -> Made | None:
+        """What `get` gave last; None if it has given nothing."""
+        return self._known[files][1] if files in self._known else None
+
     def problem(self, files: Files) -> str:
         """Why the files cannot be used now; "" if they can."""
         return self._broken.get(files, "")

@@ -9,7 +9,8 @@ A bcrypt of cost 10 takes 60 ms of a core, on purpose, and a password is sent wi
 - clients take turns. A client has at most `PER_CLIENT` comparisons waiting, whatever its connections (an IPv6 client: its /64), and after
   each of them all others have one. A flood from one address makes the login of another client wait for one comparison more.
 - requests that ask for the same comparison share it: a browser sends six at once.
-- at most `MOST` wait; beyond that, and after `PATIENCE` seconds, the answer is 503.
+- at most `MOST` wait. Beyond that the client with the most gives its last one up to a client with fewer, so that few addresses keep nobody out.
+  If there is none with more, and after `PATIENCE` seconds, the answer is 503.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ Compare = Callable[[bytes, bytes], bool]
 
 
 class _Comparison:
-    """A comparison that waits or is under way. right: None until it is over. waiters: the requests that wait for it."""
+    """A comparison that waits or is under way. right: None until it is over. waiters: the requests that wait for it. given_up: True if it
+    is not made, because its client had the most."""
 
-    __slots__ = ("digest", "failure", "hashed", "password", "right", "waiters")
+    __slots__ = ("digest", "failure", "given_up", "hashed", "password", "right", "waiters")
 
     def __init__(self, digest: bytes, password: bytes, hashed: bytes) -> None:
         self.digest = digest
@@ -56,6 +58,7 @@ class _Comparison:
         self.hashed = hashed
         self.right: bool | None = None
         self.failure: BaseException | None = None
+        self.given_up = False
         self.waiters: list[Wakeup] = []
 
 
@@ -110,14 +113,8 @@ class VerifiedPasswords:
         """Queue a comparison. Raises `HttpError` if there is no room."""
         mine = self._turns.get(origin)
         if mine is not None and len(mine) >= PER_CLIENT:
-            raise HttpError(
-                "too many passwords of this client are being checked",
-                status=429,
-                reason="http_request_denied",
-                blame=CLIENT,
-                retry_after=1,
-            )
-        if len(self._pending) >= MOST:
+            raise _too_many()
+        if len(self._pending) >= MOST and not self._makes_room(len(mine or ())):
             raise HttpError("too many passwords are being checked", status=503, reason="connection_limit_reached", retry_after=1)
         self._pending[new.digest] = new
         if mine is None:
@@ -128,10 +125,24 @@ class VerifiedPasswords:
             gevent.spawn(self._pump)
         return new
 
+    def _makes_room(self, mine: int) -> bool:
+        """Give up the last comparison of the client with the most, for one that has ``mine``. False if that would be no fairer."""
+        largest = max(self._turns.values(), key=len)
+        if len(largest) < mine + 2:
+            return False
+        last = largest.pop()  # not the one under way, which is the first of its client
+        del self._pending[last.digest]
+        last.given_up = True
+        for wakeup in last.waiters:
+            wakeup.wake()
+        return True
+
     def _wait(self, found: _Comparison) -> bool:
         reactor = self._reactor
         end = reactor.clock() + PATIENCE
         while found.right is None:
+            if found.given_up:
+                raise _too_many()
             left = end - reactor.clock()
             if left <= 0 or found.failure is not None:
                 raise HttpError("the password could not be checked in time", status=503, retry_after=1) from found.failure
@@ -165,6 +176,16 @@ class VerifiedPasswords:
                     wakeup.wake()
         finally:
             self._pumping = False
+
+
+def _too_many() -> HttpError:
+    return HttpError(
+        "too many passwords of this client are being checked",
+        status=429,
+        reason="http_request_denied",
+        blame=CLIENT,
+        retry_after=1,
+    )
 
 
 def _origin(client: str) -> str:

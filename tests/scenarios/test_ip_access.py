@@ -76,4 +76,5 @@ def test_a_file_that_changes(terraster, backend, tmp_path: Path) -> None:
     wait_until(lambda: f"{bad}: line 1: 'localhost' is neither an address nor a network; what was read before stays" in proxy.said)
     assert get(proxy.address).status == 403
     bad.write_text("")
+    wait_until(lambda: f"{bad}: has become empty, perhaps to be written anew; what was read before stays" in proxy.said)
     wait_until(lambda: get(proxy.address).status == 200)

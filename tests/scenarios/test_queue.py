@@ -386,3 +386,18 @@ def test_a_worker_that_stands_still_does_not_stop_the_line(terraster, gate) -> N
     script.go.release()
     assert one[0].response().body == b"/still"
     quiet(proxy)
+
+
+def test_a_request_that_waits_over_a_reload_was_let_in_before(terraster, gate) -> None:
+    """Filters that the reload adds judge the requests that come after it."""
+    script, origin = gate
+    proxy = terraster(full(origin), queue={"timeout": "30s"})
+    first = ask(proxy, "/first")
+    origin.wait()
+    waiting = ask(proxy, "/waits")
+    wait_until(lambda: total(proxy, DEPTH) == 1)
+    proxy.reload(full(origin, middleware=[{"ip_access": {"deny": "all"}}]), queue={"timeout": "30s"})
+    assert get(proxy.address).status == 403
+    script.go.release(2)
+    assert [one.response().status for one in (first, waiting)] == [200, 200]
+    assert get(proxy.address).status == 403

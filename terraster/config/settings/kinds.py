@@ -13,7 +13,7 @@ every level, and the entry without a name is one more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import Enum
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
@@ -156,6 +156,14 @@ class FilterSettings(Model):
     def doubts(self, level: BaseModel | None) -> Iterator[tuple[str, str]]:
         """Warnings about values that are allowed but can hardly be meant: the key, "" for all of them, and a sentence. level: the service or
         location that has these settings, None: the top."""
+        return iter(())
+
+    leans_on: ClassVar[frozenset[str]] = frozenset()
+    """Other kinds without which some of the settings have no effect."""
+
+    def idle(self, beside: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Settings of all levels together that have no effect: the key, "" for all of them, and words that follow it. A key is told only where
+        it is written (`terraster.config.idle_filters`). beside: the kinds that are on in the same place."""
         return iter(())
 
     @property
