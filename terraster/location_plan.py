@@ -32,7 +32,9 @@ _SERVER_ERRORS = (500, 599)
 class LocationPlan:
     """One location, compiled.
 
+    id:           stable, see `terraster.config.snapshot`
     path:         as configured
+    arm:          the name of the arm that it is, "" = none
     offset:       of its row in a seat (add `SeatView.locations`)
     passthrough:  True if the matched path is forwarded unchanged
     limited:      True if a backend may be full, so that requests wait in `queue`
@@ -54,6 +56,8 @@ class LocationPlan:
     """
 
     __slots__ = (
+        "arm",
+        "id",
         "path",
         "offset",
         "members",
@@ -107,7 +111,7 @@ class LocationPlan:
         old: LocationPlan | None,
         now: float,
     ) -> None:
-        self.path = location.path
+        self.id, self.path, self.arm = location.id, location.path, location.arm
         self.offset = location.slot * SeatLocation.CELLS
         self.members = tuple(Member(backend, view) for backend in location.backends)
         for member in self.members:
@@ -188,6 +192,10 @@ class LocationPlan:
             if made is not None:
                 return member.backend.base_path.encode("ascii") + made
         return forward_path(path, self._prefix, self._rewrite, member.backend.base_path.encode("ascii"))
+
+    def takes(self, exchange: Exchange) -> bool:
+        """True if a backend takes new work, or has a session of the client."""
+        return self.has_others(()) or self.balancer.keeps(exchange)
 
     def has_others(self, tried: tuple[Member, ...]) -> bool:
         """True if there are healthy backends that were not tried yet, with or without room."""

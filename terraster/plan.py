@@ -77,6 +77,16 @@ class Kinds:
                     made.append(one)
         return tuple(made)
 
+    def of(self, service: Service, location: Location, view: SeatView, made: dict[str, tuple[Filter, ...]]) -> tuple[Filter, ...]:
+        """The filters of a location. An arm has the very ones of the location that it is of, so that limits are shared and each request is
+        counted once. made: those of locations with arms, by id."""
+        if location.arm:
+            return made[location.id.rpartition("#")[0]]
+        found = self.filters(service, location, location.filters, view)
+        if location.split is not None:
+            made[location.id] = found
+        return found
+
     def spellings(self, service: Service, locations: Sequence[LocationPlan]) -> Spellings[LocationPlan] | None:
         """The spellings of the paths of a service, if its locations differ in their access filters."""
         guards = [tuple([one for one in location.filters if one[0] in self._guarding]) for location in served(service)]
@@ -87,7 +97,7 @@ class Kinds:
 
     def may_answer(self, service: Service) -> bool:
         """True if a filter of the service may answer requests for paths without a location."""
-        if service.http_redirect or any(location.redirect and location.backends for location in service.locations):
+        if service.http_redirect or any(location.redirect and location.forwards for location in service.locations):
             return True
         return any(name in self._asked for name, _ in service.filters)
 
@@ -117,6 +127,7 @@ def _rules(like: LocationPlan, service: Service, filters: tuple[Filter, ...]) ->
 class ServicePlan:
     """One service, compiled.
 
+    arms: the locations of the arms of splits, by id.
     fallback: `rules` if they may answer for paths without a location; None: such a path is answered with 404.
     log: like a location's, for requests without a location.
     tls: its settings towards clients, None: served in clear. protocols: those that it offers by ALPN. http2: the limits of clients that
@@ -124,6 +135,7 @@ class ServicePlan:
     """
 
     __slots__ = (
+        "arms",
         "name",
         "http2",
         "protocols",
@@ -148,14 +160,14 @@ class ServicePlan:
         self.protocols = _PLAIN if service.tls is None else frozenset(name.encode() for name in service.tls.protocols)
         before: dict[str, LocationPlan] = {}
         if old is not None:
-            before = {location.path: location for location in old.locations}
+            before = {location.id: location for location in old.locations}
+        filters: dict[str, tuple[Filter, ...]] = {}
         self.locations: tuple[LocationPlan, ...] = tuple(
-            LocationPlan(
-                location, service, view, kinds.filters(service, location, location.filters, view), before.get(location.path), now
-            )
+            LocationPlan(location, service, view, kinds.of(service, location, view, filters), before.get(location.id), now)
             for location in service.locations
         )
-        of_requests = [location for location in self.locations if not location.path.startswith(CALLED)]
+        self.arms = {location.id: location for location in self.locations if location.arm}
+        of_requests = [location for location in self.locations if not (location.arm or location.path.startswith(CALLED))]
         self.prefixes: Prefixes[LocationPlan] = Prefixes([(location._prefix, location) for location in of_requests])
         self._rules: LocationPlan | None = None
         self._made_of = service, view, kinds

@@ -32,7 +32,7 @@ def an_exchange(**changes) -> Exchange:
         major=1, minor=1, fields=[(b"Host", b"shop.example"), (b"User-Agent", b"curl/8.0"), (b"REFERER", b"http://a.example/?q=1")]
     )
     x.method, x.target, x.host = b"GET", b"/cart?item=3", b"shop.example"
-    x.service, x.location = SimpleNamespace(name="shop"), SimpleNamespace(path="/cart")
+    x.service, x.location = SimpleNamespace(name="shop"), SimpleNamespace(path="/cart", arm="")
     x.backend = SimpleNamespace(backend=SimpleNamespace(label="http://10.0.0.1:8080", name="db1.zone1"))
     x.tries, x.status, x.bytes_in, x.bytes_out = 1, 200, 120, 3400
     x.upstream_time, x.duration, x.request_id = 0.00123, 0.0015, b"abc123"
@@ -89,6 +89,14 @@ def test_the_outcome_of_a_call():
     assert json.loads(line(an_exchange(grpc=call), fields=("grpc_status", "sni"))) == {"grpc_status": "UNAVAILABLE", "sni": ""}
     assert json.loads(line(an_exchange(), fields=("grpc_status",))) == {"grpc_status": ""}
     assert line(an_exchange(), format="{grpc_status}") == "-\n"
+
+
+def test_the_arm_of_a_split() -> None:
+    one = an_exchange()
+    one.location.arm = "canary"
+    assert line(one, format="{location} {split}") == "/cart canary\n"
+    assert json.loads(line(one, fields=("split",))) == {"split": "canary"}
+    assert line(an_exchange(), format="{split}") == "-\n"
 
 
 def test_a_request_that_could_not_be_read():

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from terraster.config.client_auth import Authorities, ClientAuth
-from terraster.config.snapshot import AccessLog, Backend, Http2Limits, Limits, Location, Queue, Service, Timeouts, Tls
+from terraster.config.snapshot import AccessLog, Backend, Http2Limits, Limits, Location, Queue, Service, Sticky, Timeouts, Tls
+from terraster.config.splitting import Arm, Split
 from terraster.worker.generations import CURRENT, KEPT, OUTDATED, judge
 
 from .harness.tls_facts import certificate
@@ -50,8 +51,8 @@ CASES = [
 
 @pytest.mark.parametrize(("new", "request_", "tunnel"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_verdicts(new: Service | None, request_: str, tunnel: str) -> None:
-    assert judge(SERVICE, new, "/", "", "") == request_
-    assert judge(SERVICE, new, "/", ONE.id, ONE.url) == tunnel
+    assert judge(SERVICE, new, "site/", "", "") == request_
+    assert judge(SERVICE, new, "site/", ONE.id, ONE.url) == tunnel
 
 
 TLS = Tls(client_auth=ClientAuth("require", "ca.pem", authorities=Authorities(b"", False, 0.0, 0.0, "one")))
@@ -71,4 +72,17 @@ SECURE = [
 def test_tls_ends_a_tunnel_only_if_it_admits_other_clients(new: Tls | None, verdict: str) -> None:
     before = replace(SERVICE, tls=TLS, http2=None)
     after = replace(SERVICE, tls=new, http2=Http2Limits())
-    assert judge(before, after, "/", ONE.id, ONE.url) == verdict
+    assert judge(before, after, "site/", ONE.id, ONE.url) == verdict
+
+
+def test_the_weights_of_a_split_end_no_tunnel_and_arms_of_one_path_are_told_apart() -> None:
+    def split(weight: int, two: Location) -> Service:
+        arms = (Arm("a", 90, "site/#a"), Arm("b", weight, "site/#b"))
+        whole = replace(LOCATION, backends=(), split=Split("cookie", "site/", arms, Sticky()))
+        return replace(SERVICE, locations=(whole, replace(LOCATION, id="site/#a", arm="a"), two))
+
+    two = replace(LOCATION, id="site/#b", arm="b", backends=(backend(7),))
+    old = split(10, two)
+    assert judge(old, split(20, two), "site/#a", ONE.id, ONE.url) == CURRENT
+    assert judge(old, split(20, replace(two, policy="first")), "site/#a", "", "") == CURRENT
+    assert judge(old, split(20, replace(two, policy="first")), "site/#b", "", "") == OUTDATED

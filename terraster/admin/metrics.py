@@ -288,7 +288,7 @@ class TableCollector(Collector):
             yield metric
 
     def _locations(self, rows: list[readings.LocationReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
-        used = [({"service": row.service.name, "location": row.location.path}, row) for row in rows if any(row.cells)]
+        used = [({"service": row.service.name, "location": row.location.place}, row) for row in rows if any(row.cells)]
         yield (
             "terraster_requests_total",
             (
@@ -321,11 +321,13 @@ class TableCollector(Collector):
             having = [(labels, row) for labels, row in used if row.cells[counter.cell]]
             yield counter.metric, _one_each(counter.metric, having, lambda row, one=counter: one.counter.shown(row.cells[one.cell]))  # type: ignore[misc]
         name = "terraster_location_panic"
-        every = [({"service": row.service.name, "location": row.location.path}, row) for row in rows if row.location.backends]
+        every = [({"service": row.service.name, "location": row.location.place}, row) for row in rows if row.location.backends]
         yield name, _one_each(name, every, lambda row: row.panic)
 
     def _backends(self, rows: list[readings.BackendReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
-        labelled = [({"service": row.service.name, "location": row.location.path, "backend": row.backend.url}, row) for row in rows]
+        labelled = [
+            ({"service": row.service.name, "location": row.location.place, "backend": row.backend.url}, row) for row in rows
+        ]
         for name, value in _OF_BACKEND.items():
             yield name, _one_each(name, labelled, value)
         yield (

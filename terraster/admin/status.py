@@ -173,7 +173,8 @@ def _location(
         if count or one.kind in filters:
             filters.setdefault(one.kind, {})[one.counter.name] = one.counter.shown(count)
     return {
-        "path": location.path,
+        "path": location.place,
+        "split": None if location.split is None else {arm.name: arm.weight for arm in location.split.arms},
         "policy": location.policy if location.backends else None,
         "redirect": location.redirect or None,
         "requests": requests,

@@ -207,6 +207,10 @@ class Balancer:
                     best, least = member, load
         return best if best is not None and best.take(False) else None
 
+    def keeps(self, exchange: Exchange) -> bool:
+        """True if the client belongs to a member that takes its requests, even where the member takes no new work."""
+        return False
+
     def answered(self, member: Member, seconds: float, now: float) -> None:
         """A response head has come, ``seconds`` after the request was sent. Called only where `measures` is set."""
 

@@ -25,6 +25,7 @@ from ..exchange import Exchange
 from ..wire.edits import Edits
 from .contract import Balancer, Member
 from .keys import cookies
+from .set_cookie import attributes
 
 __all__ = ["StickySession", "cookie_name", "token"]
 
@@ -58,15 +59,7 @@ class StickySession(Balancer):
         values = [token(sticky.key, location.id, member.backend.id) for member in members]
         self._members = dict(zip(values, members, strict=True))
         self._pairs = {member: b"%b=%b" % (self._name, value) for value, member in self._members.items()}
-        rest = f"; Path={sticky.path or _cookie_path(location.path)}"
-        if sticky.domain:
-            rest += f"; Domain={sticky.domain}"
-        if sticky.ttl:
-            rest += f"; Max-Age={max(1, int(sticky.ttl))}"
-        tail = "; HttpOnly" + (f"; SameSite={sticky.same_site.capitalize()}" if sticky.same_site else "")
-        plain, secure = (f"{rest}{word}{tail}\r\n".encode("ascii") for word in ("", "; Secure"))
-        self._lines = secure if sticky.secure == "always" else plain
-        self._https = plain if sticky.secure == "never" else secure
+        self._lines, self._https = attributes(sticky, location.path)
 
     def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         if exchange is not None:
@@ -75,6 +68,14 @@ class StickySession(Balancer):
                 if member is not None and member.keeps_sessions() and member not in tried and member.take(False):
                     return member
         return self._inner.pick(exchange, tried, now)
+
+    def keeps(self, exchange: Exchange) -> bool:
+        """True if the client has a session at a backend that still takes its sessions."""
+        for value in cookies(exchange, self._name):
+            member = self._members.get(value)
+            if member is not None and member.keeps_sessions():
+                return True
+        return False
 
     def answered(self, member: Member, seconds: float, now: float) -> None:
         self._inner.answered(member, seconds, now)
@@ -104,9 +105,3 @@ class StickySession(Balancer):
 
     def prepare(self) -> None:
         self._inner.prepare()
-
-
-def _cookie_path(path: str) -> str:
-    """A location's path as the attribute of a cookie, which ends at a semicolon: the directory above that then."""
-    before, semicolon, _ = path.partition(";")
-    return path if not semicolon else before[: before.rindex("/") + 1]

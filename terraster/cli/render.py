@@ -198,6 +198,9 @@ def _answers(location: dict[str, Any]) -> str:
     requests = f"{count(location['requests'])} request{'s' * (location['requests'] != 1)}"
     if location["redirect"]:
         return f"-> {location['redirect']}, {requests}"
+    if location["split"]:
+        counted.insert(0, f"split: {', '.join(f'{arm} {weight}' for arm, weight in location['split'].items())}")
+        return ", ".join(counted)
     return ", ".join([requests, *counted])
 
 

@@ -30,10 +30,11 @@ def called(service: str, places: Iterable[Filters], tls: ToBackends) -> list[Loc
 
 
 def served(service: Service) -> tuple[Location, ...]:
-    """The locations of a service that requests are for; its very locations if filters ask no server."""
-    if not any(location.path.startswith(CALLED) for location in service.locations):
+    """The locations of a service that requests are matched to; its very locations if there are no others: servers that filters ask, arms of
+    splits."""
+    if not any(location.arm or location.path.startswith(CALLED) for location in service.locations):
         return service.locations
-    return tuple([location for location in service.locations if not location.path.startswith(CALLED)])
+    return tuple([location for location in service.locations if not (location.arm or location.path.startswith(CALLED))])
 
 
 def _location(service: str, call: Call, tls: ToBackends) -> Location:

@@ -17,6 +17,8 @@ from .language import Language, Written
 from .listeners import Rule, host_address, management_address, metrics_address, same_place
 from .messages import Complaint, suggestion
 from .settings import BackendSettings, HealthCheckSettings, LocationSettings, ServiceSettings, Settings
+from .settings.split import SplitSettings
+from .splitting import arm_names
 
 __all__ = ["canonical", "notes", "of_all", "of_service", "of_top", "warnings"]
 
@@ -42,7 +44,7 @@ def of_service(known: Language, service: ServiceSettings, whole: bool = True) ->
         yield from _of_kinds(location, written, here)
         answers = _answering(known, written, answering)
         yield from _of_location(service, location, here, prefix, whole and not answers)
-        if location.redirect is not None and location.redirect.startswith("/") and location.backends:
+        if location.redirect is not None and location.redirect.startswith("/") and location.forwards:
             source = canonical(location.redirect)
             if source in sources:
                 yield (*here, "redirect"), False, f"`redirect` {location.redirect} is already used by another location"
@@ -51,15 +53,39 @@ def of_service(known: Language, service: ServiceSettings, whole: bool = True) ->
 
 def _of_location(service: ServiceSettings, location: LocationSettings, here: Path, prefix: str, whole: bool) -> Iterator[Complaint]:
     redirects = location.http_redirect if location.http_redirect is not None else service.http_redirect
-    if whole and not location.backends and not location.redirect and not redirects:
+    if whole and not location.forwards and not location.redirect and not redirects:
         yield here, False, f"location {location.path} has neither `backends` nor `redirect`: it cannot answer requests"
     if location.redirect is not None and location.redirect.startswith("/"):
         target, mark, _ = location.redirect.partition("?")
-        if location.backends and (mark or "#" in target or "%00" in target):
+        if location.forwards and (mark or "#" in target or "%00" in target):
             yield (*here, "redirect"), False, f"`redirect` {location.redirect} must be a plain path, as the location has backends"
-        elif canonical(target) == canonical(location.path) if location.backends else _lies_below(canonical(target), prefix):
+        elif canonical(target) == canonical(location.path) if location.forwards else _lies_below(canonical(target), prefix):
             yield (*here, "redirect"), False, f"`redirect` {location.redirect} leads back to its own location"
-    yield from of_backends(location.backends, (*here, "backends"))
+    for inside, part in location.parts():
+        yield from of_backends(part.backends, (*here, *inside, "backends"))
+    if location.split is not None:
+        yield from _of_split(location, location.split, (*here, "split"), whole)
+
+
+def _of_split(location: LocationSettings, split: SplitSettings, here: Path, whole: bool) -> Iterator[Complaint]:
+    """Arms that cannot be told apart, or that nothing can be sent to. whole: see `of_service`"""
+    if location.backends:
+        yield here, True, "`split` and `backends` both say where requests go: keep one"
+    if whole and len(split.to) < 2:
+        yield (*here, "to"), True, "`to` needs two arms or more"
+    elif whole and not any(arm.weight for arm in split.to):
+        yield (*here, "to"), True, "`to` has no arm with a `weight` above 0: no client could be served"
+    if split.name is not None and split.name.startswith("__Host-") and (split.path or location.path) != "/":
+        yield (*here, "name"), False, "`name` begins with __Host-, which requires `path: /`"
+    if split.name is not None and split.name.startswith(("__Host-", "__Secure-")) and split.secure == "never":
+        yield (*here, "name"), False, f"`name` begins with {split.name[: split.name.index('-') + 1]}, which requires `secure`"
+    names = arm_names(split)
+    for number, (name, arm) in enumerate(zip(names, split.to, strict=True)):
+        if name in names[:number]:
+            key = "name" if arm.name is not None else "weight"
+            yield (*here, "to", number, key), False, f"arm {name} is there twice: give each another `name`"
+        if whole and not arm.backends:
+            yield (*here, "to", number), False, f"arm {name} has no `backends`"
 
 
 def _lies_below(path: str, prefix: str) -> bool:
@@ -232,13 +258,15 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
                 yield (*path, "tls"), False, f"service `{service.label}` speaks plain HTTP on {address}: it has no `tls`"
     for path, service in services:
         for index, location in enumerate(service.locations):
-            if location.backends and location.backends[0].backup and all(backend.backup for backend in location.backends):
-                here = path if path == ("backends",) else (*path, "locations", index, "backends")
-                yield (*here, 0, "backup"), True, "every backend here is a `backup`: this has the same effect as no `backup`"
-            for number, backend in enumerate(location.backends):
-                if any(_reaches(backend.url, address) for address in own.get(0 if backend.url.socket else backend.url.port, ())):
-                    here = path if path == ("backends",) else (*path, "locations", index, "backends")
-                    yield (*here, number, "url"), False, f"backend {backend.url.text} is an address of Terraster itself: a loop"
+            for inside, part in location.parts():
+                here = path if path == ("backends",) else (*path, "locations", index, *inside, "backends")
+                if part.backends and all(backend.backup for backend in part.backends):
+                    yield (*here, 0, "backup"), True, "every backend here is a `backup`: this has the same effect as no `backup`"
+                for number, backend in enumerate(part.backends):
+                    if any(
+                        _reaches(backend.url, address) for address in own.get(0 if backend.url.socket else backend.url.port, ())
+                    ):
+                        yield (*here, number, "url"), False, f"backend {backend.url.text} is an address of Terraster itself: a loop"
 
 
 def notes(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> Iterator[Complaint]:
@@ -249,8 +277,10 @@ def notes(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> It
         if _says_how(service.health_check):
             continue
         for index, location in enumerate(service.locations):
-            if not _says_how(location.health_check) and not all(_says_how(backend.health_check) for backend in location.backends):
-                here = path if path == ("backends",) else (*path, "locations", index, "backends")
+            for inside, part in location.parts():
+                if _says_how(part.health_check) or all(_says_how(backend.health_check) for backend in part.backends):
+                    continue
+                here = path if path == ("backends",) else (*path, "locations", index, *inside, "backends")
                 yield (
                     here,
                     True,

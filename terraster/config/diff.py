@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 
 from ..wire.grpc import APART, word_of
-from . import quantities
+from . import quantities, splitting
 from .min_rate import MinRate
 from .settings import CertManager, HealthCheckSettings, MinRateSettings, Model, Settings, TimeoutSettings, TrafficSettings
 from .settings.base import quantity_of
@@ -226,8 +226,8 @@ def _of_service(old: Service, new: Service) -> Iterator[str]:
     yield from _of_http2(old.http2, new.http2)
     said = list(_of_filters(old.filters, new.filters))
     yield from said
-    before = {location.path: location for location in old.locations}
-    after = {location.path: location for location in new.locations}
+    before = {location.place: location for location in old.locations}
+    after = {location.place: location for location in new.locations}
     yield from (f"- location {path}" for path in before if path not in after)
     for path, location in after.items():
         if path not in before:
@@ -244,8 +244,9 @@ def _of_http2(old: Http2Limits | None, new: Http2Limits | None) -> Iterator[str]
 
 
 def _of_location(old: Location, new: Location) -> Iterator[str]:
-    for key in _differing(old, new, ("id", "slot", "backends", "departed", "filters")):
+    for key in _differing(old, new, ("id", "slot", "backends", "departed", "filters", "split")):
         yield from _of_value(_SPELLINGS.get(key, key), getattr(old, key), getattr(new, key), new)
+    yield from splitting.changes(old.split, new.split)
     yield from _of_filters(old.filters, new.filters)
     before = {backend.label: backend for backend in old.backends}
     after = {backend.label: backend for backend in new.backends}

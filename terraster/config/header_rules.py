@@ -29,6 +29,7 @@ VARIABLES = (
     "backend",
     "status",
     "user",
+    "split",
     "tls_version",
     "tls_cipher",
     "sni",

@@ -60,8 +60,9 @@ def mentions(service: ServiceSettings) -> bool:
     for location in service.locations:
         if not _IN_LOCATION.keys().isdisjoint(location.model_fields_set):
             return True
-        if not all(_IN_BACKEND.keys().isdisjoint(backend.model_fields_set) for backend in location.backends):
-            return True
+        for _, part in location.parts():
+            if not all(_IN_BACKEND.keys().isdisjoint(backend.model_fields_set) for backend in part.backends):
+                return True
     return False
 
 
@@ -70,19 +71,22 @@ def warnings(
 ) -> Iterator[Complaint]:
     """Keys without effect, each with its path. services: all; mentioning: those for which `mentions` is true."""
     every = [service for _, service in services]
-    yield from _of_place(
-        _AT_TOP, Position((), top, top, every, [(service, there) for service in every for there in service.locations])
-    )
+    yield from _of_place(_AT_TOP, Position((), top, top, every, [one for service in every for one in _parts(service)]))
     for path, service in mentioning:
         if not _IN_SERVICE.keys().isdisjoint(service.model_fields_set):
-            yield from _of_place(
-                _IN_SERVICE, Position(path, service, top, [service], [(service, one) for one in service.locations])
-            )
+            yield from _of_place(_IN_SERVICE, Position(path, service, top, [service], _parts(service)))
         for index, location in enumerate(service.locations):
             here: Path = (*path, "locations", index)
             if not _IN_LOCATION.keys().isdisjoint(location.model_fields_set):
-                yield from _of_place(_IN_LOCATION, Position(here, location, top, [service], [(service, location)]))
-            yield from _of_backends(path if path == ("backends",) else (*here, "backends"), top, service, location)
+                parts = [(service, part) for _, part in location.parts()]
+                yield from _of_place(_IN_LOCATION, Position(here, location, top, [service], parts))
+            for inside, part in location.parts():
+                yield from _of_backends(path if path == ("backends",) else (*here, *inside, "backends"), top, service, part)
+
+
+def _parts(service: ServiceSettings) -> list[tuple[ServiceSettings, LocationSettings]]:
+    """The locations of a service, each arm as one of its own."""
+    return [(service, part) for location in service.locations for _, part in location.parts()]
 
 
 def _of_backends(here: Path, top: Settings, service: ServiceSettings, location: LocationSettings) -> Iterator[Complaint]:
@@ -224,6 +228,22 @@ def _no_default_service(place: Position) -> str:
     return "" if place.top.backends else "is for the top's `backends`, and there are none"
 
 
+def _without_cookie(place: Position) -> str:
+    split = place.written.split if isinstance(place.written, LocationSettings) else None
+    return "" if split is None or split.by == "cookie" else f"is for `by: cookie`, and has no effect with `by: {split.by}`"
+
+
+def _without_address(place: Position) -> str:
+    split = place.written.split if isinstance(place.written, LocationSettings) else None
+    return "" if split is None or split.by != "cookie" else "has no effect with `by: cookie`"
+
+
+def _one_arm(place: Position) -> str:
+    split = place.written.split if isinstance(place.written, LocationSettings) else None
+    alone = split is not None and sum(arm.weight > 0 for arm in split.to) == 1
+    return "has no effect: only one arm has a `weight`" if alone else ""
+
+
 def _own_port(place: Position) -> str:
     api = place.top.management()
     return f"has no effect beside `{'api' if place.top.api is not None else 'admin_api'}.port`" if api.port else ""
@@ -300,6 +320,9 @@ IN_SERVICE = (
 IN_LOCATION = (
     Row("lb_policy", _without_backends),
     Row("rewrite", _without_backends),
+    *(Row(f"split.{key}", _without_cookie) for key in ("path", "domain", "ttl", "secure", "same_site")),
+    Row("split.ipv6_prefix", _without_address),
+    Row("split.fallback", _one_arm),
     Row("timeouts.client_header", _head_comes_first),
     Row("access_log.fields", _not_json),
     *_FORWARDING,

@@ -54,9 +54,10 @@ def levels(
         below = _below(traffic, service)
         if not _KEYS.isdisjoint(service.model_fields_set):
             yield Level(path, service, inherit.service(traffic, service), below)
-        for index, (location, made) in enumerate(below):
+        for index, location in enumerate(service.locations):
             if not _KEYS.isdisjoint(location.model_fields_set):
-                yield Level((*path, "locations", index), location, made, [(location, made)])
+                made = inherit.location(inherit.service(traffic, service), location)
+                yield Level((*path, "locations", index), location, made, [(part, made) for _, part in location.parts()])
 
 
 def errors(found: Iterable[Level]) -> Iterator[Complaint]:
@@ -93,17 +94,20 @@ def warnings(top: Settings, found: Iterable[Level]) -> Iterator[Complaint]:
 
 
 def _nobody_waits(here: Path, location: LocationSettings) -> Iterator[Complaint]:
-    if location.backends and not any(backend.max_connections for backend in location.backends):
+    found = [backend for _, part in location.parts() for backend in part.backends]
+    if found and not any(backend.max_connections for backend in found):
         yield (*here, "queue"), True, "`queue` without `max_connections` of a backend: no backend is ever full, so no request waits"
 
 
 def _below(traffic: inherit.Inherited, service: ServiceSettings) -> list[tuple[LocationSettings, inherit.Inherited]]:
     inherited = inherit.service(traffic, service)
-    return [(location, inherit.location(inherited, location)) for location in service.locations]
+    return [(part, inherit.location(inherited, location)) for location in service.locations for _, part in location.parts()]
 
 
 def _without_algorithm(top: Settings, level: Level) -> Iterator[Complaint]:
     for key, algorithms in _FOR.items():
+        if key == "sticky" and any(there.split is not None and there.split.by == "cookie" for there, _ in level.reach):
+            continue  # its `secret` signs the cookie of the split
         if level.written.written(key) and not any(used in algorithms for there in level.reach for used in _used(top, *there)):
             key_of = "algorithm" if level.written is top else "lb_policy"
             words = " or ".join(f"`{key_of}: {algorithm}`" for algorithm in algorithms)

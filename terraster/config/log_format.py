@@ -42,6 +42,7 @@ FIELDS: tuple[str, ...] = (
     "alpn",
     "tls_resumed",
     "grpc_status",
+    "split",
     "level",
     "headers",
     "query_params",
@@ -52,7 +53,7 @@ FIELDS: tuple[str, ...] = (
 TLS_FIELDS: tuple[str, ...] = ("tls_version", "tls_cipher", "sni", "alpn", "tls_resumed")
 """The fields about a TLS handshake."""
 
-FURTHER_FIELDS: tuple[str, ...] = FIELDS[FIELDS.index("grpc_status") + 1 : -1]
+FURTHER_FIELDS: tuple[str, ...] = FIELDS[FIELDS.index("split") + 1 : -1]
 """The fields behind them that cost a line the most. Only another form of the time comes after them."""
 
 JSON_FIELDS: tuple[str, ...] = FIELDS[: FIELDS.index(TLS_FIELDS[0])]

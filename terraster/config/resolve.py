@@ -5,12 +5,14 @@ the loader made.
 
 On a reload, `previous` saves the work for what has not changed: services are taken over from the old Snapshot if the loader gave
 back the very same object for them and the top says the same (so a Snapshot with leased slots keeps them).
+
+The module is longer than 400 lines because a reader wants the levels in one place, from the top down to a backend.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -52,6 +54,7 @@ from .snapshot import (
     backend_id,
     location_id,
 )
+from .splitting import split
 
 __all__ = ["resolve"]
 
@@ -221,7 +224,7 @@ class _Top:
         timeouts = self.timeouts if written.timeouts is None else replace(self.timeouts, **_given(written.timeouts, _TIMEOUTS))
         limits = inherit.limits(self.limits, written.limits)
         wider = _Wider(written, name, redirects, health, skips, traffic, chosen, timeouts, limits.min_rate)
-        locations = [self._location(wider, location) for location in written.locations]
+        locations = [made for location in written.locations for made in self._locations(wider, location)]
         locations += called(name, (chosen.filters, *[location.filters for location in locations]), traffic.to_backends)
         http2 = self.http2.of(written)
         return Service(
@@ -285,7 +288,19 @@ class _Top:
             made.append(_backend(service, path, backend, own, shared if own is probed else own.check()))
         return tuple(made)
 
-    def _location(self, wider: _Wider, written: LocationSettings) -> Location:
+    def _locations(self, wider: _Wider, written: LocationSettings) -> Iterator[Location]:
+        """A location, and behind it those of its arms."""
+        whole = self._location(wider, written)
+        if written.split is None:
+            yield whole
+            return
+        made = split(written.split, whole.id, whole.sticky.key)
+        yield replace(whole, split=made)
+        for arm, (_, part) in zip(made.arms, written.parts(), strict=True):
+            yield replace(self._location(wider, part, f"#{arm.name}"), id=arm.location, arm=arm.name)
+
+    def _location(self, wider: _Wider, written: LocationSettings, arm: str = "") -> Location:
+        """arm: of the ids of its backends"""
         path = canonical(written.path)
         policy = written.lb_policy or self._settings.algorithm
         health = _health(wider.health, written.health_check)
@@ -301,7 +316,7 @@ class _Top:
             rewrites=tuple((rule.match, rule.to) for rule in written.rewrite if rule.match and rule.to),
             redirect=written.redirect or "",
             http_redirect=wider.redirects if written.http_redirect is None else written.http_redirect,
-            backends=self._backends(service, path, written, _Probed(health, skips, traffic.to_backends)),
+            backends=self._backends(service, f"{path}{arm}", written, _Probed(health, skips, traffic.to_backends)),
             hash_on=traffic.hash_on,
             hash_balance_factor=traffic.hash_balance_factor,
             sticky=traffic.sticky,

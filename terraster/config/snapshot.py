@@ -4,6 +4,8 @@ A Snapshot is what travels from the master to its children, so it holds plain im
 tables. Every inherited setting is resolved here (backend over location over service over global over default), so a
 reader of a value never has to ask where it came from. Durations are seconds (float), sizes are octets (int). A timeout of 0 means "none".
 
+The module is longer than 400 lines because it is one value, whose parts are read together.
+
 Identity: what must survive a reload is keyed by stable ids. A backend's id is made of service name, location path and URL, a
 location's of service name and path. The same text in two generations is the same thing.
 """
@@ -24,6 +26,7 @@ from .min_rate import MinRate
 
 if TYPE_CHECKING:
     from .settings.kinds import FilterSettings
+    from .splitting import Split
 
 __all__ = [
     "BACKUP",
@@ -288,8 +291,20 @@ class Location:
     min_rate: MinRate | None = None
     access_log: AccessLog | None = None
     ignore_client_abort: bool | None = None
+    split: Split | None = None  # its requests go to the locations of the arms, and it has no backends
+    arm: str = ""  # the name of the arm that it is of another location with the same path (`terraster.config.splitting`)
     slot: int = -1
     departed: tuple[Departed, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Its path in texts for operators; an arm's with its name."""
+        return f"{self.path}#{self.arm}" if self.arm else self.path
+
+    @property
+    def forwards(self) -> bool:
+        """True if requests go to backends, its own or those of arms."""
+        return bool(self.backends) or self.split is not None
 
 
 @dataclass(frozen=True, slots=True)

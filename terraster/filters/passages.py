@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..config.called import served
 from ..config.snapshot import Backend, Filters, Location, Service, Snapshot
+from ..config.splitting import backends
 from ..route.prefix import Prefixes
 
 __all__ = ["passages"]
@@ -33,7 +34,7 @@ def passages(snapshot: Snapshot, guarding: Collection[str]) -> list[str]:
     for service in snapshot.services:
         for location in served(service):
             guards = tuple([one for one in location.filters if one[0] in guarding])
-            for backend in location.backends:
+            for backend in backends(service, location):
                 way = _Way(service, location, _path(location, backend), guards)
                 ways.setdefault((backend.host, backend.port, backend.socket), []).append(way)
     found = dict.fromkeys(_sentences(ways.values()))
@@ -96,4 +97,5 @@ def _lies_in(path: str, prefix: str) -> bool:
 
 
 def _backend(way: _Way) -> str:
-    return way.location.backends[0].display if len(way.location.backends) == 1 else f"{len(way.location.backends)} backends"
+    found = backends(way.service, way.location)
+    return found[0].display if len(found) == 1 else f"{len(found)} backends"

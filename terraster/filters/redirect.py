@@ -85,7 +85,7 @@ def elsewhere(service: Service) -> tuple[Rule, ...]:
 
 
 def _is_exact(location: Location) -> bool:
-    return bool(location.backends) and location.redirect.startswith("/")
+    return location.forwards and not location.arm and location.redirect.startswith("/")
 
 
 def _exact(service: Service, at: Location | None) -> list[Rule]:

@@ -22,6 +22,7 @@ from .redirect import Redirect
 from .respond import Respond
 from .security import Security
 from .shed import Shed
+from .split import Split
 
 __all__ = ["KINDS"]
 
@@ -40,6 +41,7 @@ KINDS: tuple[type[Filter], ...] = (
     CircuitBreaker,
     ErrorPages,
     Buffer,
+    Split,
     Security,
     Headers,
     Compression,

@@ -73,8 +73,9 @@ class RespondSettings(FilterSettings):
         if needed and not any(name.lower() == needed.lower() for name in self.headers):
             yield "status", f"`status` {self.status} needs the field `{needed}` in `headers`, or clients do not know what to do"
         if isinstance(level, LocationSettings):
-            if level.backends:
-                yield "", f"`respond` answers every request of {level.path}: the `backends` get none"
+            if level.forwards:
+                backends = "`backends` get" if level.backends else "`split` gets"
+                yield "", f"`respond` answers every request of {level.path}: the {backends} none"
             elif level.redirect:
                 yield "", f"`respond` has no effect in {level.path}: `redirect` comes first"
 

@@ -97,6 +97,11 @@ def _status(exchange: Exchange, status: int, rest: bytes) -> bytes:
     return b"%d" % status if status else b""
 
 
+def _split(exchange: Exchange, status: int, rest: bytes) -> bytes:
+    """The arm that has the request."""
+    return b"" if exchange.location is None else exchange.location.arm.encode("ascii")
+
+
 def _user(exchange: Exchange, status: int, rest: bytes) -> bytes:
     return exchange.user.encode("utf-8", "replace")
 
@@ -138,6 +143,7 @@ _FACTS: dict[str, Fact] = {
     "backend": _backend,
     "status": _status,
     "user": _user,
+    "split": _split,
     "tls_version": _tls_version,
     "tls_cipher": _tls_cipher,
     "sni": _sni,

@@ -63,7 +63,7 @@ _CONVERSIONS = {
     "request_id": "%s",
     "error": "%s",
     "detail": "%s",
-    **dict.fromkeys(("user_agent", "referer", "user", *TLS_FIELDS, "grpc_status", *FURTHER_FIELDS), "%s"),
+    **dict.fromkeys(("user_agent", "referer", "user", *TLS_FIELDS, "grpc_status", "split", *FURTHER_FIELDS), "%s"),
     "time_clf": STAMP_CLF,
 }
 """Each field with its conversion in the template, in the order in which `Renderer` computes the values. The two time stamps are not
@@ -131,7 +131,8 @@ class Renderer:
         self._quoted = _Quoted(self._quote)
         self._empty = "null" if json else "-"
         self._agent = "user_agent" in names or "referer" in names
-        self._tls, self._flags = not {*TLS_FIELDS, "grpc_status"}.isdisjoint(names), ("false", "true") if json else ("no", "yes")
+        self._tls = not {*TLS_FIELDS, "grpc_status", "split"}.isdisjoint(names)
+        self._flags = ("false", "true") if json else ("no", "yes")
         sanitizer = Sanitizer(config.redact_query, config.mask)
         self._masked = sanitizer.uri
         self._further = None if set(FURTHER_FIELDS).isdisjoint(names) else Further(sanitizer, encoding, json)
@@ -200,7 +201,11 @@ class Renderer:
                 quote(x.user) if x.user else nothing,
             )
             if tls or self._further is not None:
-                values += (*self._handshake(x), nothing if x.grpc is None else quoted[STATUSES[x.grpc.status]])
+                values += (
+                    *self._handshake(x),
+                    nothing if x.grpc is None else quoted[STATUSES[x.grpc.status]],
+                    nothing if x.location is None else quoted[x.location.arm],
+                )
                 if self._further is not None:
                     values += self._further.values(x)
             lines.append(self._line % (values if pick is None else pick(values)))

@@ -88,12 +88,12 @@ class _Look:
     def __call__(self) -> Member | None:
         """A member, which is taken, or None if none has room yet. Raises `HttpError` if waiting has become useless.
 
-        A waiting request follows the newest plan: its location becomes the one of the same service and path there."""
+        A waiting request follows the newest plan: its location becomes the one with the same id there."""
         plane, exchange = self._plane, self._exchange
         service = plane.plan.services.get(exchange.service.name)
         if service is not None and service is not exchange.service:
             for location in service.locations:
-                if location.path == exchange.location.path and location is not exchange.location:
+                if location.id == exchange.location.id and location is not exchange.location:
                     exchange.tried = _same(exchange.tried, location)
                     exchange.answered = _same(exchange.answered, location)
                     exchange.admitted = exchange.admitted or exchange.location

@@ -30,10 +30,10 @@ _OLD = "Terraster ended the tunnel, because its configuration is an old one"
 CURRENT, KEPT, OUTDATED = "current", "kept", "outdated"
 
 
-def judge(old: Service, new: Service | None, path: str, backend: str, url: str) -> str:
+def judge(old: Service, new: Service | None, location: str, backend: str, url: str) -> str:
     """The consequence of a change of a service for a request at one of its locations.
 
-    backend, url: of the backend at which it is a tunnel; "" if it is none
+    location: its id. backend, url: of the backend at which it is a tunnel; "" if it is none
 
     CURRENT: it may be counted as one of the new configuration. KEPT: it uses what the new one does not have, but may go on. OUTDATED: its
     location or its tunnel's backend has gone, or its location has other settings.
@@ -42,7 +42,7 @@ def judge(old: Service, new: Service | None, path: str, backend: str, url: str) 
         return OUTDATED
     if old is new:
         return CURRENT
-    before, after = _location(old, path), _location(new, path)
+    before, after = _location(old, location), _location(new, location)
     if before is None or after is None:
         return OUTDATED
     if not backend:
@@ -57,8 +57,8 @@ def judge(old: Service, new: Service | None, path: str, backend: str, url: str) 
     return CURRENT if any(one.id == backend for one in after.backends) else KEPT
 
 
-def _location(service: Service, path: str) -> Location | None:
-    return next((location for location in service.locations if location.path == path), None)
+def _location(service: Service, name: str) -> Location | None:
+    return next((location for location in service.locations if location.id == name), None)
 
 
 def _of_service(service: Service) -> Service:
@@ -133,7 +133,7 @@ class Generations:
         if old is None:
             return OUTDATED
         backend = exchange.backend.backend if is_tunnel else None
-        return judge(old, new, location.path, backend.id if backend else "", backend.url if backend else "")
+        return judge(old, new, location.id, backend.id if backend else "", backend.url if backend else "")
 
     def _of(self, plan: Plan) -> dict[str, Service]:
         services = self._services.get(plan.generation)

@@ -106,6 +106,7 @@ _TABLES = {
     "TLS towards backends": ["skip_tls_verify", "sni", "ca_file", "client_cert", "client_key"],
     "balancing": ["hash_on", "hash_balance_factor", "sticky", "slow_start", "panic_threshold"],
     "the sticky cookie": ["sticky.*"],
+    "splits": [f"{_L}split.*", f"{_L}split.to[].*"],
     "health checks": ["health_check", "health_check.*", "health_check.thresholds.*"],
     "outliers": ["outlier", "outlier.*"],
     "circuit breakers": ["circuit_breaker", "circuit_breaker.*"],

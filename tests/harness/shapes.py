@@ -122,6 +122,7 @@ BACKEND = {
 }
 LOCATION = record(
     path=TEXT,
+    split={"anyOf": [by_name(COUNT), {"type": "null"}]},
     policy=TEXT_OR_NONE,
     redirect=TEXT_OR_NONE,
     requests=COUNT,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def test_there_are_examples() -> None:
         "acme",
         "backend-names",
         "buffer",
+        "canary",
         "compression",
         "cors",
         "error-pages",
@@ -117,17 +119,19 @@ def answering(name: str, send_proxy: bool, check: dict[str, Any]) -> Any:
     return script
 
 
-def places(services: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each location that has backends, with its service."""
+def places(services: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Mapping[str, Any]]]:
+    """Each location and each arm that has backends, with its service."""
     for one in services:
         for location in one["locations"]:
             if location.get("backends"):
                 yield one, location
+            for arm in location.get("split", {}).get("to", ()):
+                yield one, ChainMap(arm, location)
 
 
 def checks(*levels: Any) -> list[dict[str, Any]]:
     """The health checks that these levels write, the widest first."""
-    return [level["health_check"] for level in levels if isinstance(level, dict) and isinstance(level.get("health_check"), dict)]
+    return [level["health_check"] for level in levels if isinstance(level, Mapping) and isinstance(level.get("health_check"), dict)]
 
 
 def together(levels: list[dict[str, Any]]) -> dict[str, Any]:
@@ -168,7 +172,7 @@ def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> N
             path = f"{sockets}/{name.replace('/', '-')}" if "unix:" in keys["url"] else ""
             location["backends"][number] = {**keys, "url": backend(answering(name, "send_proxy" in keys, check), path=path).url}
             names.add(name.encode())
-        expected[host, location["path"]] = names
+        expected.setdefault((host, location["path"]), set()).update(names)
     proxied = bool(config.get("proxy_protocol"))
     if proxied:
         config["trusted_proxies"] = [*config["trusted_proxies"], "127.0.0.1"]

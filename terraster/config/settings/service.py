@@ -30,6 +30,7 @@ from .http2 import Http2Setting
 from .inherited import TrafficSettings
 from .logs import AccessLogSetting, LogOptions
 from .rewrite import Rewrite
+from .split import SplitSettings
 from .tls import TlsSetting
 
 __all__ = ["LocationSettings", "MiddlewareEntry", "MinRateSettings", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
@@ -139,6 +140,9 @@ class LocationSettings(TrafficSettings):
         None, description="Send plain-HTTP requests to https, port `redirect_port`. Default: the service's."
     )
     backends: tuple[BackendSetting, ...] = Field((), description="Servers that answer requests here: URLs, or mappings.")
+    split: SplitSettings | None = Field(
+        None, description="Divides the clients among arms, each with backends of its own; in place of `backends`. Default: none."
+    )
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="Overrides the service's entries of the same kind.")
     health_check: HealthCheckSetting | None = Field(
         None, description="How this location's backends are probed, where that differs from the service."
@@ -149,6 +153,24 @@ class LocationSettings(TrafficSettings):
     ignore_client_abort: bool | None = Field(
         None, description="Take a client's end of file for a half-close instead of for leaving. Default: the service's."
     )
+
+    @property
+    def forwards(self) -> bool:
+        """True if requests go to backends, its own or those of arms."""
+        return bool(self.backends) or self.split is not None
+
+    def parts(self) -> tuple[tuple[tuple[str | int, ...], LocationSettings], ...]:
+        """The location by groups of backends, each with the path of the mapping that has them: itself, or each arm of its split as a location
+        of its own."""
+        if self.split is None:
+            return (((), self),)
+        return tuple(
+            (
+                ("split", "to", number),
+                self.model_copy(update={"backends": arm.backends, "lb_policy": arm.lb_policy or self.lb_policy}),
+            )
+            for number, arm in enumerate(self.split.to)
+        )
 
 
 class ServiceSettings(TrafficSettings):

@@ -369,7 +369,7 @@ def _place(aim: Aim) -> tuple[str, str, int, str]:
 
 def _aims(service: Service) -> list[_Aimed]:
     return [
-        (backend, Aim.of(backend, service.strict_responses), f"backend {backend.display} of {service.name}{location.path}")
+        (backend, Aim.of(backend, service.strict_responses), f"backend {backend.display} of {location.id}")
         for location in service.locations
         for backend in location.backends
     ]

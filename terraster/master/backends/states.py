@@ -91,7 +91,7 @@ class BackendStates(Participant):
                 if old is not None and old.location is location:
                     self._keep(old)
                     continue
-                place = self._places[location.id] = LocationRecord(location, f"{service.name}{location.path}")
+                place = self._places[location.id] = LocationRecord(location, location.id)
                 fresh_places.append(place)
                 if old is not None:
                     place.panic, place.resort = old.panic, old.resort

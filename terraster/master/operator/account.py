@@ -76,7 +76,7 @@ class Accounts:
                     return refusal(
                         f"{url} is an endpoint of several backends; name the service", [label(first), *map(label, others)]
                     )
-                service, path = first[0].name, first[1].path
+                service, path = first[0].name, first[1].place
             found, endpoint = self.find(service, path, url)
         except Unfound as unfound:
             return refusal(str(unfound), unfound.candidates)
@@ -98,7 +98,7 @@ class Accounts:
             best = {"state": "draining"}  # in maintenance it would not be ejected
         return {
             "service": service.name,
-            "location": location.path,
+            "location": location.place,
             "url": backend.url + name.removeprefix(backend.id),
             "name": backend.name or None,
             "id": name,
@@ -185,7 +185,7 @@ class Accounts:
             for service in self._running.snapshot.services
             if service.name == found[0].name
             for location in service.locations
-            if location.path == found[1].path
+            if location.id == found[1].id
             for backend in location.backends
             if base(backend.id, (name,)) == name
         ]

@@ -200,12 +200,12 @@ class OperatorCommands:
                 f"its weight is still {entry.weight.weight} instead of the file's {backend.weight}; `weight … file` ends that"
             )
         if changed and not self._accounts.takes_work(found):
-            notes.append(f"no backend of {service.name}{location.path} takes new work now")
+            notes.append(f"no backend of {location.id} takes new work now")
         return {"ok": True, "changed": changed, "backend": account, "notes": notes}
 
 
 def _where(found: Found) -> str:
-    return f"{found[0].name}{found[1].path}"
+    return found[1].id
 
 
 def said(action: Action) -> str:

@@ -58,6 +58,7 @@ def matching(snapshot: Snapshot, service: str, path: str, url: str) -> list[Foun
         named = [place for place in places if not path and place[0].name == wanted] or [
             place for place in places if _same_path(place[1].id, wanted)
         ]
+        named = named or [place for place in places if _same_path(f"{place[0].name}{place[1].path}", wanted)]  # any arm of a split
         if not named:
             raise _no_such_place(snapshot, service, path)
         places = named
@@ -79,7 +80,7 @@ def _no_such_place(snapshot: Snapshot, service: str, path: str) -> Unfound:
     names = [one.name for one in snapshot.services]
     name = service if path or service in names else service.partition("/")[0]
     if name in names:
-        locations = [f"{name}{one.path}" for one in snapshot.services[names.index(name)].locations if one.backends]
+        locations = [one.id for one in snapshot.services[names.index(name)].locations if one.backends]
         wanted = path or service[len(name) :] or "/"
         if not locations:
             return Unfound(f"service {name} has no backends")
