@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 import yaml
 
-from terraster.config.loggers import AccessLog, Encoding, ProgramLogger, Sampling
+from terraster.config.loggers import AccessLog, Encoding, ProgramLogger, Rotation, Sampling
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError
@@ -121,6 +121,32 @@ WRITTEN = {
     "encodingConfig": {"timeKey": "ts", "lineEnding": "\n", "callerEncoder": "full"},
     "sanitization": {"sensitiveFields": ["Password"], "mask": "#"},
 }
+
+
+def test_rotation_belongs_to_the_logger_that_says_where(tmp_path: Path) -> None:
+    found = logs(
+        tmp_path,
+        """
+        access_log: top.log
+        loggers:
+          shop: {level: warn, logRotation: {maxSizeMB: 7}}
+          service_default: {outputPaths: d.log, logRotation: {maxSizeMB: 2, maxBackups: 3, maxAgeDays: 4, compress: true}}
+        """,
+    )
+    rule = Rotation(2 << 20, 3, 4 * 86400.0, True)
+    assert [found[name].rotation for name in ("own", "shop", "other", "")] == [None, rule, rule, None]
+    off = logs(tmp_path, "loggers: {service_default: {outputPaths: d.log, logRotation: {enabled: false}}}\n")
+    usual = logs(tmp_path, "loggers: {service_default: {outputPaths: d.log, logRotation: on}}\n")
+    assert (off["other"].rotation, usual["other"].rotation) == (None, Rotation(100 << 20))
+
+
+def test_a_directory_without_room_for_backups_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "d.log").touch()
+    monkeypatch.setattr("os.access", lambda path, mode: path != str(tmp_path))
+    with pytest.raises(ConfigError) as caught:
+        logs(tmp_path, "loggers:\n  service_default:\n    outputPaths: [d.log]\n    logRotation: on\n")
+    said = f"{tmp_path}/t.yaml:3:19: the log {tmp_path}/d.log cannot be rotated: no file can be created in {tmp_path}"
+    assert said in [str(problem) for problem in caught.value.problems]
 
 
 def test_the_programs_own_log_in_json_and_in_yaml(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from ..state.cells import MasterCells, Seat
 from ..worker.process import Process
 from . import processes, readings, seat_readings
 from .acme import Orderer
+from .archivist import Archivist
 from .documents import Documents, wishes
 from .door import Door
 from .expiry_watch import ExpiryWatch
@@ -77,6 +78,7 @@ class AdminWorker(Process):
         gevent.spawn(self._documents.run)
         self._watch = ExpiryWatch(self._running, self.log)
         gevent.spawn(self._watch.run)
+        gevent.spawn(Archivist(self._running, self.log).run)
         self._servers = {
             address: Server(sock, sites[address], self.log, self._door if address == self.snapshot.admin_listen else None)
             for address, sock in self.listeners.items()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from ..errors import ConfigError, Problem, Unplaced
-from . import checks, idle, idle_filters, level_checks, management, unserved
+from . import checks, idle, idle_filters, level_checks, loggers, management, unserved
 from .language import language
 from .log_files import unwritable
 from .messages import Complaint
@@ -253,7 +253,8 @@ class _Load:
         """Find the problems between keys, between services and on the disk."""
         services = _with_paths(settings)
         unplaced = {("services", number) for number, (_, _, item) in enumerate(self._items) if not item.placed}
-        for complaint in (*checks.of_top(self._cache.language, settings), *checks.of_all(settings, services, unplaced)):
+        found = (*checks.of_top(self._cache.language, settings), *checks.of_all(settings, services, unplaced))
+        for complaint in (*found, *loggers.unrotatable(settings.loggers)):
             self._complain(complaint)
         self._levels = tuple(level_checks.levels(settings, services, self._picked("inherits")))
         for complaint in level_checks.errors(self._levels):

@@ -8,13 +8,15 @@ what is masked      `access_log` and `sanitization` of the logger, both
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import descriptors
 
 if TYPE_CHECKING:
+    from .messages import Complaint
     from .settings.logs import EncodingConfig, LoggerSettings
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "access",
     "program",
     "says_where",
+    "unrotatable",
 ]
 
 PROGRAM, DEFAULT = "terraster", "service_default"
@@ -94,6 +97,10 @@ class AccessLog:
     rotation: Rotation | None = None
     sampling: Sampling | None = None
 
+    def files(self) -> list[str]:
+        """The destinations that are files."""
+        return _files((self.path, *self.others, *self.errors))
+
 
 @dataclass(frozen=True, slots=True)
 class ProgramLogger:
@@ -118,6 +125,10 @@ class ProgramLogger:
     rotation: Rotation | None = None
     masked: tuple[str, ...] = ()
     mask: str = "****"
+
+    def files(self) -> list[str]:
+        """The destinations that are files."""
+        return _files((*self.paths, *self.errors))
 
 
 def program(logger: LoggerSettings | None) -> ProgramLogger:
@@ -160,9 +171,22 @@ def access(log: AccessLog, loggers: Mapping[str, LoggerSettings], name: str | No
     return replace(log, least=_LEAST[logger.level or "info"], sampling=_sampling(logger))
 
 
+def unrotatable(loggers: Mapping[str, LoggerSettings]) -> Iterator[Complaint]:
+    """Complain of the files whose directory has no room for backups."""
+    for name, logger in loggers.items():
+        for path, file in logger.files(("loggers", name)) if _rotation(logger) is not None else ():
+            folder = os.path.dirname(file)
+            if descriptors.behind(file) is None and os.path.exists(file) and not os.access(folder, os.W_OK | os.X_OK):
+                yield path, False, f"the log {file} cannot be rotated: no file can be created in {folder}"
+
+
 def says_where(logger: LoggerSettings) -> bool:
     """True if a logger names a destination of lines."""
     return bool(logger.output_paths or logger.log_to_console)
+
+
+def _files(paths: tuple[str, ...]) -> list[str]:
+    return [path for path in dict.fromkeys(paths) if path.startswith("/") and descriptors.number(path) is None]
 
 
 def _sent(log: AccessLog, logger: LoggerSettings) -> AccessLog:

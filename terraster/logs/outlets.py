@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..config.loggers import AccessLog
+from ..config.loggers import AccessLog, Rotation
 from ..exchange import Exchange
 from .losses import Losses
+from .rotating import RotatingSink
 from .sink import Sink
 
-__all__ = ["Outlets"]
+__all__ = ["Outlets", "sink"]
 
 _ERROR = 500
 """The least status of a line of level error."""
@@ -34,8 +35,8 @@ class Outlets:
         self._render = render
         self._least = config.least
         paths = (config.path, *config.others)
-        self._all = tuple(Sink(path, warn, must=must, losses=losses) for path in paths)
-        self._errors = tuple(Sink(path, warn, must=must, losses=losses) for path in config.errors if path not in paths)
+        self._all = tuple(sink(path, config.rotation, warn, must, losses) for path in paths)
+        self._errors = tuple(sink(path, config.rotation, warn, must, losses) for path in config.errors if path not in paths)
         self._simple = self._all[0] if len(paths) == 1 and not self._errors and not config.least else None
 
     def write(self, batch: list[Exchange]) -> None:
@@ -71,3 +72,10 @@ class Outlets:
         """Give slow readers half a second, and close."""
         for sink in (*self._all, *self._errors):
             sink.close()
+
+
+def sink(path: str, rotation: Rotation | None, warn: Callable[[str], object], must: bool, losses: Losses | None = None) -> Sink:
+    """The sink for a destination."""
+    if rotation is None:
+        return Sink(path, warn, must=must, losses=losses)
+    return RotatingSink(path, rotation, warn, must=must, losses=losses)

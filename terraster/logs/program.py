@@ -21,14 +21,14 @@ from gunicorn.glogging import Logger
 
 from ..config import descriptors
 from ..config.descriptors import STDERR
-from ..config.loggers import Encoding, ProgramLogger, Sampling
+from ..config.loggers import Encoding, ProgramLogger, Rotation, Sampling
 from ..state.cells import Seat
 from . import journal
 from .losses import Losses
+from .outlets import sink
 from .program_lines import JournalLine, JsonLine, Line
 from .sampling import chosen
 from .sanitizer import Sanitizer
-from .sink import Sink
 
 __all__ = ["LEVELS", "ProgramLog"]
 
@@ -40,10 +40,10 @@ class _Outlet(logging.Handler):
 
     _gunicorn = True  # gunicorn removes handlers that have this mark
 
-    def __init__(self, path: str, form: logging.Formatter, level: int = logging.NOTSET) -> None:
+    def __init__(self, path: str, form: logging.Formatter, rotation: Rotation | None, level: int = logging.NOTSET) -> None:
         super().__init__(level)
         self.setFormatter(form)
-        self.sink = Sink(path, _unsaid, must=False)
+        self.sink = sink(path, rotation, _unsaid, False)
         self._reported = 0  # lost lines that were reported
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -205,11 +205,13 @@ def _outlets(config: ProgramLogger) -> list[_Outlet]:
     """The destinations of a program's log, each once. The terminal gets text."""
     sanitizer = Sanitizer(config.masked, config.mask) if config.masked else None
     paths = config.paths or (() if config.console else (STDERR,))
-    made = [_Outlet(path, _form(path, config, sanitizer)) for path in paths]
+    made = [_Outlet(path, _form(path, config, sanitizer), config.rotation) for path in paths]
     if config.console and STDERR not in paths:
-        made.append(_Outlet(STDERR, _text(STDERR, sanitizer, None)))
+        made.append(_Outlet(STDERR, _text(STDERR, sanitizer, None), None))
         paths = (*paths, STDERR)
-    return made + [_Outlet(path, _form(path, config, sanitizer), logging.ERROR) for path in config.errors if path not in paths]
+    return made + [
+        _Outlet(path, _form(path, config, sanitizer), config.rotation, logging.ERROR) for path in config.errors if path not in paths
+    ]
 
 
 def _form(path: str, config: ProgramLogger, sanitizer: Sanitizer | None) -> Line:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +67,47 @@ def test_a_log_name_without_destinations_writes_to_the_default(terraster, backen
     get(proxy.address, "/", host="", fields="Bad Name: x\r\n")
     wait_until(lambda: len(proxy.log()) == 1)  # of no service: the top's
     assert not objects(tmp_path / "d.log")
+
+
+PAD = f"X-Pad: {'p' * 7000}\r\n"
+
+
+def test_rotation_under_four_workers_of_which_some_are_killed(fresh, tmp_path: Path) -> None:
+    rotation = {"maxSizeMB": 1, "maxBackups": 100, "compress": True}
+    logs = {"service_default": {"outputPaths": f"{tmp_path}/a.log", "logRotation": rotation}}
+    site = {"name": "site", "log_options": {"headers": True}, "locations": [{"path": "/", "respond": {"status": 204}}]}
+    proxy: Terraster = fresh(site, loggers=logs, workers=4)
+    sent: list[str] = []
+    killed = 0
+    victims = proxy.workers()[:2]
+    for number in range(450):
+        if number in (150, 300):
+            os.kill(victims.pop(), signal.SIGKILL)
+            killed += 1
+        sent.append(f"/{number}")
+        get(proxy.address, sent[-1], fields=PAD)
+    wait_until(lambda: sent[-1] in written(tmp_path))
+    wait_until(lambda: packed(tmp_path) and all(file.suffix == ".gz" for file in packed(tmp_path)))
+    assert len(packed(tmp_path)) >= 3
+    found = written(tmp_path)
+    assert len(set(found)) == len(found) and set(found) <= set(sent)
+    assert len(sent) - len(found) <= killed  # one at a time: a kill takes at most the line that was just made
+    rotation |= {"maxBackups": 1}
+    proxy.reload(site, loggers=logs)
+    wait_until(lambda: len(packed(tmp_path)) == 1)
+
+
+def packed(folder: Path) -> list[Path]:
+    return sorted(folder.glob("a.log-*"))
+
+
+def written(folder: Path) -> list[str]:
+    """What all lines of the log are about. Each must be whole, and each archive too."""
+    found: list[str] = []
+    for file in (*packed(folder), folder / "a.log"):
+        with contextlib.suppress(FileNotFoundError):  # compressed meanwhile
+            data = file.read_bytes()
+            data = gzip.decompress(data) if file.suffix == ".gz" else data
+            assert data.endswith(b"\n") or not data or file.name == "a.log"
+            found += [json.loads(line)["uri"] for line in data[: data.rfind(b"\n") + 1].splitlines()]
+    return found

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from .. import descriptors, log_format, log_targets, scalars
 from ..snapshot import AccessLog
-from .base import Model, Names, Text, Whole, file_path, items, later, text
+from .base import Model, Names, Text, Whole, file_path, items, text
 from .switches import OFF_SCHEMA, OrText, OrWord, switched
 
 __all__ = ["AccessLogSettings", "AccessLogSetting", "EncodingConfig", "LogOptions", "LoggerSettings"]
@@ -224,8 +224,8 @@ class LoggerSettings(_Camel):
         description="`json` or `text`; for access lines `text` is `access_log.format`. Default: json with `encodingConfig`, else text.",
     )
     encoding_config: EncodingConfig | None = Field(None, description="How lines are written.")
-    log_rotation: Annotated[LogRotation, BeforeValidator(switched), OrWord()] | None = later(
-        description="When a log file is replaced by a new one."
+    log_rotation: Annotated[LogRotation, BeforeValidator(switched), OrWord()] | None = Field(
+        None, description="When a log file is replaced by a new one."
     )
     sanitization: Sanitization | None = Field(None, description="Values that are masked in lines.")
 
