@@ -25,6 +25,7 @@ from .filters.answer import Answer
 from .net.connection import Connection
 from .net.downstream import Downstream
 from .net.http2.request import Request
+from .net.http2.session import Session
 from .net.parked import Parked, Silence
 from .net.reactor import Reactor
 from .outcomes import Report
@@ -80,10 +81,10 @@ class Proxy(DataPlane):
         self.mirrors.adopt(plan)
 
     def converse(self, client: Downstream) -> None:
-        """Serve the requests of one connection, one after the other, until it is over or is parked. Runs in its own greenlet, and in
-        another one when a parked connection goes on; raises nothing."""
+        """Serve the requests of one connection, one after the other, until it is over, is parked or speaks HTTP/2. Runs in its own greenlet,
+        and in another one when a parked connection goes on; raises nothing."""
         connection = client.connection
-        silent = False
+        silent = multiplexed = False
         try:
             if not connection.parked:
                 connection.stream.listen()
@@ -92,7 +93,8 @@ class Proxy(DataPlane):
                 if connection.listener.tls:
                     secure(self, connection)
                 if choose(self, connection):
-                    multiplex(self, connection, self._stream)
+                    multiplex(self, connection, self._stream, self._end_session)
+                    multiplexed = True
                     return
             while self._live(client, connection):
                 if self.draining or connection.listener.closed:
@@ -108,7 +110,7 @@ class Proxy(DataPlane):
                 connection.parked = True
                 connection.routed = connection.service = None  # they would keep an old plan in memory
                 connection.plain.reader = Parked(client, self._resume)
-            else:
+            elif not multiplexed:
                 self._end(connection)
 
     def _resume(self, client: Downstream, error: HttpError | None) -> None:
@@ -123,6 +125,16 @@ class Proxy(DataPlane):
             connection.close()
         finally:
             self.ended(connection)
+
+    def _end_session(self, session: Session) -> None:
+        """End an HTTP/2 connection. Runs in its own greenlet; raises nothing."""
+        connection = session.connection
+        try:
+            session.close()
+        except Exception:
+            self.defect("a connection ended by a defect")
+        finally:
+            self._end(connection)
 
     def _stream(self, client: Request) -> None:
         """Serve one request of an HTTP/2 connection. Runs in its own greenlet; raises nothing."""

@@ -57,13 +57,14 @@ def head_of(client: Request) -> Http2Head | HttpError:
         return error
 
 
-def multiplex(plane: DataPlane, connection: Connection, run: Callable[[Request], None]) -> None:
-    """Serve an HTTP/2 connection until it is over. run: serves one request in a greenlet of its own. Raises nothing."""
+def multiplex(plane: DataPlane, connection: Connection, run: Callable[[Request], None], end: Callable[[Session], None]) -> None:
+    """Begin to serve an HTTP/2 connection. run: serves a request, end: ends the connection; each in a greenlet of its own. Raises nothing."""
     timeouts, limits = plane.plan.timeouts, plane.plan.http2(connection)
     assert limits is not None
     plane.http2_faults.began()
-    session = Session(connection, limits, timeouts.read, partial(plane.runners.start, run), plane.http2_faults.ended)
+    start = plane.runners.start
+    session = Session(connection, limits, timeouts.read, partial(start, run), plane.http2_faults.ended, partial(start, end))
     data, connection.held = connection.held, b""
     if plane.draining or connection.listener.closed:
         session.drain()
-    session.serve(data, timeouts.client_header)
+    session.begin(data, timeouts.client_header)

@@ -5,7 +5,28 @@ from __future__ import annotations
 from ..harness.http2 import continuation, data, frame, headers, rst, window
 from .frames import ask, declined, forwarded, frames, greeting, replied
 from .lines import chunks, ok, resp
-from .play import FIN, GONE, RST, Row, Step, after, b1, b2, client, counts, drain, learnt, log, reload, row, table, told, whole
+from .play import (
+    FIN,
+    GONE,
+    RST,
+    Row,
+    Scene,
+    Step,
+    after,
+    b1,
+    b2,
+    client,
+    counts,
+    do,
+    drain,
+    learnt,
+    log,
+    reload,
+    row,
+    table,
+    told,
+    whole,
+)
 
 GET = ask(1, "GET /a")
 ASKED = forwarded("GET /a")
@@ -43,6 +64,29 @@ test_requests = table(
         b1 << forwarded("POST /a", "transfer-encoding: chunked", body=chunks("abcdefgh")),
         b1 >> ok("one"),
         client << replied(1, 200, body="one"),
+        log(200, b1),
+    ),
+)
+
+
+def _has_no_greenlet(scene: Scene) -> None:
+    assert not scene.stage.hub.greenlets, scene.stage.hub.greenlets
+
+
+test_idle = table(
+    spoken(
+        "a connection without a request has no greenlet, before the first one and behind it",
+        do(_has_no_greenlet, "no greenlet carries it"),
+        client >> GET,
+        b1 << ASKED,
+        b1 >> ok("one"),
+        client << replied(1, 200, body="one"),
+        log(200, b1),
+        do(_has_no_greenlet, "no greenlet carries it"),
+        client >> ask(3, "GET /b"),
+        b1 << forwarded("GET /b", n=2),
+        b1 >> ok("two"),
+        client << replied(3, 200, body="two"),
         log(200, b1),
     ),
 )

@@ -1,7 +1,8 @@
 """A client's HTTP/2 connection: it reads for the codec, and begins its requests.
 
 A callback on the hub reads the octets and takes the frames apart, not a greenlet: a greenlet that starts others is not switched back to when
-they wait. Each request has a greenlet from the worker's pool. The greenlet that accepted the connection only waits until it is over.
+they wait. Each request has a greenlet from the worker's pool, and so has the end of the connection. Nothing of the connection waits in a
+greenlet: an idle one would keep its stacks.
 
 Nothing is read from the client while the socket takes nothing and too much waits for it.
 """
@@ -40,7 +41,7 @@ _LAST_WORDS = 2.0  # seconds for the last octets of a connection
 
 
 class Session(Outlet):
-    """A client's HTTP/2 connection.
+    """A client's HTTP/2 connection. It is the reader and the writer of its socket (`terraster.net.stream.Stream`), in place of a greenlet.
 
     connection: with its socket
     """
@@ -48,9 +49,11 @@ class Session(Outlet):
     __slots__ = (
         "connection",
         "_clock",
+        "_closer",
         "_draining",
+        "_error",
+        "_finish",
         "_head_time",
-        "_owner",
         "_patience",
         "_paused",
         "_rests",
@@ -68,16 +71,19 @@ class Session(Outlet):
         timeout: float,
         start: Callable[[Request], None],
         tell: Callable[[Connection, str, str], None],
+        finish: Callable[[Session], None],
     ) -> None:
         """timeout: seconds between two octets that the client takes, 0 = no limit. start: begins to serve a request in a greenlet of its
         own, called on the hub. tell: called with the name of the bound that the client exceeded, "" if it broke another rule, and with the
-        rule."""
+        rule. finish: begins to `close` the session in a greenlet of its own, once it is over; called on the hub."""
         super().__init__(connection.stream, connection.plain, ServerSession(self._make, limits), timeout)
         self.connection = connection
         self._clock = self.reactor.clock
+        self._closer: greenlet | None = None
         self._draining = self._paused = False
+        self._error: Exception | None = None  # by which it is over
+        self._finish = finish
         self._head_time = inf  # seconds that a head may take
-        self._owner: greenlet = getcurrent()
         self._patience = _LAST_WORDS
         self._rests = 0.0  # seconds that the next request may take while none is under way, 0 = no limit
         self._start = start
@@ -87,9 +93,9 @@ class Session(Outlet):
     def _make(self, number: int, window: int) -> Request:
         return Request(self, number, window)
 
-    def serve(self, data: bytes, timeout: float) -> None:
-        """Serve the connection until it is over. data: octets that were read. timeout: seconds for the first request, and for each head
-        from its first octet to its last; 0 = no limit. The caller closes the connection. Raises nothing but a defect."""
+    def begin(self, data: bytes, timeout: float) -> None:
+        """Serve the connection from now on. data: octets that were read. timeout: seconds for the first request, and for each head from its
+        first octet to its last; 0 = no limit."""
         connection, plain = self.connection, self.connection.plain
         connection.session = self
         if plain.sock.family != AF_UNIX:
@@ -98,37 +104,33 @@ class Session(Outlet):
         self._rests = timeout
         self._head_time = timeout or inf
         self._rest()
+        plain.reader = self
         self._run_callback(self._begin, data)
-        try:
-            self._wait()
-        except HttpError as error:  # silent for too long, or its room is wanted for others
-            connection.lingering = isinstance(error, TimedOut)  # a request may be on its way, and must not reset the GOAWAY
+
+    def switch(self) -> None:
+        """See `terraster.net.stream.Stream`: the connection is over. On the hub."""
+        if not self._ended:
+            self._ended = True
+            self._finish(self)
+
+    def throw(self, error: Exception) -> None:
+        """See `terraster.net.stream.Stream`: it is over by an error, that of a deadline or a defect. On the hub."""
+        self._error = self._error or error
+        self.switch()
+
+    def close(self) -> None:
+        """End all requests, and send the last octets. The caller closes the connection. Raises nothing but a defect."""
+        stream, plain, error = self._stream, self.connection.plain, self._error
+        self._closer = getcurrent()
+        plain.reader = plain.writer = None
+        plain.read_deadline = plain.write_deadline = inf
+        if isinstance(error, HttpError):  # silent for too long, or its room is wanted for others
+            self.connection.lingering = isinstance(error, TimedOut)  # a request may be on its way, and must not reset the GOAWAY
             self.codec.goaway(NO_ERROR, self.codec.last)
             self.flush()
-            self._close()
-        except Exception:
+        elif error is not None:
             self.codec.fail(INTERNAL_ERROR, "internal error")
             self.flush()
-            self._close()
-            raise
-        else:
-            self._close()
-
-    def _wait(self) -> None:
-        """Wait for the end. The stream throws an error in here if a deadline is over."""
-        plain = self.connection.plain
-        plain.reader = self._owner
-        try:
-            while not self._ended:
-                self.reactor.switch()
-        finally:
-            plain.reader = plain.writer = None
-            plain.read_deadline = plain.write_deadline = inf
-
-    def _close(self) -> None:
-        """End all requests, and send the last octets."""
-        self._ended = True
-        stream, plain = self._stream, self.connection.plain
         if self._timer is not None:
             self._timer.close()
         self.reactor.streams.discard(self)
@@ -145,6 +147,9 @@ class Session(Outlet):
                 data = b""
         stream.attend(None)
         self.codec.forget()
+        self._error = self._closer = None
+        if error is not None and not isinstance(error, HttpError):
+            raise error
 
     def _abandon(self) -> None:
         """End all requests, as their client has gone. On the hub."""
@@ -189,16 +194,13 @@ class Session(Outlet):
 
     def _over(self) -> None:
         """The connection is over. On the hub."""
-        if not self._ended:
-            self._ended = True
-            self._owner.switch()
+        self.switch()
 
     def _break(self, defect: Exception) -> None:
-        """End the connection by a defect, which its greenlet reports. On the hub."""
+        """End the connection by a defect, which its end reports. On the hub."""
         if self._ended:
             raise defect
-        self._ended = True
-        self._owner.throw(defect)
+        self.throw(defect)
 
     def _begin(self, data: bytes) -> None:
         if self._ended:
@@ -284,7 +286,7 @@ class Session(Outlet):
     def _sweep(self, now: float) -> None:
         codec = self.codec
         if now - codec.heading > self._head_time:
-            self._owner.throw(self.connection.timed_out(False))
+            self.throw(self.connection.timed_out(False))
             return
         self._handle(codec.sweep(now))
         if codec.out:
@@ -305,8 +307,8 @@ class Session(Outlet):
         self.requests.discard(request)
         codec.done(request, request.code)
         if self._ended:
-            if not self.requests:
-                self._run_callback(self._owner.switch)
+            if not self.requests and self._closer is not None:
+                self._run_callback(self._closer.switch)
             return
         if codec.out:
             self.touch()
@@ -322,7 +324,7 @@ class Session(Outlet):
     def _stalled(self) -> None:
         if not self.requests:
             self._busy()
-        self.plain.writer = self._owner
+        self.plain.writer = self
         self.plain.write_deadline = self.reactor.horizon + self._timeout
 
     def _flows(self) -> None:
