@@ -48,10 +48,10 @@ class House:
     def release(self, octets: int) -> None:
         self.held -= octets
 
-    def send(self, copy: Copy) -> bool:
+    def send(self, copy: Copy) -> str:
         if self.queue:
             self.sent.append(copy)
-        return self.queue
+        return "" if self.queue else "queue_full"
 
     def ask(self, method: str = "GET", *fields: str, content: bytes = b"") -> Exchange:
         lines = [f"{method} /a?b=c HTTP/1.1", "Host: a.test", *fields, *([f"Content-Length: {len(content)}"] if content else [])]
@@ -92,6 +92,8 @@ assert max(CELLS.values()) < SeatLocation.CELLS
         ({"methods": ["get"]}, "must have methods in capitals"),
         ({"methods": ["CONNECT"]}, "must have methods in capitals"),
         ({"methods": ["GET", "all"]}, "must have methods in capitals"),
+        ({"host": "a b"}, "must be a host name"),
+        ({"host": "ä.test"}, "must be a host name"),
         ({"timeout": 0}, "must be"),
         ({"concurrency": 0}, "must be"),
         ({"body_size": "2M", "memory": "1M"}, "`body_size` above `memory`"),
@@ -108,6 +110,25 @@ def loaded(folder, mirror: dict[str, Any]) -> Any:
     file = folder / "terraster.yaml"
     file.write_text(json.dumps({"port": 80, "services": [{"name": "site", "host": "*", "locations": [location]}]}))
     return load(str(file))
+
+
+@pytest.mark.parametrize(
+    ("written", "warnings"),
+    [
+        ({"compare": "all", "slower_by": "1s", "ignore_headers": ["X-A"]}, []),
+        ({"slower_by": "1s"}, []),
+        ({"compare": ["status"], "slower_by": "1s"}, ["has a `slower_by`, which has no effect because `compare` has no `latency`"]),
+        (
+            {"compare": "body", "ignore_headers": []},
+            ["has a `ignore_headers`, which has no effect because `compare` has no `headers`"],
+        ),
+        ({"to": [TO, "http://10.0.0.1/new"]}, ["sends copies to http://10.0.0.1/new, which is a backend of the same location"]),
+    ],
+)
+def test_what_can_hardly_be_meant(tmp_path, written: dict[str, Any], warnings: list[str]) -> None:
+    found = loaded(tmp_path, {"to": TO} | written).warnings
+    assert len(found) == len(warnings)
+    assert all(words in one for one, words in zip(found, warnings, strict=True)), found
 
 
 def test_some_level_must_say_where() -> None:
@@ -132,7 +153,7 @@ def test_without_a_share_it_costs_nothing() -> None:
 def test_the_servers_become_a_location_with_a_pool_of_its_own(tmp_path) -> None:
     snapshot = resolve(loaded(tmp_path, {"to": [TO, "https://shadow.test/v2"], "http2": True}), 1)
     (_, called) = sorted(snapshot.services[0].locations, key=lambda one: len(one.path))
-    assert called.path == f"@mirror {TO},https://shadow.test/v2 http2"
+    assert called.path == f"@mirror+http2:{TO},https://shadow.test/v2"
     assert [(one.scheme, one.host, one.port, one.base_path, one.http2) for one in called.backends] == [
         ("http", "10.0.0.9", 9000, "", True),
         ("https", "shadow.test", 443, "/v2", True),

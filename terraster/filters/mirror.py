@@ -12,14 +12,17 @@ backend (`terraster.net.body.RequestBody.keep`). The runtime sends copies (`terr
 
 Upgrades, CONNECT, gRPC and event streams are not copied, because they last and have no whole body. Nor are copies of another mirror, which
 their marker tells: two mirrors that point to each other would never end.
+
+The module is longer than 400 lines because a filter has its keys, counters and hooks in one file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy as duplicate
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from ..config import addresses, scalars
 from ..config.settings.base import Duration, HeaderName, Names, Size, SomeTime, Text, Whole, items
@@ -28,7 +31,7 @@ from ..errors import HttpError
 from ..exchange import Exchange
 from ..policy.comparison import Answered, Digest, Rules, differences
 from ..state.view import SeatView
-from ..wire.edits import ENDS, Edits
+from ..wire.edits import Edits
 from ..wire.http1 import RequestHead, ResponseHead
 from ..wire.transform import Watch
 from .contract import Counter, Filter, Place, Tally
@@ -61,6 +64,7 @@ _CHANGING = (
 
 _Part = Literal["status", "headers", "body", "latency"]
 _PARTS = ("status", "headers", "body", "latency")
+_PARTS_SCHEMA = {"anyOf": [{"enum": ["all", *_PARTS]}, {"type": "array", "items": {"enum": list(_PARTS)}}]}
 _METHOD_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ-")
 
 
@@ -95,6 +99,12 @@ def _methods(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _host(value: str) -> str:
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be a host name, with a port if one is wanted")
+    return value
+
+
 def _parts(value: object) -> object:
     return _PARTS if value == "all" else tuple(items(value, "text"))
 
@@ -122,7 +132,9 @@ class MirrorSettings(FilterSettings):
         ("GET", "HEAD", "OPTIONS"),
         description="Methods of requests that are copied, or `all`. A copy of another method has its effects a second time.",
     )
-    host: Text | None = Field(None, description="The Host of copies. Default: that of the original.")
+    host: Annotated[Text, AfterValidator(_host)] | None = Field(
+        None, description="The Host of copies. Default: that of the original."
+    )
     body_size: Size = Field(
         65536, description="Requests with a longer body are not copied. Of bodies that are compared so much is read."
     )
@@ -137,7 +149,7 @@ class MirrorSettings(FilterSettings):
         16 << 20,
         description="Octets that a worker keeps for copies of all mirrors together, bodies and heads. Requests that find no room are skipped.",
     )
-    compare: Annotated[tuple[_Part, ...], BeforeValidator(_parts)] = Field(
+    compare: Annotated[tuple[_Part, ...], BeforeValidator(_parts), WithJsonSchema(_PARTS_SCHEMA)] = Field(
         (),
         description="Parts of both answers that are compared: `status`, `headers`, `body`, `latency`; or `all`. Without it answers are "
         "discarded.",
@@ -156,10 +168,23 @@ class MirrorSettings(FilterSettings):
             raise ValueError("has a `body_size` above `memory`: such bodies would never be copied")
         return self
 
+    def doubts(self, level: BaseModel | None) -> Iterator[tuple[str, str]]:
+        said = self.model_fields_set
+        for key, part in (("ignore_headers", "headers"), ("slower_by", "latency")):
+            if key in said and "compare" in said and part not in self.compare:
+                yield key, f"`mirror` has a `{key}`, which has no effect because `compare` has no `{part}`"
+        theirs = {(one.url.scheme, one.url.host, one.url.port, one.url.socket) for one in getattr(level, "backends", ())}
+        for url in self.to or ():
+            if (url.scheme, url.host, url.port, url.socket) in theirs:
+                yield (
+                    "to",
+                    f"`mirror` sends copies to {url.text}, which is a backend of the same location: it gets each of them a second time",
+                )
+
     def calls(self) -> tuple[Call, ...]:
         if not self.to or not self.percent:
             return ()
-        path = f"{CALLED}mirror {','.join([url.text for url in self.to])}{' http2' if self.http2 else ''}"
+        path = f"{CALLED}mirror{'+http2' if self.http2 else ''}:{','.join([url.text for url in self.to])}"
         return (Call(path, self.to, 0.0, 1, self.http2),)
 
 
@@ -192,6 +217,7 @@ class Mirror(Filter):
         Counter("skipped_method", "Requests that were not copied for their method."),
         Counter("skipped_body_too_large", "Requests that were not copied because their body was too large."),
         Counter("skipped_queue_full", "Requests that were not copied because too many copies waited or took too much memory."),
+        Counter("skipped_target_failing", "Requests that were not copied because the last copies had failed."),
         Counter(
             "skipped_kind", "Requests that were not copied because they were upgrades, gRPC, event streams, or copies themselves."
         ),
@@ -235,7 +261,7 @@ class Mirror(Filter):
         self._extra = _MARKED
         if settings.host:
             self._head_drop = _DROPPED | _HOST
-            self._extra += b"Host: %b\r\n" % settings.host.encode("latin-1").translate(None, ENDS)
+            self._extra += b"Host: %b\r\n" % settings.host.encode("ascii")
 
     def needs(self, hook: str) -> bool:
         return self._share > 0.0
@@ -321,8 +347,9 @@ class Mirror(Filter):
             return
         self._take_out(exchange)
         copy.exchange = to_send(exchange, copy, content)
-        if not self._runtime.mirrors.send(copy):
-            self._drop(copy, "skipped_queue_full")
+        why = self._runtime.mirrors.send(copy)
+        if why:
+            self._drop(copy, f"skipped_{why}")
 
     def _copy(self, exchange: Exchange) -> Copy | None:
         return None if exchange.facts is None else exchange.facts.get(self)
@@ -382,6 +409,10 @@ class Mirror(Filter):
         else:
             why = "failed_response"
         self._tallies[why].count()
+
+    def skipped(self, why: str) -> None:
+        """A copy that waited will not be sent. why: as from `terraster.filters.runtime.Mirrors.send`"""
+        self._tallies[f"skipped_{why}"].count()
 
     def dropped(self) -> None:
         """The mirror has ended before the copy was answered."""

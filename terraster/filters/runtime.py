@@ -60,9 +60,9 @@ class Mirrors(Protocol):
     def release(self, octets: int) -> None:
         """Give back what was reserved for a copy that will not be sent."""
 
-    def send(self, copy: Copy) -> bool:
-        """Send a copy soon, tell its mirror what becomes of it, and give back the memory that is reserved for it. False if too many wait;
-        then nothing happens."""
+    def send(self, copy: Copy) -> str:
+        """Send a copy soon, tell its mirror what becomes of it, and give back the memory that is reserved for it. Returns ""; or the reason
+        why nothing happens: "queue_full" if too many wait, "target_failing" if the last ones have failed."""
 
 
 class Runtime:

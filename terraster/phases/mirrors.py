@@ -4,6 +4,9 @@ A copy is an exchange of its own, to the location that stands for the servers. I
 for each target; the others wait in a queue, and there is a bound to what all of them keep in memory. One time bounds a copy from its
 connection to the end of its answer, which is read only as far as it is compared. It is not logged, and not tried again.
 
+A target whose copies fail again and again rests: then one copy tries it each second, until one is answered. So a server that is away costs
+the worker next to nothing.
+
 A worker that ends waits for no copy. A reload that takes a target away drops what waits for it, and ends the copies that are under way.
 """
 
@@ -16,7 +19,7 @@ from terraster.errors import HttpError
 from terraster.exchange import Exchange
 from terraster.filters.copies import Copy, Target
 from terraster.location_plan import LocationPlan
-from terraster.plan import Plan
+from terraster.plan import Plan, ServicePlan
 from terraster.policy.comparison import Answered
 from terraster.wire.edits import Edits
 
@@ -31,6 +34,12 @@ _DISCARDED = 65536
 
 _READ = 16384
 
+_FAILURES = 5
+"""Failures in a row after which a target rests."""
+
+_REST = 1.0
+"""Seconds from a failure to the next copy, while it rests."""
+
 _KEPT = 50
 """Differences that are kept for each location."""
 
@@ -42,15 +51,18 @@ _LONGEST = 500
 
 
 class _Line:
-    """The copies for one target. running: greenlets that send them. under_way: in place of the clients of those that are sent.
-    gone: True once a reload has taken the target away"""
+    """The copies for one target. running: greenlets that send them. under_way: those that are sent, by
+    what is in place of their client.
+    gone: True once a reload has taken the target away. failures: in a row. rests_until: monotonic time"""
 
-    __slots__ = ("gone", "running", "under_way", "waiting")
+    __slots__ = ("failures", "gone", "rests_until", "running", "under_way", "waiting")
 
     def __init__(self) -> None:
+        self.failures = 0
+        self.rests_until = 0.0
         self.gone = False
         self.running = 0
-        self.under_way: set[Nobody] = set()
+        self.under_way: dict[Nobody, Copy] = {}
         self.waiting: deque[Copy] = deque()
 
 
@@ -64,7 +76,7 @@ class Mirrors:
         self._plane = plane
         self._differences: dict[tuple[str, str], deque[dict[str, Any]]] = {}
         self._lines: dict[tuple[str, str], _Line] = {}
-        self._places: dict[tuple[str, str], tuple[LocationPlan, LocationPlan]] = {}
+        self._places: dict[tuple[str, str], tuple[ServicePlan, LocationPlan]] = {}
 
     def hold(self, octets: int, most: int) -> bool:
         if self.held + octets > most:
@@ -75,12 +87,14 @@ class Mirrors:
     def release(self, octets: int) -> None:
         self.held -= octets
 
-    def send(self, copy: Copy) -> bool:
+    def send(self, copy: Copy) -> str:
         target: Target = copy.mirror.target
         key = copy.exchange.service.name, target.path
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = _Line()
+        if line.failures >= _FAILURES and (line.running or self._plane.clock() < line.rests_until):
+            return "target_failing"
         if line.running < target.concurrency:
             line.running += 1
             line.waiting.append(copy)
@@ -88,8 +102,8 @@ class Mirrors:
         elif len(line.waiting) < target.queue:
             line.waiting.append(copy)
         else:
-            return False
-        return True
+            return "queue_full"
+        return ""
 
     def adopt(self, plan: Plan) -> None:
         """Drop the copies that wait for targets which a new plan does not have."""
@@ -104,9 +118,11 @@ class Mirrors:
                     self._plane.reactor.loop.run_callback(client.interrupt, HttpError("a reload has taken the mirror away"))
 
     def finish(self) -> None:
-        """The worker ends: drop all copies that wait."""
+        """The worker ends, and with it all copies that wait or are under way."""
         for line in self._lines.values():
             self._drop(line)
+            for copy in line.under_way.values():
+                copy.mirror.dropped()
 
     def _drop(self, line: _Line) -> None:
         while line.waiting:
@@ -125,13 +141,24 @@ class Mirrors:
                     copy.mirror.dropped()
                 else:
                     copy.mirror.failed(error)
+                    self._failed(line)
             except Exception:
                 self._plane.defect("a copy for a mirror ended by a defect")
             finally:
                 self.held -= copy.held
         line.running -= 1
-        if not line.running and self._lines.get(key) is line:
+        if not line.running and not line.failures and self._lines.get(key) is line:
             del self._lines[key]
+
+    def _failed(self, line: _Line) -> None:
+        """A copy has failed: perhaps let the target rest, and skip what waits for it."""
+        line.failures += 1
+        if line.failures >= _FAILURES:
+            line.rests_until = self._plane.clock() + _REST
+            while line.waiting:
+                copy = line.waiting.popleft()
+                self.held -= copy.held
+                copy.mirror.skipped("target_failing")
 
     def _send(self, key: tuple[str, str], line: _Line, copy: Copy) -> None:
         """Send a copy, and take the answer. Raises `HttpError`."""
@@ -139,16 +166,17 @@ class Mirrors:
         sub.started = sub.asked = plane.clock()
         sub.client = client = Nobody(copy.connection)
         sub.facts = {Mirrors: copy}
-        sub.location = self._place(key, location_of(sub.service.locations, key[1]))
+        sub.location = self._place(key, sub.service)
         copy.mirror.began()
-        line.under_way.add(client)
+        line.under_way[client] = copy
         plane.limit(sub, copy.mirror.target.timeout)
         try:
             answer = ask(plane, sub, _answer)
         finally:
             client.worker = None
-            line.under_way.discard(client)
+            line.under_way.pop(client, None)
             plane.deadlines.pop(sub, None)
+        line.failures = 0
         differs = copy.mirror.answered(copy, answer)
         if differs:
             self._remember(key[0], copy, differs)
@@ -181,16 +209,17 @@ class Mirrors:
         found.sort(key=_when, reverse=True)
         return found[:_TOLD]
 
-    def _place(self, key: tuple[str, str], location: LocationPlan) -> LocationPlan:
+    def _place(self, key: tuple[str, str], service: ServicePlan) -> LocationPlan:
         """The location of a target, with the hook that writes the head of copies. It shares all else with the one of the plan."""
         known = self._places.get(key)
-        if known is not None and known[0] is location:
+        if known is not None and known[0] is service:
             return known[1]
+        location = location_of(service.locations, key[1])
         made = LocationPlan.__new__(LocationPlan)
         for name in LocationPlan.__slots__:
             setattr(made, name, getattr(location, name))
         made.on_upstream = (_as_the_original,)
-        self._places[key] = location, made
+        self._places[key] = service, made
         return made
 
 

@@ -483,7 +483,7 @@ test_failures = table(
         copied << COPIED,
         *one(n=2),
         do(lambda scene: scene.stage.proxy.mirrors.finish(), "the worker ends"),
-        tallied(sent=1, dropped=1),
+        tallied(sent=1, dropped=2),
         copied >> ok(""),
         keys=", concurrency: 1",
     ),
@@ -546,6 +546,60 @@ def compared(
 
 
 TWO = resp("200 OK", CHUNKED, body="1\r\no\r\n2\r\nne\r\n0\r\n\r\n")
+
+
+def refused_five() -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for number in range(1, 6):
+        steps += [copied.refuses(), *one(n=number), told(copied, "connect")]
+    return tuple(steps)
+
+
+def _broken(number: int) -> tuple[Step, ...]:
+    """The copy of this number is broken off, and the next one goes out."""
+    following = [copied[number + 1] << asked("GET /a?b=c", MARK, n=number + 1)] if number < 5 else []
+    return copied[number] >> RST, told(copied, "failure"), *following
+
+
+test_rests = table(
+    mirrored(
+        "a target that fails again and again is left alone, but for one copy a second, until one is answered",
+        counts(copied, requests=9, failures=6, connect_errors=6, responses=3),
+        *refused_five(),
+        *one(n=6),
+        tallied(sent=5, failed_connect=5, skipped_target_failing=1),
+        after(1.1),
+        copied.refuses(),
+        *one(n=7),
+        told(copied, "connect"),
+        *one(n=8),
+        tallied(sent=6, failed_connect=6, skipped_target_failing=2),
+        after(1.1),
+        *one(n=9),
+        copied << asked("GET /a?b=c", MARK, n=9),
+        *one(n=10),
+        tallied(sent=7, failed_connect=6, skipped_target_failing=3),
+        copied >> ok(""),
+        *one(n=11),
+        copied << asked("GET /a?b=c", MARK, n=11),
+        *one(n=12),
+        copied[2] << asked("GET /a?b=c", MARK, n=12),
+        copied >> ok(""),
+        copied[2] >> ok(""),
+        tallied(sent=9, failed_connect=6, skipped_target_failing=3),
+        copies=0,
+    ),
+    mirrored(
+        "those that wait for it when it begins to rest are skipped",
+        counts(copied, requests=5, failures=5),
+        *[step for number in range(1, 7) for step in (*one(n=number), *([copied << COPIED] if number == 1 else []))],
+        *[step for number in range(1, 6) for step in _broken(number)],
+        tallied(sent=5, failed_response=5, skipped_target_failing=1),
+        keys=", concurrency: 1",
+        copies=0,
+    ),
+)
+
 
 test_comparisons = table(
     compared("the same answer", ok("one"), OK, ok("one"), same(), tallied(sent=1, compared=1)),
