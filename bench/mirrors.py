@@ -3,7 +3,8 @@
     python bench/mirrors.py [--rounds 5] [--seconds 2] [--rate 400]
 
 One Terraster with a worker for each kind of target, and one without a mirror, run at the same time. Within a round they take turns under the
-same random arrivals (`open_loop.py`), so that what else the machine does meets all of them. Each figure is the median over the rounds.
+same random arrivals (`open_loop.py`), so that all of them meet what else the machine does. Each figure is the median over the rounds;
+"least p99" is that of the round in which the machine disturbed least.
 """
 
 from __future__ import annotations
@@ -103,10 +104,10 @@ def main() -> None:
                 if peer.running is not None:
                     peer.running.stop()
             backend.running.stop()
-    print("| target of the copies | p50 ms | p99 ms | CPU µs/request |\n|---|---:|---:|---:|")
+    print("| target of the copies | p50 ms | p99 ms | least p99 ms | CPU µs/request |\n|---|---:|---:|---:|---:|")
     for name, figures in found.items():
         p50, p99, cpu = (statistics.median(column) for column in zip(*figures, strict=True))
-        print(f"| {name} | {p50:.2f} | {p99:.2f} | {cpu:.0f} |")
+        print(f"| {name} | {p50:.2f} | {p99:.2f} | {min(figure[1] for figure in figures):.2f} | {cpu:.0f} |")
 
 
 if __name__ == "__main__":

@@ -116,12 +116,9 @@ def loaded(folder, mirror: dict[str, Any]) -> Any:
     ("written", "warnings"),
     [
         ({"compare": "all", "slower_by": "1s", "ignore_headers": ["X-A"]}, []),
-        ({"slower_by": "1s"}, []),
-        ({"compare": ["status"], "slower_by": "1s"}, ["has a `slower_by`, which has no effect because `compare` has no `latency`"]),
-        (
-            {"compare": "body", "ignore_headers": []},
-            ["has a `ignore_headers`, which has no effect because `compare` has no `headers`"],
-        ),
+        ({"slower_by": "1s"}, ["`slower_by` has no effect unless `compare` has `latency`"]),
+        ({"compare": "body", "ignore_headers": []}, ["`ignore_headers` has no effect unless `compare` has `headers`"]),
+        ({"percent": 0}, ["`percent` is 0, so nothing is copied"]),
         ({"to": [TO, "http://10.0.0.1/new"]}, ["sends copies to http://10.0.0.1/new, which is a backend of the same location"]),
     ],
 )

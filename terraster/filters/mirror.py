@@ -18,7 +18,7 @@ The module is longer than 400 lines because a filter has its keys, counters and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from copy import copy as duplicate
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -168,11 +168,14 @@ class MirrorSettings(FilterSettings):
             raise ValueError("has a `body_size` above `memory`: such bodies would never be copied")
         return self
 
-    def doubts(self, level: BaseModel | None) -> Iterator[tuple[str, str]]:
-        said = self.model_fields_set
+    def idle(self, beside: Collection[str]) -> Iterator[tuple[str, str]]:
+        if not self.percent:
+            yield "percent", "is 0, so nothing is copied; `mirror: off` says so"
         for key, part in (("ignore_headers", "headers"), ("slower_by", "latency")):
-            if key in said and "compare" in said and part not in self.compare:
-                yield key, f"`mirror` has a `{key}`, which has no effect because `compare` has no `{part}`"
+            if part not in self.compare:
+                yield key, f"has no effect unless `compare` has `{part}`"
+
+    def doubts(self, level: BaseModel | None) -> Iterator[tuple[str, str]]:
         theirs = {(one.url.scheme, one.url.host, one.url.port, one.url.socket) for one in getattr(level, "backends", ())}
         for url in self.to or ():
             if (url.scheme, url.host, url.port, url.socket) in theirs:
