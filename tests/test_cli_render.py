@@ -101,11 +101,11 @@ def test_what_filters_counted_stands_below_the_location():
     house = all_up(House())
     document = status(house)
     shop, old = document["services"][0]["locations"]
-    shop["filters"] = {"methods": {"refused": 31, "let": 0}, "headers": {}}
+    shop["filters"] = {"methods": {"refused": 31, "let": 0, "seen": 7}, "headers": {}, "jwt": {"asked": 1, "no_keys": 1}}
     old["filters"], old["redirect"], old["requests"] = {"respond": {"answers": 1}}, None, 1
     lines = render.status(document).splitlines()
-    assert lines[lines.index("shop/") + 1] == "  methods: 31 refused"
-    assert lines[lines.index("shop/old") + 1] == "  1 request, respond: 1 answers"
+    assert lines[lines.index("shop/") + 1] == "  methods: 31 refused, 7 seen; jwt: 1 asked, 1 no_keys"
+    assert lines[lines.index("shop/old") + 1] == "  1 request; respond: 1 answer"
 
 
 def test_the_fullest_process_is_named():

@@ -808,10 +808,31 @@ def test_statuses_of_grpc_may_be_retried(tmp_path: Path, written: str, statuses:
     assert retry is not None and retry.on == statuses
 
 
-@pytest.mark.parametrize("written", ["grpc-ok", "grpc-14", "[503, grpc]", "grpc-unavailabel", "unavailable"])
-def test_words_that_are_no_status_of_grpc(tmp_path: Path, written: str) -> None:
-    with pytest.raises(ConfigError, match="grpc-unauthenticated$" if "grpc" in written else "must be a status"):
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("grpc-ok", "the words are grpc-cancelled, .*, grpc-unauthenticated"),
+        ("grpc-14", "the words are grpc-cancelled, .*, grpc-unauthenticated"),
+        ("[503, grpc]", "the words are grpc-cancelled, .*, grpc-unauthenticated"),
+        ("grpc-unavailabel", "did you mean `grpc-unavailable`[?]"),
+        ("unavailable", "did you mean `grpc-unavailable`[?]"),
+        ("[502, DEADLINE_EXCEEDED]", "did you mean `grpc-deadline-exceeded`[?]"),
+        ("5xx", 'did you mean "500-599"[?]'),
+        ("gateway_error", 'did you mean "502-504"[?]'),
+        ("http_503", "did you mean 503[?]"),
+        ("[503, conect-failure]", "an attempt without a response is tried again anyway, where that is safe"),
+    ],
+)
+def test_words_that_are_no_status(tmp_path: Path, written: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=f"(is not a status of gRPC|or a list of them); {hint}$"):
         load_text(tmp_path, f"{GOOD}retry:\n  on: {written}\n")
+
+
+@pytest.mark.parametrize("written", ["{0}: {{}}\n", "middleware: [{{{0}: {{}}}}]\n", "limits: {{{0}: {{}}}}\n"])
+@pytest.mark.parametrize("name", ["buffer", "respond"])
+def test_a_filter_of_two_levels_belongs_in_both(tmp_path: Path, name: str, written: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{name}` belongs in `services\\[\\]` or in `services\\[\\].locations\\[\\]`$"):
+        load_text(tmp_path, GOOD + written.format(name))
 
 
 @pytest.mark.parametrize("word", ["on", "ON", '"on"', "yes", "'true'"])

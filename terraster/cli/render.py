@@ -187,21 +187,25 @@ def _services(services: Iterable[dict[str, Any]], now: float, width: int) -> lis
 
 def _answers(location: dict[str, Any]) -> str:
     """The requests of a location without backends, and all that filters counted; "" if there is nothing to say."""
-    counted = [
-        f"{kind}: {count(number)} {name}"
-        for kind, counters in location["filters"].items()
-        for name, number in counters.items()
-        if number
-    ]
+    counted = []
+    for kind, counters in location["filters"].items():
+        found = [f"{count(number)} {_counted(name, number)}" for name, number in counters.items() if number]
+        if found:
+            counted.append(f"{kind}: {', '.join(found)}")
     if location["backends"]:
-        return ", ".join(counted)
+        return "; ".join(counted)
     requests = f"{count(location['requests'])} request{'s' * (location['requests'] != 1)}"
     if location["redirect"]:
         return f"-> {location['redirect']}, {requests}"
     if location["split"]:
         counted.insert(0, f"split: {', '.join(f'{arm} {weight}' for arm, weight in location['split'].items())}")
-        return ", ".join(counted)
-    return ", ".join([requests, *counted])
+        return "; ".join(counted)
+    return "; ".join([requests, *counted])
+
+
+def _counted(name: str, number: float) -> str:
+    """The name of a counter, in the singular if there is one."""
+    return name[:-1] if number == 1 and name.endswith("s") and not name.startswith("no_") else name
 
 
 def _queue(location: dict[str, Any]) -> str:

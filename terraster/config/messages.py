@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from .language import Language
 from .settings import LocationSettings, ServiceSettings
 from .settings.base import keys_of, submodel
-from .settings.kinds import LOCATION, SERVICE
+from .settings.kinds import LOCATION, SERVICE, TOP
 
 __all__ = ["Complaint", "complaints", "suggestion"]
 
@@ -48,6 +48,8 @@ _BOUNDS = {
     "less_than": ("lt", "must be less than"),
     "less_than_equal": ("le", "must be at most"),
 }
+
+_PLACES = {TOP: "", SERVICE: "services[]", LOCATION: "services[].locations[]"}
 
 _SLIP = 0.8
 """How much alike two words are of which one is a slip for the other."""
@@ -112,6 +114,8 @@ def _hint(known: Language, owner: type[BaseModel] | None, word: str, path: tuple
         entry = f"`middleware: [{{{word}: …}}]`"
         level = SERVICE if owner is known.service else LOCATION
         return f"; did you mean {entry}?" if level in known.kinds[word].levels else f"; in a service it is {entry}"
+    if word in known.kinds and known.kinds[word].shorthand:
+        return _belongs(word, [place for level, place in _PLACES.items() if level in known.kinds[word].shorthand])
     return (
         _belongs(word, _around(known, word, path))
         or suggestion(word, keys_of(owner), _SLIP)

@@ -127,8 +127,9 @@ class BasicAuth(Filter):
             hashed = self._hashes[hash(name) % len(self._hashes)]
         try:
             return self._runtime.passwords.verify(exchange.client_ip, name, password, hashed) and known
-        except HttpError:
+        except HttpError as error:
             self._busy.count()
+            error.detail = f"basic_auth: {error.detail}"
             raise
 
     def _refusal(self, detail: str) -> HttpError:

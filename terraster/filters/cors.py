@@ -158,7 +158,7 @@ class Cors(Filter):
             self._preflights.count()
             return _GO_ON
         self._refused.count()
-        raise HttpError("scripts of this origin may not come here", status=403, reason="http_request_denied", blame=CLIENT)
+        raise HttpError("cors: scripts of this origin may not come here", status=403, reason="http_request_denied", blame=CLIENT)
 
     def on_response(self, exchange: Exchange, edits: Edits) -> None:
         if edits.status < 200:

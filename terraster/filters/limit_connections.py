@@ -72,7 +72,7 @@ class LimitConnections(Filter):
         elif cell == Clients.REFUSED:
             self._refused.count()
             raise HttpError(
-                "too many requests of this client at once",
+                "limit_connections: too many requests of this client at once",
                 status=self._status,
                 reason="http_request_denied",
                 blame=CLIENT,

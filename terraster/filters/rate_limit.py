@@ -171,14 +171,14 @@ class RateLimit(Filter):
         """Refuse a request that may be repeated after some nanoseconds, or note that it would be refused."""
         if self._observed is not None:
             self._observed.count()
-            exchange.note(f"rate limit {self._label} would refuse this request")
+            exchange.note(f"rate_limit: limit {self._label} would refuse this request")
             return
         self._refused.count()
         if exchange.facts is None:
             exchange.facts = {}
         exchange.facts[self] = self._tolerance
         raise HttpError(
-            f"rate limit {self._label} exceeded",
+            f"rate_limit: limit {self._label} exceeded",
             status=self._status,
             reason="http_request_denied",
             blame=CLIENT,

@@ -33,7 +33,7 @@ test_rates = table(
         *served(2, POLICY, 'RateLimit: "default";r=0;t=2'),
         client >> GET,
         client << refused(429, DENIED, "Retry-After: 1", POLICY, 'RateLimit: "default";r=0;t=2', n=3),
-        log(429, error=DENIED),
+        log(429, error=DENIED, detail="rate_limit: limit default exceeded"),
         after(1.1),
         *served(4, POLICY, 'RateLimit: "default";r=0;t=2'),
         location=ONE_A_SECOND,

@@ -341,6 +341,8 @@ def default_of(field: FieldInfo) -> str:
         return quantities.shown(default, quantity) if default else "0"
     if isinstance(default, tuple) and default and isinstance(default[0], tuple):
         return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in default)
+    if isinstance(default, tuple) and default and all(isinstance(one, str) for one in default):
+        return ", ".join(default)
     if isinstance(default, str) and default not in ("", "-"):
         return default
     said = _DEFAULT.search(field.description or "")

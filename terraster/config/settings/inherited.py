@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from ...wire import grpc
-from .. import quantities, scalars, snapshot
+from .. import quantities, retry_words, scalars, snapshot
 from ..hash_on import selector
 from .base import (
     Algorithm,
@@ -56,13 +56,17 @@ def _retried(value: object) -> tuple[tuple[int, int], ...]:
     if scalars.is_off(value) or value in ([], ()):
         return ()
     items = value if isinstance(value, list | tuple) else value.split(",") if isinstance(value, str) else [value]
-    calls = [one for one in items if isinstance(one, str) and one.strip().lower().startswith("grpc")]
-    try:
-        numbers = [grpc.named(one) for one in calls]
-    except ValueError as error:
-        raise ValueError(f"{error}; they are {', '.join(map(grpc.word_of, range(grpc.APART + 1, grpc.APART + 17)))}") from None
-    others = [one for one in items if one not in calls]
-    return (*(status_ranges(others) if others else ()), *((number, number) for number in numbers))
+    found: list[tuple[int, int]] = []
+    of_grpc: list[tuple[int, int]] = []
+    for one in items:
+        try:
+            if isinstance(one, str) and one.strip().lower().startswith("grpc"):
+                of_grpc.append((grpc.named(one), grpc.named(one)))
+            else:
+                found += status_ranges([one])
+        except ValueError as error:
+            raise ValueError(f"{error}{retry_words.meant(one)}") from None
+    return (*found, *of_grpc)
 
 
 def _percentile(value: object) -> float:
