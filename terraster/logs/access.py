@@ -259,7 +259,7 @@ class AccessWriter:
     ) -> None:
         self._batch: list[Exchange] = []
         self._most = BATCH
-        lines = Renderer(config).lines
+        lines = Renderer(config)
         self._outlets = Outlets(config, lines, warn, must, losses) if config.path else None
         self._soon = soon
 
@@ -276,10 +276,14 @@ class AccessWriter:
     def flush(self) -> None:
         """Write the lines of all kept exchanges, after those that a slow reader has not taken yet."""
         batch = self._batch
-        if not batch:
-            return
-        if self._outlets is not None:
-            self._outlets.write(batch)
+        outlets = self._outlets
+        if outlets is not None:
+            if batch:
+                outlets.write(batch)
+            else:
+                outlets.pump()
+            if outlets.waiting:
+                self._soon()
         batch.clear()
 
     def tend(self, now: float) -> None:

@@ -12,7 +12,7 @@ from ..config import descriptors
 if TYPE_CHECKING:
     from ..config.snapshot import Snapshot
 
-__all__ = ["as_error", "behind", "prioritized", "takes_access_lines"]
+__all__ = ["as_error", "behind", "prioritized", "priority", "takes_access_lines"]
 
 
 def behind(descriptor: int, environ: Mapping[str, str]) -> bool:
@@ -45,11 +45,11 @@ def as_error(text: str) -> str:
 
 def prioritized(text: str, level: int) -> str:
     """A text whose lines each begin with their priority, as the journal reads it. level: as in `logging`"""
-    prefix = f"<{_priority(level)}>"
+    prefix = f"<{priority(level)}>"
     return "\n".join(prefix + line for line in text.split("\n"))
 
 
-def _priority(level: int) -> int:
+def priority(level: int) -> int:
     """syslog's number of a level of `logging`."""
     if level >= logging.CRITICAL:
         return 2

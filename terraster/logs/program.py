@@ -21,16 +21,22 @@ from gunicorn.glogging import Logger
 
 from ..config import descriptors
 from ..config.descriptors import STDERR
+from ..config.log_targets import is_remote, remote
 from ..config.loggers import Encoding, ProgramLogger, Rotation, Sampling
 from ..state.cells import Seat
 from . import journal
 from .losses import Losses
+from .messages import JournalMessages, SyslogMessages
 from .outlets import sink
 from .program_lines import JournalLine, JsonLine, Line
+from .receiver import Receiver
 from .sampling import chosen
 from .sanitizer import Sanitizer
 
 __all__ = ["LEVELS", "ProgramLog"]
+
+_BARE = Encoding(time_key="", level_key="", name_key="", caller_key="")
+"""Of a text for a receiver that adds the rest itself."""
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -43,8 +49,11 @@ class _Outlet(logging.Handler):
     def __init__(self, path: str, form: logging.Formatter, rotation: Rotation | None, level: int = logging.NOTSET) -> None:
         super().__init__(level)
         self.setFormatter(form)
-        self.sink = sink(path, rotation, _unsaid, False)
+        self.sink: Any = self._sink(path, rotation)
         self._reported = 0  # lost lines that were reported
+
+    def _sink(self, path: str, rotation: Rotation | None) -> Any:
+        return sink(path, rotation, _unsaid, False)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -52,8 +61,11 @@ class _Outlet(logging.Handler):
         except Exception:  # a message whose arguments do not fit it
             self.handleError(record)
             return
-        self.sink.write(f"{line}\n".encode(errors="backslashreplace"))
+        self._put(record, line)
         self.flush()
+
+    def _put(self, record: logging.LogRecord, line: str) -> None:
+        self.sink.write(f"{line}\n".encode(errors="backslashreplace"))
 
     def flush(self) -> None:
         """Try to write the lines that wait for the reader, and look after the file."""
@@ -64,12 +76,31 @@ class _Outlet(logging.Handler):
             why = os.strerror(self.sink.losses.why) if self.sink.losses.why else "the reader was too slow"
             text = f"{lost} line{'s' * (lost != 1)} of this log lost: {why}"
             record = logging.LogRecord("", logging.WARNING, "", 0, text, None, None)
-            self.sink.write(f"{self.format(record)}\n".encode())
+            self._put(record, self.format(record))
 
     def forked(self) -> None:
         """Called in a child: the parent writes the lines that wait, and counts those that it lost."""
         self.sink.forget()
         self._reported = 0
+
+
+class _RemoteOutlet(_Outlet):
+    """Sends lines to a syslog daemon or to systemd's journal."""
+
+    def _sink(self, path: str, rotation: Rotation | None) -> Receiver:
+        target = remote(path)
+        assert target is not None
+        self._syslog = SyslogMessages(target.facility, "-") if target.kind == "syslog" else None
+        return Receiver(target, _unsaid)
+
+    def _put(self, record: logging.LogRecord, line: str) -> None:
+        level = journal.priority(record.levelno)
+        if self._syslog is not None:
+            message = self._syslog.message(line, level, record.created)
+        else:
+            code = (("CODE_FILE", record.pathname), ("CODE_LINE", str(record.lineno)), ("CODE_FUNC", str(record.funcName)))
+            message = JournalMessages.message(line, level, code)
+        self.sink.send((message,))
 
 
 def _unsaid(_warning: str) -> None:
@@ -205,7 +236,7 @@ def _outlets(config: ProgramLogger) -> list[_Outlet]:
     """The destinations of a program's log, each once. The terminal gets text."""
     sanitizer = Sanitizer(config.masked, config.mask) if config.masked else None
     paths = config.paths or (() if config.console else (STDERR,))
-    made = [_Outlet(path, _form(path, config, sanitizer), config.rotation) for path in paths]
+    made = [_outlet(path)(path, _form(path, config, sanitizer), config.rotation) for path in paths]
     if config.console and STDERR not in paths:
         made.append(_Outlet(STDERR, _text(STDERR, sanitizer, None), None))
         paths = (*paths, STDERR)
@@ -214,7 +245,13 @@ def _outlets(config: ProgramLogger) -> list[_Outlet]:
     ]
 
 
+def _outlet(path: str) -> type[_Outlet]:
+    return _RemoteOutlet if is_remote(path) else _Outlet
+
+
 def _form(path: str, config: ProgramLogger, sanitizer: Sanitizer | None) -> Line:
+    if is_remote(path):  # which have time and process themselves
+        return JsonLine(config.encoding or Encoding(), sanitizer) if config.json else Line(sanitizer, _BARE)
     if config.json:
         return JsonLine(config.encoding or Encoding(), sanitizer, _is_journal(path))
     return _text(path, sanitizer, config.encoding)

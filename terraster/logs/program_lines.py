@@ -51,7 +51,7 @@ class Line(logging.Formatter):
             (form.time_key, stamp(record.created, form.time_encoder)),
             (form.level_key, f"{level_word(record.levelno, form.level_encoder):<5}"),
             (form.name_key, PROGRAM),
-            ("pid", f"[{record.process}]"),
+            ("pid" if form.time_key or form.level_key or form.name_key else "", f"[{record.process}]"),
             (form.caller_key, _caller(record, form)),
             (form.function_key, record.funcName),
         )

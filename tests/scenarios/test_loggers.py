@@ -6,7 +6,9 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +113,21 @@ def written(folder: Path) -> list[str]:
             assert data.endswith(b"\n") or not data or file.name == "a.log"
             found += [json.loads(line)["uri"] for line in data[: data.rfind(b"\n") + 1].splitlines()]
     return found
+
+
+def test_a_journal_gets_every_line_and_a_syslog_that_is_away_costs_no_request_anything(terraster, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(tmp_path / "journal"))
+        journal.settimeout(20)
+        logs = {"service_default": {"outputPaths": [f"journald:{tmp_path}/journal", f"syslog:{tmp_path}/nobody"]}}
+        site = {"name": "site", "log_options": {"headers": True}, "locations": [{"path": "/", "respond": {"status": 204}}]}
+        proxy: Terraster = terraster(site, loggers=logs)
+        entries = []
+        for number in range(200):
+            assert get(proxy.address, f"/{number}", fields=PAD).status == 204
+            entries.append(journal.recv(65536).decode())
+    assert [re.search(r"^TERRASTER_URI=(.*)$", entry, re.M)[1] for entry in entries] == [f"/{number}" for number in range(200)]
+    assert all("\nPRIORITY=6\nSYSLOG_IDENTIFIER=terraster\n" in entry for entry in entries)
+    lost = 'terraster_log_lines_lost_total{log="access"}'
+    wait_until(lambda: 0 < proxy.metrics()[lost] < 200)  # 1 MiB of them waits
+    assert proxy.said.count("nobody: 1 line lost so far: No such file or directory") == 1

@@ -23,6 +23,8 @@ def _log_path(value: object, info: ValidationInfo) -> str:
         return ""
     if scalars.truth(value):
         raise ValueError("must be `stdout`, `stderr`, `off` or a file")
+    if isinstance(value, str) and log_targets.remote(value) is not None:
+        return value
     descriptor = descriptors.number(value) if isinstance(value, str) else None
     if descriptor is not None:
         return descriptors.spelt(descriptor)
@@ -63,7 +65,8 @@ class AccessLogSettings(Model):
 
     path: LogPath | None = Field(
         None,
-        description="`stdout`, `stderr`, `off`, or a file, relative to the directory of the file that names it. Default: stdout.",
+        description="`stdout`, `stderr`, `off`, a file (relative to the directory of the file that names it), `syslog:/dev/log`, "
+        "`syslog+udp://HOST:PORT`, `syslog+tcp://HOST:PORT` or `journald`. Default: stdout.",
     )
     format: LogFormat = Field(_ACCESS_LOG.format, description="`json`, `combined`, `common`, or a format string with `{field}`.")
     fields: LogFields | None = Field(None, description="Fields of a JSON line, in this order. Default: all.")
