@@ -17,7 +17,7 @@ from typing import Any
 from .config.called import served
 from .config.diff import Change, patch
 from .config.settings.kinds import CALLED
-from .config.snapshot import Backend, Filters, Http2Limits, Listener, Location, Service, Snapshot
+from .config.snapshot import Backend, Filters, Http2Limits, Listener, Location, Plugin, Service, Snapshot
 from .errors import BadRequest
 from .exchange import Exchange
 from .filters.answer import Answer
@@ -287,7 +287,7 @@ class Plan:
         for service in gone:
             for backend in _backends(service):
                 backends.pop(backend.id, None)
-        _clear_listeners_leased_anew(change.listeners_added, view)
+        _clear_others_leased_anew((*change.listeners_added, *change.base.plugins), view)
         for name in change.removed:
             del services[name]
         for count, service in enumerate(change.services):
@@ -311,7 +311,7 @@ def compile_plan(
     backends = {backend.id: backend for service in snapshot.services for backend in _backends(service)}
     for service in snapshot.services:
         _clear_if_leased_anew(service, view)
-    _clear_listeners_leased_anew(snapshot.listeners, view)
+    _clear_others_leased_anew((*snapshot.listeners, *snapshot.plugins), view)
     router = Router.build((address, host, services[name]) for name, address, host in _entries(snapshot.services))
     return Plan(snapshot, view, services, router, backends, known, clock)
 
@@ -341,10 +341,10 @@ def _clear_if_leased_anew(service: Service, view: SeatView) -> None:
                 table.forget_backend(view.seat, backend.slot)
 
 
-def _clear_listeners_leased_anew(listeners: Iterable[Listener], view: SeatView) -> None:
-    for listener in listeners:
-        if listener.slot >= 0:
-            _clear_location_if_leased_anew(listener.slot, view)
+def _clear_others_leased_anew(owners: Iterable[Listener | Plugin], view: SeatView) -> None:
+    for one in owners:
+        if one.slot >= 0:
+            _clear_location_if_leased_anew(one.slot, view)
 
 
 def _clear_location_if_leased_anew(slot: int, view: SeatView) -> None:

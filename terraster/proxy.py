@@ -246,7 +246,7 @@ class Proxy(DataPlane):
         retry = location.retry
         exchange.idempotent = head.method in IDEMPOTENT or (retry.idempotency_key and exchange.field(b"idempotency-key") != b"")
         length = head.content_length
-        if length > 0 or head.chunked:
+        if (length > 0 or head.chunked) and exchange.body is None:
             inlet = client.inlet
             held = inlet.held
             if 0 < length <= len(held):

@@ -151,13 +151,13 @@ def test_check_tells_all_problems(tmp_path, capsys):
 
 
 def test_check_warns_of_what_is_not_in_effect_yet(tmp_path, capsys):
-    assert main(["--check", "--config", write(tmp_path / "a.yaml", plugin_directory="/plugins")]) == 0
+    assert main(["--check", "--config", write(tmp_path / "a.yaml", database={"path": "/db"})]) == 0
     captured = capsys.readouterr()
-    assert "warning: " in captured.err and "plugin_directory" in captured.err and captured.out.startswith("OK: ")
+    assert "warning: " in captured.err and "database" in captured.err and captured.out.startswith("OK: ")
 
 
 def test_a_strict_check_fails_for_a_warning(tmp_path, capsys):
-    warned = write(tmp_path / "a.yaml", plugin_directory="/plugins")
+    warned = write(tmp_path / "a.yaml", database={"path": "/db"})
     assert main(["--check", "--strict", "--config", warned]) == 2
     said = capsys.readouterr()
     assert "warning: " in said.err and said.out == ""

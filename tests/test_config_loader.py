@@ -869,13 +869,10 @@ def test_anchors_and_merge_keys(tmp_path: Path) -> None:
 
 
 def test_keys_without_effect_are_named_once(tmp_path: Path) -> None:
-    text = (
-        SERVICE
-        + "    log_options: {headers: true}\n    plugin_disabled: false\n"
-        + "  - name: b\n    http_redirect: true\n    log_options: {headers: false}\n    plugin_disabled: true\n"
-    )
+    text = SERVICE + "database: {path: /a}\nauth: {password_min_length: 13, db_path: /b}\n"
     assert warnings(tmp_path, text) == [
-        "13:5: `plugin_disabled` is not in effect yet",
+        "8:1: `database` is not in effect yet",
+        "9:1: `auth` is not in effect yet",
     ]
 
 

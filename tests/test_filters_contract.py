@@ -129,6 +129,7 @@ def test_the_order_of_the_stages() -> None:
         "REDIRECTS",
         "AUTHENTICATION",
         "IDENTITY_LIMITS",
+        "PLUGINS",
         "REST",
     ]
     assert [kind.name for kind in KINDS[-3:]] == ["headers", "compression", "mirror"]

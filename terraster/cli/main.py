@@ -87,15 +87,17 @@ class _Configuration:
     """
 
     def __init__(self, arguments: argparse.Namespace, pause: Callable[[], None] | None = None, *, to_run: bool) -> None:
+        from terraster.config.language import taken
         from terraster.config.loader import Loader
         from terraster.filters.registry import KINDS
+        from terraster.plugins.finder import Finder
 
         given = arguments.config
         self.file = where.PACKAGED if given is None and arguments.demo else where.configuration(given)
         self._services = arguments.services
         self._api = arguments.api_config
         self._logs = [name for names in arguments.log_config for name in names.split(",") if name]
-        self._loader = Loader(pause=pause, kinds=KINDS)
+        self._loader = Loader(pause=pause, kinds=KINDS, plugins=Finder(taken(KINDS)))
         self._to_run = to_run
         self._last: tuple[Settings, Snapshot] | None = None
         self.notes: tuple[str, ...] = ()

@@ -52,6 +52,7 @@ _IN_PLACE = (
     "timeouts",
     "access_log",
     "filters",
+    "plugins",
     "tcp_keepalive",
     "drain_timeout",
     "drain_delay",
@@ -197,7 +198,9 @@ def _lines(
 ) -> Iterator[str]:
     for key in (*RESTART, *_IN_PLACE):
         one, other = getattr(old, key), getattr(new, key)
-        if one != other:
+        if one != other and key == "plugins":
+            yield from _of_plugins(old, new)
+        elif one != other:
             plain = isinstance(one, str | int | float)
             inner = _OF_CERTIFICATES.get(key)
             owner: object = _CERTIFICATES if inner else new
@@ -218,6 +221,19 @@ def _lines(
     yield from (f"+ service {name}" for name in added)
     for name in changed:
         yield from (f"~ service {name}: {line}" for line in _of_service(before[name], after[name]))
+
+
+def _of_plugins(old: Snapshot, new: Snapshot) -> Iterator[str]:
+    """Plugins that came, went, or have another version of their code."""
+    before, after = ({one.name: one for one in snapshot.plugins} for snapshot in (old, new))
+    yield from (f"- plugin {name}" for name in before if name not in after)
+    for name, one in after.items():
+        if name not in before:
+            yield f"+ plugin {name}"
+        elif before[name].digest != one.digest:
+            yield f"~ plugin {name}: another version of {one.file}"
+        elif replace(before[name], slot=one.slot) != one:
+            yield f"~ plugin {name}"
 
 
 def _of_service(old: Service, new: Service) -> Iterator[str]:

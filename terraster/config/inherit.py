@@ -7,22 +7,38 @@ on: ten thousand locations share one `Outlier`, which costs nothing to make, lit
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from .language import Language
 from .min_rate import MinRate
 from .settings import BackendSettings, LimitSettings, LocationSettings, ServiceLimits, ServiceSettings, Settings, TrafficSettings
 from .settings.kinds import LAY_OVER, FilterSettings
+from .settings.plugins import PluginEntry, PluginUse
 from .settings.to_backends import TLS_KEYS
-from .snapshot import ConnectionPool, Credentials, Filters, Limits, Outlier, Queue, Retry, Sticky
+from .snapshot import ConnectionPool, Credentials, Filters, Limits, Outlier, Plugin, Queue, Retry, Service, Sticky
 
-__all__ = ["Chosen", "Inherited", "ToBackends", "filters", "limits", "location", "min_rate", "service", "to_backends", "top"]
+__all__ = [
+    "Chosen",
+    "Inherited",
+    "ToBackends",
+    "filters",
+    "limits",
+    "location",
+    "min_rate",
+    "service",
+    "to_backends",
+    "top",
+    "used",
+]
 
 _KEYS = frozenset(TrafficSettings.model_fields)
 _TLS_KEYS = frozenset(TLS_KEYS)
+_NO_PLUGINS: dict[str, Plugin] = {}
 
 
 class ToBackends(NamedTuple):
@@ -70,30 +86,68 @@ class Chosen(NamedTuple):
     so that a narrower level can switch it on; ``filters``: of those that are on and have a filter; ``facts``: the fields of a Location that
     kinds set."""
 
-    settings: dict[str, dict[str, FilterSettings]]
+    settings: dict[str, dict[str, Any]]
     filters: Filters
     facts: dict[str, Any]
 
 
-def filters(known: Language, inherited: Chosen | None, written: BaseModel) -> Chosen:
-    """The filters of a level; `inherited` itself if the level writes no kind. inherited: those of the wider level; None: there is none."""
+def filters(known: Language, inherited: Chosen | None, written: BaseModel, plugins: Mapping[str, Plugin] = _NO_PLUGINS) -> Chosen:
+    """The filters of a level; `inherited` itself if the level writes no kind. inherited: those of the wider level; None: there is none.
+
+    plugins: those that may be called there, by name."""
     found = known.written(written)
     if inherited is not None and not found:
         return inherited
-    settings = {} if inherited is None else dict(inherited.settings)
+    settings: dict[str, dict[str, Any]] = {
+        name: {"": PluginEntry.model_validate({})} for name, kind in known.plugins.items() if kind.everywhere
+    }
+    if inherited is not None:
+        settings = dict(inherited.settings)
     for kind, here, _, _ in found:
         entries = settings.get(kind.name, {})
         wider = entries.get(here.entry) if kind.inherit is LAY_OVER else None
         settings[kind.name] = {**entries, here.entry: here.over(wider)}
-    chosen = []
+    chosen: list[tuple[str, FilterSettings]] = []
     facts: dict[str, Any] = {}
     for name in known.in_effect:
         for one in settings.get(name, {}).values():
-            if of_kind := one.facts():
+            if name in known.plugins:
+                if name in plugins and one.enabled:
+                    chosen.append(("plugin", _use(plugins[name], one)))
+            elif of_kind := one.facts():
                 facts |= of_kind
             elif getattr(one, "enabled", True) or one.kept_when_off:
                 chosen.append((name, one))
     return Chosen(settings, tuple(chosen), facts)
+
+
+def _use(plugin: Plugin, written: PluginEntry) -> PluginUse:
+    return PluginUse(
+        name=plugin.name,
+        hooks=plugin.hooks,
+        priority=plugin.priority,
+        request_body=plugin.request_body,
+        response_body=plugin.response_body,
+        timeout=written.timeout,
+        on_error=written.on_error,
+        faults=written.faults,
+        values=SecretStr(json.dumps(written.own(), sort_keys=True)),
+    )
+
+
+def used(plugins: Mapping[str, Plugin], services: Sequence[Service], top: Chosen) -> tuple[Plugin, ...]:
+    """The plugins that a service uses, in order of their names."""
+    if not plugins:
+        return ()
+    filters = [service.filters for service in services] + [
+        location.filters for service in services for location in service.locations if location.filters is not service.filters
+    ]
+    names = {settings.name for some in filters for _, settings in some if isinstance(settings, PluginUse)}
+    made = []
+    for name in sorted(names):
+        written = top.settings.get(name, {}).get("")
+        made.append(plugins[name] if written is None else replace(plugins[name], memory=written.memory))
+    return tuple(made)
 
 
 def limits(wider: Limits, written: LimitSettings | ServiceLimits | None) -> Limits:

@@ -1,7 +1,7 @@
 """The configuration language with the kinds of filters that this Terraster has: models of the top, a service and a location whose keys are
 those of `terraster.config.settings` and those that the kinds add.
 
-Kinds come from above (`terraster.filters.registry`, later plugins), handed to the `terraster.config.loader.Loader`. Each becomes a key of
+Kinds come from above (`terraster.filters.registry`, and plugins), handed to the `terraster.config.loader.Loader`. Each becomes a key of
 `middleware` entries on its levels, and a key of its own where it is a shorthand. Announced kinds, which have no filter yet, are added to
 them as `later` keys.
 """
@@ -19,9 +19,10 @@ from .settings import LocationSettings, MiddlewareEntry, ServiceSettings, Settin
 from .settings.base import holds_header_values, later
 from .settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Kind, Level
 from .settings.middleware import ANNOUNCED, Announced
+from .settings.plugins import PluginKind, WithKeys
 from .settings.switches import OrWord, switched
 
-__all__ = ["Language", "Written", "language"]
+__all__ = ["Language", "Written", "language", "taken"]
 
 Path = tuple[str | int, ...]
 
@@ -40,20 +41,22 @@ class Language:
 
     kinds: by name, in the order of their hooks, announced ones last. in_effect: names of those that have a filter.
     answering: names of kinds that answer all requests of a location.
+    plugins: names of kinds that are plugins.
     header_values: keys of kinds that hold values of header fields, as (kind, key).
     settings, service, location: the models of the levels.
     """
 
-    __slots__ = ("_names", "answering", "header_values", "in_effect", "kinds", "location", "service", "settings")
+    __slots__ = ("_names", "answering", "header_values", "in_effect", "kinds", "location", "plugins", "service", "settings")
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         """ValueError if two kinds have one name."""
-        known = [kind for kind in kinds if kind.settings is not None]
+        known = [kind for kind in kinds if kind.settings is not None and kind.levels]
         taken = {kind.name for kind in known}
         if len(taken) < len(known):
             raise ValueError(f"two kinds of filters have one name: {', '.join(kind.name for kind in known)}")
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (*known, *(one for one in ANNOUNCED if one.name not in taken))}
         self.in_effect = tuple(kind.name for kind in known)
+        self.plugins = {kind.name: kind for kind in known if isinstance(kind, PluginKind)}
         self.answering = frozenset(kind.name for kind in known if kind.answers)
         self._names = frozenset(("middleware", *self.kinds))
         self.header_values = frozenset(
@@ -110,10 +113,19 @@ class Language:
     def _field(self, kind: Kind) -> tuple[Any, Any]:
         model: Any = kind.settings
         what = " ".join((model.__doc__ or "").split("\n\n")[0].split())
+        if isinstance(kind, PluginKind):
+            what = kind.about or f"The plugin {kind.name}."
+            model = Annotated[model, WithKeys(kind.schema)]
+            return Annotated[model, BeforeValidator(switched), OrWord()] | None, Field(None, description=what)
         if "enabled" in model.model_fields:
             model = Annotated[model, BeforeValidator(switched), OrWord()]
             what = f"{what.removesuffix('.')}: `on`, `off`, or a mapping."
         return model | None, later(description=what) if self.is_later(kind) else Field(None, description=what)
+
+
+def taken(kinds: Sequence[Kind]) -> frozenset[str]:
+    """The names that no plugin may have: those of filters, announced ones too, and of keys beside them."""
+    return frozenset(("middleware", *(kind.name for kind in kinds), *(kind.name for kind in ANNOUNCED), *Settings.model_fields))
 
 
 @lru_cache(maxsize=8)

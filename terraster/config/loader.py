@@ -8,6 +8,8 @@ is looked at each time. `load` does the same with a Loader of its own.
 
 Each file has its scope: the main file may say everything; files below ``services_dir`` only `services`; ``api_config`` only what
 concerns the management API, and wins over the main file; log files (JSON) only `loggers`.
+
+The module is longer than 400 lines because a load is one sequence of steps over the same lists, and reads best in one place.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from .log_files import unwritable
 from .messages import Complaint
 from .pending import Finds
 from .places import place_of
+from .plugins import Finder, Found, absent, directory, optional
+from .plugins import complaints as faults_of_plugins
 from .settings import ServiceSettings, Settings
 from .settings.base import Model
 from .settings.kinds import Kind
@@ -53,7 +57,7 @@ class Loader:
 
     `environ`: where ``${NAME}`` looks, default the process's environment. `pause`: called every few dozen services that have to be
     parsed, so that a master with thousands of new services can go on probing meanwhile; default: nothing. `kinds`: of filters, whose keys
-    the language has.
+    the language has. `plugins`: finds plugins, which are further kinds; None: there are none.
     """
 
     def __init__(
@@ -62,8 +66,12 @@ class Loader:
         pause: Callable[[], None] | None = None,
         *,
         kinds: Sequence[Kind] = (),
+        plugins: Finder | None = None,
     ) -> None:
-        self._cache = Cache(os.environ if environ is None else environ, pause or (lambda: None), language(tuple(kinds)))
+        self._kinds = tuple(kinds)
+        self._plugins = plugins
+        self._found = Found()
+        self._cache = Cache(os.environ if environ is None else environ, pause or (lambda: None), language(self._kinds))
 
     def load(
         self,
@@ -76,12 +84,27 @@ class Loader:
     ) -> Settings:
         """The settings of these files. Raises ConfigError with all problems of all of them. notes: with `Settings.notes`."""
         good = False
+        if self._plugins is not None:
+            self._look_for_plugins(self._plugins, path)
         try:
-            settings = _Load(self._cache).run(path, services_dir, api_config, log_configs, notes)
+            settings = _Load(self._cache, self._plugins, self._found).run(path, services_dir, api_config, log_configs, notes)
             good = True
         finally:
             self._cache.loaded(good)
         return settings
+
+    def _look_for_plugins(self, finder: Finder, path: str) -> None:
+        """Find the plugins, and learn their keys."""
+        try:
+            with open(path, "rb") as stream:
+                text = stream.read(_LARGEST_FILE).decode("utf-8-sig", "replace")
+        except OSError:
+            return  # `_Load` says so
+        folder = os.path.dirname(os.path.abspath(path))
+        self._found = finder.find(*directory(text, folder, self._cache.environ))
+        known = language((*self._kinds, *self._found.kinds))
+        if known is not self._cache.language:
+            self._cache = self._cache.speaking(known)
 
     def asks(
         self,
@@ -132,8 +155,11 @@ class Loader:
 class _Load:
     """One load: the sources, and what is wrong."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, plugins: Finder | None = None, found: Found | None = None) -> None:
         self._cache = cache
+        self._plugins = plugins
+        self._found = found or Found()
+        self._faults: list[Problem] = []  # plugins without which Terraster runs
         self._order: list[str] = []
         self._problems: list[Problem] = []
         self._warnings: list[tuple[Source, Complaint]] = []
@@ -163,16 +189,21 @@ class _Load:
             silent = not self._problems and not any(source.problems for source in sources)
             if silent and services_dir is None and not settings.all_services():
                 self._problems.append(Problem(path, 0, 0, "neither `services` nor `backends`: there is nothing to serve"))
-        problems = [*self._problems, *(problem for source in (*sources, *extra) for problem in source.problems)]
+        problems = [
+            *self._problems,
+            *self._found.problems,
+            *(problem for source in (*sources, *extra) for problem in source.problems),
+        ]
         if settings is not None and not problems:
             refused = list(unserved.listeners(settings, _with_paths(settings)))
-            warned = tuple(self._warned(settings, refused))
+            warned = (*map(str, (*self._found.warnings, *self._faults)), *self._warned(settings, refused))
             found = checks.notes(settings, _with_paths(settings)) if notes else ()
             noted = tuple(str(self._placed(complaint)) for complaint in found)
             refusals = tuple(self._placed(complaint) for complaint in (*refused, *management.refusals(settings)))
-            return settings.loaded(settings.services, warned, refusals, noted)
+            made = settings.loaded(settings.services, warned, refusals, noted)
+            return made if self._plugins is None else made.with_plugins(self._plugins.used())
         order = {file: index for index, file in enumerate(self._order)}
-        raise ConfigError(sorted(problems, key=lambda problem: (order[problem.file], problem.line, problem.column)))
+        raise ConfigError(sorted(problems, key=lambda one: (order.get(one.file, len(order)), one.file, one.line, one.column)))
 
     def _source(self, file: str, allowed: Collection[str] = (), what: str = "") -> Source:
         """Read a file; one that cannot be read is a problem and an empty source."""
@@ -256,6 +287,8 @@ class _Load:
         found = (*checks.of_top(self._cache.language, settings), *checks.of_all(settings, services, unplaced))
         for complaint in (*found, *loggers.unrotatable(settings.loggers)):
             self._complain(complaint)
+        if self._plugins is not None:
+            self._check_plugins(self._plugins, settings, services)
         self._levels = tuple(level_checks.levels(settings, services, self._picked("inherits")))
         for complaint in level_checks.errors(self._levels):
             self._complain(complaint)
@@ -268,6 +301,21 @@ class _Load:
                 if file not in seen:
                     seen.add(file)
                     self._look_at_log((*prefix, *path), file)
+
+    def _check_plugins(self, finder: Finder, settings: Settings, services: list[tuple[Path, ServiceSettings]]) -> None:
+        known = self._cache.language
+        for complaint in faults_of_plugins(known, finder, settings, services):
+            self._complain(complaint)
+        for path, words in absent(known, finder, settings):
+            source, there = self._located(path)
+            self._warnings.append((source, (there, True, words)))
+        spared = optional(known, settings)
+        for name, fault in self._found.faults.items():
+            if name in spared:
+                words = f"{fault.message}; Terraster runs without it"
+                self._faults.append(Problem(fault.file, fault.line, fault.column, words))
+            else:
+                self._problems.append(fault)
 
     def _finds(self) -> Iterator[tuple[Path, Finds]]:
         """The finds at the top and in the services, each with its path."""

@@ -19,7 +19,7 @@ from .settings import LocationSettings, ServiceSettings
 from .settings.base import keys_of, submodel
 from .settings.kinds import LOCATION, SERVICE, TOP
 
-__all__ = ["Complaint", "complaints", "suggestion"]
+__all__ = ["Complaint", "complaints", "sentence", "suggestion"]
 
 Complaint = tuple[tuple[str | int, ...], bool, str]
 """The path of what is complained about, whether its key (not its value) is the place, and the words."""
@@ -83,24 +83,28 @@ def complaints(
 
 def _complaint(details: ErrorDetails, known: Language, top: type[BaseModel], prefix: tuple[str | int, ...]) -> Complaint:
     kind, path = details["type"], details["loc"]
-    context: dict[str, Any] = details.get("ctx", {})
     name = _name(path, prefix)
     if kind == "extra_forbidden":
         owner = _model_at(top, path[:-1])
         return (*prefix, *path), True, f"unknown key `{path[-1]}`{_hint(known, owner, str(path[-1]), (*prefix, *path[:-1]))}"
     if kind == "missing":
         return (*prefix, *path[:-1]), False, f"`{path[-1]}` is missing"
+    return (*prefix, *path), path[-1:] == ("[key]",), f"`{name}` {sentence(details)}"
+
+
+def sentence(details: ErrorDetails) -> str:
+    """The fault of a value, in words that follow its key."""
+    kind = details["type"]
+    context: dict[str, Any] = details.get("ctx", {})
     if kind in ("value_error", "assertion_error"):
-        words = str(context.get("error", details["msg"]))
-    elif kind == "literal_error":
-        words = f"must be {context['expected']}".replace("'", "`")
-    elif kind in _BOUNDS:
+        return str(context.get("error", details["msg"]))
+    if kind == "literal_error":
+        return f"must be {context['expected']}".replace("'", "`")
+    if kind in _BOUNDS:
         key, text = _BOUNDS[kind]
         bound = context[key]
-        words = f"{text} {bound:g}" if isinstance(bound, float) else f"{text} {bound}"
-    else:
-        words = _WORDS.get(kind) or f"cannot be used: {details['msg']}"
-    return (*prefix, *path), path[-1:] == ("[key]",), f"`{name}` {words}"
+        return f"{text} {bound:g}" if isinstance(bound, float) else f"{text} {bound}"
+    return _WORDS.get(kind) or f"cannot be used: {details['msg']}"
 
 
 def _hint(known: Language, owner: type[BaseModel] | None, word: str, path: tuple[str | int, ...]) -> str:

@@ -47,6 +47,7 @@ from .snapshot import (
     Limits,
     Listener,
     Location,
+    Plugin,
     Service,
     Snapshot,
     Timeouts,
@@ -103,6 +104,7 @@ def resolve(
         timeouts=top.timeouts,
         access_log=top.access_log,
         filters=top.chosen.filters,
+        plugins=inherit.used(settings.plugins, services, top.chosen),
         ticket_key_lifetime=cert_manager.ticket_key_lifetime,
         certificate_check=cert_manager.check_interval,
         alerting=_alerting(cert_manager),
@@ -149,6 +151,8 @@ def _folders(settings: TlsSettings, manager: CertManager | None) -> tuple[str, .
 
 
 def _same_top(one: Settings, other: Settings) -> bool:
+    if one.plugins != other.plugins:
+        return False
     return all(getattr(one, name) == getattr(other, name) for name in type(other).model_fields if name != "services")
 
 
@@ -191,6 +195,7 @@ class _Wider(NamedTuple):
     skips: bool | None
     traffic: inherit.Inherited
     chosen: inherit.Chosen
+    plugins: Mapping[str, Plugin]
     timeouts: Timeouts
     min_rate: MinRate
 
@@ -209,7 +214,9 @@ class _Top:
         self._given_log = replace(AccessLog(), **given)
         self.access_log = loggers.access(self._given_log, settings.loggers, None, given)
         self._language = known
+        self._plugins = settings.plugins
         self.chosen = inherit.filters(known, None, settings)
+        self._everywhere = inherit.filters(known, None, settings, self._plugins) if self._plugins else self.chosen
         self._traffic = inherit.top(settings, secret)
 
     def service(self, written: ServiceSettings) -> Service:
@@ -219,11 +226,12 @@ class _Top:
         skips = _skips(written.health_check, top.health_check)
         traffic = inherit.service(self._traffic, written)
         name = written.label
-        chosen = inherit.filters(self._language, self.chosen, written)
+        plugins, wider_chosen = ({}, self.chosen) if written.plugin_disabled else (self._plugins, self._everywhere)
+        chosen = inherit.filters(self._language, wider_chosen, written, plugins)
         redirects = bool(written.http_redirect)
         timeouts = self.timeouts if written.timeouts is None else replace(self.timeouts, **_given(written.timeouts, _TIMEOUTS))
         limits = inherit.limits(self.limits, written.limits)
-        wider = _Wider(written, name, redirects, health, skips, traffic, chosen, timeouts, limits.min_rate)
+        wider = _Wider(written, name, redirects, health, skips, traffic, chosen, plugins, timeouts, limits.min_rate)
         locations = [made for location in written.locations for made in self._locations(wider, location)]
         locations += called(name, (chosen.filters, *[location.filters for location in locations]), traffic.to_backends)
         http2 = self.http2.of(written)
@@ -306,7 +314,7 @@ class _Top:
         health = _health(wider.health, written.health_check)
         skips = wider.skips if (own := _skips(written.health_check)) is None else own
         traffic = inherit.location(wider.traffic, written)
-        chosen = inherit.filters(self._language, wider.chosen, written)
+        chosen = inherit.filters(self._language, wider.chosen, written, wider.plugins)
         service = wider.service
         return Location(
             id=location_id(service, path),

@@ -8,6 +8,8 @@ The module is longer than 400 lines because it is one value, whose parts are rea
 
 Identity: what must survive a reload is keyed by stable ids. A backend's id is made of service name, location path and URL, a
 location's of service name and path. The same text in two generations is the same thing.
+
+The module is longer than 400 lines because it is a list of values, and they are best read beside one another.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from .client_auth import ClientAuth
 from .credentials import Certificate, Credentials, Staple
 from .loggers import AccessLog, ProgramLogger
 from .min_rate import MinRate
+from .plugin import Plugin
 
 if TYPE_CHECKING:
     from .settings.kinds import FilterSettings
@@ -44,6 +47,7 @@ __all__ = [
     "Listener",
     "Location",
     "Outlier",
+    "Plugin",
     "Queue",
     "Retry",
     "Service",
@@ -396,6 +400,7 @@ class Snapshot:
     program_log: ProgramLogger = field(default_factory=ProgramLogger)
     access_log: AccessLog = field(default_factory=AccessLog)  # for requests that no service took
     filters: Filters = ()  # of answers that are made before a service is known
+    plugins: tuple[Plugin, ...] = ()  # those that a service uses, by name
     ticket_key_lifetime: float = 43200.0  # seconds after which session tickets are written with another key
     certificate_check: float = 30.0  # seconds between two looks at the files of certificates
     certificate_threshold: float = 30 * 86400.0  # seconds before its end from which on a certificate is expiring

@@ -62,6 +62,10 @@ class Cache:
         self._new: dict[tuple[str, str], Item] = {}
         self._fresh = 0
 
+    def speaking(self, known: Language) -> Cache:
+        """An empty cache for another language."""
+        return Cache(self.environ, self._pause, known)
+
     def get(self, directory: str, text: str) -> Item | None:
         """The item of this text, if it would come out the same today."""
         item = self._new.get((directory, text)) or self._old.get((directory, text))

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
-from operator import methodcaller
+from operator import attrgetter, methodcaller
 from typing import Any, ClassVar, NamedTuple
 
 from ..config.settings.kinds import LAY_OVER, LOCATION, SERVICE, TOP, FilterSettings, Inherit, Level
@@ -78,7 +78,8 @@ class Stage(IntEnum):
     REDIRECTS = 4, "Redirects, before authentication: no client is asked for a password in clear that https would protect."
     AUTHENTICATION = 5, "Clients show who they are."
     IDENTITY_LIMITS = 6, "Limits by a claim of the client (`jwt:CLAIM`)."
-    REST = 7, "Everything else."
+    PLUGINS = 7, "Plugins, those of a low `priority` first: they see requests that may come in, and who sent them."
+    REST = 8, "Everything else."
 
 
 class Counter(NamedTuple):
@@ -172,11 +173,13 @@ class Filter:
     levels, shorthand, inherit, answers: see `terraster.config.settings.kinds.Kind`
     counters: its counters
     stage:    when its hooks are called, see also `when`
+    priority: the order within a stage, low first; those of one priority have the order of the registry
     guards:   True if it decides who may come in, so that there must be no way round it
     """
 
     __slots__ = ()
 
+    priority = 0
     name: ClassVar[str]
     stage: ClassVar[Stage] = Stage.REST
     settings: ClassVar[type[FilterSettings] | None] = None
@@ -222,7 +225,7 @@ def compile_hooks(filters: Sequence[Filter]) -> Hooks:
     if not filters:
         return _NONE
     found: dict[str, tuple[Any, ...]] = {}
-    for made in sorted(filters, key=methodcaller("when")):
+    for made in sorted(sorted(filters, key=attrgetter("priority")), key=methodcaller("when")):
         for hook in defined(type(made)):
             if made.needs(hook):
                 found[hook] = (*found.get(hook, ()), getattr(made, hook))

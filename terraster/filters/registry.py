@@ -17,6 +17,7 @@ from .jwt import Jwt
 from .limit_connections import LimitConnections
 from .maintenance import Maintenance
 from .mirror import Mirror
+from .plugin import Plugin
 from .rate_limit import RateLimit
 from .redirect import Redirect
 from .respond import Respond
@@ -37,6 +38,7 @@ KINDS: tuple[type[Filter], ...] = (
     BasicAuth,
     Jwt,
     ForwardAuth,
+    Plugin,
     Respond,
     CircuitBreaker,
     ErrorPages,

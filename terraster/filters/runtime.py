@@ -11,13 +11,17 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ..config.settings.plugins import PluginUse
+from ..errors import HttpError
 from ..exchange import Exchange
 from ..policy.overload import Gates
+from ..wire.edits import Edits
+from .answer import Answer
 
 if TYPE_CHECKING:
     from .copies import Copy
 
-__all__ = ["Mirrors", "Passwords", "Reply", "Runtime", "Subrequests"]
+__all__ = ["Bodies", "Hooked", "Mirrors", "Passwords", "Plugins", "Reply", "Runtime", "Subrequests"]
 
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -65,19 +69,46 @@ class Mirrors(Protocol):
         why nothing happens: "queue_full" if too many wait, "target_failing" if the last ones have failed."""
 
 
+class Hooked(Protocol):
+    """A plugin with its settings, as one worker has it. The hooks are those of `terraster.filters.contract`, with their rules."""
+
+    def on_request(self, exchange: Exchange) -> Answer | None: ...
+    def on_upstream(self, exchange: Exchange, edits: Edits) -> None: ...
+    def on_response(self, exchange: Exchange, edits: Edits) -> None: ...
+    def on_error(self, exchange: Exchange, error: HttpError) -> Answer | None: ...
+    def on_log(self, exchange: Exchange) -> None: ...
+
+
+class Plugins(Protocol):
+    """The plugins of this process."""
+
+    def hooked(self, use: PluginUse) -> Hooked:
+        """The plugin with these settings. It may have been loaded, or not; a reload may load another version of it."""
+
+
+class Bodies(Protocol):
+    """Reads request bodies before a backend is picked."""
+
+    def read(self, exchange: Exchange, most: int) -> bytes | None:
+        """The whole body, which still goes to the backend; b"" if the request has none; None if it has more than ``most`` octets. Waits.
+        Raises `HttpError`."""
+
+
 class Runtime:
     """The means of one process. One object for all filters of a plan and of the plans that follow it; it is made before the process is.
 
-    mirrors, passwords, subrequests: set by a worker before its first request
+    bodies, mirrors, passwords, plugins, subrequests: set by a worker before its first request
     gates: what an overloaded worker refuses
     draw: returns a random number from 0.0 to 1.0, which itself never comes
     """
 
-    __slots__ = ("draw", "gates", "mirrors", "passwords", "subrequests")
+    __slots__ = ("bodies", "draw", "gates", "mirrors", "passwords", "plugins", "subrequests")
 
     mirrors: Mirrors
     passwords: Passwords
     subrequests: Subrequests
+    plugins: Plugins
+    bodies: Bodies
 
     def __init__(self) -> None:
         self.gates = Gates()

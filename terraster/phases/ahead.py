@@ -22,6 +22,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 def gather(plane: DataPlane, exchange: Exchange, body: RequestBody) -> None:
     """Read the body into a spool. When the spool is full, the rest is left for the backend to wait for. Raises `HttpError`."""
+    if body.spool is not None:  # a plugin has read it
+        return
     buffering: Buffering = exchange.buffering
     inlet: Inlet = exchange.client.inlet
     buffering.requests.count()

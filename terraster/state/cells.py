@@ -28,6 +28,7 @@ __all__ = [
     "SeatClient",
     "SeatListener",
     "SeatLocation",
+    "SeatPlugin",
     "bucket_of",
     "fingerprint",
 ]
@@ -343,7 +344,25 @@ class SeatListener:
         return SeatListener.OK + 4 * ALPN.index(alpn) + 2 * SeatListener.VERSIONS.index(version) + resumed
 
 
+class SeatPlugin:
+    """Cells of a plugin in one seat. Its slot is one of a location, leased under the plugin's name. Writer: the process in the seat. They are
+    no part of `fingerprint`: a master of an older version has no plugins, so it never reads them."""
+
+    CALLS = 0  # calls of hooks
+    NANOSECONDS = 1  # that they took
+    ANSWERS = 2  # requests and responses that the plugin answered itself
+    EXCEPTIONS = 3  # calls that raised, or returned what cannot be used
+    TIMEOUTS = 4  # calls that took too long
+    SKIPPED = 5  # calls that were not made, because the plugin was in quarantine or could not be set up
+    QUARANTINES = 6  # how often it was put into quarantine
+    OWN = 16  # … MOST_OWN cells: counters of its own
+    QUARANTINED = SeatLocation.QUEUED  # 1: it is in quarantine, or could not be set up (a gauge)
+
+    MOST_OWN = 32
+
+
 assert len(STATUS_LABELS) <= SeatLocation.BYTES_IN
+assert SeatPlugin.OWN + SeatPlugin.MOST_OWN <= SeatLocation.BYTES_IN
 assert Seat.OLD + Seat.MOST_OLD <= Seat.HTTP2_FAULTS and Seat.HTTP2_FAULTS + len(HTTP2_FAULTS) <= Seat.CELLS
 assert SeatListener.FAILED + len(HANDSHAKE_FAILURES) <= SeatLocation.BYTES_IN  # no gauge, and no bucket, of a location
 assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.GRPC and SeatLocation.GRPC + len(STATUSES) <= SeatLocation.FILTERS

@@ -137,7 +137,7 @@ class Leases:
         self._before: Known = {}  # what was adopted, by location id
         self._kept: dict[str, tuple[Service, Service]] = {}  # name → (as configured, as leased), of the committed snapshot
         self._made: dict[str, tuple[Service, Service]] = {}
-        self._listeners: set[str] = set()  # ids of TLS listeners of the committed snapshot
+        self._listeners: set[str] = set()  # ids of TLS listeners and of plugins of the committed snapshot
 
     def assign(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot with a slot in every backend and location. Raises StartError if the table is full; then nothing is leased.
@@ -155,6 +155,7 @@ class Leases:
         try:
             services = tuple(self._service(service) for service in snapshot.services)
             listeners = tuple(self._listener(listener) for listener in snapshot.listeners)
+            plugins = tuple(replace(plugin, slot=self._location_slot(plugin.id)) for plugin in snapshot.plugins)
         except StartError:
             self.undo()
             raise
@@ -162,7 +163,7 @@ class Leases:
         q, master = self._table.q, self._table.master
         q[master + MasterCells.BACKENDS] = self._backends.untouched
         q[master + MasterCells.LOCATIONS] = self._locations.untouched
-        return replace(snapshot, services=services, listeners=listeners)
+        return replace(snapshot, services=services, listeners=listeners, plugins=plugins)
 
     def adopt(self, known: Known) -> None:
         """Go on from the slots that other processes of the same table use. Called before the first `assign`. Their ids keep their slots, and
@@ -212,7 +213,7 @@ class Leases:
         self._pinned |= _departed(leased for name, (_, leased) in made.items() if name not in kept or kept[name][1] is not leased)
         for name in self._folded:  # its counts are in a sum now, so a backend that returns under this name starts at 0
             self._backends.resting[f"{name} (departed)"] = (self._backends.resting.pop(name)[0], snapshot.generation)
-        listeners = {listener.id for listener in snapshot.listeners if listener.tls}
+        listeners = {listener.id for listener in snapshot.listeners if listener.tls} | {plugin.id for plugin in snapshot.plugins}
         old[1].update(self._listeners)
         new[1].update(listeners)
         self._listeners = listeners

@@ -147,6 +147,7 @@ def known_slots(snapshot: Snapshot) -> dict[str, Any]:
     """The slots of a snapshot, in plain values, for `Leases.adopt`: id of a location or TLS listener → slot, [(backend id, URL, slot)],
     [(URL, sums, slots)]."""
     listeners: dict[str, Any] = {listener.id: (listener.slot, [], []) for listener in snapshot.listeners if listener.tls}
+    listeners |= {plugin.id: (plugin.slot, [], []) for plugin in snapshot.plugins}
     return listeners | {
         location.id: (
             location.slot,

@@ -25,6 +25,8 @@ from terraster.net.parked import park
 from terraster.net.reactor import SWEEP, Reactor
 from terraster.net.stream import Stream
 from terraster.net.tunnel import FAREWELL
+from terraster.phases.plugin_body import PluginBodies
+from terraster.plugins.host import Host, uses
 from terraster.policy.accept import SLACK, may_accept
 from terraster.proxy import Proxy
 from terraster.state.cells import MasterCells, Seat
@@ -62,6 +64,8 @@ class ProxyWorker(Process):
         self.proxy.contexts.secrets = self.ticket_secrets
         self.proxy.challenges.use(self.answers)
         self.descriptors.origins = self.proxy.origins
+        self.plugins: Host | None = None
+        self._use_plugins()
         self._reports: deque[tuple[int, int, str, int, str, float]] = deque(maxlen=_MOST_REPORTS)
         self._news = Event()
         gevent.spawn(self._tell_master)
@@ -72,6 +76,21 @@ class ProxyWorker(Process):
         self.reactor.start(self._sweep)
         for listener in self.plan.snapshot.listeners:
             self._accept_on(listener, self.listeners[listener.address])
+
+    def _use_plugins(self) -> None:
+        """Load the plugins of the configuration, and set them up. May wait."""
+        plugins = self.plan.snapshot.plugins
+        if self.plugins is None:
+            if not plugins:
+                return
+            self.plugins = Host(self.view, PluginBodies(self.proxy), self.log, self._leave_for_another)
+            self.plan.runtime.plugins = self.plugins
+        self.plugins.adopt(plugins)
+        self.plugins.set_up(uses(self.plan.snapshot))
+
+    def _leave_for_another(self) -> None:
+        """Drain; the master starts a replacement at once."""
+        gevent.spawn(self._leave, None)
 
     def _accept_on(self, listener: Listener, listening: Any) -> None:
         acceptor = Acceptor(
@@ -188,6 +207,8 @@ class ProxyWorker(Process):
         proxy.keep_time(now, time.time(), self._id_prefix)
         self.logs.tend(now)
         proxy.sweep(now)
+        if self.plugins is not None:
+            self.plugins.sweep(now)
         self.descriptors.tell(now)
         for connection in [connection for connection in self.connections if connection.plain.ready]:
             connection.downstream.look_again()
@@ -199,6 +220,7 @@ class ProxyWorker(Process):
         self.snapshot = plan.snapshot
         self.proxy.adopt(plan)
         self._limit = plan.limits.connections
+        self._use_plugins()
         now = {one.address: one for one in plan.snapshot.listeners}
         for listener in change.listeners_removed:
             acceptor = self.acceptors.pop(listener.address, None)
@@ -283,6 +305,8 @@ class ProxyWorker(Process):
         self.proxy.mirrors.finish()
         self.proxy.handshakes.finish()
         self.proxy.http2_faults.finish()
+        if self.plugins is not None:
+            self.plugins.close()
         self.logs.close()
 
     def reopen(self) -> None:

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from terraster.admin.metrics import of_filter
 from terraster.config.settings import Model, TrafficSettings, is_later
 from terraster.config.settings.base import default_of, keys_of, submodel
+from terraster.config.settings.plugins import PluginEntry
 from terraster.filters.contract import Stage, counted, defined
 from terraster.filters.registry import KINDS
 
@@ -28,7 +29,7 @@ from .configuration import LANGUAGE
 __all__ = ["DOCS", "PAGES", "Key", "keys", "written"]
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("configuration.md", "filters.md", "metrics.md")
+PAGES = ("configuration.md", "filters.md", "metrics.md", "plugins.md")
 _PART = re.compile(r"(<!-- (.*?): `make docs` writes this table -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -44,6 +45,14 @@ def _stages() -> str:
     for stage in Stage:
         here = [f"`{kind.name}`" for kind in KINDS if kind.stage is stage and defined(kind)]
         rows.append(f"| {stage + 1} | {', '.join(here)} | {stage.about} |")
+    return "\n".join(rows) + "\n"
+
+
+def _keys_of_plugins() -> str:
+    rows = ["| Key | Default | Meaning |", "|---|---|---|"]
+    for name, field in keys_of(PluginEntry).items():
+        one = _key(field)
+        rows.append(f"| `{name}` | {one.default} | {one.meaning} |")
     return "\n".join(rows) + "\n"
 
 
@@ -183,7 +192,7 @@ def _keys(table: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-_OTHERS = {"counters of filters": _counters, "stages of filters": _stages}
+_OTHERS = {"keys of plugins": _keys_of_plugins, "counters of filters": _counters, "stages of filters": _stages}
 """The parts that are no tables of keys."""
 
 

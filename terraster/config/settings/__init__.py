@@ -10,13 +10,14 @@ Settings are what was written, not what follows from it: inheritance and default
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema
 
 from ...errors import Problem
 from .. import scalars
-from ..snapshot import Limits, Snapshot
+from ..snapshot import Limits, Plugin, Snapshot
 from .acme import AcmeSettings
 from .admin import ApiSetting, ApiSettings, AuthSettings, DatabaseSettings
 from .backend import BackendSetting, BackendSettings, HealthCheckSetting, HealthCheckSettings, Thresholds
@@ -143,7 +144,10 @@ class Settings(TrafficSettings):
         None, description="How backends are probed where nothing closer says otherwise; `off`, or a mapping."
     )
     middleware: tuple[MiddlewareEntry, ...] = Field((), description="Middleware that every request passes through.")
-    plugin_directory: FilePath | None = later(description="Directory of plugins. Default: ./plugins.")
+    plugin_directory: FilePath | None = Field(
+        None,
+        description="Directory of plugins: each `*.py` in it. Default: `plugins` beside the configuration file, if it is there.",
+    )
     acme: AcmeSettings | None = Field(None, description="How certificates are obtained, for services with `tls.auto_cert`.")
     cert_manager: CertManager | None = Field(None, description="Watches certificates.")
     auth: AuthSettings | None = later(description="Users of the management API.")
@@ -227,6 +231,17 @@ class Settings(TrafficSettings):
     _warnings: tuple[str, ...] = PrivateAttr(())
     _refusals: tuple[Problem, ...] = PrivateAttr(())
     _notes: tuple[str, ...] = PrivateAttr(())
+    _plugins: Mapping[str, Plugin] = PrivateAttr(default_factory=dict)
+
+    @property
+    def plugins(self) -> Mapping[str, Plugin]:
+        """The plugins that were found, by name."""
+        return self._plugins
+
+    def with_plugins(self, plugins: Mapping[str, Plugin]) -> Settings:
+        """The same, with these plugins."""
+        self._plugins = plugins
+        return self
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ from .base import (
     Size,
     SomeTime,
     Text,
-    later,
     text,
     uri_path,
 )
@@ -232,7 +231,7 @@ class ServiceSettings(TrafficSettings):
         "Default: service_default.",
     )
     log_options: LogOptions | None = Field(None, description="Optional parts of access lines.")
-    plugin_disabled: bool = later(False, description="Run no plugins for this service.")
+    plugin_disabled: bool = Field(False, description="Run no plugins for this service.")
 
     @model_validator(mode="after")
     def _named(self) -> Self:

@@ -1,0 +1,32 @@
+"""A plugin as it travels in a `terraster.config.snapshot.Snapshot`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Plugin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """The code of a plugin, and what its class says about it. ``origin``: "file", "package"."""
+
+    name: str
+    origin: str
+    file: str  # of its code; for a package its "MODULE:NAME"
+    cls: str  # the name of its class in the file
+    octets: bytes = field(default=b"", repr=False)  # of the file
+    digest: str = ""  # of its code: another one means another version
+    hooks: tuple[str, ...] = ()
+    priority: int = 0
+    request_body: int = 0  # octets of a request body that its hook takes, 0: it has no such hook
+    response_body: int = 0
+    counters: tuple[tuple[str, str], ...] = ()  # of its own: name and help
+    memory: int = 1 << 30  # octets by which a worker may grow
+    kept: str = ""  # why a newer version of the code is not used
+    slot: int = -1  # a location's slot of the shared table, in which it is counted
+
+    @property
+    def id(self) -> str:
+        """The stable id of its slot. No location has this one."""
+        return f"plugin {self.name}"

@@ -1,0 +1,104 @@
+"""The guard: calls a hook, and cuts it off when its time is over, even if it never yields.
+
+A timer signal (`setitimer`) comes every `TICK` while hooks are being called. Its handler runs in whatever greenlet runs at that moment, so it
+raises only if that greenlet is in a hook whose time is over; anywhere else an exception would end a bystander, or the hub. It does not raise
+in the frame of `Guard.call` either, where the hook has ended already, or has not begun. A hook that waits on the hub is found by a timer
+of the loop, which throws into it.
+
+One standing timer costs a call less than a timer for each call: 0.3 µs (bench/plugins.py) against 2.8 µs.
+
+No signal ends a call into C that neither returns nor waits for the kernel. The handler runs when it returns. Until then the worker
+stands still, and the master replaces it when it gives no sign of life (`terraster.master.children`).
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from gevent import get_hub
+from greenlet import getcurrent, greenlet
+
+__all__ = ["TICK", "Guard", "Overrun"]
+
+TICK = 0.02
+"""Seconds between two looks at what is running."""
+
+_IDLE = 50  # ticks without a call after which the timers stop: an idle worker is not woken
+
+
+class Overrun(BaseException):
+    """The time of a hook is over. Not an `Exception`, so that a hook which handles all of these does not handle this."""
+
+
+class Guard:
+    """Guards the hooks of one process. Made in its main thread; `close` stops it.
+
+    active: greenlet → the monotonic time at which its hook has to be over
+    """
+
+    __slots__ = ("_idle", "_previous", "_timer", "active", "ticking")
+
+    def __init__(self) -> None:
+        self.active: dict[greenlet, float] = {}
+        self.ticking = False
+        self._idle = 0
+        self._timer: Any = None
+        self._previous: Any = None
+
+    def call(self, seconds: float, hook: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the hook. Raises whatever it raises, and `Overrun` if it was cut off."""
+        if not self.ticking:
+            self._start()
+        active, me = self.active, getcurrent()
+        active[me] = monotonic() + seconds
+        try:
+            return hook(*arguments)
+        finally:
+            del active[me]
+
+    def close(self) -> None:
+        """Stop the timers."""
+        if self.ticking:
+            self._stop()
+
+    def _start(self) -> None:
+        self.ticking = True
+        self._idle = 0
+        self._previous = signal.signal(signal.SIGALRM, self._tick)
+        signal.siginterrupt(signal.SIGALRM, True)
+        signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+        self._timer = get_hub().loop.timer(TICK, TICK)
+        self._timer.start(self._look)
+
+    def _stop(self) -> None:
+        self.ticking = False
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        self._timer.stop()
+        self._timer.close()
+
+    def _tick(self, number: int, frame: FrameType | None) -> None:
+        """The handler of the signal: cut off the hook that runs, if its time is over."""
+        until = self.active.get(getcurrent())
+        if until is not None and monotonic() > until and frame is not None and frame.f_code is not _CALL:
+            raise Overrun
+
+    def _look(self) -> None:
+        """Cut off the hooks that wait although their time is over. On the hub."""
+        if not self.active:
+            self._idle += 1
+            if self._idle >= _IDLE:
+                self._stop()
+            return
+        self._idle = 0
+        now = monotonic()
+        for one, until in list(self.active.items()):
+            if now > until and self.active.get(one) == until:
+                one.throw(Overrun)
+
+
+_CALL = Guard.call.__code__

@@ -1,0 +1,349 @@
+"""One plugin with its settings, as a worker has it: calls its hooks under a guard, counts its faults, and keeps it in quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from ..config.settings.plugins import PluginUse
+from ..config.snapshot import Plugin
+from ..errors import US, HttpError
+from ..exchange import Exchange
+from ..filters.answer import Answer
+from ..state.cells import SeatLocation, SeatPlugin
+from ..wire.edits import Edits
+from ..wire.http1 import ResponseHead
+from .bodies import ShapedBody, may_shape
+from .guard import Overrun
+from .loading import place_of
+from .views import ErrorView, Kept, LogView, Request, Response, Upstream, answer_of, body_of
+
+if TYPE_CHECKING:
+    from .host import Code, Host
+
+__all__ = ["QUARANTINE", "Bound", "said"]
+
+QUARANTINE = 30.0
+"""Seconds until a plugin in quarantine is tried again."""
+
+_QUIET = 1.0  # seconds between two lines about faults of one plugin
+_LATE = 0.05  # seconds after its time within which a hook counts as cut off in time
+
+
+class Bound:
+    """One plugin with its settings (`terraster.filters.runtime.Hooked`). Faults are counted here."""
+
+    __slots__ = (
+        "_body",
+        "_code",
+        "_error",
+        "_host",
+        "_instance",
+        "_log",
+        "_quiet_until",
+        "_request",
+        "_response",
+        "_response_body",
+        "_rows",
+        "_unsaid",
+        "_until",
+        "_upstream",
+        "use",
+    )
+
+    def __init__(self, host: Host, use: PluginUse) -> None:
+        self.use = use
+        self._host = host
+        self._rows: dict[str, int] = {}  # faults in a row, by hook
+        self._until = 0.0  # the monotonic time at which quarantine is over, 0: the plugin is not in it
+        self._quiet_until = 0.0
+        self._unsaid = 0
+        self._code: Code | None = None
+        self._instance: Any = None
+        self._forget_hooks()
+
+    def _forget_hooks(self) -> None:
+        self._request: Any = None
+        self._upstream: Any = None
+        self._response: Any = None
+        self._error: Any = None
+        self._log: Any = None
+        self._body: Any = None
+        self._response_body: Any = None
+
+    def take(self, code: Code | None) -> None:
+        """Use this version of the code from now on. If it cannot be set up, the one before stays in use."""
+        if code is None:
+            self._code = None
+            self._instance = None
+            self._forget_hooks()
+            return
+        try:
+            made = self._host.instance(code, self.use)
+        except BaseException as error:
+            stays = self._instance is not None
+            what = "the version that was loaded before stays in use" if stays else "it is not called"
+            self._host.log.error("plugin %s: setup failed: %s; %s", self.use.name, said(error, code.plugin.file), what)
+            if not stays:
+                self._code = code
+                self._quarantine(code.plugin)
+            return
+        self._code, self._instance = code, made
+        self._request, self._upstream, self._response, self._error, self._log, self._body, self._response_body = (
+            getattr(made, code.hooks[hook]) if hook in code.hooks else None
+            for hook in ("on_request", "on_upstream", "on_response", "on_error", "on_log", "on_request_body", "on_response_body")
+        )
+        self._rows.clear()
+        if self._until:
+            self._release()
+
+    # The hooks.
+
+    def on_request(self, exchange: Exchange) -> Answer | None:
+        answer = None
+        if self._request is not None or self._instance is None:
+            answer = self._answer(exchange, "on_request", self._request, Request(exchange, self._kept(exchange)))
+        if answer is None and self._body is not None:
+            answer = self._with_body(exchange)
+        return answer
+
+    def on_upstream(self, exchange: Exchange, edits: Edits) -> None:
+        if self._response_body is not None:
+            for name in (b"Accept-Encoding", b"Range", b"If-Range"):  # what comes back must be whole and plain
+                edits.remove(name)
+        kept = self._kept(exchange)
+        if kept.body is not None:  # the client was told to send the body, and has
+            edits.remove(b"Expect")
+        for how, name, value in kept.edits:
+            if how == "set":
+                edits.set(name, value)
+            elif how == "add":
+                edits.add(name, value)
+            else:
+                edits.remove(name)
+        if self._upstream is not None:
+            self._call(exchange, "on_upstream", self._upstream, Request(exchange, kept), Upstream(exchange, edits))
+
+    def on_response(self, exchange: Exchange, edits: Edits) -> None:
+        if edits.status < 200:
+            return
+        kept = self._kept(exchange)
+        if self._response is not None:
+            request = Request(exchange, kept)
+            answer = self._answer(exchange, "on_response", self._response, request, Response(edits), own=edits.own)
+            if answer is not None and not edits.own:
+                kept.answer = answer
+                raise HttpError(
+                    f"the plugin {self.use.name} answered", status=answer.status, reason="http_request_denied", blame=US
+                )
+        if self._response_body is not None and not edits.own and isinstance(edits.head, ResponseHead):
+            self._shape(exchange, kept, edits, edits.head)
+
+    def on_error(self, exchange: Exchange, error: HttpError) -> Answer | None:
+        kept = self._kept(exchange)
+        if kept.answer is not None:
+            answer, kept.answer = kept.answer, None
+            return answer
+        if self._error is None:
+            return None
+        try:
+            return self._answer(exchange, "on_error", self._error, Request(exchange, kept), ErrorView(error), own=True)
+        except HttpError:
+            return None
+
+    def on_log(self, exchange: Exchange) -> None:
+        if self._log is not None:
+            self._call(exchange, "on_log", self._log, Request(exchange, self._kept(exchange)), LogView(exchange), own=True)
+
+    # Bodies.
+
+    def _with_body(self, exchange: Exchange) -> Answer | None:
+        head = exchange.head
+        if head is None or head.upgrade is not None or head.protocol is not None or exchange.grpc is not None:
+            return None
+        most = self.use.request_body
+        kept = self._kept(exchange)
+        kept.body = self._host.bodies.read(exchange, most)
+        if kept.body is None:
+            raise HttpError(
+                f"the body is larger than the plugin {self.use.name} takes", status=413, reason="http_request_error", close=True
+            )
+        return self._answer(exchange, "on_request_body", self._body, Request(exchange, kept), kept.body)
+
+    def _shape(self, exchange: Exchange, kept: Kept, edits: Edits, head: ResponseHead) -> None:
+        """Have the body of a response go through the plugin."""
+        if head.no_body or edits.status in (204, 205, 304) or exchange.grpc is not None:
+            return
+        if not may_shape(edits, self.use.response_body):
+            raise HttpError(
+                f"the response cannot pass the plugin {self.use.name}: it is too large, encoded, or a part", status=502, blame=US
+            )
+        for name in (b"Accept-Ranges", b"ETag", b"Content-MD5", b"Digest", b"Content-Digest", b"Repr-Digest"):
+            edits.remove(name)
+        edits.transform = ShapedBody(edits.transform, self.use.response_body, self._shaped, (exchange, kept, edits))
+
+    def _shaped(self, body: bytes, about: tuple[Exchange, Kept, Edits]) -> bytes:
+        """The body in place of another one."""
+        exchange, kept, edits = about
+        made = self._call(
+            exchange, "on_response_body", self._response_body, Request(exchange, kept), Response(edits), body, check=_body
+        )
+        return body if made is None else bytes(made)
+
+    # Calling.
+
+    def _kept(self, exchange: Exchange) -> Kept:
+        facts = exchange.facts
+        if facts is None:
+            facts = exchange.facts = {}
+        kept: Kept | None = facts.get(self.use.name)
+        if kept is None:
+            kept = facts[self.use.name] = Kept()
+        return kept
+
+    def _answer(self, exchange: Exchange, hook: str, function: Any, *arguments: Any, own: bool = False) -> Answer | None:
+        answer: Answer | None = self._call(exchange, hook, function, *arguments, own=own, check=answer_of)
+        if answer is not None and self._code is not None:
+            self._host.add(self._code.plugin, SeatPlugin.ANSWERS)
+        return answer
+
+    def _call(
+        self,
+        exchange: Exchange,
+        hook: str,
+        function: Any,
+        *arguments: Any,
+        own: bool = False,
+        check: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        """The value that a hook returns; None if it failed and the request goes on.
+
+        own: True: the answer is under way, so a fault changes nothing.
+        Raises `HttpError` for a fault that ends the request."""
+        code = self._code
+        if code is None or self._instance is None or self._until:
+            if not self._may_try(code):
+                return self._skip(code, exchange, own)
+            function = getattr(self._instance, code.hooks[hook]) if code is not None and hook in code.hooks else None
+            if function is None:
+                return None
+            assert code is not None
+        host, plugin, limit = self._host, code.plugin, self.use.timeout
+        began = monotonic()
+        try:
+            found = host.call(limit, function, *arguments)
+            if check is not None and found is not None:
+                found = check(found)
+        except HttpError:  # the client has left meanwhile, say
+            raise
+        except Overrun as error:
+            return self._fault(
+                SeatPlugin.TIMEOUTS, hook, exchange, own, f"took longer than {limit * 1000:g} ms and was cut off", error
+            )
+        except Exception as error:
+            return self._fault(SeatPlugin.EXCEPTIONS, hook, exchange, own, said(error, ""), error)
+        except (SystemExit, KeyboardInterrupt) as error:
+            return self._fault(SeatPlugin.EXCEPTIONS, hook, exchange, own, said(error, ""), error)
+        took = monotonic() - began
+        view = host._view
+        q, at = view.q, view.locations + plugin.slot * SeatLocation.CELLS
+        q[at] += 1
+        q[at + SeatPlugin.NANOSECONDS] += int(took * 1e9)
+        if took > limit + _LATE:
+            self._note_late(hook, exchange, took)
+        elif self._rows:
+            self._rows.pop(hook, None)
+        if self._until:
+            self._release()
+        return found
+
+    def _note_late(self, hook: str, exchange: Exchange, took: float) -> None:
+        """A hook was not cut off in time, because it was in a call that no signal interrupts. Its answer counts, and so does the fault."""
+        words = f"took {took * 1000:.0f} ms, and could not be cut off"
+        self._fault(SeatPlugin.TIMEOUTS, hook, exchange, True, words, None, counted=True)
+
+    def _may_try(self, code: Code | None) -> bool:
+        """True if the time of quarantine is over, so that this call tries the plugin again."""
+        if code is None or monotonic() < self._until:
+            return False
+        self._until = monotonic() + QUARANTINE  # others wait for what becomes of this call
+        if self._instance is None:
+            self.take(code)
+        return self._instance is not None
+
+    def _skip(self, code: Code | None, exchange: Exchange, own: bool) -> None:
+        if code is not None:
+            self._host.add(code.plugin, SeatPlugin.SKIPPED)
+        if own or self.use.on_error == "pass":
+            return
+        what = "is in quarantine" if code is not None and self._instance is not None else "could not be loaded"
+        wait = max(1, int(self._until - monotonic()) + 1)
+        raise HttpError(f"the plugin {self.use.name} {what}", status=503, blame=US, retry_after=wait)
+
+    def _fault(
+        self, kind: int, hook: str, exchange: Exchange, own: bool, words: str, error: BaseException | None, *, counted: bool = False
+    ) -> None:
+        code = self._code
+        assert code is not None
+        plugin, host = code.plugin, self._host
+        host.add(plugin, kind)
+        if not counted:
+            host.add(plugin, SeatPlugin.CALLS)
+        row = self._rows[hook] = self._rows.get(hook, 0) + 1
+        line = place_of(error, plugin.file) if error is not None else 0
+        place = f" at {plugin.file}:{line}" if line else ""
+        exchange.note(f"plugin {self.use.name}: {hook} {words}")
+        now = monotonic()
+        if row >= self.use.faults or self._until:
+            host.log.error("plugin %s: %s %s%s (request %s)", self.use.name, hook, words, place, exchange.request_id.decode())
+            host.log.error(
+                "plugin %s: in quarantine for %g s after %d faults in a row; requests %s meanwhile",
+                self.use.name,
+                QUARANTINE,
+                row,
+                "go on without it" if self.use.on_error == "pass" else "are answered with 503",
+            )
+            self._quarantine(plugin)
+        elif now >= self._quiet_until:
+            more = f"; {self._unsaid} more faults before" if self._unsaid else ""
+            self._quiet_until, self._unsaid = now + _QUIET, 0
+            host.log.warning(
+                "plugin %s: %s %s%s (request %s)%s", self.use.name, hook, words, place, exchange.request_id.decode(), more
+            )
+        else:
+            self._unsaid += 1
+        if own or self.use.on_error == "pass":
+            return
+        raise HttpError(f"the plugin {self.use.name} failed", status=500, blame=US) from None
+
+    def _quarantine(self, plugin: Plugin) -> None:
+        if not self._until:
+            self._host.add(plugin, SeatPlugin.QUARANTINES)
+        self._until = monotonic() + QUARANTINE
+        self._host.put(plugin, SeatPlugin.QUARANTINED, 1)
+
+    def _release(self) -> None:
+        self._until = 0.0
+        self._rows.clear()
+        if self._code is not None:
+            self._host.put(self._code.plugin, SeatPlugin.QUARANTINED, 0)
+            self._host.log.info("plugin %s: is called again", self.use.name)
+
+
+def _body(made: Any) -> bytes:
+    return body_of(made)[0]
+
+
+def said(error: BaseException, file: str) -> str:
+    """An exception in words, with the line of a file where it arose."""
+    if isinstance(error, Overrun):
+        words = "took too long and was cut off"
+    else:
+        try:
+            text = " ".join(str(error).split())[:300]
+        except Exception:
+            text = ""
+        words = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    line = place_of(error, file) if file else 0
+    return f"{words} ({file}:{line})" if line else words

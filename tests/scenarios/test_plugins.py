@@ -1,0 +1,298 @@
+"""Plugins of an operator: hooks, faults, quarantine, reloads; over HTTP/1.1 and HTTP/2."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..harness.backends import ok
+from ..harness.client import exchange, get
+from ..harness.http2_client import Http2
+from ..harness.terraster_process import service
+from ..harness.waiting import wait_until
+
+
+class Folder:
+    """A directory of plugins."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir()
+        self.path = path
+
+    def put(self, name: str, text: str) -> Path:
+        file = self.path / f"{name}.py"
+        file.write_text(textwrap.dedent(text))
+        return file
+
+    @property
+    def key(self) -> dict[str, Any]:
+        return {"plugin_directory": str(self.path)}
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "plugins")
+
+
+def told(request: Any) -> bytes:
+    """A backend's answer: the fields that it got, and the body."""
+    return ok(b"\n".join(b"%b: %b" % field for field in request.fields) + b"\n" + request.body)
+
+
+TAG = """
+    from pydantic import BaseModel, Field
+
+    class Tag:
+        name = "tag"
+
+        class Settings(BaseModel):
+            word: str = Field("none", description="The word.")
+
+        def setup(self, context):
+            self.word = context.settings.word
+
+        def process_request(self, request):
+            if request.path == "/teapot":
+                return request.answer(418, json={"user": request.headers.get("x-user")}, headers={"X-Made": "1"})
+            if request.path == "/tuple":
+                return 403, {"X-Why": "no"}, "not you"
+            request.headers["X-Word"] = f"{self.word} {request.method} {request.client}"
+            del request.headers["X-Drop"]
+
+        def process_response(self, request, response):
+            response.headers["X-Status"] = f"{response.status} {response.own}"
+            del response.headers["Server"]
+    """
+
+
+def test_a_plugin_changes_requests_and_responses_and_answers_itself(terraster, backend, plugins) -> None:
+    plugins.put("tag", TAG)
+    one = backend(answer=told)
+    served = terraster(
+        service(one.url, location={"middleware": [{"tag": {"word": "here"}}]}),
+        service(one.url, name="off", host="off.test", plugin_disabled=True),
+        middleware=[{"tag": {"word": "everywhere", "on_error": "pass"}}],
+        http2=True,
+        **plugins.key,
+    )
+    answer = get(served.address, "/x", fields="X-Drop: 1\r\n")
+    assert answer.status == 200 and answer.get("x-status") == "200 False"
+    assert b"x-word: here GET 127.0.0.1" in answer.body and b"x-drop" not in answer.body
+    answer = get(served.address, "/teapot", fields="X-User: jo\r\n")
+    assert (answer.status, answer.body, answer.get("x-made"), answer.get("content-type"), answer.get("x-status")) == (
+        418,
+        b'{"user": "jo"}',
+        "1",
+        "application/json",
+        "418 True",
+    )
+    answer = get(served.address, "/tuple")
+    assert (answer.status, answer.body, answer.get("x-why")) == (403, b"not you", "no")
+    answer = get(served.address, "/teapot", host="off.test")
+    assert answer.status == 200 and answer.get("x-status") is None
+    with Http2(served.connect()) as client:
+        got = client.get("/x")
+        assert (got.status, got.get("x-status")) == (200, "200 False") and b"x-word: here GET" in got.body
+        got = client.get("/teapot")
+        assert (got.status, got.body) == (418, b'{"user": null}')
+
+
+def test_plugins_run_in_the_order_of_their_priorities_behind_authentication(terraster, backend, plugins) -> None:
+    for name, priority in (("a", 5), ("b", -1), ("c", 0)):
+        plugins.put(
+            f"file_{name}",
+            f"""
+            class P:
+                name = "p_{name}"
+                priority = {priority}
+
+                def on_request(self, request):
+                    request.headers.add("X-Order", "{name}")
+
+                def on_response(self, request, response):
+                    response.headers.add("X-Order", "{name}")
+            """,
+        )
+    one = backend(answer=told)
+    answer = get(terraster(service(one.url), middleware=[{"p_c": "off"}], **plugins.key).address)
+    assert answer.all("x-order") == ["b", "a"]
+    assert [line for line in answer.body.splitlines() if b"x-order" in line] == [b"x-order: b", b"x-order: a"]
+
+
+FAULTS = """
+    import time
+    from pydantic import BaseModel
+
+    class Faulty:
+        name = "faulty"
+
+        def on_request(self, request):
+            match request.path:
+                case "/raise":
+                    raise KeyError("it")
+                case "/exit":
+                    raise SystemExit(3)
+                case "/loop":
+                    while True:
+                        pass
+                case "/stubborn":
+                    while True:
+                        try:
+                            while True:
+                                pass
+                        except Exception:
+                            pass
+                case "/sleep":
+                    time.sleep(60)
+                case "/deep":
+                    self.on_request_deep()
+                case "/nonsense":
+                    return object()
+
+        def on_request_deep(self):
+            self.on_request_deep()
+    """
+
+
+def test_a_fault_answers_500_and_others_go_on(terraster, backend, plugins) -> None:
+    plugins.put("faulty", FAULTS)
+    served = terraster(service(backend(answer=ok()).url), middleware=[{"faulty": {"faults": 1000}}], http2=True, **plugins.key)
+    for path in ("/raise", "/exit", "/loop", "/stubborn", "/sleep", "/deep", "/nonsense"):
+        answer = get(served.address, path)
+        assert answer.status == 500 and "the plugin faulty failed" in answer.body.decode(), path
+        assert get(served.address, "/good").status == 200, path
+    detail = next(line["detail"] for line in served.log(14) if line["uri"] == "/loop")
+    assert detail == "plugin faulty: on_request took longer than 50 ms and was cut off; the plugin faulty failed"
+    with Http2(served.connect()) as client:
+        first, second = client.open("/sleep"), client.open("/good")
+        assert client.answer(second).status == 200
+        assert client.answer(first).status == 500
+
+
+def test_a_fault_is_passed_over_where_the_operator_says_so(terraster, backend, plugins) -> None:
+    plugins.put("faulty", FAULTS)
+    served = terraster(
+        service(backend(answer=ok()).url),
+        middleware=[{"faulty": {"on_error": "pass", "timeout": "20ms", "faults": 1000}}],
+        **plugins.key,
+    )
+    for path in ("/raise", "/loop", "/sleep", "/nonsense"):
+        assert get(served.address, path).status == 200, path
+
+
+def test_faults_in_a_row_put_a_plugin_into_quarantine(terraster, backend, plugins) -> None:
+    file = plugins.put("faulty", FAULTS)
+    site = service(backend(answer=ok()).url)
+    served = terraster(site, middleware=[{"faulty": {"faults": 3}}], **plugins.key)
+    for path in ("/raise", "/raise", "/good", "/raise", "/raise"):
+        assert get(served.address, path).status == (200 if path == "/good" else 500)
+    assert get(served.address, "/good").status == 200
+    assert [get(served.address, "/raise").status for _ in range(3)] == [500, 500, 500]
+    answer = get(served.address, "/good")
+    assert (answer.status, answer.get("retry-after")) == (503, "30")
+    assert "is in quarantine" in answer.body.decode()
+    wait_until(lambda: "plugin faulty: in quarantine for 30 s after 3 faults in a row" in served.said)
+    file.write_text(file.read_text() + "\n# another version\n")
+    served.reload(site, middleware=[{"faulty": {"faults": 3}}], **plugins.key)
+    assert get(served.address, "/good").status == 200
+
+
+def test_a_reload_takes_a_new_version_and_keeps_the_old_one_if_that_is_broken(terraster, backend, plugins) -> None:
+    text = (
+        "class V:\n    name = 'v'\n\n    def process_response(self, request, response):\n        response.headers['X-V'] = '{}'\n"
+    )
+    file = plugins.put("v", text.format(1))
+    site = service(backend(answer=ok()).url)
+    served = terraster(site, **plugins.key)
+    assert get(served.address).get("x-v") == "1"
+    file.write_text(text.format(2))
+    outcome = served.reload(site, **plugins.key)
+    assert outcome["changes"] == [f"~ plugin v: another version of {file}"]
+    assert get(served.address).get("x-v") == "2"
+    file.write_text("class V:\n    name = 'v'\n    def process_response(self, request response):\n")
+    outcome = served.reload(site, **plugins.key)
+    (note,) = [note for note in outcome["notes"] if note.startswith("warning: ")]
+    assert note.startswith(f"warning: {file}:3:") and note.endswith("the version that was read before stays in use")
+    assert get(served.address).get("x-v") == "2"
+    file.unlink()
+    assert served.reload(site, **plugins.key)["changes"][0] == "- plugin v"
+    assert get(served.address).get("x-v") is None
+
+
+def test_a_worker_that_a_plugin_ends_is_replaced(fresh, backend, plugins) -> None:
+    plugins.put(
+        "end",
+        """
+        import os
+
+        class End:
+            name = "end"
+
+            def on_request(self, request):
+                if request.path == "/end":
+                    os._exit(7)
+        """,
+    )
+    served = fresh(service(backend(answer=ok()).url), **plugins.key)
+    (before,) = served.workers()
+    with served.connect() as client:
+        client.send(b"GET /end HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.sock.recv(10) == b""
+    wait_until(lambda: served.workers() not in ([], [before]))
+    assert wait_until(lambda: get(served.address).status == 200, tolerate=(OSError, AssertionError))
+
+
+BODIES = """
+    class Bodies:
+        name = "bodies"
+        request_body_size = 1000
+        response_body_size = 1000
+
+        def on_request_body(self, request, body):
+            if b"attack" in body:
+                return request.answer(403, json={"error": "no"})
+            request.headers["X-Length"] = len(body)
+
+        def on_response_body(self, request, response, body):
+            return body.upper()
+    """
+
+
+def test_bodies_go_through_a_plugin_up_to_a_bound(terraster, backend, plugins) -> None:
+    plugins.put("bodies", BODIES)
+
+    def answer(request: Any) -> bytes:
+        if request.target == "/large":
+            return ok(b"x" * 1001)
+        return ok((request.get("x-length") or "none").encode() + b" " + request.body, b'ETag: "a"\r\n')
+
+    served = terraster(service(backend(answer=answer).url), http2=True, **plugins.key)
+
+    def post(body: bytes, framing: bytes) -> Any:
+        return exchange(served.address, b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n" + body)
+
+    got = post(b"hello", b"Content-Length: 5\r\n")
+    assert (got.status, got.body, got.get("etag")) == (200, b"5 HELLO", None)
+    got = post(b"5\r\nhello\r\n0\r\n\r\n", b"Transfer-Encoding: chunked\r\n")
+    assert (got.status, got.body) == (200, b"5 HELLO")
+    assert post(b"an attack", b"Content-Length: 9\r\n").status == 403
+    assert post(b"x" * 1001, b"Content-Length: 1001\r\n").status == 413
+    assert post(b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n", b"Transfer-Encoding: chunked\r\n").status == 413
+    assert get(served.address, "/large").status == 502
+    with served.connect() as client:  # the connection goes on behind an answer in place of a body
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nan attack")
+        assert client.response("POST").status == 403
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        client.send(b"ok")
+        assert client.response("POST").body == b"2 OK"
+    with Http2(served.connect()) as client:
+        number = client.open("/", method="POST", end=False)
+        client.send(client.data(number, b"attack", True))
+        assert client.answer(number).status == 403
+        number = client.open("/", method="POST", end=False)
+        client.send(client.data(number, b"good", True))
+        got = client.answer(number)
+        assert (got.status, got.body) == (200, b"4 GOOD")
