@@ -98,7 +98,8 @@ def test_errors_of_tls_towards_backends() -> None:
     errors = [_refused(code) for code in (*_CERTIFICATE, 26)]
     errors += [_of_library(reason) for reason in (*_PROTOCOL, *(f"TLSV1_ALERT_{name}" for name in ALERTS), "SOMETHING_ELSE")]
     found = {(fault.reason, fault.detail) for fault in map(tls_fault, errors)}
-    found |= {("tls_protocol_error", text) for text in raised("net/tls.py", "ConnectFailed") if "client" not in text}
+    streams = raised("net/tls.py", "ConnectFailed") | raised("net/tls_channel.py", "ConnectFailed")
+    found |= {("tls_protocol_error", text) for text in streams if "client" not in text}
     timeout = next(text for text in raised("net/upstream.py", "ConnectFailed") if "in time" in text)
     found.add(("connection_timeout", timeout))
     said: dict[str, list[str]] = {}
