@@ -6,6 +6,9 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from hypothesis import given
+from hypothesis.strategies import integers, lists
+
 from terraster.net.http2.channel import Channel
 
 
@@ -54,3 +57,19 @@ def test_what_is_held_is_in_order_however_it_is_read() -> None:
     assert codec.used == 11
     one.took_all(b"")
     assert one.recv(0.0) == b""
+
+
+@given(lists(integers(1, 3000), max_size=12), lists(integers(0, 4000), max_size=12))
+def test_pieces_of_every_size_stay_in_order(sizes: list[int], taken: list[int]) -> None:
+    """Large pieces wait apart, small ones together. A reader that takes some of what is held sees them as one."""
+    one, _ = channel()
+    body = bytes(number % 251 for number in range(sum(sizes)))
+    read, at = b"", 0
+    for number, size in enumerate(sizes):
+        one.took(body[at : at + size])
+        at += size
+        if number < len(taken):
+            held = one.held
+            read += held[: taken[number]]
+            one.held = held[taken[number] :]
+    assert read + one.held == body

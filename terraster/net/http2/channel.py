@@ -13,6 +13,9 @@ from terraster.wire.http2.streams import Stream
 
 __all__ = ["Channel"]
 
+_APART = 1024
+"""Octets from which on a payload that waits is an object of its own. Many small ones would take far more memory than their octets."""
+
 
 class Channel(Stream):
     """A stream, and the codec's record of it: one object, because a second one would cost as much as the frame.
@@ -51,7 +54,7 @@ class Channel(Stream):
         self.trailers: Any = b""
         self._ended = False
         self._held = b""
-        self._more: bytearray | None = None  # behind `_held`, if octets came while others were held
+        self._more: list[bytes | bytearray] | None = None  # behind `_held`, if octets came while others were held
 
     # ------------------------------------------------------------------------------------------------------- what a subclass does
 
@@ -69,10 +72,16 @@ class Channel(Stream):
         """Octets of the body have come."""
         if not self._held:
             self._held = payload
-        elif self._more is None:
-            self._more = bytearray(payload)
         else:
-            self._more += payload
+            more = self._more
+            if more is None:
+                more = self._more = []
+            if len(payload) >= _APART:
+                more.append(payload)
+            elif more and type(more[-1]) is bytearray:
+                more[-1] += payload
+            else:
+                more.append(bytearray(payload))
 
     def took_all(self, trailers: Any) -> None:
         """The body has come to its end."""
@@ -92,7 +101,7 @@ class Channel(Stream):
     def held(self) -> bytes:
         """The octets of the body that have come and are not used yet. Those that are taken out give the peer room for more."""
         if self._more is not None:
-            self._held += self._more
+            self._held = b"".join((self._held, *self._more))
             self._more = None
         return self._held
 

@@ -242,6 +242,7 @@ class Session(Outlet):
 
     def _handle(self, events: list[Event]) -> None:
         started = []
+        fed: dict[Request, None] = {}
         room = drained = False
         request: Any
         for kind, request, value in events:
@@ -250,7 +251,7 @@ class Session(Outlet):
                 started.append(request)
             elif kind == DATA:
                 request.took(value)
-                request.wake()
+                fed[request] = None
             elif kind == ROOM:
                 if request is None:
                     room = True
@@ -258,7 +259,7 @@ class Session(Outlet):
                     request.writer.switch()
             elif kind == END:
                 request.took_all(value)
-                request.wake()
+                fed[request] = None
             elif kind == RESET:
                 request.leave()
             elif kind == PONG:
@@ -266,6 +267,8 @@ class Session(Outlet):
             elif kind == FAILED:
                 self._fail()
                 return
+        for request in fed:  # only now, because one send of several payloads costs less than one of each
+            request.wake()
         for request in started:  # only now, because a small body has often come along with its head
             if request.sending:
                 self._open(request)
