@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .both import twice
 from .lines import answered, asked, ok, refused, req
-from .play import Row, Step, b1, client, log, row, table, whole
+from .play import Row, Step, b1, client, log, row, whole
 
 _DENIED = "http_request_denied"
 _AWAY = "destination_unavailable"
@@ -27,7 +28,7 @@ def let_in(name: str, middleware: str) -> Row:
     )
 
 
-test_addresses_and_maintenance = table(
+test_addresses_and_maintenance = twice(
     let_in("an address that is allowed", f"{{{_ALLOW}}}"),
     place("one that is denied", f"{{{_DENY}}}", client >> req("GET /a"), client << refused(403, _DENIED), log(403, error=_DENIED)),
     place(

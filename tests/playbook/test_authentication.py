@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hmac
+import json
 from typing import Any
 
+from .both import twice
 from .lines import answered, asked, ok, refused, req, request_id, resp, start
-from .play import FIN, GONE, RST, Row, Step, after, b1, b3, client, counts, log, row, table, told, whole
+from .play import FIN, GONE, RST, Row, Step, after, b1, b3, client, counts, log, row, told, whole
 
 _HASH = "{SHA}0nofEXcSAJSXFLGvmfBIpBb11vQ="
 _FIELD = f"Authorization: Basic {base64.b64encode(b'ada:right').decode()}"
@@ -20,7 +23,7 @@ def basic(name: str, *steps: Step, keys: str = "", more: str = "") -> Row:
     return row(name, *steps, location=f"middleware: [{{basic_auth: {{users: {{ada: '{_HASH}'}}{keys}}}}}{more}]")
 
 
-test_basic_auth = table(
+test_basic_auth = twice(
     basic(
         "the right password",
         client >> req("GET /a", _FIELD),
@@ -103,6 +106,88 @@ test_basic_auth = table(
 )
 
 
+_KEY = "0123456789abcdef0123456789abcdef"
+
+
+def _encoded(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+
+
+def token(key: str = _KEY, **claims: object) -> str:
+    """The Authorization field with a token that is signed with a secret (HS256), and ends in the year 2286."""
+    said = {"sub": "ada", "exp": 9_999_999_999, **claims}
+    signed = ".".join(_encoded(json.dumps(part).encode()) for part in ({"alg": "HS256"}, said))
+    return f"Authorization: Bearer {signed}.{_encoded(hmac.digest(key.encode(), signed.encode(), 'sha256'))}"
+
+
+_BEARER = 'WWW-Authenticate: Bearer realm="restricted"'
+_INVALID = f'{_BEARER}, error="invalid_token"'
+
+
+def jwt(name: str, *steps: Step, keys: str = "") -> Row:
+    claims = "claims_to_headers: {sub: X-User, level: X-Level}"
+    return row(name, *steps, location=f"middleware: [{{jwt: {{key: {_KEY}, {claims}{keys}}}}}]")
+
+
+test_jwt = twice(
+    jwt(
+        "a token that is good: claims go to the backend, and not the client's fields",
+        client >> req("GET /a", token(), "X-User: root", "X_Level: 9"),
+        b1 << asked("GET /a", token(), "X-User: ada"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+    ),
+    jwt(
+        "the token is removed if the backend must not have it",
+        client >> req("GET /a", token(level=3)),
+        b1 << asked("GET /a", "X-User: ada", "X-Level: 3"),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        keys=", forward_credentials: false",
+    ),
+    jwt(
+        "without a token, with a wrong one, then with a good one",
+        client >> req("GET /a"),
+        client << refused(401, _REFUSED, _BEARER),
+        log(401, error=_REFUSED, detail="jwt: a token is needed"),
+        client >> req("GET /a", token("another-secret-of-32-octets-or-more")),
+        client << refused(401, _REFUSED, _INVALID, n=2),
+        log(401, error=_REFUSED, detail="jwt: the signature of the token is wrong"),
+        client >> req("GET /a", token()),
+        b1 << asked("GET /a", token(), "X-User: ada", n=3),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+    ),
+    jwt(
+        "an old one",
+        client >> req("GET /a", token(exp=1)),
+        client << refused(401, _REFUSED, _INVALID),
+        log(401, error=_REFUSED, detail="jwt: the token has expired"),
+    ),
+    jwt(
+        "one without the required claim",
+        client >> req("GET /a", token(role="guest")),
+        client << refused(403, _REFUSED, f'{_BEARER}, error="insufficient_scope"'),
+        log(403, error=_REFUSED, detail="jwt: the token has not the required claim role"),
+        client >> req("GET /a", token(role=["guest", "admin"])),
+        b1 << asked("GET /a", token(role=["guest", "admin"]), "X-User: ada", n=2),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        keys=", required_claims: {role: admin}",
+    ),
+    jwt(
+        "two of them",
+        client >> req("GET /a", token(), token()),
+        client << refused(400, "http_request_error"),
+        log(400, error="http_request_error"),
+    ),
+)
+
+
 def about(uri: str, method: str = "GET") -> tuple[str, ...]:
     """What the server that decides is told of a request."""
     return (
@@ -134,7 +219,7 @@ def forward(name: str, *steps: Step, keys: str = "", backends: int = 1, location
     return row(name, *steps, location=f"{middleware}\n{location}", backends=backends)
 
 
-test_forward_auth = table(
+test_forward_auth = twice(
     forward(
         "2xx: the request goes on with the listed fields, and not with the client's",
         decided(),

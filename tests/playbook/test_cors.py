@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .both import twice
 from .lines import answered, asked, ok, refused, req, resp, start
-from .play import RST, b1, client, log, row, table, told
+from .play import RST, b1, client, log, row, told
 
 A, B = "Origin: https://a.test", "Origin: https://b.test"
 ASKS = "Access-Control-Request-Method: PUT"
@@ -12,7 +13,7 @@ METHODS = "Access-Control-Allow-Methods: PUT"
 CORS = "middleware: [{cors: {allowed_origins: [https://a.test], allowed_methods: [PUT]}}]"
 GET = "GET /a"
 
-test_rows = table(
+test_rows = twice(
     row(
         "a preflight is answered here, and the connection goes on",
         client >> req("OPTIONS /a", A, ASKS),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .both import twice
 from .lines import answered, asked, ok, refused, req, resp, start
-from .play import FIN, GONE, RST, b1, b2, client, counts, log, row, table, told, whole
+from .play import FIN, GONE, RST, b1, b2, client, counts, log, row, told, whole
 
 PAGES = Path(__file__).parents[1] / "data" / "pages"
 OURS = f"error_pages: {{404: {PAGES}/404.html, 5xx: {PAGES}/5xx.json"
@@ -25,7 +26,7 @@ def said(reason: str, detail: str) -> str:
 ENDED = said("connection_terminated", "the backend closed the connection")
 THEIRS = ("ETag: x", "Content-Encoding: gzip", "content-language: de", "Last-Modified: y", "X-Kept: 1", "Set-Cookie: a=b")
 
-test_own = table(
+test_own = twice(
     row(
         "an error of ours keeps its status and what is said about it",
         client >> req(GET),
@@ -85,7 +86,7 @@ test_own = table(
     ),
 )
 
-test_intercepted = table(
+test_intercepted = twice(
     row(
         "without intercept the backend's body goes on",
         client >> req(GET),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .both import twice
 from .lines import answered, asked, ok, refused, req, resp, start
-from .play import FIN, GONE, Backend, Client, Step, after, b1, client, client2, log, reload, row, table, told
+from .play import FIN, GONE, Backend, Client, Step, after, b1, client, client2, log, reload, row, told
 
 GET = req("GET /a")
 OK = answered("200 OK", body="one")
@@ -26,7 +27,7 @@ def served(n: int, *fields: str, by: Client = client, to: Backend = b1) -> tuple
     )
 
 
-test_rates = table(
+test_rates = twice(
     row(
         "a burst, a refusal, and one more after a second",
         *served(1, POLICY, 'RateLimit: "default";r=1;t=1'),
@@ -134,7 +135,7 @@ ONE_AT_ONCE = "middleware: [{limit_connections: {per_client: 1}}]"
 second = client2.at("127.0.0.1:80", "192.0.2.7")
 """Another connection of the first client's."""
 
-test_connections = table(
+test_connections = twice(
     row(
         "a second request of a client while the first one is under way, and after it",
         client >> GET,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .both import twice
 from .lines import answered, asked, ok, refused, req, resp, start
-from .play import FIN, GONE, RST, b1, b2, client, log, row, table, told
+from .play import FIN, GONE, RST, b1, b2, client, log, row, told
 
 RULES = r"""
 - path: /
@@ -16,7 +17,7 @@ RULES = r"""
   lb_policy: first
 """
 
-test_rows = table(
+test_rows = twice(
     row(
         "the path is another one, behind the base path of the backend; each attempt has that of its own backend",
         client >> req("GET /item/42"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .both import twice
 from .lines import answered, asked, ok, refused, req, resp, start
-from .play import RST, b1, client, log, row, table, told
+from .play import RST, b1, client, log, row, told
 
 GET = "GET /a"
 DENY = "X-Frame-Options: DENY"
@@ -11,7 +12,7 @@ SECURITY = "middleware: [{security: {frame_options: DENY, hsts: true}}]"
 THEIRS = "middleware: [{security: {frame_options: DENY, content_type_options: true, override: false}}]"
 HSTS = "Strict-Transport-Security: max-age=31536000"
 
-test_rows = table(
+test_rows = twice(
     row(
         "the backend's own is replaced; in clear there is no HSTS",
         client >> req(GET),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .both import twice
 from .lines import answered, asked, ok, refused, req
-from .play import Scene, Step, after, b1, client, do, log, reload, row, table
+from .play import Scene, Step, after, b1, client, do, log, reload, row
 
 GET = req("GET /a")
 DENIED = "http_request_denied"
@@ -31,7 +32,7 @@ def served(n: int, line: str = "GET /a") -> tuple[Step, ...]:
     )
 
 
-test_shedding = table(
+test_shedding = twice(
     row(
         "a lag: a refusal, whose body is skipped; health is told; and all is served a few seconds after it",
         *served(1),
