@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Exchange"]
+__all__ = ["CONNECT_TIME", "QUEUE_TIME", "TLS_TIME", "Exchange"]
+
+QUEUE_TIME, CONNECT_TIME, TLS_TIME = "queue_time", "connect_time", "tls_time"
+"""Keys of `Exchange.facts`: seconds that a request waited for a backend with room, for a connection, and for its TLS handshake, all attempts
+together. One that did not wait has none."""
 
 
 class Exchange:
@@ -34,7 +38,7 @@ class Exchange:
     claims:        what authentication learnt about who asks: the claims of a verified token by name; None: nothing
     granted:       field lines for the backend that authentication puts in, each with its CRLF
     user:          the name of the user who has shown who they are, "" = none
-    facts:         what filters keep about this request, by filter; None: nothing
+    facts:         what filters keep about this request, by filter, and times that only some requests have (`spent`); None: nothing
 
     Its way:
     plan:          the compiled configuration with which the request began
@@ -191,6 +195,12 @@ class Exchange:
                 if spelling.lower() == name:
                     return bytes(value)
         return b""
+
+    def spent(self, what: str, seconds: float) -> None:
+        """Add a time to `facts`. what: one of the keys above"""
+        if self.facts is None:
+            self.facts = {}
+        self.facts[what] = self.facts.get(what, 0.0) + seconds
 
     def note(self, detail: str) -> None:
         """Add a sentence to `detail`."""

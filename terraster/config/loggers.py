@@ -2,7 +2,7 @@
 
 where lines go      `access_log.path` of the location or service, else logger `log_name`, else `service_default`, else the top's
 how they are made   `access_log.format` of the location or service, else `encodingConfig` of the logger, else the top's format
-which are written   the `level` of the logger, `access_log.when` and `access_log.sample`
+which are written   the `level` of the logger, `access_log.when` and `access_log.sample`, `access_log.when` and `access_log.sample`
 what is masked      `access_log` and `sanitization` of the logger, both
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .settings.logs import EncodingConfig, LoggerSettings
 
 __all__ = [
+    "BY_LOGGER",
     "AccessLog",
     "DEFAULT",
     "Encoding",
@@ -35,6 +36,9 @@ __all__ = [
 
 PROGRAM, DEFAULT = "terraster", "service_default"
 """The names of the program's own logger and of the logger of services."""
+
+BY_LOGGER = 2.0
+"""`AccessLog.share` where the sampling of the logger holds."""
 
 _LEAST = {"debug": 0, "info": 0, "warn": 400, "warning": 400, "error": 500}
 """The least status that a level lets through: an access line is an error from 500 on, a warning from 400 on."""
@@ -95,6 +99,8 @@ class AccessLog:
     headers: bool = False  # json: with the fields of the request
     query: bool | None = None  # json: with the parameters of the query; False: no line has the query
     rotation: Rotation | None = None
+    when: str = ""  # `log_when`: a condition for a line; "" = none
+    share: float = 1.0  # the share of lines below level error that is written
     sampling: Sampling | None = None
 
     def files(self) -> list[str]:
@@ -156,7 +162,8 @@ def access(log: AccessLog, loggers: Mapping[str, LoggerSettings], name: str | No
     name:    `log_name` of the service. written: the keys of `access_log` that were written for the service or location
     """
     logger = loggers.get(name or DEFAULT) or loggers.get(DEFAULT)
-    log = replace(log, logger=name or DEFAULT)
+    sampled = (None if logger is None else _sampling(logger)) or Sampling(100, 100)
+    log = replace(log, logger=name or DEFAULT, sampling=sampled if log.share == BY_LOGGER else None)
     if logger is None:
         return log
     if "path" not in written:
@@ -168,7 +175,7 @@ def access(log: AccessLog, loggers: Mapping[str, LoggerSettings], name: str | No
     if rule is not None:
         fields = tuple(dict.fromkeys((*log.redact_query, *rule.sensitive_fields)))
         log = replace(log, redact_query=fields, mask=written.get("mask") or rule.mask or log.mask)
-    return replace(log, least=_LEAST[logger.level or "info"], sampling=_sampling(logger))
+    return replace(log, least=_LEAST[logger.level or "info"])
 
 
 def unrotatable(loggers: Mapping[str, LoggerSettings]) -> Iterator[Complaint]:

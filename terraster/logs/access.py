@@ -135,7 +135,7 @@ class Renderer:
         self._flags = ("false", "true") if json else ("no", "yes")
         sanitizer = Sanitizer(config.redact_query, config.mask)
         self._masked = sanitizer.uri
-        self._further = None if set(FURTHER_FIELDS).isdisjoint(names) else Further(sanitizer, encoding, json)
+        self._further = None if set(FURTHER_FIELDS).isdisjoint(names) else Further(sanitizer, encoding, json, names)
         self._query = config.query is not False
         self._second = -1.0
         self._line = ""
@@ -148,7 +148,8 @@ class Renderer:
         """The same as a list."""
         pick, quote, quoted, look = self._pick, self._quote, self._quoted, self._agent
         protocols = (quoted["HTTP/1.0"], quoted["HTTP/1.1"], quoted["HTTP/2.0"])
-        nothing, empty, tls, query = quoted[""], self._empty, self._tls, self._query
+        nothing, empty, query, further = quoted[""], self._empty, self._query, self._further
+        more = self._tls or further is not None
         lines: list[str] = []
         for x in exchanges:
             age = x.wall - self._second
@@ -200,14 +201,14 @@ class Renderer:
                 referer,
                 quote(x.user) if x.user else nothing,
             )
-            if tls or self._further is not None:
+            if more:
                 values += (
                     *self._handshake(x),
                     nothing if x.grpc is None else quoted[STATUSES[x.grpc.status]],
                     nothing if x.location is None else quoted[x.location.arm],
                 )
-                if self._further is not None:
-                    values += self._further.values(x)
+                if further is not None:
+                    values += further.values(x)
             lines.append(self._line % (values if pick is None else pick(values)))
         return lines
 
@@ -277,13 +278,8 @@ class AccessWriter:
         """Write the lines of all kept exchanges, after those that a slow reader has not taken yet."""
         batch = self._batch
         outlets = self._outlets
-        if outlets is not None:
-            if batch:
-                outlets.write(batch)
-            else:
-                outlets.pump()
-            if outlets.waiting:
-                self._soon()
+        if outlets is not None and outlets.write(batch):
+            self._soon()
         batch.clear()
 
     def tend(self, now: float) -> None:

@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl
 
 from ..config.log_format import FIELDS, JSON_FIELDS
 from ..config.loggers import Encoding
-from ..exchange import Exchange
+from ..exchange import CONNECT_TIME, QUEUE_TIME, TLS_TIME, Exchange
 from .encoding import duration, level_of, levels
+from .endings import termination_state
 from .sanitizer import Sanitizer
 
 __all__ = ["STAMP", "STAMP_CLF", "Encoded", "Further", "encoded_template", "plain"]
@@ -23,7 +24,8 @@ STAMP, STAMP_CLF = "\x01", "\x02"
 """Marks in a template that each second replaces with the time, to the second, in the two spellings."""
 
 _NUMBERS = frozenset(("status", "bytes_in", "bytes_out", "tries"))
-_DURATIONS = frozenset(("duration", "upstream_time"))
+_NOTHING: dict[Any, Any] = {}
+_DURATIONS = frozenset(("duration", "upstream_time", QUEUE_TIME, CONNECT_TIME, TLS_TIME))
 _TIMES = {
     "iso8601": (f'"{STAMP}.%03dZ"', 1.0),
     "rfc3339": (f'"{STAMP}Z"', 0.0),
@@ -43,19 +45,32 @@ class Second(Protocol):
 
 
 class Further:
-    """The values of `FURTHER_FIELDS`, in their order. json: of a JSON line"""
+    """The values of `FURTHER_FIELDS`, in their order. json: of a JSON line. names: the fields of the line"""
 
-    __slots__ = ("_json", "_levels", "_sanitizer")
+    __slots__ = ("_empty", "_json", "_levels", "_looks", "_sanitizer")
 
-    def __init__(self, sanitizer: Sanitizer, encoding: Encoding | None, json: bool) -> None:
+    def __init__(self, sanitizer: Sanitizer, encoding: Encoding | None, json: bool, names: tuple[str, ...]) -> None:
         self._sanitizer = sanitizer
+        self._looks = "headers" in names or "query_params" in names
+        self._empty = "null" if json else "-"
         self._json = json
         words = levels("lowercase" if encoding is None else encoding.level_encoder)
         self._levels = {level: encode_basestring_ascii(word) if json else word for level, word in words.items()}
 
     def values(self, x: Exchange) -> tuple[str, ...]:
         """The values as a line has them."""
-        return self._levels[level_of(x.status)], self._shown(self._headers(x)), self._shown(self._parameters(x))
+        state = termination_state(x)
+        spent = x.facts or _NOTHING
+        return (
+            self._levels[level_of(x.status)],
+            f'"{state}"' if self._json else state,
+            *[self._lasting(spent.get(what)) for what in (QUEUE_TIME, CONNECT_TIME, TLS_TIME)],
+            self._shown(self._headers(x)) if self._looks else "",
+            self._shown(self._parameters(x)) if self._looks else "",
+        )
+
+    def _lasting(self, seconds: float | None) -> str:
+        return self._empty if seconds is None else f"{seconds:.6f}"
 
     def _headers(self, x: Exchange) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

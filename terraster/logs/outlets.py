@@ -8,6 +8,7 @@ from typing import Protocol
 from ..config.log_targets import is_remote, remote
 from ..config.loggers import AccessLog, Rotation
 from ..exchange import Exchange
+from .conditions import Choice
 from .losses import Losses
 from .remote import RemoteLog
 from .rotating import RotatingSink
@@ -33,11 +34,11 @@ class Outlets:
     warn, must, losses: as for `Sink`
     """
 
-    __slots__ = ("_all", "_errors", "_least", "_lines", "_remotes", "_simple")
+    __slots__ = ("_all", "_choice", "_errors", "_lines", "_remotes", "_simple")
 
     def __init__(self, config: AccessLog, lines: Lines, warn: Callable[[str], object], must: bool, losses: Losses | None) -> None:
         self._lines = lines
-        self._least = config.least
+        self._choice = Choice(config)
         paths = (config.path, *config.others)
         errors = tuple(path for path in config.errors if path not in paths)
         self._all = tuple(sink(path, config.rotation, warn, must, losses) for path in paths if not is_remote(path))
@@ -47,23 +48,23 @@ class Outlets:
             for path in (*paths, *errors)
             if (target := remote(path)) is not None
         )
-        alone = len(paths) == 1 and not errors and not self._remotes and not config.least
+        alone = len(paths) == 1 and not errors and not self._remotes and self._choice.takes_all
         self._simple = self._all[0] if alone else None
 
-    @property
-    def waiting(self) -> bool:
-        """True if lines wait for another program that is there, and slow: `pump` is then to be called soon."""
-        return self._simple is None and any(one.waiting for one, _ in self._remotes)
-
-    def write(self, batch: list[Exchange]) -> None:
-        """Write the lines of these exchanges. Never raises, and never waits for a reader."""
+    def write(self, batch: list[Exchange]) -> bool:
+        """Write the lines of these exchanges, or of none. Never raises, and never waits for a reader. True if lines wait for another program
+        that is there, and slow: then this is to be called again soon."""
         if self._simple is not None:
-            self._simple.write(self._lines.lines(batch))
-            return
-        if self._least:
-            batch = [exchange for exchange in batch if exchange.status >= self._least]
+            if batch:
+                self._simple.write(self._lines.lines(batch))
+            return False
+        batch = self._choice.of(batch)
         if batch:
             self._write(batch, self._lines.each(batch))
+        else:
+            for one, _ in self._remotes:
+                one.pump()
+        return any(one.waiting for one, _ in self._remotes)
 
     def _write(self, batch: list[Exchange], lines: list[str]) -> None:
         if self._all:
@@ -80,11 +81,6 @@ class Outlets:
                 one.send(batch, lines)
             elif failed:
                 one.send([batch[index] for index in failed], [lines[index] for index in failed])
-
-    def pump(self) -> None:
-        """Send what waits for other programs."""
-        for one, _ in self._remotes:
-            one.pump()
 
     def tend(self, now: float) -> None:
         """The work of a few times a second. now: monotonic seconds"""

@@ -13,7 +13,7 @@ from typing import Any
 
 from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ConnectFailed
-from terraster.exchange import Exchange
+from terraster.exchange import CONNECT_TIME, QUEUE_TIME, TLS_TIME, Exchange
 from terraster.state.view import SeatView
 
 from .client_tls import ClientTls, ContextsOfBackends
@@ -96,18 +96,27 @@ class Origin:
         if self._send_proxy:
             # Before the first wait: an exchange that is over has no client, and a hedged attempt is ended a turn later.
             client, header = exchange.client.connection, proxy_header(self._send_proxy, exchange)
-        if not self.pool.admit() and (idle := self.pool.wait(exchange, timeout)) is not None:
-            return idle
+        clock = self._reactor.clock
+        if not self.pool.admit():
+            began = clock()
+            idle = self.pool.wait(exchange, timeout)
+            exchange.spent(QUEUE_TIME, clock() - began)
+            if idle is not None:
+                return idle
         stream = self._stream(self._family)
         upstream = Upstream(stream, self.pool)
         upstream.client, upstream.header = client, header
         try:
+            began = clock()
             if self._tls is None:
                 upstream.connect(stream, self._address, timeout)
+                exchange.spent(CONNECT_TIME, clock() - began)
                 if header:
                     upstream.send(header, timeout)
             else:
-                self._shake(upstream, stream, TlsStream(stream, self._tls), header, timeout)
+                connected = self._shake(upstream, stream, TlsStream(stream, self._tls), header, timeout)
+                exchange.spent(CONNECT_TIME, connected - began)
+                exchange.spent(TLS_TIME, clock() - connected)
         except BaseException:
             upstream.close()
             raise
@@ -157,14 +166,17 @@ class Origin:
         self._apart.pool.limits = self.pool.limits
         return self._apart
 
-    def _shake(self, upstream: Upstream, stream: Stream, tls: TlsStream, header: bytes, timeout: float) -> None:
-        """Connect, and do the TLS handshake. header: goes before it. timeout: seconds for both, 0 = no limit."""
-        begun = self._reactor.clock()
+    def _shake(self, upstream: Upstream, stream: Stream, tls: TlsStream, header: bytes, timeout: float) -> float:
+        """Connect, and do the TLS handshake. header: goes before it. timeout: seconds for both, 0 = no limit. Returns when it was connected."""
+        clock = self._reactor.clock
+        begun = clock()
         upstream.connect(stream, self._address, timeout)
+        connected = clock()
         if header:
             upstream.send(header, timeout)
-        left = max(timeout - (self._reactor.clock() - begun), 0.001) if timeout else 0.0
+        left = max(timeout - (clock() - begun), 0.001) if timeout else 0.0
         upstream.start_tls(tls, left)
+        return connected
 
     def _stream(self, family: int) -> Stream:
         """The stream of a connection that the pool has admitted. It is not connected yet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from terraster.balance.contract import Member
 from terraster.errors import HttpError
-from terraster.exchange import Exchange
+from terraster.exchange import QUEUE_TIME, Exchange
 from terraster.location_plan import LocationPlan
 from terraster.policy.retry import SAME_FRESH, pause
 
@@ -62,7 +62,11 @@ def _last_resort(plane: DataPlane, exchange: Exchange, failure: HttpError | None
         if member is not None:
             return member
     if location.limited and location.has_others(exchange.tried):
-        return location.queue.wait(_Look(plane, exchange), plane.reactor)
+        began = plane.clock()
+        try:
+            return location.queue.wait(_Look(plane, exchange), plane.reactor)
+        finally:
+            exchange.spent(QUEUE_TIME, plane.clock() - began)
     if failure is None or _has_waited(failure):
         raise failure or location.nobody()
     member = location.balancer.pick(exchange, exchange.answered, plane.clock())

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..harness.backends import ok
-from ..harness.client import get
+from ..harness.client import exchange, get
+from ..harness.ports import free_port
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
 
@@ -131,3 +132,42 @@ def test_a_journal_gets_every_line_and_a_syslog_that_is_away_costs_no_request_an
     lost = 'terraster_log_lines_lost_total{log="access"}'
     wait_until(lambda: 0 < proxy.metrics()[lost] < 200)  # 1 MiB of them waits
     assert proxy.said.count("nobody: 1 line lost so far: No such file or directory") == 1
+
+
+def test_times_and_endings_of_requests_and_a_condition(terraster, backend, tmp_path: Path) -> None:
+    def answered(request) -> bytes | None:
+        return ok() if request.target == "/" else None
+
+    origin = backend(answer=answered)
+    fields = ["uri", "status", "termination_state", "queue_time", "connect_time", "tls_time"]
+    keys = {"retry": "off", "outlier": "off", "connection_pool": {"max_idle": 0}}
+    site = service(origin.url, access_log={"path": f"{tmp_path}/a.log", "fields": fields}, **keys)
+    nobody = service(
+        f"http://127.0.0.1:{free_port()}",
+        name="nobody",
+        host="nobody.test",
+        access_log={"path": f"{tmp_path}/a.log", "fields": fields},
+        **keys,
+    )
+    some = service(
+        origin.url,
+        name="some",
+        host="some.test",
+        access_log={"path": f"{tmp_path}/some.log", "when": "path == /x or status >= 500"},
+        **keys,
+    )
+    proxy: Terraster = terraster(site, nobody, some)
+    get(proxy.address, "/")
+    get(proxy.address, "/closed")
+    exchange(proxy.address, b"GET /nobody HTTP/1.1\r\nHost: nobody.test\r\n\r\n")
+    get(proxy.address, "/", host="some.test")
+    get(proxy.address, "/closed", host="some.test")
+    wait_until(lambda: len(objects(tmp_path / "a.log")) == 3 and len(objects(tmp_path / "some.log")) == 1)
+    found = {line["uri"]: line for line in objects(tmp_path / "a.log")}
+    assert {uri: (line["status"], line["termination_state"]) for uri, line in found.items()} == {
+        "/": (200, "--"),
+        "/closed": (502, "SH"),
+        "/nobody": (502, "SC"),
+    }
+    assert 0 <= found["/"]["connect_time"] < 5 and (found["/"]["queue_time"], found["/"]["tls_time"]) == (None, None)
+    assert [line["status"] for line in objects(tmp_path / "some.log")] == [502]

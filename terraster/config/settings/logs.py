@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from .. import descriptors, log_format, log_targets, scalars
+from .. import descriptors, log_format, log_targets, log_when, loggers, quantities, scalars
 from ..snapshot import AccessLog
 from .base import Model, Names, Text, Whole, file_path, items, text
 from .switches import OFF_SCHEMA, OrText, OrWord, switched
@@ -57,6 +57,28 @@ LogFields = Annotated[
     BeforeValidator(_log_fields),
     WithJsonSchema({"anyOf": [{"enum": list(log_format.FIELDS)}, {"type": "array", "items": {"enum": list(log_format.FIELDS)}}]}),
 ]
+
+
+def _condition(value: object) -> str:
+    written = text(value)
+    log_when.read(written)
+    return written
+
+
+def _sample(value: object) -> float:
+    said = scalars.truth(value)
+    if said is not None:
+        return loggers.BY_LOGGER if said else 1.0
+    share = quantities.share(value)
+    if not 0 < share <= 1:
+        raise ValueError("must be `on`, `off`, or more than 0 and at most 100%")
+    return share
+
+
+Condition = Annotated[str, BeforeValidator(_condition), WithJsonSchema({"type": "string"})]
+Sample = Annotated[
+    float, BeforeValidator(_sample), WithJsonSchema({"anyOf": [{"type": ["string", "number"]}, OFF_SCHEMA, {"enum": [True]}]})
+]
 LogFormat = Annotated[str, BeforeValidator(_log_format), WithJsonSchema({"type": "string"})]
 
 
@@ -77,6 +99,15 @@ class AccessLogSettings(Model):
     mask: Text = Field(
         _ACCESS_LOG.mask,
         description="Text in place of a masked value. The service's own comes first, then that of its logger, then the top's.",
+    )
+
+    when: Condition | None = Field(
+        None, description="Condition for a line: `status >= 500 or duration > 1s`. Default: all are written."
+    )
+    sample: Sample | None = Field(
+        None,
+        description="Share of the lines that is written, `10%`; `on`: by `sampling` of the logger. All lines of level `error` are written. "
+        "Default: off.",
     )
 
 
