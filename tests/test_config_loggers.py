@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 import yaml
 
-from terraster.config.loggers import AccessLog, Encoding, ProgramLogger, Rotation, Sampling
+from terraster.config.loggers import BY_LOGGER, AccessLog, Encoding, ProgramLogger, Rotation, Sampling
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import Snapshot
 from terraster.errors import ConfigError
@@ -190,3 +190,43 @@ def test_mistakes_have_their_place(tmp_path: Path, written: str, said: str) -> N
     with pytest.raises(ConfigError) as caught:
         resolved(tmp_path, "backends: [http://127.0.0.1:9]\n", str(tmp_path / "log.json"))
     assert [str(problem) for problem in caught.value.problems] == [f"{tmp_path}/log.json:{said}"]
+
+
+@pytest.mark.parametrize(
+    ("written", "share", "rule"),
+    [
+        ("off", 1.0, None),
+        ("10%", 0.1, None),
+        ("0.25", 0.25, None),
+        ("on", BY_LOGGER, Sampling(7, 100)),
+    ],
+)
+def test_conditions_and_samples_are_inherited_key_by_key(tmp_path: Path, written: str, share: float, rule: Sampling | None) -> None:
+    text = f"""
+        access_log: {{sample: {written}, when: status >= 400}}
+        loggers: {{service_default: {{sampling: {{initial: 7}}}}}}
+        services:
+          - name: a
+            access_log: {{when: error}}
+            locations:
+              - {{path: /, redirect: "https://x/", access_log: {{fields: status}}}}
+        """
+    service = resolved(tmp_path, text).services[0]
+    place = service.locations[0].access_log
+    assert place is not None and (place.when, place.fields) == ("error", ("status",))
+    assert (place.sample, place.sampling, service.access_log.sampling) == (share, rule, rule)
+    assert resolved(tmp_path, text.replace("loggers", "#")).services[0].access_log.sampling == (rule and Sampling(100, 100))
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("when: status > 5xx", "1:20: `when` compares `status` with '5xx' at character 10, which is not a whole number"),
+        ("sample: 0", "1:22: `sample` must be `on`, `off`, or more than 0 and at most 100%"),
+        ("sample: 10", "1:22: `sample` must be a share: write 10% or 0.1"),
+    ],
+)
+def test_mistakes_in_conditions_and_samples(tmp_path: Path, written: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolved(tmp_path, f"access_log: {{{written}}}\nbackends: [http://127.0.0.1:9]\n")
+    assert [str(problem) for problem in caught.value.problems] == [f"{tmp_path}/t.yaml:{said}"]

@@ -66,12 +66,12 @@ def test_level_condition_and_sample_all_have_a_say() -> None:
     batch = [an_exchange(status=status, duration=duration) for status in (200, 404, 503) for duration in (0.5, 2.0)]
     chosen = Choice(AccessLog(least=400, when="duration > 1s")).of(batch)
     assert [x.status for x in chosen] == [404, 503]
-    assert Choice(AccessLog()).takes_all and not Choice(AccessLog(share=0.5)).takes_all
+    assert Choice(AccessLog()).takes_all and not Choice(AccessLog(sample=0.5)).takes_all
 
 
 def test_a_share_is_chosen_by_the_request_and_has_all_errors() -> None:
     batch = [an_exchange(request_id=b"id%d" % number, status=200 + 303 * (number % 2)) for number in range(4000)]
-    one, other = (Choice(AccessLog(share=0.1)).of(batch) for _ in range(2))
+    one, other = (Choice(AccessLog(sample=0.1)).of(batch) for _ in range(2))
     assert one == other
     assert sum(x.status == 503 for x in one) == 2000 and 130 < sum(x.status == 200 for x in one) < 270
 

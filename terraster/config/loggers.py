@@ -38,7 +38,7 @@ PROGRAM, DEFAULT = "terraster", "service_default"
 """The names of the program's own logger and of the logger of services."""
 
 BY_LOGGER = 2.0
-"""`AccessLog.share` where the sampling of the logger holds."""
+"""`AccessLog.sample` where the sampling of the logger holds."""
 
 _LEAST = {"debug": 0, "info": 0, "warn": 400, "warning": 400, "error": 500}
 """The least status that a level lets through: an access line is an error from 500 on, a warning from 400 on."""
@@ -100,7 +100,7 @@ class AccessLog:
     query: bool | None = None  # json: with the parameters of the query; False: no line has the query
     rotation: Rotation | None = None
     when: str = ""  # `log_when`: a condition for a line; "" = none
-    share: float = 1.0  # the share of lines below level error that is written
+    sample: float = 1.0  # the share of lines below level error that is written
     sampling: Sampling | None = None
 
     def files(self) -> list[str]:
@@ -163,7 +163,7 @@ def access(log: AccessLog, loggers: Mapping[str, LoggerSettings], name: str | No
     """
     logger = loggers.get(name or DEFAULT) or loggers.get(DEFAULT)
     sampled = (None if logger is None else _sampling(logger)) or Sampling(100, 100)
-    log = replace(log, logger=name or DEFAULT, sampling=sampled if log.share == BY_LOGGER else None)
+    log = replace(log, logger=name or DEFAULT, sampling=sampled if log.sample == BY_LOGGER else None)
     if logger is None:
         return log
     if "path" not in written:

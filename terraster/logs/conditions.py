@@ -175,7 +175,7 @@ class Choice:
     def __init__(self, config: AccessLog) -> None:
         self._least = config.least
         self._test = _compiled(log_when.read(config.when)) if config.when else None
-        self._sampler = Sampler(config.share, config.sampling) if config.share < 1.0 or config.sampling is not None else None
+        self._sampler = Sampler(config.sample, config.sampling) if config.sample < 1.0 or config.sampling is not None else None
 
     @property
     def takes_all(self) -> bool:

@@ -66,6 +66,7 @@ def test_there_are_examples() -> None:
         "header-rules",
         "health-checks",
         "http2",
+        "logging",
         "mirror",
         "overload",
         "rewrites",
