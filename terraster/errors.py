@@ -60,7 +60,7 @@ class Problem:
 class Unplaced(Problem):
     """A problem of settings that is found where their place in the files is not known; `terraster.config.places` finds it.
 
-    service, location: the name and the path of what has the settings, "" outside. kind, entry: the kind of the filter, and the name of its
+    service, location: the name and the label of what has the settings, "" outside. kind, entry: the kind of the filter, and the name of its
     entry, "" if it has none. keys: of the filter; the problem is where the narrowest level writes one of them.
     """
 

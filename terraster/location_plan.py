@@ -33,7 +33,7 @@ class LocationPlan:
     """One location, compiled.
 
     id:           stable, see `terraster.config.snapshot`
-    path:         as configured
+    path, label:  as configured; the label also has what tells it from others of its path
     arm:          the name of the arm that it is, "" = none
     offset:       of its row in a seat (add `SeatView.locations`)
     passthrough:  True if the matched path is forwarded unchanged
@@ -59,6 +59,7 @@ class LocationPlan:
         "arm",
         "id",
         "path",
+        "label",
         "offset",
         "members",
         "balancer",
@@ -111,7 +112,7 @@ class LocationPlan:
         old: LocationPlan | None,
         now: float,
     ) -> None:
-        self.id, self.path, self.arm = location.id, location.path, location.arm
+        self.id, self.path, self.label, self.arm = location.id, location.path, location.label, location.arm
         self.offset = location.slot * SeatLocation.CELLS
         self.members = tuple(Member(backend, view) for backend in location.backends)
         for member in self.members:

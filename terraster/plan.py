@@ -28,6 +28,9 @@ from .location_plan import LocationPlan
 from .net.connection import Connection
 from .net.yielding import yield_to_loop
 from .policy.forwarded import Trust
+from .policy.predicates import Predicate
+from .route.forked_spellings import ForkedSpellings
+from .route.forks import Candidate, Forks, has_forks
 from .route.prefix import Prefixes
 from .route.router import Router
 from .route.spellings import Spellings
@@ -87,10 +90,20 @@ class Kinds:
             made[location.id] = found
         return found
 
+    def guards(self, service: Service) -> list[Filters] | None:
+        """The access filters of each location of a service that requests are for; None if all have the same."""
+        guards = [tuple([one for one in location.filters if one[0] in self._guarding]) for location in served(service)]
+        return None if all(one == guards[0] for one in guards) else guards
+
+    def forked_spellings(self, service: Service, locations: Sequence[LocationPlan]) -> ForkedSpellings[LocationPlan] | None:
+        """As `spellings`, if locations have conditions."""
+        guards = self.guards(service)
+        return None if guards is None else ForkedSpellings(zip(_candidates(service, locations, True), guards, strict=True))
+
     def spellings(self, service: Service, locations: Sequence[LocationPlan]) -> Spellings[LocationPlan] | None:
         """The spellings of the paths of a service, if its locations differ in their access filters."""
-        guards = [tuple([one for one in location.filters if one[0] in self._guarding]) for location in served(service)]
-        if all(one == guards[0] for one in guards):
+        guards = self.guards(service)
+        if guards is None:
             return None
         paths = (location.path.encode("ascii") for location in served(service))
         return Spellings(zip(paths, locations, guards, strict=True))
@@ -100,6 +113,17 @@ class Kinds:
         if service.http_redirect or any(location.redirect and location.forwards for location in service.locations):
             return True
         return any(name in self._asked for name, _ in service.filters)
+
+
+def _candidates(service: Service, locations: Sequence[LocationPlan], folds_case: bool) -> list[Candidate[LocationPlan]]:
+    """The locations of a service with their conditions. locations: those of `served`, compiled"""
+    made = []
+    for location, plan in zip(served(service), locations, strict=True):
+        match, test = location.match, None
+        if match is not None and match.selects:
+            test = Predicate(match, preflights=any(name == "cors" for name, _ in location.filters), folds_case=folds_case)
+        made.append(Candidate(plan._prefix, match is not None and match.exact, test, plan))
+    return made
 
 
 def _has_encoded_slash(location: Location) -> bool:
@@ -131,7 +155,8 @@ class ServicePlan:
     fallback: `rules` if they may answer for paths without a location; None: such a path is answered with 404.
     log: like a location's, for requests without a location.
     tls: its settings towards clients, None: served in clear. protocols: those that it offers by ALPN. http2: the limits of clients that
-    choose h2. spellings: None if all locations have the same access filters.
+    choose h2. prefixes: the locations, unless some have conditions: then see forks. spellings, forked_spellings: None if all locations have
+    the same access filters. is_simple: False if a path does not tell the location by itself.
     """
 
     __slots__ = (
@@ -143,6 +168,9 @@ class ServicePlan:
         "prefixes",
         "locations",
         "fallback",
+        "forked_spellings",
+        "forks",
+        "is_simple",
         "_rules",
         "_made_of",
         "merge_slashes",
@@ -168,16 +196,27 @@ class ServicePlan:
         )
         self.arms = {location.id: location for location in self.locations if location.arm}
         of_requests = [location for location in self.locations if not (location.arm or location.path.startswith(CALLED))]
-        self.prefixes: Prefixes[LocationPlan] = Prefixes([(location._prefix, location) for location in of_requests])
+        self.forks: Forks[LocationPlan] | None = None
+        self.spellings: Spellings[LocationPlan] | None = None
+        self.forked_spellings: ForkedSpellings[LocationPlan] | None = None
+        if has_forks(service):
+            self.prefixes: Prefixes[LocationPlan] = Prefixes(())
+            self.forks = Forks(_candidates(service, of_requests, False))
+            self.forked_spellings = kinds.forked_spellings(service, of_requests)
+        else:
+            self.prefixes = Prefixes([(location._prefix, location) for location in of_requests])
+            self.spellings = kinds.spellings(service, of_requests)
+        self.is_simple = self.forks is None and self.spellings is None
         self._rules: LocationPlan | None = None
         self._made_of = service, view, kinds
         self.fallback: LocationPlan | None = None
         if kinds.may_answer(service) and self.rules.on_request:
             self.fallback = self.rules
-        self.spellings = kinds.spellings(service, of_requests)
         self.merge_slashes = service.merge_slashes
         self.refuse_encoded_slashes = service.encoded_slashes == "refuse" or (
-            service.encoded_slashes == "auto" and self.spellings is not None and not any(map(_has_encoded_slash, service.locations))
+            service.encoded_slashes == "auto"
+            and (self.spellings or self.forked_spellings)
+            and not any(map(_has_encoded_slash, service.locations))
         )
         self.access_log = service.access_log
         self.log: Any = None

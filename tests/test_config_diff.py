@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from terraster.config.diff import diff, patch
 from terraster.config.language import language
 from terraster.config.loader import load
+from terraster.config.match import Match
 from terraster.config.resolve import resolve
 from terraster.config.settings.base import Duration, Size, keys_of
 from terraster.config.settings.kinds import FilterSettings
@@ -127,7 +128,23 @@ VALUES = [
     ({"hash_balance_factor": 1.25}, "hash_balance_factor: off → 1.25"),
     ({"backends": (backend("h1", priority=BACKUP),)}, "backend http://h1: priority 0 → backup"),
     ({"backends": (backend("h1", weight=0),)}, "backend http://h1: weight 1 → 0"),
+    ({"match": Match(methods=("GET",))}, "match: off → on"),
 ]
+
+
+def test_locations_of_one_path_in_words() -> None:
+    made = service("a", backend("h1"))
+    (plain,) = made.locations
+    one, two = (replace(plain, id=f"a/#{mark}", mark=mark, match=Match(headers=(("x", mark),))) for mark in ("one", "two"))
+
+    def told(old: tuple[Location, ...], new: tuple[Location, ...]) -> list[str]:
+        changed = diff(*[snapshot(1, replace(made, locations=locations)) for locations in (old, new)]).describe()
+        return [line.removeprefix("~ service a: ") for line in changed]
+
+    assert told((one, plain), (one, two)) == ["- location /", "+ location /#two"]
+    assert told((one, two), (two, one)) == ["~ order of the locations"]
+    other = replace(one, match=Match(headers=(("x", "secret"),), methods=("GET", "PUT")))
+    assert told((one, plain), (other, plain)) == ["/#one: ~ match: methods off → GET, PUT", "/#one: ~ match: headers changed"]
 
 
 @pytest.mark.parametrize("case", VALUES)

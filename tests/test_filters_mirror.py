@@ -36,7 +36,7 @@ class House:
         self.runtime.mirrors = self
         self.runtime.draw = iter(draws).__next__ if draws else lambda: 0.0
         self.held, self.sent, self.room, self.queue = 0, [], room, queue
-        location = SimpleNamespace(slot=0, path="/")
+        location = SimpleNamespace(slot=0, path="/", label="/")
         place = Place(SimpleNamespace(name="site"), location, self.view, CELLS, self.runtime)  # type: ignore[arg-type]
         settings = MirrorSettings.model_validate({"to": TO} | written)
         self.filter = Mirror(settings, place, self.view)

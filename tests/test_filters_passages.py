@@ -59,6 +59,40 @@ def test_ways(tmp_path: Path, text: str, expected: list[str]) -> None:
         assert one.startswith(words) and one.endswith(WAY)
 
 
+def guarded(path: str, match: str) -> str:
+    return f"{{path: {path}, name: g, match: {match}, {AUTH}, backends: ['http://10.0.0.1']}}"
+
+
+def unguarded(path: str, match: str) -> str:
+    return f"{{path: {path}, name: o, match: {match}, backends: ['http://10.0.0.1']}}"
+
+
+SHUT = f"{{path: /, {AUTH}, backends: ['http://10.0.0.1']}}"
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (services((guarded("/", "{methods: POST}"), OPEN)), ["s0/ reaches the backend of s0/#g (http://10.0.0.1) "]),
+        (services((guarded("/admin", "{methods: POST}"), OPEN)), ["s0/ reaches the backend of s0/admin#g"]),
+        (services((guarded("/admin", "{headers: {X-A: true}}"), GUARDED, OPEN)), []),
+        (services((guarded("/admin", "{methods: POST}"), "{path: /, backends: ['http://10.0.0.2']}")), []),
+        (services((guarded("/admin", "{methods: POST}"), unguarded("/", "{methods: GET}"))), ["s0/#o reaches"]),
+        (services((guarded("/admin", "{path: exact}"), OPEN)), ["s0/ reaches the backend of s0/admin#g"]),
+        (services((guarded("/", "{path_regex: '/a/.*'}"), OPEN)), ["s0/ reaches the backend of s0/#g"]),
+        (services((SHUT, unguarded("/", "{headers: {X-A: true}}"))), ["s0/#o reaches the backend of s0/ "]),
+        (services((SHUT, unguarded("/", "{cookies: {a: '1'}, query: {a: '1'}}"))), ["s0/#o reaches the backend of s0/ "]),
+        (services((SHUT, unguarded("/", "{clients: 10.0.0.0/8}"))), []),
+        (services((SHUT, unguarded("/", "{methods: GET}"))), []),
+        (services((SHUT, unguarded("/", "{path_regex: '/public/.*'}"))), []),
+        (services((SHUT, unguarded("/public", "{headers: {X-A: true}}"))), []),
+        (services((GUARDED,), (unguarded("/", "{clients: 10.0.0.0/8}"),)), ["s1/#o reaches the backend of s0/admin"]),
+    ],
+)
+def test_ways_by_conditions(tmp_path: Path, text: str, expected: list[str]) -> None:
+    test_ways(tmp_path, text, expected)
+
+
 def test_a_check_notes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.yaml").write_text("health_check: off\n" + services((GUARDED,), (OPEN,)))
     assert main(["--check", "--config", str(tmp_path / "a.yaml")]) == 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from terraster.config.match import Match
 from terraster.config.snapshot import Backend, Location, Service
 from terraster.errors import BadRequest, ConfigError
 from terraster.exchange import Exchange
@@ -121,6 +124,18 @@ def service(*locations: Location, http: bool = False, port: int = 443) -> Servic
 
 
 API = location("/api/", redirect="/")
+
+
+def test_an_exact_redirect_is_in_each_location_that_may_get_its_source() -> None:
+    readers = replace(location("/"), id="r", match=Match(methods=("GET",)))
+    only = replace(location("/x"), id="x", match=Match(exact=True))
+    every = service(API, readers, location("/"), only)
+    assert [len(redirects(every, one)) for one in every.locations] == [0, 1, 1, 0]
+    assert elsewhere(every) == ()
+    some = service(API, readers)
+    assert [len(redirects(some, one)) for one in some.locations] == [0, 1]
+    assert len(elsewhere(some)) == 1, "requests that are not for readers"
+    assert len(elsewhere(service(API, location("/"), only, http=True))) == 0
 
 
 @pytest.mark.parametrize(

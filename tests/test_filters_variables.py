@@ -24,7 +24,7 @@ def exchange(known: bool = True) -> Exchange:
     made.host, made.request_id = b"a.test:81", b"0123"
     if known:
         made.path, made.query = b"/x", b"y=%20"
-        made.service, made.location = Some(name="shöp", fallback=Some(path="/")), Some(path="/x")
+        made.service, made.location = Some(name="shöp", fallback=Some(label="/")), Some(label="/x")
         made.backend = Some(backend=Some(label="http://10.0.0.1:80"))
         made.handshake = Some(version="TLSv1.3", cipher="TLS_AES_128_GCM_SHA256", server_name="a.test")
         made.client.connection.certificate = Some(fact=lambda name: f"<{name}>")

@@ -32,7 +32,7 @@ def an_exchange(**changes) -> Exchange:
         major=1, minor=1, fields=[(b"Host", b"shop.example"), (b"User-Agent", b"curl/8.0"), (b"REFERER", b"http://a.example/?q=1")]
     )
     x.method, x.target, x.host = b"GET", b"/cart?item=3", b"shop.example"
-    x.service, x.location = SimpleNamespace(name="shop"), SimpleNamespace(path="/cart", arm="")
+    x.service, x.location = SimpleNamespace(name="shop"), SimpleNamespace(label="/cart", arm="")
     x.backend = SimpleNamespace(backend=SimpleNamespace(label="http://10.0.0.1:8080", name="db1.zone1"))
     x.tries, x.status, x.bytes_in, x.bytes_out = 1, 200, 120, 3400
     x.upstream_time, x.duration, x.request_id = 0.00123, 0.0015, b"abc123"

@@ -41,7 +41,7 @@ def mirrors(
         for location in served(one):
             if entries := _entries(location):
                 counts = _counts(cells, by_location.get(location.id))
-                found.append({"service": one.name, "location": location.path, "entries": entries, **counts})
+                found.append({"service": one.name, "location": location.label, "entries": entries, **counts})
     return {
         "ok": True,
         "now": now,

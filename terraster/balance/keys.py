@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from socket import AF_INET6, inet_pton
 
 from ..exchange import Exchange
+from ..wire.cookies import cookie_values
 
 __all__ = ["Key", "cookies", "key_of", "parameter"]
 
@@ -43,17 +44,8 @@ def key_of(hash_on: str) -> Key:
 
 
 def cookies(exchange: Exchange, name: bytes) -> Iterator[bytes]:
-    """The values that a request's cookies of this name have, in order; without the quotes that some clients put (RFC 6265, 5.4;
-    several Cookie fields: RFC 9113, 8.2.3)."""
-    if exchange.head is None:
-        return
-    for spelling, field in exchange.head.fields:
-        if len(spelling) == 6 and spelling.lower() == b"cookie" and name in field:
-            for pair in bytes(field).split(b";"):
-                found, equals, value = pair.partition(b"=")
-                if equals and found.strip() == name:
-                    value = value.strip()
-                    yield value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
+    """The values that a request's cookies of this name have, in order (`terraster.wire.cookies`)."""
+    return iter(cookie_values(() if exchange.head is None else exchange.head.fields, name))
 
 
 def _client(exchange: Exchange) -> bytes:

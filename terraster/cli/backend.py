@@ -133,7 +133,10 @@ def _list(control: Control, arguments: argparse.Namespace) -> int:
 
 
 def _is(service: str, path: str, wanted: str) -> bool:
-    return not wanted or wanted == service or f"{service}{path}".rstrip("/") == wanted.rstrip("/")
+    """True if a location is meant: by its service, by its path with its name, or by its path alone, which others may have too."""
+    return wanted in ("", service) or wanted.rstrip("/") in [
+        f"{service}{one}".rstrip("/") for one in (path, path.partition("#")[0])
+    ]
 
 
 def refused(answer: dict[str, Any], as_json: bool) -> int:

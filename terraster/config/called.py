@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .addresses import Url
+from .ids import backend_id, location_id
 from .inherit import ToBackends
 from .settings.kinds import CALLED, Call
-from .snapshot import Backend, Credentials, Filters, HealthCheck, Location, Retry, Service, Timeouts, backend_id, location_id
+from .snapshot import Backend, Credentials, Filters, HealthCheck, Location, Retry, Service, Timeouts
 
 __all__ = ["called", "served"]
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pydantic import BaseModel
 
-from . import acme, host_checks, http2, loggers, management
+from . import acme, host_checks, http2, loggers, management, match_checks
 from .addresses import Url, is_loopback, port_of
 from .language import Language, Written
 from .listeners import Rule, host_address, management_address, metrics_address, same_place
@@ -32,14 +32,12 @@ def of_service(known: Language, service: ServiceSettings, whole: bool = True) ->
     if whole and not service.locations and not service.http_redirect and not answering:
         yield (), False, f"service `{service.label}` has no `locations` and no `http_redirect`: it cannot answer requests"
     yield from _of_kinds(service, written)
-    paths: dict[str, int] = {}
+    paths = [canonical(location.path) for location in service.locations]
+    yield from match_checks.errors(service, paths)
     sources: dict[str, int] = {}
     for index, location in enumerate(service.locations):
         here: Path = ("locations", index)
-        prefix = canonical(location.path).rstrip("/")  # a final slash makes no other prefix: `terraster.route.prefix`
-        if prefix in paths:
-            yield (*here, "path"), False, f"`path` {location.path} is defined twice in service `{service.label}`"
-        paths.setdefault(prefix, index)
+        prefix = paths[index].rstrip("/")  # a final slash makes no other prefix: `terraster.route.prefix`
         written = known.written(location)
         yield from _of_kinds(location, written, here)
         answers = _answering(known, written, answering)
@@ -240,6 +238,9 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
             own.setdefault(port_of(address), []).append(address)
     clear = ""
     for path, service in services:
+        if any(location.match is not None for location in service.locations):
+            paths = [canonical(location.path) for location in service.locations]
+            yield from (((*path, *complaint[0]), *complaint[1:]) for complaint in match_checks.warnings(service, paths))
         if top.merge_slashes if service.merge_slashes is None else service.merge_slashes:
             for index, location in enumerate(service.locations):
                 if "//" in canonical(location.path):

@@ -102,6 +102,7 @@ _SECRET = ("key",)
 _QUERY = re.compile(r"(https?://[^\s?]*\?)\S+")
 """The query of a URL that a filter asks: it may hold a secret, so it is not shown."""
 _UNSHOWN = ("headers", "request_body")  # of health checks: they may hold a password
+_VALUES = ("headers", "query", "cookies")  # of `match`: so may they
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +245,15 @@ def _of_service(old: Service, new: Service) -> Iterator[str]:
     yield from said
     before = {location.place: location for location in old.locations}
     after = {location.place: location for location in new.locations}
-    yield from (f"- location {path}" for path in before if path not in after)
-    for path, location in after.items():
-        if path not in before:
-            yield f"+ location {path}"
+    yield from (f"- location {label}" for label in before if label not in after)
+    if before.keys() == after.keys() and [*before] != [*after]:
+        yield "~ order of the locations"
+    for label, location in after.items():
+        if label not in before:
+            yield f"+ location {label}"
         else:
-            where = "" if len(after) == 1 else f"{path}: "
-            yield from (where + line for line in _of_location(before[path], location) if line not in said)
+            where = "" if len(after) == 1 else f"{label}: "
+            yield from (where + line for line in _of_location(before[label], location) if line not in said)
 
 
 def _of_http2(old: Http2Limits | None, new: Http2Limits | None) -> Iterator[str]:
@@ -301,7 +304,7 @@ def _of_value(name: str, old: object, new: object, owner: object) -> Iterator[st
         yield f"~ {name}: {shown[0]} → {shown[1]}"
         return
     for key in _differing(old, new, ()):
-        if key in _SECRET:
+        if key in _SECRET or (name == "match" and key in _VALUES):
             yield f"~ {name}: {key} changed"
         else:
             yield f"~ {name}: {key} {_shown(getattr(old, key), key, new)} → {_shown(getattr(new, key), key, new)}"

@@ -19,10 +19,24 @@ from .settings import LocationSettings, ServiceSettings
 from .settings.base import keys_of, submodel
 from .settings.kinds import LOCATION, SERVICE, TOP
 
-__all__ = ["Complaint", "complaints", "sentence", "suggestion"]
+__all__ = ["Beside", "Complaint", "complaints", "sentence", "suggestion"]
 
 Complaint = tuple[tuple[str | int, ...], bool, str]
 """The path of what is complained about, whether its key (not its value) is the place, and the words."""
+
+
+class Beside(str):
+    """Words about two places of one service: `{there}` is where the other one is written. there: its path, from the service on"""
+
+    __slots__ = ("there",)
+
+    there: tuple[str | int, ...]
+
+    def __new__(cls, words: str, there: tuple[str | int, ...]) -> Beside:
+        made = super().__new__(cls, words)
+        made.there = there
+        return made
+
 
 _WORDS = {
     "int_type": "must be a whole number",

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from ..errors import Unplaced
 from .checks import canonical
+from .ids import label
 from .language import Language
 from .settings import ServiceSettings, Settings
 
@@ -37,7 +38,7 @@ def _levels(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], pro
         if service.label != problem.service or here == ("backends",):
             continue
         for index, location in enumerate(service.locations):
-            if problem.location and canonical(location.path) == problem.location:
+            if problem.location and label(canonical(location.path), location.conditions()[1]) == problem.location:
                 yield (*here, "locations", index), location
         yield here, service
     yield (), top

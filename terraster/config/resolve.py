@@ -23,8 +23,11 @@ from .cipher_suites import is_of_tls13
 from .client_auth import ClientAuth
 from .directories import runtime_dir, state_dir
 from .http2 import Http2Rule, protocols
+from .ids import backend_id, location_id
+from .ids import label as label_of
 from .language import Language, language
 from .listeners import Rule, management_address, metrics_address
+from .match import order
 from .min_rate import MinRate
 from .settings import (
     AccessLogSettings,
@@ -52,8 +55,6 @@ from .snapshot import (
     Snapshot,
     Timeouts,
     Tls,
-    backend_id,
-    location_id,
 )
 from .splitting import split
 
@@ -181,7 +182,6 @@ _HEALTH = (
     "service",
 )
 
-
 _NONE = Credentials()
 
 
@@ -239,7 +239,7 @@ class _Top:
             name=name,
             hosts=written.host or ("*",),
             listeners=tuple(address for address, _ in self.rule.of(written)),
-            locations=tuple(sorted(locations, key=lambda location: location.path)),
+            locations=tuple(sorted(locations, key=lambda location: order(location.path, location.match))),
             http_redirect=bool(written.http_redirect),
             redirect_port=written.redirect_port,
             filters=chosen.filters,
@@ -288,12 +288,12 @@ class _Top:
         return loggers.access(replace(log, **own), self._settings.loggers, written.log_name, own)
 
     @staticmethod
-    def _backends(service: str, path: str, written: LocationSettings, probed: _Probed) -> tuple[Backend, ...]:
+    def _backends(service: str, label: str, written: LocationSettings, probed: _Probed) -> tuple[Backend, ...]:
         shared = probed.check()  # one value for all backends without keys of their own
         made = []
         for backend in written.backends:
             own = probed.of(backend)
-            made.append(_backend(service, path, backend, own, shared if own is probed else own.check()))
+            made.append(_backend(service, label, backend, own, shared if own is probed else own.check()))
         return tuple(made)
 
     def _locations(self, wider: _Wider, written: LocationSettings) -> Iterator[Location]:
@@ -309,22 +309,23 @@ class _Top:
 
     def _location(self, wider: _Wider, written: LocationSettings, arm: str = "") -> Location:
         """arm: of the ids of its backends"""
-        path = canonical(written.path)
-        policy = written.lb_policy or self._settings.algorithm
+        path, (match, mark) = canonical(written.path), written.conditions()
         health = _health(wider.health, written.health_check)
         skips = wider.skips if (own := _skips(written.health_check)) is None else own
         traffic = inherit.location(wider.traffic, written)
         chosen = inherit.filters(self._language, wider.chosen, written, wider.plugins)
-        service = wider.service
+        service, label = wider.service, label_of(path, mark)
         return Location(
-            id=location_id(service, path),
+            id=location_id(service, label),
             path=path,
-            policy=policy,
+            match=match,
+            mark=mark,
+            policy=written.lb_policy or self._settings.algorithm,
             rewrite=next((rule.prefix for rule in written.rewrite if rule.prefix), ""),
             rewrites=tuple((rule.match, rule.to) for rule in written.rewrite if rule.match and rule.to),
             redirect=written.redirect or "",
             http_redirect=wider.redirects if written.http_redirect is None else written.http_redirect,
-            backends=self._backends(service, f"{path}{arm}", written, _Probed(health, skips, traffic.to_backends)),
+            backends=self._backends(service, f"{label}{arm}", written, _Probed(health, skips, traffic.to_backends)),
             hash_on=traffic.hash_on,
             hash_balance_factor=traffic.hash_balance_factor,
             sticky=traffic.sticky,
@@ -382,11 +383,11 @@ class _Probed(NamedTuple):
         return credentials
 
 
-def _backend(service: str, path: str, written: BackendSettings, probed: _Probed, health: HealthCheck) -> Backend:
+def _backend(service: str, label: str, written: BackendSettings, probed: _Probed, health: HealthCheck) -> Backend:
     url = written.url
     secure = url.scheme == "https"
     return Backend(
-        id=backend_id(service, path, url.text),
+        id=backend_id(service, label, url.text),
         url=url.text,
         scheme="https" if url.scheme == "https" else "http",
         host=url.host,

@@ -6,10 +6,8 @@ reader of a value never has to ask where it came from. Durations are seconds (fl
 
 The module is longer than 400 lines because it is one value, whose parts are read together.
 
-Identity: what must survive a reload is keyed by stable ids. A backend's id is made of service name, location path and URL, a
-location's of service name and path. The same text in two generations is the same thing.
-
-The module is longer than 400 lines because it is a list of values, and they are best read beside one another.
+Identity: what must survive a reload is keyed by stable ids. A backend's id is made of service name, location label and URL, a
+location's of service name and label. The same text in two generations is the same thing.
 """
 
 from __future__ import annotations
@@ -23,7 +21,9 @@ from .alerting import Alerting
 from .authority import Acme
 from .client_auth import ClientAuth
 from .credentials import Certificate, Credentials, Staple
+from .ids import backend_id, label, location_id
 from .loggers import AccessLog, ProgramLogger
+from .match import Match
 from .min_rate import MinRate
 from .plugin import Plugin
 
@@ -63,16 +63,6 @@ __all__ = [
 
 BACKUP = 1001
 """The priority of a `backup`: behind the last that can be written."""
-
-
-def location_id(service: str, path: str) -> str:
-    """The stable id of a location."""
-    return f"{service}{path}"
-
-
-def backend_id(service: str, path: str, url: str) -> str:
-    """The stable id of a backend: its service, its location, its URL."""
-    return f"{service}{path} {url}"
 
 
 Filters = tuple[tuple[str, "FilterSettings"], ...]
@@ -297,13 +287,20 @@ class Location:
     ignore_client_abort: bool | None = None
     split: Split | None = None  # its requests go to the locations of the arms, and it has no backends
     arm: str = ""  # the name of the arm that it is of another location with the same path (`terraster.config.splitting`)
+    match: Match | None = None  # conditions beside the path; None: none
+    mark: str = ""  # tells it from other locations of its path
     slot: int = -1
     departed: tuple[Departed, ...] = ()
 
     @property
+    def label(self) -> str:
+        """Its path, and what tells it from others of its path."""
+        return label(self.path, self.mark)
+
+    @property
     def place(self) -> str:
-        """Its path in texts for operators; an arm's with its name."""
-        return f"{self.path}#{self.arm}" if self.arm else self.path
+        """Its label in texts for operators; an arm's with its name."""
+        return label(self.label, self.arm)
 
     @property
     def forwards(self) -> bool:

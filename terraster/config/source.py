@@ -18,7 +18,7 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 from ..errors import Problem
 from . import checks, incremental, nodes
 from .language import Language
-from .messages import Complaint, complaints
+from .messages import Beside, Complaint, complaints
 from .pending import Finder, Finds
 from .settings import ServiceSettings
 from .settings.base import read_secret
@@ -118,6 +118,9 @@ class Source:
     def problem(self, complaint: Complaint) -> Problem:
         """A complaint about this file with its place, quoting values as they are written there."""
         path, key, words = complaint
+        if isinstance(words, Beside):
+            line, column = self.place((*path[:2], *words.there))
+            words = words.replace("{there}", f"{self.file}:{line}:{column}")
         return Problem(self.file, *self.place(path, key), nodes.as_written(words, self._find(path)[2], self._cache.environ))
 
     def complain(self, complaint: Complaint) -> None:

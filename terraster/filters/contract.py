@@ -143,7 +143,7 @@ class Place:
         """The place in words of a `ConfigError`."""
         if self.service is None:
             return "the top"
-        return f"service {self.service.name}" if self.location is None else f"service {self.service.name}, {self.location.path}"
+        return f"service {self.service.name}" if self.location is None else f"service {self.service.name}, {self.location.label}"
 
     def tally(self, counter: str) -> Tally:
         """One of the kind's counters. KeyError if the kind declares no counter of this name."""
@@ -155,13 +155,13 @@ class Place:
         service = "" if self.service is None else self.service.name
         if self.service is None or self.location is None or (kind, settings) in self.service.filters:
             return service
-        return f"{service}{self.location.path}"
+        return f"{service}{self.location.label}"
 
     def problem(self, kind: str, words: str, *keys: str, entry: str = "") -> ConfigError:
         """The error of settings that show to be wrong only here, where those of all levels are known. words: follow the kind's name. keys:
         those that make it wrong, the one first that the error should point at; entry: the name of the filter's entry"""
         service = "" if self.service is None else self.service.name
-        location = "" if self.location is None else self.location.path
+        location = "" if self.location is None else self.location.label
         return ConfigError([Unplaced(self.where, f"`{kind}` {words}", service, location, kind, entry, keys)])
 
 

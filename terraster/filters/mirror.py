@@ -244,7 +244,7 @@ class Mirror(Filter):
         calls = settings.calls()
         self._share = settings.percent / 100 if calls and place.location is not None else 0.0
         self.target = Target(calls[0].path if calls else "", settings.timeout, settings.concurrency, settings.queue)
-        self.where = "" if place.location is None else place.location.path
+        self.where = "" if place.location is None else place.location.label
         self._runtime = place.runtime
         self._draw = place.runtime.draw
         self._tallies: dict[str, Tally] = {counter.name: place.tally(counter.name) for counter in self.counters}

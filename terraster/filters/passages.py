@@ -1,4 +1,9 @@
-"""Ways past access filters that a configuration leaves open: a location that reaches what another location protects, at the same backend."""
+"""Ways past access filters that a configuration leaves open: a location that reaches what another location protects, at the same backend.
+
+A location with conditions (`match`) lets all other requests pass, so whatever takes these is a way past its filters. A location beside it in
+the same service was meant to be open if its conditions are about the client's address, the method or the path. Conditions about fields,
+parameters and cookies do not count as a reason, because every client can send them.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,10 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from ..config.called import served
+from ..config.match import rank
 from ..config.snapshot import Backend, Filters, Location, Service, Snapshot
 from ..config.splitting import backends
-from ..route.prefix import Prefixes
+from ..route.forks import Forks, of_service
 
 __all__ = ["passages"]
 
@@ -56,7 +62,7 @@ def _sentences(ways: Collection[list[_Way]]) -> Iterator[str]:
                     what = ", ".join(f"`{name}`" for name in lacking)
                     verb = "may reach" if other.location.rewrites else "reaches"
                     yield (
-                        f"{other.service.name}{other.location.path} {verb} the backend of {one.service.name}{one.location.path} "
+                        f"{other.service.name}{other.location.label} {verb} the backend of {one.service.name}{one.location.label} "
                         f"({_backend(one)}) without {what} of that location"
                     )
 
@@ -73,12 +79,31 @@ def _reaches(other: _Way, one: _Way) -> bool:
         return True  # nobody knows which paths its patterns make
     if _lies_in(one.path, other.path):
         asked = _joined(other.location.path, one.path[len(other.path.rstrip("/")) :])
-        prefixes = Prefixes([(location.path.encode("ascii"), location) for location in served(other.service)])
-        return prefixes.find(asked.encode("ascii")) is other.location
+        forks = of_service(other.service)
+        if other.service is one.service and _was_meant(other.location, one.location):
+            return False
+        return any(_takes(forks, path, other.location) for path in (asked, f"{asked.rstrip('/')}/")[: 1 + _is_exact(one.location)])
     # The other one is a part of the first one's. Beside it in the same service, under the same path, it was meant to be open.
     return _lies_in(other.path, one.path) and (
         other.service is not one.service or not _lies_in(other.location.path, one.location.path)
     )
+
+
+def _takes(forks: Forks[Location], path: str, location: Location) -> bool:
+    """True if a location takes some requests for a path."""
+    return any(one.payload is location for one in forks.candidates(path.encode("ascii")))
+
+
+def _is_exact(location: Location) -> bool:
+    return location.match is not None and location.match.exact
+
+
+def _was_meant(other: Location, one: Location) -> bool:
+    """True if a location beside another one takes some of its requests for a reason that clients cannot choose."""
+    match = other.match
+    if match is None or not (match.clients or match.methods or match.path_regex):
+        return False
+    return _lies_in(other.path, one.path) and (one.match is None or rank(match) < rank(one.match))
 
 
 def _path(location: Location, backend: Backend) -> str:

@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from ..config.called import served
 from ..config.snapshot import Location, Service
 from ..errors import BadRequest, ConfigError, Problem
 from ..exchange import Exchange
+from ..route.forks import of_service
 from ..route.host import split_host
 from ..route.location import https_target
-from ..route.prefix import Prefixes, normal
+from ..route.prefix import normal
 from ..route.target import canonical
 from ..state.view import SeatView
 from .answer import Answer
@@ -75,7 +75,7 @@ def redirects(service: Service, location: Location) -> tuple[Rule, ...]:
 
 def elsewhere(service: Service) -> tuple[Rule, ...]:
     """The redirects for paths without a location, in the order in which they are tried."""
-    if any(not normal(location.path.encode("ascii")) for location in service.locations):
+    if any(location.match is None and not normal(location.path.encode("ascii")) for location in service.locations):
         return ()
     filters: list[Rule] = []
     if service.http_redirect:
@@ -93,12 +93,13 @@ def _exact(service: Service, at: Location | None) -> list[Rule]:
     origins = [location for location in service.locations if _is_exact(location)]
     if not origins:
         return []
-    prefixes = Prefixes([(location.path.encode("ascii"), location) for location in served(service)])
+    forks = of_service(service)
     filters: list[Rule] = []
     for location in origins:
         try:
             source, _ = canonical(location.redirect.encode("ascii"), False, service.merge_slashes)
-            if prefixes.find(source) is at:
+            there = forks.candidates(source)
+            if any(one.payload is at for one in there) if at is not None else not there or there[-1].test is not None:
                 filters.append(ExactRedirect(source, location.path.encode("ascii")))
         except (BadRequest, ValueError) as error:
             raise ConfigError([Problem("configuration", 0, 0, f"`redirect` {location.redirect}: {error}")]) from None

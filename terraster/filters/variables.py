@@ -85,8 +85,8 @@ def _location(exchange: Exchange, status: int, rest: bytes) -> bytes:
     location = exchange.location
     if location is None or location is exchange.service.fallback:
         return b""
-    path: str = location.path
-    return path.encode("utf-8")
+    label: str = location.label
+    return label.encode("utf-8")
 
 
 def _backend(exchange: Exchange, status: int, rest: bytes) -> bytes:

@@ -189,7 +189,7 @@ class Renderer:
                 x.bytes_out,
                 x.duration,
                 nothing if x.service is None else quoted[x.service.name],
-                nothing if x.location is None else quoted[x.location.path],
+                nothing if x.location is None else quoted[x.location.label],
                 nothing if x.backend is None else quoted[x.backend.backend.label],
                 nothing if x.backend is None else quoted[x.backend.backend.name],
                 empty if upstream < 0 else "%.6f" % upstream,  # noqa: UP031  a fifth faster than the f-string

@@ -8,6 +8,7 @@ from terraster.errors import BadRequest
 from terraster.exchange import Exchange
 from terraster.location_plan import LocationPlan
 from terraster.net.connection import Connection
+from terraster.plan import ServicePlan
 from terraster.route.host import split_host
 from terraster.route.target import canonical, split_absolute
 from terraster.wire.http1 import RequestHead
@@ -56,12 +57,12 @@ def locate(exchange: Exchange) -> LocationPlan:
     location: LocationPlan | None
     if target == b"*":
         exchange.path = target
-        location = service.prefixes.find(b"/")
+        location = service.prefixes.find(b"/") if service.forks is None else service.forks.find(exchange, b"/")
     else:
         exchange.path, exchange.query = canonical(target, service.refuse_encoded_slashes, service.merge_slashes)
         location = service.prefixes.find(exchange.path)
-        if service.spellings is not None and location is not None and service.spellings.leads_round(exchange.path, location):
-            raise BadRequest("a spelling of the path that could lead round an access filter")
+        if not service.is_simple:
+            location = _carefully(exchange, service, location)
     if location is None:
         location = service.fallback
     if location is None:
@@ -70,6 +71,21 @@ def locate(exchange: Exchange) -> LocationPlan:
     limit = location.body_size
     if limit and head.content_length > limit:
         raise BadRequest("body larger than the limit", status=413)
+    return location
+
+
+def _carefully(exchange: Exchange, service: ServicePlan, location: LocationPlan | None) -> LocationPlan | None:
+    """The location of a path that does not tell it by itself: locations have conditions, or differ in their access filters. location: by the
+    path alone. Raises `BadRequest` (400) for a spelling that could lead round an access filter."""
+    path = exchange.path
+    if service.forks is not None:
+        location = service.forks.find(exchange, path)
+        spellings = service.forked_spellings
+        leads_round = spellings is not None and location is not None and spellings.leads_round(exchange, path, location)
+    else:
+        leads_round = service.spellings is not None and location is not None and service.spellings.leads_round(path, location)
+    if leads_round:
+        raise BadRequest("a spelling of the path that could lead round an access filter")
     return location
 
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from .prefix import Prefixes
 
-__all__ = ["Spellings", "lenient"]
+__all__ = ["Spellings", "lenient", "readings"]
 
 P = TypeVar("P")
 
@@ -44,6 +44,14 @@ def lenient(path: bytes) -> bytes:
     return b"/" + b"/".join(kept)
 
 
+def readings(path: bytes) -> tuple[bytes, ...]:
+    """The paths that a server may take a canonical path for: itself, if no server reads it otherwise, else as the most lenient ones read it."""
+    if len(path.translate(None, _STRICT)) == len(path) and b"//" not in path:
+        return (path,)
+    query = _QUERY.search(path)
+    return (lenient(path),) if query is None else (lenient(path[: query.start()]), lenient(path))
+
+
 class Spellings(Generic[P]):
     """The locations of one service, by what a lenient server takes their paths for. Immutable.
 
@@ -65,13 +73,10 @@ class Spellings(Generic[P]):
 
     def leads_round(self, path: bytes, location: P) -> bool:
         """True if a lenient server takes a canonical path, which lies in this location, for one in a location with other access filters."""
-        strange = len(path.translate(None, _STRICT)) != len(path) or b"//" in path
-        if not strange:
-            return self._is_guarded_apart(path, location)
-        query = _QUERY.search(path)
-        if query is not None and self._is_guarded_apart(lenient(path[: query.start()]), location):
-            return True
-        return self._is_guarded_apart(lenient(path), location)
+        for read in readings(path):
+            if self._is_guarded_apart(read, location):
+                return True
+        return False
 
     def _is_guarded_apart(self, read: bytes, location: P) -> bool:
         """True if what a server reads lies in a location with access filters, and with others than this location has."""

@@ -110,6 +110,7 @@ _TABLES = {
         f"{_S}*",
     ],
     "locations": [f"{_L}*", f"{_L}rewrite[].*"],
+    "conditions of locations": [f"{_L}match.*"],
     "backends": ["backends[].*"],
     "names of backends": ["nameservers"],
     "TLS towards backends": ["skip_tls_verify", "sni", "ca_file", "client_cert", "client_key"],

@@ -29,6 +29,8 @@ WITH_USERS = {"basic-auth", "jwt", "forward-auth"}
 """Those that answer 401: test_examples_authentication.py."""
 WITH_CALLS = {"grpc"}
 """Those whose backends speak gRPC: test_grpc.py."""
+WITH_CONDITIONS = {"conditions"}
+"""Those whose locations share paths: test_conditions.py."""
 WITH_COPIES = {"mirror"}
 """Those that send requests to other servers, too: test_mirror.py."""
 EXAMPLES = sorted(file for file in FOLDER.glob("*.yaml") if file.stem not in WITH_CERTIFICATES)
@@ -59,6 +61,7 @@ def test_there_are_examples() -> None:
         "buffer",
         "canary",
         "compression",
+        "conditions",
         "cors",
         "error-pages",
         "fixed-answers",
@@ -141,7 +144,9 @@ def together(levels: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "file", [file for file in EXAMPLES if file.stem not in WITH_USERS | WITH_CALLS | WITH_COPIES], ids=lambda file: file.stem
+    "file",
+    [file for file in EXAMPLES if file.stem not in WITH_USERS | WITH_CALLS | WITH_CONDITIONS | WITH_COPIES],
+    ids=lambda file: file.stem,
 )
 def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> None:
     """Every location of the example, with backends of the test in place of those of the reader."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from ..host_patterns import is_pattern
+from ..match import Match, mark
 from ..min_rate import MinRate
 from ..snapshot import Timeouts
 from .backend import BackendSetting, HealthCheckSetting
@@ -28,6 +29,7 @@ from .base import (
 from .http2 import Http2Setting
 from .inherited import TrafficSettings
 from .logs import AccessLogSetting, LogOptions
+from .match import MatchSettings
 from .rewrite import Rewrite
 from .split import SplitSettings
 from .tls import TlsSetting
@@ -53,6 +55,14 @@ def _redirect(value: object) -> str:
     return target
 
 
+def _location_name(value: str) -> str:
+    if not _LOCATION_NAME.fullmatch(value):
+        raise ValueError("must be one word of at most 64 letters, digits, `.`, `-` and `_`")
+    return value
+
+
+_LOCATION_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+LocationName = Annotated[Text, AfterValidator(_location_name)]
 ServiceName = Annotated[Text, AfterValidator(_service_name)]
 Redirect = Annotated[str, BeforeValidator(_redirect), WithJsonSchema({"type": "string", "pattern": "^(/|https?://|\\$\\{)"})]
 
@@ -124,6 +134,14 @@ class LocationSettings(TrafficSettings):
     """One path of a service, and how requests below it are answered. The longest matching path wins, on segment boundaries."""
 
     path: Path = Field(description="Prefix of the paths served here; /api fits /api and /api/x, not /apis.")
+    name: LocationName | None = Field(
+        None,
+        description="Name in logs, metrics and commands, behind the path: /api#canary. Default: the path and the conditions of `match`.",
+    )
+    match: MatchSettings | None = Field(
+        None,
+        description="Conditions beside `path`. Several locations may have one path, if their conditions differ. Default: none.",
+    )
     lb_policy: Algorithm | None = Field(None, description="How a backend is chosen. Default: the top's `algorithm`.")
     rewrite: Rewrite = Field(
         (),
@@ -152,6 +170,11 @@ class LocationSettings(TrafficSettings):
     ignore_client_abort: bool | None = Field(
         None, description="Take a client's end of file for a half-close instead of for leaving. Default: the service's."
     )
+
+    def conditions(self) -> tuple[Match | None, str]:
+        """The conditions beside the path, and the mark that tells the location from others of its path."""
+        match = None if self.match is None else self.match.frozen()
+        return match, mark(match, self.name or "")
 
     @property
     def forwards(self) -> bool:
