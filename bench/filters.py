@@ -105,6 +105,12 @@ CASES = {
     "compression by zstd": case("compression: on", load="zstd"),
     "compression by br": case("compression: on", load="br"),
     "buffer": case("buffer: on", load="100k"),
+    "split by address": case(
+        "split by client-ip",
+        "add_header X-Arm $arm;",
+        around=("split_clients $remote_addr $arm { 10% b; * a; }", ""),
+    ),
+    "split of new clients": case("split by cookie"),
     "mirror of 1 %": case("mirror: {to: 'http://127.0.0.1:9', percent: 1}"),
     "mirror to nobody": case("mirror: {to: 'http://127.0.0.1:9'}"),
 }

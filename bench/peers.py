@@ -251,7 +251,10 @@ def terraster(place: Place) -> list[str]:
     backends = ", ".join(f"{{url: 'http://127.0.0.1:{port}'}}" for port in place.backends)
     calls = ", ".join(f"{{url: 'http://127.0.0.1:{port}', http2: true}}" for port in place.calls)
     of_calls = f", {{path: /bench.Bench/, health_check: off, backends: [{calls}]}}" if calls else ""
-    locations = f"[{{path: /, backends: [{backends}]}}{of_calls}]"
+    split = place.here.startswith("split by ")
+    arms = f"{{weight: 90, backends: [{backends}]}}, {{weight: 10, backends: [{backends}]}}"
+    whole = f"split: {{by: {place.here.removeprefix('split by ')}, to: [{arms}]}}" if split else f"backends: [{backends}]"
+    locations = f"[{{path: /, {whole}}}{of_calls}]"
     config = place.write(
         ".yaml",
         f"""
@@ -267,7 +270,7 @@ services:
     host: "*"
     listen: ["127.0.0.1:{place.port}", "127.0.0.1:{place.h2c_port}"]
     http2: true
-    middleware: [{place.here}]
+    middleware: [{"" if split else place.here}]
     locations: {locations}
   - name: secure
     host: "*"

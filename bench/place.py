@@ -37,7 +37,8 @@ class Place:
 
     calls: ports of backends for gRPC, which speak HTTP/2 in clear; () = none.
     here, around: text for its configuration: for the requests, and beside that. Terraster has `middleware` entries in both; nginx directives
-    of the location and of `http`; HAProxy lines of the frontend, and whole sections. workers: processes or threads.
+    of the location and of `http`; HAProxy lines of the frontend, and whole sections. "split by KEY" is a `split` of Terraster's
+    location. workers: processes or threads.
     """
 
     folder: Path

@@ -108,6 +108,19 @@ def test_what_filters_counted_stands_below_the_location():
     assert lines[lines.index("shop/old") + 1] == "  1 request; respond: 1 answer"
 
 
+def test_the_weights_of_a_split_stand_below_its_location():
+    document = status(all_up(House()))
+    _, old = document["services"][0]["locations"]
+    old["split"], old["redirect"], old["backends"], old["filters"] = (
+        {"stable": 95, "canary": 5},
+        None,
+        [],
+        {"split": {"fallbacks": 7}},
+    )
+    lines = render.status(document).splitlines()
+    assert lines[lines.index("shop/old") + 1] == "  arms: stable 95, canary 5; split: 7 fallbacks"
+
+
 def test_the_fullest_process_is_named():
     house = all_up(House())
     house.sit(1, Seat.PROXY, CLIENTS_CLOSED=31)

@@ -14,6 +14,7 @@ from .harness.configuration import load
 
 AUTH = "middleware: [{basic_auth: {users: {a: '{SHA}0nofEXcSAJSXFLGvmfBIpBb11vQ='}}}]"
 GUARDED = f"{{path: /admin, {AUTH}, backends: ['http://10.0.0.1']}}"
+ARM = "{weight: 1, backends: ['http://10.0.0.1']}"
 OPEN = "{path: /, backends: ['http://10.0.0.1']}"
 
 
@@ -45,6 +46,14 @@ WAY = "without `basic_auth` of that location"
         (services((GUARDED, "{path: /x, backends: ['http://10.0.0.1/admin']}")), ["s0/x reaches"]),
         (services((f"{{path: /a, {AUTH}, rewrite: /, backends: ['http://10.0.0.1']}}", OPEN)), ["s0/ reaches the backend of s0/a"]),
         (services((OPEN,), (OPEN,)), []),
+        (
+            services((GUARDED,), (f"{{path: /, split: {{to: [{ARM}, {ARM.replace('0.1', '0.9')}]}}}}",)),
+            ["s1/ reaches the backend of s0/admin"],
+        ),
+        (
+            services((f"{{path: /, {AUTH}, split: {{to: [{ARM}, {ARM.replace('0.1', '0.9')}]}}}}",), (OPEN,)),
+            ["s1/ reaches the backend of s0/ (2 backends) "],
+        ),
         (
             services((GUARDED, "{path: /x, rewrite: [{match: '/x/(.*)', to: '/\\1'}], backends: ['http://10.0.0.1']}")),
             ["s0/x may reach the backend of s0/admin"],

@@ -341,3 +341,16 @@ def test_a_reload_tells_what_changes_of_a_split(tmp_path: Path) -> None:
         "~ service s: ~ split: on → off",
         "~ service s: + backend http://h:1",
     ]
+
+
+def test_clients_are_remembered_within_bounds_and_forged_ones_not_at_all() -> None:
+    site = Site()
+    for number in range(5000):
+        site.ask(f"Cookie: canary={signed(KEY, NAME, b'%012d' % number).decode()}")
+        site.ask(f"Cookie: canary={number:028d}")
+    assert 0 < len(site.filter._genuine) <= 4096 and 0 < len(site.filter._known) <= 4096
+    assert not any(value.startswith(b"0" * 20) for value in site.filter._genuine)
+    known = Site(by="header:x-user")
+    known.ask(f"X-User: {'7' * 128}")
+    known.ask(f"X-User: {'7' * 129}")
+    assert [len(client) for client in known.filter._known] == [128]

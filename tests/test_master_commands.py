@@ -154,6 +154,33 @@ def test_found_by_the_path_of_a_socket(asked: str, found: Backend | None) -> Non
         assert find(Snapshot(1, (), services), "app", "", asked)[2] is found
 
 
+ARMS = tuple(
+    Location(f"s/#{arm}", "/", arm=arm, backends=tuple(Backend(f"s/#{arm} {url}", url, "http", url[7:15], 80) for url in urls))
+    for arm, urls in {"a": ["http://10.0.0.1:80", "http://10.0.0.2:80"], "b": ["http://10.0.0.2:80"]}.items()
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (("s/#b", "", "10.0.0.2:80"), "s/#b http://10.0.0.2:80"),
+        (("s", "/#a", "10.0.0.2:80"), "s/#a http://10.0.0.2:80"),
+        (("s/", "", "10.0.0.1:80"), "s/#a http://10.0.0.1:80"),
+        (("s", "/", "10.0.0.1:80"), "s/#a http://10.0.0.1:80"),
+        (("s/", "", "10.0.0.2:80"), "10.0.0.2:80 is in several locations of s/: s/#a http://10.0.0.2:80, s/#b http://10.0.0.2:80"),
+        (("s/#c", "", "10.0.0.2:80"), "service s has no location /#c with backends; there are s/#a, s/#b"),
+    ],
+)
+def test_found_in_an_arm_of_a_split(asked: tuple[str, str, str], found: str) -> None:
+    known = Snapshot(1, (), (Service("s", ("*",), (), (Location("s/", "/"), *ARMS)),))
+    if " is in " in found or " has no " in found:
+        with pytest.raises(Unfound) as error:
+            find(known, *asked)
+        assert str(error.value) == found
+    else:
+        assert find(known, *asked)[2].id == found
+
+
 CALLED = (
     Backend("db/ http://10.0.0.1:80", "http://10.0.0.1:80", "http", "10.0.0.1", 80, name="db1.zone1"),
     Backend("db/ http://10.0.0.2:80", "http://10.0.0.2:80", "http", "10.0.0.2", 80, name="db2.zone1"),

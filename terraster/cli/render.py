@@ -198,8 +198,7 @@ def _answers(location: dict[str, Any]) -> str:
     if location["redirect"]:
         return f"-> {location['redirect']}, {requests}"
     if location["split"]:
-        counted.insert(0, f"split: {', '.join(f'{arm} {weight}' for arm, weight in location['split'].items())}")
-        return "; ".join(counted)
+        return "; ".join([f"arms: {', '.join(f'{arm} {weight}' for arm, weight in location['split'].items())}", *counted])
     return "; ".join([requests, *counted])
 
 

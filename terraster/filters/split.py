@@ -32,6 +32,13 @@ _ID, _SIGNATURE = 12, 16
 """Characters of the cookie's value: 72 bits, and 96."""
 
 
+_MOST = 4096
+"""Clients that are remembered at a place, with their arms; then they are forgotten together. It spares a signature and a hash for each arm."""
+
+_LONG = 128
+"""Octets of a client that is not remembered: a client may send many long ones."""
+
+
 def signed(key: bytes, name: bytes, client: bytes) -> bytes:
     """The value of the cookie of this name for a client (its id)."""
     return client + urlsafe_b64encode(digest(key, b"split\0%b\0%b" % (name, client), "sha256"))[:_SIGNATURE]
@@ -45,8 +52,10 @@ class Split(Filter):
         "_by_name",
         "_fallback",
         "_fallbacks",
+        "_genuine",
         "_https",
         "_key",
+        "_known",
         "_layout",
         "_lines",
         "_locations",
@@ -79,6 +88,8 @@ class Split(Filter):
         self._prefix, self._fallback = split.ipv6_prefix, split.fallback
         self._name, self._key = split.cookie.name.encode("ascii"), split.cookie.key
         self._lines, self._https = attributes(split.cookie, place.location.path)
+        self._genuine: dict[bytes, bytes] = {}  # the clients of cookies that were verified
+        self._known: dict[bytes, str] = {}  # the arms of clients
 
     def needs(self, hook: str) -> bool:
         return self._split is not None and (hook == "on_request" or self._by == ("cookie", b""))
@@ -92,7 +103,7 @@ class Split(Filter):
                 exchange.location = arms[asked]
                 return
         client = self._client(exchange)
-        location = arms[self._locations[self._layout.arm(client)]]
+        location = arms[self._known.get(client) or self._assign(client)]
         if self._fallback and not location.takes(exchange):
             for index in self._layout.ranked(client):
                 other = arms[self._locations[index]]
@@ -115,14 +126,33 @@ class Split(Filter):
         """The id of the client."""
         if self._by == ("cookie", b""):
             for value in cookies(exchange, self._name):
-                client = value[:_ID]
-                if len(value) == _ID + _SIGNATURE and compare_digest(value, signed(self._key, self._name, client)):
+                client = self._genuine.get(value) or self._verify(value)
+                if client:
                     return client
             if exchange.facts is None:
                 exchange.facts = {}
             exchange.facts[Split] = client = urlsafe_b64encode(self.chance(_ID * 6 // 8))
             return client
         return _value(exchange, *self._by) or bits(exchange.client_ip, self._prefix)
+
+    def _verify(self, value: bytes) -> bytes:
+        """The client of a cookie, b"" if the cookie is not one of ours."""
+        client = value[:_ID]
+        if len(value) != _ID + _SIGNATURE or not compare_digest(value, signed(self._key, self._name, client)):
+            return b""
+        if len(self._genuine) >= _MOST:
+            self._genuine.clear()
+        self._genuine[value] = client
+        return client
+
+    def _assign(self, client: bytes) -> str:
+        """The id of the location of a client's arm."""
+        arm = self._locations[self._layout.arm(client)]
+        if len(client) <= _LONG:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[client] = arm
+        return arm
 
 
 def _words(selector: str) -> tuple[str, bytes]:
