@@ -188,6 +188,6 @@ def test_a_disk_that_is_full(house: House, monkeypatch: pytest.MonkeyPatch) -> N
     def full(path: str, octets: bytes) -> None:
         raise OSError(28, "No space left on device", path)
 
-    monkeypatch.setattr("terraster.admin.documents.write", full)
+    monkeypatch.setattr("terraster.admin.gatherer.write", full)
     house.turn()
     assert "No space left on device" in house.documents.problems[SHOWN]

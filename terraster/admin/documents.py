@@ -1,8 +1,7 @@
 """Documents that filters need from a URL, such as the keys of an issuer of tokens: fetched here, in the admin worker, and nowhere else.
 
 `terraster.policy.fetching` decides when. A document that its filter can use is written into a file of `state_dir`, and the master takes it as
-it takes every file that changed (`terraster.master.filter_files`). So all workers have the same one, a restart has it at once, and the last
-good one stays while the server is away or talks nonsense. Nobody waits for a server but the greenlets of this module.
+it takes every file that changed (`terraster.master.filter_files`). The last good one stays while the server is away or talks nonsense.
 """
 
 from __future__ import annotations
@@ -14,10 +13,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from gevent.event import Event
 from gevent.pool import Pool
 
-from ..certs.acme_store import write
 from ..config.filter_sources import file_of
 from ..config.settings.kinds import Fetch, Source
 from ..config.snapshot import Filters, Snapshot
@@ -25,17 +22,14 @@ from ..errors import TerrasterError
 from ..policy.fetching import Fetched, next_fetch
 from ..state.table import Table
 from . import fetch, readings
+from .gatherer import LEAST, LONGEST, Ask, Gatherer
 
 __all__ = ["Documents", "wishes"]
 
-_LEAST = 0.05  # seconds between two turns
 _LOOK = 1.0  # seconds between two looks at the counters
-_IDLE = 60.0  # the same, if no filter needs a document
 _NO_SLOT = -1  # for paths without a location
-_KEPT = 7 * 86400.0  # seconds for which a file stays that no filter needs
 _TOGETHER = 4  # servers that are asked at the same time
 
-Ask = Callable[..., dict[str, Any]]
 Wished = Callable[[int, str, str], int]
 
 
@@ -48,18 +42,19 @@ class _Wanted(NamedTuple):
     cells: tuple[tuple[int, str, str], ...]
 
 
-class Documents:
+class Documents(Gatherer):
     """Fetches the documents that the running configuration needs.
 
-    running: the configuration
-    tell:    puts a question to the master; raises TerrasterError if it has gone
-    log:     the program's log
     wished:  the value of a counter of a filter: slot of the location, kind, name
     get:     as `terraster.admin.fetch.fetch`
-    clock:   time.monotonic; wall: time.time
+    clock:   time.monotonic
 
-    ``problems``: why no document, or no newer one, could be fetched, by URL without its query
+    ``problems`` are by URL without its query.
     """
+
+    verb = "filter_files"
+    word = "document"
+    most = fetch.MOST
 
     def __init__(
         self,
@@ -71,45 +66,23 @@ class Documents:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._running = running
-        self._tell = tell
-        self._log = log
+        super().__init__(running, tell, log, wall)
         self._wished = wished
         self._get = get
         self._clock = clock
-        self._wall = wall
-        self._tidied: tuple[str, frozenset[str]] | None = None
-        self._wake = Event()
         self._known: dict[str, Fetched] = {}
         self._seen: dict[str, int] = {}  # wishes when the last fetch began
-        self._news = False  # the master has not taken what was written
-        self.problems: dict[str, str] = {}
-
-    def changed(self) -> None:
-        """Another configuration runs."""
-        self._wake.set()
-
-    def run(self) -> None:
-        """For ever, in a greenlet of its own."""
-        while True:
-            self._wake.clear()
-            try:
-                seconds = self.turn()
-            except Exception:
-                self._log.exception("documents of filters cannot be fetched now")
-                seconds = _IDLE
-            self._wake.wait(seconds)
 
     def turn(self) -> float:
-        """Fetch what is due. Returns the seconds until the next turn. Waits for servers."""
         snapshot = self._running()
         wanted = _wanted(snapshot)
         self._known = {url: known for url, known in self._known.items() if url in wanted}
         shown = {_shown(url) for url in wanted}
         self.problems = {url: why for url, why in self.problems.items() if url in shown}
         if not wanted:
-            return _IDLE
-        self._tidy(snapshot.state_dir, frozenset([file_of(snapshot.state_dir, one.source) for one in wanted.values()]))
+            return LONGEST
+        files = frozenset([file_of(snapshot.state_dir, one.source) for one in wanted.values()])
+        self._tidy(os.path.dirname(next(iter(files))), files)
         pool = Pool(_TOGETHER)
         now = self._clock()
         for url, one in wanted.items():
@@ -122,37 +95,17 @@ class Documents:
                 self._seen[url] = wishes
                 pool.spawn(self._fetch, snapshot.state_dir, one)
         pool.join()
-        if self._news:
-            try:
-                self._news = not self._tell("filter_files")["ok"]
-            except TerrasterError:
-                return _LOOK  # there is no master now; the next one reads the files
+        if not self._give():
+            return _LOOK
         due = min(next_fetch(self._known[url], one.how.refresh) for url, one in wanted.items())
-        return max(_LEAST, min(due - self._clock(), _LOOK))
-
-    def _tidy(self, state_dir: str, files: frozenset[str]) -> None:
-        """Remove the documents that no filter has needed for long. files: those that are needed"""
-        if self._tidied == (state_dir, files):
-            return
-        self._tidied = state_dir, files
-        try:
-            for entry in os.scandir(os.path.dirname(next(iter(files)))):
-                if entry.path not in files and entry.stat().st_mtime < self._wall() - _KEPT:
-                    os.unlink(entry.path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self._log.warning("cannot remove an old document: %s: %s", error.filename, error.strerror)
+        return max(LEAST, min(due - self._clock(), _LOOK))
 
     def _fetch(self, state_dir: str, one: _Wanted) -> None:
         url, source = one.source.name, one.source
         try:
             octets = self._get(url, one.how.ca_file)
             source.check(octets)
-            file = file_of(state_dir, source)
-            if _octets(file) != octets:
-                write(file, octets)
-                self._news = True
+            self._keep(file_of(state_dir, source), octets)
         except (TerrasterError, ValueError) as error:
             self._failed(url, str(error) if isinstance(error, TerrasterError) else f"the answer {error}")
             return
@@ -223,12 +176,3 @@ def _shown(url: str) -> str:
     """A URL without its query, which may have a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
-
-
-def _octets(file: str) -> bytes:
-    """The octets of a file, b"" if it is not there. Raises OSError."""
-    try:
-        with open(file, "rb") as stream:
-            return stream.read(fetch.MOST + 1)
-    except FileNotFoundError:
-        return b""
