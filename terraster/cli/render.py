@@ -189,7 +189,7 @@ def _answers(location: dict[str, Any]) -> str:
     """The requests of a location without backends, and all that filters counted; "" if there is nothing to say."""
     counted = []
     for kind, counters in location["filters"].items():
-        found = [f"{count(number)} {_counted(name, number)}" for name, number in counters.items() if number]
+        found = [f"{count(number)} {_counted(name, number)}" for name, number in counters.items() if number >= 1]
         if found:
             counted.append(f"{kind}: {', '.join(found)}")
     if location["backends"]:

@@ -130,7 +130,7 @@ class MirrorSettings(FilterSettings):
     )
     methods: Annotated[Names, AfterValidator(_methods)] = Field(
         ("GET", "HEAD", "OPTIONS"),
-        description="Methods of requests that are copied, or `all`. A copy of another method has its effects a second time.",
+        description="Methods of requests that are copied, or `all`. Copies of other methods have their effects a second time.",
     )
     host: Annotated[Text, AfterValidator(_host)] | None = Field(
         None, description="The Host of copies. Default: that of the original."

@@ -106,11 +106,12 @@ class Mirrors:
         return ""
 
     def adopt(self, plan: Plan) -> None:
-        """Drop the copies that wait for targets which a new plan does not have."""
+        """End the copies for targets that a new plan does not have, and forget the differences of locations that it does not have."""
         self._places.clear()  # they would keep an old plan in memory
+        for key in [key for key in self._differences if not _has(plan, key)]:
+            del self._differences[key]
         for key in list(self._lines):
-            service = plan.services.get(key[0])
-            if service is None or key[1] not in [location.path for location in service.locations]:
+            if not _has(plan, key):
                 line = self._lines.pop(key)
                 line.gone = True
                 self._drop(line)
@@ -221,6 +222,12 @@ class Mirrors:
         made.on_upstream = (_as_the_original,)
         self._places[key] = service, made
         return made
+
+
+def _has(plan: Plan, key: tuple[str, str]) -> bool:
+    """True if a plan has a location. key: the names of its service and its path"""
+    service = plan.services.get(key[0])
+    return service is not None and key[1] in [location.path for location in service.locations]
 
 
 def _as_the_original(exchange: Exchange, edits: Edits) -> None:

@@ -7,7 +7,7 @@ import hashlib
 from terraster.filters.mirror import Mirror
 from terraster.state.cells import BackendCells
 
-from .lines import Expected, answered, asked, chunks, ok, refused, req, resp, start
+from .lines import Expected, answered, asked, chunks, ok, refused, req, request_id, resp, start
 from .play import (
     FIN,
     GONE,
@@ -85,6 +85,23 @@ def one(*fields: str, n: int = 1) -> tuple[Step, ...]:
 
 
 ALL = ", methods: all"
+TRUSTED = (
+    "X-Forwarded-For: 203.0.113.9, 192.0.2.7",
+    "X-Real-IP: 203.0.113.9",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Port: 80",
+    "X-Forwarded-Host: a.test",
+    "Via: 1.1 terraster",
+    request_id(1),
+)
+OLD = (
+    "X-Forwarded-For: 192.0.2.7",
+    "X-Real-IP: 192.0.2.7",
+    "X-Forwarded-Proto: http",
+    "X-Forwarded-Port: 80",
+    "Via: 1.0 terraster",
+    request_id(1),
+)
 POST = req("POST /a", body="hello")
 
 test_copies = table(
@@ -249,6 +266,28 @@ test_copies = table(
         copied << asked("GET /a?b=c", MARK, n=2),
         copied >> ok(""),
         location="middleware: [{mirror: {to: ['http://10.0.0.2:9000', 'http://10.0.0.3:9000']}}]",
+    ),
+    mirrored(
+        "what a trusted proxy says about the client",
+        client >> req("GET /a", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https"),
+        b1 << asked("GET /a", *TRUSTED, about=False),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        copied << asked("GET /a", *TRUSTED, MARK, about=False),
+        copied >> ok(""),
+        top="trusted_proxies: [192.0.2.0/24]\n",
+    ),
+    mirrored(
+        "of HTTP/1.0, without a Host",
+        client >> req("GET /a HTTP/1.0", host=None),
+        b1 << asked("GET /a", "Host: 10.0.0.1:8000", *OLD, about=False, host=None),
+        b1 >> ok("one"),
+        client << answered("200 OK", "Connection: close", body="one"),
+        client << FIN,
+        log(200, b1),
+        copied << asked("GET /a", "Host: 10.0.0.3:9000", *OLD, MARK, about=False, host=None),
+        copied >> ok(""),
     ),
     mirrored(
         "two mirrors",
@@ -661,6 +700,17 @@ test_comparisons = table(
         same(),
         tallied(sent=1, compared=1),
         keys=", compare: [latency]",
+    ),
+    mirrored(
+        "differences are kept over a reload",
+        *one(),
+        copied << COPIED,
+        copied >> ok("two"),
+        reload(location="retry: off"),
+        copied << FIN,
+        differ(body=[body(3, "one"), body(3, "two")]),
+        keys=", compare: [body]",
+        copies=0,
     ),
     mirrored(
         "an empty body, and none",
