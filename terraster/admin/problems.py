@@ -245,12 +245,21 @@ def _of_location(location: Mapping[str, Any], where: Mapping[str, Any]) -> list[
     if any(backend["admit"] == "trial" and backend["weight"] for backend in backends):
         return []
     if up:
-        text = "every backend that is up has weight 0: new requests are answered with 503"
+        text, whose = "every backend that is up has weight 0", "new requests are"
     elif all(backend["state"] in ("draining", "maintenance") for backend in backends):
-        text = "every backend is draining or in maintenance: new requests are answered with 503"
+        text, whose = "every backend is draining or in maintenance", "new requests are"
     else:
-        text = "no backend is up: every request is answered with 503"
-    return [_problem("no-backends", text, **where)]
+        text, whose = "no backend is up", "every request is"
+    return [_problem("no-backends", f"{text}: {_consequence(location['arm'], whose)}", **where)]
+
+
+def _consequence(arm: Mapping[str, Any] | None, whose: str) -> str:
+    """The consequence for requests if a location takes none. arm: if it is an arm of a split"""
+    if arm is not None and not arm["weight"]:
+        return "the arm has weight 0, so only requests that ask for it are answered with 503"
+    if arm is not None and arm["fallback"]:
+        return "clients of this arm go to other arms (`fallback`)"
+    return f"{whose} answered with 503"
 
 
 def _of_maintenance(service: str, order: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,8 @@ def document(
     }
     by_location = {key: list(group) for key, group in groupby(backends, key=lambda one: one.location.id)}
     rows = {one.location.id: one for one in locations}
+    splits = [location.split for service in snapshot.services for location in service.locations if location.split is not None]
+    arms = {arm.location: {"weight": arm.weight, "fallback": split.fallback} for split in splits for arm in split.arms}
     services = [
         {
             "name": service.name,
@@ -86,7 +88,7 @@ def document(
             "listeners": list(service.listeners),
             "maintenance": overrides.get("services", {}).get(service.name),
             "locations": [
-                _location(location, rows.get(location.id), by_location.get(location.id, []), known, counted)
+                _location(location, rows.get(location.id), by_location.get(location.id, []), known, counted, arms.get(location.id))
                 for location in service.locations
             ],
         }
@@ -165,6 +167,7 @@ def _location(
     backends: list[BackendReading],
     known: Mapping[str, Any],
     counted: Sequence[Counted],
+    arm: dict[str, Any] | None,
 ) -> dict[str, Any]:
     requests = row.requests if row else 0
     filters: dict[str, dict[str, float]] = {name: {} for name, _ in location.filters}
@@ -174,6 +177,7 @@ def _location(
             filters.setdefault(one.kind, {})[one.counter.name] = one.counter.shown(count)
     return {
         "path": location.place,
+        "arm": arm,
         "split": None if location.split is None else {arm.name: arm.weight for arm in location.split.arms},
         "policy": location.policy if location.backends else None,
         "redirect": location.redirect or None,

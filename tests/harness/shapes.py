@@ -122,6 +122,7 @@ BACKEND = {
 }
 LOCATION = record(
     path=TEXT,
+    arm=optional(record(weight=COUNT, fallback=TRUTH)),
     split={"anyOf": [by_name(COUNT), {"type": "null"}]},
     policy=TEXT_OR_NONE,
     redirect=TEXT_OR_NONE,

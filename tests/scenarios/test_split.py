@@ -95,10 +95,14 @@ def test_an_arm_that_fails_fails_alone_or_is_replaced(terraster, site, backend) 
     arm = next(arm for arm in one["locations"][0]["split"]["to"] if arm["name"] == mine)
     assert proxy.ctl("backend", "drain", f"site/#{mine}", arm["backends"][0]["url"]).returncode == 0
     assert get(proxy.address).status == 503
+    (problem,) = proxy.status()["problems"]
+    assert problem["location"] == f"/#{mine}" and problem["text"].endswith("new requests are answered with 503")
     one["locations"][0]["split"]["fallback"] = True
     proxy.reload(one)
     assert get(proxy.address).body.decode() == other
     assert places(proxy)["/"]["filters"]["split"]["fallbacks"] == 1
+    (problem,) = proxy.status()["problems"]
+    assert problem["text"].endswith("clients of this arm go to other arms (`fallback`)")
     assert proxy.ctl("backend", "enable", "site/", arm["backends"][0]["url"]).returncode == 0
     wait_until(lambda: get(proxy.address).body.decode() == mine, "the client is back in its arm")
 
