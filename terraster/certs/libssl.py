@@ -2,7 +2,7 @@
 length of chains, the authorities that clients are told, the suites of TLS 1.3, and the groups for the key exchange.
 
 An `ssl.SSLContext` of CPython begins, behind the head of every object, with the pointer to its ``SSL_CTX``, as tried
-with Debian's 3.11.2, 3.13.5 and 3.14.10 (OpenSSL 3.0, 3.5 and 3.6). Each use compares a value that the
+with Debian's 3.11.2, 3.13.5 and 3.14.10, and 3.12.1 (OpenSSL 3.0, 3.5 and 3.6). Each use compares a value that the
 library reads through the pointer with the one that `ssl` tells. Where they differ, or where the library cannot be reached, nothing is
 touched (`Refused`).
 """

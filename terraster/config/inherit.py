@@ -109,7 +109,7 @@ def filters(known: Language, inherited: Chosen | None, written: BaseModel, plugi
         settings[kind.name] = {**entries, here.entry: here.over(wider)}
     chosen: list[tuple[str, FilterSettings]] = []
     facts: dict[str, Any] = {}
-    for name in known.in_effect:
+    for name in known.kinds:
         for one in settings.get(name, {}).values():
             if name in known.plugins:
                 if name in plugins and one.enabled:

@@ -2,8 +2,7 @@
 those of `terraster.config.settings` and those that the kinds add.
 
 Kinds come from above (`terraster.filters.registry`, and plugins), handed to the `terraster.config.loader.Loader`. Each becomes a key of
-`middleware` entries on its levels, and a key of its own where it is a shorthand. Announced kinds, which have no filter yet, are added to
-them as `later` keys.
+`middleware` entries on its levels, and a key of its own where it is a shorthand.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from pydantic import BaseModel, BeforeValidator, Field, create_model
 
 from .schema import as_written
 from .settings import LocationSettings, MiddlewareEntry, ServiceSettings, Settings
-from .settings.base import holds_header_values, later
+from .settings.base import holds_header_values
 from .settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Kind, Level
-from .settings.middleware import ANNOUNCED, Announced
 from .settings.plugins import PluginKind, WithKeys
 from .settings.switches import OrWord, switched
 
@@ -39,23 +37,21 @@ class Written(NamedTuple):
 class Language:
     """The models, and what of them is due to kinds.
 
-    kinds: by name, in the order of their hooks, announced ones last. in_effect: names of those that have a filter.
+    kinds: by name, in the order of their hooks.
     answering: names of kinds that answer all requests of a location.
     plugins: names of kinds that are plugins.
     header_values: keys of kinds that hold values of header fields, as (kind, key).
     settings, service, location: the models of the levels.
     """
 
-    __slots__ = ("_names", "answering", "header_values", "in_effect", "kinds", "location", "plugins", "service", "settings")
+    __slots__ = ("_names", "answering", "header_values", "kinds", "location", "plugins", "service", "settings")
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         """ValueError if two kinds have one name."""
         known = [kind for kind in kinds if kind.settings is not None and kind.levels]
-        taken = {kind.name for kind in known}
-        if len(taken) < len(known):
+        self.kinds = {kind.name: kind for kind in known}
+        if len(self.kinds) < len(known):
             raise ValueError(f"two kinds of filters have one name: {', '.join(kind.name for kind in known)}")
-        self.kinds: dict[str, Kind] = {kind.name: kind for kind in (*known, *(one for one in ANNOUNCED if one.name not in taken))}
-        self.in_effect = tuple(kind.name for kind in known)
         self.plugins = {kind.name: kind for kind in known if isinstance(kind, PluginKind)}
         self.answering = frozenset(kind.name for kind in known if kind.answers)
         self._names = frozenset(("middleware", *self.kinds))
@@ -77,10 +73,6 @@ class Language:
         if self._names.isdisjoint(level.model_fields_set):
             return []
         return list(self._written(level))
-
-    def is_later(self, kind: Kind) -> bool:
-        """True if the kind has no filter yet."""
-        return isinstance(kind, Announced)
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of a configuration file."""
@@ -120,12 +112,12 @@ class Language:
         if "enabled" in model.model_fields:
             model = Annotated[model, BeforeValidator(switched), OrWord()]
             what = f"{what.removesuffix('.')}: `on`, `off`, or a mapping."
-        return model | None, later(description=what) if self.is_later(kind) else Field(None, description=what)
+        return model | None, Field(None, description=what)
 
 
 def taken(kinds: Sequence[Kind]) -> frozenset[str]:
-    """The names that no plugin may have: those of filters, announced ones too, and of keys beside them."""
-    return frozenset(("middleware", *(kind.name for kind in kinds), *(kind.name for kind in ANNOUNCED), *Settings.model_fields))
+    """The names that no plugin may have: those of filters, and of keys beside them."""
+    return frozenset(("middleware", *(kind.name for kind in kinds), *Settings.model_fields))
 
 
 @lru_cache(maxsize=8)
