@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 
 from terraster.admin.acme import Orderer
+from terraster.admin.acme_process import OrderProcess
 from terraster.certs.acme_job import Job
 from terraster.config.authority import Acme
 from terraster.config.snapshot import Snapshot, Tls
 
 from .harness.tls_facts import tls_service
+from .harness.waiting import wait_until
 from .harness.ward import Lines
 
 
@@ -57,3 +61,23 @@ def test_an_order_that_an_upgrade_interrupts_has_not_failed(
     (row,) = office.orderer.rows()
     assert (row["state"], row["failures"]) == (state, failed)
     assert [line for line in office.log.lines if line.startswith(said)], office.log.lines
+
+
+def test_an_order_that_is_broken_off_can_bring_a_call_of_its_program_to_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the process gets TERM, and is not killed as long as it does not end."""
+    program, up, told = tmp_path / "python", tmp_path / "up", tmp_path / "told"
+    program.write_text(f"#!/bin/sh\ntrap 'echo TERM > {told}; exit 1' TERM\necho > {up}\nwhile :; do sleep 0.01; done\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    process = OrderProcess(lambda job, message: {})
+    lock = os.open(os.devnull, os.O_RDONLY)
+    try:
+        order = gevent.spawn(process.do, Job(str(tmp_path), "https://acme.test/dir"), lock)
+        wait_until(up.exists, pause=gevent.sleep)
+        process.end()
+        assert order.get(timeout=20) == {"failed": "the process that talks to the authority ended with 1"}
+    finally:
+        os.close(lock)
+    assert told.read_text() == "TERM\n"

@@ -102,25 +102,48 @@ def test_an_authority_that_rejects_nonces_is_asked_again(site: Make) -> None:
     wait_until(one.has_certificate, lambda: one.proxy.said, 60)
 
 
+def dns_program(one: Site, hook: Path, calls: Path, held: Path) -> None:
+    """Write the program for records. It notes its calls, and takes as long as the file ``held`` is there."""
+    hook.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, sys, time, urllib.request\n"
+        "action, name, value = sys.argv[1:]\n"
+        f"print(action, name, file=open({str(calls)!r}, 'a'))\n"
+        f"while os.path.exists({str(held)!r}):\n"
+        "    time.sleep(0.01)\n"
+        "verb = {'present': 'set-txt', 'cleanup': 'clear-txt'}[action]\n"
+        "body = json.dumps({'host': name + '.', 'value': value}).encode()\n"
+        f"urllib.request.urlopen(urllib.request.Request({one.pebble.names_url!r} + '/' + verb, body), timeout=5).read()\n"
+    )
+
+
 def test_dns_01_by_a_program_and_for_a_wildcard(site: Make, tmp_path: Path) -> None:
     hook, calls = tmp_path / "hook", tmp_path / "calls"
     one = site(
         "dns-01", ("*.a.test",), start=False, tls={"domains": ["a.test", "*.a.test"]}, acme={"dns_hook": str(_touched(hook))}
     )
-    hook.write_text(
-        f"#!{sys.executable}\n"
-        "import json, sys, urllib.request\n"
-        "action, name, value = sys.argv[1:]\n"
-        f"print(action, name, file=open({str(calls)!r}, 'a'))\n"
-        "verb = {'present': 'set-txt', 'cleanup': 'clear-txt'}[action]\n"
-        "body = json.dumps({'host': name + '.', 'value': value}).encode()\n"
-        f"urllib.request.urlopen(urllib.request.Request({one.pebble.names_url!r} + '/' + verb, body), timeout=5).read()\n"
-    )
+    dns_program(one, hook, calls, tmp_path / "held")
     one.proxy.start()
     wait_until(lambda: one.has_certificate("x.a.test"), lambda: one.proxy.said, 60)
     assert sorted(one.shake("x.a.test")) == ["*.a.test", "a.test"]
     wait_until(lambda: calls.read_text().count("cleanup _acme-challenge.a.test") == 2)
     assert calls.read_text().count("present _acme-challenge.a.test") == 2
+
+
+@pytest.mark.nightly
+def test_an_upgrade_during_a_call_of_the_program_lets_it_end(site: Make, tmp_path: Path) -> None:
+    """test_acme_dns.py has the other moments of an order."""
+    hook, calls, held = tmp_path / "hook", tmp_path / "calls", tmp_path / "held"
+    one = site("dns-01", start=False, acme={"dns_hook": str(_touched(hook))})
+    dns_program(one, hook, calls, held)
+    held.touch()
+    one.proxy.start()
+    wait_until(calls.exists, lambda: one.proxy.said, 60)
+    with upgraded(one.proxy):
+        held.unlink()
+        wait_until(one.has_certificate, lambda: one.proxy.said, 60)
+        assert calls.read_text().splitlines() == ["present _acme-challenge.a.test", "cleanup _acme-challenge.a.test"]
+        assert len(_orders(one)["a.test"]) == 1
 
 
 def test_a_program_that_fails_is_named_with_what_it_said(site: Make, tmp_path: Path) -> None:
