@@ -157,5 +157,9 @@ def test_a_preflight_has_the_method_that_it_asks_about(fields: str, method: str,
     assert fits({"methods": "PUT"}, asked(fields=fields, method=method), preflights=preflights) is expected
 
 
+def test_an_upgrade_is_a_field_like_others() -> None:
+    assert fits({"headers": {"Upgrade": "websocket"}}, asked(fields="Upgrade: websocket|Connection: Upgrade"))
+
+
 def test_a_path_may_be_compared_without_its_case() -> None:
     assert fits({"path_regex": "/Admin/.*"}, asked(b"/aDMIN/x"), folds_case=True)

@@ -248,6 +248,7 @@ def test_other_paths_are_served(target: bytes) -> None:
         (b"/ADMIN/x", {"client": "192.0.2.1"}, "400"),
         (b"/ADMIN/x", {"method": "POST"}, "/"),
         (b"/admin/x", {"method": "POST"}, "/"),
+        (b"/admin/open/x.php", {}, "/admin/open"),
         (b"/admin/OPEN", {}, "/admina"),
         (b"/admin/open;x", {}, "/admina"),  # the stricter one
         (b"/Secret/12", {}, "/b"),

@@ -39,7 +39,7 @@ def _service(x: Exchange) -> str:
 
 
 def _location(x: Exchange) -> str:
-    return "" if x.location is None else str(x.location.path)
+    return "" if x.location is None else str(x.location.label)
 
 
 def _upstream(x: Exchange) -> str:

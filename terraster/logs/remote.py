@@ -60,7 +60,7 @@ class RemoteLog:
     def _fields(self, x: Exchange) -> list[tuple[str, str]]:
         found = (
             ("SERVICE", "" if x.service is None else x.service.name),
-            ("LOCATION", "" if x.location is None else x.location.path),
+            ("LOCATION", "" if x.location is None else x.location.label),
             ("CLIENT", x.client_ip),
             ("METHOD", _text(x.method)),
             ("HOST", _text(x.host)),

@@ -182,8 +182,8 @@ class Request:
 
     @property
     def location(self) -> str:
-        """The path of the location; "" if none has been found."""
-        return "" if self._exchange.location is None else str(self._exchange.location.path)
+        """The path of the location, with its name if it has conditions; "" if none has been found."""
+        return "" if self._exchange.location is None else str(self._exchange.location.label)
 
     @property
     def headers(self) -> RequestFields:

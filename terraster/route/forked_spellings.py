@@ -67,8 +67,8 @@ class ForkedSpellings(Generic[P]):
         here = self._exact.get(read)
         for level in (*(() if here is None else (here,)), *(self._prefixes.find(read) or ())):
             found = [one for group in level if (one := _first(group, exchange, read)) is not None]
-            for candidate, guards in found:
-                if guards and candidate.payload is not location and guards != self._guards[location]:
+            for _, guards in found:
+                if guards and guards != self._guards[location]:
                     return True
             if found:
                 return False

@@ -50,6 +50,7 @@ test_requests = table(
     goes_to(b1, "the address of the client is another one", "PUT /files/a"),
     goes_to(b3, "a cookie is there", "GET /admin", "Cookie: a=b; staff="),
     goes_to(b1, "without it a shorter path takes the request", "GET /admin", "Cookie: a=staff=1"),
+    goes_to(b1, "the server as a whole is in the location for /", "OPTIONS *"),
     goes_to(b1, "an exact path has nothing below it", "GET /only/"),
     placed(
         "an exact path",
@@ -159,7 +160,7 @@ test_filters = table(
         log(400, error="http_request_error"),
         locations="""
 - path: /
-  match: {path_regex: '/admin/[0-9]'}
+  match: {path_regex: '/Admin/[0-9]'}
   middleware: [{ip_access: {deny: all}}]
   respond: {status: 404}
 - path: /

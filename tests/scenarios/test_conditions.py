@@ -9,6 +9,7 @@ import yaml
 
 from ..harness.backends import ok
 from ..harness.client import get
+from ..harness.http2_client import Http2
 from ..harness.terraster_process import ROOT, Terraster, backends
 from ..harness.waiting import wait_until
 from .test_curl import curl
@@ -103,3 +104,16 @@ def test_operators_see_them_apart_and_a_reload_keeps_them(terraster, named) -> N
     }
     assert states["/#canary"] == ["draining", "up"] and "draining" not in states["/"]
     assert "s3cret" not in str(proxy.status()) + str(proxy.metrics())
+
+
+def test_a_websocket_is_known_by_its_upgrade(terraster, stack) -> None:
+    """An extended CONNECT of HTTP/2 has the field, too."""
+    locations = [
+        {"path": "/", "respond": {"status": 404}},
+        {"path": "/", "match": {"headers": {"Upgrade": "websocket"}, "methods": "GET"}, "respond": {"status": 403}},
+    ]
+    proxy = terraster({"name": "s", "host": "*", "http2": True, "locations": locations})
+    assert get(proxy.address).status == 404
+    assert get(proxy.address, fields="Upgrade: websocket\r\nConnection: Upgrade\r\n").status == 403
+    client = stack.enter_context(Http2(proxy.connect()))
+    assert client.answer(client.websocket()).status == 403
