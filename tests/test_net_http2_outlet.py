@@ -39,6 +39,26 @@ class _Stream:
         return seen
 
 
+class _Loop:
+    """now: the clock. due: what the timer that runs calls, None if none does"""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.due: Callable[[], None] | None = None
+
+    def run_callback(self, function: object, *args: object) -> None: ...
+
+    def clock(self) -> float:
+        return self.now
+
+    def timer(self, seconds: float) -> SimpleNamespace:
+        assert self.due is None and 0.0 < seconds < 0.1
+        return SimpleNamespace(start=self._start, close=self._start)
+
+    def _start(self, due: Callable[[], None] | None = None) -> None:
+        self.due = due
+
+
 class _Outlet(Outlet):
     def _stalled(self) -> None: ...
 
@@ -51,10 +71,11 @@ def octets(stream: _Stream) -> int:
 
 
 def begun(*urgencies: int) -> tuple[_Outlet, _Stream, list[Channel]]:
-    """A connection with large windows and requests of these urgencies."""
-    stream, hub = _Stream(), getcurrent()
-    loop = SimpleNamespace(run_callback=lambda function, *args: None)
-    reactor = SimpleNamespace(loop=loop, horizon=0.0, streams=set(), switch=hub.switch, deadline=lambda waiter, timeout: inf)
+    """A connection with large windows and requests of these urgencies, which began a while ago."""
+    stream, hub, loop = _Stream(), getcurrent(), _Loop()
+    reactor = SimpleNamespace(
+        loop=loop, clock=loop.clock, horizon=0.0, streams=set(), switch=hub.switch, deadline=lambda waiter, timeout: inf
+    )
     plain = SimpleNamespace(reactor=reactor, closed=False, writer=None, write_deadline=inf)
     made: list[Channel] = []
 
@@ -69,6 +90,7 @@ def begun(*urgencies: int) -> tuple[_Outlet, _Stream, list[Channel]]:
     for channel, urgency in zip(made, urgencies, strict=True):
         channel.urgency = urgency
         outlet.opened(channel)
+    loop.now += 1.0
     return outlet, stream, made
 
 
@@ -135,3 +157,50 @@ def test_a_short_answer_behind_many_is_sent_at_the_next_turn() -> None:
     assert outlet.blocked and stream.callback is not None
     stream.callback()
     assert stream.taken()[0] == f"DATA {short.id} 5 END"
+
+
+def test_a_background_download_gives_way_sooner() -> None:
+    _, stream, (channel,) = begun(7)
+    running = download(channel, 16)
+    while not running.dead:
+        assert octets(stream) <= 1 << 16
+        assert stream.callback is not None
+        stream.callback()
+
+
+def test_the_others_wait_a_moment_for_what_a_more_urgent_one_brings() -> None:
+    """The moment ends with the urgent one, or by itself, and does not come again at once."""
+    outlet, stream, (first, second, urgent) = begun(7, 7, 7)
+    loop = outlet.reactor.loop
+    running = [download(first, 64), download(second, 64)]
+
+    def begin() -> None:
+        urgent.urgency = 0
+        outlet.opened(urgent)
+        stream.taken()
+        assert stream.callback is not None
+        stream.callback()
+
+    begin()
+    assert octets(stream) == 0 and loop.due is not None
+    urgent.write(b"brief", False, 60.0)
+    assert stream.taken() == []  # not before the end of the turn
+    outlet._turn()
+    assert stream.taken() == [f"DATA {urgent.id} 5"]
+    outlet.requests.discard(urgent)
+    outlet._turn()
+    assert octets(stream) > 0
+    loop.due()
+    assert loop.due is None
+    loop.now += 0.005
+    begin()
+    assert octets(stream) > 0, "it was a moment ago"
+    outlet.requests.discard(urgent)
+    stream.callback()
+    loop.now += 1.0
+    begin()
+    assert octets(stream) == 0 and loop.due is not None
+    loop.now += 0.01
+    loop.due()
+    assert octets(stream) > 0 and loop.due is None, "the urgent one is still under way"
+    assert not any(one.dead for one in running)

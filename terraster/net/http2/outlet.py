@@ -27,10 +27,16 @@ read and no write would ever wait otherwise, and a download would keep the worke
 _LITTLE = 1 << 14
 """The same while a more urgent stream is under way: its backend is asked and read in several turns, and what is written meanwhile is in front
 of it."""
+_BACKGROUND = 1 << 16
+"""The same for a stream that is less urgent than usual: its client is likely to ask for something more urgent."""
+_HOLD = 0.002
+"""Seconds in which the less urgent streams send nothing when a more urgent one begins: most backends answer within them, and what is sent
+meanwhile is in front of the answer. A backend on the same machine gets its turn, too."""
+_HOLD_AGAIN = 0.01  # seconds from one such moment to the next, at least
 _FEW = 32
 """Streams with which each may read and write half a buffer at once, which a response of 100 KiB fits into; if there are more, a quarter."""
 _SWEEP = 1.0  # seconds between two looks at the clock
-_LEAST_URGENT = 7  # RFC 9218, section 4.1
+_USUAL, _LEAST_URGENT = 3, 7  # RFC 9218, section 4.1
 
 
 class Outlet:
@@ -54,6 +60,8 @@ class Outlet:
         "requests",
         "write_deadline",
         "_ended",
+        "_held_since",
+        "_hold",
         "_most_urgent",
         "_payload",
         "_queued",
@@ -74,6 +82,8 @@ class Outlet:
         self.plain = plain
         self.reactor: Reactor = plain.reactor
         self.read_deadline = self.write_deadline = inf
+        self._held_since = -inf
+        self._hold: Any = None  # the timer for its end
         self._most_urgent = _LEAST_URGENT  # of the streams under way, or of one that was a moment ago
         self._payload = 0  # octets of bodies in the codec
         self._queued = 0
@@ -112,11 +122,17 @@ class Outlet:
         self.requests.add(channel)
         if channel.urgency < self._most_urgent:
             self._most_urgent = channel.urgency
+            now = self.reactor.clock()
+            if now - self._held_since > _HOLD_AGAIN:
+                self._held_since = now
 
     def share(self, channel: Channel) -> int:
         """Octets that a stream may write at once."""
-        if channel.urgency > self._most_urgent:
+        urgency = channel.urgency
+        if urgency > self._most_urgent:
             return _LITTLE
+        if urgency > _USUAL:
+            return _BACKGROUND
         count = len(self.requests)
         return BUFFER if count < 2 else BUFFER // 2 if count <= _FEW else BUFFER // 4
 
@@ -125,7 +141,11 @@ class Outlet:
         self._queued += octets
         self._payload += octets
         channel.spent += octets
-        if channel.spent >= _SHARE or (channel.spent >= _LITTLE and channel.urgency > self._most_urgent):
+        if channel.spent >= _LITTLE and (
+            channel.spent >= _SHARE
+            or channel.urgency > self._most_urgent
+            or (channel.urgency > _USUAL and channel.spent >= _BACKGROUND)
+        ):
             channel.spent = 0
             self.flush()
             if not (self.blocked or self._ended):
@@ -161,11 +181,34 @@ class Outlet:
             if not line or self.blocked or codec.window <= 0:
                 break
             channel = min(line, key=_urgency)
+            if channel.urgency > self._most_urgent and self._holds(channel.urgency):
+                break
             del line[channel]
             if channel.writer is not None:
                 channel.writer.switch()
         if line and codec.window <= 0:
             self._expect_window()
+
+    def _holds(self, urgency: int) -> bool:
+        """True if streams of this urgency wait a moment, because a more urgent one has just begun."""
+        self._most_urgent = min([channel.urgency for channel in self.requests], default=_LEAST_URGENT)
+        left = self._held_since + _HOLD - self.reactor.clock()
+        if urgency <= self._most_urgent or left <= 0.0:
+            return False
+        if self._hold is None:
+            self._hold = self.reactor.loop.timer(left)
+            self._hold.start(self._release)
+        return True
+
+    def _release(self) -> None:
+        """The moment is over. On the hub."""
+        self._drop_hold()
+        self._turn()
+
+    def _drop_hold(self) -> None:
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
 
     def _lose_patience(self) -> None:
         """End those in line, because the peer gives the connection no window."""

@@ -133,6 +133,7 @@ class Session(Outlet):
             self.flush()
         if self._timer is not None:
             self._timer.close()
+        self._drop_hold()
         self.reactor.streams.discard(self)
         stream.ignore()
         stream.on_writable(None)
@@ -313,7 +314,7 @@ class Session(Outlet):
             if not self.requests and self._closer is not None:
                 self._run_callback(self._closer.switch)
             return
-        if codec.out:
+        if codec.out or self.line:
             self.touch()
         if codec.lingering:
             self._watch()
