@@ -38,6 +38,7 @@ from .phases.locate import locate
 from .phases.mirrors import Mirrors
 from .phases.multiplex import choose, head_of, multiplex
 from .phases.pick import first_pick, next_pick
+from .phases.plugin_body import PluginBodies
 from .phases.receive import read_head, read_proxy_header
 from .phases.secure import secure
 from .phases.subrequest import Subrequests
@@ -73,6 +74,7 @@ class Proxy(DataPlane):
         report: Report,
     ) -> None:
         super().__init__(reactor, view, plan, log, defect, report)
+        plan.runtime.bodies = PluginBodies(self)
         plan.runtime.subrequests = Subrequests(self)
         plan.runtime.mirrors = self.mirrors = Mirrors(self)
 

@@ -7,13 +7,24 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from terraster.config.language import taken
+from terraster.config.plugin import MOST_COUNTERS, OUR_KEYS
 from terraster.config.plugins import Found
+from terraster.config.settings.plugins import PluginEntry
 from terraster.filters.registry import KINDS
 from terraster.plugins.finder import Finder
+from terraster.plugins.loading import PluginError, compile_plugin
+from terraster.state.cells import SeatPlugin
 
 GOOD = "class A:\n    name = '{}'\n    def on_request(self, request):\n        pass\n"
+
+
+def test_the_keys_that_every_plugin_has() -> None:
+    assert set(PluginEntry.model_fields) == OUR_KEYS
+    assert SeatPlugin.MOST_OWN == MOST_COUNTERS
 
 
 def finder(longest: float = 10.0) -> Finder:
@@ -187,3 +198,26 @@ def test_a_file_that_breaks_stays_what_it_was(tmp_path: Path) -> None:
     assert found.faults == {} and one.used()["one"].octets == before.octets and one.used()["one"].kept.startswith("is not valid")
     put(tmp_path, a=GOOD.format("one"))
     assert one.find(str(tmp_path), False).warnings == [] and one.used()["one"] == before
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.text(max_size=200).map(str.encode),
+        st.sampled_from([*WRONG]).map(lambda name: as_octets(WRONG[name][0])),
+    )
+)
+@example(b"\xef\xbb\xbfa = 1")
+@example(b"# coding: latin-1\nname = '\xe9'")
+@example(b"# coding: nonsense\n")
+@example(b"(" * 5000)
+def test_any_octets_are_a_module_or_a_fault(octets: bytes) -> None:
+    """They are compiled here, not run: what code does when it runs is for the process of its own."""
+    try:
+        compile_plugin("a.py", octets)
+    except PluginError as error:
+        assert error.words.startswith("is not valid Python") and error.line >= 0 and error.column >= 0
+
+
+def as_octets(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text

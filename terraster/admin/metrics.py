@@ -15,7 +15,8 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -27,7 +28,7 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BUCKETS, BackendCells, MasterCells, SeatLocation
 from ..state.table import Table
-from . import authorities, handshakes, processes, readings, seat_readings, staples
+from . import authorities, handshakes, plugins, processes, readings, seat_readings, staples
 
 Row = TypeVar("Row")
 
@@ -132,6 +133,14 @@ METRICS: tuple[Description, ...] = (
     ),
     Description("terraster_http2_connections_total", "counter", "Client connections that spoke HTTP/2."),
     Description("terraster_http2_faults_total", "counter", "HTTP/2 connections ended for a fault of the client.", ("kind",)),
+    Description("terraster_plugin_calls_total", "counter", "Calls of hooks of a plugin.", ("plugin",)),
+    Description("terraster_plugin_seconds_total", "counter", "Time in hooks of a plugin.", ("plugin",)),
+    Description("terraster_plugin_answers_total", "counter", "Requests and responses that a plugin answered itself.", ("plugin",)),
+    Description("terraster_plugin_faults_total", "counter", "Hooks that raised or took too long, by kind.", ("plugin", "kind")),
+    Description("terraster_plugin_skipped_total", "counter", "Calls not made, as the plugin is in quarantine.", ("plugin",)),
+    Description("terraster_plugin_quarantines_total", "counter", "How often a plugin was put into quarantine.", ("plugin",)),
+    Description("terraster_plugin_quarantined", "gauge", "Workers in which a plugin is in quarantine.", ("plugin",)),
+    Description("terraster_plugin_counter_total", "counter", "Counters that plugins keep themselves.", ("plugin", "counter")),
     Description("terraster_worker_silent_seconds", "gauge", "Time since a process last gave a sign of life.", ("process",)),
     Description("terraster_upgrade_in_progress", "gauge", "1 while two masters run, after USR2; else 0."),
     Description(
@@ -216,6 +225,17 @@ _OF_HEADER: dict[str, Callable[[list[int]], float]] = {
 }
 
 
+_OF_PLUGINS = {
+    "terraster_plugin_calls_total": "calls",
+    "terraster_plugin_seconds_total": "seconds",
+    "terraster_plugin_answers_total": "answers",
+    "terraster_plugin_skipped_total": "skipped",
+    "terraster_plugin_quarantines_total": "quarantines",
+    "terraster_plugin_quarantined": "quarantined_workers",
+}
+"""Metrics of plugins by their keys in `terraster.admin.plugins.rows`."""
+
+
 def of_filter(one: Counted) -> Description:
     """The metric of what a filter counts."""
     return Description(one.metric, "counter", one.counter.help, _LOCATION)
@@ -282,6 +302,7 @@ class TableCollector(Collector):
         samples.update(self._lost(seat_readings.lost_lines(self._table)))
         samples.update(self._whole(readings.header(self._table)))
         samples.update(self._handshakes(handshakes.read(self._table, snapshot)))
+        samples.update(self._plugins(plugins.rows(self._table, snapshot)))
         for one in self._metrics:
             metric = Metric(one.name.removesuffix("_total") if one.type == "counter" else one.name, one.help, one.type)
             metric.samples = _Paused(samples.pop(one.name), self._pause)  # type: ignore[assignment]  # written once, never kept
@@ -401,6 +422,17 @@ class TableCollector(Collector):
         )
         ends = [({"name": row["service"]}, row["expires"]) for row in authorities.rows(snapshot) if row["expires"]]
         yield "terraster_crl_expiry_timestamp_seconds", _one_each("terraster_crl_expiry_timestamp_seconds", ends, float)
+
+    @staticmethod
+    def _plugins(rows: list[dict[str, Any]]) -> Iterator[tuple[str, Iterator[Sample]]]:
+        for name, key in _OF_PLUGINS.items():
+            yield name, _one_each(name, [({"plugin": row["name"]}, row) for row in rows], itemgetter(key))
+        name = "terraster_plugin_faults_total"
+        kinds = (("exception", "exceptions"), ("timeout", "timeouts"))
+        yield name, (Sample(name, {"plugin": row["name"], "kind": kind}, row[key]) for row in rows for kind, key in kinds)
+        own = "terraster_plugin_counter_total"
+        counters = [(row["name"], counter, count) for row in rows for counter, count in row["counters"].items()]
+        yield own, (Sample(own, {"plugin": plugin, "counter": counter}, count) for plugin, counter, count in counters)
 
     @staticmethod
     def _handshakes(rows: Iterable[handshakes.HandshakeReading]) -> Iterator[tuple[str, Iterator[Sample]]]:

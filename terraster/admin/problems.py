@@ -23,6 +23,7 @@ __all__ = [
     "of_logs",
     "of_mail",
     "of_orders",
+    "of_plugins",
     "of_staples",
     "problems",
     "stopping_in_words",
@@ -182,6 +183,20 @@ def of_documents(failures: Mapping[str, str]) -> list[dict[str, Any]]:
         _problem("fetch-failing", f"{url} was not fetched: {why}; what was fetched before stays in use")
         for url, why in sorted(failures.items())
     ]
+
+
+def of_plugins(plugins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The plugins that are not called, and those of which a newer version cannot be used. plugins: of `terraster.admin.plugins.rows`"""
+    found = []
+    for row in plugins:
+        workers = row["quarantined_workers"]
+        if workers:
+            faults = f"{row['exceptions']} exceptions, {row['timeouts']} timeouts"
+            text = f"the plugin {row['name']} is in quarantine in {workers} worker{'s' * (workers != 1)}: {faults}; the log has the reasons"
+            found.append(_problem("plugin-quarantined", text))
+        if row["problem"]:
+            found.append(_problem("plugin-broken", f"{row['file']}: {row['problem']}; the version before stays in use"))
+    return found
 
 
 def of_authorities(authorities: Sequence[Mapping[str, Any]], now: float) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
     admin_listen     GET /  /metrics  /healthz  /readyz
     metrics_listen   GET /metrics  /healthz
-    control.sock     GET /status  /why  /reload  /healthz          only for the user that Terraster runs as, and root
+    control.sock     GET /status  /why  /reload  /plugins  /healthz  only for the user that Terraster runs as, and root
                      POST /reload  /stop  /backend                 (the kernel tells the user)
 
 The TCP ports change nothing, so they need no password. Errors are JSON: ``{"error": …, "status": …}``.

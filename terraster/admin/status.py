@@ -16,7 +16,7 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BackendCells, Seat, SeatLocation
 from . import authorities, certificates
-from .problems import of_authorities, of_certificates, of_documents, of_logs, of_mail, of_orders, of_staples, problems
+from .problems import of_authorities, of_certificates, of_documents, of_logs, of_mail, of_orders, of_plugins, of_staples, problems
 from .processes import ProcessReading
 from .readings import BackendReading, LocationReading
 from .recent import RecentCounts
@@ -50,6 +50,7 @@ def document(
     orders: Sequence[Mapping[str, Any]] = (),
     unfetched: Mapping[str, str] | None = None,
     documents: Mapping[str, str] | None = None,
+    plugins: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -65,6 +66,7 @@ def document(
     orders:   those of certificates, of `terraster.admin.acme`
     unfetched: why OCSP responses could not be fetched, of `terraster.admin.ocsp`
     documents: the same for documents of filters, of `terraster.admin.documents`
+    plugins:  of `terraster.admin.plugins`
     mail:     ``text since`` of mails that cannot be sent, None: all were sent
     """
     overrides = master.get("orders", {})
@@ -113,6 +115,7 @@ def document(
         + of_orders(orders)
         + of_mail(mail)
         + of_documents(documents or {})
+        + of_plugins(plugins)
         + of_authorities(of_clients, now)
         + of_logs(lost, now),
         "version": master.get("version"),
@@ -144,6 +147,7 @@ def document(
         },
         "certificates": of_tls,
         "certificate_orders": [_order(row) for row in orders],
+        "plugins": list(plugins),
         "warnings": list(snapshot.warnings),
     }
 

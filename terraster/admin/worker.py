@@ -24,7 +24,7 @@ from ..net.yielding import yield_to_loop
 from ..state.alive import lives
 from ..state.cells import MasterCells, Seat
 from ..worker.process import Process
-from . import processes, readings, seat_readings
+from . import plugins, processes, readings, seat_readings
 from .acme import Orderer
 from .archivist import Archivist
 from .documents import Documents, wishes
@@ -149,6 +149,7 @@ class AdminWorker(Process):
             "/maintenance": {"POST": self._maintenance},
             "/why": {"GET": self._why},
             "/mirrors": {"GET": self._mirrors},
+            "/plugins": {"GET": self._plugins},
         }
         return Site(routes, self.log, only_for_owner)
 
@@ -204,6 +205,7 @@ class AdminWorker(Process):
                 self._orderer.rows(),
                 self._fetcher.problems,
                 self._documents.problems,
+                plugins.rows(table, snapshot),
             )
         )
 
@@ -276,6 +278,9 @@ class AdminWorker(Process):
         rows = readings.locations(self.view.table, self.snapshot, yield_to_loop)
         found = [{**one, "worker": pid} for pid, told in answer["differences"].items() for one in told or ()]
         return json_response(mirrors(self.snapshot, rows, self.plan.counted, found, service, time.time()))
+
+    def _plugins(self, query: dict[str, str]) -> Response:
+        return json_response({"ok": True, "now": time.time(), "plugins": plugins.rows(self.view.table, self.snapshot)})
 
     def _why(self, query: dict[str, str]) -> Response:
         answer = self.ask("why", **{name: query.get(name, "") for name in ("url", "service", "path")})

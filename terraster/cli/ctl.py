@@ -1,7 +1,7 @@
 """`terrasterctl`: controls a running Terraster over the unix socket that its admin worker serves in `runtime_dir`.
 
     terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload | status [--all] | stop [--now] |
-                 backend drain|maintain|enable|weight|list … | why … | maintenance on|off SERVICE | mirror [SERVICE] |
+                 backend drain|maintain|enable|weight|list … | why … | maintenance on|off SERVICE | mirror [SERVICE] | plugins |
                  certificates
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
@@ -27,7 +27,7 @@ from typing import Any
 
 from .. import __version__
 from ..logs import journal
-from . import backend, maintenance, mirror, render, render_certificates, where
+from . import backend, maintenance, mirror, plugins, render, render_certificates, where
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
 from .inherited import clean
 from .options import add_option
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     backend.add_commands(commands, shared)
     maintenance.add_command(commands, shared)
     mirror.add_command(commands, shared)
+    plugins.add_command(commands, shared)
     commands.add_parser("certificates", parents=[shared], help="list the certificates in use, those that end soonest first")
     return parser
 
@@ -212,6 +213,7 @@ _COMMANDS = {
     "why": backend.why,
     "maintenance": maintenance.maintenance,
     "mirror": mirror.mirror,
+    "plugins": plugins.plugins,
     "certificates": _certificates,
 }
 

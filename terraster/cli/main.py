@@ -2,6 +2,7 @@
 
     terraster [--config FILE] [--services DIR] [--api-config FILE] [--log-config FILE[,FILE…]]
               [--check [--strict] [--json] | --schema | --version | --demo]
+    terraster plugin new NAME | plugin test FILE             (`terraster.cli.plugin`)
 
 Exit codes: 0 stopped on request (or nothing wrong), 1 cannot start, 2 the configuration (or the command line) cannot be used.
 
@@ -41,12 +42,17 @@ see also: terrasterctl --help; docs/operations.md
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["plugin"]:
+        from terraster.cli import plugin
+
+        return until_closed(lambda: plugin.main(words[1:]))
     parser = _parser()
-    arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_args(words)
     if arguments.strict and not arguments.check:
         parser.error("--strict needs --check")
     if arguments.schema:
-        return until_closed(_schema)
+        return until_closed(lambda: _schema(arguments.config))
     if arguments.check:
         return until_closed(lambda: _check(_Configuration(arguments, to_run=False), arguments.json, arguments.strict))
     return _run(arguments)
@@ -163,11 +169,26 @@ def _wants_secret(snapshot: Snapshot) -> bool:
     )
 
 
-def _schema() -> int:
-    from terraster.config.language import language
+def _schema(configuration: str | None) -> int:
+    """Print the schema; of a configuration that is named, with the keys of its plugins."""
+    from terraster.config.language import language, taken
+    from terraster.config.plugins import directory
     from terraster.filters.registry import KINDS
+    from terraster.plugins.finder import Finder
 
-    json.dump(language(KINDS).schema(), sys.stdout, indent=2)
+    known = language(KINDS)
+    if configuration is not None:
+        try:
+            with open(configuration, encoding="utf-8-sig", errors="replace") as stream:
+                text = stream.read()
+        except OSError as error:
+            print(f"{configuration}: cannot be read: {error.strerror}", file=sys.stderr)
+            return 2
+        found = Finder(taken(KINDS)).find(*directory(text, os.path.dirname(os.path.abspath(configuration)), os.environ))
+        for problem in (*found.problems, *found.faults.values()):
+            print(problem, file=sys.stderr)
+        known = language((*KINDS, *found.kinds))
+    json.dump(known.schema(), sys.stdout, indent=2)
     print()
     return 0
 

@@ -7,19 +7,18 @@ of indentation.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .language import Language
+from .sentences import sentence, suggestion
 from .settings import LocationSettings, ServiceSettings
 from .settings.base import keys_of, submodel
 from .settings.kinds import LOCATION, SERVICE, TOP
 
-__all__ = ["Beside", "Complaint", "complaints", "sentence", "suggestion"]
+__all__ = ["Beside", "Complaint", "complaints", "suggestion"]
 
 Complaint = tuple[tuple[str | int, ...], bool, str]
 """The path of what is complained about, whether its key (not its value) is the place, and the words."""
@@ -38,31 +37,6 @@ class Beside(str):
         return made
 
 
-_WORDS = {
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_parsing_size": "must be a whole number with fewer digits",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "finite_number": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "string_type": "must be text",
-    "string_unicode": "must be text",
-    "tuple_type": "must be a list",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-}
-_BOUNDS = {
-    "greater_than": ("gt", "must be more than"),
-    "greater_than_equal": ("ge", "must be at least"),
-    "less_than": ("lt", "must be less than"),
-    "less_than_equal": ("le", "must be at most"),
-}
-
 _PLACES = {TOP: "", SERVICE: "services[]", LOCATION: "services[].locations[]"}
 
 _SLIP = 0.8
@@ -75,12 +49,6 @@ _MEANT: dict[tuple[type[BaseModel], str], str] = {
     (ServiceSettings, "backends"): "`backends` belongs in `services[].locations[]`",
 }
 """Hints for keys where the nearest spelling or another level would suggest the wrong one."""
-
-
-def suggestion(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
-    """``"; did you mean `x`?"`` for the nearest known word that is at least so much alike (0 to 1), or nothing."""
-    near = difflib.get_close_matches(word.lower(), list(known), 1, likeness)
-    return f"; did you mean `{near[0]}`?" if near else ""
 
 
 def complaints(
@@ -104,21 +72,6 @@ def _complaint(details: ErrorDetails, known: Language, top: type[BaseModel], pre
     if kind == "missing":
         return (*prefix, *path[:-1]), False, f"`{path[-1]}` is missing"
     return (*prefix, *path), path[-1:] == ("[key]",), f"`{name}` {sentence(details)}"
-
-
-def sentence(details: ErrorDetails) -> str:
-    """The fault of a value, in words that follow its key."""
-    kind = details["type"]
-    context: dict[str, Any] = details.get("ctx", {})
-    if kind in ("value_error", "assertion_error"):
-        return str(context.get("error", details["msg"]))
-    if kind == "literal_error":
-        return f"must be {context['expected']}".replace("'", "`")
-    if kind in _BOUNDS:
-        key, text = _BOUNDS[kind]
-        bound = context[key]
-        return f"{text} {bound:g}" if isinstance(bound, float) else f"{text} {bound}"
-    return _WORDS.get(kind) or f"cannot be used: {details['msg']}"
 
 
 def _hint(known: Language, owner: type[BaseModel] | None, word: str, path: tuple[str | int, ...]) -> str:

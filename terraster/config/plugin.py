@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Plugin"]
+__all__ = ["MOST_COUNTERS", "OUR_KEYS", "Plugin"]
+
+OUR_KEYS = frozenset(("enabled", "timeout", "on_error", "faults", "required", "memory"))
+"""Keys that every plugin has (`terraster.config.settings.plugins.PluginEntry`), so that no plugin may have them in its `Settings`."""
+
+MOST_COUNTERS = 32
+"""Counters of a plugin's own, at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,9 +139,12 @@ def complaints(
         if one.name in spared:
             continue
         for where, words in wrong:
+            if not where and not one.settings.enabled and one.name in finder.used():
+                continue  # what is off needs no keys
             if where[:1] and where[0] in one.wider and where[0] not in one.settings.own():
                 continue  # said where it is written
-            yield (*one.path, *where), not where, f"`{one.name}` {words}" if not where else words
+            is_key = not where or words.startswith("unknown key ")
+            yield (*one.path, *where), is_key, f"`{one.name}` {words}" if not where else words
         if len(one.path) != _AT_TOP:
             for key in ("required", "memory"):
                 if key in one.settings.model_fields_set:

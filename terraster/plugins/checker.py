@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ..config.messages import sentence, suggestion
+from ..config.sentences import sentence, suggestion
 from .loading import Described, PluginError, classes_in, described, module_of, package_class
 
 __all__ = ["main", "wrong"]

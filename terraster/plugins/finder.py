@@ -64,6 +64,7 @@ class Finder:
         self._packages: dict[str, tuple[str, str]] | None = None  # name → entry, version
         self._package: dict[str, _Version | _Fault] = {}  # by name
         self._used: dict[str, Plugin] = {}
+        self._schemas: dict[str, str] = {}  # of their `Settings`, by name
         self._answers: dict[tuple[str, str, str], list[tuple[Path, str]]] = {}
         self._directory = ""
 
@@ -84,6 +85,7 @@ class Finder:
                     problems.append(Problem(file, 0, 0, why))
                     continue
                 kinds[plugin.name] = kind
+                self._schemas[plugin.name] = kind.schema
                 self._used[plugin.name] = replace(plugin, kept=self._bad[file][1].words if file in self._bad else "")
         for file in [file for file in self._good if file not in files]:
             del self._good[file]
@@ -102,6 +104,8 @@ class Finder:
         for name, keys in entries:
             if name in self._used:
                 one = name, self._used[name].digest, json.dumps(keys, sort_keys=True)
+                if (known := self._without_asking(name, keys)) is not None:
+                    self._answers[one] = known
                 if one not in self._answers and one not in wanted:
                     wanted.append(one)
         if wanted:
@@ -116,6 +120,15 @@ class Finder:
             else:
                 answers.append([])  # its file is at fault, and that has been said
         return answers
+
+    def _without_asking(self, name: str, keys: Mapping[str, Any]) -> list[tuple[Path, str]] | None:
+        """The faults of keys as far as the schema tells them: of a plugin without keys, or of an entry that writes none. None: ask."""
+        schema = json.loads(self._schemas.get(name) or "{}")
+        if not schema:
+            return [((key,), f"unknown key `{key}`; the plugin has no `Settings`") for key in keys]
+        if not keys and not schema.get("required"):
+            return []
+        return None
 
     def used(self) -> Mapping[str, Plugin]:
         return dict(self._used)
@@ -222,7 +235,8 @@ class Finder:
         for name in wanted:
             version = self._package[name]
             if isinstance(version, _Version):
-                self._used[name] = version.plugins[0][0]
+                self._used[name], kind = version.plugins[0]
+                self._schemas[name] = kind.schema
 
     # The process.
 

@@ -11,11 +11,11 @@ from ..config.snapshot import Plugin
 from ..errors import US, HttpError
 from ..exchange import Exchange
 from ..filters.answer import Answer
-from ..state.cells import SeatLocation, SeatPlugin
+from ..state.cells import SeatPlugin
 from ..wire.edits import Edits
 from ..wire.http1 import ResponseHead
 from .bodies import ShapedBody, may_shape
-from .guard import Overrun
+from .guard import GRACE, Overrun
 from .loading import place_of
 from .views import ErrorView, Kept, LogView, Request, Response, Upstream, answer_of, body_of
 
@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["QUARANTINE", "Bound", "said"]
 
 QUARANTINE = 30.0
-"""Seconds until a plugin in quarantine is tried again."""
+"""Seconds until a plugin in quarantine is tried again. After each trial that fails they are doubled, up to 16 times as many."""
+
+_DOUBLINGS = 4
+_STALLS = 10.0
+"""Seconds within which ``faults`` hooks that had to be cut off while they ran put a plugin into quarantine, in a row or not: all other
+requests of the worker waited for them."""
 
 _QUIET = 1.0  # seconds between two lines about faults of one plugin
-_LATE = 0.05  # seconds after its time within which a hook counts as cut off in time
+_LATE = GRACE + 0.05  # seconds after its time within which a hook counts as over in time
 
 
 class Bound:
@@ -46,6 +51,8 @@ class Bound:
         "_response",
         "_response_body",
         "_rows",
+        "_stalls",
+        "_trials",
         "_unsaid",
         "_until",
         "_upstream",
@@ -56,6 +63,8 @@ class Bound:
         self.use = use
         self._host = host
         self._rows: dict[str, int] = {}  # faults in a row, by hook
+        self._stalls: list[float] = []  # when hooks were cut off while they ran
+        self._trials = 0  # trials that failed in a row
         self._until = 0.0  # the monotonic time at which quarantine is over, 0: the plugin is not in it
         self._quiet_until = 0.0
         self._unsaid = 0
@@ -71,6 +80,11 @@ class Bound:
         self._log: Any = None
         self._body: Any = None
         self._response_body: Any = None
+
+    @property
+    def works(self) -> bool:
+        """True if it has been set up."""
+        return self._instance is not None
 
     def take(self, code: Code | None) -> None:
         """Use this version of the code from now on. If it cannot be set up, the one before stays in use."""
@@ -101,14 +115,18 @@ class Bound:
     # The hooks.
 
     def on_request(self, exchange: Exchange) -> Answer | None:
+        if not self._is_ready(exchange):
+            return None
         answer = None
-        if self._request is not None or self._instance is None:
+        if self._request is not None:
             answer = self._answer(exchange, "on_request", self._request, Request(exchange, self._kept(exchange)))
         if answer is None and self._body is not None:
             answer = self._with_body(exchange)
         return answer
 
     def on_upstream(self, exchange: Exchange, edits: Edits) -> None:
+        if not self._is_ready(exchange):
+            return
         if self._response_body is not None:
             for name in (b"Accept-Encoding", b"Range", b"If-Range"):  # what comes back must be whole and plain
                 edits.remove(name)
@@ -126,7 +144,7 @@ class Bound:
             self._call(exchange, "on_upstream", self._upstream, Request(exchange, kept), Upstream(exchange, edits))
 
     def on_response(self, exchange: Exchange, edits: Edits) -> None:
-        if edits.status < 200:
+        if edits.status < 200 or not self._is_ready(exchange, edits.own):
             return
         kept = self._kept(exchange)
         if self._response is not None:
@@ -145,15 +163,12 @@ class Bound:
         if kept.answer is not None:
             answer, kept.answer = kept.answer, None
             return answer
-        if self._error is None:
+        if self._error is None or not self._is_ready(exchange, True):
             return None
-        try:
-            return self._answer(exchange, "on_error", self._error, Request(exchange, kept), ErrorView(error), own=True)
-        except HttpError:
-            return None
+        return self._answer(exchange, "on_error", self._error, Request(exchange, kept), ErrorView(error), own=True)
 
     def on_log(self, exchange: Exchange) -> None:
-        if self._log is not None:
+        if self._log is not None and self._is_ready(exchange, True):
             self._call(exchange, "on_log", self._log, Request(exchange, self._kept(exchange)), LogView(exchange), own=True)
 
     # Bodies.
@@ -222,13 +237,7 @@ class Bound:
         own: True: the answer is under way, so a fault changes nothing.
         Raises `HttpError` for a fault that ends the request."""
         code = self._code
-        if code is None or self._instance is None or self._until:
-            if not self._may_try(code):
-                return self._skip(code, exchange, own)
-            function = getattr(self._instance, code.hooks[hook]) if code is not None and hook in code.hooks else None
-            if function is None:
-                return None
-            assert code is not None
+        assert code is not None
         host, plugin, limit = self._host, code.plugin, self.use.timeout
         began = monotonic()
         try:
@@ -246,17 +255,25 @@ class Bound:
         except (SystemExit, KeyboardInterrupt) as error:
             return self._fault(SeatPlugin.EXCEPTIONS, hook, exchange, own, said(error, ""), error)
         took = monotonic() - began
-        view = host._view
-        q, at = view.q, view.locations + plugin.slot * SeatLocation.CELLS
-        q[at] += 1
-        q[at + SeatPlugin.NANOSECONDS] += int(took * 1e9)
+        host.called(plugin, took)
         if took > limit + _LATE:
             self._note_late(hook, exchange, took)
-        elif self._rows:
+            return found
+        if self._rows:
             self._rows.pop(hook, None)
         if self._until:
             self._release()
         return found
+
+    def _is_ready(self, exchange: Exchange, own: bool = False) -> bool:
+        """True if the plugin may be called: it has been set up, and is not in quarantine, or this call is to try it again. Raises `HttpError`
+        if it may not, and requests must not go on without it."""
+        if self._instance is not None and not self._until:
+            return True
+        if self._may_try(self._code):
+            return True
+        self._skip(self._code, exchange, own)
+        return False
 
     def _note_late(self, hook: str, exchange: Exchange, took: float) -> None:
         """A hook was not cut off in time, because it was in a call that no signal interrupts. Its answer counts, and so does the fault."""
@@ -267,7 +284,7 @@ class Bound:
         """True if the time of quarantine is over, so that this call tries the plugin again."""
         if code is None or monotonic() < self._until:
             return False
-        self._until = monotonic() + QUARANTINE  # others wait for what becomes of this call
+        self._until = monotonic() + self._period()  # others wait for what becomes of this call
         if self._instance is None:
             self.take(code)
         return self._instance is not None
@@ -295,16 +312,22 @@ class Bound:
         place = f" at {plugin.file}:{line}" if line else ""
         exchange.note(f"plugin {self.use.name}: {hook} {words}")
         now = monotonic()
-        if row >= self.use.faults or self._until:
+        if (
+            row >= self.use.faults
+            or self._until
+            or self._has_stalled(counted or (isinstance(error, Overrun) and error.running), now)
+        ):
             host.log.error("plugin %s: %s %s%s (request %s)", self.use.name, hook, words, place, exchange.request_id.decode())
+            stalls = f"{self.use.faults} hooks that were cut off within {_STALLS:g} s"
+            why = f"{row} faults in a row" if row >= self.use.faults else "another fault" if self._until else stalls
+            self._quarantine(plugin)
             host.log.error(
-                "plugin %s: in quarantine for %g s after %d faults in a row; requests %s meanwhile",
+                "plugin %s: in quarantine for %g s after %s; requests %s meanwhile",
                 self.use.name,
-                QUARANTINE,
-                row,
+                self._period(),
+                why,
                 "go on without it" if self.use.on_error == "pass" else "are answered with 503",
             )
-            self._quarantine(plugin)
         elif now >= self._quiet_until:
             more = f"; {self._unsaid} more faults before" if self._unsaid else ""
             self._quiet_until, self._unsaid = now + _QUIET, 0
@@ -317,15 +340,30 @@ class Bound:
             return
         raise HttpError(f"the plugin {self.use.name} failed", status=500, blame=US) from None
 
+    def _has_stalled(self, stalled: bool, now: float) -> bool:
+        """True if this fault is one too many of those for which other requests waited. stalled: they waited for this one"""
+        if not stalled:
+            return False
+        self._stalls = [*self._stalls[1 - self.use.faults :], now] if self.use.faults > 1 else [now]
+        return len(self._stalls) >= self.use.faults and now - self._stalls[0] < _STALLS
+
+    def _period(self) -> float:
+        """Seconds of this quarantine."""
+        return QUARANTINE * float(2 ** min(self._trials, _DOUBLINGS))
+
     def _quarantine(self, plugin: Plugin) -> None:
-        if not self._until:
+        if self._until:
+            self._trials += 1
+        else:
             self._host.add(plugin, SeatPlugin.QUARANTINES)
-        self._until = monotonic() + QUARANTINE
+        self._until = monotonic() + self._period()
         self._host.put(plugin, SeatPlugin.QUARANTINED, 1)
 
     def _release(self) -> None:
         self._until = 0.0
         self._rows.clear()
+        self._stalls = []
+        self._trials = 0
         if self._code is not None:
             self._host.put(self._code.plugin, SeatPlugin.QUARANTINED, 0)
             self._host.log.info("plugin %s: is called again", self.use.name)

@@ -10,15 +10,25 @@ import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from pydantic import BaseModel
 
-from ..config.settings.plugins import OUR_KEYS
-from ..state.cells import SeatPlugin
+from ..config.plugin import MOST_COUNTERS, OUR_KEYS
 
-__all__ = ["HOOKS", "SPELLINGS", "PluginError", "Described", "class_in", "classes_in", "described", "module_of", "place_of"]
+__all__ = [
+    "HOOKS",
+    "SPELLINGS",
+    "PluginError",
+    "Described",
+    "compile_plugin",
+    "class_in",
+    "classes_in",
+    "described",
+    "module_of",
+    "place_of",
+]
 
 HOOKS = ("on_request", "on_upstream", "on_response", "on_error", "on_log", "on_request_body", "on_response_body")
 """The hooks of a plugin. The first five are those of `terraster.filters.contract`."""
@@ -72,12 +82,7 @@ def module_of(file: str, octets: bytes) -> ModuleType:
     name = f"terraster_plugin_{digest}_{hashlib.sha256(file.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
     module = ModuleType(name)
     module.__file__ = file
-    try:
-        code = compile(octets, file, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        raise PluginError(f"is not valid Python: {error.msg}", error.lineno or 0, error.offset or 0) from error
-    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-        raise PluginError(f"is not valid Python: {error or type(error).__name__}") from error
+    code = compile_plugin(file, octets)
     before = sys.modules.get(name)
     sys.modules[name] = module  # dataclasses and pydantic look for it
     try:
@@ -89,6 +94,16 @@ def module_of(file: str, octets: bytes) -> ModuleType:
             sys.modules[name] = before
         raise PluginError(f"cannot be loaded: {_words(error)}", place_of(error, file)) from error
     return module
+
+
+def compile_plugin(file: str, octets: bytes) -> CodeType:
+    """The code of a file. Does not run it. Raises `PluginError`."""
+    try:
+        return compile(octets, file, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise PluginError(f"is not valid Python: {error.msg}", error.lineno or 0, max(error.offset or 0, 0)) from error
+    except (ValueError, LookupError, RecursionError, MemoryError, OverflowError) as error:
+        raise PluginError(f"is not valid Python: {error or type(error).__name__}") from error
 
 
 def package_class(entry: str) -> type:
@@ -206,8 +221,8 @@ def _size(cls: type, plugin: str, hook: str, key: str) -> int:
 
 def _counters(cls: type, plugin: str) -> tuple[tuple[str, str], ...]:
     counters = getattr(cls, "counters", {})
-    if not isinstance(counters, dict) or len(counters) > SeatPlugin.MOST_OWN:
-        raise PluginError(f"`counters` of {plugin} must be a mapping of at most {SeatPlugin.MOST_OWN} names to descriptions")
+    if not isinstance(counters, dict) or len(counters) > MOST_COUNTERS:
+        raise PluginError(f"`counters` of {plugin} must be a mapping of at most {MOST_COUNTERS} names to descriptions")
     for name, text in counters.items():
         if not isinstance(name, str) or not name or not set(name) <= _NAME or not isinstance(text, str):
             raise PluginError(f"`counters` of {plugin} must map names of small letters, digits and `_` to descriptions")

@@ -14,6 +14,8 @@ import terraster
 
 __all__ = ["run"]
 
+_START = 60.0  # seconds for the process to start, on a busy machine too
+
 
 def run(asked: dict[str, Any], longest: float) -> tuple[list[list[Any]], tuple[int, str] | None]:
     """Run the process. Returns its lines; and the number of the plugin that ended it, with the reason, or None.
@@ -50,7 +52,7 @@ def _converse(stdin: Any, stdout: Any, message: bytes, longest: float) -> bytes:
     for pipe in (stdin, stdout):
         os.set_blocking(pipe.fileno(), False)
     heard = b""
-    until = time.monotonic() + longest + 5.0  # the process has to start, on a busy machine too
+    until = time.monotonic() + longest + _START
     while (left := until - time.monotonic()) > 0:
         readable, writable, _ = select.select([stdout], [stdin] if message else [], [], left)
         if writable:

@@ -25,7 +25,6 @@ from terraster.net.parked import park
 from terraster.net.reactor import SWEEP, Reactor
 from terraster.net.stream import Stream
 from terraster.net.tunnel import FAREWELL
-from terraster.phases.plugin_body import PluginBodies
 from terraster.plugins.host import Host, uses
 from terraster.policy.accept import SLACK, may_accept
 from terraster.proxy import Proxy
@@ -83,7 +82,7 @@ class ProxyWorker(Process):
         if self.plugins is None:
             if not plugins:
                 return
-            self.plugins = Host(self.view, PluginBodies(self.proxy), self.log, self._leave_for_another)
+            self.plugins = Host(self.view, self.plan.runtime.bodies, self.log, self._leave_for_another)
             self.plan.runtime.plugins = self.plugins
         self.plugins.adopt(plugins)
         self.plugins.set_up(uses(self.plan.snapshot))

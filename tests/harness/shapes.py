@@ -244,6 +244,27 @@ DIFFERENCE = record(
         "additionalProperties": False,
     },
 )
+PLUGIN = record(
+    name=TEXT,
+    state=TEXT,
+    origin=TEXT,
+    file=TEXT,
+    version=TEXT,
+    problem=TEXT,
+    hooks=several(TEXT),
+    priority={"type": "integer"},
+    services=several(TEXT),
+    calls=COUNT,
+    seconds=SPAN,
+    mean_seconds=SPAN_OR_NONE,
+    answers=COUNT,
+    exceptions=COUNT,
+    timeouts=COUNT,
+    skipped=COUNT,
+    quarantines=COUNT,
+    quarantined_workers=COUNT,
+    counters=COUNTS,
+)
 STATUS = record(
     ok=TRUTH,
     problems=several(PROBLEM),
@@ -276,6 +297,7 @@ STATUS = record(
     names=by_name(NAME),
     certificates=several(CERTIFICATE),
     certificate_orders=several(ORDER),
+    plugins=several(PLUGIN),
     warnings=several(TEXT),
 )
 
@@ -285,6 +307,7 @@ SHAPES: dict[str, Schema] = {
     "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT)),
     "list": record(ok=TRUTH, now=MOMENT, backends=several(record(service=TEXT, location=TEXT, **BACKEND))),
     "certificates": record(ok=TRUTH, now=MOMENT, certificates=several(CERTIFICATE), certificate_orders=several(ORDER)),
+    "plugins": record(ok=TRUTH, now=MOMENT, plugins=several(PLUGIN)),
     "mirror": record(ok=TRUTH, now=MOMENT, mirrors=several(MIRROR), differences=several(DIFFERENCE)),
     "why": record(ok=TRUTH, now=MOMENT, backends=several(record(**ACCOUNT, history=several(ACTION), endpoints=several(ENDPOINT)))),
     "stop": record(ok=TRUTH, pid=COUNT_OR_NONE),

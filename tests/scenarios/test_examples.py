@@ -33,7 +33,9 @@ WITH_CONDITIONS = {"conditions"}
 """Those whose locations share paths: test_conditions.py."""
 WITH_COPIES = {"mirror"}
 """Those that send requests to other servers, too: test_mirror.py."""
-EXAMPLES = sorted(file for file in FOLDER.glob("*.yaml") if file.stem not in WITH_CERTIFICATES)
+WITH_PLUGINS = {"plugins"}
+"""Those whose keys depend on plugins: test_plugins.py."""
+EXAMPLES = sorted(file for file in FOLDER.glob("*.yaml") if file.stem not in WITH_CERTIFICATES | WITH_PLUGINS)
 _PLACES = (
     "port",
     "listen",
@@ -81,7 +83,8 @@ def test_there_are_examples() -> None:
     } <= {file.stem for file in EXAMPLES}
     assert {file.name for file in FOLDER.iterdir() if file not in EXAMPLES} == {
         "pages",
-        *(f"{name}.yaml" for name in WITH_CERTIFICATES),
+        "plugin-code",
+        *(f"{name}.yaml" for name in WITH_CERTIFICATES | WITH_PLUGINS),
     }
 
 

@@ -67,6 +67,7 @@ def test_every_command_has_its_shape(fresh, backend) -> None:
     gone = said(proxy, "backend", "backend", "enable", "other/x", good.url)["backend"]
     assert (gone["state"], gone["configured_weight"], gone["weight"]) == ("removed", None, None)
     said(proxy, "mirror", "mirror", "site")
+    assert said(proxy, "plugins", "plugins")["plugins"] == []
     said(proxy, "refusal", "mirror", "nobody", code=1)
     said(proxy, "refusal", "backend", "drain", "nobody", good.url, code=1)
     said(proxy, "refusal", "backend", "list", "nobody", code=1)

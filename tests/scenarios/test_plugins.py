@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from terraster.cli.main import main
 
 from ..harness.backends import ok
 from ..harness.client import exchange, get
@@ -296,3 +299,207 @@ def test_bodies_go_through_a_plugin_up_to_a_bound(terraster, backend, plugins) -
         client.send(client.data(number, b"good", True))
         got = client.answer(number)
         assert (got.status, got.body) == (200, b"4 GOOD")
+
+
+def test_what_plugins_do_is_counted_and_shown(terraster, backend, plugins) -> None:
+    plugins.put(
+        "counting",
+        """
+        class Counting:
+            name = "counting"
+            counters = {"seen": "Requests seen."}
+
+            def setup(self, context):
+                self.context = context
+                context.log("hello", "warning")
+
+            def on_request(self, request):
+                self.context.count("seen", 2)
+                if request.path == "/raise":
+                    raise OSError("no")
+                if request.path == "/own":
+                    return 204
+
+            def on_log(self, request, log):
+                assert (log.status, request.path) in ((200, "/"), (500, "/raise"), (503, "/"), (204, "/own"))
+        """,
+    )
+    served = terraster(service(backend(answer=ok()).url), middleware=[{"counting": {"faults": 2}}], **plugins.key)
+    for path in ("/", "/own", "/raise", "/raise", "/"):
+        get(served.address, path)
+    label = '{plugin="counting"}'
+    expected = {
+        f"terraster_plugin_calls_total{label}": 7.0,
+        f"terraster_plugin_answers_total{label}": 1.0,
+        'terraster_plugin_faults_total{kind="exception",plugin="counting"}': 2.0,
+        'terraster_plugin_faults_total{kind="timeout",plugin="counting"}': 0.0,
+        f"terraster_plugin_skipped_total{label}": 3.0,
+        f"terraster_plugin_quarantines_total{label}": 1.0,
+        f"terraster_plugin_quarantined{label}": 1.0,
+        'terraster_plugin_counter_total{counter="seen",plugin="counting"}': 8.0,
+    }
+    wait_until(lambda: {name: served.metrics().get(name) for name in expected} == expected, lambda: str(served.metrics()))
+    (row,) = served.status()["plugins"]
+    assert (row["state"], row["services"], row["counters"]) == ("quarantined", ["site"], {"seen": 8})
+    assert "plugin-quarantined" in [problem["kind"] for problem in served.status()["problems"]]
+    told = served.ctl("plugins").stdout
+    assert "counting  QUARANTINED" in told and "in quarantine in 1 worker: 2 exceptions, 0 timeouts" in told
+    wait_until(lambda: "plugin counting: hello" in served.said)
+
+
+def test_a_call_into_c_that_takes_too_long_counts_when_it_returns(terraster, backend, plugins) -> None:
+    plugins.put(
+        "c",
+        """
+        import hashlib
+        import time
+
+        class C:
+            name = "c"
+
+            def on_request(self, request):
+                if request.path == "/c":
+                    rounds, took = 100_000, 0
+                    while took < 0.6:
+                        began = time.monotonic()
+                        hashlib.pbkdf2_hmac("sha256", b"", b"", rounds)
+                        took = time.monotonic() - began
+                        rounds *= 4
+        """,
+    )
+    served = terraster(service(backend(answer=ok()).url), **plugins.key)
+    assert get(served.address, "/c").status in (200, 500)
+    assert get(served.address, "/").status == 200
+    wait_until(lambda: served.status()["plugins"][0]["timeouts"] == 1)
+
+
+def test_a_worker_that_grows_too_much_is_replaced(fresh, backend, plugins) -> None:
+    plugins.put(
+        "leak",
+        """
+        class Leak:
+            name = "leak"
+
+            def setup(self, context):
+                self.kept = []
+
+            def on_request(self, request):
+                self.kept.append(bytearray(b"x" * (20 << 20)))
+        """,
+    )
+    served = fresh(service(backend(answer=ok()).url), middleware=[{"leak": {"memory": "64m", "timeout": "5s"}}], **plugins.key)
+    (before,) = served.workers()
+    for _ in range(5):
+        assert get(served.address).status == 200
+    wait_until(lambda: before not in served.workers() and served.workers())
+    assert get(served.address).status == 200
+    assert "the worker has grown by" in served.said
+
+
+def test_a_plugin_that_is_not_required_stops_no_start(terraster, fresh, backend, plugins) -> None:
+    plugins.put("half", "class Half:\n    name = 'half'\n    def on_request(self\n")
+    site = service(backend(answer=ok()).url)
+    served = terraster(site)
+    served.write(site, **plugins.key)
+    refused = served.ctl("reload")
+    assert refused.returncode == 1 and f"{plugins.path}/half.py:3:" in refused.stderr and get(served.address).status == 200
+    outcome = served.reload(site, middleware=[{"half": {"required": "false", "word": "x"}}], **plugins.key)
+    (note,) = [note for note in outcome["notes"] if "half" in note]
+    assert f"{plugins.path}/half.py:3:" in note and note.endswith("; Terraster runs without it")
+    assert get(served.address).status == 200
+
+
+def test_a_plugin_that_cannot_be_set_up_is_in_quarantine(terraster, backend, plugins) -> None:
+    plugins.put(
+        "early",
+        """
+        class Early:
+            name = "early"
+
+            def setup(self, context):
+                while True:
+                    pass
+        """.replace("while True:\n                    pass", "raise OSError('not yet')")
+        + """
+            def on_request(self, request):
+                pass
+        """,
+    )
+    served = terraster(service(backend(answer=ok()).url), **plugins.key)
+    answer = get(served.address)
+    assert (answer.status, answer.get("retry-after")) == (503, "30") and "could not be loaded" in answer.body.decode()
+    wait_until(lambda: "plugin early: setup failed: OSError: not yet" in served.said)
+
+
+def test_a_plugin_of_a_package_is_on_where_it_is_named(fresh, backend, tmp_path, monkeypatch) -> None:
+    site = tmp_path / "site"
+    info = site / "terraster_geo-1.5.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: terraster-geo\nVersion: 1.5\n")
+    (info / "entry_points.txt").write_text("[terraster.plugins]\ngeo = geo_plugin:Geo\nbroken = geo_plugin:None_\n")
+    (site / "geo_plugin.py").write_text(
+        "from pydantic import BaseModel\n\n\nclass Geo:\n    name = 'geo'\n\n    class Settings(BaseModel):\n        country: str\n\n"
+        "    def setup(self, context):\n        self.settings = context.settings\n\n"
+        "    def on_response(self, request, response):\n        response.headers['X-Country'] = self.settings.country\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    one = backend(answer=ok())
+    named = service(one.url, name="named", host="named.test", middleware=[{"geo": {"country": "de"}}])
+    served = fresh(service(one.url), named, start=False)
+    served.root = f"{served.root}:{site}"
+    served.start()
+    assert get(served.address, host="named.test").get("x-country") == "de"
+    assert get(served.address).get("x-country") is None
+    (row,) = served.status()["plugins"]
+    assert (row["origin"], row["version"], row["services"]) == ("package", "1.5", ["named"])
+    served.write(service(one.url, middleware=[{"geo": {"county": "de"}}, {"broken": {}}]))
+    refused = served.ctl("reload")
+    assert refused.returncode == 1
+    for words in (
+        "unknown key `county`; did you mean `country`?",
+        "`country` is missing",
+        "`broken` cannot be loaded: AttributeError",
+    ):
+        assert words in refused.stderr, words
+
+
+def test_the_example(terraster, backend, tmp_path, capsys) -> None:
+    examples = Path(__file__).parents[2] / "etc" / "examples"
+    config = yaml.safe_load((examples / "plugins.yaml").read_text())
+    folder = tmp_path / config["plugin_directory"]
+    folder.mkdir(mode=0o755)
+    for name in ("greeting.py", "greeting.requests.json"):
+        (folder / name).write_text((examples / "plugin-code" / name).read_text())
+    (tmp_path / "plugins.yaml").write_text((examples / "plugins.yaml").read_text())
+    assert main(["plugin", "test", str(folder / "greeting.py")]) == 0
+    assert main(["--check", "--strict", "--config", str(tmp_path / "plugins.yaml")]) == 0
+    assert capsys.readouterr().err == ""
+    one = backend(answer=told)
+    for location in config["services"][0]["locations"]:
+        location["backends"] = [{"url": one.url}]
+    served = terraster(*config["services"], middleware=config["middleware"], plugin_directory=str(folder))
+    answer = get(served.address, fields="Accept-Language: fr\r\n")
+    assert answer.get("x-greeting") == "welcome" and b"x-language: fr" in answer.body
+    assert get(served.address, "/plain").get("x-greeting") is None
+
+
+@pytest.mark.parametrize("hook", ["on_response(self, request, response)", "on_response_body(self, request, response, body)"])
+def test_responses_that_a_plugin_must_see_do_not_pass_it_unseen(terraster, backend, plugins, hook: str) -> None:
+    """It cannot be set up, so it is in quarantine from the beginning."""
+    plugins.put(
+        "shut",
+        f"class Shut:\n    name = 'shut'\n\n    def setup(self, context):\n        1 / 0\n\n    def {hook}:\n        return None\n",
+    )
+    served = terraster(service(backend(answer=ok(b"secret")).url), **plugins.key)
+    answer = get(served.address)
+    assert answer.status == 503 and b"secret" not in answer.body
+
+
+def test_hooks_that_loop_now_and_then_are_quarantined_for_the_others_that_wait(terraster, backend, plugins) -> None:
+    plugins.put("faulty", FAULTS)
+    served = terraster(service(backend(answer=ok()).url), middleware=[{"faulty": {"faults": 3, "timeout": "10ms"}}], **plugins.key)
+    for _ in range(3):
+        assert get(served.address, "/good").status == 200
+        assert get(served.address, "/loop").status == 500
+    assert get(served.address, "/good").status == 503
+    wait_until(lambda: "after 3 hooks that were cut off within 10 s" in served.said)

@@ -7,7 +7,7 @@ were written; `terraster.plugins` has them checked by the plugin's model, in a p
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, SecretStr
 from pydantic_core import CoreSchema
@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema
 from .base import Size, SomeTime, Whole
 from .kinds import LAY_OVER, LOCATION, SERVICE, TOP, FilterSettings, Inherit, Level
 
-__all__ = ["OUR_KEYS", "PluginEntry", "PluginKind", "PluginUse", "WithKeys"]
+__all__ = ["PluginEntry", "PluginKind", "PluginUse", "WithKeys"]
 
 
 class PluginEntry(FilterSettings):
@@ -50,13 +50,14 @@ class PluginEntry(FilterSettings):
         own = self.model_extra or {}
         return {name: own[name] if name in own else getattr(self, name) for name in self.model_fields_set}
 
+    def over(self, wider: Self | None) -> Self:
+        made = super().over(wider)
+        made.model_fields_set.update(made.model_extra or ())  # pydantic leaves them out when it constructs a model
+        return made
+
     def own(self) -> dict[str, Any]:
         """The keys of the plugin's own `Settings`, as written."""
         return dict(self.model_extra or {})
-
-
-OUR_KEYS = frozenset(PluginEntry.model_fields)
-"""Keys that no plugin may have in its `Settings`."""
 
 
 class WithKeys:

@@ -1,0 +1,187 @@
+"""The cost of plugins: of a guarded call, and of plugins that fail to the requests of others.
+
+    .venv/bin/python bench/plugins.py [--seconds 60] [--rate 5] [--kinds loop,sleep,raise,deep]
+
+First the nanoseconds that the guard adds to a call. Then one Terraster with one worker and two services: one has the plugin, the other has
+not. Two kept connections ask the other service as fast as they can, and meanwhile ``rate`` requests a second meet the plugin, which fails in
+one way. The table has the latencies of the other service, and the answers that those of the plugin got.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from terraster.plugins.guard import Guard
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PLUGIN = """
+import time
+
+
+class Faulty:
+    name = "faulty"
+
+    def on_request(self, request):
+        match request.path:
+            case "/loop":
+                while True:
+                    pass
+            case "/sleep":
+                time.sleep(60)
+            case "/raise":
+                raise ValueError("no")
+            case "/deep":
+                self.deep()
+
+    def deep(self):
+        self.deep()
+"""
+
+
+def empty(request: object) -> None:
+    """The hook of a plugin that does nothing."""
+
+
+def guarded(calls: int = 200_000, rounds: int = 9) -> tuple[float, float]:
+    """Nanoseconds of CPU of a plain call and of a guarded one: the least of some rounds."""
+    guard, plain, through = Guard(), [], []
+    for _ in range(rounds):
+        began = time.process_time_ns()
+        for _ in range(calls):
+            empty(None)
+        plain.append((time.process_time_ns() - began) / calls)
+        began = time.process_time_ns()
+        for _ in range(calls):
+            guard.call(0.05, empty, None)
+        through.append((time.process_time_ns() - began) / calls)
+    guard.close()
+    return min(plain), min(through)
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def ask(connection: socket.socket, host: str, path: str) -> int:
+    """The status of a request on a kept connection."""
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    held = b""
+    while b"\r\n\r\n" not in held:
+        more = connection.recv(65536)
+        if not more:
+            return 0
+        held += more
+    head, _, body = held.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+    while len(body) < length:
+        body += connection.recv(65536)
+    return int(head.split(b" ")[1])
+
+
+def latencies(port: int, host: str, seconds: float, found: list[float]) -> None:
+    """Ask for a time, and note how long each answer took."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        end = time.monotonic() + seconds
+        while (began := time.monotonic()) < end:
+            assert ask(connection, host, "/") == 200
+            found.append(time.monotonic() - began)
+
+
+def faults(port: int, path: str, rate: float, seconds: float, statuses: dict[int, int]) -> None:
+    """Ask the service with the plugin at a rate, each time on a connection of its own."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            status = ask(connection, "plugged.test", path)
+        statuses[status] = statuses.get(status, 0) + 1
+        time.sleep(1 / rate)
+
+
+def measure(port: int, kind: str, rate: float, seconds: float) -> str:
+    """A row of the table. kind: "none" for no requests to the plugin"""
+    found: list[list[float]] = [[], []]
+    statuses: dict[int, int] = {}
+    threads = [threading.Thread(target=latencies, args=(port, "plain.test", seconds, one)) for one in found]
+    if kind != "none":
+        threads.append(threading.Thread(target=faults, args=(port, f"/{kind}", rate, seconds, statuses)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    times = sorted(found[0] + found[1])
+    p50, p99, p999 = (times[int(len(times) * share)] * 1000 for share in (0.5, 0.99, 0.999))
+    answers = ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items()))
+    return f"| {kind} | {len(times)} | {p50:.2f} ms | {p99:.2f} ms | {p999:.2f} ms | {answers} |"
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="The cost of plugins.")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--rate", type=float, default=5)
+    parser.add_argument("--kinds", default="loop,sleep,raise,deep")
+    arguments = parser.parse_args()
+    plain, through = guarded()
+    print(f"a call: {plain:.0f} ns; guarded: {through:.0f} ns; the guard: {through - plain:.0f} ns\n")
+    print("| plugin | requests of others | p50 | p99 | p99.9 | answers of the plugin |\n|---|---|---|---|---|---|")
+    for kind in ("none", *arguments.kinds.split(","), "none"):
+        with tempfile.TemporaryDirectory() as folder:
+            print(one_run(Path(folder), kind, arguments.rate, arguments.seconds), flush=True)
+
+
+def one_run(folder: Path, kind: str, rate: float, seconds: float) -> str:
+    """A row, measured in a Terraster of its own."""
+    port = free_port()
+    (folder / "plugins").mkdir(mode=0o755)
+    (folder / "plugins" / "faulty.py").write_text(PLUGIN)
+    answer = {"respond": {"body": "x" * 128}, "path": "/"}
+    config = {
+        "listen": f"127.0.0.1:{port}",
+        "runtime_dir": str(folder / "run"),
+        "state_dir": str(folder / "state"),
+        "workers": 1,
+        "admin_api": {"enabled": False},
+        "metrics": "off",
+        "access_log": "off",
+        "services": [
+            {"name": "plain", "host": "plain.test", "plugin_disabled": True, "locations": [answer]},
+            {"name": "plugged", "host": "plugged.test", "locations": [answer]},
+        ],
+    }
+    (folder / "terraster.yaml").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "terraster.cli.main", "--config", str(folder / "terraster.yaml")]
+    with open(folder / "out", "wb") as out:
+        running = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        try:
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                try:
+                    with socket.create_connection(("127.0.0.1", port)) as one:
+                        ask(one, "plain.test", "/")
+                        break
+                except OSError:
+                    time.sleep(0.1)
+            measure(port, "none", rate, 1)
+            return measure(port, kind, rate, seconds)
+        finally:
+            running.terminate()
+            running.wait(40)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The guard of hooks: each is cut off when its time is over, and nobody else is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from terraster.plugins.guard import Guard, Overrun
+
+LONG = 30.0
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    one = Guard()
+    yield one
+    one.close()
+    assert one.active == {}
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def stubborn() -> None:
+    while True:
+        try:
+            spin()
+        except Exception:
+            continue
+
+
+def twice() -> None:
+    """Does not even take the first one for an end."""
+    try:
+        spin()
+    except BaseException:
+        spin()
+
+
+def deaf() -> str:
+    try:
+        spin()
+    except BaseException:
+        return "I decide when I end"
+    return ""
+
+
+def test_what_a_hook_returns_and_raises_comes_through(guard: Guard) -> None:
+    assert guard.call(LONG, max, 1, 2) == 2
+    with pytest.raises(ZeroDivisionError):
+        guard.call(LONG, divmod, 1, 0)
+    with pytest.raises(SystemExit):
+        guard.call(LONG, exec, "raise SystemExit")
+
+
+@pytest.mark.parametrize("hook", [spin, stubborn, twice], ids=lambda hook: hook.__name__)
+def test_a_hook_that_runs_too_long_is_cut_off(guard: Guard, hook: object) -> None:
+    with pytest.raises(Overrun) as cut:
+        guard.call(0.02, hook)  # type: ignore[arg-type]
+    assert cut.value.running
+
+
+def test_a_hook_that_waits_too_long_is_cut_off(guard: Guard) -> None:
+    with pytest.raises(Overrun) as cut:
+        guard.call(0.02, gevent.sleep, LONG)
+    assert not cut.value.running
+
+
+def test_a_hook_that_sleeps_in_the_kernel_is_cut_off(guard: Guard) -> None:
+    def sleep() -> None:
+        time.sleep(LONG)
+
+    with pytest.raises(Overrun):
+        guard.call(0.02, sleep)
+
+
+def test_a_hook_that_takes_the_end_for_nothing_still_ends(guard: Guard) -> None:
+    assert guard.call(0.02, deaf) == "I decide when I end"
+
+
+def test_nobody_else_is_cut_off(guard: Guard) -> None:
+    """Bystanders run while hooks of other greenlets are overdue, and while the hub does."""
+    ended = []
+
+    def bystander(number: int) -> None:
+        for _ in range(40):
+            for _ in range(2000):
+                pass
+            gevent.sleep(0)
+        ended.append(number)
+
+    def waiting() -> None:
+        for _ in range(3):
+            with pytest.raises(Overrun):
+                guard.call(0.01, gevent.sleep, LONG)
+
+    def running() -> None:
+        for _ in range(3):
+            with pytest.raises(Overrun):
+                guard.call(0.01, spin)
+            gevent.sleep(0)
+
+    all_ = [gevent.spawn(bystander, number) for number in range(5)] + [
+        gevent.spawn(waiting),
+        gevent.spawn(running),
+        gevent.spawn(waiting),
+    ]
+    gevent.joinall(all_, raise_error=True, timeout=60)
+    assert sorted(ended) == [0, 1, 2, 3, 4] and all(one.successful() for one in all_)
+
+
+def test_hooks_of_several_greenlets_have_times_of_their_own(guard: Guard) -> None:
+    def short() -> bool:
+        try:
+            guard.call(0.02, gevent.sleep, LONG)
+        except Overrun:
+            return True
+        return False
+
+    def long() -> str:
+        gevent.sleep(0.1)
+        return "in time"
+
+    one, other = gevent.spawn(guard.call, LONG, long), gevent.spawn(short)
+    gevent.joinall([one, other], raise_error=True, timeout=60)
+    assert (one.value, other.value) == ("in time", True)
+
+
+def test_hooks_that_end_as_their_time_does_end_in_one_way(guard: Guard) -> None:
+    """The signal may come at any moment: as the hook returns, and as the guard does. It never comes out behind the call."""
+
+    def nearly(seconds: float) -> str:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pass
+        return "ended"
+
+    ways = set()
+    for step in range(30):
+        try:
+            ways.add(guard.call(0.005, nearly, 0.003 + step * 0.0005))
+        except Overrun:
+            ways.add("cut off")
+        assert guard.active == {}
+        for _ in range(3000):
+            pass
+    assert "ended" in ways
+
+
+def test_a_guard_that_is_not_used_wakes_nobody(guard: Guard) -> None:
+    guard.call(LONG, max, 1, 2)
+    assert guard.ticking
+    end = time.monotonic() + 20
+    while guard.ticking and time.monotonic() < end:
+        gevent.sleep(0.05)
+    assert not guard.ticking
+    with pytest.raises(Overrun):
+        guard.call(0.02, spin)
