@@ -352,7 +352,7 @@ class Mirror(Filter):
         copy.exchange = to_send(exchange, copy, content)
         why = self._runtime.mirrors.send(copy)
         if why:
-            self._drop(copy, f"skipped_{why}")
+            self._drop(copy, why if why == "dropped" else f"skipped_{why}")
 
     def _copy(self, exchange: Exchange) -> Copy | None:
         return None if exchange.facts is None else exchange.facts.get(self)

@@ -66,7 +66,8 @@ class Mirrors(Protocol):
 
     def send(self, copy: Copy) -> str:
         """Send a copy soon, tell its mirror what becomes of it, and give back the memory that is reserved for it. Returns ""; or the reason
-        why nothing happens: "queue_full" if too many wait, "target_failing" if the last ones have failed."""
+        why nothing happens: "queue_full" if too many wait, "target_failing" if the last ones have failed, "dropped" if a reload has taken the
+        target away."""
 
 
 class Hooked(Protocol):

@@ -92,6 +92,8 @@ class Mirrors:
         key = copy.exchange.service.name, target.path
         line = self._lines.get(key)
         if line is None:
+            if not _has(self._plane.plan, key):  # a reload has taken it away while the original was under way
+                return "dropped"
             line = self._lines[key] = _Line()
         if line.failures >= _FAILURES and (line.running or self._plane.clock() < line.rests_until):
             return "target_failing"
@@ -220,14 +222,15 @@ class Mirrors:
         for name in LocationPlan.__slots__:
             setattr(made, name, getattr(location, name))
         made.on_upstream = (_as_the_original,)
-        self._places[key] = service, made
+        if service is self._plane.plan.services.get(key[0]):
+            self._places[key] = service, made
         return made
 
 
 def _has(plan: Plan, key: tuple[str, str]) -> bool:
-    """True if a plan has a location. key: the names of its service and its path"""
+    """True if a plan has a location. key: the name of its service, and its label"""
     service = plan.services.get(key[0])
-    return service is not None and key[1] in [location.path for location in service.locations]
+    return service is not None and key[1] in [location.label for location in service.locations]
 
 
 def _as_the_original(exchange: Exchange, edits: Edits) -> None:

@@ -290,6 +290,26 @@ test_copies = table(
         copied >> ok(""),
     ),
     mirrored(
+        "of a location with a split, whichever arm gets the original",
+        client >> GET,
+        b2 << ASKED,
+        b2 >> ok("one"),
+        client << OK,
+        log(200, b2),
+        copied << COPIED,
+        copied >> ok(""),
+        tallied(sent=1),
+        locations=f"""\
+- path: /
+  middleware: [{{mirror: {{{TO}}}}}]
+  split:
+    by: client-ip
+    to:
+    - {{name: old, weight: 0, backends: ["http://10.0.0.1:8000"]}}
+    - {{name: new, weight: 100, backends: ["http://10.0.0.2:8000"]}}
+""",
+    ),
+    mirrored(
         "two mirrors",
         counts(b2, requests=1, responses=1),
         *one(),
@@ -504,6 +524,17 @@ test_failures = table(
         copies=0,
     ),
     mirrored(
+        "an original that is under way while a reload takes the mirror away has no copy",
+        client >> GET,
+        b1 << ASKED,
+        reload(),
+        b1 >> ok("one"),
+        client << OK,
+        log(200, b1),
+        tallied(dropped=1),
+        copies=0,
+    ),
+    mirrored(
         "a reload that keeps it drops none",
         *one(),
         copied << COPIED,
@@ -542,14 +573,14 @@ test_failures = table(
 )
 
 
-def differ(**expected: object) -> Step:
+def differ(where: str = "/", **expected: object) -> Step:
     """The newest difference that is kept."""
 
     def check(scene: Scene) -> None:
         (found, *_) = scene.stage.proxy.mirrors.differences("site")
         assert found["differs"] == expected, f"{found} is kept, expected {expected}"
         assert (found["request_id"], found["method"], found["path"]) == ("0123456789abcdef00000001", "GET", "/a")
-        assert (found["service"], found["location"], found["to"]) == ("site", "/", "http://10.0.0.3:9000")
+        assert (found["service"], found["location"], found["to"]) == ("site", where, "http://10.0.0.3:9000")
 
     return do(check, f"kept: {expected}")
 
@@ -706,10 +737,10 @@ test_comparisons = table(
         *one(),
         copied << COPIED,
         copied >> ok("two"),
-        reload(location="retry: off"),
+        reload(location="match: {methods: GET}\nretry: off"),
         copied << FIN,
-        differ(body=[body(3, "one"), body(3, "two")]),
-        keys=", compare: [body]",
+        differ("/#GET", body=[body(3, "one"), body(3, "two")]),
+        location=f"match: {{methods: GET}}\nmiddleware: [{{mirror: {{{TO}, compare: body}}}}]",
         copies=0,
     ),
     mirrored(
