@@ -20,6 +20,9 @@ from .test_filters_limits import SERVICE, asked, compiled
         ("{loop_lag: 4ms}", "`loop_lag` must be at least 0.005"),
         ("{loop_lag: 61s}", "`loop_lag` must be at most 60"),
         ("{memory: 1k}", "`memory` must be at least 1048576"),
+        ("{memory: 0%}", "`memory` must be more than 0%"),
+        ("{memory: 101%}", "`memory` must be a share from 0 to 100%"),
+        ("{memory: 0.8}", "`memory` must be a size like 8192, 64k or 10M"),
         ("{memory: 1g, retry_after: 0}", "`retry_after` must be more than 0"),
     ],
 )
@@ -29,14 +32,13 @@ def test_mistakes(tmp_path: Path, settings: str, problem: str) -> None:
     assert str(error.value.problems[0]).endswith(f": {problem}")
 
 
-@pytest.mark.parametrize("key", ["loop_lag", "memory"])
-def test_a_refusal_says_when_to_try_again(tmp_path: Path, key: str) -> None:
-    settings = {"loop_lag": "50ms", "memory": "1g"}[key]
-    plan = compiled(tmp_path, f"{SERVICE}        middleware: [{{shed: {{{key}: {settings}, retry_after: 1500ms}}}}]\n")
+@pytest.mark.parametrize("limit", ["loop_lag: 50ms", "memory: 1g", "memory: 80%", "memory: 100%"])
+def test_a_refusal_says_when_to_try_again(tmp_path: Path, limit: str) -> None:
+    plan = compiled(tmp_path, f"{SERVICE}        middleware: [{{shed: {{{limit}, retry_after: 1500ms}}}}]\n")
     (hook,) = plan.services["s"].locations[0].on_request
     assert hook(asked()) is None
     gates = plan.runtime.gates
-    (gate,) = [*gates.by_lag.values(), *gates.by_memory.values()]
+    (gate,) = [*gates.by_lag.values(), *gates.by_memory.values(), *gates.by_share.values()]
     gate.share = 1.0
     with pytest.raises(HttpError, match="overloaded") as error:
         hook(asked())

@@ -76,6 +76,33 @@ def test_memory_is_looked_at_once_a_second() -> None:
     assert world.said == ["shed: new requests are refused: the worker has 95 MiB, near or above memory: 100 MiB"]
 
 
+class Full:
+    """A cgroup that uses so much of its limit."""
+
+    def __init__(self, used: float, limited: bool = True) -> None:
+        self.used = lambda: used
+        self.is_limited = lambda: limited
+
+
+def test_the_memory_of_the_cgroup_is_judged_by_its_limit() -> None:
+    world = World()
+    gate = world.gates.share(0.8)
+    world.overload.cgroup = Full(0.76)  # type: ignore[assignment]
+    world.turns(0.0, 10)
+    assert gate.share == pytest.approx(0.5)
+    assert world.said == ["shed: new requests are refused: the cgroup uses 76% of its memory, near or above memory: 80%"]
+
+
+def test_a_cgroup_without_a_limit_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("terraster.phases.overload.Cgroup", lambda: Full(0.0, limited=False))
+    world = World()
+    gate = world.gates.share(0.8)
+    world.turns(0.0, 30)
+    assert gate.share == 0.0
+    (said,) = world.said
+    assert said.startswith("shed: memory in percent has no effect: the cgroup of this process has no limit")
+
+
 def test_nothing_is_measured_where_nothing_is_shed() -> None:
     world = World()
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from ..config.settings.base import Size, SomeTime
+from ..config import quantities
+from ..config.settings.base import SomeTime
 from ..config.settings.kinds import FilterSettings
 from ..errors import US, HttpError
 from ..exchange import Exchange
@@ -25,6 +26,29 @@ _SPARED = frozenset({b"/healthz", b"/readyz", b"/grpc.health.v1.Health/Check", b
 """Paths that are never refused."""
 
 
+_LEAST = 1 << 20
+
+
+def _memory(value: object) -> float:
+    """Octets, or for a text with % a part of the cgroup's limit, at most 1."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        part = quantities.share(value)
+        if not part:
+            raise ValueError("must be more than 0%")
+        return part
+    octets = quantities.size(value)
+    if octets < _LEAST:
+        raise ValueError(f"must be at least {_LEAST}")
+    return octets
+
+
+Memory = Annotated[
+    float,
+    BeforeValidator(_memory),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": _LEAST}, {"type": "string"}]}),
+]
+
+
 class ShedSettings(FilterSettings):
     """A share of new requests is refused with 503 while a worker is overloaded."""
 
@@ -34,9 +58,10 @@ class ShedSettings(FilterSettings):
         description="How long a turn of a worker's event loop may take, 5 ms to 60 s. Requests are refused while every turn of half a second "
         "takes longer. Default: no limit.",
     )
-    memory: Annotated[Size, Field(ge=1 << 20)] | None = Field(
+    memory: Memory | None = Field(
         None,
-        description="Resident memory that one worker may have. Refusals begin at 90 % of it. Default: no limit.",
+        description="Resident memory that one worker may have, or `80%`: the part of its limit that the cgroup (container) may have. Refusals "
+        "begin at 90 % of that. Default: no limit.",
     )
     retry_after: SomeTime = Field(1.0, description="When clients may try again (`Retry-After`), rounded up to seconds.")
 
@@ -57,7 +82,9 @@ class Shed(Filter):
         gates = place.runtime.gates
         self._needed = settings.enabled
         self._lag = gates.lag(settings.loop_lag) if settings.enabled and settings.loop_lag is not None else Gate()
-        self._memory = gates.memory(settings.memory) if settings.enabled and settings.memory is not None else Gate()
+        self._memory = Gate()
+        if settings.enabled and settings.memory is not None:
+            self._memory = gates.memory(int(settings.memory)) if settings.memory > 1 else gates.share(settings.memory)
         self._retry_after = math.ceil(settings.retry_after)
         self._refused = place.tally("refused")
 
@@ -68,7 +95,7 @@ class Shed(Filter):
         if self._lag.share and self._lag.refuses():
             self._refuse(exchange, "shed: the worker is overloaded, its event loop lags")
         if self._memory.share and self._memory.refuses():
-            self._refuse(exchange, "shed: the worker is overloaded, it is short of memory")
+            self._refuse(exchange, "shed: the worker is overloaded, memory is short")
 
     def _refuse(self, exchange: Exchange, why: str) -> None:
         """Refuse a request, unless it asks how a backend is."""

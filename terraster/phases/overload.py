@@ -13,6 +13,7 @@ from collections.abc import Callable
 from terraster.net.reactor import Reactor
 from terraster.policy.overload import Gate, Gates, LeastLag
 
+from .cgroup import Cgroup
 from .quiet import QUIET, Quiet
 
 __all__ = ["LOOK", "Overload"]
@@ -27,14 +28,16 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class Overload:
     """The measure of one worker.
 
-    warn: called with one line of text when requests begin to be refused. memory: tells how many octets the process has
+    warn: called with one line of text when requests begin to be refused. memory: tells how many octets the process has. cgroup: the process's,
+    None until it is needed
     """
 
-    __slots__ = ("memory", "warn", "_asked", "_gates", "_least", "_looks_at", "_quiet", "_reactor", "_timer")
+    __slots__ = ("cgroup", "memory", "warn", "_asked", "_gates", "_least", "_looks_at", "_quiet", "_reactor", "_timer")
 
     def __init__(self, reactor: Reactor, gates: Gates) -> None:
         self.warn: Callable[[str], object] = _nobody
         self.memory: Callable[[], int] = resident
+        self.cgroup: Cgroup | None = None
         self._gates = gates
         self._reactor = reactor
         self._least = LeastLag()
@@ -53,15 +56,30 @@ class Overload:
             self._timer = reactor.loop.timer(0.0)
             self._asked = reactor.clock()
             self._timer.start(self._turned)
-        if gates.by_memory and now >= self._looks_at:
+        if (gates.by_memory or gates.by_share) and now >= self._looks_at:
             self._looks_at = now + LOOK
-            octets = self.memory()
+            if gates.by_share:
+                self._look_at_cgroup()
+            octets = self.memory() if gates.by_memory else 0
             for limit, gate in gates.by_memory.items():
                 before = gate.share
                 gate.judge(octets)
                 self._tell("memory", gate, before, f"the worker has {octets >> 20} MiB, near or above memory: {limit >> 20} MiB")
         for (key, what), more in self._quiet.over(now):
             self.warn(f"shed: {what}, because of {key}: {more} times more within {QUIET:g} s")
+
+    def _look_at_cgroup(self) -> None:
+        if self.cgroup is None:
+            self.cgroup = Cgroup()
+            if not self.cgroup.is_limited():
+                self.warn(
+                    "shed: memory in percent has no effect: the cgroup of this process has no limit of memory (cgroup v2, memory.max)"
+                )
+        used = self.cgroup.used()
+        for limit, gate in self._gates.by_share.items():
+            before = gate.share
+            gate.judge(used)
+            self._tell("memory", gate, before, f"the cgroup uses {used:.0%} of its memory, near or above memory: {limit:.0%}")
 
     def _turned(self) -> None:
         """The loop has turned once."""

@@ -64,17 +64,17 @@ class LagGate(Gate):
 
 
 class MemoryGate(Gate):
-    """A gate by the memory of the process. limit: octets"""
+    """A gate by the memory of the process, or of its cgroup. limit: octets, or a part of the cgroup's limit"""
 
     __slots__ = ("limit",)
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: float) -> None:
         super().__init__()
         self.limit = limit
 
-    def judge(self, octets: int) -> None:
-        """Change the share. octets: that the process has"""
-        over = octets / self.limit - (1.0 - _SCALE)
+    def judge(self, used: float) -> None:
+        """Change the share. used: what there is of the limit's kind"""
+        over = used / self.limit - (1.0 - _SCALE)
         self.share = min(MOST, max(0.0, over / _SCALE))
 
 
@@ -104,14 +104,15 @@ class LeastLag:
 class Gates:
     """The gates of a process by their limits. Plans that follow each other share them, so that a reload lets in no more than before.
 
-    by_lag, by_memory: those that a filter has. A gate is forgotten after its last filter.
+    by_lag, by_memory, by_share: those that a filter has; by_share: of the memory of the cgroup. A gate is forgotten after its last filter.
     """
 
-    __slots__ = ("by_lag", "by_memory")
+    __slots__ = ("by_lag", "by_memory", "by_share")
 
     def __init__(self) -> None:
         self.by_lag: WeakValueDictionary[float, LagGate] = WeakValueDictionary()
         self.by_memory: WeakValueDictionary[int, MemoryGate] = WeakValueDictionary()
+        self.by_share: WeakValueDictionary[float, MemoryGate] = WeakValueDictionary()
 
     def lag(self, limit: float) -> LagGate:
         """The gate for this limit, seconds."""
@@ -125,4 +126,11 @@ class Gates:
         gate = self.by_memory.get(limit)
         if gate is None:
             gate = self.by_memory[limit] = MemoryGate(limit)
+        return gate
+
+    def share(self, limit: float) -> MemoryGate:
+        """The gate for this part of the cgroup's limit, up to 1."""
+        gate = self.by_share.get(limit)
+        if gate is None:
+            gate = self.by_share[limit] = MemoryGate(limit)
         return gate
