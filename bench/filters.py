@@ -11,6 +11,9 @@ the filter adds: the median over the rounds of the difference within one round.
 from __future__ import annotations
 
 import argparse
+import base64
+import hmac
+import json
 import mmap
 import os
 import statistics
@@ -34,26 +37,48 @@ from terraster.state.table import Table
 from terraster.state.view import SeatView
 
 PEERS = ("terraster", "nginx", "haproxy")
-LOADS = {
-    **REQUESTS,
-    **{coding: Load(coding, f"GET a page of 32 KiB, {coding}", "/page.html", accept=coding) for coding in ("gzip", "br", "zstd")},
-}
+SECRET = "0123456789abcdef0123456789abcdef"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A filter. ``here`` by peer: see `place.Place`; a peer without it takes no part. load: one of `LOADS`"""
+    """A filter. ``here`` by peer, ``below``: see `place.Place`; a peer without them takes no part. load: one of `LOADS`. @BACKEND@ and @USERS@
+    stand for the URL of a backend and a file of htpasswd."""
 
     here: dict[str, str]
     around: dict[str, str]
     load: str = "small"
+    below: str = ""
+
+    def has(self, peer: str) -> bool:
+        """True if a peer has this filter."""
+        return bool(self.here[peer] or (self.below and peer == "terraster"))
 
 
-def case(terraster: str, nginx: str = "", haproxy: str = "", around: tuple[str, str] = ("", ""), load: str = "small") -> Case:
+def case(
+    terraster: str, nginx: str = "", haproxy: str = "", around: tuple[str, str] = ("", ""), load: str = "small", below: str = ""
+) -> Case:
     """around: of nginx and HAProxy."""
     here = {"terraster": terraster, "nginx": nginx, "haproxy": haproxy}
-    return Case(here, {"nginx": around[0], "haproxy": around[1]}, load)
+    return Case(here, {"nginx": around[0], "haproxy": around[1]}, load, below)
 
+
+def token() -> str:
+    """A token that is signed with `SECRET` (HS256) and ends in the year 2286."""
+    parts = ({"alg": "HS256"}, {"sub": "ada", "exp": 9_999_999_999})
+    signed = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    signature = hmac.digest(SECRET.encode(), signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+LOADS = {
+    **REQUESTS,
+    "basic": Load(
+        "basic", "GET 128 B with a password", "/128", field=f"Authorization: Basic {base64.b64encode(b'ada:right').decode()}"
+    ),
+    "token": Load("token", "GET 128 B with a token", "/128", field=f"Authorization: Bearer {token()}"),
+    **{coding: Load(coding, f"GET a page of 32 KiB, {coding}", "/page.html", accept=coding) for coding in ("gzip", "br", "zstd")},
+}
 
 _TABLE = "backend clients\n    stick-table type ip size 100k expire 60s store http_req_rate(1s),conn_cur"
 _TRACK = "    http-request track-sc0 src table clients\n"
@@ -76,6 +101,34 @@ CASES = {
         "limit_conn busy 1000;",
         f"{_TRACK}    http-request deny deny_status 429 if {{ sc_conn_cur(0) gt 1000 }}",
         ("limit_conn_zone $binary_remote_addr zone=busy:10m;", _TABLE),
+    ),
+    "ip_access": case(
+        "ip_access: {allow: [127.0.0.0/8, 10.0.0.0/8]}",
+        "allow 127.0.0.0/8; allow 10.0.0.0/8; deny all;",
+        "    http-request deny unless { src 127.0.0.0/8 10.0.0.0/8 }",
+    ),
+    "basic_auth": case(
+        "basic_auth: {file: @USERS@}",
+        "auth_basic x; auth_basic_user_file @USERS@;",
+        "    http-request auth unless { http_auth(known) }",
+        ("", "userlist known\n    user ada insecure-password right"),
+        load="basic",
+    ),
+    "jwt": case(f"jwt: {{key: {SECRET}}}", load="token"),
+    "forward_auth": case(
+        "forward_auth: {url: '@BACKEND@/128'}",
+        "auth_request /auth; location = /auth { internal; proxy_pass @BACKEND@/128; proxy_pass_request_body off; "
+        'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Content-Length ""; }',
+    ),
+    "error_pages on a good response": case(
+        f"error_pages: {{404: {ROOT}/etc/examples/pages/404.html, intercept: true}}",
+        f"proxy_intercept_errors on; error_page 404 {ROOT}/etc/examples/pages/404.html;",
+    ),
+    "rewrite by a regular expression": case(
+        "",
+        "rewrite ^/([0-9]+)$ /$1 break;",
+        "    http-request replace-path /([0-9]+) /\\1",
+        below="rewrite: {match: '/([0-9]+)', to: '/\\1'}",
     ),
     "shed": case("shed: {loop_lag: 1s, memory: 64g}"),
     "headers": case(
@@ -133,8 +186,12 @@ def compare(name: str, peers: list[str], rounds: int, seconds: float, folder: Pa
     found: dict[tuple[str, bool], list[float]] = {}
     try:
         for peer in peers:
-            for filtered in (False, True) if one.here[peer] else ():
+            for filtered in (False, True) if one.has(peer) else ():
                 more = {"here": one.here[peer], "around": one.around.get(peer, "")} if filtered else {}
+                if filtered and peer == "terraster":
+                    more["below"] = one.below
+                more = {key: _filled(text, folder, backend) for key, text in more.items()}
+                more["field"] = LOADS[one.load].field
                 label = f"{peer}-{name.replace(' ', '-')}-{filtered}"
                 running[peer, filtered] = launch(peer, False, folder, backend.ports, label=label, **more)
         for made in running.values():
@@ -155,6 +212,13 @@ def compare(name: str, peers: list[str], rounds: int, seconds: float, folder: Pa
         cells.append(f"{statistics.median(found[peer, True]):.1f}")
         cells.append(f"{statistics.median(many - few for many, few in pairs):+.1f}")
     return cells
+
+
+def _filled(text: str, folder: Path, backend: Backend) -> str:
+    """A text of a case with what only a run knows."""
+    users = folder / "users"
+    users.write_text("ada:{SHA}0nofEXcSAJSXFLGvmfBIpBb11vQ=\n")
+    return text.replace("@USERS@", str(users)).replace("@BACKEND@", f"http://127.0.0.1:{backend.ports[0]}")
 
 
 def offer(view: SeatView, start: int, found: memoryview, seat: int) -> None:

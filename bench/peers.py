@@ -33,14 +33,15 @@ class Running:
     process: subprocess.Popen[bytes]
     output: Path
 
-    def wait_for(self, url: str, seconds: float = 20) -> None:
-        """Return when ``url`` answers 200. Raises with the program's output if it ends or does not answer."""
+    def wait_for(self, url: str, field: str = "", seconds: float = 20) -> None:
+        """Return when ``url`` answers 200. Raises with the program's output if it ends or does not answer. field: a line of the head"""
+        headers = dict([field.split(": ", 1)]) if field else {}
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
             try:
-                with urllib.request.urlopen(url, timeout=2):
+                with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=2):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
@@ -251,10 +252,11 @@ def terraster(place: Place) -> list[str]:
     backends = ", ".join(f"{{url: 'http://127.0.0.1:{port}'}}" for port in place.backends)
     calls = ", ".join(f"{{url: 'http://127.0.0.1:{port}', http2: true}}" for port in place.calls)
     of_calls = f", {{path: /bench.Bench/, health_check: off, backends: [{calls}]}}" if calls else ""
+    below = f", {place.below}" if place.below else ""
     split = place.here.startswith("split by ")
     arms = f"{{weight: 90, backends: [{backends}]}}, {{weight: 10, backends: [{backends}]}}"
     whole = f"split: {{by: {place.here.removeprefix('split by ')}, to: [{arms}]}}" if split else f"backends: [{backends}]"
-    locations = f"[{{path: /, {whole}}}{of_calls}]"
+    locations = f"[{{path: /, {whole}{below}}}{of_calls}]"
     config = place.write(
         ".yaml",
         f"""
@@ -324,7 +326,7 @@ def launch(
     command = PEERS[name](Place(folder, label, port, tls_port, h2c_port, backends, log_file, certificate(folder), **more))
     running = start(command, folder, label, prefix)
     url = f"http://127.0.0.1:{port}"
-    running.wait_for(f"{url}/128")
+    running.wait_for(f"{url}/128", str(more.get("field", "")))
     tls_url = f"https://127.0.0.1:{tls_port}" if name in TLS else ""
     h2c_url = url if name == "envoy" else f"http://127.0.0.1:{h2c_port}"
     calls = name in CALLS and bool(more.get("calls"))

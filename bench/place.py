@@ -38,7 +38,7 @@ class Place:
     calls: ports of backends for gRPC, which speak HTTP/2 in clear; () = none.
     here, around: text for its configuration: for the requests, and beside that. Terraster has `middleware` entries in both; nginx directives
     of the location and of `http`; HAProxy lines of the frontend, and whole sections. "split by KEY" is a `split` of Terraster's
-    location. workers: processes or threads.
+    location. below: keys of Terraster's location. field: a line of the head that requests must have. workers: processes or threads.
     """
 
     folder: Path
@@ -52,6 +52,8 @@ class Place:
     calls: tuple[int, ...] = ()
     here: str = ""
     around: str = ""
+    below: str = ""
+    field: str = ""
     workers: int = 1
 
     def write(self, suffix: str, text: str) -> str:

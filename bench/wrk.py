@@ -22,7 +22,7 @@ LUA = HERE / "lua" / "report.lua"
 class Case:
     """One kind of request. ``close``: True for a connection per request; ``post``: octets of the request body; ``tls``: True over TLS 1.3;
     ``handshake``: its kind, for a TLS connection per request; ``streams``: of HTTP/2 at the same time on each of 8 connections; ``call``:
-    octets of the message of a unary call of gRPC, and of its answer; ``accept``: Accept-Encoding
+    octets of the message of a unary call of gRPC, and of its answer; ``accept``: Accept-Encoding; ``field``: one more line of the head
     """
 
     name: str
@@ -35,6 +35,7 @@ class Case:
     streams: int = 0
     call: int = 0
     accept: str = ""
+    field: str = ""
 
 
 CASES = {
@@ -88,6 +89,8 @@ def run(url: str, case: Case, *, seconds: float, connections: int = 64, prefix: 
             command += ["-H", "Connection: close"]
         if case.accept:
             command += ["-H", f"Accept-Encoding: {case.accept}"]
+        if case.field:
+            command += ["-H", case.field]
         command += [url, "--", str(case.post)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

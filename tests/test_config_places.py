@@ -52,6 +52,12 @@ CASES = [
         text(LOG, f"middleware: [{{jwt: {{{KEY}, query: token}}}}]", "middleware: [{jwt: {audience: x}}]"),
         "5:62: service a, /: `jwt` reads tokens from the parameter `token`",
     ),
+    # of two locations with one path the one that is meant
+    (
+        text("", "", "middleware: [{shed: {loop_lag: 1s}}]")
+        + "  - {path: /, match: {methods: PUT}, respond: {}}\n  - {path: /, match: {methods: POST}, respond: {}, middleware: [{shed: {}}]}\n",
+        "11:66: service a, /#POST: `shed` says nothing of `loop_lag` or `memory`",
+    ),
     # the services of other names and the locations of other paths are not meant
     (
         text("", "", "middleware: [{shed: {loop_lag: 1s}}]") + "  - path: /b/./c\n    respond: {}\n    middleware: [{shed: {}}]\n",

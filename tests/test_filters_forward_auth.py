@@ -11,7 +11,7 @@ import pytest
 from terraster.config.diff import diff
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import Timeouts
-from terraster.errors import ClientGone, ConfigError, ConnectFailed, HttpError
+from terraster.errors import ClientGone, ConnectFailed, HttpError
 from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
 from terraster.filters.contract import Place
@@ -26,6 +26,7 @@ from terraster.state.view import SeatView
 from terraster.wire.edits import Edits
 
 from .harness.configuration import load
+from .harness.refusals import SERVICE, refusal
 
 COUNTERS = {counter.name: 112 + number for number, counter in enumerate(ForwardAuth.counters)}
 Fields = list[tuple[bytes, bytes]]
@@ -216,14 +217,7 @@ def test_fields_of_the_client(written: dict[str, Any], names: list[bytes]) -> No
     assert house.fields == [field for field in SENT if field[0] in names]
 
 
-TEXT = """\
-services:
-  - name: s
-    locations:
-      - path: /
-        backends: [http://10.0.0.1]
-        middleware: [{forward_auth: %s}]
-"""
+TEXT = SERVICE % "{forward_auth: %s}"
 
 
 @pytest.mark.parametrize(
@@ -243,13 +237,9 @@ services:
     ],
 )
 def test_what_is_refused_at_the_start(tmp_path: Path, keys: str, problem: str) -> None:
-    (tmp_path / "t.yaml").write_text(TEXT % keys)
-    with pytest.raises(ConfigError) as error:
-        snapshot = resolve(load(str(tmp_path / "t.yaml")), 1, environ={})
-        table = Table(4, 4, 2)
-        compile_plan(Leases(table).assign(snapshot), SeatView(table))
-    assert problem in str(error.value)
-    assert "topsecret" not in str(error.value)
+    said = refusal(tmp_path, TEXT % keys)
+    assert problem in said
+    assert "topsecret" not in said
 
 
 CALLED = """
