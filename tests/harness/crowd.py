@@ -7,6 +7,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 __all__ = ["Passed", "ask"]
@@ -46,8 +47,10 @@ class _Client:
         self.sent = 0.0
 
     def send(self, now: float) -> None:
+        """The end of a connection whose worker died meanwhile is noticed at the next read."""
         self.sent = now
-        self.sock.send(_REQUEST)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.sock.send(_REQUEST)
 
 
 def ask(
