@@ -335,6 +335,11 @@ def test_a_reload_tells_what_changes_of_a_split(tmp_path: Path) -> None:
         "~ service s: /shop: ~ split: name s/shop → c",
         "~ service s: /shop: ~ split: fallback off → on",
     ]
+    limited = snapshot(f"split: {{{TO}}}\n        retry: {{attempts: 7}}\n        middleware: [{{cors: {{allowed_origins: '*'}}}}]")
+    assert diff(old, limited).describe() == ["~ service s: /shop: ~ retry: attempts 3 → 7", "~ service s: /shop: ~ cors: off → on"]
+    one, two = TO.removeprefix("to: [{").removesuffix("}]").split("}, {")
+    turned = snapshot(f"split: {{to: [{{{two}, name: '2'}}, {{{one}}}]}}")
+    assert diff(old, turned).describe() == ["~ service s: /shop: ~ split: order of the arms"], "and not of locations"
     assert diff(old, snapshot("backends: ['http://h:1']")).describe() == [
         "~ service s: - location /shop#a",
         "~ service s: - location /shop#2",

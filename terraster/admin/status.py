@@ -174,7 +174,7 @@ def _location(
     arm: dict[str, Any] | None,
 ) -> dict[str, Any]:
     requests = row.requests if row else 0
-    filters: dict[str, dict[str, float]] = {name: {} for name, _ in location.filters}
+    filters: dict[str, dict[str, float]] = {} if location.arm else {name: {} for name, _ in location.filters}
     for one in counted:
         count = row.cells[one.cell] if row else 0
         if count or one.kind in filters:

@@ -246,14 +246,21 @@ def _of_service(old: Service, new: Service) -> Iterator[str]:
     before = {location.place: location for location in old.locations}
     after = {location.place: location for location in new.locations}
     yield from (f"- location {label}" for label in before if label not in after)
-    if before.keys() == after.keys() and [*before] != [*after]:
+    order = [[label for label, location in labelled.items() if not location.arm] for labelled in (before, after)]
+    if before.keys() == after.keys() and order[0] != order[1]:  # that of arms means nothing
         yield "~ order of the locations"
+    of_whole: list[str] = []
     for label, location in after.items():
         if label not in before:
             yield f"+ location {label}"
         else:
             where = "" if len(after) == 1 else f"{label}: "
-            yield from (where + line for line in _of_location(before[label], location) if line not in said)
+            lines = [line for line in _of_location(before[label], location) if line not in said]
+            if location.arm:
+                lines = [line for line in lines if line not in of_whole]
+            else:
+                of_whole = lines
+            yield from (where + line for line in lines)
 
 
 def _of_http2(old: Http2Limits | None, new: Http2Limits | None) -> Iterator[str]:

@@ -94,6 +94,8 @@ def changes(old: Split | None, new: Split | None) -> Iterator[str]:
             yield f"~ split: arm {name} went, weight {one}"
         elif one != other:
             yield f"~ split: arm {name} weight {one} → {other}"
+    if before == after and [*before] != [*after]:
+        yield "~ split: order of the arms"
     for key in ("by", "salt", "ipv6_prefix", "fallback", "override"):
         one, other = getattr(old, key), getattr(new, key)
         if one != other:

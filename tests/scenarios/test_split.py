@@ -75,6 +75,7 @@ def test_clients_keep_their_arm_when_its_share_grows(terraster, site, stack, tmp
     wait_until(lambda: sum(place["requests"] for place in places(proxy).values()) == 360, "all requests counted")
     found = places(proxy)
     assert found["/"]["split"] == {"canary": 40, "stable": 60} and found["/"]["requests"] == 0
+    assert [found[f"/#{name}"]["filters"] for name in ("stable", "canary")] == [{}, {}], "filters are the location's"
     samples = proxy.metrics()
     for name in ("stable", "canary"):
         assert (
