@@ -49,6 +49,7 @@ def passages(snapshot: Snapshot, guarding: Collection[str]) -> list[str]:
 
 
 def _sentences(ways: Collection[list[_Way]]) -> Iterator[str]:
+    forks: dict[str, Forks[Location]] = {}
     for several in ways:
         guarded = [one for one in several if one.guards]
         if all(other.guards == several[0].guards for other in several):
@@ -58,7 +59,7 @@ def _sentences(ways: Collection[list[_Way]]) -> Iterator[str]:
             continue
         for one in guarded:
             for other in several:
-                if other.guards != one.guards and (lacking := _lacking(one, other)) and _reaches(other, one):
+                if other.guards != one.guards and (lacking := _lacking(one, other)) and _reaches(other, one, forks):
                     what = ", ".join(f"`{name}`" for name in lacking)
                     verb = "may reach" if other.location.rewrites else "reaches"
                     yield (
@@ -73,13 +74,16 @@ def _lacking(one: _Way, other: _Way) -> list[str]:
     return list(dict.fromkeys(name for name, settings in one.guards if (name, settings) not in other.guards))
 
 
-def _reaches(other: _Way, one: _Way) -> bool:
-    """True if a request to the other location may have a path at the backend that only the first location should give it."""
+def _reaches(other: _Way, one: _Way, known: dict[str, Forks[Location]]) -> bool:
+    """True if a request to the other location may have a path at the backend that only the first location should give it. known: the locations
+    of services by path, made once"""
     if other.location.rewrites:
         return True  # nobody knows which paths its patterns make
     if _lies_in(one.path, other.path):
         asked = _joined(other.location.path, one.path[len(other.path.rstrip("/")) :])
-        forks = of_service(other.service)
+        if other.service.name not in known:
+            known[other.service.name] = of_service(other.service)
+        forks = known[other.service.name]
         if other.service is one.service and _was_meant(other.location, one.location):
             return False
         return any(_takes(forks, path, other.location) for path in (asked, f"{asked.rstrip('/')}/")[: 1 + _is_exact(one.location)])
