@@ -1,7 +1,8 @@
 """`terraster`: check a configuration, or run it.
 
     terraster [--config FILE] [--services DIR] [--api-config FILE] [--log-config FILE[,FILE…]]
-              [--check [--strict] [--json] | --schema | --version | --demo]
+              [--check [--strict] [--json] | --explain REQUEST [--header LINE] [--client IP] [--listener ADDRESS] [--json] | --schema
+               | --version | --demo]
     terraster plugin new NAME | plugin test FILE             (`terraster.cli.plugin`)
 
 Exit codes: 0 stopped on request (or nothing wrong), 1 cannot start, 2 the configuration (or the command line) cannot be used.
@@ -51,8 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     if arguments.strict and not arguments.check:
         parser.error("--strict needs --check")
+    if (arguments.header or arguments.client or arguments.listener) and arguments.explain is None:
+        parser.error("--header, --client and --listener need --explain")
     if arguments.schema:
         return until_closed(lambda: _schema(arguments.config))
+    if arguments.explain is not None:
+        return until_closed(lambda: _explain(_Configuration(arguments, to_run=False), arguments))
     if arguments.check:
         return until_closed(lambda: _check(_Configuration(arguments, to_run=False), arguments.json, arguments.strict))
     return _run(arguments)
@@ -78,7 +83,15 @@ def _parser() -> argparse.ArgumentParser:
     }
     add_option(parser, "log-config", "--log_configs", "-log_configs", **logs)
     add_option(parser, "check", action="store_true", help="print the problems of the configuration and exit")
-    add_option(parser, "json", action="store_true", help="with --check: print JSON")
+    add_option(
+        parser, "explain", metavar="REQUEST", help="say what would be done with a request, such as 'GET https://a.test/b', and why"
+    )
+    header = "with --explain: a header of the request, such as 'Accept: text/html'; may be repeated"
+    add_option(parser, "header", "-H", metavar="LINE", action="append", default=[], help=header)
+    add_option(parser, "client", metavar="IP", default="", help="with --explain: the client's address (default: 192.0.2.1)")
+    listener = "with --explain: the listener that is asked (default: that of the port in the URL)"
+    add_option(parser, "listener", metavar="ADDRESS", default="", help=listener)
+    add_option(parser, "json", action="store_true", help="with --check or --explain: print JSON")
     add_option(parser, "strict", action="store_true", help="with --check: a warning is an error, too (exit code 2)")
     add_option(parser, "schema", action="store_true", help="print the JSON Schema of the configuration and exit")
     add_option(parser, "demo", action="store_true", help="start two demo backends as well and print commands to try")
@@ -191,6 +204,25 @@ def _schema(configuration: str | None) -> int:
     json.dump(known.schema(), sys.stdout, indent=2)
     print()
     return 0
+
+
+def _explain(load: _Configuration, arguments: argparse.Namespace) -> int:
+    """Explain one request. Returns the exit code."""
+    from terraster.cli.explain import explain
+    from terraster.errors import ConfigError, TerrasterError, Unplaced
+
+    def place(service: str, location: str, kind: str) -> str:
+        found = load.in_files(Unplaced("", "", service, location, kind, "", ()))
+        return f"{found.file}:{found.line}:{found.column}" if found.line else ""
+
+    try:
+        return explain(load, place, arguments.explain, arguments.header, arguments.client, arguments.listener, arguments.json)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(load.in_files(problem), file=sys.stderr)
+    except (TerrasterError, ValueError) as error:
+        print(f"terraster: {error}", file=sys.stderr)
+    return 2
 
 
 def _check(load: _Configuration, as_json: bool, strict: bool) -> int:

@@ -19,7 +19,11 @@ Path = tuple[str | int, ...]
 
 
 def place_of(known: Language, top: Settings, services: Sequence[tuple[Path, ServiceSettings]], problem: Unplaced) -> Path | None:
-    """The path of the key that a problem is about; None if no level writes the filter. services: each with its path."""
+    """The path of the key that a problem is about; None if no level writes the filter. services: each with its path.
+
+    A problem without a kind is about the location itself, else about the service."""
+    if not problem.kind:
+        return next((here for here, _ in _levels(top, services, problem)), None)
     found = None
     for here, level in _levels(top, services, problem):
         for kind, settings, path, _ in known.written(level):

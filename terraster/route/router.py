@@ -53,26 +53,26 @@ class _Names(Generic[P]):
         self.exact = tables.exact
         self.default: P | None = tables.default.get(b"*")
         longest_first = sorted(tables.patterns, key=_rank)
-        self._patterns: tuple[tuple[Pattern, P], ...] = tuple(
-            [(compiled(name.decode("ascii")), tables.patterns[name]) for name in longest_first]
+        self._patterns: tuple[tuple[str, Pattern, P], ...] = tuple(
+            [(name.decode("ascii"), compiled(name.decode("ascii")), tables.patterns[name]) for name in longest_first]
         )
         self.has_rules = bool(tables.suffixes or self._patterns)
 
-    def by_rule(self, host: bytes) -> P | None:
-        """The payload of the longest wildcard that matches, else of the longest expression, else the default. At most 127 steps for the
+    def by_rule(self, host: bytes) -> tuple[str, P | None]:
+        """The longest wildcard that matches, else the longest expression, else "*", each with its payload. At most 127 steps for the
         wildcards, because a host name has at most 127 labels."""
         suffixes = self.tables.suffixes
         at = host.find(b".", 1) if suffixes else -1
         while at > 0:
             payload = suffixes.get(host[at:])
             if payload is not None:
-                return payload
+                return "*" + host[at:].decode("ascii"), payload
             at = host.find(b".", at + 1)
         if host:
-            for pattern, payload in self._patterns:
+            for name, pattern, payload in self._patterns:
                 if pattern.fullmatch(host) is not None:
-                    return payload
-        return self.default
+                    return name, payload
+        return "*", self.default
 
 
 def _rank(pattern: bytes) -> tuple[int, bytes]:
@@ -104,8 +104,18 @@ class Router(Generic[P]):
         if payload is not None:
             return payload
         if names.has_rules:
-            return names.by_rule(host)
+            return names.by_rule(host)[1]
         return names.default
+
+    def rule(self, listener: str, host: bytes) -> str:
+        """The host by which `find` has its payload, as configured; "" if it has none."""
+        names = self._listeners.get(listener)
+        if names is None:
+            return ""
+        if host in names.exact:
+            return host.decode("ascii")
+        rule, payload = names.by_rule(host)
+        return "" if payload is None else rule
 
     def updated(self, remove: Iterable[tuple[str, str]], add: Iterable[tuple[str, str, P]]) -> Router[P]:
         """A router without ``remove`` (listener address, host) and with ``add``. To replace a payload, remove and add it.

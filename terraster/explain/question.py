@@ -1,0 +1,63 @@
+"""A request to be explained, as a person writes it: ``GET https://shop.example.com/api/cart``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import NamedTuple
+
+__all__ = ["Question", "ask"]
+
+_TEXT = re.compile(r"(?:([A-Z][A-Z0-9-]*)\s+)?(https?)://([^/?#\s]+)([^#\s]*)(?:#\S*)?", re.ASCII)
+_PORT = re.compile(r":([0-9]{1,5})\Z")
+_FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n]*)")
+_PORTS = {"http": 80, "https": 443}
+
+CLIENT = "192.0.2.1"
+"""The address of the client if none is given: one of those for documentation (RFC 5737), which no rule should name."""
+
+
+class Question(NamedTuple):
+    """A request that nobody has sent.
+
+    scheme: "http" or "https". port: of the URL, or else the scheme's. fields: as (name, value). client: its IP address
+    """
+
+    method: str
+    scheme: str
+    host: str
+    port: int
+    target: str
+    fields: tuple[tuple[str, str], ...]
+    client: str
+
+    def head(self) -> bytes:
+        """The request head as a client sends it."""
+        lines = [f"{self.method} {self.target} HTTP/1.1", f"Host: {self.host}"]
+        lines += [f"{name}: {value}" for name, value in self.fields if name.lower() != "host"]
+        return "\r\n".join((*lines, "", "")).encode("utf-8")
+
+
+def ask(text: str, fields: Iterable[str] = (), client: str = "") -> Question:
+    """The request that a text describes: a URL with a method before it, else GET. fields: as "Name: value". ValueError if it cannot be read."""
+    match = _TEXT.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a valid request; write one as 'GET https://shop.example.com/api/cart'")
+    method, scheme, authority, target = match.groups()
+    said = _PORT.search(authority)
+    pairs = []
+    for line in fields:
+        field = _FIELD.fullmatch(line)
+        if field is None:
+            raise ValueError(f"{line!r} is not a valid header; write it as 'Name: value'")
+        pairs.append((field[1], field[2].strip()))
+        if field[1].lower() == "host":
+            authority = pairs[-1][1]
+    try:
+        address = str(ip_address(client or CLIENT))
+    except ValueError:
+        raise ValueError(f"{client!r} is not a valid IP address of a client") from None
+    if not target.startswith("/"):
+        target = "/" + target
+    return Question(method or "GET", scheme, authority, int(said[1]) if said else _PORTS[scheme], target, tuple(pairs), address)

@@ -1,0 +1,170 @@
+"""`terraster --explain`: requests as people write them, what is said about them, and where rules are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from terraster.cli.main import main
+from terraster.explain.question import ask
+
+CONFIGURATION = """\
+port: 8080
+rate_limit: {requests_per_second: 10, burst: 5}
+services:
+  - name: shop
+    host: "*.example.com"
+    locations:
+      - path: /
+        backends: [{url: "http://10.0.0.1:8000"}, {url: "http://10.0.0.2:8000", weight: 0}]
+      - path: /admin
+        middleware: [{ip_access: {allow: [10.0.0.0/8]}}]
+        backends: [{url: "http://10.0.0.3:8000"}]
+      - path: /asked
+        middleware: [{forward_auth: {url: "http://10.0.0.9/"}}]
+        backends: [{url: "http://10.0.0.3:8000"}]
+      - path: /post
+        match: {methods: [POST]}
+        backends: [{url: "http://10.0.0.4:8000"}]
+  - name: other
+    host: other.test
+    listen: "127.0.0.1:9000"
+    locations: [{path: /only, respond: {status: 204}}]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "c.yaml"
+    path.write_text(CONFIGURATION)
+    return str(path)
+
+
+def said(capsys: pytest.CaptureFixture[str], file: str, *arguments: str) -> list[str]:
+    """The lines that it prints, without the folder of the file, and with one blank between words."""
+    assert main(["--config", file, "--explain", *arguments]) == 0
+    text = capsys.readouterr().out.replace(file, "c.yaml")
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "text, host, port, target",
+    [
+        ("http://a.test", "a.test", 80, "/"),
+        ("GET https://a.test:8443/x?y=1#z", "a.test:8443", 8443, "/x?y=1"),
+        ("https://[::1]/", "[::1]", 443, "/"),
+        ("DELETE http://a.test?q", "a.test", 80, "/?q"),
+        ("http://a.test/%2e%2e//x", "a.test", 80, "/%2e%2e//x"),
+    ],
+)
+def test_a_request_as_it_is_written(text: str, host: str, port: int, target: str) -> None:
+    asked = ask(text)
+    assert (asked.host, asked.port, asked.target) == (host, port, target)
+    assert asked.method == (text.split(" ")[0] if " " in text else "GET")
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("a.test/x",), "is not a valid request; write one as 'GET https://shop.example.com/api/cart'"),
+        (("get http://a.test/",), "is not a valid request"),
+        (("http://a.test/", "-H", "no header"), "'no header' is not a valid header; write it as 'Name: value'"),
+        (("http://a.test/", "--client", "nobody"), "'nobody' is not a valid IP address of a client"),
+        (("http://a.test/", "--listener", ":1"), "no listener :1; there are 127.0.0.1:9000, :8080"),
+    ],
+)
+def test_what_cannot_be_read(capsys: pytest.CaptureFixture[str], file: str, arguments: tuple[str, ...], words: str) -> None:
+    assert main(["--config", file, "--explain", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert words in shown.err
+    assert not shown.out
+
+
+def test_a_request_for_a_backend(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    assert said(capsys, file, "http://shop.example.com:8080/x?y", "-H", "Accept: text/html", "--client", "10.0.0.7") == [
+        "GET http://shop.example.com:8080/x?y from 10.0.0.7",
+        "",
+        "listener :8080",
+        "service shop, by its host *.example.com (c.yaml:4:5)",
+        "location / (c.yaml:7:9)",
+        "filter rate_limit lets it pass (c.yaml:2:1)",
+        "backends round-robin, as if all were up",
+        "http://10.0.0.1:8000, weight 1, picked now",
+        "http://10.0.0.2:8000, weight 0, takes no new work",
+        "sent GET /x?y HTTP/1.1",
+        "Host: shop.example.com:8080",
+        "Accept: text/html",
+        "X-Forwarded-For: 10.0.0.7",
+        "X-Real-IP: 10.0.0.7",
+        "X-Forwarded-Proto: http",
+        "X-Forwarded-Port: 8080",
+        "Via: 1.1 terraster",
+        "X-Forwarded-Host: shop.example.com:8080",
+        "X-Request-ID: (request-id)",
+    ]
+
+
+def test_a_refusal_names_the_line_of_its_rule(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    lines = said(capsys, file, "http://shop.example.com:8080/admin/x")
+    why = "ip_access: the client's address is not one of those that are allowed"
+    assert lines[-2:] == [f"filter ip_access refuses with 403: {why} (c.yaml:10:23)", f"answer 403: {why}"]
+
+
+@pytest.mark.parametrize(
+    "url, near",
+    [
+        (
+            "http://example.com:8080/",
+            "service shop has *.example.com, which takes the names below example.com and not example.com itself",
+        ),
+        ("http://other.test:8080/", "service other has other.test, but listens on 127.0.0.1:9000"),
+        ("http://a.example.com:8080/administer", "/admin takes /admin and /admin/…, but a prefix ends where a segment ends"),
+        ("http://a.example.com:8080/ADMIN/x", "/admin differs in upper and lower case"),
+        ("http://a.example.com:8080/admin/x", "/ matches as well, but /admin is longer"),
+        ("http://other.test:9000/onyl", "the service has /only"),
+    ],
+)
+def test_near_misses(capsys: pytest.CaptureFixture[str], file: str, url: str, near: str) -> None:
+    lines = said(capsys, file, url)
+    if near.startswith("/ matches"):
+        assert not [line for line in lines if line.startswith("near")]  # the root matches everything, which helps nobody
+    else:
+        assert f"near {near}" in lines
+
+
+def test_conditions_that_are_not_fulfilled(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    lines = said(capsys, file, "http://a.example.com:8080/post")
+    assert "location / (c.yaml:7:9)" in lines
+    assert [line for line in lines if line.startswith("near /post") and "does not fulfil its conditions" in line]
+    assert "location / (c.yaml:7:9)" not in said(capsys, file, "POST http://a.example.com:8080/post")
+
+
+def test_what_only_traffic_can_tell(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    lines = said(capsys, file, "http://a.example.com:8080/asked")
+    assert "filter forward_auth may answer: its server decides, and is not asked here (c.yaml:13:23)" in lines
+    assert "sent GET /asked HTTP/1.1" in lines
+
+
+def test_a_port_that_no_listener_has(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    """Those that take the host are shown; without one, all."""
+    assert "listener 127.0.0.1:9000" in (lines := said(capsys, file, "http://other.test/only"))
+    assert lines[-1] == "answer 204"
+    lines = said(capsys, file, "http://nobody.test/")
+    assert [line for line in lines if line.startswith("listener")] == ["listener 127.0.0.1:9000", "listener :8080"]
+    assert "No listener has port 80. Each that could be meant:" in lines
+
+
+def test_json(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    assert main(["--config", file, "--json", "--explain", "http://a.example.com:8080/x"]) == 0
+    (course,) = json.loads(capsys.readouterr().out)
+    assert (course["service"], course["location"], course["status"]) == ("shop", "/", 0)
+    assert course["place"] == f"{file}:7:9"
+    assert course["decisions"] == [{"kind": "rate_limit", "text": "lets it pass", "final": False, "place": f"{file}:2:1"}]
+    assert [one["picked"] for one in course["candidates"]] == [True, False]
+
+
+def test_https_at_a_listener_in_clear(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    lines = said(capsys, file, "https://a.example.com:8080/")
+    assert lines[-1] == "answer none: the listener speaks no TLS, so there is no handshake"
