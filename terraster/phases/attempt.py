@@ -393,11 +393,15 @@ class Attempt:
             self.outcome = BAD_STATUS
 
     def delivered(self, source: Source) -> None:
+        """See `whole`. source: of the response."""
+        self.whole(self.response.keep_alive and source.reusable)
+
+    def whole(self, reusable: bool) -> None:
         """The backend has sent the whole response, of which the client may have only a part: end the attempt, unless the backend still gets the
-        request."""
+        request. reusable: True if its connection may carry another request"""
         if self.sender is None or self.sender.done:
             self.look = True
-            self.reusable = self.response.keep_alive and source.reusable
+            self.reusable = reusable
             self.relayed()
             self.over()
             self.released = True

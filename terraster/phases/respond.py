@@ -72,6 +72,8 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
         if frames.done and length > 0 and transform is None and not frames.trailers:
             body = bytes(frames.here())
             exchange.bytes_out += len(out) + len(body)
+            if isinstance(client, Request) and client.window < len(body):
+                attempt.whole(frames.reusable)
             client.answer(out, body, timeouts.read, stays)
         else:
             _relay(plane, frames, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
@@ -91,6 +93,8 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             _relay(plane, known, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
         else:
             exchange.bytes_out += len(out) + len(rest)
+            if isinstance(client, Request) and client.window < len(rest):
+                attempt.whole(response.keep_alive and left >= 0)  # no backend waits for a client that gives no window
             client.answer(out, rest, timeouts.read, stays)
         attempt.reusable = response.keep_alive and left >= 0
     else:

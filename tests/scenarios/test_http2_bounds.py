@@ -6,14 +6,16 @@ import contextlib
 import signal
 import time
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from hpack import Encoder, NeverIndexedHeaderTuple
 
 from ..harness.backends import Peer, ok
-from ..harness.client import Connection
+from ..harness.client import Connection, get
+from ..harness.http2_backend import Asked, Http2Backend, Http2Peer
 from ..harness.http2_client import CONTINUATION, HEADERS, SETTINGS, Answer, Http2, frame
-from ..harness.terraster_process import Terraster, rss
+from ..harness.terraster_process import Terraster, rss, service
 from ..harness.waiting import wait_until
 
 fills = pytest.mark.nightly  # fills the buffers of the kernel, which takes long on a busy machine
@@ -98,6 +100,30 @@ def test_large_heads_that_wait_for_a_window_are_bounded(terraster) -> None:
         held = [_hold_heads(client) for client in clients]
         assert rss(worker) - before < (64 << 20) / 20
     assert all(0 < count <= 8 for count in held)
+
+
+@pytest.mark.parametrize("framed", [False, True], ids=["h1", "h2"])
+def test_a_short_answer_that_waits_for_a_window_keeps_no_backend(terraster, backend, stack, framed) -> None:
+    """The backend takes one request at a time. It has answered, and the next one is asked while the client of the first gives no window."""
+
+    def script(peer: Http2Peer, asked: Asked) -> None:  # in one piece
+        peer.codec.send_headers(asked.stream, [(":status", "200"), ("content-length", "5")])
+        peer.codec.send_data(asked.stream, b"hello", end_stream=True)
+
+    if framed:
+        one: Any = stack.enter_context(Http2Backend(script))
+    else:
+        one = backend(answer=ok(b"hello"))
+    entry = {"url": one.url, "http2": framed, "health_check": "off", "max_connections": 1}
+    served = terraster(service(entry), http2=True)
+    with Http2(served.connect(), settings={_WINDOW: 0}) as client:
+        number = client.open("/first")
+        answer = client.answers[number]
+        client.until(lambda: answer.fields)
+        assert get(served.address, "/second").body == b"hello"
+        assert not answer.body
+        client.grow(number, 5)
+        assert client.answer(number).body == b"hello"
 
 
 def _hold_heads(client: Http2) -> int:
