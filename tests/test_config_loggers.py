@@ -140,6 +140,17 @@ def test_rotation_belongs_to_the_logger_that_says_where(tmp_path: Path) -> None:
     assert (off["other"].rotation, usual["other"].rotation) == (None, Rotation(100 << 20))
 
 
+def test_all_who_write_to_a_file_take_part_in_its_rotation(tmp_path: Path) -> None:
+    text = "access_log: {path: d.log}\nloggers: {shop: {outputPaths: d.log, logRotation: {maxSizeMB: 2}}}\n"
+    found = logs(tmp_path, text)
+    assert {name: log.rotation for name, log in found.items()} == {
+        "own": None,
+        "shop": Rotation(2 << 20),
+        "other": Rotation(2 << 20),
+        "": Rotation(2 << 20),
+    }
+
+
 def test_a_directory_without_room_for_backups_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "d.log").touch()
     monkeypatch.setattr("os.access", lambda path, mode: path != str(tmp_path))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from .test_logs_receiver import entries
 
 ROOT = Path(__file__).parent.parent
 
@@ -106,6 +110,45 @@ def test_sampling_keeps_some_of_equal_lines(tmp_path: Path, thereafter: int, cou
     said(tmp_path, f"ProgramLogger(('own.log',), sampling=Sampling(3, {thereafter}))", more)
     text = (tmp_path / "own.log").read_text()
     assert (text.count("again 1"), text.count("again 2")) == (count, 1)
+
+
+def test_syslog_and_the_journal_get_every_event_of_every_process_once(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        syslog.bind(str(tmp_path / "syslog"))
+        journal.bind(str(tmp_path / "journal"))
+        paths = f"('syslog:{tmp_path}/syslog?facility=local1', 'journald:{tmp_path}/journal')"
+        more = "import os\nif os.fork() == 0:\n    log.forked()\n    log.error('of the child')\n    os._exit(0)\nos.wait()"
+        assert said(tmp_path, f"ProgramLogger({paths})", more).count("\n") == 1
+        for sock in (syslog, journal):
+            sock.settimeout(5)
+        lines = [syslog.recv(10000).decode() for _ in range(4)]
+        found = [entries(journal.recv(10000)) for _ in range(4)]
+    assert [re.sub(r"^<(\d+)>1 \S+Z \S+ terraster \d+ - - ", r"\1 ", line).split("\n")[0] for line in lines] == [
+        "143 a detail",
+        "140 password=topsecret",
+        "139 it failed",
+        "139 of the child",
+    ]
+    assert [(entry["PRIORITY"], entry["MESSAGE"].split("\n")[0]) for entry in found] == [
+        ("7", "a detail"),
+        ("4", "password=topsecret"),
+        ("3", "it failed"),
+        ("3", "of the child"),
+    ]
+    assert found[2]["MESSAGE"].endswith("ZeroDivisionError: division by zero") and found[2]["CODE_FILE"] == "<string>"
+
+
+def test_json_on_a_journals_stream_has_priorities(tmp_path: Path) -> None:
+    near, far = socket.socketpair()
+    with near:
+        with far:
+            status = os.fstat(far.fileno())
+            source = _SAY.replace("{config}", "ProgramLogger(('/dev/fd/2',), encoding=Encoding(), json=True)").replace("{more}", "")
+            environ = {"PYTHONPATH": str(ROOT), "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+            subprocess.run([sys.executable, "-c", source], stderr=far.fileno(), timeout=30, check=True, env=environ)
+        lines = near.makefile().read().splitlines()
+    assert [line[:4] for line in lines] == ["<6>b", "<7>{", "<4>{", "<3>{"]
+    assert json.loads(lines[3][3:])["msg"] == "it failed"
 
 
 def test_a_rotated_file_is_opened_again(tmp_path: Path) -> None:

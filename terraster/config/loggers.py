@@ -165,7 +165,7 @@ def access(log: AccessLog, loggers: Mapping[str, LoggerSettings], name: str | No
     sampled = (None if logger is None else _sampling(logger)) or Sampling(100, 100)
     log = replace(log, logger=name or DEFAULT, sampling=sampled if log.sample == BY_LOGGER else None)
     if logger is None:
-        return log
+        return _rotated(log, loggers)
     if "path" not in written:
         where = next((one for one in (logger, loggers.get(DEFAULT)) if one is not None and says_where(one)), None)
         log = log if where is None else _sent(log, where)
@@ -175,7 +175,7 @@ def access(log: AccessLog, loggers: Mapping[str, LoggerSettings], name: str | No
     if rule is not None:
         fields = tuple(dict.fromkeys((*log.redact_query, *rule.sensitive_fields)))
         log = replace(log, redact_query=fields, mask=written.get("mask") or rule.mask or log.mask)
-    return replace(log, least=_LEAST[logger.level or "info"])
+    return _rotated(replace(log, least=_LEAST[logger.level or "info"]), loggers)
 
 
 def unrotatable(loggers: Mapping[str, LoggerSettings]) -> Iterator[Complaint]:
@@ -201,6 +201,16 @@ def _sent(log: AccessLog, logger: LoggerSettings) -> AccessLog:
     console = (descriptors.STDOUT,) if logger.log_to_console else ()
     first, *others = dict.fromkeys((*logger.output_paths, *console))
     return replace(log, path=first, others=tuple(others), errors=logger.error_output_paths, rotation=_rotation(logger))
+
+
+def _rotated(log: AccessLog, loggers: Mapping[str, LoggerSettings]) -> AccessLog:
+    """The log with the rotation of the logger that writes to the same file, if it has none itself: all who write to a file take part in its
+    rotation, or lines would get into a backup that is being compressed."""
+    if log.rotation is None:
+        for logger in loggers.values():
+            if _rotation(logger) is not None and not {*logger.output_paths, *logger.error_output_paths}.isdisjoint(log.files()):
+                return replace(log, rotation=_rotation(logger))
+    return log
 
 
 def _is_json(logger: LoggerSettings) -> bool:

@@ -64,12 +64,16 @@ def test_loggers_say_where_lines_go_and_a_reload_changes_it(terraster, backend, 
 
 
 def test_a_log_name_without_destinations_writes_to_the_default(terraster, backend, tmp_path: Path) -> None:
-    logs = {"service_default": {"outputPaths": f"{tmp_path}/d.log"}, "shop": {"level": "warn"}}
-    proxy: Terraster = terraster(service(backend(answer=ok()).url, log_name="shop"), loggers=logs)
+    logs = {"service_default": {"outputPaths": f"{tmp_path}/d.log", "logToConsole": True}, "shop": {"level": "warn"}}
+    origin = backend(answer=lambda request: ok(status=b"404 None" if request.target == "/none" else b"200 OK"))
+    proxy: Terraster = terraster(service(origin.url, log_name="shop"), loggers=logs)
     get(proxy.address, "/")
     get(proxy.address, "/", host="", fields="Bad Name: x\r\n")
     wait_until(lambda: len(proxy.log()) == 1)  # of no service: the top's
     assert not objects(tmp_path / "d.log")
+    get(proxy.address, "/none")
+    wait_until(lambda: '"uri":"/none"' in proxy.said)
+    assert [line["uri"] for line in objects(tmp_path / "d.log")] == ["/none"]
 
 
 PAD = f"X-Pad: {'p' * 14000}\r\n"
