@@ -19,6 +19,7 @@ from terraster.config.diff import Change
 from terraster.config.snapshot import AccessLog, Listener
 from terraster.exchange import Exchange
 from terraster.logs.access import FLUSH, AccessLogs
+from terraster.logs.soon import Soon
 from terraster.net.connection import Connection
 from terraster.net.downstream import Downstream
 from terraster.net.parked import park
@@ -53,8 +54,8 @@ class ProxyWorker(Process):
         self.acceptors: dict[str, Acceptor] = {}
         self.descriptors = Descriptors(self.view, self.connections, len(self.listeners), self.log.warning)
         self.reactor = self.descriptors.reactor = Reactor(socket=self.descriptors.socket)
-        self._flush_timer = self.reactor.loop.timer(FLUSH)
         self.logs = AccessLogs(self.log.warning, self._flush_soon)
+        self._flush = Soon(self.reactor.loop, FLUSH, self.logs.flush)
         self.unrouted_log = self._writer(self.snapshot.access_log)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self.proxy.ended = self._ended
@@ -176,8 +177,7 @@ class ProxyWorker(Process):
         return self.logs.writer(config) or False
 
     def _flush_soon(self) -> None:
-        if not self._flush_timer.active:
-            self._flush_timer.start(self.logs.flush)
+        self._flush.wish()
 
     def _report(self, member: Member, kind: str, status: int, text: str) -> None:
         lease = self.view.backend_leases.get(member.slot, 0)

@@ -98,7 +98,7 @@ def test_rotation_under_four_workers_of_which_some_are_killed(fresh, tmp_path: P
     assert len(packed(tmp_path)) >= 3
     found = written(tmp_path)
     assert len(set(found)) == len(found) and set(found) <= set(sent)
-    assert len(sent) - len(found) <= killed  # one at a time: a kill takes at most the line that was just made
+    assert len(sent) - len(found) <= 10 * killed  # the lines of 10 ms, one request after the other
     rotation |= {"maxBackups": 1}
     proxy.reload(site, loggers=logs)
     wait_until(lambda: len(packed(tmp_path)) == 1)
