@@ -104,7 +104,7 @@ def test_a_new_process_in_the_seat_of_a_dead_one_is_owed_nothing() -> None:
         assert take(one, now + number * INTERVAL) > 0
     table.retire(1, (), ())
     (view,) = views(table, 2)
-    assert not view.left_buckets
+    assert len(view.all_buckets) == 1
     now = time.monotonic_ns()
     assert take(buckets(view), now) == INTERVAL
     seated(table, 1)
@@ -130,7 +130,7 @@ def test_what_a_process_that_ended_let_pass_still_counts() -> None:
         assert take(one, now) > 0
     table.retire(1, (), ())
     (later,) = views(table, 2)
-    assert later.left_buckets
+    assert len(later.all_buckets) == 2
     assert take(buckets(later), now) < 0
     assert take(buckets(later), now + INTERVAL) == TOLERANCE
     assert take(buckets(later), now + INTERVAL) < 0
@@ -152,6 +152,22 @@ def test_the_cells_of_a_process_that_ended_are_read_while_a_client_of_it_is_in_d
     assert table.q[table.seat_until(1)] == now + TOLERANCE > end
     assert table.counting_buckets(now + TOLERANCE - 1)[1] == [(table.seat_buckets(1), table.seat_until(1))]
     assert table.counting_buckets(now + TOLERANCE)[1] == []
+
+
+def test_the_cells_of_a_process_count_as_long_as_others_go_on_with_its_client() -> None:
+    """It may end at any moment, and the others may hear of that late."""
+    table, (one, other) = several((1, 2))
+    now = time.monotonic_ns()
+    for _ in range(BURST):
+        assert take(one, now) > 0
+    for _ in range(3 * BURST):
+        now += INTERVAL
+        assert take(other, now) == TOLERANCE
+    assert table.q[table.seat_until(1)] == now + TOLERANCE
+    table.retire(1, (), ())
+    (view,) = views(table, 2)
+    assert len(view.all_buckets) == 2
+    assert take(buckets(view), now) < 0
 
 
 def test_the_next_process_in_a_seat_goes_on_where_the_last_one_ended() -> None:

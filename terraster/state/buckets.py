@@ -17,9 +17,9 @@ SPENT is 0 again: whatever a process reads between two writes of another one is 
 that was stopped in the middle changes nothing by going on later. All that can happen is that processes decide at the same moment and each let
 one pass: the burst may be exceeded by one request for each other process. That is debt, and is paid back: over time the rate is exact.
 
-The cells of a process that has ended still count, until the last client in them has no debt. Its cell `SeatView.until` says when that is, and
-is written by all processes then: they write nearly the same time, and each later request corrects it. The next process in the seat writes on
-in the cells.
+The cells of a process that has ended still count, until the last client in them has no debt. The cell `SeatView.until` of its seat says when
+that is. It is written by all processes that let one of these clients pass, while that one runs, too, because it may end at any moment: they
+write nearly the same time, and each later request corrects it. The next process in the seat writes on in the cells.
 
 A key has one place, a set of `SeatBucket.WAYS` ways, in each seat. If all ways of a set are taken, the client with the least debt is
 forgotten: one without debt, but under a flood of clients.
@@ -65,13 +65,14 @@ class Buckets:
         q = view.q
         at = (key >> 32 & self._last) * _CELLS
         mine, own = view.buckets + at, -1
-        spans = []
-        for base in view.all_buckets:
+        spans, ends = [], []
+        for base, until in view.all_buckets:
             first = base + at
             keys = q[first : first + _WAYS].tolist()
             if key in keys:
                 way = first + keys.index(key)
                 spans.append((q[way + _ORIGIN], q[way + _SPENT]))
+                ends.append(until)
                 if first == mine:
                     own = way
         begun, arrival = _folded(spans)
@@ -93,9 +94,8 @@ class Buckets:
         q[own + _SPENT] += interval
         if q[view.until] < now + debt:
             q[view.until] = now + debt
-        for base, until in view.left_buckets:
-            first = base + at
-            if key in q[first : first + _WAYS].tolist() and q[until] < now + debt:
+        for until in ends:
+            if q[until] < now + debt:
                 q[until] = now + debt
         return debt
 
@@ -125,7 +125,7 @@ class Buckets:
         q = self._view.q
         at = (key >> 32 & self._last) * _CELLS
         spans = []
-        for base in self._view.all_buckets:
+        for base, _ in self._view.all_buckets:
             keys = q[base + at : base + at + _WAYS].tolist()
             if key in keys:
                 way = base + at + keys.index(key)

@@ -254,15 +254,16 @@ class Table:
         """Index of the first cell of a seat's first set of buckets (add a `SeatBucket` constant)."""
         return self._layout.buckets + self._place(seat) * self._layout.bucket_cells
 
-    def counting_buckets(self, now: int) -> tuple[list[int], list[tuple[int, int]]]:
-        """`seat_buckets` of each proxy worker; then `seat_buckets` and `seat_until` of each other seat whose buckets still count. now:
+    def counting_buckets(self, now: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """`seat_buckets` and `seat_until` of each proxy worker; then those of each other seat whose buckets still count. now:
         time.monotonic_ns()"""
         layout, q = self._layout, self.q
         until = q[layout.until : layout.until + layout.places].tolist()
         living = {self._place(seat) for seat in self.taken_seats() if q[self.seat(seat) + Seat.ROLE] != Seat.ADMIN}
         left = [place for place, end in enumerate(until) if end > now and place not in living]
         first, cells = layout.buckets, layout.bucket_cells
-        return [first + place * cells for place in living], [(first + place * cells, layout.until + place) for place in left]
+        pairs = {place: (first + place * cells, layout.until + place) for place in (*living, *left)}
+        return [pairs[place] for place in living], [pairs[place] for place in left]
 
     def taken_seats(self) -> list[int]:
         """The seats of children that have a process, of all masters."""

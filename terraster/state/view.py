@@ -27,8 +27,7 @@ class SeatView:
     all_backends, all_locations: the same as ``backends`` and ``locations``, for each taken seat
     until:     index of the cell that says until when this seat's buckets count (`Table.seat_until`)
     buckets, clients: index of the seat's first set of buckets, and of clients (`SeatBucket`, `SeatClient`)
-    all_buckets: the same as ``buckets``, for each proxy worker and for each seat whose process has ended and whose buckets still count
-    left_buckets: of these, the latter ones, each with the index of its cell as ``until``
+    all_buckets: the same as ``buckets`` and ``until``, for each proxy worker and each seat whose process has ended but whose buckets count
     all_clients: the same as ``clients``, for each taken seat
     kept_backends: the same as ``backends`` for the seats of masters, where the counts of the dead are
     backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
@@ -50,7 +49,6 @@ class SeatView:
         "buckets",
         "clients",
         "all_buckets",
-        "left_buckets",
         "all_clients",
         "backend_leases",
         "location_leases",
@@ -83,8 +81,7 @@ class SeatView:
         masters = (self.table.master_seat(master) for master in self.table.masters())
         self.all_clients = tuple(self.table.seat_clients(seat) for seat in self.seats)
         living, left = self.table.counting_buckets(time.monotonic_ns())
-        self.left_buckets = tuple([one for one in left if one[0] != self.buckets])
-        self.all_buckets = (self.buckets, *[base for base in (*living, *(base for base, _ in left)) if base != self.buckets])
+        self.all_buckets = ((self.buckets, self.until), *[one for one in (*living, *left) if one[0] != self.buckets])
         self.kept_backends = tuple(self.table.seat_backend(seat, 0) for seat in masters)
 
     def active(self, slot: int) -> int:
