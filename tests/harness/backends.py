@@ -20,6 +20,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import h11
 
+from .acceptor import Acceptor
 from .ports import free_port
 from .waiting import DEADLINE
 
@@ -158,7 +159,7 @@ class Peer:
         self.sock.close()
 
 
-class Backend:
+class Backend(Acceptor):
     """A server on loopback, or on a unix socket, that runs ``script(peer)`` for every connection.
 
     requests: every whole request that came, over all connections. peers: the connections. `url` goes into a configuration.
@@ -168,45 +169,24 @@ class Backend:
         """path: of a unix socket; it is removed at the end"""
         self.script = script
         self.requests: list[Request] = []
-        self.peers: list[Peer] = []
-        self.failures: list[BaseException] = []
-        self.changed = threading.Condition()
         self.address: tuple[str, int] | str
         if path:
             self.port, self.address, self.url = 0, path, f"unix:{path}"
-            self.listener = socket.socket(socket.AF_UNIX)
-            self.listener.bind(path)
-            self.listener.listen(512)
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(path)
+            listener.listen(512)
         else:
             self.port = port or free_port(host)
-            self.listener = socket.create_server((host, self.port), backlog=512)
+            listener = socket.create_server((host, self.port), backlog=512)
             self.url = f"http://{host}:{self.port}"
             self.address = (host, self.port)
-        self._closing = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(listener)
 
-    def __enter__(self) -> Backend:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close()
-        if kind is None and self.failures:
-            raise self.failures[0]
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            sock.settimeout(60)
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self.changed:
-                peer = Peer(self, sock, len(self.peers))
-                self.peers.append(peer)
-                self.changed.notify_all()
-            threading.Thread(target=self._run, args=(peer,), daemon=True).start()
+    def _accepted(self, sock: socket.socket) -> None:
+        sock.settimeout(60)
+        peer = Peer(self, sock, len(self.peers))
+        self._add(peer)
+        threading.Thread(target=self._run, args=(peer,), daemon=True).start()
 
     def _run(self, peer: Peer) -> None:
         try:
@@ -232,19 +212,15 @@ class Backend:
         """The connection of this number, as soon as it is accepted."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.peers) > number, deadline), "no connection came"
-            return self.peers[number]
+            peer: Peer = self.peers[number]
+            return peer
 
     def close(self) -> None:
         """Stop listening and end every connection."""
-        self._closing = True
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        super().close()
         if isinstance(self.address, str):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.address)
-        for peer in list(self.peers):
-            peer.close()
 
 
 def ok(body: bytes = b"hello", fields: bytes = b"", status: bytes = b"200 OK") -> bytes:

@@ -34,6 +34,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
+from .acceptor import Acceptor
 from .ports import free_port
 from .waiting import DEADLINE
 
@@ -215,7 +216,7 @@ class Http2Peer:
         self.sock.close()
 
 
-class Http2Backend:
+class Http2Backend(Acceptor):
     """A server of HTTP/2 on loopback that runs ``script(peer, request)`` for each request.
 
     requests: those that came whole, over all connections; heads: all. peers: the connections. `url` goes into a configuration.
@@ -240,42 +241,23 @@ class Http2Backend:
         self.settings = settings or {}
         self.requests: list[Asked] = []
         self.heads: list[Asked] = []
-        self.peers: list[Http2Peer] = []
-        self.failures: list[BaseException] = []
-        self.changed = threading.Condition()
         self.port = free_port("127.0.0.1")
         self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
-        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
         self._tls = tls
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(socket.create_server(("127.0.0.1", self.port), backlog=512))
 
-    def __enter__(self) -> Http2Backend:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close()
-        if kind is None and self.failures:
-            raise self.failures[0]
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._run, args=(sock,), daemon=True).start()
+    def _accepted(self, sock: socket.socket) -> None:
+        threading.Thread(target=self._run, args=(sock,), daemon=True).start()
 
     def _run(self, sock: socket.socket) -> None:
         sock.settimeout(120)
         peer = None
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True)
             with self.changed:
                 peer = Http2Peer(self, sock, len(self.peers))
-                self.peers.append(peer)
-                self.changed.notify_all()
+                self._add(peer)
             peer.run()
         except OSError:
             pass
@@ -293,11 +275,3 @@ class Http2Backend:
         with self.changed:
             assert self.changed.wait_for(fact, DEADLINE), f"{what} did not come"
             return fact()
-
-    def close(self) -> None:
-        """Stop listening and end every connection."""
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        for peer in list(self.peers):
-            peer.close()
