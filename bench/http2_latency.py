@@ -29,18 +29,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.harness.http2 import headers  # noqa: E402
+from tests.harness.http2 import PREFACE, frame, headers  # noqa: E402
 from tests.harness.nginx import Nginx  # noqa: E402
 from tests.harness.terraster_process import Terraster, service  # noqa: E402
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 READ = 1 << 20  # octets of one read
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """The octets of a frame."""
-    return len(payload).to_bytes(3, "big") + struct.pack(">BBL", kind, flags, stream) + payload
 
 
 class Client:

@@ -57,7 +57,8 @@ GET = ((":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "
 POST = ((":method", "POST"), *GET[1:])
 
 
-def frame(kind: int, flags: int, number: int, payload: bytes = b"") -> bytes:
+def frame(kind: int, flags: int = 0, number: int = 0, payload: bytes = b"") -> bytes:
+    """The octets of a frame."""
     return len(payload).to_bytes(3, "big") + struct.pack(">BBL", kind, flags, number) + payload
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hpack import Decoder, Encoder
 
 from .client import Connection
+from .http2 import PREFACE, frame
 from .waiting import DEADLINE
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "masked",
 ]
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 PRIORITY_UPDATE = 16
 
@@ -80,11 +80,6 @@ class Answer:
         values = [value for spelt, value in self.fields if spelt == name]
         assert len(values) < 2, f"{name} came {len(values)} times"
         return values[0] if values else None
-
-
-def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
-    """The octets of a frame."""
-    return struct.pack(">HBBBL", len(payload) >> 8, len(payload) & 255, kind, flags, stream) + payload
 
 
 def masked(payload: bytes, opcode: int = 2) -> bytes:
