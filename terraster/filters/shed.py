@@ -95,7 +95,7 @@ class Shed(Filter):
         if self._lag.share and self._lag.refuses():
             self._refuse(exchange, "shed: the worker is overloaded, its event loop lags")
         if self._memory.share and self._memory.refuses():
-            self._refuse(exchange, "shed: the worker is overloaded, memory is short")
+            self._refuse(exchange, "shed: the worker is overloaded, it is short of memory")
 
     def _refuse(self, exchange: Exchange, why: str) -> None:
         """Refuse a request, unless it asks how a backend is."""
