@@ -51,6 +51,10 @@ def test_what_is_written_as_yaml_is_good(tmp_path: Path) -> None:
     assert len(mappings) > 5
     for number, text in enumerate([*re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL), *mappings]):
         key = text.partition(":")[0]
+        if f"services[].locations[].split.{key}" in ROWS and key not in ROWS:
+            arms = [f"{{weight: 1, backends: ['http://127.0.0.1:{port}']}}" for port in (2, 3)]
+            text = f"split: {{{text}, to: [{', '.join(arms)}]}}"
+            text = f"services: [{{name: split, host: split.test, locations: [{{path: /, {text}}}]}}]"
         tail = f", {text}" if f"backends[].{key}" in ROWS else ""
         file = tmp_path / f"{number}.yaml"
         file.write_text(("" if tail else text.rstrip("\n") + "\n") + f"backends: [{{url: 'http://127.0.0.1:1'{tail}}}]\n")
