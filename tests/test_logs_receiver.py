@@ -97,6 +97,14 @@ def test_access_lines_to_the_journal_with_fields(tmp_path: Path, datagrams: sock
     }
 
 
+def test_the_journal_gets_no_query_of_a_log_without_queries(tmp_path: Path, datagrams: socket.socket) -> None:
+    writer = AccessWriter(AccessLog(path=f"journald:{tmp_path}/log", query=False), no_warning, soon)
+    writer.write(an_exchange(target=b"/a?name=jo"))
+    writer.close()
+    found = datagrams.recv(10000)
+    assert entries(found)["TERRASTER_URI"] == "/a" and b"jo" not in found
+
+
 def test_only_errors_may_go_there(tmp_path: Path, datagrams: socket.socket) -> None:
     log = AccessLog(path=f"{tmp_path}/all", fields=("status",), errors=(f"syslog:{tmp_path}/log",))
     writer = AccessWriter(log, no_warning, soon)
@@ -183,6 +191,19 @@ def test_udp_and_tcp(tmp_path: Path) -> None:
         log.close()
         with peer:
             assert peer.makefile("rb").read() == b"3 one4 two!"
+
+
+def test_the_first_messages_on_a_stream_have_their_ends(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(tmp_path / "log"))
+        server.listen()
+        log = receiver(f"syslog:{tmp_path}/log")
+        log.send([b"one", b"two"])
+        log.send([b"three"])
+        peer, _ = server.accept()
+        log.close()
+        with peer:
+            assert peer.makefile("rb").read() == b"one\ntwo\nthree\n"
 
 
 def reach(log: Receiver) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from terraster.logs.sanitizer import Sanitizer
@@ -24,6 +26,11 @@ SANITIZER = Sanitizer(("password", "api_key", "X-Pin"), "****")
         ("api_key: Bearer abc.def, b", "api_key: ****, b"),
         ("https://me:secret@a.test/x is down", "https://****@a.test/x is down"),
         ("the password is wrong", "the password is wrong"),
+        ('{"a": 1, "password": ["x", "y"], "b": 2}', '{"a": 1, "password": ****'),
+        ('{"password" : {"c": "x", "d": {}}, "b": "y"}', '{"password" : ****'),
+        ('{"password": "x y is cut o', '{"password": "****"'),
+        (r"{\"password\": \"x y is cut o", r"{\"password\": \"****\""),
+        ("password: [Errno 2] no such file", "password: **** 2] no such file"),
     ],
 )
 def test_texts(text: str, shown: str) -> None:
@@ -40,10 +47,19 @@ def test_texts(text: str, shown: str) -> None:
         ("referer", "http://a.test/?password=1", "http://a.test/?password=****"),
         ("x-body", '{"password": "1"}', '{"password": "****"}'),
         ("accept", "*/*", "*/*"),
+        ("location", "https://a.test/back#password=1&b=2", "https://a.test/back#password=****&b=2"),
+        ("x-original-uri", "/a?p%61ssword=1&b=%32", "/a?p%61ssword=****&b=%32"),
     ],
 )
 def test_header_fields(name: str, value: str, shown: str) -> None:
     assert SANITIZER.field(name, value) == shown
+
+
+def test_a_long_text_costs_no_more_than_its_length_allows() -> None:
+    text = "a." * 100_000 + " ://@"
+    began = time.process_time()
+    assert SANITIZER.text(text) == text
+    assert time.process_time() - began < 5  # 0.03 s; it was 40 s when the search began anew at each dot
 
 
 def test_parameters() -> None:

@@ -4,13 +4,14 @@
     {"time":"2025-01-31T12:00:00.123+01:00","level":"info","logger":"terraster","caller":"backends/prober.py:71","msg":"backend …","pid":4711}
     <6>backend http://10.0.0.1:80 of shop/ is down: connection refused (4 of 4 probes failed)
 
-A traceback follows a text on further lines; in JSON it is a value.
+A traceback follows a text on further lines; in JSON it is a value. Control characters of a text appear as escapes.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 
 from ..config.loggers import PROGRAM, Encoding
 from . import journal
@@ -18,6 +19,8 @@ from .encoding import level_word, stamp
 from .sanitizer import Sanitizer
 
 __all__ = ["JournalLine", "JsonLine", "Line"]
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Line(logging.Formatter):
@@ -29,7 +32,7 @@ class Line(logging.Formatter):
         self._encoding = encoding
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join((f"{self._head(record)}{self.message(record)}", *self.traceback(record)))
+        return "\n".join((f"{self._head(record)}{_plain(self.message(record))}", *map(_plain, self.traceback(record))))
 
     def message(self, record: logging.LogRecord) -> str:
         """The text of the event."""
@@ -62,7 +65,7 @@ class JournalLine(Line):
     """An event for the journal, which has time and process itself. Each of its lines has the priority."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return journal.prioritized("\n".join((self.message(record), *self.traceback(record))), record.levelno)
+        return journal.prioritized("\n".join(map(_plain, (self.message(record), *self.traceback(record)))), record.levelno)
 
 
 class JsonLine(Line):
@@ -90,6 +93,15 @@ class JsonLine(Line):
         text = json.dumps(fields, separators=(",", ":"))
         text = journal.prioritized(text, record.levelno) if self._prioritized else text
         return text + form.line_ending.removesuffix("\n")
+
+
+def _plain(text: str) -> str:
+    """A text that cannot control a terminal: what a plugin or a library says may repeat octets of a client."""
+    return text if text.isprintable() else _CONTROLS.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
 
 
 def _caller(record: logging.LogRecord, form: Encoding) -> str:

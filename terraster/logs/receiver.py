@@ -112,8 +112,6 @@ class Receiver:
     def send(self, messages: Iterable[bytes]) -> None:
         """Send messages, after those that wait. Never raises, and never waits."""
         for message in messages:
-            if self._stream:
-                message = b"%d %b" % (len(message), message) if self._remote.transport == "tcp" else message + b"\n"
             if self._octets + len(message) > BACKLOG:
                 self._lose(1, 0)
             else:
@@ -128,7 +126,7 @@ class Receiver:
         sock = self._socket
         assert sock is not None
         for _ in range(min(_AT_ONCE, len(self._queue))):
-            message = self._queue[0]
+            message = self._framed(self._queue[0])
             try:
                 sent = sock.send(message[self._begun :] if self._begun else message, socket.MSG_NOSIGNAL)
             except OSError as error:
@@ -141,6 +139,12 @@ class Receiver:
                 self._begun += sent
                 return
             self._drop()
+
+    def _framed(self, message: bytes) -> bytes:
+        """A message as it is sent. Only a connection shows if a socket in the file system is a stream."""
+        if not self._stream:
+            return message
+        return b"%d %b" % (len(message), message) if self._remote.transport == "tcp" else message + b"\n"
 
     def tend(self, now: float) -> None:
         """The work of a few times a second. now: monotonic seconds"""

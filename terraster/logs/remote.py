@@ -20,12 +20,13 @@ __all__ = ["RemoteLog"]
 class RemoteLog:
     """An access log at one receiver. config: says what is masked in the fields. warn, losses: as for `Receiver`"""
 
-    __slots__ = ("_messages", "_masked", "_receiver")
+    __slots__ = ("_messages", "_masked", "_query", "_receiver")
 
     def __init__(self, remote: Remote, config: AccessLog, warn: Callable[[str], object], losses: Losses | None) -> None:
         self._receiver = Receiver(remote, warn, losses=losses)
         self._messages = SyslogMessages(remote.facility, "access") if remote.kind == "syslog" else JournalMessages()
         self._masked = Sanitizer(config.redact_query, config.mask).uri
+        self._query = config.query is not False
 
     @property
     def waiting(self) -> bool:
@@ -58,13 +59,14 @@ class RemoteLog:
         self._receiver.close()
 
     def _fields(self, x: Exchange) -> list[tuple[str, str]]:
+        uri = _text(x.target)
         found = (
             ("SERVICE", "" if x.service is None else x.service.name),
             ("LOCATION", "" if x.location is None else x.location.label),
             ("CLIENT", x.client_ip),
             ("METHOD", _text(x.method)),
             ("HOST", _text(x.host)),
-            ("URI", self._masked(_text(x.target))),
+            ("URI", self._masked(uri if self._query else uri.partition("?")[0])),
             ("STATUS", str(x.status)),
             ("DURATION", f"{x.duration:.6f}"),
             ("UPSTREAM", "" if x.backend is None else x.backend.backend.label),

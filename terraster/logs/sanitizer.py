@@ -9,8 +9,9 @@ from urllib.parse import unquote_plus
 __all__ = ["Sanitizer"]
 
 _SEPARATORS = re.compile(r"([&;?#])")
+_QUERY = re.compile(r"[?#]")
 _USERINFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
-_WITHIN = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s@]*@")
+_WITHIN = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/?#\s@]*@")  # bounded: "a.a.a…" would cost the square of its length
 _ALWAYS = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
 """Header fields whose value is masked, whatever the configuration says."""
 
@@ -30,9 +31,10 @@ class Sanitizer:
         """A URI without a user's name and password, and without the values of these parameters."""
         if "@" in uri:
             uri = _USERINFO.sub(lambda match: f"{match[1] or ''}//{self._mask}@", uri)
-        path, question, query = uri.partition("?")
-        if not question:
+        begin = _QUERY.search(uri)
+        if begin is None:
             return uri
+        path, question, query = uri[: begin.start()], begin[0], uri[begin.end() :]
         parts = _SEPARATORS.split(query)
         for at in range(0, len(parts), 2):
             name, equals, _ = parts[at].partition("=")
@@ -44,7 +46,9 @@ class Sanitizer:
         """The value of a header field as a line may have it. name: in small letters"""
         if name.replace("_", "-") in self._fields:
             return self._mask
-        return self.uri(value) if name in ("referer", "location") else self.text(value)
+        if name in ("referer", "location"):
+            return self.uri(value)
+        return self.text(self.uri(value) if "%" in value else value)  # names of a query may be percent-encoded
 
     def parameter(self, name: str, value: str) -> str:
         """The value of a parameter of a query, both decoded."""
@@ -59,16 +63,18 @@ class Sanitizer:
         return self._text.sub(self._masked, text)
 
     def _masked(self, match: re.Match[str]) -> str:
-        quote = '"' if match[2].startswith('"') else '\\"' if match[2].startswith('\\"') else ""
+        value = match[3]
+        quote = '"' if value.startswith('"') else '\\"' if value.startswith('\\"') else ""
         return f"{match[1]}{quote}{self._mask}{quote}"
 
 
 def _pattern(names: frozenset[str]) -> re.Pattern[str] | None:
-    """A name, quoted or not, what is between it and its value, and the value: a string of JSON, a number or word of it, or a text up to
-    the next separator."""
+    """A name, quoted or not, what is between it and its value, and the value: a string of JSON, which may be cut off, a number or word of
+    it, or a text up to the next separator. An array or object of JSON is masked with all that follows it."""
     if not names:
         return None
     name = "|".join(re.escape(one) for one in sorted(names, key=len, reverse=True))
-    key = rf'(?<![\w.-])(?:\\?"(?:{name})\\?"\s*:\s*|(?:{name})\s*[=:]\s*)'
-    value = r'\\"(?:[^"\\]|\\[^"])*\\"|"(?:[^"\\]|\\.)*"|(?:Bearer|Basic)\s+[^\s,;&"]+|[^\s,;&"}\]]+'
-    return re.compile(f"({key})({value})", re.IGNORECASE)
+    key = rf'(?<![\w.-])(?:\\?(")(?:{name})\\?"\s*:\s*|(?:{name})\s*[=:]\s*)'
+    text = r'\\"(?:[^"\\]|\\[^"])*(?:\\"|\Z|(?="))|"(?:[^"\\]|\\.)*(?:"|\\?\Z)'
+    value = rf'{text}|(?(2)[\[{{].*|(?!))|(?:Bearer|Basic)\s+[^\s,;&"]+|[^\s,;&"}}\]]+'
+    return re.compile(f"({key})({value})", re.IGNORECASE | re.DOTALL)
