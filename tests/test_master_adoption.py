@@ -14,6 +14,7 @@ import pytest
 from gevent import socket
 
 from terraster.master.adoption import Adoption
+from terraster.master.shared import COUNTERS
 from terraster.state.cells import Header
 from terraster.state.table import Table
 from terraster.worker.channel import Channel, ChannelClosed
@@ -81,7 +82,7 @@ class House:
 
     def table(self, version: int = 0) -> int:
         """The descriptor of a table, of another version if that is not 0."""
-        table = Table(8, 8, 5)
+        table = Table(8, 8, 5, COUNTERS)
         if version:
             table.q[Header.VERSION] = version
         return table.descriptor

@@ -160,6 +160,15 @@ def test_a_table_is_adopted_with_its_counters_and_a_place_of_its_own() -> None:
     assert not set(first.seats_of(0)) & set(second.seats_of(1))
 
 
+def test_a_table_with_other_counters_of_filters_is_not_adopted() -> None:
+    """A version that has one counter more, or the same in another order, would take the counts of one for those of another."""
+    table = Table(4, 4, 2, ("a.refused", "b.passed"))
+    assert Table.adopt(os.dup(table.descriptor), ("a.refused", "b.passed")).seats == 2
+    for others in ((), ("a.refused",), ("b.passed", "a.refused"), ("a.refused", "b.passed", "c.sent")):
+        with pytest.raises(ValueError, match="its cells mean something else"):
+            Table.adopt(table.descriptor, others)
+
+
 def test_a_table_that_is_not_understood_is_not_adopted() -> None:
     table = Table(8, 8, 9)
     for cell, what in ((Header.FINGERPRINT, "mean something else"), (Header.BACKENDS, "size"), (Header.MAGIC, "not a table")):

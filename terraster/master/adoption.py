@@ -31,6 +31,7 @@ from terraster.worker.channel import Channel
 from terraster.worker.orphan import PREFIX, peer
 
 from .listeners import Listeners
+from .shared import COUNTERS
 
 __all__ = ["Adoption"]
 
@@ -178,7 +179,7 @@ class Adoption:
         TerrasterError if none of them answers."""
         descriptor = os.dup(orphans[0].table)
         try:
-            table = Table.adopt(descriptor)
+            table = Table.adopt(descriptor, COUNTERS)
             known: dict[int, Known] = {}
             failed = ""
             for one in orphans:

@@ -15,6 +15,8 @@ from collections.abc import MutableMapping
 
 from terraster.config.snapshot import Snapshot
 from terraster.errors import StartError
+from terraster.filters.contract import counted
+from terraster.filters.registry import KINDS
 from terraster.logs.program import ProgramLog
 from terraster.state.alive import began, lives
 from terraster.state.cells import MASTERS, Seat
@@ -25,9 +27,13 @@ from terraster.worker.orphan import known_slots
 
 from .steps import Step
 
-__all__ = ["TABLE", "Predecessors", "hand_over", "have", "inherited", "make", "take_place"]
+__all__ = ["COUNTERS", "TABLE", "Predecessors", "hand_over", "have", "inherited", "make", "take_place"]
 
 TABLE = "TERRASTER_TABLE"  # from an old master to the new one: its pid, the descriptor of the table, the descriptor of a file with its slots
+
+
+COUNTERS = tuple(f"{one.kind}.{one.counter.name}" for one in counted(KINDS))
+"""The names of the counters of filters, in the order of their cells. A table of a version with others counts other things there."""
 
 
 def make(snapshot: Snapshot) -> Table:
@@ -40,7 +46,7 @@ def make(snapshot: Snapshot) -> Table:
     limit, _hard = resource.getrlimit(resource.RLIMIT_AS)
     room = None if limit == resource.RLIM_INFINITY else limit // 4
     try:
-        table = Table(*capacities(backends, locations, snapshot.workers, room))
+        table = Table(*capacities(backends, locations, snapshot.workers, room), COUNTERS)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StartError(f"cannot make the shared table: {reason}; look at what `ulimit -v` and `ulimit -f` show") from error
@@ -71,7 +77,7 @@ def inherited(environ: MutableMapping[str, str], predecessor: int, log: ProgramL
         stream.seek(0)
         told = stream.read()
     try:
-        adopted = Table.adopt(table)
+        adopted = Table.adopt(table, COUNTERS)
         return adopted, checked(json.loads(told), adopted)
     except (OSError, ValueError) as error:
         log.warning("counters begin anew: the shared table of the master before cannot be used: %s", error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_left
+from collections.abc import Sequence
 
 from ..wire.grpc import STATUSES
 
@@ -368,8 +369,11 @@ assert SeatListener.FAILED + len(HANDSHAKE_FAILURES) <= SeatLocation.BYTES_IN  #
 assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.GRPC and SeatLocation.GRPC + len(STATUSES) <= SeatLocation.FILTERS
 
 
-def fingerprint() -> int:
-    """A number that changes with the meaning of any cell of this module: names, numbers, labels and bounds."""
+def fingerprint(counters: Sequence[str] = ()) -> int:
+    """A number that changes with the meaning of any cell of this module: names, numbers, labels and bounds.
+
+    counters: the names of the counters of filters, in the order of their cells
+    """
     families = (
         Header,
         MasterCells,
@@ -379,11 +383,13 @@ def fingerprint() -> int:
         SeatBackend,
         SeatLocation,
         SeatListener,
+        SeatPlugin,
         SeatBucket,
         SeatClient,
     )
     meaning = [
         (one.__name__, sorted((name, str(value)) for name, value in vars(one).items() if name.isupper())) for one in families
     ]
-    words = (VERSION, MASTERS, meaning, STATUS_LABELS, RESPONSE_CLASSES, HTTP2_FAULTS, ALPN, HANDSHAKE_FAILURES, BUCKETS, STATUSES)
+    labels = (STATUS_LABELS, RESPONSE_CLASSES, HTTP2_FAULTS, ALPN, HANDSHAKE_FAILURES, BUCKETS, STATUSES)
+    words = (VERSION, MASTERS, meaning, *labels, *counters)
     return zlib.crc32(repr(words).encode())

@@ -87,8 +87,8 @@ class Table:
         "_stuck",
     )
 
-    def __init__(self, backends: int, locations: int, seats: int) -> None:
-        """Raises OSError if the kernel gives no such memfd, or no room in the address space to map it."""
+    def __init__(self, backends: int, locations: int, seats: int, counters: Sequence[str] = ()) -> None:
+        """counters: as in `fingerprint`. Raises OSError if the kernel gives no such memfd, or no room in the address space to map it."""
         layout = Layout(backends, locations, seats)
         descriptor = os.memfd_create("terraster", os.MFD_CLOEXEC)
         try:
@@ -99,7 +99,7 @@ class Table:
             raise
         q = self.q
         q[Header.VERSION] = VERSION
-        q[Header.FINGERPRINT] = fingerprint()
+        q[Header.FINGERPRINT] = fingerprint(counters)
         q[Header.BACKENDS] = backends
         q[Header.LOCATIONS] = locations
         q[Header.SEATS] = seats
@@ -109,16 +109,16 @@ class Table:
         self.sit(0)
 
     @classmethod
-    def adopt(cls, descriptor: int) -> Table:
+    def adopt(cls, descriptor: int, counters: Sequence[str] = ()) -> Table:
         """The table of another master, which owns no place in it yet (`sit`). Owns the descriptor from now on, if it returns.
 
-        Raises ValueError, which says why, if this is not a table, or if its cells mean something else.
+        counters: as in `fingerprint`. Raises ValueError, which says why, if this is not a table, or if its cells mean something else.
         """
         head = os.pread(descriptor, Header.CELLS * 8, 0)
         cells = memoryview(head).cast("Q") if len(head) == Header.CELLS * 8 else memoryview(bytes(Header.CELLS * 8)).cast("Q")
         if cells[Header.MAGIC] != MAGIC:
             raise ValueError("it is not a table of Terraster")
-        if (cells[Header.VERSION], cells[Header.FINGERPRINT]) != (VERSION, fingerprint()):
+        if (cells[Header.VERSION], cells[Header.FINGERPRINT]) != (VERSION, fingerprint(counters)):
             raise ValueError(f"its cells mean something else (version {cells[Header.VERSION]}, here {VERSION})")
         capacities = cells[Header.BACKENDS], cells[Header.LOCATIONS], cells[Header.SEATS]
         if os.fstat(descriptor).st_size != size(*capacities):

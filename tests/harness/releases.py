@@ -35,7 +35,15 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 def layout(release: Path) -> str:
     """What the cells of a release's shared table mean, to be compared. Empty if it cannot hand its table over."""
-    script = "from terraster.state.cells import VERSION, fingerprint; print(VERSION, fingerprint())"
+    script = """
+from terraster.state.cells import VERSION, fingerprint
+try:
+    from terraster.master.shared import COUNTERS
+except ImportError:  # releases before took no note of them
+    print(VERSION, fingerprint())
+else:
+    print(VERSION, fingerprint(COUNTERS))
+"""
     done = subprocess.run([sys.executable, "-c", script], env=_environment(release), cwd=release, capture_output=True, text=True)
     assert done.returncode == 0 or "No module named 'terraster.state.cells'" in done.stderr, done.stderr
     return done.stdout.strip()
