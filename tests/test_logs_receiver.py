@@ -269,3 +269,20 @@ def test_a_child_does_not_send_what_its_parent_has(tmp_path: Path) -> None:
         sock.bind(str(tmp_path / "log"))
         log.send([b"of the child"])
         assert sock.recv(100) == b"of the child"
+
+
+def test_messages_without_room_are_counted_and_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver that is away for long costs a request no more than the count."""
+    made = []
+    making = SyslogMessages.message
+    monkeypatch.setattr(SyslogMessages, "message", lambda self, *facts: made.append(1) or making(self, *facts))
+    losses = Losses()
+    writer = AccessWriter(AccessLog(path=f"syslog:{tmp_path}/nobody", format="{uri}"), lambda said: None, soon, losses=losses)
+    many = 100
+    lines = BACKLOG // len(making(SyslogMessages(16, "access"), "/cart?item=3", 6, 0.0)) + many * 128
+    for _ in range(lines):
+        writer.write(an_exchange())
+    writer.flush()
+    assert len(made) + losses.lines >= lines
+    assert losses.lines > many * 100
+    assert len(made) < lines - many * 64

@@ -36,6 +36,7 @@ WARN_EVERY = 60.0  # seconds
 CALM = 5.0  # seconds without a loss after which messages count as being taken again
 LAST_WAIT = 0.5  # seconds that `close` waits
 
+_MESSAGE = 4096  # octets of a message that counts as long
 _AT_ONCE = 256  # messages that one call sends, about 2 ms
 _SLOW = (errno.EAGAIN, errno.ENOBUFS)
 _UNFINISHED = (errno.EINPROGRESS, errno.EAGAIN)
@@ -108,6 +109,16 @@ class Receiver:
     def pending(self) -> bool:
         """True if messages wait."""
         return bool(self._queue)
+
+    def has_room(self) -> bool:
+        """True if another message can be kept, after those that wait were tried again."""
+        if self._octets + _MESSAGE > BACKLOG:
+            self.pump()
+        return self._octets + _MESSAGE <= BACKLOG
+
+    def refuse(self, count: int) -> None:
+        """Lose messages for which there is no room, so that nobody has to make them."""
+        self._lose(count, 0)
 
     def send(self, messages: Iterable[bytes]) -> None:
         """Send messages, after those that wait. Never raises, and never waits."""

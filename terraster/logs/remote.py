@@ -35,6 +35,9 @@ class RemoteLog:
 
     def send(self, exchanges: list[Exchange], lines: list[str]) -> None:
         """Send the lines of these exchanges. Never raises, and never waits."""
+        if not self._receiver.has_room():
+            self._receiver.refuse(len(lines))
+            return
         made: list[bytes] = []
         messages = self._messages
         for x, line in zip(exchanges, lines, strict=True):
