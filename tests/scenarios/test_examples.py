@@ -62,6 +62,7 @@ def test_there_are_examples() -> None:
         "backend-names",
         "buffer",
         "canary",
+        "circuit-breaker",
         "compression",
         "conditions",
         "cors",
