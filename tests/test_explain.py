@@ -28,6 +28,11 @@ services:
       - path: /post
         match: {methods: [POST]}
         backends: [{url: "http://10.0.0.4:8000"}]
+      - path: /moved
+        redirect: https://new.example.com/
+      - path: /alone
+        match: {path: exact}
+        backends: [{url: "http://10.0.0.4:8000"}]
   - name: other
     host: other.test
     listen: "127.0.0.1:9000"
@@ -68,8 +73,13 @@ def test_a_request_as_it_is_written(text: str, host: str, port: int, target: str
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("a.test/x",), "is not a valid request; write one as 'GET https://shop.example.com/api/cart'"),
-        (("get http://a.test/",), "is not a valid request"),
+        (
+            ("a.test/x",),
+            "its URL does not begin with http:// or https:// and a host; write one as 'GET https://shop.example.com/api/cart'",
+        ),
+        (("get http://a.test/",), "is not a valid request: 'get' is not a method in capitals"),
+        (("",), "its URL does not begin with"),
+        (("GET http://a.test/ HTTP/1.1",), "it has more than a method and a URL"),
         (("http://a.test/", "-H", "no header"), "'no header' is not a valid header; write it as 'Name: value'"),
         (("http://a.test/", "--client", "nobody"), "'nobody' is not a valid IP address of a client"),
         (("http://a.test/", "--listener", ":1"), "no listener :1; there are 127.0.0.1:9000, :8080"),
@@ -124,6 +134,9 @@ def test_a_refusal_names_the_line_of_its_rule(capsys: pytest.CaptureFixture[str]
         ("http://a.example.com:8080/ADMIN/x", "/admin differs in upper and lower case"),
         ("http://a.example.com:8080/admin/x", "/ matches as well, but /admin is longer"),
         ("http://other.test:9000/onyl", "the service has /only"),
+        ("http://other.test:9000/onyl/much/further", "the service has /only"),
+        ("http://a.example.com:8080/psot/1", "the service has /post"),
+        ("http://a.example.com:8080/alone/", "/alone#exact takes /alone alone, and no other path (`path: exact`)"),
     ],
 )
 def test_near_misses(capsys: pytest.CaptureFixture[str], file: str, url: str, near: str) -> None:
@@ -137,8 +150,75 @@ def test_near_misses(capsys: pytest.CaptureFixture[str], file: str, url: str, ne
 def test_conditions_that_are_not_fulfilled(capsys: pytest.CaptureFixture[str], file: str) -> None:
     lines = said(capsys, file, "http://a.example.com:8080/post")
     assert "location / (c.yaml:7:9)" in lines
-    assert [line for line in lines if line.startswith("near /post") and "does not fulfil its conditions" in line]
+    assert "near /post#POST comes before, but needs the method POST" in lines
     assert "location / (c.yaml:7:9)" not in said(capsys, file, "POST http://a.example.com:8080/post")
+
+
+CONDITIONS = """\
+port: 8080
+services:
+  - name: shop
+    host: "*"
+    locations:
+      - path: /
+        backends: ["http://10.0.0.1:8000"]
+      - path: /api
+        name: narrow
+        match:
+          methods: [GET, HEAD]
+          clients: [10.0.0.0/8]
+          path_regex: '/api/v[0-9]'
+          headers: {X-Canary: "yes", X-Old: false}
+          query: {version: '~2\\..*'}
+          cookies: {tester: true}
+        backends: ["http://10.0.0.2:8000"]
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments, needed",
+    [
+        (("-H", "X-Canary: no", "-H", "Cookie: tester=1"), "the header x-canary with the value yes"),
+        (("-H", "X-Canary: yes", "-H", "X-Old: 1", "-H", "Cookie: tester="), "no header x-old"),
+        (("-H", "X-Canary: yes"), "the cookie tester"),
+    ],
+)
+def test_the_conditions_that_a_request_lacks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: tuple[str, ...], needed: str
+) -> None:
+    """Those that it fulfils are not named."""
+    (tmp_path / "c.yaml").write_text(CONDITIONS)
+    lines = said(capsys, str(tmp_path / "c.yaml"), "http://a.test:8080/api/v1?version=2.1", "--client", "10.0.0.1", *arguments)
+    assert [line for line in lines if line.startswith("near")] == [f"near /api#narrow comes before, but needs {needed}"]
+
+
+def test_all_conditions_that_a_request_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONDITIONS)
+    lines = said(capsys, str(tmp_path / "c.yaml"), "POST http://a.test:8080/api", "-H", "X-Canary: yes", "-H", "Cookie: tester=1")
+    needed = "the method GET or HEAD and a client in 10.0.0.0/8 and a path that matches /api/v[0-9]"
+    needed += " and the parameter version with a value that matches 2\\..*"
+    assert f"near /api#narrow comes before, but needs {needed}" in lines
+
+
+def test_a_refused_spelling_is_near_no_location_that_would_have_taken_it(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    lines = said(capsys, file, "http://a.example.com:8080/ADMIN/x")
+    assert [line for line in lines if line.startswith("near")] == ["near /admin differs in upper and lower case"]
+    assert lines[-1].startswith("answer 400: ")
+
+
+def test_a_redirect_says_where_it_leads(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    lines = said(capsys, file, "http://a.example.com:8080/moved/x?y")
+    assert lines[-2:] == ["filter redirect answers with 308, which leads to https://new.example.com/x?y", "answer 308"]
+
+
+def test_plugins_have_their_names_and_places(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "teams.py").write_text(
+        'class Teams:\n    name = "teams"\n    def on_request(self, request):\n        pass\n'
+    )
+    (tmp_path / "c.yaml").write_text('port: 8080\nbackends: ["http://10.0.0.1:8000"]\nmiddleware:\n  - teams: {timeout: 20ms}\n')
+    lines = said(capsys, str(tmp_path / "c.yaml"), "http://a.test:8080/")
+    assert "filter teams may answer: its code decides, and does not run here (c.yaml:4:5)" in lines
 
 
 def test_what_only_traffic_can_tell(capsys: pytest.CaptureFixture[str], file: str) -> None:

@@ -18,6 +18,7 @@ from terraster.config.snapshot import Listener, Snapshot
 from terraster.errors import BadRequest, HttpError, StartError
 from terraster.exchange import Exchange
 from terraster.filters.contract import Filter
+from terraster.filters.plugin import Plugin
 from terraster.location_plan import LocationPlan
 from terraster.phases.locate import locate
 from terraster.phases.upstream_head import upstream_head
@@ -41,7 +42,8 @@ _NOBODY = "no backend takes new work"
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The decision of one filter. kind: its key under `middleware`. text: in words. final: True if no filter behind it is asked."""
+    """The decision of one filter. kind: its key under `middleware`, of a plugin its name. text: in words. final: True if no
+    filter behind it is asked."""
 
     kind: str
     text: str
@@ -242,7 +244,7 @@ class _Walk:
         location: LocationPlan | None = exchange.location if exchange.location is not service.fallback else None
         if location is not None:
             course.location = location.label
-        course.near += locations(service, location, exchange)
+        course.near += locations(plan, service, location, exchange)
 
     # --------------------------------------------------------------------------------------------------------------- the filters
 
@@ -261,7 +263,8 @@ class _Walk:
                 self._decide(kind, f"refuses with {error.status}: {error.detail}", True)
                 raise
             if answer is not None:
-                self._decide(kind, f"answers with {answer.status}", True)
+                to = dict(answer.headers).get(b"Location", b"").decode("latin-1")
+                self._decide(kind, f"answers with {answer.status}{f', which leads to {to}' if to else ''}", True)
                 self._answer(answer.status)
                 return True
             arm = exchange.location.arm if exchange.location is not before else ""
@@ -294,6 +297,9 @@ def _candidate(member: Member, picked: bool) -> Candidate:
 
 
 def _kind(hook: Any) -> str:
-    """The kind of the filter that a hook belongs to, "" if it belongs to none: a path without a location is answered by a hook, too."""
+    """The kind of the filter that a hook belongs to, of a plugin its name; "" if it belongs to none: a path without a location is answered by a
+    hook, too."""
     owner = getattr(hook, "__self__", None)
+    if isinstance(owner, Plugin):
+        return owner.plugin
     return owner.name if isinstance(owner, Filter) else ""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from terraster.config.host_patterns import is_pattern
+from terraster.config.snapshot import Location
 from terraster.exchange import Exchange
 from terraster.location_plan import LocationPlan
 from terraster.plan import Plan, ServicePlan
 
+from .unmet import unmet
+
 __all__ = ["hosts", "locations"]
 
 _MOST = 3
+_ALIKE = 0.75
+"""The likeness of two paths from which on one may be meant by the other: /chekout and /checkout, /aip and /api."""
 
 
 def hosts(plan: Plan, listener: str, name: str) -> list[str]:
@@ -38,32 +43,59 @@ def hosts(plan: Plan, listener: str, name: str) -> list[str]:
     return found[:_MOST]
 
 
-def locations(service: ServicePlan, taken: LocationPlan | None, exchange: Exchange) -> list[str]:
+def locations(plan: Plan, service: ServicePlan, taken: LocationPlan | None, exchange: Exchange) -> list[str]:
     """The locations of a service that nearly took this request, in words."""
     path = exchange.path.decode("latin-1")
-    found = []
-    if service.forks is not None:
-        for candidate in service.forks.candidates(exchange.path):
-            if candidate.payload is taken:
-                break
-            found.append(f"{candidate.payload.label} comes before, but the request does not fulfil its conditions")
+    configured = {one.id: one for one in next(one for one in plan.snapshot.services if one.name == service.name).locations}
+    found = _unfulfilled(service, configured, exchange)
     for other in _others(service, taken):
         prefix = other.path.rstrip("/")
+        match = configured[other.id].match
         if any(text.startswith(f"{other.label} ") for text in found):
             continue
         if taken is not None and len(prefix) < len(taken.path.rstrip("/")):
             if prefix and _below(path, prefix):
                 found.append(f"{other.label} matches as well, but {taken.label} is longer")
-        elif path.lower() == prefix.lower() or path.lower().startswith(prefix.lower() + "/"):
+        elif match is not None and match.exact and path != other.path and _below(path, prefix):
+            found.append(f"{other.label} takes {other.path} alone, and no other path (`path: exact`)")
+        elif not _below(path, prefix) and _below(path.lower(), prefix.lower()):
             found.append(f"{other.label} differs in upper and lower case")
-        elif path.startswith(prefix):
+        elif path.startswith(prefix) and not _below(path, prefix):
             found.append(f"{other.label} takes {prefix} and {prefix}/…, but a prefix ends where a segment ends")
-    if not found and taken is None:
-        paths = {other.path: other for other in _others(service, None)}
-        found += [f"the service has {near}" for near in get_close_matches(path, list(paths), _MOST, 0.6)]
-        if not found:
-            found.append("locations of the service: " + ", ".join(list(paths)[:_MOST]) + (", …" if len(paths) > _MOST else ""))
+    if not found:
+        found += _alike(service, taken, path)
     return found[:_MOST]
+
+
+def _unfulfilled(service: ServicePlan, configured: dict[str, Location], exchange: Exchange) -> list[str]:
+    """The locations that would come before the one that took the request, if it fulfilled their conditions."""
+    found = []
+    for candidate in service.forks.candidates(exchange.path) if service.forks is not None else ():
+        needed = unmet(configured[candidate.payload.id], exchange)
+        if not needed:
+            break
+        found.append(f"{candidate.payload.label} comes before, but needs {needed}")
+    return found
+
+
+def _alike(service: ServicePlan, taken: LocationPlan | None, path: str) -> list[str]:
+    """Locations whose paths are written much like this one: the path may have a typing mistake."""
+    depth = len(taken.path.rstrip("/")) if taken is not None else -1
+    paths = list(dict.fromkeys([other.path for other in _others(service, taken) if len(other.path.rstrip("/")) > depth]))
+    ratios = {other: _ratio(_cut(path, other.count("/")), other) for other in paths}
+    alike = sorted([other for other in paths if ratios[other] >= _ALIKE], key=lambda other: -ratios[other])
+    if alike or taken is not None:
+        return [f"the service has {other}" for other in alike]
+    return ["locations of the service: " + ", ".join(paths[:_MOST]) + (", …" if len(paths) > _MOST else "")]
+
+
+def _cut(path: str, segments: int) -> str:
+    """The first segments of a path."""
+    return "/".join(path.split("/")[: segments + 1])
+
+
+def _ratio(one: str, other: str) -> float:
+    return SequenceMatcher(None, one.lower(), other.lower()).ratio()
 
 
 def _others(service: ServicePlan, taken: LocationPlan | None) -> Iterable[LocationPlan]:

@@ -43,7 +43,7 @@ def ask(text: str, fields: Iterable[str] = (), client: str = "") -> Question:
     """The request that a text describes: a URL with a method before it, else GET. fields: as "Name: value". ValueError if it cannot be read."""
     match = _TEXT.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a valid request; write one as 'GET https://shop.example.com/api/cart'")
+        raise ValueError(f"{text!r} is not a valid request: {_fault(text)}; write one as 'GET https://shop.example.com/api/cart'")
     method, scheme, authority, target = match.groups()
     said = _PORT.search(authority)
     pairs = []
@@ -61,3 +61,13 @@ def ask(text: str, fields: Iterable[str] = (), client: str = "") -> Question:
     if not target.startswith("/"):
         target = "/" + target
     return Question(method or "GET", scheme, authority, int(said[1]) if said else _PORTS[scheme], target, tuple(pairs), address)
+
+
+def _fault(text: str) -> str:
+    """What is missing or wrong in a text that is no request."""
+    words = text.split()
+    if len(words) > 2:
+        return "it has more than a method and a URL"
+    if not words or re.match(r"https?://[^/?#]", words[-1]) is None:
+        return "its URL does not begin with http:// or https:// and a host"
+    return f"{words[0]!r} is not a method in capitals"

@@ -47,6 +47,11 @@ class Plugin(Filter):
         self._use = settings
         self.priority = settings.priority
 
+    @property
+    def plugin(self) -> str:
+        """The name of the plugin."""
+        return self._use.name
+
     def needs(self, hook: str) -> bool:
         return not _NEEDED[hook].isdisjoint(self._use.hooks)
 
