@@ -120,6 +120,13 @@ def test_what_cannot_be_tested(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert words in capsys.readouterr().err
 
 
+def test_a_plugin_without_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "echo.py").write_text(ECHO)
+    assert main(["plugin", "test", str(tmp_path / "echo.py")]) == 2
+    words = f"there are no recorded requests: write {tmp_path / 'echo.requests.json'} (docs/plugins.md, Testing), or name another file with"
+    assert words in capsys.readouterr().err
+
+
 def test_the_list_of_plugins() -> None:
     one = {
         "name": "geo",

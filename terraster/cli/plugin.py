@@ -150,8 +150,13 @@ def _test(arguments: argparse.Namespace) -> int:
     requests = arguments.requests or f"{file.removesuffix('.py')}.requests.json"
     failed = 0
     try:
-        with open(requests, encoding="utf-8") as text:
-            records = records_of(text.read())
+        try:
+            with open(requests, encoding="utf-8") as text:
+                records = records_of(text.read())
+        except FileNotFoundError:
+            return _refuse(
+                f"there are no recorded requests: write {requests} (docs/plugins.md, Testing), or name another file with --requests"
+            )
         keys = dict(_key(words) for words in arguments.set)
         for plugin in plugins_of(file, octets):
             faults = wrong(described(class_in(module_of(file, octets), plugin.cls)).model, keys)

@@ -64,7 +64,7 @@ def ask(text: str, fields: Iterable[str] = (), client: str = "") -> Question:
 
 
 def _fault(text: str) -> str:
-    """What is missing or wrong in a text that is no request."""
+    """The fault of a text that is not a valid request, in words."""
     words = text.split()
     if len(words) > 2:
         return "it has more than a method and a URL"

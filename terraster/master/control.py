@@ -17,6 +17,7 @@ import gevent
 
 from terraster import __version__
 from terraster.certs.acme_answers import kept_answers
+from terraster.config.messages import suggestion
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
 from terraster.state.cells import MasterCells, Seat
@@ -139,7 +140,7 @@ class Control:
         `terraster.phases.mirrors.Mirrors.differences`. service: of this one only, "": of all"""
         names = sorted([one.name for one in self._running.snapshot.services])
         if service and service not in names:
-            return refusal(f"there is no service {service!r}", names)
+            return refusal(f"there is no service {service}{suggestion(service, names)}", names)
         return {"ok": True, "differences": self._questions.ask("mirrors", service, _AT_ONCE)}
 
     def challenges(self) -> dict[str, Any]:

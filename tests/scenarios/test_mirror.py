@@ -200,8 +200,8 @@ def test_answers_are_compared(terraster, backend) -> None:
     assert "  x-version: 1, copy 2" in said and "  status 200, copy 203" in said
     assert "s3cret" not in said + json.dumps(found) + json.dumps(proxy.status()) + proxy.said
     assert proxy.metrics()['terraster_mirror_copy_seconds_total{location="/slow",service="site"}'] >= 0.9
-    refused = proxy.ctl("mirror", "nobody")
-    assert (refused.returncode, refused.stderr) == (1, "terrasterctl: there is no service 'nobody'\n")
+    refused = proxy.ctl("mirror", "siet")
+    assert (refused.returncode, refused.stderr) == (1, "terrasterctl: there is no service siet; did you mean `site`?\n")
     proxy.reload(service(origin.url))
     assert proxy.ctl("mirror").stdout.startswith("no mirror is configured\n")
     assert {row["path"] for row in json.loads(proxy.ctl("mirror", "--json").stdout)["differences"]} == {"/body", "/head"}
