@@ -10,6 +10,8 @@ import pytest
 from terraster.cli.main import main
 from terraster.explain.question import ask
 
+from .harness.authority import Authority
+
 CONFIGURATION = """\
 port: 8080
 rate_limit: {requests_per_second: 10, burst: 5}
@@ -248,3 +250,27 @@ def test_json(capsys: pytest.CaptureFixture[str], file: str) -> None:
 def test_https_at_a_listener_in_clear(capsys: pytest.CaptureFixture[str], file: str) -> None:
     lines = said(capsys, file, "https://a.example.com:8080/")
     assert lines[-1] == "answer none: the listener speaks no TLS, so there is no handshake"
+
+
+@pytest.mark.parametrize(
+    "host, answer",
+    [
+        ("127.0.0.1:8443", "answer 421: no service of this name here"),
+        ("[::1]:8443", "answer 421: no service of this name here"),
+        ("b.test:8443", "answer none: no service has this server name, so the handshake ends with the alert unrecognized_name"),
+    ],
+)
+def test_an_address_is_no_server_name(capsys: pytest.CaptureFixture[str], tmp_path: Path, host: str, answer: str) -> None:
+    """Clients send none with it (RFC 6066, section 3), so the only service serves the handshake, and its requests have no service."""
+    issued = Authority().issue("a.test")
+    (tmp_path / "a.pem").write_bytes(issued.chain + issued.key)
+    (tmp_path / "c.yaml").write_text(
+        """\
+services:
+  - host: a.test
+    listen: ":8443"
+    tls: {cert_file: a.pem}
+    locations: [{path: /, respond: {status: 204}}]
+"""
+    )
+    assert said(capsys, str(tmp_path / "c.yaml"), f"https://{host}/")[-1] == answer

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from terraster.balance.contract import Member
+from terraster.config.addresses import is_address
 from terraster.config.filter_sources import fill
 from terraster.config.settings.kinds import Source
 from terraster.config.snapshot import Listener, Snapshot
@@ -196,7 +197,11 @@ class _Walk:
         tls = None
         if listener.tls:
             name = split_host(question.host.encode("utf-8"))[0]
-            service = plan.router.find(listener.address, name) or plan.tls_default(listener.address, True)
+            named = not is_address(
+                name.decode("ascii").strip("[]")
+            )  # clients send no server name for an address (RFC 6066, section 3)
+            found = plan.router.find(listener.address, name) if named else None
+            service = found or plan.tls_default(listener.address, named)
             if service is None or service.tls is None:
                 self._answer(0, "no service has this server name, so the handshake ends with the alert unrecognized_name")
                 self.course.near += hosts(plan, listener.address, name.decode("ascii"))

@@ -16,7 +16,7 @@ _NOTHING = Match()
 
 
 def unmet(location: Location, exchange: Exchange) -> str:
-    """What a request would need for the conditions of a location, in words; "" if it fulfils them all. The path itself is not one of them."""
+    """The conditions of a location that a request does not fulfil, in words; "" if it fulfils them all. The path itself is not one of them."""
     match = location.match
     if match is None:
         return ""
