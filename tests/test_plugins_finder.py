@@ -142,6 +142,24 @@ def test_a_directory_that_others_can_write_is_refused(tmp_path: Path, mode: int)
     )
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_directory_that_any_user_can_replace_is_refused(tmp_path: Path, linked: bool) -> None:
+    above, folder = tmp_path / "above", tmp_path / "above" / "below" / "plugins"
+    folder.mkdir(parents=True)
+    put(folder, good=GOOD.format("good"))
+    above.chmod(0o777)
+    asked = folder
+    if linked:
+        asked = tmp_path / "plugins"
+        asked.symlink_to(folder)
+    (problem,) = finder().find(str(asked), False).problems
+    assert str(problem) == (
+        f"{asked}: the directory of plugins can be replaced by any user, who can write the directory above it (mode 777): {above}"
+    )
+    above.chmod(0o1777)  # as /tmp: only its owner can rename an entry
+    assert finder().find(str(asked), False).problems == []
+
+
 def test_files_that_are_not_safe_or_not_files_are_refused(tmp_path: Path) -> None:
     folder, open_ = tmp_path / "plugins", tmp_path / "open"
     folder.mkdir()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import gevent
 import pytest
 
-from terraster.plugins.guard import Guard, Overrun
+from terraster.plugins.guard import TICK, Guard, Overrun
 
 LONG = 30.0
 
@@ -161,3 +163,34 @@ def test_a_guard_that_is_not_used_wakes_nobody(guard: Guard) -> None:
     assert not guard.ticking
     with pytest.raises(Overrun):
         guard.call(0.02, spin)
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [
+        lambda: signal.setitimer(signal.ITIMER_REAL, 0),
+        lambda: signal.alarm(0),
+        lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN),
+    ],
+)
+def test_a_hook_that_takes_the_signal_or_stops_the_timer_does_not_save_the_next_one(
+    guard: Guard, meddle: Callable[[], object]
+) -> None:
+    def wait_a_moment() -> None:
+        meddle()
+        gevent.sleep(3 * TICK)  # the loop runs, as it does between two requests
+
+    guard.call(LONG, wait_a_moment)
+    alarm = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[1]
+    assert alarm[0] not in (signal.SIG_IGN, signal.SIG_DFL) and alarm[1] == TICK
+    with pytest.raises(Overrun):
+        guard.call(0.02, spin)
+
+
+def test_a_child_that_a_hook_forks_ends_where_the_hook_ends(guard: Guard) -> None:
+    me = os.getpid()
+    child = guard.call(LONG, os.fork)
+    if os.getpid() != me:
+        os._exit(7)  # it came back
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert guard.call(LONG, max, 1, 2) == 2

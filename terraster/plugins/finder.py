@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from ..config.plugins import Found
@@ -141,7 +142,7 @@ class Finder:
             return []
         try:
             names = sorted(os.listdir(directory))
-            why = refusal(directory, stat.S_ISDIR)
+            why = refusal(directory, stat.S_ISDIR) or _refusal_of_parents(directory)
         except OSError as error:
             problems.append(Problem(directory, 0, 0, f"the directory of plugins cannot be read: {error.strerror}"))
             return []
@@ -300,7 +301,21 @@ def refusal(path: str, is_kind: Callable[[int], bool]) -> str:
 
 def _refusal_of_target(file: str) -> str:
     """The same for what a link leads to: a user who can write the directory there can replace the file."""
-    return refusal(os.path.dirname(os.path.realpath(file)), stat.S_ISDIR) if os.path.islink(file) else ""
+    if not os.path.islink(file):
+        return ""
+    folder = os.path.dirname(os.path.realpath(file))
+    return refusal(folder, stat.S_ISDIR) or _refusal_of_parents(folder)
+
+
+def _refusal_of_parents(directory: str) -> str:
+    """Why no code is taken from a directory because of those above it: where every user can rename entries of others, each can put another
+    directory in its place. Those that a link to it is in count too. Raises OSError."""
+    for start in dict.fromkeys((os.path.abspath(directory), os.path.realpath(directory))):
+        for parent in PurePath(start).parents:
+            mode = os.stat(parent).st_mode
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                return f"can be replaced by any user, who can write the directory above it (mode {stat.S_IMODE(mode):o}): {parent}"
+    return ""
 
 
 def _read(file: str) -> bytes:

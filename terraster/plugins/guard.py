@@ -10,12 +10,17 @@ run for a while since the handler saw it first, or if it is late by `GRACE`, as 
 
 One standing timer costs a call less than a timer for each call: 0.2 µs (bench/plugins.py) against 1.2 µs.
 
+Code of plugins may take the signal or stop the timer, for all of its process. The timer of the loop notices it and puts both back.
+
+A hook may fork. The child ends where the hook ends: it has the sockets of the worker, and would serve as a second one.
+
 No signal ends a call into C that neither returns nor waits for the kernel. The handler runs when it returns. Until then the worker
 stands still, and the master replaces it when it gives no sign of life (`terraster.master.children`).
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from time import monotonic, thread_time
@@ -54,7 +59,7 @@ class Guard:
     active: greenlet → the monotonic time at which its hook has to be over
     """
 
-    __slots__ = ("_idle", "_previous", "_seen", "_timer", "_used", "active", "ticking")
+    __slots__ = ("_idle", "_seen", "_timer", "_used", "active", "ticking")
 
     def __init__(self) -> None:
         self.active: dict[greenlet, float] = {}
@@ -63,7 +68,7 @@ class Guard:
         self._seen = 0.0  # the end of the time of the hook that ran at the last signal
         self._used = 0.0  # the CPU time when it was seen first
         self._timer: Any = None
-        self._previous: Any = None
+        _guards.append(self)
 
     def call(self, seconds: float, hook: Callable[..., Any], *arguments: Any) -> Any:
         """Call the hook. Raises whatever it raises, and `Overrun` if it was cut off."""
@@ -74,21 +79,27 @@ class Guard:
         try:
             return hook(*arguments)
         finally:
-            del active[me]
+            if active.pop(me, None) is None:
+                os._exit(0)  # in a child that the hook forked
 
     def close(self) -> None:
         """Stop the timers."""
+        if self in _guards:
+            _guards.remove(self)
         if self.ticking:
             self._stop()
 
     def _start(self) -> None:
         self.ticking = True
         self._idle = 0
-        self._previous = signal.signal(signal.SIGALRM, self._tick)
-        signal.siginterrupt(signal.SIGALRM, True)
-        signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+        self._take_signal()
         self._timer = get_hub().loop.timer(TICK, TICK)
         self._timer.start(self._look)
+
+    def _take_signal(self) -> None:
+        signal.signal(signal.SIGALRM, self._tick)
+        signal.siginterrupt(signal.SIGALRM, True)
+        signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
 
     def _stop(self) -> None:
         self.ticking = False
@@ -112,6 +123,8 @@ class Guard:
 
     def _look(self) -> None:
         """Cut off the hooks that wait although their time is over. On the hub."""
+        if signal.getsignal(signal.SIGALRM) != self._tick or signal.getitimer(signal.ITIMER_REAL)[1] != TICK:
+            self._take_signal()
         if not self.active:
             self._idle += 1
             if self._idle >= _IDLE:
@@ -125,3 +138,15 @@ class Guard:
 
 
 _CALL = Guard.call.__code__
+_guards: list[Guard] = []
+
+
+def _in_child() -> None:
+    """Called in a child after a fork: no hook of the parent returns here."""
+    me = getcurrent()
+    for guard in _guards:
+        if me in guard.active:
+            guard.active.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from greenlet import GreenletExit
+
 from ..config.settings.plugins import PluginUse
 from ..config.snapshot import Plugin
 from ..errors import US, HttpError
@@ -241,18 +243,17 @@ class Bound:
         host, plugin, limit = self._host, code.plugin, self.use.timeout
         began = monotonic()
         try:
-            found = host.call(limit, function, *arguments)
-            if check is not None and found is not None:
-                found = check(found)
-        except HttpError:  # the client has left meanwhile, say
+            if check is None:
+                found = host.call(limit, function, *arguments)
+            else:
+                found = host.call(limit, _checked, check, function, *arguments)
+        except (HttpError, GreenletExit):  # the client has left meanwhile, say
             raise
         except Overrun as error:
             return self._fault(
                 SeatPlugin.TIMEOUTS, hook, exchange, own, f"took longer than {limit * 1000:g} ms and was cut off", error
             )
-        except Exception as error:
-            return self._fault(SeatPlugin.EXCEPTIONS, hook, exchange, own, said(error, ""), error)
-        except (SystemExit, KeyboardInterrupt) as error:
+        except BaseException as error:  # SystemExit, CancelledError of asyncio, and what extensions raise, too
             return self._fault(SeatPlugin.EXCEPTIONS, hook, exchange, own, said(error, ""), error)
         took = monotonic() - began
         host.called(plugin, took)
@@ -367,6 +368,12 @@ class Bound:
         if self._code is not None:
             self._host.put(self._code.plugin, SeatPlugin.QUARANTINED, 0)
             self._host.log.info("plugin %s: is called again", self.use.name)
+
+
+def _checked(check: Callable[[Any], Any], function: Any, *arguments: Any) -> Any:
+    """The value that a hook returns, checked within the time of the hook, as its methods may be code of the plugin."""
+    found = function(*arguments)
+    return None if found is None else check(found)
 
 
 def _body(made: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,15 @@ def test_plugins_run_in_the_order_of_their_priorities_behind_authentication(terr
 
 
 FAULTS = """
+    import asyncio
+    import signal
     import time
     from pydantic import BaseModel
+
+    class Slow(str):
+        def __str__(self):
+            while True:
+                pass
 
     class Faulty:
         name = "faulty"
@@ -154,6 +162,13 @@ FAULTS = """
                     self.on_request_deep()
                 case "/nonsense":
                     return object()
+                case "/cancelled":
+                    raise asyncio.CancelledError
+                case "/slow":
+                    return 200, {"X-Slow": Slow("x")}, ""
+                case "/disarm":
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    raise KeyError("it")
 
         def on_request_deep(self):
             self.on_request_deep()
@@ -163,11 +178,14 @@ FAULTS = """
 def test_a_fault_answers_500_and_others_go_on(terraster, backend, plugins) -> None:
     plugins.put("faulty", FAULTS)
     served = terraster(service(backend(answer=ok()).url), middleware=[{"faulty": {"faults": 1000}}], http2=True, **plugins.key)
-    for path in ("/raise", "/exit", "/loop", "/stubborn", "/sleep", "/deep", "/nonsense"):
+    for path in ("/raise", "/exit", "/loop", "/stubborn", "/sleep", "/deep", "/nonsense", "/cancelled", "/slow"):
         answer = get(served.address, path)
         assert answer.status == 500 and "the plugin faulty failed" in answer.body.decode(), path
         assert get(served.address, "/good").status == 200, path
-    detail = next(line["detail"] for line in served.log(14) if line["uri"] == "/loop")
+    assert get(served.address, "/disarm").status == 500
+    time.sleep(0.2)  # the worker looks each 10 ms
+    assert get(served.address, "/loop").status == 500
+    detail = next(line["detail"] for line in served.log(20) if line["uri"] == "/loop")
     assert detail == "plugin faulty: on_request took longer than 50 ms and was cut off; the plugin faulty failed"
     with Http2(served.connect()) as client:
         first, second = client.open("/sleep"), client.open("/good")
@@ -182,7 +200,7 @@ def test_a_fault_is_passed_over_where_the_operator_says_so(terraster, backend, p
         middleware=[{"faulty": {"on_error": "pass", "timeout": "20ms", "faults": 1000}}],
         **plugins.key,
     )
-    for path in ("/raise", "/loop", "/sleep", "/nonsense"):
+    for path in ("/raise", "/loop", "/sleep", "/nonsense", "/cancelled"):
         assert get(served.address, path).status == 200, path
 
 
