@@ -125,6 +125,20 @@ def test_all_that_can_be_wrong_with_a_file_is_said_with_its_place(tmp_path: Path
     assert said(again) == said(found)
 
 
+def test_a_process_with_many_descriptors_loads_plugins_too(tmp_path: Path) -> None:
+    """A descriptor above 1023 is one that `select` does not take."""
+    put(tmp_path, good=GOOD.format("good"))
+    one = finder()
+    many = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        found = one.find(str(tmp_path), False)
+    finally:
+        for descriptor in many:
+            os.close(descriptor)
+    assert said(found) == {}
+    assert list(one.used()) == ["good"]
+
+
 def test_an_import_that_loops_ends_with_its_time(tmp_path: Path) -> None:
     put(tmp_path, good=GOOD.format("good"), loops="while True: pass\n")
     one = finder(0.3)

@@ -51,19 +51,23 @@ def _converse(stdin: Any, stdout: Any, message: bytes, longest: float) -> bytes:
     """Send the message and hear the answer, until its end. The time counts anew with each line that comes."""
     for pipe in (stdin, stdout):
         os.set_blocking(pipe.fileno(), False)
+    waiting = select.poll()  # `select.select` takes no descriptor above 1023, and a master may have more
+    waiting.register(stdout.fileno(), select.POLLIN)
+    waiting.register(stdin.fileno(), select.POLLOUT)
     heard = b""
     until = time.monotonic() + longest + _START
     while (left := until - time.monotonic()) > 0:
-        readable, writable, _ = select.select([stdout], [stdin] if message else [], [], left)
-        if writable:
+        ready = {descriptor for descriptor, _ in waiting.poll(left * 1000)}
+        if message and stdin.fileno() in ready:
             try:
                 sent = os.write(stdin.fileno(), message[:65536])
             except BrokenPipeError:
                 sent = len(message)
             message = message[sent:]
             if not message:
+                waiting.unregister(stdin.fileno())
                 stdin.close()
-        if readable:
+        if stdout.fileno() in ready:
             more = os.read(stdout.fileno(), 65536)
             if not more:
                 break
