@@ -65,6 +65,8 @@ def test_an_expression_is_for_the_whole_name(host: str, name: str, expected: boo
         (r"~\w+\.test", ("a.test",)),
         (r"~(?i)a", ()),
         (r"~\pL+", ()),
+        pytest.param("~" + "(" * 20 + "a" + ")" * 20, ("a",), id="20 groups"),
+        pytest.param("~" + "(" * 500 + "a" + ")" * 500, (), id="500 groups"),
     ],
 )
 def test_examples(host: str, expected: tuple[str, ...]) -> None:

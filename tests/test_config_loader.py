@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 from textwrap import dedent
+from threading import Event, Thread
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -1134,3 +1135,39 @@ def test_a_file_for_tls_towards_backends_has_to_exist(tmp_path: Path, key: str, 
     (problem,) = caught.value.problems
     assert f"the {what} file /nowhere/x.pem cannot be read" in str(problem)
     assert (problem.line, problem.column) == (1, file.read_text().index("/nowhere") + 1)
+
+
+class Writers(Thread):
+    """Opens and closes a named pipe again and again, if the block is not over in 3 s: a test that waits for the pipe fails and does not hang.
+
+    came: True if it did"""
+
+    def __init__(self, pipe: Path) -> None:
+        super().__init__(daemon=True)
+        self.pipe, self.came, self.over = pipe, False, Event()
+        os.mkfifo(pipe)
+
+    def run(self) -> None:
+        self.over.wait(3.0)
+        while not self.over.wait(0.02):
+            self.came = True
+            os.close(os.open(self.pipe, os.O_RDWR))
+
+    def __enter__(self) -> Writers:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.join()
+
+
+def test_no_load_waits_for_the_writer_of_a_pipe(tmp_path: Path) -> None:
+    """It would hold the master: no reload, no answer to operators."""
+    pipe = tmp_path / "pipe"
+    with Writers(pipe) as writers:
+        assert problems(tmp_path, SERVICE + f"      - path: /a\n        respond: {{file: {pipe}}}\n") == []
+        assert problems(tmp_path, GOOD + f"auth: {{jwt_secret: 'file:{pipe}'}}\n") == [
+            f"2:20: `jwt_secret` names a file that cannot be read: {pipe}"
+        ]
+        assert not writers.came

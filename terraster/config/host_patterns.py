@@ -17,6 +17,8 @@ __all__ = ["compiled", "examples", "is_pattern", "matches"]
 _MOST = 8
 """Examples of one expression, and ways through one part of it."""
 _LONGEST = 1024
+_DEEPEST = 20
+"""Groups within groups for which there are examples."""
 _GROUP = re.compile(r"\?(?:P?<[A-Za-z_][A-Za-z0-9_]*>|:)")
 _REPEAT = re.compile(r"(?:([*+?])|\{([0-9]+)(?:,[0-9]*)?\})[?+]?")
 _CHARACTERS = "0a1b-.zx2_"
@@ -49,7 +51,7 @@ def matches(host: str, name: str) -> bool:
 def examples(host: str) -> tuple[str, ...]:
     """Some names that an expression matches; none if it is too strange."""
     try:
-        found, end = _alternatives(host[1:], 0)
+        found, end = _alternatives(host[1:], 0, _DEEPEST)
     except (IndexError, ValueError):
         return ()
     if end < len(host) - 1:
@@ -57,8 +59,8 @@ def examples(host: str) -> tuple[str, ...]:
     return tuple([name for name in dict.fromkeys(one.lower() for one in found) if name and matches(host, name)][:_MOST])
 
 
-def _alternatives(text: str, at: int) -> tuple[list[str], int]:
-    """Texts that an expression reads from here to the end of its group, and where that is."""
+def _alternatives(text: str, at: int, deeper: int) -> tuple[list[str], int]:
+    """Texts that an expression reads from here to the end of its group, and where that is. deeper: groups that may be within this one"""
     found: list[str] = []
     ways = [""]
     while at < len(text) and text[at] != ")":
@@ -66,7 +68,7 @@ def _alternatives(text: str, at: int) -> tuple[list[str], int]:
             found += ways
             ways, at = [""], at + 1
             continue
-        part, at = _part(text, at)
+        part, at = _part(text, at, deeper)
         repeat = _REPEAT.match(text, at)
         if repeat is not None:
             at = repeat.end()
@@ -78,14 +80,16 @@ def _alternatives(text: str, at: int) -> tuple[list[str], int]:
     return [*found, *ways][: 4 * _MOST], at
 
 
-def _part(text: str, at: int) -> tuple[list[str], int]:
+def _part(text: str, at: int, deeper: int) -> tuple[list[str], int]:
     """Texts that the next part of an expression reads, and where it ends."""
     character = text[at]
     if character == "(":
         kind = _GROUP.match(text, at + 1)
         if kind is None and text[at + 1] == "?":
             raise ValueError("a group with flags")
-        found, end = _alternatives(text, at + 1 if kind is None else kind.end())
+        if not deeper:
+            raise ValueError("too many groups within each other")
+        found, end = _alternatives(text, at + 1 if kind is None else kind.end(), deeper - 1)
         return found, end + 1
     if character == "[":
         end = text.index("]", at + (3 if text[at + 1] == "^" else 2)) + 1

@@ -28,7 +28,7 @@ from .places import place_of
 from .plugins import Finder, Found, absent, directory, optional
 from .plugins import complaints as faults_of_plugins
 from .settings import ServiceSettings, Settings
-from .settings.base import Model
+from .settings.base import Model, at_once
 from .settings.kinds import Kind
 from .source import Cache, Item, Source, validated
 from .wanted import wanted
@@ -345,7 +345,7 @@ class _Load:
         try:
             if path[-1] == "dns_hook" and os.path.isfile(file) and not os.access(file, os.X_OK):
                 self._complain((path, False, f"the hook file {file} cannot be executed"))
-            with open(file, "rb"):
+            with open(file, "rb", opener=at_once):
                 return
         except OSError as error:
             self._complain((path, False, f"{named} cannot be read: {error.strerror or error}"))

@@ -2,7 +2,7 @@
 
 The first one is the original, which the client got; the second one is that of a copy (`terraster.filters.mirror`). Bodies are compared by a
 digest of their first octets, so that none is kept. Differences are values for JSON, without secrets: of a field whose name sounds like one
-only the name is in them, and of a Location no query.
+only the name is in them, and of a Location no user, query or fragment.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _HOP = frozenset(
 )
 _SECRET = re.compile(rb"cookie|auth|token|secret|key|session|passw|credential|csrf|xsrf|jwt|signature")
 _PLACES = frozenset((b"location", b"content-location", b"refresh", b"link"))
+_BEHIND = re.compile(rb"[?#]")  # a fragment may have a token: RFC 6749, section 4.2.2
+_USER = re.compile(rb"//[^/?#]*@")
 _HIDDEN = "(not shown)"
 _MOST = 20
 """Fields in one comparison, at most."""
@@ -137,8 +139,10 @@ def _shown(name: bytes, value: bytes | None) -> str | None:
         return None
     if _SECRET.search(name) is not None:
         return _HIDDEN
-    if name in _PLACES and b"?" in value:
-        value = value.partition(b"?")[0] + b"?..."
+    if name in _PLACES:
+        value = _USER.sub(b"//...@", value)
+        secret = _BEHIND.search(value)
+        value = value if secret is None else value[: secret.end()] + b"..."
     return _plain(value)
 
 
