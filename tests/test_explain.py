@@ -274,3 +274,9 @@ services:
 """
     )
     assert said(capsys, str(tmp_path / "c.yaml"), f"https://{host}/")[-1] == answer
+
+
+def test_octets_that_are_no_utf_8_are_asked_as_they_are_and_shown_as_escapes() -> None:
+    asked = ask("GET http://a.test/\udcff\x1b[2J", ["X-A: \udcfe"])
+    assert asked.head() == b"GET /\xff\x1b[2J HTTP/1.1\r\nHost: a.test\r\nX-A: \xfe\r\n\r\n"
+    assert asked.shown() == "GET http://a.test/\\xff\\x1b[2J from 192.0.2.1"

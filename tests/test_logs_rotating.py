@@ -13,6 +13,7 @@ import pytest
 
 from terraster.config.loggers import AccessLog, ProgramLogger, Rotation
 from terraster.config.snapshot import Service, Snapshot
+from terraster.logs import rotating
 from terraster.logs.backups import Backup, backups, compress, expired, rotations, tidy
 from terraster.logs.rotating import RotatingSink, backup_name
 
@@ -201,3 +202,19 @@ def test_the_files_of_a_configuration_with_their_rules() -> None:
     )
     snapshot = Snapshot(1, (), (service,), program_log=ProgramLogger(("/own",), ("/dev/fd/2",), rotation=top))
     assert rotations(snapshot) == {"/own": top, "/shop": shop, "/more": shop, "/bad": shop}
+
+
+def test_a_directory_that_takes_the_place_of_a_new_file_costs_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.log"
+    log = sink(path)
+    log.write(b"one\n")
+    path.rename(tmp_path / "moved")  # by another program; the sink makes a new file, which goes before it is locked
+
+    def lock(fd: int, kind: int) -> bool:
+        path.unlink()
+        path.mkdir()
+        return True
+
+    monkeypatch.setattr(rotating, "_lock", lock)
+    log.write(b"two\n")
+    assert (tmp_path / "moved").read_bytes() == b"one\ntwo\n"

@@ -46,7 +46,7 @@ def _document(course: Course, place: Place) -> dict[str, Any]:
 
 
 def _lines(question: Question, found: Sequence[Course], place: Place) -> list[str]:
-    lines = [f"{question.method} {question.scheme}://{question.host}{question.target} from {question.client}"]
+    lines = [question.shown()]
     if len(found) > 1:
         lines.append(f"No listener has port {question.port}. Each that could be meant:")
     for course in found:

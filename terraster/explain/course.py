@@ -138,7 +138,7 @@ def _listeners(plan: Plan, question: Question, named: str) -> list[Listener]:
         return found
     fitting = [one for one in every if one.tls == (question.scheme == "https")] or list(every)
     try:
-        name = split_host(question.host.encode("utf-8"))[0]
+        name = split_host(question.host.encode("utf-8", "surrogateescape"))[0]
     except BadRequest:
         return fitting
     return [one for one in fitting if plan.router.find(one.address, name) is not None] or fitting
@@ -196,7 +196,7 @@ class _Walk:
         plan, question, listener = self._plan, self._question, self._listener
         tls = None
         if listener.tls:
-            name = split_host(question.host.encode("utf-8"))[0]
+            name = split_host(question.host.encode("utf-8", "surrogateescape"))[0]
             named = not is_address(
                 name.decode("ascii").strip("[]")
             )  # clients send no server name for an address (RFC 6066, section 3)

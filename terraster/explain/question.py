@@ -21,7 +21,8 @@ CLIENT = "192.0.2.1"
 class Question(NamedTuple):
     """A request that nobody has sent.
 
-    scheme: "http" or "https". port: of the URL, or else the scheme's. fields: as (name, value). client: its IP address
+    scheme: "http" or "https". Octets that are not UTF-8 are surrogates in texts, as in arguments of a command.
+    port: of the URL, or else the scheme's. fields: as (name, value). client: its IP address
     """
 
     method: str
@@ -32,11 +33,17 @@ class Question(NamedTuple):
     fields: tuple[tuple[str, str], ...]
     client: str
 
+    def shown(self) -> str:
+        """The request in one line, of characters that can be printed."""
+        text = f"{self.method} {self.scheme}://{self.host}{self.target} from {self.client}"
+        octets = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return "".join([char if char.isprintable() else ascii(char)[1:-1] for char in octets])
+
     def head(self) -> bytes:
         """The request head as a client sends it."""
         lines = [f"{self.method} {self.target} HTTP/1.1", f"Host: {self.host}"]
         lines += [f"{name}: {value}" for name, value in self.fields if name.lower() != "host"]
-        return "\r\n".join((*lines, "", "")).encode("utf-8")
+        return "\r\n".join((*lines, "", "")).encode("utf-8", "surrogateescape")
 
 
 def ask(text: str, fields: Iterable[str] = (), client: str = "") -> Question:

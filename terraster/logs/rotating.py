@@ -64,19 +64,24 @@ class RotatingSink(Sink):
             self._rotate()
 
     def _open(self) -> None:
-        """Open the file and take the shared lock, while it has its name: nobody compresses a file that has it."""
-        for _ in range(_TRIES):
-            super()._open()
-            target = self._target
-            assert target is not None
-            if target.place is None:
-                return
-            _lock(target.fd, fcntl.LOCK_SH)
-            if self._is_current():
-                return
-            target.close()
-        self._target = None
-        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        """Open the file and take the shared lock, while it has its name: nobody compresses a file that has it. Raises OSError, and the
+        target is the one before then."""
+        before = self._target
+        try:
+            for _ in range(_TRIES):
+                super()._open()
+                target = self._target
+                assert target is not None
+                if target.place is None:
+                    return
+                _lock(target.fd, fcntl.LOCK_SH)
+                if self._is_current():
+                    return
+                target.close()
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        except OSError:
+            self._target = before
+            raise
 
     def _is_current(self) -> bool:
         assert self._target is not None
