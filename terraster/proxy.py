@@ -48,7 +48,7 @@ from .state.cells import BUCKETS, STATUS_CELL, SeatLocation
 from .state.view import SeatView
 from .wire.http1 import RequestHead
 
-__all__ = ["Proxy"]
+__all__ = ["LAST_HOP", "Proxy"]
 
 # An attribute of a class costs a look-up, a name of a module does not.
 _BYTES_IN = SeatLocation.BYTES_IN
@@ -57,7 +57,7 @@ _DURATION = SeatLocation.DURATION
 _BUCKET = SeatLocation.BUCKET
 _GRPC = SeatLocation.GRPC
 
-_LAST_HOP = Answer(200)
+LAST_HOP = Answer(200)
 """The answer to an OPTIONS with Max-Forwards 0, which must not be forwarded: RFC 9110, section 7.6.2."""
 
 
@@ -175,7 +175,7 @@ class Proxy(DataPlane):
                     if answer is not None:
                         break
                 if answer is None and not head.max_forwards:
-                    answer = _LAST_HOP
+                    answer = LAST_HOP
             if answer is None:
                 keep = self._forward(exchange)
             else:

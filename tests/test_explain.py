@@ -247,6 +247,11 @@ def test_json(capsys: pytest.CaptureFixture[str], file: str) -> None:
     assert [one["picked"] for one in course["candidates"]] == [True, False]
 
 
+def test_a_request_that_must_not_go_on(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    lines = said(capsys, file, "OPTIONS http://a.example.com:8080/", "-H", "Max-Forwards: 0")
+    assert lines[-1] == "answer 200: Max-Forwards is 0, so no backend is asked"
+
+
 def test_https_at_a_listener_in_clear(capsys: pytest.CaptureFixture[str], file: str) -> None:
     lines = said(capsys, file, "https://a.example.com:8080/")
     assert lines[-1] == "answer none: the listener speaks no TLS, so there is no handshake"

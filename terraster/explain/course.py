@@ -24,6 +24,7 @@ from terraster.location_plan import LocationPlan
 from terraster.phases.locate import locate
 from terraster.phases.upstream_head import upstream_head
 from terraster.plan import Plan, ServicePlan, compile_plan
+from terraster.proxy import LAST_HOP
 from terraster.route.host import split_host
 from terraster.state.cells import BackendCells
 from terraster.state.leases import Leases, capacities
@@ -187,9 +188,12 @@ class _Walk:
             location = locate(exchange)
         finally:
             self._tell_place(exchange)
-        if self._filters(exchange, location) or not head.max_forwards:
+        if self._filters(exchange, location):
             return
-        self._backends(exchange, head, now)
+        if head.max_forwards:
+            self._backends(exchange, head, now)
+        else:
+            self._answer(LAST_HOP.status, "Max-Forwards is 0, so no backend is asked")
 
     def _connection(self) -> Any:
         """A connection of the client, without a socket, behind its handshake."""
