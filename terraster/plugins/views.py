@@ -63,7 +63,48 @@ def _value(value: Any) -> bytes:
     return str(value).encode("utf-8", "surrogateescape").translate(None, ENDS)
 
 
-class RequestFields:
+class _Mapped:
+    """Fields by name, as a mapping: the four methods that differ are a subclass's."""
+
+    __slots__ = ()
+
+    def items(self) -> list[tuple[str, str]]:
+        raise NotImplementedError
+
+    def get_all(self, name: str) -> list[str]:
+        raise NotImplementedError
+
+    def set(self, name: str, value: Any) -> None:
+        raise NotImplementedError
+
+    def remove(self, name: str) -> None:
+        raise NotImplementedError
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The first value of a field."""
+        found = self.get_all(name)
+        return found[0] if found else default
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.set(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        self.remove(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.get_all(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _ in self.items()))
+
+
+class RequestFields(_Mapped):
     """The fields of a request. Reading gives what the client sent and what this plugin changed; changes are for the backend."""
 
     __slots__ = ("_exchange", "_kept")
@@ -71,11 +112,6 @@ class RequestFields:
     def __init__(self, exchange: Exchange, kept: Kept) -> None:
         self._exchange = exchange
         self._kept = kept
-
-    def get(self, name: str, default: str | None = None) -> str | None:
-        """The first value of a field."""
-        found = self.get_all(name)
-        return found[0] if found else default
 
     def get_all(self, name: str) -> list[str]:
         """All values of a field."""
@@ -103,21 +139,6 @@ class RequestFields:
         """All fields that the client sent, in their order."""
         head = self._exchange.head
         return [] if head is None else [(_text(bytes(name)), _text(bytes(value))) for name, value in head.fields]
-
-    def __getitem__(self, name: str) -> str:
-        value = self.get(name)
-        if value is None:
-            raise KeyError(name)
-        return value
-
-    __setitem__ = set
-    __delitem__ = remove
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(self.get_all(name))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in self.items()))
 
 
 class Request:
@@ -220,7 +241,7 @@ class Request:
         return made
 
 
-class Fields:
+class Fields(_Mapped):
     """The fields of a head that is about to be sent: a response, or a request for a backend."""
 
     __slots__ = ("_edits", "_fields")
@@ -238,11 +259,6 @@ class Fields:
             found.append((_text(name), _text(value.strip(b" \t"))))
         return found
 
-    def get(self, name: str, default: str | None = None) -> str | None:
-        """The first value of a field."""
-        found = self.get_all(name)
-        return found[0] if found else default
-
     def get_all(self, name: str) -> list[str]:
         """All values of a field."""
         wanted = name.lower()
@@ -259,21 +275,6 @@ class Fields:
     def remove(self, name: str) -> None:
         """Take out all fields of this name."""
         self._edits.remove(_name(name, removable))
-
-    def __getitem__(self, name: str) -> str:
-        value = self.get(name)
-        if value is None:
-            raise KeyError(name)
-        return value
-
-    __setitem__ = set
-    __delitem__ = remove
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(self.get_all(name))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in self.items()))
 
 
 class Response:
