@@ -78,6 +78,7 @@ class Http2Peer:
         self.sock = sock
         self.number = number
         self.terminated: list[int] = []
+        self.last: int | None = None  # of a GOAWAY of our own
         self.pings = 0
         self.ended = threading.Event()
         self.asked: dict[int, Asked] = {}
@@ -106,6 +107,8 @@ class Http2Peer:
 
     def _handle(self, event: Event) -> None:
         backend = self.backend
+        if self.last is not None and (getattr(event, "stream_id", None) or 0) > self.last and event.stream_id not in self.asked:
+            return  # sent before the client saw the GOAWAY: as servers do, it is not looked at (RFC 9113 6.8)
         if isinstance(event, RequestReceived):
             asked = self.asked[event.stream_id] = Asked(event.stream_id, list(event.headers), peer=self)
             with backend.changed:
@@ -202,6 +205,7 @@ class Http2Peer:
     def goaway(self, last: int, code: int = 0) -> None:
         """Say that streams above ``last`` are not worked on."""
         with self._lock:
+            self.last = last
             self.sock.sendall(struct.pack(">LBLLL", 8 << 8 | 7, 0, 0, last, code))
 
     def raw(self, octets: bytes) -> None:
