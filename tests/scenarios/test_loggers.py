@@ -94,7 +94,7 @@ def test_rotation_under_four_workers_of_which_some_are_killed(fresh, tmp_path: P
         get(proxy.address, sent[-1], fields=PAD)
     wait_until(lambda: sent[-1] in written(tmp_path, len(kills)))
     wait_until(lambda: packed(tmp_path) and all(file.suffix == ".gz" for file in packed(tmp_path)))
-    assert len(packed(tmp_path)) >= 3
+    assert len(packed(tmp_path)) >= 2  # 3.5 MB, and a file may outgrow its size by a block of each worker
     found = written(tmp_path, len(kills))
     assert len(set(found)) == len(found) and set(found) <= set(sent)
     lost = [sent.index(target) for target in set(sent) - set(found)]
