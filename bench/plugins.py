@@ -64,7 +64,7 @@ def guarded(calls: int = 200_000, rounds: int = 9) -> tuple[float, float]:
         plain.append((time.process_time_ns() - began) / calls)
         began = time.process_time_ns()
         for _ in range(calls):
-            guard.call(0.05, empty, None)
+            guard.call(256, 0.05, empty, None)
         through.append((time.process_time_ns() - began) / calls)
     guard.close()
     return min(plain), min(through)

@@ -132,7 +132,7 @@ def test_the_list_of_plugins() -> None:
         "name": "geo",
         "state": "quarantined",
         "file": "/p/geo.py",
-        "problem": "is not valid Python: no",
+        "problem": "/p/geo.py:3:7: is not valid Python: no",
         "services": ["a", "b", "c", "d"],
         "calls": 12,
         "mean_seconds": 0.0012,
@@ -141,13 +141,14 @@ def test_the_list_of_plugins() -> None:
         "timeouts": 1,
         "skipped": 7,
         "quarantined_workers": 1,
+        "deaths": 2,
         "counters": {"hits": 9},
     }
     assert shown({"plugins": [one]}, colour=False, width=100).splitlines() == [
         "NAME  STATE        CALLS   MEAN  ANSWERS  FAULTS  SKIPPED  SERVICES",
         "geo   QUARANTINED     12  1.2ms        3       5        7  a, b, c and 1 more",
-        "  quarantine: in quarantine in 1 worker: 4 exceptions, 1 timeouts",
-        "  new version: /p/geo.py: is not valid Python: no; the one before stays in use",
+        "  quarantine: in 1 worker: 4 exceptions, 1 timeout, 2 deaths of workers",
+        "  new version: /p/geo.py:3:7: is not valid Python: no; the one before stays in use",
         "  counters: hits 9",
     ]
     assert shown({"plugins": []}, colour=False, width=100) == "no plugin is in use\n"

@@ -38,6 +38,7 @@ NAMES = (
     "orders",
     "unresolved",
     "tickets",
+    "plugin_deaths",
     "children",
 )
 """The participants of a master, in their order."""

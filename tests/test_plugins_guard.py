@@ -11,8 +11,10 @@ import gevent
 import pytest
 
 from terraster.plugins.guard import TICK, Guard, Overrun
+from terraster.state.cells import Seat
 
 LONG = 30.0
+MARK = 1 << 8
 
 
 @pytest.fixture
@@ -53,23 +55,23 @@ def deaf() -> str:
 
 
 def test_what_a_hook_returns_and_raises_comes_through(guard: Guard) -> None:
-    assert guard.call(LONG, max, 1, 2) == 2
+    assert guard.call(MARK, LONG, max, 1, 2) == 2
     with pytest.raises(ZeroDivisionError):
-        guard.call(LONG, divmod, 1, 0)
+        guard.call(MARK, LONG, divmod, 1, 0)
     with pytest.raises(SystemExit):
-        guard.call(LONG, exec, "raise SystemExit")
+        guard.call(MARK, LONG, exec, "raise SystemExit")
 
 
 @pytest.mark.parametrize("hook", [spin, stubborn, twice], ids=lambda hook: hook.__name__)
 def test_a_hook_that_runs_too_long_is_cut_off(guard: Guard, hook: object) -> None:
     with pytest.raises(Overrun) as cut:
-        guard.call(0.02, hook)  # type: ignore[arg-type]
+        guard.call(MARK, 0.02, hook)  # type: ignore[arg-type]
     assert cut.value.running
 
 
 def test_a_hook_that_waits_too_long_is_cut_off(guard: Guard) -> None:
     with pytest.raises(Overrun) as cut:
-        guard.call(0.02, gevent.sleep, LONG)
+        guard.call(MARK, 0.02, gevent.sleep, LONG)
     assert not cut.value.running
 
 
@@ -78,11 +80,11 @@ def test_a_hook_that_sleeps_in_the_kernel_is_cut_off(guard: Guard) -> None:
         time.sleep(LONG)
 
     with pytest.raises(Overrun):
-        guard.call(0.02, sleep)
+        guard.call(MARK, 0.02, sleep)
 
 
 def test_a_hook_that_takes_the_end_for_nothing_still_ends(guard: Guard) -> None:
-    assert guard.call(0.02, deaf) == "I decide when I end"
+    assert guard.call(MARK, 0.02, deaf) == "I decide when I end"
 
 
 def test_nobody_else_is_cut_off(guard: Guard) -> None:
@@ -99,12 +101,12 @@ def test_nobody_else_is_cut_off(guard: Guard) -> None:
     def waiting() -> None:
         for _ in range(3):
             with pytest.raises(Overrun):
-                guard.call(0.01, gevent.sleep, LONG)
+                guard.call(MARK, 0.01, gevent.sleep, LONG)
 
     def running() -> None:
         for _ in range(3):
             with pytest.raises(Overrun):
-                guard.call(0.01, spin)
+                guard.call(MARK, 0.01, spin)
             gevent.sleep(0)
 
     all_ = [gevent.spawn(bystander, number) for number in range(5)] + [
@@ -119,7 +121,7 @@ def test_nobody_else_is_cut_off(guard: Guard) -> None:
 def test_hooks_of_several_greenlets_have_times_of_their_own(guard: Guard) -> None:
     def short() -> bool:
         try:
-            guard.call(0.02, gevent.sleep, LONG)
+            guard.call(MARK, 0.02, gevent.sleep, LONG)
         except Overrun:
             return True
         return False
@@ -128,7 +130,7 @@ def test_hooks_of_several_greenlets_have_times_of_their_own(guard: Guard) -> Non
         gevent.sleep(0.1)
         return "in time"
 
-    one, other = gevent.spawn(guard.call, LONG, long), gevent.spawn(short)
+    one, other = gevent.spawn(guard.call, MARK, LONG, long), gevent.spawn(short)
     gevent.joinall([one, other], raise_error=True, timeout=60)
     assert (one.value, other.value) == ("in time", True)
 
@@ -145,7 +147,7 @@ def test_hooks_that_end_as_their_time_does_end_in_one_way(guard: Guard) -> None:
     ways = set()
     for step in range(30):
         try:
-            ways.add(guard.call(0.005, nearly, 0.003 + step * 0.0005))
+            ways.add(guard.call(MARK, 0.005, nearly, 0.003 + step * 0.0005))
         except Overrun:
             ways.add("cut off")
         assert guard.active == {}
@@ -155,14 +157,14 @@ def test_hooks_that_end_as_their_time_does_end_in_one_way(guard: Guard) -> None:
 
 
 def test_a_guard_that_is_not_used_wakes_nobody(guard: Guard) -> None:
-    guard.call(LONG, max, 1, 2)
+    guard.call(MARK, LONG, max, 1, 2)
     assert guard.ticking
     end = time.monotonic() + 20
     while guard.ticking and time.monotonic() < end:
         gevent.sleep(0.05)
     assert not guard.ticking
     with pytest.raises(Overrun):
-        guard.call(0.02, spin)
+        guard.call(MARK, 0.02, spin)
 
 
 @pytest.mark.parametrize(
@@ -180,17 +182,62 @@ def test_a_hook_that_takes_the_signal_or_stops_the_timer_does_not_save_the_next_
         meddle()
         gevent.sleep(3 * TICK)  # the loop runs, as it does between two requests
 
-    guard.call(LONG, wait_a_moment)
+    guard.call(MARK, LONG, wait_a_moment)
     alarm = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[1]
     assert alarm[0] not in (signal.SIG_IGN, signal.SIG_DFL) and alarm[1] == TICK
     with pytest.raises(Overrun):
-        guard.call(0.02, spin)
+        guard.call(MARK, 0.02, spin)
 
 
 def test_a_child_that_a_hook_forks_ends_where_the_hook_ends(guard: Guard) -> None:
     me = os.getpid()
-    child = guard.call(LONG, os.fork)
+    child = guard.call(MARK, LONG, os.fork)
     if os.getpid() != me:
         os._exit(7)  # it came back
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert guard.call(LONG, max, 1, 2) == 2
+    assert guard.call(MARK, LONG, max, 1, 2) == 2
+
+
+def test_a_hook_that_takes_signals_of_the_worker_does_not_keep_them(guard: Guard) -> None:
+    def take() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        gevent.sleep(3 * TICK)
+
+    mine, wakeup = signal.getsignal(signal.SIGINT), signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(wakeup)
+    guard.call(MARK, LONG, take)
+    assert signal.getsignal(signal.SIGINT) is mine
+    found = signal.set_wakeup_fd(wakeup)
+    assert found == wakeup
+
+
+def test_the_hook_that_runs_and_those_that_wait_are_noted(guard: Guard) -> None:
+    """What a master reads when the worker has died."""
+    cells = memoryview(bytearray(8 * (1 + Seat.MOST_WAITING_HOOKS))).cast("Q")
+    noting = Guard(cells)
+    seen = []
+
+    def wait_a_moment() -> None:
+        seen.append(cells[0])
+        gevent.sleep(5 * TICK)
+
+    def run_a_moment() -> None:
+        seen.append(cells[0])
+        gevent.sleep(3 * TICK)
+        seen.append(cells.tolist())
+        end = time.monotonic() + 3 * TICK
+        while time.monotonic() < end:
+            pass
+        seen.append(cells[0])
+
+    one, other = 1 << 8 | 3, 2 << 8 | 1
+    try:
+        waiting = gevent.spawn(noting.call, one, LONG, wait_a_moment)
+        running = gevent.spawn(noting.call, other, LONG, run_a_moment)
+        gevent.joinall([waiting, running], raise_error=True, timeout=60)
+        assert seen == [one, other, [0, one, other, 0, 0], other]
+        assert cells[0] == 0
+    finally:
+        noting.close()
+    assert cells.tolist() == [0] * len(cells)

@@ -140,6 +140,7 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_plugin_skipped_total", "counter", "Calls not made, as the plugin is in quarantine.", ("plugin",)),
     Description("terraster_plugin_quarantines_total", "counter", "How often a plugin was put into quarantine.", ("plugin",)),
     Description("terraster_plugin_quarantined", "gauge", "Workers in which a plugin is in quarantine.", ("plugin",)),
+    Description("terraster_plugin_deaths_total", "counter", "Workers that died in a plugin.", ("plugin",)),
     Description("terraster_plugin_counter_total", "counter", "Counters that plugins keep themselves.", ("plugin", "counter")),
     Description("terraster_worker_silent_seconds", "gauge", "Time since a process last gave a sign of life.", ("process",)),
     Description("terraster_upgrade_in_progress", "gauge", "1 while two masters run, after USR2; else 0."),
@@ -232,6 +233,7 @@ _OF_PLUGINS = {
     "terraster_plugin_skipped_total": "skipped",
     "terraster_plugin_quarantines_total": "quarantines",
     "terraster_plugin_quarantined": "quarantined_workers",
+    "terraster_plugin_deaths_total": "deaths",
 }
 """Metrics of plugins by their keys in `terraster.admin.plugins.rows`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..config.snapshot import Plugin, Service, Snapshot
-from ..state.cells import SeatPlugin
+from ..state.cells import LocationCells, SeatPlugin
 from ..state.table import Table
 
 __all__ = ["rows"]
@@ -40,6 +40,7 @@ def _row(table: Table, plugin: Plugin, services: list[str]) -> dict[str, Any]:
         "skipped": cells[SeatPlugin.SKIPPED],
         "quarantines": cells[SeatPlugin.QUARANTINES],
         "quarantined_workers": quarantined,
+        "deaths": table.q[table.location(plugin.slot) + LocationCells.DEATHS],
         "counters": {name: cells[SeatPlugin.OWN + number] for number, (name, _) in enumerate(plugin.counters)},
     }
 

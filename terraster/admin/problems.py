@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..certs.choice import uncovered
+from ..config.plugin import quarantine_reasons
 from ..config.snapshot import Snapshot
 from ..policy.expiry import span
 from ..policy.server_errors import Count, prevail, stands_out
@@ -191,11 +192,11 @@ def of_plugins(plugins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in plugins:
         workers = row["quarantined_workers"]
         if workers:
-            faults = f"{row['exceptions']} exceptions, {row['timeouts']} timeouts"
-            text = f"the plugin {row['name']} is in quarantine in {workers} worker{'s' * (workers != 1)}: {faults}; the log has the reasons"
+            where = f"in {workers} worker{'s' * (workers != 1)}"
+            text = f"the plugin {row['name']} is in quarantine {where}: {quarantine_reasons(row)}; the log has the reasons"
             found.append(_problem("plugin-quarantined", text))
         if row["problem"]:
-            found.append(_problem("plugin-broken", f"{row['file']}: {row['problem']}; the version before stays in use"))
+            found.append(_problem("plugin-broken", f"{row['problem']}; the version before stays in use"))
     return found
 
 

@@ -114,7 +114,7 @@ def _reload(control: Control, arguments: argparse.Namespace) -> int:
                 raise Refused("the reload was requested; Terraster's log has its outcome", UNKNOWN) from None
     if arguments.json:
         print(json.dumps(outcome, indent=2))
-        return DONE if outcome["ok"] else FAILED
+        return DONE if outcome["ok"] and not outcome.get("kept") else FAILED
     if not outcome["ok"]:
         lines = [f"terrasterctl: not reloaded, generation {outcome['generation']} stays in effect:"]
         lines += [f"  {problem}" for problem in outcome["problems"]]
@@ -126,8 +126,10 @@ def _reload(control: Control, arguments: argparse.Namespace) -> int:
         print(f"note: {line}")
     if outcome["replaced"]:
         print(f"note: replaced processes that did not apply it: {', '.join(map(str, outcome['replaced']))}")
-    print(_reloaded(outcome))
-    return DONE
+    print(_reloaded(outcome), flush=True)
+    for line in outcome.get("kept", ()):  # a master of an older version does not say it
+        print(journal.as_error(f"terrasterctl: reloaded, but {line}"), file=sys.stderr)
+    return FAILED if outcome.get("kept") else DONE
 
 
 def _reloaded(outcome: dict[str, Any]) -> str:

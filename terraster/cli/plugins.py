@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import Any
 
+from terraster.config.plugin import quarantine_reasons
+
 from .control import DONE, Control
 from .output import colourful, width
 from .phrases import milliseconds
@@ -59,10 +61,9 @@ def shown(document: dict[str, Any], *, colour: bool, width: int) -> str:
         )
         if one["quarantined_workers"]:
             workers = one["quarantined_workers"]
-            text = f"in quarantine in {workers} worker{'s' * (workers != 1)}: {one['exceptions']} exceptions, {one['timeouts']} timeouts"
-            rows += sentence("quarantine", text, width, RED)
+            rows += sentence("quarantine", f"in {workers} worker{'s' * (workers != 1)}: {quarantine_reasons(one)}", width, RED)
         if one["problem"]:
-            rows += sentence("new version", f"{one['file']}: {one['problem']}; the one before stays in use", width, RED)
+            rows += sentence("new version", f"{one['problem']}; the one before stays in use", width, RED)
         if one["counters"]:
             rows += sentence("counters", ", ".join(f"{name} {count}" for name, count in one["counters"].items()), width, "")
     return lay_out(rows, colour)

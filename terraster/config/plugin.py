@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-__all__ = ["MOST_COUNTERS", "OUR_KEYS", "Plugin"]
+__all__ = ["MOST_COUNTERS", "OUR_KEYS", "Plugin", "quarantine_reasons"]
 
 OUR_KEYS = frozenset(("enabled", "timeout", "on_error", "faults", "required", "memory"))
 """Keys that every plugin has (`terraster.config.settings.plugins.PluginEntry`), so that no plugin may have them in its `Settings`."""
 
 MOST_COUNTERS = 32
 """Counters of a plugin's own, at most."""
+
+
+_FAULTS = (
+    ("exceptions", "exception", "exceptions"),
+    ("timeouts", "timeout", "timeouts"),
+    ("deaths", "death of a worker", "deaths of workers"),
+)
+
+
+def quarantine_reasons(row: Mapping[str, Any]) -> str:
+    """The faults of a plugin in words. row: of the status"""
+    named = [f"{many} {one if many == 1 else several}" for key, one, several in _FAULTS if (many := row.get(key, 0))]
+    return ", ".join(named) or "it could not be loaded, or set up"
 
 
 @dataclass(frozen=True, slots=True)

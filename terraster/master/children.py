@@ -61,6 +61,7 @@ class Children(Participant):
     heard:     set when a child said or did something that a reload may wait for
     wake:      makes the master's loop turn now
     hear:      ``hear(child, message)``: a message that is not about the child's own life
+    died:      ``died(seat, now)``: a child died that was not told to go; its cells are still there. Returns what it was in, for a log line
     retired:   called when the seat of a child that ended was emptied
     abandon:   ``abandon(child)``, in the child: close what only the master may hold
 
@@ -83,6 +84,7 @@ class Children(Participant):
         heard: Event,
         wake: Callable[[], None],
         hear: Callable[[Process, tuple[Any, ...]], None],
+        died: Callable[[int, float], str],
         retired: Callable[[], None],
         abandon: Callable[[Process], None],
     ) -> None:
@@ -96,6 +98,7 @@ class Children(Participant):
         self._listeners = listeners
         self._wake = wake
         self._hear = hear
+        self._died = died
         self._retired = retired
         self._abandon = abandon
         self.by_pid: dict[int, Process] = {}
@@ -399,13 +402,15 @@ class Children(Participant):
         if self.stopping or child.state == LEAVING:
             self._log.info("%s worker %d left (%s)", child.name, child.pid, how)
             return
-        if not self.complete and os.WIFEXITED(status) and os.WEXITSTATUS(status) == BOOT_ERROR:
+        now = time.monotonic()
+        place = self._died(child.seat, now)
+        if not self.complete and os.WIFEXITED(status) and os.WEXITSTATUS(status) == BOOT_ERROR and not place:
             raise HaltServer(f"the {child.name} worker cannot start", 1)
         self._table.q[self._table.master + MasterCells.WORKER_RESTARTS] += 1
-        now = time.monotonic()
         delay = self._backoff[child.name].died(now, now - child.started)
         when = f"in {delay:g} s" if delay else "at once"
-        self._log.error("%s worker %d in seat %d died (%s); replaced %s", child.name, child.pid, child.seat, how, when)
+        where = f" in {place}" if place else ""
+        self._log.error("%s worker %d in seat %d died (%s)%s; replaced %s", child.name, child.pid, child.seat, how, where, when)
 
 
 def _age(child: Process) -> int:

@@ -138,6 +138,7 @@ class Outcome:
     changes:    the changes, a line each
     problems:   why it did not work (``ok`` False), a line each
     notes:      changes that need more than a reload, and news that is not in effect yet, a line each
+    kept:       what runs on as before because its new version is broken (plugins), a line each: all else is in effect
     replaced:   pids of children that did not acknowledge and were replaced
     seconds:    how long it took
     when:       time.time() of its end
@@ -148,6 +149,7 @@ class Outcome:
     changes: list[str]
     problems: list[str]
     notes: list[str]
+    kept: list[str]
     replaced: list[int]
     seconds: float
     when: float

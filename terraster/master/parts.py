@@ -44,6 +44,7 @@ from .operator.overrides import Overrides
 from .operator.service_commands import ServiceCommands
 from .participant import Outcome, Participant, Proposal, prepare
 from .pidfile import Pidfile
+from .plugin_deaths import PluginDeaths
 from .questions import Questions
 from .reload import Load, Placed, Reloader
 from .running import Compile, Planner, Running, Slots
@@ -142,6 +143,7 @@ class Parts:
         self._shown_certificates = ShownCertificates(states, log)
         prober = Prober(table, log, states, agenda, self.outliers.checked, self._shown_certificates.probed)
         self.orders = Orders(running, overrides, states, agenda, log, self._refresh, self._is_upgrade)
+        plugin_deaths = PluginDeaths(table, log)
         self.children = Children(
             basis.roles,
             basis.app,
@@ -153,6 +155,7 @@ class Parts:
             heard=basis.heard,
             wake=basis.signals.wake,
             hear=self._hear,
+            died=plugin_deaths.died,
             retired=self.outliers.retired,
             abandon=self._abandon,
         )
@@ -175,6 +178,7 @@ class Parts:
             self.orders,
             UnresolvedBackends(names, states.resolved),
             self.tickets,
+            plugin_deaths,
             self.children,
             *basis.more,
         )

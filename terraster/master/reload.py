@@ -40,6 +40,7 @@ from terraster.worker.process import Process
 from .children import Children
 from .listeners import Listeners
 from .participant import Outcome, Participant, Proposal, commit, prepare, rollback
+from .plugin_deaths import kept_versions
 from .running import Running
 from .steps import Step
 from .systemd import ServiceManager
@@ -195,6 +196,7 @@ class Reloader:
             changes=changes,
             problems=problems,
             notes=notes,
+            kept=[] if problems else kept_versions(self._running.snapshot, self._table),
             replaced=replaced,
             seconds=time.monotonic() - started,
             when=time.time(),
@@ -307,6 +309,8 @@ class Reloader:
                 self._log.info("reload (%s): nothing to reload, generation %d goes on", why, outcome.generation)
             for line in (*outcome.changes, *outcome.notes):
                 self._log.info("reload: %s", line)
+            for line in outcome.kept:
+                self._log.error("reload: %s", line)
             self._applied += 1
             self._collect(whole=self._applied % _FULL_COLLECTION == 0)
         else:

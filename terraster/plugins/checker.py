@@ -26,14 +26,19 @@ __all__ = ["main", "wrong"]
 
 def main() -> int:
     """Load what is asked for. The exit code is 0."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    out = os.dup(1)
     os.dup2(2, 1)
+    os.register_at_fork(after_in_child=lambda: os.close(out))  # nobody waits for a child that a plugin forks
+    me = os.getpid()
     asked = json.load(sys.stdin)
     known: dict[tuple[int, str], Described] = {}
 
     def say(*words: Any) -> None:
-        out.write(json.dumps(words) + "\n")
-        out.flush()
+        left = json.dumps(words).encode() + b"\n"
+        if os.getpid() != me:
+            os._exit(0)  # a child that a plugin forked, and that came back
+        while left:
+            left = left[os.write(out, left) :]
 
     for number, one in enumerate(asked["plugins"]):
         say("began", number)
@@ -59,7 +64,6 @@ def main() -> int:
         except BaseException as error:
             say("settings", number, [[[], f"cannot check its keys: {type(error).__name__}: {error}"]])
     say("done")
-    out.close()
     os._exit(0)  # a plugin may have started threads
 
 

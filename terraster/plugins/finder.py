@@ -42,6 +42,10 @@ class _Fault(NamedTuple):
     line: int = 0
     column: int = 0
 
+    def at(self, file: str) -> str:
+        """FILE:LINE:COLUMN: words."""
+        return str(Problem(file, self.line, max(self.column, 1), self.words))
+
 
 class _Version(NamedTuple):
     """One version of the code of a file, or of an entry point. plugins: with the kind of each"""
@@ -87,7 +91,7 @@ class Finder:
                     continue
                 kinds[plugin.name] = kind
                 self._schemas[plugin.name] = kind.schema
-                self._used[plugin.name] = replace(plugin, kept=self._bad[file][1].words if file in self._bad else "")
+                self._used[plugin.name] = replace(plugin, kept=self._bad[file][1].at(file) if file in self._bad else "")
         for file in [file for file in self._good if file not in files]:
             del self._good[file]
         for name in self._entry_points():

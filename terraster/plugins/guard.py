@@ -10,7 +10,10 @@ run for a while since the handler saw it first, or if it is late by `GRACE`, as 
 
 One standing timer costs a call less than a timer for each call: 0.2 µs (bench/plugins.py) against 1.2 µs.
 
-Code of plugins may take the signal or stop the timer, for all of its process. The timer of the loop notices it and puts both back.
+Code of plugins may take the signal or stop the timer, for all of its process; or a signal that the worker needs, such as SIGTERM, as libraries
+with a main function do. The timer of the loop notices it and puts back what was there when the guard was made.
+
+The guard notes in cells of shared memory which hook runs, and which ones wait, so that the master knows what a worker was in when it died.
 
 A hook may fork. The child ends where the hook ends: it has the sockets of the worker, and would serve as a second one.
 
@@ -30,6 +33,8 @@ from typing import Any
 from gevent import get_hub
 from greenlet import getcurrent, greenlet
 
+from ..state.cells import Seat
+
 __all__ = ["GRACE", "TICK", "Guard", "Overrun"]
 
 TICK = 0.01
@@ -39,6 +44,7 @@ GRACE = 0.2
 """Seconds that a hook may take longer if it does not run, because it waits in the kernel, or because the machine is busy."""
 
 _RUN = TICK / 2  # seconds of CPU time that a hook must have used since it was seen first
+_FIXED = {signal.SIGALRM, signal.SIGKILL, signal.SIGSTOP}
 _IDLE = 100  # ticks without a call after which the timers stop: an idle worker is not woken
 
 
@@ -56,31 +62,42 @@ class Overrun(BaseException):
 class Guard:
     """Guards the hooks of one process. Made in its main thread; `close` stops it.
 
-    active: greenlet → the monotonic time at which its hook has to be over
+    active: greenlet → the monotonic time at which its hook has to be over, and its mark
+    cells, running: the index of the cell with the mark of the hook that runs; waiting: that of the first of `_WAITING` cells with marks of
+    hooks that wait
     """
 
-    __slots__ = ("_idle", "_seen", "_timer", "_used", "active", "ticking")
+    __slots__ = ("_cells", "_handlers", "_idle", "_running", "_seen", "_timer", "_used", "_waiting", "_wakeup", "active", "ticking")
 
-    def __init__(self) -> None:
-        self.active: dict[greenlet, float] = {}
+    def __init__(self, cells: Any = None, running: int = 0, waiting: int = 1) -> None:
+        self._cells: Any = memoryview(bytearray(8 * (1 + Seat.MOST_WAITING_HOOKS))).cast("Q") if cells is None else cells
+        self._running = running
+        self._waiting = waiting
+        self.active: dict[greenlet, tuple[float, int]] = {}
         self.ticking = False
         self._idle = 0
         self._seen = 0.0  # the end of the time of the hook that ran at the last signal
         self._used = 0.0  # the CPU time when it was seen first
         self._timer: Any = None
+        handlers = [(number, signal.getsignal(number)) for number in sorted(signal.valid_signals() - _FIXED)]
+        self._handlers = [(number, handler) for number, handler in handlers if handler not in (None, signal.SIG_DFL)]
+        self._wakeup = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         _guards.append(self)
 
-    def call(self, seconds: float, hook: Callable[..., Any], *arguments: Any) -> Any:
-        """Call the hook. Raises whatever it raises, and `Overrun` if it was cut off."""
+    def call(self, mark: int, seconds: float, hook: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the hook. Raises whatever it raises, and `Overrun` if it was cut off. mark: names the hook in the cells, not 0"""
         if not self.ticking:
             self._start()
-        active, me = self.active, getcurrent()
-        active[me] = monotonic() + seconds
+        active, me, cells = self.active, getcurrent(), self._cells
+        active[me] = monotonic() + seconds, mark
+        cells[self._running] = mark
         try:
             return hook(*arguments)
         finally:
             if active.pop(me, None) is None:
                 os._exit(0)  # in a child that the hook forked
+            cells[self._running] = 0
 
     def close(self) -> None:
         """Stop the timers."""
@@ -107,12 +124,29 @@ class Guard:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         self._timer.stop()
         self._timer.close()
+        self._note_waiting()
+
+    def _restore_handlers(self) -> None:
+        """Have all other signals handled as they were when the guard was made."""
+        for number, handler in self._handlers:
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+
+    def _note_waiting(self) -> None:
+        """Put the marks of the hooks that wait into the cells. On the hub, where no hook runs."""
+        cells = self._cells
+        marks = list({mark >> 8: mark for _, mark in self.active.values()}.values())[: Seat.MOST_WAITING_HOOKS]
+        cells[self._running] = 0
+        for number in range(Seat.MOST_WAITING_HOOKS):
+            cells[self._waiting + number] = marks[number] if number < len(marks) else 0
 
     def _tick(self, number: int, frame: FrameType | None) -> None:
         """The handler of the signal: cut off the hook that runs, if its time is over."""
-        until = self.active.get(getcurrent())
-        if until is None:
+        found = self.active.get(getcurrent())
+        if found is None:
             return
+        until, self._cells[self._running] = found
         if until != self._seen:
             self._seen = until
             self._used = thread_time()
@@ -125,6 +159,8 @@ class Guard:
         """Cut off the hooks that wait although their time is over. On the hub."""
         if signal.getsignal(signal.SIGALRM) != self._tick or signal.getitimer(signal.ITIMER_REAL)[1] != TICK:
             self._take_signal()
+        self._restore_handlers()
+        self._note_waiting()
         if not self.active:
             self._idle += 1
             if self._idle >= _IDLE:
@@ -132,8 +168,8 @@ class Guard:
             return
         self._idle = 0
         now = monotonic()
-        for one, until in list(self.active.items()):
-            if now > until and self.active.get(one) == until:
+        for one, entry in list(self.active.items()):
+            if now > entry[0] and self.active.get(one) == entry:
                 one.throw(Overrun(False))
 
 

@@ -17,6 +17,7 @@ from ..state.cells import SeatPlugin
 from ..wire.edits import Edits
 from ..wire.http1 import ResponseHead
 from .bodies import ShapedBody, may_shape
+from .faults import said
 from .guard import GRACE, Overrun
 from .loading import place_of
 from .views import ErrorView, Kept, LogView, Request, Response, Upstream, answer_of, body_of
@@ -24,7 +25,7 @@ from .views import ErrorView, Kept, LogView, Request, Response, Upstream, answer
 if TYPE_CHECKING:
     from .host import Code, Host
 
-__all__ = ["QUARANTINE", "Bound", "said"]
+__all__ = ["QUARANTINE", "Bound"]
 
 QUARANTINE = 30.0
 """Seconds until a plugin in quarantine is tried again. After each trial that fails they are doubled, up to 16 times as many."""
@@ -45,6 +46,7 @@ class Bound:
         "_body",
         "_code",
         "_error",
+        "_held",
         "_host",
         "_instance",
         "_log",
@@ -67,6 +69,7 @@ class Bound:
         self._rows: dict[str, int] = {}  # faults in a row, by hook
         self._stalls: list[float] = []  # when hooks were cut off while they ran
         self._trials = 0  # trials that failed in a row
+        self._held = False  # True: in quarantine because workers died in it
         self._until = 0.0  # the monotonic time at which quarantine is over, 0: the plugin is not in it
         self._quiet_until = 0.0
         self._unsaid = 0
@@ -88,6 +91,18 @@ class Bound:
         """True if it has been set up."""
         return self._instance is not None
 
+    @property
+    def code(self) -> Code | None:
+        """The code that is in use."""
+        return self._code
+
+    def hold(self, plugin: Plugin, until: float) -> None:
+        """Do not call the plugin until then (time.monotonic()), because workers died in it."""
+        if not self._until:
+            self._host.add(plugin, SeatPlugin.QUARANTINES)
+        self._held, self._until = True, until
+        self._host.put(plugin, SeatPlugin.QUARANTINED, 1)
+
     def take(self, code: Code | None) -> None:
         """Use this version of the code from now on. If it cannot be set up, the one before stays in use."""
         if code is None:
@@ -101,10 +116,12 @@ class Bound:
             stays = self._instance is not None
             what = "the version that was loaded before stays in use" if stays else "it is not called"
             self._host.log.error("plugin %s: setup failed: %s; %s", self.use.name, said(error, code.plugin.file), what)
+            self._host.put(code.plugin, SeatPlugin.NOT_SET_UP, 1)
             if not stays:
                 self._code = code
                 self._quarantine(code.plugin)
             return
+        self._host.put(code.plugin, SeatPlugin.NOT_SET_UP, 0)
         self._code, self._instance = code, made
         self._request, self._upstream, self._response, self._error, self._log, self._body, self._response_body = (
             getattr(made, code.hooks[hook]) if hook in code.hooks else None
@@ -244,9 +261,9 @@ class Bound:
         began = monotonic()
         try:
             if check is None:
-                found = host.call(limit, function, *arguments)
+                found = host.call(plugin, hook, limit, function, *arguments)
             else:
-                found = host.call(limit, _checked, check, function, *arguments)
+                found = host.call(plugin, hook, limit, _checked, check, function, *arguments)
         except (HttpError, GreenletExit):  # the client has left meanwhile, say
             raise
         except Overrun as error:
@@ -291,11 +308,12 @@ class Bound:
         return self._instance is not None
 
     def _skip(self, code: Code | None, exchange: Exchange, own: bool) -> None:
-        if code is not None:
-            self._host.add(code.plugin, SeatPlugin.SKIPPED)
+        plugin = self._host.plugin(self.use.name) if code is None else code.plugin
+        if plugin is not None:
+            self._host.add(plugin, SeatPlugin.SKIPPED)
         if own or self.use.on_error == "pass":
             return
-        what = "is in quarantine" if code is not None and self._instance is not None else "could not be loaded"
+        what = "is in quarantine" if self._held or (code is not None and self._instance is not None) else "could not be loaded"
         wait = max(1, int(self._until - monotonic()) + 1)
         raise HttpError(f"the plugin {self.use.name} {what}", status=503, blame=US, retry_after=wait)
 
@@ -362,6 +380,7 @@ class Bound:
 
     def _release(self) -> None:
         self._until = 0.0
+        self._held = False
         self._rows.clear()
         self._stalls = []
         self._trials = 0
@@ -378,17 +397,3 @@ def _checked(check: Callable[[Any], Any], function: Any, *arguments: Any) -> Any
 
 def _body(made: Any) -> bytes:
     return body_of(made)[0]
-
-
-def said(error: BaseException, file: str) -> str:
-    """An exception in words, with the line of a file where it arose."""
-    if isinstance(error, Overrun):
-        words = "took too long and was cut off"
-    else:
-        try:
-            text = " ".join(str(error).split())[:300]
-        except Exception:
-            text = ""
-        words = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    line = place_of(error, file) if file else 0
-    return f"{words} ({file}:{line})" if line else words

@@ -3,24 +3,32 @@
 A plugin cannot harm a request more than its configuration says. A hook that raises, or takes too long, is a fault. `on_error: fail` answers
 the request with 500, `pass` goes on as if the plugin were not there. After `faults` faults in a row the plugin is in quarantine in this worker
 for `QUARANTINE` seconds: it is not called, and requests are answered with 503 or go on. Then one call tries it again.
+
+A plugin in which workers died is in quarantine in all workers. The master says so in the shared table (`terraster.master.plugin_deaths`), and
+a worker that starts meanwhile does not even load it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable
+from time import monotonic_ns
 from types import ModuleType
 from typing import Any
+
+import gevent
 
 from ..config.settings.plugins import PluginUse
 from ..config.snapshot import Plugin, Snapshot
 from ..errors import HttpError
 from ..filters.runtime import Bodies
-from ..state.cells import SeatLocation, SeatPlugin
+from ..state.cells import LocationCells, Seat, SeatLocation, SeatPlugin
 from ..state.view import SeatView
+from .faults import said
 from .guard import Guard
-from .hooked import Bound, said
+from .hooked import Bound
 from .loading import SPELLINGS, PluginError, class_in, described, module_of, package_class, place_of
+from .marks import mark
 
 __all__ = ["SETUP", "Code", "Context", "Host", "uses"]
 
@@ -92,19 +100,37 @@ class Host:
     """All plugins of a worker (`terraster.filters.runtime.Plugins`).
 
     log: the program's log. leave: called when the worker has grown too much, to have it replaced
+    held: plugins in which workers died → time.monotonic() until which they are not called
     """
 
-    __slots__ = ("_bound", "_codes", "_guard", "_growth", "_looked", "_most", "_view", "bodies", "leave", "log")
+    __slots__ = (
+        "_before",
+        "_bound",
+        "_codes",
+        "_guard",
+        "_growth",
+        "_looked",
+        "_most",
+        "_plugins",
+        "_view",
+        "bodies",
+        "held",
+        "leave",
+        "log",
+    )
 
     def __init__(self, view: SeatView, bodies: Bodies, log: Any = None, leave: Callable[[], None] | None = None) -> None:
         self._view = view
         self._codes: dict[str, Code] = {}
+        self._before: list[Code] = []  # versions that some keys still use, because the next one could not be set up with them
         self._bound: dict[tuple[str, PluginUse], Bound] = {}
-        self._guard = Guard()
+        self._plugins: dict[str, Plugin] = {}
+        self._guard = Guard(view.q, view.base + Seat.HOOK, view.base + Seat.WAITING_HOOKS)
         self._growth = 0
         self._most = 0
         self._looked = 0.0
         self.bodies = bodies
+        self.held: dict[str, float] = {}
         self.leave = leave
         self.log = log
 
@@ -112,37 +138,87 @@ class Host:
         bound = self._bound.get((use.name, use))
         if bound is None:
             bound = self._bound[use.name, use] = Bound(self, use)
-            bound.take(self._codes.get(use.name))
+            if use.name in self.held:
+                bound.hold(self._plugins[use.name], self.held[use.name])
+            else:
+                bound.take(self._codes.get(use.name))
         return bound
 
     def adopt(self, plugins: Iterable[Plugin]) -> None:
         """Have these plugins. New ones, and new versions, are loaded; may wait. One that cannot be loaded stays what it was."""
-        wanted = {plugin.name: plugin for plugin in plugins}
+        wanted = self._plugins = {plugin.name: plugin for plugin in plugins}
+        self._look_for_held()
         for name, plugin in wanted.items():
             old = self._codes.get(name)
             if old is not None and old.plugin.digest == plugin.digest and old.plugin.file == plugin.file:
                 old.plugin = plugin
-                continue
-            try:
-                code = self._guard.call(SETUP, Code, plugin)
-            except HttpError:
-                raise
-            except BaseException as error:
-                self._say_unloadable(plugin, error, old is not None)
-                continue
-            self._codes[name] = code
-            for bound in [one for one in self._bound.values() if one.use.name == name]:
-                bound.take(code)
-            if old is not None:
-                self._give_up(old)
+            elif name not in self.held:
+                self._load(plugin, old)
         for name in [name for name in self._codes if name not in wanted]:
             code = self._codes.pop(name)
             for key in [key for key in self._bound if key[0] == name]:
                 self._bound.pop(key).take(None)
             self._give_up(code)
+        self._give_up_unused()
         self._most = max((plugin.memory for plugin in wanted.values()), default=0)
         if wanted and not self._growth:
             self._growth = resident()
+
+    def _load(self, plugin: Plugin, old: Code | None) -> None:
+        """Load a plugin, and use it from now on. May wait. old: its code before"""
+        try:
+            code = self._guard.call(mark(plugin, "its loading"), SETUP, Code, plugin)
+        except HttpError:
+            raise
+        except BaseException as error:
+            self.put(plugin, SeatPlugin.NOT_SET_UP, 1)
+            self._say_unloadable(plugin, error, old is not None)
+            return
+        self._codes[plugin.name] = code
+        self.put(plugin, SeatPlugin.NOT_SET_UP, 0)
+        for bound in self._of(plugin.name):
+            bound.take(code)
+        if old is not None:
+            self._before.append(old)
+        self._give_up_unused()
+
+    def _give_up_unused(self) -> None:
+        used = {bound.code for bound in self._bound.values()}
+        unused, self._before = [one for one in self._before if one not in used], [one for one in self._before if one in used]
+        for code in unused:
+            self._give_up(code)
+
+    def _of(self, name: str) -> list[Bound]:
+        return [one for one in self._bound.values() if one.use.name == name]
+
+    def _look_for_held(self) -> None:
+        """Learn which plugins must not be called, because workers died in them. On the hub."""
+        now = monotonic_ns()
+        for name, plugin in self._plugins.items():
+            if plugin.slot < 0:
+                continue  # of `terraster plugin test`
+            until = self._view.q[self._view.table.location(plugin.slot) + LocationCells.HELD]
+            if until > now:
+                if self.held.get(name) != until / 1e9:
+                    self.held[name] = until / 1e9
+                    for bound in self._of(name):
+                        bound.hold(plugin, until / 1e9)
+            elif self.held.pop(name, None) is not None:
+                gevent.spawn(self._return, plugin)
+        for name in self.held.keys() - self._plugins.keys():
+            del self.held[name]
+
+    def _return(self, plugin: Plugin) -> None:
+        """The quarantine of a plugin in which workers died is over: use it, if this worker has not loaded it or set it up so far."""
+        code = self._codes.get(plugin.name)
+        if self._plugins.get(plugin.name) is not plugin or plugin.name in self.held:
+            return
+        if code is None:
+            self._load(plugin, None)
+            return
+        for bound in self._of(plugin.name):
+            if not bound.works:
+                bound.take(code)
 
     def set_up(self, uses: Collection[PluginUse]) -> None:
         """Set plugins up with these keys before the first request comes, and clean up those with keys that are not used any longer."""
@@ -156,7 +232,8 @@ class Host:
                 self._clean_up(code, code.instances.pop(keys))
 
     def sweep(self, now: float) -> None:
-        """See to the memory of the worker. On the hub, a few times a second."""
+        """See to the memory of the worker, and to plugins in which workers died. On the hub, a few times a second."""
+        self._look_for_held()
         if self._most and now - self._looked >= _GROWTH:
             self._looked = now
             grown = resident() - self._growth
@@ -172,15 +249,20 @@ class Host:
 
     def close(self) -> None:
         """The worker ends: clean up."""
-        for code in self._codes.values():
+        for code in (*self._codes.values(), *self._before):
             self._give_up(code)
         self._codes.clear()
+        self._before.clear()
         self._guard.close()
 
     # For `Bound`.
 
-    def call(self, seconds: float, hook: Callable[..., Any], *arguments: Any) -> Any:
-        return self._guard.call(seconds, hook, *arguments)
+    def plugin(self, name: str) -> Plugin | None:
+        """The plugin of this name, whether its code is loaded or not."""
+        return self._plugins.get(name)
+
+    def call(self, plugin: Plugin, name: str, seconds: float, hook: Callable[..., Any], *arguments: Any) -> Any:
+        return self._guard.call(mark(plugin, name), seconds, hook, *arguments)
 
     def called(self, plugin: Plugin, seconds: float) -> None:
         """Count a call that succeeded."""
@@ -202,7 +284,7 @@ class Host:
         """The plugin, set up with these keys. Raises whatever its own code raises."""
         keys = use.values.get_secret_value()
         if keys not in code.instances:
-            code.instances[keys] = self._guard.call(SETUP, self._make, code, use)
+            code.instances[keys] = self._guard.call(mark(code.plugin, "setup"), SETUP, self._make, code, use)
         return code.instances[keys]
 
     def _make(self, code: Code, use: PluginUse) -> Any:
@@ -232,7 +314,7 @@ class Host:
         cleanup = getattr(made, "cleanup", None)
         if cleanup is not None:
             try:
-                self._guard.call(SETUP, cleanup)
+                self._guard.call(mark(code.plugin, "cleanup"), SETUP, cleanup)
             except BaseException as error:
                 self.log.warning("plugin %s: cleanup failed: %s", code.plugin.name, said(error, code.plugin.file))
 

@@ -22,6 +22,13 @@ _TEXT = b"text/plain; charset=utf-8"
 _JSON = b"application/json"
 
 
+MOST = 32 << 20
+"""Octets of the body of an answer of a plugin, and of a body that it made of another one, at most."""
+
+_LARGEST_VALUE = 65536  # octets of the value of a field
+_BODILESS = (204, 205, 304)
+
+
 class Kept:
     """The facts that one plugin keeps about one request, in `Exchange.facts`.
 
@@ -56,11 +63,12 @@ def _name(name: Any, check: Any = field_name) -> bytes:
 
 
 def _value(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value.translate(None, ENDS)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, bytes | str | int | float):
         raise TypeError(f"the value of a field must be text or a number, not {type(value).__name__}")
-    return str(value).encode("utf-8", "surrogateescape").translate(None, ENDS)
+    octets = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+    if len(octets) > _LARGEST_VALUE:
+        raise ValueError(f"the value of a field may have {_LARGEST_VALUE} octets, not {len(octets)}")
+    return octets.translate(None, ENDS)
 
 
 class _Mapped:
@@ -357,6 +365,10 @@ def answer_of(returned: Any) -> Answer | None:
         raise ValueError(f"the status of an answer must be a number from 200 to 599, not {status!r}")
     lines = [(_name(name), _value(value)) for name, value in (fields.items() if isinstance(fields, Mapping) else fields)]
     octets, kind = body_of(body)
+    if status in _BODILESS:
+        if octets and body is not None:
+            raise ValueError(f"an answer with status {status} has no body")
+        octets, kind = b"", b""
     if kind and not any(name.lower() == b"content-type" for name, _ in lines):
         lines.append((b"Content-Type", kind))
     return Answer(status, tuple(lines), octets)
@@ -371,9 +383,14 @@ def _three(returned: Any) -> tuple[Any, Any, Any]:
 
 
 def body_of(body: Any) -> tuple[bytes, bytes]:
-    """The octets of a body, and its Content-Type; b"" if the octets do not say. TypeError for what JSON cannot say."""
+    """The octets of a body, and its Content-Type; b"" if the octets do not say. TypeError for what JSON cannot say, ValueError if it is larger
+    than `MOST`."""
     if isinstance(body, bytes | bytearray | memoryview):
-        return bytes(body), b""
-    if isinstance(body, str):
-        return body.encode("utf-8", "surrogateescape"), _TEXT
-    return json.dumps(body).encode(), _JSON
+        octets, kind = bytes(body), b""
+    elif isinstance(body, str):
+        octets, kind = body.encode("utf-8", "surrogateescape"), _TEXT
+    else:
+        octets, kind = json.dumps(body).encode(), _JSON
+    if len(octets) > MOST:
+        raise ValueError(f"a body may have {MOST >> 20} MiB, not {len(octets) / (1 << 20):.0f}")
+    return octets, kind

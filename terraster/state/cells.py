@@ -126,6 +126,8 @@ class LocationCells:
 
     LEASE = 0  # serial number of the lease: a new one means a new location in this slot
     PANIC = 1  # 1: too few backends are healthy, so all are used (`panic_threshold`)
+    HELD = 2  # of a plugin: time.monotonic_ns() until which no worker calls it, because workers died in it
+    DEATHS = 3  # of a plugin: workers that died in it
     CELLS = 4
 
 
@@ -167,11 +169,14 @@ class Seat:
     LINE_LOST_AT = 18  # time.time_ns() when the last line was found to be lost, 0 = never
     LINE_LOST_WHY = 19  # its errno, 0 = the reader was too slow
     HTTP2_CONNECTIONS = 20  # of ACCEPTED: those that began to speak HTTP/2
+    HOOK = 21  # mark of the hook of a plugin that it is in (`terraster.plugins.marks`), 0 = none
+    WAITING_HOOKS = 22  # … MOST_WAITING_HOOKS cells: marks of hooks that waited a moment ago, of one plugin each
     OLD = 32  # … MOST_OLD cells: old generation << 24 | number of client connections that use it, oldest first; 0: unused
     HTTP2_FAULTS = 64  # … len(HTTP2_FAULTS) cells
     CELLS = 80
 
     MOST_OLD = 32
+    MOST_WAITING_HOOKS = 4
 
     COUNTERS = (
         ACCEPTED,
@@ -346,8 +351,7 @@ class SeatListener:
 
 
 class SeatPlugin:
-    """Cells of a plugin in one seat. Its slot is one of a location, leased under the plugin's name. Writer: the process in the seat. They are
-    no part of `fingerprint`: a master of an older version has no plugins, so it never reads them."""
+    """Cells of a plugin in one seat. Its slot is one of a location, leased under the plugin's name. Writer: the process in the seat."""
 
     CALLS = 0  # calls of hooks
     NANOSECONDS = 1  # that they took
@@ -358,6 +362,7 @@ class SeatPlugin:
     QUARANTINES = 6  # how often it was put into quarantine
     OWN = 16  # … MOST_OWN cells: counters of its own
     QUARANTINED = SeatLocation.QUEUED  # 1: it is in quarantine, or could not be set up (a gauge)
+    NOT_SET_UP = SeatLocation.QUEUE_HEAD  # 1: its newest version could not be loaded or set up (a gauge)
 
     MOST_OWN = 32
 

@@ -182,6 +182,7 @@ OUTCOME = record(
     changes=several(TEXT),
     problems=several(TEXT),
     notes=several(TEXT),
+    kept=several(TEXT),
     replaced=several(COUNT),
     seconds=SPAN,
     when=MOMENT,
@@ -263,6 +264,7 @@ PLUGIN = record(
     skipped=COUNT,
     quarantines=COUNT,
     quarantined_workers=COUNT,
+    deaths=COUNT,
     counters=COUNTS,
 )
 STATUS = record(

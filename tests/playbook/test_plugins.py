@@ -88,7 +88,7 @@ class _Host:
     def bodies(self) -> Any:
         return self._place.runtime.bodies
 
-    def call(self, seconds: float, hook: Any, *arguments: Any) -> Any:
+    def call(self, plugin: Code, name: str, seconds: float, hook: Any, *arguments: Any) -> Any:
         return hook(*arguments)
 
     def instance(self, code: Any, use: PluginUse) -> Any:

@@ -238,32 +238,84 @@ def test_a_reload_takes_a_new_version_and_keeps_the_old_one_if_that_is_broken(te
     (note,) = [note for note in outcome["notes"] if note.startswith("warning: ")]
     assert note.startswith(f"warning: {file}:3:") and note.endswith("the version that was read before stays in use")
     assert get(served.address).get("x-v") == "2"
+    again = served.ctl("reload")
+    assert again.returncode == 1 and "nothing to reload" in again.stdout
+    last = again.stderr.splitlines()[-1]
+    assert last.startswith(f"terrasterctl: reloaded, but the plugin v keeps its old version: {file}:3:"), last
+    (row,) = served.status()["plugins"]
+    assert row["state"] == "kept" and row["problem"].startswith(f"{file}:3:")
+    file.write_text(text.format(3) + "\n    def setup(self, context):\n        raise OSError('not today')\n")
+    outcome = served.reload(site, **plugins.key)
+    (line,) = outcome["kept"]
+    assert line == f"the plugin v keeps its old version: 1 worker could not load it, or set it up; the log says why: {file}"
+    assert get(served.address).get("x-v") == "2"
     file.unlink()
     assert served.reload(site, **plugins.key)["changes"][0] == "- plugin v"
     assert get(served.address).get("x-v") is None
 
 
-def test_a_worker_that_a_plugin_ends_is_replaced(fresh, backend, plugins) -> None:
-    plugins.put(
-        "end",
-        """
-        import os
+DEADLY = """
+    import ctypes
+    import os
+    import resource
 
-        class End:
-            name = "end"
+    class Deadly:
+        name = "deadly"
 
-            def on_request(self, request):
-                if request.path == "/end":
+        def on_request(self, request):
+            match request.path:
+                case "/exit":
                     os._exit(7)
-        """,
-    )
-    served = fresh(service(backend(answer=ok()).url), **plugins.key)
-    (before,) = served.workers()
-    with served.connect() as client:
-        client.send(b"GET /end HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert client.sock.recv(10) == b""
-    wait_until(lambda: served.workers() not in ([], [before]))
-    assert wait_until(lambda: get(served.address).status == 200, tolerate=(OSError, AssertionError))
+                case "/crash":
+                    ctypes.string_at(0)
+                case "/leak":
+                    used = int(open("/proc/self/statm").read().split()[0]) * 4096
+                    resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), used + (64 << 20)))
+                    held = []
+                    try:
+                        while True:
+                            held.append(bytearray(1 << 20))
+                    except MemoryError:
+                        os.kill(os.getpid(), 9)  # as the kernel does where memory is short
+    """
+
+
+@pytest.mark.parametrize("path", ["/exit", "/crash", "/leak"])
+def test_a_plugin_in_which_workers_die_is_quarantined_in_all_of_them(fresh, backend, plugins, path: str) -> None:
+    file = plugins.put("deadly", DEADLY)
+    one = backend(answer=ok())
+    sites = service(one.url, name="plain", host="plain.test", plugin_disabled=True), service(one.url)
+    keys = {"workers": 2, "middleware": [{"deadly": {"timeout": "5s"}}], **plugins.key}
+    served = fresh(*sites, **keys)
+
+    def ask(where: str, host: str = "a") -> int:
+        try:
+            return get(served.address, where, host=host).status
+        except (OSError, AssertionError):
+            return 0  # a connection that the worker had
+
+    statuses, others = [], []
+
+    def until_quarantined() -> bool:
+        statuses.append(ask(path))
+        others.append(ask("/", "plain.test"))
+        return statuses[-1] == 503
+
+    wait_until(until_quarantined)
+    assert set(statuses[:-1]) == {0} and set(others) == {200}
+    wait_until(lambda: "plugin deadly: in quarantine in all workers for 300 s: 3 workers died in it" in served.said)
+    assert ") in on_request of the plugin deadly; replaced" in served.said
+    wait_until(lambda: len(served.workers()) == 2 and served.status()["plugins"][0]["quarantined_workers"] == 2)
+    workers = served.workers()
+    assert {ask(path) for _ in range(10)} == {503} and {ask("/", "plain.test") for _ in range(10)} == {200}
+    assert served.workers() == workers
+    (row,) = served.status()["plugins"]
+    assert (row["state"], row["deaths"]) == ("quarantined", len(statuses) - 1)
+    assert served.metrics()['terraster_plugin_deaths_total{plugin="deadly"}'] == row["deaths"]
+    assert f"{row['deaths']} deaths of workers" in served.ctl("plugins").stdout
+    file.write_text("class Deadly:\n    name = 'deadly'\n\n    def on_request(self, request):\n        return 204\n")
+    assert served.reload(*sites, **keys)["kept"] == []
+    assert {ask(path) for _ in range(4)} == {204}
 
 
 BODIES = """
@@ -361,7 +413,7 @@ def test_what_plugins_do_is_counted_and_shown(terraster, backend, plugins) -> No
     assert (row["state"], row["services"], row["counters"]) == ("quarantined", ["site"], {"seen": 8})
     assert "plugin-quarantined" in [problem["kind"] for problem in served.status()["problems"]]
     told = served.ctl("plugins").stdout
-    assert "counting  QUARANTINED" in told and "in quarantine in 1 worker: 2 exceptions, 0 timeouts" in told
+    assert "counting  QUARANTINED" in told and "quarantine: in 1 worker: 2 exceptions\n" in told
     wait_until(lambda: "plugin counting: hello" in served.said)
 
 
