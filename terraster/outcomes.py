@@ -17,7 +17,7 @@ from .location_plan import LocationPlan
 from .policy.outlier import Suspicion
 from .policy.retry import covers
 from .policy.state import may_eject, panics
-from .state.cells import BackendCells, SeatBackend
+from .state.cells import BackendCells, SeatBackend, responses
 from .state.view import SeatView
 
 __all__ = ["Report", "Outcomes"]
@@ -31,7 +31,7 @@ _SUSPENSION = 0.5  # seconds within which the master has decided, even if it is 
 _FORGET = 60.0  # seconds after its last failure until a worker suspects a backend no longer
 
 _FAILURES = SeatBackend.FAILURES
-_REQUESTS, _RESPONSES = SeatBackend.REQUESTS, SeatBackend.RESPONSES
+_REQUESTS = SeatBackend.REQUESTS
 _CONNECT_ERRORS = SeatBackend.CONNECT_ERRORS
 _BAD_STATUSES = SeatBackend.BAD_STATUSES
 
@@ -122,12 +122,12 @@ class Outcomes:
             suspicion = self._suspicions[member] = Suspicion(member.since())
         view = self._view
         q = view.q
-        responses = attempts = 0
+        heads = attempts = 0
         for row in {view.table.seat_backend(0, 0), *view.all_backends}:  # the first keeps the counters of ended workers
             at = row + member.offset
-            responses += q[at + _RESPONSES] - (q[at + _BAD_STATUSES] if row == view.backends else 0)
+            heads += responses(q, at) - (q[at + _BAD_STATUSES] if row == view.backends else 0)
             attempts += q[at + _REQUESTS]
-        return suspicion.report(rules, kind, status, responses, attempts, self._clock())
+        return suspicion.report(rules, kind, status, heads, attempts, self._clock())
 
     def _may_eject(self, location: LocationPlan, rules: Outlier, member: Member) -> bool:
         """True if the master would eject the backend, and would not use it all the same (panic, last resort)."""

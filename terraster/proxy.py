@@ -15,7 +15,6 @@ Each phase is a file in `terraster.phases`. `terraster.plan` compiles the config
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
 
 from .balance.contract import Member
@@ -44,7 +43,7 @@ from .phases.secure import secure
 from .phases.subrequest import Subrequests
 from .plan import Plan
 from .policy.retry import GIVE_UP, IDEMPOTENT, SAME_FRESH, USE
-from .state.cells import BUCKETS, STATUS_CELL, SeatLocation
+from .state.cells import BUCKET_OF, FINE, QUICK, STATUS_CELL, SeatLocation, bucket_of
 from .state.view import SeatView
 from .wire.http1 import RequestHead
 
@@ -304,8 +303,9 @@ class Proxy(DataPlane):
         q[row + STATUS_CELL[exchange.status]] += 1
         q[row + _BYTES_IN] += exchange.bytes_in
         q[row + _BYTES_OUT] += exchange.bytes_out
-        q[row + _DURATION] += int(duration * 1e9)
-        q[row + _BUCKET + bisect_left(BUCKETS, duration)] += 1
+        took = int(duration * 1e9)
+        q[row + _DURATION] += took
+        q[row + _BUCKET + (BUCKET_OF[took // FINE] if took < QUICK else bucket_of(duration))] += 1
         if exchange.grpc is not None:
             q[row + _GRPC + exchange.grpc.end(exchange.status)] += 1
         if location is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import re
 import subprocess
 import time
@@ -19,7 +20,9 @@ from terraster.admin.exposition import exposition, make_registry
 from terraster.admin.metrics import METRICS, TableCollector, of_filter
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
-from terraster.state.cells import BUCKETS, MasterCells, Seat, SeatLocation
+from terraster.state.cells import BUCKETS, WAITS, MasterCells, Seat, SeatBackend, SeatLocation, bucket_of
+from terraster.state.times import connected, waited
+from terraster.state.view import SeatView
 
 from .harness.ports import free_port
 from .harness.program import Program, find
@@ -51,7 +54,7 @@ def busy_house() -> House:
     house.answer(2, 0, 200, 0.3, 1, 100)
     house.answer(2, 0, 299, 100.0)
     house.answer(2, 2, 404)
-    house.used(1, 0, ACTIVE=2, REQUESTS=10, FAILURES=1, LATENCY=40_000_000, RESPONSES=4, CONNECTS=5, IDLE=1)
+    house.used(1, 0, ACTIVE=2, REQUESTS=10, FAILURES=1, LATENCY=40_000_000, BUCKET=4, CONNECTS=5, IDLE=1)
     house.used(2, 0, CONNECT_ERRORS=4, BAD_STATUSES=5, RETRIES=6, OPEN=3, STATUS_2XX=3, STATUS_5XX=2, NO_RESPONSE=1)
     house.used(0, 0, STATUS_5XX=40)
     house.known(0, STATE=1, SINCE=int(NOW * 1e9), WEIGHT=3, PROBES=9, PROBE_FAILURES=2)
@@ -190,6 +193,33 @@ def test_the_histogram_is_cumulative():
     assert found["terraster_request_duration_seconds_sum{location=/,service=shop}"] == pytest.approx(3 * 0.004 + 0.3 + 100)
 
 
+def test_times_of_a_backend_and_of_a_queue_are_histograms_over_all_workers():
+    house = busy_house()
+    q, table = house.q, house.table
+    view = SeatView(table)
+    for seat, seconds in ((1, 0.0001), (2, 0.0007), (2, 9.0), (0, 0.0007)):  # seat 0 has what dead workers counted
+        view.sit(seat)
+        connected(view, 0, seconds)
+        waited(view, 0, seconds)
+    at = table.seat_backend(2, 0) + SeatBackend.BUCKET
+    q[at + bucket_of(0.002)], q[at + bucket_of(31.0)] = 5, 1
+    found = samples(scrape(house))
+    shop = "location=/,service=shop"
+    backend = f"backend=http://10.0.0.1:80,{shop}"
+    waits = [sum(seconds <= bound for seconds in (0.0001, 0.0007, 9.0, 0.0007)) for bound in (*WAITS, math.inf)]
+    for name, labels in (("terraster_backend_connect_seconds", backend), ("terraster_location_queue_seconds", shop)):
+        where, end = (labels.replace(f",{shop}", ",le={},", 1) + shop if labels == backend else "le={}," + shop), (*WAITS, "+Inf")
+        assert [found[f"{name}_bucket{{{where.format(bound)}}}"] for bound in end] == waits, name
+        assert found[f"{name}_count{{{labels}}}"] == 4 and found[f"{name}_sum{{{labels}}}"] == pytest.approx(9.0015)
+    name = "terraster_backend_response_seconds"
+    le = f"backend=http://10.0.0.1:80,le={{}},{shop}"
+    bounds = (0.0005, 0.001, 0.0025, 30.0, "+Inf")
+    assert [found[f"{name}_bucket{{{le.format(bound)}}}"] for bound in bounds] == [4, 4, 9, 9, 10]
+    assert found[f"{name}_count{{{backend}}}"] == 10
+    unused = [key for key in found if "10.0.0.2" in key or "service=blog" in key]
+    assert unused and not [key for key in unused if any(word in key for word in ("response_sec", "connect_sec", "queue_sec"))]
+
+
 def test_what_nobody_asked_for_has_no_series():
     found = samples(scrape(busy_house()))
     assert not [name for name in found if "location=/old" in name and "requests_total" in name]
@@ -198,14 +228,15 @@ def test_what_nobody_asked_for_has_no_series():
 
 def test_a_name_with_several_addresses_is_one_series():
     house = House({"shop": {"/": ["http://names.test:80", "http://names.test:80"]}})
-    house.used(1, 0, REQUESTS=3, LATENCY=2_000_000_000, RESPONSES=2)
-    house.used(1, 1, REQUESTS=4)
+    house.used(1, 0, REQUESTS=3, LATENCY=2_000_000_000, BUCKET=2)
+    house.used(1, 1, REQUESTS=4, BUCKET=5, CONNECT_BUCKET=1)
     house.known(0, STATE=0, SINCE=int(NOW * 1e9), WEIGHT=1)
     house.known(1, STATE=1, SINCE=int((NOW - 9) * 1e9), WEIGHT=1, CIRCUIT=1)
     found = samples(scrape(house))  # which sees to it that nothing is there twice
     place = "backend=http://names.test:80,location=/,service=shop"
     names = ("requests_total", "up", "weight", "circuit_state", "state_change_timestamp_seconds", "response_seconds_sum")
     assert [found[f"terraster_backend_{name}{{{place}}}"] for name in names] == [7, 1, 2, 1, NOW, 2]
+    assert [found[f"terraster_backend_{name}_seconds_count{{{place}}}"] for name in ("response", "connect")] == [7, 1]
     assert (
         found[f"terraster_backend_state{{{place},state=up}}"] == 1 and found[f"terraster_backend_state{{{place},state=down}}"] == 0
     )

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 from terraster.admin import processes, readings
-from terraster.config.snapshot import Backend, Listener, Location, Service, Snapshot, backend_id, location_id
-from terraster.state.cells import STATUS_CELL, BackendCells, LocationCells, MasterCells, Seat, SeatBackend, SeatLocation, bucket_of
+from terraster.config.snapshot import Backend, Departed, Listener, Location, Service, Snapshot, backend_id, location_id
+from terraster.state.cells import (
+    STATUS_CELL,
+    WAITS,
+    BackendCells,
+    LocationCells,
+    MasterCells,
+    Seat,
+    SeatBackend,
+    SeatLocation,
+    bucket_of,
+)
 from terraster.state.table import Table
 
 NOW = 1_700_000_000.0
@@ -99,8 +110,8 @@ class House:
 
 def test_seats_are_added_up_and_the_dead_are_not_forgotten():
     house = House()
-    house.used(1, 0, ACTIVE=2, REQUESTS=10, FAILURES=1, LATENCY=40_000_000, RESPONSES=4)
-    house.used(2, 0, ACTIVE=1, REQUESTS=5, LATENCY=10_000_000, RESPONSES=1)
+    house.used(1, 0, ACTIVE=2, REQUESTS=10, FAILURES=1, LATENCY=40_000_000, BUCKET=4)
+    house.used(2, 0, ACTIVE=1, REQUESTS=5, LATENCY=10_000_000, BUCKET=1)
     house.used(0, 0, REQUESTS=100)
     house.used(3, 0, REQUESTS=77)  # an admin worker counts nothing: what stands in its seat is nobody's
     house.known(0, STATE=1, SINCE=int(NOW * 1e9), WEIGHT=3, PROBES=9, PROBE_FAILURES=2)
@@ -139,6 +150,26 @@ def test_locations():
     assert sum(rows[0].buckets) == 5
     assert readings.requests(house.table, house.snapshot, 1) == 3
     assert readings.requests(house.table, house.snapshot, 2) == 2
+
+
+def test_the_times_of_addresses_that_dns_no_longer_returns_stay_in_the_sums_of_their_url():
+    house = House({"shop": {"/": ["http://n", "http://n", "http://other"]}})
+    for slot, first, last in ((0, 1, 2), (1, 10, 20), (2, 100, 200)):
+        house.used(1, slot, REQUESTS=1, BUCKET=first, CONNECT_TIME=first * 10**9, CONNECT_BUCKET=first)
+        house.q[house.table.seat_backend(2, slot) + SeatBackend.CONNECT_BUCKET + len(WAITS)] = last
+    (service,) = house.snapshot.services
+    (location,) = service.locations
+    sums = house.table.backend_counters(0)
+    for kept, left in (  # the second address is there; the first one has left, and its slot is given back or not yet
+        (location.backends[1:], Departed("http://n", tuple(sums))),
+        (location.backends[1:], Departed("http://n", (), (("x", 0),))),
+        (location.backends, Departed("http://n")),
+    ):
+        place = replace(location, backends=kept, departed=(left,))
+        snapshot = replace(house.snapshot, services=(replace(service, locations=(place,)),))
+        one, other = readings.by_url(house.table, readings.backends(house.table, snapshot))
+        assert (one.responses, one.connect_sum, list(one.connect_buckets)) == (11, 11.0, [11, *[0] * (len(WAITS) - 1), 22])
+        assert (other.responses, other.connect_buckets[0], other.connect_buckets[-1]) == (100, 100, 200)
 
 
 def test_what_has_no_slot_is_left_out():

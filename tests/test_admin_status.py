@@ -168,7 +168,7 @@ def test_nothing_wrong():
     house.answer(1, 0, 200, 0.01, 3)
     house.answer(1, 0, 404, 0.01)
     house.answer(2, 0, 299, 0.01)
-    house.used(1, 0, REQUESTS=4, LATENCY=8_000_000, RESPONSES=4)
+    house.used(1, 0, REQUESTS=4, LATENCY=8_000_000, BUCKET=4)
     found = status(house, prober={"shop/ http://10.0.0.1:80": {"reason": "200 OK", "seconds": 0.002}})
     assert found["problems"] == []
     shop = found["services"][0]

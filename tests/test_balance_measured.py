@@ -136,7 +136,7 @@ def test_open_streams_are_not_silence() -> None:
             assert member is not None
             row = member.view.backends + member.offset
             world.q[row + SeatBackend.REQUESTS] += 1
-            world.q[row + SeatBackend.RESPONSES] += 1
+            world.q[row + SeatBackend.BUCKET] += 1
             world.q[row + SeatBackend.LATENCY] += 5_000_000
             balancer.answered(member, 0.005, number * 0.01 + 0.005)
         before = world.active()
@@ -195,7 +195,7 @@ def visit(world: World, now: float, seconds: float, answers: Callable[[int], boo
     if not answers(member.slot):
         balancer.done(member, False, now + seconds)
         return member.slot, now + seconds
-    world.q[row + SeatBackend.RESPONSES] += 1
+    world.q[row + SeatBackend.BUCKET] += 1
     world.q[row + SeatBackend.LATENCY] += 2_000_000
     if balancer.measures:
         balancer.answered(member, 0.002, now + 0.002)
@@ -238,11 +238,11 @@ def test_a_slot_leased_anew_between_two_readings_is_no_negative_time() -> None:
     balancer = world.balancers[0]
     assert isinstance(balancer, Adaptive)
     there, here = (world.table.seat_backend(seat, 0) for seat in (2, 1))
-    for cell, count in ((SeatBackend.REQUESTS, 5), (SeatBackend.RESPONSES, 5), (SeatBackend.LATENCY, 150 * 10**9)):
+    for cell, count in ((SeatBackend.REQUESTS, 5), (SeatBackend.BUCKET, 5), (SeatBackend.LATENCY, 150 * 10**9)):
         world.q[there + cell] = count
     assert balancer.pick(None, (), 10.0)
     world.table.forget_backend(2, 0)
-    for cell, count in ((SeatBackend.REQUESTS, 100), (SeatBackend.RESPONSES, 100), (SeatBackend.LATENCY, 10**8)):
+    for cell, count in ((SeatBackend.REQUESTS, 100), (SeatBackend.BUCKET, 100), (SeatBackend.LATENCY, 10**8)):
         world.q[here + cell] += count
     assert balancer.pick(None, (), 10.3)
     assert balancer.factors == [1.0, 1.0]
@@ -299,7 +299,7 @@ def test_one_that_was_asked_a_moment_ago_is_not_silent() -> None:
         assert balancer.pick(None, (world.members[0][1],), now)
         row = world.views[0].backends + world.members[0][0].offset
         world.q[row + SeatBackend.REQUESTS] += 1
-        world.q[row + SeatBackend.RESPONSES] += 1
+        world.q[row + SeatBackend.BUCKET] += 1
         world.q[row + SeatBackend.LATENCY] += 300_000
         balancer.done(world.members[0][0], False, now)
     member = balancer.pick(None, (world.members[0][0],), 1.19)

@@ -19,7 +19,7 @@ from .test_admin_status import all_up, status, touch
 def test_the_whole_picture():
     house = all_up(House())
     house.known(2, STATE=0, SINCE=int((NOW - 300) * 1e9))
-    house.used(1, 0, REQUESTS=123456, FAILURES=7, ACTIVE=3, LATENCY=8_000_000, RESPONSES=4, STATUS_5XX=31)
+    house.used(1, 0, REQUESTS=123456, FAILURES=7, ACTIVE=3, LATENCY=8_000_000, BUCKET=4, STATUS_5XX=31)
     failed = {"ok": False, "problems": ["a.yaml:1:2: unknown key"], "when": NOW - 9}
     text = render.status(
         status(house, last_reload=failed, prober={"blog/ http://10.0.0.3:80": {"reason": "connection refused", "seconds": -1.0}})

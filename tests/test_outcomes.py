@@ -63,7 +63,7 @@ class Worker:
         row = self.view.backends + member.offset
         self.view.q[row + SeatBackend.REQUESTS] += 1
         if kind in ("good", "bad"):
-            self.view.q[row + SeatBackend.RESPONSES] += 1
+            self.view.q[row + SeatBackend.BUCKET] += 1
             self.outcomes.is_bad(self.location, member, 503 if kind == "bad" else 200, False)
         else:
             error = HttpError("no")

@@ -26,7 +26,7 @@ from .. import __version__
 from ..certs.naming import named
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
-from ..state.cells import BUCKETS, BackendCells, MasterCells, SeatLocation
+from ..state.cells import BUCKETS, WAITS, BackendCells, MasterCells, SeatLocation
 from ..state.table import Table
 from . import authorities, handshakes, plugins, processes, readings, seat_readings, staples
 
@@ -90,11 +90,15 @@ METRICS: tuple[Description, ...] = (
         "Connections opened to the backend, or tried to.",
         _BACKEND,
     ),
-    Description("terraster_backend_response_seconds", "summary", "Time from the request sent to the response head.", _BACKEND),
+    Description("terraster_backend_response_seconds", "histogram", "Time from the request sent to the response head.", _BACKEND),
+    Description("terraster_backend_connect_seconds", "histogram", "Time in which a connection was made.", _BACKEND),
     Description("terraster_backend_probes_total", "counter", "Health checks made.", _BACKEND),
     Description("terraster_backend_probe_failures_total", "counter", "Health checks that failed.", _BACKEND),
     Description("terraster_location_panic", "gauge", "1 if too few backends are healthy, so that all are used.", _LOCATION),
     Description("terraster_location_queue_depth", "gauge", "Requests that wait for a backend with room.", _LOCATION),
+    Description(
+        "terraster_location_queue_seconds", "histogram", "Time that requests waited for a backend or a connection.", _LOCATION
+    ),
     Description("terraster_location_queue_refused_total", "counter", "Requests refused because the queue was full.", _LOCATION),
     Description(
         "terraster_location_queue_timeouts_total",
@@ -171,6 +175,7 @@ _OF_LOSSES: dict[str, Callable[[seat_readings.Losses], int]] = {
 _RARE = ("1xx", "other")  # classes of responses without a sample while nothing was counted: most backends never send one
 
 _BOUNDS = (*(repr(bound) for bound in BUCKETS), "+Inf")
+_BOUNDS_OF_WAITS = (*(repr(bound) for bound in WAITS), "+Inf")
 
 _OF_BACKEND: dict[str, Callable[[readings.BackendReading], float]] = {
     "terraster_backend_up": lambda one: one.up,
@@ -336,7 +341,10 @@ class TableCollector(Collector):
                 for direction, octets in (("in", row.bytes_in), ("out", row.bytes_out))
             ),
         )
-        yield "terraster_request_duration_seconds", _histogram("terraster_request_duration_seconds", used)
+        name = "terraster_request_duration_seconds"
+        yield name, _histogram(name, ((labels, row.buckets, row.duration_sum) for labels, row in used), _BOUNDS)
+        name = "terraster_location_queue_seconds"
+        yield name, _histogram(name, ((labels, row.queue_buckets, row.queue_sum) for labels, row in used), _BOUNDS_OF_WAITS)
         proxied = [(labels, row) for labels, row in used if row.location.backends]
         for name, cell in _OF_LOCATION.items():
             yield name, _one_each(name, proxied, lambda row, cell=cell: row.cells[cell])  # type: ignore[misc]
@@ -381,14 +389,9 @@ class TableCollector(Collector):
             ),
         )
         name = "terraster_backend_response_seconds"
-        yield (
-            name,
-            (
-                Sample(name + suffix, labels, value)
-                for labels, row in labelled
-                for suffix, value in (("_count", row.responses), ("_sum", row.latency_sum))
-            ),
-        )
+        yield name, _histogram(name, ((labels, row.response_buckets, row.latency_sum) for labels, row in labelled), _BOUNDS)
+        name = "terraster_backend_connect_seconds"
+        yield name, _histogram(name, ((labels, row.connect_buckets, row.connect_sum) for labels, row in labelled), _BOUNDS_OF_WAITS)
 
     def _processes(self, rows: list[seat_readings.SeatReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
         proxies = [row for row in rows if row.role == "proxy"]
@@ -461,11 +464,14 @@ def _one_each(name: str, rows: Iterable[tuple[dict[str, str], Row]], value: Call
     return (Sample(name, labels, value(row)) for labels, row in rows)
 
 
-def _histogram(name: str, rows: Iterable[tuple[dict[str, str], readings.LocationReading]]) -> Iterator[Sample]:
-    for labels, row in rows:
+def _histogram(name: str, rows: Iterable[tuple[dict[str, str], Sequence[int], float]], bounds: Sequence[str]) -> Iterator[Sample]:
+    """rows: labels, counts by bucket, and the sum of what was counted. A row of which nothing was counted has no samples."""
+    for labels, buckets, total in rows:
+        if not any(buckets):
+            continue
         count = 0
-        for bound, requests in zip(_BOUNDS, row.buckets, strict=True):
-            count += requests
+        for bound, counted in zip(bounds, buckets, strict=True):
+            count += counted
             yield Sample(name + "_bucket", {**labels, "le": bound}, count)
         yield Sample(name + "_count", labels, count)
-        yield Sample(name + "_sum", labels, row.duration_sum)
+        yield Sample(name + "_sum", labels, total)

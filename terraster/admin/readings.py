@@ -12,9 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from ..config.snapshot import Backend, Location, Service, Snapshot
-from ..state.cells import BUCKETS, RESPONSE_CLASSES, STATUS_LABELS, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation
+from ..state.cells import (
+    BUCKETS,
+    RESPONSE_CLASSES,
+    STATUS_LABELS,
+    WAITS,
+    BackendCells,
+    LocationCells,
+    Seat,
+    SeatBackend,
+    SeatLocation,
+)
 from ..state.table import Table
 from ..wire.grpc import STATUSES
 
@@ -34,12 +45,11 @@ ROWS_PER_TURN = 200
 Pause = Callable[[], object]
 
 _CLASSES = ("no_response", "status_1xx", "status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
-_COUNTERS = (  # in the order of `Table.backend_counters`
+_COUNTERS = (  # in the order of `Table.backend_counters`, without the histograms
     "requests",
     "failures",
     "latency_sum",
     "connects",
-    "responses",
     "connect_errors",
     "bad_statuses",
     "retries",
@@ -49,6 +59,12 @@ _COUNTERS = (  # in the order of `Table.backend_counters`
     "ejections",
     "openings",
 )
+_FIRST, _END = SeatBackend.TIMES[0], SeatBackend.TIMES[-1] + 1
+"""Where the histograms are among a backend's cells, which end with them."""
+
+_TIMES = slice(len(SeatBackend.COUNTERS) - len(SeatBackend.TIMES), len(SeatBackend.COUNTERS))
+"""Where the histograms are among `Table.backend_counters`."""
+
 _ADDED = (
     "weight",
     "probes",
@@ -58,7 +74,6 @@ _ADDED = (
     "requests",
     "failures",
     "connects",
-    "responses",
     "latency_sum",
     "ejections",
     "openings",
@@ -82,6 +97,7 @@ class BackendReading:
     recent:    moving average of the same time, if the algorithm keeps one, seconds; -1 = not measured
     keepalive: seconds after which the backend closes an idle connection; -1 = unknown
     share:     part of its full share of work that the backend gets, 0 … 1; -1 = unknown
+    times:     the cells of `SeatBackend.TIMES`, empty while nothing was counted
     """
 
     service: Service
@@ -97,7 +113,6 @@ class BackendReading:
     requests: int
     failures: int
     connects: int
-    responses: int
     latency_sum: float
     state: str
     admit: str
@@ -118,10 +133,35 @@ class BackendReading:
     recent: float
     keepalive: float
     share: float
+    times: tuple[int, ...]
 
     def classes(self) -> Iterator[tuple[str, int]]:
         """(class, responses) for each of `RESPONSE_CLASSES`."""
         return ((name, getattr(self, field)) for name, field in zip(RESPONSE_CLASSES, _CLASSES, strict=True))
+
+    @property
+    def responses(self) -> int:
+        """Response heads received."""
+        return sum(self.response_buckets)
+
+    @property
+    def response_buckets(self) -> Sequence[int]:
+        """Responses per bucket of `BUCKETS`, then of +Inf; not cumulative."""
+        return self._cells(SeatBackend.BUCKET, len(BUCKETS) + 1)
+
+    @property
+    def connect_buckets(self) -> Sequence[int]:
+        """Connections made per bucket of `WAITS`, then of +Inf; not cumulative."""
+        return self._cells(SeatBackend.CONNECT_BUCKET, len(WAITS) + 1)
+
+    @property
+    def connect_sum(self) -> float:
+        """Sum of the times in which connections were made, seconds."""
+        return sum(self._cells(SeatBackend.CONNECT_TIME, 1)) / 1e9
+
+    def _cells(self, first: int, count: int) -> Sequence[int]:
+        at = first - _FIRST
+        return self.times[at : at + count]
 
     @property
     def latency(self) -> float:
@@ -168,6 +208,16 @@ class LocationReading:
         return self.cells[SeatLocation.DURATION] / 1e9
 
     @property
+    def queue_buckets(self) -> list[int]:
+        """Requests that waited for a backend or a connection, per bucket of `WAITS`, then of +Inf; not cumulative."""
+        return self.cells[SeatLocation.QUEUE_BUCKET : SeatLocation.QUEUE_BUCKET + len(WAITS) + 1]
+
+    @property
+    def queue_sum(self) -> float:
+        """Sum of the times for which they waited, seconds."""
+        return self.cells[SeatLocation.QUEUE_TIME] / 1e9
+
+    @property
     def bytes_in(self) -> int:
         return self.cells[SeatLocation.BYTES_IN]
 
@@ -193,7 +243,7 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                 if pause is not None and rows % ROWS_PER_TURN == 0:
                     pause()
                 own = table.master_counts(backend.slot)
-                columns = list(zip(*_seat_rows(table, taken, backend.slot), strict=True))
+                columns = list(zip(*_seat_rows(table, taken, backend.slot, 0, _FIRST), strict=True))
                 sums = [sum(column) for column in columns]
                 yield BackendReading(
                     service,
@@ -209,7 +259,6 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     sums[SeatBackend.REQUESTS],
                     sums[SeatBackend.FAILURES],
                     sums[SeatBackend.CONNECTS],
-                    sums[SeatBackend.RESPONSES],
                     sums[SeatBackend.LATENCY] / 1e9,
                     BackendCells.STATES[own[BackendCells.STATE]],
                     BackendCells.ADMITS[own[BackendCells.ADMIT]],
@@ -230,6 +279,7 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     _mean(columns[SeatBackend.EWMA], 1e9),
                     max(columns[SeatBackend.KEEPALIVE]) / 1e3 or -1.0,
                     _mean(columns[SeatBackend.SHARE], 1e3),
+                    _times(table, taken, backend.slot) if sums[SeatBackend.REQUESTS] or sums[SeatBackend.CONNECTS] else (),
                 )
 
 
@@ -250,19 +300,27 @@ def _with_departed(table: Table, row: BackendReading) -> BackendReading:
     for one in row.location.departed:
         if one.url == row.backend.url:
             for counted in (one.sums, *(table.backend_counters(slot) for _name, slot in one.slots)):
-                row = replace(row, **{name: getattr(row, name) + value for name, value in _counted(counted)})
+                added = {name: getattr(row, name) + value for name, value in _counted(counted)}
+                row = replace(row, **added, times=_both(row.times, counted[_TIMES]))
     return row
 
 
 def _counted(counters: Sequence[int]) -> Iterator[tuple[str, float]]:
-    """(field of a reading, value) for the result of `Table.backend_counters`."""
-    return ((name, value / 1e9 if name == "latency_sum" else value) for name, value in zip(_COUNTERS, counters, strict=False))
+    """(field of a reading, value) for the result of `Table.backend_counters`, without the histograms."""
+    named = (*counters[: _TIMES.start], *counters[_TIMES.stop :])
+    return ((name, value / 1e9 if name == "latency_sum" else value) for name, value in zip(_COUNTERS, named, strict=False))
+
+
+def _both(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    """Two of `BackendReading.times` together."""
+    return tuple(map(sum, zip_longest(one, other, fillvalue=0)))
 
 
 def _together(one: BackendReading, other: BackendReading) -> BackendReading:
     return replace(
         one,
         **{name: getattr(one, name) + getattr(other, name) for name in _ADDED},
+        times=_both(one.times, other.times),
         up=one.up or other.up,
         since=max(one.since, other.since),
         state=min(one.state, other.state, key=BackendCells.BEST.index),
@@ -276,10 +334,16 @@ def _mean(values: tuple[int, ...], unit: float) -> float:
     return sum(measured) / len(measured) / unit if measured else -1.0
 
 
-def _seat_rows(table: Table, seats: list[int], slot: int) -> list[list[int]]:
-    """A backend's cells in each of these seats."""
+def _seat_rows(table: Table, seats: list[int], slot: int, first: int, end: int) -> list[list[int]]:
+    """A backend's cells from ``first`` to before ``end`` in each of these seats."""
     starts = [table.seat_backend(seat, slot) for seat in seats]
-    return table.consistent(lambda: [table.q[at : at + SeatBackend.CELLS].tolist() for at in starts])
+    return table.consistent(lambda: [table.q[at + first : at + end].tolist() for at in starts])
+
+
+def _times(table: Table, seats: list[int], slot: int) -> tuple[int, ...]:
+    """See `BackendReading.times`."""
+    used = [row for row in _seat_rows(table, seats, slot, _FIRST, _END) if any(row)]
+    return tuple(map(sum, zip(*used, strict=True))) if used else ()
 
 
 def locations(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> Iterator[LocationReading]:

@@ -38,14 +38,14 @@ from statistics import median_low
 from typing import ClassVar, NamedTuple
 
 from ..exchange import Exchange
-from ..state.cells import SeatBackend
+from ..state.cells import SeatBackend, responses
 from .contract import Balancer, Member
 from .random_two import RandomTwo
 
 __all__ = ["Adaptive"]
 
 _ACTIVE, _REQUESTS, _FAILURES, _LATENCY = SeatBackend.ACTIVE, SeatBackend.REQUESTS, SeatBackend.FAILURES, SeatBackend.LATENCY
-_RESPONSES, _BAD = SeatBackend.RESPONSES, SeatBackend.BAD_STATUSES
+_BAD = SeatBackend.BAD_STATUSES
 _EVERY = 0.25  # seconds between two readings
 _WINDOW = 2.0
 _LEAST = 1 / 200
@@ -124,7 +124,7 @@ class Adaptive(RandomTwo):
             counts.append(
                 _Count(
                     sum([q[row + _REQUESTS] for row in at]),
-                    sum([q[row + _RESPONSES] for row in at]),
+                    sum([responses(q, row) for row in at]),
                     sum([q[row + _LATENCY] for row in at]),
                     sum([q[row + _FAILURES] for row in at]),
                     sum([q[row + _BAD] for row in at]),

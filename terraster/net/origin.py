@@ -14,6 +14,7 @@ from typing import Any
 from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ConnectFailed
 from terraster.exchange import CONNECT_TIME, QUEUE_TIME, TLS_TIME, Exchange
+from terraster.state.times import connected, waited
 from terraster.state.view import SeatView
 
 from .client_tls import ClientTls, ContextsOfBackends
@@ -99,24 +100,27 @@ class Origin:
         clock = self._reactor.clock
         if not self.pool.admit():
             began = clock()
-            idle = self.pool.wait(exchange, timeout)
-            exchange.spent(QUEUE_TIME, clock() - began)
+            try:
+                idle = self.pool.wait(exchange, timeout)
+            finally:
+                spent = clock() - began
+                exchange.spent(QUEUE_TIME, spent)
+                waited(self._view, exchange.location.offset, spent)
             if idle is not None:
                 return idle
         stream = self._stream(self._family)
         upstream = Upstream(stream, self.pool)
         upstream.client, upstream.header = client, header
         try:
-            began = clock()
             if self._tls is None:
-                upstream.connect(stream, self._address, timeout)
-                exchange.spent(CONNECT_TIME, clock() - began)
+                exchange.spent(CONNECT_TIME, self._reach(upstream, stream, timeout))
                 if header:
                     upstream.send(header, timeout)
             else:
-                connected = self._shake(upstream, stream, TlsStream(stream, self._tls), header, timeout)
-                exchange.spent(CONNECT_TIME, connected - began)
-                exchange.spent(TLS_TIME, clock() - connected)
+                began = clock()
+                spent = self._shake(upstream, stream, TlsStream(stream, self._tls), header, timeout)
+                exchange.spent(CONNECT_TIME, spent)
+                exchange.spent(TLS_TIME, clock() - began - spent)
         except BaseException:
             upstream.close()
             raise
@@ -141,7 +145,7 @@ class Origin:
         upstream = Upstream(stream, self.pool)
         try:
             if self._tls is None:
-                upstream.connect(stream, self._address, timeout)
+                self._reach(upstream, stream, timeout)
                 return BackendSession(stream, stream, self.pool, write, allowed)
             tls = TlsStream(stream, self._tls)
             self._shake(upstream, stream, tls, b"", timeout)
@@ -167,16 +171,25 @@ class Origin:
         return self._apart
 
     def _shake(self, upstream: Upstream, stream: Stream, tls: TlsStream, header: bytes, timeout: float) -> float:
-        """Connect, and do the TLS handshake. header: goes before it. timeout: seconds for both, 0 = no limit. Returns when it was connected."""
+        """Connect, and do the TLS handshake. header: goes before it. timeout: seconds for both, 0 = no limit. Returns the seconds that the
+        connection took without the handshake."""
         clock = self._reactor.clock
         begun = clock()
-        upstream.connect(stream, self._address, timeout)
-        connected = clock()
+        spent = self._reach(upstream, stream, timeout)
         if header:
             upstream.send(header, timeout)
         left = max(timeout - (clock() - begun), 0.001) if timeout else 0.0
         upstream.start_tls(tls, left)
-        return connected
+        return spent
+
+    def _reach(self, upstream: Upstream, stream: Stream, timeout: float) -> float:
+        """Connect. Returns the seconds that it took, which are counted."""
+        clock = self._reactor.clock
+        begun = clock()
+        upstream.connect(stream, self._address, timeout)
+        spent = clock() - begun
+        connected(self._view, self.offset, spent)
+        return spent
 
     def _stream(self, family: int) -> Stream:
         """The stream of a connection that the pool has admitted. It is not connected yet."""

@@ -16,6 +16,7 @@ from typing import TypeVar
 from terraster.config.snapshot import Queue as QueueLimits
 from terraster.errors import HttpError
 from terraster.state.cells import Seat, SeatLocation
+from terraster.state.times import waited
 from terraster.state.view import SeatView
 
 from .reactor import Reactor, Wakeup
@@ -96,6 +97,7 @@ class Queue:
             waiting.remove(place)
             q[row + SeatLocation.QUEUED] -= 1
             q[row + SeatLocation.QUEUE_HEAD] = waiting[0][0] if waiting else 0
+            waited(view, self._offset, clock() - now)
             self.stir()
 
     def _is_next(self, arrived: int, now: float) -> bool:

@@ -22,7 +22,7 @@ from terraster.net.http2.backend_request import BackendRequest
 from terraster.net.origin import Origin
 from terraster.net.upstream import Upstream
 from terraster.policy.retry import ELSEWHERE, GIVE_UP, SAME_FRESH, USE, next_step
-from terraster.state.cells import CLASS_CELL, SeatBackend, SeatLocation
+from terraster.state.cells import BUCKET_OF, CLASS_CELL, FINE, QUICK, SeatBackend, SeatLocation, bucket_of
 from terraster.wire.chunked import last_chunk
 from terraster.wire.grpc import APART, word_of
 from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
@@ -53,7 +53,7 @@ hours; there the head is the result that is counted and reported."""
 # An attribute of a class costs a look-up, a name of a module does not.
 _REQUESTS = SeatBackend.REQUESTS
 _LATENCY = SeatBackend.LATENCY
-_RESPONSES = SeatBackend.RESPONSES
+_BUCKET = SeatBackend.BUCKET
 _AGAIN = SeatBackend.RETRIES
 _NO_RESPONSE = SeatBackend.NO_RESPONSE
 _RETRIES = SeatLocation.RETRIES
@@ -298,8 +298,7 @@ class Attempt:
         self.verdict = status
         q[row + CLASS_CELL[status]] += 1
         if status >= location.lowest_bad_status:
-            q[row + _LATENCY] += int(took * 1e9)
-            q[row + _RESPONSES] += 1
+            self._timed(took)
             if self.plane.outcomes.is_bad(location, self.member, status, self.trial):
                 self.outcome = BAD_STATUS
             self._pick_following(response, now)
@@ -307,9 +306,14 @@ class Attempt:
         if 0 <= response.content_length <= _BRIEF:
             self._brief = True
         else:
-            q[row + _LATENCY] += int(took * 1e9)
-            q[row + _RESPONSES] += 1
+            self._timed(took)
         return USE
+
+    def _timed(self, took: float) -> None:
+        """Count a response head. took: seconds from the request sent to it"""
+        q, row, spent = self.plane.view.q, self.row, int(took * 1e9)
+        q[row + _LATENCY] += spent
+        q[row + _BUCKET + (BUCKET_OF[spent // FINE] if spent < QUICK else bucket_of(took))] += 1
 
     def _pick_following(self, response: ResponseHead, now: float) -> None:
         """Pick the member for the next attempt, if this response is not used (`retry.on`). A backend that sent Retry-After is not asked
@@ -387,8 +391,7 @@ class Attempt:
         if self.outcome == FAILED or (self._brief and status < self.location.lowest_bad_status):
             return
         self._brief = False
-        q[row + _LATENCY] += int(self.exchange.upstream_time * 1e9)
-        q[row + _RESPONSES] += 1
+        self._timed(self.exchange.upstream_time)
         if status >= self.location.lowest_bad_status and self.plane.outcomes.is_bad(self.location, self.member, status, self.trial):
             self.outcome = BAD_STATUS
 
@@ -422,9 +425,10 @@ class Attempt:
                 upstream.close()
         outcome = self.outcome
         if outcome == GOOD and self._brief:
-            q = self.plane.view.q
-            q[self.row + _LATENCY] += int(self.exchange.upstream_time * 1e9)
-            q[self.row + _RESPONSES] += 1
+            q, row = self.plane.view.q, self.row
+            spent = int(self.exchange.upstream_time * 1e9)  # as in `_timed`, without a call
+            q[row + _LATENCY] += spent
+            q[row + _BUCKET + (BUCKET_OF[spent // FINE] if spent < QUICK else bucket_of(spent / 1e9))] += 1
         failed = outcome in (FAILED, BAD_STATUS)
         self.location.balancer.done(self.member, failed, self.ended_at or self.plane.clock())
 

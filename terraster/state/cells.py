@@ -1,4 +1,7 @@
-"""The cells of the shared table: what each means, and which process writes it. `terraster.state.table` has the table and its rules."""
+"""The cells of the shared table: what each means, and which process writes it. `terraster.state.table` has the table and its rules.
+
+The module is longer than 400 lines because `fingerprint` is about all cells, so they are in one place.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,19 @@ from ..wire.grpc import STATUSES
 
 __all__ = [
     "BUCKETS",
+    "BUCKET_OF",
     "CLASS_CELL",
+    "FINE",
     "ALPN",
     "HANDSHAKE_FAILURES",
     "HTTP2_FAULTS",
     "MASTERS",
+    "QUICK",
     "RESPONSE_CLASSES",
     "STATUS_CELL",
     "STATUS_LABELS",
     "VERSION",
+    "WAITS",
     "BackendCells",
     "Header",
     "LocationCells",
@@ -32,9 +39,10 @@ __all__ = [
     "SeatPlugin",
     "bucket_of",
     "fingerprint",
+    "responses",
 ]
 
-VERSION = 9
+VERSION = 10
 
 MASTERS = 4
 """Masters that a table has room for. Two are there during an upgrade or an adoption; the others are for those that die meanwhile."""
@@ -204,9 +212,8 @@ class SeatBackend:
     EWMA = 4  # moving average of these times, nanoseconds (a gauge)
     IDLE = 5  # pooled idle connections (a gauge)
     CONNECTS = 6  # connections opened, or tried to
-    RESPONSES = 7  # response heads received: LATENCY / RESPONSES is the mean
     CONNECT_ERRORS = 8  # of FAILURES: no connection was made
-    BAD_STATUSES = 9  # of RESPONSES: those whose status counts as bad in outlier detection
+    BAD_STATUSES = 9  # of the response heads: those whose status counts as bad in outlier detection
     TRIALS = 10  # requests let through while the circuit was half-open (a gauge: meaningless once its writer has died)
     OPEN = 11  # open connections, busy or idle (a gauge)
     KEEPALIVE = 12  # milliseconds after which the backend closes an idle connection, 0 = unknown (a gauge)
@@ -220,10 +227,14 @@ class SeatBackend:
     STATUS_4XX = 20
     STATUS_5XX = 21
     STATUS_OTHER = 22
-    CELLS = 24
+    BUCKET = 24  # … len(BUCKETS) + 1 cells, not cumulative: response heads by the time that LATENCY adds up; see `responses`
+    CONNECT_TIME = 40  # sum of the times in which connections were made, without those of TLS handshakes, nanoseconds
+    CONNECT_BUCKET = 41  # … len(WAITS) + 1 cells, not cumulative: connections made, by these times
+    CELLS = 56
 
     CLASSES = (NO_RESPONSE, STATUS_1XX, STATUS_2XX, STATUS_3XX, STATUS_4XX, STATUS_5XX, STATUS_OTHER)
-    COUNTERS = (REQUESTS, FAILURES, LATENCY, CONNECTS, RESPONSES, CONNECT_ERRORS, BAD_STATUSES, RETRIES, *CLASSES)
+    TIMES = tuple(range(BUCKET, 50))  # the histograms
+    COUNTERS = (REQUESTS, FAILURES, LATENCY, CONNECTS, CONNECT_ERRORS, BAD_STATUSES, RETRIES, *CLASSES, *TIMES)
     GAUGES = (ACTIVE, EWMA, IDLE, TRIALS, OPEN, KEEPALIVE, SHARE, WANTED)
 
 
@@ -258,12 +269,30 @@ CLASS_CELL: tuple[int, ...] = tuple(SeatBackend.CLASSES[min(max(1, code // 100),
 """``CLASS_CELL[status]`` is the cell of `SeatBackend` that counts a final response, for every status from 100 to 999."""
 
 BUCKETS: tuple[float, ...] = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds of the duration histogram in seconds. The cell after the last one is +Inf."""
+"""Upper bounds of the histograms of durations and of times to answer, in seconds. The cell after the last one is +Inf."""
+
+FINE = 500_000
+"""Nanoseconds of which the bounds of `BUCKETS` below `QUICK` are multiples."""
+
+QUICK = 100_000_000
+"""Nanoseconds below which `BUCKET_OF` knows the bucket."""
+
+BUCKET_OF: tuple[int, ...] = tuple(bisect_left(BUCKETS, (at + 0.5) * FINE / 1e9) for at in range(QUICK // FINE))
+"""``BUCKET_OF[nanoseconds // FINE]`` is the bucket of a duration below `QUICK`: that of `bucket_of` in half the time, for the request path. One
+of exactly a bound is counted in the bucket above."""
+
+WAITS: tuple[float, ...] = (0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0)
+"""Upper bounds of the histograms of times to connect and in the queue, in seconds. The cell after the last one is +Inf."""
 
 
 def bucket_of(seconds: float) -> int:
     """The histogram bucket of a duration: an offset to add to `SeatLocation.BUCKET`."""
     return bisect_left(BUCKETS, seconds)
+
+
+def responses(q: memoryview, row: int) -> int:
+    """Response heads received of a backend, in one seat. row: index of the backend's first cell there"""
+    return sum(q[row + SeatBackend.BUCKET : row + SeatBackend.BUCKET + len(BUCKETS) + 1])
 
 
 class SeatLocation:
@@ -283,8 +312,10 @@ class SeatLocation:
     BUDGET_REFUSALS = 106  # retries and hedges that the budget did not allow
     SLOW_CLIENTS = 107  # requests ended because their client was slower than `min_rate`
     GRPC = 112  # … len(STATUSES) of `terraster.wire.grpc` cells: calls by the number of their outcome
-    FILTERS = 136  # … counters of filters, in the order of their kinds (`terraster.filters.contract.cells`)
-    CELLS = 192
+    QUEUE_TIME = 132  # sum of the times for which requests waited for a backend with room or for a connection, nanoseconds
+    QUEUE_BUCKET = 133  # … len(WAITS) + 1 cells, not cumulative: these requests by these times
+    FILTERS = 144  # … counters of filters, in the order of their kinds (`terraster.filters.contract.cells`)
+    CELLS = 224
 
     GAUGES = (QUEUED, QUEUE_HEAD)
 
@@ -371,7 +402,13 @@ assert len(STATUS_LABELS) <= SeatLocation.BYTES_IN
 assert SeatPlugin.OWN + SeatPlugin.MOST_OWN <= SeatLocation.BYTES_IN
 assert Seat.OLD + Seat.MOST_OLD <= Seat.HTTP2_FAULTS and Seat.HTTP2_FAULTS + len(HTTP2_FAULTS) <= Seat.CELLS
 assert SeatListener.FAILED + len(HANDSHAKE_FAILURES) <= SeatLocation.BYTES_IN  # no gauge, and no bucket, of a location
-assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.GRPC and SeatLocation.GRPC + len(STATUSES) <= SeatLocation.FILTERS
+assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.QUEUED
+assert (
+    SeatLocation.GRPC + len(STATUSES) <= SeatLocation.QUEUE_TIME
+    and SeatLocation.QUEUE_BUCKET + len(WAITS) + 1 <= SeatLocation.FILTERS
+)
+assert SeatBackend.BUCKET + len(BUCKETS) + 1 <= SeatBackend.CONNECT_TIME
+assert SeatBackend.CONNECT_BUCKET + len(WAITS) + 1 == SeatBackend.TIMES[-1] + 1 <= SeatBackend.CELLS
 
 
 def fingerprint(counters: Sequence[str] = ()) -> int:
@@ -395,6 +432,6 @@ def fingerprint(counters: Sequence[str] = ()) -> int:
     meaning = [
         (one.__name__, sorted((name, str(value)) for name, value in vars(one).items() if name.isupper())) for one in families
     ]
-    labels = (STATUS_LABELS, RESPONSE_CLASSES, HTTP2_FAULTS, ALPN, HANDSHAKE_FAILURES, BUCKETS, STATUSES)
+    labels = (STATUS_LABELS, RESPONSE_CLASSES, HTTP2_FAULTS, ALPN, HANDSHAKE_FAILURES, BUCKETS, WAITS, STATUSES)
     words = (VERSION, MASTERS, meaning, *labels, *counters)
     return zlib.crc32(repr(words).encode())

@@ -103,7 +103,7 @@ class World:
         row = member.view.backends + member.offset
         if good:
             self.q[row + SeatBackend.LATENCY] += int(seconds * 1e9)
-            self.q[row + SeatBackend.RESPONSES] += 1
+            self.q[row + SeatBackend.BUCKET] += 1
             if balancer.measures:
                 balancer.answered(member, seconds, now)
         else:

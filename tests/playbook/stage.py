@@ -36,7 +36,17 @@ from terraster.net.reactor import Reactor
 from terraster.net.stream import Stream
 from terraster.plan import compile_plan
 from terraster.proxy import Proxy
-from terraster.state.cells import BUCKETS, STATUS_CELL, BackendCells, LocationCells, Seat, SeatBackend, SeatLocation
+from terraster.state.cells import (
+    BUCKETS,
+    STATUS_CELL,
+    WAITS,
+    BackendCells,
+    LocationCells,
+    Seat,
+    SeatBackend,
+    SeatLocation,
+    responses,
+)
 from terraster.state.leases import Leases
 from terraster.state.table import Table
 from terraster.state.view import SeatView
@@ -66,7 +76,6 @@ _COUNTERS = {
     "requests": SeatBackend.REQUESTS,
     "retries": SeatBackend.RETRIES,
     "connects": SeatBackend.CONNECTS,
-    "responses": SeatBackend.RESPONSES,
     "failures": SeatBackend.FAILURES,
     "connect_errors": SeatBackend.CONNECT_ERRORS,
     "bad_statuses": SeatBackend.BAD_STATUSES,
@@ -319,7 +328,9 @@ class Stage:
 
     def counted(self, ip: str) -> dict[str, int]:
         """The counters of a backend that are not zero."""
-        return {name: count for name, cell in _COUNTERS.items() if (count := self.q[self.cell(ip, cell)])}
+        counts = {name: self.q[self.cell(ip, cell)] for name, cell in _COUNTERS.items()}
+        counts["responses"] = responses(self.q, self.cell(ip, 0))
+        return {name: count for name, count in counts.items() if count}
 
     def ever_begun(self, ip: str) -> int | None:
         """Attempts begun at a backend, None if it is not configured (any more)."""
@@ -374,10 +385,13 @@ class Stage:
                 wrong.append(f"a counter of backend {slot + 1} is below zero")
             none, *classes = (cells[cell] for cell in SeatBackend.CLASSES)
             failures, attempts = cells[SeatBackend.FAILURES], cells[SeatBackend.REQUESTS]
-            if not (cells[SeatBackend.RESPONSES] <= sum(classes) <= attempts - none and none <= failures <= none + sum(classes)):
+            if not (responses(self.q, row) <= sum(classes) <= attempts - none and none <= failures <= none + sum(classes)):
                 wrong.append(
                     f"responses of backend {slot + 1} by class: {classes}, none: {none}; {attempts} attempts, {failures} failed"
                 )
+            made = sum(cells[SeatBackend.CONNECT_BUCKET : SeatBackend.CONNECT_BUCKET + len(WAITS) + 1])
+            if made > cells[SeatBackend.CONNECTS]:
+                wrong.append(f"{made} connections to backend {slot + 1} were made, of {cells[SeatBackend.CONNECTS]}")
         return wrong
 
     def left_over(self) -> list[str]:

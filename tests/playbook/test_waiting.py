@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from terraster.state.cells import BackendCells, SeatBackend
+from math import inf
+
+from terraster.state.cells import WAITS, BackendCells, SeatBackend, SeatLocation
 
 from .lines import answered, asked, ok, refused, req, resp
 from .play import (
     FIN,
     GONE,
     RST,
+    Scene,
     Step,
     admit,
     after,
@@ -18,6 +21,7 @@ from .play import (
     client2,
     client3,
     counts,
+    do,
     elsewhere,
     log,
     reload,
@@ -44,6 +48,19 @@ def served(party: object, who: object, n: int, ip: str) -> list[Step]:
     return [party << asked(f"GET /{n}", n=n, ip=ip), party >> ok(str(n)), who << answered("200 OK", body=str(n))]  # type: ignore[operator]
 
 
+def histogram(expected: dict[float, int]) -> Step:
+    """So many requests were counted in the histogram of waits, by the upper bound of their bucket."""
+
+    def check(scene: Scene) -> None:
+        first = SeatLocation.QUEUE_BUCKET
+        cells = scene.stage.location_cells(SeatLocation.QUEUE_TIME, *range(first, first + len(WAITS) + 1))
+        found = {bound: count for bound, count in zip((*WAITS, inf), cells[1:], strict=True) if count}
+        assert found == expected, f"counted {found}, expected {expected}"
+        assert sum(bound * count for bound, count in found.items()) >= cells[0] / 1e9
+
+    return do(check, f"waited: {expected}")
+
+
 test_queue = table(
     row(
         "who finds no room waits, and goes on the moment there is some",
@@ -55,6 +72,7 @@ test_queue = table(
         log(200, b1),
         *served(b1, client2, 2, "192.0.2.8"),
         log(200, b1, duration=1.0),
+        histogram({1.0: 1}),
         backends=FULL,
     ),
     row(
@@ -97,6 +115,7 @@ test_queue = table(
         client2 << refused(503, "connection_limit_reached", "Retry-After: 2", n=2),
         log(503, error="connection_limit_reached"),
         counts(queue_timeouts=1),
+        histogram({5.0: 1}),
         b1 >> ok("1"),
         client << answered("200 OK", body="1"),
         log(200, b1),
@@ -126,6 +145,7 @@ test_queue = table(
         client2 << refused(503, "connection_limit_reached", "Retry-After: 5", n=2),
         log(503, error="connection_limit_reached"),
         counts(queue_refused=1),
+        histogram({}),
         b1 >> ok("1"),
         client << answered("200 OK", body="1"),
         log(200, b1),
@@ -312,6 +332,7 @@ test_connections = table(
         after(0.01),
         *served(b1, client, 1, "192.0.2.7"),
         log(200, b1),
+        histogram({5.0: 1}),
         location=OPEN,
     ),
     row(
@@ -321,6 +342,7 @@ test_connections = table(
         after(5.01),
         client << refused(503, "connection_limit_reached"),
         log(503, b1, error="connection_limit_reached"),
+        histogram({inf: 1}),
         location=OPEN,
     ),
     row(

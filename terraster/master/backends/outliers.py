@@ -35,7 +35,7 @@ from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN, Circuit
 from terraster.policy.outlier import Record
 from terraster.policy.retry import covers
 from terraster.policy.streak import Streak
-from terraster.state.cells import BackendCells, MasterCells, SeatBackend
+from terraster.state.cells import BackendCells, MasterCells, SeatBackend, responses
 from terraster.state.table import Table
 
 from .probe import shown
@@ -366,7 +366,7 @@ class Outliers(Participant):
         good = attempts = 0
         for seat in seats:
             at = table.seat_backend(seat, slot)
-            good += q[at + SeatBackend.RESPONSES] - q[at + SeatBackend.BAD_STATUSES]
+            good += responses(q, at) - q[at + SeatBackend.BAD_STATUSES]
             attempts += q[at + SeatBackend.REQUESTS]
         return good, attempts
 
