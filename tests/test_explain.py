@@ -102,7 +102,7 @@ def test_a_request_for_a_backend(capsys: pytest.CaptureFixture[str], file: str) 
         "service shop, by its host *.example.com (c.yaml:4:5)",
         "location / (c.yaml:7:9)",
         "filter rate_limit lets it pass (c.yaml:2:1)",
-        "backends round-robin, as if all were up",
+        "backends round-robin, as if all were up: in turn; each worker has its own turns, so another one may come next",
         "http://10.0.0.1:8000, weight 1, picked now",
         "http://10.0.0.2:8000, weight 0, takes no new work",
         "sent GET /x?y HTTP/1.1",
@@ -241,7 +241,7 @@ def test_a_port_that_no_listener_has(capsys: pytest.CaptureFixture[str], file: s
 def test_json(capsys: pytest.CaptureFixture[str], file: str) -> None:
     assert main(["--config", file, "--json", "--explain", "http://a.example.com:8080/x"]) == 0
     (course,) = json.loads(capsys.readouterr().out)
-    assert (course["service"], course["location"], course["status"]) == ("shop", "/", 0)
+    assert (course["service"], course["location"], course["status"]) == ("shop", "/", None)
     assert course["place"] == f"{file}:7:9"
     assert course["decisions"] == [{"kind": "rate_limit", "text": "lets it pass", "final": False, "place": f"{file}:2:1"}]
     assert [one["picked"] for one in course["candidates"]] == [True, False]

@@ -3,7 +3,7 @@
     admin_listen     GET /  /metrics  /healthz  /readyz
     metrics_listen   GET /metrics  /healthz
     control.sock     GET /status  /why  /reload  /plugins  /healthz  only for the user that Terraster runs as, and root
-                     POST /reload  /stop  /backend                 (the kernel tells the user)
+                     POST /reload  /stop  /backend  /explain       (the kernel tells the user)
 
 The TCP ports change nothing, so they need no password. Errors are JSON: ``{"error": …, "status": …}``.
 """
@@ -21,9 +21,12 @@ from urllib.parse import parse_qs
 from ..errors import TerrasterError
 from .server import PEER_UID
 
-__all__ = ["Response", "Handler", "Refusal", "Site", "index", "json_response", "only_for_owner"]
+__all__ = ["BODY", "Response", "Handler", "Refusal", "Site", "index", "json_response", "only_for_owner"]
 
 Environ = Mapping[str, Any]
+
+BODY = "terraster.body"
+"""The key of the query under which a handler has the body of a request, if it has one; the server bounds its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,9 @@ class Site:
         if handler is None:
             raise Refusal(405, f"this path accepts only {', '.join(methods)}", ("Allow", ", ".join(methods)))
         query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-        given = {name: values[0] for name, values in query.items() if name != PEER_UID}
+        given = {name: values[0] for name, values in query.items() if name not in (PEER_UID, BODY)}
+        if environ.get("CONTENT_LENGTH"):
+            given[BODY] = environ["wsgi.input"].read().decode("utf-8", "replace")
         if PEER_UID in environ:
             given[PEER_UID] = str(environ[PEER_UID])
         return handler(given)

@@ -8,6 +8,7 @@ meanwhile.
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
@@ -19,6 +20,7 @@ import gevent
 from .. import __version__
 from ..config.diff import Change, patch
 from ..config.snapshot import Snapshot
+from ..explain.running import Rules, no_rules
 from ..master.listeners import control_address
 from ..net.yielding import yield_to_loop
 from ..state.alive import lives
@@ -30,6 +32,7 @@ from .archivist import Archivist
 from .documents import Documents, wishes
 from .door import Door
 from .expiry_watch import ExpiryWatch
+from .explainer import Explainer
 from .exposition import CONTENT_TYPE, exposition, make_registry
 from .metrics import TableCollector
 from .mirrors import mirrors
@@ -37,7 +40,7 @@ from .ocsp import Fetcher
 from .problems import stopping_in_words
 from .recent import LOOK, Recent
 from .server import PEER_UID, Server
-from .site import Handler, Refusal, Response, Site, index, json_response, only_for_owner
+from .site import BODY, Handler, Refusal, Response, Site, index, json_response, only_for_owner
 from .status import document
 from .throttle import Throttle
 
@@ -55,6 +58,10 @@ class AdminWorker(Process):
 
     _servers: dict[str, Server]  # by address
 
+    def rules(self) -> Rules:
+        """Where rules are written, for explanations. Called in a process without an event loop."""
+        return no_rules()
+
     def start(self) -> None:
         """Serve on every inherited socket."""
         self._orderer = Orderer(self._running, self.ask, self.log)
@@ -67,6 +74,7 @@ class AdminWorker(Process):
             self.snapshot.metrics_listen: self._metrics_site(),
             self.snapshot.admin_listen: self._admin_site(),
         }
+        self._explainer = Explainer(self.view.table, self.view.seat, self.rules, self.log)
         self._door = Door(self.log)
         self._door.use(self.snapshot.admin_tls)
         self._recent = Recent(self.view.table, self._running)
@@ -150,6 +158,7 @@ class AdminWorker(Process):
             "/why": {"GET": self._why},
             "/mirrors": {"GET": self._mirrors},
             "/plugins": {"GET": self._plugins},
+            "/explain": {"POST": self._explain},
         }
         return Site(routes, self.log, only_for_owner)
 
@@ -281,6 +290,21 @@ class AdminWorker(Process):
 
     def _plugins(self, query: dict[str, str]) -> Response:
         return json_response({"ok": True, "now": time.time(), "plugins": plugins.rows(self.view.table, self.snapshot)})
+
+    def _explain(self, query: dict[str, str]) -> Response:
+        try:
+            asked = json.loads(query.get(BODY, ""))
+        except ValueError:
+            asked = None
+        if not isinstance(asked, dict) or not isinstance(asked.get("headers", []), list):
+            raise Refusal(400, "the body must be a JSON object with `request`, and as needed `headers`, `client` and `listener`")
+        changes: dict[str, Any] = {}
+        if not self.orphaned_at:
+            changes = self.ask("overrides")["backends"]
+        answer = self._explainer.explain(
+            {"request": "", "headers": [], "client": "", "listener": "", **asked}, self.snapshot, changes
+        )
+        return json_response(answer, 200 if answer["ok"] else 422)
 
     def _why(self, query: dict[str, str]) -> Response:
         answer = self.ask("why", **{name: query.get(name, "") for name in ("url", "service", "path")})

@@ -17,11 +17,11 @@ __all__ = ["announcing"]
 _LOOK = 0.05  # seconds between two checks
 
 
-def announcing(text: str) -> type[AdminWorker]:
-    """An admin worker that prints the text on standard output as soon as a client can connect. Called before the fork."""
+def announcing(text: str, kind: type[AdminWorker]) -> type[AdminWorker]:
+    """An admin worker of this kind that prints the text on standard output as soon as a client can connect. Called before the fork."""
     printed = mmap.mmap(-1, 1)  # shared with all processes forked from now on
 
-    class Announcing(AdminWorker):
+    class Announcing(kind):  # type: ignore[valid-type, misc]
         def start(self) -> None:
             super().start()
             gevent.spawn(self._announce)

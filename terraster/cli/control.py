@@ -102,11 +102,11 @@ class Control:
         except TooLate as error:
             raise Away(f"no answer within {AT_ONCE:g} s") from error
 
-    def call(self, method: str, path: str, within: float | None = None, **query: str) -> dict[str, Any]:
+    def call(self, method: str, path: str, within: float | None = None, body: bytes | None = None, **query: str) -> dict[str, Any]:
         """Send one request and return its JSON. Raises Away (no admin worker, or it ended meanwhile) or Refused."""
         connection = _UnixConnection(self._socket, max(0.1, self.left() if within is None else within))
         try:
-            connection.request(method, f"{path}?{urlencode(query)}" if query else path)
+            connection.request(method, f"{path}?{urlencode(query)}" if query else path, body=body)
             response = connection.getresponse()
             value = json.loads(response.data)
         except PermissionError as error:
@@ -126,8 +126,10 @@ class Control:
         answer: dict[str, Any] = value
         return answer
 
-    def ask(self, method: str, path: str, **query: str) -> dict[str, Any]:
-        """Send a request that no signal can replace. If the admin worker is away, wait for it a few seconds. Raises Refused."""
+    def ask(self, method: str, path: str, question: bytes | None = None, **query: str) -> dict[str, Any]:
+        """Send a request that no signal can replace. If the admin worker is away, wait for it a few seconds. Raises Refused.
+
+        question: the body of a request that changes nothing, though its method is POST"""
         until = min(self.deadline, time.monotonic() + AT_ONCE)
         while True:
             try:
@@ -139,9 +141,9 @@ class Control:
                     raise Refused(f"Terraster runs (pid {pid}), but its admin worker does not answer: {away}") from None
             time.sleep(RETRY)
         try:
-            return self.call(method, path, None, **query)
+            return self.call(method, path, None, question, **query)
         except Away as away:
-            code = FAILED if method == "GET" else UNKNOWN
+            code = FAILED if method == "GET" or question is not None else UNKNOWN
             raise Refused(f"the admin worker ended before it answered, so the outcome is unknown: {away}", code) from None
 
     def master(self) -> int:

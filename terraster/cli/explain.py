@@ -1,85 +1,105 @@
-"""`terraster --explain 'GET URL'`: what Terraster would do with a request, and why."""
+"""`terraster --explain REQUEST`: what Terraster would do with a request, and why, by a configuration on disk; and the text for people, which
+`terrasterctl explain` prints as well (`terraster.cli.explain_running`)."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from .options import add_option
+
 if TYPE_CHECKING:
+    from terraster.config.loader import Rules
     from terraster.config.snapshot import Snapshot
-    from terraster.explain.course import Course
-    from terraster.explain.question import Question
 
-__all__ = ["explain"]
+__all__ = ["REQUEST", "add_options", "explain", "lines"]
 
-Place = Callable[[str, str, str], str]
-"""The file, line and column of a rule, from the service's name, the location's path and the filter's kind; "" if it has none."""
+REQUEST = "'GET https://a.test/b'"
+"""A request, for the help."""
+
+
+def add_options(parser: argparse.ArgumentParser, when: str = "") -> None:
+    """The options that say more about a request. when: before their help"""
+    header = f"{when}a header of the request, such as 'Accept: text/html'; may be repeated"
+    add_option(parser, "header", "-H", metavar="LINE", action="append", default=[], help=header)
+    add_option(parser, "client", metavar="IP", default="", help=f"{when}the client's address (default: 192.0.2.1)")
+    listener = f"{when}the listener that is asked (default: that of the port in the URL)"
+    add_option(parser, "listener", metavar="ADDRESS", default="", help=listener)
 
 
 def explain(
-    load: Callable[[int], Snapshot], place: Place, text: str, fields: Sequence[str], client: str, listener: str, as_json: bool
+    load: Callable[[int], Snapshot],
+    rules: Callable[[], Rules],
+    text: str,
+    fields: Sequence[str],
+    client: str,
+    listener: str,
+    as_json: bool,
 ) -> int:
     """Explain one request by the configuration on disk, as if all backends were up. Returns the exit code. Raises ValueError in words,
     ConfigError or StartError."""
     from terraster.explain.course import courses, prepared
+    from terraster.explain.document import document
     from terraster.explain.question import ask
 
     question = ask(text, fields, client)
     found = courses(prepared(load(1)), question, listener, time.monotonic(), time.time())
+    place = rules().place
+    documents = [document(one, place) for one in found]
     if as_json:
-        print(json.dumps([_document(one, place) for one in found], indent=2))
+        print(json.dumps(documents, indent=2))
     else:
-        print("\n".join(_lines(question, found, place)))
+        print("\n".join(lines(question.shown(), question.port, documents, False)))
     return 0
 
 
-def _document(course: Course, place: Place) -> dict[str, Any]:
-    made = asdict(course)
-    made["head"] = course.head.decode("latin-1")
-    made["place"] = place(course.service, course.location, "") if course.service else ""
-    for decision in made["decisions"]:
-        decision["place"] = place(course.service, course.location, decision["kind"])
+def lines(request: str, port: int, found: Sequence[dict[str, Any]], live: bool) -> list[str]:
+    """The text for people. request, port: of the question. found: the courses as documents. live: True: by the configuration that runs"""
+    made = [request]
+    if len(found) > 1:
+        made.append(f"No listener has port {port}. Each that could be meant:")
+    for course in found:
+        made.append("")
+        made += _course(course, live)
     return made
 
 
-def _lines(question: Question, found: Sequence[Course], place: Place) -> list[str]:
-    lines = [question.shown()]
-    if len(found) > 1:
-        lines.append(f"No listener has port {question.port}. Each that could be meant:")
-    for course in found:
-        lines.append("")
-        lines += _course(course, place)
-    return lines
-
-
-def _course(course: Course, place: Place) -> list[str]:
-    rows = [("listener", course.listener)]
-    if course.service:
-        by = f"by its host {course.host}" if course.host else "by its TLS settings"
-        rows.append(("service", f"{course.service}, {by}{_at(place(course.service, '', ''))}"))
-        where = _at(place(course.service, course.location, "")) if course.location else ""
-        rows.append(("location", f"{course.location or 'none'}{where}"))
+def _course(course: dict[str, Any], live: bool) -> list[str]:
+    rows = [("listener", course["listener"])]
+    if course["service"]:
+        by = f"by its host {course['host']}" if course["host"] else "by its TLS settings"
+        rows.append(("service", f"{course['service']}, {by}{_at(course['service_place'])}"))
+        rows.append(("location", f"{course['location'] or 'none'}{_at(course['place'])}"))
     else:
         rows.append(("service", "none"))
-    rows += [("  near", text) for text in course.near]
-    for decision in course.decisions:
-        rows.append(("filter", f"{decision.kind} {decision.text}{_at(place(course.service, course.location, decision.kind))}"))
-    if course.candidates:
-        rows.append(("backends", f"{course.algorithm}, as if all were up"))
-        for one in course.candidates:
-            note = ", picked now" if one.picked else "" if one.takes else ", takes no new work"
-            rows.append(("", f"{one.url}, weight {one.weight}{note}"))
-    if course.head:
-        lines = course.head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    rows += [("  near", text) for text in course["near"]]
+    for decision in course["decisions"]:
+        rows.append(("filter", f"{decision['kind']} {decision['text']}{_at(decision['place'])}"))
+    if course["candidates"]:
+        rows.append(("backends", f"{course['algorithm']}{'' if live else ', as if all were up'}: {course['manner']}"))
+        rows += [("", _candidate(one, live)) for one in course["candidates"]]
+    if course["head"]:
+        lines = course["head"].rstrip("\r\n").split("\r\n")
         rows += [("sent" if not at else "", line) for at, line in enumerate(lines)]
-    elif course.status:
-        rows.append(("answer", f"{course.status}{': ' + course.reason if course.reason else ''}"))
+    elif course["status"]:
+        rows.append(("answer", f"{course['status']}{': ' + course['reason'] if course['reason'] else ''}"))
     else:
-        rows.append(("answer", f"none: {course.reason}"))
+        rows.append(("answer", f"none: {course['reason']}"))
     return [f"{name:10} {text}".rstrip() for name, text in rows]
+
+
+def _candidate(one: dict[str, Any], live: bool) -> str:
+    parts = [one["url"], f"weight {one['weight']}"]
+    if live:
+        parts.append(f"{one['state']}, {one['active']} in flight" if one["state"] == "up" else f"{one['active']} in flight")
+    if one["note"]:
+        parts.append(one["note"])
+    if one["picked"]:
+        parts.append("picked now")
+    return ", ".join(parts)
 
 
 def _at(place: str) -> str:

@@ -22,12 +22,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from terraster import __version__
-from terraster.cli import where
+from terraster.cli import explain, where
 from terraster.cli.inherited import clean
 from terraster.cli.options import add_option
 from terraster.cli.output import until_closed
 
 if TYPE_CHECKING:
+    from terraster.config.loader import Rules
     from terraster.config.settings import Settings
     from terraster.config.snapshot import Snapshot
     from terraster.errors import Problem
@@ -86,11 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add_option(
         parser, "explain", metavar="REQUEST", help="say what would be done with a request, such as 'GET https://a.test/b', and why"
     )
-    header = "with --explain: a header of the request, such as 'Accept: text/html'; may be repeated"
-    add_option(parser, "header", "-H", metavar="LINE", action="append", default=[], help=header)
-    add_option(parser, "client", metavar="IP", default="", help="with --explain: the client's address (default: 192.0.2.1)")
-    listener = "with --explain: the listener that is asked (default: that of the port in the URL)"
-    add_option(parser, "listener", metavar="ADDRESS", default="", help=listener)
+    explain.add_options(parser, "with --explain: ")
     add_option(parser, "json", action="store_true", help="with --check or --explain: print JSON")
     add_option(parser, "strict", action="store_true", help="with --check: a warning is an error, too (exit code 2)")
     add_option(parser, "schema", action="store_true", help="print the JSON Schema of the configuration and exit")
@@ -165,6 +162,10 @@ class _Configuration:
             return problem
         return self._loader.placed(problem, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
 
+    def rules(self, pause: bool = True) -> Rules:
+        """See `Loader.rules`."""
+        return self._loader.rules(self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs, pause=pause)
+
     def places(self, named: set[tuple[str, str]]) -> dict[tuple[str, str], Problem]:
         """See `Loader.places`."""
         return self._loader.places(named, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
@@ -208,15 +209,12 @@ def _schema(configuration: str | None) -> int:
 
 def _explain(load: _Configuration, arguments: argparse.Namespace) -> int:
     """Explain one request. Returns the exit code."""
-    from terraster.cli.explain import explain
-    from terraster.errors import ConfigError, TerrasterError, Unplaced
-
-    def place(service: str, location: str, kind: str) -> str:
-        found = load.in_files(Unplaced("", "", service, location, kind, "", ()))
-        return f"{found.file}:{found.line}:{found.column}" if found.line else ""
+    from terraster.errors import ConfigError, TerrasterError
 
     try:
-        return explain(load, place, arguments.explain, arguments.header, arguments.client, arguments.listener, arguments.json)
+        return explain.explain(
+            load, load.rules, arguments.explain, arguments.header, arguments.client, arguments.listener, arguments.json
+        )
     except ConfigError as error:
         for problem in error.problems:
             print(load.in_files(problem), file=sys.stderr)
@@ -314,14 +312,19 @@ def _run(arguments: argparse.Namespace) -> int:
     from terraster.worker.proxy_worker import ProxyWorker
 
     load = _Configuration(arguments, yield_to_loop, to_run=True)
-    roles = {"proxy": ProxyWorker, "admin": AdminWorker}
+
+    class Admin(AdminWorker):
+        def rules(self) -> Rules:
+            return load.rules(pause=False)
+
+    roles = {"proxy": ProxyWorker, "admin": Admin}
     if not arguments.demo:
         return run(load, roles, compile_plan, asks=load.asks, placed=load.placed)
 
     def serve(advice: str) -> int:
         from terraster.cli.announce import announcing
 
-        return run(load, {**roles, "admin": announcing(advice)}, compile_plan, asks=load.asks, placed=load.placed)
+        return run(load, {**roles, "admin": announcing(advice, Admin)}, compile_plan, asks=load.asks, placed=load.placed)
 
     return _demo(load, serve)
 

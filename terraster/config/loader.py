@@ -71,7 +71,7 @@ class Loader:
         self._kinds = tuple(kinds)
         self._plugins = plugins
         self._found = Found()
-        self._cache = Cache(os.environ if environ is None else environ, pause or (lambda: None), language(self._kinds))
+        self._cache = Cache(os.environ if environ is None else environ, pause or _go_on, language(self._kinds))
 
     def load(
         self,
@@ -142,14 +142,48 @@ class Loader:
             return {}
         return load.places(named)
 
+    def rules(
+        self, path: str, *, services_dir: str | None, api_config: str | None, log_configs: Sequence[str], pause: bool = True
+    ) -> Rules:
+        """The places of rules in these files, which are read again. pause: False: without pauses, so that no event loop is needed."""
+        if not pause:
+            self._cache.pause = _go_on
+        load = _Load(self._cache)
+        settings = None
+        with suppress(ConfigError):
+            settings = load.run(path, services_dir, api_config, log_configs, False)
+        return Rules(load, settings)
+
     def placed(
         self, problem: Unplaced, path: str, *, services_dir: str | None, api_config: str | None, log_configs: Sequence[str]
     ) -> Problem:
         """The problem with its place, without one if the files no longer have it. Reads the configuration again."""
-        load = _Load(self._cache)
-        with suppress(ConfigError):
-            return load.placed(load.run(path, services_dir, api_config, log_configs, False), problem)
-        return problem
+        return self.rules(path, services_dir=services_dir, api_config=api_config, log_configs=log_configs).placed(problem)
+
+
+def _go_on() -> None:
+    pass
+
+
+class Rules:
+    """Where rules are written in the files of one load. files: those that were read, the main one first."""
+
+    __slots__ = ("_load", "_settings", "files")
+
+    def __init__(self, load: _Load, settings: Settings | None) -> None:
+        """settings: None if they cannot be used; then no rule has a place."""
+        self._load = load
+        self._settings = settings
+        self.files = tuple(load.files)
+
+    def placed(self, problem: Unplaced) -> Problem:
+        """The problem with its place, without one if the files do not have it."""
+        return problem if self._settings is None else self._load.placed(self._settings, problem)
+
+    def place(self, service: str, location: str, kind: str) -> str:
+        """The file, line and column of a rule, from the service's name, the location's label and the filter's kind; "" if it has none."""
+        found = None if self._settings is None else self._load.rule(self._settings, service, location, kind)
+        return f"{found.file}:{found.line}:{found.column}" if found is not None and found.line else ""
 
 
 class _Load:
@@ -160,7 +194,7 @@ class _Load:
         self._plugins = plugins
         self._found = found or Found()
         self._faults: list[Problem] = []  # plugins without which Terraster runs
-        self._order: list[str] = []
+        self.files: list[str] = []
         self._problems: list[Problem] = []
         self._warnings: list[tuple[Source, Complaint]] = []
         self._origins: dict[Path, tuple[Source, Path]] = {}
@@ -202,12 +236,12 @@ class _Load:
             refusals = tuple(self._placed(complaint) for complaint in (*refused, *management.refusals(settings)))
             made = settings.loaded(settings.services, warned, refusals, noted)
             return made if self._plugins is None else made.with_plugins(self._plugins.used())
-        order = {file: index for index, file in enumerate(self._order)}
+        order = {file: index for index, file in enumerate(self.files)}
         raise ConfigError(sorted(problems, key=lambda one: (order.get(one.file, len(order)), one.file, one.line, one.column)))
 
     def _source(self, file: str, allowed: Collection[str] = (), what: str = "") -> Source:
         """Read a file; one that cannot be read is a problem and an empty source."""
-        self._order.append(file)
+        self.files.append(file)
         text = ""
         try:
             with open(file, "rb") as stream:
@@ -238,7 +272,7 @@ class _Load:
         """Every YAML file below a directory, in order of its path."""
         found = []
         if not os.path.isdir(directory):
-            self._order.append(directory)
+            self.files.append(directory)
             self._problems.append(Problem(directory, 0, 0, "is not a directory"))
         for folder, _, names in os.walk(directory):
             found += [os.path.join(folder, name) for name in names if name.endswith((".yaml", ".yml"))]
@@ -378,7 +412,7 @@ class _Load:
         for complaint in special:
             source, there = self._located(complaint[0])
             found.append((source, (there, *complaint[1:])))
-        order = {file: index for index, file in enumerate(self._order)}
+        order = {file: index for index, file in enumerate(self.files)}
         problems = [source.problem(complaint) for source, complaint in found]
         for problem in sorted(problems, key=lambda one: (order[one.file], one.line, one.column, one.message)):
             yield str(problem)
@@ -398,6 +432,19 @@ class _Load:
         """See `Loader.placed`."""
         found = place_of(self._cache.language, settings, _with_paths(settings), problem)
         return problem if found is None else self._placed((found, True, f"{problem.file}: {problem.message}"))
+
+    def rule(self, settings: Settings, service: str, location: str, kind: str) -> Problem | None:
+        """See `Rules.place`."""
+        services = _with_paths(settings)
+        here = next((path for path, one in services if one.label == service), None)
+        if here is None:
+            return None
+        found = place_of(self._cache.language, settings, services, Unplaced("", "", service, location, kind, "", ()))
+        if not kind and (here == ("backends",) or found is None):
+            found = here
+        return (
+            None if found is None or (location and not kind and found == here != ("backends",)) else self._placed((found, True, ""))
+        )
 
     def _placed(self, complaint: Complaint) -> Problem:
         source, there = self._located(complaint[0])

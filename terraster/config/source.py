@@ -57,14 +57,14 @@ class Cache:
         self.language = known
         self.environ = environ
         self.finder = Finder(known)
-        self._pause = pause
+        self.pause = pause
         self._old: dict[tuple[str, str], Item] = {}
         self._new: dict[tuple[str, str], Item] = {}
         self._fresh = 0
 
     def speaking(self, known: Language) -> Cache:
         """An empty cache for another language."""
-        return Cache(self.environ, self._pause, known)
+        return Cache(self.environ, self.pause, known)
 
     def get(self, directory: str, text: str) -> Item | None:
         """The item of this text, if it would come out the same today."""
@@ -82,7 +82,7 @@ class Cache:
         """To be called for each item that had to be parsed."""
         self._fresh += 1
         if self._fresh % _PAUSE_EVERY == 0:
-            self._pause()
+            self.pause()
 
     def loaded(self, good: bool) -> None:
         """A load has ended: forget what a good one did not use."""

@@ -6,16 +6,16 @@ need around them is made here: a connection without a socket, and means of filte
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from terraster.balance.contract import Member
 from terraster.config.addresses import is_address
 from terraster.config.filter_sources import fill
 from terraster.config.settings.kinds import Source
-from terraster.config.snapshot import Listener, Snapshot
+from terraster.config.snapshot import Listener, Service, Snapshot
 from terraster.errors import BadRequest, HttpError, StartError
 from terraster.exchange import Exchange
 from terraster.filters.contract import Filter
@@ -32,14 +32,15 @@ from terraster.state.table import Table
 from terraster.state.view import SeatView
 from terraster.wire.http1 import RequestHead, parse_request
 
+from .candidates import Candidate, candidates, manner
 from .means import Untold, equip
 from .near import hosts, locations
 from .question import Question
 
-__all__ = ["Candidate", "Course", "Decision", "courses", "prepared"]
+__all__ = ["Course", "Decision", "courses", "prepared"]
 
 _ID = b"(request-id)"
-_NOBODY = "no backend takes new work"
+_NO_CHANGES: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +51,6 @@ class Decision:
     kind: str
     text: str
     final: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A backend of the location. state: as the status has it. picked: True if it is the one that the balancer picks now."""
-
-    url: str
-    state: str
-    weight: int
-    takes: bool
-    picked: bool
 
 
 @dataclass(slots=True)
@@ -74,6 +64,7 @@ class Course:
     near:       in words: what else nearly took the request
     open:       in words: what only traffic can tell
     decisions:  of the filters that are asked, in their order
+    algorithm:  by which a backend is picked, "" if none is asked. manner: how, in words
     candidates: the backends; () if none is asked
     head:       what the picked backend would be sent, as HTTP/1.1; b"" if none is asked
     """
@@ -85,6 +76,7 @@ class Course:
     host: str = ""
     location: str = ""
     algorithm: str = ""
+    manner: str = ""
     near: list[str] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
@@ -118,13 +110,21 @@ def _octets(where: str, source: Source) -> bytes | None:
         raise StartError(f"{where}: {source.name}: {error.strerror}") from error
 
 
-def courses(plan: Plan, question: Question, listener: str = "", now: float = 0.0, wall: float = 0.0) -> list[Course]:
+def courses(
+    plan: Plan,
+    question: Question,
+    listener: str = "",
+    now: float = 0.0,
+    wall: float = 0.0,
+    changes: Mapping[str, Any] = _NO_CHANGES,
+) -> list[Course]:
     """The courses of a request. More than one if the port of its URL is that of no listener, so that each could be meant that takes its host.
 
-    plan: from `prepared`. listener: an address as configured, "" = the one that the port of the URL chooses. now, wall: monotonic time, and
-    seconds since 1970. Raises ValueError in words if there is no such listener.
+    plan: from `prepared`, or `terraster.explain.running.living`. listener: an address as configured, "" = the one that the port of the URL
+    chooses. now, wall: monotonic time, and seconds since 1970. changes: see `terraster.explain.candidates.candidates`. Raises ValueError in
+    words if there is no such listener.
     """
-    return [_Walk(plan, question, one, now, wall).course for one in _listeners(plan, question, listener)]
+    return [_Walk(plan, question, one, now, wall, changes).course for one in _listeners(plan, question, listener)]
 
 
 def _listeners(plan: Plan, question: Question, named: str) -> list[Listener]:
@@ -153,8 +153,11 @@ def _port(listener: Listener) -> int:
 class _Walk:
     """One course, step by step."""
 
-    def __init__(self, plan: Plan, question: Question, listener: Listener, now: float, wall: float) -> None:
+    def __init__(
+        self, plan: Plan, question: Question, listener: Listener, now: float, wall: float, changes: Mapping[str, Any]
+    ) -> None:
         self._plan = plan
+        self._changes = changes
         self._question = question
         self._listener = listener
         self.course = Course(listener.address)
@@ -289,20 +292,26 @@ class _Walk:
     def _backends(self, exchange: Exchange, head: RequestHead, now: float) -> None:
         course = self.course
         location: LocationPlan = exchange.location
-        course.algorithm = location.balancer.name
-        member = location.pick_any(exchange, (), now)
+        configured = next(one for one in self._service(exchange.service.name).locations if one.id == location.id)
+        course.algorithm, course.manner = configured.policy, manner(configured, location, exchange)
+        if location.limited and location.queue.is_busy():
+            member = None
+        else:
+            member = location.pick_any(exchange, (), now)
         if member is not None:
             location.balancer.done(member, False, now)
-        course.candidates += [_candidate(one, one is member) for one in location.members]
+        course.candidates += candidates(location, member, self._changes)
+        if member is None and location.limited and location.has_others(()) and location.queue.limits.size:
+            waits = f"the request waits in the queue, for {location.queue.limits.timeout:g} s at most"
+            self._answer(0, f"all backends are at their limit: {waits}")
+            return
         if member is None:
             raise location.nobody()
         exchange.backend = member
         course.head = upstream_head(exchange, member, False)
 
-
-def _candidate(member: Member, picked: bool) -> Candidate:
-    takes = member.is_up() and member.weight > 0
-    return Candidate(member.backend.display, BackendCells.STATES[member.state()], member.weight, takes, picked)
+    def _service(self, name: str) -> Service:
+        return next(one for one in self._plan.snapshot.services if one.name == name)
 
 
 def _kind(hook: Any) -> str:

@@ -94,6 +94,7 @@ class Control:
             "backend": commands.backend,
             "maintenance": services.maintenance,
             "why": accounts.why,
+            "overrides": accounts.overrides,
             "mirrors": self.mirrors,
             "challenges": self.challenges,
             "certificates": self.certificates,

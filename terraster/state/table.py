@@ -127,7 +127,15 @@ class Table:
         table._open(descriptor, *capacities)
         return table
 
-    def _open(self, descriptor: int, backends: int, locations: int, seats: int) -> None:
+    def glimpse(self) -> Table:
+        """The same table for one look: its cells are those of all processes, as they are at the moment, and what is written to it stays in
+        this mapping. A page that was written to no longer follows the others. Raises OSError if there is no room to map it."""
+        made = Table.__new__(Table)
+        made._open(self.descriptor, self.backends, self.locations, self.seats, mmap.MAP_PRIVATE)
+        made.own, made.master = self.own, self.master
+        return made
+
+    def _open(self, descriptor: int, backends: int, locations: int, seats: int, sharing: int = mmap.MAP_SHARED) -> None:
         self.backends = backends
         self.locations = locations
         self.unrouted = locations
@@ -137,7 +145,7 @@ class Table:
         self._stuck = -1
         self._layout = layout = Layout(backends, locations, seats)
         self.bucket_sets, self.client_sets = layout.bucket_sets, layout.client_sets
-        self._map = mmap.mmap(descriptor, self._layout.cells * 8, flags=mmap.MAP_SHARED | MAP_NORESERVE)
+        self._map = mmap.mmap(descriptor, self._layout.cells * 8, flags=sharing | MAP_NORESERVE)
         for advice in (mmap.MADV_DONTDUMP, mmap.MADV_NOHUGEPAGE):
             try:
                 self._map.madvise(advice)

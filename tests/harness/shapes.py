@@ -303,7 +303,29 @@ STATUS = record(
     warnings=several(TEXT),
 )
 
+CANDIDATE = record(url=TEXT, state=TEXT, weight=COUNT, active=COUNT, takes=TRUTH, picked=TRUTH, note=TEXT)
+COURSE = record(
+    listener=TEXT,
+    status=COUNT_OR_NONE,
+    reason=TEXT,
+    service=TEXT,
+    service_place=TEXT,
+    host=TEXT,
+    location=TEXT,
+    place=TEXT,
+    algorithm=TEXT,
+    manner=TEXT,
+    near=several(TEXT),
+    open=several(TEXT),
+    decisions=several(record(kind=TEXT, text=TEXT, final=TRUTH, place=TEXT)),
+    candidates=several(CANDIDATE),
+    head=TEXT,
+)
+
 SHAPES: dict[str, Schema] = {
+    "explain": record(
+        ok=TRUTH, now=MOMENT, generation=COUNT, request=TEXT, port=COUNT, stale=several(TEXT), courses=several(COURSE)
+    ),
     "status": STATUS,
     "reload": OUTCOME,
     "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT)),

@@ -52,7 +52,7 @@ FIELDS = (
 FILTERS: tuple[dict[str, Any], ...] = (
     {"ip_access": {"allow": ["127.0.0.0/8"]}},
     {"ip_access": {"deny": ["127.0.0.1", "10.1.0.0/16"]}},
-    {"basic_auth": {"users": {"u": "{SHA}UW75l6WthWvnzoz4z2/rBtaaJIY="}}},  # "p"
+    {"basic_auth": {"users": {"u": "{SHA}UWuXg/ylF+7L0dBk2i0WUxCxl1k="}}},  # "p"
     {"cors": {"allowed_origins": ["https://a.test"]}},
     {"maintenance": {"enabled": True, "bypass": ["127.0.0.0/8"]}},
     {"maintenance": {"enabled": True}},

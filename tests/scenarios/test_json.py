@@ -68,6 +68,7 @@ def test_every_command_has_its_shape(fresh, backend) -> None:
     assert (gone["state"], gone["configured_weight"], gone["weight"]) == ("removed", None, None)
     said(proxy, "mirror", "mirror", "site")
     assert said(proxy, "plugins", "plugins")["plugins"] == []
+    assert said(proxy, "explain", "explain", f"GET {proxy.url}/")["courses"][0]["service"] == "site"
     said(proxy, "refusal", "mirror", "nobody", code=1)
     said(proxy, "refusal", "backend", "drain", "nobody", good.url, code=1)
     said(proxy, "refusal", "backend", "list", "nobody", code=1)

@@ -1,0 +1,134 @@
+"""Explains requests by the configuration that runs, in a process for each question.
+
+The process is forked from the admin worker, so it has the configuration without reading it, and the admin worker goes on answering whatever
+the question costs. It looks at the shared table without changing it (`terraster.explain.running`), writes its answer and ends. It has a
+bound for its time, and there are few at once.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import os
+import resource
+import signal
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gevent
+from gevent import socket
+from gevent.lock import BoundedSemaphore
+
+from ..config.snapshot import Snapshot
+from ..explain.running import Rules, answer
+from ..state.table import Table
+from .site import Refusal
+
+__all__ = ["Explainer"]
+
+_AT_ONCE = 2
+_WAITING = 8  # questions that wait for their turn
+_PATIENCE = 10.0  # seconds that one waits
+_LONGEST = 20.0  # seconds that one may take
+_LARGEST = 1 << 22  # octets of an answer
+_LOOK = 0.005
+
+
+class Explainer:
+    """Answers questions. table: the shared one. seat: of this process. rules: finds rules in the files; it is called in the new process.
+    log: the program's, for exceptions that are defects"""
+
+    def __init__(self, table: Table, seat: int, rules: Callable[[], Rules], log: Any) -> None:
+        self._log = log
+        self._table = table
+        self._seat = seat
+        self._rules = rules
+        self._turn = BoundedSemaphore(_AT_ONCE)
+        self._waiting = 0
+
+    def explain(self, asked: dict[str, Any], snapshot: Snapshot, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of `terraster.explain.running.answer`. Waits. Raises Refusal if too many ask, or the answer takes too long."""
+        if self._waiting >= _WAITING:
+            raise Refusal(429, "too many requests are being explained; try again")
+        self._waiting += 1
+        try:
+            if not self._turn.acquire(timeout=_PATIENCE):
+                raise Refusal(429, "other requests are being explained; try again")
+        finally:
+            self._waiting -= 1
+        try:
+            return self._ask(asked, snapshot, changes)
+        finally:
+            self._turn.release()
+
+    def _ask(self, asked: dict[str, Any], snapshot: Snapshot, changes: Mapping[str, Any]) -> dict[str, Any]:
+        near, far = socket.socketpair()
+        try:
+            pid = os.fork()
+            if not pid:
+                _answer(far.fileno(), asked, snapshot, self._table, self._seat, changes, self._rules)
+        except OSError as error:
+            near.close()
+            raise Refusal(500, f"the request cannot be explained: no process can be started: {error.strerror}") from None
+        finally:
+            far.close()
+        found = b""
+        try:
+            with gevent.Timeout(_LONGEST, False):
+                while len(found) < _LARGEST and (octets := near.recv(65536)):
+                    found += octets
+        finally:
+            near.close()
+            os.kill(pid, signal.SIGKILL)  # it has not been waited for, so this is still its number
+            while os.waitpid(pid, os.WNOHANG) == (0, 0):
+                gevent.sleep(_LOOK)
+        try:
+            made: dict[str, Any] = json.loads(found)
+        except ValueError:
+            raise Refusal(500, f"the request could not be explained within {_LONGEST:g} s, or the answer is too large") from None
+        if "defect" in made:
+            self._log.error("admin: a request cannot be explained: %s", made["defect"])
+            raise Refusal(500, "internal error, see the log")
+        return made
+
+
+def _answer(
+    descriptor: int,
+    asked: dict[str, Any],
+    snapshot: Snapshot,
+    table: Table,
+    seat: int,
+    changes: Mapping[str, Any],
+    rules: Callable[[], Rules],
+) -> None:
+    """Answer one question in this new process, and end it. It has the memory of the admin worker, and must not use its event loop."""
+    code = 1
+    try:
+        os.set_blocking(descriptor, True)
+        gc.disable()  # a collection would copy all that is shared with the admin worker
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR1, signal.SIGABRT):
+            signal.signal(number, signal.SIG_DFL)
+        _close_others({0, 1, 2, descriptor, table.descriptor})
+        seconds = math.ceil(_LONGEST)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        made = json.dumps(answer(asked, snapshot, table, seat, changes, rules)).encode()
+        while made:
+            made = made[os.write(descriptor, made) :]
+        code = 0
+    except BaseException:
+        os.write(descriptor, json.dumps({"defect": traceback.format_exc()}).encode())
+    finally:
+        os._exit(code)
+
+
+def _close_others(kept: set[int]) -> None:
+    """Close all descriptors but these. A client must not wait for the end of this process, because it has a copy of its connection."""
+    at = 0
+    for one in sorted(kept):
+        if at < one:
+            os.closerange(at, one)
+        at = one + 1
+    os.closerange(at, os.sysconf("SC_OPEN_MAX"))
