@@ -91,6 +91,15 @@ def _codings(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _counters(coding: str) -> tuple[Counter, ...]:
+    """The counters of one coding, in the order of `Compressed.over`."""
+    return (
+        Counter(f"responses_{coding}", f"Responses that were compressed with {coding}."),
+        Counter(f"bytes_in_{coding}", f"Octets of these responses before compression with {coding}."),
+        Counter(f"bytes_out_{coding}", f"Octets of these responses after compression with {coding}."),
+    )
+
+
 class CompressionSettings(FilterSettings):
     """Responses of backends are compressed for clients that accept it."""
 
@@ -132,6 +141,9 @@ class Compression(Filter):
         Counter("responses", "Responses that were compressed."),
         Counter("bytes_in", "Octets of these responses before compression."),
         Counter("bytes_out", "Octets of these responses after compression."),
+        *_counters("gzip"),
+        *_counters("br"),
+        *_counters("zstd"),
     )
 
     def __init__(self, settings: CompressionSettings, place: Place, view: SeatView) -> None:
@@ -144,7 +156,11 @@ class Compression(Filter):
         names = [name.lower() for name in settings.types]
         self._types = re.compile("|".join([translate(name) for name in names]).encode("latin-1"))
         self._events = _EVENTS.decode() in names
-        self._tallies = tuple([place.tally(counter.name) for counter in self.counters])
+        whole = self.counters[:3]
+        self._tallies = {
+            coding: tuple([place.tally(counter.name) for counter in (*whole, *_counters(coding.decode("ascii")))])
+            for coding in codings
+        }
 
     def on_response(self, exchange: Exchange, edits: Edits) -> None:
         head = edits.head
@@ -165,7 +181,7 @@ class Compression(Filter):
                     self._compress(fields.get(b"etag", b""), edits, coding)
                     if not head.no_body:
                         made = encoder(coding, self._levels[coding])
-                        edits.transform = Compressed(made, self._paces[coding], self._tallies)
+                        edits.transform = Compressed(made, self._paces[coding], self._tallies[coding])
 
     def _may_compress(self, asked: Mapping[bytes, bytes], fields: Mapping[bytes, bytes]) -> bool:
         """True if the response is compressed for clients that accept it."""
@@ -220,7 +236,7 @@ class Compressed:
     __slots__ = ("_encoder", "_in", "_out", "_pace", "_tallies")
 
     def __init__(self, encoder: Encoder, pace: Pace, tallies: Sequence[Tally]) -> None:
-        """pace: of all calls of this kind. tallies: of responses, and of octets before and after."""
+        """pace: of all calls of this kind. tallies: of responses, and of octets before and after; then those of the coding."""
         self._encoder = encoder
         self._in = self._out = 0
         self._pace = pace
@@ -251,7 +267,8 @@ class Compressed:
         self._pace.took(octets, seconds)
 
     def over(self) -> None:
-        responses, octets_in, octets_out = self._tallies
-        responses.count()
-        octets_in.count(self._in)
-        octets_out.count(self._out)
+        for at in range(0, len(self._tallies), 3):
+            responses, octets_in, octets_out = self._tallies[at : at + 3]
+            responses.count()
+            octets_in.count(self._in)
+            octets_out.count(self._out)

@@ -51,6 +51,9 @@ def test_the_tools_and_curl_read_it(terraster, backend, tmp_path: Path) -> None:
             assert plain.read_bytes() == PAGE
     counters = wait_until(lambda: _counters(proxy)["responses"] == 12 and _counters(proxy))
     assert counters["bytes_in"] == 12 * len(PAGE) and counters["bytes_out"] < counters["bytes_in"] / 2
+    for coding in TOOLS:
+        assert (counters[f"responses_{coding}"], counters[f"bytes_in_{coding}"]) == (4, 4 * len(PAGE))
+    assert sum(counters[f"bytes_out_{coding}"] for coding in TOOLS) == counters["bytes_out"]
 
 
 def _counters(proxy) -> dict[str, int]:
