@@ -6,10 +6,13 @@ from typing import Any
 
 from .balance.contract import Balancer, Member
 from .balance.registry import make
+from .config.settings.kinds import CALLED
 from .config.snapshot import Location, Service, Statuses, Timeouts
+from .config.tracing import Sampling
 from .errors import HttpError
 from .exchange import Exchange
 from .filters.contract import Filter, compile_hooks
+from .logs.trace import Propagation
 from .net.queue import Queue
 from .policy.budget import Budget
 from .policy.quantile import Latencies
@@ -46,7 +49,8 @@ class LocationPlan:
     hedge:        share of latencies, 0.0 = never
     panic_at:     index of its PANIC cell
     watched:      True if an attempt changes more than the counters: the location has limits, hedging, a circuit, a total timeout, or an
-                  algorithm that measures
+                  algorithm that measures, or leave spans
+    tracing:      which requests are recorded as spans, None: none
     per_try:      seconds for an attempt until its response head, 0.0 = no separate limit
     response_timeout: seconds to wait for a response head, 0.0 = no limit
     on_request … on_log: the hooks of its filters (`terraster.filters.contract`)
@@ -92,6 +96,7 @@ class LocationPlan:
         "requests",
         "retries_calls",
         "retry",
+        "tracing",
         "watched",
         "lowest_bad_status",
         "passthrough",
@@ -138,6 +143,7 @@ class LocationPlan:
         self.lowest_bad_status = min(lowest, default=1000)
         self.limited = any(member.max_connections for member in self.members)
         self.watched = bool(self.limited or self.hedge or self.breaker is not None or self.balancer.measures or self.timeouts.total)
+        self.watched = self.watched or self.tracing is not None
         self.per_try = location.retry.per_try_timeout
         self.response_timeout = self.timeouts.response
         if self.per_try:
@@ -169,7 +175,10 @@ class LocationPlan:
         self.keep, self.keep_trusted = (_NOTHING, _TRUSTED) if self.drops_twins else (_TWINS, _TRUSTED | _TWINS)
         self.access_log = service.access_log
         self.log: Any = None
+        self.tracing: Sampling | None = service.tracing
         if location is not None:
+            if location.path.startswith(CALLED):  # its requests are ours, and have no span
+                self.tracing = None
             self.timeouts = location.timeouts or self.timeouts
             self.access_log = location.access_log or self.access_log
             least = location.min_rate or least
@@ -184,6 +193,8 @@ class LocationPlan:
         self.on_request, self.on_upstream, self.on_response, self.on_error, self.on_log = compile_hooks(filters)
         if self.balancer.cookie:
             self.on_response = (*self.on_response, self.balancer.on_response)
+        if self.tracing is not None:
+            self.on_upstream = (Propagation(self.tracing).on_upstream, *self.on_upstream)
 
     def forward_path(self, path: bytes, member: Member) -> bytes:
         """The path to ask a backend for, instead of the matched path; behind "?" a query that comes before the client's, if a rule has one.

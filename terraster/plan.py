@@ -178,6 +178,7 @@ class ServicePlan:
         "spellings",
         "access_log",
         "log",
+        "tracing",
     )
 
     def __init__(self, service: Service, view: SeatView, kinds: Kinds, old: ServicePlan | None, now: float) -> None:
@@ -219,6 +220,7 @@ class ServicePlan:
             and not any(map(_has_encoded_slash, service.locations))
         )
         self.access_log = service.access_log
+        self.tracing = service.tracing
         self.log: Any = None
 
     @property

@@ -41,6 +41,7 @@ from .phases.plugin_body import PluginBodies
 from .phases.receive import read_head, read_proxy_header
 from .phases.secure import secure
 from .phases.subrequest import Subrequests
+from .phases.traced import TracedAttempt
 from .plan import Plan
 from .policy.retry import GIVE_UP, IDEMPOTENT, SAME_FRESH, USE
 from .state.cells import BUCKET_OF, FINE, QUICK, STATUS_CELL, SeatLocation, bucket_of
@@ -278,6 +279,8 @@ class Proxy(DataPlane):
         location = exchange.location
         if not location.watched:
             return Attempt(self, exchange, member, fresh)
+        if location.tracing is not None:
+            return TracedAttempt(self, exchange, member, fresh)
         if location.hedge:
             return HedgedAttempt(self, exchange, member, fresh)
         return WatchedAttempt(self, exchange, member, fresh)

@@ -270,6 +270,7 @@ CHANGED: dict[str, Any] = {
     "tcp_keepalive": "3s",
     "timeouts": {"read": "3s"},
     "tls": {"auto_cert": True},
+    "tracing": {"endpoint": "http://h1:4318"},
     "trusted_proxies": ["10.0.0.0/8"],
     "merge_slashes": False,
     "underscores": "pass",

@@ -159,6 +159,9 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_reloads_total", "counter", "Reloads, by outcome.", ("result",)),
     Description("terraster_start_time_seconds", "gauge", "Time when Terraster was started."),
     Description("terraster_log_lines_lost_total", "counter", "Log lines lost to a full disk or a slow reader.", ("log",)),
+    Description("terraster_trace_spans_exported_total", "counter", "Spans that the receiver of `tracing` took."),
+    Description("terraster_trace_spans_dropped_total", "counter", "Spans that no receiver got, because it was away or too slow."),
+    Description("terraster_trace_exporters_ended_total", "counter", "Processes that export spans, and ended by themselves."),
     Description("terraster_process_cpu_seconds_total", "counter", "User and system CPU time of a process.", ("process",)),
     Description("terraster_process_resident_memory_bytes", "gauge", "Resident memory of a process.", ("process",)),
     Description("terraster_process_open_fds", "gauge", "Open file descriptors of a process.", ("process",)),
@@ -307,6 +310,7 @@ class TableCollector(Collector):
         name = "terraster_acme_orders_total"
         samples[name] = (Sample(name, {"result": result}, count) for result, count in self._orders())
         samples.update(self._lost(seat_readings.lost_lines(self._table)))
+        samples.update(self._spans(seat_readings.spans(self._table)))
         samples.update(self._whole(readings.header(self._table)))
         samples.update(self._handshakes(handshakes.read(self._table, snapshot)))
         samples.update(self._plugins(plugins.rows(self._table, snapshot)))
@@ -448,6 +452,12 @@ class TableCollector(Collector):
     def _lost(lost: seat_readings.LostLines) -> Iterator[tuple[str, Iterator[Sample]]]:
         name = "terraster_log_lines_lost_total"
         yield name, (Sample(name, {"log": log}, lines) for log, lines in (("access", lost.access), ("program", lost.program)))
+
+    @staticmethod
+    def _spans(counts: tuple[int, int, int]) -> Iterator[tuple[str, Iterator[Sample]]]:
+        for what, count in zip(("spans_exported", "spans_dropped", "exporters_ended"), counts, strict=True):
+            name = f"terraster_trace_{what}_total"
+            yield name, iter([Sample(name, {}, count)])
 
     @staticmethod
     def _whole(cells: list[int]) -> Iterator[tuple[str, Iterator[Sample]]]:

@@ -14,7 +14,19 @@ from ..state.alive import lives
 from ..state.cells import HTTP2_FAULTS, Seat
 from ..state.table import Table
 
-__all__ = ["FULL", "SILENT", "Losses", "LostLines", "SeatReading", "http2", "losses", "lost_lines", "other_masters", "seats"]
+__all__ = [
+    "FULL",
+    "SILENT",
+    "Losses",
+    "LostLines",
+    "SeatReading",
+    "http2",
+    "losses",
+    "lost_lines",
+    "other_masters",
+    "seats",
+    "spans",
+]
 
 FULL = 1.0
 """Seconds for which clients must have waited for a worker before it counts as full."""
@@ -149,6 +161,13 @@ def http2(table: Table) -> tuple[int, dict[str, int]]:
     cells = (Seat.HTTP2_CONNECTIONS, *range(Seat.HTTP2_FAULTS, Seat.HTTP2_FAULTS + len(HTTP2_FAULTS)))
     connections, *faults = _sums(table, cells)
     return connections, dict(zip(HTTP2_FAULTS, faults, strict=True))
+
+
+def spans(table: Table) -> tuple[int, int, int]:
+    """Spans that a receiver took, spans that none got, and processes that export them and ended by themselves: sums over all processes, living
+    and dead."""
+    exported, dropped, ended = _sums(table, (Seat.SPANS_EXPORTED, Seat.SPANS_DROPPED, Seat.TRACE_EXPORTERS_ENDED))
+    return exported, dropped, ended
 
 
 @dataclass(frozen=True, slots=True)

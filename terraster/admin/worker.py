@@ -43,6 +43,7 @@ from .server import PEER_UID, Server
 from .site import BODY, Handler, Refusal, Response, Site, index, json_response, only_for_owner
 from .status import document
 from .throttle import Throttle
+from .traces import TraceExporters
 
 __all__ = ["AdminWorker"]
 
@@ -87,6 +88,8 @@ class AdminWorker(Process):
         self._watch = ExpiryWatch(self._running, self.log)
         gevent.spawn(self._watch.run)
         gevent.spawn(Archivist(self._running, self.log).run)
+        self._exporters = TraceExporters(self.traces, self.view, self._running, self.log)
+        gevent.spawn(self._exporters.run)
         self._servers = {
             address: Server(sock, sites[address], self.log, self._door if address == self.snapshot.admin_listen else None)
             for address, sock in self.listeners.items()
@@ -108,10 +111,12 @@ class AdminWorker(Process):
         self._orderer.changed()
         self._fetcher.changed()
         self._documents.changed()
+        self._exporters.changed()
 
     def drain(self) -> None:
         """Stop accepting. Responses under way are finished. The master drains this worker last."""
         self._orderer.stop()
+        self._exporters.stop()
         for server in self._servers.values():
             server.close()
 
@@ -127,7 +132,7 @@ class AdminWorker(Process):
         return {address: server.socket for address, server in self._servers.items() if address != control}
 
     def idle(self) -> bool:
-        return not any(server.busy for server in self._servers.values())
+        return not (self._exporters.busy or any(server.busy for server in self._servers.values()))
 
     def _cells(self) -> dict[tuple[str, str], int]:
         return {(one.kind, one.counter.name): one.cell for one in self.plan.counted}

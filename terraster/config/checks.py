@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pydantic import BaseModel
 
-from . import acme, host_checks, http2, loggers, management, match_checks
+from . import acme, host_checks, http2, loggers, management, match_checks, tracing
 from .addresses import Url, is_loopback, port_of
 from .language import Language, Written
 from .listeners import Rule, host_address, management_address, metrics_address, same_place
@@ -197,6 +197,7 @@ def of_all(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], unpl
     yield from _of_listeners(top, listeners, names)
     yield from _of_loggers(top, services, False)
     yield from acme.errors(top, [one for one in services if one[0] not in unplaced])
+    yield from tracing.errors(top, services)
 
 
 def _of_listeners(top: Settings, listeners: dict[str, tuple[str, bool, bool]], names: dict[str, Path]) -> Iterator[Complaint]:
@@ -227,6 +228,7 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
     yield from management.refusals(top)
     yield from management.warnings(top)
     yield from acme.warnings(top, services)
+    yield from tracing.warnings(top, services)
     yield from _logger_warnings(top)
     yield from _of_loggers(top, services, True)
     yield from _of_protocols(top, services, rule)

@@ -67,6 +67,8 @@ _IN_PLACE = (
     "certificate_threshold",
     "alerting",
     "acme",
+    "tracing",
+    "sampling",
 )
 _OF_CERTIFICATES = {
     "ticket_key_lifetime": "ticket_key_lifetime",
@@ -75,7 +77,7 @@ _OF_CERTIFICATES = {
     "alerting": "alerting",
 }
 """Fields of a Snapshot whose keys are in `cert_manager`."""
-_WRITTEN = {"admin_tls": "api.tls", "admin_rate": "api.rate_limit"}
+_WRITTEN = {"admin_tls": "api.tls", "admin_rate": "api.rate_limit", "sampling": "tracing.sampler"}
 """Fields of a Snapshot whose keys have another name."""
 _OF_SERVICE = ("timeouts", "body_size", "min_rate", "access_log", "ignore_client_abort")
 """Fields of a Location that are None where the service's value holds."""

@@ -50,6 +50,8 @@ FIELDS: tuple[str, ...] = (
     "tls_time",
     "headers",
     "query_params",
+    "trace_id",
+    "span_id",
     "time_clf",
 )
 """Every field that a format string or ``fields`` may name."""

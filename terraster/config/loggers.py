@@ -98,6 +98,7 @@ class AccessLog:
     encoding: Encoding | None = None  # json: keys and forms; None = those of `log_format`
     headers: bool = False  # json: with the fields of the request
     query: bool | None = None  # json: with the parameters of the query; False: no line has the query
+    trace: bool = False  # json: with the ids of trace and span
     rotation: Rotation | None = None
     when: str = ""  # `log_when`: a condition for a line; "" = none
     sample: float = 1.0  # the share of lines below level error that is written

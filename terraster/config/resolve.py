@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from . import acme, inherit, loggers, management
+from . import acme, inherit, loggers, management, tracing
 from .called import called
 from .checks import canonical
 from .cipher_suites import is_of_tls13
@@ -111,6 +111,8 @@ def resolve(
         alerting=_alerting(cert_manager),
         certificate_threshold=cert_manager.expiration_threshold,
         acme=acme.authority(settings) if any(service.tls and service.tls.domains for service in services) else None,
+        tracing=tracing.of_top(settings),
+        sampling=tracing.unrouted(settings),
         nameservers=settings.nameservers,
         admin_listen=management_address(settings),
         admin_tls=management.tls(settings),
@@ -253,6 +255,7 @@ class _Top:
             ignore_client_abort=top.ignore_client_abort if written.ignore_client_abort is None else written.ignore_client_abort,
             tls=self._tls(written, http2 is not None),
             http2=http2,
+            tracing=tracing.of_service(top, written),
         )
 
     def _tls(self, written: ServiceSettings, http2: bool) -> Tls | None:
@@ -284,7 +287,7 @@ class _Top:
             own |= _given(level, _ACCESS_LOG)
         options = written.log_options
         if options is not None:
-            log = replace(log, headers=options.headers, query=options.query_params)
+            log = replace(log, headers=options.headers, query=options.query_params, trace=options.trace)
         return loggers.access(replace(log, **own), self._settings.loggers, written.log_name, own)
 
     @staticmethod

@@ -26,6 +26,7 @@ from .loggers import AccessLog, ProgramLogger
 from .match import Match
 from .min_rate import MinRate
 from .plugin import Plugin
+from .tracing import Sampling, Tracing
 
 if TYPE_CHECKING:
     from .settings.kinds import FilterSettings
@@ -368,6 +369,7 @@ class Service:
     ignore_client_abort: bool = False  # True: a client's EOF while its backend works is taken for a half-close, not for leaving
     tls: Tls | None = None  # None: served in clear
     http2: Http2Limits | None = None  # over TLS; in clear those of the listener count. None: not spoken
+    tracing: Sampling | None = None  # None: no request is recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,5 +405,7 @@ class Snapshot:
     certificate_threshold: float = 30 * 86400.0  # seconds before its end from which on a certificate is expiring
     alerting: Alerting | None = None  # None: no mail
     acme: Acme | None = None  # None: no service needs it
+    tracing: Tracing | None = None  # where spans go; None: no request is recorded
+    sampling: Sampling | None = None  # of requests that no service took; None: none is recorded
     nameservers: tuple[str, ...] = ()  # "IP" or "IP:PORT" that names of backends are asked of; () = the system's
     warnings: tuple[str, ...] = ()  # "FILE:LINE:COL: `tls` is not in effect yet", shown once at start and on --check

@@ -29,12 +29,12 @@ from json.encoder import encode_basestring_ascii  # written in C: str → quoted
 from typing import Any
 
 from ..config import log_format
-from ..config.log_format import FURTHER_FIELDS, JSON_FIELDS, TLS_FIELDS
+from ..config.log_format import FURTHER_FIELDS, TLS_FIELDS
 from ..config.snapshot import AccessLog
 from ..errors import StartError
 from ..exchange import Exchange
 from ..wire.grpc import STATUSES
-from .further import STAMP, STAMP_CLF, Encoded, Further, encoded_template, plain
+from .further import STAMP, STAMP_CLF, Encoded, Further, encoded_template, json_fields, plain
 from .losses import Losses
 from .outlets import Outlets
 from .sanitizer import Sanitizer
@@ -120,7 +120,7 @@ class Renderer:
         json = config.format == "json"
         encoding = config.encoding if json else None
         if json:
-            fields = config.fields or (*JSON_FIELDS, *("headers",) * config.headers, *("query_params",) * bool(config.query))
+            fields = config.fields or json_fields(config)
             names, self._template = (
                 _json_template(fields) if encoding is None else encoded_template(fields, encoding, config.logger)
             )

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from ..config.log_format import FIELDS, JSON_FIELDS
-from ..config.loggers import Encoding
+from ..config.loggers import AccessLog, Encoding
 from ..exchange import CONNECT_TIME, QUEUE_TIME, TLS_TIME, Exchange
 from .encoding import duration, level_of, levels
 from .endings import termination_state
 from .sanitizer import Sanitizer
+from .trace import TRACE, Trace
 
-__all__ = ["STAMP", "STAMP_CLF", "Encoded", "Further", "encoded_template", "plain"]
+__all__ = ["STAMP", "STAMP_CLF", "Encoded", "Further", "encoded_template", "json_fields", "plain"]
 
 STAMP, STAMP_CLF = "\x01", "\x02"
 """Marks in a template that each second replaces with the time, to the second, in the two spellings."""
@@ -67,7 +68,15 @@ class Further:
             *[self._lasting(spent.get(what)) for what in (QUEUE_TIME, CONNECT_TIME, TLS_TIME)],
             self._shown(self._headers(x)) if self._looks else "",
             self._shown(self._parameters(x)) if self._looks else "",
+            *self._ids(spent.get(TRACE)),
         )
+
+    def _ids(self, trace: Trace | None) -> tuple[str, str]:
+        """The ids of the trace and of the span, as far as the request has them. They are hexadecimal digits."""
+        if trace is None:
+            return ('""', '""') if self._json else ("-", "-")
+        ids = trace.trace_id.decode("ascii"), trace.span_id.decode("ascii")
+        return (f'"{ids[0]}"', f'"{ids[1]}"') if self._json else ids
 
     def _lasting(self, seconds: float | None) -> str:
         return self._empty if seconds is None else f"{seconds:.6f}"
@@ -141,6 +150,12 @@ class Encoded:
         if isinstance(written, str):
             return encode_basestring_ascii(written)
         return f"{written:.6f}" if self._encoder == "seconds" else str(written)
+
+
+def json_fields(config: AccessLog) -> tuple[str, ...]:
+    """The fields of a JSON line where none are named."""
+    more = ("headers",) * config.headers + ("query_params",) * bool(config.query) + ("trace_id", "span_id") * config.trace
+    return JSON_FIELDS + more
 
 
 def encoded_template(fields: tuple[str, ...], encoding: Encoding, logger: str) -> tuple[tuple[str, ...], str]:

@@ -29,6 +29,7 @@ from terraster.certs.tickets import TicketSecrets
 from terraster.config.management import admin_addresses
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
+from terraster.logs.tracer import TraceChannel
 from terraster.net.tunnel import FAREWELL
 from terraster.state.cells import MasterCells, Seat
 from terraster.state.leases import Leases
@@ -111,6 +112,7 @@ class Children(Participant):
         self._gone: list[int] = []  # seats of children that ended, to be retired
         self._backoff = {role: Backoff() for role in self._roles}
         self._started = 0
+        self._traces = TraceChannel()
 
     # How many there are, and how many there should be.
 
@@ -202,6 +204,7 @@ class Children(Participant):
         child = self._roles[role](self._started, os.getpid(), [], self._app, HUNG, self._app.cfg, self._log)
         child.seat, child.view, child.acknowledged = seat, self._view, running.snapshot.generation
         child.activated = self._listeners.activated
+        child.traces = self._traces.near if role == "proxy" else self._traces.far
         child.ticket_secrets = self._ticket_secrets
         child.snapshot, child.plan, child.listeners = running.snapshot, running.plan, self._listeners_of(role)
         child.challenged, child.answers = self.challenged, self.answers

@@ -64,7 +64,7 @@ class HedgedAttempt(WatchedAttempt):
         if member is None:
             location.budget.refund()
             return None
-        attempt = WatchedAttempt(plane, exchange, member, False)
+        attempt = self.beside(member)
         attempt.muted = True
         exchange.backend = self.member  # until the second attempt counts
         plane.view.q[plane.view.locations + location.offset + _HEDGES] += 1
@@ -86,6 +86,10 @@ class HedgedAttempt(WatchedAttempt):
         finally:
             if not won:
                 attempt.over()
+
+    def beside(self, member: Member) -> WatchedAttempt:
+        """The attempt that is made beside this one."""
+        return WatchedAttempt(self.plane, self.exchange, member, False)
 
     def give_up(self, second: Attempt) -> None:
         """Discard the response of the second attempt."""

@@ -172,6 +172,8 @@ class Seat:
     SHORT_AT = 11  # time.monotonic_ns() when descriptors were short last, 0 = never
     FULL_SINCE = 12  # time.monotonic_ns() since when clients wait because it is full, 0 = it is not
     FULL_WHY = 13  # of FULL_SINCE: one of the values below
+    SPANS_DROPPED = 14  # spans of requests that no receiver got
+    SPANS_EXPORTED = 15  # spans that the receiver took
     ACCESS_LINES_LOST = 16  # lines of access logs that were lost
     PROGRAM_LINES_LOST = 17  # lines of the program's log that were lost
     LINE_LOST_AT = 18  # time.time_ns() when the last line was found to be lost, 0 = never
@@ -179,6 +181,7 @@ class Seat:
     HTTP2_CONNECTIONS = 20  # of ACCEPTED: those that began to speak HTTP/2
     HOOK = 21  # mark of the hook of a plugin that it is in (`terraster.plugins.marks`), 0 = none
     WAITING_HOOKS = 22  # … MOST_WAITING_HOOKS cells: marks of hooks that waited a moment ago, of one plugin each
+    TRACE_EXPORTERS_ENDED = 31  # processes that export spans, and ended by themselves
     OLD = 32  # … MOST_OLD cells: old generation << 24 | number of client connections that use it, oldest first; 0: unused
     HTTP2_FAULTS = 64  # … len(HTTP2_FAULTS) cells
     CELLS = 80
@@ -193,6 +196,9 @@ class Seat:
         ACCESS_LINES_LOST,
         PROGRAM_LINES_LOST,
         HTTP2_CONNECTIONS,
+        SPANS_DROPPED,
+        SPANS_EXPORTED,
+        TRACE_EXPORTERS_ENDED,
         *range(HTTP2_FAULTS, HTTP2_FAULTS + 16),
     )
 

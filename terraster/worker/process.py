@@ -76,6 +76,7 @@ class Process(Worker):  # type: ignore[misc]
     channel:   its end of the control channel
     reader:    in the master, the greenlet that reads it
     ticket_secrets: what the keys of session tickets are derived from
+    traces:    the descriptor of its side of the channel for spans (`terraster.logs.tracer`), -1: there is none
     before:    called first in the child; closes what only the master needs
     """
 
@@ -91,6 +92,7 @@ class Process(Worker):  # type: ignore[misc]
     reader: gevent.Greenlet
     challenged: int  # the number of the newest answers to an authority that it gives, and those at the fork
     answers: Answers
+    traces: int = -1
     before: Callable[[], None]
 
     def __init__(self, *arguments: Any) -> None:

@@ -17,9 +17,11 @@ from terraster.balance.contract import Member
 from terraster.certs.challenges import Answers
 from terraster.config.diff import Change
 from terraster.config.snapshot import AccessLog, Listener
+from terraster.config.tracing import Sampling
 from terraster.exchange import Exchange
 from terraster.logs.access import FLUSH, AccessLogs
 from terraster.logs.soon import Soon
+from terraster.logs.tracer import Tracer
 from terraster.net.connection import Connection
 from terraster.net.downstream import Downstream
 from terraster.net.parked import park
@@ -56,7 +58,8 @@ class ProxyWorker(Process):
         self.reactor = self.descriptors.reactor = Reactor(socket=self.descriptors.socket)
         self.logs = AccessLogs(self.log.warning, self._flush_soon)
         self._flush = Soon(self.reactor.loop, FLUSH, self.logs.flush)
-        self.unrouted_log = self._writer(self.snapshot.access_log)
+        self.tracer = Tracer(self.traces, self.log.warning)
+        self.unrouted_log = self._writer(self.snapshot.access_log, self.snapshot.sampling)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self.proxy.ended = self._ended
         self.proxy.handshakes.log = self.proxy.http2_faults.log = self.log.info
@@ -168,13 +171,14 @@ class ProxyWorker(Process):
         else:
             writer = place.log
             if writer is None:
-                writer = place.log = self._writer(place.access_log)
+                writer = place.log = self._writer(place.access_log, place.tracing)
         if writer is not False:
             writer.write(exchange)
 
-    def _writer(self, config: AccessLog) -> Any:
-        """The writer for these settings; False if the log is off."""
-        return self.logs.writer(config) or False
+    def _writer(self, config: AccessLog, tracing: Sampling | None) -> Any:
+        """The writer for these settings; False if the log is off, and no request is recorded."""
+        writer: Any = self.logs.writer(config) or False
+        return writer if tracing is None else self.tracer.writer(tracing, config, writer)
 
     def _flush_soon(self) -> None:
         self._flush.wish()
@@ -205,6 +209,7 @@ class ProxyWorker(Process):
         proxy = self.proxy
         proxy.keep_time(now, time.time(), self._id_prefix)
         self.logs.tend(now)
+        self.tracer.flush()
         proxy.sweep(now)
         if self.plugins is not None:
             self.plugins.sweep(now)
@@ -233,7 +238,8 @@ class ProxyWorker(Process):
         for listener in change.listeners_added:
             self._accept_on(listener, listeners[listener.address])
         self.descriptors.listen(len(self.acceptors))
-        self.unrouted_log = self._writer(plan.snapshot.access_log)
+        self.tracer.retain()
+        self.unrouted_log = self._writer(plan.snapshot.access_log, plan.snapshot.sampling)
         wanted = {service.access_log for service in plan.snapshot.services}
         wanted |= {
             log for service in plan.snapshot.services for place in service.locations if (log := place.access_log) is not None
@@ -299,6 +305,7 @@ class ProxyWorker(Process):
     def publish_losses(self, wall: float) -> None:
         super().publish_losses(wall)
         self.logs.losses.publish(self.view.q, self.view.base, Seat.ACCESS_LINES_LOST, wall)
+        self.tracer.publish(self.view.q, self.view.base)
 
     def stop(self) -> None:
         self.proxy.mirrors.finish()
@@ -306,6 +313,7 @@ class ProxyWorker(Process):
         self.proxy.http2_faults.finish()
         if self.plugins is not None:
             self.plugins.close()
+        self.tracer.close()
         self.logs.close()
 
     def reopen(self) -> None:

@@ -130,6 +130,7 @@ _TABLES = {
         "loggers.NAME.*",
         *(f"loggers.NAME.{name}.*" for name in ("sampling", "encodingConfig", "logRotation", "sanitization")),
     ],
+    "tracing": ["tracing", "tracing.*", f"{_S}tracing.*"],
     "management": [
         "admin_port",
         "admin_api",

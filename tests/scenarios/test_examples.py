@@ -78,6 +78,7 @@ def test_there_are_examples() -> None:
         "rewrites",
         "security-headers",
         "rate-limits",
+        "tracing",
         "send-proxy",
         "unix-socket",
         "websockets",

@@ -43,6 +43,7 @@ from .logs import AccessLogSetting, AccessLogSettings, LoggerSettings
 from .service import LocationSettings, MiddlewareEntry, MinRateSettings, ServiceLimits, ServiceSettings, TimeoutSettings
 from .switches import OFF_SCHEMA, OrWord, off_is, off_is_zero
 from .tls import CertManager, TlsSetting, TlsSettings
+from .tracing import TracingSetting
 
 __all__ = [
     "DEFAULT_SERVICE",
@@ -174,6 +175,9 @@ class Settings(TrafficSettings):
     )
     proxy_protocol: bool = Field(False, description="Expect a PROXY header (v1, v2) on the listeners of services that do not say.")
     access_log: AccessLogSetting | None = Field(None, description="`off`, a path, or a mapping. Default: JSON lines on stdout.")
+    tracing: TracingSetting | None = Field(
+        None, description="Records requests as spans, and sends these to an OTLP receiver. Default: off."
+    )
     encoded_slashes: Literal["keep", "refuse"] | None = Field(
         None,
         description="Keep %2F and %5C in paths, or refuse them (400). Default: keep; refuse in a service whose locations differ in their "

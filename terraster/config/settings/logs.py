@@ -123,6 +123,7 @@ class LogOptions(Model):
         description="`true`: JSON lines have the parameters of the query, `query_params`; `false`: no line has the query. Default: "
         "the query is in `uri` only.",
     )
+    trace: bool = Field(False, description="JSON lines have `trace_id` and `span_id`, those of `tracing`.")
 
 
 class _Camel(Model):

@@ -33,6 +33,7 @@ from .match import MatchSettings
 from .rewrite import Rewrite
 from .split import SplitSettings
 from .tls import TlsSetting
+from .tracing import SamplingSetting
 
 __all__ = ["LocationSettings", "MiddlewareEntry", "MinRateSettings", "ServiceLimits", "ServiceSettings", "TimeoutSettings"]
 
@@ -254,6 +255,9 @@ class ServiceSettings(TrafficSettings):
         "Default: service_default.",
     )
     log_options: LogOptions | None = Field(None, description="Optional parts of access lines.")
+    tracing: SamplingSetting | None = Field(
+        None, description="Which requests are recorded as spans: `on`, `off`, or a mapping. Default: the top's."
+    )
     plugin_disabled: bool = Field(False, description="Run no plugins for this service.")
 
     @model_validator(mode="after")
