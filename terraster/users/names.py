@@ -1,0 +1,29 @@
+"""Names of users. A name has one spelling: ``Alice``, ``ALICE`` and `` alice `` are the user ``alice``, also where failed logins are counted.
+
+A name is ASCII on purpose: letters of other alphabets that look alike would make two users that an operator cannot tell apart.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["MOST", "broken", "canonical"]
+
+MOST = 64
+"""Characters of a name."""
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?")
+
+
+def canonical(written: str) -> str:
+    """The one spelling of a name, which need not be valid: NFKC, lower case, without blanks and invisible characters around it."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", written).casefold())
+    return "".join(one for one in folded if unicodedata.category(one) not in ("Cc", "Cf", "Zs", "Zl", "Zp"))
+
+
+def broken(name: str) -> tuple[str, ...]:
+    """The reasons why a canonical name cannot be that of a user, in words that follow "it …"; () if it can."""
+    if not _NAME.fullmatch(name):
+        return (f"must have 1 to {MOST} characters: letters a-z, digits and . _ - @, the first and the last one a letter or digit",)
+    return ()

@@ -1,0 +1,181 @@
+"""The file of users: its mode, what happens when it cannot be used, and that nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from terraster.users.aside import Threaded
+from terraster.users.cleanup import clean
+from terraster.users.database import Database
+from terraster.users.faults import Denied, Unavailable
+from terraster.users.policy import DAY
+
+from .harness.users import GOOD, Room
+
+
+def count(room: Room) -> int:
+    return len(room.administration.accounts())
+
+
+def test_the_file_is_made_when_it_is_first_needed_and_only_for_its_owner(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        room = Room(tmp_path / "state")
+        assert not (tmp_path / "state").exists()
+        assert count(room) == 0
+    finally:
+        os.umask(old)
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()} == {0o600}
+
+
+def test_a_file_that_others_may_read_is_closed_to_them(tmp_path: Path) -> None:
+    (tmp_path / "auth.db").touch(mode=0o644)
+    count(Room(tmp_path))
+    assert (tmp_path / "auth.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_locked_file_is_said_to_be_locked_and_used_again_later(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.administration.add("root", "admin", GOOD)
+    other = sqlite3.connect(tmp_path / "auth.db")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="is locked by another process"):
+        room.administration.unlock("root")
+    other.rollback()
+    other.close()
+    assert room.administration.unlock("root").name == "root"
+
+
+def test_a_damaged_file_is_said_to_be_damaged_and_a_backup_is_used_at_once(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.administration.add("root", "admin", GOOD)
+    room.database.close()
+    good = (tmp_path / "auth.db").read_bytes()
+    (tmp_path / "auth.db").write_bytes(b"this was a database" * 400)
+    with pytest.raises(Unavailable, match="is damaged .*backup"):
+        count(room)
+    (tmp_path / "auth.db").write_bytes(good)
+    assert count(room) == 1
+
+
+def test_a_file_that_is_put_in_the_place_of_the_open_one_is_used(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.administration.add("root", "admin", GOOD)
+    for path in tmp_path.glob("auth.db*"):
+        path.unlink()
+    assert count(room) == 0
+    room.administration.add("root", "admin", GOOD)
+    assert count(Room(tmp_path)) == 1
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match="file is not a directory"):
+        count(Room(tmp_path / "file"))
+    (tmp_path / "auth.db").mkdir()
+    with pytest.raises(Unavailable, match="auth.db cannot be used: Is a directory"):
+        count(Room(tmp_path))
+    (tmp_path / "auth.db").rmdir()
+    (tmp_path / "auth.db").symlink_to("/etc/passwd")
+    with pytest.raises(Unavailable, match=r"auth\.db"):
+        count(Room(tmp_path))
+    (tmp_path / "auth.db").unlink()
+    os.mkfifo(tmp_path / "auth.db")
+    with pytest.raises(Unavailable, match="not a regular file"):
+        count(Room(tmp_path))
+
+
+def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.administration.add("root", "admin", GOOD)
+
+    def fill(connection: sqlite3.Connection) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count={pages}")
+        connection.execute("UPDATE users SET role = 'reader'")
+        connection.execute("INSERT INTO failures VALUES ('address', zeroblob(1000000), 1, 1, 1)")
+
+    with pytest.raises(Unavailable, match="the disk is full; nothing was changed"):
+        room.database.write(fill)
+    assert room.administration.account("root").role == "admin"
+
+
+def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "auth.db")
+    other.execute("PRAGMA user_version=99")
+    other.close()
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"made by a newer version of Terraster \(99\)"):
+            count(Room(tmp_path))
+
+
+def test_two_processes_may_make_the_tables_at_once(tmp_path: Path) -> None:
+    first, second = Room(tmp_path), Room(tmp_path)
+    first.administration.add("root", "admin", GOOD)
+    second.administration.add("ada", "admin", GOOD)
+    assert count(first) == count(second) == 2
+
+
+def test_an_exception_takes_the_whole_change_back(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.administration.add("root", "admin", GOOD)
+
+    def half(connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM users")
+        raise KeyError("midway")
+
+    with pytest.raises(KeyError):
+        room.database.write(half)
+    assert count(room) == 1
+
+
+def test_what_has_expired_is_removed(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.administration.add("root", "admin", GOOD)
+    granted = room.login("root")
+    room.access.make_api_token(granted.identity, "ci", "reader", "", 10)
+    with pytest.raises(Denied):
+        room.login("nobody", "wrong")
+
+    def rows(connection: sqlite3.Connection) -> list[int]:
+        return [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("sessions", "tokens", "failures")]
+
+    assert room.database.read(rows) == [1, 1, 2]
+    room.database.write(clean, int(room.now) + 901)
+    assert room.database.read(rows) == [1, 1, 0]
+    room.database.write(clean, int(room.now) + 11 * DAY)
+    assert room.database.read(rows) == [0, 0, 0]
+
+
+def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom tests.harness.users import GOOD, Room\n"
+        "room = Room(Path(sys.argv[1]))\n"
+        "for number in range(100000):\n"
+        "    room.administration.add(f'user{number}', 'admin', GOOD)\n"
+        "    print(number, flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        for _ in range(15):
+            writer.stdout.readline()
+        writer.send_signal(signal.SIGKILL)
+        rest = writer.stdout.read().split()
+    last = int(rest[-1]) if rest else 14
+    there = {one.name for one in Room(tmp_path).administration.accounts()}
+    assert {f"user{number}" for number in range(last + 1)} <= there
+    assert len(there) <= last + 2
+
+
+def test_a_database_runs_in_its_thread(tmp_path: Path) -> None:
+    database = Database(str(tmp_path / "auth.db"), Threaded(5, "busy"))
+    assert database.read(lambda connection, more: connection.execute("SELECT 1").fetchone()[0] + more, 2) == 3
+    database.close()
