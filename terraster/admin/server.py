@@ -23,7 +23,7 @@ from gevent.ssl import SSLSocket
 
 from .door import Door
 
-__all__ = ["PEER_UID", "Server"]
+__all__ = ["PEER_UID", "RAW_PATH", "Server"]
 
 CONNECTIONS = 128
 HEAD_SECONDS = 30.0
@@ -32,6 +32,7 @@ BODY_OCTETS = 65536
 WRITE_SECONDS = 60.0
 
 PEER_UID = "terraster.uid"  # in the WSGI environment of a unix socket: the user at the other end, as the kernel knows it
+RAW_PATH = "terraster.path"  # likewise: the path as it was sent, percent-encoded
 
 
 class _BoundedReader:
@@ -99,6 +100,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
 
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
+        environ[RAW_PATH] = self.path.partition("?")[0]
         if self.socket.family == socket.AF_UNIX:
             credentials = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
             environ[PEER_UID] = struct.unpack("3i", credentials)[1]

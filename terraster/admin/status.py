@@ -23,7 +23,7 @@ from .recent import RecentCounts
 from .seat_readings import Losses, LostLines, SeatReading
 from .upgrade import under_way
 
-__all__ = ["document"]
+__all__ = ["document", "service_rows"]
 
 NOTHING = RecentCounts(0.0, {})
 
@@ -70,32 +70,8 @@ def document(
     mail:     ``text since`` of mails that cannot be sent, None: all were sent
     """
     overrides = master.get("orders", {})
-    backends = list(backends)
-    known = {
-        "probes": master.get("prober", {}),
-        "states": master.get("states", {}),
-        "failing": master.get("failing", {}),
-        "shown": master.get("shown_certificates", {}),
-        "overrides": overrides.get("backends", {}),
-        "recent": {one.backend.id: _recent(recent, one.backend.slot) for one in backends if one.backend.slot in recent.by_slot},
-    }
-    by_location = {key: list(group) for key, group in groupby(backends, key=lambda one: one.location.id)}
     rows = {one.location.id: one for one in locations}
-    splits = [location.split for service in snapshot.services for location in service.locations if location.split is not None]
-    arms = {arm.location: {"weight": arm.weight, "fallback": split.fallback} for split in splits for arm in split.arms}
-    services = [
-        {
-            "name": service.name,
-            "hosts": list(service.hosts),
-            "listeners": list(service.listeners),
-            "maintenance": overrides.get("services", {}).get(service.name),
-            "locations": [
-                _location(location, rows.get(location.id), by_location.get(location.id, []), known, counted, arms.get(location.id))
-                for location in service.locations
-            ],
-        }
-        for service in snapshot.services
-    ]
+    services = service_rows(snapshot, backends, rows, master, counted, recent)
     of_tls = certificates.rows(snapshot, master.get("certificates", ()), now, master.get("staples", ()), unfetched or {})
     of_clients = authorities.rows(snapshot, master.get("authorities", ()), now)
     workers = _workers(seats, requests, master)
@@ -150,6 +126,45 @@ def document(
         "plugins": list(plugins),
         "warnings": list(snapshot.warnings),
     }
+
+
+def service_rows(
+    snapshot: Snapshot,
+    backends: Iterable[BackendReading],
+    locations: Mapping[str, LocationReading],
+    master: Mapping[str, Any],
+    counted: Sequence[Counted],
+    recent: RecentCounts = NOTHING,
+) -> list[dict[str, Any]]:
+    """The document's `services`. locations: by id; the rest as `document` has it"""
+    overrides = master.get("orders", {})
+    backends = list(backends)
+    known = {
+        "probes": master.get("prober", {}),
+        "states": master.get("states", {}),
+        "failing": master.get("failing", {}),
+        "shown": master.get("shown_certificates", {}),
+        "overrides": overrides.get("backends", {}),
+        "recent": {one.backend.id: _recent(recent, one.backend.slot) for one in backends if one.backend.slot in recent.by_slot},
+    }
+    by_location = {key: list(group) for key, group in groupby(backends, key=lambda one: one.location.id)}
+    splits = [location.split for service in snapshot.services for location in service.locations if location.split is not None]
+    arms = {arm.location: {"weight": arm.weight, "fallback": split.fallback} for split in splits for arm in split.arms}
+    return [
+        {
+            "name": service.name,
+            "hosts": list(service.hosts),
+            "listeners": list(service.listeners),
+            "maintenance": overrides.get("services", {}).get(service.name),
+            "locations": [
+                _location(
+                    location, locations.get(location.id), by_location.get(location.id, []), known, counted, arms.get(location.id)
+                )
+                for location in service.locations
+            ],
+        }
+        for service in snapshot.services
+    ]
 
 
 def _order(row: Mapping[str, Any]) -> dict[str, Any]:

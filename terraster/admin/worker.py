@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import signal
 import time
 from typing import Any
@@ -18,6 +17,11 @@ from typing import Any
 import gevent
 
 from .. import __version__
+from ..api.deps import Deps
+from ..api.identity import Identity, NoOne, NoRecord
+from ..api.operations import table as operations
+from ..api.problem import Refused
+from ..api.router import Api
 from ..config.diff import Change, patch
 from ..config.snapshot import Snapshot
 from ..explain.running import Rules, no_rules
@@ -28,6 +32,7 @@ from ..state.cells import MasterCells, Seat
 from ..worker.process import Process
 from . import plugins, processes, readings, seat_readings
 from .acme import Orderer
+from .answers import Answers
 from .archivist import Archivist
 from .documents import Documents, wishes
 from .door import Door
@@ -36,6 +41,7 @@ from .explainer import Explainer
 from .exposition import CONTENT_TYPE, exposition, make_registry
 from .metrics import TableCollector
 from .mirrors import mirrors
+from .mount import Mount, SocketIdentity, operator
 from .ocsp import Fetcher
 from .problems import stopping_in_words
 from .recent import LOOK, Recent
@@ -69,8 +75,9 @@ class AdminWorker(Process):
         self._registry = make_registry(
             TableCollector(self.view.table, self._running, os.getppid(), yield_to_loop, self.plan.counted, self._orderer.counts)
         )
+        self._recent = Recent(self.view.table, self._running)
         control = control_address(self.snapshot)
-        sites = {
+        sites: dict[str, Mount | Site] = {
             control: self._control_site(),
             self.snapshot.metrics_listen: self._metrics_site(),
             self.snapshot.admin_listen: self._admin_site(),
@@ -78,7 +85,6 @@ class AdminWorker(Process):
         self._explainer = Explainer(self.view.table, self.view.seat, self.rules, self.log)
         self._door = Door(self.log)
         self._door.use(self.snapshot.admin_tls)
-        self._recent = Recent(self.view.table, self._running)
         self._orderer.start()
         gevent.spawn(self._look)
         self._fetcher = Fetcher(self._running, self.ask, self.log)
@@ -140,19 +146,27 @@ class AdminWorker(Process):
     def _running(self) -> Snapshot:
         return self.snapshot
 
-    def _admin_site(self) -> Site:
+    def _admin_site(self) -> Mount:
         routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": index(__version__)},
             "/metrics": {"GET": self._metrics},
             "/healthz": {"GET": self._healthz},
             "/readyz": {"GET": self._readyz},
         }
-        return Site(routes, self.log, Throttle(self.view, self._running))
+        guard = Throttle(self.view, self._running)
+        return Mount(self._api(NoOne()), Site(routes, self.log, guard), guard)
 
     def _metrics_site(self) -> Site:
         return Site({"/metrics": {"GET": self._metrics}, "/healthz": {"GET": self._healthz}}, self.log)
 
-    def _control_site(self) -> Site:
+    def _api(self, identity: Identity) -> Api:
+        """The API for the callers that `identity` knows."""
+        answers = Answers(
+            self.view.table, self._running, self._ask, lambda: self.plan.counted, lambda: self._recent.counts(), self._document
+        )
+        return Api(operations(Deps(self._running, self._ask, answers)), identity, NoRecord(), self.log)
+
+    def _control_site(self) -> Mount:
         routes = {
             "/status": {"GET": self._status},
             "/healthz": {"GET": self._alive},
@@ -165,7 +179,7 @@ class AdminWorker(Process):
             "/plugins": {"GET": self._plugins},
             "/explain": {"POST": self._explain},
         }
-        return Site(routes, self.log, only_for_owner)
+        return Mount(self._api(SocketIdentity()), Site(routes, self.log, only_for_owner), only_for_owner)
 
     def _metrics(self, query: dict[str, str]) -> Response:
         return Response(exposition(self._registry), CONTENT_TYPE)
@@ -197,30 +211,32 @@ class AdminWorker(Process):
         return Response(b"ready\n")
 
     def _status(self, query: dict[str, str]) -> Response:
+        return json_response(self._document())
+
+    def _document(self) -> dict[str, Any]:
+        """The status of everything."""
         master = self.ask("status")
         table, snapshot = self.view.table, self.snapshot
         seats = seat_readings.seats(table)
-        return json_response(
-            document(
-                snapshot,
-                readings.backends(table, snapshot, yield_to_loop),
-                readings.locations(table, snapshot, yield_to_loop),
-                readings.unrouted(table),
-                seats,
-                {pid: processes.process(pid) for pid in (os.getppid(), *(seat.pid for seat in seats))},
-                seat_readings.losses(table),
-                {seat.seat: readings.requests(table, snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
-                master,
-                time.time(),
-                self.plan.counted,
-                self._recent.counts(),
-                seat_readings.lost_lines(table),
-                self._watch.failure,
-                self._orderer.rows(),
-                self._fetcher.problems,
-                self._documents.problems,
-                plugins.rows(table, snapshot),
-            )
+        return document(
+            snapshot,
+            readings.backends(table, snapshot, yield_to_loop),
+            readings.locations(table, snapshot, yield_to_loop),
+            readings.unrouted(table),
+            seats,
+            {pid: processes.process(pid) for pid in (os.getppid(), *(seat.pid for seat in seats))},
+            seat_readings.losses(table),
+            {seat.seat: readings.requests(table, snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
+            master,
+            time.time(),
+            self.plan.counted,
+            self._recent.counts(),
+            seat_readings.lost_lines(table),
+            self._watch.failure,
+            self._orderer.rows(),
+            self._fetcher.problems,
+            self._documents.problems,
+            plugins.rows(table, snapshot),
         )
 
     def _orphaned_in_words(self) -> str:
@@ -236,6 +252,13 @@ class AdminWorker(Process):
         if self.orphaned_at:
             raise Refusal(409, self._orphaned_in_words())
         return super().ask(verb, **arguments)
+
+    def _ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """The same for operations of the API. Raises Refused."""
+        try:
+            return self.ask(verb, **arguments)
+        except Refusal as error:
+            raise Refused(error.status, str(error), headers=error.headers) from None
 
     def _alive(self, query: dict[str, str]) -> Response:
         return json_response({"ok": True})
@@ -317,12 +340,6 @@ class AdminWorker(Process):
 
 
 def _operator(query: dict[str, str]) -> str:
-    """The name of the operator: the user at the other end of the socket. Behind sudo, the calling user's name follows in parentheses."""
+    """The name of the operator (`terraster.admin.mount.operator`); on a site without the kernel's word, what the caller claims."""
     claimed = query.get("by", "")
-    try:
-        user = pwd.getpwuid(int(query[PEER_UID])).pw_name
-    except KeyError:
-        user = f"user {query[PEER_UID]}" if PEER_UID in query else ""
-    if not user:
-        return claimed
-    return f"{user} ({claimed})" if claimed and claimed != user else user
+    return operator(int(query[PEER_UID]), claimed) if PEER_UID in query else claimed

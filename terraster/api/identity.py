@@ -1,0 +1,49 @@
+"""The callers of the API: the contract between the router and what knows users, tokens and the control socket."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from .call import Caller, Credentials, Effect
+
+__all__ = ["Identity", "NoOne", "NoRecord", "Recorder"]
+
+
+class Identity(Protocol):
+    """Knows callers by what their requests show."""
+
+    def identify(self, credentials: Credentials) -> Caller | None:
+        """The caller; None if it is not known. May wait. Raises `Refused` for one that is known and yet must not go on, such as a request
+        with a cookie from another origin (403)."""
+        ...
+
+    def hint(self) -> str:
+        """The words for a caller that is not known: how to get in."""
+        ...
+
+
+class Recorder(Protocol):
+    """Keeps what unsafe operations did. The router calls it once for each, also for a refused one."""
+
+    def record(
+        self, caller: Caller | None, operation: str, effect: Effect, request_id: str, status: int, credentials: Credentials
+    ) -> None:
+        """status: of the answer. May wait; must not raise."""
+        ...
+
+
+class NoOne:
+    """Knows no one: there are no users."""
+
+    def identify(self, credentials: Credentials) -> Caller | None:
+        return None
+
+    def hint(self) -> str:
+        return "there are no users yet; make the first one on the host: terrasterctl user add NAME --role admin"
+
+
+class NoRecord:
+    """Keeps nothing."""
+
+    def record(self, *_: Any) -> None:
+        return

@@ -1,0 +1,14 @@
+"""The table of operations. A family is a module here, and one line in `table`."""
+
+from __future__ import annotations
+
+from ..deps import Deps
+from ..operation import Operation
+from . import services
+
+__all__ = ["table"]
+
+
+def table(deps: Deps) -> tuple[Operation, ...]:
+    """All operations, in the order of the manual."""
+    return (*services.operations(deps),)
