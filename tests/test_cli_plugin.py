@@ -127,6 +127,18 @@ def test_a_plugin_without_records(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert words in capsys.readouterr().err
 
 
+def test_a_line_of_a_plugin_has_a_bound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "chatty.py"
+    file.write_text(
+        "class Chatty:\n    name = 'chatty'\n\n    def setup(self, context):\n        self.context = context\n\n"
+        "    def on_request(self, request):\n        self.context.log('x' * 100_000)\n"
+    )
+    (tmp_path / "chatty.requests.json").write_text('[{"request": {}}]')
+    assert main(["plugin", "test", str(file)]) == 0
+    (line,) = [line.strip() for line in capsys.readouterr().out.splitlines() if "xxx" in line]
+    assert line == f"info: plugin chatty: {'x' * 8192} …"
+
+
 def test_the_list_of_plugins() -> None:
     one = {
         "name": "geo",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,9 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     "syntax": ("class A:\n    name = = 1\n", "syntax.py:2:12: the plugin is not valid Python: "),
     "latin": (b"# caf\xe9\n", "latin.py"),
     "nul": (b"a = 1\0\n", "nul.py: the plugin is not valid Python: "),
-    "raises": ("a = 1\nb = a / 0\n", "raises.py:2:1: the plugin cannot be loaded: ZeroDivisionError: division by zero"),
-    "none": ("class A:\n    pass\n", "none.py: the plugin has no plugin: a class with a `name` and a hook"),
-    "empty": ("", "empty.py: the plugin has no plugin"),
+    "raises": ("a = 1\nb = a / 0\n", "raises.py:2:5: the plugin cannot be loaded: ZeroDivisionError: division by zero"),
+    "none": ("class A:\n    pass\n", "none.py: the plugin has no class with a `name` and a hook"),
+    "empty": ("", "empty.py: the plugin has no class"),
     "number": (
         "class A:\n    name = 3\n    def on_request(self, r): pass\n",
         "number.py:3:1: the plugin class A needs a `name` of small letters",
@@ -97,7 +98,7 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
         "class A:\n    name = 'a'\n    request_body_size = 0\n    def on_request_body(self, r, b): pass\n",
         "size.py:4:1: the plugin `request_b",
     ),
-    "exits": ("raise SystemExit(3)\n", "exits.py: the plugin cannot be loaded: SystemExit: 3"),
+    "exits": ("raise SystemExit(3)\n", "exits.py:1:1: the plugin cannot be loaded: SystemExit: 3"),
     "ends": ("import os\nos._exit(7)\n", "ends.py: the plugin ended the process that loads it: it ended with 7"),
     "crashes": (
         "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n",
@@ -108,7 +109,30 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
         "    def on_request(self, r): pass\n",
         "metaclass.py",
     ),
-    "prints": ("print('[\"loaded\", 0, []]')\n", "prints.py: the plugin has no plugin"),
+    "long": (
+        "class A:\n    name = 'a' * 65\n    def on_request(self, r): pass\n",
+        "long.py:3:1: the plugin the `name` of class A may have 64",
+    ),
+    "made": (
+        "class A:\n    name = 'a'\n    def __init__(self, x): pass\n    def on_request(self, r): pass\n",
+        "made.py:3:1: the plugin class A is made without arguments",
+    ),
+    "setup": (
+        "class A:\n    name = 'a'\n    setup = 5\n    def on_request(self, r): pass\n",
+        "setup.py:4:1: the plugin `setup` of class A must",
+    ),
+    "called": ("def f():\n    return 1 + None\n\n\nf()\n", "called.py:2:12: the plugin cannot be loaded: TypeError"),
+    "huge_default": (
+        "from pydantic import BaseModel\nclass A:\n    name = 'a'\n    class Settings(BaseModel):\n        a: str = 'x' * 300_000\n"
+        "    def on_request(self, r): pass\n",
+        "huge_default.py:6:1: the plugin the JSON Schema of `Settings` of a is larger than 256 KiB",
+    ),
+    "no_schema": (
+        "from pydantic import BaseModel\nfrom collections.abc import Callable\nclass A:\n    name = 'a'\n    class Settings(BaseModel):\n"
+        "        a: Callable[[], int] = int\n    def on_request(self, r): pass\n",
+        "no_schema.py:7:1: the plugin `Settings` of a has no JSON Schema: ",
+    ),
+    "prints": ("print('[\"loaded\", 0, []]')\n", "prints.py: the plugin has no class"),
 }
 
 
@@ -123,6 +147,34 @@ def test_all_that_can_be_wrong_with_a_file_is_said_with_its_place(tmp_path: Path
     assert {kind.name for kind in found.kinds} == {"good", *(set(WRONG) - set())}
     again = one.find(str(tmp_path), False)  # nothing is loaded twice
     assert said(again) == said(found)
+
+
+def test_a_file_that_starts_others_is_not_waited_for(tmp_path: Path) -> None:
+    """Nor does a child that comes back say anything."""
+    good = GOOD.format("{}")
+    put(
+        tmp_path,
+        forks="import os, time\nif os.fork() == 0:\n    time.sleep(60)\n" + good.format("forks"),
+        twice="import os\nos.fork()\n" + good.format("twice"),
+        leads="import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(30)\n    os._exit(0)\n" + good.format("leads"),
+        thread="import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n" + good.format("thread"),
+    )
+    one = finder(25.0)
+    began = time.monotonic()
+    assert said(one.find(str(tmp_path), False)) == {}
+    assert sorted(one.used()) == ["forks", "leads", "thread", "twice"] and time.monotonic() - began < 20
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_takes_no_code_of_another_user(tmp_path: Path) -> None:
+    put(tmp_path, good=GOOD.format("good"), given=GOOD.format("given"))
+    os.chown(tmp_path / "given.py", 65534, 65534)
+    one = finder()
+    given = f"the plugin belongs to the user 65534, who would run code as root: {tmp_path}/given.py"
+    assert said(one.find(str(tmp_path), False)) == {"given.py": f"given.py: {given}"} and list(one.used()) == ["good"]
+    os.chown(tmp_path, 65534, 65534)
+    (problem,) = finder().find(str(tmp_path), False).problems
+    assert str(problem).endswith(f"the directory of plugins belongs to the user 65534, who would run code as root: {tmp_path}")
 
 
 def test_a_process_with_many_descriptors_loads_plugins_too(tmp_path: Path) -> None:

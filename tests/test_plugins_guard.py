@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -210,6 +211,19 @@ def test_a_hook_that_takes_signals_of_the_worker_does_not_keep_them(guard: Guard
     assert signal.getsignal(signal.SIGINT) is mine
     found = signal.set_wakeup_fd(wakeup)
     assert found == wakeup
+
+
+def test_a_hook_that_blocks_the_signal_or_bounds_the_depth_does_so_for_a_moment(guard: Guard) -> None:
+    def meddle() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGALRM,))
+        sys.setrecursionlimit(400)
+        gevent.sleep(3 * TICK)
+
+    depth = sys.getrecursionlimit()
+    guard.call(MARK, LONG, meddle)
+    assert signal.SIGALRM not in signal.pthread_sigmask(signal.SIG_BLOCK, ()) and sys.getrecursionlimit() == depth
+    with pytest.raises(Overrun):
+        guard.call(MARK, 0.02, spin)
 
 
 def test_the_hook_that_runs_and_those_that_wait_are_noted(guard: Guard) -> None:

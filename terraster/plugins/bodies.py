@@ -8,8 +8,9 @@ from typing import Any
 from ..errors import US, HttpError
 from ..wire.edits import Edits
 from ..wire.transform import Payload, Transform
+from .views import body_of
 
-__all__ = ["ShapedBody", "may_shape"]
+__all__ = ["ShapedBody", "may_shape", "octets_of"]
 
 _LOOKED_AT = frozenset((b"content-encoding", b"content-range"))
 _PLAIN = (b"", b"identity")
@@ -68,3 +69,8 @@ class ShapedBody:
         if self._size > self._most:
             raise HttpError("the response is larger than a plugin takes", status=502, blame=US)
         self._held.append(bytes(payload))
+
+
+def octets_of(made: Any) -> bytes:
+    """The octets of a body that a hook made. Raises what `body_of` raises."""
+    return body_of(made)[0]

@@ -23,6 +23,8 @@ from .loading import Described, PluginError, classes_in, described, module_of, p
 
 __all__ = ["main", "wrong"]
 
+_LARGEST_SCHEMA = 256 << 10
+
 
 def main() -> int:
     """Load what is asked for. The exit code is 0."""
@@ -68,7 +70,7 @@ def main() -> int:
 
 
 def _told(one: Described) -> dict[str, Any]:
-    schema = "" if one.model is None else json.dumps(one.model.model_json_schema(), sort_keys=True)
+    schema = "" if one.model is None else _schema(one.name, one.model, one.line)
     return {
         "name": one.name,
         "cls": one.cls,
@@ -81,6 +83,16 @@ def _told(one: Described) -> dict[str, Any]:
         "schema": schema,
         "line": one.line,
     }
+
+
+def _schema(name: str, model: type[BaseModel], line: int) -> str:
+    try:
+        schema = json.dumps(model.model_json_schema(), sort_keys=True)
+    except Exception as error:  # a type that JSON has not
+        raise PluginError(f"`Settings` of {name} has no JSON Schema: {type(error).__name__}: {error}", line) from error
+    if len(schema) > _LARGEST_SCHEMA:
+        raise PluginError(f"the JSON Schema of `Settings` of {name} is larger than {_LARGEST_SCHEMA >> 10} KiB", line)
+    return schema
 
 
 def wrong(model: type[BaseModel] | None, keys: Mapping[str, Any]) -> list[tuple[list[str | int], str]]:

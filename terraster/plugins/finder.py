@@ -300,6 +300,8 @@ def refusal(path: str, is_kind: Callable[[int], bool]) -> str:
     if found.st_mode & _OTHERS:
         mode = stat.S_IMODE(found.st_mode)
         return f"can be written by others than its owner and root (mode {mode:o}): {os.path.realpath(path)}"
+    if os.geteuid() == 0 != found.st_uid:
+        return f"belongs to the user {found.st_uid}, who would run code as root: {os.path.realpath(path)}"
     return ""
 
 

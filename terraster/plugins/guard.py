@@ -10,8 +10,8 @@ run for a while since the handler saw it first, or if it is late by `GRACE`, as 
 
 One standing timer costs a call less than a timer for each call: 0.2 µs (bench/plugins.py) against 1.2 µs.
 
-Code of plugins may take the signal or stop the timer, for all of its process; or a signal that the worker needs, such as SIGTERM, as libraries
-with a main function do. The timer of the loop notices it and puts back what was there when the guard was made.
+Code of plugins may take or block the signal, or stop the timer, for all of its process. It may take a signal that the worker needs, such as
+SIGTERM, as libraries with a main function do, or set the limit of recursion. The timer of the loop notices it and puts back what was there.
 
 The guard notes in cells of shared memory which hook runs, and which ones wait, so that the master knows what a worker was in when it died.
 
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from time import monotonic, thread_time
 from types import FrameType
@@ -67,7 +68,20 @@ class Guard:
     hooks that wait
     """
 
-    __slots__ = ("_cells", "_handlers", "_idle", "_running", "_seen", "_timer", "_used", "_waiting", "_wakeup", "active", "ticking")
+    __slots__ = (
+        "_cells",
+        "_depth",
+        "_handlers",
+        "_idle",
+        "_running",
+        "_seen",
+        "_timer",
+        "_used",
+        "_waiting",
+        "_wakeup",
+        "active",
+        "ticking",
+    )
 
     def __init__(self, cells: Any = None, running: int = 0, waiting: int = 1) -> None:
         self._cells: Any = memoryview(bytearray(8 * (1 + Seat.MOST_WAITING_HOOKS))).cast("Q") if cells is None else cells
@@ -81,6 +95,7 @@ class Guard:
         self._timer: Any = None
         handlers = [(number, signal.getsignal(number)) for number in sorted(signal.valid_signals() - _FIXED)]
         self._handlers = [(number, handler) for number, handler in handlers if handler not in (None, signal.SIG_DFL)]
+        self._depth = sys.getrecursionlimit()
         self._wakeup = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         _guards.append(self)
@@ -126,8 +141,11 @@ class Guard:
         self._timer.close()
         self._note_waiting()
 
-    def _restore_handlers(self) -> None:
-        """Have all other signals handled as they were when the guard was made."""
+    def _restore(self) -> None:
+        """Have our signal come through, all others handled as they were when the guard was made, and calls as deep."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
+        if sys.getrecursionlimit() != self._depth:
+            sys.setrecursionlimit(self._depth)
         for number, handler in self._handlers:
             if signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
@@ -159,7 +177,7 @@ class Guard:
         """Cut off the hooks that wait although their time is over. On the hub."""
         if signal.getsignal(signal.SIGALRM) != self._tick or signal.getitimer(signal.ITIMER_REAL)[1] != TICK:
             self._take_signal()
-        self._restore_handlers()
+        self._restore()
         self._note_waiting()
         if not self.active:
             self._idle += 1

@@ -16,11 +16,11 @@ from ..filters.answer import Answer
 from ..state.cells import SeatPlugin
 from ..wire.edits import Edits
 from ..wire.http1 import ResponseHead
-from .bodies import ShapedBody, may_shape
+from .bodies import ShapedBody, may_shape, octets_of
 from .faults import said
 from .guard import GRACE, Overrun
-from .loading import place_of
-from .views import ErrorView, Kept, LogView, Request, Response, Upstream, answer_of, body_of
+from .loading import arose_in, place_of
+from .views import ErrorView, Kept, LogView, Request, Response, Upstream, answer_of
 
 if TYPE_CHECKING:
     from .host import Code, Host
@@ -221,7 +221,7 @@ class Bound:
         """The body in place of another one."""
         exchange, kept, edits = about
         made = self._call(
-            exchange, "on_response_body", self._response_body, Request(exchange, kept), Response(edits), body, check=_body
+            exchange, "on_response_body", self._response_body, Request(exchange, kept), Response(edits), body, check=octets_of
         )
         return body if made is None else bytes(made)
 
@@ -264,13 +264,15 @@ class Bound:
                 found = host.call(plugin, hook, limit, function, *arguments)
             else:
                 found = host.call(plugin, hook, limit, _checked, check, function, *arguments)
-        except (HttpError, GreenletExit):  # the client has left meanwhile, say
+        except HttpError:  # the client has left meanwhile, say
             raise
         except Overrun as error:
             return self._fault(
                 SeatPlugin.TIMEOUTS, hook, exchange, own, f"took longer than {limit * 1000:g} ms and was cut off", error
             )
         except BaseException as error:  # SystemExit, CancelledError of asyncio, and what extensions raise, too
+            if isinstance(error, GreenletExit) and not arose_in(error, plugin.file):
+                raise  # this greenlet is ended, because the worker leaves, say
             return self._fault(SeatPlugin.EXCEPTIONS, hook, exchange, own, said(error, ""), error)
         took = monotonic() - began
         host.called(plugin, took)
@@ -393,7 +395,3 @@ def _checked(check: Callable[[Any], Any], function: Any, *arguments: Any) -> Any
     """The value that a hook returns, checked within the time of the hook, as its methods may be code of the plugin."""
     found = function(*arguments)
     return None if found is None else check(found)
-
-
-def _body(made: Any) -> bytes:
-    return body_of(made)[0]

@@ -35,6 +35,7 @@ __all__ = ["SETUP", "Code", "Context", "Host", "uses"]
 SETUP = 10.0
 """Seconds for loading a plugin in a worker, for `setup` and for `cleanup`."""
 
+_LONGEST_LINE = 8192  # characters of a line of a plugin's in the log
 _GROWTH = 1.0  # seconds between two looks at the memory
 
 Say = Callable[..., None]
@@ -296,7 +297,9 @@ class Host:
             own = {name: SeatPlugin.OWN + number for number, (name, _) in enumerate(plugin.counters)}
 
             def log(level: str, text: str) -> None:
-                getattr(self.log, level)("plugin %s: %s", plugin.name, " ".join(str(text).split("\n")))
+                line = " ".join(str(text)[: _LONGEST_LINE + 1].split("\n"))
+                line = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …"
+                getattr(self.log, level)("plugin %s: %s", plugin.name, line)
 
             def count(counter: str, many: int) -> None:
                 self.add(plugin, own[counter], int(many))

@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "compile_plugin",
     "class_in",
     "classes_in",
+    "arose_in",
     "described",
     "module_of",
     "place_of",
@@ -47,6 +49,8 @@ _ARGUMENTS = {
     "setup": 1,
     "cleanup": 0,
 }
+_LONGEST_NAME = 64
+_LONGEST_TEXT = 500
 _BODY_SIZE = 65536
 _LARGEST_BODY = 16 << 20
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
@@ -87,12 +91,12 @@ def module_of(file: str, octets: bytes) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pydantic look for it
     try:
         exec(code, module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         if before is None:
             del sys.modules[name]
         else:
             sys.modules[name] = before
-        raise PluginError(f"cannot be loaded: {_words(error)}", place_of(error, file)) from error
+        raise PluginError(f"cannot be loaded: {_words(error)}", *_position_of(error, file)) from error
     return module
 
 
@@ -125,7 +129,7 @@ def classes_in(module: ModuleType) -> list[type]:
     own = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
     found = [one for one in dict.fromkeys(own) if "name" in vars(one) and _hooks(one)]
     if not found:
-        raise PluginError(f"has no plugin: a class with a `name` and a hook, one of {', '.join((*SPELLINGS, *HOOKS))}")
+        raise PluginError(f"has no class with a `name` and a hook, one of {', '.join((*SPELLINGS, *HOOKS))}")
     return found
 
 
@@ -152,6 +156,8 @@ def _described(cls: type, name: str | None, line: int) -> Described:
     called = getattr(cls, "name", None)
     if not isinstance(called, str) or not called or not set(called) <= _NAME or called[0].isdigit():
         raise PluginError(f"class {cls.__qualname__} needs a `name` of small letters, digits and `_`, not {called!r}")
+    if len(called) > _LONGEST_NAME:
+        raise PluginError(f"the `name` of class {cls.__qualname__} may have {_LONGEST_NAME} letters, not {len(called)}")
     if name is not None and called != name:
         raise PluginError(f"the entry point is called {name}, and the `name` of its class {called}")
     priority = getattr(cls, "priority", 0)
@@ -162,12 +168,18 @@ def _described(cls: type, name: str | None, line: int) -> Described:
         raise PluginError(f"class {cls.__qualname__} has no hook, one of {', '.join((*SPELLINGS, *HOOKS))}")
     for hook, function in (*hooks.items(), *_more(cls)):
         _check_arguments(called, hook, function)
+    init = vars(cls).get("__init__")
+    made = getattr(init, "__code__", None)
+    if made is not None and made.co_argcount - len(getattr(init, "__defaults__", None) or ()) > 1:
+        raise PluginError(
+            f"class {cls.__qualname__} is made without arguments: its `__init__` must take none beside self", made.co_firstlineno
+        )
     sizes = [_size(cls, called, hook, key) if hook in hooks else 0 for hook, key in _SIZES]
-    doc = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+    doc = " ".join((cls.__doc__ if isinstance(cls.__doc__, str) else "").split("\n\n")[0].split())
     return Described(
         name=called,
         cls=cls.__qualname__,
-        about=doc[:500],
+        about=doc[:_LONGEST_TEXT],
         hooks=tuple(hook for hook in HOOKS if hook in hooks),
         priority=priority,
         request_body=sizes[0],
@@ -192,6 +204,8 @@ def _hooks(cls: type) -> Iterator[tuple[str, Any]]:
 def _more(cls: type) -> Iterator[tuple[str, Any]]:
     for name in ("setup", "cleanup"):
         if (function := getattr(cls, name, None)) is not None:
+            if not callable(function):
+                raise PluginError(f"`{name}` of class {cls.__qualname__} must be a function")
             yield name, function
 
 
@@ -226,7 +240,7 @@ def _counters(cls: type, plugin: str) -> tuple[tuple[str, str], ...]:
     for name, text in counters.items():
         if not isinstance(name, str) or not name or not set(name) <= _NAME or not isinstance(text, str):
             raise PluginError(f"`counters` of {plugin} must map names of small letters, digits and `_` to descriptions")
-    return tuple((name, " ".join(text.split())) for name, text in counters.items())
+    return tuple((name, " ".join(text.split())[:_LONGEST_TEXT]) for name, text in counters.items())
 
 
 def _model(cls: type, plugin: str) -> type[BaseModel] | None:
@@ -256,6 +270,27 @@ def place_of(error: BaseException, file: str) -> int:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line
+
+
+def arose_in(error: BaseException, file: str) -> bool:
+    """True if the code of a file raised an error, and nothing that it called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename == file
+
+
+def _position_of(error: BaseException, file: str) -> tuple[int, int]:
+    """The line and the column of a file where an error arose; 0, 0 if it arose elsewhere."""
+    found = 0, 0
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename == file:
+            _, _, column, _ = next(islice(code.co_positions(), trace.tb_lasti // 2, None))
+            found = trace.tb_lineno, 0 if column is None else column + 1
+        trace = trace.tb_next
+    return found
 
 
 def _words(error: BaseException) -> str:

@@ -136,8 +136,8 @@ class RequestFields(_Mapped):
         self._kept.edits.append(("set", _name(name), _value(value)))
 
     def add(self, name: str, value: Any) -> None:
-        """Put in one more field."""
-        self._kept.edits.append(("add", _name(name), _value(value)))
+        """Put in one more field. There is one Host: it is replaced."""
+        self._kept.edits.append(("set" if name.lower() == "host" else "add", _name(name), _value(value)))
 
     def remove(self, name: str) -> None:
         """Take out all fields of this name."""
@@ -277,8 +277,9 @@ class Fields(_Mapped):
         self._edits.set(_name(name), _value(value))
 
     def add(self, name: str, value: Any) -> None:
-        """Put in one more field."""
-        self._edits.add(_name(name), _value(value))
+        """Put in one more field. There is one Host: it is replaced."""
+        put = self._edits.set if name.lower() == "host" else self._edits.add
+        put(_name(name), _value(value))
 
     def remove(self, name: str) -> None:
         """Take out all fields of this name."""
@@ -390,7 +391,7 @@ def body_of(body: Any) -> tuple[bytes, bytes]:
     elif isinstance(body, str):
         octets, kind = body.encode("utf-8", "surrogateescape"), _TEXT
     else:
-        octets, kind = json.dumps(body).encode(), _JSON
+        octets, kind = json.dumps(body, allow_nan=False).encode(), _JSON
     if len(octets) > MOST:
         raise ValueError(f"a body may have {MOST >> 20} MiB, not {len(octets) / (1 << 20):.0f}")
     return octets, kind

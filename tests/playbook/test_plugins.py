@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
+
+import gevent
+from greenlet import GreenletExit
 
 from terraster.config.plugin import Plugin as Code
 from terraster.config.settings.plugins import PluginUse
@@ -10,9 +14,10 @@ from terraster.filters.contract import Place
 from terraster.filters.plugin import Plugin
 from terraster.plugins.guard import Overrun
 from terraster.plugins.hooked import Bound
+from terraster.plugins.views import MOST
 from terraster.state.view import SeatView
 
-from .lines import answered, asked, chunks, ok, refused, req, resp, start
+from .lines import answered, asked, chunks, ok, refused, req, request_id, resp, start
 from .play import FIN, GONE, Row, Step, b1, client, log, row, table, whole
 
 GET = req("GET /a")
@@ -47,6 +52,73 @@ class Everything:
         return request.answer(418, text="tea") if request.path == "/comfort" else None
 
 
+def raising(error: BaseException) -> Any:
+    raise error
+
+
+HOSTILE: dict[str, Any] = {
+    "text": lambda request: "text",
+    "octets": lambda request: b"octets",
+    "dict": lambda request: {"status": 200},
+    "pair": lambda request: (200, "x"),
+    "coroutine": lambda request: (one for one in ()),
+    "status-999": lambda request: 999,
+    "status-101": lambda request: (101, {}, ""),
+    "status-text": lambda request: ("200", {}, ""),
+    "status-true": lambda request: True,
+    "status-float": lambda request: 200.0,
+    "name-crlf": lambda request: (200, {"X-A\r\nX-B": "1"}, ""),
+    "name-accent": lambda request: (200, {"X-É": "1"}, ""),
+    "name-empty": lambda request: (200, {"": "1"}, ""),
+    "length": lambda request: (200, {"Content-Length": "5"}, "hi"),
+    "coding": lambda request: (200, {"Transfer-Encoding": "chunked"}, "hi"),
+    "connection": lambda request: (200, {"Connection": "close"}, "hi"),
+    "value-list": lambda request: (200, {"X-A": ["1"]}, ""),
+    "value-surrogate": lambda request: (200, {"X-A": "\ud800"}, ""),
+    "value-huge": lambda request: (200, {"X-A": "x" * 65537}, ""),
+    "body-surrogate": lambda request: (200, {}, "\ud800"),
+    "body-huge": lambda request: (200, {}, bytes(MOST + 1)),
+    "body-generator": lambda request: (200, {}, iter(int, 1)),
+    "body-nan": lambda request: (200, {}, float("nan")),
+    "body-204": lambda request: (204, {}, "x"),
+    "body-205": lambda request: request.answer(205, text="x"),
+    "body-304": lambda request: request.answer(304, json={}),
+    "set-length": lambda request: request.headers.set("Content-Length", 5),
+    "set-coding": lambda request: request.headers.set("Transfer-Encoding", "chunked"),
+    "no-host": lambda request: request.headers.remove("Host"),
+    "read-only": lambda request: setattr(request, "path", "/b"),
+    "exit": lambda request: sys.exit(3),
+    "keyboard": lambda request: raising(KeyboardInterrupt()),
+    "generator-exit": lambda request: raising(GeneratorExit()),
+    "greenlet-exit": lambda request: raising(GreenletExit()),
+    "gevent-timeout": lambda request: raising(gevent.Timeout(1)),
+    "recursion": lambda request: raising(RecursionError()),
+    "memory": lambda request: raising(MemoryError()),
+    "stop": lambda request: raising(StopIteration()),
+    "group": lambda request: raising(BaseExceptionGroup("all", [KeyboardInterrupt(), ValueError()])),
+    "silent": lambda request: raising(type("Silent", (Exception,), {"__str__": lambda self: 1 / 0})()),
+}
+"""What a hook must not do, by the path that it does it for."""
+
+
+class Hostile:
+    """Does what `HOSTILE` says, or what ends well."""
+
+    def on_request(self, request: Any) -> Any:
+        match request.path:
+            case "/lines":
+                return 200, {"X-A": "a\r\nSet-Cookie: b"}, b""
+            case "/204":
+                return 204, {}, None
+            case "/304":
+                return request.answer(304, headers={"ETag": '"a"'})
+            case "/hosts":
+                request.headers.add("Host", "b.test")
+                request.headers["X-A"] = "a\r\nHost: c.test"
+                return None
+        return HOSTILE[request.path[1:]](request)
+
+
 class Bodies:
     """Looks into bodies, and writes them backwards."""
 
@@ -72,7 +144,7 @@ class _Version:
 
     def __init__(self, cls: type, hooks: tuple[str, ...]) -> None:
         self.cls = cls
-        self.plugin = Code("p", "file", "p.py", cls.__name__)
+        self.plugin = Code("p", "file", __file__, cls.__name__)
         self.hooks = {hook: hook for hook in hooks}
 
 
@@ -143,6 +215,15 @@ class Body(_Played):
     name = "body"
     cls = Bodies
     hooks = ("on_request_body", "on_response_body")
+
+
+class Wild(_Played):
+    """With `Hostile`."""
+
+    __slots__ = ()
+    name = "wild"
+    cls = Hostile
+    hooks = ("on_request",)
 
 
 def with_(kind: type[_Played], name: str, *steps: Step, **keys: object) -> Row:
@@ -229,6 +310,55 @@ test_faults = table(
             ("/late", ("X-In: 1",), ()),
         )
     ],
+)
+
+ABOUT = (
+    "X-Forwarded-For: 192.0.2.7",
+    "X-Real-IP: 192.0.2.7",
+    "X-Forwarded-Proto: http",
+    "X-Forwarded-Port: 80",
+    "Via: 1.1 terraster",
+    "X-Forwarded-Host: a.test",
+    request_id(1),
+)
+
+test_hostile_hooks = table(
+    *[
+        with_(
+            Wild,
+            f"a fault, and the connection goes on: {name}",
+            client >> req(f"GET /{name}"),
+            client << refused(500, "proxy_internal_error"),
+            log(500, error="proxy_internal_error"),
+            client >> req("GET /204"),
+            client << answered("204 No Content", length=False),
+            log(204),
+        )
+        for name in HOSTILE
+    ],
+    with_(
+        Wild,
+        "a value of one line",
+        client >> req("GET /lines"),
+        client << answered("200 OK", "X-A: aSet-Cookie: b"),
+        log(200),
+    ),
+    with_(
+        Wild,
+        "an answer without a body",
+        client >> req("GET /304"),
+        client << answered("304 Not Modified", 'ETag: "a"', length=False),
+        log(304),
+    ),
+    with_(
+        Wild,
+        "a request has one Host",
+        client >> req("GET /hosts"),
+        b1 << asked("GET /hosts", "X-A: aHost: c.test", *ABOUT, host="b.test", about=False),
+        b1 >> ok("one"),
+        client << answered("200 OK", body="one"),
+        log(200, b1),
+    ),
 )
 
 POST = "Content-Length: 5"

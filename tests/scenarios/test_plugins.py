@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import textwrap
 import time
 from pathlib import Path
@@ -316,6 +318,84 @@ def test_a_plugin_in_which_workers_die_is_quarantined_in_all_of_them(fresh, back
     file.write_text("class Deadly:\n    name = 'deadly'\n\n    def on_request(self, request):\n        return 204\n")
     assert served.reload(*sites, **keys)["kept"] == []
     assert {ask(path) for _ in range(4)} == {204}
+
+
+def test_a_plugin_that_ends_workers_as_it_is_set_up_does_not_stop_a_start(fresh, backend, plugins) -> None:
+    """The exit code is the one with which a worker says that it cannot start at all."""
+    text = """
+        import os
+
+        class End:
+            name = "end"
+
+            def setup(self, context):
+                {}
+
+            def on_request(self, request):
+                return 204
+        """
+    plugins.put("end", text.format("os._exit(3)"))
+    site = service(backend(answer=ok()).url)
+    served = fresh(site, **plugins.key)
+    answer = wait_until(lambda: get(served.address), tolerate=(OSError, AssertionError))
+    assert answer.status == 503 and b"the plugin end is in quarantine" in answer.body
+    assert "died (exit code 3) in setup of the plugin end; replaced" in served.said
+    plugins.put("end", text.format("pass"))
+    served.reload(site, **plugins.key)
+    assert get(served.address).status == 204
+
+
+def test_a_version_that_stays_in_use_is_not_cleaned_up(terraster, backend, plugins) -> None:
+    text = """
+        class V:
+            name = "v"
+
+            def setup(self, context):
+                self.text = {}
+
+            def cleanup(self):
+                self.text = "cleaned up"
+
+            def process_response(self, request, response):
+                response.headers["X-V"] = self.text
+        """
+    plugins.put("v", text.format("'one'"))
+    site = service(backend(answer=ok()).url)
+    served = terraster(site, **plugins.key)
+    assert get(served.address).get("x-v") == "one"
+    plugins.put("v", text.format("1 / 0"))
+    assert len(served.reload(site, **plugins.key)["kept"]) == 1
+    assert get(served.address).get("x-v") == "one"
+    plugins.put("v", text.format("'two'"))
+    assert served.reload(site, **plugins.key)["kept"] == []
+    assert get(served.address).get("x-v") == "two"
+
+
+def test_a_worker_hears_signals_that_a_plugin_took(fresh, backend, plugins) -> None:
+    plugins.put(
+        "taking",
+        """
+        import signal
+
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+        class Taking:
+            name = "taking"
+
+            def on_request(self, request):
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                signal.set_wakeup_fd(-1)
+        """,
+    )
+    served = fresh(service(backend(answer=ok()).url), **plugins.key)
+    assert get(served.address).status == 200
+    (before,) = served.workers()
+
+    def leaves() -> bool:
+        os.kill(before, signal.SIGTERM)
+        return before not in served.workers()
+
+    wait_until(leaves, tolerate=(ProcessLookupError,))
 
 
 BODIES = """
