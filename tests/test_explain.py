@@ -35,6 +35,8 @@ services:
       - path: /alone
         match: {path: exact}
         backends: [{url: "http://10.0.0.4:8000"}]
+      - path: /deep/below
+        backends: [{url: "http://10.0.0.4:8000"}]
   - name: other
     host: other.test
     listen: "127.0.0.1:9000"
@@ -121,7 +123,8 @@ def test_a_request_for_a_backend(capsys: pytest.CaptureFixture[str], file: str) 
 def test_a_refusal_names_the_line_of_its_rule(capsys: pytest.CaptureFixture[str], file: str) -> None:
     lines = said(capsys, file, "http://shop.example.com:8080/admin/x")
     why = "ip_access: the client's address is not one of those that are allowed"
-    assert lines[-2:] == [f"filter ip_access refuses with 403: {why} (c.yaml:10:23)", f"answer 403: {why}"]
+    detail = "192.0.2.1 is not in its list `allow`: 10.0.0.0/8"
+    assert lines[-2:] == [f"filter ip_access refuses with 403: {why}; {detail} (c.yaml:10:23)", f"answer 403: {why}"]
 
 
 @pytest.mark.parametrize(
@@ -129,16 +132,24 @@ def test_a_refusal_names_the_line_of_its_rule(capsys: pytest.CaptureFixture[str]
     [
         (
             "http://example.com:8080/",
-            "service shop has *.example.com, which takes the names below example.com and not example.com itself",
+            "service shop takes *.example.com, the names below example.com and not example.com itself (c.yaml:4:5)",
         ),
-        ("http://other.test:8080/", "service other has other.test, but listens on 127.0.0.1:9000"),
-        ("http://a.example.com:8080/administer", "/admin takes /admin and /admin/…, but a prefix ends where a segment ends"),
-        ("http://a.example.com:8080/ADMIN/x", "/admin differs in upper and lower case"),
+        ("http://other.test:8080/", "service other takes other.test, but at the listener 127.0.0.1:9000 (c.yaml:25:5)"),
+        (
+            "http://a.example.com:8080/administer",
+            "/admin takes /admin and /admin/…, but a prefix ends where a segment ends (c.yaml:9:9)",
+        ),
+        ("http://a.example.com:8080/ADMIN/x", "/admin differs in upper and lower case (c.yaml:9:9)"),
+        ("http://shop.exampel.com:8080/", "service shop takes the host *.example.com (c.yaml:4:5)"),
+        ("http://ohter.test:9000/only", "service other takes the host other.test (c.yaml:25:5)"),
+        ("http://other.test:9000/", "the service has /only (c.yaml:28:17)"),
+        ("http://a.example.com:8080/deep", "/deep/below is below this path, which would need /below at its end (c.yaml:23:9)"),
         ("http://a.example.com:8080/admin/x", "/ matches as well, but /admin is longer"),
-        ("http://other.test:9000/onyl", "the service has /only"),
-        ("http://other.test:9000/onyl/much/further", "the service has /only"),
-        ("http://a.example.com:8080/psot/1", "the service has /post"),
-        ("http://a.example.com:8080/alone/", "/alone#exact takes /alone alone, and no other path (`path: exact`)"),
+        ("http://other.test:9000/onyl", "the path /only is written much like this one (c.yaml:28:17)"),
+        ("http://other.test:9000/onyl/much/further", "the path /only is written much like this one (c.yaml:28:17)"),
+        ("http://a.example.com:8080/psot/1", "the path /post is written much like this one (c.yaml:15:9)"),
+        ("http://a.example.com:8080/alone/x", "/alone#exact takes /alone alone, and no other path (`path: exact`) (c.yaml:20:9)"),
+        ("http://a.example.com:8080/alone/", "/alone#exact takes /alone alone: the path needs no slash at its end (c.yaml:20:9)"),
     ],
 )
 def test_near_misses(capsys: pytest.CaptureFixture[str], file: str, url: str, near: str) -> None:
@@ -152,7 +163,7 @@ def test_near_misses(capsys: pytest.CaptureFixture[str], file: str, url: str, ne
 def test_conditions_that_are_not_fulfilled(capsys: pytest.CaptureFixture[str], file: str) -> None:
     lines = said(capsys, file, "http://a.example.com:8080/post")
     assert "location / (c.yaml:7:9)" in lines
-    assert "near /post#POST comes before, but needs the method POST" in lines
+    assert "near /post#POST comes before, but needs the method POST (c.yaml:15:9)" in lines
     assert "location / (c.yaml:7:9)" not in said(capsys, file, "POST http://a.example.com:8080/post")
 
 
@@ -191,7 +202,9 @@ def test_the_conditions_that_a_request_lacks(
     """Those that it fulfils are not named."""
     (tmp_path / "c.yaml").write_text(CONDITIONS)
     lines = said(capsys, str(tmp_path / "c.yaml"), "http://a.test:8080/api/v1?version=2.1", "--client", "10.0.0.1", *arguments)
-    assert [line for line in lines if line.startswith("near")] == [f"near /api#narrow comes before, but needs {needed}"]
+    assert [line for line in lines if line.startswith("near")] == [
+        f"near /api#narrow comes before, but needs {needed} (c.yaml:8:9)"
+    ]
 
 
 def test_all_conditions_that_a_request_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -199,18 +212,21 @@ def test_all_conditions_that_a_request_lacks(capsys: pytest.CaptureFixture[str],
     lines = said(capsys, str(tmp_path / "c.yaml"), "POST http://a.test:8080/api", "-H", "X-Canary: yes", "-H", "Cookie: tester=1")
     needed = "the method GET or HEAD and a client in 10.0.0.0/8 and a path that matches /api/v[0-9]"
     needed += " and the parameter version with a value that matches 2\\..*"
-    assert f"near /api#narrow comes before, but needs {needed}" in lines
+    assert f"near /api#narrow comes before, but needs {needed} (c.yaml:8:9)" in lines
 
 
 def test_a_refused_spelling_is_near_no_location_that_would_have_taken_it(capsys: pytest.CaptureFixture[str], file: str) -> None:
     lines = said(capsys, file, "http://a.example.com:8080/ADMIN/x")
-    assert [line for line in lines if line.startswith("near")] == ["near /admin differs in upper and lower case"]
+    assert [line for line in lines if line.startswith("near")] == ["near /admin differs in upper and lower case (c.yaml:9:9)"]
     assert lines[-1].startswith("answer 400: ")
 
 
 def test_a_redirect_says_where_it_leads(capsys: pytest.CaptureFixture[str], file: str) -> None:
     lines = said(capsys, file, "http://a.example.com:8080/moved/x?y")
-    assert lines[-2:] == ["filter redirect answers with 308, which leads to https://new.example.com/x?y", "answer 308"]
+    assert lines[-2:] == [
+        "filter redirect answers with 308, which leads to https://new.example.com/x?y (c.yaml:19:9)",
+        "answer 308",
+    ]
 
 
 def test_plugins_have_their_names_and_places(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -257,6 +273,24 @@ def test_https_at_a_listener_in_clear(capsys: pytest.CaptureFixture[str], file: 
     assert lines[-1] == "answer none: the listener speaks no TLS, so there is no handshake"
 
 
+def test_a_service_that_requires_certificates(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    authority = Authority()
+    issued = authority.issue("a.test")
+    (tmp_path / "a.pem").write_bytes(issued.chain + issued.key)
+    (tmp_path / "ca.pem").write_bytes(authority.root)
+    (tmp_path / "c.yaml").write_text(
+        """\
+services:
+  - host: a.test
+    listen: ":8443"
+    tls: {cert_file: a.pem, client_auth: {ca_file: ca.pem, mode: require}}
+    locations: [{path: /, respond: {status: 204}}]
+"""
+    )
+    answer = "answer none: the service requires a certificate of the client (`tls.client_auth`), and none can be given here"
+    assert said(capsys, str(tmp_path / "c.yaml"), "https://a.test:8443/")[-1] == answer
+
+
 @pytest.mark.parametrize(
     "host, answer",
     [
@@ -285,3 +319,95 @@ def test_octets_that_are_no_utf_8_are_asked_as_they_are_and_shown_as_escapes() -
     asked = ask("GET http://a.test/\udcff\x1b[2J", ["X-A: \udcfe"])
     assert asked.head() == b"GET /\xff\x1b[2J HTTP/1.1\r\nHost: a.test\r\nX-A: \xfe\r\n\r\n"
     assert asked.shown() == "GET http://a.test/\\xff\\x1b[2J from 192.0.2.1"
+
+
+FILTERS = """\
+port: 8080
+services:
+  - name: shop
+    host: "*"
+    compression: {types: ["text/*"]}
+    locations:
+      - path: /rewritten
+        rewrite: /inner
+        backends: ["http://10.0.0.1:8000/base"]
+      - path: /mirrored
+        middleware: [{mirror: {to: "http://10.0.0.9:8000", percent: 2.5}}, {shed: {loop_lag: 100ms}}]
+        buffer: {request: true}
+        backends: ["http://10.0.0.1:8000"]
+      - path: /canary
+        split: {by: header:X-User, override: query:arm, to: [
+          {name: old, weight: 9, backends: ["http://10.0.0.1:8000"]}, {name: new, weight: 1, backends: ["http://10.0.0.2:8000"]}]}
+      - path: /token
+        middleware: [{jwt: {jwks_url: "https://issuer.test/keys"}}, {headers: {response_headers: {X-A: "1"}}}]
+        backends: ["http://10.0.0.1:8000"]
+      - path: /closed
+        middleware: [{maintenance: {bypass: [10.0.0.0/8]}}, {ip_access: {deny: [10.0.0.9]}}]
+        backends: ["http://10.0.0.1:8000"]
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("http://a.test:8080/rewritten/x",), "path /rewritten/x becomes /base/inner/x (c.yaml:8:9)"),
+        (
+            ("http://a.test:8080/mirrored",),
+            "mirror copies 2.5 % of such requests, by chance, to http://10.0.0.9:8000 once it has been answered (c.yaml:11:23)",
+        ),
+        (("POST http://a.test:8080/mirrored",), "mirror copies it nowhere: its method is not one of `methods` (c.yaml:11:23)"),
+        (("http://a.test:8080/mirrored",), "shed lets it pass, unless the worker that gets it is overloaded (c.yaml:11:77)"),
+        (("http://a.test:8080/mirrored",), "buffer reads the body of the request and of the response ahead (c.yaml:12:9)"),
+        (
+            ("http://a.test:8080/mirrored", "-H", "Accept-Encoding: br"),
+            "compression compresses the answer with br if its type is one of `types` and it has at least 1024 octets (c.yaml:5:5)",
+        ),
+        (
+            ("http://a.test:8080/mirrored",),
+            "compression compresses no answer, because the client accepts no coding that may be used (Accept-Encoding) (c.yaml:5:5)",
+        ),
+        (
+            ("http://a.test:8080/canary?arm=new",),
+            "split chooses the arm new, the request names it by query:arm (c.yaml:15:9)",
+        ),
+        (
+            ("http://a.test:8080/canary", "-H", "X-User: ann"),
+            "split chooses the arm old, by header:x-user; weights: old 9, new 1 (c.yaml:15:9)",
+        ),
+        (("http://a.test:8080/token",), "jwt may answer: its keys are fetched once Terraster runs (c.yaml:18:23)"),
+        (("http://a.test:8080/token",), "headers may change the answer (c.yaml:18:70)"),
+        (
+            ("http://a.test:8080/closed", "--client", "10.1.1.1"),
+            "maintenance lets it pass, because 10.1.1.1 is in `bypass` (c.yaml:21:23)",
+        ),
+        (
+            ("http://a.test:8080/closed", "--client", "10.0.0.9"),
+            "ip_access refuses with 403: ip_access: the client's address is denied; 10.0.0.9 is in its list `deny`: 10.0.0.9/32 (c.yaml:21:62)",
+        ),
+    ],
+)
+def test_what_each_filter_does(capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    (tmp_path / "c.yaml").write_text(FILTERS)
+    assert f"filter {words}" in said(capsys, str(tmp_path / "c.yaml"), *arguments)
+
+
+def test_two_hosts_are_refused_as_in_traffic(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    assert said(capsys, file, "http://a.example.com:8080/", "-H", "Host: other.test")[0] == "GET http://other.test/ from 192.0.2.1"
+    lines = said(capsys, file, "http://x.test:8080/", "-H", "Host: a.example.com", "-H", "Host: a.example.com")
+    assert lines[-1] == "answer 400: several Host fields"
+
+
+def test_a_method_and_a_url_without_quotes(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    lines = said(capsys, file, "POST", "http://a.example.com:8080/post", "--client", "10.0.0.1")
+    assert lines[0] == "POST http://a.example.com:8080/post from 10.0.0.1"
+
+
+@pytest.mark.parametrize("listener, address", [("9000", "127.0.0.1:9000"), (":9000", "127.0.0.1:9000"), (":8080", ":8080")])
+def test_a_listener_by_its_port(capsys: pytest.CaptureFixture[str], file: str, listener: str, address: str) -> None:
+    assert f"listener {address}" in said(capsys, file, "http://other.test/only", "--listener", listener)
+
+
+def test_one_listener_that_could_be_meant(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    assert said(capsys, file, "http://other.test:7000/only")[1] == "No listener has port 7000. This one could be meant:"
+    assert said(capsys, file, "http://other.test:9000/only")[1] == ""
+    assert said(capsys, file, "http://other.test:7000/only", "--listener", "9000")[1] == ""

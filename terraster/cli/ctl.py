@@ -29,6 +29,7 @@ from .. import __version__
 from ..logs import journal
 from . import backend, explain_running, maintenance, mirror, plugins, render, render_certificates, where
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
+from .explain import joined
 from .inherited import clean
 from .options import add_option
 from .output import colourful, until_closed, width
@@ -39,7 +40,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code."""
-    arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(joined(sys.argv[1:] if argv is None else argv))
     return until_closed(lambda: _command(arguments))
 
 

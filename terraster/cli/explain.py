@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from terraster.config.loader import Rules
     from terraster.config.snapshot import Snapshot
 
-__all__ = ["REQUEST", "add_options", "explain", "lines"]
+__all__ = ["REQUEST", "add_options", "explain", "joined", "lines", "strange"]
 
 REQUEST = "'GET https://a.test/b'"
 """A request, for the help."""
@@ -28,6 +28,17 @@ def add_options(parser: argparse.ArgumentParser, when: str = "") -> None:
     add_option(parser, "client", metavar="IP", default="", help=f"{when}the client's address (default: 192.0.2.1)")
     listener = f"{when}the listener that is asked (default: that of the port in the URL)"
     add_option(parser, "listener", metavar="ADDRESS", default="", help=listener)
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """The words of a command line. A method and a URL behind it, which were not quoted, become one word."""
+    made: list[str] = []
+    for word in words:
+        if made and made[-1].isalpha() and made[-1].isupper() and word.startswith(("http://", "https://")):
+            made[-1] += f" {word}"
+        else:
+            made.append(word)
+    return made
 
 
 def explain(
@@ -52,15 +63,21 @@ def explain(
     if as_json:
         print(json.dumps(documents, indent=2))
     else:
-        print("\n".join(lines(question.shown(), question.port, documents, False)))
+        print("\n".join(lines(question.shown(), strange(question.port, documents, listener), documents, False)))
     return 0
 
 
+def strange(port: int, found: Sequence[dict[str, Any]], listener: str) -> int:
+    """The port of a request if it is that of no listener, else 0. listener: the one that was named, "" = none"""
+    return 0 if listener or any(one["listener"].endswith(f":{port}") for one in found) else port
+
+
 def lines(request: str, port: int, found: Sequence[dict[str, Any]], live: bool) -> list[str]:
-    """The text for people. request, port: of the question. found: the courses as documents. live: True: by the configuration that runs"""
+    """The text for people. request: the question. port: that no listener has, though the question names it; 0 = it names none like that.
+    found: the courses as documents. live: True: by the configuration that is running"""
     made = [request]
-    if len(found) > 1:
-        made.append(f"No listener has port {port}. Each that could be meant:")
+    if port:
+        made.append(f"No listener has port {port}. {'Each that could be meant' if len(found) > 1 else 'This one could be meant'}:")
     for course in found:
         made.append("")
         made += _course(course, live)
@@ -75,7 +92,7 @@ def _course(course: dict[str, Any], live: bool) -> list[str]:
         rows.append(("location", f"{course['location'] or 'none'}{_at(course['place'])}"))
     else:
         rows.append(("service", "none"))
-    rows += [("  near", text) for text in course["near"]]
+    rows += [("  near", f"{near['text']}{_at(near['place'])}") for near in course["near"]]
     for decision in course["decisions"]:
         rows.append(("filter", f"{decision['kind']} {decision['text']}{_at(decision['place'])}"))
     if course["candidates"]:

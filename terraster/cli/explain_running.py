@@ -9,7 +9,7 @@ from typing import Any
 
 from .backend import refused
 from .control import DONE, USAGE, Control
-from .explain import REQUEST, add_options, lines
+from .explain import REQUEST, add_options, lines, strange
 
 __all__ = ["add_command", "explain"]
 
@@ -44,7 +44,9 @@ def explain(control: Control, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(answer, indent=2))
         return DONE
-    first, *others = lines(answer["request"], answer["port"], answer["courses"], True)
+    first, *others = lines(
+        answer["request"], strange(answer["port"], answer["courses"], arguments.listener), answer["courses"], True
+    )
     print("\n".join([first, f"by generation {answer['generation']}, which is running", *others]))
     if answer["stale"]:
         files = ", ".join(answer["stale"])

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return until_closed(lambda: plugin.main(words[1:]))
     parser = _parser()
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(explain.joined(words))
     if arguments.strict and not arguments.check:
         parser.error("--strict needs --check")
     if (arguments.header or arguments.client or arguments.listener) and arguments.explain is None:

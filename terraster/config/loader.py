@@ -24,7 +24,7 @@ from .language import language
 from .log_files import unwritable
 from .messages import Complaint
 from .pending import Finds
-from .places import place_of
+from .places import keys_of, place_of
 from .plugins import Finder, Found, absent, directory, optional
 from .plugins import complaints as faults_of_plugins
 from .settings import ServiceSettings, Settings
@@ -440,6 +440,8 @@ class _Load:
         if here is None:
             return None
         found = place_of(self._cache.language, settings, services, Unplaced("", "", service, location, kind, "", ()))
+        if kind in _KEYS:
+            found = next(keys_of(settings, services, service, location, kind), found)
         if not kind and (here == ("backends",) or found is None):
             found = here
         return (
@@ -465,6 +467,9 @@ class _Load:
         source, path = self._located(complaint[0])
         source.complain((path, *complaint[1:]))
 
+
+_KEYS = frozenset(("redirect", "http_redirect", "split", "rewrite", "backends"))
+"""The keys of rules that are not written in `middleware`."""
 
 _USES = {
     **dict.fromkeys(("cert_file", "client_cert"), "certificate"),

@@ -13,7 +13,7 @@ from .ids import label
 from .language import Language
 from .settings import ServiceSettings, Settings
 
-__all__ = ["place_of"]
+__all__ = ["keys_of", "place_of"]
 
 Path = tuple[str | int, ...]
 
@@ -34,6 +34,15 @@ def place_of(known: Language, top: Settings, services: Sequence[tuple[Path, Serv
                     return (*here, *path, type(settings).model_fields[key].alias or key)
             found = found or (*here, *path)
     return found
+
+
+def keys_of(
+    top: Settings, services: Sequence[tuple[Path, ServiceSettings]], service: str, location: str, name: str
+) -> Iterator[Path]:
+    """The paths of a key at the levels whose settings count at a place, the narrowest first."""
+    for here, level in _levels(top, services, Unplaced("", "", service, location, "", "", ())):
+        if name in level.model_fields_set:
+            yield (*here, name)
 
 
 def _levels(top: Settings, services: Sequence[tuple[Path, ServiceSettings]], problem: Unplaced) -> Iterator[tuple[Path, BaseModel]]:

@@ -12,15 +12,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from terraster.balance.contract import Member
 from terraster.config.addresses import is_address
 from terraster.config.filter_sources import fill
 from terraster.config.settings.kinds import Source
-from terraster.config.snapshot import Listener, Service, Snapshot
+from terraster.config.snapshot import Listener, Location, Service, Snapshot
 from terraster.errors import BadRequest, HttpError, StartError
 from terraster.exchange import Exchange
+from terraster.filters.answer import Answer
 from terraster.filters.contract import Filter
+from terraster.filters.jwt import KeysUnknown
 from terraster.filters.plugin import Plugin
+from terraster.filters.redirect import Redirect
 from terraster.location_plan import LocationPlan
+from terraster.net.handshake import Handshake
 from terraster.phases.locate import locate
 from terraster.phases.upstream_head import upstream_head
 from terraster.plan import Plan, ServicePlan, compile_plan
@@ -34,23 +39,26 @@ from terraster.wire.http1 import RequestHead, parse_request
 
 from .candidates import Candidate, candidates, manner
 from .means import Untold, equip
-from .near import hosts, locations
+from .near import Near, hosts, locations
 from .question import Question
 
 __all__ = ["Course", "Decision", "courses", "prepared"]
 
 _ID = b"(request-id)"
+_CIPHER = "(cipher)"
 _NO_CHANGES: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The decision of one filter. kind: its key under `middleware`, of a plugin its name. text: in words. final: True if no
-    filter behind it is asked."""
+    filter behind it is asked. key: of the rule, if it is not the kind. location: the label of the location that has the rule"""
 
     kind: str
     text: str
     final: bool = False
+    key: str = ""
+    location: str = ""
 
 
 @dataclass(slots=True)
@@ -61,7 +69,7 @@ class Course:
     reason:     why, if it is an error
     service:    its name. location: its label. "" = none
     host:       the rule by which the service was found: a name, "*.example.com", "~…" or "*"
-    near:       in words: what else nearly took the request
+    near:       what else nearly took the request
     open:       in words: what only traffic can tell
     decisions:  of the filters that are asked, in their order
     algorithm:  by which a backend is picked, "" if none is asked. manner: how, in words
@@ -77,7 +85,7 @@ class Course:
     location: str = ""
     algorithm: str = ""
     manner: str = ""
-    near: list[str] = field(default_factory=list)
+    near: list[Near] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
@@ -117,20 +125,22 @@ def courses(
     now: float = 0.0,
     wall: float = 0.0,
     changes: Mapping[str, Any] = _NO_CHANGES,
+    live: bool = False,
 ) -> list[Course]:
     """The courses of a request. More than one if the port of its URL is that of no listener, so that each could be meant that takes its host.
 
     plan: from `prepared`, or `terraster.explain.running.living`. listener: an address as configured, "" = the one that the port of the URL
-    chooses. now, wall: monotonic time, and seconds since 1970. changes: see `terraster.explain.candidates.candidates`. Raises ValueError in
-    words if there is no such listener.
+    chooses; a port alone will do. now, wall: monotonic time, and seconds since 1970. changes: see `terraster.explain.candidates.candidates`.
+    live: True if it is the plan of what runs. Raises ValueError in words if there is no such listener.
     """
-    return [_Walk(plan, question, one, now, wall, changes).course for one in _listeners(plan, question, listener)]
+    return [_Walk(plan, question, one, now, wall, changes, live).course for one in _listeners(plan, question, listener)]
 
 
 def _listeners(plan: Plan, question: Question, named: str) -> list[Listener]:
     every = plan.snapshot.listeners
     if named:
-        found = [one for one in every if named in (one.address, one.address.removeprefix("0.0.0.0"))]
+        port = named.removeprefix(":")
+        found = [one for one in every if named == one.address or (port.isdecimal() and _port(one) == int(port))]
         if not found:
             raise ValueError(f"no listener {named}; there are {', '.join(one.address for one in every)}")
         return found
@@ -154,8 +164,10 @@ class _Walk:
     """One course, step by step."""
 
     def __init__(
-        self, plan: Plan, question: Question, listener: Listener, now: float, wall: float, changes: Mapping[str, Any]
+        self, plan: Plan, question: Question, listener: Listener, now: float, wall: float, changes: Mapping[str, Any], live: bool
     ) -> None:
+        self._live = live
+        self._asked: set[Filter] = set()
         self._plan = plan
         self._changes = changes
         self._question = question
@@ -185,8 +197,10 @@ class _Walk:
             return
         exchange = Exchange(now, wall, connection.client_ip, connection.peer_ip, connection.scheme, head)
         exchange.client = SimpleNamespace(connection=connection, framed=False, exchange=exchange)
+        exchange.handshake = connection.handshake
         exchange.plan = plan
         exchange.request_id = _ID
+        self._exchange = exchange
         try:
             location = locate(exchange)
         finally:
@@ -194,6 +208,7 @@ class _Walk:
         if self._filters(exchange, location):
             return
         if head.max_forwards:
+            self._not_asked(exchange.location)
             self._backends(exchange, head, now)
         else:
             self._answer(LAST_HOP.status, "Max-Forwards is 0, so no backend is asked")
@@ -201,7 +216,7 @@ class _Walk:
     def _connection(self) -> Any:
         """A connection of the client, without a socket, behind its handshake."""
         plan, question, listener = self._plan, self._question, self._listener
-        tls = None
+        tls = handshake = None
         if listener.tls:
             name = split_host(question.host.encode("utf-8", "surrogateescape"))[0]
             named = not is_address(
@@ -212,8 +227,15 @@ class _Walk:
             if service is None or service.tls is None:
                 self._answer(0, "no service has this server name, so the handshake ends with the alert unrecognized_name")
                 self.course.near += hosts(plan, listener.address, name.decode("ascii"))
+            elif self._live and not service.tls.certificates:
+                self.course.service = service.name
+                self._answer(0, "the service has no certificate yet, so the handshake ends with the alert unrecognized_name")
+            elif service.tls.client_auth is not None and service.tls.client_auth.mode == "require":
+                self.course.service = service.name
+                self._answer(0, "the service requires a certificate of the client (`tls.client_auth`), and none can be given here")
             else:
                 tls = service.tls
+                handshake = Handshake("TLSv1.3", _CIPHER, name.decode("ascii") if named else "", False)
         acceptor = SimpleNamespace(
             address=listener.address,
             port=_port(listener),
@@ -231,7 +253,7 @@ class _Walk:
             named=None,
             trusted=plan.trust.trusts(question.client),
             tls=tls,
-            handshake=None,
+            handshake=handshake,
             certificate=None,
             session=None,
             routed=None,
@@ -263,29 +285,73 @@ class _Walk:
     def _filters(self, exchange: Exchange, location: LocationPlan) -> bool:
         """Ask the filters. True if one of them answers."""
         for hook in location.on_request:
-            kind = _kind(hook)
-            before = exchange.location
+            owner = getattr(hook, "__self__", None)  # a path without a location is answered by a hook that belongs to no filter
             try:
                 answer = hook(exchange)
             except Untold as untold:
-                self._decide(kind, f"may answer: {untold}")
-                self.course.open.append(f"{kind}: {untold}")
-                continue
+                self._untold(owner, str(untold))
+            except KeysUnknown as error:
+                if self._live:
+                    self._decide(owner, f"refuses with {error.status}: {error.detail}", True)
+                    raise
+                self._untold(owner, "its keys are fetched once Terraster runs")
             except HttpError as error:
-                self._decide(kind, f"refuses with {error.status}: {error.detail}", True)
+                more = "" if not isinstance(owner, Filter) else owner.explained(exchange, True)
+                self._decide(owner, f"refuses with {error.status}: {error.detail}{f'; {more}' if more else ''}", True)
                 raise
-            if answer is not None:
-                to = dict(answer.headers).get(b"Location", b"").decode("latin-1")
-                self._decide(kind, f"answers with {answer.status}{f', which leads to {to}' if to else ''}", True)
-                self._answer(answer.status)
-                return True
-            arm = exchange.location.arm if exchange.location is not before else ""
-            self._decide(kind, f"chooses the arm {arm}" if arm else "lets it pass")
+            else:
+                if answer is not None:
+                    self._answers(exchange, owner, answer)
+                    return True
+                self._decide(owner, (owner.explained(exchange, False) if isinstance(owner, Filter) else "") or "lets it pass")
         return False
 
-    def _decide(self, kind: str, text: str, final: bool = False) -> None:
-        if kind:
-            self.course.decisions.append(Decision(kind, text, final))
+    def _untold(self, owner: object, words: str) -> None:
+        """The decision of a filter that only traffic knows."""
+        self._decide(owner, f"may answer: {words}")
+        self.course.open.append(f"{_kind(owner)}: {words}")
+
+    def _answers(self, exchange: Exchange, owner: object, answer: Answer) -> None:
+        to = dict(answer.headers).get(b"Location", b"").decode("latin-1")
+        text = f"answers with {answer.status}{f', which leads to {to}' if to else ''}"
+        if isinstance(owner, Redirect):
+            self._decide(owner, text, True, *self._rule_of_redirect(exchange))
+        else:
+            self._decide(owner, text, True)
+        self._answer(answer.status)
+
+    def _rule_of_redirect(self, exchange: Exchange) -> tuple[str, str]:
+        """The key that a redirect comes from, and the label of the location that has it."""
+        location = exchange.location
+        for one in self._service(exchange.service.name).locations:
+            if (
+                location is not exchange.service.fallback
+                and one.id == location.id
+                and one.http_redirect
+                and exchange.scheme == "http"
+            ):
+                return "http_redirect", one.label
+            if one.redirect.startswith("/") and one.forwards and not one.arm and one.redirect == exchange.path.decode("latin-1"):
+                return "redirect", one.label
+        return ("http_redirect", "") if location is exchange.service.fallback else ("redirect", location.label)
+
+    def _not_asked(self, location: LocationPlan) -> None:
+        """The filters that do not look at the request before a backend is picked."""
+        found: dict[Filter, list[str]] = {}
+        hooks = ((location.on_upstream, "changes the request to the backend"), (location.on_response, "may change the answer"))
+        for several, words in (*hooks, (location.on_error, "may answer an error"), (location.on_log, "")):
+            for hook in several:
+                owner = getattr(hook, "__self__", None)
+                if isinstance(owner, Filter) and owner not in self._asked:
+                    found.setdefault(owner, []).append(words)
+        for asked, effects in found.items():
+            self._decide(asked, asked.explained(self._exchange, False) or " and ".join(filter(None, effects)))
+
+    def _decide(self, owner: object, text: str, final: bool = False, key: str = "", location: str = "") -> None:
+        if isinstance(owner, Filter):
+            self._asked.add(owner)
+            if text:
+                self.course.decisions.append(Decision(_kind(owner), text, final, key, location or self.course.location))
 
     # -------------------------------------------------------------------------------------------------------------- the backends
 
@@ -308,16 +374,25 @@ class _Walk:
         if member is None:
             raise location.nobody()
         exchange.backend = member
+        self._rewritten(exchange, location, configured, member)
         course.head = upstream_head(exchange, member, False)
+
+    def _rewritten(self, exchange: Exchange, location: LocationPlan, configured: Location, member: Member) -> None:
+        """The path that the backend is asked for, if it is another one."""
+        if location.passthrough or exchange.path == b"*":
+            return
+        path = location.forward_path(exchange.path, member)
+        if path != exchange.path:
+            key = "rewrite" if configured.rewrite or configured.rewrites else "backends"
+            text = f"{exchange.path.decode('latin-1')} becomes {path.decode('latin-1')}"
+            self.course.decisions.append(Decision("path", text, False, key, configured.label))
 
     def _service(self, name: str) -> Service:
         return next(one for one in self._plan.snapshot.services if one.name == name)
 
 
-def _kind(hook: Any) -> str:
-    """The kind of the filter that a hook belongs to, of a plugin its name; "" if it belongs to none: a path without a location is answered by a
-    hook, too."""
-    owner = getattr(hook, "__self__", None)
+def _kind(owner: object) -> str:
+    """The kind of a filter, of a plugin its name."""
     if isinstance(owner, Plugin):
         return owner.plugin
     return owner.name if isinstance(owner, Filter) else ""

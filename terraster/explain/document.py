@@ -21,6 +21,9 @@ def document(course: Course, place: Place) -> dict[str, Any]:
     made["head"] = course.head.decode("latin-1")
     made["place"] = place(course.service, course.location, "") if course.location else ""
     made["service_place"] = place(course.service, "", "") if course.service else ""
+    made["near"] = [
+        {"text": near.text, "place": place(near.service, near.location, "") if near.service else ""} for near in course.near
+    ]
     for decision in made["decisions"]:
-        decision["place"] = place(course.service, course.location, decision["kind"])
+        decision["place"] = place(course.service, decision.pop("location"), decision.pop("key") or decision["kind"])
     return made

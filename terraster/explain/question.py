@@ -22,7 +22,8 @@ class Question(NamedTuple):
     """A request that nobody has sent.
 
     scheme: "http" or "https". Octets that are not UTF-8 are surrogates in texts, as in arguments of a command.
-    port: of the URL, or else the scheme's. fields: as (name, value). client: its IP address
+    host: that of the URL, or the first Host among the fields. port: of the URL, or else the scheme's. fields: as (name, value).
+    client: its IP address
     """
 
     method: str
@@ -41,8 +42,10 @@ class Question(NamedTuple):
 
     def head(self) -> bytes:
         """The request head as a client sends it."""
-        lines = [f"{self.method} {self.target} HTTP/1.1", f"Host: {self.host}"]
-        lines += [f"{name}: {value}" for name, value in self.fields if name.lower() != "host"]
+        lines = [f"{self.method} {self.target} HTTP/1.1"]
+        if not any(name.lower() == "host" for name, _ in self.fields):
+            lines.append(f"Host: {self.host}")
+        lines += [f"{name}: {value}" for name, value in self.fields]
         return "\r\n".join((*lines, "", "")).encode("utf-8", "surrogateescape")
 
 
@@ -59,8 +62,7 @@ def ask(text: str, fields: Iterable[str] = (), client: str = "") -> Question:
         if field is None:
             raise ValueError(f"{line!r} is not a valid header; write it as 'Name: value'")
         pairs.append((field[1], field[2].strip()))
-        if field[1].lower() == "host":
-            authority = pairs[-1][1]
+    authority = next((value for name, value in pairs if name.lower() == "host"), authority)
     try:
         address = str(ip_address(client or CLIENT))
     except ValueError:

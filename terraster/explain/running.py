@@ -116,7 +116,7 @@ def answer(
         question = ask(str(asked["request"]), [str(line) for line in asked["headers"]], str(asked["client"]))
         now = time.monotonic()
         plan = living(snapshot, table.glimpse(), seat, now)
-        found = courses(plan, question, str(asked["listener"]), now, time.time(), changes)
+        found = courses(plan, question, str(asked["listener"]), now, time.time(), changes, True)
     except (TerrasterError, ValueError) as error:
         return {"ok": False, "problems": [str(error)], "candidates": []}
     except OSError as error:

@@ -107,6 +107,12 @@ class Buffer(Filter):
         if head.upgrade is None and head.protocol is None and exchange.grpc is None:
             exchange.buffering = self._buffering
 
+    def explained(self, exchange: Exchange, answered: bool) -> str:
+        if exchange.buffering is None:
+            return "reads nothing ahead, because the connection is upgraded"
+        ahead = [name for name in ("request", "response") if getattr(self._buffering, name)]
+        return f"reads the body of the {' and of the '.join(ahead)} ahead" if ahead else ""
+
     def on_upstream(self, exchange: Exchange, edits: Edits) -> None:
         if exchange.body is not None and exchange.body.spool is not None:  # the client was told to send the body, and has
             edits.remove(b"Expect")

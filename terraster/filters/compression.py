@@ -183,6 +183,16 @@ class Compression(Filter):
                         made = encoder(coding, self._levels[coding])
                         edits.transform = Compressed(made, self._paces[coding], self._tallies[coding])
 
+    def explained(self, exchange: Exchange, answered: bool) -> str:
+        request: RequestHead = exchange.head
+        asked = _asked(request)
+        coding = self._choice.of(asked.get(b"accept-encoding", b""))
+        if not coding:
+            return "compresses no answer, because the client accepts no coding that may be used (Accept-Encoding)"
+        if b"range" in asked or not request.minor:
+            return "compresses no answer to HTTP/1.0 or to a request with Range"
+        return f"compresses the answer with {coding.decode()} if its type is one of `types` and it has at least {self._min_size} octets"
+
     def _may_compress(self, asked: Mapping[bytes, bytes], fields: Mapping[bytes, bytes]) -> bool:
         """True if the response is compressed for clients that accept it."""
         kind = fields.get(b"content-type", b"").partition(b";")[0].strip(b" \t").lower()

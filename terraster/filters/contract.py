@@ -201,6 +201,11 @@ class Filter:
         """The stage of its hooks at this place, for a kind whose stage depends on its settings."""
         return self.stage
 
+    def explained(self, exchange: Exchange, answered: bool) -> str:
+        """More about what the filter does with a request, in words that follow its name, for explanations (`terraster.explain`); "" if its
+        hooks say it all. Never called in traffic. answered: True if `on_request` has answered or refused it, False if the request goes on"""
+        return ""
+
 
 class Hooks(NamedTuple):
     """The hooks of a location's filters: bound methods, in the order in which they are called."""

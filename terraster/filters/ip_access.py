@@ -90,6 +90,9 @@ class IpAccessSettings(FilterSettings):
         return _networks(entries, tuple(self.contents.get(file, b"") for file in files))
 
 
+_TOLD = 5
+"""Entries of a list that an explanation names."""
+
 _LARGEST = 32 << 20
 """Octets of a file of networks: more than a million of them."""
 
@@ -109,7 +112,7 @@ def _all(entries: tuple[str, ...], files: tuple[bytes, ...]) -> Iterator[str]:
 class IpAccess(Filter):
     """Refuses requests of addresses that may not come in."""
 
-    __slots__ = ("_allow", "_deny", "_of_peer", "_refused")
+    __slots__ = ("_allow", "_deny", "_of_peer", "_refused", "_settings")
 
     name: ClassVar[str] = "ip_access"
     stage: ClassVar[Stage] = Stage.ADDRESSES
@@ -122,6 +125,7 @@ class IpAccess(Filter):
         self._allow, self._deny = settings.networks("allow"), settings.networks("deny")
         if self._allow is None and self._deny is None:
             raise place.problem(self.name, "needs `allow`, `deny`, or a file of one of them")
+        self._settings = settings
         self._of_peer = settings.on == "peer"
         self._refused = place.tally("refused")
 
@@ -137,3 +141,13 @@ class IpAccess(Filter):
         self._refused.count()
         whose = "peer's" if self._of_peer else "client's"
         raise HttpError(f"ip_access: the {whose} address {why}", status=403, reason="http_request_denied", blame=CLIENT)
+
+    def explained(self, exchange: Exchange, answered: bool) -> str:
+        if not answered:
+            return ""
+        address = exchange.peer_ip if self._of_peer else exchange.client_ip
+        denied = self._deny is not None and address in self._deny
+        written, files = ("deny", "deny_files") if denied else ("allow", "allow_files")
+        entries = [*getattr(self._settings, written), *(f"those in {file}" for file in getattr(self._settings, files))]
+        more = f" and {len(entries) - _TOLD} more" if len(entries) > _TOLD else ""
+        return f"{address} is {'' if denied else 'not '}in its list `{written}`: {', '.join(entries[:_TOLD])}{more}"

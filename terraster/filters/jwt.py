@@ -28,7 +28,7 @@ from .answer import Answer
 from .contract import Counter, Filter, Place, Stage
 from .credentials import cookie, field, parameter, spellings, without_cookie, without_parameter
 
-__all__ = ["Jwt", "JwtSettings"]
+__all__ = ["Jwt", "JwtSettings", "KeysUnknown"]
 
 _SOURCES = ("jwks_url", "jwks_file", "key")
 _REMEMBERED = 2048  # tokens of a place; their claims have 8 KiB at most
@@ -246,13 +246,7 @@ class Jwt(Filter):
         token = self._token(exchange)
         if self._keys is None:
             self._no_keys.count()
-            raise HttpError(
-                "jwt: the keys that verify tokens are not known yet",
-                status=503,
-                reason="destination_unavailable",
-                blame=US,
-                retry_after=1,
-            )
+            raise KeysUnknown
         if token is None:
             self._asked.count()
             raise self._refusal(401, "jwt: a token is needed", "")
@@ -331,6 +325,17 @@ class Jwt(Filter):
         challenge = f'{self._challenge}, error="{error}"' if error else self._challenge
         fields = ((b"WWW-Authenticate", challenge.encode("ascii")),)
         return HttpError(detail, status=status, reason="http_request_denied", blame=CLIENT, fields=fields)
+
+
+class KeysUnknown(HttpError):
+    """The keys that verify tokens have not been fetched yet."""
+
+    status = 503
+    blame = US
+    reason = "destination_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("jwt: the keys that verify tokens are not known yet", retry_after=1)
 
 
 def _keys(settings: JwtSettings) -> tuple[key_sets.Key, ...] | None:

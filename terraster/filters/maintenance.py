@@ -85,6 +85,9 @@ class Maintenance(Filter):
         self._answers.count()
         raise UnderMaintenance(self._retry_after)
 
+    def explained(self, exchange: Exchange, answered: bool) -> str:
+        return "" if answered else f"lets it pass, because {exchange.client_ip} is in `bypass`"
+
     def on_error(self, exchange: Exchange, error: HttpError) -> Answer | None:
         """The page in place of the error page."""
         if type(error) is not UnderMaintenance:

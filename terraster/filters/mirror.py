@@ -288,6 +288,15 @@ class Mirror(Filter):
             exchange.facts = {}
         exchange.facts[self] = Copy(self, head.size + room, room)
 
+    def explained(self, exchange: Exchange, answered: bool) -> str:
+        why = self._why_not(exchange, exchange.head)
+        if why:
+            return f"copies it nowhere: {_NOT[why]}"
+        servers = [one for one in exchange.service.locations if one.path == self.target.path]
+        urls = " or ".join([member.backend.url for one in servers for member in one.members])
+        how = "copies it" if self._share >= 1 else f"copies {self._share * 100:g} % of such requests, by chance,"
+        return f"{how} to {urls} once it has been answered"
+
     def _why_not(self, exchange: Exchange, head: RequestHead) -> str:
         """The counter that says why a request is not copied, "": it is."""
         if self._methods is not None and head.method not in self._methods:
@@ -420,6 +429,14 @@ class Mirror(Filter):
     def dropped(self) -> None:
         """The mirror has ended before the copy was answered."""
         self._tallies["dropped"].count()
+
+
+_NOT = {
+    "skipped_method": "its method is not one of `methods`",
+    "skipped_kind": "it is an upgrade, a call of gRPC or a copy itself",
+    "skipped_body_too_large": "its body is larger than `body_size`",
+}
+"""The reasons of `Mirror._why_not` in words."""
 
 
 def _is_stream(head: ResponseHead) -> bool:

@@ -97,6 +97,9 @@ class Shed(Filter):
         if self._memory.share and self._memory.refuses():
             self._refuse(exchange, "shed: the worker is overloaded, it is short of memory")
 
+    def explained(self, exchange: Exchange, answered: bool) -> str:
+        return "" if answered else "lets it pass, unless the worker that gets it is overloaded"
+
     def _refuse(self, exchange: Exchange, why: str) -> None:
         """Refuse a request, unless it asks how a backend is."""
         if exchange.path in _SPARED:

@@ -113,6 +113,18 @@ class Split(Filter):
                     break
         exchange.location = location
 
+    def explained(self, exchange: Exchange, answered: bool) -> str:
+        split = self._split
+        assert split is not None
+        arms = ", ".join([f"{arm.name} {arm.weight}" for arm in split.arms])
+        if self._override[0] and self._by_name.get(_value(exchange, *self._override)) == exchange.location.id:
+            how = f"the request names it by {split.override}"
+        elif exchange.facts is not None and Split in exchange.facts:
+            how = f"by chance, as the client has no cookie {split.cookie.name}; weights: {arms}"
+        else:
+            how = f"by {split.by}; weights: {arms}"
+        return f"chooses the arm {exchange.location.arm}, {how}"
+
     def on_response(self, exchange: Exchange, edits: Edits) -> None:
         """Set the cookie of a new client, on errors as well: the client keeps its arm."""
         if exchange.facts is None or (edits.status < 200 and edits.status != 101):

@@ -315,7 +315,7 @@ COURSE = record(
     place=TEXT,
     algorithm=TEXT,
     manner=TEXT,
-    near=several(TEXT),
+    near=several(record(text=TEXT, place=TEXT)),
     open=several(TEXT),
     decisions=several(record(kind=TEXT, text=TEXT, final=TRUTH, place=TEXT)),
     candidates=several(CANDIDATE),
