@@ -87,6 +87,7 @@ class Victim(Family):
         assert Path(self.runtime, "terraster.pid").read_text() == f"{self.pid}\n"
         assert set(os.listdir(self.runtime)) - {"state"} == {"control.sock", "terraster.pid"}
         assert set(os.listdir(f"{self.runtime}/state") if os.path.exists(f"{self.runtime}/state") else []) <= {
+            "audit",
             "overlay.json",
             "overlay.json.new",
             "overlay.lock",

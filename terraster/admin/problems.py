@@ -18,6 +18,7 @@ from ..state.cells import MasterCells
 from .seat_readings import FULL, LostLines
 
 __all__ = [
+    "of_audit",
     "of_authorities",
     "of_certificates",
     "of_documents",
@@ -169,6 +170,14 @@ def of_orders(orders: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             text = f"no certificate was obtained for {', '.join(row['names'])}: {row['why']}; tried again at {at}"
             found.append(_problem("order-failing", text, service=row["service"]))
     return found
+
+
+def of_audit(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """A problem if rows of the audit log cannot be written. failure: ``text since``"""
+    if failure is None:
+        return []
+    text = f"{failure['text']}; changes are carried out all the same, and their rows wait"
+    return [_problem("audit-failing", text, since=failure["since"])]
 
 
 def of_mail(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:

@@ -16,7 +16,18 @@ from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..state.cells import BackendCells, Seat, SeatLocation
 from . import authorities, certificates
-from .problems import of_authorities, of_certificates, of_documents, of_logs, of_mail, of_orders, of_plugins, of_staples, problems
+from .problems import (
+    of_audit,
+    of_authorities,
+    of_certificates,
+    of_documents,
+    of_logs,
+    of_mail,
+    of_orders,
+    of_plugins,
+    of_staples,
+    problems,
+)
 from .processes import ProcessReading
 from .readings import BackendReading, LocationReading
 from .recent import RecentCounts
@@ -51,6 +62,7 @@ def document(
     unfetched: Mapping[str, str] | None = None,
     documents: Mapping[str, str] | None = None,
     plugins: Sequence[Mapping[str, Any]] = (),
+    audit: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -67,6 +79,7 @@ def document(
     unfetched: why OCSP responses could not be fetched, of `terraster.admin.ocsp`
     documents: the same for documents of filters, of `terraster.admin.documents`
     plugins:  of `terraster.admin.plugins`
+    audit:    the same for rows of the audit log
     mail:     ``text since`` of mails that cannot be sent, None: all were sent
     """
     overrides = master.get("orders", {})
@@ -89,6 +102,7 @@ def document(
         + of_certificates(of_tls, snapshot, master.get("certificates", ()), now)
         + of_staples(of_tls)
         + of_orders(orders)
+        + of_audit(audit)
         + of_mail(mail)
         + of_documents(documents or {})
         + of_plugins(plugins)

@@ -22,6 +22,7 @@ from ..api.identity import Identity, NoOne, NoRecord
 from ..api.operations import table as operations
 from ..api.problem import Refused
 from ..api.router import Api
+from ..audit.log import AuditLog
 from ..config.diff import Change, patch
 from ..config.snapshot import Snapshot
 from ..explain.running import Rules, no_rules
@@ -34,6 +35,9 @@ from . import plugins, processes, readings, seat_readings
 from .acme import Orderer
 from .answers import Answers
 from .archivist import Archivist
+from .audit import listed, verdict
+from .audited import Audited
+from .auditor import Auditor
 from .documents import Documents, wishes
 from .door import Door
 from .expiry_watch import ExpiryWatch
@@ -96,6 +100,10 @@ class AdminWorker(Process):
         gevent.spawn(Archivist(self._running, self.log).run)
         self._exporters = TraceExporters(self.traces, self.view, self._running, self.log)
         gevent.spawn(self._exporters.run)
+        self._audit = AuditLog(os.path.join(self.snapshot.state_dir, "audit"), self._complain)
+        self._auditor = Auditor(self._audit, self._running, self.log)
+        self._audited = Audited(self._auditor, self.ask, self._runs)
+        gevent.spawn(self._auditor.run)
         self._servers = {
             address: Server(sock, sites[address], self.log, self._door if address == self.snapshot.admin_listen else None)
             for address, sock in self.listeners.items()
@@ -178,6 +186,8 @@ class AdminWorker(Process):
             "/mirrors": {"GET": self._mirrors},
             "/plugins": {"GET": self._plugins},
             "/explain": {"POST": self._explain},
+            "/audit": {"GET": self._rows},
+            "/audit/verify": {"GET": self._verify},
         }
         return Mount(self._api(SocketIdentity()), Site(routes, self.log, only_for_owner), only_for_owner)
 
@@ -237,6 +247,7 @@ class AdminWorker(Process):
             self._fetcher.problems,
             self._documents.problems,
             plugins.rows(table, snapshot),
+            self._auditor.failure,
         )
 
     def _orphaned_in_words(self) -> str:
@@ -267,13 +278,14 @@ class AdminWorker(Process):
         return json_response({"last_reload": self.ask("status")["last_reload"]})
 
     def _reload(self, query: dict[str, str]) -> Response:
-        outcome = self.ask("reload", why=query.get("why", "control socket"))
+        outcome = self._audited.reload(_operator(query), query.get("why", "control socket"))
         return json_response(outcome, 200 if outcome["ok"] else 422)
 
     def _stop(self, query: dict[str, str]) -> Response:
         if self.orphaned_at:
+            self._audited.record(_operator(query), "stop", "there was no master: its workers were told to end")
             return self._stop_orphans(query.get("graceful", "true") != "false")
-        return json_response(self.ask("stop", graceful=query.get("graceful", "true") != "false"))
+        return json_response(self._audited.stop(_operator(query), query.get("graceful", "true") != "false"))
 
     def _stop_orphans(self, graceful: bool) -> Response:
         """Without a master, this worker tells the others to leave, and itself last."""
@@ -295,7 +307,7 @@ class AdminWorker(Process):
         except ValueError:
             raise Refusal(400, "`for` must be seconds, `weight` a whole number or `file`") from None
         words = {name: query.get(name, "") for name in ("action", "service", "path", "url", "reason")}
-        answer = self.ask("backend", **words, **arguments, by=_operator(query))
+        answer = self._audited.backend(_operator(query), **words, **arguments)
         return json_response(answer, 200 if answer["ok"] else 422)
 
     def _maintenance(self, query: dict[str, str]) -> Response:
@@ -304,8 +316,20 @@ class AdminWorker(Process):
         except ValueError:
             raise Refusal(400, "`for` must be seconds") from None
         words = {name: query.get(name, "") for name in ("action", "service", "reason")}
-        answer = self.ask("maintenance", **words, seconds=seconds, by=_operator(query))
+        answer = self._audited.maintenance(_operator(query), **words, seconds=seconds)
         return json_response(answer, 200 if answer["ok"] else 422)
+
+    def _rows(self, query: dict[str, str]) -> Response:
+        return json_response(listed(self._audit, self._auditor, query, time.time()))
+
+    def _verify(self, query: dict[str, str]) -> Response:
+        return json_response(verdict(self._audit, self._auditor, query))
+
+    def _complain(self, text: str) -> None:
+        self.log.error("%s", text)
+
+    def _runs(self) -> int:
+        return self.snapshot.generation
 
     def _mirrors(self, query: dict[str, str]) -> Response:
         service = query.get("service", "")

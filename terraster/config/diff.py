@@ -47,6 +47,7 @@ RESTART = ("workers", "admin_listen", "metrics_listen", "runtime_dir", "state_di
 _IN_PLACE = (
     "admin_tls",
     "admin_rate",
+    "audit_days",
     "trusted_proxies",
     "limits",
     "timeouts",
@@ -77,7 +78,7 @@ _OF_CERTIFICATES = {
     "alerting": "alerting",
 }
 """Fields of a Snapshot whose keys are in `cert_manager`."""
-_WRITTEN = {"admin_tls": "api.tls", "admin_rate": "api.rate_limit", "sampling": "tracing.sampler"}
+_WRITTEN = {"admin_tls": "api.tls", "admin_rate": "api.rate_limit", "audit_days": "api.audit_days", "sampling": "tracing.sampler"}
 """Fields of a Snapshot whose keys have another name."""
 _OF_SERVICE = ("timeouts", "body_size", "min_rate", "access_log", "ignore_client_abort")
 """Fields of a Location that are None where the service's value holds."""

@@ -117,6 +117,7 @@ def resolve(
         admin_listen=management_address(settings),
         admin_tls=management.tls(settings),
         admin_rate=management.rate(settings),
+        audit_days=settings.management().audit_days,
         metrics_listen=metrics_address(settings),
         runtime_dir=settings.runtime_dir or runtime_dir(environ, os.geteuid()),
         state_dir=settings.state_dir or state_dir(environ, os.geteuid()),

@@ -386,6 +386,7 @@ class Snapshot:
     admin_listen: str = "127.0.0.1:8081"  # "" = no management port
     admin_tls: Tls | None = None  # of the management port; None: it speaks plain HTTP
     admin_rate: tuple[float, int] | None = None  # requests per second and burst of one client there; None: any
+    audit_days: int = 365  # for which rows of the audit log are kept at least
     metrics_listen: str = "127.0.0.1:9090"  # "" = no separate metrics port
     runtime_dir: str = "/run/terraster"
     state_dir: str = "/var/lib/terraster"

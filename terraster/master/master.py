@@ -50,6 +50,7 @@ from .parts import Basis, Parts
 from .pidfile import Pidfile, remove_directories, runtime_directory
 from .reload import Load, Placed, as_it_is
 from .running import Compile, Running
+from .signal_audit import SignalAudit
 from .signals import Signals
 from .steps import Step
 from .systemd import ServiceManager
@@ -88,6 +89,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.ending = Event()  # a signal that ends the master came in
         self.heard = Event()  # see `Children`
         self.signals = Signals(self._on_end)
+        self.audit = SignalAudit(self.running.loaded.state_dir, self.log)
         self.adoption = Adoption(self.running.loaded.runtime_dir, self.log)
         self._announced = False
         self._stopped = False
@@ -272,34 +274,45 @@ class Master(Arbiter):  # type: ignore[misc]
                         gevent.spawn(self.orders.alone)
             case signal.SIGHUP:
                 self.log.info("SIGHUP: reloading")
-                gevent.spawn(self.reloader.reload, "HUP")
+                gevent.spawn(self._reload)
             case signal.SIGTERM:
                 snapshot = self.running.snapshot
                 first = f"new connections are accepted for {snapshot.drain_delay:g} s; then " if snapshot.drain_delay else ""
                 self.log.info("SIGTERM: stopping; %sopen requests get up to %g s", first, snapshot.drain_timeout)
+                self.audit.took(number, snapshot.generation)
                 raise HaltServer("", 0)
             case signal.SIGINT | signal.SIGQUIT:
                 self.log.info("%s: stopping at once", signal.Signals(number).name)
                 self.stop(False)
+                self.audit.took(number, self.running.snapshot.generation)
                 raise HaltServer("", 0)
             case signal.SIGTTIN | signal.SIGTTOU:
                 workers = self.children.want(self.children.workers + (1 if number == signal.SIGTTIN else -1))
-                self.log.info("%s: %d worker%s from now on", signal.Signals(number).name, workers, "s" * (workers != 1))
+                words = f"{workers} worker{'s' * (workers != 1)} from now on"
+                self.log.info("%s: %s", signal.Signals(number).name, words)
+                self.audit.took(number, self.running.snapshot.generation, words)
             case signal.SIGUSR1:
                 self.log.info("SIGUSR1: opening the log files again")
                 self.log.reopen_files()
                 self.children.kill_all(signal.SIGUSR1)
+                self.audit.took(number, self.running.snapshot.generation)
             case signal.SIGUSR2:
                 self._upgrade()
+
+    def _reload(self) -> None:
+        before = self.running.snapshot.generation
+        self.audit.reloaded(before, self.reloader.reload("HUP"))
 
     def _upgrade(self) -> None:
         """Upgrade in place: a new master with our listening sockets; we go on until TERM or QUIT comes."""
         if self.upgrade.is_under_way:
             self.log.warning("SIGUSR2 ignored: an upgrade is under way")
+            self.audit.ignored(signal.SIGUSR2, self.running.snapshot.generation, "an upgrade is under way")
             return
         self.leases.closed = "an upgrade is under way; its two masters share the table"
         self.upgrade.begin(self.listeners, control_address(self.running.snapshot), self._hand_over_table)
         self.orders.upgrade()
+        self.audit.took(signal.SIGUSR2, self.running.snapshot.generation)
 
     def _hand_over_table(self, environ: MutableMapping[str, str]) -> None:
         shared.hand_over(self.table, self.running.snapshot, environ)

@@ -322,10 +322,23 @@ COURSE = record(
     head=TEXT,
 )
 
+AUDIT_ROW = record(
+    seq=COUNT,
+    when=MOMENT,
+    **dict.fromkeys(("user", "role", "how", "address", "action", "target", "reason", "outcome", "detail", "request_id"), TEXT),
+    before={},
+    after={},
+    generation=COUNT_OR_NONE,
+    prev=TEXT,
+    hash=TEXT,
+)
+
 SHAPES: dict[str, Schema] = {
     "explain": record(
         ok=TRUTH, now=MOMENT, generation=COUNT, request=TEXT, port=COUNT, stale=several(TEXT), courses=several(COURSE)
     ),
+    "audit": record(ok=TRUTH, now=MOMENT, rows=several(AUDIT_ROW), cursor=COUNT_OR_NONE),
+    "audit verify": record(ok=TRUTH, rows=COUNT, last=COUNT, hash=TEXT),
     "status": STATUS,
     "reload": OUTCOME,
     "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT)),

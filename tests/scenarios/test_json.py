@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 from pathlib import Path
@@ -69,6 +70,9 @@ def test_every_command_has_its_shape(fresh, backend) -> None:
     said(proxy, "mirror", "mirror", "site")
     assert said(proxy, "plugins", "plugins")["plugins"] == []
     assert said(proxy, "explain", "explain", f"GET {proxy.url}/")["courses"][0]["service"] == "site"
+    rows = said(proxy, "audit", "audit", "--user", getpass.getuser())["rows"]
+    assert [row["action"] for row in rows[:2]] == ["backend.enable", "reload"] and rows[0]["before"] is None
+    assert said(proxy, "audit verify", "audit", "verify")["rows"] == len(rows)
     said(proxy, "refusal", "mirror", "nobody", code=1)
     said(proxy, "refusal", "backend", "drain", "nobody", good.url, code=1)
     said(proxy, "refusal", "backend", "list", "nobody", code=1)

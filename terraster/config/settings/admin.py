@@ -35,6 +35,9 @@ class ApiSettings(Model):
     insecure: bool = Field(False, description="Allow plain HTTP on an address that others can reach.")
     allowed_ips: Networks = later((), description="Addresses and networks that may use the API. Default: all.")
     debug: bool = later(False, description="Say more in error answers.")
+    audit_days: Annotated[Whole, Field(ge=1, le=36_500)] = Field(
+        365, description="Days for which the audit log keeps its rows at least; it is removed in files of a month each."
+    )
     rate_limit: ApiRateLimit | None = Field(
         None,
         description="How many requests one client may send to the management port; beyond it 429. `/healthz` and `/readyz` do not count.",

@@ -73,7 +73,7 @@ class OperatorCommands:
         weight:  of "weight" only; None = the file's again
         seconds: after which it ends by itself, 0 = never
 
-        Answer: ``backend`` (see `Accounts.short`), ``changed``, ``notes`` (news for the operator).
+        Answer: ``backend`` (see `Accounts.short`), ``before`` (the same before a change), ``changed``, ``notes`` (news for the operator).
         """
         if action not in _ACTIONS:
             return refusal(f"there is no action {action!r}; there are {', '.join(_ACTIONS)}")
@@ -95,7 +95,7 @@ class OperatorCommands:
         if endpoint is not None and action == "weight":
             return refusal(f"a weight is for all endpoints of {backend.url}; drain or maintain holds for one")
         what = WEIGHT_OF_FILE if action == "weight" and weight is None else _ACTIONS[action]
-        known = self._overrides.entries.get(name, Entry())
+        known, account = self._overrides.entries.get(name, Entry()), self._accounts.short(found, endpoint)
         if (what == ENABLE and known.order is None) or (what == WEIGHT_OF_FILE and known.weight is None):
             return self._done(found, endpoint, False, ["nothing was overridden"])
         until = now + seconds if seconds and what in (DRAIN, MAINTENANCE, WEIGHT) else 0.0
@@ -115,7 +115,7 @@ class OperatorCommands:
                 return refusal("; ".join(outcome.problems))
         self._orders.apply()
         self._orders.catch_up()
-        return self._done(found, endpoint, True, [])
+        return {**self._done(found, endpoint, True, []), "before": account}
 
     def _gone(self, service: str, path: str, url: str) -> str:
         """The id of the one backend that is meant and is no longer configured; "" if there is none or more than one, or if a configured

@@ -46,7 +46,8 @@ class ServiceCommands:
         action:  "on", "off"
         seconds: after which it ends by itself, 0 = never; of "on" only
 
-        Answer: ``service`` (its name), ``maintenance`` (the order, or None), ``changed``, ``notes`` (news for the operator).
+        Answer: ``service`` (its name), ``maintenance`` (the order, or None), ``before`` (the same before a change), ``changed``,
+        ``notes`` (news for the operator).
         """
         if action not in ("on", "off"):
             return refusal(f"there is no action {action!r}; there are on, off")
@@ -80,7 +81,8 @@ class ServiceCommands:
                 return self._took_back(key, order, before, outcome.problems)
             return refusal("; ".join(outcome.problems))
         self._orders.apply()
-        return self._done(service, True, [])
+        shown = {"maintenance": action_json(known.order) if known.order is not None else None}
+        return {**self._done(service, True, []), "before": shown}
 
     def _took_back(self, key: str, order: Action, before: Entry | None, problems: list[str]) -> dict[str, Any]:
         """The answer to an order that did not come into effect."""
