@@ -11,9 +11,10 @@ import gevent
 import pytest
 from gevent import socket
 
+from terraster.admin import pages
 from terraster.admin import server as server_module
 from terraster.admin.server import BODY_OCTETS, HEAD_OCTETS, PEER_UID, Server
-from terraster.admin.site import Refusal, Response, Site, index, json_response, only_for_owner
+from terraster.admin.site import Refusal, Response, Site, json_response, only_for_owner
 from terraster.admin.worker import _operator
 from terraster.errors import TerrasterError
 
@@ -44,7 +45,7 @@ def refuses(query: dict[str, str]) -> Response:
 
 
 ROUTES = {
-    "/": {"GET": index("1.2")},
+    **pages.routes(),
     "/echo": {"GET": json_response, "POST": lambda query: json_response({"posted": query})},
     "/pieces": {"GET": lambda query: Response(iter([b"a" * 100_000, b"b" * 100_000]))},
     "/fails": {"GET": fails},
@@ -114,7 +115,7 @@ def test_answers(request_line, status, body):
 def test_a_page_pieces_and_heads():
     with serving(lambda log: Site(ROUTES, log)) as (address, _, running):
         status, fields, body = ask(address, "GET /")
-        assert status == 200 and fields["content-type"].startswith("text/html") and b"Terraster 1.2" in body
+        assert status == 200 and fields["content-type"].startswith("text/html") and b"<title>Terraster</title>" in body
         assert ask(address, "GET /pieces")[2].count(b"a") >= 100_000
         status, _, body = ask(address, "HEAD /")
         assert (status, body) == (200, b"")

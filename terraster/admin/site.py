@@ -1,6 +1,6 @@
 """The admin worker's WSGI applications: the admin port, the metrics port and the control socket.
 
-    admin_listen     GET /  /metrics  /healthz  /readyz
+    admin_listen     GET /  /dashboard/…  /metrics  /healthz  /readyz
     metrics_listen   GET /metrics  /healthz
     control.sock     GET /status  /why  /reload  /plugins  /healthz  only for the user that Terraster runs as, and root
                      POST /reload  /stop  /backend  /explain       (the kernel tells the user)
@@ -21,7 +21,7 @@ from urllib.parse import parse_qs
 from ..errors import TerrasterError
 from .server import PEER_UID
 
-__all__ = ["BODY", "Response", "Handler", "Refusal", "Site", "index", "json_response", "only_for_owner"]
+__all__ = ["BODY", "Response", "Handler", "Refusal", "Site", "json_response", "only_for_owner"]
 
 Environ = Mapping[str, Any]
 
@@ -96,7 +96,7 @@ class Site:
             self._guard(environ)
         methods = self._routes.get(environ["PATH_INFO"])
         if methods is None:
-            raise Refusal(404, f"this path does not exist; existing paths: {', '.join(self._routes)}")
+            raise Refusal(404, f"this path does not exist; existing paths: {', '.join(self._top())}")
         method = environ["REQUEST_METHOD"]
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:
@@ -109,6 +109,10 @@ class Site:
             given[PEER_UID] = str(environ[PEER_UID])
         return handler(given)
 
+    def _top(self) -> list[str]:
+        """The paths that are worth naming: not those of a page's files."""
+        return [path for path in self._routes if path.count("/") == 1]
+
 
 def json_response(value: Any, status: int = 200, *headers: tuple[str, str]) -> Response:
     """A response with a JSON body and a newline at its end."""
@@ -120,17 +124,3 @@ def only_for_owner(environ: Environ) -> None:
     system."""
     if environ.get(PEER_UID) not in (os.geteuid(), 0):
         raise Refusal(403, f"permission denied: only root and user {os.geteuid()}, which Terraster runs as, may use this socket")
-
-
-def index(version: str) -> Handler:
-    """The admin port's front page."""
-    links = (
-        ("/metrics", "what Prometheus scrapes"),
-        ("/healthz", "200 while Terraster is alive"),
-        ("/readyz", "200 while a proxy worker accepts connections"),
-    )
-    items = "".join(f'<li><a href="{path}">{path}</a> {text}</li>' for path, text in links)
-    page = (
-        f"<!doctype html><title>Terraster</title><h1>Terraster {version}</h1><ul>{items}</ul><p>On the host: terrasterctl status\n"
-    )
-    return lambda query: Response(page.encode(), "text/html; charset=utf-8")

@@ -16,7 +16,6 @@ from typing import Any
 
 import gevent
 
-from .. import __version__
 from ..api.deps import Deps
 from ..api.identity import Identity, NoOne, NoRecord
 from ..api.operations import table as operations
@@ -31,7 +30,7 @@ from ..net.yielding import yield_to_loop
 from ..state.alive import lives
 from ..state.cells import MasterCells, Seat
 from ..worker.process import Process
-from . import plugins, processes, readings, seat_readings
+from . import pages, plugins, processes, readings, seat_readings
 from .acme import Orderer
 from .answers import Answers
 from .archivist import Archivist
@@ -43,6 +42,7 @@ from .door import Door
 from .expiry_watch import ExpiryWatch
 from .explainer import Explainer
 from .exposition import CONTENT_TYPE, exposition, make_registry
+from .live import Live
 from .metrics import TableCollector
 from .mirrors import mirrors
 from .mount import Mount, SocketIdentity, operator
@@ -50,7 +50,7 @@ from .ocsp import Fetcher
 from .problems import stopping_in_words
 from .recent import LOOK, Recent
 from .server import PEER_UID, Server
-from .site import BODY, Handler, Refusal, Response, Site, index, json_response, only_for_owner
+from .site import BODY, Handler, Refusal, Response, Site, json_response, only_for_owner
 from .status import document
 from .throttle import Throttle
 from .traces import TraceExporters
@@ -80,6 +80,7 @@ class AdminWorker(Process):
             TableCollector(self.view.table, self._running, os.getppid(), yield_to_loop, self.plan.counted, self._orderer.counts)
         )
         self._recent = Recent(self.view.table, self._running)
+        self._live = Live(self._document, self.log)
         control = control_address(self.snapshot)
         sites: dict[str, Mount | Site] = {
             control: self._control_site(),
@@ -131,6 +132,7 @@ class AdminWorker(Process):
         """Stop accepting. Responses under way are finished. The master drains this worker last."""
         self._orderer.stop()
         self._exporters.stop()
+        self._live.close()
         for server in self._servers.values():
             server.close()
 
@@ -156,7 +158,7 @@ class AdminWorker(Process):
 
     def _admin_site(self) -> Mount:
         routes: dict[str, dict[str, Handler]] = {
-            "/": {"GET": index(__version__)},
+            **pages.routes(),
             "/metrics": {"GET": self._metrics},
             "/healthz": {"GET": self._healthz},
             "/readyz": {"GET": self._readyz},
@@ -172,7 +174,7 @@ class AdminWorker(Process):
         answers = Answers(
             self.view.table, self._running, self._ask, lambda: self.plan.counted, lambda: self._recent.counts(), self._document
         )
-        return Api(operations(Deps(self._running, self._ask, answers)), identity, NoRecord(), self.log)
+        return Api(operations(Deps(self._running, self._ask, answers, self._live)), identity, NoRecord(), self.log)
 
     def _control_site(self) -> Mount:
         routes = {

@@ -91,6 +91,7 @@ class Call:
     caller:      None only for an operation without a role
     if_match:    the entity tags of `If-Match`, ``("*",)`` for any; () if it was not sent
     credentials: for login and logout only
+    still:       True if the caller may still make this call; for answers that take long
     """
 
     operation: str
@@ -101,6 +102,7 @@ class Call:
     request_id: str
     if_match: tuple[str, ...] = ()
     credentials: Credentials = field(default_factory=Credentials)
+    still: Callable[[], bool] = bool
 
     def matches(self, etag: str) -> bool:
         """True if `If-Match` allows a change of what has this ETag (RFC 9110, section 13.1.1). Without the field it does."""

@@ -6,13 +6,13 @@ admin worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..config.snapshot import Service, Snapshot
 
-__all__ = ["Deps", "Readings"]
+__all__ = ["Deps", "Readings", "Stream"]
 
 
 class Readings(Protocol):
@@ -29,11 +29,21 @@ class Readings(Protocol):
     def plugins(self) -> list[dict[str, Any]]: ...
 
 
+class Stream(Protocol):
+    """The status as server-sent events: `terraster.admin.live`."""
+
+    @property
+    def is_full(self) -> bool: ...
+
+    def frames(self, still: Callable[[], bool]) -> Iterator[bytes]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
     """snapshot: the running configuration. ask: a question to the master, by verb and arguments (`terraster.master.control`); raises
-    `Refused` or TerrasterError. readings: of the shared table"""
+    `Refused` or TerrasterError. readings: of the shared table. live: what viewers of the dashboard get"""
 
     snapshot: Callable[[], Snapshot]
     ask: Callable[..., Mapping[str, Any]]
     readings: Readings
+    live: Stream

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from pydantic import BaseModel, ValidationError
 
 from ..errors import TerrasterError
-from .call import Answer, Call, Caller, Effect, Reply, Request
+from .call import Answer, Call, Caller, Credentials, Effect, Reply, Request
 from .identity import Identity, Recorder
 from .operation import Operation
 from .problem import Mistake, Refused, mistakes
@@ -128,13 +129,29 @@ class Api:
             _check_body(request)
         tags = _if_match(operation, request)
         query = _query(operation, request)
-        call = Call(operation.id, query, None, parts, caller, request.id, tags, request.credentials)
+        call = Call(
+            operation.id,
+            query,
+            None,
+            parts,
+            caller,
+            request.id,
+            tags,
+            request.credentials,
+            lambda: self._still(operation, request.credentials),
+        )
         if tags and operation.etag is not None and not call.matches(current := operation.etag(call)):
             raise Refused(412, "it was changed since you read it: read it again", headers=[("ETag", current)])
         if not has_body:
             return call
         assert operation.body is not None
-        return Call(operation.id, query, _body(operation.body, request), parts, caller, request.id, tags, request.credentials)
+        return replace(call, body=_body(operation.body, request))
+
+    def _still(self, operation: Operation, credentials: Credentials) -> bool:
+        if operation.role is None:
+            return True
+        caller = self._identity.identify(credentials)
+        return caller is not None and caller.role >= operation.role
 
 
 def refusal(refused: Refused, instance: str) -> Reply:

@@ -1,0 +1,131 @@
+// The dashboard: which page is shown, and the state that comes every two seconds.
+
+import { Refused, call, events } from "./api.js";
+import { h, show } from "./dom.js";
+import { count } from "./format.js";
+import { Samples } from "./samples.js";
+import { overview } from "./pages/overview.js";
+import { servicePage } from "./pages/service.js";
+import { workers } from "./pages/workers.js";
+import { certificates } from "./pages/certificates.js";
+import { plugins } from "./pages/plugins.js";
+import { explain } from "./pages/explain.js";
+import { login } from "./pages/login.js";
+
+const AGAIN = 2000; // milliseconds before the stream is asked for again
+const LATE = 10; // seconds after which the page says that what it shows is old
+
+const PAGES = [
+  { name: "", title: "Overview", page: overview, inMenu: true },
+  { name: "service", title: "Service", page: servicePage },
+  { name: "certificates", title: "Certificates", page: certificates, inMenu: true },
+  { name: "workers", title: "Workers", page: workers, inMenu: true },
+  { name: "plugins", title: "Plugins", page: plugins, inMenu: true },
+  { name: "explain", title: "Explain", page: explain, inMenu: true },
+];
+
+const state = { status: null, samples: new Samples(), seen: 0, failure: "", caller: null, form: {} };
+let watching = null; // ends the stream
+
+function route() {
+  const [, name = "", ...rest] = location.hash.replace(/^#/, "").split("/");
+  const [last, query = ""] = (rest.pop() ?? "").split("?");
+  const parts = [...rest, last].filter((part) => part !== "").map(decodeURIComponent);
+  return { name, parts, query: new URLSearchParams(query), found: PAGES.find((one) => one.name === name) };
+}
+
+function draw() {
+  const { name, parts, query, found } = route();
+  show(
+    document.getElementById("nav"),
+    PAGES.filter((one) => one.inMenu).map((one) =>
+      h("a", { href: `#/${one.name}`, "aria-current": one.name === name ? "page" : null }, one.title),
+    ),
+  );
+  show(
+    document.getElementById("who"),
+    state.caller && [
+      h("span", {}, `${state.caller.name} (${state.caller.role})`),
+      h("button", { type: "button", class: "plain", onclick: leave }, "Log out"),
+    ],
+  );
+  show(document.getElementById("banner"), banner());
+  const main = document.getElementById("main");
+  if (state.needsLogin) {
+    show(main, login(state, enter));
+  } else if (!found) {
+    show(main, h("h1", {}, "There is no such page"), h("p", {}, h("a", { href: "#/" }, "Overview")));
+  } else if (state.status === null) {
+    show(main, h("p", { class: "quiet" }, state.failure ? "" : "Loading …"));
+  } else {
+    show(main, found.page(state, { parts, query, draw }));
+  }
+  const problems = state.status?.problems.length ?? 0;
+  document.title = `${problems ? `(${problems}) ` : ""}${found?.title ?? "Terraster"} · Terraster`;
+}
+
+function banner() {
+  if (state.needsLogin || !state.failure) return null;
+  const age = state.seen ? Math.round((Date.now() - state.seen) / 1000) : 0;
+  const shown = state.status ? ` What is shown is ${count(age, "second")} old.` : "";
+  return h("p", { class: "banner" }, `${state.failure}${age >= LATE || !state.status ? shown : ""}`);
+}
+
+// Take what comes until the page is hidden or the login is over, and begin again when there is a reason to.
+async function watch() {
+  watching?.abort();
+  const own = (watching = new AbortController());
+  while (!own.signal.aborted && !document.hidden && !state.needsLogin) {
+    try {
+      for await (const { name, data } of events("api/stream", own.signal)) take(name, data);
+    } catch (error) {
+      if (own.signal.aborted) return;
+      if (error instanceof Refused && error.status === 401) {
+        state.needsLogin = true;
+        state.reason = error.message;
+      } else {
+        state.failure = error instanceof Refused ? error.message : "Terraster cannot be reached.";
+      }
+    }
+    draw();
+    await new Promise((done) => setTimeout(done, AGAIN));
+  }
+}
+
+function take(name, data) {
+  if (name === "failure") state.failure = data.detail;
+  if (name === "status") {
+    state.status = data;
+    state.samples.take(data);
+    state.seen = Date.now();
+    state.failure = "";
+  }
+  draw();
+}
+
+function enter(caller) {
+  state.caller = caller;
+  state.needsLogin = false;
+  watch();
+}
+
+async function leave() {
+  try {
+    await call("POST", "api/auth/revoke", { body: {} });
+  } finally {
+    state.caller = null;
+    state.needsLogin = true;
+    state.status = null;
+    watching?.abort();
+    draw();
+  }
+}
+
+addEventListener("hashchange", () => {
+  draw();
+  document.getElementById("main").focus({ preventScroll: true });
+  scrollTo(0, 0);
+});
+document.addEventListener("visibilitychange", () => (document.hidden ? watching?.abort() : watch()));
+draw();
+watch();

@@ -1,0 +1,34 @@
+// "Why did this request go there?": what Terraster would do with a request, decided by the code of traffic.
+
+import { read } from "../api.js";
+import { h } from "../dom.js";
+
+export function explain(state, { draw }) {
+  const form = (state.form.explain ??= { request: "GET http://localhost/", client: "", headers: "", answer: null, failure: "" });
+  const ask = async (happened) => {
+    happened.preventDefault();
+    form.failure = "";
+    try {
+      const headers = form.headers.split("\n").map((line) => line.trim()).filter(Boolean);
+      form.answer = await read("api/explain", { request: form.request, client: form.client, headers: headers.join("\n") });
+    } catch (error) {
+      form.answer = null;
+      form.failure = error.message;
+    }
+    draw();
+  };
+  const field = (name) => ({ value: form[name], oninput: (happened) => (form[name] = happened.target.value) });
+  return [
+    h("h1", {}, "Explain"),
+    h(
+      "form",
+      { class: "stack", onsubmit: ask },
+      h("label", {}, "Request ", h("input", { type: "text", required: true, spellcheck: "false", ...field("request") })),
+      h("label", {}, "Client address ", h("input", { type: "text", placeholder: "127.0.0.1", ...field("client") })),
+      h("label", {}, "Header fields, one a line ", h("textarea", { rows: 3, spellcheck: "false", ...field("headers") })),
+      h("button", { type: "submit" }, "Explain"),
+    ),
+    form.failure ? h("p", { class: "banner", role: "alert" }, form.failure) : null,
+    form.answer ? h("pre", { tabindex: 0 }, form.answer.text) : null,
+  ];
+}

@@ -1,0 +1,95 @@
+// The first page: what is wrong, and how every service does.
+
+import { h } from "../dom.js";
+import { count, share, short, span, time } from "../format.js";
+import { sparkline } from "../plots.js";
+import { backendDots, problemList, table } from "../parts.js";
+
+const LATELY = 60; // looks that a plot shows
+const ROWS = 200; // services in one table
+
+export function overview(state, { query, draw }) {
+  const { status } = state;
+  return [headline(status), problemList(status.problems, status.now), services(state, query, draw), facts(status)];
+}
+
+function headline(status) {
+  const problems = status.problems.length;
+  const backends = status.services.flatMap((service) => service.locations.flatMap((location) => location.backends));
+  const up = backends.filter((backend) => backend.up).length;
+  return h(
+    "section",
+    { class: `headline ${problems ? "bad" : "good"}` },
+    h("h1", {}, problems ? count(problems, "problem") : "No problems"),
+    h("p", {}, `${up} of ${count(backends.length, "backend")} up, ${count(status.services.length, "service")}, generation ${status.generation}`),
+  );
+}
+
+function services(state, query, draw) {
+  const { status } = state;
+  const wanted = (state.form.filter ?? "").toLowerCase();
+  const found = status.services.filter((service) => [service.name, ...service.hosts].some((text) => text.toLowerCase().includes(wanted)));
+  return h(
+    "section",
+    {},
+    h("h2", {}, "Services"),
+    status.services.length > 10
+      ? h("label", { class: "filter" }, "Find ", h("input", { type: "search", value: state.form.filter ?? "", oninput: (happened) => {
+          state.form.filter = happened.target.value;
+          draw();
+        } }))
+      : null,
+    table("Services", ["Service", "Requests/s", "", "5xx", "Mean time", "", "Backends"], found.slice(0, ROWS).map((service) => row(state, service))),
+    found.length > ROWS ? h("p", { class: "quiet" }, `${found.length - ROWS} more: type a part of the name to find one`) : null,
+  );
+}
+
+function row(state, service) {
+  const rows = state.samples.of(service.name).slice(-LATELY);
+  const lately = state.samples.lately(service.name);
+  const failing = lately.errors > 0;
+  return h(
+    "tr",
+    { key: service.name },
+    h(
+      "th",
+      { scope: "row" },
+      h("a", { href: `#/service/${encodeURIComponent(service.name)}` }, service.name),
+      h("div", { class: "quiet small" }, service.hosts.join(", ") || "every host", " ", service.maintenance ? h("span", { class: "mark warn" }, "maintenance") : null),
+    ),
+    h("td", { class: "number" }, short(lately.rate)),
+    h("td", {}, sparkline(rows.map((one) => one.rate), `requests per second, at most ${short(Math.max(0, ...rows.map((one) => one.rate ?? 0)))}`)),
+    h("td", { class: `number${failing ? " bad" : ""}` }, lately.rate ? share(lately.errors, 1) : "–"),
+    h("td", { class: "number" }, time(lately.mean)),
+    h("td", {}, sparkline(rows.map((one) => one.mean), "mean time", "time")),
+    h("td", {}, backendDots(service)),
+  );
+}
+
+function facts(status) {
+  const soonest = [...status.certificates].filter((one) => one.expires).sort((one, other) => one.expires - other.expires)[0];
+  const reload = status.last_reload;
+  const proxies = status.workers.filter((worker) => worker.role === "proxy" && !worker.draining);
+  const well = proxies.filter((worker) => worker.responding).length;
+  return h(
+    "section",
+    { class: "facts" },
+    fact("Workers", `${well} of ${status.wanted_workers} serve`, "#/workers"),
+    fact("Connections", short(proxies.reduce((sum, worker) => sum + worker.connections, 0)), "#/workers"),
+    fact(
+      "Certificates",
+      soonest ? `${count(status.certificates.length, "certificate")}; the first ends in ${span(soonest.expires - status.now)}` : "none",
+      "#/certificates",
+    ),
+    fact(
+      "Last reload",
+      reload ? `${reload.ok ? "succeeded" : "refused"} ${span(status.now - reload.when)} ago` : "none since the start",
+      null,
+    ),
+    fact("Version", `${status.version}, running for ${span(status.now - status.started)}`, null),
+  );
+}
+
+function fact(name, text, link) {
+  return h("div", {}, h("h3", {}, link ? h("a", { href: link }, name) : name), h("p", {}, text));
+}

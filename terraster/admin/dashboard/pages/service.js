@@ -1,0 +1,93 @@
+// One service: its locations, and every backend with its state and the reason for it.
+
+import { h } from "../dom.js";
+import { count, moment, share, short, span, time } from "../format.js";
+import { sparkline } from "../plots.js";
+import { problemList, stateMark, table } from "../parts.js";
+
+const LATELY = 60; // looks that a plot shows
+
+export function servicePage(state, { parts }) {
+  const service = state.status.services.find((one) => one.name === parts[0]);
+  if (!service) return [h("h1", {}, "Service"), h("p", {}, `There is no service ${parts[0] ?? ""} in the running configuration.`)];
+  const problems = state.status.problems.filter((one) => one.service === service.name);
+  return [
+    h("h1", {}, service.name),
+    h("p", { class: "quiet" }, `${service.hosts.join(", ") || "every host"} on ${service.listeners.join(", ")}`),
+    service.maintenance ? h("p", { class: "banner" }, `In maintenance${service.maintenance.reason ? `: ${service.maintenance.reason}` : ""}`) : null,
+    problemList(problems, state.status.now),
+    service.locations.map((location) => locationPart(state, service, location)),
+  ];
+}
+
+function locationPart(state, service, location) {
+  const name = `${service.name}${location.path}`;
+  const rows = state.samples.of(name).slice(-LATELY);
+  const lately = state.samples.lately(name);
+  return h(
+    "section",
+    { key: location.path },
+    h("h2", {}, location.path, " ", h("span", { class: "quiet small" }, what(location))),
+    h(
+      "dl",
+      { class: "figures" },
+      figure("Requests/s", short(lately.rate), sparkline(rows.map((one) => one.rate), "requests per second")),
+      figure("5xx", lately.rate ? share(lately.errors, 1) : "–", sparkline(rows.map((one) => one.errors), "share of 5xx", "errors")),
+      figure("Mean time", time(lately.mean), sparkline(rows.map((one) => one.mean), "mean time", "time")),
+      figure("Answers", Object.entries(location.responses).map(([name, number]) => `${name} ${short(number)}`).join("  ") || "none"),
+      location.queued || location.queue_refused || location.queue_timeouts
+        ? figure("Queue", `${location.queued} wait; ${short(location.queue_refused)} refused, ${short(location.queue_timeouts)} timed out`)
+        : null,
+      location.retries ? figure("Retries", `${short(location.retries)}; ${short(location.retry_budget_refusals)} refused by the budget`) : null,
+      Object.entries(location.filters).map(([filter, counts]) =>
+        figure(filter, Object.entries(counts).map(([counter, number]) => `${counter.replaceAll("_", " ")} ${short(number)}`).join("  ") || "in use"),
+      ),
+    ),
+    location.backends.length
+      ? table(
+          `Backends of ${location.path}`,
+          ["Backend", "State", "Weight", "Open", "Requests/s", "", "Errors", "Latency", "Lately"],
+          location.backends.map((backend) => backendRow(state, name, backend)),
+        )
+      : null,
+  );
+}
+
+function what(location) {
+  if (location.redirect) return `redirects to ${typeof location.redirect === "string" ? location.redirect : "another place"}`;
+  if (location.split) return `split among ${Object.entries(location.split).map(([arm, weight]) => `${arm} (${weight})`).join(", ")}`;
+  return location.policy ?? "";
+}
+
+function figure(name, text, plot = null) {
+  return h("div", {}, h("dt", {}, name), h("dd", {}, text, plot));
+}
+
+function backendRow(state, place, backend) {
+  const name = `${place} ${backend.url} ${backend.address}`;
+  const rows = state.samples.of(name).slice(-LATELY);
+  const lately = state.samples.lately(name);
+  const now = state.status.now;
+  const weight = backend.weight_override ? `${backend.weight} (file: ${backend.configured_weight})` : backend.weight;
+  return h(
+    "tr",
+    { key: `${backend.url} ${backend.address}` },
+    h("th", { scope: "row" }, backend.name ? `${backend.name} ` : null, backend.url, backend.endpoint ? h("div", { class: "quiet small" }, backend.address) : null),
+    h(
+      "td",
+      {},
+      stateMark(backend),
+      backend.since ? h("span", { class: "quiet", title: moment(backend.since) }, ` ${span(now - backend.since)}`) : null,
+      backend.reason || backend.order?.reason ? h("div", { class: "small" }, backend.order?.reason || backend.reason) : null,
+      backend.until ? h("div", { class: "quiet small", title: moment(backend.until) }, `ends in ${span(backend.until - now)}`) : null,
+      backend.circuit !== "closed" ? h("div", { class: "small bad" }, `circuit ${backend.circuit}`) : null,
+    ),
+    h("td", { class: "number" }, weight),
+    h("td", { class: "number" }, `${short(backend.active)}${backend.max_connections ? ` of ${short(backend.max_connections)}` : ""}`),
+    h("td", { class: "number" }, short(lately.rate)),
+    h("td", {}, sparkline(rows.map((one) => one.rate), "requests per second")),
+    h("td", { class: `number${lately.errors > 0 ? " bad" : ""}` }, lately.rate ? share(lately.errors, 1) : "–"),
+    h("td", { class: "number" }, time(backend.recent_latency ?? backend.latency)),
+    h("td", { class: "small" }, backend.recent_failures ? `${count(backend.recent_failures, "failure")}: ${backend.recent_failure}` : null),
+  );
+}

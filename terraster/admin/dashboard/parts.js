@@ -1,0 +1,73 @@
+// What several pages show.
+
+import { h } from "./dom.js";
+import { moment, span } from "./format.js";
+
+const MOST = 100; // problems in one list
+
+// The mark of a backend's state: a word beside the colour, for those who do not tell colours apart.
+const STATES = {
+  up: ["good", "up"],
+  down: ["bad", "down"],
+  ejected: ["bad", "ejected"],
+  draining: ["warn", "draining"],
+  maintenance: ["warn", "maintenance"],
+};
+
+export function stateMark(backend) {
+  const [tone, word] = STATES[backend.state] ?? [backend.up ? "good" : "bad", backend.state];
+  return h("span", { class: `mark ${tone}` }, word);
+}
+
+// One dot for each backend of a service, if they are few, else two numbers.
+export function backendDots(service) {
+  const backends = service.locations.flatMap((location) => location.backends);
+  const up = backends.filter((backend) => backend.up).length;
+  const text = `${up} of ${backends.length} up`;
+  if (!backends.length) return h("span", { class: "quiet" }, "none");
+  if (backends.length > 12) return h("span", { class: up < backends.length ? "bad" : "" }, text);
+  return h(
+    "span",
+    { class: "dots", role: "img", "aria-label": text, title: text },
+    backends.map((backend) => h("i", { class: backend.up ? "good" : STATES[backend.state]?.[0] ?? "bad" })),
+    ` ${up}/${backends.length}`,
+  );
+}
+
+// A table that may be wider than the page. heads: the names of the columns; "" = a plot.
+export function table(name, heads, rows) {
+  return h(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": name },
+    h(
+      "table",
+      {},
+      h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "plot"))))),
+      h("tbody", {}, rows),
+    ),
+  );
+}
+
+// Problems of the status document, the worst first. now: seconds since 1970.
+export function problemList(problems, now) {
+  if (!problems.length) return null;
+  return h(
+    "ol",
+    { class: "problems", "aria-label": "Problems" },
+    problems.slice(0, MOST).map((one) => {
+      const where = `${one.service ?? ""}${one.location ?? ""}`;
+      const named = one.backend ? `${one.backend_name || one.backend} of ${where}` : where;
+      return h(
+        "li",
+        {},
+        h("span", { class: "kind" }, one.kind),
+        " ",
+        one.service ? [h("a", { href: `#/service/${encodeURIComponent(one.service)}` }, named), ": "] : null,
+        one.text,
+        one.since ? h("span", { class: "quiet", title: moment(one.since) }, `, for ${span(now - one.since)}`) : null,
+        one.until ? h("span", { class: "quiet", title: moment(one.until) }, `, ends in ${span(one.until - now)}`) : null,
+      );
+    }),
+    problems.length > MOST ? h("li", { class: "quiet" }, `and ${problems.length - MOST} more`) : null,
+  );
+}
