@@ -44,6 +44,10 @@ def refuses(query: dict[str, str]) -> Response:
     raise Refusal(409, "not now", ("Retry-After", "3"))
 
 
+def problem(status: int, title: str, detail: str) -> dict[str, object]:
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, "error": detail}
+
+
 ROUTES = {
     **pages.routes(),
     "/echo": {"GET": json_response, "POST": lambda query: json_response({"posted": query})},
@@ -94,19 +98,20 @@ def ask(address, request: str, fields: str = "", family=socket.AF_INET) -> tuple
         (
             "GET /nothing",
             404,
-            {"error": "this path does not exist; existing paths: /, /echo, /pieces, /fails, /away, /refuses", "status": 404},
+            problem(404, "Not Found", "this path does not exist; existing paths: /, /echo, /pieces, /fails, /away, /refuses"),
         ),
-        ("DELETE /echo", 405, {"error": "this path accepts only GET, POST", "status": 405}),
-        ("GET /fails", 500, {"error": "internal error, see the log", "status": 500}),
-        ("GET /away", 503, {"error": "the master is away", "status": 503}),
-        ("GET /refuses", 409, {"error": "not now", "status": 409}),
+        ("DELETE /echo", 405, problem(405, "Method Not Allowed", "this path accepts only GET, POST")),
+        ("GET /fails", 500, problem(500, "Internal Server Error", "internal error, see the log")),
+        ("GET /away", 503, problem(503, "Service Unavailable", "the master is away")),
+        ("GET /refuses", 409, problem(409, "Conflict", "not now")),
     ],
 )
 def test_answers(request_line, status, body):
     with serving(lambda log: Site(ROUTES, log)) as (address, log, _):
         found, fields, text = ask(address, request_line)
         assert (found, json.loads(text)) == (status, body)
-        assert fields["content-type"] == "application/json" and fields["cache-control"] == "no-store"
+        kind = "application/json" if status == 200 else "application/problem+json"
+        assert fields["content-type"] == kind and fields["cache-control"] == "no-store"
         assert fields.get("allow", "").upper() == ("GET, POST" if status == 405 else "")
         assert fields.get("retry-after") == ("3" if status == 409 else None)
         assert log.lines == (["admin: GET /fails failed"] if status == 500 else [])
@@ -129,8 +134,8 @@ def test_a_page_pieces_and_heads():
         (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 150 + b"\r\n", 400),
         (b"GET / HTTP/1.1\r\nx: " + b"y" * HEAD_OCTETS, 400),
         (b"garbage\r\n\r\n", 400),
-        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        (b"POST /echo HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (BODY_OCTETS + 1), 400),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (BODY_OCTETS + 1), 413),
         (b"POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST /echo HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
     ],

@@ -2,8 +2,8 @@
 
 pywsgi alone waits forever for a request head and reads without limit. Here a head may take `HEAD_SECONDS` and `HEAD_OCTETS`, a body needs
 a Content-Length of at most `BODY_OCTETS`, a write may take `WRITE_SECONDS`, and a server holds at most `CONNECTIONS`. `HEAD_SECONDS` also
-bounds how long an idle connection is kept. A refusal is short JSON. Requests are not logged. A change is logged by the code that makes
-it.
+bounds how long an idle connection is kept. A refusal is a problem (RFC 9457). Requests are not logged. A change is logged by the code that
+makes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gevent.ssl import SSLSocket
 
 from .door import Door
 
-__all__ = ["PEER_UID", "RAW_PATH", "Server"]
+__all__ = ["FACTS", "LOCAL", "PEER_UID", "RAW_PATH", "Server"]
 
 CONNECTIONS = 128
 HEAD_SECONDS = 30.0
@@ -32,7 +32,18 @@ BODY_OCTETS = 65536
 WRITE_SECONDS = 60.0
 
 PEER_UID = "terraster.uid"  # in the WSGI environment of a unix socket: the user at the other end, as the kernel knows it
+FACTS = "terraster.connection"  # likewise, of TCP: a dict for facts about the connection, which lives as long
+LOCAL = "local"  # in these facts: address and port of our end
 RAW_PATH = "terraster.path"  # likewise: the path as it was sent, percent-encoded
+
+
+class _Refused(ValueError):
+    """A head that is understood, and refused."""
+
+    def __init__(self, status: int, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.reason = reason
 
 
 class _BoundedReader:
@@ -61,6 +72,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         super().__init__(sock, address, server, rfile=_BoundedReader(sock.makefile("rb", -1)))
         sock.settimeout(WRITE_SECONDS)
         self._in_clear = not isinstance(sock, SSLSocket)
+        self._facts: dict[str, Any] = {}
 
     def handle_one_request(self) -> Any:
         self.rfile.left = HEAD_OCTETS
@@ -84,11 +96,15 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         self._head_timer.close()
         if self._in_clear and self.server.speaks_tls:  # a connection from before a reload
             raise ValueError("this port speaks TLS now: use https://")
-        if "transfer-encoding" in self.headers or (self.content_length or 0) > BODY_OCTETS:
-            raise ValueError(f"a request body needs a Content-Length of at most {BODY_OCTETS}")
+        if "transfer-encoding" in self.headers:
+            raise _Refused(411, "Length Required", f"a request body needs a Content-Length of at most {BODY_OCTETS}")
+        if (self.content_length or 0) > BODY_OCTETS:
+            raise _Refused(413, "Content Too Large", f"a request body may have at most {BODY_OCTETS} octets")
         return read
 
     def _handle_client_error(self, ex: Exception) -> tuple[str, bytes]:
+        if isinstance(ex, _Refused):
+            return _refusal(ex.status, ex.reason, str(ex))
         return _refusal(400, "Bad Request", str(ex) if type(ex) is ValueError else "this is not a valid HTTP request")
 
     def handle_one_response(self) -> None:
@@ -104,6 +120,10 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         if self.socket.family == socket.AF_UNIX:
             credentials = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
             environ[PEER_UID] = struct.unpack("3i", credentials)[1]
+        else:
+            if not self._facts:
+                self._facts[LOCAL] = self.socket.getsockname()[:2]
+            environ[FACTS] = self._facts
         return environ
 
 
@@ -142,8 +162,7 @@ class Server(WSGIServer):  # type: ignore[misc]
 
 
 def _refusal(status: int, reason: str, detail: str) -> tuple[str, bytes]:
-    body = json.dumps({"error": detail, "status": status}).encode()
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    problem = {"type": "about:blank", "title": reason, "status": status, "detail": detail, "error": detail}
+    body = json.dumps(problem).encode() + b"\n"
+    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
     return str(status), head.encode() + body

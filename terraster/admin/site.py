@@ -5,7 +5,8 @@
     control.sock     GET /status  /why  /reload  /plugins  /healthz  only for the user that Terraster runs as, and root
                      POST /reload  /stop  /backend  /explain       (the kernel tells the user)
 
-The TCP ports change nothing, so they need no password. Errors are JSON: ``{"error": …, "status": …}``.
+These paths change nothing on TCP ports, so they need no password there. Errors are problems (RFC 9457); their member ``error`` is the detail
+again, for programs that know no problems. `terraster.admin.mount` puts the API beside these paths.
 """
 
 from __future__ import annotations
@@ -72,12 +73,12 @@ class Site:
         try:
             answer = self._answer(environ)
         except Refusal as refusal:
-            answer = json_response({"error": str(refusal), "status": refusal.status}, refusal.status, *refusal.headers)
+            answer = problem(refusal.status, str(refusal), *refusal.headers)
         except TerrasterError as error:
-            answer = json_response({"error": str(error), "status": 503}, 503)
+            answer = problem(503, str(error))
         except Exception:
             self._log.exception("admin: %s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
-            answer = json_response({"error": "internal error, see the log", "status": 500}, 500)
+            answer = problem(500, "internal error, see the log")
         headers = [
             ("Content-Type", answer.type),
             ("Cache-Control", "no-store"),
@@ -117,6 +118,12 @@ class Site:
 def json_response(value: Any, status: int = 200, *headers: tuple[str, str]) -> Response:
     """A response with a JSON body and a newline at its end."""
     return Response(json.dumps(value).encode() + b"\n", "application/json", status, headers)
+
+
+def problem(status: int, detail: str, *headers: tuple[str, str]) -> Response:
+    """An answer that is not what was asked for."""
+    value = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "error": detail}
+    return Response(json.dumps(value).encode() + b"\n", "application/problem+json", status, headers)
 
 
 def only_for_owner(environ: Environ) -> None:

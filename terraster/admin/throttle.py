@@ -14,9 +14,9 @@ from ..state.buckets import RULE, Buckets
 from ..state.view import SeatView
 from .site import Environ, Refusal
 
-__all__ = ["Throttle"]
+__all__ = ["PROBES", "Throttle"]
 
-_PROBES = ("/healthz", "/readyz")
+PROBES = ("/healthz", "/readyz")
 _PREFIX = 64
 _SECOND = 1_000_000_000
 
@@ -36,7 +36,7 @@ class Throttle:
     def __call__(self, environ: Environ) -> None:
         """Raises `Refusal`."""
         limit = self._running().admin_rate
-        if limit is None or environ["PATH_INFO"] in _PROBES:
+        if limit is None or environ["PATH_INFO"] in PROBES:
             return
         rate, burst = limit
         interval = round(_SECOND / rate)

@@ -42,6 +42,7 @@ from .door import Door
 from .expiry_watch import ExpiryWatch
 from .explainer import Explainer
 from .exposition import CONTENT_TYPE, exposition, make_registry
+from .gate import Gate
 from .live import Live
 from .metrics import TableCollector
 from .mirrors import mirrors
@@ -150,6 +151,10 @@ class AdminWorker(Process):
     def idle(self) -> bool:
         return not (self._exporters.busy or any(server.busy for server in self._servers.values()))
 
+    def _proxies(self) -> list[int]:
+        """Process ids of the proxy workers."""
+        return [seat.pid for seat in seat_readings.seats(self.view.table) if seat.role == "proxy"]
+
     def _cells(self) -> dict[tuple[str, str], int]:
         return {(one.kind, one.counter.name): one.cell for one in self.plan.counted}
 
@@ -163,7 +168,7 @@ class AdminWorker(Process):
             "/healthz": {"GET": self._healthz},
             "/readyz": {"GET": self._readyz},
         }
-        guard = Throttle(self.view, self._running)
+        guard = Gate(Throttle(self.view, self._running), self._running, self._proxies)
         return Mount(self._api(NoOne()), Site(routes, self.log, guard), guard)
 
     def _metrics_site(self) -> Site:
@@ -174,7 +179,13 @@ class AdminWorker(Process):
         answers = Answers(
             self.view.table, self._running, self._ask, lambda: self.plan.counted, lambda: self._recent.counts(), self._document
         )
-        return Api(operations(Deps(self._running, self._ask, answers, self._live)), identity, NoRecord(), self.log)
+        return Api(
+            operations(Deps(self._running, self._ask, answers, self._live)),
+            identity,
+            NoRecord(),
+            self.log,
+            lambda: self.snapshot.admin_debug,
+        )
 
     def _control_site(self) -> Mount:
         routes = {

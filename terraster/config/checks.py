@@ -224,7 +224,9 @@ def warnings(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) ->
     api = top.management()
     if api.enabled and api.host is not None and not host_address(api.host):
         key = "api" if top.api is not None else "admin_api"
-        yield (key, "host"), False, f"`host` {api.host} is a name: the management API listens on {management_address(top)}"
+        if is_loopback(management_address(top)):
+            words = f"`host` {api.host} is a name: without `tls` the management API listens on {management_address(top)} only"
+            yield (key, "host"), False, words
     yield from management.refusals(top)
     yield from management.warnings(top)
     yield from acme.warnings(top, services)

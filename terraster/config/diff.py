@@ -48,6 +48,9 @@ _IN_PLACE = (
     "admin_tls",
     "admin_rate",
     "audit_days",
+    "admin_allowed",
+    "admin_host",
+    "admin_debug",
     "trusted_proxies",
     "limits",
     "timeouts",
@@ -78,7 +81,15 @@ _OF_CERTIFICATES = {
     "alerting": "alerting",
 }
 """Fields of a Snapshot whose keys are in `cert_manager`."""
-_WRITTEN = {"admin_tls": "api.tls", "admin_rate": "api.rate_limit", "audit_days": "api.audit_days", "sampling": "tracing.sampler"}
+_WRITTEN = {
+    "admin_tls": "api.tls",
+    "admin_rate": "api.rate_limit",
+    "admin_allowed": "api.allowed_ips",
+    "admin_host": "api.host",
+    "admin_debug": "api.debug",
+    "audit_days": "api.audit_days",
+    "sampling": "tracing.sampler",
+}
 """Fields of a Snapshot whose keys have another name."""
 _OF_SERVICE = ("timeouts", "body_size", "min_rate", "access_log", "ignore_client_abort")
 """Fields of a Location that are None where the service's value holds."""

@@ -62,12 +62,16 @@ def _with_port(listen: tuple[str, ...], port: int | None) -> tuple[str, ...]:
 
 
 def management_address(top: Settings) -> str:
-    """The address of the management API; "" for none. If `host` is a virtual host's name, the API listens on loopback."""
+    """The address of the management API; "" for none. If `host` is a name, that is all addresses with TLS or `insecure`, else loopback."""
     api = top.management()
     if not api.enabled:
         return ""
     port = api.port or top.admin_port or 8081
-    host = host_address(api.host or "127.0.0.1") or "127.0.0.1"
+    host = host_address(api.host or "127.0.0.1")
+    if not host:
+        if api.insecure or (api.tls is not None and api.tls.enabled):
+            return f":{port}"
+        host = "127.0.0.1"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

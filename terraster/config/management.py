@@ -9,12 +9,12 @@ import math
 from collections.abc import Iterator
 
 from .cipher_suites import is_of_tls13
-from .listeners import management_address
+from .listeners import host_address, management_address
 from .messages import Complaint
 from .settings import Settings
 from .snapshot import Service, Snapshot, Tls
 
-__all__ = ["NAME", "admin_addresses", "errors", "rate", "refusals", "secured", "tls", "warnings"]
+__all__ = ["NAME", "admin_addresses", "errors", "name", "rate", "refusals", "secured", "tls", "warnings"]
 
 NAME = "management API"
 """Its name for operators, where the name of a service stands."""
@@ -77,6 +77,12 @@ def warnings(top: Settings) -> Iterator[Complaint]:
 
 def _section(top: Settings) -> str:
     return "api" if top.api is not None else "admin_api"
+
+
+def name(top: Settings) -> str:
+    """The only name in Host that the management port answers for, in lower case; "" = any."""
+    host = top.management().host or ""
+    return "" if not host or host_address(host) else host.strip().lower().removesuffix(".")
 
 
 def rate(top: Settings) -> tuple[float, int] | None:

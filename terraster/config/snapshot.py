@@ -387,6 +387,9 @@ class Snapshot:
     admin_tls: Tls | None = None  # of the management port; None: it speaks plain HTTP
     admin_rate: tuple[float, int] | None = None  # requests per second and burst of one client there; None: any
     audit_days: int = 365  # for which rows of the audit log are kept at least
+    admin_allowed: tuple[str, ...] = ()  # networks of its clients; () = all
+    admin_host: str = ""  # the only name in Host that it answers for; "" = any
+    admin_debug: bool = False  # failures name the exception's class
     metrics_listen: str = "127.0.0.1:9090"  # "" = no separate metrics port
     runtime_dir: str = "/run/terraster"
     state_dir: str = "/var/lib/terraster"

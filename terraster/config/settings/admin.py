@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from .base import FilePath, Model, Networks, Port, Secret, SomeTime, Text, Whole, later, one_of
+from .base import FilePath, Model, Networks, Port, Secret, SomeTime, Text, Whole, one_of
 from .switches import OrWord, switched
 from .tls import TlsSetting
 
@@ -28,16 +28,19 @@ class ApiSettings(Model):
     enabled: bool = Field(True, description="Open the management port.")
     host: Text | None = Field(
         None,
-        description="Address to listen on, or a virtual host's name (then it listens on loopback). Default: 127.0.0.1.",
+        description="Address to listen on, or a name: then requests with that Host only are answered, on all addresses if there is `tls` or "
+        "`insecure`, else on loopback. Default: 127.0.0.1.",
     )
     port: Port | None = Field(None, description="Port of the management API. Default: `admin_port`, else 8081.")
     tls: TlsSetting | None = Field(None, description="TLS of the management port.")
     insecure: bool = Field(False, description="Allow plain HTTP on an address that others can reach.")
-    allowed_ips: Networks = later((), description="Addresses and networks that may use the API. Default: all.")
-    debug: bool = later(False, description="Say more in error answers.")
     audit_days: Annotated[Whole, Field(ge=1, le=36_500)] = Field(
         365, description="Days for which the audit log keeps its rows at least; it is removed in files of a month each."
     )
+    allowed_ips: Networks = Field(
+        (), description="Addresses and networks that may use the management port, as its socket has them. Default: all."
+    )
+    debug: bool = Field(False, description="Name the class of an exception in the answer to a request that failed by a defect.")
     rate_limit: ApiRateLimit | None = Field(
         None,
         description="How many requests one client may send to the management port; beyond it 429. `/healthz` and `/readyz` do not count.",
