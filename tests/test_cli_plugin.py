@@ -106,7 +106,7 @@ def test_an_access_log_is_a_recording_too(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     "code, records, words",
     [
-        ("a = = 1\n", "[]", "echo.py:1: is not valid Python"),
+        ("a = = 1\n", "[]", "echo.py:1:5: is not valid Python"),
         (ECHO, "[1]", "must be a list of objects"),
         (ECHO, "{", "echo.requests.json: "),
         (ECHO, '[{"request": {"path": "no"}}]', "the path of a request begins with /, not 'no'"),
@@ -121,10 +121,21 @@ def test_what_cannot_be_tested(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_plugin_without_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "echo.py").write_text(ECHO)
-    assert main(["plugin", "test", str(tmp_path / "echo.py")]) == 2
-    words = f"there are no recorded requests: write {tmp_path / 'echo.requests.json'} (docs/plugins.md, Testing), or name another file with"
-    assert words in capsys.readouterr().err
+    """One request is tried, and what the plugin changed is told; a file that is named has to be there."""
+    (tmp_path / "mark.py").write_text(
+        "class Mark:\n    name = 'mark'\n\n    def on_request(self, request):\n        request.headers['X-In'] = '1'\n\n"
+        "    def on_response(self, request, response):\n        response.headers['X-Out'] = '2'\n"
+    )
+    assert main(["plugin", "test", str(tmp_path / "mark.py")]) == 0
+    first, second, *changed, last = capsys.readouterr().out.splitlines()
+    assert (
+        first
+        == f"there are no recorded requests ({tmp_path / 'mark.requests.json'}), so this is one GET / (docs/plugins.md, Testing)"
+    )
+    assert second.startswith("ok   mark: GET / → 200 (") and last == "OK: 1 requests"
+    assert [line.strip() for line in changed] == ["backend gets: X-In: 1", "client gets: X-Out: 2"]
+    assert main(["plugin", "test", str(tmp_path / "mark.py"), "--requests", str(tmp_path / "none.json")]) == 2
+    assert "none.json: No such file or directory" in capsys.readouterr().err
 
 
 def test_a_line_of_a_plugin_has_a_bound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,7 +98,8 @@ def test_what_is_wrong_is_said_with_its_place(loader: Loader, folder: Path, text
 
 def test_a_plugin_that_is_on_everywhere_needs_its_keys_at_the_top(loader: Loader, folder: Path) -> None:
     with pytest.raises(
-        ConfigError, match="the plugin `strict`, which is on everywhere, has no entry at the top: `needed` is missing"
+        ConfigError,
+        match="the plugin `strict`, which is on everywhere, needs an entry at the top, `middleware: .{strict: .…}}.`: `needed` is missing",
     ):
         load(loader, folder, BACKEND)
 

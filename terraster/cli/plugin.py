@@ -12,8 +12,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from terraster.errors import Problem
 
 from .options import add_option
 
@@ -129,6 +131,7 @@ def _new(arguments: argparse.Namespace) -> int:
     _write(f"{base}.py", _CODE.format(name=name, cls=cls))
     _write(f"{base}.requests.json", json.dumps(_RECORDS, indent=2) + "\n")
     print(f"wrote {base}.py and {base}.requests.json; try them: terraster plugin test {base}.py")
+    print("if this is the plugin_directory, `terrasterctl reload` puts it into effect, for all services")
     return 0
 
 
@@ -142,7 +145,7 @@ def _write(file: str, text: str) -> None:
 def _test(arguments: argparse.Namespace) -> int:
     from terraster.plugins.checker import wrong
     from terraster.plugins.loading import PluginError, class_in, described, module_of
-    from terraster.plugins.trial import plugins_of, records_of, run
+    from terraster.plugins.trial import plugins_of, run
 
     file = os.path.abspath(arguments.file)
     with open(file, "rb") as stream:
@@ -150,15 +153,10 @@ def _test(arguments: argparse.Namespace) -> int:
     requests = arguments.requests or f"{file.removesuffix('.py')}.requests.json"
     failed = 0
     try:
-        try:
-            with open(requests, encoding="utf-8") as text:
-                records = records_of(text.read())
-        except FileNotFoundError:
-            return _refuse(
-                f"there are no recorded requests: write {requests} (docs/plugins.md, Testing), or name another file with --requests"
-            )
+        plugins = plugins_of(file, octets)
+        records = _records(requests, named=arguments.requests is not None)
         keys = dict(_key(words) for words in arguments.set)
-        for plugin in plugins_of(file, octets):
+        for plugin in plugins:
             faults = wrong(described(class_in(module_of(file, octets), plugin.cls)).model, keys)
             if faults:
                 return _refuse(f"{plugin.name}: " + "; ".join(words for _, words in faults))
@@ -166,12 +164,25 @@ def _test(arguments: argparse.Namespace) -> int:
                 failed += bool(outcome.wrong)
                 _show(plugin.name, record, outcome)
     except PluginError as error:
-        place = f"{file}:{error.line}" if error.line else file
-        return _refuse(f"{place}: {error.words}")
+        return _refuse(str(Problem(file, error.line, max(error.column, 1), error.words)))
     except (ValueError, TypeError) as error:
         return _refuse(f"{requests}: {error}")
     print(f"{failed} of {len(records)} failed" if failed else f"OK: {len(records)} requests")
     return 1 if failed else 0
+
+
+def _records(file: str, named: bool) -> list[dict[str, Any]]:
+    """The recorded requests of a file. One request if it is not there, unless the operator named it. Raises OSError, ValueError."""
+    from terraster.plugins.trial import records_of
+
+    try:
+        with open(file, encoding="utf-8") as text:
+            return records_of(text.read())
+    except FileNotFoundError:
+        if named:
+            raise
+    print(f"there are no recorded requests ({file}), so this is one GET / (docs/plugins.md, Testing)")
+    return [{"request": {}, "response": {"headers": {"Content-Type": "text/plain"}, "body": "hi"}}]
 
 
 def _key(words: str) -> tuple[str, object]:
@@ -184,7 +195,7 @@ def _key(words: str) -> tuple[str, object]:
         return name, value
 
 
-def _show(plugin: str, record: dict[str, object], outcome: Outcome) -> None:
+def _show(plugin: str, record: dict[str, Any], outcome: Outcome) -> None:
     asked = record.get("request")
     asked = asked if isinstance(asked, dict) else {}
     by = f", answered by {outcome.answered}" if outcome.answered else ""
@@ -192,8 +203,17 @@ def _show(plugin: str, record: dict[str, object], outcome: Outcome) -> None:
     print(
         f"{sign} {plugin}: {asked.get('method', 'GET')} {asked.get('path', '/')} → {outcome.status}{by} ({outcome.seconds * 1000:.2f} ms)"
     )
-    for line in (*outcome.wrong, *outcome.log):
+    for line in (*outcome.wrong, *outcome.log, *(() if "expect" in record else _changed(record, outcome))):
         print(f"       {line}")
+
+
+def _changed(record: dict[str, Any], outcome: Outcome) -> Iterator[str]:
+    """The fields that the plugin put in, for a record that expects nothing."""
+    for what, part, found in (("backend gets", "request", outcome.upstream or []), ("client gets", "response", outcome.headers)):
+        before = {(name.lower(), str(value)) for name, value in record.get(part, {}).get("headers", {}).items()}
+        for name, value in found:
+            if (name.lower(), value) not in before and name.lower() not in ("host", "content-length"):
+                yield f"{what}: {name}: {value}"
 
 
 def _refuse(words: str) -> int:

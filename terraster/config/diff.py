@@ -247,6 +247,10 @@ def _of_plugins(old: Snapshot, new: Snapshot) -> Iterator[str]:
             yield f"+ plugin {name}"
         elif before[name].digest != one.digest:
             yield f"~ plugin {name}: another version of {one.file}"
+        elif before[name].kept != one.kept:
+            yield f"~ plugin {name}: " + (
+                f"the new version of {one.file} is not used" if one.kept else f"{one.file} is the version in use again"
+            )
         elif replace(before[name], slot=one.slot) != one:
             yield f"~ plugin {name}"
 

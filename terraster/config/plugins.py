@@ -151,7 +151,12 @@ def complaints(
                     yield (*one.path, key), True, f"`{key}` of a plugin belongs in `middleware` at the top"
     for name, wrong in zip(bare, answers[len(found) :], strict=True):
         for _, words in wrong:
-            yield ("middleware",), False, f"the plugin `{name}`, which is on everywhere, has no entry at the top: {words}"
+            entry = f"`middleware: [{{{name}: {{…}}}}]`"
+            yield (
+                ("middleware",),
+                False,
+                f"the plugin `{name}`, which is on everywhere, needs an entry at the top, {entry}: {words}",
+            )
 
 
 _AT_TOP = 3
