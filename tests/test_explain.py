@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from terraster.cli.main import main
+from terraster.config.loader import Loader
+from terraster.config.resolve import resolve
+from terraster.explain.course import courses, prepared
 from terraster.explain.question import ask
+from terraster.filters.registry import KINDS
 
 from .harness.authority import Authority
 
@@ -163,8 +167,19 @@ def test_near_misses(capsys: pytest.CaptureFixture[str], file: str, url: str, ne
 def test_conditions_that_are_not_fulfilled(capsys: pytest.CaptureFixture[str], file: str) -> None:
     lines = said(capsys, file, "http://a.example.com:8080/post")
     assert "location / (c.yaml:7:9)" in lines
-    assert "near /post#POST comes before, but needs the method POST (c.yaml:15:9)" in lines
+    assert "near /post#POST comes before /, but needs the method POST (c.yaml:15:9)" in lines
     assert "location / (c.yaml:7:9)" not in said(capsys, file, "POST http://a.example.com:8080/post")
+
+
+def test_conditions_where_there_is_no_other_location(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "port: 8080\nservices: [{host: '*', locations: [{path: /a, match: {methods: [POST]}, respond: {status: 204}}]}]"
+    )
+    lines = said(capsys, str(tmp_path / "c.yaml"), "http://a.test:8080/a/b")
+    assert lines[-2:] == [
+        "near /a#POST takes such requests, but needs the method POST (c.yaml:2:36)",
+        "answer 404: no location for this path",
+    ]
 
 
 CONDITIONS = """\
@@ -203,7 +218,7 @@ def test_the_conditions_that_a_request_lacks(
     (tmp_path / "c.yaml").write_text(CONDITIONS)
     lines = said(capsys, str(tmp_path / "c.yaml"), "http://a.test:8080/api/v1?version=2.1", "--client", "10.0.0.1", *arguments)
     assert [line for line in lines if line.startswith("near")] == [
-        f"near /api#narrow comes before, but needs {needed} (c.yaml:8:9)"
+        f"near /api#narrow comes before /, but needs {needed} (c.yaml:8:9)"
     ]
 
 
@@ -212,7 +227,7 @@ def test_all_conditions_that_a_request_lacks(capsys: pytest.CaptureFixture[str],
     lines = said(capsys, str(tmp_path / "c.yaml"), "POST http://a.test:8080/api", "-H", "X-Canary: yes", "-H", "Cookie: tester=1")
     needed = "the method GET or HEAD and a client in 10.0.0.0/8 and a path that matches /api/v[0-9]"
     needed += " and the parameter version with a value that matches 2\\..*"
-    assert f"near /api#narrow comes before, but needs {needed} (c.yaml:8:9)" in lines
+    assert f"near /api#narrow comes before /, but needs {needed} (c.yaml:8:9)" in lines
 
 
 def test_a_refused_spelling_is_near_no_location_that_would_have_taken_it(capsys: pytest.CaptureFixture[str], file: str) -> None:
@@ -289,6 +304,19 @@ services:
     )
     answer = "answer none: the service requires a certificate of the client (`tls.client_auth`), and none can be given here"
     assert said(capsys, str(tmp_path / "c.yaml"), "https://a.test:8443/")[-1] == answer
+
+
+def test_a_certificate_that_has_not_been_obtained(tmp_path: Path) -> None:
+    """By what is running, where the master fills in the certificates; a configuration on disk has none of them yet."""
+    issued = Authority().issue("a.test")
+    (tmp_path / "a.pem").write_bytes(issued.chain + issued.key)
+    (tmp_path / "c.yaml").write_text(
+        "services: [{host: a.test, listen: ':8443', tls: {cert_file: a.pem}, locations: [{path: /, respond: {status: 204}}]}]"
+    )
+    plan = prepared(resolve(Loader({}, kinds=KINDS).load(str(tmp_path / "c.yaml")), 1, secret=bytes(32)))
+    (course,) = courses(plan, ask("https://a.test:8443/"), live=True)
+    assert course.reason == "the service has no certificate yet, so the handshake ends with the alert unrecognized_name"
+    assert [one.status for one in courses(plan, ask("https://a.test:8443/"))] == [204]
 
 
 @pytest.mark.parametrize(

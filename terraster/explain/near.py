@@ -64,7 +64,7 @@ def locations(plan: Plan, service: ServicePlan, taken: LocationPlan | None, exch
     """The locations of a service that nearly took this request."""
     path = exchange.path.decode("latin-1")
     configured = {one.id: one for one in next(one for one in plan.snapshot.services if one.name == service.name).locations}
-    found = _unfulfilled(service, configured, exchange)
+    found = _unfulfilled(service, taken, configured, exchange)
     said = {one.location for one in found}
     below = []
     for other in _others(service, taken):
@@ -100,14 +100,17 @@ def _of(service: ServicePlan, location: LocationPlan, text: str) -> Near:
     return Near(text, service.name, location.label)
 
 
-def _unfulfilled(service: ServicePlan, configured: dict[str, Location], exchange: Exchange) -> list[Near]:
+def _unfulfilled(
+    service: ServicePlan, taken: LocationPlan | None, configured: dict[str, Location], exchange: Exchange
+) -> list[Near]:
     """The locations that would come before the one that took the request, if it fulfilled their conditions."""
+    place = "takes such requests" if taken is None else f"comes before {taken.label}"
     found = []
     for candidate in service.forks.candidates(exchange.path) if service.forks is not None else ():
         needed = unmet(configured[candidate.payload.id], exchange)
         if not needed:
             break
-        found.append(_of(service, candidate.payload, f"{candidate.payload.label} comes before, but needs {needed}"))
+        found.append(_of(service, candidate.payload, f"{candidate.payload.label} {place}, but needs {needed}"))
     return found
 
 

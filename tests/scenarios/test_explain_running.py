@@ -13,6 +13,7 @@ from terraster.state.table import Table
 
 from ..harness.backends import ok
 from ..harness.client import get
+from ..harness.issuer import jwks, token
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
 
@@ -93,7 +94,7 @@ def test_the_states_of_backends_are_those_of_now(fresh, backend) -> None:
     proxy.ctl("backend", "maintain", "site", three.url)
     assert (course(proxy, "/")["status"], course(proxy, "/")["reason"]) == (503, "no healthy backend")
     assert get(proxy.address).status == 503
-    text = proxy.ctl("explain", f"GET {proxy.url}/").stdout.splitlines()
+    text = proxy.ctl("explain", "GET", f"{proxy.url}/").stdout.splitlines()  # without quotes
     assert text[0] == f"GET {proxy.url}/ from 192.0.2.1"
     assert text[1] == "by generation 2, which is running"
     assert f"           {one.url}, weight 1, 0 in flight, draining by {by} (disk)" in text
@@ -162,6 +163,17 @@ def test_limits_of_a_client(terraster, backend) -> None:
     assert get(proxy.address).status == 200
     assert course(proxy, "/", "--client", "127.0.0.1")["status"] == get(proxy.address).status == 429
     assert course(proxy, "/")["status"] is None
+
+
+def test_the_keys_of_tokens_that_are_in_use(terraster, backend) -> None:
+    """They were fetched, and the answer judges a token by them."""
+    issuer = backend(answer=ok(jwks("ec")))
+    proxy = terraster(service(backend(answer=ok()).url, middleware=[{"jwt": {"jwks_url": f"{issuer.url}/keys", "issuer": "us"}}]))
+    good, other = (f"Authorization: Bearer {token('ec', exp=4_102_444_800, iss=name).decode()}" for name in ("us", "them"))
+    wait_until(lambda: get(proxy.address, fields=f"{good}\r\n").status == 200)
+    assert course(proxy, "/", "-H", good)["status"] is None
+    assert course(proxy, "/", "-H", other)["status"] == get(proxy.address, fields=f"{other}\r\n").status == 401
+    assert course(proxy, "/")["reason"] == "jwt: a token is needed"
 
 
 def test_a_question_changes_no_cell(fresh, backend) -> None:
