@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from terraster.master.steps import ADOPTION, KEY, ORDER, TABLE, UPGRADE, of_first, of_refresh, of_reload
+from terraster.master.steps import ADOPTION, EDIT, KEY, ORDER, TABLE, UPGRADE, of_first, of_refresh, of_reload
 from tests.harness.family import Family
 from tests.harness.program import is_gone
 from tests.harness.waiting import wait_until
 
 OLD, NEW = "http://127.0.0.1:1", "http://127.0.0.1:2"
 NAMES = (
+    "edits",
     "overrides",
     "certificates",
     "credentials",
@@ -88,6 +89,9 @@ class Victim(Family):
         assert set(os.listdir(self.runtime)) - {"state"} == {"control.sock", "terraster.pid"}
         assert set(os.listdir(f"{self.runtime}/state") if os.path.exists(f"{self.runtime}/state") else []) <= {
             "audit",
+            "edits.json",
+            "edits.json.new",
+            "edits.lock",
             "overlay.json",
             "overlay.json.new",
             "overlay.lock",
@@ -148,6 +152,12 @@ def test_the_table_is_what_a_run_goes_through(victim: Victim) -> None:
     assert tuple(victim.steps()) == ORDER
     victim.ask("order/weight/5")
     assert tuple(victim.steps()) == (*ORDER, *of_refresh(NAMES))
+    victim.ask("add")
+    written, renamed = EDIT
+    steps = list(of_refresh(NAMES))
+    steps.insert(steps.index("edits prepared"), written)
+    steps.insert(steps.index("edits committed"), renamed)
+    assert victim.steps() == steps
 
 
 @pytest.mark.parametrize("half", [0, 1])
@@ -197,6 +207,23 @@ def test_an_order(victim: Victim, step: str, order: str, survives: bool) -> None
     assert victim.overridden() == ("maintenance", new[1] if survives else 1)
     kept = json.loads(Path(victim.runtime, "state", "overlay.json").read_text())
     assert list(kept["backends"]) == [f"one/ {OLD}"]
+
+
+@pytest.mark.parametrize(
+    ("step", "survives"),
+    [(EDIT[0], False), ("edits prepared", False), ("children prepared", False), (EDIT[1], True)]
+    + [("edits committed", True), ("children committed", True), ("settled", True), ("children told", True)],
+)
+def test_an_edit(victim: Victim, step: str, survives: bool) -> None:
+    """There is the old or the new, and what is kept is what runs."""
+    victim.write(die=step)
+    asked(victim, "add")
+    victim.again()
+    status = victim.ask("status")
+    added = "one/ http://127.0.0.1:3"
+    assert (added in status["prober"], [edit["number"] for edit in status["edits"]]) == (survives, [1] if survives else [])
+    assert victim.ask("add")["ok"] != survives, "the next one finds no lock"
+    assert added in victim.ask("status")["prober"]
 
 
 @pytest.mark.parametrize("step", KEY)

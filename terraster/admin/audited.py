@@ -68,6 +68,27 @@ class Audited:
         self._end({**facts, "before": before}, token, answer, after)
         return answer
 
+    def edit(self, by: str, **arguments: Any) -> dict[str, Any]:
+        """The answer of the master to "edit"; a dry run leaves no row."""
+        if arguments.get("dry_run"):
+            return self._ask("edit", **arguments, by=by)
+        kinds = {str(change.get("kind")) for change in arguments["changes"]} if _is_list(arguments["changes"]) else set()
+        return self._edited(by, "edit", kinds.pop() if len(kinds) == 1 else "edit", **arguments)
+
+    def drop_edits(self, by: str, **arguments: Any) -> dict[str, Any]:
+        """The answer of the master to "drop_edits"; a dry run leaves no row."""
+        if arguments.get("dry_run"):
+            return self._ask("drop_edits", **arguments, by=by)
+        return self._edited(by, "drop_edits", "edits.drop", **arguments)
+
+    def _edited(self, by: str, verb: str, action: str, **arguments: Any) -> dict[str, Any]:
+        token, facts = self._begin(by, action, "", arguments["reason"], None)
+        answer = self._answer(facts, token, verb, **arguments, by=by)
+        places = [f"{one['service']}{one['location']}" for one in answer.get("locations", ())]
+        after = {"changed": answer["changed"][:_MOST], "changes": answer["changes"][:_MOST]} if answer["ok"] else None
+        self._end({**facts, "target": ", ".join(places[:_MOST])}, token, answer, after)
+        return answer
+
     def record(self, by: str, action: str, detail: str) -> None:
         """Add a row for what was done without the master."""
         token, facts = self._begin(by, action, "", "", None)
@@ -94,7 +115,7 @@ class Audited:
             raise
 
     def _end(self, facts: dict[str, Any], token: str, answer: dict[str, Any], after: Any) -> None:
-        changed = answer.get("changed", True) and answer.get("changes", True)
+        changed = answer.get("changed", True) and (answer.get("changes", True) or "edits" in answer)
         detail = "; ".join(answer.get("problems") or ([] if changed else ["there was nothing to change"]))
         began = facts["before"]["generation"] if facts["action"] == "reload" else None
         half = not answer["ok"] and began is not None and answer["generation"] != began
@@ -103,6 +124,10 @@ class Audited:
         if row["generation"] is None and answer["ok"]:
             row["generation"] = self._generation()
         self._auditor.record(row, token)
+
+
+def _is_list(changes: Any) -> bool:
+    return isinstance(changes, list) and all(isinstance(one, dict) for one in changes)
 
 
 def _override(account: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -131,6 +131,7 @@ def document(
             "reason": lost.why if lost.last else "",
         },
         "orphans": overrides.get("orphans", []),
+        "edits": master.get("edits") or [],
         "names": {
             name: {**known, **{key: known[key] or None for key in ("since", "asked", "failing_since") if key in known}}
             for name, known in master.get("names", {}).items()

@@ -30,7 +30,7 @@ from ..net.yielding import yield_to_loop
 from ..state.alive import lives
 from ..state.cells import MasterCells, Seat
 from ..worker.process import Process
-from . import pages, plugins, processes, readings, seat_readings
+from . import edits, pages, plugins, processes, readings, seat_readings
 from .acme import Orderer
 from .answers import Answers
 from .archivist import Archivist
@@ -188,13 +188,14 @@ class AdminWorker(Process):
         )
 
     def _control_site(self) -> Mount:
-        routes = {
+        routes: dict[str, dict[str, Handler]] = {
             "/status": {"GET": self._status},
             "/healthz": {"GET": self._alive},
             "/reload": {"GET": self._last_reload, "POST": self._reload},
             "/stop": {"POST": self._stop},
             "/backend": {"POST": self._backend},
             "/maintenance": {"POST": self._maintenance},
+            **edits.routes(self.ask, lambda: self._audited, _operator),
             "/why": {"GET": self._why},
             "/mirrors": {"GET": self._mirrors},
             "/plugins": {"GET": self._plugins},
@@ -291,7 +292,10 @@ class AdminWorker(Process):
         return json_response({"last_reload": self.ask("status")["last_reload"]})
 
     def _reload(self, query: dict[str, str]) -> Response:
-        outcome = self._audited.reload(_operator(query), query.get("why", "control socket"))
+        if query.get("dry_run", "") == "true":
+            outcome = self.ask("reload", dry_run=True)
+        else:
+            outcome = self._audited.reload(_operator(query), query.get("why", "control socket"))
         return json_response(outcome, 200 if outcome["ok"] else 422)
 
     def _stop(self, query: dict[str, str]) -> Response:

@@ -1,6 +1,7 @@
 """`terrasterctl backend …` and `terrasterctl why …`: commands of operators for single backends.
 
     backend drain|maintain|enable SERVICE[/PATH] URL   backend weight SERVICE[/PATH] URL N|file   [--for 10m] [--reason TEXT]
+    backend add|remove SERVICE[/PATH] URL                  (`terraster.cli.edits`)
     backend list [SERVICE[/PATH]]                      why [SERVICE[/PATH]] URL
 
 A URL may be shortened to HOST:PORT or HOST if that names one backend. A backend's configured name is enough, too. URL@ADDRESS is one
@@ -13,13 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from typing import Any
 
-from ..config.quantities import duration
-from . import phrases, render
-from .control import DONE, FAILED, Control
+from . import edits, phrases, render
+from .control import DONE, Control
+from .edits import refused, span
 from .output import colourful, width
 
 __all__ = ["add_commands", "backend", "refused", "span", "why"]
@@ -58,6 +58,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         action.add_argument(
             "--reason", "-reason", metavar="TEXT", default="", help="a note for other operators, shown by status and why"
         )
+    edits.add_actions(actions, shared, _SERVICE_HELP, _URL_HELP)
     listed = actions.add_parser("list", parents=[shared], help="list backends and the changes by operators")
     listed.add_argument("service", metavar="SERVICE[/PATH]", nargs="?", default="", help="only backends of this service")
     explained = commands.add_parser("why", parents=[shared], help="explain the state of a backend")
@@ -69,6 +70,8 @@ def backend(control: Control, arguments: argparse.Namespace) -> int:
     """The command `backend`."""
     if arguments.action == "list":
         return _list(control, arguments)
+    if arguments.action in edits.ACTIONS:
+        return edits.edited(control, arguments)
     query = {"action": arguments.action, "service": arguments.service, "url": arguments.url, "reason": arguments.reason}
     if arguments.action == "weight":
         query["weight"] = arguments.weight
@@ -139,29 +142,9 @@ def _is(service: str, path: str, wanted: str) -> bool:
     ]
 
 
-def refused(answer: dict[str, Any], as_json: bool) -> int:
-    """Print a refusal. All commands use the same form. answer: ``ok problems candidates``."""
-    if as_json:
-        print(json.dumps(answer, indent=2))
-    for problem in answer["problems"]:
-        print(f"terrasterctl: {problem}", file=sys.stderr)
-    return FAILED
-
-
 def _weight(text: str) -> str:
     if text in ("file", "default"):
         return "file"
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError("must be a whole number from 0, or `file` for the configured weight")
     return text
-
-
-def span(text: str) -> float:
-    """Seconds of the option `--for`."""
-    try:
-        seconds = duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if not seconds:
-        raise argparse.ArgumentTypeError("must be longer than 0s")
-    return seconds

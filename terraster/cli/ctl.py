@@ -1,8 +1,8 @@
 """`terrasterctl`: controls a running Terraster over the unix socket that its admin worker serves in `runtime_dir`.
 
     terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload | status [--all] | stop [--now] |
-                 backend drain|maintain|enable|weight|list … | why … | explain REQUEST | maintenance on|off SERVICE | mirror [SERVICE] |
-                 plugins | certificates | audit [verify]
+                 backend drain|maintain|enable|weight|add|remove|list … | edits … | why … | explain REQUEST |
+                 maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify]
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -27,7 +27,7 @@ from typing import Any
 
 from .. import __version__
 from ..logs import journal
-from . import audit, backend, explain_running, maintenance, mirror, plugins, render, render_certificates, where
+from . import audit, backend, edits, explain_running, maintenance, mirror, plugins, render, render_certificates, where
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
 from .explain import joined
 from .inherited import clean
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("--now", action="store_true", help="do not wait for open requests")
     backend.add_commands(commands, shared)
     explain_running.add_command(commands, shared)
+    edits.add_command(commands, shared)
     maintenance.add_command(commands, shared)
     mirror.add_command(commands, shared)
     plugins.add_command(commands, shared)
@@ -215,6 +216,7 @@ _COMMANDS = {
     "status": _status,
     "stop": _stop,
     "backend": backend.backend,
+    "edits": edits.edits,
     "why": backend.why,
     "explain": explain_running.explain,
     "maintenance": maintenance.maintenance,

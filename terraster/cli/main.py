@@ -18,7 +18,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from terraster import __version__
@@ -28,10 +28,12 @@ from terraster.cli.options import add_option
 from terraster.cli.output import until_closed
 
 if TYPE_CHECKING:
+    from terraster.config.edits import Edit
     from terraster.config.loader import Rules
     from terraster.config.settings import Settings
     from terraster.config.snapshot import Snapshot
     from terraster.errors import Problem
+    from terraster.master.operator.documents import Laid
 
 __all__ = ["main"]
 
@@ -117,15 +119,27 @@ class _Configuration:
         self._to_run = to_run
         self._last: tuple[Settings, Snapshot] | None = None
         self.notes: tuple[str, ...] = ()
+        self.last: Laid | None = None
         self._secret = b"" if to_run else bytes(32)  # a check must not create the key file
 
     def __call__(self, generation: int) -> Snapshot:
         """The configuration on disk. Raises ConfigError, or StartError if the key of session cookies cannot be read or created."""
+        return self.read(generation, ()).snapshot
+
+    def read(self, generation: int, edits: Sequence[Edit], texts: Mapping[str, bytes] | None = None) -> Laid:
+        """See `terraster.master.operator.documents`."""
         from terraster.config.resolve import resolve
         from terraster.errors import ConfigError
+        from terraster.master.operator.documents import Laid
 
         settings = self._loader.load(
-            self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs, notes=not self._to_run
+            self.file,
+            services_dir=self._services,
+            api_config=self._api,
+            log_configs=self._logs,
+            notes=not self._to_run,
+            edits=edits,
+            texts=texts,
         )
         if self._to_run and settings.refusals:
             raise ConfigError(list(settings.refusals))
@@ -137,7 +151,12 @@ class _Configuration:
             snapshot = resolve(settings, generation, previous=self._last, secret=self._secret)
         self._last = (settings, snapshot)
         self.notes = settings.notes
-        return snapshot
+        self.last = Laid(snapshot, self._loader.dormant, self._loader.texts)
+        return self.last
+
+    def label(self, location: Mapping[str, Any]) -> str:
+        """See `terraster.master.operator.documents`."""
+        return self._loader.label(location)
 
     def asks(self, address: str) -> str:
         """See `Loader.asks`."""
@@ -319,12 +338,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
     roles = {"proxy": ProxyWorker, "admin": Admin}
     if not arguments.demo:
-        return run(load, roles, compile_plan, asks=load.asks, placed=load.placed)
+        return run(load, roles, compile_plan, asks=load.asks, placed=load.placed, documents=load)
 
     def serve(advice: str) -> int:
         from terraster.cli.announce import announcing
 
-        return run(load, {**roles, "admin": announcing(advice, Admin)}, compile_plan, asks=load.asks, placed=load.placed)
+        return run(
+            load, {**roles, "admin": announcing(advice, Admin)}, compile_plan, asks=load.asks, placed=load.placed, documents=load
+        )
 
     return _demo(load, serve)
 

@@ -150,6 +150,11 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[Ce
         for words in overrides(orphan, None, now):
             place = f"{orphan['service']}{orphan['location']}"
             rows += sentence(place, f"{orphan['backend']}: {words}; no longer configured, kept for a day", width)
+    for edit in document.get("edits", ()):
+        why = f"; has no effect: {edit['dormant']}" if edit["dormant"] else ""
+        reason = f" ({edit['reason']})" if edit["reason"] else ""
+        words = f"{edit['words']} by {edit['by'] or 'an operator'}{until_when(edit['until'], now)}{reason}{why}"
+        rows += sentence(f"edit {edit['number']}", words, width)
     return [[Cell("Changed by operators:", BOLD)], *rows] if rows else []
 
 

@@ -17,9 +17,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from ..errors import ConfigError, Problem, Unplaced
 from . import checks, idle, idle_filters, level_checks, loggers, management, unserved
+from .edited import location_label
+from .edits import CONFLICT, LOCATION_KINDS, UNKNOWN, Dormant, Edit
 from .language import language
 from .log_files import unwritable
 from .messages import Complaint
@@ -27,15 +30,18 @@ from .pending import Finds
 from .places import keys_of, place_of
 from .plugins import Finder, Found, absent, directory, optional
 from .plugins import complaints as faults_of_plugins
-from .settings import ServiceSettings, Settings
+from .settings import DEFAULT_SERVICE, ServiceSettings, Settings
 from .settings.base import Model, at_once
 from .settings.kinds import Kind
 from .source import Cache, Item, Source, validated
 from .wanted import wanted
 
-__all__ = ["Loader", "load"]
+__all__ = ["Loader", "Texts", "load"]
 
 Path = tuple[str | int, ...]
+Texts = Mapping[str, bytes]
+"""The octets that were read, by file, in the order of reading."""
+
 _API_KEYS = ("api", "admin_api", "admin_port", "auth", "database")
 _LARGEST_FILE = 256 << 20
 
@@ -71,6 +77,8 @@ class Loader:
         self._kinds = tuple(kinds)
         self._plugins = plugins
         self._found = Found()
+        self.texts: Texts = {}
+        self.dormant: dict[int, Dormant] = {}
         self._cache = Cache(os.environ if environ is None else environ, pause or _go_on, language(self._kinds))
 
     def load(
@@ -81,16 +89,23 @@ class Loader:
         api_config: str | None = None,
         log_configs: Sequence[str] = (),
         notes: bool = False,
+        edits: Sequence[Edit] = (),
+        texts: Texts | None = None,
     ) -> Settings:
-        """The settings of these files. Raises ConfigError with all problems of all of them. notes: with `Settings.notes`."""
+        """The settings of these files. Raises ConfigError with all problems of all of them. notes: with `Settings.notes`. edits: made in
+        what the files say. texts: of an earlier load (`Loader.texts`), in place of what the files say now.
+
+        Afterwards ``texts`` has the texts that were read, and ``dormant``, by number, why edits have no effect."""
         good = False
-        if self._plugins is not None:
+        if self._plugins is not None and texts is None:
             self._look_for_plugins(self._plugins, path)
+        one = _Load(self._cache, self._plugins, self._found, edits, texts)
         try:
-            settings = _Load(self._cache, self._plugins, self._found).run(path, services_dir, api_config, log_configs, notes)
+            settings = one.run(path, services_dir, api_config, log_configs, notes)
             good = True
         finally:
             self._cache.loaded(good)
+        self.texts, self.dormant = one.texts, one.dormant
         return settings
 
     def _look_for_plugins(self, finder: Finder, path: str) -> None:
@@ -105,6 +120,10 @@ class Loader:
         known = language((*self._kinds, *self._found.kinds))
         if known is not self._cache.language:
             self._cache = self._cache.speaking(known)
+
+    def label(self, location: Mapping[str, Any]) -> str:
+        """The label that a location has by its document. Raises ValueError."""
+        return location_label(self._cache.language, location)
 
     def asks(
         self,
@@ -189,7 +208,18 @@ class Rules:
 class _Load:
     """One load: the sources, and what is wrong."""
 
-    def __init__(self, cache: Cache, plugins: Finder | None = None, found: Found | None = None) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        plugins: Finder | None = None,
+        found: Found | None = None,
+        edits: Sequence[Edit] = (),
+        texts: Texts | None = None,
+    ) -> None:
+        self.texts: dict[str, bytes] = {}
+        self.dormant: dict[int, Dormant] = {}
+        self._edits = edits
+        self._known_texts = texts
         self._cache = cache
         self._plugins = plugins
         self._found = found or Found()
@@ -210,6 +240,8 @@ class _Load:
             extra.append(self._source(file, ("loggers",), "a file of --log-config"))
 
         self._main = sources[0]
+        if self._edits:
+            self._edit(sources)
         self._items = [(source, index, item) for source in sources for index, item in source.items]
         top = self._top(self._main)
         for source in extra:
@@ -244,8 +276,8 @@ class _Load:
         self.files.append(file)
         text = ""
         try:
-            with open(file, "rb") as stream:
-                octets = stream.read(_LARGEST_FILE + 1)
+            octets = self._octets(file)
+            self.texts[file] = octets
             if len(octets) > _LARGEST_FILE:
                 self._problems.append(Problem(file, 0, 0, f"is larger than {_LARGEST_FILE >> 20} MiB"))
             else:
@@ -268,9 +300,45 @@ class _Load:
                 source.complain((("services",), True, f"`services` is not allowed in {what}"))
         return source
 
+    def _octets(self, file: str) -> bytes:
+        if self._known_texts is not None:
+            return self._known_texts[file]
+        with open(file, "rb") as stream:
+            return stream.read(_LARGEST_FILE + 1)
+
+    def _edit(self, sources: Sequence[Source]) -> None:
+        """Make the edits, service by service."""
+        by_service: dict[str, list[Edit]] = {}
+        for edit in self._edits:
+            by_service.setdefault(edit.service, []).append(edit)
+        for service, edits in by_service.items():
+            if service == DEFAULT_SERVICE and "backends" in self._main.top:
+                edits = [edit for edit in edits if self._fits_top(edit, sources)]
+            made = next((made for source in sources if (made := source.edit(service, edits)) is not None), None)
+            for edit in edits:
+                if made is None:
+                    self.dormant[edit.number] = Dormant(UNKNOWN, f"there is no service {service}")
+                elif edit.number in made.dormant:
+                    self.dormant[edit.number] = made.dormant[edit.number]
+
+    def _fits_top(self, edit: Edit, sources: Sequence[Source]) -> bool:
+        """True if the service of the top's `backends` can have this edit."""
+        words = ""
+        if edit.kind in LOCATION_KINDS:
+            words = "the service of the top's `backends` has no locations of its own"
+        elif "lb_policy" in edit.document and any(source.items for source in sources):
+            words = "the algorithm of the top's `backends` is the top's `algorithm`, which other services have too"
+        if words:
+            self.dormant[edit.number] = Dormant(CONFLICT, words)
+        return not words
+
     def _below(self, directory: str) -> Iterator[str]:
         """Every YAML file below a directory, in order of its path."""
         found = []
+        if self._known_texts is not None:
+            within = os.path.join(directory, "")
+            yield from [file for file in self._known_texts if file.startswith(within) and file.endswith((".yaml", ".yml"))]
+            return
         if not os.path.isdir(directory):
             self.files.append(directory)
             self._problems.append(Problem(directory, 0, 0, "is not a directory"))
@@ -412,7 +480,8 @@ class _Load:
         for complaint in special:
             source, there = self._located(complaint[0])
             found.append((source, (there, *complaint[1:])))
-        order = {file: index for index, file in enumerate(self.files)}
+        order = dict.fromkeys([*self.files, *(edit.label for edit in self._edits)], 0)
+        order = {file: index for index, file in enumerate(order)}
         problems = [source.problem(complaint) for source, complaint in found]
         for problem in sorted(problems, key=lambda one: (order[one.file], one.line, one.column, one.message)):
             yield str(problem)

@@ -8,8 +8,9 @@ complaint is about.
 from __future__ import annotations
 
 import copy
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -17,10 +18,12 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 
 from ..errors import Problem
 from . import checks, incremental, nodes
+from .edited import Edited
+from .edits import Edit
 from .language import Language
 from .messages import Beside, Complaint, complaints
 from .pending import Finder, Finds
-from .settings import ServiceSettings
+from .settings import DEFAULT_SERVICE, ServiceSettings
 from .settings.base import read_secret
 
 __all__ = ["Cache", "Item", "Source", "validated"]
@@ -104,6 +107,7 @@ class Source:
         self._root: Node | None = None
         self._pieces: list[incremental.Piece] = []
         self._noted: set[tuple[int, int]] = set()
+        self._edited: dict[int, Edited] = {}  # services with edits in them, by index; -1: the one that the top's `backends` make
         if not self._read_pieces(text):
             self._read_whole(text)
 
@@ -119,15 +123,67 @@ class Source:
         """A complaint about this file with its place, quoting values as they are written there."""
         path, key, words = complaint
         if isinstance(words, Beside):
-            line, column = self.place((*path[:2], *words.there))
-            words = words.replace("{there}", f"{self.file}:{line}:{column}")
+            there = self._origin((*path[:2], *words.there))
+            line, column = (0, 0) if isinstance(there, Edit) else self.place(there)
+            words = words.replace("{there}", there.label if isinstance(there, Edit) else f"{self.file}:{line}:{column}")
+        origin = self._origin(path)
+        if isinstance(origin, Edit):
+            return Problem(origin.label, 0, 0, words)
+        path = origin
         return Problem(self.file, *self.place(path, key), nodes.as_written(words, self._find(path)[2], self._cache.environ))
 
     def complain(self, complaint: Complaint) -> None:
         """Keep a complaint about this file, unless the reader found something at the very same place."""
         problem = self.problem(complaint)
         if (problem.line, problem.column) not in self._noted:
+            if self._edited and str(problem) in map(str, self.problems):
+                return  # the service was looked at before it was edited, too
             self.problems.append(problem)
+
+    def edit(self, service: str, edits: Sequence[Edit]) -> Edited | None:
+        """Make edits in a service of this file. None if the file does not have it, or has it in a form that cannot be read."""
+        number = next((at for at, (_, item) in enumerate(self.items) if item.settings.label == service), None)
+        if number is None:
+            return self._edit_top(edits) if service == DEFAULT_SERVICE and "backends" in self.top else None
+        index = self.items[number][0]
+        offset, _, node = self._find(("services", index))
+        reader = nodes.Reader(self._cache.environ, offset, self._cache.language.header_values)
+        value = reader.value(node, "services") if isinstance(node, MappingNode) else None
+        if not isinstance(value, dict) or reader.findings:
+            return None
+        made = self._edited[index] = Edited(value, self._cache.language)
+        made.make(edits)
+        text = json.dumps(made.value)
+        item = self._cache.get(self.directory, text)
+        if item is None:
+            self._cache.fresh()
+            item, good = self._item(index, made.value, reader.consulted)
+            if item is not None and good:
+                self._cache.put(self.directory, text, item)
+        if item is not None:
+            self.items[number] = index, item
+        return made
+
+    def _edit_top(self, edits: Sequence[Edit]) -> Edited:
+        """The same for the service that the top's `backends` make. Its algorithm is the top's, which must have no other services then."""
+        location = {"path": "/", "backends": self.top["backends"]}
+        made = self._edited[-1] = Edited({"locations": [location]}, self._cache.language)
+        made.make(edits)
+        (location, *_) = made.value["locations"] or [{"backends": []}]
+        self.top = {**self.top, "backends": location["backends"]}
+        if "lb_policy" in location:
+            self.top["algorithm"] = location["lb_policy"]
+        return made
+
+    def _origin(self, path: Path) -> Edit | Path:
+        """The path in the text of what is at a path now, or the edit that it is from."""
+        if self._edited and path[:1] == ("backends",) and -1 in self._edited:
+            origin = self._edited[-1].origin(("locations", 0, *path))
+            return origin if isinstance(origin, Edit) else origin[2:]
+        if self._edited and len(path) > 1 and path[0] == "services" and path[1] in self._edited:
+            origin = self._edited[path[1]].origin(path[2:])
+            return origin if isinstance(origin, Edit) else (*path[:2], *origin)
+        return path
 
     def _find(self, path: Path) -> tuple[int, Node | None, Node | None]:
         """The line from 0 that the lines of nodes count from, the key node and the value node at `path`."""

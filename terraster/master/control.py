@@ -33,6 +33,7 @@ from .children import Children
 from .filter_files import FilterFiles
 from .operator.account import Accounts, refusal
 from .operator.commands import OperatorCommands
+from .operator.edit_commands import EditCommands
 from .operator.service_commands import ServiceCommands
 from .participant import Outcome, Participant
 from .questions import Questions
@@ -60,6 +61,7 @@ class Control:
         reloader: Reloader,
         commands: OperatorCommands,
         services: ServiceCommands,
+        editor: EditCommands,
         accounts: Accounts,
         states: BackendStates,
         outliers: Outliers,
@@ -93,6 +95,10 @@ class Control:
             "status": self.status,
             "backend": commands.backend,
             "maintenance": services.maintenance,
+            "edit": editor.edit,
+            "drop_edits": editor.drop,
+            "edits": editor.edits,
+            "etags": editor.etags,
             "why": accounts.why,
             "overrides": accounts.overrides,
             "mirrors": self.mirrors,
@@ -117,9 +123,10 @@ class Control:
         except TerrasterError:
             return
 
-    def reload(self, why: str = "terrasterctl") -> dict[str, Any]:
-        """Reload. The answer has the keys of `Outcome`."""
-        return self._reloader.reload(why).as_dict()
+    def reload(self, why: str = "terrasterctl", dry_run: bool = False) -> dict[str, Any]:
+        """Reload. The answer has the keys of `Outcome`. dry_run: say what would change, and change nothing"""
+        outcome = self._reloader.rehearse() if dry_run else self._reloader.reload(why)
+        return {**outcome.as_dict(), "dry_run": dry_run}
 
     def stop(self, graceful: bool = True) -> dict[str, Any]:
         """Begin to stop, as TERM (or QUIT) would; the answer comes before the end does. During an upgrade both masters end, the new one

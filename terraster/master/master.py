@@ -45,6 +45,7 @@ from .children import FORCED
 from .descriptors import raise_limit
 from .drain import Drain
 from .listeners import Asks, Listeners, addresses, control_address, nobody
+from .operator.documents import Documents
 from .participant import Participant, Proposal, commit, prepare
 from .parts import Basis, Parts
 from .pidfile import Pidfile, remove_directories, runtime_directory
@@ -71,7 +72,9 @@ class Master(Arbiter):  # type: ignore[misc]
         step: Step,
         asks: Asks = nobody,
         placed: Placed = as_it_is,
+        documents: Documents | None = None,
     ) -> None:
+        self.documents = documents
         self.more = more
         self.step = step
         self.load = load
@@ -210,6 +213,7 @@ class Master(Arbiter):  # type: ignore[misc]
         return Basis(
             load=self.load,
             placed=self.placed,
+            documents=self.documents,
             roles=self.roles,
             compile=self.compile,
             more=self.more,

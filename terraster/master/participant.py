@@ -93,6 +93,9 @@ class Participant:
         """What `prepare` took from before because what is there now cannot be used, a line each: an operator who reloads should know."""
         return []
 
+    def unchanged(self, new: Proposal) -> None:
+        """The files say what runs already: the proposal is not committed, and `rollback` follows."""
+
     def detail(self) -> Any:
         """For the status, as JSON; None = nothing to say."""
         return None

@@ -8,13 +8,15 @@ table is made, and the others, ``behind_table``, after all parts are made.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.lock import RLock
 
+from terraster.config.snapshot import Snapshot
 from terraster.logs.program import ProgramLog
 from terraster.state.view import SeatView
 from terraster.worker.process import Process
@@ -39,6 +41,10 @@ from .filter_files import FilterFiles
 from .listeners import Listeners, control_address
 from .operator.account import Accounts
 from .operator.commands import OperatorCommands
+from .operator.documents import Documents
+from .operator.edit_commands import EditCommands
+from .operator.edit_file import EditFile
+from .operator.edits import Edits
 from .operator.orders import Orders
 from .operator.overrides import Overrides
 from .operator.service_commands import ServiceCommands
@@ -64,7 +70,7 @@ __all__ = ["Basis", "Parts"]
 class Basis:
     """The things that a master has before it makes its parts.
 
-    load, roles, compile, more, step, placed: see `terraster.master.run`
+    load, documents, roles, compile, more, step, placed: see `terraster.master.run`
     app:    gunicorn's application, with its configuration ``app.cfg``
     heard:  see `Children`
     ending: set when the master is told to stop
@@ -72,6 +78,7 @@ class Basis:
 
     load: Load
     placed: Placed
+    documents: Documents | None
     roles: Mapping[str, type[Process]]
     compile: Compile
     more: Sequence[Participant]
@@ -119,6 +126,9 @@ class Parts:
     def __init__(self, basis: Basis, new: Proposal) -> None:
         self._basis = basis
         running, log, agenda, step, upgrade = basis.running, basis.log, basis.agenda, basis.step, basis.upgrade
+        directory = new.loaded.state_dir
+        edits = Edits(basis.load, basis.documents, EditFile(directory, log, step), agenda, log, self._edit)
+        new.loaded = new.snapshot = running.loaded = running.snapshot = edits.first(new.loaded)
         overrides = Overrides(new.loaded.state_dir, log, step=step)
         overrides.load()
         overrides.expire()
@@ -128,7 +138,16 @@ class Parts:
         staples = Staples(log, agenda, self._use_new_staples)
         filter_files = FilterFiles(log, agenda, self._use_new_filter_files)
         names = Names(log, agenda, self._use_new_addresses)
-        before_table: tuple[Participant, ...] = (overrides, certificates, credentials, authorities, staples, filter_files, names)
+        before_table: tuple[Participant, ...] = (
+            edits,
+            overrides,
+            certificates,
+            credentials,
+            authorities,
+            staples,
+            filter_files,
+            names,
+        )
         prepare(before_table, new, step, log)
         found = shared.inherited(os.environ, upgrade.predecessor, log) if upgrade.predecessor else basis.adoption.table()
         # an older version does not tell when it gives us its names
@@ -162,13 +181,7 @@ class Parts:
         secrets = inherited(os.environ, upgrade.predecessor)
         self.tickets = TicketKeys(log, agenda, self.children.give_ticket_secrets, secrets)
         self.participants: tuple[Participant, ...] = (
-            overrides,
-            certificates,
-            credentials,
-            authorities,
-            staples,
-            filter_files,
-            names,
+            *before_table,
             Slots(self.leases),
             Planner(running, basis.compile, view, log),
             basis.listeners,
@@ -186,7 +199,7 @@ class Parts:
         self.reloader = Reloader(
             running,
             self.participants,
-            basis.load,
+            edits.read,
             self.children,
             basis.listeners,
             basis.service_manager,
@@ -200,6 +213,9 @@ class Parts:
         accounts = Accounts(running, overrides, states, prober, self.outliers, table)
         commands = OperatorCommands(running, overrides, self.orders, accounts, log, self._refresh)
         services = ServiceCommands(running, overrides, self.orders, log, self._refresh)
+        editor = EditCommands(
+            running, edits, overrides, table, log, self._edit, self.reloader.rehearse, self._alone, self._is_upgrade
+        )
         self.files = RuntimeFiles(
             basis.pidfile,
             basis.listeners,
@@ -217,6 +233,7 @@ class Parts:
             self.reloader,
             commands,
             services,
+            editor,
             accounts,
             states,
             self.outliers,
@@ -234,6 +251,12 @@ class Parts:
 
     def _refresh(self, why: str) -> Outcome:
         return self.reloader.refresh(why)
+
+    def _edit(self, why: str, propose: Callable[[int], Snapshot]) -> Outcome:
+        return self.reloader.edit(why, propose)
+
+    def _alone(self) -> RLock:
+        return self.reloader.alone
 
     def _use_new_addresses(self) -> bool:
         return self.reloader.refresh("names").ok

@@ -145,9 +145,30 @@ class Reloader:
     def refresh(self, why: str) -> Outcome:
         """Run the configuration that was loaded last with the overrides and addresses of now; the file is not read. Any greenlet; waits for
         a reload under way. If nothing changes, there is no new generation. One line in the log, which begins with ``why``."""
+        return self._refreshed(why, self._of_last)
+
+    @property
+    def alone(self) -> RLock:
+        """Held, no other reload and no refresh runs."""
+        return self._one_at_a_time
+
+    def edit(self, why: str, propose: Callable[[int], Snapshot]) -> Outcome:
+        """Run a configuration with other edits, which ``propose(generation)`` gives; it may raise ConfigError or StartError. There is a new
+        generation even if it says what the last one said. Any greenlet; waits for a reload under way. Like `refresh` in all else."""
+        return self._refreshed(why, lambda: self._of_edit(propose), False)
+
+    def rehearse(self, propose: Callable[[int], Snapshot] | None = None) -> Outcome:
+        """A reload (or an edit, see there) up to the commit, which is then taken back: the outcome has the changes. Any
+        greenlet; waits for a reload under way."""
         with self._one_at_a_time:
-            outcome = self._go(self._of_last)
-            self.refused = (why, outcome) if outcome.problems else None
+            return self._go(self._of_file if propose is None else lambda: self._of_edit(propose), rehearsal=True)
+
+    def _refreshed(self, why: str, propose: Callable[[], Proposal], remembered: bool = True) -> Outcome:
+        """remembered: True: a failure is shown in the status until a change succeeds"""
+        with self._one_at_a_time:
+            outcome = self._go(propose)
+            if remembered or outcome.ok:
+                self.refused = (why, outcome) if outcome.problems else None
             if outcome.problems:
                 self._log.error("%s: not in effect, generation %d runs: %s", why, outcome.generation, "; ".join(outcome.problems))
             elif outcome.changes:
@@ -163,8 +184,8 @@ class Reloader:
 
     # The two phases.
 
-    def _go(self, propose: Callable[[], Proposal]) -> Outcome:
-        """Prepare, commit, tell all children. Raises nothing but what ends the greenlet."""
+    def _go(self, propose: Callable[[], Proposal], rehearsal: bool = False) -> Outcome:
+        """Prepare, commit, tell all children. Raises nothing but what ends the greenlet. rehearsal: do not commit"""
         started = time.monotonic()
         problems: list[str] = []
         changes: list[str] = []
@@ -174,6 +195,9 @@ class Reloader:
             new = propose()
             assert new.change is not None
             changes = new.change.describe()
+            if rehearsal:
+                rollback(self._participants)
+                raise _Unchanged(new.notes)
             commit(self._participants, new, self._step)
             for one in self._participants:
                 one.settle(new)
@@ -224,6 +248,8 @@ class Reloader:
             notes += one.kept(new)
         same = replace(running.loaded, generation=loaded.generation) == loaded
         if same and replace(old, generation=new.snapshot.generation) == new.snapshot:
+            for one in self._participants:
+                one.unchanged(new)
             rollback(self._participants)
             raise _Unchanged(notes)
         return new
@@ -240,6 +266,16 @@ class Reloader:
         if not (new.change.added or new.change.removed or new.change.changed or of_api):
             rollback(self._participants)
             raise _Unchanged([])
+        return new
+
+    def _of_edit(self, propose: Callable[[int], Snapshot]) -> Proposal:
+        """The same for a configuration with other edits. Raises ConfigError or StartError; nothing has changed then."""
+        old = self._running.snapshot
+        loaded = propose(old.generation + 1)
+        unserved.refuse(loaded)
+        loaded = replace(loaded, runtime_dir=old.runtime_dir, state_dir=old.state_dir)
+        new = Proposal(loaded, old, self._ending, _SHORT_ROUND)
+        self._prepare(new)
         return new
 
     def _prepare(self, new: Proposal) -> None:

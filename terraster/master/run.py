@@ -11,6 +11,7 @@ from terraster.worker.process import Process
 
 from .listeners import Asks, nobody
 from .master import Master
+from .operator.documents import Documents
 from .participant import Participant
 from .reload import Load, Placed, as_it_is
 from .running import Compile
@@ -27,6 +28,7 @@ def run(
     step: Step = nothing,
     asks: Asks = nobody,
     placed: Placed = as_it_is,
+    documents: Documents | None = None,
 ) -> int:
     """Be the master until a signal or an operator stops it. `terraster.master.patching.patch` was called before.
 
@@ -37,13 +39,14 @@ def run(
     step:    see `terraster.master.steps`
     asks:    ``asks(address) -> str``: who asks for a listening address in the configuration, and where, for errors; "" = unknown
     placed:  ``placed(words_or_problem) -> str``: why a configuration cannot run, with its place if there is one
+    documents: the files, if they can be edited while Terraster runs
 
     Returns the exit code of the process. 0: stopped on request; 1: could not start (StartError, or a child that cannot start); 2: the
     configuration cannot be used. Problems are printed to standard error. In a child this function does not return.
     """
     master: Master | None = None
     try:
-        master = Master(load, roles, compile, more, step, asks, placed)
+        master = Master(load, roles, compile, more, step, asks, placed, documents)
         master.run()
     except ConfigError as error:
         print(journal.as_error("\n".join([placed(problem) for problem in error.problems])), file=sys.stderr)

@@ -6,6 +6,7 @@ one step, and looks at what the next start finds: the old or the new, never one 
     start, reload   `of_first` and `of_reload`, from the names of the participants
     the first time that sessions are signed: `KEY`, while the configuration is loaded
     order           `ORDER`; then the steps of a reload, without "loaded", if a weight changed
+    edit            the steps of a reload, without "loaded", with those of `EDIT` before "edits prepared" and "edits committed"
     upgrade (USR2)  `UPGRADE`, and in the new master the steps of a start, with those of `TABLE`
     take-over from a master that was killed: the steps of a start, with those of `ADOPTION`
 """
@@ -14,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-__all__ = ["ADOPTION", "KEY", "ORDER", "TABLE", "UPGRADE", "Step", "nothing", "of_first", "of_refresh", "of_reload"]
+__all__ = ["ADOPTION", "EDIT", "KEY", "ORDER", "TABLE", "UPGRADE", "Step", "nothing", "of_first", "of_refresh", "of_reload"]
 
 Step = Callable[[str], None]
 
 KEY = ("cookie key written", "cookie key linked")
 ORDER = ("overrides written", "overrides renamed")
+EDIT = ("edits written", "edits renamed")
 UPGRADE = ("successor forked", "pid file promoted", "control socket promoted")
 TABLE = ("table found", "place taken")
 ADOPTION = ("sockets adopted", *TABLE, "orphans dismissed")

@@ -8,7 +8,7 @@ backend, ``/states`` tells how the backends stand, ``/probes`` tells the greenle
 from the last one. With `ledger`, one more participant writes down its calls there and refuses with `ledger_refuses`; with `steps`, all steps
 are written down; with `die`, the process that reaches that step kills itself. With `sessions`, the first location has sessions, signed with
 the key of the state directory, which every answer tells. A toy admin worker hands ``/status``, ``/reload`` and ``/stop`` on to the master,
-and ``/order/ACTION/WEIGHT`` for the first backend.
+``/order/ACTION/WEIGHT`` for the first backend, and ``/add``, an edit that adds one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 
@@ -31,6 +33,7 @@ def main(path: str) -> int:
     from gevent.server import StreamServer
 
     from terraster.config.diff import patch
+    from terraster.config.edits import Dormant, Edit
     from terraster.config.snapshot import (
         Backend,
         HealthCheck,
@@ -46,6 +49,7 @@ def main(path: str) -> int:
     from terraster.errors import ConfigError, Problem, StartError
     from terraster.master import children, reload
     from terraster.master.keys import cookie_key
+    from terraster.master.operator.documents import Laid
     from terraster.master.participant import Participant, Proposal
     from terraster.master.run import run
     from terraster.state.cells import BackendCells, Seat, SeatBackend, SeatLocation
@@ -55,6 +59,34 @@ def main(path: str) -> int:
         with open(path) as file:
             settings: dict[str, Any] = json.load(file)
         return settings
+
+    class Files:
+        """Files that can be edited: backends can be added."""
+
+        file = path
+        last: Laid | None = None
+
+        def read(self, generation: int, edits: Sequence[Edit], texts: Any = None) -> Laid:
+            loaded = load(generation)
+            dormant = {}
+            for edit in edits:
+                if edit.url in [one.url for one in loaded.services[0].locations[0].backends]:
+                    dormant[edit.number] = Dormant("conflict", "it is there")
+                    continue
+                made = replace(loaded.services[0].locations[0].backends[0], id=backend_id("one", "/", edit.url), url=edit.url)
+                (location,) = loaded.services[0].locations
+                location = replace(location, backends=(*location.backends, made))
+                loaded = replace(loaded, services=(replace(loaded.services[0], locations=(location,)), *loaded.services[1:]))
+            self.last = Laid(loaded, dormant, {})
+            return self.last
+
+        def label(self, location: Any) -> str:
+            return "/"
+
+    def first(generation: int) -> Snapshot:
+        return files.read(generation, ()).snapshot
+
+    files = Files()
 
     def load(generation: int) -> Snapshot:
         settings = read()
@@ -203,6 +235,8 @@ def main(path: str) -> int:
 
         def answer(self, path: str) -> dict[str, Any]:
             verb, *rest = path.strip("/").split("/")
+            if verb == "add":
+                return self.ask("edit", changes=[{"kind": "backend.add", "service": "one", "url": "http://127.0.0.1:3"}])
             if verb != "order":
                 return self.ask(verb)
             url = self.plan.snapshot.services[0].locations[0].backends[0].url
@@ -260,7 +294,7 @@ def main(path: str) -> int:
     if read().get("broken"):
         ToyProxy.start = lambda self: 1 / 0  # type: ignore[assignment,method-assign,return-value]
     more = [Ledger()] if "ledger" in read() else []
-    return run(load, roles, lambda snapshot, view: Plan(snapshot), more, step)
+    return run(first, roles, lambda snapshot, view: Plan(snapshot), more, step, documents=files)
 
 
 if __name__ == "__main__":
