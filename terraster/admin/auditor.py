@@ -18,6 +18,7 @@ import gevent
 from gevent.lock import RLock
 from gevent.threadpool import ThreadPool
 
+from terraster.audit.chain import Verdict
 from terraster.audit.log import AuditError, AuditLog
 from terraster.audit.row import Row, prepared
 from terraster.config.snapshot import Snapshot
@@ -93,9 +94,15 @@ class Auditor:
             self._log.error("audit: a row waits to be written: %s", _said(kept))
             return False
 
-    def read(self, question: Callable[..., Any], *arguments: Any) -> Any:
-        """Ask the log in the thread: a bound method of `AuditLog`, or a function that reads it. Raises AuditError."""
-        return self._do(question, *arguments)
+    def page(self, words: Mapping[str, str], since: float, until: float, limit: int, cursor: int) -> tuple[list[Row], int | None]:
+        """See `terraster.admin.audit.page`. Raises AuditError."""
+        rows, following = self._do(page, self._audit, words, since, until, limit, cursor)
+        return rows, following
+
+    def verdict(self, known: tuple[int, str] | None = None) -> Verdict:
+        """See `AuditLog.verify`. Raises AuditError."""
+        found: Verdict = self._do(self._audit.verify, known)
+        return found
 
     # Looking after it.
 
@@ -157,6 +164,26 @@ class Auditor:
         if error is not None:
             raise error
         return value
+
+
+def page(
+    audit: AuditLog, words: Mapping[str, str], since: float, until: float, limit: int, cursor: int
+) -> tuple[list[Row], int | None]:
+    """The newest rows that fit, and the cursor for those before them, None if there are none. In the thread. Raises AuditError.
+
+    words:  ``user action target``, each "" or the beginning of what the row has
+    cursor: of the page before, 0: the newest rows
+    """
+    found: list[Row] = []
+    for row in audit.rows(cursor):
+        if since and row["when"] < since:
+            break
+        if (until and row["when"] >= until) or not all(row[name].startswith(word) for name, word in words.items()):
+            continue
+        if len(found) == limit:
+            return found, found[-1]["seq"]
+        found.append(row)
+    return found, None
 
 
 def _done(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, AuditError | None]:

@@ -17,7 +17,7 @@ from typing import Any
 import gevent
 
 from ..api.deps import Deps
-from ..api.identity import Identity, NoOne, NoRecord
+from ..api.identity import Identity, NoOne
 from ..api.operations import table as operations
 from ..api.problem import Refused
 from ..api.router import Api
@@ -33,6 +33,7 @@ from ..worker.process import Process
 from . import edits, pages, plugins, processes, readings, seat_readings
 from .acme import Orderer
 from .answers import Answers
+from .api_recorder import ApiRecorder
 from .archivist import Archivist
 from .audit import listed, verdict
 from .audited import Audited
@@ -82,6 +83,8 @@ class AdminWorker(Process):
         )
         self._recent = Recent(self.view.table, self._running)
         self._live = Live(self._document, self.log)
+        self._auditor = Auditor(AuditLog(os.path.join(self.snapshot.state_dir, "audit"), self._complain), self._running, self.log)
+        self._audited = Audited(self._auditor, self.ask, self._runs)
         control = control_address(self.snapshot)
         sites: dict[str, Mount | Site] = {
             control: self._control_site(),
@@ -102,9 +105,6 @@ class AdminWorker(Process):
         gevent.spawn(Archivist(self._running, self.log).run)
         self._exporters = TraceExporters(self.traces, self.view, self._running, self.log)
         gevent.spawn(self._exporters.run)
-        self._audit = AuditLog(os.path.join(self.snapshot.state_dir, "audit"), self._complain)
-        self._auditor = Auditor(self._audit, self._running, self.log)
-        self._audited = Audited(self._auditor, self.ask, self._runs)
         gevent.spawn(self._auditor.run)
         self._servers = {
             address: Server(sock, sites[address], self.log, self._door if address == self.snapshot.admin_listen else None)
@@ -180,9 +180,9 @@ class AdminWorker(Process):
             self.view.table, self._running, self._ask, lambda: self.plan.counted, lambda: self._recent.counts(), self._document
         )
         return Api(
-            operations(Deps(self._running, self._ask, answers, self._live)),
+            operations(Deps(self._running, self._ask, answers, self._live, self._auditor)),
             identity,
-            NoRecord(),
+            ApiRecorder(self._auditor),
             self.log,
             lambda: self.snapshot.admin_debug,
         )
@@ -337,10 +337,10 @@ class AdminWorker(Process):
         return json_response(answer, 200 if answer["ok"] else 422)
 
     def _rows(self, query: dict[str, str]) -> Response:
-        return json_response(listed(self._audit, self._auditor, query, time.time()))
+        return json_response(listed(self._auditor, query, time.time()))
 
     def _verify(self, query: dict[str, str]) -> Response:
-        return json_response(verdict(self._audit, self._auditor, query))
+        return json_response(verdict(self._auditor, query))
 
     def _complain(self, text: str) -> None:
         self.log.error("%s", text)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..audit.chain import Verdict
 from ..config.snapshot import Service, Snapshot
 
-__all__ = ["Deps", "Readings", "Stream"]
+__all__ = ["Audit", "Deps", "Readings", "Stream"]
 
 
 class Readings(Protocol):
@@ -38,12 +39,25 @@ class Stream(Protocol):
     def frames(self, still: Callable[[], bool]) -> Iterator[bytes]: ...
 
 
+class Audit(Protocol):
+    """The audit log, as far as it is read. All may wait; raise TerrasterError if it cannot be read."""
+
+    def page(
+        self, words: Mapping[str, str], since: float, until: float, limit: int, cursor: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Rows, the newest first, and the cursor for those before them. words: the beginnings of ``user action target``"""
+        ...
+
+    def verdict(self) -> Verdict: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
     """snapshot: the running configuration. ask: a question to the master, by verb and arguments (`terraster.master.control`); raises
-    `Refused` or TerrasterError. readings: of the shared table. live: what viewers of the dashboard get"""
+    `Refused` or TerrasterError. readings: of the shared table. live: what viewers of the dashboard get. audit: the audit log"""
 
     snapshot: Callable[[], Snapshot]
     ask: Callable[..., Mapping[str, Any]]
     readings: Readings
     live: Stream
+    audit: Audit

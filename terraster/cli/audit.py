@@ -6,7 +6,6 @@ import argparse
 import json
 from typing import Any
 
-from ..audit.log import AuditError, AuditLog
 from .backend import refused
 from .control import DONE, Control
 from .moments import since
@@ -67,6 +66,8 @@ def _verify(control: Control, arguments: argparse.Namespace) -> int:
 
 
 def _of_directory(directory: str, head: str) -> dict[str, Any]:
+    from ..audit.log import AuditError, AuditLog  # for this alone: it takes long to import
+
     number, _, digits = head.partition(":")
     try:
         found = AuditLog(directory, str).verify((int(number), digits) if head else None)

@@ -131,3 +131,24 @@ def test_two_masters_write_one_chain(fresh, backend) -> None:
     ]
     assert proxy.ctl("audit", "verify").returncode == 0
     assert proxy.ctl("stop").returncode == 0
+
+
+def test_the_api_reads_it(fresh, backend) -> None:
+    one = backend(answer=ok())
+    proxy = fresh(service(one.url))
+    assert proxy.ctl("backend", "drain", "site", one.url).returncode == 0
+    assert proxy.ctl("backend", "enable", "site", one.url).returncode == 0
+    assert proxy.ctl("reload").returncode == 0
+    found = proxy.control("GET", "/api/audit", limit="2")
+    assert [row["action"] for row in found["rows"]] == ["reload", "backend.enable"]
+    found = proxy.control("GET", "/api/audit", limit="2", cursor=str(found["cursor"]))
+    assert [row["action"] for row in found["rows"]] == ["backend.drain"] and found["cursor"] is None
+    assert [row["seq"] for row in proxy.control("GET", "/api/audit", action="backend.d")["rows"]] == [1]
+    assert proxy.control("GET", "/api/audit", since="99999999999")["rows"] == []
+    assert proxy.control("GET", "/api/audit/verify")["ok"] is True
+    path = next((Path(proxy.base["state_dir"]) / "audit").glob("*.jsonl"))
+    path.write_bytes(path.read_bytes().replace(b'"done"', b'"DONE"', 1))
+    verdict = proxy.control("GET", "/api/audit/verify")
+    assert verdict["ok"] is False and f"{path.name}, line 1" in verdict["problem"]
+    refused = proxy.ctl("audit", "verify")
+    assert refused.returncode == 1 and f"{path.name}, line 1" in refused.stderr

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..deps import Deps
 from ..operation import Operation
-from . import services, stream
+from . import audit, services, stream
 
 __all__ = ["table"]
 
 
 def table(deps: Deps) -> tuple[Operation, ...]:
     """All operations, in the order of the manual."""
-    return (*services.operations(deps), *stream.operations(deps))
+    return (*services.operations(deps), *audit.operations(deps), *stream.operations(deps))

@@ -1,0 +1,72 @@
+"""The rows of the audit log for what the API was asked to change.
+
+Calls that were refused because their caller is not known, or may not do it, come from everywhere: of those the log takes `BURST` at once and
+`RATE` a second, and then one row with the number of the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..api.call import Caller, Credentials, Effect
+from ..audit.row import DONE, FAILED, REFUSED
+from .auditor import Auditor
+
+__all__ = ["ApiRecorder"]
+
+BURST, RATE = 60.0, 0.2
+
+_STRANGERS = (401, 403, 429)
+
+
+class ApiRecorder:
+    """`terraster.api.identity.Recorder` of one admin worker."""
+
+    def __init__(self, auditor: Auditor, clock: Callable[[], float] = time.monotonic) -> None:
+        self._auditor = auditor
+        self._clock = clock
+        self._left, self._at = BURST, clock()
+        self._untold = 0
+
+    def record(
+        self, caller: Caller | None, operation: str, effect: Effect, request_id: str, status: int, credentials: Credentials
+    ) -> None:
+        """Add the row of one call. status: of its answer. Does not raise."""
+        if status in _STRANGERS and not self._may():
+            self._untold += 1
+            return
+        if self._untold:
+            self._tell_the_others()
+        outcome = DONE if status < 400 else FAILED if status >= 500 else REFUSED
+        facts: dict[str, Any] = {
+            "user": caller.name if caller is not None else "",
+            "role": caller.role.word if caller is not None else "",
+            "how": caller.how if caller is not None else "",
+            "address": credentials.address,
+            "action": operation,
+            "target": effect.target,
+            "before": effect.before,
+            "after": effect.after,
+            "reason": effect.reason,
+            "generation": effect.generation or None,
+            "outcome": outcome,
+            "detail": "" if effect.outcome in ("", "ok") else f"{status}: {effect.outcome}",
+            "request_id": request_id,
+        }
+        self._auditor.record(facts)
+
+    def _may(self) -> bool:
+        now = self._clock()
+        self._left, self._at = min(BURST, self._left + (now - self._at) * RATE), now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+    def _tell_the_others(self) -> None:
+        untold, self._untold = self._untold, 0
+        detail = f"{untold} more calls were refused because of their caller (401, 403, 429), and have no row"
+        facts = {"user": "Terraster", "how": "Terraster", "action": "audit.strangers", "outcome": REFUSED, "detail": detail}
+        self._auditor.record(facts)

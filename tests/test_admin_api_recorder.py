@@ -1,0 +1,72 @@
+"""The rows that calls of the API leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from terraster.admin.api_recorder import BURST, ApiRecorder
+from terraster.admin.auditor import Auditor
+from terraster.api.call import Caller, Credentials, Effect, Role
+from terraster.audit.log import AuditLog
+
+ALICE = Caller("alice", Role.OPERATOR, "token", "192.0.2.7")
+FROM = Credentials(address="192.0.2.7")
+
+
+class Log:
+    """A program's log that nobody reads."""
+
+    def info(self, *_: Any) -> None: ...
+
+    error = warning = info
+
+
+class House:
+    def __init__(self, folder: Path) -> None:
+        self.now = 0.0
+        self.log = AuditLog(str(folder / "audit"), str)
+        self.auditor = Auditor(self.log, lambda: SimpleNamespace(audit_days=365), Log())
+        self.recorder = ApiRecorder(self.auditor, lambda: self.now)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return list(self.log.rows())[::-1]
+
+    def strangers(self, count: int, status: int = 401) -> None:
+        for _ in range(count):
+            self.recorder.record(None, "drainBackend", Effect(outcome="who are you"), "r", status, FROM)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_a_call_leaves_its_row(house: House) -> None:
+    effect = Effect("shop/ http://b", {"weight": 1}, {"weight": 2, "token": "x1"}, "ticket 4711", 7)
+    house.recorder.record(ALICE, "patchBackend", effect, "r1", 200, FROM)
+    house.recorder.record(ALICE, "patchBackend", Effect(outcome="it has changed"), "r2", 412, FROM)
+    house.recorder.record(ALICE, "patchBackend", Effect(outcome="the master has gone"), "r3", 503, FROM)
+    done, refused, failed = house.rows()
+    assert (done["user"], done["role"], done["how"], done["address"]) == ("alice", "operator", "token", "192.0.2.7")
+    assert (done["action"], done["target"], done["reason"]) == ("patchBackend", "shop/ http://b", "ticket 4711")
+    assert (done["before"], done["after"], done["generation"]) == ({"weight": 1}, {"weight": 2, "token": "***"}, 7)
+    assert (done["outcome"], done["detail"], done["request_id"]) == ("done", "", "r1")
+    assert (refused["outcome"], refused["detail"]) == ("refused", "412: it has changed")
+    assert (failed["outcome"], failed["detail"]) == ("failed", "503: the master has gone")
+    assert house.log.verify().problem == ""
+
+
+def test_strangers_cannot_fill_the_log(house: House) -> None:
+    house.strangers(int(BURST) + 500)
+    assert len(house.rows()) == BURST
+    house.now += 10.0
+    house.strangers(3, 403)
+    last = house.rows()[int(BURST) :]
+    assert [row["action"] for row in last] == ["audit.strangers", "drainBackend", "drainBackend"]
+    assert last[0]["detail"].startswith("500 more calls") and last[1]["user"] == ""
+    house.recorder.record(ALICE, "patchBackend", Effect(), "r", 200, FROM)
+    assert "1 more call" in house.rows()[-2]["detail"] and house.rows()[-1]["user"] == "alice"
