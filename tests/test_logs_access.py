@@ -189,6 +189,13 @@ def test_secrets_are_masked(uri, shown):
         assert "t0p" not in text
 
 
+def test_secrets_in_the_reason_are_masked():
+    details = "no backend: http://me:you@b/?token=1 and secret='a b'", "the API key of the token is unknown"
+    for config in ({"fields": ("detail",)}, {"format": "{detail}"}):
+        shown = [line(an_exchange(detail=detail), **config) for detail in details]
+        assert "http://****@b/?token=**** and secret='****'" in shown[0] and details[1] in shown[1]
+
+
 def test_own_keys_and_mask():
     text = line(an_exchange(target=b"/?token=1&PIN=1234"), fields=("uri",), redact_query=("pin",), mask="\\1")
     assert json.loads(text) == {"uri": "/?token=1&PIN=\\1"}
