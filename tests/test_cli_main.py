@@ -98,6 +98,28 @@ def test_help_lists_each_option_once(capsys, command):
     assert all(re.fullmatch(r"--[a-z-]+(?: [A-Z]\S*)?", option) for option in listed[1:]), listed
 
 
+@pytest.mark.parametrize(
+    ("command", "words", "hint"),
+    [
+        (ctl.main, "whi", "; did you mean `why`?"),
+        (ctl.main, "backend dran", "; did you mean `drain`?"),
+        (ctl.main, "maintenance onn shop", "; did you mean `on`?"),
+        (ctl.main, "--runtimedir=/x status", "; did you mean `--runtime-dir`?"),
+        (ctl.main, "xyzzy", "certificates"),
+        (ctl.main, "reload --all", "unrecognized arguments: --all"),
+        (main, "plguin new x", "; did you mean `plugin`?"),
+        (main, "plugin nwe", "; did you mean `new`?"),
+        (main, "--explian x", "; did you mean `--explain`?"),
+        (main, "xyzzy", "unrecognized arguments: xyzzy"),
+    ],
+)
+def test_an_unknown_word_is_answered_with_the_nearest_one(capsys, command, words: str, hint: str):
+    with pytest.raises(SystemExit) as left:
+        command(words.split())
+    assert left.value.code == 2
+    assert capsys.readouterr().err.rstrip("')\n").endswith(hint)
+
+
 def test_schema_is_json_schema(capsys):
     assert main(["--schema"]) == 0
     schema = json.loads(capsys.readouterr().out)

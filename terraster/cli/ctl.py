@@ -31,7 +31,7 @@ from . import audit, backend, edits, explain_running, maintenance, mirror, plugi
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
 from .explain import joined
 from .inherited import clean
-from .options import add_option
+from .options import Parser, add_option, parse
 from .output import colourful, until_closed, width
 from .phrases import milliseconds
 
@@ -40,7 +40,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code."""
-    arguments = _parser().parse_args(joined(sys.argv[1:] if argv is None else argv))
+    arguments = parse(_parser(), joined(sys.argv[1:] if argv is None else argv))
     return until_closed(lambda: _command(arguments))
 
 
@@ -59,7 +59,7 @@ def _command(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="terrasterctl",
         description="Controls a running Terraster.",
         epilog="exit codes: 0 done; 1 failed; 2 wrong command line; 3 Terraster is not running; 4 command sent, outcome unknown",
@@ -87,9 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _shared(defaults: dict[str, Any]) -> argparse.ArgumentParser:
+def _shared(defaults: dict[str, Any]) -> Parser:
     """Options that are allowed before the command (with defaults) and after it (where they override only if given)."""
-    shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    shared = Parser(add_help=False, allow_abbrev=False)
 
     def add(name: str, **options: Any) -> None:
         add_option(shared, name, default=defaults.get(name.replace("-", "_"), argparse.SUPPRESS), **options)

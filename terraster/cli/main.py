@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from terraster import __version__
 from terraster.cli import explain, where
 from terraster.cli.inherited import clean
-from terraster.cli.options import add_option
+from terraster.cli.options import Parser, add_option, parse
 from terraster.cli.output import until_closed
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return until_closed(lambda: plugin.main(words[1:]))
     parser = _parser()
-    arguments = parser.parse_args(explain.joined(words))
+    arguments = parse(parser, explain.joined(words), ["plugin"])
     if arguments.strict and not arguments.check:
         parser.error("--strict needs --check")
     if (arguments.header or arguments.client or arguments.listener) and arguments.explain is None:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="terraster",
         description="A Layer-7 load balancer and reverse proxy.",
         epilog=_EPILOG,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from terraster.errors import Problem
 
-from .options import add_option
+from .options import Parser, add_option, parse
 
 if TYPE_CHECKING:
     from terraster.plugins.trial import Outcome
@@ -71,7 +71,7 @@ _RECORDS = [
 
 def main(argv: Sequence[str]) -> int:
     """The command. Returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(parser(), argv)
     try:
         return _new(arguments) if arguments.action == "new" else _test(arguments)
     except OSError as error:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="terraster plugin",
         description="Writes and tests plugins.",
         epilog="exit codes: 0 done; 1 a test failed; 2 the command line or a file cannot be used",
