@@ -27,6 +27,7 @@ from .harness.authority import Authority
 from .harness.ports import free_port
 from .harness.program import Program
 from .harness.terraster_process import Terraster, is_gone, service, wait_gone
+from .test_config_loader import Writers
 
 ROOT = Path(__file__).parent.parent
 
@@ -118,6 +119,20 @@ def test_an_unknown_word_is_answered_with_the_nearest_one(capsys, command, words
         command(words.split())
     assert left.value.code == 2
     assert capsys.readouterr().err.rstrip("')\n").endswith(hint)
+
+
+def test_no_command_waits_for_a_pipe_in_place_of_its_file(tmp_path, capsys):
+    with Writers(tmp_path / "pipe") as writers:
+        pipe = str(writers.pipe)
+        for command, words in (
+            (main, ["--check", "--config", pipe]),
+            (main, ["--schema", "--config", pipe]),
+            (main, ["plugin", "test", pipe]),
+            (ctl.main, ["--config", pipe, "status"]),
+        ):
+            assert command(words) in (1, 2)
+            assert "it is a named pipe, not a file" in capsys.readouterr().err, words
+        assert not writers.came
 
 
 def test_schema_is_json_schema(capsys):

@@ -1164,8 +1164,25 @@ def test_no_load_waits_for_the_writer_of_a_pipe(tmp_path: Path) -> None:
     """It would hold the master: no reload, no answer to operators."""
     pipe = tmp_path / "pipe"
     with Writers(pipe) as writers:
-        assert problems(tmp_path, SERVICE + f"      - path: /a\n        respond: {{file: {pipe}}}\n") == []
+        (complaint,) = problems(tmp_path, SERVICE + f"      - path: /a\n        respond: {{file: {pipe}}}\n")
+        assert complaint.endswith(f"the file {pipe} cannot be read: it is a named pipe, not a file")
         assert problems(tmp_path, GOOD + f"auth: {{jwt_secret: 'file:{pipe}'}}\n") == [
             f"2:20: `jwt_secret` names a file that cannot be read: {pipe}"
         ]
+        (complaint,) = problems(tmp_path, f"backends: [{{url: 'https://h', ca_file: {pipe}}}]\n")
+        assert complaint.endswith(f"the authorities file {pipe} cannot be read: it is a named pipe, not a file")
+        assert not writers.came
+
+
+@pytest.mark.parametrize("what", ["services_dir", "api_config", "log_configs", "main"])
+def test_no_load_waits_for_a_pipe_in_place_of_one_of_its_files(tmp_path: Path, what: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    good, pipe = folder / "a.yaml", folder / "b.yaml"
+    good.write_text(GOOD)
+    with Writers(pipe) as writers:
+        more = {"services_dir": str(folder), "log_configs": [str(pipe)], "main": None}.get(what, str(pipe))
+        with pytest.raises(ConfigError) as caught:
+            Loader({}).load(str(pipe if what == "main" else good), **({} if more is None else {what: more}))
+        assert f"{pipe}: cannot be read: it is a named pipe, not a file" in [str(one) for one in caught.value.problems]
         assert not writers.came

@@ -206,13 +206,14 @@ def _schema(configuration: str | None) -> int:
     """Print the schema; of a configuration that is named, with the keys of its plugins."""
     from terraster.config.language import language, taken
     from terraster.config.plugins import directory
+    from terraster.config.regular import regular
     from terraster.filters.registry import KINDS
     from terraster.plugins.finder import Finder
 
     known = language(KINDS)
     if configuration is not None:
         try:
-            with open(configuration, encoding="utf-8-sig", errors="replace") as stream:
+            with open(configuration, encoding="utf-8-sig", errors="replace", opener=regular) as stream:
                 text = stream.read()
         except OSError as error:
             print(f"{configuration}: cannot be read: {error.strerror}", file=sys.stderr)

@@ -143,12 +143,13 @@ def _write(file: str, text: str) -> None:
 
 
 def _test(arguments: argparse.Namespace) -> int:
+    from terraster.config.regular import regular
     from terraster.plugins.checker import wrong
     from terraster.plugins.loading import PluginError, class_in, described, module_of
     from terraster.plugins.trial import plugins_of, run
 
     file = os.path.abspath(arguments.file)
-    with open(file, "rb") as stream:
+    with open(file, "rb", opener=regular) as stream:
         octets = stream.read()
     requests = arguments.requests or f"{file.removesuffix('.py')}.requests.json"
     failed = 0
@@ -173,10 +174,11 @@ def _test(arguments: argparse.Namespace) -> int:
 
 def _records(file: str, named: bool) -> list[dict[str, Any]]:
     """The recorded requests of a file. One request if it is not there, unless the operator named it. Raises OSError, ValueError."""
+    from terraster.config.regular import regular
     from terraster.plugins.trial import records_of
 
     try:
-        with open(file, encoding="utf-8") as text:
+        with open(file, encoding="utf-8", opener=regular) as text:
             return records_of(text.read())
     except FileNotFoundError:
         if named:

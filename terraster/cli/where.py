@@ -11,6 +11,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from .. import config
 from ..config import nodes
 from ..config.directories import runtime_dir
+from ..config.regular import regular
 
 __all__ = ["DEFAULT", "PACKAGED", "configuration", "find_runtime_dir"]
 
@@ -38,7 +39,7 @@ def find_runtime_dir(file: str, environ: Mapping[str, str]) -> str:
     The rest of the file may have any mistake, because terrasterctl must reach a running Terraster while its file is being repaired. If
     the file is not valid YAML, its line ``runtime_dir: …`` counts.
     """
-    with open(file, encoding="utf-8-sig", errors="replace") as stream:
+    with open(file, encoding="utf-8-sig", errors="replace", opener=regular) as stream:
         text = stream.read()
     root = _compose(text)
     found = None

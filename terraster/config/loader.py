@@ -30,8 +30,9 @@ from .pending import Finds
 from .places import keys_of, place_of
 from .plugins import Finder, Found, absent, directory, optional
 from .plugins import complaints as faults_of_plugins
+from .regular import regular
 from .settings import DEFAULT_SERVICE, ServiceSettings, Settings
-from .settings.base import Model, at_once
+from .settings.base import Model
 from .settings.kinds import Kind
 from .source import Cache, Item, Source, validated
 from .wanted import wanted
@@ -111,7 +112,7 @@ class Loader:
     def _look_for_plugins(self, finder: Finder, path: str) -> None:
         """Find the plugins, and learn their keys."""
         try:
-            with open(path, "rb") as stream:
+            with open(path, "rb", opener=regular) as stream:
                 text = stream.read(_LARGEST_FILE).decode("utf-8-sig", "replace")
         except OSError:
             return  # `_Load` says so
@@ -303,7 +304,7 @@ class _Load:
     def _octets(self, file: str) -> bytes:
         if self._known_texts is not None:
             return self._known_texts[file]
-        with open(file, "rb") as stream:
+        with open(file, "rb", opener=regular) as stream:
             return stream.read(_LARGEST_FILE + 1)
 
     def _edit(self, sources: Sequence[Source]) -> None:
@@ -447,7 +448,7 @@ class _Load:
         try:
             if path[-1] == "dns_hook" and os.path.isfile(file) and not os.access(file, os.X_OK):
                 self._complain((path, False, f"the hook file {file} cannot be executed"))
-            with open(file, "rb", opener=at_once):
+            with open(file, "rb", opener=regular):
                 return
         except OSError as error:
             self._complain((path, False, f"{named} cannot be read: {error.strerror or error}"))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from terraster.balance.contract import Member
 from terraster.config.addresses import is_address
 from terraster.config.filter_sources import fill
+from terraster.config.regular import regular
 from terraster.config.settings.kinds import Source
 from terraster.config.snapshot import Listener, Location, Service, Snapshot
 from terraster.errors import BadRequest, HttpError, StartError
@@ -113,7 +113,8 @@ def _octets(where: str, source: Source) -> bytes | None:
     if source.fetch is not None:
         return None
     try:
-        return Path(source.name).read_bytes()
+        with open(source.name, "rb", opener=regular) as stream:
+            return stream.read()
     except OSError as error:
         raise StartError(f"{where}: {source.name}: {error.strerror}") from error
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
@@ -29,6 +28,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 
 from .. import addresses, algorithms, header_rules, quantities, scalars
+from ..regular import regular
 
 __all__ = [
     "Address",
@@ -54,7 +54,6 @@ __all__ = [
     "StatusRanges",
     "Text",
     "Whole",
-    "at_once",
     "default_of",
     "file_path",
     "is_later",
@@ -223,17 +222,11 @@ def file_path(value: str, info: ValidationInfo) -> str:
     return os.path.normpath(os.path.join(directory or os.getcwd(), os.path.expanduser(value)))
 
 
-def at_once(path: str, flags: int) -> int:
-    """An opener for `open` that does not wait for the writer of a named pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def read_secret(path: str) -> str | None:
-    """The text of a secret's file without the newline at its end; None if it cannot be read as text. A pipe is not read: it would be empty
-    at the next load."""
+    """The text of a secret's file without the newline at its end; None if it cannot be read as text."""
     try:
-        with open(path, encoding="utf-8", opener=at_once) as file:
-            return None if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode) else file.read(65536).rstrip("\r\n")
+        with open(path, encoding="utf-8", opener=regular) as file:
+            return file.read(65536).rstrip("\r\n")
     except (OSError, UnicodeDecodeError, ValueError):
         return None
 
