@@ -1,10 +1,13 @@
 """The cost of plugins: of a guarded call, and of plugins that fail to the requests of others.
 
-    .venv/bin/python bench/plugins.py [--seconds 60] [--rate 5] [--kinds loop,sleep,raise,deep]
+    .venv/bin/python bench/plugins.py [--seconds 60] [--rate 5] [--kinds loop,sleep,raise,deep] [--faults 5]
 
-First the nanoseconds that the guard adds to a call. Then one Terraster with one worker and two services: one has the plugin, the other has
-not. Two kept connections ask the other service as fast as they can, and meanwhile ``rate`` requests a second meet the plugin, which fails in
-one way. The table has the latencies of the other service, and the answers that those of the plugin got.
+First the nanoseconds that the guard adds to a call. Then, for each way to fail, one Terraster with one worker and two services: one has the
+plugin, the other has not. Two kept connections ask the other service as fast as they can. In every second round of `ROUND` seconds ``rate``
+requests a second meet the plugin. So both kinds of rounds have the same process and, nearly, the same machine beside them. The table has the
+latencies of the other service in both, and the answers of the plugin.
+
+faults: of the plugin's entry. A large number means that the plugin is never put into quarantine.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from terraster.plugins.guard import Guard
 
 ROOT = Path(__file__).resolve().parent.parent
+
+ROUND = 2.0
+"""Seconds of a round."""
 
 PLUGIN = """
 import time
@@ -112,21 +118,33 @@ def faults(port: int, path: str, rate: float, seconds: float, statuses: dict[int
         time.sleep(1 / rate)
 
 
-def measure(port: int, kind: str, rate: float, seconds: float) -> str:
-    """A row of the table. kind: "none" for no requests to the plugin"""
+def measure(port: int, kind: str, rate: float, seconds: float, statuses: dict[int, int]) -> list[float]:
+    """The latencies of a round. kind: "" for no requests to the plugin"""
     found: list[list[float]] = [[], []]
-    statuses: dict[int, int] = {}
     threads = [threading.Thread(target=latencies, args=(port, "plain.test", seconds, one)) for one in found]
-    if kind != "none":
+    if kind:
         threads.append(threading.Thread(target=faults, args=(port, f"/{kind}", rate, seconds, statuses)))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    times = sorted(found[0] + found[1])
-    p50, p99, p999 = (times[int(len(times) * share)] * 1000 for share in (0.5, 0.99, 0.999))
-    answers = ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items()))
-    return f"| {kind} | {len(times)} | {p50:.2f} ms | {p99:.2f} ms | {p999:.2f} ms | {answers} |"
+    return found[0] + found[1]
+
+
+def row(port: int, kind: str, rate: float, seconds: float) -> str:
+    """A row of the table."""
+    alone: list[float] = []
+    beside: list[float] = []
+    statuses: dict[int, int] = {}
+    for _ in range(max(1, int(seconds / (2 * ROUND)))):
+        alone += measure(port, "", rate, ROUND, statuses)
+        beside += measure(port, kind, rate, ROUND, statuses)
+    cells = [kind, str(len(alone) + len(beside))]
+    for share in (0.5, 0.99, 0.999):
+        one, other = (sorted(times)[int(len(times) * share)] * 1000 for times in (alone, beside))
+        cells.append(f"{one:.2f} → {other:.2f} ms ({(other / one - 1) * 100:+.0f} %)")
+    cells.append(", ".join(f"{count} × {status}" for status, count in sorted(statuses.items())))
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -135,16 +153,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rate", type=float, default=5)
     parser.add_argument("--kinds", default="loop,sleep,raise,deep")
+    parser.add_argument("--faults", type=int, default=5)
     arguments = parser.parse_args()
     plain, through = guarded()
     print(f"a call: {plain:.0f} ns; guarded: {through:.0f} ns; the guard: {through - plain:.0f} ns\n")
     print("| plugin | requests of others | p50 | p99 | p99.9 | answers of the plugin |\n|---|---|---|---|---|---|")
-    for kind in ("none", *arguments.kinds.split(","), "none"):
+    for kind in arguments.kinds.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            print(one_run(Path(folder), kind, arguments.rate, arguments.seconds), flush=True)
+            print(one_run(Path(folder), kind, arguments), flush=True)
 
 
-def one_run(folder: Path, kind: str, rate: float, seconds: float) -> str:
+def one_run(folder: Path, kind: str, arguments: argparse.Namespace) -> str:
     """A row, measured in a Terraster of its own."""
     port = free_port()
     (folder / "plugins").mkdir(mode=0o755)
@@ -158,6 +177,7 @@ def one_run(folder: Path, kind: str, rate: float, seconds: float) -> str:
         "admin_api": {"enabled": False},
         "metrics": "off",
         "access_log": "off",
+        "middleware": [{"faulty": {"faults": arguments.faults}}],
         "services": [
             {"name": "plain", "host": "plain.test", "plugin_disabled": True, "locations": [answer]},
             {"name": "plugged", "host": "plugged.test", "locations": [answer]},
@@ -176,8 +196,8 @@ def one_run(folder: Path, kind: str, rate: float, seconds: float) -> str:
                         break
                 except OSError:
                     time.sleep(0.1)
-            measure(port, "none", rate, 1)
-            return measure(port, kind, rate, seconds)
+            measure(port, "", arguments.rate, 1, {})
+            return row(port, kind, arguments.rate, arguments.seconds)
         finally:
             running.terminate()
             running.wait(40)

@@ -104,6 +104,27 @@ def test_a_plugin_that_is_on_everywhere_needs_its_keys_at_the_top(loader: Loader
         load(loader, folder, BACKEND)
 
 
+LOCATION = """
+services:
+  - {name: a, locations: [{path: /, backends: [http://10.0.0.1:80], middleware: [{none: {word: y}}]}]}
+"""
+NONE = "names no plugin: neither a file of the directory nor an installed package has one of this name; Terraster runs without it"
+
+
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        (OFF + "  - none: {required: false, word: x}  # not everywhere\n\n", "3:5"),
+        ("'middleware':\n- strict: off\n- none:\n    required: off\n    word: x\n", "3:3"),
+        ("middleware: [{strict: off}, {none: {required: no}}]\n", "1:30"),
+    ],
+)
+def test_a_plugin_that_is_not_there_and_need_not_be_is_a_warning(loader: Loader, folder: Path, text: str, place: str) -> None:
+    snapshot = load(loader, folder, text + LOCATION)
+    assert [str(one) for one in snapshot.warnings] == [f"{folder}/terraster.yaml:{place}: `none` {NONE}"]
+    assert "none" not in {plugin.name for plugin in snapshot.plugins}
+
+
 def uses(snapshot: Snapshot, service: str, path: str) -> dict[str, PluginUse]:
     (one,) = (service_ for service_ in snapshot.services if service_.name == service)
     (place,) = (location for location in one.locations if location.path == path)

@@ -28,7 +28,7 @@ from .log_files import unwritable
 from .messages import Complaint
 from .pending import Finds
 from .places import keys_of, place_of
-from .plugins import Finder, Found, absent, directory, optional
+from .plugins import Finder, Found, absent, directory, optional, spared
 from .plugins import complaints as faults_of_plugins
 from .regular import regular
 from .settings import DEFAULT_SERVICE, ServiceSettings, Settings
@@ -117,7 +117,8 @@ class Loader:
         except OSError:
             return  # `_Load` says so
         folder = os.path.dirname(os.path.abspath(path))
-        self._found = finder.find(*directory(text, folder, self._cache.environ))
+        environ = self._cache.environ
+        self._found = finder.find(*directory(text, folder, environ), spared(text, environ))
         known = language((*self._kinds, *self._found.kinds))
         if known is not self._cache.language:
             self._cache = self._cache.speaking(known)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import yaml
 
 from ..errors import Problem
-from . import nodes
+from . import nodes, scalars
 from .language import Language
 from .messages import Complaint
 from .settings import ServiceSettings, Settings
@@ -16,7 +17,7 @@ from .settings.base import file_path
 from .settings.plugins import PluginEntry, PluginKind
 from .snapshot import Plugin
 
-__all__ = ["Entry", "Finder", "Found", "absent", "complaints", "directory", "entries", "optional"]
+__all__ = ["Entry", "Finder", "Found", "absent", "complaints", "directory", "entries", "optional", "spared"]
 
 Path = tuple[str | int, ...]
 
@@ -40,9 +41,9 @@ class Found(NamedTuple):
 class Finder(Protocol):
     """Finds plugins and checks what is written for them. It runs their code only in processes of its own."""
 
-    def find(self, directory: str, written: bool) -> Found:
+    def find(self, directory: str, written: bool, spared: Collection[str] = ()) -> Found:
         """The plugins of a directory and of installed packages. written: True if the configuration names the directory, which has to exist
-        then."""
+        then. spared: names that may be written even if there is no such plugin"""
 
     def check(self, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[tuple[Path, str]]]:
         """For each plugin with its keys: what is wrong, as paths of keys and words. An empty path: the plugin itself cannot be used."""
@@ -72,6 +73,33 @@ def directory(text: str, folder: str, environ: Mapping[str, str]) -> tuple[str, 
                 if isinstance(value, dict) and isinstance(value.get("plugin_directory"), str):
                     return _absolute(value["plugin_directory"], folder), True
     return _absolute(DEFAULT, folder), False
+
+
+def spared(text: str, environ: Mapping[str, str]) -> frozenset[str]:
+    """The names of entries with `required: false`: a plugin of this name need not be there. text: of the file.
+
+    They too have to be known before the file can be checked. So only the lines of `middleware` are read, or all of a file in flow style."""
+    if "required" not in text:
+        return frozenset()
+    lines = text.splitlines()
+    if not text.lstrip().startswith("{"):
+        begins = next((at for at, line in enumerate(lines) if _MIDDLEWARE.match(line)), len(lines))
+        ends = next((at for at in range(begins + 1, len(lines)) if lines[at][:1] not in _INNER), len(lines))
+        lines = lines[begins:ends]
+    root = nodes.compose("\n".join(lines))
+    value = nodes.Reader(environ, 0, frozenset()).value(root) if isinstance(root, yaml.MappingNode) else None
+    written = value.get("middleware") if isinstance(value, dict) else None
+    return frozenset(
+        name
+        for item in (written if isinstance(written, list) else ())
+        if isinstance(item, dict)
+        for name, keys in item.items()
+        if isinstance(keys, dict) and scalars.truth(keys.get("required")) is False
+    )
+
+
+_MIDDLEWARE = re.compile("""(["']?)middleware\\1\\s*:""")
+_INNER = ("", " ", "\t", "-", "#")
 
 
 def _absolute(value: str, folder: str) -> str:

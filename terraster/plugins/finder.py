@@ -71,11 +71,11 @@ class Finder:
         self._used: dict[str, Plugin] = {}
         self._schemas: dict[str, str] = {}  # of their `Settings`, by name
         self._answers: dict[tuple[str, str, str], list[tuple[Path, str]]] = {}
-        self._directory = ""
+        self._missing: set[str] = set()  # names that may be written although there is no such plugin
 
     # For a loader.
 
-    def find(self, directory: str, written: bool) -> Found:
+    def find(self, directory: str, written: bool, spared: Collection[str] = ()) -> Found:
         problems: list[Problem] = []
         warnings: list[Problem] = []
         kinds: dict[str, PluginKind] = {}
@@ -101,6 +101,8 @@ class Finder:
         for name in faults:
             if name not in kinds and name not in self._taken and name.isidentifier():
                 kinds[name] = PluginKind(name, True)  # so that what is written for it is not unknown
+        self._missing = {name for name in spared if name not in kinds and name not in self._taken and name.isidentifier()}
+        kinds.update({name: PluginKind(name, False) for name in sorted(self._missing)})
         return Found(tuple(kinds.values()), problems, faults, warnings)
 
     def check(self, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[tuple[Path, str]]]:
@@ -122,6 +124,10 @@ class Finder:
                 answers.append(self._answers[name, self._used[name].digest, json.dumps(keys, sort_keys=True)])
             elif isinstance(fault, _Fault):
                 answers.append([((), fault.words)])
+            elif name in self._missing:
+                answers.append(
+                    [((), "names no plugin: neither a file of the directory nor an installed package has one of this name")]
+                )
             else:
                 answers.append([])  # its file is at fault, and that has been said
         return answers
