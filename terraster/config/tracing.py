@@ -117,10 +117,8 @@ def errors(top: Settings, services: Sequence[tuple[Path, ServiceSettings]]) -> I
     """Mistakes that keep spans from being recorded or sent."""
     written = top.tracing
     if written is None or written.endpoint is None:
-        if written is not None and written.enabled:
-            yield ("tracing",), True, "`tracing` needs `endpoint`, the URL of an OTLP receiver: http://collector:4318"
         for path, service in services:
-            if service.tracing is not None and service.tracing.enabled:
+            if service.tracing is not None and service.tracing.enabled and not (written is not None and written.enabled):
                 yield (
                     (*path, "tracing"),
                     True,

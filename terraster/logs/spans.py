@@ -74,16 +74,15 @@ class Packer:
                 if len(name) == 10 and name.lower() == b"user-agent":
                     agent = value
         spent = x.facts or _NOTHING
-        # float: an exchange may be made for a moment that the clock of the wall has left
-        begun = x.wall - x.started
-        attempts = [_packed(one, begun, x.started + x.duration) for one in trace.attempts]
+        begun = int(x.wall * _SECOND)
+        attempts = [_packed(one, begun, x.started, x.duration) for one in trace.attempts]
         facts = (
             trace.trace_id,
             trace.span_id,
             trace.parent_id,
             trace.state,
-            int(x.wall * _SECOND),
-            int((x.wall + x.duration) * _SECOND),
+            begun,
+            begun + int(x.duration * _SECOND),
             x.method if x.method in _METHODS else b"_OTHER",
             x.method[:64],
             x.scheme,
@@ -108,14 +107,14 @@ class Packer:
         return 1 + len(attempts), marshal.dumps(facts)
 
 
-def _packed(one: AttemptTrace, begun: float, end: float) -> tuple[Any, ...]:
-    """end: of the request, for an attempt that was not over then: another one had overtaken it"""
+def _packed(one: AttemptTrace, begun: int, started: float, duration: float) -> tuple[Any, ...]:
+    """begun, started, duration: of the request. Its end counts for an attempt that was not over then: another one had overtaken it"""
     backend: Any = one.backend
-    ended = one.ended_at or end
+    lasted = one.ended_at - started if one.ended_at else duration
     return (
         one.span_id,
-        int((begun + one.began_at) * _SECOND),
-        int((begun + ended) * _SECOND),
+        begun + int((one.began_at - started) * _SECOND),
+        begun + int(lasted * _SECOND),
         backend.scheme,
         backend.host,
         backend.port,

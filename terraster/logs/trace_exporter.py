@@ -5,8 +5,8 @@
 It is a process of its own because the library waits in threads and with blocking sockets, and because gRPC's own threads do not survive a fork.
 It begins with nothing of Terraster in memory but this module and `spans`.
 
-The socket to the admin worker brings one line of JSON with the settings, and takes lines of JSON with counts. Its end is the end of this
-process: then it exports what it has, for at most `LAST` seconds. Signals that end others do not end it before.
+The socket to the admin worker brings lines of JSON: the settings, and later the time to end; it takes lines with counts. Its end is the end of
+this process, too: then it exports what it has, for at most `LAST` seconds. Signals that end others do not end it before.
 
 The queue has bounds; of what goes beyond them the oldest is lost. So a receiver that is away for long gets the newest spans when it is back.
 """
@@ -26,17 +26,19 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from .spans import SERVER, VERSION, Span, spans
 
 __all__ = ["LAST", "MOST_OCTETS", "MOST_SPANS", "TOGETHER"]
 
-LAST = 1.5  # seconds at the end
+LAST = 1.5  # seconds at the end, unless the admin worker says otherwise
 MOST_SPANS, MOST_OCTETS = 65536, 32 << 20
 TOGETHER = 512  # spans of a batch
 _WAIT = 0.5  # seconds that spans wait for others
 _TELL = 0.2  # seconds between two reports
+_LOOK = 0.1  # seconds between two looks at what the admin worker says, at the end
 _LARGEST = 1 << 20  # octets of a message
 _EMPTYING = 0.2  # seconds at the end in which messages are still taken
 
@@ -115,6 +117,49 @@ class Waiting:
         """The counts."""
         with self.changed:
             return {"taken": self.taken, "exported": self.exported, "dropped": self.dropped, "reason": self.reason}
+
+
+class Control:
+    """The socket to the admin worker. deadline: monotonic time at which this process ends at the latest, inf: it goes on. empties: it takes
+    first what the channel still has. over: nothing more will be said"""
+
+    __slots__ = ("_received", "deadline", "empties", "over", "socket")
+
+    def __init__(self, of_admin: socket.socket) -> None:
+        self.socket = of_admin
+        self.deadline = inf
+        self.empties = self.over = False
+        self._received = b""
+
+    def settings(self) -> dict[str, Any]:
+        """The first line. Waits."""
+        while b"\n" not in self._received:
+            if not (octets := self.socket.recv(65536)):
+                os._exit(0)
+            self._received += octets
+        line, _, self._received = self._received.partition(b"\n")
+        settings: dict[str, Any] = json.loads(line)
+        return settings
+
+    def hear(self) -> None:
+        """Take what the admin worker says: the time to end, by a line or by its own end."""
+        octets = b""
+        with suppress(ConnectionError):
+            octets = self.socket.recv(65536)
+        if not octets:
+            self.over = True
+            self.deadline = min(self.deadline, time.monotonic() + LAST)
+        self._received += octets
+        while b"\n" in self._received:
+            line, _, self._received = self._received.partition(b"\n")
+            said = json.loads(line)
+            self.deadline = time.monotonic() + said["seconds"]
+            self.empties = said["empties"]
+
+    def say(self, counts: dict[str, Any]) -> None:
+        """Send counts. Nobody may be left who reads them."""
+        with suppress(OSError):
+            self.socket.sendall(json.dumps(counts).encode() + b"\n")
 
 
 class LastWords(logging.Handler):
@@ -228,28 +273,30 @@ def _run(waiting: Waiting, library: Library, words: LastWords) -> None:
         waiting.done(len(batch), ok, words.text)
 
 
-def _take(channel: int, control: socket.socket, waiting: Waiting) -> None:
+def _take(channel: int, control: Control, waiting: Waiting) -> None:
     """Take messages and report, until the admin worker ends the process."""
-    told = b""
+    told: dict[str, Any] = {}
     next_report = 0.0
     poll = select.poll()
     poll.register(channel, select.POLLIN)
-    poll.register(control, select.POLLIN)
+    poll.register(control.socket, select.POLLIN)
     while True:
         for descriptor, events in poll.poll(_TELL * 1000):
-            if descriptor == control.fileno():
-                if not control.recv(1024):
+            if descriptor != channel:
+                control.hear()
+                if control.deadline < inf:
                     return
             elif events & select.POLLIN:
                 _read(channel, waiting)
             else:  # no worker and no master is left
+                control.deadline = time.monotonic() + LAST
                 return
         now = time.monotonic()
         if now >= next_report:
             next_report = now + _TELL
-            report = json.dumps(waiting.report()).encode() + b"\n"
+            report = waiting.report()
             if report != told:
-                control.sendall(report)
+                control.say(report)
                 told = report
 
 
@@ -263,12 +310,13 @@ def _read(channel: int, waiting: Waiting) -> bool:
     return bool(message)
 
 
-def main(channel: int, control: socket.socket) -> None:
+def main(channel: int, socket_of_admin: socket.socket) -> None:
     """The life of the process."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     os.nice(5)
-    settings = json.loads(control.makefile("rb").readline())
+    control = Control(socket_of_admin)
+    settings = control.settings()
     os.set_blocking(channel, False)
     words = LastWords()
     logging.getLogger().addHandler(words)
@@ -276,19 +324,19 @@ def main(channel: int, control: socket.socket) -> None:
     library = Library(settings)
     exporting = threading.Thread(target=_run, args=(waiting, library, words), daemon=True)
     exporting.start()
-    try:
-        _take(channel, control, waiting)
-        until = time.monotonic() + _EMPTYING
-        while time.monotonic() < until and _read(channel, waiting):
-            pass  # what workers sent before they ended
-    except ConnectionError:
-        pass  # the admin worker was killed
+    _take(channel, control, waiting)
+    until = time.monotonic() + _EMPTYING
+    while control.empties and time.monotonic() < until and _read(channel, waiting):
+        pass  # what workers sent before they ended
     waiting.end()
-    exporting.join(LAST)
+    poll = select.poll()
+    poll.register(control.socket, select.POLLIN)
+    while exporting.is_alive() and time.monotonic() < control.deadline:
+        exporting.join(_LOOK)
+        if not control.over and poll.poll(0):
+            control.hear()
     report = waiting.report()
-    report["dropped"] = report["taken"] - report["exported"]
-    with suppress(OSError):  # nobody may be left who counts
-        control.sendall(json.dumps(report).encode() + b"\n")
+    control.say({**report, "dropped": report["taken"] - report["exported"]})
     os._exit(0)
 
 

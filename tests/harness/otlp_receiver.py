@@ -43,7 +43,8 @@ class Seen:
 
 
 class Receiver:
-    """Keeps what came. fields: those of each request. resources: the attributes of each batch. hold: while it is set, requests wait."""
+    """Keeps what came. fields: those of each request. resources: the attributes of each batch. go: while it is not set,
+    requests wait. asked: the number of requests, those that wait included."""
 
     def __init__(self) -> None:
         self.fields: list[dict[str, str]] = []
@@ -51,9 +52,12 @@ class Receiver:
         self.spans: list[Seen] = []
         self.go = threading.Event()
         self.go.set()
+        self.asked = 0
         self._lock = threading.Lock()
 
     def take(self, fields: dict[str, str], request: Any) -> None:
+        with self._lock:
+            self.asked += 1
         assert self.go.wait(DEADLINE)
         with self._lock:
             self.fields.append(fields)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
+import grpc
 import pytest
 
-from ..harness.backends import Backend, ok
+from ..harness.backends import Backend, Peer, ok, websocket_echo
 from ..harness.client import exchange, get
 from ..harness.fault import resets_before_head
+from ..harness.grpc_server import GrpcServer
+from ..harness.http2_client import Http2
 from ..harness.otlp_receiver import GrpcReceiver, HttpReceiver, Receiver
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
@@ -25,7 +29,7 @@ def receiver(stack) -> HttpReceiver:
 
 
 def to(receiver: Receiver, **keys: Any) -> dict[str, Any]:
-    return {"endpoint": receiver.url, **keys}
+    return {"endpoint": receiver.url, "timeout": 2, **keys}
 
 
 def sent(origin: Backend, number: int = 0) -> tuple[str, str, str]:
@@ -173,3 +177,121 @@ def test_a_receiver_of_grpc(terraster, backend, stack) -> None:
     (server,) = receiver.wait()
     assert len(receiver.clients(server)) == 1
     assert receiver.fields[0]["authorization"] == "Bearer x"
+
+
+def test_a_hedge_has_a_span_beside_that_of_the_slow_attempt(terraster, backend, receiver: HttpReceiver) -> None:
+    late, go = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        while peer.request():
+            if late.is_set():
+                go.wait(30)
+            peer.send(ok(b"late"))
+
+    erratic, steady = backend(script), backend(answer=ok(b"soon"))
+    retry = {"hedge": 90, "budget": "100%", "min_per_second": 1000}
+    proxy: Terraster = terraster(erratic, steady, retry=retry, tracing=to(receiver, sampler="parentbased_always_off"))
+    with proxy.connect() as client:
+        for _ in range(120):
+            client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").response()
+    late.set()
+    recorded = f"traceparent: 00-{THEIRS}-{PARENT}-01\r\n"
+    for number in range(2):  # the first backend of the two takes turns
+        assert get(proxy.address, f"/{number}", fields=recorded).body == b"soon"
+    go.set()
+    servers = receiver.wait(2)
+    hedged = next(span for span in servers if len(receiver.clients(span)) == 2)
+    first, second = receiver.clients(hedged)
+    assert (first["server.port"], second["server.port"]) == (erratic.port, steady.port)
+    assert (first["terraster.outcome"], second["terraster.outcome"]) == ("overtaken", "good")
+    assert (second["http.request.resend_count"], first.status) == (1, 0)
+    assert first.span_id != second.span_id and hedged.status == 0
+
+
+def test_a_websocket_is_a_span_until_its_end(terraster, backend, receiver: HttpReceiver) -> None:
+    origin = backend(websocket_echo)
+    plain = service(backend(answer=ok()).url, name="plain", host="plain.test")
+    proxy: Terraster = terraster(service(origin.url), plain, tracing=to(receiver))
+    with proxy.connect() as client:
+        client.send(
+            b"GET /chat HTTP/1.1\r\nHost: a.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert client.response(upgrade=True).status == 101
+        get(proxy.address, "/plain", host="plain.test")
+        assert [span["url.path"] for span in receiver.wait()] == ["/plain"]
+    (chat,) = [span for span in receiver.wait(2) if span["url.path"] == "/chat"]
+    (attempt,) = receiver.clients(chat)
+    assert chat["http.response.status_code"] == attempt["http.response.status_code"] == 101
+    assert attempt["terraster.outcome"] == "good" and sent(origin)[1] == attempt.span_id
+
+
+def test_requests_of_http2_are_spans(terraster, backend, receiver: HttpReceiver, stack) -> None:
+    origin = backend(answer=ok())
+    proxy: Terraster = terraster(origin, http2=True, tracing=to(receiver))
+    client = stack.enter_context(Http2(proxy.connect()))
+    assert client.get("/h2", fields=[("traceparent", f"00-{THEIRS}-{PARENT}-01"), ("user-agent", "u/2")]).status == 200
+    (server,) = receiver.wait()
+    assert (server.trace_id, server.parent_id, server["network.protocol.version"]) == (THEIRS, PARENT, "2")
+    assert server["user_agent.original"] == "u/2"
+    (client_span,) = receiver.clients(server)
+    assert sent(origin) == (THEIRS, client_span.span_id, "01")
+
+
+def test_calls_of_grpc_are_spans(terraster, receiver: HttpReceiver, stack) -> None:
+    server = stack.enter_context(GrpcServer("one"))
+    proxy: Terraster = terraster(service({"url": server.url, "http2": True}), http2=True, tracing=to(receiver))
+    with grpc.insecure_channel("{}:{}".format(*proxy.address), [("grpc.enable_retries", 0)]) as channel:
+        assert channel.unary_unary("/t.T/Echo")(b"x", timeout=20) == b"x"
+        with pytest.raises(grpc.RpcError):
+            channel.unary_unary("/t.T/Fail")(b"14", timeout=20)
+    found = {span["url.path"]: span for span in receiver.wait(2)}
+    echo, fail = found["/t.T/Echo"], found["/t.T/Fail"]
+    assert (echo["rpc.system"], echo["rpc.grpc.status_code"], echo.status) == ("grpc", 0, 0)
+    assert (fail["rpc.grpc.status_code"], fail.status) == (14, 2)
+    (attempt,) = receiver.clients(echo)
+    name, fields = server.calls[0]
+    assert name == "/t.T/Echo" and fields["traceparent"] == f"00-{echo.trace_id}-{attempt.span_id}-01"
+
+
+def test_a_client_that_vanishes_ends_its_spans(terraster, backend, receiver: HttpReceiver) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        assert peer.rest() == b""
+
+    origin = backend(script)
+    proxy: Terraster = terraster(origin, tracing=to(receiver))
+    client = proxy.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    origin.wait()
+    client.reset()
+    (server,) = receiver.wait()
+    (attempt,) = receiver.clients(server)
+    assert (server["http.response.status_code"], server.status) == (499, 0) and server["error.type"]
+    assert (attempt["terraster.outcome"], attempt["http.response.status_code"]) == ("abandoned", None)
+    assert attempt.ended <= server.ended
+
+
+def test_access_lines_have_the_ids(terraster, backend, receiver: HttpReceiver) -> None:
+    origin = backend(answer=ok())
+    named = service(origin.url, name="named", host="b.test", access_log={"fields": ["trace_id", "span_id"]})
+    untraced = service(origin.url, name="untraced", host="c.test", tracing="off", log_options={"trace": True})
+    proxy: Terraster = terraster(service(origin.url, log_options={"trace": True}), named, untraced, tracing=to(receiver))
+    for host in ("a.test", "b.test", "c.test"):
+        get(proxy.address, host=host)
+    by_service = {span["terraster.service"]: span for span in receiver.wait(2)}
+    lines = proxy.log(3)
+    (short,) = [one for one in lines if len(one) == 2]
+    found = {one["service"]: one for one in lines if one is not short} | {"named": short}
+    for name, span in by_service.items():
+        assert (found[name]["trace_id"], found[name]["span_id"]) == (span.trace_id, span.span_id)
+    assert (found["untraced"]["trace_id"], found["untraced"]["span_id"]) == ("", "")
+
+
+def test_header_rules_have_the_last_word(terraster, backend, receiver: HttpReceiver) -> None:
+    origin = backend(answer=ok())
+    rules = {"remove_request_headers": ["tracestate"], "request_headers": {"Traceparent": "mine"}}
+    proxy: Terraster = terraster(service(origin.url, headers=rules), tracing=to(receiver))
+    get(proxy.address, fields=FROM_CLIENT)
+    (request,) = origin.wait()
+    assert (request.all("traceparent"), request.all("tracestate")) == (["mine"], [])

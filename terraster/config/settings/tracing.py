@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .. import quantities
 from .base import FilePath, HeaderName, Model, Secret, SomeTime, Text
@@ -78,6 +78,12 @@ class TracingSettings(Model):
     ca_file: FilePath | None = Field(
         None, description="PEM file with the roots that the receiver is verified against. Default: the well-known ones."
     )
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> Self:
+        if self.enabled and self.endpoint is None:
+            raise ValueError("needs `endpoint`, the URL of an OTLP receiver: http://collector:4318")
+        return self
 
 
 SamplingSetting = Annotated[SamplingSettings, BeforeValidator(switched), OrWord()]
