@@ -124,6 +124,15 @@ def test_a_request_for_a_backend(capsys: pytest.CaptureFixture[str], file: str) 
     ]
 
 
+def test_the_text_names_some_of_many_backends(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """And the one that is picked, wherever it stands."""
+    urls = ", ".join(f"{{url: 'http://10.0.0.{number}:8000', weight: {int(number == 99)}}}" for number in range(1, 101))
+    (tmp_path / "c.yaml").write_text(f"port: 8080\nbackends: [{urls}]")
+    lines = said(capsys, str(tmp_path / "c.yaml"), "http://a.test:8080/")
+    assert len([line for line in lines if line.startswith("http://10.0.0.")]) == 31
+    assert lines.index("http://10.0.0.99:8000, weight 1, picked now") == lines.index("and 69 more, which --json shows") - 1
+
+
 def test_a_refusal_names_the_line_of_its_rule(capsys: pytest.CaptureFixture[str], file: str) -> None:
     lines = said(capsys, file, "http://shop.example.com:8080/admin/x")
     why = "ip_access: the client's address is not one of those that are allowed"

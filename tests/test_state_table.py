@@ -191,3 +191,20 @@ def test_names_of_cells_stand_in_the_order_of_their_numbers() -> None:
         "ramping",
     ]
     assert [BackendCells.CIRCUITS[cell] for cell in (CLOSED, OPEN, HALF_OPEN)] == ["closed", "open", "half-open"]
+
+
+def test_a_glimpse_follows_the_table_and_changes_nothing_in_it() -> None:
+    """What it writes, it alone reads; a page to which it wrote nothing shows what others write, later as well."""
+    table = Table(300, 300, 4)
+    table.q[table.backend(3)] = 7
+    glimpse = table.glimpse()
+    assert (glimpse.q[glimpse.backend(3)], glimpse.own, glimpse.master) == (7, table.own, table.master)
+    table.q[table.backend(3)] = 8
+    assert glimpse.q[glimpse.backend(3)] == 8
+    glimpse.q[glimpse.backend(3)] = 9
+    glimpse.forget_location(0, 299)
+    assert (glimpse.q[glimpse.backend(3)], table.q[table.backend(3)]) == (9, 8)
+    at = table.seat_backend(1, 5)
+    table.q[at] = 1
+    assert glimpse.q[at] == 1
+    assert table.glimpse().q[table.backend(3)] == 8

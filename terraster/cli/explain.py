@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["REQUEST", "add_options", "explain", "joined", "lines", "strange"]
 
+_MANY = 30
+"""Backends of a location that the text names, besides the one that is picked."""
+
 REQUEST = "'GET https://a.test/b'"
 """A request, for the help."""
 
@@ -97,7 +100,11 @@ def _course(course: dict[str, Any], live: bool) -> list[str]:
         rows.append(("filter", f"{decision['kind']} {decision['text']}{_at(decision['place'])}"))
     if course["candidates"]:
         rows.append(("backends", f"{course['algorithm']}{'' if live else ', as if all were up'}: {course['manner']}"))
-        rows += [("", _candidate(one, live)) for one in course["candidates"]]
+        several = course["candidates"]
+        shown = several if len(several) <= _MANY else [one for at, one in enumerate(several) if at < _MANY or one["picked"]]
+        rows += [("", _candidate(one, live)) for one in shown]
+        if len(shown) < len(several):
+            rows.append(("", f"and {len(several) - len(shown)} more, which --json shows"))
     if course["head"]:
         lines = course["head"].rstrip("\r\n").split("\r\n")
         rows += [("sent" if not at else "", line) for at, line in enumerate(lines)]

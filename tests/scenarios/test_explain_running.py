@@ -100,9 +100,9 @@ def test_the_states_of_backends_are_those_of_now(fresh, backend) -> None:
     assert f"           {one.url}, weight 1, 0 in flight, draining by {by} (disk)" in text
 
 
-def test_maintenance_of_a_service_and_a_reload(fresh, backend) -> None:
+def test_maintenance_of_a_service_and_a_reload(terraster, backend) -> None:
     origin = backend(answer=ok())
-    proxy = fresh(origin)
+    proxy = terraster(origin)
     assert proxy.ctl("maintenance", "on", "site").returncode == 0
     assert course(proxy, "/")["reason"] == "maintenance: the service is under maintenance"
     assert proxy.ctl("maintenance", "off", "site").returncode == 0
