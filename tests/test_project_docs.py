@@ -134,3 +134,8 @@ def test_options_in_the_bench_page_are_those_of_the_bench() -> None:
 
 def test_no_figure_is_still_missing() -> None:
     assert "<!-- bench -->" not in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_has_the_marks_of_a_merge(page: Path) -> None:
+    assert not re.search(r"^(<<<<<<<|=======|>>>>>>>)", page.read_text(), re.MULTILINE)

@@ -93,6 +93,7 @@ async function watch() {
 }
 
 function take(name, data) {
+  if (name === "caller") state.caller = data;
   if (name === "failure") state.failure = data.detail;
   if (name === "status") {
     state.status = data;
@@ -103,8 +104,7 @@ function take(name, data) {
   draw();
 }
 
-function enter(caller) {
-  state.caller = caller;
+function enter() {
   state.needsLogin = false;
   watch();
 }

@@ -12,9 +12,9 @@ export function login(state, enter) {
     button.disabled = true;
     form.failure = "";
     try {
-      const { value } = await call("POST", "api/auth/login", { body: { username: name.value, password: password.value }, query: { cookie: "true" } });
+      await call("POST", "api/auth/login", { body: { username: name.value, password: password.value, cookie: true } });
       password.value = "";
-      enter({ name: name.value, role: value.role });
+      enter();
     } catch (error) {
       form.failure = error.message;
       happened.target.querySelector("[role=alert]").textContent = error.message;
