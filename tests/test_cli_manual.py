@@ -16,6 +16,7 @@ from terraster.config.snapshot import AccessLog
 from terraster.state.cells import BackendCells
 from terraster.state.table import Table
 from terraster.state.view import SeatView
+from terraster.users.room import Users
 
 from .test_admin_readings import House
 from .test_admin_status import all_up, status
@@ -74,6 +75,7 @@ def test_routes():
     class Bare(AdminWorker):
         def __init__(self) -> None:
             self.log, self.view, self._auditor, self._live = None, SeatView(Table(1, 1, 1)), None, None
+            self._users = Users(self._running)
 
     worker = Bare()
     words = listed(section("Ports"))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from terraster.config import header_rules
 from terraster.config.resolve import resolve
 from terraster.config.settings import Settings
-from terraster.config.snapshot import Alerting, Breaker, ConnectionPool, Outlier, Retry, Tls
+from terraster.config.snapshot import Alerting, Auth, Breaker, ConnectionPool, Outlier, Retry, Tls
 from terraster.errors import ConfigError
 from terraster.policy.forwarded import Trust
 from tests.harness.configuration import Loader, load
@@ -490,7 +490,8 @@ def test_quickstart(tmp_path: Path) -> None:
     assert [line.removeprefix(f"{file}:") for line in snapshot.warnings] == [
         "38:5: service `frontend` speaks plain HTTP on :443: it has no `tls`",
         "47:13: `weight` has no effect under `least-connections`; `weighted-least-connections` uses it",
-        "58:1: `auth` is not in effect yet",
+        "59:15: `jwt_secret` is the placeholder of an example, which everyone knows: it is not used, and a secret of this instance's "
+        "own, kept in `state_dir`, signs instead",
     ]
 
 
@@ -523,8 +524,8 @@ def test_api_and_log_files(tmp_path: Path) -> None:
     assert settings.auth.jwt_secret.get_secret_value() == "YourSecretKey"
     assert "YourSecretKey" not in repr(settings) + "".join(snapshot.warnings)
     assert [line.rpartition("/")[2] for line in settings.warnings if "api.config" in line] == [
-        "later-api.config.yaml:12:1: `database` is not in effect yet",
-        "later-api.config.yaml:15:1: `auth` is not in effect yet",
+        "later-api.config.yaml:16:15: `jwt_secret` is the placeholder of an example, which everyone knows: it is not used, and a secret "
+        "of this instance's own, kept in `state_dir`, signs instead",
     ]
 
 
@@ -867,12 +868,26 @@ def test_anchors_and_merge_keys(tmp_path: Path) -> None:
     ]
 
 
-def test_keys_without_effect_are_named_once(tmp_path: Path) -> None:
-    text = SERVICE + "database: {path: /a}\nauth: {password_min_length: 13, db_path: /b}\n"
-    assert warnings(tmp_path, text) == [
-        "8:1: `database` is not in effect yet",
-        "9:1: `auth` is not in effect yet",
+def test_users_of_the_api_are_configured(tmp_path: Path) -> None:
+    def auth(text: str) -> Auth:
+        (tmp_path / "t.yaml").write_text(SERVICE + text)
+        return resolve(load(str(tmp_path / "t.yaml")), 1).auth
+
+    assert auth("state_dir: /state\n") == Auth("", "/state/auth.db", 12, 0, 5, 3600.0)
+    assert auth("database: {path: /a.db}\n").database == auth("auth: {db_path: /a.db}\n").database == "/a.db"
+    assert auth(
+        "auth: {password_min_length: 16, password_expiry_days: 90, password_history_size: 3, token_cleanup_interval: 5m, db_path: u.db}\n"
+    ) == Auth("", str(tmp_path / "u.db"), 16, 90, 3, 300.0)
+    assert problems(tmp_path, SERVICE + "database: {path: /a}\nauth: {password_min_length: 13, db_path: /b}\n") == [
+        "8:12: `database.path` and `auth.db_path` mean the same, and name two files: keep one"
     ]
+
+
+def test_a_secret_that_signs_nothing_is_named_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x" * 31)
+    (warning,) = warnings(tmp_path, SERVICE + "auth:\n  jwt_secret: file:secret\n")
+    assert warning.startswith("9:15: `jwt_secret` has 31 octets, but at least 32 are needed: it is not used")
+    assert warnings(tmp_path, SERVICE + "auth: {jwt_secret: 'k3:9d/QpX;rT0v_Zb7Lm-Ws5Yc!Hn2Ef'}\n") == []
 
 
 def test_loops_are_worth_a_warning(tmp_path: Path) -> None:

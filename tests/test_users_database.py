@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from terraster.users.aside import Threaded
+from terraster.users import users
+from terraster.users.aside import Direct, Threaded
 from terraster.users.cleanup import clean
 from terraster.users.database import Database
 from terraster.users.faults import Denied, Unavailable
@@ -175,7 +176,18 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path) -> 
     assert len(there) <= last + 2
 
 
+def test_another_file_of_the_configuration_is_used_from_then_on(tmp_path: Path) -> None:
+    room, path = Room(tmp_path), [str(tmp_path / "auth.db")]
+    room.administration.add("root", "admin", GOOD)
+    database = Database(lambda: path[0], Direct())
+    assert database.read(users.any_there)
+    path[0] = str(tmp_path / "other.db")
+    assert not database.read(users.any_there)
+    path[0] = str(tmp_path / "auth.db")
+    assert database.read(users.any_there)
+
+
 def test_a_database_runs_in_its_thread(tmp_path: Path) -> None:
-    database = Database(str(tmp_path / "auth.db"), Threaded(5, "busy"))
+    database = Database(lambda: str(tmp_path / "auth.db"), Threaded(5, "busy"))
     assert database.read(lambda connection, more: connection.execute("SELECT 1").fetchone()[0] + more, 2) == 3
     database.close()

@@ -17,7 +17,7 @@ from typing import Any
 import gevent
 
 from ..api.deps import Deps
-from ..api.identity import Identity, NoOne
+from ..api.identity import Identity
 from ..api.operations import table as operations
 from ..api.problem import Refused
 from ..api.router import Api
@@ -29,6 +29,7 @@ from ..master.listeners import control_address
 from ..net.yielding import yield_to_loop
 from ..state.alive import lives
 from ..state.cells import MasterCells, Seat
+from ..users.room import Users
 from ..worker.process import Process
 from . import edits, pages, plugins, processes, readings, seat_readings
 from .acme import Orderer
@@ -38,6 +39,7 @@ from .archivist import Archivist
 from .audit import listed, verdict
 from .audited import Audited
 from .auditor import Auditor
+from .callers import UserIdentity
 from .documents import Documents, wishes
 from .door import Door
 from .expiry_watch import ExpiryWatch
@@ -85,12 +87,14 @@ class AdminWorker(Process):
         self._live = Live(self._document, self.log)
         self._auditor = Auditor(AuditLog(os.path.join(self.snapshot.state_dir, "audit"), self._complain), self._running, self.log)
         self._audited = Audited(self._auditor, self.ask, self._runs)
+        self._users = Users(self._running)
         control = control_address(self.snapshot)
         sites: dict[str, Mount | Site] = {
             control: self._control_site(),
             self.snapshot.metrics_listen: self._metrics_site(),
             self.snapshot.admin_listen: self._admin_site(),
         }
+        gevent.spawn(self._users.cleanup(self.log).run)
         self._explainer = Explainer(self.view.table, self.view.seat, self.rules, self.log)
         self._door = Door(self.log)
         self._door.use(self.snapshot.admin_tls)
@@ -169,7 +173,7 @@ class AdminWorker(Process):
             "/readyz": {"GET": self._readyz},
         }
         guard = Gate(Throttle(self.view, self._running), self._running, self._proxies)
-        return Mount(self._api(NoOne()), Site(routes, self.log, guard), guard)
+        return Mount(self._api(UserIdentity(self._users.access)), Site(routes, self.log, guard), guard)
 
     def _metrics_site(self) -> Site:
         return Site({"/metrics": {"GET": self._metrics}, "/healthz": {"GET": self._healthz}}, self.log)
@@ -180,7 +184,7 @@ class AdminWorker(Process):
             self.view.table, self._running, self._ask, lambda: self.plan.counted, lambda: self._recent.counts(), self._document
         )
         return Api(
-            operations(Deps(self._running, self._ask, answers, self._live, self._auditor)),
+            operations(Deps(self._running, self._ask, answers, self._live, self._auditor, self._users)),
             identity,
             ApiRecorder(self._auditor),
             self.log,

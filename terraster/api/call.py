@@ -32,13 +32,17 @@ class Role(IntEnum):
 @dataclass(frozen=True, slots=True)
 class Caller:
     """A program or person that is known. how: what it was known by. address: of the socket's peer, "unix" for the control socket.
-    session: the id of its login, "" if it has none. scopes: ids or tags of the operations that a token is for, empty: all of its role"""
+    session: the id of its login, "" if it has none. user: its number, 0 for the control
+    socket. expired: True if its password must be changed before anything else. scopes: ids or tags of the operations that a token is for,
+    empty: all of its role"""
 
     name: str
     role: Role
     how: Literal["socket", "session", "token"]
     address: str = ""
     session: str = ""
+    user: int = 0
+    expired: bool = False
     scopes: frozenset[str] = frozenset()
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ..audit.chain import Verdict
 from ..config.snapshot import Service, Snapshot
+from ..users.room import Users
 
 __all__ = ["Audit", "Deps", "Readings", "Stream"]
 
@@ -54,10 +55,12 @@ class Audit(Protocol):
 @dataclass(frozen=True, slots=True)
 class Deps:
     """snapshot: the running configuration. ask: a question to the master, by verb and arguments (`terraster.master.control`); raises
-    `Refused` or TerrasterError. readings: of the shared table. live: what viewers of the dashboard get. audit: the audit log"""
+    `Refused` or TerrasterError. readings: of the shared table. live: what viewers of the dashboard get. audit: the audit log.
+    users: of the API"""
 
     snapshot: Callable[[], Snapshot]
     ask: Callable[..., Mapping[str, Any]]
     readings: Readings
     live: Stream
     audit: Audit
+    users: Users

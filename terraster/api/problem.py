@@ -47,10 +47,17 @@ class Problem(Model):
 
 
 class Refused(TerrasterError):
-    """An operation refuses a request. headers: of the answer, such as `Retry-After` or the current `ETag`"""
+    """An operation refuses a request. headers: of the answer, such as `Retry-After` or the current `ETag`. target: for the audit, such as
+    `user ada`"""
 
     def __init__(
-        self, status: int, detail: str, errors: Iterable[Mistake] = (), headers: Iterable[tuple[str, str]] = (), exception: str = ""
+        self,
+        status: int,
+        detail: str,
+        errors: Iterable[Mistake] = (),
+        headers: Iterable[tuple[str, str]] = (),
+        exception: str = "",
+        target: str = "",
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -58,6 +65,7 @@ class Refused(TerrasterError):
         self.errors = list(errors)
         self.headers = tuple(headers)
         self.exception = exception
+        self.target = target
 
     def problem(self, instance: str) -> Problem:
         return Problem(

@@ -81,7 +81,7 @@ class Api:
             reply = _reply(operation, answer, request)
             effect = answer.effect or Effect()
         except Refused as refused:
-            reply, effect = refusal(refused, request.id), Effect(outcome=refused.detail)
+            reply, effect = refusal(refused, request.id), Effect(refused.target, outcome=refused.detail)
         except TerrasterError as error:
             reply, effect = refusal(Refused(503, str(error)), request.id), Effect(outcome=str(error))
         except Exception as error:
@@ -166,6 +166,10 @@ def refusal(refused: Refused, instance: str) -> Reply:
 def _may(caller: Caller, operation: Operation) -> None:
     """Raises `Refused`."""
     assert operation.role is not None
+    if caller.expired and not operation.expired:
+        raise Refused(
+            403, "your password has expired: set a new one with POST /api/auth/change-password, which is all that it allows"
+        )
     if caller.role < operation.role:
         raise Refused(
             403, f"{caller.name} has the role {caller.role.word}, but {operation.id} needs the role {operation.role.word}"

@@ -51,6 +51,7 @@ _IN_PLACE = (
     "admin_allowed",
     "admin_host",
     "admin_debug",
+    "auth",
     "trusted_proxies",
     "limits",
     "timeouts",

@@ -1,4 +1,4 @@
-"""The management API's own listener: its addresses, its TLS, and the problems of its settings.
+"""The management API's own listener: its addresses, its TLS, its users, and the problems of its settings.
 
 It has certificates as a service has them. So they are read, watched, named and counted with those of services: `secured` has them all.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from .auth import Auth
 from .cipher_suites import is_of_tls13
 from .listeners import host_address, management_address
 from .messages import Complaint
 from .settings import Settings
+from .signing import fault
 from .snapshot import Service, Snapshot, Tls
 
-__all__ = ["NAME", "admin_addresses", "errors", "name", "rate", "refusals", "secured", "tls", "warnings"]
+__all__ = ["NAME", "admin_addresses", "auth", "errors", "name", "rate", "refusals", "secured", "tls", "warnings"]
 
 NAME = "management API"
 """Its name for operators, where the name of a service stands."""
@@ -58,15 +60,22 @@ def refusals(top: Settings) -> Iterator[Complaint]:
 
 
 def errors(top: Settings) -> Iterator[Complaint]:
-    """Keys of `tls` that would protect less than they say."""
+    """Keys of `tls` that would protect less than they say, and two places for one database."""
     written = top.management().tls
     if written is not None and written.client_auth is not None:
         words = "`client_auth` does not work for the management API: its clients would not be asked for certificates; remove it"
         yield (_section(top), "tls", "client_auth"), True, words
+    one, other = top.database and top.database.path, top.auth and top.auth.db_path
+    if one and other and one != other:
+        yield ("database", "path"), True, "`database.path` and `auth.db_path` mean the same, and name two files: keep one"
 
 
 def warnings(top: Settings) -> Iterator[Complaint]:
-    """Keys of `tls` that mean nothing here."""
+    """Keys of `tls` that mean nothing here, and a secret that protects nothing. That never stops a start: another one signs in its place."""
+    secret = top.auth.jwt_secret if top.auth is not None else None
+    if secret is not None and (why := fault(secret.get_secret_value())):
+        words = f"`jwt_secret` {why}: it is not used, and a secret of this instance's own, kept in `state_dir`, signs instead"
+        yield ("auth", "jwt_secret"), False, words
     written = top.management().tls
     if written is None or not written.enabled:
         return
@@ -89,3 +98,21 @@ def rate(top: Settings) -> tuple[float, int] | None:
     """Requests per second and burst of one client; None: any number."""
     limit = top.management().rate_limit
     return None if limit is None else (limit.requests_per_second, limit.burst or math.ceil(limit.requests_per_second))
+
+
+def auth(top: Settings, state_dir: str) -> Auth:
+    """The users of the API. state_dir: where the database is if none is named"""
+    path = top.database.path if top.database is not None else None
+    written = top.auth
+    if written is None:
+        return Auth(database=path or f"{state_dir}/auth.db")
+    histories = [one for one in (written.password_history_limit, written.password_history_size) if one is not None]
+    secret = "" if written.jwt_secret is None else written.jwt_secret.get_secret_value()
+    return Auth(
+        secret="" if fault(secret) else secret,
+        database=written.db_path or path or f"{state_dir}/auth.db",
+        min_length=written.password_min_length or 12,
+        expiry_days=written.password_expiry_days,
+        history=histories[0] if histories else Auth().history,
+        cleanup_interval=written.token_cleanup_interval,
+    )

@@ -95,6 +95,7 @@ def resolve(
     cert_manager = settings.cert_manager or CertManager.model_validate({})
     logger = settings.loggers.get(loggers.PROGRAM)
     level = settings.log_level or (logger.level if logger else None) or "info"
+    kept = settings.state_dir or state_dir(environ, os.geteuid())
     return Snapshot(
         generation=generation,
         listeners=tuple(sorted(listeners.values(), key=lambda listener: listener.address)),
@@ -121,9 +122,10 @@ def resolve(
         admin_allowed=settings.management().allowed_ips,
         admin_host=management.name(settings),
         admin_debug=settings.management().debug,
+        auth=management.auth(settings, kept),
         metrics_listen=metrics_address(settings),
         runtime_dir=settings.runtime_dir or runtime_dir(environ, os.geteuid()),
-        state_dir=settings.state_dir or state_dir(environ, os.geteuid()),
+        state_dir=kept,
         tcp_keepalive=settings.tcp_keepalive,
         drain_timeout=settings.drain_timeout,
         drain_delay=settings.drain_delay,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from terraster.wire.http2.limits import Limits as Http2Limits
 
 from .alerting import Alerting
+from .auth import Auth
 from .authority import Acme
 from .client_auth import ClientAuth
 from .credentials import Certificate, Credentials, Staple
@@ -36,6 +37,7 @@ __all__ = [
     "BACKUP",
     "AccessLog",
     "Alerting",
+    "Auth",
     "Backend",
     "Breaker",
     "Certificate",
@@ -385,6 +387,7 @@ class Snapshot:
     timeouts: Timeouts = field(default_factory=Timeouts)  # likewise
     admin_listen: str = "127.0.0.1:8081"  # "" = no management port
     admin_tls: Tls | None = None  # of the management port; None: it speaks plain HTTP
+    auth: Auth = Auth()  # users of the API there
     admin_rate: tuple[float, int] | None = None  # requests per second and burst of one client there; None: any
     audit_days: int = 365  # for which rows of the audit log are kept at least
     admin_allowed: tuple[str, ...] = ()  # networks of its clients; () = all

@@ -127,6 +127,11 @@ class Access:
         """True if there is a user. Raises Unavailable."""
         return self._database.read(users.any_there)
 
+    def known(self, name: str) -> str:
+        """The user's name in its one spelling; "" if there is none of this name, for it may be a password in the wrong field."""
+        user = self._database.read(users.find, canonical(name))
+        return "" if user is None else user.name
+
     def login(self, name: str, password: str, address: str, agent: str, cookie: bool = False) -> Granted:
         """Begin a session. cookie: it is a browser's, and has a cookie in place of the two tokens.
 

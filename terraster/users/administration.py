@@ -75,6 +75,11 @@ class Administration:
         self._database.write(users.add, name, role, hashed, must_change, int(self._clock()))
         return self.account(name)
 
+    def change(self, name: str, role: str | None, disabled: bool | None) -> Account:
+        """Give another role, disable or enable, as one change; None: as it is. Raises NotFound, Conflict."""
+        self._database.write(_change, names.canonical(name), role, disabled)
+        return self.account(name)
+
     def set_role(self, name: str, role: str) -> Account:
         """Raises NotFound, Conflict, Weak."""
         if role not in ROLES:
@@ -145,6 +150,13 @@ class Administration:
 def _reset(connection: Connection, user: User, hashed: bytes, must_change: bool, keep: int, now: int) -> None:
     users.set_password(connection, user, hashed, must_change, keep, "", now)
     failures.clear(connection, user.name)
+
+
+def _change(connection: Connection, name: str, role: str | None, disabled: bool | None) -> None:
+    if role is not None:
+        users.set_role(connection, name, role)
+    if disabled is not None:
+        users.set_disabled(connection, name, disabled)
 
 
 def _unlock(connection: Connection, name: str) -> None:

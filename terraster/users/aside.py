@@ -57,7 +57,18 @@ class Threaded:
             self._pool = ThreadPool(1)
         self._pending += 1
         try:
-            result: _T = self._pool.apply(function, arguments)
-            return result
+            result, error = self._pool.apply(_outcome, (function, arguments))
         finally:
             self._pending -= 1
+        if error is not None:
+            raise error
+        made: _T = result
+        return made
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+    """The result or the exception. A pool of gevent prints the traceback of what is raised in its thread, also if the caller handles it."""
+    try:
+        return function(*arguments), None
+    except Exception as error:
+        return None, error

@@ -35,7 +35,7 @@ class Cleanup:
         said = ""
         while True:
             gevent.sleep(self._interval())
-            if not os.path.exists(self._database.path):
+            if not os.path.exists(self._database.configured()):
                 continue  # nobody has made a user: nothing is to be made here
             try:
                 self._database.write(clean, int(time.time()))

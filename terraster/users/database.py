@@ -90,12 +90,13 @@ CREATE INDEX failures_last ON failures (last);
 
 
 class Database:
-    """One file. path: of it. aside: the thread, which must run one function at a time. wait: see `WAIT`"""
+    """One file. path: of it, as configured now. aside: the thread, which must run one function at a time. wait: see `WAIT`"""
 
-    __slots__ = ("_aside", "_connection", "_file", "_wait", "path")
+    __slots__ = ("_aside", "_configured", "_connection", "_file", "_wait", "path")
 
-    def __init__(self, path: str, aside: Aside, wait: float = WAIT) -> None:
-        self.path = path
+    def __init__(self, path: Callable[[], str], aside: Aside, wait: float = WAIT) -> None:
+        self._configured = path
+        self.path = ""
         self._aside = aside
         self._wait = wait
         self._connection: sqlite3.Connection | None = None
@@ -110,6 +111,10 @@ class Database:
         """The same of a function that writes. When this returns, the change is on disk; if anything is raised, nothing was changed."""
         result: _T = self._aside.run(self._within, "BEGIN IMMEDIATE", function, arguments)
         return result
+
+    def configured(self) -> str:
+        """The file that the next call uses."""
+        return self._configured()
 
     def close(self) -> None:
         """Close the file, if it is open. The next call opens it again."""
@@ -137,6 +142,9 @@ class Database:
             raise Unavailable(f"the users' database {self.path} cannot be used: {error.strerror}{_advice(error)}") from error
 
     def _open(self) -> sqlite3.Connection:
+        if (path := self._configured()) != self.path:
+            self._close()
+            self.path = path
         if self._connection is not None:
             if self._identity() == self._file:
                 return self._connection

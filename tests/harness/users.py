@@ -25,7 +25,7 @@ class Room:
         self.policy = Policy()
         self.secret = ""
         self.directory = directory
-        self.database = Database(str(directory / "auth.db"), aside or Direct(), wait=0.05)
+        self.database = Database(lambda: str(directory / "auth.db"), aside or Direct(), wait=0.05)
         self.passwords = Passwords(compare or Direct(), cost=4)
         self.key = SigningKey(lambda: (self.secret, str(directory)))
         self.access = Access(self.database, self.passwords, lambda: self.policy, self.key, self.clock)

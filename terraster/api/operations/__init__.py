@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from ..deps import Deps
 from ..operation import Operation
-from . import audit, services, stream
+from . import audit, auth, services, stream, users
 
 __all__ = ["table"]
 
 
 def table(deps: Deps) -> tuple[Operation, ...]:
     """All operations, in the order of the manual."""
-    return (*services.operations(deps), *audit.operations(deps), *stream.operations(deps))
+    return (
+        *services.operations(deps),
+        *auth.operations(deps),
+        *users.operations(deps),
+        *audit.operations(deps),
+        *stream.operations(deps),
+    )

@@ -35,7 +35,6 @@ from .base import (
     Size,
     Whole,
     is_later,
-    later,
 )
 from .http2 import OVER_TLS, Http2Setting
 from .inherited import TrafficSettings
@@ -151,10 +150,10 @@ class Settings(TrafficSettings):
     )
     acme: AcmeSettings | None = Field(None, description="How certificates are obtained, for services with `tls.auto_cert`.")
     cert_manager: CertManager | None = Field(None, description="Watches certificates.")
-    auth: AuthSettings | None = later(description="Users of the management API.")
+    auth: AuthSettings | None = Field(None, description="Users of the management API.")
     admin_api: ApiSetting | None = Field(None, description="Where the management API listens.")
     api: ApiSetting | None = Field(None, description="Another spelling of `admin_api`.")
-    database: DatabaseSettings | None = later(description="Where users and tokens are kept.")
+    database: DatabaseSettings | None = Field(None, description="Where users and tokens are kept.")
     loggers: dict[str, LoggerSettings] = Field(
         default_factory=dict, description="Loggers by name; usually in the file of `--log-config`."
     )

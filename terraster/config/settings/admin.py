@@ -53,27 +53,35 @@ ApiSetting = Annotated[ApiSettings, BeforeValidator(switched), OrWord()]
 class DatabaseSettings(Model):
     """Where users and tokens are kept."""
 
-    path: FilePath | None = Field(None, description="SQLite file.")
+    path: FilePath | None = Field(None, description="SQLite file; another spelling of `auth.db_path`.")
 
 
 class AuthSettings(Model):
     """Users of the management API."""
 
-    jwt_secret: Secret | None = Field(None, description="Key that signs tokens; `file:/path` reads it from a file.")
-    db_path: FilePath | None = Field(None, description="SQLite file; another spelling of `database.path`.")
+    jwt_secret: Secret | None = Field(
+        None,
+        description="Secret that signs tokens, at least 32 octets; `file:/path` reads it from a file. A shorter or well-known one is not used. "
+        "Default: one of this instance's own, kept in `state_dir`.",
+    )
+    db_path: FilePath | None = Field(
+        None, description="SQLite file of users, sessions and tokens. Default: auth.db in `state_dir`."
+    )
     password_min_length: Annotated[Whole, Field(ge=12, le=72)] | None = Field(
         None, description="Least number of characters in a password. Default: 12."
     )
-    password_expiry_days: Annotated[Whole, Field(ge=0)] | None = Field(
-        None, description="Days after which a password must be changed; 0: never."
+    password_expiry_days: Annotated[Whole, Field(ge=0, le=36_500)] = Field(
+        0, description="Days after which a password must be changed before anything else; 0: never."
     )
-    password_history_limit: Annotated[Whole, Field(ge=0)] | None = Field(
-        None, description="How many old passwords may not be used again. Default: 5."
+    password_history_limit: Annotated[Whole, Field(ge=0, le=24)] | None = Field(
+        None, description="How many of a user's last passwords, the current one included, may not be used again. Default: 5."
     )
-    password_history_size: Annotated[Whole, Field(ge=0)] | None = Field(
+    password_history_size: Annotated[Whole, Field(ge=0, le=24)] | None = Field(
         None, description="Another spelling of `password_history_limit`."
     )
-    token_cleanup_interval: SomeTime | None = Field(None, description="Time between two removals of expired tokens.")
+    token_cleanup_interval: SomeTime = Field(
+        3600.0, description="Time between two removals of expired sessions and tokens. They are not accepted meanwhile."
+    )
 
     @model_validator(mode="after")
     def _spelt_once(self) -> Self:
