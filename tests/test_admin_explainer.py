@@ -44,8 +44,12 @@ def answers(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
 
 
 def test_the_answer_is_made_in_another_process(made: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers(monkeypatch, lambda *_: {"ok": True, "pid": os.getpid(), "parent": os.getppid(), "text": "\udcff" * 100_000})
+    answers(
+        monkeypatch,
+        lambda *_: {"ok": True, "pid": os.getpid(), "parent": os.getppid(), "nice": os.nice(0), "text": "\udcff" * 100_000},
+    )
     found = ask(made)
+    assert found["nice"] == min(os.nice(0) + 10, 19)  # it yields to workers
     assert found["pid"] != os.getpid() == found["parent"]
     assert found["text"] == "\udcff" * 100_000
     with pytest.raises(ChildProcessError):

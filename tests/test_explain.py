@@ -253,6 +253,44 @@ def test_a_redirect_says_where_it_leads(capsys: pytest.CaptureFixture[str], file
     ]
 
 
+REDIRECTS = """\
+port: 8080
+services:
+  - name: shop
+    host: "*"
+    locations:
+      - path: /
+        backends: ["http://10.0.0.1:8000"]
+      - path: /target
+        redirect: /old
+        backends: ["http://10.0.0.1:8000"]
+      - path: /plain
+        http_redirect: true
+        backends: ["http://10.0.0.1:8000"]
+  - name: all
+    host: all.test
+    http_redirect: true
+    locations:
+      - path: /x
+        backends: ["http://10.0.0.1:8000"]
+"""
+
+
+@pytest.mark.parametrize(
+    "url, words",
+    [
+        ("http://a.test:8080/old", "which leads to /target (c.yaml:9:9)"),
+        ("http://a.test:8080/plain/1", "which leads to https://a.test/plain/1 (c.yaml:12:9)"),
+        ("http://all.test:8080/x/1", "which leads to https://all.test/x/1 (c.yaml:16:5)"),
+        ("http://all.test:8080/nowhere", "which leads to https://all.test/nowhere (c.yaml:16:5)"),
+    ],
+)
+def test_a_redirect_has_the_line_that_asks_for_it(capsys: pytest.CaptureFixture[str], tmp_path: Path, url: str, words: str) -> None:
+    """It may be that of another location, or of the service."""
+    (tmp_path / "c.yaml").write_text(REDIRECTS)
+    assert f"filter redirect answers with 308, {words}" in said(capsys, str(tmp_path / "c.yaml"), url)
+
+
 def test_plugins_have_their_names_and_places(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "teams.py").write_text(

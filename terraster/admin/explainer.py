@@ -34,6 +34,7 @@ _PATIENCE = 10.0  # seconds that one waits
 _LONGEST = 20.0  # seconds that one may take
 _LARGEST = 1 << 22  # octets of an answer
 _LOOK = 0.005
+_NICE = 10  # requests of clients come first
 
 
 class Explainer:
@@ -107,6 +108,7 @@ def _answer(
     code = 1
     try:
         os.set_blocking(descriptor, True)
+        os.nice(_NICE)
         gc.disable()  # a collection would copy all that is shared with the admin worker
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR1, signal.SIGABRT):
