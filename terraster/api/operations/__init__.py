@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..deps import Deps
 from ..operation import Operation
-from . import audit, auth, services, stream, users
+from . import audit, auth, backends, config, overrides, services, stream, users
 
 __all__ = ["table"]
 
@@ -13,6 +13,9 @@ def table(deps: Deps) -> tuple[Operation, ...]:
     """All operations, in the order of the manual."""
     return (
         *services.operations(deps),
+        *backends.operations(deps),
+        *config.operations(deps),
+        *overrides.operations(deps),
         *auth.operations(deps),
         *users.operations(deps),
         *audit.operations(deps),

@@ -22,6 +22,7 @@ from terraster.master.running import Running
 from .account import Accounts, refusal
 from .action import DRAIN, ENABLE, MAINTENANCE, MOST_WEIGHT, TEXT, WEIGHT, WEIGHT_OF_FILE, Action, Entry
 from .answers import overrides_json
+from .etags import etag, matches
 from .find import Found, Unfound, endpoint_id, label, listed, matching, spellings
 from .orders import Orders
 from .overrides import Overrides
@@ -63,6 +64,7 @@ class OperatorCommands:
         seconds: float = 0.0,
         reason: str = "",
         by: str = "",
+        if_match: str = "",
     ) -> dict[str, Any]:
         """Drain, maintain, enable a backend, or set its weight.
 
@@ -90,6 +92,10 @@ class OperatorCommands:
         except Unfound as error:
             gone = self._gone(service, path, url) if action == "enable" or (action == "weight" and weight is None) else ""
             return self._forget(gone, action, by, reason) if gone else refusal(str(error), error.candidates)
+        current = etag(found[1], self._overrides.entries)
+        if if_match and not matches(if_match, current):
+            words = f"location {found[1].id} has been changed meanwhile"
+            return {**refusal(words), "code": "stale", "etag": current}
         backend, now = found[2], time.time()
         name = backend.id if endpoint is None else endpoint_id(backend.id, endpoint)
         if endpoint is not None and action == "weight":
@@ -166,7 +172,7 @@ class OperatorCommands:
             "configured_weight": None,
             **overrides_json(entry),
         }
-        return {"ok": True, "changed": changed, "backend": account, "notes": notes}
+        return {"ok": True, "changed": changed, "backend": account, "notes": notes, "etag": ""}
 
     def _which(self, path: str, url: str) -> dict[str, Any]:
         """The answer to a change of a backend of no service."""
@@ -201,7 +207,8 @@ class OperatorCommands:
             )
         if changed and not self._accounts.takes_work(found):
             notes.append(f"no backend of {location.id} takes new work now")
-        return {"ok": True, "changed": changed, "backend": account, "notes": notes}
+        tag = etag(location, self._overrides.entries)
+        return {"ok": True, "changed": changed, "backend": account, "notes": notes, "etag": tag}
 
 
 def _where(found: Found) -> str:

@@ -27,7 +27,7 @@ from terraster.master.running import Running
 from terraster.state.cells import SeatBackend
 from terraster.state.table import Table
 
-from .account import refusal
+from .account import overridden, refusal
 from .changes import Command, Places, Refused, asked
 from .commands import plain
 from .documents import Laid
@@ -119,8 +119,9 @@ class EditCommands:
             return self._swap(left, why, [f"{edit.label} dropped ({edit.words})" for edit in gone], gone, dry_run)
 
     def edits(self) -> dict[str, Any]:
-        """All edits, see `Edits.detail`."""
-        return {"ok": True, "now": time.time(), "edits": self._edits.detail()}
+        """All edits, see `Edits.detail`, and ``orders``: the overrides, see `overridden`."""
+        orders = overridden(self._running, self._overrides)
+        return {"ok": True, "now": time.time(), "edits": self._edits.detail(), "orders": orders}
 
     def etags(self, service: str) -> dict[str, Any]:
         """``etags``: of the locations of a service, by place."""

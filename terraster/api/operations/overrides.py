@@ -1,0 +1,113 @@
+"""Changes above the configuration file, reloads of the file, and maintenance of services."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..call import Answer, Call, Effect, Role
+from ..deps import Deps
+from ..models.changes import Changed, DryRunQuery, MaintenanceAnswer, MaintenanceBody, OverridePage, ReloadAnswer
+from ..operation import Operation
+from ..problem import Refused
+from .changing import answered, by, checked
+
+__all__ = ["operations"]
+
+_RELOAD = ("ok", "generation", "changes", "problems", "notes", "replaced", "seconds", "when", "dry_run")
+
+
+def operations(deps: Deps) -> tuple[Operation, ...]:
+    return (
+        Operation(
+            method="GET",
+            path="/api/overrides",
+            id="listOverrides",
+            tag="overrides",
+            summary="All changes above the configuration file",
+            handle=partial(_list, deps),
+            role=Role.READER,
+            answer=OverridePage,
+            example={},
+        ),
+        Operation(
+            method="DELETE",
+            path="/api/overrides/{number}",
+            id="dropOverride",
+            tag="overrides",
+            summary="Take an edit back: the file holds again",
+            detail="An edit never changes, so `If-Match` is not needed.",
+            handle=partial(_drop, deps),
+            role=Role.OPERATOR,
+            query=DryRunQuery,
+            answer=Changed,
+            refuses=(404, 503),
+        ),
+        Operation(
+            method="POST",
+            path="/api/reload",
+            id="reload",
+            tag="config",
+            summary="Read the configuration files again",
+            detail="A refusal has the status 422 and all problems of the files; nothing has changed then.",
+            handle=partial(_reload, deps),
+            role=Role.OPERATOR,
+            query=DryRunQuery,
+            answer=ReloadAnswer,
+            example={"query": {"dry_run": "true"}},
+        ),
+        Operation(
+            method="POST",
+            path="/api/services/{name}/maintenance",
+            id="setMaintenance",
+            tag="services",
+            summary="Have a service answer all requests with 503, or serve again",
+            handle=partial(_maintenance, deps),
+            role=Role.OPERATOR,
+            body=MaintenanceBody,
+            answer=MaintenanceAnswer,
+            refuses=(404, 503),
+        ),
+    )
+
+
+def _list(deps: Deps, call: Call) -> Answer:
+    answer = deps.ask("edits")
+    return Answer({"edits": answer["edits"], "orders": answer["orders"]})
+
+
+def _drop(deps: Deps, call: Call) -> Answer:
+    number = call.parts["number"]
+    if not (number.isascii() and number.isdecimal()) or len(number) > 9:
+        raise Refused(404, f"there is no edit {number}")
+    answer = checked(deps.ask("drop_edits", numbers=[int(number)], by=by(call), dry_run=call.query.dry_run))
+    return answered(answer, "")
+
+
+def _reload(deps: Deps, call: Call) -> Answer:
+    answer = deps.ask("reload", why=f"{by(call)}, by the API", dry_run=call.query.dry_run)
+    checked({**answer, "code": "invalid"})
+    value = {name: answer[name] for name in _RELOAD}
+    generation = 0 if call.query.dry_run else answer["generation"]
+    return Answer(
+        value, effect=Effect(target="the configuration", after={"changes": answer["changes"][:50]}, generation=generation)
+    )
+
+
+def _maintenance(deps: Deps, call: Call) -> Answer:
+    body: MaintenanceBody = call.body
+    name = call.parts["name"]
+    action = "on" if body.on else "off"
+    answer = deps.ask(
+        "maintenance", action=action, service=name, seconds=body.seconds if body.on else 0.0, reason=body.reason, by=by(call)
+    )
+    if not answer["ok"]:
+        checked({**answer, "code": "unknown" if answer["candidates"] else "failed"})
+    value = {"service_name": answer["service"], **{key: answer[key] for key in ("changed", "maintenance", "notes")}}
+    effect = Effect(
+        target=f"service {name}",
+        before=answer.get("before"),
+        after={"maintenance": answer["maintenance"]},
+        reason=body.reason,
+        generation=deps.snapshot().generation,
+    )
+    return Answer(value, effect=effect)
