@@ -126,6 +126,24 @@ class Control:
         answer: dict[str, Any] = value
         return answer
 
+    def exchange(self, method: str, path: str, body: dict[str, Any] | None, head: dict[str, str]) -> tuple[int, Any]:
+        """One call of the management API: its status and its JSON, None if the answer has no body. Raises Away or Refused. head: fields"""
+        connection = _UnixConnection(self._socket, max(0.1, self.left()))
+        octets = None if body is None else json.dumps(body).encode()
+        fields = head if octets is None else {**head, "Content-Type": "application/json"}
+        try:
+            connection.request(method, path, body=octets, headers=fields)
+            response = connection.getresponse()
+            return response.status, json.loads(response.data) if response.data else None
+        except PermissionError as error:
+            raise Refused(f"{self._socket}: permission denied; be root or the user that Terraster runs as") from error
+        except TimeoutError as error:
+            raise TooLate("no answer in time (--timeout)", UNKNOWN) from error
+        except (OSError, HTTPError, ValueError) as error:
+            raise Away(str(error)) from error
+        finally:
+            connection.close()
+
     def ask(self, method: str, path: str, question: bytes | None = None, **query: str) -> dict[str, Any]:
         """Send a request that no signal can replace. If the admin worker is away, wait for it a few seconds. Raises Refused.
 

@@ -2,7 +2,7 @@
 
     terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload | status [--all] | stop [--now] |
                  backend drain|maintain|enable|weight|add|remove|list … | edits … | why … | explain REQUEST |
-                 maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify]
+                 maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify] | user …
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -27,7 +27,7 @@ from typing import Any
 
 from .. import __version__
 from ..logs import journal
-from . import audit, backend, edits, explain_running, maintenance, mirror, plugins, render, render_certificates, where
+from . import audit, backend, edits, explain_running, maintenance, mirror, plugins, render, render_certificates, users, where
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
 from .explain import joined
 from .inherited import clean
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     mirror.add_command(commands, shared)
     plugins.add_command(commands, shared)
     audit.add_command(commands, shared)
+    users.add_command(commands, shared)
     commands.add_parser("certificates", parents=[shared], help="list the certificates in use, those that end soonest first")
     return parser
 
@@ -222,6 +223,7 @@ _COMMANDS = {
     "maintenance": maintenance.maintenance,
     "mirror": mirror.mirror,
     "plugins": plugins.plugins,
+    "user": users.user,
     "certificates": _certificates,
     "audit": audit.audit,
 }

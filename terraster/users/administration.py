@@ -122,6 +122,10 @@ class Administration:
         """End all sessions of a user, and return how many there were. Raises NotFound."""
         return self._database.write(_end_sessions, names.canonical(name))
 
+    def close(self) -> None:
+        """Close the database. The next call opens it again."""
+        self._database.close()
+
     # The rest runs in the thread of the database.
 
     def _accounts(self, connection: Connection) -> list[Account]:

@@ -333,7 +333,24 @@ AUDIT_ROW = record(
     hash=TEXT,
 )
 
+USER = record(
+    name=TEXT,
+    role=TEXT,
+    disabled=TRUTH,
+    created=MOMENT,
+    changed=MOMENT,
+    expires=MOMENT_OR_NONE,
+    expired=TRUTH,
+    locked=SPAN,
+    sessions=COUNT,
+    tokens=COUNT,
+)
+SESSION = record(id=TEXT, kind=TEXT, created=MOMENT, refreshed=MOMENT, expires=MOMENT, address=TEXT, agent=TEXT)
+
 SHAPES: dict[str, Schema] = {
+    "user": record(ok=TRUTH, user=optional(USER), password=TEXT_OR_NONE),
+    "user list": record(ok=TRUTH, now=MOMENT, users=several(USER)),
+    "user sessions": record(ok=TRUTH, now=MOMENT, sessions=several(SESSION)),
     "explain": record(
         ok=TRUTH, now=MOMENT, generation=COUNT, request=TEXT, port=COUNT, stale=several(TEXT), courses=several(COURSE)
     ),
