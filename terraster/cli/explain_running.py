@@ -48,7 +48,9 @@ def explain(control: Control, arguments: argparse.Namespace) -> int:
         answer["request"], strange(answer["port"], answer["courses"], arguments.listener), answer["courses"], True
     )
     print("\n".join([first, f"by generation {answer['generation']}, which is running", *others]))
-    if answer["stale"]:
+    if not answer["lines"]:
+        print("note: rules have no lines, because the configuration on disk cannot be used as it is", file=sys.stderr)
+    elif answer["stale"]:
         files = ", ".join(answer["stale"])
         print(f"note: {files} changed after the last reload, so lines may be those of a rule that does not run", file=sys.stderr)
     return DONE

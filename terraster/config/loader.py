@@ -187,15 +187,17 @@ def _go_on() -> None:
 
 
 class Rules:
-    """Where rules are written in the files of one load. files: those that were read, the main one first."""
+    """Where rules are written in the files of one load. files: those that were read, the main one first. known: False if they cannot be used;
+    then no rule has a place"""
 
-    __slots__ = ("_load", "_settings", "files")
+    __slots__ = ("_load", "_settings", "files", "known")
 
     def __init__(self, load: _Load, settings: Settings | None) -> None:
-        """settings: None if they cannot be used; then no rule has a place."""
+        """settings: None if the files cannot be used."""
         self._load = load
         self._settings = settings
         self.files = tuple(load.files)
+        self.known = settings is not None
 
     def placed(self, problem: Unplaced) -> Problem:
         """The problem with its place, without one if the files do not have it."""

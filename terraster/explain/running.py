@@ -35,12 +35,17 @@ class Rules(Protocol):
     def files(self) -> tuple[str, ...]:
         """The files that were read."""
 
+    @property
+    def known(self) -> bool:
+        """False if they cannot be used, so that no rule has a place."""
+
     def place(self, service: str, location: str, kind: str) -> str:
         """The place of a rule, "" if it has none."""
 
 
 class _NoRules(NamedTuple):
     files: tuple[str, ...] = ()
+    known: bool = False
 
     def place(self, service: str, location: str, kind: str) -> str:
         return ""
@@ -106,7 +111,7 @@ def _entries(services: Sequence[Service]) -> Iterator[tuple[str, str, str]]:
 def answer(
     asked: dict[str, Any], snapshot: Snapshot, table: Table, seat: int, changes: Mapping[str, Any], rules: Callable[[], Rules]
 ) -> dict[str, Any]:
-    """The answer to a question: ``ok now generation request port courses stale``, or ``ok problems candidates``. Runs in a process of its
+    """The answer to a question: ``ok now generation request port courses stale lines``, or ``ok problems candidates``. Runs in a process of its
     own.
 
     asked: ``request``, ``headers``, ``client`` and ``listener``, as `terraster.explain.question.ask` and `courses` take them. table: the
@@ -129,6 +134,7 @@ def answer(
         "request": question.shown(),
         "port": question.port,
         "courses": [document(one, written.place) for one in found],
+        "lines": written.known,
         "stale": _changed(written.files, table.q[table.master + MasterCells.LAST_RELOAD_TIME] / 1e9),
     }
 

@@ -352,7 +352,7 @@ SHAPES: dict[str, Schema] = {
     "user list": record(ok=TRUTH, now=MOMENT, users=several(USER)),
     "user sessions": record(ok=TRUTH, now=MOMENT, sessions=several(SESSION)),
     "explain": record(
-        ok=TRUTH, now=MOMENT, generation=COUNT, request=TEXT, port=COUNT, stale=several(TEXT), courses=several(COURSE)
+        ok=TRUTH, now=MOMENT, generation=COUNT, request=TEXT, port=COUNT, stale=several(TEXT), lines=TRUTH, courses=several(COURSE)
     ),
     "audit": record(ok=TRUTH, now=MOMENT, rows=several(AUDIT_ROW), cursor=COUNT_OR_NONE),
     "audit verify": record(ok=TRUTH, rows=COUNT, last=COUNT, hash=TEXT),

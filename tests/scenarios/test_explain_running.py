@@ -126,6 +126,16 @@ def test_files_that_have_changed_since(terraster, backend) -> None:
     )
 
 
+def test_files_that_cannot_be_used(terraster, backend) -> None:
+    """The running configuration is explained all the same; its rules have no lines."""
+    proxy = terraster(backend(answer=ok()))
+    assert explained(proxy, f"GET {proxy.url}/")["lines"] is True
+    proxy.config_file.write_text("services: [")
+    result = proxy.ctl("explain", f"GET {proxy.url}/", find_by="runtime dir")
+    assert "location   /\n" in result.stdout
+    assert result.stderr == "note: rules have no lines, because the configuration on disk cannot be used as it is\n"
+
+
 def test_circuits_slow_starts_and_full_backends(fresh, backend) -> None:
     """The master writes them into cells; here the test does, while the master has no reason to."""
     one, two = backend(answer=ok()), backend(answer=ok())
