@@ -150,7 +150,10 @@ class Api:
     def _still(self, operation: Operation, credentials: Credentials) -> bool:
         if operation.role is None:
             return True
-        caller = self._identity.identify(credentials)
+        try:
+            caller = self._identity.identify(credentials)
+        except (Refused, TerrasterError):
+            return False
         return caller is not None and caller.role >= operation.role
 
 

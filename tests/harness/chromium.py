@@ -105,9 +105,10 @@ class Chromium:
         return value
 
     def page(self, width: int, height: int, **media: str) -> Page:
-        """A new page of this size. media: features, such as ``prefers_color_scheme="dark"``"""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        page = Page(self, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
+        """A new page of this size, with cookies of its own. media: features, such as ``prefers_color_scheme="dark"``"""
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        page = Page(self, context, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
         for domain in ("Page", "Runtime", "Log"):
             page.call(f"{domain}.enable")
         page.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
@@ -119,13 +120,18 @@ class Chromium:
 class Page:
     """A page of the browser."""
 
-    def __init__(self, browser: Chromium, session: str) -> None:
+    def __init__(self, browser: Chromium, context: str, session: str) -> None:
         self._browser = browser
+        self._context = context
         self._session = session
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """A command for this page."""
         return self._browser.call(method, self._session, **parameters)
+
+    def close(self) -> None:
+        """End the page, its connections and its cookies."""
+        self._browser.call("Target.disposeBrowserContext", browserContextId=self._context)
 
     def open(self, url: str) -> None:
         """Go to an address."""

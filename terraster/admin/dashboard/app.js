@@ -9,6 +9,8 @@ import { servicePage } from "./pages/service.js";
 import { workers } from "./pages/workers.js";
 import { certificates } from "./pages/certificates.js";
 import { plugins } from "./pages/plugins.js";
+import { audit } from "./pages/audit.js";
+import { users } from "./pages/users.js";
 import { explain } from "./pages/explain.js";
 import { login } from "./pages/login.js";
 
@@ -21,10 +23,12 @@ const PAGES = [
   { name: "certificates", title: "Certificates", page: certificates, inMenu: true },
   { name: "workers", title: "Workers", page: workers, inMenu: true },
   { name: "plugins", title: "Plugins", page: plugins, inMenu: true },
+  { name: "audit", title: "Audit", page: audit, inMenu: true },
+  { name: "users", title: "Users", page: users, inMenu: true },
   { name: "explain", title: "Explain", page: explain, inMenu: true },
 ];
 
-const state = { status: null, samples: new Samples(), seen: 0, failure: "", caller: null, form: {} };
+const state = { status: null, samples: new Samples(), seen: 0, failure: "", caller: null, form: {}, loaded: new Map() };
 let watching = null; // ends the stream
 
 function route() {
@@ -52,7 +56,7 @@ function draw() {
   show(document.getElementById("banner"), banner());
   const main = document.getElementById("main");
   if (state.needsLogin) {
-    show(main, login(state, enter));
+    show(main, login(state, draw, enter));
   } else if (!found) {
     show(main, h("h1", {}, "There is no such page"), h("p", {}, h("a", { href: "#/" }, "Overview")));
   } else if (state.status === null) {
@@ -82,7 +86,6 @@ async function watch() {
       if (own.signal.aborted) return;
       if (error instanceof Refused && error.status === 401) {
         state.needsLogin = true;
-        state.reason = error.message;
       } else {
         state.failure = error instanceof Refused ? error.message : "Terraster cannot be reached.";
       }
@@ -122,6 +125,8 @@ async function leave() {
 }
 
 addEventListener("hashchange", () => {
+  state.loaded.clear();
+  state.form.act = null;
   draw();
   document.getElementById("main").focus({ preventScroll: true });
   scrollTo(0, 0);

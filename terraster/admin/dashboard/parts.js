@@ -71,3 +71,38 @@ export function problemList(problems, now) {
     problems.length > MOST ? h("li", { class: "quiet" }, `and ${problems.length - MOST} more`) : null,
   );
 }
+
+// A button that asks before it acts. title: what it does, as on the button; detail: what that means; fields: of the form, as
+// { name, label, type, value, placeholder }; run: takes the values of the fields, and raises what is shown. One form is open at a time.
+export function act(state, draw, { title, detail = "", fields = [], run }) {
+  const open = (wanted) => () => {
+    state.form.act = wanted;
+    draw();
+  };
+  const here = state.form.act?.title === title ? state.form.act : null;
+  if (!here) return h("button", { type: "button", class: "plain", onclick: open({ title, failure: "", busy: false }) }, title);
+  const send = async (happened) => {
+    happened.preventDefault();
+    const values = Object.fromEntries(new FormData(happened.target));
+    here.busy = true;
+    here.failure = "";
+    draw();
+    try {
+      await run(values);
+      state.form.act = null;
+    } catch (error) {
+      here.failure = error.message;
+      here.busy = false;
+    }
+    draw();
+  };
+  return h(
+    "form",
+    { class: "act", onsubmit: send, onkeydown: (happened) => happened.key === "Escape" && open(null)() },
+    h("strong", {}, title),
+    detail ? h("p", { class: "small" }, detail) : null,
+    fields.map(({ label, ...given }) => h("label", {}, `${label} `, h("input", { ...given }))),
+    here.failure ? h("p", { class: "bad small", role: "alert" }, here.failure) : null,
+    h("p", { class: "row" }, h("button", { type: "submit", disabled: here.busy }, "Do it"), h("button", { type: "button", class: "plain", onclick: open(null) }, "Cancel")),
+  );
+}

@@ -3,23 +3,31 @@
 import { call } from "../api.js";
 import { h } from "../dom.js";
 
-export function login(state, enter) {
-  const form = (state.form.login ??= { failure: "" });
+export function login(state, draw, enter) {
+  const form = (state.form.login ??= { failure: "", busy: false, expired: false });
   const send = async (happened) => {
     happened.preventDefault();
-    const [name, password] = [happened.target.elements.username, happened.target.elements.password];
-    const button = happened.target.elements.send;
-    button.disabled = true;
+    const { username, password, fresh } = happened.target.elements;
+    form.busy = true;
     form.failure = "";
+    draw();
     try {
-      await call("POST", "api/auth/login", { body: { username: name.value, password: password.value, cookie: true } });
-      password.value = "";
-      enter();
+      if (form.expired) {
+        await call("POST", "api/auth/change-password", { body: { old_password: password.value, new_password: fresh.value } });
+        password.value = fresh.value;
+        form.expired = false;
+      }
+      const { value } = await call("POST", "api/auth/login", { body: { username: username.value, password: password.value, cookie: true } });
+      form.expired = value.password_expired;
+      if (!form.expired) {
+        state.form = {};
+        enter();
+      }
     } catch (error) {
       form.failure = error.message;
-      happened.target.querySelector("[role=alert]").textContent = error.message;
     }
-    button.disabled = false;
+    form.busy = false;
+    draw();
   };
   return h(
     "form",
@@ -27,9 +35,11 @@ export function login(state, enter) {
     h("h1", {}, "Log in"),
     h("label", {}, "User ", h("input", { type: "text", name: "username", autocomplete: "username", required: true, autocapitalize: "none" })),
     h("label", {}, "Password ", h("input", { type: "password", name: "password", autocomplete: "current-password", required: true })),
-    h("button", { type: "submit", name: "send" }, "Log in"),
+    form.expired
+      ? h("label", {}, "The password has expired. New password ", h("input", { type: "password", name: "fresh", autocomplete: "new-password", required: true }))
+      : null,
+    h("button", { type: "submit", name: "send", disabled: form.busy }, "Log in"),
     h("p", { class: "bad", role: "alert" }, form.failure),
-    state.reason ? h("p", { class: "quiet" }, state.reason) : null,
     h("p", { class: "quiet" }, "The first user is made on the host: ", h("code", {}, "terrasterctl user add NAME --role admin")),
   );
 }

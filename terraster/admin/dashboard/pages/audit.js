@@ -1,0 +1,66 @@
+// Who changed what: the rows of the audit log, the newest first.
+
+import { h } from "../dom.js";
+import { moment } from "../format.js";
+import { loaded } from "../loaded.js";
+import { table } from "../parts.js";
+
+export function audit(state, { draw }) {
+  const form = (state.form.audit ??= { user: "", action: "", cursors: [] });
+  const query = { user: form.user, action: form.action, limit: 50, cursor: form.cursors.at(-1) ?? "" };
+  const { value, failure, again } = loaded(state, "audit", "api/audit", query, draw);
+  const word = (name, label) =>
+    h("label", { class: "filter" }, `${label} `, h("input", {
+      type: "search",
+      value: form[name],
+      onchange: (happened) => {
+        form[name] = happened.target.value;
+        form.cursors = [];
+        draw();
+      },
+    }));
+  const turn = (change) => () => {
+    change();
+    draw();
+  };
+  return [
+    h("h1", {}, "Audit"),
+    h("form", { class: "row", onsubmit: (happened) => happened.preventDefault() }, word("user", "User"), word("action", "Action"), h("button", { type: "button", onclick: again }, "Read again")),
+    failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
+    value
+      ? table("Audit", ["When", "User", "Action", "Target", "Outcome", "Reason", "Change"], value.rows.map(row))
+      : failure ? null : h("p", { class: "quiet" }, "Loading …"),
+    h(
+      "p",
+      { class: "row" },
+      form.cursors.length ? h("button", { type: "button", onclick: turn(() => form.cursors.pop()) }, "Newer") : null,
+      value?.cursor ? h("button", { type: "button", onclick: turn(() => form.cursors.push(value.cursor)) }, "Older") : null,
+    ),
+  ];
+}
+
+function row(one) {
+  return h(
+    "tr",
+    { key: one.seq },
+    h("th", { scope: "row", class: "number" }, moment(one.when)),
+    h("td", {}, one.user || "–", h("div", { class: "quiet small" }, [one.role, one.how, one.address].filter(Boolean).join(", "))),
+    h("td", {}, one.action),
+    h("td", {}, one.target),
+    h("td", {}, h("span", { class: `mark ${one.outcome === "done" ? "good" : "bad"}` }, one.outcome), one.detail ? h("div", { class: "small" }, one.detail) : null),
+    h("td", {}, one.reason),
+    h("td", { class: "small" }, differences(one.before, one.after).map((text) => h("div", {}, h("code", {}, text))), one.generation ? h("div", { class: "quiet" }, `generation ${one.generation}`) : null),
+  );
+}
+
+// What differs between two values, a text for each member of an object.
+function differences(before, after) {
+  const plain = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+  if (before === null && after === null) return [];
+  if (!plain(before) && !plain(after)) return [`${JSON.stringify(before)} → ${JSON.stringify(after)}`];
+  const members = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])];
+  return members
+    .map((name) => [name, JSON.stringify(before?.[name] ?? null), JSON.stringify(after?.[name] ?? null)])
+    .filter(([, one, other]) => one !== other)
+    .map(([name, one, other]) => `${name}: ${one} → ${other}`);
+}
