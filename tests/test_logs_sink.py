@@ -143,6 +143,52 @@ def test_a_line_cut_off_by_a_power_failure_is_ended_by_the_next_start(tmp_path: 
     assert whole(path) == ["whole", "hal", "next", "next", "next"]
 
 
+def test_a_line_cut_off_because_its_process_was_killed_is_ended_by_the_next_write(tmp_path: Path) -> None:
+    """Of any process, and each time; the half line is counted once."""
+    path = tmp_path / "access.log"
+    warnings: list[str] = []
+    one, other = Sink(str(path), warnings.append), Sink(str(path), warnings.append)
+    expected: list[str] = []
+    for number, sink in enumerate((one, other, one, one, other)):
+        sink.write(b"before %d\n" % number)
+        with open(path, "ab") as killed:
+            killed.write(b"half %d" % number)
+        other.write(b"after %d\n" % number)
+        one.write(b"later %d\n" % number)
+        expected += [f"before {number}", "half ", f"after {number}", f"later {number}"]
+        assert whole(path) == expected
+    assert (one.losses.lines, other.losses.lines) == (0, 5)
+    assert warnings == [f"access log {path}: 1 line lost so far: the process that wrote it was killed meanwhile"]
+
+
+def test_a_long_half_line_is_ended_once_by_a_write_in_several_slices(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    sink = Sink(str(path), list[str]().append)
+    sink.write(LINES)
+    with open(path, "ab") as killed:
+        killed.write(b"x" * 100_000)
+    sink.write(LINES * 100)  # in several slices
+    assert path.read_bytes() == LINES + b"x" * 99_999 + b"\n" + LINES * 100
+    assert sink.losses.lines == 1
+
+
+def test_processes_with_one_descriptor_take_no_line_of_each_other_for_a_half_line(tmp_path: Path) -> None:
+    """They share its position, as those of the program's log do."""
+    path = tmp_path / "terraster.log"
+    sink = Sink(str(path), no_warning)
+    children = []
+    for number in range(3):
+        child = os.fork()
+        if not child:
+            for turn in range(1000):
+                sink.write(b"%d of process %d%s\n" % (turn, number, b"." * (turn % 50)))
+            os._exit(sink.losses.lines)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
+    expected = [f"{turn} of process {number}{'.' * (turn % 50)}" for turn in range(1000) for number in range(3)]
+    assert sorted(whole(path)) == sorted(expected)
+
+
 def test_a_write_of_another_process_that_is_under_way_is_not_taken_for_a_half_line(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     path.write_bytes(b"begun by another process, ")

@@ -9,6 +9,9 @@ Rules
   refuses, are lost. A log must not stop the traffic that it describes.
 - A line that a full disk cut off is ended where it is, so the next line of any process is a line of its own. So is the first line after
   one that a power failure cut off.
+- A process that is killed (SIGKILL) within a write of more than a page leaves a half line: the kernel looks for such signals between two pages.
+  The next process that writes ends it where it is, and counts it as lost (`Target.parted`). If none writes to the file again, it stays a half
+  line at its end until a process opens the file.
 - Lost lines are counted. A warning says so when the first is lost, once a minute while more are lost, and when lines are written again.
   Each has the number of lines since the first one.
 - A file that was removed or renamed without a word (USR1) is opened again by its name within about two seconds.
@@ -39,6 +42,7 @@ LOOK_EVERY = 1.0  # seconds between two checks whether the file still has its na
 LAST_WAIT = 0.5  # seconds that `close` waits for a slow reader
 
 _SLOW = "the reader is too slow"
+_KILLED = "the process that wrote it was killed meanwhile"
 
 _LOOKS = 100
 """How often the end of a file is looked at before a half line there is believed: some 0.1 ms, longer than a write of another process."""
@@ -224,7 +228,10 @@ class Sink:
                 if self._torn:
                     self._begin_a_line(target)
                 while start < end:
-                    start += target.send(view[start : _cut(data, start, target.slice)])
+                    written = target.send(view[start : _cut(data, start, target.slice)])
+                    if target.place is not None and target.parted(view[start : start + written]):
+                        self._lose(1, errno.EOWNERDEAD, _KILLED)
+                    start += written
             except BlockingIOError:
                 if start:
                     self._written = True

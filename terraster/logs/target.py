@@ -37,13 +37,14 @@ class Target:
     place:  (device, inode) of a file that was opened by its name, else None
     """
 
-    __slots__ = ("fd", "own", "slice", "place")
+    __slots__ = ("fd", "own", "slice", "place", "_end")
 
     def __init__(self, fd: int, own: bool, regular: bool, named: bool) -> None:
         self.fd = fd
         self.own = own
         self.slice = FILE_SLICE if regular else PIPE_SLICE
         self.place: tuple[int, int] | None = None
+        self._end = -1  # of the file, when `parted` looked last
         if regular and named:
             status = os.fstat(fd)
             self.place = status.st_dev, status.st_ino
@@ -76,6 +77,31 @@ class Target:
             return None
         finally:
             os.close(reader)
+
+    def parted(self, data: memoryview) -> bool:
+        """End the half line in front of ``data``, which `send` has just written. Returns False if there is none, as always.
+
+        The kernel lets one process at a time append to a file. So the process that wrote a half line there was killed while it did so, and its
+        last octet tells nothing: it becomes the newline. Thus the line of ``data`` begins on a line of its own. If no other process has
+        written since the last call, this costs one system call.
+        """
+        if self.place is None:
+            return False
+        end = os.lseek(self.fd, 0, os.SEEK_CUR)
+        begin, before, self._end = end - len(data), self._end, end
+        if begin in (0, before):
+            return False
+        try:
+            again = os.open(f"/proc/self/fd/{self.fd}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:  # the comparison: processes that share the descriptor, as of the program's log, share its position too
+            octets = os.pread(again, 1 + len(data), begin - 1)
+            return octets[1:] == data and octets[:1] != b"\n" and os.pwrite(again, b"\n", begin - 1) == 1
+        except OSError:
+            return False
+        finally:
+            os.close(again)
 
     def terminate(self, part: bytes) -> bool:
         """End the half line ``part``, which `send` has just written and could not finish. Returns False if that is not possible.
