@@ -206,6 +206,49 @@ def test_the_worst_comes_first():
     assert by_kind["reload-failed"]["text"] == "a.yaml:1:2: no; a.yaml:3:4: nor this"
 
 
+def test_one_dead_backend_of_many_locations_is_told_once_and_so_are_the_locations_that_have_no_other():
+    dead, well = "http://10.0.0.9:80", "http://10.0.0.1:80"
+    services = {
+        "shop": {"/": [dead], "/a": [dead], "/b": [dead, well]},
+        "blog": {f"/{n}": [dead] for n in range(7)},
+        "own": {"/": [well]},
+    }
+    house = all_up(House(services))
+    slots = [
+        one.slot for service in house.snapshot.services for place in service.locations for one in place.backends if one.url == dead
+    ]
+    for number, slot in enumerate(slots):
+        house.known(slot, STATE=0, SINCE=int((NOW - 10 - number) * 1e9))
+    nobody, down = status(house)["problems"]
+    expected = {"service": None, "location": None, "backend": None, "backend_name": None, "since": None, "until": None}
+    words = "no backend is up: every request is answered with 503; in 9 locations of 2 services: shop, blog"
+    assert nobody == {**expected, "kind": "no-backends", "text": words, "locations": 9}
+    words = "in 10 locations of 2 services: shop, blog"
+    where = {"backend": dead, "since": NOW - 10 - 9}
+    assert down == {**expected, **where, "kind": "backend-down", "text": words, "locations": 10}
+
+    ids = [
+        one.id for service in house.snapshot.services for place in service.locations for one in place.backends if one.url == dead
+    ]
+    reasons = {name: {"reason": "refused" if name.startswith("blog") else "too slow", "seconds": -1.0} for name in ids}
+    shop, blog = (one for one in status(house, prober=reasons)["problems"] if one["kind"] == "backend-down")
+    assert (shop["service"], shop["text"], shop["since"]) == ("shop", "too slow; in 3 locations: /, /a, /b", NOW - 12)
+    assert (blog["service"], blog["text"], blog["locations"]) == (
+        "blog",
+        "refused; in 7 locations: /0, /1, /2, /3, /4 and 2 more",
+        7,
+    )
+
+
+def test_addresses_of_one_name_are_told_each():
+    house = all_up(House({"shop": {"/": ["http://n:80", "http://n:80", "http://o:80"]}}))
+    for slot in (0, 1):
+        house.known(slot, STATE=0)
+    assert [(one["kind"], one["location"], one["locations"]) for one in status(house)["problems"]] == [
+        ("backend-down", "/", None)
+    ] * 2
+
+
 def test_workers_that_are_gone_late_or_silent():
     house = all_up(House())
     house.sit(1, Seat.PROXY, GENERATION=3)

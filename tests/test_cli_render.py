@@ -206,6 +206,17 @@ def test_of_a_large_configuration_only_what_has_problems_is_shown():
     assert "s501/" in render.status(found, everything=True)
 
 
+def test_a_backend_that_is_down_in_several_services_is_one_line_and_all_of_these_are_shown():
+    house = all_up(House({f"s{n}": {"/": ["http://10.0.0.1:1"], "/a": [f"http://10.0.0.2:{n + 1}"]} for n in range(100)}))
+    for slot in (2 * 7, 2 * 8):
+        house.known(slot, STATE=0, SINCE=int((NOW - 300) * 1e9))
+    text = render.status(status(house), width=200)
+    assert "  several services: http://10.0.0.1:1 has been down for 5m: in 2 locations of 2 services: s7, s8\n" in text
+    assert (
+        "\ns7/\n" in text and "\ns8/\n" in text and "\ns9/\n" not in text and "98 services without problems are not shown" in text
+    )
+
+
 @pytest.mark.parametrize("width", [80, 100, 160, 300])
 def test_long_names_fit(width):
     names = ["search-frontend.eu-central-1", "media-transcoder-callbacks", "x" * 250]

@@ -15,6 +15,7 @@ from ..config.snapshot import Snapshot
 from ..policy.expiry import span
 from ..policy.server_errors import Count, prevail, stands_out
 from ..state.cells import MasterCells
+from .folded import Told, folded
 from .seat_readings import FULL, LostLines
 
 __all__ = [
@@ -69,13 +70,16 @@ def problems(
         if one["limit"] and one["open"] >= SCARCE * one["limit"] and not one["process"].startswith("proxy"):
             text = f"the {one['process']} process has {one['open']} of {one['limit']} file descriptors open"
             found.append(_problem("descriptors", text))
-    backends, queues = [], []
+    places: list[Told] = []
+    backends: list[Told] = []
+    queues = []
     for service in services:
         if order := service["maintenance"]:
-            found.append(_of_maintenance(service["name"], order))
+            places.append((None, _of_maintenance(service["name"], order)))
         for location in service["locations"]:
             where = {"service": service["name"], "location": location["path"]}
-            found += _of_location(location, where)
+            used = tuple(backend["url"] for backend in location["backends"])
+            places += [(used if one["kind"] == "no-backends" else None, one) for one in _of_location(location, where)]
             of_backends = []
             for backend in location["backends"]:
                 of_backends += _of_backend(
@@ -83,10 +87,10 @@ def problems(
                 ) or _of_statuses(backend, location["backends"], where)
             if not any(one["kind"] == "backend-errors" for one in of_backends) and prevail(_count(location["backends"])):
                 of_backends.append(_problem("location-errors", _of_errors(location["backends"]), **where))
-            backends += of_backends
+            backends += [(one["backend"] if one["kind"] == "backend-down" else None, one) for one in of_backends]
             if location["queued"]:
                 queues.append(_problem("queue", _of_queue(location), **where))
-    found += backends + queues
+    found += folded(places) + folded(backends) + queues
     last = master.get("last_reload")
     if last and not last["ok"]:
         found.append(_problem("reload-failed", "; ".join(last["problems"]), since=last["when"]))
@@ -367,7 +371,15 @@ def _which(backend: Mapping[str, Any]) -> dict[str, Any]:
     return {"backend": backend["url"], "backend_name": backend["name"]}
 
 
-_NOWHERE = {"service": None, "location": None, "backend": None, "backend_name": None, "since": None, "until": None}
+_NOWHERE = {
+    "service": None,
+    "location": None,
+    "backend": None,
+    "backend_name": None,
+    "since": None,
+    "until": None,
+    "locations": None,
+}
 
 
 def _problem(kind: str, text: str, **where: Any) -> dict[str, Any]:

@@ -37,6 +37,10 @@ def status(document: dict[str, Any], *, colour: bool = False, everything: bool =
     services = document["services"]
     total = sum(len(location["backends"]) for service in services for location in service["locations"])
     troubled = {problem["service"] for problem in document["problems"]}
+    if None in troubled and any(
+        problem["locations"] for problem in document["problems"]
+    ):  # of several services: they are not listed there
+        troubled |= {service["name"] for service in services if _is_short(service)}
     shown = services if everything or total <= MANY else [service for service in services if service["name"] in troubled]
     blocks.append(_services(shown, now, width))
     if len(shown) < len(services):
@@ -112,6 +116,8 @@ def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> lis
     rows = [[Cell(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}:", RED)]]
     for problem in problems:
         place = f"{problem['service']}{problem['location'] or ''}" if problem["service"] else "Terraster"
+        if not problem["service"] and problem["locations"]:
+            place = "several services"
         since = f" for {age(now - problem['since'])}" if problem["since"] else ""
         backend = called({"url": problem["backend"] or "", "name": problem.get("backend_name")})
         if problem["kind"] == "reload-failed":
@@ -124,6 +130,12 @@ def _problems(problems: Sequence[dict[str, Any]], now: float, width: int) -> lis
             what = backend
         rows += sentence(place, ": ".join(part for part in (what, problem["text"]) if part), width, RED)
     return rows
+
+
+def _is_short(service: dict[str, Any]) -> bool:
+    """True if a backend of a service gets no new requests."""
+    every = (backend for location in service["locations"] for backend in location["backends"])
+    return any(backend["state"] != "up" or not backend["weight"] for backend in every)
 
 
 _STATES = {

@@ -152,6 +152,7 @@ PROBLEM = record(
     backend_name=TEXT_OR_NONE,
     since=MOMENT_OR_NONE,
     until=MOMENT_OR_NONE,
+    locations=COUNT_OR_NONE,
 )
 MASTER = record(pid=COUNT, serving=COUNT, draining=COUNT, connections=COUNT)
 WORKER = record(

@@ -63,6 +63,7 @@ export function problemList(problems, now) {
         h("span", { class: "kind" }, one.kind),
         " ",
         one.service ? [h("a", { href: `#/service/${encodeURIComponent(one.service)}` }, named), ": "] : null,
+        one.backend && !one.service ? `${one.backend_name || one.backend}: ` : null,
         one.text,
         one.since ? h("span", { class: "quiet", title: moment(one.since) }, `, for ${span(now - one.since)}`) : null,
         one.until ? h("span", { class: "quiet", title: moment(one.until) }, `, ends in ${span(one.until - now)}`) : null,
