@@ -285,11 +285,14 @@ def test_the_document_has_each_operation_with_its_refusals():
     made = document(TABLE, "1.2")
     assert made["openapi"] == "3.1.0" and made["info"]["version"] == "1.2"
     put = made["paths"]["/api/things/{name}"]["put"]
-    assert set(put["responses"]) == {"200", *(str(one) for one in (400, 401, 403, 404, 411, 412, 413, 415, 422, 428, 429, 503))}
+    assert set(put["responses"]) == {
+        "200",
+        *(str(one) for one in (400, 401, 403, 404, 411, 412, 413, 414, 415, 422, 428, 429, 503)),
+    }
     assert [one["name"] for one in put["parameters"]] == ["name", "dry_run", "word", "If-Match"]
     assert put["parameters"][3]["required"] and put["security"] == [{"bearer": []}] and put["x-role"] == "admin"
     assert put["requestBody"]["required"] and not made["paths"]["/api/things/{name}"]["delete"]["requestBody"]["required"]
-    assert "security" not in made["paths"]["/api/open"]["get"] and refusals(TABLE[0]) == [422, 429, 503]
+    assert "security" not in made["paths"]["/api/open"]["get"] and refusals(TABLE[0]) == [414, 422, 429, 503]
     assert set(made["components"]["schemas"]) >= {"Problem", "Body", "Echo"}
 
 

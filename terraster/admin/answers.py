@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..api.problem import Refused
 from ..config.snapshot import Service, Snapshot
 from ..filters.contract import Counted
 from ..net.yielding import yield_to_loop
 from ..state.table import Table
-from . import plugins, readings
+from . import certificates, plugins, readings
+from .explainer import Explainer
 from .recent import RecentCounts
+from .site import Refusal
 from .status import service_rows
 
 __all__ = ["Answers"]
@@ -21,7 +25,7 @@ class Answers:
     """`terraster.api.deps.Readings` of the admin worker.
 
     running: the configuration in effect. ask: the master. counted: what filters count. recent: what backends answered lately. document: the
-    whole status
+    whole status. unfetched: why OCSP responses could not be fetched. explainer: reads the configuration's files again
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class Answers:
         counted: Callable[[], Sequence[Counted]],
         recent: Callable[[], RecentCounts],
         document: Callable[[], dict[str, Any]],
+        unfetched: Callable[[], Mapping[str, str]],
+        explainer: Explainer,
     ) -> None:
         self._table = table
         self._running = running
@@ -39,16 +45,29 @@ class Answers:
         self._counted = counted
         self._recent = recent
         self._document = document
+        self._unfetched = unfetched
+        self._explainer = explainer
 
     def status(self) -> dict[str, Any]:
         return self._document()
 
-    def services(self, services: Sequence[Service]) -> list[dict[str, Any]]:
-        master = self._ask("status")
+    def services(self, services: Sequence[Service], master: Mapping[str, Any]) -> list[dict[str, Any]]:
         part = replace(self._running(), services=tuple(services))
         locations = {one.location.id: one for one in readings.locations(self._table, part, yield_to_loop)}
         found = readings.backends(self._table, part, yield_to_loop)
         return service_rows(part, found, locations, master, self._counted(), self._recent())
+
+    def certificates(self) -> list[dict[str, Any]]:
+        master = self._ask("status")
+        return certificates.rows(
+            self._running(), master.get("certificates", ()), time.time(), master.get("staples", ()), self._unfetched()
+        )
+
+    def values(self, service: str, location: str) -> list[dict[str, Any]]:
+        try:
+            return self._explainer.values(service, location)
+        except Refusal as error:
+            raise Refused(error.status, str(error), headers=error.headers) from None
 
     def plugins(self) -> list[dict[str, Any]]:
         return plugins.rows(self._table, self._running())

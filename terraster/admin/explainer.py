@@ -64,6 +64,11 @@ class Explainer:
         finally:
             self._turn.release()
 
+    def values(self, service: str, location: str) -> list[dict[str, Any]]:
+        """The values that a location has by the files (`terraster.config.loader.Rules.values`). Waits and raises as `explain`."""
+        found: list[dict[str, Any]] = self.explain({"values": [service, location]}, Snapshot(0, (), ()), {})["values"]
+        return found
+
     def _ask(self, asked: dict[str, Any], snapshot: Snapshot, changes: Mapping[str, Any]) -> dict[str, Any]:
         near, far = socket.socketpair()
         try:
@@ -116,7 +121,8 @@ def _answer(
         _close_others({0, 1, 2, descriptor, table.descriptor})
         seconds = math.ceil(_LONGEST)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        made = json.dumps(answer(asked, snapshot, table, seat, changes, rules)).encode()
+        found = {"values": rules().values(*asked["values"])} if "values" in asked else None
+        made = json.dumps(found or answer(asked, snapshot, table, seat, changes, rules)).encode()
         while made:
             made = made[os.write(descriptor, made) :]
         code = 0

@@ -42,6 +42,12 @@ def routes() -> dict[str, dict[str, Handler]]:
     return {"/": found.pop(f"{ASSETS}index.html"), **found}
 
 
+def reference() -> dict[str, dict[str, Handler]]:
+    """The same for the page that shows the API's document: ``/docs``."""
+    found = dict(_below(files("terraster.admin") / "reference", "/docs/"))
+    return {"/docs": found.pop("/docs/index.html"), **found}
+
+
 def _below(folder: Traversable, path: str) -> list[tuple[str, dict[str, Handler]]]:
     found: list[tuple[str, dict[str, Handler]]] = []
     for one in sorted(folder.iterdir(), key=lambda entry: entry.name):

@@ -84,6 +84,7 @@ class AdminWorker(Process):
             TableCollector(self.view.table, self._running, os.getppid(), yield_to_loop, self.plan.counted, self._orderer.counts)
         )
         self._recent = Recent(self.view.table, self._running)
+        self._explainer = Explainer(self.view.table, self.view.seat, self.rules, self.log)
         self._live = Live(self._document, self.log)
         self._auditor = Auditor(AuditLog(os.path.join(self.snapshot.state_dir, "audit"), self._complain), self._running, self.log)
         self._audited = Audited(self._auditor, self.ask, self._runs)
@@ -95,7 +96,6 @@ class AdminWorker(Process):
             self.snapshot.admin_listen: self._admin_site(),
         }
         gevent.spawn(self._users.cleanup(self.log).run)
-        self._explainer = Explainer(self.view.table, self.view.seat, self.rules, self.log)
         self._door = Door(self.log)
         self._door.use(self.snapshot.admin_tls)
         self._orderer.start()
@@ -168,6 +168,7 @@ class AdminWorker(Process):
     def _admin_site(self) -> Mount:
         routes: dict[str, dict[str, Handler]] = {
             **pages.routes(),
+            **pages.reference(),
             "/metrics": {"GET": self._metrics},
             "/healthz": {"GET": self._healthz},
             "/readyz": {"GET": self._readyz},
@@ -181,7 +182,14 @@ class AdminWorker(Process):
     def _api(self, identity: Identity) -> Api:
         """The API for the callers that `identity` knows."""
         answers = Answers(
-            self.view.table, self._running, self._ask, lambda: self.plan.counted, lambda: self._recent.counts(), self._document
+            self.view.table,
+            self._running,
+            self._ask,
+            lambda: self.plan.counted,
+            lambda: self._recent.counts(),
+            self._document,
+            lambda: self._fetcher.problems,
+            self._explainer,
         )
         return Api(
             operations(Deps(self._running, self._ask, answers, self._live, self._auditor, self._users)),

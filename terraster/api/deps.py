@@ -24,8 +24,18 @@ class Readings(Protocol):
         """The whole document of `terraster.admin.status`. Its cost grows with the configuration."""
         ...
 
-    def services(self, services: Sequence[Service]) -> list[dict[str, Any]]:
-        """The entries of `services` in that document, of some services; these may have only some of their locations and backends."""
+    def services(self, services: Sequence[Service], master: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The entries of `services` in that document, of some services; these may have only some of their locations and backends. master: its
+        answer to "status", {}: without states and orders"""
+        ...
+
+    def certificates(self) -> list[dict[str, Any]]:
+        """The entries of `certificates` in that document."""
+        ...
+
+    def values(self, service: str, location: str) -> list[dict[str, Any]]:
+        """The values that a location has by the files, as they are now: ``key value origin place`` (`terraster.config.origins`), [] if the
+        files do not have it. location: its label. Waits; raises `Refused`."""
         ...
 
     def plugins(self) -> list[dict[str, Any]]: ...

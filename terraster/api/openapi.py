@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from .models.base import Query
+from .models.base import Listed
 from .operation import Operation
 from .problem import Problem, phrase
 from .router import PROBLEM
 
 __all__ = ["document", "refusals"]
 
-_ALL = (422, 429, 503)
+_ALL = (414, 422, 429, 503)
 _CLOSED = (401, 403)
 _BODY = (411, 413, 415)
 _IF_MATCH = (400, 412)
@@ -55,6 +55,8 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
 def refusals(one: Operation) -> list[int]:
     """The statuses with which an operation may refuse a request."""
     found = {*_ALL, *one.refuses}
+    if issubclass(one.query, Listed):
+        found.add(404)  # a cursor of another list
     if one.role is not None:
         found.update(_CLOSED)
     if one.body is not None:
@@ -73,7 +75,7 @@ def _operation(one: Operation, refs: Any) -> dict[str, Any]:
     if one.role is not None:
         made["security"] = [{"bearer": []}]
         made["x-role"] = one.role.word
-    parameters = [*_parts(one.path), *_query(one.query), *_if_match(one)]
+    parameters = [*_parts(one.path), *_query(one), *_if_match(one)]
     if parameters:
         made["parameters"] = parameters
     if one.body is not None:
@@ -96,8 +98,12 @@ def _parts(path: str) -> Iterable[dict[str, Any]]:
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 
 
-def _query(model: type[Query]) -> Iterable[dict[str, Any]]:
-    schema = model.model_json_schema()
+def _query(one: Operation) -> Iterable[dict[str, Any]]:
+    schema = one.query.model_json_schema()
+    if issubclass(one.query, Listed) and one.answer is not None:
+        (row,) = get_args(one.answer.model_fields["items"].annotation)
+        names = "|".join(row.model_fields)
+        schema["properties"]["fields"]["pattern"] = f"^(({names})(,({names}))*)?$"
     for name, own in schema.get("properties", {}).items():
         kept = {key: value for key, value in own.items() if key not in ("title", "description")}
         made = {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": kept}

@@ -60,7 +60,7 @@ def chosen(query: Listed, row: type[BaseModel]) -> list[str] | None:
     """The members that `fields` names; None: all. Raises `Refused` for one that an item does not have."""
     if not query.fields:
         return None
-    names = list(dict.fromkeys(name.strip() for name in query.fields.split(",")))
+    names = list(dict.fromkeys(query.fields.split(",")))
     if unknown := [name for name in names if name not in row.model_fields]:
         words = f"there is no field {', '.join(unknown)}; there are {', '.join(row.model_fields)}"
         raise Refused(422, words, [Mistake(pointer="/fields", detail=words, where="query")])
@@ -79,5 +79,5 @@ def _key(cursor: str, keys: Sequence[Key]) -> Key:
     length = len(keys[0]) if keys else None
     if not isinstance(value, list) or not all(isinstance(part, str) for part in value) or len(value) != (length or len(value)):
         words = "the cursor is not one that this list gave"
-        raise Refused(422, words, [Mistake(pointer="/cursor", detail=words, where="query")])
+        raise Refused(404, words, [Mistake(pointer="/cursor", detail=words, where="query")])
     return tuple(value)

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ..config.messages import suggestion
-from ..config.snapshot import Service, Snapshot
+from ..config.snapshot import Location, Service, Snapshot
 from .problem import Mistake, Refused
 
 __all__ = ["Places"]
@@ -35,22 +35,12 @@ class Places:
         return self._made().keys
 
     def locations(self, service: str = "", path: str = "") -> list[Key]:
-        """Of all services, of one, or of one path of it. Raises `Refused` if there is no such service or path."""
-        made = self._made()
-        return (
-            [key for key in made.locations if self._is_of(made, key, service, path)]
-            if self._exists(service, path)
-            else made.locations
-        )
+        """Of all services or of one; of all paths or of one. Raises `Refused` if a service that is named does not exist or has no such path."""
+        return self._of(self._made().locations, service, path)
 
     def backends(self, service: str = "", path: str = "") -> list[Key]:
         """The same for backends."""
-        made = self._made()
-        return (
-            [key for key in made.backends if self._is_of(made, key, service, path)]
-            if self._exists(service, path)
-            else made.backends
-        )
+        return self._of(self._made().backends, service, path)
 
     def parts(self, keys: Sequence[Key]) -> list[Service]:
         """The services of some keys, each with the locations and backends of these keys only."""
@@ -83,23 +73,18 @@ class Places:
             raise Refused(404, words, [Mistake(pointer="/service_name", detail=words, where="query")])
         return made.services[name]
 
-    def _exists(self, service: str, path: str) -> bool:
-        """True if a service is named."""
-        if not service:
-            if path:
-                words = "`path` needs `service_name`"
-                raise Refused(422, words, [Mistake(pointer="/path", detail=words, where="query")])
-            return False
-        found = self.service(service)
-        if path and not any(path in (one.path, one.place) for one in found.locations):
-            words = f"service {service} has no location {path}{suggestion(path, [one.place for one in found.locations])}"
-            raise Refused(404, words, [Mistake(pointer="/path", detail=words, where="query")])
-        return True
-
-    def _is_of(self, made: _Made, key: Key, service: str, path: str) -> bool:
-        if key[0] != service:
-            return False
-        return not path or any(one.id == key[1] and path in (one.path, one.place) for one in made.services[service].locations)
+    def _of(self, keys: list[Key], service: str, path: str) -> list[Key]:
+        if service:
+            found = self.service(service)
+            if path and not any(_is_at(one, path) for one in found.locations):
+                words = f"service {service} has no location {path}{suggestion(path, [one.place for one in found.locations])}"
+                raise Refused(404, words, [Mistake(pointer="/path", detail=words, where="query")])
+            keys = [key for key in keys if key[0] == service]
+        if not path:
+            return keys
+        made = self._made()
+        wanted = {one.id for name in {key[0] for key in keys} for one in made.services[name].locations if _is_at(one, path)}
+        return [key for key in keys if key[1] in wanted]
 
     def _made(self) -> _Made:
         snapshot = self._running()
@@ -117,3 +102,7 @@ class Places:
                 snapshot, services, sorted((name,) for name in services), sorted(set(locations)), sorted(set(backends))
             )
         return self._kept
+
+
+def _is_at(location: Location, path: str) -> bool:
+    return path in (location.path, location.place)

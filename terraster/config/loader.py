@@ -26,6 +26,7 @@ from .edits import CONFLICT, LOCATION_KINDS, UNKNOWN, Dormant, Edit
 from .language import language
 from .log_files import unwritable
 from .messages import Complaint
+from .origins import origins
 from .pending import Finds
 from .places import keys_of, place_of
 from .plugins import Finder, Found, absent, directory, optional, spared
@@ -207,6 +208,11 @@ class Rules:
         """The file, line and column of a rule, from the service's name, the location's label and the filter's kind; "" if it has none."""
         found = None if self._settings is None else self._load.rule(self._settings, service, location, kind)
         return f"{found.file}:{found.line}:{found.column}" if found is not None and found.line else ""
+
+    def values(self, service: str, location: str) -> list[dict[str, Any]]:
+        """The values that a location has: ``key value origin place`` (`terraster.config.origins`), [] if the files do not have it. location:
+        its label"""
+        return [] if self._settings is None else self._load.values(self._settings, service, location)
 
 
 class _Load:
@@ -520,6 +526,15 @@ class _Load:
         return (
             None if found is None or (location and not kind and found == here != ("backends",)) else self._placed((found, True, ""))
         )
+
+    def values(self, settings: Settings, service: str, location: str) -> list[dict[str, Any]]:
+        """See `Rules.values`."""
+        found = []
+        for one in origins(self._cache.language, settings, _with_paths(settings), service, location) or ():
+            place = self._placed((one.path, True, "")) if one.path else None
+            where = f"{place.file}:{place.line}:{place.column}" if place is not None and place.line else ""
+            found.append({"key": one.key, "value": one.value, "origin": one.level, "place": where})
+        return found
 
     def _placed(self, complaint: Complaint) -> Problem:
         source, there = self._located(complaint[0])

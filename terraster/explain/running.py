@@ -42,6 +42,9 @@ class Rules(Protocol):
     def place(self, service: str, location: str, kind: str) -> str:
         """The place of a rule, "" if it has none."""
 
+    def values(self, service: str, location: str) -> list[dict[str, Any]]:
+        """The values of a location with their origins, [] if the files do not have it."""
+
 
 class _NoRules(NamedTuple):
     files: tuple[str, ...] = ()
@@ -49,6 +52,9 @@ class _NoRules(NamedTuple):
 
     def place(self, service: str, location: str, kind: str) -> str:
         return ""
+
+    def values(self, service: str, location: str) -> list[dict[str, Any]]:
+        return []
 
 
 def no_rules() -> Rules:

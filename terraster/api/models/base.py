@@ -1,48 +1,37 @@
 """The base of the API's models, and the types that JSON and query parameters need.
 
 JSON Schema's integer includes ``5.0`` and excludes ``true``; pydantic's lax int takes ``true`` and ``"5"``, its strict one refuses ``5.0``.
-So `Whole` decides by itself. A query parameter is text, so `Digits` and `Flag` are those of a query. Words of a key accept its camelCase
-spelling as well: `spelt`.
+So `Model` looks at numbers and truths first. A validator of its own around each type would hide the bounds from the schema. A query parameter
+is text, so `Query` looks at it differently. A key accepts its camelCase spelling as well: `spelt`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 __all__ = ["Digits", "Flag", "Listed", "Model", "Query", "Row", "Whole", "spelt"]
 
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 
 
-def _whole(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, float) and not value.is_integer()):
-        raise ValueError("must be a whole number")
-    return int(value)
-
-
-def _digits(value: object) -> object:
-    if isinstance(value, str) and _DIGITS.fullmatch(value) is None:
-        raise ValueError("must be a whole number")
-    return value
-
-
-def _flag(value: object) -> object:
-    if isinstance(value, str) and value not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = int
 """A whole number in a body."""
 
-Digits = Annotated[int, BeforeValidator(_digits)]
+Digits = int
 """A whole number in a query."""
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
-"""`true` or `false` in a query."""
+Flag = bool
+"""`true` or `false`."""
+
+
+def _kinds(model: type[BaseModel], info: ValidationInfo) -> set[object]:
+    """The plain types that a field may have."""
+    annotation = model.model_fields[info.field_name or ""].annotation
+    return {*get_args(annotation)} if get_origin(annotation) in (Union, UnionType) else {annotation}
 
 
 class Model(BaseModel):
@@ -50,9 +39,32 @@ class Model(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _of_json(cls, value: object, info: ValidationInfo) -> object:
+        kinds = _kinds(cls, info)
+        if bool in kinds and int not in kinds and not isinstance(value, bool) and not (value is None and NoneType in kinds):
+            raise ValueError("must be true or false")
+        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+            raise ValueError("must be a number")
+        if isinstance(value, str) and int in kinds and not kinds & {float, str}:
+            raise ValueError("must be a whole number")
+        return value
+
 
 class Query(Model):
     """The parameters of a query. An operation without a model of its own has this one, and takes none."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _of_json(cls, value: object, info: ValidationInfo) -> object:
+        kinds = _kinds(cls, info)
+        if isinstance(value, str):
+            if int in kinds and str not in kinds and _DIGITS.fullmatch(value) is None:
+                raise ValueError("must be a whole number")
+            if bool in kinds and value not in ("true", "false"):
+                raise ValueError("must be true or false")
+        return value
 
 
 def _partial(schema: dict[str, Any]) -> None:
@@ -69,7 +81,9 @@ class Listed(Query):
     """The parameters of every list."""
 
     limit: Annotated[Digits, Field(ge=1, le=500, description="Items in one answer.")] = 100
-    cursor: Annotated[str, Field(max_length=2000, description="`next` of the answer before: the list goes on there.")] = ""
+    cursor: Annotated[
+        str, Field(max_length=2000, pattern="^[A-Za-z0-9_-]*$", description="`next` of the answer before: the list goes on there.")
+    ] = ""
     fields: Annotated[str, Field(max_length=1000, description="Members of the items, separated by commas. Default: all.")] = ""
 
 

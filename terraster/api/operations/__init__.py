@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..deps import Deps
 from ..operation import Operation
-from . import audit, auth, backends, config, overrides, services, stream, users
+from . import audit, auth, backends, config, effective, overrides, reading, services, stream, users
 
 __all__ = ["table"]
 
@@ -15,7 +15,9 @@ def table(deps: Deps) -> tuple[Operation, ...]:
         *services.operations(deps),
         *backends.operations(deps),
         *config.operations(deps),
+        *effective.operations(deps),
         *overrides.operations(deps),
+        *reading.operations(deps),
         *auth.operations(deps),
         *users.operations(deps),
         *audit.operations(deps),

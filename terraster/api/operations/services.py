@@ -82,35 +82,35 @@ class Reader:
     def services(self, call: Call) -> Answer:
         named = call.query.service_name
         keys = [(self._places.service(named).name,)] if named else self._places.services()
-        return page(keys, call.query, ServiceRow, self._service_items)
+        return page(keys, call.query, ServiceRow, partial(self._service_items, self._deps.ask("status")))
 
     def locations(self, call: Call) -> Answer:
         keys = self._places.locations(call.query.service_name, call.query.path)
-        return page(keys, call.query, LocationRow, self._location_items)
+        return page(keys, call.query, LocationRow, partial(self._location_items, self._deps.ask("status")))
 
     def backends(self, call: Call) -> Answer:
         keys = self._places.backends(call.query.service_name, call.query.path)
         state = call.query.state
         accept = partial(_is_in, state) if state else _any
-        return page(keys, call.query, BackendRow, self._backend_items, accept)
+        return page(keys, call.query, BackendRow, partial(self._backend_items, self._deps.ask("status")), accept)
 
-    def _service_items(self, keys: Sequence[Key]) -> list[Item]:
+    def _service_items(self, master: Mapping[str, Any], keys: Sequence[Key]) -> list[Item]:
         parts = self._places.parts(keys)
-        rows = self._deps.readings.services(parts)
+        rows = self._deps.readings.services(parts, master)
         return [_service(row, service.tls is not None) for row, service in zip(rows, parts, strict=True)]
 
-    def _location_items(self, keys: Sequence[Key]) -> list[Item]:
+    def _location_items(self, master: Mapping[str, Any], keys: Sequence[Key]) -> list[Item]:
         parts = self._places.parts(keys)
         found: dict[Key, Item] = {}
-        for row, service in zip(self._deps.readings.services(parts), parts, strict=True):
+        for row, service in zip(self._deps.readings.services(parts, master), parts, strict=True):
             for one, location in zip(row["locations"], service.locations, strict=True):
                 found[service.name, location.id] = _location(service.name, one)
         return [found[key] for key in keys]
 
-    def _backend_items(self, keys: Sequence[Key]) -> list[Item]:
+    def _backend_items(self, master: Mapping[str, Any], keys: Sequence[Key]) -> list[Item]:
         parts = self._places.parts(keys)
         found: dict[Key, Item] = {}
-        for row, service in zip(self._deps.readings.services(parts), parts, strict=True):
+        for row, service in zip(self._deps.readings.services(parts, master), parts, strict=True):
             for place, location in zip(row["locations"], service.locations, strict=True):
                 for one, backend in zip(place["backends"], location.backends, strict=True):
                     known = {"service_name": service.name, "path": place["path"], **one}
