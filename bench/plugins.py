@@ -3,9 +3,13 @@
     .venv/bin/python bench/plugins.py [--seconds 60] [--rate 5] [--kinds loop,sleep,raise,deep] [--faults 5]
 
 First the nanoseconds that the guard adds to a call. Then, for each way to fail, one Terraster with one worker and two services: one has the
-plugin, the other has not. Two kept connections ask the other service as fast as they can. In every second round of `ROUND` seconds ``rate``
-requests a second meet the plugin. So both kinds of rounds have the same process and, nearly, the same machine beside them. The table has the
-latencies of the other service in both, and the answers of the plugin.
+plugin, the other has not. `CLIENTS` kept connections ask the other service, each every `PACE` seconds. A request that is late because one
+before it had to wait counts from the time at which it was due.
+
+In every second round of `ROUND` seconds ``rate`` requests a second meet the plugin. So both kinds of rounds have the same process and, nearly,
+the same machine beside them. The table has the latencies of the other service in both, and the answers of the plugin. A row "at first" has
+the first two rounds, in which the plugin comes into quarantine, and one "later" has the others. Shares are those of the median round, so
+that a few seconds in which the machine was busy with something else do not count.
 
 faults: of the plugin's entry. A large number means that the plugin is never put into quarantine.
 """
@@ -15,7 +19,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +37,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROUND = 2.0
 """Seconds of a round."""
+
+CLIENTS = 4
+PACE = 0.01
 
 PLUGIN = """
 import time
@@ -99,13 +108,16 @@ def ask(connection: socket.socket, host: str, path: str) -> int:
 
 
 def latencies(port: int, host: str, seconds: float, found: list[float]) -> None:
-    """Ask for a time, and note how long each answer took."""
+    """Ask at a pace for a time, and note how long each answer took, from the time at which its request was due."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        end = time.monotonic() + seconds
-        while (began := time.monotonic()) < end:
+        due = time.monotonic() + PACE * random.random()
+        end = due + seconds
+        while due < end:
+            time.sleep(max(0.0, due - time.monotonic()))
             assert ask(connection, host, "/") == 200
-            found.append(time.monotonic() - began)
+            found.append(time.monotonic() - due)
+            due += PACE
 
 
 def faults(port: int, path: str, rate: float, seconds: float, statuses: dict[int, int]) -> None:
@@ -120,7 +132,7 @@ def faults(port: int, path: str, rate: float, seconds: float, statuses: dict[int
 
 def measure(port: int, kind: str, rate: float, seconds: float, statuses: dict[int, int]) -> list[float]:
     """The latencies of a round. kind: "" for no requests to the plugin"""
-    found: list[list[float]] = [[], []]
+    found: list[list[float]] = [[] for _ in range(CLIENTS)]
     threads = [threading.Thread(target=latencies, args=(port, "plain.test", seconds, one)) for one in found]
     if kind:
         threads.append(threading.Thread(target=faults, args=(port, f"/{kind}", rate, seconds, statuses)))
@@ -128,23 +140,32 @@ def measure(port: int, kind: str, rate: float, seconds: float, statuses: dict[in
         thread.start()
     for thread in threads:
         thread.join()
-    return found[0] + found[1]
+    return [one for some in found for one in some]
 
 
-def row(port: int, kind: str, rate: float, seconds: float) -> str:
-    """A row of the table."""
-    alone: list[float] = []
-    beside: list[float] = []
-    statuses: dict[int, int] = {}
-    for _ in range(max(1, int(seconds / (2 * ROUND)))):
-        alone += measure(port, "", rate, ROUND, statuses)
-        beside += measure(port, kind, rate, ROUND, statuses)
-    cells = [kind, str(len(alone) + len(beside))]
-    for share in (0.5, 0.99, 0.999):
-        one, other = (sorted(times)[int(len(times) * share)] * 1000 for times in (alone, beside))
-        cells.append(f"{one:.2f} → {other:.2f} ms ({(other / one - 1) * 100:+.0f} %)")
-    cells.append(", ".join(f"{count} × {status}" for status, count in sorted(statuses.items())))
-    return f"| {' | '.join(cells)} |"
+def share_of(times: list[float], share: float) -> float:
+    """The latency that this share of requests did not exceed."""
+    return sorted(times)[int(len(times) * share)]
+
+
+def rows(port: int, kind: str, rate: float, seconds: float) -> str:
+    """The two rows of a table about one kind of faults."""
+    lines = []
+    for when, rounds in (("at first", 1), ("later", max(1, int(seconds / (2 * ROUND)) - 1))):
+        alone: list[list[float]] = []
+        beside: list[list[float]] = []
+        statuses: dict[int, int] = {}
+        for _ in range(rounds):
+            alone.append(measure(port, "", rate, ROUND, statuses))
+            beside.append(measure(port, kind, rate, ROUND, statuses))
+        cells = [f"{kind}, {when}", str(sum(map(len, alone + beside)))]
+        for share in (0.5, 0.9, 0.99):
+            one, other = (statistics.median(share_of(times, share) for times in some) * 1000 for some in (alone, beside))
+            cells.append(f"{one:.2f} → {other:.2f} ms ({(other / one - 1) * 100:+.0f} %)")
+        cells.append(f"{max(map(max, alone)) * 1000:.0f} → {max(map(max, beside)) * 1000:.0f} ms")
+        cells.append(", ".join(f"{count} × {status}" for status, count in sorted(statuses.items())))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -157,14 +178,14 @@ def main() -> None:
     arguments = parser.parse_args()
     plain, through = guarded()
     print(f"a call: {plain:.0f} ns; guarded: {through:.0f} ns; the guard: {through - plain:.0f} ns\n")
-    print("| plugin | requests of others | p50 | p99 | p99.9 | answers of the plugin |\n|---|---|---|---|---|---|")
+    print("| plugin | requests of others | p50 | p90 | p99 | longest | answers of the plugin |\n|---|---|---|---|---|---|---|")
     for kind in arguments.kinds.split(","):
         with tempfile.TemporaryDirectory() as folder:
             print(one_run(Path(folder), kind, arguments), flush=True)
 
 
 def one_run(folder: Path, kind: str, arguments: argparse.Namespace) -> str:
-    """A row, measured in a Terraster of its own."""
+    """The rows of one kind of faults, measured in a Terraster of its own."""
     port = free_port()
     (folder / "plugins").mkdir(mode=0o755)
     (folder / "plugins" / "faulty.py").write_text(PLUGIN)
@@ -197,7 +218,7 @@ def one_run(folder: Path, kind: str, arguments: argparse.Namespace) -> str:
                 except OSError:
                     time.sleep(0.1)
             measure(port, "", arguments.rate, 1, {})
-            return row(port, kind, arguments.rate, arguments.seconds)
+            return rows(port, kind, arguments.rate, arguments.seconds)
         finally:
             running.terminate()
             running.wait(40)

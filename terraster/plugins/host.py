@@ -126,7 +126,7 @@ class Host:
         self._before: list[Code] = []  # versions that some keys still use, because the next one could not be set up with them
         self._bound: dict[tuple[str, PluginUse], Bound] = {}
         self._plugins: dict[str, Plugin] = {}
-        self._guard = Guard(view.q, view.base + Seat.HOOK, view.base + Seat.WAITING_HOOKS)
+        self._guard = Guard(view.q[view.base + Seat.HOOK : view.base + Seat.WAITING_HOOKS + Seat.MOST_WAITING_HOOKS])
         self._growth = 0
         self._most = 0
         self._looked = 0.0

@@ -406,6 +406,7 @@ class SeatPlugin:
 
 assert len(STATUS_LABELS) <= SeatLocation.BYTES_IN
 assert SeatPlugin.OWN + SeatPlugin.MOST_OWN <= SeatLocation.BYTES_IN
+assert Seat.WAITING_HOOKS == Seat.HOOK + 1  # the guard of plugins has them as one
 assert Seat.OLD + Seat.MOST_OLD <= Seat.HTTP2_FAULTS and Seat.HTTP2_FAULTS + len(HTTP2_FAULTS) <= Seat.CELLS
 assert SeatListener.FAILED + len(HANDSHAKE_FAILURES) <= SeatLocation.BYTES_IN  # no gauge, and no bucket, of a location
 assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.QUEUED
