@@ -49,7 +49,7 @@ class LocationPlan:
     hedge:        share of latencies, 0.0 = never
     panic_at:     index of its PANIC cell
     watched:      True if an attempt changes more than the counters: the location has limits, hedging, a circuit, a total timeout, or an
-                  algorithm that measures, or leave spans
+                  algorithm that measures, or is traced
     tracing:      which requests are recorded as spans, None: none
     per_try:      seconds for an attempt until its response head, 0.0 = no separate limit
     response_timeout: seconds to wait for a response head, 0.0 = no limit

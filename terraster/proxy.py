@@ -21,6 +21,7 @@ from .balance.contract import Member
 from .errors import HttpError
 from .exchange import Exchange
 from .filters.answer import Answer
+from .logs.trace import trace_of
 from .net.connection import Connection
 from .net.downstream import Downstream
 from .net.http2.request import Request
@@ -279,7 +280,7 @@ class Proxy(DataPlane):
         location = exchange.location
         if not location.watched:
             return Attempt(self, exchange, member, fresh)
-        if location.tracing is not None:
+        if location.tracing is not None and trace_of(exchange, location.tracing).sampled:
             return TracedAttempt(self, exchange, member, fresh)
         if location.hedge:
             return HedgedAttempt(self, exchange, member, fresh)

@@ -49,17 +49,19 @@ class AttemptTrace:
 
 class Trace:
     """trace_id, span_id: of the request's span. parent_id: of the client's, b"": it began the trace. state: the client's tracestate. flags: for
-    `traceparent`. attempts: in the order in which they began; of a request that is not recorded none. asking: the id for the next head"""
+    `traceparent`. attempts: in the order in which they began; of a request that is not recorded none. asking: the id for the next head.
+    theirs: True if the client sent one of the two fields"""
 
-    __slots__ = ("asking", "attempts", "flags", "parent_id", "sampled", "span_id", "state", "trace_id")
+    __slots__ = ("asking", "attempts", "flags", "parent_id", "sampled", "span_id", "state", "theirs", "trace_id")
 
-    def __init__(self, trace_id: bytes, parent_id: bytes, state: bytes, flags: int, sampled: bool) -> None:
+    def __init__(self, trace_id: bytes, parent_id: bytes, state: bytes, flags: int, sampled: bool, theirs: bool) -> None:
         self.trace_id = trace_id
         self.span_id = self.asking = _span_id()
         self.parent_id = parent_id
         self.state = state
         self.flags = flags
         self.sampled = sampled
+        self.theirs = theirs
         self.attempts: list[AttemptTrace] = []
 
 
@@ -76,9 +78,9 @@ def trace_of(exchange: Exchange, sampling: Sampling) -> Trace:
 
 def _begin(exchange: Exchange, sampling: Sampling) -> Trace:
     above = None
+    found = 0
     states: list[bytes] = []
     if exchange.head is not None:
-        found = 0
         for name, value in exchange.head.fields:
             size = len(name)
             if size == 11 and name.lower() == b"traceparent":
@@ -92,7 +94,7 @@ def _begin(exchange: Exchange, sampling: Sampling) -> Trace:
         trace_id, flags, parent_id = above.trace_id, above.flags, above.span_id
         state = trace_context.tracestate(states) if states else b""
     recorded = trace_context.sampled(sampling.sampler, sampling.ratio, trace_id, above)
-    return Trace(trace_id, parent_id, state, flags | 1 if recorded else flags & ~1, recorded)
+    return Trace(trace_id, parent_id, state, flags | 1 if recorded else flags & ~1, recorded, bool(found or states))
 
 
 def _span_id() -> bytes:
@@ -110,7 +112,8 @@ class Propagation:
     def on_upstream(self, exchange: Exchange, edits: Edits) -> None:
         """See `terraster.filters.contract`. It comes first, so that rules for headers have the last word."""
         trace = trace_of(exchange, self._sampling)
-        edits.drop |= _FIELDS
+        if trace.theirs:
+            edits.drop |= _FIELDS
         edits.extra += b"traceparent: %b\r\n" % trace_context.traceparent(trace.trace_id, trace.asking, trace.flags)
         if trace.state:
             edits.extra += b"tracestate: %b\r\n" % trace.state

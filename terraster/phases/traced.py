@@ -1,4 +1,4 @@
-"""Traced attempts: those of a location whose requests are recorded as spans (`terraster.logs.trace`)."""
+"""Traced attempts: those of requests that are recorded as spans (`terraster.logs.trace`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TIMES = (QUEUE_TIME, CONNECT_TIME, TLS_TIME)
 
 
 class TracedAttempt(HedgedAttempt):
-    """An attempt that leaves a span. record: None if the request is not recorded"""
+    """An attempt of a request that is recorded. record: for its span"""
 
     __slots__ = ("record", "_hedges", "_spent_before", "_trace")
 
@@ -26,17 +26,13 @@ class TracedAttempt(HedgedAttempt):
         self._hedges = bool(location.hedge)
         assert location.tracing is not None
         self._trace: Trace = trace_of(exchange, location.tracing)
-        self.record: AttemptTrace | None = None
-        if self._trace.sampled:
-            facts = exchange.facts or {}
-            self._spent_before = [facts.get(what, 0.0) for what in _TIMES]
-            self.record = AttemptTrace(member.backend, self._began_at, exchange.tries - 1)
-            self._trace.attempts.append(self.record)
+        facts = exchange.facts or {}
+        self._spent_before = [facts.get(what, 0.0) for what in _TIMES]
+        self.record = AttemptTrace(member.backend, self._began_at, exchange.tries - 1)
+        self._trace.attempts.append(self.record)
 
     def ask(self) -> Attempt:
-        record = self.record
-        if record is not None:  # the head is written before anything waits
-            self._trace.asking = record.span_id
+        self._trace.asking = self.record.span_id  # the head is written before anything waits
         if self._hedges:
             return super().ask()
         return WatchedAttempt.ask(self)
@@ -49,8 +45,6 @@ class TracedAttempt(HedgedAttempt):
     def over(self) -> None:
         super().over()
         record = self.record
-        if record is None:
-            return
         record.ended_at = self.plane.clock()
         record.kept = self.kept
         record.outcome = self.outcome

@@ -24,7 +24,7 @@ _NO_TRACE, _NO_SPAN = b"0" * 32, b"0" * 16
 _KEY = rb"[a-z0-9][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13}"
 _MEMBER = re.compile(rb"(?:(" + _KEY + rb")=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e])?")
 _SAMPLED, _RANDOM = 1, 2
-_LOW = (1 << 64) - 1
+_LAST_BITS = 2.0**64
 
 
 class Parent(NamedTuple):
@@ -104,5 +104,5 @@ def sampled(sampler: str, ratio: float, trace_id: bytes, above: Parent | None) -
             return above.sampled
         sampler = sampler[12:]
     if sampler == "traceidratio":
-        return int(trace_id[16:], 16) & _LOW < round(ratio * (_LOW + 1))
+        return int(trace_id[16:], 16) < ratio * _LAST_BITS
     return sampler == "always_on"
