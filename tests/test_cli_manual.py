@@ -74,7 +74,7 @@ def test_exit_codes():
 def test_routes():
     class Bare(AdminWorker):
         def __init__(self) -> None:
-            self.log, self.view, self._auditor, self._live = None, SeatView(Table(1, 1, 1)), None, None
+            self.log, self.view, self._auditor, self._live, self._past = None, SeatView(Table(1, 1, 1)), None, None, None
             self._users = Users(self._running)
 
     worker = Bare()

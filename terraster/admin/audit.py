@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from terraster.audit.log import AuditError
 
 from .auditor import Auditor
-from .site import Refusal
+from .site import Handler, Refusal, Response, json_response
 
-__all__ = ["MOST", "listed", "verdict"]
+__all__ = ["MOST", "listed", "routes", "verdict"]
 
 MOST = 1000  # rows in one answer
 _USUAL = 50
+
+
+def routes(auditor: Auditor) -> dict[str, dict[str, Handler]]:
+    """The routes of the control socket."""
+
+    def rows(query: dict[str, str]) -> Response:
+        return json_response(listed(auditor, query, time.time()))
+
+    def verify(query: dict[str, str]) -> Response:
+        return json_response(verdict(auditor, query))
+
+    return {"/audit": {"GET": rows}, "/audit/verify": {"GET": verify}}
 
 
 def listed(auditor: Auditor, query: dict[str, str], now: float) -> dict[str, Any]:

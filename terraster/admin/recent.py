@@ -19,7 +19,7 @@ from ..state.cells import BackendCells, SeatBackend
 from ..state.table import Table
 from .readings import proxy_seats
 
-__all__ = ["LOOK", "WINDOW", "Recent", "RecentCounts"]
+__all__ = ["LOOK", "WINDOW", "Recent", "RecentCounts", "sums"]
 
 LOOK = 10.0  # seconds between two looks
 WINDOW = 60.0  # seconds
@@ -44,7 +44,7 @@ class _Look:
         first = table.backend(0)
         self.leases = array("Q", q[first + BackendCells.LEASE : first + slots * BackendCells.CELLS : BackendCells.CELLS].tolist())
         self.attempts, self.errors = table.consistent(
-            lambda: (_sums(table, slots, SeatBackend.REQUESTS), _sums(table, slots, SeatBackend.STATUS_5XX))
+            lambda: (sums(table, slots, SeatBackend.REQUESTS), sums(table, slots, SeatBackend.STATUS_5XX))
         )
 
 
@@ -86,7 +86,7 @@ class Recent:
         return _Look(self._table, self._slots, self._clock())
 
 
-def _sums(table: Table, slots: int, cell: int) -> array[int]:
+def sums(table: Table, slots: int, cell: int) -> array[int]:
     """A cell of the first slots, each summed over the seats that count requests."""
     rows = []
     for seat in proxy_seats(table):

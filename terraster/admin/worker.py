@@ -31,26 +31,28 @@ from ..state.alive import lives
 from ..state.cells import MasterCells, Seat
 from ..users.room import Users
 from ..worker.process import Process
-from . import edits, pages, plugins, processes, readings, seat_readings
+from . import audit, edits, pages, past, plugins, processes, readings, seat_readings
 from .acme import Orderer
 from .answers import Answers
 from .api_recorder import ApiRecorder
 from .archivist import Archivist
-from .audit import listed, verdict
 from .audited import Audited
 from .auditor import Auditor
 from .callers import UserIdentity
+from .chronicle import Chronicle
 from .documents import Documents, wishes
 from .door import Door
 from .expiry_watch import ExpiryWatch
 from .explainer import Explainer
 from .exposition import CONTENT_TYPE, exposition, make_registry
 from .gate import Gate
+from .historian import Historian
 from .live import Live
 from .metrics import TableCollector
 from .mirrors import mirrors
 from .mount import Mount, SocketIdentity, operator
 from .ocsp import Fetcher
+from .past import Past
 from .problems import stopping_in_words
 from .recent import LOOK, Recent
 from .server import PEER_UID, Server
@@ -89,6 +91,9 @@ class AdminWorker(Process):
         self._auditor = Auditor(AuditLog(os.path.join(self.snapshot.state_dir, "audit"), self._complain), self._running, self.log)
         self._audited = Audited(self._auditor, self.ask, self._runs)
         self._users = Users(self._running)
+        self._historian = Historian(self.view.table, self._running, self.log)
+        chronicle = Chronicle(self._running, self.ask, self._historian.writes, self._auditor, self._problems, self.log)
+        self._past = Past(self._historian, chronicle, self._running)
         control = control_address(self.snapshot)
         sites: dict[str, Mount | Site] = {
             control: self._control_site(),
@@ -110,6 +115,8 @@ class AdminWorker(Process):
         self._exporters = TraceExporters(self.traces, self.view, self._running, self.log)
         gevent.spawn(self._exporters.run)
         gevent.spawn(self._auditor.run)
+        gevent.spawn(self._historian.run)
+        gevent.spawn(chronicle.run)
         self._servers = {
             address: Server(sock, sites[address], self.log, self._door if address == self.snapshot.admin_listen else None)
             for address, sock in self.listeners.items()
@@ -136,6 +143,7 @@ class AdminWorker(Process):
     def drain(self) -> None:
         """Stop accepting. Responses under way are finished. The master drains this worker last."""
         self._orderer.stop()
+        gevent.spawn(self._historian.leave)
         self._exporters.stop()
         self._live.close()
         for server in self._servers.values():
@@ -153,7 +161,7 @@ class AdminWorker(Process):
         return {address: server.socket for address, server in self._servers.items() if address != control}
 
     def idle(self) -> bool:
-        return not (self._exporters.busy or any(server.busy for server in self._servers.values()))
+        return not self._historian.writes() and not (self._exporters.busy or any(server.busy for server in self._servers.values()))
 
     def _proxies(self) -> list[int]:
         """Process ids of the proxy workers."""
@@ -192,7 +200,7 @@ class AdminWorker(Process):
             self._explainer,
         )
         return Api(
-            operations(Deps(self._running, self._ask, answers, self._live, self._auditor, self._users)),
+            operations(Deps(self._running, self._ask, answers, self._live, self._auditor, self._users, self._past)),
             identity,
             ApiRecorder(self._auditor),
             self.log,
@@ -212,8 +220,8 @@ class AdminWorker(Process):
             "/mirrors": {"GET": self._mirrors},
             "/plugins": {"GET": self._plugins},
             "/explain": {"POST": self._explain},
-            "/audit": {"GET": self._rows},
-            "/audit/verify": {"GET": self._verify},
+            **audit.routes(self._auditor),
+            **past.routes(self._past),
         }
         return Mount(self._api(SocketIdentity()), Site(routes, self.log, only_for_owner), only_for_owner)
 
@@ -348,11 +356,9 @@ class AdminWorker(Process):
         answer = self._audited.maintenance(_operator(query), **words, seconds=seconds)
         return json_response(answer, 200 if answer["ok"] else 422)
 
-    def _rows(self, query: dict[str, str]) -> Response:
-        return json_response(listed(self._auditor, query, time.time()))
-
-    def _verify(self, query: dict[str, str]) -> Response:
-        return json_response(verdict(self._auditor, query))
+    def _problems(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._document()["problems"]
+        return found
 
     def _complain(self, text: str) -> None:
         self.log.error("%s", text)
@@ -389,6 +395,8 @@ class AdminWorker(Process):
 
     def _why(self, query: dict[str, str]) -> Response:
         answer = self.ask("why", **{name: query.get(name, "") for name in ("url", "service", "path")})
+        for one in answer.get("backends", ()):
+            one["day"] = self._past.day(one["id"])
         return json_response(answer, 200 if answer["ok"] else 422)
 
 

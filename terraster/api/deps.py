@@ -14,7 +14,7 @@ from ..audit.chain import Verdict
 from ..config.snapshot import Service, Snapshot
 from ..users.room import Users
 
-__all__ = ["Audit", "Deps", "Readings", "Stream"]
+__all__ = ["Audit", "Deps", "Past", "Readings", "Stream"]
 
 
 class Readings(Protocol):
@@ -62,11 +62,23 @@ class Audit(Protocol):
     def verdict(self) -> Verdict: ...
 
 
+class Past(Protocol):
+    """The history. All may wait; raise TerrasterError if it cannot be read."""
+
+    def timeline(self, since: float, until: float, kind: str, limit: int) -> list[dict[str, Any]]:
+        """Events, the newest first: ``when kind target text generation``. kind: "": all"""
+        ...
+
+    def minutes(self, service: str, path: str, since: float) -> list[dict[str, Any]]:
+        """The minutes of a service's locations, or of those with a path: ``path minutes``"""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
     """snapshot: the running configuration. ask: a question to the master, by verb and arguments (`terraster.master.control`); raises
     `Refused` or TerrasterError. readings: of the shared table. live: what viewers of the dashboard get. audit: the audit log.
-    users: of the API"""
+    users: of the API. past: the history"""
 
     snapshot: Callable[[], Snapshot]
     ask: Callable[..., Mapping[str, Any]]
@@ -74,3 +86,4 @@ class Deps:
     live: Stream
     audit: Audit
     users: Users
+    past: Past

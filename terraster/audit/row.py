@@ -30,7 +30,7 @@ from pydantic import SecretStr
 
 from terraster.logs.sanitizer import Sanitizer
 
-__all__ = ["FACTS", "MASK", "OUTCOMES", "ROOT", "Facts", "Row", "made", "parsed", "prepared", "written"]
+__all__ = ["FACTS", "MASK", "OUTCOMES", "ROOT", "Facts", "Row", "made", "parsed", "plain", "prepared", "written"]
 
 Row = dict[str, Any]
 Facts = dict[str, Any]
@@ -61,7 +61,7 @@ _SANITIZER = Sanitizer(("password", "passwd", "secret", "token", "access_token",
 
 def prepared(facts: Mapping[str, Any]) -> Facts:
     """The facts as a row may have them: without secrets, of bounded size, and with nothing that a terminal would obey."""
-    found: Facts = {name: _text(facts.get(name) or "") for name in _TEXTS}
+    found: Facts = {name: plain(facts.get(name) or "") for name in _TEXTS}
     found["generation"] = facts.get("generation")
     for name in ("before", "after"):
         value = _value(facts.get(name), _DEPTH)
@@ -100,7 +100,8 @@ def _spelt(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
-def _text(text: str) -> str:
+def plain(text: str) -> str:
+    """A text as it may be kept: at most `_TEXT` characters, without secrets, and with nothing that a terminal would obey."""
     kept = _SANITIZER.text(_SANITIZER.uri(str(text)[: 4 * _TEXT]))[:_TEXT]
     return "".join(char if char.isprintable() else " " for char in kept)
 
@@ -113,13 +114,13 @@ def _value(value: Any, depth: int) -> Any:
     if isinstance(value, SecretStr):
         return MASK
     if isinstance(value, str):
-        return _text(value)
+        return plain(value)
     if depth and isinstance(value, Mapping):
         several = list(value.items())[:_ITEMS]
         return {
-            _text(str(key)): MASK if _SECRET.search(str(key)) and one not in (None, "") else _value(one, depth - 1)
+            plain(str(key)): MASK if _SECRET.search(str(key)) and one not in (None, "") else _value(one, depth - 1)
             for key, one in several
         }
     if depth and isinstance(value, list | tuple):
         return [_value(one, depth - 1) for one in value[:_ITEMS]]
-    return _text(str(type(value).__name__))
+    return plain(str(type(value).__name__))

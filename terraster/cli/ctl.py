@@ -2,7 +2,7 @@
 
     terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload | status [--all] | stop [--now] |
                  backend drain|maintain|enable|weight|add|remove|list … | edits … | why … | explain REQUEST |
-                 maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify] | user …
+                 maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify] | events | user …
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -27,7 +27,20 @@ from typing import Any
 
 from .. import __version__
 from ..logs import journal
-from . import audit, backend, edits, explain_running, maintenance, mirror, plugins, render, render_certificates, users, where
+from . import (
+    audit,
+    backend,
+    edits,
+    events,
+    explain_running,
+    maintenance,
+    mirror,
+    plugins,
+    render,
+    render_certificates,
+    users,
+    where,
+)
 from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
 from .explain import joined
 from .inherited import clean
@@ -84,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     plugins.add_command(commands, shared)
     audit.add_command(commands, shared)
     users.add_command(commands, shared)
+    events.add_command(commands, shared)
     commands.add_parser("certificates", parents=[shared], help="list the certificates in use, those that end soonest first")
     return parser
 
@@ -226,6 +240,7 @@ _COMMANDS = {
     "user": users.user,
     "certificates": _certificates,
     "audit": audit.audit,
+    "events": events.events,
 }
 
 

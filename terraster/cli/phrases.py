@@ -69,10 +69,28 @@ def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
     lines += [f"  {words}" for words in overrides(shown, backend["configured_weight"], now)]
     for endpoint in backend["endpoints"]:
         lines += _endpoint(endpoint, now)
+    lines += _day(backend.get("day"), now)
     if backend["history"]:
         lines.append("  changes by operators, newest first:")
         lines += [f"    {moment(action['when'], now)}  {_action(action, now)}" for action in backend["history"]]
     return "".join(f"{part}\n" for line in lines for part in _wrapped(line, width))
+
+
+def _day(day: dict[str, Any] | None, now: float) -> list[str]:
+    """The last day of a backend: how much was asked of it, the minutes with failures, the changes of its state."""
+    if day is None:
+        return ["  in the last day: the history cannot be read"]
+    lines = [f"  in the last day: {many(day['attempts'], 'attempt')}, {day['failures']} failed, {day['errors']} answered with 5xx"]
+    if day["minutes"]:
+        lines.append("  minutes with failures or 5xx, newest first:")
+        lines += [
+            f"    {moment(one['when'], now)}  {many(one['attempts'], 'attempt')}, {one['failures']} failed, {one['errors']} 5xx"
+            for one in day["minutes"]
+        ]
+    if day["changes"]:
+        lines.append("  states, newest first:")
+        lines += [f"    {moment(one['when'], now)}  {one['text']}" for one in day["changes"]]
+    return lines
 
 
 def _wrapped(line: str, width: int) -> list[str]:

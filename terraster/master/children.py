@@ -37,6 +37,7 @@ from terraster.state.view import SeatView
 from terraster.worker.process import Process
 
 from .backoff import Backoff
+from .events import Events
 from .listeners import Listeners, control_address
 from .participant import Participant, Proposal
 from .running import Running
@@ -102,6 +103,7 @@ class Children(Participant):
         self._died = died
         self._retired = retired
         self._abandon = abandon
+        self.events = Events()
         self.by_pid: dict[int, Process] = {}
         self.workers = 1
         self.heard = heard
@@ -414,6 +416,7 @@ class Children(Participant):
         when = f"in {delay:g} s" if delay else "at once"
         where = f" in {place}" if place else ""
         self._log.error("%s worker %d in seat %d died (%s)%s; replaced %s", child.name, child.pid, child.seat, how, where, when)
+        self.events.add("worker", f"{child.name} worker {child.pid} died ({how}){where}; replaced {when}")
 
 
 def _age(child: Process) -> int:

@@ -30,6 +30,7 @@ from .backends.shown_certificates import ShownCertificates
 from .backends.states import BackendStates
 from .certificates import Certificates
 from .children import Children
+from .events import Events
 from .filter_files import FilterFiles
 from .operator.account import Accounts, refusal
 from .operator.commands import OperatorCommands
@@ -71,6 +72,7 @@ class Control:
         certificates: Certificates,
         staples: Staples,
         filter_files: FilterFiles,
+        events: Events,
         table: Table,
         log: ProgramLog,
     ) -> None:
@@ -106,6 +108,7 @@ class Control:
             "certificates": self.certificates,
             "staples": self.staples,
             "filter_files": self.filter_files,
+            "events": events.after,
         }
 
     def answer(self, worker: Process, ticket: int, verb: str, arguments: dict[str, Any]) -> None:

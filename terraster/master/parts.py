@@ -37,6 +37,7 @@ from .control import Control
 from .credentials import BackendCredentials
 from .discovery.names import Names
 from .discovery.unresolved import UnresolvedBackends
+from .events import Events
 from .filter_files import FilterFiles
 from .listeners import Listeners, control_address
 from .operator.account import Accounts
@@ -64,6 +65,8 @@ from .ticket_keys import TicketKeys, inherited
 from .upgrade import Upgrade
 
 __all__ = ["Basis", "Parts"]
+
+_EVENTS = 2000  # that may come until the admin worker has taken them over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +213,7 @@ class Parts:
             step,
             basis.placed,
         )
+        states.events = self.children.events = self.reloader.events = events = Events(_EVENTS)
         accounts = Accounts(running, overrides, states, prober, self.outliers, table)
         commands = OperatorCommands(running, overrides, self.orders, accounts, log, self._refresh)
         services = ServiceCommands(running, overrides, self.orders, log, self._refresh)
@@ -243,6 +247,7 @@ class Parts:
             certificates,
             staples,
             filter_files,
+            events,
             table,
             log,
         )

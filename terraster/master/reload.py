@@ -38,6 +38,7 @@ from terraster.state.table import Table
 from terraster.worker.process import Process
 
 from .children import Children
+from .events import Events
 from .listeners import Listeners
 from .participant import Outcome, Participant, Proposal, commit, prepare, rollback
 from .plugin_deaths import kept_versions
@@ -122,6 +123,7 @@ class Reloader:
         self._placed = placed
         self._one_at_a_time = RLock()
         self._applied = 0
+        self.events = Events()
         self.last: Outcome | None = None
         self.refused: tuple[str, Outcome] | None = None
 
@@ -169,6 +171,9 @@ class Reloader:
             outcome = self._go(propose)
             if remembered or outcome.ok:
                 self.refused = (why, outcome) if outcome.problems else None
+            if outcome.problems or outcome.changes:
+                words = f"{why}: {'; '.join((outcome.problems or outcome.changes)[:_TOLD])}"
+                self.events.add("generation", f"not in effect: {words}" if outcome.problems else words, "", outcome.generation)
             if outcome.problems:
                 self._log.error("%s: not in effect, generation %d runs: %s", why, outcome.generation, "; ".join(outcome.problems))
             elif outcome.changes:
@@ -334,6 +339,8 @@ class Reloader:
         if outcome.ok:
             self.refused = None
         q[cells + MasterCells.LAST_RELOAD_OK] = int(outcome.ok)
+        words = "; ".join((outcome.problems or outcome.changes)[:_TOLD]) or "nothing to reload"
+        self.events.add("reload", f"{'done' if outcome.ok else 'refused'} ({why}): {words}", "", outcome.generation)
         if outcome.ok:
             q[cells + MasterCells.RELOADS] += 1
             q[cells + MasterCells.LAST_RELOAD_TIME] = int(outcome.when * 1e9)

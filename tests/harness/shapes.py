@@ -301,6 +301,7 @@ STATUS = record(
     certificates=several(CERTIFICATE),
     certificate_orders=several(ORDER),
     plugins=several(PLUGIN),
+    edits=several({"type": "object"}),
     warnings=several(TEXT),
 )
 
@@ -347,24 +348,39 @@ USER = record(
     tokens=COUNT,
 )
 SESSION = record(id=TEXT, kind=TEXT, created=MOMENT, refreshed=MOMENT, expires=MOMENT, address=TEXT, agent=TEXT)
+EVENT = record(when=MOMENT, kind=TEXT, target=TEXT, text=TEXT, generation=COUNT_OR_NONE)
+DAY = record(
+    attempts=COUNT,
+    failures=COUNT,
+    errors=COUNT,
+    minutes=several(record(when=MOMENT, attempts=COUNT, failures=COUNT, errors=COUNT)),
+    changes=several(record(when=MOMENT, text=TEXT)),
+)
+
+EXPLAINED = record(**ACCOUNT, day=optional(DAY), history=several(ACTION), endpoints=several(ENDPOINT))
 
 SHAPES: dict[str, Schema] = {
     "user": record(ok=TRUTH, user=optional(USER), password=TEXT_OR_NONE),
     "user list": record(ok=TRUTH, now=MOMENT, users=several(USER)),
     "user sessions": record(ok=TRUTH, now=MOMENT, sessions=several(SESSION)),
+    "events": record(ok=TRUTH, now=MOMENT, events=several(EVENT)),
     "explain": record(
         ok=TRUTH, now=MOMENT, generation=COUNT, request=TEXT, port=COUNT, stale=several(TEXT), lines=TRUTH, courses=several(COURSE)
     ),
     "audit": record(ok=TRUTH, now=MOMENT, rows=several(AUDIT_ROW), cursor=COUNT_OR_NONE),
     "audit verify": record(ok=TRUTH, rows=COUNT, last=COUNT, hash=TEXT),
     "status": STATUS,
-    "reload": OUTCOME,
-    "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT)),
+    "reload": {**OUTCOME, "properties": {**OUTCOME["properties"], "dry_run": TRUTH}},
+    "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT), etag=TEXT),
     "list": record(ok=TRUTH, now=MOMENT, backends=several(record(service=TEXT, location=TEXT, **BACKEND))),
     "certificates": record(ok=TRUTH, now=MOMENT, certificates=several(CERTIFICATE), certificate_orders=several(ORDER)),
     "plugins": record(ok=TRUTH, now=MOMENT, plugins=several(PLUGIN)),
     "mirror": record(ok=TRUTH, now=MOMENT, mirrors=several(MIRROR), differences=several(DIFFERENCE)),
-    "why": record(ok=TRUTH, now=MOMENT, backends=several(record(**ACCOUNT, history=several(ACTION), endpoints=several(ENDPOINT)))),
+    "why": record(
+        ok=TRUTH,
+        now=MOMENT,
+        backends=several(EXPLAINED),
+    ),
     "stop": record(ok=TRUTH, pid=COUNT_OR_NONE),
     "refusal": record(ok=TRUTH, problems=several(TEXT), candidates=several(TEXT)),
 }

@@ -72,6 +72,7 @@ def test_every_command_has_its_shape(fresh, backend) -> None:
     assert said(proxy, "explain", "explain", f"GET {proxy.url}/")["courses"][0]["service"] == "site"
     rows = said(proxy, "audit", "audit", "--user", getpass.getuser())["rows"]
     assert [row["action"] for row in rows[:2]] == ["backend.enable", "reload"] and rows[0]["before"] is None
+    assert "backend" in [one["kind"] for one in said(proxy, "events", "events")["events"]]
     assert said(proxy, "audit verify", "audit", "verify")["rows"] == len(rows)
     said(proxy, "refusal", "mirror", "nobody", code=1)
     said(proxy, "refusal", "backend", "drain", "nobody", good.url, code=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..deps import Deps
 from ..operation import Operation
-from . import audit, auth, backends, config, effective, overrides, reading, services, stream, users
+from . import audit, auth, backends, config, effective, history, overrides, reading, services, stream, users
 
 __all__ = ["table"]
 
@@ -21,5 +21,6 @@ def table(deps: Deps) -> tuple[Operation, ...]:
         *auth.operations(deps),
         *users.operations(deps),
         *audit.operations(deps),
+        *history.operations(deps),
         *stream.operations(deps),
     )

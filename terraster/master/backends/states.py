@@ -13,7 +13,7 @@ begins or ends to panic all of them are written.
 All facts are kept by backend id over reloads; ids that are gone are forgotten. Slow start is for backends that were away (down,
 ejected, in maintenance) or are new, but not for the first result of what Terraster started with, nor after a drain.
 
-Master only; no call yields. Moments are time.time().
+Master only; no call yields. Moments are time.time(). The module is longer than 400 lines because one place weighs all facts.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 from terraster.config.snapshot import Location, Service
 from terraster.logs.program import ProgramLog
 from terraster.master.agenda import Agenda, Entry
+from terraster.master.events import Events
 from terraster.master.participant import Participant, Proposal
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.policy.state import WHOLE, Order, evaluate, may_eject, panics, ramp
@@ -68,6 +69,7 @@ class BackendStates(Participant):
         self._followed: dict[str, Service] = {}
         self._ramping: dict[str, BackendRecord] = {}
         self._began = False
+        self.events = Events()
         self._step: Entry | None = None  # of the ramps
 
     # Facts from others.
@@ -162,7 +164,7 @@ class BackendStates(Participant):
         first = not record.known
         record.known = True
         facts.up, facts.reason = up, reason
-        changed = self._settle(record, since)
+        changed = self._settle(record, since, quiet=first and up)
         if first and not changed and record.evaluation.state == BackendCells.DOWN:
             record.since = since
             self._write(record)
@@ -315,8 +317,8 @@ class BackendStates(Participant):
 
     # From facts to cells.
 
-    def _settle(self, record: BackendRecord, since: float | None = None) -> bool:
-        """Evaluate a backend after its facts changed, and write the result. True if its state is another one."""
+    def _settle(self, record: BackendRecord, since: float | None = None, quiet: bool = False) -> bool:
+        """Evaluate a backend after its facts changed, and write the result. True if its state is another one. quiet: without an event"""
         place, before = record.place, record.evaluation
         moment = self._clock() if since is None else since
         after = evaluate(record.facts)
@@ -332,6 +334,8 @@ class BackendStates(Participant):
         place.count(record)
         if changed:
             record.since = moment
+            if not quiet:
+                self.events.state(BackendCells.STATES[after.state], after.why, after.by, record.id)
         self._write(record)
         self._consider(place)
         return changed

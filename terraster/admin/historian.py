@@ -1,0 +1,213 @@
+"""The history of a day: the admin worker looks at all counters once a minute, and writes how much they grew.
+
+A look reads 10,000 locations in 0.3 s, with pauses; the disk is waited for in a thread. One admin worker writes; the one of another master, or
+that which follows, takes over when it ends. So at most the last minute is lost by a kill, and no minute is counted twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.threadpool import ThreadPool
+
+from ..config.snapshot import Snapshot
+from ..net.yielding import yield_to_loop
+from ..policy.minutes import LEAST, Minute, Row, deltas, quantile
+from ..state.cells import BUCKETS, STATUS_LABELS, BackendCells, SeatBackend
+from ..state.table import Table
+from . import readings
+from .history_files import DAY, HistoryFiles
+from .recent import sums
+
+__all__ = ["Historian", "backend_day", "location_history"]
+
+MINUTE = 60
+_SHARES = (0.5, 0.95, 0.99)
+_4XX, _5XX = ([at for at, label in enumerate(STATUS_LABELS) if label.startswith(first)] for first in "45")
+_BACKEND_CELLS = (SeatBackend.REQUESTS, SeatBackend.FAILURES, SeatBackend.STATUS_5XX)
+_SHOWN = 30  # minutes with failures that "why" has
+_MOST_LOCATIONS = 100
+_SOON = 1.0  # seconds until the next attempt to become the one that writes
+_AGAIN = 3600.0  # seconds after which a failure is told again
+
+
+class Historian:
+    """Writes the history of one table.
+
+    running: the configuration in effect; log: the program's log; wall: time.time
+    """
+
+    def __init__(self, table: Table, running: Callable[[], Snapshot], log: Any, wall: Callable[[], float] = time.time) -> None:
+        self._table = table
+        self._running = running
+        self._log = log
+        self._wall = wall
+        self._files = HistoryFiles(os.path.join(running().state_dir, "history"))
+        self._pool: ThreadPool | None = None
+        self._locations: dict[str, array[int]] = {}
+        self._backends: dict[str, tuple[int, tuple[int, ...]]] = {}  # lease and counters, by id
+        self._looked = 0.0  # when, 0.0: this process does not write yet
+        self._told = -_AGAIN
+        self._left = False
+
+    def run(self) -> None:
+        """Write from now on, a record at the end of each minute."""
+        while True:
+            try:
+                self.turn()
+            except OSError as error:
+                if self._wall() - self._told >= _AGAIN:
+                    self._told = self._wall()
+                    self._log.error(
+                        "the history cannot be written: %s: %s", error.filename or self._files.directory, error.strerror
+                    )
+            except Exception:
+                self._log.exception("the history cannot be written now")
+            if self._left:
+                return
+            gevent.sleep(MINUTE - self._wall() % MINUTE if self._looked else _SOON)
+
+    def leave(self) -> None:
+        """Write what is left, and let another process write from now on."""
+        self._left = True
+        try:
+            if self._looked:
+                self.turn()
+        except OSError as error:
+            self._log.error("the last minute of the history is lost: %s", error.strerror)
+        finally:
+            self._looked = 0.0
+            self._do(self._files.leave)
+
+    def writes(self) -> bool:
+        """True if this process writes the history, and no other one."""
+        return self._looked > 0
+
+    def turn(self) -> None:
+        """Write the traffic since the last look. Raises OSError; that traffic is lost then."""
+        if not self._looked:
+            if self._left or not self._do(self._files.take):
+                return
+            self._look()
+            self._looked = self._wall()
+            return
+        now = self._wall()
+        middle = (now + self._looked) / 2
+        minute = Minute(int(middle // MINUTE * MINUTE), min(MINUTE, max(0.0, now - self._looked)))
+        minute.locations, minute.backends = self._look()
+        self._looked = now
+        if minute.locations or minute.backends:
+            self._do(self._files.add, minute)
+
+    def minutes(self, since: float, choose: Callable[[Minute], Any]) -> list[Any]:
+        """What ``choose`` takes of each minute from ``since`` on, the oldest first; None is left out. Raises OSError."""
+        found: list[Any] = self._do(_chosen, self._files, max(since, self._wall() - DAY), choose)
+        return found
+
+    def _look(self) -> tuple[dict[str, Row], dict[str, Row]]:
+        snapshot = self._running()
+        return self._look_at_locations(snapshot), self._look_at_backends(snapshot)
+
+    def _look_at_locations(self, snapshot: Snapshot) -> dict[str, Row]:
+        found: dict[str, Row] = {}
+        seen: dict[str, array[int]] = {}
+        for row in readings.locations(self._table, snapshot, yield_to_loop):
+            requests = row.requests
+            if not requests:
+                continue
+            name = row.location.id
+            before = self._locations.get(name)
+            if before is not None and before[0] == requests:
+                seen[name] = before
+                continue
+            cells = row.cells
+            now = seen[name] = array("Q", (requests, sum(cells[at] for at in _4XX), sum(cells[at] for at in _5XX), *row.buckets))
+            grown = deltas(before, now)
+            times = (round(quantile(BUCKETS, grown[3:], share) / LEAST) for share in _SHARES)
+            found[name] = (*grown[:3], *times)
+        self._locations = seen
+        return found
+
+    def _look_at_backends(self, snapshot: Snapshot) -> dict[str, Row]:
+        slots = {
+            backend.slot: backend.id
+            for service in snapshot.services
+            for location in service.locations
+            for backend in location.backends
+            if backend.slot >= 0
+        }
+        last = max(slots, default=-1) + 1
+        columns = self._table.consistent(lambda: [sums(self._table, last, cell) for cell in _BACKEND_CELLS]) if last else []
+        found: dict[str, Row] = {}
+        seen: dict[str, tuple[int, tuple[int, ...]]] = {}
+        for slot, name in slots.items():
+            now = tuple(column[slot] for column in columns)
+            if not now[0]:
+                continue
+            lease = self._table.q[self._table.backend(slot) + BackendCells.LEASE]
+            known = self._backends.get(name)
+            before = known[1] if known is not None and known[0] == lease else None
+            seen[name] = lease, now
+            grown = deltas(before, now)
+            if any(grown):
+                found[name] = tuple(grown)
+        self._backends = seen
+        return found
+
+    def _do(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if self._pool is None:
+            self._pool = ThreadPool(1)
+        value, error = self._pool.apply(_done, (function, arguments))
+        if error is not None:
+            raise error
+        return value
+
+
+def _done(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, OSError | None]:
+    """In the thread, which would print an exception."""
+    try:
+        return function(*arguments), None
+    except OSError as error:
+        return None, error
+
+
+def _chosen(files: HistoryFiles, since: float, choose: Callable[[Minute], Any]) -> list[Any]:
+    return [found for minute in files.minutes(since) if (found := choose(minute)) is not None]
+
+
+def location_history(historian: Historian, ids: list[str], since: float) -> dict[str, list[list[float]]]:
+    """For each location that had traffic, a row for each minute that it had some: ``when requests 4xx 5xx p50 p95 p99``, times in seconds.
+    Raises OSError."""
+    wanted = set(ids[:_MOST_LOCATIONS])
+
+    def choose(minute: Minute) -> Any:
+        rows = {name: row for name, row in minute.locations.items() if name in wanted}
+        return (minute.when, rows) if rows else None
+
+    found: dict[str, list[list[float]]] = {}
+    for when, rows in historian.minutes(since, choose):
+        for name, row in rows.items():
+            found.setdefault(name, []).append([when, *row[:3], *(round(time * LEAST, 4) for time in row[3:])])
+    return found
+
+
+def backend_day(historian: Historian, name: str, since: float) -> dict[str, Any]:
+    """A backend's day, its endpoints together: ``attempts failures errors`` (5xx), and ``minutes[]`` that had failures or errors, the newest
+    first, each with ``when`` and these three. Raises OSError."""
+
+    def choose(minute: Minute) -> Any:
+        rows = [row for one, row in minute.backends.items() if one == name or one.startswith(f"{name}@")]
+        return (minute.when, *(sum(column) for column in zip(*rows, strict=True))) if rows else None
+
+    rows = historian.minutes(since, choose)
+    keys = ("attempts", "failures", "errors")
+    bad = [row for row in rows if row[2] or row[3]][-_SHOWN:][::-1]
+    return {
+        **{key: sum(row[at] for row in rows) for at, key in enumerate(keys, 1)},
+        "minutes": [dict(zip(("when", *keys), row, strict=True)) for row in bad],
+    }
