@@ -74,14 +74,15 @@ def test_exit_codes():
 def test_routes():
     class Bare(AdminWorker):
         def __init__(self) -> None:
-            self.log, self.view, self._auditor, self._live, self._past = None, SeatView(Table(1, 1, 1)), None, None, None
+            self._auditor = self._live = self._past = self._explainer = self.log = None
+            self.view = SeatView(Table(1, 1, 1))
             self._users = Users(self._running)
 
     worker = Bare()
     words = listed(section("Ports"))
     for site in (worker._admin_site(), worker._metrics_site(), worker._control_site()):
         for path in getattr(site, "_site", site)._routes:
-            named = "/dashboard/" if path.startswith("/dashboard/") else path
+            named = next((folder for folder in ("/dashboard/", "/docs") if path.startswith(folder)), path)
             assert any(named in word.split() for word in words), path
 
 

@@ -104,9 +104,9 @@ class Historian:
         if minute.locations or minute.backends:
             self._do(self._files.add, minute)
 
-    def minutes(self, since: float, choose: Callable[[Minute], Any]) -> list[Any]:
-        """What ``choose`` takes of each minute from ``since`` on, the oldest first; None is left out. Raises OSError."""
-        found: list[Any] = self._do(_chosen, self._files, max(since, self._wall() - DAY), choose)
+    def minutes(self, since: float, wanted: Callable[[str], bool]) -> list[Minute]:
+        """The minutes from ``since`` on, the oldest first, with the rows of those ids for which ``wanted`` is true. Raises OSError."""
+        found: list[Minute] = self._do(_read, self._files, max(since, self._wall() - DAY), wanted)
         return found
 
     def _look(self) -> tuple[dict[str, Row], dict[str, Row]]:
@@ -176,23 +176,17 @@ def _done(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any
         return None, error
 
 
-def _chosen(files: HistoryFiles, since: float, choose: Callable[[Minute], Any]) -> list[Any]:
-    return [found for minute in files.minutes(since) if (found := choose(minute)) is not None]
+def _read(files: HistoryFiles, since: float, wanted: Callable[[str], bool]) -> list[Minute]:
+    return list(files.minutes(since, wanted))
 
 
 def location_history(historian: Historian, ids: list[str], since: float) -> dict[str, list[list[float]]]:
     """For each location that had traffic, a row for each minute that it had some: ``when requests 4xx 5xx p50 p95 p99``, times in seconds.
     Raises OSError."""
-    wanted = set(ids[:_MOST_LOCATIONS])
-
-    def choose(minute: Minute) -> Any:
-        rows = {name: row for name, row in minute.locations.items() if name in wanted}
-        return (minute.when, rows) if rows else None
-
     found: dict[str, list[list[float]]] = {}
-    for when, rows in historian.minutes(since, choose):
-        for name, row in rows.items():
-            found.setdefault(name, []).append([when, *row[:3], *(round(time * LEAST, 4) for time in row[3:])])
+    for minute in historian.minutes(since, frozenset(ids[:_MOST_LOCATIONS]).__contains__):
+        for name, row in minute.locations.items():
+            found.setdefault(name, []).append([minute.when, *row[:3], *(round(time * LEAST, 4) for time in row[3:])])
     return found
 
 
@@ -200,11 +194,14 @@ def backend_day(historian: Historian, name: str, since: float) -> dict[str, Any]
     """A backend's day, its endpoints together: ``attempts failures errors`` (5xx), and ``minutes[]`` that had failures or errors, the newest
     first, each with ``when`` and these three. Raises OSError."""
 
-    def choose(minute: Minute) -> Any:
-        rows = [row for one, row in minute.backends.items() if one == name or one.startswith(f"{name}@")]
-        return (minute.when, *(sum(column) for column in zip(*rows, strict=True))) if rows else None
+    def wanted(one: str) -> bool:
+        return one == name or one.startswith(f"{name}@")
 
-    rows = historian.minutes(since, choose)
+    rows = [
+        (minute.when, *(sum(column) for column in zip(*minute.backends.values(), strict=True)))
+        for minute in historian.minutes(since, wanted)
+        if minute.backends
+    ]
     keys = ("attempts", "failures", "errors")
     bad = [row for row in rows if row[2] or row[3]][-_SHOWN:][::-1]
     return {

@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from ..policy.minutes import Minute, Names, merged, recorded, records
@@ -76,8 +76,8 @@ class HistoryFiles:
                     os.ftruncate(descriptor, size)
                 raise
 
-    def minutes(self, since: float) -> Iterator[Minute]:
-        """The minutes from then on, the oldest first."""
+    def minutes(self, since: float, wanted: Callable[[str], bool] = bool) -> Iterator[Minute]:
+        """The minutes from then on, the oldest first. wanted: see `records`"""
         first = time.strftime(_HOUR, time.gmtime(since))
         found: dict[int, Minute] = {}
         hour = ""
@@ -92,7 +92,7 @@ class HistoryFiles:
                     octets = stream.read()
             except FileNotFoundError:
                 continue  # it has just become too old
-            for minute in records(octets):
+            for minute in records(octets, wanted):
                 if minute.when >= since - 60:
                     known = found.get(minute.when)
                     found[minute.when] = minute if known is None else merged(known, minute)

@@ -3,7 +3,7 @@ it.
 
 It reads the shared table, asks the master, and decides nothing. If it dies, traffic is not affected and the master starts another one.
 It has one hub and one greenlet per connection. A large scrape pauses every few milliseconds, so that the control socket answers
-meanwhile.
+meanwhile. The module is longer than 400 lines because here all parts of the admin worker are made and joined.
 """
 
 from __future__ import annotations
