@@ -152,9 +152,12 @@ class Api:
             return True
         try:
             caller = self._identity.identify(credentials)
-        except (Refused, TerrasterError):
+            if caller is None:
+                return False
+            _may(caller, operation)
+        except TerrasterError:  # refused now, or not to be found out
             return False
-        return caller is not None and caller.role >= operation.role
+        return True
 
 
 def refusal(refused: Refused, instance: str) -> Reply:

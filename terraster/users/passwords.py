@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import bcrypt
-
 from .aside import Aside
 from .faults import Busy
 from .policy import MOST_OCTETS, normal
@@ -58,6 +56,8 @@ class Passwords:
             self._leave(address)
 
     def _compared(self, octets: bytes, hashed: bytes | None) -> bool:
+        import bcrypt  # only here: most processes compare no passwords
+
         usable = hashed is not None and len(octets) <= MOST_OCTETS and b"\0" not in octets
         if usable and hashed is not None:
             return bcrypt.checkpw(octets, hashed)
@@ -83,4 +83,6 @@ def _octets(password: str) -> bytes:
 
 
 def _hashed(octets: bytes, cost: int) -> bytes:
+    import bcrypt
+
     return bcrypt.hashpw(octets, bcrypt.gensalt(cost))

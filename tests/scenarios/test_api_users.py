@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -267,6 +268,28 @@ def test_secrets_are_in_no_log(running, users):
     client.login()
     client.login("ada", "a-wrong-password-of-mine")
     client.call("GET", "/api/services")
-    printed = running.said
+    printed = running.said + "".join(path.read_text() for path in (Path(running.base["state_dir"]) / "audit").glob("*.jsonl*"))
+    assert '"login"' in printed
     for secret in (GOOD, client.token, client.refresh, "a-wrong-password-of-mine"):
         assert secret not in printed
+
+
+@pytest.mark.parametrize("how", ["ended", "disabled"])
+def test_a_login_that_ends_loses_its_stream(running, users, how):
+    make(users)
+    make(users, "bea", "reader")
+    root, bea = Client(running), Client(running)
+    root.login(), bea.login("bea")
+    with socket.create_connection(("127.0.0.1", running.admin_port), 30) as viewer:
+        head = f"GET /api/stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {bea.token}\r\n\r\n"
+        viewer.sendall(head.encode())
+        read = b""
+        while b"event: status" not in read:
+            assert (piece := viewer.recv(65536)), read
+            read += piece
+        if how == "ended":
+            assert root.call("POST", "/api/auth/users/bea/logout").status == 204
+        else:
+            assert root.call("PATCH", "/api/auth/users/bea", {"disabled": True}, If_Match="*").status == 200
+        rest = b"".join(iter(lambda: viewer.recv(65536), b""))
+    assert b"event: ended" in rest and b"Traceback" not in rest
