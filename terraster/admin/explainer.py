@@ -49,8 +49,10 @@ class Explainer:
         self._turn = BoundedSemaphore(_AT_ONCE)
         self._waiting = 0
 
-    def explain(self, asked: dict[str, Any], snapshot: Snapshot, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer of `terraster.explain.running.answer`. Waits. Raises Refusal if too many ask, or the answer takes too long."""
+    def explain(self, asked: dict[str, Any], snapshot: Snapshot, told: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of `terraster.explain.running.answer`, with ``edits``. Waits. Raises Refusal if too many ask, or it takes too long.
+
+        told: the master's edits and orders (`terraster.master.operator.edit_commands`), {} if there is no master"""
         if self._waiting >= _WAITING:
             raise Refusal(429, "too many requests are being explained; try again")
         self._waiting += 1
@@ -60,7 +62,11 @@ class Explainer:
         finally:
             self._waiting -= 1
         try:
-            return self._ask(asked, snapshot, changes)
+            answer = self._ask(asked, snapshot, told["orders"]["backends"] if told else {})
+            if "courses" in answer:
+                services = {course["service"] for course in answer["courses"]}
+                answer["edits"] = [one for one in told.get("edits", ()) if one["service"] in services and not one["dormant"]]
+            return answer
         finally:
             self._turn.release()
 

@@ -385,12 +385,8 @@ class AdminWorker(Process):
             asked = None
         if not isinstance(asked, dict) or not isinstance(asked.get("headers", []), list):
             raise Refusal(400, "the body must be a JSON object with `request`, and as needed `headers`, `client` and `listener`")
-        changes: dict[str, Any] = {}
-        if not self.orphaned_at:
-            changes = self.ask("overrides")["backends"]
-        answer = self._explainer.explain(
-            {"request": "", "headers": [], "client": "", "listener": "", **asked}, self.snapshot, changes
-        )
+        told = {} if self.orphaned_at else self.ask("edits")
+        answer = self._explainer.explain({"request": "", "headers": [], "client": "", "listener": "", **asked}, self.snapshot, told)
         return json_response(answer, 200 if answer["ok"] else 422)
 
     def _why(self, query: dict[str, str]) -> Response:

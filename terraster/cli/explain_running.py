@@ -48,6 +48,8 @@ def explain(control: Control, arguments: argparse.Namespace) -> int:
         answer["request"], strange(answer["port"], answer["courses"], arguments.listener), answer["courses"], True
     )
     print("\n".join([first, f"by generation {answer['generation']}, which is running", *others]))
+    for edit in answer["edits"]:
+        print(f"note: edit {edit['number']} by {edit['by'] or 'an operator'} is above the files: {edit['words']}", file=sys.stderr)
     if not answer["lines"]:
         print("note: rules have no lines, because the configuration on disk cannot be used as it is", file=sys.stderr)
     elif answer["stale"]:

@@ -102,7 +102,6 @@ class Control:
             "edits": editor.edits,
             "etags": editor.etags,
             "why": accounts.why,
-            "overrides": accounts.overrides,
             "mirrors": self.mirrors,
             "challenges": self.challenges,
             "certificates": self.certificates,

@@ -268,6 +268,20 @@ PLUGIN = record(
     deaths=COUNT,
     counters=COUNTS,
 )
+EDIT = record(
+    number=COUNT,
+    kind=TEXT,
+    service=TEXT,
+    location=TEXT,
+    url=TEXT,
+    value={"type": "object"},
+    by=TEXT,
+    reason=TEXT,
+    when=MOMENT,
+    until=MOMENT_OR_NONE,
+    words=TEXT,
+    dormant=TEXT,
+)
 STATUS = record(
     ok=TRUTH,
     problems=several(PROBLEM),
@@ -301,7 +315,7 @@ STATUS = record(
     certificates=several(CERTIFICATE),
     certificate_orders=several(ORDER),
     plugins=several(PLUGIN),
-    edits=several({"type": "object"}),
+    edits=several(EDIT),
     warnings=several(TEXT),
 )
 
@@ -365,7 +379,15 @@ SHAPES: dict[str, Schema] = {
     "user sessions": record(ok=TRUTH, now=MOMENT, sessions=several(SESSION)),
     "events": record(ok=TRUTH, now=MOMENT, events=several(EVENT)),
     "explain": record(
-        ok=TRUTH, now=MOMENT, generation=COUNT, request=TEXT, port=COUNT, stale=several(TEXT), lines=TRUTH, courses=several(COURSE)
+        ok=TRUTH,
+        now=MOMENT,
+        generation=COUNT,
+        request=TEXT,
+        port=COUNT,
+        stale=several(TEXT),
+        lines=TRUTH,
+        edits=several(EDIT),
+        courses=several(COURSE),
     ),
     "audit": record(ok=TRUTH, now=MOMENT, rows=several(AUDIT_ROW), cursor=COUNT_OR_NONE),
     "audit verify": record(ok=TRUTH, rows=COUNT, last=COUNT, hash=TEXT),

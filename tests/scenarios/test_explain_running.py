@@ -14,6 +14,7 @@ from terraster.state.table import Table
 from ..harness.backends import ok
 from ..harness.client import get
 from ..harness.issuer import jwks, token
+from ..harness.shapes import unlawful
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
 
@@ -124,6 +125,19 @@ def test_files_that_have_changed_since(terraster, backend) -> None:
     assert result.stderr == (
         f"note: {proxy.config_file} changed after the last reload, so lines may be those of a rule that does not run\n"
     )
+
+
+def test_edits_above_the_files(fresh, backend) -> None:
+    """A note names those of the service: its lines are those of the files."""
+    one, two = backend(answer=ok()), backend(answer=ok())
+    proxy = fresh(one)
+    assert explained(proxy, f"GET {proxy.url}/")["edits"] == []
+    assert proxy.ctl("backend", "add", "site", two.url).returncode == 0
+    (edit,) = (answer := explained(proxy, f"GET {proxy.url}/"))["edits"]
+    assert [each["url"] for each in answer["courses"][0]["candidates"]] == [one.url, two.url]
+    result = proxy.ctl("explain", f"GET {proxy.url}/")
+    assert result.stderr == f"note: edit {edit['number']} by {edit['by']} is above the files: {edit['words']}\n"
+    assert not unlawful("explain", answer)
 
 
 def test_files_that_cannot_be_used(terraster, backend) -> None:

@@ -54,10 +54,6 @@ class Accounts:
             return refusal(f"{url} is {len(matches)} backends; name the service", [label(one) for one in matches])
         return {"ok": True, "now": time.time(), "backends": [self._explained(one) for one in matches]}
 
-    def overrides(self) -> dict[str, Any]:
-        """The changes by operators: the keys of `overridden`."""
-        return {"ok": True, **overridden(self._running, self._overrides)}
-
     def find(self, service: str, path: str, url: str) -> tuple[Found, Backend | None]:
         """The one backend that is meant, and its endpoint if "URL@ADDRESS" means one. Raises Unfound."""
         try:
