@@ -14,7 +14,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run test test-all lint format docs golden lock bench bench-balance bench-reload bench-soak fuzz profile release-point clean
+.PHONY: run test test-all lint format docs golden lock bench bench-balance bench-reload bench-soak fuzz fuzz-api profile release-point clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -49,6 +49,15 @@ fuzz: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.hello_fuzzer $(or $(SECONDS),3600) tests/hellos
 	@$(VENV)/bin/python -m tests.harness.frame_fuzzer $(or $(SECONDS),3600) tests/frames
 	@$(VENV)/bin/python -m tests.harness.hpack_fuzzer $(or $(SECONDS),3600) tests/blocks
+
+fuzz-api: $(VENV)/.installed-test $(VENV)/schemathesis/.installed
+	@$(VENV)/bin/python -m tests.harness.api_fuzzer $(VENV)/schemathesis/bin/st
+
+# An environment of its own: its dependencies are not those of Terraster.
+$(VENV)/schemathesis/.installed: $(VENV)/.python Makefile
+	@$(VENV)/bin/python -m venv $(VENV)/schemathesis
+	@$(VENV)/schemathesis/bin/python -m pip -qq --disable-pip-version-check --no-input install 'schemathesis==4.32.5'
+	@touch $@
 
 golden: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.golden

@@ -39,6 +39,9 @@ class Problem(Model):
     detail: Annotated[str, Field(description="The reason, and a way out.")] = ""
     instance: Annotated[str, Field(description="The id of the request. The log has it too.")] = ""
     errors: Annotated[list[Mistake], Field(description="Each mistake of the body or the query.")] = []
+    error: Annotated[
+        str, Field(description="The detail again, in what the port itself refuses: for programs that know no problems.")
+    ] = ""
     exception: Annotated[str, Field(description="With `api.debug`: the class of the exception.")] = ""
 
     def octets(self) -> bytes:

@@ -24,12 +24,13 @@ from terraster.config.settings.plugins import PluginEntry
 from terraster.filters.contract import Stage, counted, defined
 from terraster.filters.registry import KINDS
 
+from . import api_manual
 from .configuration import LANGUAGE
 
 __all__ = ["DOCS", "PAGES", "Key", "keys", "written"]
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("configuration.md", "filters.md", "metrics.md", "plugins.md")
+PAGES = ("api.md", "configuration.md", "filters.md", "metrics.md", "plugins.md")
 _PART = re.compile(r"(<!-- (.*?): `make docs` writes this table -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -194,7 +195,12 @@ def _keys(table: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-_OTHERS = {"keys of plugins": _keys_of_plugins, "counters of filters": _counters, "stages of filters": _stages}
+_OTHERS = {
+    "operations of the API": api_manual.operations,
+    "keys of plugins": _keys_of_plugins,
+    "counters of filters": _counters,
+    "stages of filters": _stages,
+}
 """The parts that are no tables of keys."""
 
 
