@@ -75,11 +75,11 @@ class Audited:
         kinds = {str(change.get("kind")) for change in arguments["changes"]} if _is_list(arguments["changes"]) else set()
         return self._edited(by, "edit", kinds.pop() if len(kinds) == 1 else "edit", **arguments)
 
-    def drop_edits(self, by: str, **arguments: Any) -> dict[str, Any]:
-        """The answer of the master to "drop_edits"; a dry run leaves no row."""
+    def drop_edits(self, by: str, verb: str = "drop_edits", **arguments: Any) -> dict[str, Any]:
+        """The answer of the master to "drop_edits", "adopt" or "rollback"; a dry run leaves no row."""
         if arguments.get("dry_run"):
-            return self._ask("drop_edits", **arguments, by=by)
-        return self._edited(by, "drop_edits", "edits.drop", **arguments)
+            return self._ask(verb, **arguments, by=by)
+        return self._edited(by, verb, {"drop_edits": "edits.drop", "adopt": "edits.adopt"}.get(verb, verb), **arguments)
 
     def _edited(self, by: str, verb: str, action: str, **arguments: Any) -> dict[str, Any]:
         token, facts = self._begin(by, action, "", arguments["reason"], None)

@@ -30,12 +30,36 @@ def routes(
         return json_response(ask("edits"))
 
     def drop(query: dict[str, str]) -> Response:
-        try:
-            numbers = [int(number) for number in query.get("numbers", "").split(",")]
-        except ValueError:
-            raise Refusal(400, "`numbers` must be numbers of edits") from None
+        numbers = _numbers(query)
         dry_run = query.get("dry_run", "") == "true"
         answer = audited().drop_edits(operator(query), numbers=numbers, reason=query.get("reason", ""), dry_run=dry_run)
         return json_response(answer, 200 if answer["ok"] else 422)
 
-    return {"/edit": {"POST": edit}, "/edits": {"GET": listed, "DELETE": drop}}
+    def adopt(query: dict[str, str]) -> Response:
+        words = {"reason": query.get("reason", ""), "dry_run": query.get("dry_run", "") == "true"}
+        answer = audited().drop_edits(operator(query), verb="adopt", numbers=_numbers(query), **words)
+        return json_response(answer, 200 if answer["ok"] else 422)
+
+    def generations(query: dict[str, str]) -> Response:
+        return json_response(ask("generations"))
+
+    def rollback(query: dict[str, str]) -> Response:
+        (number, *_) = _numbers(query)
+        words = {"reason": query.get("reason", ""), "dry_run": query.get("dry_run", "") == "true"}
+        answer = audited().drop_edits(operator(query), verb="rollback", number=number, **words)
+        return json_response(answer, 200 if answer["ok"] else 422)
+
+    return {
+        "/edits/adopt": {"POST": adopt},
+        "/generations": {"GET": generations},
+        "/rollback": {"POST": rollback},
+        "/edit": {"POST": edit},
+        "/edits": {"GET": listed, "DELETE": drop},
+    }
+
+
+def _numbers(query: dict[str, str]) -> list[int]:
+    try:
+        return [int(number) for number in query.get("numbers", "").split(",")]
+    except ValueError:
+        raise Refusal(400, "`numbers` must be whole numbers") from None

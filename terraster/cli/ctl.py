@@ -1,7 +1,7 @@
 """`terrasterctl`: controls a running Terraster over the unix socket that its admin worker serves in `runtime_dir`.
 
     terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload | status [--all] | stop [--now] |
-                 backend drain|maintain|enable|weight|add|remove|list … | edits … | why … | explain REQUEST |
+                 backend drain|maintain|enable|weight|add|remove|list … | edits … | generations | rollback N | why … | explain REQUEST |
                  maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify] | events | user …
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
@@ -232,6 +232,8 @@ _COMMANDS = {
     "stop": _stop,
     "backend": backend.backend,
     "edits": edits.edits,
+    "generations": edits.generations,
+    "rollback": edits.rollback,
     "why": backend.why,
     "explain": explain_running.explain,
     "maintenance": maintenance.maintenance,

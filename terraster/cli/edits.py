@@ -16,9 +16,10 @@ from ..config.quantities import duration
 from .control import DONE, FAILED, Control
 from .phrases import moment
 
-__all__ = ["ACTIONS", "add_actions", "add_command", "edited", "edits", "refused", "span"]
+__all__ = ["ACTIONS", "add_actions", "add_command", "edited", "edits", "generations", "refused", "rollback", "span"]
 
 ACTIONS = ("add", "remove")
+_SHOWN = 5  # changes of a generation
 
 
 def add_actions(actions: Any, shared: argparse.ArgumentParser, service_help: str, url_help: str) -> None:
@@ -50,6 +51,13 @@ def add_command(commands: Any, shared: argparse.ArgumentParser) -> None:
     drop = actions.add_parser("drop", parents=[shared], help="take changes back: the file holds again")
     drop.add_argument("numbers", metavar="NUMBER", type=int, nargs="+", help="the number of a change")
     _add_words(drop, ends=False)
+    adopt = actions.add_parser("adopt", parents=[shared], help="write changes into the configuration file, and drop them here")
+    adopt.add_argument("numbers", metavar="NUMBER", type=int, nargs="+", help="the number of a change")
+    _add_words(adopt, ends=False)
+    commands.add_parser("generations", parents=[shared], help="list the last generations of the configuration")
+    back = commands.add_parser("rollback", parents=[shared], help="run the changes and the files of an earlier generation")
+    back.add_argument("number", metavar="GENERATION", type=int, help="the generation, see `generations`")
+    _add_words(back, ends=False)
 
 
 def _add_words(action: argparse.ArgumentParser, ends: bool = True) -> None:
@@ -88,6 +96,9 @@ def edited(control: Control, arguments: argparse.Namespace) -> int:
 
 def edits(control: Control, arguments: argparse.Namespace) -> int:
     """The command `edits`."""
+    if arguments.action == "adopt":
+        numbers = ",".join(map(str, arguments.numbers))
+        return _shown(control.ask("POST", "/edits/adopt", None, numbers=numbers, **_words(arguments)), arguments.json)
     if arguments.action == "drop":
         numbers = ",".join(map(str, arguments.numbers))
         return _shown(control.ask("DELETE", "/edits", None, numbers=numbers, **_words(arguments)), arguments.json)
@@ -100,6 +111,26 @@ def edits(control: Control, arguments: argparse.Namespace) -> int:
     for one in answer["edits"]:
         print("\n".join(_lines(one, answer["now"])))
     return DONE
+
+
+def generations(control: Control, arguments: argparse.Namespace) -> int:
+    """The command `generations`."""
+    answer = control.ask("GET", "/generations")
+    if arguments.json:
+        print(json.dumps(answer, indent=2))
+        return DONE
+    for one in answer["generations"]:
+        runs = ", runs" if one["running"] else ""
+        print(f"{one['generation']:>4}  {moment(one['when'], answer['now'])}{runs}: {one['why']}")
+        for line in one["changes"][:_SHOWN]:
+            print(f"      {line}")
+    return DONE
+
+
+def rollback(control: Control, arguments: argparse.Namespace) -> int:
+    """The command `rollback`."""
+    answer = control.ask("POST", "/rollback", None, numbers=str(arguments.number), **_words(arguments))
+    return _shown(answer, arguments.json)
 
 
 def _lines(edit: dict[str, Any], now: float) -> list[str]:
@@ -126,7 +157,10 @@ def _words(arguments: argparse.Namespace) -> dict[str, str]:
 
 def _shown(answer: dict[str, Any], as_json: bool) -> int:
     if not answer["ok"]:
-        return refused(answer, as_json)
+        code = refused(answer, as_json)
+        if answer.get("paste") and not as_json:
+            print(f"this is to be written by hand:\n{answer['paste']}", file=sys.stderr, end="")
+        return code
     if as_json:
         print(json.dumps(answer, indent=2))
         return DONE

@@ -154,6 +154,10 @@ class _Configuration:
         self.last = Laid(snapshot, self._loader.dormant, self._loader.texts)
         return self.last
 
+    def adopted(self, edits: Sequence[Edit]) -> tuple[Mapping[str, bytes], dict[str, bytes]]:
+        """See `terraster.master.operator.documents`."""
+        return self._loader.adopted(edits, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
+
     def label(self, location: Mapping[str, Any]) -> str:
         """See `terraster.master.operator.documents`."""
         return self._loader.label(location)

@@ -93,6 +93,18 @@ class Edited:
                 there.append(step)
         return tuple(there)
 
+    def place(self, wanted: str) -> tuple[int, Path] | None:
+        """The number of a location, by its label, and the path in it of the mapping that has the backends: itself, or an arm."""
+        for number, location in enumerate(self._locations):
+            if isinstance(location, dict):
+                name = self._label(location)
+                if name == wanted:
+                    return number, ()
+                for position, (arm, _) in enumerate(_arms(location)):
+                    if wanted == f"{name}#{arm}":
+                        return number, ("split", "to", position)
+        return None
+
     def _make(self, edit: Edit) -> Dormant | None:
         place = f"{edit.service}{edit.location}"
         if edit.kind == LOCATION_ADD:
@@ -160,17 +172,13 @@ class Edited:
 
     def _find(self, wanted: str) -> tuple[int, dict[str, Any]] | None:
         """The number of a location, and the mapping that has the backends: its own, or that of an arm."""
-        for number, location in enumerate(self._locations):
-            if not isinstance(location, dict):
-                continue
-            name = self._label(location)
-            if name == wanted:
-                return number, location
-            if wanted.startswith(f"{name}#"):
-                for arm, part in _arms(location):
-                    if wanted == f"{name}#{arm}":
-                        return number, part
-        return None
+        found = self.place(wanted)
+        if found is None:
+            return None
+        part = self._locations[found[0]]
+        for step in found[1]:
+            part = part[step]
+        return found[0], part
 
     def _label(self, location: dict[str, Any]) -> str:
         try:

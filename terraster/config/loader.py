@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import ConfigError, Problem, Unplaced
-from . import checks, idle, idle_filters, level_checks, loggers, management, unserved
+from . import adopting, checks, idle, idle_filters, level_checks, loggers, management, unserved
 from .edited import location_label
 from .edits import CONFLICT, LOCATION_KINDS, UNKNOWN, Dormant, Edit
 from .language import language
@@ -127,6 +127,23 @@ class Loader:
     def label(self, location: Mapping[str, Any]) -> str:
         """The label that a location has by its document. Raises ValueError."""
         return location_label(self._cache.language, location)
+
+    def adopted(
+        self,
+        edits: Sequence[Edit],
+        path: str,
+        *,
+        services_dir: str | None = None,
+        api_config: str | None = None,
+        log_configs: Sequence[str] = (),
+    ) -> tuple[Texts, dict[str, bytes]]:
+        """The texts of the files now, and those that change when edits are written into them. Raises `adopting.Unwritable`."""
+        load = _Load(self._cache, self._plugins, self._found)
+        try:
+            settings = load.run(path, services_dir, api_config, log_configs, False)
+        except ConfigError as error:
+            raise adopting.Unwritable(f"the files have mistakes: {error.problems[0]}") from None
+        return load.texts, load.adopted(settings, edits)
 
     def asks(
         self,
@@ -330,6 +347,20 @@ class _Load:
                     self.dormant[edit.number] = Dormant(UNKNOWN, f"there is no service {service}")
                 elif edit.number in made.dormant:
                     self.dormant[edit.number] = made.dormant[edit.number]
+
+    def adopted(self, settings: Settings, edits: Sequence[Edit]) -> dict[str, bytes]:
+        """See `Loader.adopted`."""
+        made: dict[str, str] = {}
+        for edit in edits:
+            found = next(((source.file, index) for source, index, item in self._items if item.settings.label == edit.service), None)
+            file, index = found if found is not None else (self._main.file, None)
+            if found is None and (edit.service != DEFAULT_SERVICE or not settings.backends):
+                raise adopting.Unwritable(f"there is no service {edit.service} in the files")
+            text = made.get(file) or self.texts[file].decode()
+            if text.startswith("\ufeff"):
+                raise adopting.Unwritable(f"{file} begins with a byte order mark")
+            made[file] = adopting.with_edit(text, index, edit, self._cache.environ, self._cache.language)
+        return {file: text.encode() for file, text in made.items()}
 
     def _fits_top(self, edit: Edit, sources: Sequence[Source]) -> bool:
         """True if the service of the top's `backends` can have this edit."""

@@ -33,8 +33,10 @@ from .children import Children
 from .events import Events
 from .filter_files import FilterFiles
 from .operator.account import Accounts, refusal
+from .operator.adopt_commands import AdoptCommands
 from .operator.commands import OperatorCommands
 from .operator.edit_commands import EditCommands
+from .operator.generation_commands import Generations
 from .operator.service_commands import ServiceCommands
 from .participant import Outcome, Participant
 from .questions import Questions
@@ -63,6 +65,8 @@ class Control:
         commands: OperatorCommands,
         services: ServiceCommands,
         editor: EditCommands,
+        adopter: AdoptCommands,
+        generations: Generations,
         accounts: Accounts,
         states: BackendStates,
         outliers: Outliers,
@@ -101,6 +105,10 @@ class Control:
             "drop_edits": editor.drop,
             "edits": editor.edits,
             "etags": editor.etags,
+            "adopt": adopter.adopt,
+            "generations": generations.generations,
+            "diff": generations.diff,
+            "rollback": generations.rollback,
             "why": accounts.why,
             "mirrors": self.mirrors,
             "challenges": self.challenges,

@@ -198,6 +198,7 @@ class Master(Arbiter):  # type: ignore[misc]
         for note in new.notes:
             self.log.warning("%s", note)
         commit(self.participants, new, self.step)
+        parts.generations.started()
         for one in self.participants:
             one.start()
         self.files.start()

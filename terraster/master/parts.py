@@ -41,11 +41,13 @@ from .events import Events
 from .filter_files import FilterFiles
 from .listeners import Listeners, control_address
 from .operator.account import Accounts
+from .operator.adopt_commands import AdoptCommands
 from .operator.commands import OperatorCommands
 from .operator.documents import Documents
 from .operator.edit_commands import EditCommands
 from .operator.edit_file import EditFile
 from .operator.edits import Edits
+from .operator.generation_commands import Generations
 from .operator.orders import Orders
 from .operator.overrides import Overrides
 from .operator.service_commands import ServiceCommands
@@ -124,6 +126,7 @@ class Parts:
         "reloader",
         "tickets",
         "files",
+        "generations",
     )
 
     def __init__(self, basis: Basis, new: Proposal) -> None:
@@ -220,6 +223,9 @@ class Parts:
         editor = EditCommands(
             running, edits, overrides, table, log, self._edit, self.reloader.rehearse, self._alone, self._is_upgrade
         )
+        adopter = AdoptCommands(edits, editor, log, self._alone)
+        self.generations = Generations(running, edits, editor, self._alone)
+        self.reloader.noted = self.generations.note
         self.files = RuntimeFiles(
             basis.pidfile,
             basis.listeners,
@@ -238,6 +244,8 @@ class Parts:
             commands,
             services,
             editor,
+            adopter,
+            self.generations,
             accounts,
             states,
             self.outliers,

@@ -124,6 +124,7 @@ class Reloader:
         self._one_at_a_time = RLock()
         self._applied = 0
         self.events = Events()
+        self.noted: Callable[[str, Outcome], None] | None = None  # called after each reload and refresh
         self.last: Outcome | None = None
         self.refused: tuple[str, Outcome] | None = None
 
@@ -139,6 +140,7 @@ class Reloader:
                 self._service_manager.ready(self._describe())
                 raise
             self._record(outcome, why, before)
+            self._note(f"reload ({why})", outcome)
             self._service_manager.ready(self._describe())
             if self._children.stopping:
                 self._service_manager.stopping(self._upgrade.successor)
@@ -169,6 +171,7 @@ class Reloader:
         """remembered: True: a failure is shown in the status until a change succeeds"""
         with self._one_at_a_time:
             outcome = self._go(propose)
+            self._note(why, outcome)
             if remembered or outcome.ok:
                 self.refused = (why, outcome) if outcome.problems else None
             if outcome.problems or outcome.changes:
@@ -183,6 +186,10 @@ class Reloader:
                 self._log.info("%s: generation %d runs after %.3f s: %s", why, outcome.generation, outcome.seconds, changes)
                 self._collect(whole=False)
             return outcome
+
+    def _note(self, why: str, outcome: Outcome) -> None:
+        if self.noted is not None:
+            self.noted(why, outcome)
 
     def _describe(self) -> str:
         return self._running.describe(self._children.workers)

@@ -80,6 +80,9 @@ def main(path: str) -> int:
             self.last = Laid(loaded, dormant, {})
             return self.last
 
+        def adopted(self, edits: Sequence[Edit]) -> Any:
+            raise NotImplementedError
+
         def label(self, location: Any) -> str:
             return "/"
 

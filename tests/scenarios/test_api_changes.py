@@ -158,3 +158,18 @@ def test_of_programs_that_saw_the_same_one_wins(edited, backend):
     assert sorted(one.status for one in found) == [200, *[412] * 5]
     (won,) = [one for one in found if one.status == 200]
     assert {one.etag for one in found} == {won.etag} == {etag(proxy)}
+
+
+def test_generations_their_differences_and_the_way_back(edited, backend):
+    one, two = named(backend, "one", "two")
+    proxy = edited(one)
+    added = call(proxy, "POST", "/api/backends", {"url": two.url}).value
+    (newest, before, *_) = call(proxy, "GET", "/api/generations").value["items"]
+    assert (newest["generation"], newest["running"], newest["edits"]) == (added["generation"], True, [added["edits"][0]["number"]])
+    found = call(proxy, "GET", "/api/generations/diff", old=before["generation"]).value
+    assert found["changes"] == [f"~ service site: + backend {two.url}"]
+    assert call(proxy, "POST", f"/api/generations/{before['generation']}/rollback").status == 200 and answers(proxy) == {"one"}
+    assert call(proxy, "POST", "/api/generations/999999/rollback").status == 404
+    number = call(proxy, "POST", "/api/backends", {"url": two.url}).value["edits"][0]["number"]
+    assert call(proxy, "POST", f"/api/overrides/{number}/adopt").status == 200 and two.url in proxy.config_file.read_text()
+    assert call(proxy, "GET", "/api/overrides").value["edits"] == [] and answers(proxy) == {"one", "two"}

@@ -13,6 +13,7 @@ import pytest
 
 from ..harness.backends import Peer, ok
 from ..harness.client import get
+from ..harness.disks import fill
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
 from .test_operator import Load
@@ -226,3 +227,58 @@ def test_a_storm_of_edits_under_traffic(fresh, backend, workers):
     status = proxy.status()
     assert status["edits"] == [] and status["generation"] <= 73 and status["restarts"] == 0
     assert not Path(proxy.folder, "state", "edits.json.new").exists() and threading.active_count() < 20
+
+
+def test_an_edit_is_written_into_the_file(edited, backend):
+    one, two, three = named(backend, "one", "two", "three")
+    proxy = edited(service(one.url))
+    file = proxy.config_file
+    file.write_text("# mine\n" + file.read_text())
+    file.chmod(0o640)
+    assert proxy.control("POST", "/reload")["ok"]
+    made = edit(proxy, change("backend.add", two.url, value={"weight": 2}), change("backend.add", three.url))["edits"]
+    numbers = [str(kept["number"]) for kept in made]
+    before = file.read_text()
+    assert proxy.ctl("edits", "adopt", "--dry-run", *numbers).returncode == 0 and file.read_text() == before
+    found = proxy.ctl("edits", "adopt", numbers[0])
+    assert (found.returncode, found.stderr) == (0, "") and "written into" in found.stdout
+    assert file.read_text().startswith("# mine\n") and two.url in file.read_text() and file.stat().st_mode & 0o777 == 0o640
+    assert [kept["number"] for kept in proxy.status()["edits"]] == [made[1]["number"]]
+    assert proxy.control("POST", "/reload")["changes"] in ([], ["~ service site"]) and answers(proxy, 20) == {"one", "two", "three"}
+    file.write_text(file.read_text() + "# later\n")
+    refused = proxy.ctl("edits", "adopt", numbers[1])
+    assert refused.returncode == 1 and "changed since the last reload" in refused.stderr and f"- url: {three.url}" in refused.stderr
+    assert proxy.control("POST", "/reload")["ok"] and proxy.ctl("edits", "adopt", numbers[1]).returncode == 0
+    assert proxy.status()["edits"] == [] and proxy.control("POST", "/reload")["changes"] == []
+
+
+def test_a_rollback_runs_an_earlier_generation(edited, backend):
+    one, two = named(backend, "one", "two")
+    proxy = edited(service(one.url))
+    first = proxy.status()["generation"]
+    assert edit(proxy, change("backend.add", two.url), reason="growth")["ok"]
+    proxy.reload(service(two.url))
+    assert answers(proxy) == {"two"}
+    shown = proxy.ctl("generations").stdout
+    assert f"backend {two.url} added to site/" in shown and "growth" in shown and ", runs: reload (test)" in shown
+    dry = proxy.ctl("rollback", str(first), "--dry-run")
+    assert dry.returncode == 0 and answers(proxy) == {"two"}
+    back = proxy.ctl("rollback", str(first + 1))
+    assert back.returncode == 0 and "the files on disk are not changed" in back.stdout and answers(proxy) == {"one", "two"}
+    assert proxy.ctl("rollback", str(first)).returncode == 0 and answers(proxy) == {"one"} and proxy.status()["edits"] == []
+    assert proxy.ctl("rollback", "1000000").returncode == 1
+    assert proxy.control("POST", "/reload")["ok"] and answers(proxy) == {"two"}, "the file holds again"
+
+
+def test_on_a_full_disk_an_edit_is_refused_and_nothing_changes(fresh, backend, disk):
+    one, two = named(backend, "one", "two")
+    proxy = fresh(service(one.url), state_dir=str(disk))
+    assert edit(proxy, change("location.set", value={"max_connections": 9}))["ok"]
+    before, generation = (disk / "edits.json").read_bytes(), proxy.status()["generation"]
+    filler = fill(disk)
+    refused = edit(proxy, change("backend.add", two.url, value={"name": "x" * 60}))
+    assert refused["code"] == "failed" and "No space left on device" in refused["problems"][0], refused
+    assert (disk / "edits.json").read_bytes() == before and not (disk / "edits.json.new").exists()
+    assert proxy.status()["generation"] == generation and answers(proxy) == {"one"}
+    filler.unlink()
+    assert edit(proxy, change("backend.add", two.url))["ok"] and answers(proxy) == {"one", "two"}

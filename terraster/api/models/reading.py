@@ -168,9 +168,9 @@ class Generation(Model):
     generation: int
     running: bool
     when: Moment
-    changes: Annotated[
-        list[str], Field(description="The changes of the reload that made it; empty: a start or another change made it.")
-    ]
+    why: Annotated[str, Field(description="The reload or the change that made it.")]
+    changes: Annotated[list[str], Field(description="Its differences from the generation before, a line each.")]
+    edits: Annotated[list[int], Field(description="Numbers of its edits above the files.")]
 
 
 class Generations(Model):

@@ -14,6 +14,7 @@ from ..models.reading import (
     CertificatePage,
     CertificateQuery,
     CertificateRow,
+    Generation,
     Generations,
     HealthPage,
     HealthRow,
@@ -194,16 +195,9 @@ class Reader:
         return page(sorted(rows), call.query, PluginRow, lambda keys: [rows[key] for key in keys])
 
     def generations(self, call: Call) -> Answer:
-        master = self._deps.ask("status")
-        last = master["last_reload"]
-        made = last if last and last["ok"] and last["generation"] == master["generation"] else None
-        current = {
-            "generation": master["generation"],
-            "running": True,
-            "when": made["when"] if made else None,
-            "changes": list(made["changes"]) if made else [],
-        }
-        return Answer({"items": [current], "last_reload": last})
+        rows = self._deps.ask("generations")["generations"]
+        items = [{name: row[name] for name in Generation.model_fields} for row in rows]
+        return Answer({"items": items, "last_reload": self._deps.ask("status")["last_reload"]})
 
     def _locations(self, call: Call, row: Any, make: Any) -> Answer:
         master = self._deps.ask("status")

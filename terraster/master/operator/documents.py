@@ -37,3 +37,6 @@ class Documents(Protocol):
 
     def label(self, location: Mapping[str, Any]) -> str:
         """The label that a location has by its document. Raises ValueError if the document is wrong where that counts."""
+
+    def adopted(self, edits: Sequence[Edit]) -> tuple[Mapping[str, bytes], dict[str, bytes]]:
+        """The texts of the files now, and those that change when edits are written into them. Raises `terraster.config.adopting.Unwritable`."""

@@ -12,7 +12,7 @@ If-Match that does not hold; ``etag`` is the current one), "busy", "failed". Mas
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -116,7 +116,7 @@ class EditCommands:
             gone = [edit for edit in edits if edit.number in numbers]
             left = tuple([edit for edit in edits if edit.number not in numbers])
             why = f"{_edits(gone)} dropped{_said(plain(by), plain(reason))}"
-            return self._swap(left, why, [f"{edit.label} dropped ({edit.words})" for edit in gone], gone, dry_run)
+            return self.swap(left, why, [f"{edit.label} dropped ({edit.words})" for edit in gone], gone, dry_run)
 
     def edits(self) -> dict[str, Any]:
         """All edits, see `Edits.detail`, and ``orders``: the overrides, see `overridden`."""
@@ -264,17 +264,23 @@ class EditCommands:
 
         return propose
 
-    def _swap(
-        self, edits: Sequence[Edit], why: str, changed: list[str], concerned: Sequence[Edit], dry_run: bool
+    def swap(
+        self,
+        edits: Sequence[Edit],
+        why: str,
+        changed: list[str],
+        concerned: Sequence[Edit],
+        dry_run: bool,
+        texts: Mapping[str, bytes] | None = None,
     ) -> dict[str, Any]:
-        """Have other edits. Called alone."""
+        """Have other edits, on the texts of the files as they run, or on others. Called alone (`Reloader.alone`)."""
         if self._edits.documents is None:
             return Refused("failed", "this master has no files that could be edited").answer
         if self._is_upgrade():
             return Refused("busy", "an upgrade is under way: try again when it is over").answer
         generation = self._running.snapshot.generation
         try:
-            laid = self._edits.documents.read(generation + 1, edits, self._edits.texts)
+            laid = self._edits.documents.read(generation + 1, edits, self._edits.texts if texts is None else texts)
         except ConfigError as error:
             return Refused("invalid", *[str(problem) for problem in error.problems]).answer
         except StartError as error:

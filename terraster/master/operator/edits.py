@@ -28,11 +28,12 @@ from terraster.master.participant import Outcome, Participant, Proposal
 from .documents import Documents, Laid
 from .edit_file import EditFile
 
-__all__ = ["Edits", "Run"]
+__all__ = ["KEPT", "Edits", "Run"]
 
 Run = Callable[[str, Callable[[int], Snapshot]], Outcome]
 """`Reloader.edit`"""
 
+KEPT = 10  # generations that can be gone back to
 _NAP = 1.0  # seconds after which the clock is read while an end is due: it may have been set
 _AGAIN = 5.0  # seconds until the end of an edit that could not come into effect is tried again
 
@@ -76,6 +77,9 @@ class Edits(Participant):
         self._entry: Entry | None = None
         self._ending: gevent.Greenlet | None = None
         self._acts = False
+        self.states: dict[
+            int, tuple[tuple[Edit, ...], Mapping[str, bytes]]
+        ] = {}  # by generation: the edits, and the texts of the files
 
     def first(self, loaded: Snapshot) -> Snapshot:
         """The first configuration with the edits that were kept. loaded: the same without them"""
@@ -124,9 +128,13 @@ class Edits(Participant):
             self._take(self._taken[0])
 
     def commit(self, new: Proposal) -> None:
-        if self._taken is None:
-            return
-        laid, edits = self._taken
+        if self._taken is not None:
+            self._commit(*self._taken)
+        self.states[new.loaded.generation] = self.edits, self.texts
+        while len(self.states) > KEPT:
+            del self.states[min(self.states)]
+
+    def _commit(self, laid: Laid, edits: tuple[Edit, ...] | None) -> None:
         if edits is not None:
             self._file.take()
             self.following = self._next(edits)

@@ -1,0 +1,98 @@
+"""The differences between generations of the configuration, the way back to one, and edits written into the file."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from ..call import Answer, Call, Role
+from ..deps import Deps
+from ..models.base import Digits, Model, Query
+from ..models.changes import Changed, DryRunQuery
+from ..operation import Operation
+from ..problem import Refused
+from .changing import answered, by, checked
+
+__all__ = ["operations"]
+
+
+class DiffQuery(Query):
+    old: Annotated[Digits, Field(ge=1, le=10**15, description="The earlier generation.")]
+    new: Annotated[Digits, Field(ge=0, le=10**15, description="The later one; 0: the one that runs.")] = 0
+
+
+class Differences(Model):
+    """Differences between two generations, a line each."""
+
+    old: int
+    new: int
+    changes: list[str]
+
+
+def operations(deps: Deps) -> tuple[Operation, ...]:
+    return (
+        Operation(
+            method="GET",
+            path="/api/generations/diff",
+            id="diffGenerations",
+            tag="generations",
+            summary="The differences between two generations",
+            handle=partial(_diff, deps),
+            role=Role.READER,
+            query=DiffQuery,
+            answer=Differences,
+            refuses=(404,),
+        ),
+        Operation(
+            method="POST",
+            path="/api/generations/{number}/rollback",
+            id="rollback",
+            tag="generations",
+            summary="Run the edits and the files of an earlier generation",
+            detail="The files on disk stay: the next reload or start takes what they say. Drains, maintenance and weights stay, too.",
+            handle=partial(_rollback, deps),
+            role=Role.ADMIN,
+            query=DryRunQuery,
+            answer=Changed,
+            refuses=(404, 503),
+        ),
+        Operation(
+            method="POST",
+            path="/api/overrides/{number}/adopt",
+            id="adoptOverride",
+            tag="overrides",
+            summary="Write an edit into the configuration file, and drop it",
+            detail="Comments and order stay. If the file or the place cannot be written, the refusal (409) has the YAML to paste.",
+            handle=partial(_adopt, deps),
+            role=Role.ADMIN,
+            query=DryRunQuery,
+            answer=Changed,
+            refuses=(404, 409, 503),
+        ),
+    )
+
+
+def _diff(deps: Deps, call: Call) -> Answer:
+    found = checked(deps.ask("diff", old=call.query.old, new=call.query.new))
+    return Answer({"old": found["from"], "new": found["to"], "changes": found["changes"]})
+
+
+def _rollback(deps: Deps, call: Call) -> Answer:
+    answer = deps.ask("rollback", number=_number(call, "generation"), by=by(call), dry_run=call.query.dry_run)
+    return answered(checked(answer), "")
+
+
+def _adopt(deps: Deps, call: Call) -> Answer:
+    answer = deps.ask("adopt", numbers=[_number(call, "edit")], by=by(call), dry_run=call.query.dry_run)
+    if not answer["ok"] and answer.get("paste"):
+        answer = {**answer, "problems": [*answer["problems"], f"this is to be written: {answer['paste']}"]}
+    return answered(checked(answer), "")
+
+
+def _number(call: Call, what: str) -> int:
+    number = call.parts["number"]
+    if not (number.isascii() and number.isdecimal()) or len(number) > 15:
+        raise Refused(404, f"there is no {what} {number}")
+    return int(number)
