@@ -54,13 +54,13 @@ def opened(browser) -> Iterator[Callable[..., Page]]:
         page.close()
 
 
-def entered(opened: Callable[..., Page], proxy: Any, *size: int, **media: str) -> Page:
-    """A page that is logged in."""
+def entered(opened: Callable[..., Page], proxy: Any, *size: int, name: str = "ada", **media: str) -> Page:
+    """A page that is logged in. name: of the user"""
     page = opened(*size, **media)
     page.open(f"http://127.0.0.1:{proxy.admin_port}/")
     page.wait("document.querySelector('input[name=username]') || document.querySelector('.headline')")
     if page.value("document.querySelector('.headline') === null"):
-        page.type("input[name=username]", "ada")
+        page.type("input[name=username]", name)
         page.type("input[name=password]", GOOD)
         page.click("button[name=send]")
     page.wait("document.querySelector('.headline')")
@@ -96,7 +96,7 @@ def test_a_login_shows_what_runs_and_a_logout_ends_it(terraster, backend, users,
     page.wait("parseFloat(document.querySelector('tbody td').innerText) > 0")
     page.value("location.hash = '#/service/shop'")
     page.wait(f"document.querySelector('main').innerText.includes({origin.url!r})")
-    for name in ("certificates", "workers", "plugins", "audit", "users", "explain"):
+    for name in ("certificates", "workers", "plugins", "changes", "audit", "users", "explain"):
         page.value(f"location.hash = '#/{name}'")
         page.wait(f"document.querySelector('h1').innerText.toLowerCase() == {name!r}")
     page.click("#who button")
@@ -198,6 +198,59 @@ def test_names_and_reasons_stay_texts(terraster, backend, users, opened) -> None
     page.wait("document.querySelector('main').innerText.includes('<script>window.ran=1')")
     assert page.value("window.ran === undefined && document.querySelector('main img, main script') === null")
     proxy.ctl("backend", "enable", "shop", origin.url)
+
+
+def clicked(page: Page, text: str) -> None:
+    """Click on the first button with this text."""
+    page.wait(f"[...document.querySelectorAll('button')].some((one) => one.innerText == {text!r})")
+    page.value(f"[...document.querySelectorAll('button')].find((one) => one.innerText == {text!r}).click()")
+
+
+def test_an_operator_drains_weighs_and_reloads(terraster, backend, users, opened) -> None:
+    make(users, "bob", "operator")
+    one, two = backend(answer=lambda request: ok(b"one")), backend(answer=lambda request: ok(b"two"))
+    proxy: Terraster = terraster(service(one.url, two.url, name="shop"), auth={"db_path": str(users)})
+    page = entered(opened, proxy, name="bob")
+    page.value("location.hash = '#/service/shop'")
+    page.wait(f"document.querySelector('main').innerText.includes({one.url!r})")
+    clicked(page, "Drain")
+    page.type("input[name=reason]", "new kernel")
+    page.type("input[name=for]", "1h")
+    clicked(page, "Do it")
+    page.wait("document.querySelector('main').innerText.includes('new kernel')")
+    assert {get(proxy.address, "/").body for _ in range(4)} == {b"two"}
+    (place,) = proxy.status()["services"][0]["locations"]
+    (drained,) = [known for known in place["backends"] if known["order"]]
+    assert drained["url"] == one.url and drained["order"]["by"] == "bob" and drained["order"]["until"]
+    clicked(page, "Enable")
+    clicked(page, "Do it")
+    page.wait("!document.querySelector('main').innerText.includes('new kernel')")
+    assert {get(proxy.address, "/").body for _ in range(4)} == {b"one", b"two"}
+    clicked(page, "Weight")
+    page.value("document.querySelector('input[name=weight]').value = ''")
+    page.type("input[name=weight]", "0")
+    clicked(page, "Do it")
+    wait_until(lambda: {get(proxy.address, "/").body for _ in range(4)} == {b"two"})
+    page.value("location.hash = '#/changes'")
+    clicked(page, "Drop")
+    clicked(page, "Do it")
+    wait_until(lambda: {get(proxy.address, "/").body for _ in range(4)} == {b"one", b"two"})
+    clicked(page, "Reload the file")
+    page.wait("document.querySelector('.act')?.innerText.includes('the file is what runs')")
+    clicked(page, "Do it")
+    page.wait("document.querySelector('.act') === null")
+    page.value("location.hash = '#/users'")
+    page.wait("document.querySelector('[role=alert]')?.innerText.includes('bob has the role operator')")
+
+
+def test_a_reader_sees_no_buttons_that_act(terraster, backend, users, opened) -> None:
+    make(users, "eve", "reader")
+    origin = backend(answer=lambda request: ok())
+    proxy: Terraster = terraster(service(origin.url, name="shop"), auth={"db_path": str(users)})
+    page = entered(opened, proxy, name="eve")
+    page.value("location.hash = '#/service/shop'")
+    page.wait(f"document.querySelector('main').innerText.includes({origin.url!r})")
+    assert page.value("document.querySelectorAll('main button').length") == 0
 
 
 @pytest.mark.parametrize("width", [360, 768, 3840])

@@ -9,6 +9,7 @@ import { servicePage } from "./pages/service.js";
 import { workers } from "./pages/workers.js";
 import { certificates } from "./pages/certificates.js";
 import { plugins } from "./pages/plugins.js";
+import { changes } from "./pages/changes.js";
 import { audit } from "./pages/audit.js";
 import { users } from "./pages/users.js";
 import { explain } from "./pages/explain.js";
@@ -23,12 +24,13 @@ const PAGES = [
   { name: "certificates", title: "Certificates", page: certificates, inMenu: true },
   { name: "workers", title: "Workers", page: workers, inMenu: true },
   { name: "plugins", title: "Plugins", page: plugins, inMenu: true },
+  { name: "changes", title: "Changes", page: changes, inMenu: true },
   { name: "audit", title: "Audit", page: audit, inMenu: true },
   { name: "users", title: "Users", page: users, inMenu: true },
   { name: "explain", title: "Explain", page: explain, inMenu: true },
 ];
 
-const state = { status: null, samples: new Samples(), seen: 0, failure: "", caller: null, form: {}, loaded: new Map() };
+const state = { status: null, samples: new Samples(), seen: 0, failure: "", caller: null, shown: "", form: {}, loaded: new Map() };
 let watching = null; // ends the stream
 
 function route() {
@@ -40,6 +42,11 @@ function route() {
 
 function draw() {
   const { name, parts, query, found } = route();
+  if (state.shown !== location.hash) {
+    state.shown = location.hash;
+    state.loaded.clear();
+    state.form.act = null;
+  }
   show(
     document.getElementById("nav"),
     PAGES.filter((one) => one.inMenu).map((one) =>
@@ -125,8 +132,6 @@ async function leave() {
 }
 
 addEventListener("hashchange", () => {
-  state.loaded.clear();
-  state.form.act = null;
   draw();
   document.getElementById("main").focus({ preventScroll: true });
   scrollTo(0, 0);

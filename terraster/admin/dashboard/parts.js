@@ -73,15 +73,34 @@ export function problemList(problems, now) {
   );
 }
 
-// A button that asks before it acts. title: what it does, as on the button; detail: what that means; fields: of the form, as
-// { name, label, type, value, placeholder }; run: takes the values of the fields, and raises what is shown. One form is open at a time.
-export function act(state, draw, { title, detail = "", fields = [], run }) {
-  const open = (wanted) => () => {
-    state.form.act = wanted;
+// True if the caller may change something: operators and administrators.
+export const mayAct = (state) => state.caller?.role === "operator" || state.caller?.role === "admin";
+
+export const REASON = { name: "reason", label: "Reason", type: "text", maxlength: 500 };
+export const UNTIL = { name: "for", label: "For (such as 30m; empty: until it is ended)", type: "text", maxlength: 20 };
+
+// A button that asks before it acts. key: tells it from others with the same title; title: what it does, as on the button; detail: what that
+// means; fields: of the form, as { name, label, type, value, placeholder }; preview: gives lines that are shown when the form opens; run:
+// takes the values of the fields, and raises what is shown. One form is open at a time.
+export function act(state, draw, { key, title, detail = "", fields = [], preview, run }) {
+  const here = state.form.act?.key === key ? state.form.act : null;
+  const close = () => {
+    state.form.act = null;
     draw();
   };
-  const here = state.form.act?.title === title ? state.form.act : null;
-  if (!here) return h("button", { type: "button", class: "plain", onclick: open({ title, failure: "", busy: false }) }, title);
+  const open = async () => {
+    const form = (state.form.act = { key, failure: "", busy: Boolean(preview), lines: null });
+    draw();
+    if (!preview) return;
+    try {
+      form.lines = await preview();
+    } catch (error) {
+      form.failure = error.message;
+    }
+    form.busy = false;
+    draw();
+  };
+  if (!here) return h("button", { type: "button", class: "plain", onclick: open }, title);
   const send = async (happened) => {
     happened.preventDefault();
     const values = Object.fromEntries(new FormData(happened.target));
@@ -90,7 +109,7 @@ export function act(state, draw, { title, detail = "", fields = [], run }) {
     draw();
     try {
       await run(values);
-      state.form.act = null;
+      if (state.form.act === here) state.form.act = null;
     } catch (error) {
       here.failure = error.message;
       here.busy = false;
@@ -99,11 +118,12 @@ export function act(state, draw, { title, detail = "", fields = [], run }) {
   };
   return h(
     "form",
-    { class: "act", onsubmit: send, onkeydown: (happened) => happened.key === "Escape" && open(null)() },
+    { class: "act", onsubmit: send, onkeydown: (happened) => happened.key === "Escape" && close() },
     h("strong", {}, title),
     detail ? h("p", { class: "small" }, detail) : null,
-    fields.map(({ label, ...given }) => h("label", {}, `${label} `, h("input", { ...given }))),
+    here.lines ? h("ul", { class: "small" }, here.lines.slice(0, 30).map((text) => h("li", {}, text))) : null,
+    fields.map(({ label, ...given }) => h("label", {}, `${label} `, h("input", given))),
     here.failure ? h("p", { class: "bad small", role: "alert" }, here.failure) : null,
-    h("p", { class: "row" }, h("button", { type: "submit", disabled: here.busy }, "Do it"), h("button", { type: "button", class: "plain", onclick: open(null) }, "Cancel")),
+    h("p", { class: "row" }, h("button", { type: "submit", disabled: here.busy }, "Do it"), h("button", { type: "button", class: "plain", onclick: close }, "Cancel")),
   );
 }

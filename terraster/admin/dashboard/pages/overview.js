@@ -84,7 +84,7 @@ function facts(status) {
     fact(
       "Last reload",
       reload ? `${reload.ok ? "succeeded" : "refused"} ${span(status.now - reload.when)} ago` : "none since the start",
-      null,
+      "#/changes",
     ),
     fact("Version", `${status.version}, running for ${span(status.now - status.started)}`, null),
   );

@@ -1,13 +1,14 @@
 // One service: its locations, and every backend with its state and the reason for it.
 
+import { call } from "../api.js";
 import { h } from "../dom.js";
 import { count, moment, share, short, span, time } from "../format.js";
 import { sparkline } from "../plots.js";
-import { problemList, stateMark, table } from "../parts.js";
+import { REASON, UNTIL, act, mayAct, problemList, stateMark, table } from "../parts.js";
 
 const LATELY = 60; // looks that a plot shows
 
-export function servicePage(state, { parts }) {
+export function servicePage(state, { parts, draw }) {
   const service = state.status.services.find((one) => one.name === parts[0]);
   if (!service) return [h("h1", {}, "Service"), h("p", {}, `There is no service ${parts[0] ?? ""} in the running configuration.`)];
   const problems = state.status.problems.filter((one) => one.service === service.name);
@@ -16,11 +17,11 @@ export function servicePage(state, { parts }) {
     h("p", { class: "quiet" }, `${service.hosts.join(", ") || "every host"} on ${service.listeners.join(", ")}`),
     service.maintenance ? h("p", { class: "banner" }, `In maintenance${service.maintenance.reason ? `: ${service.maintenance.reason}` : ""}`) : null,
     problemList(problems, state.status.now),
-    service.locations.map((location) => locationPart(state, service, location)),
+    service.locations.map((location) => locationPart(state, service, location, draw)),
   ];
 }
 
-function locationPart(state, service, location) {
+function locationPart(state, service, location, draw) {
   const name = `${service.name}${location.path}`;
   const rows = state.samples.of(name).slice(-LATELY);
   const lately = state.samples.lately(name);
@@ -46,8 +47,8 @@ function locationPart(state, service, location) {
     location.backends.length
       ? table(
           `Backends of ${location.path}`,
-          ["Backend", "State", "Weight", "Open", "Requests/s", "", "Errors", "Latency", "Lately"],
-          location.backends.map((backend) => backendRow(state, name, backend)),
+          ["Backend", "State", "Weight", "Open", "Requests/s", "", "Errors", "Latency", "Lately", ...(mayAct(state) ? ["Acts"] : [])],
+          location.backends.map((backend) => backendRow(state, service, location, backend, draw)),
         )
       : null,
   );
@@ -63,8 +64,8 @@ function figure(name, text, plot = null) {
   return h("div", {}, h("dt", {}, name), h("dd", {}, text, plot));
 }
 
-function backendRow(state, place, backend) {
-  const name = `${place} ${backend.url} ${backend.address}`;
+function backendRow(state, service, location, backend, draw) {
+  const name = `${service.name}${location.path} ${backend.url} ${backend.address}`;
   const rows = state.samples.of(name).slice(-LATELY);
   const lately = state.samples.lately(name);
   const now = state.status.now;
@@ -89,5 +90,38 @@ function backendRow(state, place, backend) {
     h("td", { class: `number${lately.errors > 0 ? " bad" : ""}` }, lately.rate ? share(lately.errors, 1) : "–"),
     h("td", { class: "number" }, time(backend.recent_latency ?? backend.latency)),
     h("td", { class: "small" }, backend.recent_failures ? `${count(backend.recent_failures, "failure")}: ${backend.recent_failure}` : null),
+    mayAct(state) ? h("td", { class: "acts" }, acts(state, service, location, backend, draw)) : null,
   );
+}
+
+// What an operator can do with a backend. Where a host name has several addresses, an order is for the one of this row.
+function acts(state, service, location, backend, draw) {
+  const url = backend.endpoint ? `${backend.url}@${backend.address}` : backend.url;
+  const doing = (title, detail, fields, body) =>
+    act(state, draw, {
+      key: `${title} ${service.name}${location.path} ${url}`,
+      title,
+      detail,
+      fields,
+      run: (values) =>
+        call("PATCH", "api/backends", {
+          query: { service_name: service.name, path: location.path, url },
+          headers: { "If-Match": "*" },
+          body: body(values),
+        }),
+    });
+  const order = (values) => ({ reason: values.reason, ...(values.for ? { for: values.for } : {}) });
+  if (backend.order) return doing("Enable", `${url} gets requests again.`, [], () => ({ drain: false }));
+  return [
+    doing("Drain", `${url} gets no new clients; those it has stay.`, [REASON, UNTIL], (values) => ({ drain: true, ...order(values) })),
+    doing("Maintain", `${url} gets no requests at all.`, [REASON, UNTIL], (values) => ({ maintenance: true, ...order(values) })),
+    backend.endpoint
+      ? null
+      : doing(
+          "Weight",
+          "The weight holds above the file until it is dropped.",
+          [{ name: "weight", label: "Weight", type: "number", min: 0, max: 1000000, required: true, value: backend.weight }, REASON, UNTIL],
+          (values) => ({ weight: Number(values.weight), ...order(values) }),
+        ),
+  ];
 }

@@ -9,7 +9,7 @@ import { act, table } from "../parts.js";
 export function users(state, { draw }) {
   const { value, failure, again } = loaded(state, "users", "api/auth/users", { limit: 500 }, draw);
   const doing = (title, detail, method, path, body) =>
-    act(state, draw, { title, detail, fields: [], run: async () => {
+    act(state, draw, { key: `${title} ${path}`, title, detail, run: async () => {
       const headers = method === "PATCH" || method === "DELETE" ? { "If-Match": (await call("GET", path)).etag } : {};
       await call(method, path, { body, headers });
       await again();
