@@ -19,7 +19,7 @@ __all__ = ["operations"]
 
 
 class DiffQuery(Query):
-    old: Annotated[Digits, Field(ge=1, le=10**15, description="The earlier generation.")]
+    old: Annotated[Digits, Field(ge=0, le=10**15, description="The earlier generation; 0: the one before the one that runs.")] = 0
     new: Annotated[Digits, Field(ge=0, le=10**15, description="The later one; 0: the one that runs.")] = 0
 
 

@@ -72,15 +72,15 @@ class Generations:
         ]
         return {"ok": True, "now": time.time(), "generations": rows}
 
-    def diff(self, old: int, new: int = 0) -> dict[str, Any]:
-        """``changes`` from one generation to another (0: the one that runs), a line each."""
-        found = [
-            next((one for one in self._made if one.generation == number), None)
-            for number in (old, new or self._made[-1].generation)
-        ]
-        if found[0] is None or found[1] is None:
-            return self._unknown(old if found[0] is None else new)
-        return {"ok": True, "from": old, "to": found[1].generation, "changes": diff(found[0].loaded, found[1].loaded).describe()}
+    def diff(self, old: int = 0, new: int = 0) -> dict[str, Any]:
+        """``changes`` from one generation to another, a line each. old: 0: the one before the one that runs; new: 0: the one that runs"""
+        kept = {one.generation: one.loaded for one in self._made}
+        last = self._made[-1].generation
+        old, new = old or self._made[-2 if len(self._made) > 1 else -1].generation, new or last
+        for number in (old, new):
+            if number not in kept:
+                return self._unknown(number)
+        return {"ok": True, "from": old, "to": new, "changes": diff(kept[old], kept[new]).describe()}
 
     def rollback(self, number: int, by: str = "", reason: str = "", dry_run: bool = False) -> dict[str, Any]:
         """Run the edits and the files of an earlier generation. Answer as that of `EditCommands.edit`."""
