@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,24 @@ def test_a_full_disk_leaves_what_was_written_whole(files: HistoryFiles, monkeypa
         files.add(minute(NOON + 60, 2, "new/"))
     monkeypatch.setattr(os, "fsync", real)
     files.add(minute(NOON + 120, 3, "new/"))
+    assert requests(files) == [1, 3]
+
+
+def test_a_write_that_fails_again_and_again_leaves_no_file_and_no_half_record(files: HistoryFiles) -> None:
+    files.add(minute(NOON, 1))
+    (path,) = Path(files.directory).glob("*.minutes")
+    whole = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for later, room in enumerate((len(whole) + 20, 20, 20, 20), 1):  # of the file that is there, and of those that would follow
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                files.add(minute(NOON + 60 * later, 2, "new/"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (path,) = Path(files.directory).glob("*.minutes")
+    assert path.read_bytes() == whole
+    files.add(minute(NOON + 300, 3, "new/"))
     assert requests(files) == [1, 3]
 
 

@@ -64,17 +64,21 @@ class HistoryFiles:
             if os.path.exists(path):  # a clock that went back, or the pid of a process before: its numbers are not known here
                 os.rename(path, f"{path.removesuffix('.minutes')}-{time.monotonic_ns()}.minutes")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "ab") as stream:
+        try:
             size = os.fstat(descriptor).st_size
             try:
-                stream.write(recorded(minute, self._names))
-                stream.flush()
+                _write(descriptor, recorded(minute, self._names))
                 os.fsync(descriptor)
             except OSError:
                 self._path = ""  # numbers may have been explained in what was lost
                 with suppress(OSError):
-                    os.ftruncate(descriptor, size)
+                    if size:
+                        os.ftruncate(descriptor, size)
+                    else:
+                        os.unlink(path)
                 raise
+        finally:
+            os.close(descriptor)
 
     def minutes(self, since: float, wanted: Callable[[str], bool] = bool) -> Iterator[Minute]:
         """The minutes from then on, the oldest first. wanted: see `records`"""
@@ -119,3 +123,9 @@ class HistoryFiles:
             return sorted(name for name in os.listdir(self.directory) if name.endswith(".minutes"))
         except FileNotFoundError:
             return []
+
+
+def _write(descriptor: int, octets: bytes) -> None:
+    """Not with a buffer: that would write what is left of a failed write when it is closed, behind the end that was cut."""
+    while octets:
+        octets = octets[os.write(descriptor, octets) :]
