@@ -38,9 +38,12 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _EPILOG = """\
-exit codes: 0 stopped on request, or no problem found; 1 cannot start; 2 the configuration cannot be used
-signals: HUP reload, TERM drain and stop, QUIT stop at once, USR1 reopen logs, USR2 upgrade, TTIN/TTOU add/remove a worker
-see also: terrasterctl --help; docs/operations.md
+exit codes: 0 stopped on request, or no problem found; 1 cannot start; 2 the
+configuration cannot be used
+signals: HUP reload, TERM drain and stop, QUIT stop at once, USR1 reopen logs,
+USR2 upgrade, TTIN/TTOU add/remove a worker
+see also: terraster plugin --help (write and test plugins); terrasterctl --help;
+docs/operations.md
 """
 
 
