@@ -275,3 +275,49 @@ def test_no_page_is_wider_than_the_screen(terraster, backend, users, width, sche
         page.wait("document.querySelector('h1')")
         assert page.value("document.documentElement.scrollWidth") <= width, name
     assert [text for text in page.complaints() if "401" not in text] == []
+
+
+def test_the_next_user_sees_nothing_that_only_the_one_before_may_see(terraster, users, opened) -> None:
+    make(users, "eve", "reader")
+    proxy: Terraster = terraster(service("http://127.0.0.1:9"), auth={"db_path": str(users)})
+    page = entered(opened, proxy)
+    page.value("location.hash = '#/users'")
+    page.wait("document.querySelector('main').innerText.includes('eve')")
+    page.click("#who button")
+    page.wait("document.querySelector('input[name=username]')")
+    page.type("input[name=username]", "eve")
+    page.type("input[name=password]", GOOD)
+    page.click("button[name=send]")
+    page.wait("document.querySelector('[role=alert]')?.innerText.includes('eve has the role reader')")
+    assert page.value("document.querySelector('main table') === null")
+
+
+def test_a_silent_stream_is_told_and_asked_for_again(terraster, users, opened) -> None:
+    proxy: Terraster = terraster(service("http://127.0.0.1:9"), auth={"db_path": str(users)})
+    page = entered(opened, proxy)
+    (admin,) = [worker["pid"] for worker in proxy.status()["workers"] if worker["role"] == "admin"]
+    page.value("real = Date.now, Date.now = () => real() + ahead, ahead = 0")
+    with stopped(admin):
+        page.value("ahead = 60000")
+        page.wait("document.querySelector('.banner')?.innerText.includes('does not answer. What is shown is')")
+    page.wait("document.querySelector('.banner') === null")
+
+
+def test_an_element_that_becomes_another_one_acts_once_and_keeps_no_words(terraster, users, opened) -> None:
+    proxy: Terraster = terraster(service("http://127.0.0.1:9"), auth={"db_path": str(users)})
+    page = entered(opened, proxy)
+    clicks = """(async () => {
+      const { h, show } = await import("./dashboard/dom.js");
+      const box = document.createElement("div");
+      let clicks = 0;
+      const button = (known) => h("button", known ? { onclick: () => (clicks += 1) } : {});
+      for (const known of [true, false, true, false, true]) show(box, button(known));
+      box.firstChild.click();
+      return clicks;
+    })()"""
+    assert page.value(clicks) == 1
+    page.value("location.hash = '#/service/site'")
+    clicked(page, "Drain")
+    page.type("input[name=reason]", "4711")
+    clicked(page, "Weight")
+    assert page.wait("document.querySelector('input[name=weight]')?.value") == "1"

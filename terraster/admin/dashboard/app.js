@@ -15,7 +15,7 @@ import { users } from "./pages/users.js";
 import { explain } from "./pages/explain.js";
 import { login } from "./pages/login.js";
 
-const AGAIN = 2000; // milliseconds before the stream is asked for again
+const AGAIN = 2000; // milliseconds before the stream is asked for again, and between two looks at whether it goes on
 const LATE = 10; // seconds after which the page says that what it shows is old
 
 const PAGES = [
@@ -32,6 +32,7 @@ const PAGES = [
 
 const state = { status: null, samples: new Samples(), seen: 0, failure: "", caller: null, shown: "", form: {}, loaded: new Map() };
 let watching = null; // ends the stream
+let heard = 0; // when something came last, or was asked for
 
 function route() {
   const [, name = "", ...rest] = location.hash.replace(/^#/, "").split("/");
@@ -87,12 +88,13 @@ async function watch() {
   watching?.abort();
   const own = (watching = new AbortController());
   while (!own.signal.aborted && !document.hidden && !state.needsLogin) {
+    heard = Date.now();
     try {
       for await (const { name, data } of events("api/stream", own.signal)) take(name, data);
     } catch (error) {
       if (own.signal.aborted) return;
       if (error instanceof Refused && error.status === 401) {
-        state.needsLogin = true;
+        forget();
       } else {
         state.failure = error instanceof Refused ? error.message : "Terraster cannot be reached.";
       }
@@ -102,7 +104,18 @@ async function watch() {
   }
 }
 
+// A stream may fall silent without an end: its network is gone, or the admin worker hangs.
+function tend() {
+  if (document.hidden || state.needsLogin) return;
+  if (Date.now() - heard >= LATE * 1000) {
+    state.failure ||= "Terraster does not answer.";
+    watch();
+  }
+  if (state.failure) draw();
+}
+
 function take(name, data) {
+  heard = Date.now();
   if (name === "caller") state.caller = data;
   if (name === "failure") state.failure = data.detail;
   if (name === "status") {
@@ -114,6 +127,14 @@ function take(name, data) {
   draw();
 }
 
+// The login is over. Another user may come, who may see less.
+function forget() {
+  state.needsLogin = true;
+  state.caller = state.status = null;
+  state.samples = new Samples();
+  state.loaded.clear();
+}
+
 function enter() {
   state.needsLogin = false;
   watch();
@@ -123,9 +144,7 @@ async function leave() {
   try {
     await call("POST", "api/auth/revoke", { body: {} });
   } finally {
-    state.caller = null;
-    state.needsLogin = true;
-    state.status = null;
+    forget();
     watching?.abort();
     draw();
   }
@@ -137,5 +156,6 @@ addEventListener("hashchange", () => {
   scrollTo(0, 0);
 });
 document.addEventListener("visibilitychange", () => (document.hidden ? watching?.abort() : watch()));
+setInterval(tend, AGAIN);
 draw();
 watch();

@@ -15,9 +15,19 @@ export function h(name, attributes = {}, ...children) {
     else if (typeof value === "function") made.listeners[key.slice(2)] = value;
     else made.setAttribute(key, value === true ? "" : String(value));
   }
-  for (const event of Object.keys(made.listeners)) made.addEventListener(event, (happened) => made.listeners[event]?.(happened));
+  listen(made);
   append(made, children);
   return made;
+}
+
+// Each event is listened to once, whatever the element was or will be.
+function listen(element) {
+  element.heard ??= new Set();
+  for (const event of Object.keys(element.listeners)) {
+    if (element.heard.has(event)) continue;
+    element.heard.add(event);
+    element.addEventListener(event, (happened) => element.listeners[event]?.(happened));
+  }
 }
 
 function append(parent, children) {
@@ -69,8 +79,7 @@ function patch(known, next) {
     if (!next.hasAttribute(name) && !(name === "open" && known.nodeName === "DETAILS")) known.removeAttribute(name);
   }
   for (const { name, value } of next.attributes) if (known.getAttribute(name) !== value) known.setAttribute(name, value);
-  const fresh = Object.keys(next.listeners ?? {}).filter((event) => !(event in (known.listeners ?? {})));
   known.listeners = next.listeners ?? {};
-  for (const event of fresh) known.addEventListener(event, (happened) => known.listeners[event]?.(happened));
+  listen(known);
   if (known.nodeName !== "TEXTAREA") patchChildren(known, [...next.childNodes]);
 }

@@ -118,7 +118,7 @@ export function act(state, draw, { key, title, detail = "", fields = [], preview
   };
   return h(
     "form",
-    { class: "act", onsubmit: send, onkeydown: (happened) => happened.key === "Escape" && close() },
+    { class: "act", key, onsubmit: send, onkeydown: (happened) => happened.key === "Escape" && close() },
     h("strong", {}, title),
     detail ? h("p", { class: "small" }, detail) : null,
     here.lines ? h("ul", { class: "small" }, here.lines.slice(0, 30).map((text) => h("li", {}, text))) : null,
