@@ -195,6 +195,7 @@ def _done(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any
 
 
 def _said(facts: Mapping[str, Any]) -> str:
-    who = f"{facts['user'] or 'nobody'} ({facts['how']}{' ' + facts['address'] if facts['address'] else ''})"
+    known = " ".join(filter(None, (facts["how"], facts["address"])))
+    who = (facts["user"] or "nobody") + (f" ({known})" if known else "")
     reason = f": {facts['reason'][:_SAID]}" if facts["reason"] else ""
     return f"{who} {facts['action']} {facts['target']}".rstrip() + f": {facts['outcome']}{reason}"
