@@ -47,7 +47,7 @@ def test_a_good_response_at_any_worker_ends_the_row() -> None:
 def test_bodies_that_break_are_no_good_responses() -> None:
     ward = Ward(1, 1)
     for _ in range(5):
-        ward.count(0, requests=1, responses=1, failures=1)
+        ward.count(0, requests=1, bucket=1, failures=1)
         ward.now += 0.01
         ward.say(0, "failure", 200, text="the body broke off")
     assert ward.letters() == "eu"
@@ -58,8 +58,8 @@ def test_a_batch_among_good_ones_is_no_row() -> None:
     ward = Ward(1, 1)
     for seat in (1, 2, 1, 2):
         ward.now += 0.005
-        ward.count(0, seat=1, requests=500, responses=495, failures=5)
-        ward.count(0, seat=2, requests=500, responses=495, failures=5)
+        ward.count(0, seat=1, requests=500, bucket=495, failures=5)
+        ward.count(0, seat=2, requests=500, bucket=495, failures=5)
         ward.outliers.receive([ward.report(0, "failure") for _ in range(5)], seat)
         ward.outliers.receive([ward.report(0, "failure") for _ in range(5)], 3 - seat)
     assert ward.letters() == "uu"

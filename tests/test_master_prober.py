@@ -109,7 +109,7 @@ def test_a_backend_that_never_answers_delays_the_start_no_longer_than_its_timeou
     started = time.monotonic()
     with Family(workers=1, services={"one": [backend.url]}, check=check(timeout=0.5)) as family:
         assert time.monotonic() - started < backend.delay / 2
-        assert known(family, backend.url)["reason"] == "no answer within 0.5 s"
+        family.wait_until(lambda: known(family, backend.url)["reason"] == "no answer within 0.5 s")
         assert not known(family, backend.url)["up"]
 
 

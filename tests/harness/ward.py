@@ -129,20 +129,20 @@ class Ward:
         return bool(self.q[self.table.location(slot) + LocationCells.PANIC])
 
     def count(self, number: int, seat: int = 1, **cells: int) -> None:
-        """Add to cells of a backend in a seat: ``requests=1``."""
+        """Add to cells of a backend in a seat: ``requests=1``; ``bucket`` are responses that took no time."""
         at = self.table.seat_backend(seat, self.backends()[number].slot)
         for name, value in cells.items():
             self.q[at + getattr(SeatBackend, name.upper())] += value
 
     def good(self, number: int, count: int = 1, seat: int = 1) -> None:
         """Good responses, which nobody reports."""
-        self.count(number, seat, requests=count, responses=count)
+        self.count(number, seat, requests=count, bucket=count)
 
     def bad(self, number: int, kind: str = "failure", status: int = 0, count: int = 1, seat: int = 1, text: str = "reset") -> None:
         """Bad attempts, a message each, a hundredth of a second apart."""
         for _ in range(count):
             self.now += 0.01
-            self.count(number, seat, requests=1, **({"responses": 1, "bad_statuses": 1} if kind == "status" else {"failures": 1}))
+            self.count(number, seat, requests=1, **({"bucket": 1, "bad_statuses": 1} if kind == "status" else {"failures": 1}))
             self.say(number, kind, status, seat=seat, text=text)
 
     def say(self, number: int, kind: str, status: int = 0, seat: int = 1, text: str = "reset", serial: int | None = None) -> None:
