@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import addresses, header_rules
+from .telling import masked
 
 __all__ = [
     "CONFLICT",
@@ -89,7 +90,7 @@ class Edit:
     def words(self) -> str:
         """Its effect, in words."""
         place = f"{self.service}{self.location}"
-        keys = ", ".join(f"{key} {_short(value)}" for key, value in self.document.items())
+        keys = ", ".join(f"{key} {_short(value)}" for key, value in masked(self.document).items())
         match self.kind:
             case "backend.add":
                 return f"backend {self.url} added to {place}"

@@ -6,7 +6,6 @@ inherited so comes whole from the narrowest level that writes it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from .language import Language
 from .settings import LocationSettings, ServiceSettings, Settings, TrafficSettings
 from .settings.base import default_of, keys_of, submodel
 from .settings.kinds import LAY_OVER
+from .telling import masked
 
 __all__ = ["Origin", "origins"]
 
@@ -26,9 +26,6 @@ Path = tuple[str | int, ...]
 
 _NOT_VALUES = frozenset(("name", "path", "locations", "services", "middleware"))
 """Keys that identify a place, or hold others."""
-
-
-_TELLING = re.compile(r"auth|cookie|key|pass|secret|token|credential", re.IGNORECASE)
 
 
 class Origin(NamedTuple):
@@ -132,11 +129,4 @@ def _defaults(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
 
 def _plain(value: Any) -> Any:
     """JSON values, without secrets."""
-    return _masked(to_jsonable_python(value, fallback=str))
-
-
-def _masked(value: Any) -> Any:
-    """A value in which the values of members with telling names are hidden: the field Authorization, the key of a plugin …"""
-    if isinstance(value, dict):
-        return {name: "(hidden)" if _TELLING.search(str(name)) else _masked(one) for name, one in value.items()}
-    return [_masked(one) for one in value] if isinstance(value, list) else value
+    return masked(to_jsonable_python(value, fallback=str))

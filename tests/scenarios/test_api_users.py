@@ -90,6 +90,38 @@ def test_roles_and_disabling_take_effect_at_the_next_request(running, users):
     assert [one["name"] for one in root.call("GET", "/api/auth/users").value["items"]] == ["root"]
 
 
+def test_secrets_of_an_edit_are_shown_to_nobody_and_only_an_administrator_takes_back_a_location(running, users):
+    make(users, "root")
+    make(users, "ada", "operator")
+    root, ada = Client(running), Client(running)
+    root.login("root"), ada.login("ada")
+    hashed = "$2b$10$" + "Qz" * 26 + "a"
+    location = {
+        "path": "/new",
+        "backends": [{"url": "http://127.0.0.1:9", "health_check": "off"}],
+        "middleware": [{"basic_auth": {"users": {"joe": hashed}}}],
+    }
+    added = root.call("POST", "/api/locations?service_name=shop", location)
+    assert added.status == 201
+    path = f"/api/overrides/{added.value['edits'][0]['number']}"
+    refused = root.call("POST", "/api/locations?service_name=shop&for=60", {**location, "path": "/short"})
+    ending = refused.value["edits"][0]["number"]
+    seen = [added, root.call("DELETE", f"{path}?dry_run=true"), root.call("GET", "/api/audit")]
+    for place in ("overrides", "config/effective?service_name=shop&path=/new", "status"):
+        seen.append(ada.call("GET", f"/api/{place}"))
+        assert b"/new" in seen[-1].body
+    paste = root.call("POST", f"/api/overrides/{ending}/adopt")
+    assert paste.status == 409 and hashed in paste.value["errors"][0]["detail"], "who writes it by hand needs it"
+    seen.append(root.call("GET", "/api/audit"))
+    assert [one.status for one in seen] == [200 if one is not added else 201 for one in seen]
+    assert not any(hashed.encode() in one.body for one in seen) and hashed not in running.said
+    for query in ("", "?dry_run=true"):
+        assert ada.call("DELETE", path + query).status == 403
+    assert root.call("DELETE", path).status == root.call("DELETE", f"/api/overrides/{ending}").status == 200
+    own = ada.call("POST", "/api/backends?service_name=shop", {"url": "http://127.0.0.1:8", "health_check": "off"})
+    assert own.status == 201 and ada.call("DELETE", f"/api/overrides/{own.value['edits'][0]['number']}").status == 200
+
+
 def test_a_password_is_changed_with_every_reason_against_it(running, users):
     make(users)
     client = Client(running)

@@ -240,6 +240,7 @@ def test_an_edit_is_written_into_the_file(edited, backend):
     numbers = [str(kept["number"]) for kept in made]
     before = file.read_text()
     assert proxy.ctl("edits", "adopt", "--dry-run", *numbers).returncode == 0 and file.read_text() == before
+    Path(f"{file}.terraster-new").write_text("of a master that was killed while it wrote")
     found = proxy.ctl("edits", "adopt", numbers[0])
     assert (found.returncode, found.stderr) == (0, "") and "written into" in found.stdout
     assert file.read_text().startswith("# mine\n") and two.url in file.read_text() and file.stat().st_mode & 0o777 == 0o640

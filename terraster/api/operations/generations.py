@@ -12,7 +12,7 @@ from ..deps import Deps
 from ..models.base import Digits, Model, Query
 from ..models.changes import Changed, DryRunQuery
 from ..operation import Operation
-from ..problem import Refused
+from ..problem import Mistake, Refused
 from .changing import answered, by, checked
 
 __all__ = ["operations"]
@@ -86,8 +86,9 @@ def _rollback(deps: Deps, call: Call) -> Answer:
 
 def _adopt(deps: Deps, call: Call) -> Answer:
     answer = deps.ask("adopt", numbers=[_number(call, "edit")], by=by(call), dry_run=call.query.dry_run)
-    if not answer["ok"] and answer.get("paste"):
-        answer = {**answer, "problems": [*answer["problems"], f"this is to be written: {answer['paste']}"]}
+    if not answer["ok"] and answer.get("paste"):  # not in `detail`, which the audit log has too: it may hold secrets
+        paste = Mistake(pointer="", detail=f"this is to be written: {answer['paste']}")
+        raise Refused(409, "; ".join(answer["problems"]), [paste])
     return answered(checked(answer), "")
 
 

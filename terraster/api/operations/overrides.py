@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from ...config.edits import LOCATION_KINDS
 from ..call import Answer, Call, Effect, Role
 from ..deps import Deps
 from ..models.changes import Changed, DryRunQuery, MaintenanceAnswer, MaintenanceBody, OverridePage, ReloadAnswer
@@ -35,7 +36,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             id="dropOverride",
             tag="overrides",
             summary="Take an edit back: the file holds again",
-            detail="An edit never changes, so `If-Match` is not needed.",
+            detail="An edit never changes, so `If-Match` is not needed. That of a location, added, replaced or removed, needs the role admin.",
             handle=partial(_drop, deps),
             role=Role.OPERATOR,
             query=DryRunQuery,
@@ -79,8 +80,18 @@ def _drop(deps: Deps, call: Call) -> Answer:
     number = call.parts["number"]
     if not (number.isascii() and number.isdecimal()) or len(number) > 9:
         raise Refused(404, f"there is no edit {number}")
+    _may_drop(deps, call, int(number))
     answer = checked(deps.ask("drop_edits", numbers=[int(number)], by=by(call), dry_run=call.query.dry_run))
     return answered(answer, "")
+
+
+def _may_drop(deps: Deps, call: Call, number: int) -> None:
+    """Who may not edit locations may not take such an edit back. A number is never used twice. Raises `Refused`."""
+    if call.caller is not None and call.caller.role >= Role.ADMIN:
+        return
+    for edit in deps.ask("edits")["edits"]:
+        if edit["number"] == number and edit["kind"] in LOCATION_KINDS:
+            raise Refused(403, f"edit {number} is of a location, which needs the role {Role.ADMIN.word} to be dropped")
 
 
 def _reload(deps: Deps, call: Call) -> Answer:

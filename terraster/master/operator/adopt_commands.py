@@ -81,6 +81,8 @@ def _write(file: str, octets: bytes, now: Mapping[str, bytes]) -> None:
         if stream.read() != now[file]:
             raise OSError(0, "it was changed meanwhile", file)
     temporary = f"{path}.terraster-new"
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)  # of a master that was killed here
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -95,3 +97,8 @@ def _write(file: str, octets: bytes, now: Mapping[str, bytes]) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)  # before the edits go: a loss of power must not take both
+    finally:
+        os.close(folder)

@@ -20,6 +20,7 @@ import gevent
 
 from terraster.config.edits import Dormant, Edit, to_json
 from terraster.config.snapshot import Snapshot
+from terraster.config.telling import masked
 from terraster.errors import ConfigError
 from terraster.logs.program import ProgramLog
 from terraster.master.agenda import Agenda, Entry
@@ -169,9 +170,15 @@ class Edits(Participant):
         return [self.shown(edit) for edit in self.edits]
 
     def shown(self, edit: Edit) -> dict[str, Any]:
-        """An edit as JSON."""
+        """An edit as JSON, for programs and operators: without secrets."""
         why = self.dormant.get(edit.number)
-        return {**to_json(edit), "until": edit.until or None, "words": edit.words, "dormant": why.words if why is not None else ""}
+        return {
+            **to_json(edit),
+            "value": masked(edit.document),
+            "until": edit.until or None,
+            "words": edit.words,
+            "dormant": why.words if why is not None else "",
+        }
 
     def _take(self, laid: Laid) -> None:
         self.dormant, self.texts = dict(laid.dormant), laid.texts
