@@ -156,6 +156,27 @@ def test_a_head_that_never_ends_is_not_waited_for(monkeypatch):
         assert log.lines == []
 
 
+@pytest.mark.parametrize("path", ["/echo", "/fails"])
+def test_a_body_that_never_ends_is_not_waited_for(monkeypatch, path):
+    """Also where nobody reads it but to find the next request."""
+    monkeypatch.setattr(server_module, "BODY_SECONDS", 0.2)
+    with serving(lambda log: Site({"/echo": ROUTES["/echo"], "/fails": ROUTES["/refuses"]}, log)) as (address, log, _):
+        answer = talk(address, f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc".encode())
+        assert answer.startswith(b"HTTP/1.1 408 " if path == "/echo" else b"HTTP/1.1 405 ") and answer.count(b"HTTP/1.1 ") == 1
+        if path == "/echo":
+            assert b"took more than 0.2 s" in answer
+        assert log.lines == []
+
+
+def test_a_client_that_leaves_in_its_body_is_no_defect():
+    with serving(lambda log: Site(ROUTES, log)) as (address, log, running), socket.socket() as client:
+        client.connect(address)
+        client.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+        client.shutdown(socket.SHUT_WR)
+        assert b"".join(iter(lambda: client.recv(65536), b"")).startswith(b"HTTP/1.1 408 ")
+        assert (log.lines, running.busy) == ([], 0)
+
+
 def test_kept_connections():
     with serving(lambda log: Site(ROUTES, log)) as (address, _, _):
         one = b"GET /echo?n=1 HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -10,6 +10,7 @@ import json
 import pwd
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -94,10 +95,18 @@ def _request(environ: Environ, path: str, instance: str) -> Request:
         query=environ.get("QUERY_STRING", ""),
         headers=headers,
         length=int(length) if length else None,
-        read=lambda: bytes(environ["wsgi.input"].read(int(length or 0))),
+        read=partial(_body, environ, int(length or 0)),
         credentials=_credentials(environ, headers),
         id=instance,
     )
+
+
+def _body(environ: Environ, length: int) -> bytes:
+    """Raises `Refused`."""
+    try:
+        return bytes(environ["wsgi.input"].read(length))
+    except OSError as error:
+        raise Refused(408, f"the request body did not come: {error}") from None
 
 
 def _credentials(environ: Environ, headers: Mapping[str, str]) -> Credentials:

@@ -1,9 +1,9 @@
 """The HTTP server under the admin worker's ports: gevent's pywsgi, with bounds.
 
 pywsgi alone waits forever for a request head and reads without limit. Here a head may take `HEAD_SECONDS` and `HEAD_OCTETS`, a body needs
-a Content-Length of at most `BODY_OCTETS`, a write may take `WRITE_SECONDS`, and a server holds at most `CONNECTIONS`. `HEAD_SECONDS` also
-bounds how long an idle connection is kept. A refusal is a problem (RFC 9457). Requests are not logged. A change is logged by the code that
-makes it.
+a Content-Length of at most `BODY_OCTETS` and may take `BODY_SECONDS`, a write may take `WRITE_SECONDS`, and a server holds at most
+`CONNECTIONS`. `HEAD_SECONDS` also bounds how long an idle connection is kept. A refusal is a problem (RFC 9457). Requests are not logged.
+A change is logged by the code that makes it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ CONNECTIONS = 128
 HEAD_SECONDS = 30.0
 HEAD_OCTETS = 32768
 BODY_OCTETS = 65536
+BODY_SECONDS = 30.0
 WRITE_SECONDS = 60.0
 
 PEER_UID = "terraster.uid"  # in the WSGI environment of a unix socket: the user at the other end, as the kernel knows it
@@ -47,13 +48,33 @@ class _Refused(ValueError):
 
 
 class _BoundedReader:
-    """The reading side of a connection. Request line and fields count against ``left`` octets; ValueError if they exceed it."""
+    """The reading side of a connection. Request line and fields count against ``left`` octets; ValueError if they exceed it. After a body that
+    took too long (TimeoutError) it is at its end."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self.left = HEAD_OCTETS
+        self._ended = False
+
+    def read(self, size: int = -1) -> bytes:
+        """The body, or what is left of it."""
+        if self._ended:
+            return b""
+        timer = Timeout.start_new(BODY_SECONDS)
+        try:
+            octets: bytes = self._stream.read(size)
+        except Timeout as timeout:
+            if timeout is not timer:
+                raise
+            self._ended = True
+            raise TimeoutError(f"the request body took more than {BODY_SECONDS:g} s") from None
+        finally:
+            timer.close()
+        return octets
 
     def readline(self, size: int = -1) -> bytes:
+        if self._ended:
+            return b""
         bound = self.left + 1
         line: bytes = self._stream.readline(bound if size < 0 else min(size, bound))
         self.left -= len(line)

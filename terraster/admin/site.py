@@ -105,7 +105,10 @@ class Site:
         query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
         given = {name: values[0] for name, values in query.items() if name not in (PEER_UID, BODY)}
         if environ.get("CONTENT_LENGTH"):
-            given[BODY] = environ["wsgi.input"].read().decode("utf-8", "replace")
+            try:
+                given[BODY] = environ["wsgi.input"].read().decode("utf-8", "replace")
+            except OSError as error:
+                raise Refusal(408, f"the request body did not come: {error}") from None
         if PEER_UID in environ:
             given[PEER_UID] = str(environ[PEER_UID])
         return handler(given)

@@ -244,6 +244,15 @@ def test_a_body_of_ten_megabytes_is_refused_by_its_head(running, users):
     assert Client(running).call("GET", "/healthz").status == 200
 
 
+def test_a_client_that_leaves_in_its_body_is_answered_and_is_no_defect(running, users):
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    with socket.create_connection(("127.0.0.1", running.admin_port), 10) as sock:
+        sock.sendall(head)
+        sock.shutdown(socket.SHUT_WR)
+        assert told(b"".join(iter(lambda: sock.recv(65536), b""))).status == 408
+    assert "POST /api/auth/login failed" not in running.said
+
+
 def test_a_crowd_of_logins_is_refused_beyond_the_bound_and_holds_nothing_up(running, users):
     make(users)
     body = json.dumps({"username": "nobody", "password": "wrong"}).encode()
