@@ -70,3 +70,12 @@ def test_strangers_cannot_fill_the_log(house: House) -> None:
     assert last[0]["detail"].startswith("500 more calls") and last[1]["user"] == ""
     house.recorder.record(ALICE, "patchBackend", Effect(), "r", 200, FROM)
     assert "1 more call" in house.rows()[-2]["detail"] and house.rows()[-1]["user"] == "alice"
+
+
+@pytest.mark.parametrize(("status", "target"), [(422, ""), (415, ""), (408, ""), (503, "user ada"), (204, "")])
+def test_nobody_cannot_fill_the_log_by_calls_in_vain(house: House, status: int, target: str) -> None:
+    for _ in range(int(BURST) + 5):
+        house.recorder.record(None, "login", Effect(target), "r", status, FROM)
+    assert len(house.rows()) == BURST
+    house.recorder.record(None, "login", Effect("user ada"), "r", 200, FROM)
+    assert "5 more calls" in house.rows()[-2]["detail"] and house.rows()[-1]["target"] == "user ada"

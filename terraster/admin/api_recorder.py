@@ -1,7 +1,8 @@
 """The rows of the audit log for what the API was asked to change.
 
-Calls that were refused because their caller is not known, or may not do it, come from everywhere: of those the log takes `BURST` at once and
-`RATE` a second, and then one row with the number of the others.
+Calls that were refused because their caller is not known, or may not do it, come from everywhere, and so do those of nobody that failed or
+were about nothing (a login without a body, the end of no session): of those the log takes `BURST` at once and `RATE` a second, and then
+one row with the number of the others.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class ApiRecorder:
         self, caller: Caller | None, operation: str, effect: Effect, request_id: str, status: int, credentials: Credentials
     ) -> None:
         """Add the row of one call. status: of its answer. Does not raise."""
-        if status in _STRANGERS and not self._may():
+        strange = status in _STRANGERS or (caller is None and (status >= 400 or not effect.target))
+        if strange and not self._may():
             self._untold += 1
             return
         if self._untold:
@@ -67,6 +69,6 @@ class ApiRecorder:
 
     def _tell_the_others(self) -> None:
         untold, self._untold = self._untold, 0
-        detail = f"{untold} more calls were refused because of their caller (401, 403, 429), and have no row"
+        detail = f"{untold} more calls were refused because of their caller (401, 403, 429), or came from nobody in vain, and have no row"
         facts = {"user": "Terraster", "how": "Terraster", "action": "audit.strangers", "outcome": REFUSED, "detail": detail}
         self._auditor.record(facts)
