@@ -70,6 +70,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             id="changeBackend",
             tag="backends",
             summary="Change the weight or the connections of a backend, drain it, or take it into maintenance",
+            detail='`{"drain": true}` and `{"maintenance": true}` are sent in a call of their own, without `dry_run`. `false` ends them.',
             handle=partial(_patch, deps),
             role=Role.OPERATOR,
             body=BackendPatch,
@@ -77,6 +78,10 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             answer=Changed,
             refuses=(404, 409, 503),
             if_match="required",
+            example={
+                "query": {"service_name": "shop", "url": "http://127.0.0.1:9001", "dry_run": "true"},
+                "body": {"weight": 3, "reason": "the new machine"},
+            },
         ),
     )
 

@@ -45,6 +45,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             answer=Changed,
             refuses=(404, 409, 503),
             if_match="required",
+            example={"query": {"service_name": "shop", "path": "/", "dry_run": "true"}, "body": {"algorithm": "least-connections"}},
         ),
         Operation(
             method="PATCH",
@@ -59,6 +60,15 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             query=DryRunQuery,
             answer=Changed,
             refuses=(404, 409, 412, 503),
+            example={
+                "query": {"dry_run": "true"},
+                "body": {
+                    "changes": [
+                        {"kind": "backend.add", "service_name": "shop", "url": "http://10.0.0.3:8080", "value": {"weight": 5}},
+                        {"kind": "location.set", "service_name": "shop", "value": {"lb_policy": "least-connections"}},
+                    ]
+                },
+            },
         ),
         Operation(
             method="POST",
@@ -74,6 +84,10 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             answer=Changed,
             status=201,
             refuses=(404, 409, 503),
+            example={
+                "query": {"service_name": "shop", "dry_run": "true"},
+                "body": {"path": "/api", "backends": [{"url": "http://10.0.0.3:8080"}]},
+            },
         ),
         Operation(
             method="PUT",
@@ -88,6 +102,10 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             answer=Changed,
             refuses=(404, 409, 503),
             if_match="required",
+            example={
+                "query": {"service_name": "shop", "path": "/", "dry_run": "true"},
+                "body": {"path": "/", "backends": [{"url": "http://10.0.0.3:8080"}]},
+            },
         ),
         Operation(
             method="DELETE",

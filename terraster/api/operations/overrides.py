@@ -67,6 +67,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             body=MaintenanceBody,
             answer=MaintenanceAnswer,
             refuses=(404, 503),
+            example={"parts": {"name": "shop"}, "body": {"on": False}},
         ),
     )
 
