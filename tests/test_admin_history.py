@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +121,17 @@ def test_a_write_that_fails_again_and_again_leaves_no_file_and_no_half_record(fi
     assert path.read_bytes() == whole
     files.add(minute(NOON + 300, 3, "new/"))
     assert requests(files) == [1, 3]
+
+
+def test_a_removed_directory_begins_anew(files: HistoryFiles) -> None:
+    files.add(minute(NOON, 1))
+    shutil.rmtree(files.directory)
+    files.add(minute(NOON + 60, 2))
+    assert requests(files) == [2] and not HistoryFiles(files.directory).take(), "the lock is there again, and held"
+    shutil.rmtree(files.directory)
+    events = EventFiles(files.directory)
+    events.add([event(NOON, 1)])
+    assert [one["seq"] for one in events.since(0.0)] == [1]
 
 
 # Events.

@@ -26,6 +26,7 @@ TURN = 5.0  # seconds between two looks at the master's events
 _COST = 200.0  # the time between two looks for problems, as a multiple of the time that one takes
 _OF_STATES = frozenset(("backend-down", "backend-ejected", "circuit-open", "circuit-half-open", "reload-failed"))
 _MOST = 1000
+_LAST = 1.0  # seconds for the last events at the end
 
 KINDS = ("backend", "reload", "generation", "worker", "problem", "operator")
 
@@ -86,6 +87,14 @@ class Chronicle:
             if fresh:
                 self._do(self._files.add, fresh)
             self._mark(fresh)
+
+    def leave(self) -> None:
+        """Take over what happened last, if the master still answers, before another process writes."""
+        with gevent.Timeout(_LAST, False):
+            try:
+                self.turn()
+            except (TerrasterError, OSError) as error:
+                self._log.warning("the last events are not kept: %s", error)
 
     def timeline(self, since: float, until: float, kinds: frozenset[str], limit: int) -> list[dict[str, Any]]:
         """The events of a time, the newest first: ``when kind target text generation``. Raises OSError, AuditError."""

@@ -34,6 +34,7 @@ class EventFiles:
         for event in events:
             day = time.strftime(_DAY, time.gmtime(event["when"]))
             by_day.setdefault(day, []).append(json.dumps(event, separators=(",", ":")).encode() + b"\n")
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
         for day, lines in by_day.items():
             path = os.path.join(self.directory, f"{day}.events")
             is_new = not os.path.exists(path)

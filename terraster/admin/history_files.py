@@ -57,6 +57,10 @@ class HistoryFiles:
 
     def add(self, minute: Minute) -> None:
         """Write a minute; it is on the disk when this returns."""
+        if self._lock is not None and not os.path.exists(os.path.join(self.directory, "lock")):  # an operator removed the directory
+            self.leave()
+            self.take()
+            self._path = ""
         path = os.path.join(self.directory, f"{time.strftime(_HOUR, time.gmtime(minute.when))}-{os.getpid()}.minutes")
         if path != self._path:
             self._path, self._names = path, Names()

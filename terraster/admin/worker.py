@@ -92,7 +92,9 @@ class AdminWorker(Process):
         self._audited = Audited(self._auditor, self.ask, self._runs)
         self._users = Users(self._running)
         self._historian = Historian(self.view.table, self._running, self.log)
-        chronicle = Chronicle(self._running, self.ask, self._historian.writes, self._auditor, self._problems, self.log)
+        self._chronicle = chronicle = Chronicle(
+            self._running, self.ask, self._historian.writes, self._auditor, self._problems, self.log
+        )
         self._past = Past(self._historian, chronicle, self._running)
         control = control_address(self.snapshot)
         sites: dict[str, Mount | Site] = {
@@ -143,11 +145,17 @@ class AdminWorker(Process):
     def drain(self) -> None:
         """Stop accepting. Responses under way are finished. The master drains this worker last."""
         self._orderer.stop()
-        gevent.spawn(self._historian.leave)
+        gevent.spawn(self._leave_history)
         self._exporters.stop()
         self._live.close()
         for server in self._servers.values():
             server.close()
+
+    def _leave_history(self) -> None:
+        try:
+            self._chronicle.leave()
+        finally:
+            self._historian.leave()
 
     def stopping(self) -> None:
         """Leave the shared ports to the other master, which goes on. The control socket is this master's own."""

@@ -42,15 +42,18 @@ def test_the_timeline_tells_what_happened_and_outlives_all_processes(fresh, back
 
 def test_minutes_outlive_a_restart(fresh, backend) -> None:
     busy = backend(answer=ok(status=b"503 Busy"))
-    proxy = fresh(service(backend(answer=ok()).url), service(busy.url, name="busy", host="busy.test"))
+    sites = service(backend(answer=ok()).url), service(busy.url, name="busy", host="busy.test")
+    proxy = fresh(*sites)
     wait_until(lambda: os.path.exists(f"{proxy.base['state_dir']}/history/lock"))
     proxy.status()  # the first look at the counters is over
     for number in range(12):
         get(proxy.address, host="busy.test" if number % 4 == 3 else "site.test")
     wait_until(lambda: sum(one["locations"][0]["requests"] for one in proxy.status()["services"]) == 12)
+    proxy.reload(*sites, drain_timeout="7s")
     assert proxy.ctl("stop").returncode == 0
     assert proxy.program is not None
     proxy.start()
+    assert any("drain_timeout" in text for text in texts(proxy, kind="reload")), "the last seconds are kept, too"
     asked = {name: proxy.control("GET", "/api/history", service_name=name) for name in ("site", "busy")}
     assert {name: sum(row[1] for row in found["locations"][0]["minutes"]) for name, found in asked.items()} == {
         "site": 9,
