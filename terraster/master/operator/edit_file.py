@@ -136,6 +136,7 @@ class EditFile:
 
     def _release(self) -> None:
         if self._lock >= 0:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # a worker that was forked meanwhile has the descriptor, too
             os.close(self._lock)
             self._lock = -1
 
