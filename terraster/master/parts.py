@@ -218,7 +218,7 @@ class Parts:
         )
         states.events = self.children.events = self.reloader.events = events = Events(_EVENTS)
         accounts = Accounts(running, overrides, states, prober, self.outliers, table)
-        commands = OperatorCommands(running, overrides, self.orders, accounts, log, self._refresh)
+        commands = OperatorCommands(running, overrides, self.orders, accounts, log, self._refresh, self._alone)
         services = ServiceCommands(running, overrides, self.orders, log, self._refresh)
         editor = EditCommands(
             running, edits, overrides, table, log, self._edit, self.reloader.rehearse, self._alone, self._is_upgrade

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
 
@@ -173,3 +174,24 @@ def test_generations_their_differences_and_the_way_back(edited, backend):
     number = call(proxy, "POST", "/api/backends", {"url": two.url}).value["edits"][0]["number"]
     assert call(proxy, "POST", f"/api/overrides/{number}/adopt").status == 200 and two.url in proxy.config_file.read_text()
     assert call(proxy, "GET", "/api/overrides").value["edits"] == [] and answers(proxy) == {"one", "two"}
+
+
+def test_of_an_order_and_an_edit_that_saw_the_same_one_wins(edited, backend):
+    proxy = edited(*named(backend, "one"))
+    (url,) = [row["url"] for row in call(proxy, "GET", "/api/backends").value["items"]]
+
+    values = count(100)  # each change is another one
+
+    def program(number):
+        if number % 2:
+            where = {"service_name": "site", "path": "/", "url": url}
+            body = {"drain": True, "reason": str(next(values))}
+            return call(proxy, "PATCH", "/api/backends", body, {"If-Match": seen}, **where).status
+        body = {"max_connections": next(values)}
+        return call(proxy, "PUT", "/api/config", body, {"If-Match": seen}, service_name="site", path="/").status
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(6):
+            seen = etag(proxy)
+            assert sorted(pool.map(program, range(4))) == [200, 412, 412, 412]
+    call(proxy, "PATCH", "/api/backends", {"drain": False}, {"If-Match": "*"}, service_name="site", path="/", url=url)

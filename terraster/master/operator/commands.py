@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from terraster.config.snapshot import Backend
@@ -36,7 +36,7 @@ _ACTIONS = {"drain": DRAIN, "maintain": MAINTENANCE, "enable": ENABLE, "weight":
 
 
 class OperatorCommands:
-    """The commands of one master. refresh: `Reloader.refresh`"""
+    """The commands of one master. refresh, alone: `Reloader.refresh`, `Reloader.alone`"""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class OperatorCommands:
         accounts: Accounts,
         log: ProgramLog,
         refresh: Callable[[str], Outcome],
+        alone: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._running = running
         self._overrides = overrides
@@ -53,6 +54,7 @@ class OperatorCommands:
         self._accounts = accounts
         self._log = log
         self._refresh = refresh
+        self._alone = alone
 
     def backend(
         self,
@@ -85,6 +87,23 @@ class OperatorCommands:
             return refusal(f"a weight is a whole number from 0 to {MOST_WEIGHT}")
         if not service:
             return self._which(path, url)
+        if if_match.strip() in ("", "*"):  # an order waits for no reload
+            return self._order(action, service, path, url, weight, seconds, reason, by)
+        with self._alone():  # an edit that compared the same ETag is under way
+            return self._order(action, service, path, url, weight, seconds, reason, by, if_match)
+
+    def _order(
+        self,
+        action: str,
+        service: str,
+        path: str,
+        url: str,
+        weight: int | None,
+        seconds: float,
+        reason: str,
+        by: str,
+        if_match: str = "",
+    ) -> dict[str, Any]:
         self._overrides.reread()
         self._orders.catch_up()
         try:
