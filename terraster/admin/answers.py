@@ -69,5 +69,11 @@ class Answers:
         except Refusal as error:
             raise Refused(error.status, str(error), headers=error.headers) from None
 
+    def explain(self, asked: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._explainer.explain(asked, self._running(), self._ask("edits"))
+        except Refusal as error:
+            raise Refused(error.status, str(error), headers=error.headers) from None
+
     def plugins(self) -> list[dict[str, Any]]:
         return plugins.rows(self._table, self._running())

@@ -40,6 +40,10 @@ class Readings(Protocol):
 
     def plugins(self) -> list[dict[str, Any]]: ...
 
+    def explain(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The course of a request. asked, answer: those of `terraster.explain.running.answer`. Raises `Refused`."""
+        ...
+
 
 class Stream(Protocol):
     """The status as server-sent events: `terraster.admin.live`."""

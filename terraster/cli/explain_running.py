@@ -9,7 +9,7 @@ from typing import Any
 
 from .backend import refused
 from .control import DONE, USAGE, Control
-from .explain import REQUEST, add_options, lines, strange
+from .explain import REQUEST, add_options
 
 __all__ = ["add_command", "explain"]
 
@@ -28,6 +28,7 @@ def add_command(commands: Any, shared: argparse.ArgumentParser) -> None:
 def explain(control: Control, arguments: argparse.Namespace) -> int:
     """The command `explain`."""
     from terraster.explain.question import ask
+    from terraster.explain.text import lines, strange
 
     asked = {"request": arguments.request, "headers": arguments.header, "client": arguments.client, "listener": arguments.listener}
     body = json.dumps(asked).encode()

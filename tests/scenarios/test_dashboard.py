@@ -253,6 +253,23 @@ def test_a_reader_sees_no_buttons_that_act(terraster, backend, users, opened) ->
     assert page.value("document.querySelectorAll('main button').length") == 0
 
 
+def test_explanations_say_where_a_request_goes_and_keep_secrets(terraster, backend, users, opened) -> None:
+    origin = backend(answer=lambda request: ok())
+    rules = {"middleware": [{"headers": {"request_headers": {"Authorization": "Basic c2VjcmV0"}}}]}
+    site = service(origin.url, name="shop", host="shop.test", location=rules)
+    proxy: Terraster = terraster(site, auth={"db_path": str(users)})
+    page = entered(opened, proxy)
+    page.value("location.hash = '#/explain'")
+    page.wait("document.querySelector('form.stack input')")
+    page.value("document.querySelector('form.stack input').value = ''")
+    page.type("form.stack input", "GET http://shop.test/a?token=1")
+    clicked(page, "Explain")
+    text = page.wait("document.querySelector('main pre')?.innerText")
+    assert origin.url in text and "by its host shop.test" in text
+    assert "c2VjcmV0" not in text and "token=1" not in text.partition("sent")[2] and "***" in text
+    assert origin.requests == []
+
+
 @pytest.mark.parametrize("width", [360, 768, 3840])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_is_wider_than_the_screen(terraster, backend, users, width, scheme, opened) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..deps import Deps
 from ..operation import Operation
-from . import audit, auth, backends, config, effective, generations, history, overrides, reading, services, stream, users
+from . import audit, auth, backends, config, effective, explain, generations, history, overrides, reading, services, stream, users
 
 __all__ = ["table"]
 
@@ -18,6 +18,7 @@ def table(deps: Deps) -> tuple[Operation, ...]:
         *effective.operations(deps),
         *overrides.operations(deps),
         *reading.operations(deps),
+        *explain.operations(deps),
         *generations.operations(deps),
         *auth.operations(deps),
         *users.operations(deps),
