@@ -8,6 +8,9 @@ from terraster.cli import phrases
 
 from .test_admin_readings import NOW
 
+DAY = {"attempts": 0, "failures": 0, "errors": 0, "minutes": [], "changes": []}
+QUIET = "  in the last day: 0 attempts, 0 failed, 0 answered with 5xx"
+
 ENDPOINT = {
     "endpoint": None,
     "address": None,
@@ -60,6 +63,7 @@ def test_counts(number, text):
                 "  ejections: 0",
                 "  no health checks yet",
                 "  no failures in traffic",
+                QUIET,
             ],
         ),
         (
@@ -72,6 +76,7 @@ def test_counts(number, text):
                 "  ejections: 1",
                 "  no health checks yet",
                 "  no failures in traffic",
+                QUIET,
             ],
         ),
     ],
@@ -90,7 +95,7 @@ def test_why_counts_in_good_grammar(number, lines):
         "by": "",
         "reason": "",
     }
-    nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}
+    nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "day": DAY, "endpoints": [endpoint]}
     assert phrases.explained({**backend, **nothing}, NOW).splitlines() == ["shop/ http://a is up", *lines]
 
 
@@ -108,9 +113,9 @@ def test_why_counts_in_good_grammar(number, lines):
 )
 def test_why_begins_with_the_state_its_age_and_its_reason(facts, line):
     backend = {"service": "shop", "location": "/", "url": "http://a", "until": None, "by": "", "reason": ""}
-    nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": []}
+    nothing = {"order": None, "weight_override": None, "configured_weight": 1, "history": [], "day": DAY, "endpoints": []}
     until = f"{phrases.moment(NOW + 25, NOW)} (in 25s)"
-    assert phrases.explained({**backend, **nothing, **facts}, NOW) == f"shop/ http://a {line.replace('UNTIL', until)}\n"
+    assert phrases.explained({**backend, **nothing, **facts}, NOW) == f"shop/ http://a {line.replace('UNTIL', until)}\n{QUIET}\n"
 
 
 def test_health_checks_are_aligned_by_their_times():
@@ -128,7 +133,16 @@ def test_health_checks_are_aligned_by_their_times():
         "reason": "",
     }
     text = phrases.explained(
-        {**backend, "order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": [endpoint]}, NOW
+        {
+            **backend,
+            "order": None,
+            "weight_override": None,
+            "configured_weight": 1,
+            "history": [],
+            "day": DAY,
+            "endpoints": [endpoint],
+        },
+        NOW,
     )
     at = phrases.moment(NOW, NOW)
     assert f"    {at}  passed   6.3ms  why\n    {at}  FAILED  13.7ms  why\n" in text
@@ -153,10 +167,21 @@ def test_the_time_that_is_left_is_rounded_to_the_next_minute(left, text):
 
 def test_long_lines_of_why_are_wrapped_and_urls_stay_whole():
     backend = {"service": "shop", "location": "/", "url": "http://a.example:8080/a-long-path", "state": "up", "since": None}
-    rest = {"until": None, "by": "", "order": None, "weight_override": None, "configured_weight": 1, "history": [], "endpoints": []}
+    rest = {
+        "until": None,
+        "by": "",
+        "order": None,
+        "weight_override": None,
+        "configured_weight": 1,
+        "history": [],
+        "day": DAY,
+        "endpoints": [],
+    }
     text = phrases.explained({**backend, **rest, "reason": "the check of a backend says a lot of words"}, NOW, 40)
     assert text.splitlines() == [
         "shop/ http://a.example:8080/a-long-path",
         "    is up: the check of a backend says a",
         "    lot of words",
+        "  in the last day: 0 attempts, 0 failed,",
+        "      0 answered with 5xx",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -73,18 +74,26 @@ def test_whatever_the_parent_left_terraster_lives_as_always(fresh, backend, what
     lives_well(start(fresh(backend(answer=ok()), start=False), what))
 
 
+def _characters_read(pid: int) -> int:
+    found = re.search(r"^rchar: (\d+)$", Path(f"/proc/{pid}/io").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
 @pytest.mark.parametrize("module", ["main", "ctl"])
 def test_ctrl_c_while_the_configuration_is_read_prints_nothing(tmp_path: Path, module: str) -> None:
-    fifo = tmp_path / "terraster.yaml"
-    os.mkfifo(fifo)
+    large = tmp_path / "terraster.yaml"  # it takes seconds to understand
+    services = "".join(
+        f"  - {{name: s{n}, host: s{n}.test, locations: [{{path: /, respond: {{status: 204}}}}]}}\n" for n in range(20_000)
+    )
+    large.write_text(f"services:\n{services}" + f"# {'x' * 1000}\n" * 16_000)  # and is larger than all modules that are read before
     words = ["status"] if module == "ctl" else []
-    command = [sys.executable, "-m", f"terraster.cli.{module}", "--config", str(fifo), *words]
+    command = [sys.executable, "-m", f"terraster.cli.{module}", "--config", str(large), *words]
     with Program(command, tmp_path / "output", PYTHONPATH=str(ROOT)) as program:
-        writer = wait_until(lambda: os.open(fifo, os.O_WRONLY | os.O_NONBLOCK), "it does not read", 30, tolerate=(OSError,))
+        wait_until(lambda: _characters_read(program.pid) > large.stat().st_size, "it does not read", 30)
         program.process.send_signal(signal.SIGINT)
         assert program.wait() == -signal.SIGINT
         assert program.said == ""
-        os.close(writer)
 
 
 def test_a_hard_limit_of_file_sizes_stops_the_start_in_one_line(fresh, backend) -> None:

@@ -315,12 +315,14 @@ def test_a_broken_overlay_is_set_aside_and_a_start_goes_on(house) -> None:
 
 
 def test_what_cannot_be_written_is_refused(house) -> None:
-    state = house.proxy.folder / "state"
+    state, kept = house.proxy.folder / "state", house.proxy.folder / "kept"
+    state.rename(kept)
     state.write_text("a file where the directory should be")
     result = house.proxy.ctl("backend", "drain", "site", house.url("one"))
     assert result.returncode == 1 and "overlay.json" in result.stderr and "nothing was changed" in result.stderr
     assert house.shown("one")["state"] == "up"
     state.unlink()
+    kept.rename(state)
 
 
 def test_who_fails_every_request_is_a_problem(terraster, backend) -> None:
@@ -369,7 +371,7 @@ def test_an_upgrade_in_place_takes_it_over(house) -> None:
 def test_the_key_of_sessions_is_made_where_there_are_some_and_is_kept(fresh, backend) -> None:
     origin = backend(answer=ok())
     plain = fresh(origin)
-    assert not (plain.folder / "state").exists(), "who has no sessions needs no directory"
+    assert not (plain.folder / "state" / "cookie.key").exists(), "who has no sessions needs no key"
     proxy = fresh(service(origin.url, location={"lb_policy": "sticky-session"}), state_dir=str(plain.folder / "kept"))
     key = plain.folder / "kept" / "cookie.key"
     made = key.read_bytes()

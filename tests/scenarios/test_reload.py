@@ -203,15 +203,3 @@ def test_reloads_under_load(terraster, one, two) -> None:
             thread.join(20)
     assert bad == []
     assert min(count) > 10
-
-
-def test_what_is_not_in_effect_yet_is_said_once(terraster, one) -> None:
-    proxy = terraster(one)
-    proxy.write(service(one.url), database={"path": "/db"})
-    told = proxy.ctl("reload")
-    assert told.returncode == 0
-    assert "`database` is not in effect yet" in told.stdout + told.stderr
-    proxy.write(service(one.url), database={"path": "/db"}, drain_timeout="31s")
-    told = proxy.ctl("reload")
-    assert told.returncode == 0
-    assert "database" not in told.stdout + told.stderr
