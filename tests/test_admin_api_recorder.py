@@ -79,3 +79,14 @@ def test_nobody_cannot_fill_the_log_by_calls_in_vain(house: House, status: int, 
     assert len(house.rows()) == BURST
     house.recorder.record(None, "login", Effect("user ada"), "r", 200, FROM)
     assert "5 more calls" in house.rows()[-2]["detail"] and house.rows()[-1]["target"] == "user ada"
+
+
+def test_a_call_is_noted_before_it_changes_anything(house: House, tmp_path: Path) -> None:
+    """The note of a process that is killed becomes a row (`test_audit_log.py`)."""
+    token = house.recorder.begin(ALICE, "patchBackend", "r1", FROM)
+    assert [note.name for note in (tmp_path / "audit").glob("begun-*")] == [token]
+    house.strangers(int(BURST))
+    house.recorder.record(
+        ALICE, "patchBackend", Effect(outcome="not yours"), "r1", 403, FROM, token
+    )  # it was noted, so it has a row
+    assert house.rows()[-1]["request_id"] == "r1" and list((tmp_path / "audit").glob("begun-*")) == []

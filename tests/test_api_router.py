@@ -129,8 +129,15 @@ class People:
 class Rows:
     def __init__(self) -> None:
         self.rows: list[tuple[Any, ...]] = []
+        self.begun: list[tuple[str, str]] = []
+        self.tokens: list[str] = []
 
-    def record(self, caller, operation, effect, request_id, status, credentials) -> None:
+    def begin(self, caller, operation, request_id, credentials) -> str:
+        self.begun.append((caller.name, operation))
+        return "token"
+
+    def record(self, caller, operation, effect, request_id, status, credentials, token="") -> None:
+        self.tokens.append(token)
         self.rows.append((caller.name if caller else None, operation, effect.target, effect.outcome, status))
 
 
@@ -279,6 +286,8 @@ def test_each_unsafe_call_is_recorded_once_also_a_refused_one():
         ("admin", "putThing", "", "it was changed since you read it: read it again", 412),
         (None, "goAway", "", "the master is away", 503),
     ]
+    assert desk.rows.begun == [("admin", "addThing")]  # what is refused before it begins, and calls of nobody, are not noted
+    assert desk.rows.tokens == ["token", "", "", "", ""]
 
 
 def test_the_document_has_each_operation_with_its_refusals():

@@ -31,23 +31,30 @@ class ApiRecorder:
         self._left, self._at = BURST, clock()
         self._untold = 0
 
+    def begin(self, caller: Caller, operation: str, request_id: str, credentials: Credentials) -> str:
+        """Note a call that begins. Returns a token for `record`. Does not raise."""
+        return self._auditor.begin(_facts(caller, operation, request_id, credentials))
+
     def record(
-        self, caller: Caller | None, operation: str, effect: Effect, request_id: str, status: int, credentials: Credentials
+        self,
+        caller: Caller | None,
+        operation: str,
+        effect: Effect,
+        request_id: str,
+        status: int,
+        credentials: Credentials,
+        token: str = "",
     ) -> None:
-        """Add the row of one call. status: of its answer. Does not raise."""
+        """Add the row of one call. status: of its answer. token: of `begin`, or "". Does not raise."""
         strange = status in _STRANGERS or (caller is None and (status >= 400 or not effect.target))
-        if strange and not self._may():
+        if strange and not token and not self._may():
             self._untold += 1
             return
         if self._untold:
             self._tell_the_others()
         outcome = DONE if status < 400 else FAILED if status >= 500 else REFUSED
-        facts: dict[str, Any] = {
-            "user": caller.name if caller is not None else "",
-            "role": caller.role.word if caller is not None else "",
-            "how": caller.how if caller is not None else "",
-            "address": credentials.address,
-            "action": operation,
+        facts = {
+            **_facts(caller, operation, request_id, credentials),
             "target": effect.target,
             "before": effect.before,
             "after": effect.after,
@@ -55,9 +62,8 @@ class ApiRecorder:
             "generation": effect.generation or None,
             "outcome": outcome,
             "detail": "" if effect.outcome in ("", "ok") else f"{status}: {effect.outcome}",
-            "request_id": request_id,
         }
-        self._auditor.record(facts)
+        self._auditor.record(facts, token)
 
     def _may(self) -> bool:
         now = self._clock()
@@ -72,3 +78,15 @@ class ApiRecorder:
         detail = f"{untold} more calls were refused because of their caller (401, 403, 429), or came from nobody in vain, and have no row"
         facts = {"user": "Terraster", "how": "Terraster", "action": "audit.strangers", "outcome": REFUSED, "detail": detail}
         self._auditor.record(facts)
+
+
+def _facts(caller: Caller | None, operation: str, request_id: str, credentials: Credentials) -> dict[str, Any]:
+    """The facts that are known before the call."""
+    return {
+        "user": caller.name if caller is not None else "",
+        "role": caller.role.word if caller is not None else "",
+        "how": caller.how if caller is not None else "",
+        "address": credentials.address,
+        "action": operation,
+        "request_id": request_id,
+    }

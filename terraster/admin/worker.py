@@ -166,7 +166,7 @@ class AdminWorker(Process):
 
     def shareable(self) -> dict[str, Any]:
         control = control_address(self.snapshot)
-        return {address: server.socket for address, server in self._servers.items() if address != control}
+        return {address: server.socket for address, server in self._servers.items() if address != control and not server.closed}
 
     def idle(self) -> bool:
         return not self._historian.writes() and not (self._exporters.busy or any(server.busy for server in self._servers.values()))

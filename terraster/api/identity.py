@@ -23,12 +23,24 @@ class Identity(Protocol):
 
 
 class Recorder(Protocol):
-    """Keeps what unsafe operations did. The router calls it once for each, also for a refused one."""
+    """Keeps what unsafe operations did. The router calls `record` once for each, also for a refused one."""
+
+    def begin(self, caller: Caller, operation: str, request_id: str, credentials: Credentials) -> str:
+        """Note that a call of a known caller begins, so that it has a row even if this process is killed within it. Returns a token for
+        `record`. May wait; must not raise."""
+        ...
 
     def record(
-        self, caller: Caller | None, operation: str, effect: Effect, request_id: str, status: int, credentials: Credentials
+        self,
+        caller: Caller | None,
+        operation: str,
+        effect: Effect,
+        request_id: str,
+        status: int,
+        credentials: Credentials,
+        token: str = "",
     ) -> None:
-        """status: of the answer. May wait; must not raise."""
+        """status: of the answer. token: of `begin`, "" if it was not called. May wait; must not raise."""
         ...
 
 
@@ -44,6 +56,9 @@ class NoOne:
 
 class NoRecord:
     """Keeps nothing."""
+
+    def begin(self, *_: Any) -> str:
+        return ""
 
     def record(self, *_: Any) -> None:
         return

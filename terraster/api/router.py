@@ -71,12 +71,15 @@ class Api:
         """Answer one request. Does not raise."""
         caller: Caller | None = None
         operation: Operation | None = None
+        token = ""
         try:
             operation, parts = self._find(request)
             if operation.role is not None:
                 caller = self._caller(request)
                 _may(caller, operation)
             call = self._call(operation, parts, caller, request)
+            if caller is not None and not operation.safe:
+                token = self._recorder.begin(caller, operation.id, request.id, request.credentials)
             answer = operation.handle(call)
             reply = _reply(operation, answer, request)
             effect = answer.effect or Effect()
@@ -90,7 +93,7 @@ class Api:
             words = f"internal error; the log has it under {request.id}"
             reply, effect = refusal(Refused(500, words, exception=name), request.id), Effect(outcome="internal error")
         if operation is not None and not operation.safe:
-            self._recorder.record(caller, operation.id, effect, request.id, reply.status, request.credentials)
+            self._recorder.record(caller, operation.id, effect, request.id, reply.status, request.credentials, token)
         return reply
 
     def _find(self, request: Request) -> tuple[Operation, dict[str, str]]:

@@ -186,8 +186,8 @@ def test_a_head_has_the_head_of_a_get(terraster):
     assert head.status == 200 and head.body == b"" and head.fields["content-length"] == str(len(get.body))
 
 
-def test_the_management_port_knows_nobody_without_users(terraster):
-    running = terraster(*SERVICES)
+def test_the_management_port_knows_nobody_without_users(terraster, tmp_path):
+    running = terraster(*SERVICES, auth={"db_path": str(tmp_path / "none.db")})
     answer = running.admin("/api/services")
     assert answer.status == 401 and b"terrasterctl user add NAME --role admin" in answer.body
     assert running.admin("/openapi.json").status == 200

@@ -338,3 +338,14 @@ def test_an_element_that_becomes_another_one_acts_once_and_keeps_no_words(terras
     page.type("input[name=reason]", "4711")
     clicked(page, "Weight")
     assert page.wait("document.querySelector('input[name=weight]')?.value") == "1"
+
+
+def test_a_thousand_backends_stay_usable(terraster, users, opened) -> None:
+    urls = [f"http://127.0.0.1:9/{number}" for number in range(1000)]
+    proxy: Terraster = terraster(service(*urls, name="many"), auth={"db_path": str(users)})
+    page = entered(opened, proxy)
+    page.value("location.hash = '#/service/many'")
+    page.wait("document.querySelectorAll('tbody tr').length == 50 && document.querySelector('main').innerText.includes('950 more')")
+    page.type("input[type=search]", ":9/77")
+    page.wait("document.querySelectorAll('tbody tr').length == 11")  # 77, and 770 to 779
+    assert [text for text in page.complaints() if "401" not in text] == []

@@ -58,8 +58,8 @@ def ask(proxy: Terraster, count: int) -> None:
             assert client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").response().status == 204
 
 
-def test_a_dead_receiver_costs_spans_and_no_request(terraster) -> None:
-    proxy: Terraster = terraster(SITE, tracing={"endpoint": f"http://127.0.0.1:{free_port()}", "timeout": 0.2})
+def test_a_dead_receiver_costs_spans_and_no_request(fresh) -> None:
+    proxy: Terraster = fresh(SITE, tracing={"endpoint": f"http://127.0.0.1:{free_port()}", "timeout": 0.2})
     counts = Counts(proxy)
     ask(proxy, 300)
     counts.are(0, 300, 0)

@@ -7,6 +7,7 @@ import { sparkline } from "../plots.js";
 import { REASON, UNTIL, act, mayAct, problemList, stateMark, table } from "../parts.js";
 
 const LATELY = 60; // looks that a plot shows
+const ROWS = 50; // backends of a location in one table
 
 export function servicePage(state, { parts, draw }) {
   const service = state.status.services.find((one) => one.name === parts[0]);
@@ -44,14 +45,31 @@ function locationPart(state, service, location, draw) {
         figure(filter, Object.entries(counts).map(([counter, number]) => `${counter.replaceAll("_", " ")} ${short(number)}`).join("  ") || "in use"),
       ),
     ),
-    location.backends.length
-      ? table(
-          `Backends of ${location.path}`,
-          ["Backend", "State", "Weight", "Open", "Requests/s", "", "Errors", "Latency", "Lately", ...(mayAct(state) ? ["Acts"] : [])],
-          location.backends.map((backend) => backendRow(state, service, location, backend, draw)),
-        )
-      : null,
+    location.backends.length ? backendTable(state, service, location, draw) : null,
   );
+}
+
+// Those that do not serve come first, so that no bound hides them.
+function backendTable(state, service, location, draw) {
+  const key = `backends of ${service.name}${location.path}`;
+  const wanted = (state.form[key] ?? "").toLowerCase();
+  const texts = (backend) => [backend.url, backend.name ?? "", backend.address ?? "", backend.state];
+  const found = location.backends.filter((backend) => texts(backend).some((text) => text.toLowerCase().includes(wanted)));
+  const first = [...found.filter((backend) => !backend.up), ...found.filter((backend) => backend.up)];
+  return [
+    location.backends.length > ROWS
+      ? h("label", { class: "filter" }, "Find ", h("input", { type: "search", value: state.form[key] ?? "", oninput: (happened) => {
+          state.form[key] = happened.target.value;
+          draw();
+        } }))
+      : null,
+    table(
+      `Backends of ${location.path}`,
+      ["Backend", "State", "Weight", "Open", "Requests/s", "", "Errors", "Latency", "Lately", ...(mayAct(state) ? ["Acts"] : [])],
+      first.slice(0, ROWS).map((backend) => backendRow(state, service, location, backend, draw)),
+    ),
+    found.length > ROWS ? h("p", { class: "quiet" }, `${found.length - ROWS} more: type a part of the address or the state to find them`) : null,
+  ];
 }
 
 function what(location) {
