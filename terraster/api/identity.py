@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from .call import Caller, Credentials, Effect
 
-__all__ = ["Identity", "NoOne", "NoRecord", "Recorder"]
+__all__ = ["Identity", "Recorder"]
 
 
 class Identity(Protocol):
@@ -42,23 +42,3 @@ class Recorder(Protocol):
     ) -> None:
         """status: of the answer. token: of `begin`, "" if it was not called. May wait; must not raise."""
         ...
-
-
-class NoOne:
-    """Knows no one: there are no users."""
-
-    def identify(self, credentials: Credentials) -> Caller | None:
-        return None
-
-    def hint(self) -> str:
-        return "there are no users yet; make the first one on the host: terrasterctl user add NAME --role admin"
-
-
-class NoRecord:
-    """Keeps nothing."""
-
-    def begin(self, *_: Any) -> str:
-        return ""
-
-    def record(self, *_: Any) -> None:
-        return
