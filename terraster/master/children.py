@@ -346,9 +346,10 @@ class Children(Participant):
             self._wake()
 
     def dismiss(self, child: Process) -> None:
-        """Tell a child to drain and leave."""
+        """Tell a child to drain and leave: by signal, and by the channel, as code of a plugin may ignore signals."""
         self._leaves(child)
         _kill(child.pid, signal.SIGTERM)
+        gevent.spawn(_tell, child, ("leave",))
 
     def _leaves(self, child: Process) -> None:
         child.state = LEAVING

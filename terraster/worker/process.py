@@ -397,6 +397,8 @@ class Process(Worker):  # type: ignore[misc]
                         self.channel.send(("told", number, self.tell(what, about)))
                     case ("stopping",):
                         self.stopping()
+                    case ("leave",):
+                        gevent.spawn(self._leave, None)
                     case ("answer", ticket, answer):
                         if ticket in self._questions:
                             self._questions[ticket].set(answer)

@@ -161,6 +161,8 @@ def test_it_serves(terraster, backend, sockets, tmp_path: Path, file: Path) -> N
         if key not in _PLACES
     }
     services = config.pop("services", None) or [service(*config.pop("backends"), host=config.pop("host", "*"))]
+    if "tracing" in config:
+        config["tracing"]["timeout"] = "1s"  # no receiver: the process that exports would go on trying for 10 s
     config.setdefault("health_check", {"type": "http"})  # the default of Terraster, not that of the tests
     expected: dict[tuple[str, str], set[bytes]] = {}
     ports: dict[int, Backend] = {}  # by the mapping that has `port`: who answers the probes there

@@ -402,6 +402,34 @@ def test_a_worker_hears_signals_that_a_plugin_took(fresh, backend, plugins) -> N
     wait_until(has_left)
 
 
+def test_a_worker_that_ignores_signals_leaves_when_the_master_stops(fresh, backend, plugins) -> None:
+    plugins.put(
+        "ignoring",
+        """
+        import signal
+
+        import gevent
+
+        def ignore():
+            while True:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                gevent.sleep(0)
+
+        class Ignoring:
+            name = "ignoring"
+            begun = False
+
+            def on_request(self, request):
+                if not self.begun:
+                    self.begun = True
+                    gevent.spawn(ignore)
+        """,
+    )
+    served = fresh(service(backend(answer=ok()).url), **plugins.key)
+    assert get(served.address).status == 200
+    assert served.program.stop() == 0
+
+
 BODIES = """
     class Bodies:
         name = "bodies"
