@@ -111,9 +111,8 @@ class Chromium:
         page = Page(self, context, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
         for domain in ("Page", "Runtime", "Log"):
             page.call(f"{domain}.enable")
-        page.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
-        page.call("Emulation.setEmulatedMedia", features=features)
+        page.resize(width, height)
+        page.media(**media)
         return page
 
 
@@ -132,6 +131,15 @@ class Page:
     def close(self) -> None:
         """End the page, its connections and its cookies."""
         self._browser.call("Target.disposeBrowserContext", browserContextId=self._context)
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the page another size."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def media(self, **media: str) -> None:
+        """What the viewer's system says: features, such as ``prefers_color_scheme="dark"``."""
+        features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
 
     def open(self, url: str) -> None:
         """Go to an address."""
@@ -164,6 +172,19 @@ class Page:
     def click(self, selector: str) -> None:
         """Click on an element."""
         self.value(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def log_in(self, name: str, password: str) -> None:
+        """Log in to the dashboard."""
+        self.type("input[name=username]", name)
+        self.type("input[name=password]", password)
+        self.click("button[name=send]")
+        self.wait("document.querySelector('.headline')")
+
+    def go(self, name: str) -> None:
+        """Show a page of the dashboard, and wait until it is whole. name: what stands behind ``#/``"""
+        self.value(f"location.hash = {json.dumps(f'#/{name}')}")
+        self.wait(f"document.querySelector('main').dataset.page == {json.dumps(f'#/{name}')}")
+        self.wait("document.querySelector('main').getAttribute('aria-busy') == 'false'")
 
     def complaints(self) -> list[str]:
         """What went wrong in the page so far: exceptions, errors of the console, and what the content security policy refused."""

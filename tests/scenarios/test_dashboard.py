@@ -98,7 +98,8 @@ def test_a_login_shows_what_runs_and_a_logout_ends_it(terraster, backend, users,
     page.wait(f"document.querySelector('main').innerText.includes({origin.url!r})")
     for name in ("certificates", "workers", "plugins", "changes", "audit", "users", "explain"):
         page.value(f"location.hash = '#/{name}'")
-        page.wait(f"document.querySelector('h1').innerText.toLowerCase() == {name!r}")
+        title = "overrides" if name == "changes" else name
+        page.wait(f"document.querySelector('h1').innerText.toLowerCase() == {title!r}")
     page.click("#who button")
     page.wait("document.querySelector('input[name=username]')")
     page.open(f"http://127.0.0.1:{proxy.admin_port}/?again")

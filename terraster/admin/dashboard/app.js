@@ -24,7 +24,7 @@ const PAGES = [
   { name: "certificates", title: "Certificates", page: certificates, inMenu: true },
   { name: "workers", title: "Workers", page: workers, inMenu: true },
   { name: "plugins", title: "Plugins", page: plugins, inMenu: true },
-  { name: "changes", title: "Changes", page: changes, inMenu: true },
+  { name: "changes", title: "Overrides", page: changes, inMenu: true },
   { name: "audit", title: "Audit", page: audit, inMenu: true },
   { name: "users", title: "Users", page: users, inMenu: true },
   { name: "explain", title: "Explain", page: explain, inMenu: true },
@@ -72,6 +72,8 @@ function draw() {
   } else {
     show(main, found.page(state, { parts, query, draw }));
   }
+  main.dataset.page = location.hash;
+  main.setAttribute("aria-busy", [...state.loaded.values()].some((one) => one.busy));
   const problems = state.status?.problems.length ?? 0;
   document.title = `${problems ? `(${problems}) ` : ""}${found?.title ?? "Terraster"} · Terraster`;
 }

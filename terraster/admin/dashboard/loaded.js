@@ -7,13 +7,14 @@ export function loaded(state, name, path, query, draw) {
   const asked = JSON.stringify([path, query]);
   const known = state.loaded.get(name);
   const again = async () => {
-    const kept = { asked, value: state.loaded.get(name)?.value ?? null, failure: "" };
+    const kept = { asked, value: state.loaded.get(name)?.value ?? null, failure: "", busy: true };
     state.loaded.set(name, kept);
     try {
       kept.value = await read(path, query);
     } catch (error) {
       kept.failure = error.message;
     }
+    kept.busy = false;
     draw();
   };
   if (known?.asked !== asked) {

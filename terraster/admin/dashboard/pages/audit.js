@@ -1,5 +1,6 @@
 // Who changed what: the rows of the audit log, the newest first.
 
+import { differences } from "../differences.js";
 import { h } from "../dom.js";
 import { moment } from "../format.js";
 import { loaded } from "../loaded.js";
@@ -49,18 +50,6 @@ function row(one) {
     h("td", {}, one.target),
     h("td", {}, h("span", { class: `mark ${one.outcome === "done" ? "good" : "bad"}` }, one.outcome), one.detail ? h("div", { class: "small" }, one.detail) : null),
     h("td", {}, one.reason),
-    h("td", { class: "small" }, differences(one.before, one.after).map((text) => h("div", {}, h("code", {}, text))), one.generation ? h("div", { class: "quiet" }, `generation ${one.generation}`) : null),
+    h("td", { class: "small" }, differences(one.before, one.after).map((text) => h("div", {}, text)), one.generation ? h("div", { class: "quiet" }, `generation ${one.generation}`) : null),
   );
-}
-
-// What differs between two values, a text for each member of an object.
-function differences(before, after) {
-  const plain = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
-  if (before === null && after === null) return [];
-  if (!plain(before) && !plain(after)) return [`${JSON.stringify(before)} → ${JSON.stringify(after)}`];
-  const members = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])];
-  return members
-    .map((name) => [name, JSON.stringify(before?.[name] ?? null), JSON.stringify(after?.[name] ?? null)])
-    .filter(([, one, other]) => one !== other)
-    .map(([name, one, other]) => `${name}: ${one} → ${other}`);
 }

@@ -1,4 +1,4 @@
-// What holds above the configuration file, and a reload of it.
+// Overrides of the configuration file, and a reload of it.
 
 import { call } from "../api.js";
 import { h } from "../dom.js";
@@ -11,7 +11,7 @@ export function changes(state, { draw }) {
   const { value, failure, again } = loaded(state, "overrides", "api/overrides", {}, draw);
   const last = status.last_reload;
   return [
-    h("h1", {}, "Changes"),
+    h("h1", {}, "Overrides"),
     h("p", {}, `Generation ${status.generation} runs. `, last ? `The last reload ${last.ok ? "succeeded" : "was refused"}, ${moment(last.when)}.` : "It was not reloaded since the start."),
     last && !last.ok ? h("ul", {}, last.problems.map((text) => h("li", { class: "bad" }, text))) : null,
     mayAct(state)
@@ -26,13 +26,12 @@ export function changes(state, { draw }) {
           run: () => call("POST", "api/reload"),
         })
       : null,
-    h("h2", {}, "Above the file"),
     failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
-    value && !value.edits.length ? h("p", { class: "quiet" }, "No change is kept above the file.") : null,
+    value && !value.edits.length ? h("p", { class: "quiet" }, "Nothing overrides the configuration file.") : null,
     value?.edits.length
       ? table(
-          "Changes above the file",
-          ["Change", "By", "When", "Ends", "Reason", ""],
+          "Overrides",
+          ["Override", "By", "When", "Ends", "Reason", "Actions"],
           value.edits.map((one) =>
             h(
               "tr",

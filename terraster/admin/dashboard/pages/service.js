@@ -65,7 +65,7 @@ function backendTable(state, service, location, draw) {
       : null,
     table(
       `Backends of ${location.path}`,
-      ["Backend", "State", "Weight", "Open", "Requests/s", "", "Errors", "Latency", "Lately", ...(mayAct(state) ? ["Acts"] : [])],
+      ["Backend", "State", "Weight", "Open", "Requests/s", "", "Errors", "Latency", "Recent failures", ...(mayAct(state) ? ["Actions"] : [])],
       first.slice(0, ROWS).map((backend) => backendRow(state, service, location, backend, draw)),
     ),
     found.length > ROWS ? h("p", { class: "quiet" }, `${found.length - ROWS} more: type a part of the address or the state to find them`) : null,
@@ -137,7 +137,7 @@ function acts(state, service, location, backend, draw) {
       ? null
       : doing(
           "Weight",
-          "The weight holds above the file until it is dropped.",
+          "The weight overrides that of the configuration file until it is dropped.",
           [{ name: "weight", label: "Weight", type: "number", min: 0, max: 1000000, required: true, value: backend.weight }, REASON, UNTIL],
           (values) => ({ weight: Number(values.weight), ...order(values) }),
         ),

@@ -17,7 +17,7 @@ export function users(state, { draw }) {
   return [
     h("h1", {}, "Users"),
     failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
-    value ? table("Users", ["User", "Role", "State", "Sessions", "Tokens", "Password set", ""], value.items.map((one) => row(one, doing))) : null,
+    value ? table("Users", ["User", "Role", "State", "Sessions", "Tokens", "Password set", "Actions"], value.items.map((one) => row(one, doing))) : null,
     h("p", { class: "quiet" }, "On the host: ", h("code", {}, "terrasterctl user add NAME --role reader")),
   ];
 }
