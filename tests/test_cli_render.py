@@ -294,6 +294,7 @@ def test_what_operators_changed_is_told_with_who_and_why():
     assert text.split("\n\n")[2].splitlines() == [
         "Changed by operators:",
         f"  shop/: http://10.0.0.1:80: in maintenance, set 90s ago by alice, until {until} (in 10m), then draining again: disk",
+        "  shop/: http://10.0.0.1:80 may be stopped: nothing is open, and nothing new comes",
         f"  shop/: http://10.0.0.2:80: weight 5 (configured: 1), set 90s ago by alice, until {until} (in 10m), "
         f"then weight 7 again until {phrases.moment(NOW + 900, NOW)}, then weight 9 again",
         "  gone/: http://10.0.0.9:80: draining, set 90s ago by alice: disk; no longer configured, kept for a day",

@@ -81,6 +81,7 @@ _ADDED = (
     "bad_statuses",
     "retries",
     "open",
+    "tunnels",
     *_CLASSES,
 )
 
@@ -123,6 +124,7 @@ class BackendReading:
     bad_statuses: int
     retries: int
     open: int
+    tunnels: int
     no_response: int
     status_1xx: int
     status_2xx: int
@@ -269,6 +271,7 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     sums[SeatBackend.BAD_STATUSES],
                     sums[SeatBackend.RETRIES],
                     sums[SeatBackend.OPEN],
+                    sums[SeatBackend.TUNNELS],
                     sums[SeatBackend.NO_RESPONSE],
                     sums[SeatBackend.STATUS_1XX],
                     sums[SeatBackend.STATUS_2XX],

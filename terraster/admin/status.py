@@ -14,6 +14,7 @@ from typing import Any
 
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
+from ..policy.leaving import Left, left
 from ..state.cells import BackendCells, Seat, SeatLocation
 from . import authorities, certificates
 from .problems import (
@@ -160,6 +161,7 @@ def service_rows(
         "failing": master.get("failing", {}),
         "shown": master.get("shown_certificates", {}),
         "overrides": overrides.get("backends", {}),
+        "left": {one.backend.id: found._asdict() for one in backends if (found := _left(one, recent)) is not None},
         "recent": {one.backend.id: _recent(recent, one.backend.slot) for one in backends if one.backend.slot in recent.by_slot},
     }
     by_location = {key: list(group) for key, group in groupby(backends, key=lambda one: one.location.id)}
@@ -279,6 +281,8 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
         "max_connections": one.backend.max_connections,
         "active": one.active,
         "open": one.open,
+        "tunnels": one.tunnels,
+        "left": known["left"] or None,
         "idle": one.idle,
         "keepalive": _measured(one.keepalive),
         "share": _measured(one.share),
@@ -310,6 +314,12 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
 def _recent(recent: RecentCounts, slot: int) -> dict[str, Any]:
     attempts, errors = recent.by_slot[slot]
     return {"seconds": recent.seconds, "attempts": attempts, "5xx": errors}
+
+
+def _left(one: BackendReading, recent: RecentCounts) -> Left | None:
+    attempts = recent.by_slot[one.backend.slot].attempts if one.backend.slot in recent.by_slot else 0
+    sticky = one.location.policy == "sticky-session"
+    return left(one.state, one.active, one.tunnels, one.open, attempts, recent.seconds, sticky)
 
 
 def _measured(value: float) -> float | None:

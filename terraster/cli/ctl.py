@@ -2,6 +2,7 @@
 
     terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload | status [--all] | stop [--now] |
                  backend drain|maintain|enable|weight|add|remove|list … | edits … | generations | rollback N | why … | explain REQUEST |
+                 drain|undrain|ready --host HOST |
                  maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify] | events | user …
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
@@ -33,6 +34,7 @@ from . import (
     edits,
     events,
     explain_running,
+    hosts,
     maintenance,
     mirror,
     plugins,
@@ -90,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     stop = commands.add_parser("stop", parents=[shared], help="finish open requests and stop; return when Terraster has ended")
     stop.add_argument("--now", action="store_true", help="do not wait for open requests")
     backend.add_commands(commands, shared)
+    hosts.add_commands(commands, shared)
     explain_running.add_command(commands, shared)
     edits.add_command(commands, shared)
     maintenance.add_command(commands, shared)
@@ -231,6 +234,9 @@ _COMMANDS = {
     "status": _status,
     "stop": _stop,
     "backend": backend.backend,
+    "drain": hosts.drain,
+    "undrain": hosts.undrain,
+    "ready": hosts.undrain,
     "edits": edits.edits,
     "generations": edits.generations,
     "rollback": edits.rollback,

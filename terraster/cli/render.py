@@ -153,11 +153,14 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[Ce
         for location in service["locations"]:
             for backend in location["backends"]:
                 place = f"{service['name']}{location['path']}"
-                if (place, backend["url"]) in seen:
-                    continue  # another address of the same name
-                seen.add((place, backend["url"]))
-                for words in overrides(backend, backend["configured_weight"], now):
-                    rows += sentence(place, f"{called(backend)}: {words}", width)
+                if (place, backend["url"]) not in seen:  # else it is another address of the same name
+                    seen.add((place, backend["url"]))
+                    for words in overrides(backend, backend["configured_weight"], now):
+                        rows += sentence(place, f"{called(backend)}: {words}", width)
+                if left := backend["left"]:
+                    at = f"@{backend['address']}" if backend["address"] else ""
+                    may = "may be stopped" if left["safe"] else "must not be stopped yet"
+                    rows += sentence(place, f"{called(backend)}{at} {may}: {left['words']}", width)
     for orphan in document["orphans"]:
         for words in overrides(orphan, None, now):
             place = f"{orphan['service']}{orphan['location']}"

@@ -37,6 +37,7 @@ from .operator.adopt_commands import AdoptCommands
 from .operator.commands import OperatorCommands
 from .operator.edit_commands import EditCommands
 from .operator.generation_commands import Generations
+from .operator.host_commands import HostCommands
 from .operator.service_commands import ServiceCommands
 from .participant import Outcome, Participant
 from .questions import Questions
@@ -63,6 +64,7 @@ class Control:
         questions: Questions,
         reloader: Reloader,
         commands: OperatorCommands,
+        hosts: HostCommands,
         services: ServiceCommands,
         editor: EditCommands,
         adopter: AdoptCommands,
@@ -100,6 +102,7 @@ class Control:
             "stop": self.stop,
             "status": self.status,
             "backend": commands.backend,
+            "host": hosts.host,
             "maintenance": services.maintenance,
             "edit": editor.edit,
             "drop_edits": editor.drop,

@@ -48,6 +48,7 @@ from .operator.edit_commands import EditCommands
 from .operator.edit_file import EditFile
 from .operator.edits import Edits
 from .operator.generation_commands import Generations
+from .operator.host_commands import HostCommands
 from .operator.orders import Orders
 from .operator.overrides import Overrides
 from .operator.service_commands import ServiceCommands
@@ -242,6 +243,7 @@ class Parts:
             self._questions,
             self.reloader,
             commands,
+            HostCommands(running, overrides, self.orders, accounts, log),
             services,
             editor,
             adopter,

@@ -7,6 +7,7 @@ from terraster.net.downstream import Downstream
 from terraster.net.http2.request import Request
 from terraster.net.tunnel import Tunnel
 from terraster.net.upstream import Upstream
+from terraster.state.cells import SeatBackend
 from terraster.wire.http2.websocket import TunnelHead, agrees
 
 from .attempt import Attempt
@@ -41,6 +42,8 @@ def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
         tunnel.inwards.feed(held)
         tunnel.outwards.feed(attempt.rest)
     plane.tunnels[tunnel] = exchange
+    cell = attempt.member.offset + SeatBackend.TUNNELS
+    plane.view.q[plane.view.backends + cell] += 1
     if plane.draining:
         tunnel.leave(plane.tunnels_until, STOPPING)
     try:
@@ -49,6 +52,7 @@ def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
         exchange.error, exchange.detail = error.reason, error.detail
     finally:
         del plane.tunnels[tunnel]
+        plane.view.q[plane.view.backends + cell] -= 1
         if tunnel.why:
             exchange.note(tunnel.why)
         exchange.bytes_in += tunnel.octets_in

@@ -233,6 +233,7 @@ class SeatBackend:
     STATUS_4XX = 20
     STATUS_5XX = 21
     STATUS_OTHER = 22
+    TUNNELS = 23  # of ACTIVE: WebSockets and other tunnels (a gauge)
     BUCKET = 24  # … len(BUCKETS) + 1 cells, not cumulative: response heads by the time that LATENCY adds up; see `responses`
     CONNECT_TIME = 40  # sum of the times in which connections were made, without those of TLS handshakes, nanoseconds
     CONNECT_BUCKET = 41  # … len(WAITS) + 1 cells, not cumulative: connections made, by these times
@@ -241,7 +242,7 @@ class SeatBackend:
     CLASSES = (NO_RESPONSE, STATUS_1XX, STATUS_2XX, STATUS_3XX, STATUS_4XX, STATUS_5XX, STATUS_OTHER)
     TIMES = tuple(range(BUCKET, 50))  # the histograms
     COUNTERS = (REQUESTS, FAILURES, LATENCY, CONNECTS, CONNECT_ERRORS, BAD_STATUSES, RETRIES, *CLASSES, *TIMES)
-    GAUGES = (ACTIVE, EWMA, IDLE, TRIALS, OPEN, KEEPALIVE, SHARE, WANTED)
+    GAUGES = (ACTIVE, EWMA, IDLE, TRIALS, OPEN, KEEPALIVE, SHARE, WANTED, TUNNELS)
 
 
 STATUS_LABELS: tuple[str, ...] = tuple(

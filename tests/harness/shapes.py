@@ -89,6 +89,9 @@ ENDPOINT = record(
     last_probes=several(PROBE),
     last_failures=several(FAILURE),
 )
+LEFT = record(
+    requests=COUNT, tunnels=COUNT, connections=COUNT, attempts=COUNT, seconds=SPAN, sessions=TRUTH, safe=TRUTH, words=TEXT
+)
 BACKEND = {
     "url": TEXT,
     "name": TEXT_OR_NONE,
@@ -99,6 +102,8 @@ BACKEND = {
     **STATE,
     **OVERRIDES,
     **COUNTED,
+    "tunnels": COUNT,
+    "left": optional(LEFT),
     "weight": COUNT,
     "configured_weight": COUNT,
     "priority": COUNT,
@@ -394,6 +399,31 @@ SHAPES: dict[str, Schema] = {
     "status": STATUS,
     "reload": {**OUTCOME, "properties": {**OUTCOME["properties"], "dry_run": TRUTH}},
     "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT), etag=TEXT),
+    "drain": record(
+        ok=TRUTH,
+        host=TEXT,
+        dry_run=TRUTH,
+        changed=COUNT,
+        safe=TRUTH,
+        notes=several(TEXT),
+        backends=several(
+            record(
+                service=TEXT,
+                location=TEXT,
+                url=TEXT,
+                name=TEXT_OR_NONE,
+                state=TEXT,
+                since=MOMENT_OR_NONE,
+                changed=TRUTH,
+                order=optional(ACTION),
+                active=COUNT,
+                tunnels=COUNT,
+                open=COUNT,
+                requests_per_second=SPAN,
+                left=optional(LEFT),
+            )
+        ),
+    ),
     "list": record(ok=TRUTH, now=MOMENT, backends=several(record(service=TEXT, location=TEXT, **BACKEND))),
     "certificates": record(ok=TRUTH, now=MOMENT, certificates=several(CERTIFICATE), certificate_orders=several(ORDER)),
     "plugins": record(ok=TRUTH, now=MOMENT, plugins=several(PLUGIN)),

@@ -53,6 +53,7 @@ def test_every_command_has_its_shape(fresh, backend) -> None:
         ("drain", "other", good.url, "--for", "1h"),
     ):
         assert said(proxy, "backend", "backend", *arguments)["backend"]["url"] == good.url
+    assert said(proxy, "drain", "drain", "--host", "127.0.0.1", "--dry-run")["backends"]
     (explained,) = said(proxy, "why", "why", "site", good.url)["backends"]
     rows = said(proxy, "list", "backend", "list", "site")["backends"]
     (row,) = [one for one in rows if one["url"] == good.url]

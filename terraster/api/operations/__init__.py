@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from ..deps import Deps
 from ..operation import Operation
-from . import audit, auth, backends, config, effective, explain, generations, history, overrides, reading, services, stream, users
+from . import (
+    audit,
+    auth,
+    backends,
+    config,
+    effective,
+    explain,
+    generations,
+    history,
+    hosts,
+    overrides,
+    reading,
+    services,
+    stream,
+    users,
+)
 
 __all__ = ["table"]
 
@@ -14,6 +29,7 @@ def table(deps: Deps) -> tuple[Operation, ...]:
     return (
         *services.operations(deps),
         *backends.operations(deps),
+        *hosts.operations(deps),
         *config.operations(deps),
         *effective.operations(deps),
         *overrides.operations(deps),

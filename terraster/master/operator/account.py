@@ -109,6 +109,10 @@ class Accounts:
             **overrides_json(entry),
         }
 
+    def ids(self, found: Found, only: Backend | None = None) -> list[str]:
+        """The ids under which a configured backend runs: one for each endpoint."""
+        return [one.id for one in (self._endpoints(found) if only is None else [only])]
+
     def ordered_endpoints(self, found: Found) -> list[str]:
         """Those endpoints of a backend that have an order of their own, as "URL@ADDRESS is draining"."""
         said = []

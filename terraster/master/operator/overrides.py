@@ -25,7 +25,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -110,6 +110,10 @@ class Overrides(Participant):
         """Action a backend, by its id. Returns what there was before. Raises StartError if it cannot be kept; nothing has changed
         then."""
         return self._edit(lambda entries: {**entries, name: entries.get(name, Entry()).after(action)}).get(name)
+
+    def record_all(self, actions: Mapping[str, Action]) -> None:
+        """Action several backends, in one write. Raises as `record` does: none is changed then."""
+        self._edit(lambda entries: {**entries, **{name: entries.get(name, Entry()).after(one) for name, one in actions.items()}})
 
     def restore(self, name: str, action: Action, before: Entry | None) -> None:
         """Take an action back that did not take effect, unless another one followed. Raises StartError."""
