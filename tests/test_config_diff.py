@@ -262,6 +262,7 @@ CHANGED: dict[str, Any] = {
     "security": {"hsts": True},
     "services": [{"name": "b", "host": "b.test", "locations": [{"path": "/", "backends": ["http://h1"]}]}],
     "skip_tls_verify": True,
+    "slo": {"availability": 99.9},
     "slow_start": "3s",
     "sni": "x.test",
     "state_dir": "/var/x",
@@ -304,7 +305,7 @@ def test_a_change_of_each_key_is_told(tmp_path: Path, key: str) -> None:
 
 INNER = [
     ("cert_manager", {"check_interval": "10s"}, "~ cert_manager.check_interval: 30s → 10s"),
-    ("cert_manager", {"expiration_threshold": "14d"}, "~ cert_manager.expiration_threshold: 720h → 336h"),
+    ("cert_manager", {"expiration_threshold": "14d"}, "~ cert_manager.expiration_threshold: 30d → 14d"),
     ("cert_manager", {"ticket_key_lifetime": "6h"}, "~ cert_manager.ticket_key_lifetime: 12h → 6h"),
     ("cert_manager", {"alerting": {"smtp_host": "m", "to_emails": ["a@b.test"]}}, "~ cert_manager.alerting"),
 ]

@@ -18,17 +18,22 @@ from gevent.threadpool import ThreadPool
 from ..config.snapshot import Snapshot
 from ..net.yielding import yield_to_loop
 from ..policy.minutes import LEAST, Minute, Row, deltas, quantile
-from ..state.cells import BUCKETS, STATUS_LABELS, BackendCells, SeatBackend
+from ..state.cells import BUCKETS, STATUS_LABELS, BackendCells, SeatBackend, SeatLocation
 from ..state.table import Table
+from ..wire.grpc import STATUSES, to_http
 from . import readings
 from .history_files import DAY, HistoryFiles
 from .recent import sums
+from .slos import Grown, Slos
 
 __all__ = ["Historian", "backend_day", "location_history"]
 
 MINUTE = 60
 _SHARES = (0.5, 0.95, 0.99)
 _4XX, _5XX = ([at for at, label in enumerate(STATUS_LABELS) if label.startswith(first)] for first in "45")
+_CALLS = slice(SeatLocation.GRPC, SeatLocation.GRPC + len(STATUSES))
+_FAILED_CALLS = [SeatLocation.GRPC + number for number in range(len(STATUSES)) if to_http(number) >= 500]
+_COUNTS = 5  # before the buckets
 _BACKEND_CELLS = (SeatBackend.REQUESTS, SeatBackend.FAILURES, SeatBackend.STATUS_5XX)
 _SHOWN = 30  # minutes with failures that "why" has
 _MOST_LOCATIONS = 100
@@ -48,6 +53,7 @@ class Historian:
         self._log = log
         self._wall = wall
         self._files = HistoryFiles(os.path.join(running().state_dir, "history"))
+        self.slos = Slos(running, self._files.directory, wall)
         self._pool: ThreadPool | None = None
         self._locations: dict[str, array[int]] = {}
         self._backends: dict[str, tuple[int, tuple[int, ...]]] = {}  # lease and counters, by id
@@ -92,29 +98,48 @@ class Historian:
         """Write the traffic since the last look. Raises OSError; that traffic is lost then."""
         if not self._looked:
             if self._left or not self._do(self._files.take):
+                self._do(self.slos.follow)
                 return
+            if told := self._do(self.slos.load):
+                self._log.error("%s", told)
             self._look()
             self._looked = self._wall()
             return
         now = self._wall()
         middle = (now + self._looked) / 2
         minute = Minute(int(middle // MINUTE * MINUTE), min(MINUTE, max(0.0, now - self._looked)))
-        minute.locations, minute.backends = self._look()
+        minute.locations, minute.backends, grown = self._look()
         self._looked = now
-        if minute.locations or minute.backends:
-            self._do(self._files.add, minute)
+        self.slos.count(minute.when, grown)
+        try:
+            if minute.locations or minute.backends:
+                self._do(self._files.add, minute)
+        finally:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Write the counts of objectives. Raises OSError; the next minute writes them again."""
+        if parts := self.slos.parts():
+            try:
+                self._do(self.slos.write, parts)
+            except OSError:
+                self.slos.lost()
+                raise
 
     def minutes(self, since: float, wanted: Callable[[str], bool]) -> list[Minute]:
         """The minutes from ``since`` on, the oldest first, with the rows of those ids for which ``wanted`` is true. Raises OSError."""
         found: list[Minute] = self._do(_read, self._files, max(since, self._wall() - DAY), wanted)
         return found
 
-    def _look(self) -> tuple[dict[str, Row], dict[str, Row]]:
+    def _look(self) -> tuple[dict[str, Row], dict[str, Row], list[Grown]]:
         snapshot = self._running()
-        return self._look_at_locations(snapshot), self._look_at_backends(snapshot)
+        locations, grown = self._look_at_locations(snapshot)
+        return locations, self._look_at_backends(snapshot), grown
 
-    def _look_at_locations(self, snapshot: Snapshot) -> dict[str, Row]:
+    def _look_at_locations(self, snapshot: Snapshot) -> tuple[dict[str, Row], list[Grown]]:
+        """The rows of a minute, and the growth of those locations that have objectives."""
         found: dict[str, Row] = {}
+        with_objectives: list[Grown] = []
         seen: dict[str, array[int]] = {}
         for row in readings.locations(self._table, snapshot, yield_to_loop):
             requests = row.requests
@@ -126,12 +151,18 @@ class Historian:
                 seen[name] = before
                 continue
             cells = row.cells
-            now = seen[name] = array("Q", (requests, sum(cells[at] for at in _4XX), sum(cells[at] for at in _5XX), *row.buckets))
+            statuses = (requests, sum(cells[at] for at in _4XX), sum(cells[at] for at in _5XX))
+            calls = sum(cells[_CALLS])
+            failed_calls = sum([cells[at] for at in _FAILED_CALLS]) if calls else 0
+            now = seen[name] = array("Q", (*statuses, calls, failed_calls, *row.buckets))
             grown = deltas(before, now)
-            times = (round(quantile(BUCKETS, grown[3:], share) / LEAST) for share in _SHARES)
+            buckets = grown[_COUNTS:]
+            times = (round(quantile(BUCKETS, buckets, share) / LEAST) for share in _SHARES)
             found[name] = (*grown[:3], *times)
+            if row.location.slo is not None:
+                with_objectives.append(Grown(row.location, grown[0], grown[2], grown[3], grown[4], buckets))
         self._locations = seen
-        return found
+        return found, with_objectives
 
     def _look_at_backends(self, snapshot: Snapshot) -> dict[str, Row]:
         slots = {

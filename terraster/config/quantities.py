@@ -114,7 +114,7 @@ def shown(value: float, quantity: Quantity | None) -> str:
 
 
 def _seconds(value: float) -> str:
-    for seconds, unit in ((3600, "h"), (60, "m")):
+    for seconds, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if value >= 2 * seconds and value % seconds == 0 or value == seconds == 3600:
             return f"{value / seconds:g}{unit}"
     return f"{value * 1000:g}ms" if 0 < value < 1 else f"{value:g}s"

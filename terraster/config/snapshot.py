@@ -27,6 +27,7 @@ from .loggers import AccessLog, ProgramLogger
 from .match import Match
 from .min_rate import MinRate
 from .plugin import Plugin
+from .slo import Slo
 from .tracing import Sampling, Tracing
 
 if TYPE_CHECKING:
@@ -279,6 +280,7 @@ class Location:
     panic_threshold: float = 0.0  # share of healthy backends below which all are used, 0 … 1
     outlier: Outlier | None = field(default_factory=Outlier)
     breaker: Breaker | None = None
+    slo: Slo | None = None
     retry: Retry = field(default_factory=Retry)
     queue: Queue = field(default_factory=Queue)
     pool: ConnectionPool = field(default_factory=ConnectionPool)

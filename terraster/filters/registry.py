@@ -23,6 +23,7 @@ from .redirect import Redirect
 from .respond import Respond
 from .security import Security
 from .shed import Shed
+from .slo import SloFilter
 from .split import Split
 
 __all__ = ["KINDS"]
@@ -41,6 +42,7 @@ KINDS: tuple[type[Filter], ...] = (
     Plugin,
     Respond,
     CircuitBreaker,
+    SloFilter,
     ErrorPages,
     Buffer,
     Split,

@@ -121,6 +121,7 @@ _TABLES = {
     "health checks": ["health_check", "health_check.*", "health_check.thresholds.*"],
     "outliers": ["outlier", "outlier.*"],
     "circuit breakers": ["circuit_breaker", "circuit_breaker.*"],
+    "objectives": ["slo", "slo.*"],
     "retries": ["retry", "retry.*"],
     "waiting": ["queue", "queue.*", "connection_pool", "connection_pool.*"],
     "timeouts and limits": ["timeouts", "timeouts.*", "tcp_keepalive", "limits", "limits.*", "limits.min_rate.*", f"{_S}limits.*"],
