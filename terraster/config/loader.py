@@ -23,11 +23,11 @@ from ..errors import ConfigError, Problem, Unplaced
 from . import adopting, checks, idle, idle_filters, level_checks, loggers, management, unserved
 from .edited import location_label
 from .edits import CONFLICT, LOCATION_KINDS, UNKNOWN, Dormant, Edit
+from .finds import Finds
 from .language import language
 from .log_files import unwritable
 from .messages import Complaint
 from .origins import origins
-from .pending import Finds
 from .places import keys_of, place_of
 from .plugins import Finder, Found, absent, directory, optional, spared
 from .plugins import complaints as faults_of_plugins
@@ -511,9 +511,9 @@ class _Load:
             path, key, words = refused[0]
             special[0] = path, key, f"{words}; and {len(refused) - 1} more"
         said: set[str] = set()
-        finds = [(path, words) for path, words in self._top_finds.later]
+        finds = [(path, words) for path, words in self._top_finds.doubts]
         for number, (_, _, item) in enumerate(self._items):
-            finds += [(("services", number, *path), words) for path, words in item.finds.later]
+            finds += [(("services", number, *path), words) for path, words in item.finds.doubts]
         for path, words in finds:
             if words not in said:
                 said.add(words)

@@ -417,4 +417,4 @@ class Snapshot:
     tracing: Tracing | None = None  # where spans go; None: no request is recorded
     sampling: Sampling | None = None  # of requests that no service took; None: none is recorded
     nameservers: tuple[str, ...] = ()  # "IP" or "IP:PORT" that names of backends are asked of; () = the system's
-    warnings: tuple[str, ...] = ()  # "FILE:LINE:COL: `tls` is not in effect yet", shown once at start and on --check
+    warnings: tuple[str, ...] = ()  # "FILE:LINE:COL: `weight` has no effect …", shown once at start and on --check

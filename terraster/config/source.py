@@ -20,9 +20,9 @@ from ..errors import Problem
 from . import checks, incremental, nodes
 from .edited import Edited
 from .edits import Edit
+from .finds import Finder, Finds
 from .language import Language
 from .messages import Beside, Complaint, complaints
-from .pending import Finder, Finds
 from .settings import DEFAULT_SERVICE, ServiceSettings
 from .settings.base import read_secret
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from pydantic.fields import FieldInfo
 
 from terraster.admin.metrics import of_filter
-from terraster.config.settings import Model, TrafficSettings, is_later
+from terraster.config.settings import Model, TrafficSettings
 from terraster.config.settings.base import default_of, keys_of, submodel
 from terraster.config.settings.plugins import PluginEntry
 from terraster.filters.contract import Stage, counted, defined
@@ -62,7 +62,6 @@ class Key(NamedTuple):
 
     default: str
     meaning: str
-    later: bool
 
 
 def keys() -> dict[str, Key]:
@@ -89,10 +88,8 @@ def keys() -> dict[str, Key]:
 
 
 def _key(field: FieldInfo) -> Key:
-    later = is_later(field.json_schema_extra)
-    text = (field.description or "").removesuffix(" Not in effect yet.")
-    meaning = re.sub(r" Default: .*\.$", "", text)
-    return Key("required" if field.is_required() else _marked(default_of(field)), meaning + " *Not in effect yet.*" * later, later)
+    meaning = re.sub(r" Default: .*\.$", "", field.description or "")
+    return Key("required" if field.is_required() else _marked(default_of(field)), meaning)
 
 
 _STEP = {"": "", "[]": "[]", "{}": ".NAME"}

@@ -1,8 +1,7 @@
 """Settings: the configuration language as models, one class a mapping of the file, one field a key.
 
 All keys of the language are defined here, with unit, meaning and default, except those of filters, which are defined with the filters.
-`terraster.config.language` puts both together. A key whose feature comes later is a `later` field:
-checked, kept, and named once in a warning.
+`terraster.config.language` puts both together.
 
 Settings are what was written, not what follows from it: inheritance and defaults that depend on other keys are
 `terraster.config.resolve`'s work.
@@ -34,7 +33,6 @@ from .base import (
     Port,
     Size,
     Whole,
-    is_later,
 )
 from .http2 import OVER_TLS, Http2Setting
 from .inherited import TrafficSettings
@@ -65,7 +63,6 @@ __all__ = [
     "TlsSettings",
     "TrafficSettings",
     "CertManager",
-    "is_later",
 ]
 
 _LIMITS = Limits()

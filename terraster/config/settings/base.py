@@ -56,10 +56,8 @@ __all__ = [
     "Whole",
     "default_of",
     "file_path",
-    "is_later",
     "items",
     "keys_of",
-    "later",
     "one_of",
     "quantity_of",
     "read_secret",
@@ -73,8 +71,7 @@ __all__ = [
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _URI_PATH = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]]|%(?!00)[0-9A-Fa-f]{2})*")
 _STATUS = re.compile(r"([1-5][0-9][0-9])\s*(?:-\s*([1-5][0-9][0-9]))?")
-_DEFAULT = re.compile(r" Default: (.*?)\.(?: Not in effect yet\.)?$")
-_LATER = "x-not-in-effect-yet"
+_DEFAULT = re.compile(r" Default: (.*?)\.$")
 
 
 class Model(BaseModel):
@@ -101,16 +98,6 @@ def one_of(model: Model, one: str, other: str) -> None:
     """ValueError if both of two spellings of one key are set."""
     if one in model.model_fields_set and other in model.model_fields_set:
         raise ValueError(f"has both `{one}` and `{other}`, which mean the same: keep one")
-
-
-def later(default: Any = None, *, description: str, **more: Any) -> Any:
-    """A field that is checked and kept although nothing acts on it yet; setting it earns one warning."""
-    return Field(default, description=f"{description} Not in effect yet.", json_schema_extra={_LATER: True}, **more)
-
-
-def is_later(extra: object) -> bool:
-    """True if a field's ``json_schema_extra`` marks it as `later`."""
-    return isinstance(extra, dict) and bool(extra.get(_LATER))
 
 
 def _whole(value: object) -> object:

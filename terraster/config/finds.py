@@ -1,13 +1,9 @@
-"""A look through validated settings for what their values do not show: keys that nothing acts on yet, what filters doubt, and files they
-need.
-
-Only keys that were written count, and only if they ask for something: `http2: false` and `tls: {enabled: false}` are already in
-effect.
-"""
+"""A look through validated settings for what their values do not show: what filters doubt, and files that they need. Only keys that were
+written count."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
@@ -16,7 +12,7 @@ from .language import Language
 from .log_targets import is_remote
 from .settings import LocationSettings, ServiceSettings
 from .settings.acme import AcmeSettings
-from .settings.base import is_later, submodel
+from .settings.base import submodel
 from .settings.kinds import FilterSettings, Source
 from .settings.logs import AccessLogSettings, LoggerSettings
 from .settings.tls import TlsSettings
@@ -29,7 +25,7 @@ Path = tuple[str | int, ...]
 class Finds(NamedTuple):
     """The finds in one model.
 
-    later:    the path of each key that nothing acts on yet or that a filter doubts, and the warning about it
+    doubts:   the path of each key that a filter doubts, and the warning about it
     files:    the path and the absolute name of each file that must exist
     logs:     the same for each file that must be writable
     inherits: True for a service that writes keys of `level_checks.levels`
@@ -37,7 +33,7 @@ class Finds(NamedTuple):
     filters:  True for a service that writes a filter
     """
 
-    later: tuple[tuple[Path, str], ...]
+    doubts: tuple[tuple[Path, str], ...]
     files: tuple[tuple[Path, str], ...]
     logs: tuple[tuple[Path, str], ...] = ()
     inherits: bool = False
@@ -45,60 +41,46 @@ class Finds(NamedTuple):
     filters: bool = False
 
 
-class _Key(NamedTuple):
-    name: str
-    spelling: str
-    later: bool
-    descend: bool
-
-
 class Finder:
     """Knows which keys of which model to look at; one for many models of a language."""
 
     def __init__(self, known: Language) -> None:
         self._known = known
-        self._keys: dict[type[BaseModel], dict[str, _Key]] = {}
+        self._keys: dict[type[BaseModel], dict[str, str]] = {}  # by model: the spelling of each key that has a model or several
 
     def find(self, model: BaseModel, path: Path = ()) -> Finds:
         """The finds in a model and the models within it; paths begin with `path`."""
-        later: list[tuple[Path, str]] = []
+        doubts: list[tuple[Path, str]] = []
         files: list[tuple[Path, str]] = []
         logs: list[tuple[Path, str]] = []
-        self._look(model, path, "", (later, files, logs), None)
+        self._look(model, path, (doubts, files, logs), None)
         inherits = isinstance(model, ServiceSettings) and level_checks.writes(model)
         idles = isinstance(model, ServiceSettings) and idle.mentions(model)
         filters = isinstance(model, ServiceSettings) and idle_filters.writes(self._known, model)
-        return Finds(tuple(later), tuple(files), tuple(logs), inherits, idles, filters)
+        return Finds(tuple(doubts), tuple(files), tuple(logs), inherits, idles, filters)
 
-    def _look(
-        self, model: BaseModel, path: Path, dotted: str, found: tuple[list[tuple[Path, str]], ...], level: BaseModel | None
-    ) -> None:
+    def _look(self, model: BaseModel, path: Path, found: tuple[list[tuple[Path, str]], ...], level: BaseModel | None) -> None:
         """level: the service or location that the model is a part of, None: the top"""
-        later, files, logs = found
+        doubts, files, logs = found
         if isinstance(model, ServiceSettings | LocationSettings):
             level = model
         keys = self._keys.get(type(model))
         if keys is None:
             keys = self._learn(type(model))
         for name in model.model_fields_set:
-            key = keys.get(name)
-            if key is None:
+            spelling = keys.get(name)
+            if spelling is None:
                 continue
             value = getattr(model, name)
-            here = (*path, key.spelling)
-            if key.later and _asks(value):
-                later.append((here, f"`{dotted}{key.spelling}` is not in effect yet"))
-            if not key.descend:
-                continue
-            inside = (later if not key.later else [], files, logs)  # what lies below a key without effect needs no word of its own
+            here = (*path, spelling)
             if isinstance(value, BaseModel):
-                self._look(value, here, f"{dotted}{key.spelling}.", inside, level)
+                self._look(value, here, found, level)
             elif isinstance(value, tuple):
                 for index, item in enumerate(value):
-                    self._look(item, (*here, index), f"{dotted}{key.spelling}.", inside, level)
+                    self._look(item, (*here, index), found, level)
             elif isinstance(value, dict):
                 for item_name, item in value.items():
-                    self._look(item, (*here, item_name), f"{dotted}{key.spelling}.", inside, level)
+                    self._look(item, (*here, item_name), found, level)
         if isinstance(model, TlsSettings) and model.enabled:
             files += [((*path, name), file) for name in ("cert_file", "key_file") if (file := getattr(model, name)) is not None]
             for index, one in enumerate(model.certificates):
@@ -108,7 +90,7 @@ class Finder:
             files += [((*path, name), file) for name in sorted(_TLS_FILES) if (file := getattr(model, name, None))]
         if isinstance(model, FilterSettings) and (getattr(model, "enabled", True) or model.kept_when_off):
             files += [(_place(model, path, source), source.name) for source in model.sources() if source.name.startswith("/")]
-            later += [((*path, key) if key else path, words) for key, words in model.doubts(level)]
+            doubts += [((*path, key) if key else path, words) for key, words in model.doubts(level)]
         if isinstance(model, AcmeSettings) and model.dns_hook is not None:
             files.append(((*path, "dns_hook"), model.dns_hook))
         if isinstance(model, AccessLogSettings) and model.path not in (None, "", descriptors.STDOUT) and not is_remote(model.path):
@@ -116,13 +98,9 @@ class Finder:
         if isinstance(model, LoggerSettings):
             logs += model.files(path)
 
-    def _learn(self, model: type[BaseModel]) -> dict[str, _Key]:
-        keys = {}
-        for name, field in model.model_fields.items():
-            later = is_later(field.json_schema_extra)
-            descend = submodel(field.annotation)[0] is not None
-            if later or descend:
-                keys[name] = _Key(name, field.alias or name, later, descend)
+    def _learn(self, model: type[BaseModel]) -> dict[str, str]:
+        fields = model.model_fields.items()
+        keys = {name: field.alias or name for name, field in fields if submodel(field.annotation)[0] is not None}
         self._keys[model] = keys
         return keys
 
@@ -134,7 +112,3 @@ def _place(model: FilterSettings, path: Path, source: Source) -> Path:
     """The path of the name of a file: of its key, or within a list."""
     value = getattr(model, source.key, None)
     return (*path, source.key, value.index(source.name)) if isinstance(value, tuple) else (*path, source.key)
-
-
-def _asks(value: Any) -> bool:
-    return value not in (None, False, "", ()) and getattr(value, "enabled", True) is not False
