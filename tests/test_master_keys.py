@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from terraster.config.key_file import SIZE
 from terraster.errors import StartError
-from terraster.master.keys import SIZE, cookie_key
+from terraster.master.keys import cookie_key
 
 
 def test_it_is_made_once_for_us_alone_and_kept(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_the_key_of_sessions(victim: Victim, when: str, step: str) -> None:
     victim.bury()
     assert victim.steps()[-1] == step
     made = path.read_bytes() if path.exists() else b""
-    assert len(made) == (32 if step == "cookie key linked" else 0)
+    assert len(made) == (32 if step == "key linked" else 0)
     victim.next()
     key = path.read_bytes()
     assert len(key) == 32 and key.startswith(made)

@@ -19,7 +19,7 @@ __all__ = ["ADOPTION", "EDIT", "KEY", "ORDER", "TABLE", "UPGRADE", "Step", "noth
 
 Step = Callable[[str], None]
 
-KEY = ("cookie key written", "cookie key linked")
+KEY = ("key written", "key linked")
 ORDER = ("overrides written", "overrides renamed")
 EDIT = ("edits written", "edits renamed")
 UPGRADE = ("successor forked", "pid file promoted", "control socket promoted")
