@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 
 from terraster.admin import processes, readings
-from terraster.config.snapshot import Backend, Departed, Listener, Location, Service, Snapshot, backend_id, location_id
+from terraster.config.snapshot import Backend, Listener, Location, Service, Snapshot, backend_id, location_id
 from terraster.state.cells import (
     STATUS_CELL,
-    WAITS,
     BackendCells,
     LocationCells,
     MasterCells,
@@ -150,26 +148,6 @@ def test_locations():
     assert sum(rows[0].buckets) == 5
     assert readings.requests(house.table, house.snapshot, 1) == 3
     assert readings.requests(house.table, house.snapshot, 2) == 2
-
-
-def test_the_times_of_addresses_that_dns_no_longer_returns_stay_in_the_sums_of_their_url():
-    house = House({"shop": {"/": ["http://n", "http://n", "http://other"]}})
-    for slot, first, last in ((0, 1, 2), (1, 10, 20), (2, 100, 200)):
-        house.used(1, slot, REQUESTS=1, BUCKET=first, CONNECT_TIME=first * 10**9, CONNECT_BUCKET=first)
-        house.q[house.table.seat_backend(2, slot) + SeatBackend.CONNECT_BUCKET + len(WAITS)] = last
-    (service,) = house.snapshot.services
-    (location,) = service.locations
-    sums = house.table.backend_counters(0)
-    for kept, left in (  # the second address is there; the first one has left, and its slot is given back or not yet
-        (location.backends[1:], Departed("http://n", tuple(sums))),
-        (location.backends[1:], Departed("http://n", (), (("x", 0),))),
-        (location.backends, Departed("http://n")),
-    ):
-        place = replace(location, backends=kept, departed=(left,))
-        snapshot = replace(house.snapshot, services=(replace(service, locations=(place,)),))
-        one, other = readings.by_url(house.table, readings.backends(house.table, snapshot))
-        assert (one.responses, one.connect_sum, list(one.connect_buckets)) == (11, 11.0, [11, *[0] * (len(WAITS) - 1), 22])
-        assert (other.responses, other.connect_buckets[0], other.connect_buckets[-1]) == (100, 100, 200)
 
 
 def test_what_has_no_slot_is_left_out():

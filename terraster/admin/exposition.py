@@ -1,4 +1,4 @@
-"""The text of a scrape, one metric after the other.
+"""The text of a scrape: one metric after the other.
 
 The format is Prometheus's text format 0.0.4, which every scraper reads. OpenMetrics costs prometheus_client 1.6 times as much.
 """
@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Proce
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from .metrics import TableCollector
+from .metrics import TableCollector, Written
 
 __all__ = ["CONTENT_TYPE", "exposition", "make_registry"]
 
@@ -38,6 +38,10 @@ def make_registry(collector: TableCollector) -> CollectorRegistry:
 
 
 def exposition(registry: CollectorRegistry) -> Iterator[bytes]:
-    """The text of a scrape, one metric at a time."""
+    """The text of a scrape, one metric at a time, and a large one in pieces."""
     for metric in registry.collect():
-        yield generate_latest(_Single(metric))
+        if isinstance(metric, Written):
+            yield generate_latest(_Single(Metric(metric.name, metric.documentation, metric.type)))  # its HELP and TYPE
+            yield from metric.pieces
+        else:
+            yield generate_latest(_Single(metric))

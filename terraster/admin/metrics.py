@@ -3,9 +3,9 @@
 `METRICS` has the name, type, help and labels of every metric. docs/metrics.md lists the same, and a test compares them. A label value
 comes from the configuration (a name, a path, a URL) or is one of a few fixed words. It never comes from a client.
 
-Samples go to prometheus_client one at a time, and metrics go to the socket one after the other. So the half million lines of 10,000
-services with two backends each are never in memory at once. After each batch of samples comes a pause, in which the admin worker answers
-other requests. docs/metrics.md has the cost.
+Metrics with samples for each location or backend are written by `terraster.admin.scrape`, all others by prometheus_client. Metrics go to the
+socket one after the other, so the million lines of 10,000 services are never in memory at once. After each batch of samples comes a pause, in
+which the admin worker may answer other requests. docs/metrics.md has the cost.
 
 The module is longer than 400 lines because the list of metrics is long, and each is best read beside what reads it.
 """
@@ -26,13 +26,15 @@ from .. import __version__
 from ..certs.naming import named
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
-from ..state.cells import BUCKETS, WAITS, BackendCells, MasterCells, SeatLocation
+from ..state.cells import MasterCells
 from ..state.table import Table
 from . import authorities, handshakes, plugins, processes, readings, seat_readings, staples
+from .scrape import Scrape
+from .series import Series
 
 Row = TypeVar("Row")
 
-__all__ = ["METRICS", "Description", "TableCollector", "of_filter"]
+__all__ = ["METRICS", "Description", "TableCollector", "Written", "of_filter"]
 
 SAMPLES_PER_TURN = 500
 
@@ -175,41 +177,6 @@ _OF_LOSSES: dict[str, Callable[[seat_readings.Losses], int]] = {
     "terraster_idle_clients_ended_total": lambda one: one.clients_closed,
 }
 
-_RARE = ("1xx", "other")  # classes of responses without a sample while nothing was counted: most backends never send one
-
-_BOUNDS = (*(repr(bound) for bound in BUCKETS), "+Inf")
-_BOUNDS_OF_WAITS = (*(repr(bound) for bound in WAITS), "+Inf")
-
-_OF_BACKEND: dict[str, Callable[[readings.BackendReading], float]] = {
-    "terraster_backend_up": lambda one: one.up,
-    "terraster_backend_state_change_timestamp_seconds": lambda one: one.since,
-    "terraster_backend_weight": lambda one: one.weight,
-    "terraster_backend_active_requests": lambda one: one.active,
-    "terraster_backend_idle_connections": lambda one: one.idle,
-    "terraster_backend_requests_total": lambda one: one.requests,
-    "terraster_backend_failures_total": lambda one: one.failures,
-    "terraster_backend_connections_opened_total": lambda one: one.connects,
-    "terraster_backend_probes_total": lambda one: one.probes,
-    "terraster_backend_probe_failures_total": lambda one: one.probe_failures,
-    "terraster_backend_open_connections": lambda one: one.open,
-    "terraster_backend_connect_errors_total": lambda one: one.connect_errors,
-    "terraster_backend_bad_statuses_total": lambda one: one.bad_statuses,
-    "terraster_backend_retries_total": lambda one: one.retries,
-    "terraster_backend_ejections_total": lambda one: one.ejections,
-    "terraster_backend_circuit_state": lambda one: one.circuit,
-    "terraster_backend_circuit_openings_total": lambda one: one.openings,
-}
-
-_OF_LOCATION = {
-    "terraster_location_queue_depth": SeatLocation.QUEUED,
-    "terraster_location_queue_refused_total": SeatLocation.QUEUE_REFUSED,
-    "terraster_location_queue_timeouts_total": SeatLocation.QUEUE_TIMEOUTS,
-    "terraster_location_retries_total": SeatLocation.RETRIES,
-    "terraster_location_hedges_total": SeatLocation.HEDGES,
-    "terraster_location_retry_budget_refusals_total": SeatLocation.BUDGET_REFUSALS,
-    "terraster_location_slow_clients_total": SeatLocation.SLOW_CLIENTS,
-}
-
 _OF_SEAT: dict[str, Callable[[seat_readings.SeatReading], float]] = {
     "terraster_connections": lambda one: one.connections,
     "terraster_connections_accepted_total": lambda one: one.accepted,
@@ -267,6 +234,14 @@ class _Paused:
                 self._pause()
 
 
+class Written(Metric):
+    """A metric whose samples are text already. pieces: can be iterated once"""
+
+    def __init__(self, metric: Metric, pieces: Iterator[bytes]) -> None:
+        super().__init__(metric.name, metric.documentation, metric.type)
+        self.pieces = pieces
+
+
 class TableCollector(Collector):
     """The collector that prometheus_client calls at each scrape.
 
@@ -293,6 +268,7 @@ class TableCollector(Collector):
         self._pause = pause
         self._counted = counted
         self._orders = orders
+        self._series: Series | None = None
         self._metrics = (*METRICS, *(of_filter(one) for one in counted))
 
     def describe(self) -> Iterable[Metric]:
@@ -302,10 +278,11 @@ class TableCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every metric of `METRICS`, in the same order, then those of filters."""
         snapshot = self._snapshot()
-        rows = [*readings.locations(self._table, snapshot, self._pause), readings.unrouted(self._table)]
-        samples = dict(self._locations(rows))
-        samples.update(self._backends(readings.by_url(self._table, readings.backends(self._table, snapshot, self._pause))))
-        samples.update(self._processes(seat_readings.seats(self._table)))
+        if self._series is None or self._series.snapshot is not snapshot:
+            self._series = None  # so that two are never in memory
+            self._series = Series(self._table, snapshot, self._pause)
+        written = Scrape(self._series, self._counted, self._pause).families()
+        samples = dict(self._processes(seat_readings.seats(self._table)))
         samples.update(self._certificates(snapshot))
         name = "terraster_acme_orders_total"
         samples[name] = (Sample(name, {"result": result}, count) for result, count in self._orders())
@@ -316,86 +293,11 @@ class TableCollector(Collector):
         samples.update(self._plugins(plugins.rows(self._table, snapshot)))
         for one in self._metrics:
             metric = Metric(one.name.removesuffix("_total") if one.type == "counter" else one.name, one.help, one.type)
-            metric.samples = _Paused(samples.pop(one.name), self._pause)  # type: ignore[assignment]  # written once, never kept
-            yield metric
-
-    def _locations(self, rows: list[readings.LocationReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
-        used = [({"service": row.service.name, "location": row.location.place}, row) for row in rows if any(row.cells)]
-        yield (
-            "terraster_requests_total",
-            (
-                Sample("terraster_requests_total", {**labels, "code": code}, count)
-                for labels, row in used
-                for code, count in row.codes()
-            ),
-        )
-        yield (
-            "terraster_grpc_responses_total",
-            (
-                Sample("terraster_grpc_responses_total", {**labels, "status": status}, count)
-                for labels, row in used
-                for status, count in row.calls()
-            ),
-        )
-        yield (
-            "terraster_bytes_total",
-            (
-                Sample("terraster_bytes_total", {**labels, "direction": direction}, octets)
-                for labels, row in used
-                for direction, octets in (("in", row.bytes_in), ("out", row.bytes_out))
-            ),
-        )
-        name = "terraster_request_duration_seconds"
-        yield name, _histogram(name, ((labels, row.buckets, row.duration_sum) for labels, row in used), _BOUNDS)
-        name = "terraster_location_queue_seconds"
-        yield name, _histogram(name, ((labels, row.queue_buckets, row.queue_sum) for labels, row in used), _BOUNDS_OF_WAITS)
-        proxied = [(labels, row) for labels, row in used if row.location.backends]
-        for name, cell in _OF_LOCATION.items():
-            yield name, _one_each(name, proxied, lambda row, cell=cell: row.cells[cell])  # type: ignore[misc]
-        for counter in self._counted:  # only where it has counted: most locations have none of most kinds
-            having = [(labels, row) for labels, row in used if row.cells[counter.cell]]
-            yield counter.metric, _one_each(counter.metric, having, lambda row, one=counter: one.counter.shown(row.cells[one.cell]))  # type: ignore[misc]
-        name = "terraster_location_panic"
-        every = [({"service": row.service.name, "location": row.location.place}, row) for row in rows if row.location.backends]
-        yield name, _one_each(name, every, lambda row: row.panic)
-
-    def _backends(self, rows: list[readings.BackendReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
-        labelled = [
-            ({"service": row.service.name, "location": row.location.place, "backend": row.backend.url}, row) for row in rows
-        ]
-        for name, value in _OF_BACKEND.items():
-            yield name, _one_each(name, labelled, value)
-        yield (
-            "terraster_backend_info",
-            (
-                Sample("terraster_backend_info", {**labels, "name": row.backend.name}, 1)
-                for labels, row in labelled
-                if row.backend.name
-            ),
-        )
-        name = "terraster_backend_state"
-        yield (
-            name,
-            (
-                Sample("terraster_backend_state", {**labels, "state": state}, state == row.state)
-                for labels, row in labelled
-                for state in BackendCells.STATES
-            ),
-        )
-        yield (
-            "terraster_backend_responses_total",
-            (
-                Sample("terraster_backend_responses_total", {**labels, "code": code}, count)
-                for labels, row in labelled
-                if row.requests
-                for code, count in row.classes()
-                if count or code not in _RARE
-            ),
-        )
-        name = "terraster_backend_response_seconds"
-        yield name, _histogram(name, ((labels, row.response_buckets, row.latency_sum) for labels, row in labelled), _BOUNDS)
-        name = "terraster_backend_connect_seconds"
-        yield name, _histogram(name, ((labels, row.connect_buckets, row.connect_sum) for labels, row in labelled), _BOUNDS_OF_WAITS)
+            if one.name in written:
+                yield Written(metric, written.pop(one.name))
+            else:
+                metric.samples = _Paused(samples.pop(one.name), self._pause)  # type: ignore[assignment]  # written once, never kept
+                yield metric
 
     def _processes(self, rows: list[seat_readings.SeatReading]) -> Iterator[tuple[str, Iterator[Sample]]]:
         proxies = [row for row in rows if row.role == "proxy"]
@@ -472,16 +374,3 @@ class TableCollector(Collector):
 
 def _one_each(name: str, rows: Iterable[tuple[dict[str, str], Row]], value: Callable[[Row], float]) -> Iterator[Sample]:
     return (Sample(name, labels, value(row)) for labels, row in rows)
-
-
-def _histogram(name: str, rows: Iterable[tuple[dict[str, str], Sequence[int], float]], bounds: Sequence[str]) -> Iterator[Sample]:
-    """rows: labels, counts by bucket, and the sum of what was counted. A row of which nothing was counted has no samples."""
-    for labels, buckets, total in rows:
-        if not any(buckets):
-            continue
-        count = 0
-        for bound, counted in zip(bounds, buckets, strict=True):
-            count += counted
-            yield Sample(name + "_bucket", {**labels, "le": bound}, count)
-        yield Sample(name + "_count", labels, count)
-        yield Sample(name + "_sum", labels, total)

@@ -1,6 +1,7 @@
 """Readings: the values of the shared table at one moment, added up over the seats and joined with the configuration.
 
-Metrics and status read the table only through this module and `terraster.admin.seat_readings`, so that a word means the same in both.
+Status and metrics read the table only through this module, `terraster.admin.seat_readings` and, for metrics with a sample for each location or
+backend, `terraster.admin.columns`.
 Reading takes no lock: each cell is whole, but two cells may be a few microseconds apart.
 
 A row is read with one slice: 0.6 µs for a backend's 16 cells, 2 µs for a location's 100. 10,000 services with two backends each take about
@@ -10,16 +11,14 @@ hundred rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from ..config.snapshot import Backend, Location, Service, Snapshot
 from ..state.cells import (
     BUCKETS,
     RESPONSE_CLASSES,
     STATUS_LABELS,
-    WAITS,
     BackendCells,
     LocationCells,
     Seat,
@@ -27,13 +26,11 @@ from ..state.cells import (
     SeatLocation,
 )
 from ..state.table import Table
-from ..wire.grpc import STATUSES
 
 __all__ = [
     "BackendReading",
     "LocationReading",
     "backends",
-    "by_url",
     "header",
     "locations",
     "requests",
@@ -45,45 +42,8 @@ ROWS_PER_TURN = 200
 Pause = Callable[[], object]
 
 _CLASSES = ("no_response", "status_1xx", "status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
-_COUNTERS = (  # in the order of `Table.backend_counters`, without the histograms
-    "requests",
-    "failures",
-    "latency_sum",
-    "connects",
-    "connect_errors",
-    "bad_statuses",
-    "retries",
-    *_CLASSES,
-    "probes",
-    "probe_failures",
-    "ejections",
-    "openings",
-)
 _FIRST, _END = SeatBackend.TIMES[0], SeatBackend.TIMES[-1] + 1
 """Where the histograms are among a backend's cells, which end with them."""
-
-_TIMES = slice(len(SeatBackend.COUNTERS) - len(SeatBackend.TIMES), len(SeatBackend.COUNTERS))
-"""Where the histograms are among `Table.backend_counters`."""
-
-_ADDED = (
-    "weight",
-    "probes",
-    "probe_failures",
-    "active",
-    "idle",
-    "requests",
-    "failures",
-    "connects",
-    "latency_sum",
-    "ejections",
-    "openings",
-    "connect_errors",
-    "bad_statuses",
-    "retries",
-    "open",
-    "tunnels",
-    *_CLASSES,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +111,6 @@ class BackendReading:
         """Responses per bucket of `BUCKETS`, then of +Inf; not cumulative."""
         return self._cells(SeatBackend.BUCKET, len(BUCKETS) + 1)
 
-    @property
-    def connect_buckets(self) -> Sequence[int]:
-        """Connections made per bucket of `WAITS`, then of +Inf; not cumulative."""
-        return self._cells(SeatBackend.CONNECT_BUCKET, len(WAITS) + 1)
-
-    @property
-    def connect_sum(self) -> float:
-        """Sum of the times in which connections were made, seconds."""
-        return sum(self._cells(SeatBackend.CONNECT_TIME, 1)) / 1e9
-
     def _cells(self, first: int, count: int) -> Sequence[int]:
         at = first - _FIRST
         return self.times[at : at + count]
@@ -189,12 +139,6 @@ class LocationReading:
             if count:
                 yield label, count
 
-    def calls(self) -> Iterator[tuple[str, int]]:
-        """(status of gRPC, calls) for every outcome of at least one call."""
-        for label, count in zip(STATUSES, self.cells[SeatLocation.GRPC :], strict=False):
-            if count:
-                yield label, count
-
     @property
     def requests(self) -> int:
         return sum(self.cells[: len(STATUS_LABELS)])
@@ -208,16 +152,6 @@ class LocationReading:
     def duration_sum(self) -> float:
         """Sum of the durations of all requests, seconds."""
         return self.cells[SeatLocation.DURATION] / 1e9
-
-    @property
-    def queue_buckets(self) -> list[int]:
-        """Requests that waited for a backend or a connection, per bucket of `WAITS`, then of +Inf; not cumulative."""
-        return self.cells[SeatLocation.QUEUE_BUCKET : SeatLocation.QUEUE_BUCKET + len(WAITS) + 1]
-
-    @property
-    def queue_sum(self) -> float:
-        """Sum of the times for which they waited, seconds."""
-        return self.cells[SeatLocation.QUEUE_TIME] / 1e9
 
     @property
     def bytes_in(self) -> int:
@@ -284,51 +218,6 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                     _mean(columns[SeatBackend.SHARE], 1e3),
                     _times(table, taken, backend.slot) if sums[SeatBackend.REQUESTS] or sums[SeatBackend.CONNECTS] else (),
                 )
-
-
-def by_url(table: Table, rows: Iterable[BackendReading]) -> list[BackendReading]:
-    """One row for each URL of a location. A URL whose name has several addresses gets their sums and the best of their states.
-
-    The sums include the counts of addresses that DNS no longer returns.
-    """
-    found: dict[tuple[str, str], BackendReading] = {}
-    for row in rows:
-        key = row.location.id, row.backend.url
-        known = found.get(key)
-        found[key] = _with_departed(table, row) if known is None else _together(known, row)
-    return list(found.values())
-
-
-def _with_departed(table: Table, row: BackendReading) -> BackendReading:
-    for one in row.location.departed:
-        if one.url == row.backend.url:
-            for counted in (one.sums, *(table.backend_counters(slot) for _name, slot in one.slots)):
-                added = {name: getattr(row, name) + value for name, value in _counted(counted)}
-                row = replace(row, **added, times=_both(row.times, counted[_TIMES]))
-    return row
-
-
-def _counted(counters: Sequence[int]) -> Iterator[tuple[str, float]]:
-    """(field of a reading, value) for the result of `Table.backend_counters`, without the histograms."""
-    named = (*counters[: _TIMES.start], *counters[_TIMES.stop :])
-    return ((name, value / 1e9 if name == "latency_sum" else value) for name, value in zip(_COUNTERS, named, strict=False))
-
-
-def _both(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
-    """Two of `BackendReading.times` together."""
-    return tuple(map(sum, zip_longest(one, other, fillvalue=0)))
-
-
-def _together(one: BackendReading, other: BackendReading) -> BackendReading:
-    return replace(
-        one,
-        **{name: getattr(one, name) + getattr(other, name) for name in _ADDED},
-        times=_both(one.times, other.times),
-        up=one.up or other.up,
-        since=max(one.since, other.since),
-        state=min(one.state, other.state, key=BackendCells.BEST.index),
-        circuit=max(one.circuit, other.circuit),
-    )
 
 
 def _mean(values: tuple[int, ...], unit: float) -> float:
