@@ -1,6 +1,6 @@
 """`terrasterctl`: controls a running Terraster over the unix socket that its admin worker serves in `runtime_dir`.
 
-    terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload | status [--all] | stop [--now] |
+    terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload [--dry-run] | diff | status [--all] | stop [--now] |
                  backend drain|maintain|enable|weight|add|remove|list … | edits … | generations | rollback N | why … | explain REQUEST |
                  drain|undrain|ready --host HOST |
                  maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify] | events | user …
@@ -22,7 +22,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,17 +37,17 @@ from . import (
     maintenance,
     mirror,
     plugins,
+    reload,
     render,
     render_certificates,
     users,
     where,
 )
-from .control import DONE, FAILED, NOT_RUNNING, RETRY, UNKNOWN, Away, Control, Refused
+from .control import DONE, FAILED, NOT_RUNNING, UNKNOWN, Away, Control, Refused
 from .explain import joined
 from .inherited import clean
 from .options import Parser, add_option, parse
 from .output import colourful, until_closed, width
-from .phrases import milliseconds
 
 __all__ = ["main"]
 
@@ -84,9 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add_option(parser, "version", action="version", version=f"terrasterctl {__version__}", help="print the version, and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = _shared({})
-    commands.add_parser(
-        "reload", parents=[shared], help="apply the changed configuration; print the changes, or why it was refused"
-    )
+    reload.add_command(commands, shared)
     status = commands.add_parser("status", parents=[shared], help="show problems, services, backends and workers")
     status.add_argument("--all", action="store_true", help="show every service, even of a large configuration")
     stop = commands.add_parser("stop", parents=[shared], help="finish open requests and stop; return when Terraster has ended")
@@ -117,65 +114,6 @@ def _shared(defaults: dict[str, Any]) -> Parser:
     add("timeout", metavar="SECONDS", type=float, help="seconds to wait for the outcome (default: 120)")
     add("json", action="store_true", help="print JSON")
     return shared
-
-
-def _reload(control: Control, arguments: argparse.Namespace) -> int:
-    began = time.time()
-    try:
-        control.look("/healthz")
-        outcome = control.call("POST", "/reload", why="terrasterctl")
-    except Away:
-        try:
-            outcome = _outcome_since(control, began, at_least=0.0)  # this very reload may have ended it
-        except Away:
-            control.signal(signal.SIGHUP)
-            print("terrasterctl: the admin worker does not answer; sent the master a signal instead", file=sys.stderr)
-            try:
-                outcome = _outcome_since(control, began, at_least=15.0)
-            except Away:
-                raise Refused("the reload was requested; Terraster's log has its outcome", UNKNOWN) from None
-    if arguments.json:
-        print(json.dumps(outcome, indent=2))
-        return DONE if outcome["ok"] and not outcome.get("kept") else FAILED
-    if not outcome["ok"]:
-        lines = [f"terrasterctl: not reloaded, generation {outcome['generation']} stays in effect:"]
-        lines += [f"  {problem}" for problem in outcome["problems"]]
-        print(journal.as_error("\n".join(lines)), file=sys.stderr)
-        return FAILED
-    for line in outcome["changes"]:
-        print(line)
-    for line in outcome["notes"]:
-        print(f"note: {line}")
-    if outcome["replaced"]:
-        print(f"note: replaced processes that did not apply it: {', '.join(map(str, outcome['replaced']))}")
-    print(_reloaded(outcome), flush=True)
-    for line in outcome.get("kept", ()):  # a master of an older version does not say it
-        print(journal.as_error(f"terrasterctl: reloaded, but {line}"), file=sys.stderr)
-    return FAILED if outcome.get("kept") else DONE
-
-
-def _reloaded(outcome: dict[str, Any]) -> str:
-    """The last line about a reload that succeeded."""
-    generation = outcome["generation"]
-    if not outcome["changes"]:
-        return f"nothing to reload: the configuration is what runs already, generation {generation}, and nothing was touched"
-    took = outcome["seconds"]
-    return f"reloaded: all processes run the new configuration, generation {generation}; it took {milliseconds(took)}"
-
-
-def _outcome_since(control: Control, moment: float, at_least: float) -> dict[str, Any]:
-    """The outcome of the last reload that ended after ``moment`` (time.time()). Waits up to ``at_least`` seconds. Raises Away."""
-    until = min(control.deadline, time.monotonic() + at_least)
-    while True:
-        try:
-            last: dict[str, Any] | None = control.look("/reload")["last_reload"]
-            if last is not None and last["when"] >= moment:
-                return last
-        except Away:
-            pass
-        if time.monotonic() >= until:
-            raise Away("no outcome")
-        time.sleep(RETRY)
 
 
 def _status(control: Control, arguments: argparse.Namespace) -> int:
@@ -230,7 +168,7 @@ def _certificates(control: Control, arguments: argparse.Namespace) -> int:
 
 
 _COMMANDS = {
-    "reload": _reload,
+    "reload": reload.reload,
     "status": _status,
     "stop": _stop,
     "backend": backend.backend,

@@ -10,16 +10,18 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from ..config.quantities import duration
 from .control import DONE, FAILED, Control
-from .phrases import moment
+from .phrases import many, moment
 
-__all__ = ["ACTIONS", "add_actions", "add_command", "edited", "edits", "generations", "refused", "rollback", "span"]
+__all__ = ["ACTIONS", "add_actions", "add_command", "edited", "edits", "generations", "refused", "rollback", "span", "would_touch"]
 
 ACTIONS = ("add", "remove")
 _SHOWN = 5  # changes of a generation
+_MOST_TOUCHED = 20  # backends of a dry run that are named
 
 
 def add_actions(actions: Any, shared: argparse.ArgumentParser, service_help: str, url_help: str) -> None:
@@ -166,15 +168,23 @@ def _shown(answer: dict[str, Any], as_json: bool) -> int:
         return DONE
     for line in answer["changed"]:
         print(f"would be: {line}" if answer["dry_run"] else line)
-    for one in answer.get("touches", ()):
-        print(
-            f"it would touch {one['url']} of {one['service']}{one['location']}: {one['active']} open requests, "
-            f"{one['open']} connections, {one['requests_per_second']:g} requests per second lately"
-        )
+    would_touch(answer.get("touches", ()))
     for note in answer["notes"]:
         print(f"note: {note}")
     print("nothing was changed" if answer["dry_run"] else f"all processes run it, generation {answer['generation']}")
     return DONE
+
+
+def would_touch(touches: Sequence[dict[str, Any]]) -> None:
+    """Print the backends that a change would touch, those with most to do first."""
+    rows = sorted(touches, key=lambda one: (-one["active"], -one["requests_per_second"], -one["open"]))
+    for one in rows[:_MOST_TOUCHED]:
+        print(
+            f"it would touch {one['url']} of {one['service']}{one['location']}: {many(one['active'], 'open request')}, "
+            f"{many(one['open'], 'connection')}, {one['requests_per_second']:g} requests per second lately"
+        )
+    if len(rows) > _MOST_TOUCHED:
+        print(f"it would touch {len(rows) - _MOST_TOUCHED} more backends; --json has them")
 
 
 def refused(answer: dict[str, Any], as_json: bool) -> int:

@@ -39,6 +39,7 @@ from .operator.edit_commands import EditCommands
 from .operator.generation_commands import Generations
 from .operator.host_commands import HostCommands
 from .operator.service_commands import ServiceCommands
+from .operator.touched import of_change, touched
 from .participant import Outcome, Participant
 from .questions import Questions
 from .reload import Reloader
@@ -137,9 +138,13 @@ class Control:
             return
 
     def reload(self, why: str = "terrasterctl", dry_run: bool = False) -> dict[str, Any]:
-        """Reload. The answer has the keys of `Outcome`. dry_run: say what would change, and change nothing"""
-        outcome = self._reloader.rehearse() if dry_run else self._reloader.reload(why)
-        return {**outcome.as_dict(), "dry_run": dry_run}
+        """Reload. The answer has the keys of `Outcome`. dry_run: say what would change and what it would touch (``touches``, see
+        `terraster.master.operator.touched`), and change nothing"""
+        if not dry_run:
+            return {**self._reloader.reload(why).as_dict(), "dry_run": False}
+        outcome, change = self._reloader.rehearse(), self._reloader.rehearsed
+        found = [] if change is None else of_change(self._running.snapshot, change)
+        return {**outcome.as_dict(), "dry_run": True, "touches": touched(self._table, found)}
 
     def stop(self, graceful: bool = True) -> dict[str, Any]:
         """Begin to stop, as TERM (or QUIT) would; the answer comes before the end does. During an upgrade both masters end, the new one

@@ -10,7 +10,8 @@ has one true outcome, and the operator who asked for it gets it.
 Operators' overrides and the addresses of names lie above the file. When they change, `Reloader.refresh` goes the same way with the
 configuration that was loaded last: a generation of its own, but no reload in metrics or status.
 
-The work runs in the greenlet of the caller, one reload at a time, and yields between its steps: probes and supervision go on.
+The work runs in the greenlet of the caller, one reload at a time, and yields between its steps: probes and supervision go on. The module is
+longer than 400 lines because a reload, its rehearsal and a refresh are the same steps.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ class Reloader:
     step:         see `terraster.master.steps`
     placed:       see `terraster.master.run`
 
-    ``last``: the outcome of the last reload, or None. ``refused``: the last refresh with its reason, if it failed and no change has
-    succeeded since; else None.
+    ``last``: the outcome of the last reload, or None. ``rehearsed``: the change of the last rehearsal, None if it was none. ``refused``: the
+    last refresh with its reason, if it failed and no change has succeeded since; else None.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Reloader:
         self.events = Events()
         self.noted: Callable[[str, Outcome], None] | None = None  # called after each reload and refresh
         self.last: Outcome | None = None
+        self.rehearsed: Change | None = None
         self.refused: tuple[str, Outcome] | None = None
 
     def reload(self, why: str) -> Outcome:
@@ -165,6 +167,7 @@ class Reloader:
         """A reload (or an edit, see there) up to the commit, which is then taken back: the outcome has the changes. Any
         greenlet; waits for a reload under way."""
         with self._one_at_a_time:
+            self.rehearsed = None
             return self._go(self._of_file if propose is None else lambda: self._of_edit(propose), rehearsal=True)
 
     def _refreshed(self, why: str, propose: Callable[[], Proposal], remembered: bool = True) -> Outcome:
@@ -209,7 +212,8 @@ class Reloader:
             changes = new.change.describe()
             if rehearsal:
                 rollback(self._participants)
-                raise _Unchanged(new.notes)
+                self.rehearsed = new.change
+                raise _Unchanged(new.notes + _would_replace(new.change))
             commit(self._participants, new, self._step)
             for one in self._participants:
                 one.settle(new)
@@ -378,6 +382,13 @@ class Reloader:
             gc.unfreeze()
         gc.collect()
         gc.freeze()
+
+
+def _would_replace(change: Change) -> list[str]:
+    """A note if a change would replace processes."""
+    keys = [key for key in change.restart if key not in _IN_PLACE]
+    everyone = any(key not in _ADMIN for key in keys)
+    return [f"{', '.join(keys)}: {'all workers' if everyone else 'the admin worker'} would be replaced"] if keys else []
 
 
 def _said(warning: str) -> str:

@@ -193,6 +193,7 @@ OUTCOME = record(
     seconds=SPAN,
     when=MOMENT,
 )
+TOUCHED = record(service=TEXT, location=TEXT, url=TEXT, active=COUNT, open=COUNT, requests_per_second=SPAN)
 NAME = record(
     endpoints=several(TEXT), since=MOMENT_OR_NONE, asked=MOMENT_OR_NONE, ttl=SPAN, failure=TEXT, failing_since=MOMENT_OR_NONE
 )
@@ -397,7 +398,7 @@ SHAPES: dict[str, Schema] = {
     "audit": record(ok=TRUTH, now=MOMENT, rows=several(AUDIT_ROW), cursor=COUNT_OR_NONE),
     "audit verify": record(ok=TRUTH, rows=COUNT, last=COUNT, hash=TEXT),
     "status": STATUS,
-    "reload": {**OUTCOME, "properties": {**OUTCOME["properties"], "dry_run": TRUTH}},
+    "reload": {**OUTCOME, "properties": {**OUTCOME["properties"], "dry_run": TRUTH, "touches": several(TOUCHED)}},
     "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT), etag=TEXT),
     "drain": record(
         ok=TRUTH,

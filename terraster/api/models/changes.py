@@ -240,6 +240,7 @@ class ReloadAnswer(Model):
     problems: list[str]
     notes: list[str]
     replaced: list[int]
+    touches: Annotated[list[Touched] | None, Field(description="Of a dry run: the backends that it would touch.")] = None
     seconds: float
     when: float
     dry_run: bool

@@ -98,7 +98,7 @@ def _may_drop(deps: Deps, call: Call, number: int) -> None:
 def _reload(deps: Deps, call: Call) -> Answer:
     answer = deps.ask("reload", why=f"{by(call)}, by the API", dry_run=call.query.dry_run)
     checked({**answer, "code": "invalid"})
-    value = {name: answer[name] for name in _RELOAD}
+    value = {name: answer[name] for name in _RELOAD} | {"touches": answer.get("touches")}
     generation = 0 if call.query.dry_run else answer["generation"]
     return Answer(
         value, effect=Effect(target="the configuration", after={"changes": answer["changes"][:50]}, generation=generation)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import gevent
 from gevent.lock import RLock
 
 from terraster.config.edits import LOCATION_KINDS, LOCATION_SET, REMOVE, SET, UNKNOWN, Edit, compacted, value_of
@@ -24,7 +23,6 @@ from terraster.errors import ConfigError, StartError
 from terraster.logs.program import ProgramLog
 from terraster.master.participant import Outcome
 from terraster.master.running import Running
-from terraster.state.cells import SeatBackend
 from terraster.state.table import Table
 
 from .account import overridden, refusal
@@ -34,11 +32,11 @@ from .documents import Laid
 from .edits import Edits, Run
 from .etags import etag, matches
 from .overrides import Overrides
+from .touched import touched
 
 __all__ = ["EditCommands"]
 
 _TOGETHER = 200  # commands in one generation
-_SAMPLE = 1.0  # seconds over which requests are counted
 
 
 class EditCommands:
@@ -348,20 +346,7 @@ class EditCommands:
             for backend in location.backends
             if wide or backend.url in urls
         ]
-        before = [self._table.backend_sum(backend.slot, SeatBackend.REQUESTS) for _, _, backend in found]
-        if found:
-            gevent.sleep(_SAMPLE)
-        return [
-            {
-                "service": service,
-                "location": location,
-                "url": backend.url,
-                "active": self._table.backend_sum(backend.slot, SeatBackend.ACTIVE),
-                "open": self._table.backend_sum(backend.slot, SeatBackend.OPEN),
-                "requests_per_second": max(0, self._table.backend_sum(backend.slot, SeatBackend.REQUESTS) - count) / _SAMPLE,
-            }
-            for (service, location, backend), count in zip(found, before, strict=True)
-        ]
+        return touched(self._table, found)
 
 
 def _edits(edits: Sequence[Edit]) -> str:
