@@ -75,6 +75,14 @@ def house(tmp_path: Path, monkeypatch) -> House:
     return House(tmp_path)
 
 
+def test_the_events_of_a_service_are_its_own_and_those_of_its_parts(house: House) -> None:
+    targets = ("shop", "service shop", "shop/ http://a", "shop/api http://a@10.0.0.1:80", "shop/api", "shop http://a")
+    for target in (*targets, "shopping/ http://a", "service shopping", "a/shop", ""):
+        house.events.add("backend", target, target)
+    found = house.chronicle.timeline(0.0, 0.0, frozenset(), 1000, "shop")
+    assert sorted(one["target"] for one in found) == sorted(targets)
+
+
 def test_events_are_told_once_before_and_after_they_are_on_the_disk(house: House) -> None:
     house.happen("one", "two")
     assert house.told() == ["one", "two"]

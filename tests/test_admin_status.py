@@ -174,7 +174,9 @@ def test_nothing_wrong():
     shop = found["services"][0]
     place = shop["locations"][0]
     assert (shop["name"], place["path"], place["requests"], place["responses"]) == ("shop", "/", 5, {"2xx": 4, "4xx": 1})
-    assert place["mean_duration"] == 0.01
+    assert place["mean_duration"] == 0.01 and sum(place["durations"]) == 5
+    assert len(place["durations"]) == len(found["duration_bounds"]) + 1
+    assert place["durations"][found["duration_bounds"].index(0.01)] == 5, "0.01 s is within the bucket that it ends"
     one, other = place["backends"]
     assert (one["up"], one["since"], one["reason"], one["requests"], one["latency"]) == (True, NOW - 60, "200 OK", 4, 0.002)
     assert (other["latency"], other["probe_seconds"], other["reason"]) == (None, None, "")

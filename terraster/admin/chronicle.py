@@ -96,14 +96,21 @@ class Chronicle:
             except (TerrasterError, OSError) as error:
                 self._log.warning("the last events are not kept: %s", error)
 
-    def timeline(self, since: float, until: float, kinds: frozenset[str], limit: int) -> list[dict[str, Any]]:
-        """The events of a time, the newest first: ``when kind target text generation``. Raises OSError, AuditError."""
+    def timeline(self, since: float, until: float, kinds: frozenset[str], limit: int, service: str = "") -> list[dict[str, Any]]:
+        """The events of a time, the newest first: ``when kind target text generation``. service: only of it, its locations and its
+        backends. Raises OSError, AuditError."""
         with self._turn:
             found = list(self._do(_read, self._files, since))
             found += [event for event in self._fresh() if event["when"] >= since]
         rows, _cursor = self._auditor.page({}, since, until, _MOST, 0)
         found += [_of_row(row) for row in rows]
-        wanted = [one for one in found if (not kinds or one["kind"] in kinds) and (not until or one["when"] < until)]
+        wanted = [
+            one
+            for one in found
+            if (not kinds or one["kind"] in kinds)
+            and (not until or one["when"] < until)
+            and (not service or _is_of(one["target"], service))
+        ]
         wanted.sort(key=_when)
         wanted.reverse()  # what was written later at one moment comes first
         keys = ("when", "kind", "target", "text", "generation")
@@ -167,6 +174,11 @@ def _done(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any
 
 def _read(files: EventFiles, since: float) -> list[dict[str, Any]]:
     return list(files.since(since))
+
+
+def _is_of(target: str, service: str) -> bool:
+    """True if an event's target is a service, or one of its locations and backends."""
+    return target in (service, f"service {service}") or target.startswith((f"{service}/", f"{service} "))
 
 
 def _when(event: dict[str, Any]) -> float:

@@ -60,10 +60,10 @@ class Past:
         except (OSError, TerrasterError):
             return None  # the log has said it
 
-    def timeline(self, since: float, until: float, kind: str, limit: int) -> list[dict[str, Any]]:
+    def timeline(self, since: float, until: float, kind: str, limit: int, service: str = "") -> list[dict[str, Any]]:
         """See `Chronicle.timeline`. kind: "": all. Raises TerrasterError."""
         try:
-            return self._chronicle.timeline(since, until, frozenset((kind,)) if kind else frozenset(), limit)
+            return self._chronicle.timeline(since, until, frozenset((kind,)) if kind else frozenset(), limit, service)
         except OSError as error:
             raise TerrasterError(f"the history cannot be read: {error.strerror}") from error
 

@@ -15,7 +15,7 @@ from typing import Any
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
 from ..policy.leaving import Left, left
-from ..state.cells import BackendCells, Seat, SeatLocation
+from ..state.cells import BUCKETS, BackendCells, Seat, SeatLocation
 from . import authorities, certificates
 from .problems import (
     of_audit,
@@ -114,6 +114,7 @@ def document(
         "started": master.get("started"),
         "now": now,
         "generation": master.get("generation"),
+        "duration_bounds": BUCKETS,
         "upgrade": under_way(master.get("upgrade"), workers),
         "listeners": master.get("listeners", []),
         "wanted_workers": master.get("wanted_workers"),
@@ -222,6 +223,7 @@ def _location(
         "bytes_in": row.bytes_in if row else 0,
         "bytes_out": row.bytes_out if row else 0,
         "mean_duration": row.duration_sum / requests if row and requests else None,
+        "durations": row.buckets if row and requests else None,
         "panic": row.panic if row else False,
         "queue": location.queue.size if backends else None,
         "queued": row.queued if row else 0,

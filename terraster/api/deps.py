@@ -69,8 +69,8 @@ class Audit(Protocol):
 class Past(Protocol):
     """The history. All may wait; raise TerrasterError if it cannot be read."""
 
-    def timeline(self, since: float, until: float, kind: str, limit: int) -> list[dict[str, Any]]:
-        """Events, the newest first: ``when kind target text generation``. kind: "": all"""
+    def timeline(self, since: float, until: float, kind: str, limit: int, service: str = "") -> list[dict[str, Any]]:
+        """Events, the newest first: ``when kind target text generation``. kind: "": all. service: whose; "": all"""
         ...
 
     def minutes(self, service: str, path: str, since: float) -> list[dict[str, Any]]:

@@ -136,6 +136,7 @@ LOCATION = record(
     bytes_in=COUNT,
     bytes_out=COUNT,
     mean_duration=SPAN_OR_NONE,
+    durations=optional(several(COUNT)),
     panic=TRUTH,
     queue=COUNT_OR_NONE,
     queued=COUNT,

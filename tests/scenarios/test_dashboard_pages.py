@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from ..harness.axe import findings
 from ..harness.chromium import Chromium, Page
-from ..harness.staged import PAGES, Staged
+from ..harness.staged import PAGES, REASON, Staged
 from ..harness.users_api import GOOD
 
 pytestmark = pytest.mark.needs("chromium")
@@ -17,27 +16,78 @@ pytestmark = pytest.mark.needs("chromium")
 SIZES = ((1280, 800), (360, 740))
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    """A page that asks for the login."""
-    with Staged(tmp_path / "t") as terraster, Chromium(tmp_path / "c") as browser:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page that asks for the login; the tests go on where the one before ended."""
+    folder = tmp_path_factory.mktemp("staged")
+    with Staged(folder / "t") as terraster, Chromium(folder / "c") as browser:
         page = browser.page(*SIZES[0])
         page.open(f"http://127.0.0.1:{terraster.admin_port}/")
         page.wait("document.querySelector('input[name=username]')")
         yield page
+        assert [text for text in page.complaints() if "401" not in text] == []
+
+
+@pytest.fixture
+def entered(page: Page) -> Page:
+    """A page after the login."""
+    if page.value("document.querySelector('input[name=username]') !== null"):
+        page.log_in("ada", GOOD)
+    page.resize(*SIZES[0])
+    return page
 
 
 @pytest.mark.nightly  # axe comes from npm's registry
 def test_axe_finds_nothing_on_any_page(page) -> None:
     found = [f"login: {line}" for line in findings(page)]
     page.log_in("ada", GOOD)
-    for at, (width, height) in enumerate(SIZES):
+    for (width, height), scheme in zip(SIZES, ("light", "dark"), strict=True):
         page.resize(width, height)
-        for scheme, rule in (("light", ""), ("dark", "color-contrast" if at else "")):
-            page.media(prefers_color_scheme=scheme)
-            for name in PAGES:
-                page.go(name)
-                found += [f"{name}, {width}, {scheme}: {line}" for line in findings(page, rule)]
+        page.media(prefers_color_scheme=scheme)
+        for name in PAGES:
+            page.go(name)
+            found += [f"{name}, {width}, {scheme}: {line}" for line in findings(page)]
     assert found == []
     page.value("document.querySelector('main').append(document.createElement('input'))")
     assert [line.partition(":")[0] for line in findings(page)] == ["label"], "axe finds what is wrong"
+
+
+def test_events_of_the_day_with_filters_in_the_address(entered) -> None:
+    page = entered
+    page.go("events")
+    page.wait("document.querySelector('tbody').innerText.includes('has ended: killed by SIGKILL')")
+    assert REASON in page.text()
+    page.value("const kind = document.querySelector('select'); kind.value = 'worker'; kind.dispatchEvent(new Event('change'))")
+    page.wait("document.querySelectorAll('tbody tr').length == 1")
+    page.type("main label:last-of-type input", "no such text")
+    page.wait("document.querySelector('main').innerText.includes('Nothing happened.')")
+    assert page.value("location.hash") == "#/events?kind=worker&find=no+such+text"
+    page.call("Page.reload")
+    page.wait("document.querySelector('main').innerText.includes('Nothing happened.')")
+    assert (
+        page.value("document.querySelector('select').value + document.querySelectorAll('main input')[1].value")
+        == "workerno such text"
+    )
+
+
+def test_a_day_of_a_service_tells_traffic_and_states_to_pointer_and_keyboard(entered) -> None:
+    page = entered
+    page.go("service/shop")
+    page.wait("document.querySelectorAll('.day').length == 6 && document.querySelectorAll('.band').length == 5")
+    labels = page.value(
+        "[...document.querySelectorAll('.band rect.bad')].map((one) => [one.getAttribute('aria-label'), one.tabIndex])"
+    )
+    assert all(tab == 0 for _, tab in labels)
+    assert [text.partition(" ")[0] for text, _ in labels] == ["ejected", "down", "down"]
+    assert labels[1][0].endswith("(25 min): health check: connection refused")
+    page.value("document.querySelectorAll('.band rect.bad')[1].focus()")
+    page.wait("document.querySelector('.told').innerText.endsWith('(25 min): health check: connection refused')")
+    page.value(
+        "const moment = document.querySelector('input[type=range]'); moment.value = 100; moment.dispatchEvent(new Event('input'))"
+    )
+    said = page.wait(
+        "document.querySelector('.day line') && document.querySelector('input[type=range]').getAttribute('aria-valuetext')"
+    )
+    assert "requests/s" in said and "p50" in said and "p99" in said
+    page.click("h1 + p a")
+    page.wait("location.hash == '#/events?service=shop' && document.querySelectorAll('.band').length == 5")

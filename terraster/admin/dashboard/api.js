@@ -37,7 +37,7 @@ async function valueOf(answer) {
 }
 
 // The events of a stream as they come: { name, data }. Raises as `call` does. signal: ends it
-export async function* events(path, signal) {
+export async function* stream(path, signal) {
   const answer = await fetch(path, { credentials: "same-origin", redirect: "error", headers: { Accept: "text/event-stream" }, signal });
   if (!answer.ok) throw new Refused(answer.status, (await valueOf(answer)) ?? {});
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

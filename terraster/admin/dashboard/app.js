@@ -1,11 +1,13 @@
 // The dashboard: which page is shown, and the state that comes every two seconds.
 
-import { Refused, call, events } from "./api.js";
+import { address } from "./address.js";
+import { Refused, call, stream } from "./api.js";
 import { h, show } from "./dom.js";
 import { count } from "./format.js";
 import { Samples } from "./samples.js";
 import { overview } from "./pages/overview.js";
 import { servicePage } from "./pages/service.js";
+import { events } from "./pages/events.js";
 import { workers } from "./pages/workers.js";
 import { certificates } from "./pages/certificates.js";
 import { plugins } from "./pages/plugins.js";
@@ -21,6 +23,7 @@ const LATE = 10; // seconds after which the page says that what it shows is old
 const PAGES = [
   { name: "", title: "Overview", page: overview, inMenu: true },
   { name: "service", title: "Service", page: servicePage },
+  { name: "events", title: "Events", page: events, inMenu: true },
   { name: "certificates", title: "Certificates", page: certificates, inMenu: true },
   { name: "workers", title: "Workers", page: workers, inMenu: true },
   { name: "plugins", title: "Plugins", page: plugins, inMenu: true },
@@ -34,19 +37,13 @@ const state = { status: null, samples: new Samples(), seen: 0, failure: "", call
 let watching = null; // ends the stream
 let heard = 0; // when something came last, or was asked for
 
-function route() {
-  const [, name = "", ...rest] = location.hash.replace(/^#/, "").split("/");
-  const [last, query = ""] = (rest.pop() ?? "").split("?");
-  const parts = [...rest, last].filter((part) => part !== "").map(decodeURIComponent);
-  return { name, parts, query: new URLSearchParams(query), found: PAGES.find((one) => one.name === name) };
-}
-
 function draw() {
-  const { name, parts, query, found } = route();
-  if (state.shown !== location.hash) {
-    state.shown = location.hash;
+  const { name, path, parts, query } = address();
+  const found = PAGES.find((one) => one.name === name);
+  if (state.shown !== path) {
+    state.shown = path;
     state.loaded.clear();
-    state.form.act = null;
+    Object.assign(state.form, { act: null, told: null, moments: null });
   }
   show(
     document.getElementById("nav"),
@@ -92,7 +89,7 @@ async function watch() {
   while (!own.signal.aborted && !document.hidden && !state.needsLogin) {
     heard = Date.now();
     try {
-      for await (const { name, data } of events("api/stream", own.signal)) take(name, data);
+      for await (const { name, data } of stream("api/stream", own.signal)) take(name, data);
     } catch (error) {
       if (own.signal.aborted) return;
       if (error instanceof Refused && error.status === 401) {

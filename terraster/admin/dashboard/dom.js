@@ -1,6 +1,7 @@
 // Making and updating the page. Text from outside only ever becomes a text node, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
+const SOUGHT = new Set(["search", "range"]); // inputs that show a part of the state, which changes elsewhere, too
 const SHAPES = new Set(["svg", "path", "line", "rect", "g", "title"]);
 
 // An element. attributes: those that are null, undefined or false are left out; functions named on… listen to the event. children: nodes,
@@ -78,7 +79,11 @@ function patch(known, next) {
   for (const { name } of [...known.attributes]) {
     if (!next.hasAttribute(name) && !(name === "open" && known.nodeName === "DETAILS")) known.removeAttribute(name);
   }
-  for (const { name, value } of next.attributes) if (known.getAttribute(name) !== value) known.setAttribute(name, value);
+  for (const { name, value } of next.attributes) {
+    if (known.getAttribute(name) === value) continue;
+    known.setAttribute(name, value);
+    if (name === "value" && SOUGHT.has(known.type) && known !== document.activeElement) known.value = value;
+  }
   known.listeners = next.listeners ?? {};
   listen(known);
   if (known.nodeName !== "TEXTAREA") patchChildren(known, [...next.childNodes]);

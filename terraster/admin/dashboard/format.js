@@ -40,6 +40,11 @@ export function moment(seconds) {
   return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 }
 
+// The hour and minute of a moment of the last day, in the zone of the viewer.
+export function clock(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+}
+
 export function share(part, whole) {
   if (!whole) return "–";
   const percent = (100 * part) / whole;

@@ -48,6 +48,28 @@ export function table(name, heads, rows) {
   );
 }
 
+// A field that narrows what is shown. change: is called with the text; known: texts that are offered
+export function search(label, value, change, known = []) {
+  const list = known.length ? `known-${label.toLowerCase()}` : null;
+  return h(
+    "label",
+    { class: "filter", key: `search ${label}` },
+    `${label} `,
+    h("input", { type: "search", value, list, maxlength: 500, oninput: (happened) => change(happened.target.value) }),
+    list ? h("datalist", { id: list }, known.map((text) => h("option", { value: text }))) : null,
+  );
+}
+
+// One of several values. values: [[value, words]]
+export function choice(label, value, values, change) {
+  return h(
+    "label",
+    { class: "filter", key: `choice ${label}` },
+    `${label} `,
+    h("select", { onchange: (happened) => change(happened.target.value) }, values.map(([one, words]) => h("option", { value: one, selected: one === value }, words))),
+  );
+}
+
 // Problems of the status document, the worst first. now: seconds since 1970.
 export function problemList(problems, now) {
   if (!problems.length) return null;

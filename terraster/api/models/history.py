@@ -23,6 +23,9 @@ class EventQuery(Query):
         Literal["", "backend", "reload", "generation", "worker", "problem", "operator"],
         Field(description="Only events of this kind."),
     ] = ""
+    service_name: Annotated[
+        str, Field(max_length=500, description="Only events of this service, its locations and its backends.")
+    ] = ""
     limit: Annotated[Digits, Field(ge=1, le=10_000, description="How many events at most.")] = 100
 
 

@@ -57,7 +57,7 @@ class Reader:
     def events(self, call: Call) -> Answer:
         query = call.query
         since = query.since or time.time() - _DAY
-        return Answer({"events": self._deps.past.timeline(since, query.until, query.kind, query.limit)})
+        return Answer({"events": self._deps.past.timeline(since, query.until, query.kind, query.limit, query.service_name)})
 
     def history(self, call: Call) -> Answer:
         query = call.query

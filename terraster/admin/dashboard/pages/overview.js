@@ -39,7 +39,7 @@ function services(state, query, draw) {
           draw();
         } }))
       : null,
-    table("Services", ["Service", "Requests/s", "", "5xx", "Mean time", "", "Backends"], found.slice(0, ROWS).map((service) => row(state, service))),
+    table("Services", ["Service", "Requests/s", "", "5xx", "p50", "p95", "p99", "", "Backends"], found.slice(0, ROWS).map((service) => row(state, service))),
     found.length > ROWS ? h("p", { class: "quiet" }, `${found.length - ROWS} more: type a part of the name to find one`) : null,
   );
 }
@@ -60,8 +60,8 @@ function row(state, service) {
     h("td", { class: "number" }, short(lately.rate)),
     h("td", {}, sparkline(rows.map((one) => one.rate), `requests per second, at most ${short(Math.max(0, ...rows.map((one) => one.rate ?? 0)))}`)),
     h("td", { class: `number${failing ? " bad" : ""}` }, lately.rate ? share(lately.errors, 1) : "–"),
-    h("td", { class: "number" }, time(lately.mean)),
-    h("td", {}, sparkline(rows.map((one) => one.mean), "mean time", "time")),
+    [0, 1, 2].map((at) => h("td", { class: "number" }, time(lately.times?.[at]))),
+    h("td", {}, sparkline(rows.map((one) => one.times?.[1] ?? null), "p95 of the latency", "time")),
     h("td", {}, backendDots(service)),
   );
 }
