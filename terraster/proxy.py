@@ -21,6 +21,7 @@ from .balance.contract import Member
 from .errors import HttpError
 from .exchange import Exchange
 from .filters.answer import Answer
+from .filters.contract import kind_of
 from .logs.trace import trace_of
 from .net.connection import Connection
 from .net.downstream import Downstream
@@ -174,6 +175,8 @@ class Proxy(DataPlane):
                 for hook in location.on_request:
                     answer = hook(exchange)
                     if answer is not None:
+                        if answer.status >= 400:
+                            self.failures.note(exchange, answer.status, kind_of(hook))
                         break
                 if answer is None and not head.max_forwards:
                     answer = LAST_HOP

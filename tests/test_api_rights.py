@@ -35,6 +35,8 @@ listBackends         401    200    200      200   403 401 401   200    200 GET /
 addBackend           401    403    201      201   403 401 401   201    201 POST /api/backends {"url":"http://a"}
 removeBackend        401    403    200      200   403 401 401   200    200 DELETE /api/backends?url=http://a
 changeBackend        401    403    200      200   403 401 401   200    200 PATCH /api/backends?url=http://a {"weight":1}
+getHost              401    200    200      200   403 401 401   403    200 GET /api/hosts/a
+orderHost            401    403    200      200   403 401 401   403    200 POST /api/hosts/a/orders {"action":"drain"}
 getConfig            401    200    200      200   403 401 401   403    200 GET /api/config?service_name=a
 setConfig            401    403    200      200   403 401 401   403    200 PUT /api/config?service_name=a {"algorithm":"random"}
 changeConfig         401    403    403      200   403 401 401   403    200 PATCH /api/config {"changes":[{"kind":"backend.add"}]}
@@ -56,6 +58,9 @@ listCertificates     401    200    200      200   403 401 401   403    200 GET /
 listPlugins          401    200    200      200   403 401 401   403    200 GET /api/plugins
 listGenerations      401    200    200      200   403 401 401   403    200 GET /api/generations
 explainRequest       401    403    200      200   403 401 401   403    200 GET /api/explain?request=GET%20http://a
+listRequests         401    200    200      200   403 401 401   403    200 GET /api/requests
+listFailures         401    200    200      200   403 401 401   403    200 GET /api/failures
+tailRequests         401    200    200      200   403 401 401   403    200 GET /api/tail
 diffGenerations      401    200    200      200   403 401 401   403    200 GET /api/generations/diff
 rollback             401    403    403      200   403 401 401   403    200 POST /api/generations/1/rollback
 adoptOverride        401    403    403      200   403 401 401   403    200 POST /api/overrides/1/adopt

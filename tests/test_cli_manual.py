@@ -74,7 +74,7 @@ def test_exit_codes():
 def test_routes():
     class Bare(AdminWorker):
         def __init__(self) -> None:
-            self._auditor = self._live = self._past = self._explainer = self.log = None
+            self._auditor = self._live = self._tailing = self._past = self._explainer = self.log = None
             self.view = SeatView(Table(1, 1, 1))
             self._users = Users(self._running)
 

@@ -9,22 +9,23 @@ from collections.abc import Iterator
 import pytest
 
 from terraster.logs import trace_exporter, tracer
+from terraster.logs.log_channel import LogChannel
 from terraster.logs.spans import VERSION
 from terraster.logs.trace_exporter import Waiting
-from terraster.logs.tracer import MOST_OCTETS, MOST_SPANS, TraceChannel, Tracer
+from terraster.logs.tracer import MOST_OCTETS, MOST_SPANS, Tracer
 from terraster.state.cells import Seat
 
 
 @pytest.fixture
-def channel() -> Iterator[TraceChannel]:
-    made = TraceChannel()
+def channel() -> Iterator[LogChannel]:
+    made = LogChannel()
     os.set_blocking(made.far, False)
     yield made
     for fd in (made.near, made.far):
         os.close(fd)
 
 
-def received(channel: TraceChannel) -> list[tuple[int, list[bytes]]]:
+def received(channel: LogChannel) -> list[tuple[int, list[bytes]]]:
     found = []
     try:
         while True:
@@ -39,7 +40,7 @@ def no_warning(text: str) -> None:
     raise AssertionError(text)
 
 
-def test_messages_are_filled_and_keep_the_order(channel: TraceChannel) -> None:
+def test_messages_are_filled_and_keep_the_order(channel: LogChannel) -> None:
     one = Tracer(channel.near, no_warning)
     for number in range(100):
         one.keep(2, b"%04d" % number + b"x" * 996)
@@ -51,7 +52,7 @@ def test_messages_are_filled_and_keep_the_order(channel: TraceChannel) -> None:
     assert sum(count for count, _ in found) == 200 and one.waiting == one.lost == 0
 
 
-def test_a_request_that_is_longer_than_a_message_goes_alone(channel: TraceChannel) -> None:
+def test_a_request_that_is_longer_than_a_message_goes_alone(channel: LogChannel) -> None:
     one = Tracer(channel.near, no_warning)
     for octets in (b"a", b"b" * 50000, b"c"):
         one.keep(1, octets)
@@ -59,7 +60,7 @@ def test_a_request_that_is_longer_than_a_message_goes_alone(channel: TraceChanne
     assert [batch for _, batch in received(channel)] == [[b"a"], [b"b" * 50000], [b"c"]]
 
 
-def test_many_spans_do_not_wait_for_the_next_turn(channel: TraceChannel) -> None:
+def test_many_spans_do_not_wait_for_the_next_turn(channel: LogChannel) -> None:
     one = Tracer(channel.near, no_warning)
     for _ in range(512):
         one.keep(1, b"x")
@@ -67,7 +68,7 @@ def test_many_spans_do_not_wait_for_the_next_turn(channel: TraceChannel) -> None
 
 
 @pytest.mark.parametrize("octets", [100, 2000])
-def test_a_process_keeps_so_many_and_counts_the_others(channel: TraceChannel, octets: int) -> None:
+def test_a_process_keeps_so_many_and_counts_the_others(channel: LogChannel, octets: int) -> None:
     said: list[str] = []
     clock = [0.0]
     one = Tracer(channel.near, said.append, lambda: clock[0])
@@ -99,7 +100,7 @@ def test_without_a_channel_all_are_lost_and_counted() -> None:
     assert one.lost == 3 and said == ["tracing: 3 spans lost so far: the process that exports them is too slow"]
 
 
-def test_what_the_socket_does_not_take_at_the_end_is_counted(channel: TraceChannel) -> None:
+def test_what_the_socket_does_not_take_at_the_end_is_counted(channel: LogChannel) -> None:
     said: list[str] = []
     one = Tracer(channel.near, said.append)
     for number in range(8000):

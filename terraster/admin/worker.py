@@ -58,6 +58,7 @@ from .recent import LOOK, Recent
 from .server import PEER_UID, Server
 from .site import BODY, Handler, Refusal, Response, Site, json_response, only_for_owner
 from .status import document
+from .tailing import Tailing
 from .throttle import Throttle
 from .traces import TraceExporters
 
@@ -88,6 +89,7 @@ class AdminWorker(Process):
         self._recent = Recent(self.view.table, self._running)
         self._explainer = Explainer(self.view.table, self.view.seat, self.rules, self.log)
         self._live = Live(self._document, self.log)
+        self._tailing = Tailing(self.tails, self._ask, self.log)
         self._auditor = Auditor(AuditLog(os.path.join(self.snapshot.state_dir, "audit"), self._complain), self._running, self.log)
         self._audited = Audited(self._auditor, self.ask, self._runs)
         self._users = Users(self._running)
@@ -148,6 +150,7 @@ class AdminWorker(Process):
         gevent.spawn(self._leave_history)
         self._exporters.stop()
         self._live.close()
+        self._tailing.close()
         for server in self._servers.values():
             server.close()
 
@@ -208,7 +211,7 @@ class AdminWorker(Process):
             self._explainer,
         )
         return Api(
-            operations(Deps(self._running, self._ask, answers, self._live, self._auditor, self._users, self._past)),
+            operations(Deps(self._running, self._ask, answers, self._live, self._auditor, self._users, self._past, self._tailing)),
             identity,
             ApiRecorder(self._auditor),
             self.log,

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from ..audit.chain import Verdict
 from ..config.snapshot import Service, Snapshot
+from ..logs.tail import Wanted
 from ..users.room import Users
 
-__all__ = ["Audit", "Deps", "Past", "Readings", "Stream"]
+__all__ = ["Audit", "Deps", "Past", "Readings", "Stream", "Tail"]
 
 
 class Readings(Protocol):
@@ -54,6 +55,15 @@ class Stream(Protocol):
     def frames(self, still: Callable[[], bool]) -> Iterator[bytes]: ...
 
 
+class Tail(Protocol):
+    """Requests that are over, live, as server-sent events: `terraster.admin.tailing`."""
+
+    @property
+    def is_full(self) -> bool: ...
+
+    def frames(self, wanted: Wanted, still: Callable[[], bool]) -> Iterator[bytes]: ...
+
+
 class Audit(Protocol):
     """The audit log, as far as it is read. All may wait; raise TerrasterError if it cannot be read."""
 
@@ -82,7 +92,7 @@ class Past(Protocol):
 class Deps:
     """snapshot: the running configuration. ask: a question to the master, by verb and arguments (`terraster.master.control`); raises
     `Refused` or TerrasterError. readings: of the shared table. live: what viewers of the dashboard get. audit: the audit log.
-    users: of the API. past: the history"""
+    users: of the API. past: the history. tail: requests that are over"""
 
     snapshot: Callable[[], Snapshot]
     ask: Callable[..., Mapping[str, Any]]
@@ -91,3 +101,4 @@ class Deps:
     audit: Audit
     users: Users
     past: Past
+    tail: Tail

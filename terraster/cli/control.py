@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -39,6 +40,7 @@ DONE, FAILED, USAGE, NOT_RUNNING, UNKNOWN = range(5)
 
 AT_ONCE = 5.0  # seconds for an answer that needs no work
 RETRY = 0.1  # seconds between two attempts to reach the admin worker
+_SILENT = 15.0  # seconds after which a stream that sends nothing, not even a comment, has broken off
 
 
 class Away(Exception):
@@ -140,6 +142,30 @@ class Control:
         except TimeoutError as error:
             raise TooLate("no answer in time (--timeout)", UNKNOWN) from error
         except (OSError, HTTPError, ValueError) as error:
+            raise Away(str(error)) from error
+        finally:
+            connection.close()
+
+    def follow(self, path: str) -> Iterator[tuple[str, Any]]:
+        """The events of a stream by name, with their data, until it ends. Raises Away if it breaks off, or Refused."""
+        connection = _UnixConnection(self._socket, _SILENT)
+        try:
+            connection.request("GET", path, preload_content=False)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise Refused(json.loads(response.data)["detail"])
+            held = b""
+            for piece in response.stream():
+                *events, held = (held + piece).split(b"\n\n")
+                for event in events:
+                    fields = dict(line.partition(b": ")[::2] for line in event.split(b"\n"))
+                    if fields.get(b"event") == b"ended":
+                        return
+                    if b"event" in fields:
+                        yield fields[b"event"].decode(), json.loads(fields[b"data"])
+        except PermissionError as error:
+            raise Refused(f"{self._socket}: permission denied; be root or the user that Terraster runs as") from error
+        except (OSError, HTTPError) as error:
             raise Away(str(error)) from error
         finally:
             connection.close()

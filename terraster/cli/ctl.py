@@ -3,7 +3,8 @@
     terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload [--dry-run] | diff | status [--all] | stop [--now] |
                  backend drain|maintain|enable|weight|add|remove|list … | edits … | generations | rollback N | why … | explain REQUEST |
                  drain|undrain|ready --host HOST |
-                 maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify] | events | user …
+                 maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify] | events | requests | failures |
+                 tail | user …
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -40,6 +41,7 @@ from . import (
     reload,
     render,
     render_certificates,
+    requests,
     users,
     where,
 )
@@ -98,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_command(commands, shared)
     users.add_command(commands, shared)
     events.add_command(commands, shared)
+    requests.add_commands(commands, shared)
     commands.add_parser("certificates", parents=[shared], help="list the certificates in use, those that end soonest first")
     return parser
 
@@ -187,6 +190,7 @@ _COMMANDS = {
     "certificates": _certificates,
     "audit": audit.audit,
     "events": events.events,
+    **requests.COMMANDS,
 }
 
 

@@ -54,6 +54,7 @@ __all__ = [
     "compile_hooks",
     "counted",
     "defined",
+    "kind_of",
 ]
 
 HOOKS = ("on_request", "on_upstream", "on_response", "on_error", "on_log")
@@ -223,6 +224,11 @@ _NONE = Hooks()
 def defined(kind: type[Filter]) -> tuple[str, ...]:
     """The hooks that a kind defines."""
     return tuple([hook for hook in HOOKS if hasattr(kind, hook)])
+
+
+def kind_of(hook: Callable[..., Any]) -> str:
+    """The kind of the filter that a hook is of, such as ``respond``; "" if it is of none."""
+    return str(getattr(getattr(hook, "__self__", None), "name", ""))
 
 
 def compile_hooks(filters: Sequence[Filter]) -> Hooks:

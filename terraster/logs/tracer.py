@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,10 +19,11 @@ from ..config.snapshot import AccessLog
 from ..config.tracing import Sampling
 from ..exchange import Exchange
 from ..state.cells import Seat
+from .log_channel import MESSAGE
 from .spans import VERSION, Packer
 from .trace import trace_of
 
-__all__ = ["MOST_OCTETS", "MOST_SPANS", "TraceChannel", "TracedWriter", "Tracer"]
+__all__ = ["MOST_OCTETS", "MOST_SPANS", "TracedWriter", "Tracer"]
 
 MOST_SPANS = 16384
 MOST_OCTETS = 8 << 20
@@ -32,26 +32,7 @@ MOST_OCTETS = 8 << 20
 _TOGETHER = 512
 """Spans after which they are sent without waiting for the next turn."""
 
-_MESSAGE = 32768
-"""Octets of a message, but one that a single request exceeds: a socket has room for several."""
-
-_ROOM = 1 << 20  # octets that are wanted for the socket; the kernel gives what it allows
-
 _WARN_EVERY = 60.0  # seconds between two lines about lost spans
-
-
-class TraceChannel:
-    """The socket between the workers and the exporting process. The master makes it, and its children inherit it.
-
-    near: of the workers, never waits. far: of the exporting process"""
-
-    __slots__ = ("far", "near")
-
-    def __init__(self) -> None:
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        near.setblocking(False)
-        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
-        self.near, self.far = near.detach(), far.detach()
 
 
 class Tracer:
@@ -123,7 +104,7 @@ class Tracer:
             taken, spans, octets = 0, 0, 0
             batch: list[bytes] = []
             for count, packed in self._kept:
-                if batch and octets + len(packed) > _MESSAGE:
+                if batch and octets + len(packed) > MESSAGE:
                     break
                 batch.append(packed)
                 taken, spans, octets = taken + 1, spans + count, octets + len(packed)

@@ -28,8 +28,8 @@ from terraster.certs.challenges import NONE, Answers
 from terraster.certs.tickets import TicketSecrets
 from terraster.config.management import admin_addresses
 from terraster.errors import TerrasterError
+from terraster.logs.log_channel import LogChannel
 from terraster.logs.program import ProgramLog
-from terraster.logs.tracer import TraceChannel
 from terraster.net.tunnel import FAREWELL
 from terraster.state.cells import MasterCells, Seat
 from terraster.state.leases import Leases
@@ -114,7 +114,7 @@ class Children(Participant):
         self._gone: list[int] = []  # seats of children that ended, to be retired
         self._backoff = {role: Backoff() for role in self._roles}
         self._started = 0
-        self._traces = TraceChannel()
+        self._traces, self._tails = LogChannel(), LogChannel()
 
     # How many there are, and how many there should be.
 
@@ -206,7 +206,9 @@ class Children(Participant):
         child = self._roles[role](self._started, os.getpid(), [], self._app, HUNG, self._app.cfg, self._log)
         child.seat, child.view, child.acknowledged = seat, self._view, running.snapshot.generation
         child.activated = self._listeners.activated
-        child.traces = self._traces.near if role == "proxy" else self._traces.far
+        child.traces, child.tails = (
+            (self._traces.near, self._tails.near) if role == "proxy" else (self._traces.far, self._tails.far)
+        )
         child.ticket_secrets = self._ticket_secrets
         child.snapshot, child.plan, child.listeners = running.snapshot, running.plan, self._listeners_of(role)
         child.challenged, child.answers = self.challenged, self.answers

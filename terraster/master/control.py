@@ -115,6 +115,7 @@ class Control:
             "rollback": generations.rollback,
             "why": accounts.why,
             "mirrors": self.mirrors,
+            "seen": self.seen,
             "challenges": self.challenges,
             "certificates": self.certificates,
             "staples": self.staples,
@@ -168,6 +169,12 @@ class Control:
         if service and service not in names:
             return refusal(f"there is no service {service}{suggestion(service, names)}", names)
         return {"ok": True, "differences": self._questions.ask("mirrors", service, _AT_ONCE)}
+
+    def seen(self, what: str, about: str) -> dict[str, Any]:
+        """The workers' answers about single requests: ``answers`` by pid, and ``silent``, the pids of those that do not answer at once.
+        what, about: see `terraster.worker.witness.QUESTIONS`"""
+        answers, silent = self._questions.poll(what, about, _AT_ONCE)
+        return {"ok": True, "answers": answers, "silent": silent}
 
     def challenges(self) -> dict[str, Any]:
         """Have all workers give the answers that are kept with orders under way to an authority that proves names, and no others. Not during an

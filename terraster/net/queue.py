@@ -55,6 +55,11 @@ class Queue:
                 return True
         return False
 
+    @property
+    def waiting(self) -> int:
+        """The number of this worker's requests that wait."""
+        return len(self._waiting)
+
     def stir(self) -> None:
         """There may be room: let the first request look. Any greenlet may call this."""
         if self._waiting:

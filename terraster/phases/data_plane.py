@@ -12,6 +12,7 @@ from terraster.certs.contexts import Contexts
 from terraster.errors import BACKEND, US, HttpError
 from terraster.exchange import Exchange
 from terraster.location_plan import LocationPlan
+from terraster.logs.failures import Failures
 from terraster.net.body import Buffer
 from terraster.net.connection import Connection
 from terraster.net.origin import Origin
@@ -51,6 +52,7 @@ class DataPlane:
     origins:   by backend id
     contexts:  the TLS settings of services; client_contexts: those towards backends
     handshakes: counts TLS handshakes; http2_faults: counts HTTP/2 connections, and those that end by a fault
+    failures:  the last requests that came to a bad end
     overload:  measures what new requests are refused for
     slow_clients: requests whose clients have to keep to a least rate
     challenges: answers to an authority
@@ -88,6 +90,7 @@ class DataPlane:
         self.tunnels_until = inf
         self.origins: dict[str, Origin] = {}
         self.contexts = Contexts()
+        self.failures = Failures()
         self.handshakes = Handshakes(view, reactor)
         self.http2_faults = Http2Faults(view, reactor.clock)
         self.overload = Overload(reactor, plan.runtime.gates)
@@ -113,6 +116,7 @@ class DataPlane:
         the hub."""
         self.overdue(now)
         self.outcomes.sweep(now)
+        self.failures.gather()
         self.handshakes.sweep(now)
         self.http2_faults.sweep(now)
         self.overload.sweep(now)

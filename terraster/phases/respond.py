@@ -7,6 +7,7 @@ from typing import Any
 from terraster.errors import BadResponse, HttpError
 from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
+from terraster.logs.failures import BACKEND_STATUS
 from terraster.net.body import ChunkedSource, KnownSource, PlainSink, Source, UntilCloseSource, relay_body, whole
 from terraster.net.downstream import Downstream
 from terraster.net.http2.backend_request import BackendRequest, FrameSource
@@ -39,8 +40,11 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
         exchange.grpc.open = response.chunked
     if response.upgrade is not None:
         return upgrade(plane, attempt)
-    if response.status < 300 and exchange.head.protocol is not None:  # to the client it would look as if the tunnel were open
-        raise BadResponse("the backend did not switch protocols")
+    if response.status < 300:
+        if exchange.head.protocol is not None:  # to the client it would look as if the tunnel were open
+            raise BadResponse("the backend did not switch protocols")
+    elif response.status >= 500:
+        plane.failures.note(exchange, response.status, BACKEND_STATUS)
     client: Downstream | Request = exchange.client
     keep = exchange.head.keep_alive and not (plane.draining or plane.crowded or client.connection.listener.closed)
     if sender is not None and not sender.done:
@@ -156,6 +160,7 @@ def error(plane: DataPlane, exchange: Exchange, error: HttpError) -> bool:
     """Answer an error. Errors become answers only here. True if the client's connection can carry another request."""
     exchange.error = error.reason
     exchange.note(error.detail)
+    plane.failures.note(exchange, error.status)
     if exchange.grpc is not None:
         exchange.grpc.fail(error.status, error.detail)
     if error.status == 499:

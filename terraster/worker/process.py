@@ -77,6 +77,7 @@ class Process(Worker):  # type: ignore[misc]
     reader:    in the master, the greenlet that reads it
     ticket_secrets: what the keys of session tickets are derived from
     traces:    the descriptor of its side of the channel for spans (`terraster.logs.tracer`), -1: there is none
+    tails:     the same for the lines of a tail (`terraster.logs.tail`)
     before:    called first in the child; closes what only the master needs
     """
 
@@ -93,6 +94,7 @@ class Process(Worker):  # type: ignore[misc]
     challenged: int  # the number of the newest answers to an authority that it gives, and those at the fork
     answers: Answers
     traces: int = -1
+    tails: int = -1
     before: Callable[[], None]
 
     def __init__(self, *arguments: Any) -> None:

@@ -38,6 +38,7 @@ from .channel import ChannelClosed
 from .descriptors import Descriptors
 from .generations import Generations
 from .process import Process
+from .witness import QUESTIONS, Witness
 
 __all__ = ["ProxyWorker"]
 
@@ -62,6 +63,7 @@ class ProxyWorker(Process):
         self.unrouted_log = self._writer(self.snapshot.access_log, self.snapshot.sampling)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self.proxy.ended = self._ended
+        self.witness = Witness(self.proxy, self.connections, self.proxy.log, self.tails)
         self.proxy.handshakes.log = self.proxy.http2_faults.log = self.log.info
         self.proxy.http2_faults.warn = self.proxy.overload.warn = self.log.warning
         self.proxy.contexts.secrets = self.ticket_secrets
@@ -211,6 +213,7 @@ class ProxyWorker(Process):
         self.logs.tend(now)
         self.tracer.flush()
         proxy.sweep(now)
+        self.witness.sweep(now)
         if self.plugins is not None:
             self.plugins.sweep(now)
         self.descriptors.tell(now)
@@ -260,6 +263,8 @@ class ProxyWorker(Process):
         self.proxy.challenges.use(answers)
 
     def tell(self, what: str, about: str) -> Any:
+        if what in QUESTIONS:
+            return self.witness.tell(what, about)
         return self.proxy.mirrors.differences(about) if what == "mirrors" else None
 
     def look(self) -> None:
