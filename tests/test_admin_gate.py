@@ -64,6 +64,19 @@ def test_only_allowed_addresses_pass_whatever_a_header_says(peer, status, path):
         ("localhost.evil.example:8081", 421),
         ("[::2]", 421),
         ("admin.test", 421),
+        *(
+            (host, 421)
+            for host in (
+                "[::1].evil",
+                "[::1]evil.test:80",
+                "localhost:8081.evil",
+                "localhost:80:80",
+                ":8081",
+                ".",
+                "[::1",
+                "a@localhost",
+            )
+        ),
     ],
 )
 def test_on_loopback_only_names_of_this_host_are_taken(host, status):

@@ -8,6 +8,7 @@ import pwd
 from contextlib import contextmanager
 
 import gevent
+import gevent.event
 import pytest
 from gevent import socket
 
@@ -117,6 +118,21 @@ def test_answers(request_line, status, body):
         assert log.lines == (["admin: GET /fails failed"] if status == 500 else [])
 
 
+def test_a_path_that_is_not_there_is_told_of_those_beside_it():
+    with serving(lambda log: Site({"/echo": {}}, log, beside=("/api/…",))) as (address, _, _):
+        assert json.loads(ask(address, "GET /nothing")[2])["detail"].endswith("existing paths: /echo, /api/…")
+
+
+def test_a_long_path_is_not_logged_whole():
+    class Odd(dict):
+        def get(self, key, default=None):
+            raise RuntimeError
+
+    with serving(lambda log: Site(Odd(), log)) as (address, log, _):
+        assert ask(address, "GET /" + "x" * 8000)[0] == 500
+        assert len(log.lines[0]) < 300
+
+
 def test_a_page_pieces_and_heads():
     with serving(lambda log: Site(ROUTES, log)) as (address, _, running):
         status, fields, body = ask(address, "GET /")
@@ -138,6 +154,12 @@ def test_a_page_pieces_and_heads():
         (b"POST /echo HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (BODY_OCTETS + 1), 413),
         (b"POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST /echo HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        *(
+            (b"POST /echo HTTP/1.1\r\nContent-Length: %s\r\n\r\nabcdef" % text, 400)
+            for text in (b"+5", b"1_0", b"5, 5", b"0x5", b"9" * 5000)
+        ),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nabcde", 400),
+        (b"GET /echo HTTP/1.1\r\nHost: x\rX-Other: y\r\n\r\n", 400),
     ],
 )
 def test_what_is_too_much_or_no_http_is_refused(data, status):
@@ -175,6 +197,58 @@ def test_a_client_that_leaves_in_its_body_is_no_defect():
         client.shutdown(socket.SHUT_WR)
         assert b"".join(iter(lambda: client.recv(65536), b"")).startswith(b"HTTP/1.1 408 ")
         assert (log.lines, running.busy) == ([], 0)
+
+
+def test_a_crowd_that_sends_nothing_keeps_nobody_out(monkeypatch):
+    monkeypatch.setattr(server_module, "CONNECTIONS", 8)
+    silent, slow_body = b"GET / HTTP/1.1\r\nHost", b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
+    answering = gevent.event.Event()
+
+    def slowly(query):
+        assert answering.wait(10)
+        return json_response("answered")
+
+    with serving(lambda log: Site({**ROUTES, "/slow": {"GET": slowly}}, log)) as (address, log, running):
+        first = gevent.spawn(ask, address, "GET /slow")
+        while not running.busy:
+            gevent.sleep(0)
+        crowd = [socket.create_connection(address) for _ in range(60)]
+        for number, client in enumerate(crowd):
+            client.sendall((silent, slow_body, b"")[number % 3])
+        with gevent.Timeout(5):  # a silent client may keep its place for 30 s
+            assert ask(address, "GET /echo")[0] == 200
+            assert b"".join(iter(lambda: crowd[0].recv(65536), b"")) == b"", "the longest wait ends"
+        answering.set()
+        assert first.get(timeout=5)[2] == b'"answered"\n', "a request that is being answered keeps its place"
+        for client in crowd:
+            client.close()
+        with gevent.Timeout(5):
+            while running.crowd._open:
+                gevent.sleep(0.01)
+        assert (log.lines, running.crowd._waiting) == ([], {})
+
+
+def test_a_client_that_leaves_before_its_refusal_is_no_defect(capfd):
+    with serving(lambda log: Site(ROUTES, log)) as (_, log, running):
+        ours, theirs = socket.socketpair()
+        theirs.sendall(b"garbage\r\n\r\n")
+        theirs.close()
+        gevent.spawn(running.handle, ours, "").join(5)
+        assert (log.lines, running.crowd._open) == ([], 0)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_client_that_does_not_read_its_answer_is_no_defect(monkeypatch, capfd):
+    monkeypatch.setattr(server_module, "WRITE_SECONDS", 0.2)
+    with serving(lambda log: Site({"/": {"GET": lambda query: Response(b"x" * 20_000_000)}}, log)) as (address, log, running):
+        with socket.create_connection(address) as client, gevent.Timeout(10):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            while not running.busy:
+                gevent.sleep(0)
+            while running.busy:
+                gevent.sleep(0.01)
+        assert log.lines == []
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_kept_connections():

@@ -11,6 +11,7 @@ only names of this host are taken; with TLS such a page has no certificate. Wher
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,6 +28,7 @@ from .throttle import PROBES, Throttle
 __all__ = ["Gate"]
 
 _LOCAL = frozenset(("localhost", "127.0.0.1", "[::1]"))
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^][:/@,\s]+)(?::[0-9]*)?")
 _OWN = "own"  # in the facts of a connection: True if its client is one of our workers
 
 
@@ -77,18 +79,19 @@ class Gate:
 
 def _check_host(host: str, snapshot: Snapshot) -> None:
     """Raises `Refusal`. host: the field, "" if there is none: no browser leaves it out."""
-    name = _name(host)
+    name = _name(host) if host else ""
     if snapshot.admin_host:
         taken = {snapshot.admin_host, *(_LOCAL if is_loopback(snapshot.admin_listen) else ())}
     elif snapshot.admin_tls is None and is_loopback(snapshot.admin_listen):
         taken = {*_LOCAL, _name(snapshot.admin_listen)}
     else:
         return
-    if name and name not in taken:
-        raise Refusal(421, f"this port does not answer for {name[:100]}; it answers for {', '.join(sorted(taken))}")
+    if host and name not in taken:
+        raise Refusal(421, f"this port does not answer for {name[:100] or host[:100]}; it answers for {', '.join(sorted(taken))}")
 
 
 def _name(host: str) -> str:
-    """The name or address in a Host field, without the port."""
+    """The name or address in a Host field, without the port; the whole field if it is neither."""
     text = host.strip().lower()
-    return text.partition("]")[0] + "]" if text.startswith("[") else text.partition(":")[0].removesuffix(".")
+    match = _HOST.fullmatch(text)
+    return text if match is None else match[1].removesuffix(".")

@@ -1,16 +1,19 @@
 """The HTTP server under the admin worker's ports: gevent's pywsgi, with bounds.
 
 pywsgi alone waits forever for a request head and reads without limit. Here a head may take `HEAD_SECONDS` and `HEAD_OCTETS`, a body needs
-a Content-Length of at most `BODY_OCTETS` and may take `BODY_SECONDS`, a write may take `WRITE_SECONDS`, and a server holds at most
-`CONNECTIONS`. `HEAD_SECONDS` also bounds how long an idle connection is kept. A refusal is a problem (RFC 9457). Requests are not logged.
-A change is logged by the code that makes it.
+a Content-Length of at most `BODY_OCTETS` and may take `BODY_SECONDS`, a write may take `WRITE_SECONDS`. `HEAD_SECONDS` also bounds how long
+an idle connection is kept. A server holds `CONNECTIONS`; for one more, that which has waited longest for its client ends (`Crowd`).
+A refusal is a problem (RFC 9457). Requests are not logged. A change is logged by the code that makes it.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -21,11 +24,13 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from gevent.ssl import SSLSocket
 
+from .crowd import Crowd
 from .door import Door
 
 __all__ = ["FACTS", "LOCAL", "PEER_UID", "RAW_PATH", "Server"]
 
 CONNECTIONS = 128
+SPARE = 16  # connections that are accepted while others end for them
 HEAD_SECONDS = 30.0
 HEAD_OCTETS = 32768
 BODY_OCTETS = 65536
@@ -36,6 +41,8 @@ PEER_UID = "terraster.uid"  # in the WSGI environment of a unix socket: the user
 FACTS = "terraster.connection"  # likewise, of TCP: a dict for facts about the connection, which lives as long
 LOCAL = "local"  # in these facts: address and port of our end
 RAW_PATH = "terraster.path"  # likewise: the path as it was sent, percent-encoded
+
+_DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 class _Refused(ValueError):
@@ -48,11 +55,13 @@ class _Refused(ValueError):
 
 
 class _BoundedReader:
-    """The reading side of a connection. Request line and fields count against ``left`` octets; ValueError if they exceed it. After a body that
-    took too long (TimeoutError) it is at its end."""
+    """The reading side of a connection. Request line and fields count against ``left`` octets; ValueError if they exceed it, or if a line of
+    them has a CR in its middle, which other programs take for its end. After a body that took too long (TimeoutError) it is at its end."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, sock: Any, crowd: Crowd) -> None:
+        self._sock = sock
+        self._crowd = crowd
+        self._stream = sock.makefile("rb", -1)
         self.left = HEAD_OCTETS
         self._ended = False
 
@@ -61,6 +70,7 @@ class _BoundedReader:
         if self._ended:
             return b""
         timer = Timeout.start_new(BODY_SECONDS)
+        self._crowd.waits(self._sock)
         try:
             octets: bytes = self._stream.read(size)
         except Timeout as timeout:
@@ -69,6 +79,7 @@ class _BoundedReader:
             self._ended = True
             raise TimeoutError(f"the request body took more than {BODY_SECONDS:g} s") from None
         finally:
+            self._crowd.goes_on(self._sock)
             timer.close()
         return octets
 
@@ -80,6 +91,8 @@ class _BoundedReader:
         self.left -= len(line)
         if self.left < 0:
             raise ValueError("the request head is too large")
+        if b"\r" in line[:-2]:
+            raise ValueError("a line of the request head has a CR in its middle")
         return line
 
     def __getattr__(self, name: str) -> Any:
@@ -90,7 +103,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
     """One connection."""
 
     def __init__(self, sock: Any, address: Any, server: Any) -> None:
-        super().__init__(sock, address, server, rfile=_BoundedReader(sock.makefile("rb", -1)))
+        super().__init__(sock, address, server, rfile=_BoundedReader(sock, server.crowd))
         sock.settimeout(WRITE_SECONDS)
         self._in_clear = not isinstance(sock, SSLSocket)
         self._facts: dict[str, Any] = {}
@@ -98,6 +111,8 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
     def handle_one_request(self) -> Any:
         self.rfile.left = HEAD_OCTETS
         self._head_timer = Timeout.start_new(HEAD_SECONDS)
+        self._sock = self.socket
+        self.server.crowd.waits(self._sock)
         try:
             result = super().handle_one_request()
         except Timeout as timeout:
@@ -107,6 +122,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         except ValueError as error:  # from the request line; errors of the fields go through _handle_client_error
             return _refusal(400, "Bad Request", str(error))
         finally:
+            self.server.crowd.goes_on(self._sock)
             self._head_timer.close()
         if isinstance(result, tuple) and result[0] == "414":
             return _refusal(414, "URI Too Long", "the request line is too long")
@@ -114,11 +130,15 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
 
     def read_request(self, raw_requestline: str) -> bool:
         read: bool = super().read_request(raw_requestline)
+        self.server.crowd.goes_on(self._sock)
         self._head_timer.close()
         if self._in_clear and self.server.speaks_tls:  # a connection from before a reload
             raise ValueError("this port speaks TLS now: use https://")
         if "transfer-encoding" in self.headers:
             raise _Refused(411, "Length Required", f"a request body needs a Content-Length of at most {BODY_OCTETS}")
+        lengths = self.headers.get_all("content-length", [])
+        if len(lengths) > 1 or any(_DIGITS.fullmatch(one.strip(" \t")) is None for one in lengths):  # int() takes +5 and 1_0 too
+            raise _Refused(400, "Bad Request", "Content-Length must be one number")
         if (self.content_length or 0) > BODY_OCTETS:
             raise _Refused(413, "Content Too Large", f"a request body may have at most {BODY_OCTETS} octets")
         return read
@@ -135,6 +155,13 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
         finally:
             self.server.busy -= 1
 
+    def handle_error(self, kind: Any, error: Any, trace: Any) -> None:
+        """Log a defect. A client that left, or that took an answer too slowly, is none."""
+        if isinstance(error, (ConnectionError, TimeoutError, ssl.SSLError)) or getattr(error, "errno", 0) == errno.EBADF:
+            self.close_connection = True
+            return
+        super().handle_error(kind, error, trace)
+
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
         environ[RAW_PATH] = self.path.partition("?")[0]
@@ -150,12 +177,16 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
 
 class Server(WSGIServer):  # type: ignore[misc]
     """Serves a WSGI application on an inherited, plain listening socket. ``busy``: number of requests being answered.
+    ``crowd``: its connections.
 
     door: TLS of the socket, if it can have some
     """
 
+    max_accept = SPARE
+
     def __init__(self, listener: socket.socket, application: Callable[..., Any], log: Any, door: Door | None = None) -> None:
         self.busy = 0
+        self.crowd = Crowd(CONNECTIONS)
         self._door = door
         own = gevent_socket.socket(listener.family, listener.type, listener.proto, fileno=os.dup(listener.fileno()))
         if own.family != socket.AF_UNIX:
@@ -163,7 +194,7 @@ class Server(WSGIServer):  # type: ignore[misc]
         super().__init__(
             own,
             application,
-            spawn=Pool(CONNECTIONS),
+            spawn=Pool(CONNECTIONS + SPARE),
             log=None,
             error_log=log,
             handler_class=_Handler,
@@ -177,9 +208,15 @@ class Server(WSGIServer):  # type: ignore[misc]
 
     def handle(self, sock: Any, address: Any) -> None:
         """The life of one connection, in its own greenlet."""
-        opened = sock if self._door is None else self._door.open(sock, address[0] if isinstance(address, tuple) else "")
-        if opened is not None:
-            super().handle(opened, address)
+        self.crowd.enter()
+        try:
+            opened = sock if self._door is None else self._door.open(sock, address[0] if isinstance(address, tuple) else "")
+            if opened is not None:
+                super().handle(opened, address)
+        except OSError:
+            pass  # the client left before it had its refusal; errors of applications do not come here
+        finally:
+            self.crowd.leave()
 
 
 def _refusal(status: int, reason: str, detail: str) -> tuple[str, bytes]:

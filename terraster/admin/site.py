@@ -25,6 +25,7 @@ from .server import PEER_UID
 __all__ = ["BODY", "Response", "Handler", "Refusal", "Site", "json_response", "only_for_owner"]
 
 Environ = Mapping[str, Any]
+_SHOWN = 200  # characters of a method or path in a line of the log
 
 BODY = "terraster.body"
 """The key of the query under which a handler has the body of a request, if it has one; the server bounds its length."""
@@ -60,12 +61,18 @@ class Site:
     routes: path → method → handler; HEAD uses the handler of GET
     log:    the program's log, for exceptions that are defects
     guard:  called first with the WSGI environment; raises Refusal
+    beside: paths that are served beside it, and worth naming
     """
 
     def __init__(
-        self, routes: Mapping[str, Mapping[str, Handler]], log: Any, guard: Callable[[Environ], None] | None = None
+        self,
+        routes: Mapping[str, Mapping[str, Handler]],
+        log: Any,
+        guard: Callable[[Environ], None] | None = None,
+        beside: tuple[str, ...] = (),
     ) -> None:
         self._routes = routes
+        self._beside = beside
         self._guard = guard
         self._log = log
 
@@ -77,7 +84,7 @@ class Site:
         except TerrasterError as error:
             answer = problem(503, str(error))
         except Exception:
-            self._log.exception("admin: %s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            self._log.exception("admin: %s %s failed", environ["REQUEST_METHOD"][:_SHOWN], environ["PATH_INFO"][:_SHOWN])
             answer = problem(500, "internal error, see the log")
         headers = [
             ("Content-Type", answer.type),
@@ -97,7 +104,7 @@ class Site:
             self._guard(environ)
         methods = self._routes.get(environ["PATH_INFO"])
         if methods is None:
-            raise Refusal(404, f"this path does not exist; existing paths: {', '.join(self._top())}")
+            raise Refusal(404, f"this path does not exist; existing paths: {', '.join([*self._top(), *self._beside])}")
         method = environ["REQUEST_METHOD"]
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:

@@ -65,6 +65,7 @@ from .traces import TraceExporters
 __all__ = ["AdminWorker"]
 
 _LAST = 0.2  # seconds in which an orphan that was told to stop still answers
+_BESIDE = ("/api/…", "/openapi.json")  # of `Mount`, for those who ask for a path that is not there
 MASTER_SILENT = 10.0  # seconds without a heartbeat of the master after which /healthz answers 503
 
 
@@ -193,7 +194,7 @@ class AdminWorker(Process):
             "/readyz": {"GET": self._readyz},
         }
         guard = Gate(Throttle(self.view, self._running), self._running, self._proxies)
-        return Mount(self._api(UserIdentity(self._users.access)), Site(routes, self.log, guard), guard)
+        return Mount(self._api(UserIdentity(self._users.access)), Site(routes, self.log, guard, _BESIDE), guard)
 
     def _metrics_site(self) -> Site:
         return Site({"/metrics": {"GET": self._metrics}, "/healthz": {"GET": self._healthz}}, self.log)
@@ -234,7 +235,7 @@ class AdminWorker(Process):
             **audit.routes(self._auditor),
             **past.routes(self._past),
         }
-        return Mount(self._api(SocketIdentity()), Site(routes, self.log, only_for_owner), only_for_owner)
+        return Mount(self._api(SocketIdentity()), Site(routes, self.log, only_for_owner, _BESIDE), only_for_owner)
 
     def _metrics(self, query: dict[str, str]) -> Response:
         return Response(exposition(self._registry), CONTENT_TYPE)
