@@ -24,6 +24,10 @@ class Body(Model):
     reason: Annotated[str, Field(max_length=5)] = ""
 
 
+class Free(Model):
+    value: Any
+
+
 class DryRun(Query):
     dry_run: Flag = False
     word: Annotated[str, Field(max_length=3)] = ""
@@ -100,6 +104,8 @@ TABLE = (
         body=Body,
         bare=True,
     ),
+    Operation(method="POST", path="/api/free", id="free", tag="t", summary="s", handle=lambda call: Answer(), role=None, body=Free),
+    Operation(method="GET", path="/api/fails/{name}", id="getFailsOf", tag="t", summary="s", handle=fails, role=None),
     Operation(method="GET", path="/api/fails", id="getFails", tag="t", summary="s", handle=fails, role=None),
     Operation(method="POST", path="/api/away", id="goAway", tag="t", summary="s", handle=is_away, role=None),
 )
@@ -241,6 +247,8 @@ def test_a_query_that_cannot_be_read_is_refused(query):
         (b'{"max_connections": true}', ["/max_connections"]),
         (b'{"max_connections": "3"}', ["/max_connections"]),
         (b'{"max_connections": 3.5}', ["/max_connections"]),
+        (b'{"max_connections": 3, "max_connections": 3}', ["/max_connections"]),
+        (b'{"max_connections": 3, "maxConnections": 3}', ["/maxConnections"]),
         (b'{"max_connections": 11, "reason": "secret-word", "x/y": 1}', ["/max_connections", "/reason", "/x~1y"]),
     ],
 )
@@ -248,6 +256,14 @@ def test_what_a_body_has_wrong_is_said_without_its_values(body, pointers):
     status, value, _ = Desk().ask("POST /api/things", body=body)
     assert status == 422 and [one["pointer"] for one in value.get("errors", [])] == pointers
     assert "secret-word" not in json.dumps(value)
+
+
+def test_a_member_that_is_given_twice_further_in_is_refused_too():
+    body = b'{"value": [1, {"a/b": 1' + b"0" * 100 + b', "a/b": 2}]}'
+    status, value, _ = Desk().ask("POST /api/free", body=body)
+    assert (status, value["errors"][0]["pointer"]) == (422, "/a~1b")
+    assert Desk().ask("POST /api/free", body=b'{"value": [{"a": 1}, {"a": 2}, "a"]}')[0] == 200
+    assert Desk().ask("POST /api/free", body=b'{"value": ' + b"[" * 60000)[0] == 422
 
 
 @pytest.mark.parametrize("body", [{"max_connections": 3}, {"maxConnections": 3}, {"max_connections": 3.0}])
@@ -266,6 +282,8 @@ def test_a_defect_is_logged_and_says_little():
     status, value, _ = desk.ask("GET /api/fails")
     assert status == 500 and "42" not in json.dumps(value) and "exception" not in value and "r1" in value["detail"]
     assert desk.log.lines == ["api: GET /api/fails failed (request r1)"]
+    desk.ask("GET /api/fails/" + "x" * 8000)
+    assert len(desk.log.lines[1]) < 300
     assert Desk(debug=True).ask("GET /api/fails")[1]["exception"] == "RuntimeError"
 
 

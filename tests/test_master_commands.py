@@ -624,3 +624,10 @@ def test_a_change_wants_a_service(master: Master) -> None:
     assert answer == {"ok": False, "problems": [f"10.0.0.2:80 of which service? There are {TWO}"], "candidates": [TWO]}
     assert "no service has a backend zzz" in master.commands.backend("drain", "", "", "zzz")["problems"][0]
     assert master.overrides.entries == {}
+
+
+def test_a_program_may_leave_out_the_service_of_a_backend_that_is_in_one_place(master: Master) -> None:
+    assert master.commands.backend("drain", "", "", "10.0.0.2:80", sole=True)["backend"]["id"] == TWO
+    for url in ("zzz", "10.0.0.2:80@10.9.9.9", "@", ""):
+        assert not master.commands.backend("drain", "", "", url, sole=True)["ok"]
+    assert list(master.overrides.entries) == [TWO]

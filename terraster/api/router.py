@@ -31,6 +31,7 @@ _TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _TAGS = re.compile(rf"\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*")
 _PART = re.compile(r"\{([a-z_]+)\}")
 _PARAMETERS = 50
+_SHOWN = 200  # characters of a path in a line of the log
 
 
 class Api:
@@ -88,7 +89,7 @@ class Api:
         except TerrasterError as error:
             reply, effect = refusal(Refused(503, str(error)), request.id), Effect(outcome=str(error))
         except Exception as error:
-            self._log.exception("api: %s %s failed (request %s)", request.method, request.path, request.id)
+            self._log.exception("api: %s %s failed (request %s)", request.method, request.path[:_SHOWN], request.id)
             name = type(error).__name__ if self._debug() else ""
             words = f"internal error; the log has it under {request.id}"
             reply, effect = refusal(Refused(500, words, exception=name), request.id), Effect(outcome="internal error")
@@ -238,11 +239,32 @@ def _body(model: type[BaseModel], request: Request) -> BaseModel:
     octets = request.read()
     try:
         octets.decode()
-        return model.model_validate_json(octets)
+        made = model.model_validate_json(octets)
+        json.loads(octets, object_pairs_hook=_once, parse_int=str, parse_float=str)
+    except _Twice as twice:
+        raise Refused(
+            422,
+            "a member of the body is given twice",
+            [Mistake(pointer=f"/{str(twice).replace('~', '~0').replace('/', '~1')}", detail="is given twice")],
+        ) from None
     except UnicodeDecodeError:
         raise Refused(422, "the body is not valid UTF-8") from None
     except ValidationError as error:
         raise Refused(422, "the body is wrong", mistakes(error, "body")) from None
+    return made
+
+
+class _Twice(Exception):
+    """A JSON object has this member twice. The last one would win without a word; other programs take the first."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Of one JSON object. Raises `_Twice`."""
+    names: set[str] = set()
+    for name, _ in pairs:
+        if name in names:
+            raise _Twice(name)
+        names.add(name)
 
 
 def _reply(operation: Operation, answer: Answer, request: Request) -> Reply:

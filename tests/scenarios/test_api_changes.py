@@ -195,3 +195,27 @@ def test_of_an_order_and_an_edit_that_saw_the_same_one_wins(edited, backend):
             seen = etag(proxy)
             assert sorted(pool.map(program, range(4))) == [200, 412, 412, 412]
     call(proxy, "PATCH", "/api/backends", {"drain": False}, {"If-Match": "*"}, service_name="site", path="/", url=url)
+
+
+def test_the_service_of_a_backend_that_is_in_one_place_may_be_left_out_of_every_call(edited, backend):
+    one, two = named(backend, "one", "two")
+    proxy = edited(one)
+    assert call(proxy, "POST", "/api/backends", {"url": two.url}).status == 201
+    for body in ({"weight": 3}, {"drain": True}, {"drain": False}):
+        assert call(proxy, "PATCH", "/api/backends", body, {"If-Match": "*"}, url=two.url).status == 200, body
+    assert call(proxy, "DELETE", "/api/backends", url=two.url).status == 200
+
+
+def test_a_change_of_a_batch_says_one_thing_only(edited, backend):
+    one, two = named(backend, "one", "two")
+    proxy = edited(one)
+    changes = [
+        {"kind": "backend.add", "url": two.url, "value": {"url": "http://127.0.0.1:1"}},
+        {"kind": "backend.remove", "url": one.url, "value": {"weight": 3}},
+        {"kind": "location.remove", "service_name": "site", "path": "/", "value": {"path": "/other"}},
+    ]
+    for change in changes:
+        refused = call(proxy, "PATCH", "/api/config", {"changes": [change]})
+        assert refused.status == 422 and "value" in refused.value["detail"], refused
+    same = {"kind": "backend.add", "url": two.url, "value": {"url": two.url + "/"}}
+    assert call(proxy, "PATCH", "/api/config", {"changes": [same]}, dry_run="true").status == 200

@@ -139,6 +139,7 @@ def _order(deps: Deps, call: Call, body: BackendPatch, action: str) -> Answer:
         reason=body.reason,
         by=by(call),
         if_match=", ".join(call.if_match),
+        sole=True,
     )
     if not answer["ok"] and "code" not in answer:
         answer = {**answer, "code": "unknown" if answer["candidates"] else "invalid"}

@@ -14,6 +14,7 @@ from terraster.config.edits import (
     CONFLICT,
     KINDS,
     LOCATION_ADD,
+    LOCATION_REMOVE,
     LOCATION_REPLACE,
     LOCATION_SET,
     REMOVE,
@@ -86,7 +87,10 @@ def asked(changes: Any, by: str, reason: str, if_match: str) -> Command:
         try:
             value_of(value)
             if one["kind"] == ADD:
-                words["url"] = parsed_url(value["url"]).text
+                url = parsed_url(value["url"]).text
+                if words["url"] and parsed_url(words["url"]).text != url:
+                    raise Refused("invalid", "the `url` of the change is another one than that of its `value`")
+                words["url"] = url
         except ValueError as error:
             raise Refused(
                 "invalid", f"`url` {error}" if one["kind"] == ADD and str(error).startswith("must") else str(error)
@@ -181,7 +185,9 @@ class Places:
 
 
 def _check_keys(kind: str, value: dict[str, Any]) -> None:
-    """Raises Refused if a change says nothing, or something that others say."""
+    """Raises Refused if a change says nothing, or something that others say, or that nobody would heed."""
+    if kind in (REMOVE, LOCATION_REMOVE) and value:
+        raise Refused("invalid", f"`{kind}` takes no `value`")
     if kind in (SET, LOCATION_SET) and not value:
         raise Refused("invalid", "the change sets no key")
     if kind == SET and "url" in value:

@@ -67,11 +67,13 @@ class OperatorCommands:
         reason: str = "",
         by: str = "",
         if_match: str = "",
+        sole: bool = False,
     ) -> dict[str, Any]:
         """Drain, maintain, enable a backend, or set its weight.
 
         action:  "drain", "maintain", "enable", "weight"
         service: its name; or name and path in one, where ``path`` is empty
+        sole:    True if it may be left out for a backend that is in one place only, as for edits
         url:     as configured, or shortened to host:port where that is clear; or the backend's name; one of these and "@ADDRESS": one
                  endpoint of a host name
         weight:  of "weight" only; None = the file's again
@@ -86,7 +88,10 @@ class OperatorCommands:
         if weight is not None and not 0 <= weight <= MOST_WEIGHT:
             return refusal(f"a weight is a whole number from 0 to {MOST_WEIGHT}")
         if not service:
-            return self._which(path, url)
+            found = self._anywhere(path, url) if sole else []
+            if len(found) != 1:
+                return self._which(path, url)
+            service, path = found[0][0].name, found[0][1].place
         if if_match.strip() in ("", "*"):  # an order waits for no reload
             return self._order(action, service, path, url, weight, seconds, reason, by)
         with self._alone():  # an edit that compared the same ETag is under way
@@ -192,6 +197,14 @@ class OperatorCommands:
             **overrides_json(entry),
         }
         return {"ok": True, "changed": changed, "backend": account, "notes": notes, "etag": ""}
+
+    def _anywhere(self, path: str, url: str) -> list[Found]:
+        """The backends of all services that may be meant by a URL, or by "URL@ADDRESS"."""
+        whole, at, _ = url.rpartition("@")
+        for one in (url, whole) if at else (url,):
+            with suppress(Unfound):
+                return matching(self._running.loaded, "", path, one)
+        return []
 
     def _which(self, path: str, url: str) -> dict[str, Any]:
         """The answer to a change of a backend of no service."""
