@@ -8,7 +8,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import gevent
 import pytest
+from gevent.event import Event
 
 from terraster.admin import event_files, history_files
 from terraster.admin.event_files import EventFiles
@@ -240,6 +242,32 @@ def test_a_new_backend_in_an_old_slot_begins_anew(tmp_path: Path) -> None:
     past.minute()
     name = house.snapshot.services[0].locations[0].backends[0].id
     assert backend_day(past.historian, name, 0.0)["attempts"] == 120
+
+
+def test_a_look_that_is_under_way_when_its_process_leaves_is_neither_lost_nor_counted_twice(tmp_path: Path, monkeypatch) -> None:
+    house = House()
+    past = Past(tmp_path, house)
+    past.historian.turn()
+    house.answer(1, 0, 200, times=3)
+    past.now += 40
+    look, looks, goes_on = past.historian._look, [], Event()
+
+    def slowly():
+        looks.append(1)
+        found = look()
+        if len(looks) == 1:
+            assert goes_on.wait(5)
+        return found
+
+    monkeypatch.setattr(past.historian, "_look", slowly)
+    turn = gevent.spawn(past.historian.turn)
+    gevent.sleep(0)
+    assert looks and not turn.dead
+    gevent.spawn_later(0.1, goes_on.set)
+    past.historian.leave()
+    turn.get(timeout=5)
+    assert [row[1] for row in past.rows()] == [3] and not past.historian.writes()
+    assert HistoryFiles(past.historian._files.directory).take(), "the next process writes"
 
 
 def test_the_process_that_leaves_writes_its_last_minute_and_another_goes_on(tmp_path: Path) -> None:

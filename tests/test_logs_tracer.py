@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -147,6 +148,22 @@ def test_messages_of_another_version_are_counted_and_not_read() -> None:
     }
     waiting.take(b"junk")
     assert waiting.report()["taken"] == 3
+
+
+def test_spans_that_cannot_be_read_are_dropped_and_others_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(packed: bytes) -> list[bytes]:
+        if packed == b"broken":
+            raise struct.error("short")
+        return [packed]
+
+    monkeypatch.setattr(trace_exporter, "spans", read)
+    waiting = Waiting()
+    waiting.take(message(512, *[b"broken"] * 512))  # a batch of nothing else is not the end
+    waiting.take(message(2, b"broken", b"whole"))
+    waiting.end()
+    assert waiting.batch() == [b"whole"] and waiting.batch() == []
+    report = waiting.report()
+    assert report["dropped"] == 513 and report["reason"] == "a worker's span cannot be read: error"
 
 
 def test_a_batch_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from gevent.threadpool import ThreadPool
 
 from ..config.snapshot import Snapshot
@@ -60,6 +61,7 @@ class Historian:
         self._looked = 0.0  # when, 0.0: this process does not write yet
         self._told = -_AGAIN
         self._left = False
+        self._alone = BoundedSemaphore(1)  # a look yields; two at once would count a minute twice
 
     def run(self) -> None:
         """Write from now on, a record at the end of each minute."""
@@ -79,16 +81,17 @@ class Historian:
             gevent.sleep(MINUTE - self._wall() % MINUTE if self._looked else _SOON)
 
     def leave(self) -> None:
-        """Write what is left, and let another process write from now on."""
+        """Write what is left, and let another process write from now on. Waits for a look that is under way."""
         self._left = True
-        try:
-            if self._looked:
-                self.turn()
-        except OSError as error:
-            self._log.error("the last minute of the history is lost: %s", error.strerror)
-        finally:
-            self._looked = 0.0
-            self._do(self._files.leave)
+        with self._alone:
+            try:
+                if self._looked:
+                    self._turn()
+            except OSError as error:
+                self._log.error("the last minute of the history is lost: %s", error.strerror)
+            finally:
+                self._looked = 0.0
+                self._do(self._files.leave)
 
     def writes(self) -> bool:
         """True if this process writes the history, and no other one."""
@@ -96,6 +99,10 @@ class Historian:
 
     def turn(self) -> None:
         """Write the traffic since the last look. Raises OSError; that traffic is lost then."""
+        with self._alone:
+            self._turn()
+
+    def _turn(self) -> None:
         if not self._looked:
             if self._left or not self._do(self._files.take):
                 self._do(self.slos.follow)

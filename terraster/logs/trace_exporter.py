@@ -80,7 +80,25 @@ class Waiting:
             self.changed.notify_all()
 
     def batch(self) -> list[Span]:
-        """The spans of the next batch. Waits for them; none: it is the end."""
+        """The spans of the next batch. Waits for them; none: it is the end. What cannot be read is dropped."""
+        while True:
+            count, packed = self._next()
+            if not packed:
+                return []
+            made: list[Span] = []
+            for one in packed:
+                try:
+                    made += spans(one)
+                except Exception as error:  # no kind is sure: these are octets of another process
+                    self.done(0, False, f"a worker's span cannot be read: {type(error).__name__}")
+            if lost := max(0, count - len(made)):
+                with self.changed:
+                    self.dropped += lost
+            if made:
+                return made
+
+    def _next(self) -> tuple[int, list[bytes]]:
+        """The next messages: how many spans they have, and the packed requests. (0, []): it is the end."""
         with self.changed:
             while not self._queue and not self.ending:
                 self.changed.wait()
@@ -95,7 +113,7 @@ class Waiting:
                 self._octets -= octets
                 together += count
                 found += packed
-        return [span for one in found for span in spans(one)]
+        return together, found
 
     def done(self, count: int, ok: bool, reason: str) -> None:
         """A batch is over."""
