@@ -80,7 +80,7 @@ class Waiting:
             self.changed.notify_all()
 
     def batch(self) -> list[Span]:
-        """The spans of the next batch. Waits for them; none: it is the end. What cannot be read is dropped."""
+        """The spans of the next batch. Waits for them; none: it is the end. A request that cannot be read is dropped."""
         while True:
             count, packed = self._next()
             if not packed:
