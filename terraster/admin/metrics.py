@@ -15,6 +15,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ from .. import __version__
 from ..certs.naming import named
 from ..config.snapshot import Snapshot
 from ..filters.contract import Counted
-from ..state.cells import MasterCells
+from ..state.cells import WAITS, MasterCells
 from ..state.table import Table
 from . import authorities, handshakes, plugins, processes, readings, seat_readings, staples
 from .scrape import Scrape
@@ -129,6 +130,10 @@ METRICS: tuple[Description, ...] = (
     Description("terraster_connections_accepted_total", "counter", "Client connections accepted by a worker.", ("worker",)),
     Description("terraster_worker_config_generation", "gauge", "Generation of the configuration a process runs.", ("process",)),
     Description("terraster_worker_full_seconds", "gauge", "Time since a full worker makes clients wait.", ("worker",)),
+    Description(
+        "terraster_event_loop_lag_seconds", "histogram", "Time by which a timer of a worker's event loop was late.", ("worker",)
+    ),
+    Description("terraster_event_loop_lag_max_seconds", "gauge", "The longest of these times within a minute.", ("worker",)),
     Description("terraster_accept_errors_total", "counter", "Client connections that could not be accepted."),
     Description("terraster_idle_clients_ended_total", "counter", "Idle client connections ended for want of descriptors."),
     Description(
@@ -181,6 +186,7 @@ _OF_SEAT: dict[str, Callable[[seat_readings.SeatReading], float]] = {
     "terraster_connections": lambda one: one.connections,
     "terraster_connections_accepted_total": lambda one: one.accepted,
     "terraster_worker_full_seconds": lambda one: one.full,
+    "terraster_event_loop_lag_max_seconds": lambda one: one.lag,
 }
 
 _OF_PROCESS: dict[str, Callable[[processes.ProcessReading], float]] = {
@@ -303,6 +309,8 @@ class TableCollector(Collector):
         proxies = [row for row in rows if row.role == "proxy"]
         for name, value in _OF_SEAT.items():
             yield name, _one_each(name, [({"worker": str(row.seat)}, row) for row in proxies], value)
+        name = "terraster_event_loop_lag_seconds"
+        yield name, _lags(name, proxies)
         name = "terraster_worker_config_generation"
         yield name, _one_each(name, [({"process": row.process}, row) for row in rows], lambda row: row.generation)
         lost = seat_readings.losses(self._table)
@@ -374,3 +382,13 @@ class TableCollector(Collector):
 
 def _one_each(name: str, rows: Iterable[tuple[dict[str, str], Row]], value: Callable[[Row], float]) -> Iterator[Sample]:
     return (Sample(name, labels, value(row)) for labels, row in rows)
+
+
+def _lags(name: str, rows: Iterable[seat_readings.SeatReading]) -> Iterator[Sample]:
+    for row in rows:
+        labels = {"worker": str(row.seat)}
+        counts = list(accumulate(row.lag_buckets))
+        for bound, count in zip((*map(repr, WAITS), "+Inf"), counts, strict=True):
+            yield Sample(f"{name}_bucket", {**labels, "le": bound}, count)
+        yield Sample(f"{name}_count", labels, counts[-1])
+        yield Sample(f"{name}_sum", labels, row.lag_sum)

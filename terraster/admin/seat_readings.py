@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..state.alive import lives
-from ..state.cells import HTTP2_FAULTS, Seat
+from ..state.cells import HTTP2_FAULTS, WAITS, Seat
 from ..state.table import Table
 
 __all__ = [
@@ -45,6 +45,9 @@ class SeatReading:
     short:          seconds since descriptors were short; -1 = never
     full:           seconds since clients wait because it is full; 0 = it is not
     full_why:       the reason: one of `Seat.CONNECTIONS_LIMIT`, `Seat.NO_DESCRIPTORS`
+    lag:            the longest time by which a timer of its event loop was late within the last minute, seconds
+    lag_sum:        sum of these times, seconds
+    lag_buckets:    their number per bucket of `WAITS`, then of +Inf; not cumulative
     old:            (generation, number of client connections that still use it), oldest first
     """
 
@@ -63,6 +66,9 @@ class SeatReading:
     short: float
     full: float
     full_why: int
+    lag: float
+    lag_sum: float
+    lag_buckets: tuple[int, ...]
     old: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -115,6 +121,9 @@ def seats(table: Table) -> list[SeatReading]:
                 max(0.0, (now - cells[Seat.SHORT_AT]) / 1e9) if cells[Seat.SHORT_AT] else -1.0,
                 max(0.0, (now - cells[Seat.FULL_SINCE]) / 1e9) if cells[Seat.FULL_SINCE] else 0.0,
                 cells[Seat.FULL_WHY],
+                cells[Seat.LAG_LONGEST] / 1e9,
+                cells[Seat.LAG_TIME] / 1e9,
+                tuple(cells[Seat.LAG_BUCKET : Seat.LAG_BUCKET + len(WAITS) + 1]),
                 tuple((cell >> 24, cell & 0xFFFFFF) for cell in cells[Seat.OLD : Seat.OLD + Seat.MOST_OLD] if cell),
             )
         )

@@ -342,6 +342,7 @@ def _workers(seats: Iterable[SeatReading], requests: Mapping[int, int], master: 
             "old_generations": [{"generation": generation, "connections": count} for generation, count in seat.old],
             "age": known.get(seat.pid, {}).get("age"),
             "silent": seat.heartbeat,
+            "lag": seat.lag if seat.role == "proxy" else None,
             "responding": seat.responds,
             "connections": seat.connections,
             "accepted": seat.accepted,

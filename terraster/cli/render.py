@@ -18,6 +18,8 @@ from .table import BOLD, DIM, GREEN, RED, Cell, lay_out, sentence, short
 
 __all__ = ["backends", "status"]
 
+_LATE = 0.1  # seconds by which an event loop is late that are worth a line
+
 MANY = 60  # backends; of a larger configuration only services with problems are shown
 
 
@@ -319,6 +321,9 @@ def _workers(document: dict[str, Any]) -> list[list[Cell]]:
                 Cell(count(worker["requests"]) if proxy else "-"),
             ]
         )
+        if (worker["lag"] or 0.0) >= _LATE:
+            text = f"  its event loop was held: requests waited up to {milliseconds(worker['lag'])} within the last minute"
+            rows.append([Cell(text, RED)])
         if old := worker["old_generations"]:
             rows.append([Cell("  old generations: " + ", ".join(map(_old_generation, old)))])
     return rows

@@ -42,7 +42,7 @@ __all__ = [
     "responses",
 ]
 
-VERSION = 10
+VERSION = 11
 
 MASTERS = 4
 """Masters that a table has room for. Two are there during an upgrade or an adoption; the others are for those that die meanwhile."""
@@ -184,7 +184,10 @@ class Seat:
     TRACE_EXPORTERS_ENDED = 31  # processes that export spans, and ended by themselves
     OLD = 32  # … MOST_OLD cells: old generation << 24 | number of client connections that use it, oldest first; 0: unused
     HTTP2_FAULTS = 64  # … len(HTTP2_FAULTS) cells
-    CELLS = 80
+    LAG_TIME = 80  # of a proxy worker: sum of the times by which the timer of its sweep fired late, nanoseconds
+    LAG_BUCKET = 81  # … len(WAITS) + 1 cells, not cumulative: these times
+    LAG_LONGEST = 90  # the longest of them within the last minute, nanoseconds
+    CELLS = 96
 
     MOST_OLD = 32
     MOST_WAITING_HOOKS = 4
@@ -409,6 +412,7 @@ assert len(STATUS_LABELS) <= SeatLocation.BYTES_IN
 assert SeatPlugin.OWN + SeatPlugin.MOST_OWN <= SeatLocation.BYTES_IN
 assert Seat.WAITING_HOOKS == Seat.HOOK + 1  # the guard of plugins has them as one
 assert Seat.OLD + Seat.MOST_OLD <= Seat.HTTP2_FAULTS and Seat.HTTP2_FAULTS + len(HTTP2_FAULTS) <= Seat.CELLS
+assert Seat.HTTP2_FAULTS + 16 <= Seat.LAG_TIME and Seat.LAG_BUCKET + len(WAITS) + 1 <= Seat.LAG_LONGEST
 assert SeatListener.FAILED + len(HANDSHAKE_FAILURES) <= SeatLocation.BYTES_IN  # no gauge, and no bucket, of a location
 assert SeatLocation.BUCKET + len(BUCKETS) + 1 <= SeatLocation.QUEUED
 assert (

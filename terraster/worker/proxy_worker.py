@@ -37,6 +37,7 @@ from .accept import Acceptor
 from .channel import ChannelClosed
 from .descriptors import Descriptors
 from .generations import Generations
+from .lag import Lag
 from .process import Process
 from .witness import QUESTIONS, Witness
 
@@ -78,7 +79,7 @@ class ProxyWorker(Process):
         self._id_prefix = secrets.token_hex(8).encode("ascii")
         self._limit = self.plan.limits.connections
         self._sweep(time.monotonic())
-        self.reactor.start(self._sweep)
+        self.reactor.start(Lag(self.view).swept, self._sweep)
         for listener in self.plan.snapshot.listeners:
             self._accept_on(listener, self.listeners[listener.address])
 

@@ -172,6 +172,7 @@ WORKER = record(
     old_generations=several(record(generation=COUNT, connections=COUNT)),
     age=SPAN_OR_NONE,
     silent=SPAN,
+    lag=SPAN_OR_NONE,
     responding=TRUTH,
     connections=COUNT,
     accepted=COUNT,

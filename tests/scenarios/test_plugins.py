@@ -685,3 +685,30 @@ def test_hooks_that_loop_now_and_then_are_quarantined_for_the_others_that_wait(t
         assert get(served.address, "/loop").status == 500
     assert get(served.address, "/good").status == 503
     wait_until(lambda: "after 3 hooks that were cut off within 10 s" in served.said)
+
+
+def test_the_event_loop_that_a_plugin_holds_is_late(terraster, backend, plugins) -> None:
+    plugins.put(
+        "computing",
+        """
+        import time
+
+        class Computing:
+            name = "computing"
+
+            def on_request(self, request):
+                end = time.monotonic() + 0.4
+                while request.path == "/hold" and time.monotonic() < end:
+                    pass
+        """,
+    )
+    served = terraster(service(backend(answer=ok()).url), workers=1, middleware=[{"computing": {"timeout": "5s"}}], **plugins.key)
+    (worker,) = [one for one in served.status()["workers"] if one["role"] == "proxy" and not one["draining"]]
+    longest = f'terraster_event_loop_lag_max_seconds{{worker="{worker["seat"]}"}}'
+    assert get(served.address, "/hold").status == 200
+    wait_until(lambda: served.metrics()[longest] >= 0.25, lambda: str(served.metrics()))  # a sweep was due within the first 0.1 s
+    found = served.metrics()
+    name, label = "terraster_event_loop_lag_seconds", f'worker="{worker["seat"]}"'
+    assert found[f"{name}_count{{{label}}}"] - found[f'{name}_bucket{{le="0.1",{label}}}'] >= 1
+    (shown,) = [one["lag"] for one in served.status()["workers"] if one["seat"] == worker["seat"]]
+    assert shown >= 0.25 and "its event loop was held" in served.ctl("status").stdout
