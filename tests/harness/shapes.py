@@ -298,6 +298,7 @@ STATUS = record(
     started=MOMENT,
     now=MOMENT,
     generation=COUNT,
+    duration_bounds=several(SPAN),
     upgrade=optional(record(old=MASTER, new=MASTER)),
     listeners=several(TEXT),
     wanted_workers=COUNT,
