@@ -18,6 +18,7 @@ from typing import Any
 from terraster.admin.event_files import EventFiles
 from terraster.policy.minutes import LEAST, Minute, Names, recorded
 
+from .api import call
 from .authority import Authority
 from .backends import Backend, Request, always, ok
 from .client import get
@@ -39,7 +40,9 @@ PAGES = (
     "events?service=none&find=nothing",
     "certificates",
     "workers",
+    "limits",
     "plugins",
+    "generations",
     "changes",
     "audit",
     "users",
@@ -94,7 +97,7 @@ class Staged:
                 {
                     "path": "/",
                     "backends": [
-                        {"name": "web-1", "url": good.url, "weight": 2},
+                        {"name": "web-1", "url": good.url, "weight": 2, "max_connections": 50},
                         {"name": "web-2", "url": bad.url},
                         {"name": "web-3", "url": self.gone, **check},
                         {"name": "web-4", "url": drained.url},
@@ -126,12 +129,19 @@ class Staged:
                 workers=2,
             )
         )
-        for command in (
-            ("backend", "drain", "shop", drained.url, "--reason", REASON, "--for", "2h"),
-            ("backend", "weight", "shop", good.url, "3", "--reason", "more memory"),
-        ):
-            done = terraster.ctl(*command)
-            assert done.returncode == 0, done.stderr
+        done = terraster.ctl("backend", "drain", "shop", drained.url, "--reason", REASON, "--for", "2h")
+        assert done.returncode == 0, done.stderr
+        told = call(
+            terraster,
+            "PATCH",
+            "/api/backends",
+            {"weight": 3, "reason": "more memory"},
+            {"If-Match": "*"},
+            service_name="shop",
+            path="/",
+            url=good.url,
+        )
+        assert told.status == 200, told.body
         for number in range(60):
             get(terraster.address, "/api/orders" if number % 3 else "/", host="shop.example")
         kept = terraster.config_file.read_text()

@@ -169,7 +169,10 @@ def test_generations_their_differences_and_the_way_back(edited, backend):
     assert (newest["generation"], newest["running"], newest["edits"]) == (added["generation"], True, [added["edits"][0]["number"]])
     found = call(proxy, "GET", "/api/generations/diff", old=before["generation"]).value
     assert found["changes"] == [f"~ service site: + backend {two.url}"]
-    assert call(proxy, "POST", f"/api/generations/{before['generation']}/rollback").status == 200 and answers(proxy) == {"one"}
+    assert call(proxy, "POST", f"/api/generations/{before['generation']}/rollback", {"reason": "too slow"}).status == 200
+    assert answers(proxy) == {"one"}
+    assert call(proxy, "GET", "/api/generations").value["items"][0]["why"].endswith(": too slow")
+    assert call(proxy, "GET", "/api/audit", limit=1).value["rows"][0]["reason"] == "too slow"
     assert call(proxy, "POST", "/api/generations/999999/rollback").status == 404
     number = call(proxy, "POST", "/api/backends", {"url": two.url}).value["edits"][0]["number"]
     assert call(proxy, "POST", f"/api/overrides/{number}/adopt").status == 200 and two.url in proxy.config_file.read_text()

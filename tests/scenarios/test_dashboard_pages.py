@@ -63,7 +63,7 @@ def test_events_of_the_day_with_filters_in_the_address(entered) -> None:
     page.wait("document.querySelector('main').innerText.includes('Nothing happened.')")
     assert page.value("location.hash") == "#/events?kind=worker&find=no+such+text"
     page.call("Page.reload")
-    page.wait("document.querySelector('main').innerText.includes('Nothing happened.')")
+    page.wait("document.querySelector('main')?.innerText.includes('Nothing happened.')")
     assert (
         page.value("document.querySelector('select').value + document.querySelectorAll('main input')[1].value")
         == "workerno such text"
@@ -91,3 +91,35 @@ def test_a_day_of_a_service_tells_traffic_and_states_to_pointer_and_keyboard(ent
     assert "requests/s" in said and "p50" in said and "p99" in said
     page.click("h1 + p a")
     page.wait("location.hash == '#/events?service=shop' && document.querySelectorAll('.band').length == 5")
+
+
+def test_limits_tell_what_they_allow_and_what_they_refused(entered) -> None:
+    page = entered
+    page.go("limits")
+    rows = page.wait(
+        "document.querySelectorAll('table').length >= 2 && [...document.querySelectorAll('tbody tr')].map((one) => one.innerText)"
+    )
+    (rate,) = [row for row in rows if "rate limit" in row]
+    assert "shop/api" in rate and "5/s, 5 at once, for each client-ip" in rate
+    assert int(rate.split("\t")[4]) >= 30, "40 requests at once"
+    assert any("100 at once for each client" in row for row in rows)
+    assert any("web-1" in row and row.endswith("\t50") for row in rows)
+
+
+def test_a_rollback_is_tried_and_confirmed_with_its_reason(entered) -> None:
+    page = entered
+    page.go("generations")
+    page.wait("document.querySelectorAll('tbody tr').length == 2")
+    assert page.value("document.querySelector('tbody tr').innerText.includes('runs')")
+    page.wait("document.querySelector('.diff li')?.innerText.includes('weight 2 → 3')")
+    page.value("[...document.querySelectorAll('button')].find((one) => one.innerText == 'Roll back to 1').click()")
+    page.wait("document.querySelector('form.act li')?.innerText.includes('weight 3 → 2')")
+    page.type("form.act input[name=reason]", "too much for it")
+    page.click("form.act button[type=submit]")
+    page.wait("document.querySelectorAll('tbody tr').length == 3")
+    page.wait("document.querySelector('tbody tr').innerText.includes('rollback to generation 1 by ada: too much for it')")
+    page.go("audit?action=rollback")
+    page.wait("document.querySelector('tbody')?.innerText.includes('too much for it')")
+    page.go("changes")
+    page.wait("document.querySelector('main').innerText.includes('Nothing overrides the configuration file.')")
+    assert REASON in page.text(), "a drain is not a part of a generation"

@@ -8,6 +8,8 @@ import { Samples } from "./samples.js";
 import { overview } from "./pages/overview.js";
 import { servicePage } from "./pages/service.js";
 import { events } from "./pages/events.js";
+import { generations } from "./pages/generations.js";
+import { limits } from "./pages/limits.js";
 import { workers } from "./pages/workers.js";
 import { certificates } from "./pages/certificates.js";
 import { plugins } from "./pages/plugins.js";
@@ -26,8 +28,10 @@ const PAGES = [
   { name: "events", title: "Events", page: events, inMenu: true },
   { name: "certificates", title: "Certificates", page: certificates, inMenu: true },
   { name: "workers", title: "Workers", page: workers, inMenu: true },
+  { name: "limits", title: "Limits", page: limits, inMenu: true },
   { name: "plugins", title: "Plugins", page: plugins, inMenu: true },
   { name: "changes", title: "Overrides", page: changes, inMenu: true },
+  { name: "generations", title: "Generations", page: generations, inMenu: true },
   { name: "audit", title: "Audit", page: audit, inMenu: true },
   { name: "users", title: "Users", page: users, inMenu: true },
   { name: "explain", title: "Explain", page: explain, inMenu: true },

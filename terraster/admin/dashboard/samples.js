@@ -3,12 +3,15 @@
 const KEPT = 90; // looks
 const LOOKS = 5; // that a figure is of, so that it does not jump
 const SHARES = [0.5, 0.95, 0.99];
+const RECENT = 60; // seconds
+const LIMITS = ["rate_limit", "limit_connections"];
 const none = { rate: null, errors: null, times: null };
 
 export class Samples {
   constructor() {
     this.last = new Map(); // name → counters and the moment of the look before
     this.rows = new Map(); // name → the last looks, oldest first
+    this.refusals = new Map(); // name and limit → [moment, refusals], oldest first
     this.durations = new Map(); // name → requests by their duration at the last few looks, oldest first
   }
 
@@ -23,6 +26,9 @@ export class Samples {
         total.errors += counters.errors;
         total.durations = sum(total.durations, counters.durations);
         this._add(`${service.name}${location.path}`, counters, status, seen);
+        for (const kind of LIMITS) {
+          if (location.filters?.[kind]) this._refused(`${service.name}${location.path} ${kind}`, location.filters[kind], status.now, seen);
+        }
         for (const backend of location.backends) {
           this._add(`${service.name}${location.path} ${backend.url} ${backend.address}`, ofBackend(backend), status, seen);
         }
@@ -36,6 +42,7 @@ export class Samples {
         this.durations.delete(name);
       }
     }
+    for (const name of [...this.refusals.keys()]) if (!seen.has(name)) this.refusals.delete(name);
   }
 
   _add(name, counters, status, seen) {
@@ -69,6 +76,22 @@ export class Samples {
     if (!durations) return null;
     const counts = durations.map((count, at) => Math.max(0, count - (looks[0]?.[at] ?? 0)));
     return counts.some(Boolean) ? SHARES.map((share) => quantile(bounds, counts, share)) : null;
+  }
+
+  _refused(name, counts, now, seen) {
+    seen.add(name);
+    const looks = this.refusals.get(name) ?? [];
+    this.refusals.set(name, looks);
+    looks.push([now, (counts.refused ?? 0) + (counts.observed ?? 0)]);
+    while (looks.length > 2 && now - looks[1][0] >= RECENT) looks.shift();
+  }
+
+  // What a limit refused in the last minute, or since the page was opened: { number, seconds }; null: nothing is known
+  refused(place, kind) {
+    const looks = this.refusals.get(`${place} ${kind}`) ?? [];
+    if (looks.length < 2) return null;
+    const [[began, before], [ended, now]] = [looks[0], looks.at(-1)];
+    return { number: Math.max(0, now - before), seconds: ended - began };
   }
 
   // The last looks at something. rate: requests per second; errors: part of them; times: p50, p95 and p99 of the last few looks

@@ -29,6 +29,7 @@ __all__ = [
     "NamedLocation",
     "OverridePage",
     "ReloadAnswer",
+    "RollbackBody",
 ]
 
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
@@ -141,6 +142,12 @@ class LocationBody(Model):
     model_config = ConfigDict(extra="allow")
 
     path: Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class RollbackBody(Model):
+    """May be left out."""
+
+    reason: Reason = ""
 
 
 class MaintenanceBody(Model):

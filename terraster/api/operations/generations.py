@@ -10,7 +10,7 @@ from pydantic import Field
 from ..call import Answer, Call, Role
 from ..deps import Deps
 from ..models.base import Digits, Model, Query
-from ..models.changes import Changed, DryRunQuery
+from ..models.changes import Changed, DryRunQuery, RollbackBody
 from ..operation import Operation
 from ..problem import Mistake, Refused
 from .changing import answered, by, checked
@@ -55,6 +55,8 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             handle=partial(_rollback, deps),
             role=Role.ADMIN,
             query=DryRunQuery,
+            body=RollbackBody,
+            bare=True,
             answer=Changed,
             refuses=(404, 503),
         ),
@@ -80,8 +82,10 @@ def _diff(deps: Deps, call: Call) -> Answer:
 
 
 def _rollback(deps: Deps, call: Call) -> Answer:
-    answer = deps.ask("rollback", number=_number(call, "generation"), by=by(call), dry_run=call.query.dry_run)
-    return answered(checked(answer), "")
+    reason = call.body.reason if call.body is not None else ""
+    number = _number(call, "generation")
+    answer = deps.ask("rollback", number=number, by=by(call), reason=reason, dry_run=call.query.dry_run)
+    return answered(checked(answer), reason)
 
 
 def _adopt(deps: Deps, call: Call) -> Answer:

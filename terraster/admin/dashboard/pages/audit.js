@@ -1,32 +1,30 @@
 // Who changed what: the rows of the audit log, the newest first.
 
+import { put } from "../address.js";
 import { differences } from "../differences.js";
 import { h } from "../dom.js";
 import { moment } from "../format.js";
 import { loaded } from "../loaded.js";
-import { table } from "../parts.js";
+import { search, table } from "../parts.js";
 
-export function audit(state, { draw }) {
-  const form = (state.form.audit ??= { user: "", action: "", cursors: [] });
-  const query = { user: form.user, action: form.action, limit: 50, cursor: form.cursors.at(-1) ?? "" };
-  const { value, failure, again } = loaded(state, "audit", "api/audit", query, draw);
+export function audit(state, { query, draw }) {
+  const form = (state.form.audit ??= { cursors: [] });
+  const words = { user: query.get("user") ?? "", action: query.get("action") ?? "", target: query.get("target") ?? "" };
+  const asked = { ...words, limit: 50, cursor: form.cursors.at(-1) ?? "" };
+  const { value, failure, again } = loaded(state, "audit", "api/audit", asked, draw);
   const word = (name, label) =>
-    h("label", { class: "filter" }, `${label} `, h("input", {
-      type: "search",
-      value: form[name],
-      onchange: (happened) => {
-        form[name] = happened.target.value;
-        form.cursors = [];
-        draw();
-      },
-    }));
+    search(label, words[name], (text) => {
+      put({ [name]: text });
+      form.cursors = [];
+      draw();
+    });
   const turn = (change) => () => {
     change();
     draw();
   };
   return [
     h("h1", {}, "Audit"),
-    h("form", { class: "row", onsubmit: (happened) => happened.preventDefault() }, word("user", "User"), word("action", "Action"), h("button", { type: "button", onclick: again }, "Read again")),
+    h("form", { class: "row", onsubmit: (happened) => happened.preventDefault() }, word("user", "User"), word("action", "Action"), word("target", "Target"), h("button", { type: "button", onclick: again }, "Read again")),
     failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
     value
       ? table("Audit", ["When", "User", "Action", "Target", "Outcome", "Reason", "Change"], value.rows.map(row))
@@ -49,7 +47,7 @@ function row(one) {
     h("td", {}, one.action),
     h("td", {}, one.target),
     h("td", {}, h("span", { class: `mark ${one.outcome === "done" ? "good" : "bad"}` }, one.outcome), one.detail ? h("div", { class: "small" }, one.detail) : null),
-    h("td", {}, one.reason),
+    h("td", { dir: "auto" }, one.reason),
     h("td", { class: "small" }, differences(one.before, one.after).map((text) => h("div", {}, text)), one.generation ? h("div", { class: "quiet" }, `generation ${one.generation}`) : null),
   );
 }

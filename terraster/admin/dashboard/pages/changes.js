@@ -1,10 +1,13 @@
 // Overrides of the configuration file, and a reload of it.
 
+import { link } from "../address.js";
 import { call } from "../api.js";
 import { h } from "../dom.js";
 import { moment, span } from "../format.js";
 import { loaded } from "../loaded.js";
 import { act, mayAct, table } from "../parts.js";
+
+const ROWS = 200; // drains
 
 export function changes(state, { draw }) {
   const { status } = state;
@@ -40,13 +43,60 @@ export function changes(state, { draw }) {
               h("td", {}, one.by),
               h("td", {}, moment(one.when)),
               h("td", { title: moment(one.until) }, one.until ? `in ${span(one.until - status.now)}` : "–"),
-              h("td", {}, one.reason),
-              h("td", { class: "acts" }, mayAct(state) ? dropping(state, draw, one, again) : null),
+              h("td", { dir: "auto" }, one.reason),
+              h("td", { class: "acts" }, mayAct(state) ? dropping(state, draw, one, again) : null, state.caller?.role === "admin" ? adopting(state, draw, one, again) : null),
             ),
           ),
         )
       : null,
+    h("h2", {}, "Drains and maintenance"),
+    orders(status),
   ];
+}
+
+function orders(status) {
+  const rows = status.services.flatMap((service) => [
+    ...(service.maintenance ? [{ name: service.name, service, order: service.maintenance }] : []),
+    ...service.locations.flatMap((location) =>
+      location.backends
+        .filter((backend) => backend.order)
+        .map((backend) => ({ name: `${backend.name || backend.url} of ${service.name}${location.path}`, service, order: backend.order, key: backend.address })),
+    ),
+  ]);
+  if (!rows.length) return h("p", { class: "quiet" }, "No backend is drained and none is in maintenance by an operator.");
+  return table(
+    "Drains and maintenance",
+    ["Of", "What", "By", "When", "Ends", "Reason"],
+    rows.slice(0, ROWS).map(({ name, service, order, key }) =>
+      h(
+        "tr",
+        { key: `${name} ${key ?? ""}` },
+        h("th", { scope: "row" }, h("a", { href: link("service", [service.name]) }, name)),
+        h("td", {}, order.what),
+        h("td", {}, order.by),
+        h("td", {}, moment(order.when)),
+        h("td", { title: moment(order.until) }, order.until ? `in ${span(order.until - status.now)}` : "–"),
+        h("td", { dir: "auto" }, order.reason),
+      ),
+    ),
+  );
+}
+
+function adopting(state, draw, edit, again) {
+  const path = `api/overrides/${edit.number}/adopt`;
+  return act(state, draw, {
+    key: `adopt ${edit.number}`,
+    title: "Write to the file",
+    detail: "The file says it from then on, with its comments and order as they are:",
+    preview: async () => {
+      const { value } = await call("POST", path, { query: { dry_run: "true" } });
+      return [...value.changed, ...value.notes];
+    },
+    run: async () => {
+      await call("POST", path);
+      await again();
+    },
+  });
 }
 
 function dropping(state, draw, edit, again) {

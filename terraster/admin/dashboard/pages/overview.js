@@ -1,9 +1,10 @@
 // The first page: what is wrong, and how every service does.
 
+import { link, put } from "../address.js";
 import { h } from "../dom.js";
 import { count, share, short, span, time } from "../format.js";
 import { sparkline } from "../plots.js";
-import { backendDots, problemList, table } from "../parts.js";
+import { backendDots, problemList, search, table } from "../parts.js";
 
 const LATELY = 60; // looks that a plot shows
 const ROWS = 200; // services in one table
@@ -27,17 +28,17 @@ function headline(status) {
 
 function services(state, query, draw) {
   const { status } = state;
-  const wanted = (state.form.filter ?? "").toLowerCase();
+  const wanted = (query.get("find") ?? "").toLowerCase();
   const found = status.services.filter((service) => [service.name, ...service.hosts].some((text) => text.toLowerCase().includes(wanted)));
   return h(
     "section",
     {},
     h("h2", {}, "Services"),
     status.services.length > 10
-      ? h("label", { class: "filter" }, "Find ", h("input", { type: "search", value: state.form.filter ?? "", oninput: (happened) => {
-          state.form.filter = happened.target.value;
+      ? search("Find", query.get("find") ?? "", (text) => {
+          put({ find: text });
           draw();
-        } }))
+        })
       : null,
     table("Services", ["Service", "Requests/s", "", "5xx", "p50", "p95", "p99", "", "Backends"], found.slice(0, ROWS).map((service) => row(state, service))),
     found.length > ROWS ? h("p", { class: "quiet" }, `${found.length - ROWS} more: type a part of the name to find one`) : null,
@@ -54,7 +55,7 @@ function row(state, service) {
     h(
       "th",
       { scope: "row" },
-      h("a", { href: `#/service/${encodeURIComponent(service.name)}` }, service.name),
+      h("a", { href: link("service", [service.name]) }, service.name),
       h("div", { class: "quiet small" }, service.hosts.join(", ") || "every host", " ", service.maintenance ? h("span", { class: "mark warn" }, "maintenance") : null),
     ),
     h("td", { class: "number" }, short(lately.rate)),
@@ -84,7 +85,7 @@ function facts(status) {
     fact(
       "Last reload",
       reload ? `${reload.ok ? "succeeded" : "refused"} ${span(status.now - reload.when)} ago` : "none since the start",
-      "#/changes",
+      link("generations"),
     ),
     fact("Version", `${status.version}, running for ${span(status.now - status.started)}`, null),
   );

@@ -1,13 +1,13 @@
 // One service: its locations, and every backend with its state and the reason for it.
 
-import { link } from "../address.js";
+import { address, link, put } from "../address.js";
 import { call } from "../api.js";
 import { dayPart } from "../day.js";
 import { h } from "../dom.js";
 import { count, moment, share, short, span, time } from "../format.js";
 import { loaded } from "../loaded.js";
 import { sparkline } from "../plots.js";
-import { REASON, UNTIL, act, mayAct, problemList, stateMark, table } from "../parts.js";
+import { REASON, UNTIL, act, mayAct, problemList, search, stateMark, table } from "../parts.js";
 import { statesPart } from "../states.js";
 
 const LATELY = 60; // looks that a plot shows
@@ -66,17 +66,18 @@ function locationPart(state, service, location, past, changes, draw) {
 
 // Those that do not serve come first, so that no bound hides them.
 function backendTable(state, service, location, draw) {
-  const key = `backends of ${service.name}${location.path}`;
-  const wanted = (state.form[key] ?? "").toLowerCase();
+  const name = `find ${location.path}`;
+  const asked = address().query.get(name) ?? "";
+  const wanted = asked.toLowerCase();
   const texts = (backend) => [backend.url, backend.name ?? "", backend.address ?? "", backend.state];
   const found = location.backends.filter((backend) => texts(backend).some((text) => text.toLowerCase().includes(wanted)));
   const first = [...found.filter((backend) => !backend.up), ...found.filter((backend) => backend.up)];
   return [
     location.backends.length > ROWS
-      ? h("label", { class: "filter" }, "Find ", h("input", { type: "search", value: state.form[key] ?? "", oninput: (happened) => {
-          state.form[key] = happened.target.value;
+      ? search("Find", asked, (text) => {
+          put({ [name]: text });
           draw();
-        } }))
+        })
       : null,
     table(
       `Backends of ${location.path}`,
