@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from terraster.admin.exposition import exposition, make_registry
 from terraster.admin.metrics import METRICS, TableCollector, of_filter
+from terraster.admin.slo_metrics import SLO_METRICS
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
 from terraster.state.cells import BUCKETS, WAITS, MasterCells, Seat, SeatBackend, SeatLocation, bucket_of
@@ -260,7 +261,9 @@ def test_the_manual_lists_every_metric_and_no_other():
         match[1]: (match[2], match[3]) for match in re.finditer(r"^\| `(terraster_\w+)` \| (\w+) \| ([^|]*) \|", text, re.MULTILINE)
     }
     of_filters = map(of_filter, counted(KINDS))
-    assert listed == {one.name: (one.type, ", ".join(f"`{label}`" for label in one.labels)) for one in (*METRICS, *of_filters)}
+    assert listed == {
+        one.name: (one.type, ", ".join(f"`{label}`" for label in one.labels)) for one in (*METRICS, *SLO_METRICS, *of_filters)
+    }
 
 
 def test_what_filters_count_is_read_out():

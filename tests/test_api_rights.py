@@ -87,6 +87,7 @@ listAudit            401    200    200      200   403 401 401   403    200 GET /
 verifyAudit          401    403    403      200   403 401 401   403    200 GET /api/audit/verify
 listEvents           401    200    200      200   403 401 401   403    200 GET /api/events
 readHistory          401    200    200      200   403 401 401   403    200 GET /api/history?service_name=a
+listObjectives       401    200    200      200   403 401 401   403    200 GET /api/slo
 streamStatus         401    200    200      200   403 401 401   403    200 GET /api/stream
 """
 

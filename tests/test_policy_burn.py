@@ -6,6 +6,7 @@ from math import inf
 
 import pytest
 
+from terraster.config import quantities
 from terraster.config.slo import Objective, Slo
 from terraster.policy.burn import FEWEST, PAIRS, WINDOWS, assess, server_errors, slower
 from terraster.policy.series import Series
@@ -34,7 +35,8 @@ def test_the_pairs_are_those_of_the_workbook() -> None:
         (24, 120, 3.0, "ticket"),
         (72, 360, 1.0, "ticket"),
     ]
-    assert WINDOWS == (300, 1800, 3600, 7200, 21600, 86400, 259200)
+    assert list(WINDOWS) == sorted({seconds for pair in PAIRS for seconds in (pair.short, pair.long)})
+    assert [quantities.duration(name) for name in WINDOWS.values()] == list(WINDOWS)
 
 
 def test_an_objective_that_is_met_burns_nothing() -> None:

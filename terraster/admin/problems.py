@@ -25,6 +25,7 @@ __all__ = [
     "of_documents",
     "of_logs",
     "of_mail",
+    "of_objectives",
     "of_orders",
     "of_plugins",
     "of_staples",
@@ -182,6 +183,16 @@ def of_audit(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         return []
     text = f"{failure['text']}; changes are carried out all the same, and their rows wait"
     return [_problem("audit-failing", text, since=failure["since"])]
+
+
+def of_objectives(objectives: Sequence[Mapping[str, Any]], beyond: int) -> list[dict[str, Any]]:
+    """The objectives whose budget burns fast, the fastest first. objectives: of `terraster.admin.slo_rows`. beyond: how many are not counted"""
+    fast = [one for one in objectives if one["burning"] is not None and one["burning"]["severity"] == "page"]
+    fast.sort(key=lambda one: -one["burning"]["rate"])
+    found = [_problem("slo-burning", one["burning"]["text"], service=one["service"], location=one["location"]) for one in fast]
+    if beyond:
+        found.append(_problem("slo-not-counted", f"there are more objectives (`slo`) than are counted: {beyond} are left out"))
+    return found
 
 
 def of_mail(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:

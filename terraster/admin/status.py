@@ -24,6 +24,7 @@ from .problems import (
     of_documents,
     of_logs,
     of_mail,
+    of_objectives,
     of_orders,
     of_plugins,
     of_staples,
@@ -64,6 +65,7 @@ def document(
     documents: Mapping[str, str] | None = None,
     plugins: Sequence[Mapping[str, Any]] = (),
     audit: Mapping[str, Any] | None = None,
+    objectives: tuple[Sequence[Mapping[str, Any]], int] = ((), 0),
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -81,6 +83,7 @@ def document(
     documents: the same for documents of filters, of `terraster.admin.documents`
     plugins:  of `terraster.admin.plugins`
     audit:    the same for rows of the audit log
+    objectives: the rows of `terraster.admin.slo_rows`, and how many objectives are not counted
     mail:     ``text since`` of mails that cannot be sent, None: all were sent
     """
     overrides = master.get("orders", {})
@@ -100,6 +103,7 @@ def document(
     return {
         "ok": True,
         "problems": problems(services, workers, saturation, master)
+        + of_objectives(*objectives)
         + of_certificates(of_tls, snapshot, master.get("certificates", ()), now)
         + of_staples(of_tls)
         + of_orders(orders)

@@ -31,7 +31,7 @@ from ..state.alive import lives
 from ..state.cells import MasterCells, Seat
 from ..users.room import Users
 from ..worker.process import Process
-from . import audit, edits, pages, past, plugins, processes, readings, seat_readings
+from . import audit, edits, pages, past, plugins, processes, readings, seat_readings, slo_rows
 from .acme import Orderer
 from .answers import Answers
 from .api_recorder import ApiRecorder
@@ -57,6 +57,7 @@ from .problems import stopping_in_words
 from .recent import LOOK, Recent
 from .server import PEER_UID, Server
 from .site import BODY, Handler, Refusal, Response, Site, json_response, only_for_owner
+from .slo_metrics import SloCollector
 from .status import document
 from .tailing import Tailing
 from .throttle import Throttle
@@ -95,6 +96,7 @@ class AdminWorker(Process):
         self._audited = Audited(self._auditor, self.ask, self._runs)
         self._users = Users(self._running)
         self._historian = Historian(self.view.table, self._running, self.log)
+        self._registry.register(SloCollector(self._historian.slos.rows))
         self._chronicle = chronicle = Chronicle(
             self._running, self.ask, self._historian.writes, self._auditor, self._problems, self.log
         )
@@ -212,7 +214,19 @@ class AdminWorker(Process):
             self._explainer,
         )
         return Api(
-            operations(Deps(self._running, self._ask, answers, self._live, self._auditor, self._users, self._past, self._tailing)),
+            operations(
+                Deps(
+                    self._running,
+                    self._ask,
+                    answers,
+                    self._live,
+                    self._auditor,
+                    self._users,
+                    self._past,
+                    self._tailing,
+                    self._objectives,
+                )
+            ),
             identity,
             ApiRecorder(self._auditor),
             self.log,
@@ -294,7 +308,11 @@ class AdminWorker(Process):
             self._documents.problems,
             plugins.rows(table, snapshot),
             self._auditor.failure,
+            (slo_rows.rows(one for one in self._historian.slos.rows() if one.state.burning), self._historian.slos.beyond),
         )
+
+    def _objectives(self) -> list[dict[str, Any]]:
+        return slo_rows.rows(self._historian.slos.rows())
 
     def _orphaned_in_words(self) -> str:
         since = time.monotonic() - self.orphaned_at

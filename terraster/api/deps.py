@@ -92,7 +92,7 @@ class Past(Protocol):
 class Deps:
     """snapshot: the running configuration. ask: a question to the master, by verb and arguments (`terraster.master.control`); raises
     `Refused` or TerrasterError. readings: of the shared table. live: what viewers of the dashboard get. audit: the audit log.
-    users: of the API. past: the history. tail: requests that are over"""
+    users: of the API. past: the history. tail: requests that are over. objectives: the rows of `terraster.admin.slo_rows`"""
 
     snapshot: Callable[[], Snapshot]
     ask: Callable[..., Mapping[str, Any]]
@@ -102,3 +102,4 @@ class Deps:
     users: Users
     past: Past
     tail: Tail
+    objectives: Callable[[], list[dict[str, Any]]]

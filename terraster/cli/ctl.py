@@ -4,7 +4,7 @@
                  backend drain|maintain|enable|weight|add|remove|list … | edits … | generations | rollback N | why … | explain REQUEST |
                  drain|undrain|ready --host HOST |
                  maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify] | events | requests | failures |
-                 tail | user …
+                 tail | slo [SERVICE] | user …
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -42,6 +42,7 @@ from . import (
     render,
     render_certificates,
     requests,
+    slo,
     users,
     where,
 )
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     users.add_command(commands, shared)
     events.add_command(commands, shared)
     requests.add_commands(commands, shared)
+    slo.add_command(commands, shared)
     commands.add_parser("certificates", parents=[shared], help="list the certificates in use, those that end soonest first")
     return parser
 
@@ -191,6 +193,7 @@ _COMMANDS = {
     "audit": audit.audit,
     "events": events.events,
     **requests.COMMANDS,
+    "slo": slo.slo,
 }
 
 

@@ -50,7 +50,16 @@ PAIRS: tuple[Pair, ...] = (
 )
 """The worst first."""
 
-WINDOWS: tuple[int, ...] = tuple(sorted({seconds for pair in PAIRS for seconds in (pair.short, pair.long)}))
+WINDOWS: dict[int, str] = {
+    5 * _MINUTE: "5m",
+    30 * _MINUTE: "30m",
+    _HOUR: "1h",
+    2 * _HOUR: "2h",
+    6 * _HOUR: "6h",
+    _DAY: "1d",
+    3 * _DAY: "3d",
+}
+"""The windows of all pairs, with their names; the shortest first."""
 
 
 @dataclass(frozen=True, slots=True)

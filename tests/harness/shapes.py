@@ -431,6 +431,30 @@ SHAPES: dict[str, Schema] = {
     "list": record(ok=TRUTH, now=MOMENT, backends=several(record(service=TEXT, location=TEXT, **BACKEND))),
     "certificates": record(ok=TRUTH, now=MOMENT, certificates=several(CERTIFICATE), certificate_orders=several(ORDER)),
     "plugins": record(ok=TRUTH, now=MOMENT, plugins=several(PLUGIN)),
+    "slo": record(
+        ok=TRUTH,
+        now=MOMENT,
+        objectives=several(
+            record(
+                service=TEXT,
+                location=TEXT,
+                objective=TEXT,
+                text=TEXT,
+                percent=SPAN,
+                bound=SPAN_OR_NONE,
+                window=SPAN,
+                since=MOMENT_OR_NONE,
+                requests=COUNT,
+                bad=COUNT,
+                budget_left=SPAN,
+                budget_spent=SPAN,
+                burn_rates={"type": "object", "additionalProperties": SPAN},
+                burning=optional(
+                    record(severity=TEXT, short=TEXT, long=TEXT, factor=SPAN, rate=SPAN, gone_in=SPAN_OR_NONE, text=TEXT)
+                ),
+            )
+        ),
+    ),
     "mirror": record(ok=TRUTH, now=MOMENT, mirrors=several(MIRROR), differences=several(DIFFERENCE)),
     "why": record(
         ok=TRUTH,

@@ -10,6 +10,7 @@ import pytest
 from ..harness.api import call
 from ..harness.backends import ok
 from ..harness.client import exchange
+from ..harness.shapes import unlawful
 from ..harness.terraster_process import service
 from ..harness.waiting import wait_until
 
@@ -30,6 +31,7 @@ READ = [
         "generations",
         "config",
         "config/effective",
+        "slo",
     )
 ]
 
@@ -94,6 +96,7 @@ def test_every_answer_is_as_the_document_says(terraster):
             name="shop",
             host="shop.test",
             middleware=[{"rate_limit": {"requests_per_second": 5}}],
+            slo={"availability": 99.9},
         ),
         SERVICES[1],
     )
@@ -116,6 +119,8 @@ def test_every_answer_is_as_the_document_says(terraster):
             name = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]["items"]["items"]["$ref"]
             assert set(told.value["items"][0]) == set(document["components"]["schemas"][name.rpartition("/")[2]]["properties"])
     assert running.ctl("backend", "enable", "shop", "http://127.0.0.1:9").returncode == 0
+    objectives = json.loads(running.ctl("slo", "--json", "shop").stdout)
+    assert not unlawful("slo", objectives) and [one["text"] for one in objectives["objectives"]] == ["availability 99.9 %"]
 
 
 def test_health_and_stats_cover_every_location(terraster, backend):

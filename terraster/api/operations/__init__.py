@@ -18,6 +18,7 @@ from . import (
     reading,
     requests,
     services,
+    slo,
     stream,
     users,
 )
@@ -42,5 +43,6 @@ def table(deps: Deps) -> tuple[Operation, ...]:
         *users.operations(deps),
         *audit.operations(deps),
         *history.operations(deps),
+        *slo.operations(deps),
         *stream.operations(deps),
     )
