@@ -17,6 +17,7 @@ from typing import Any
 
 from terraster.admin.event_files import EventFiles
 from terraster.policy.minutes import LEAST, Minute, Names, recorded
+from terraster.policy.series import Series, packed
 
 from .api import call
 from .authority import Authority
@@ -93,6 +94,7 @@ class Staged:
             "host": ["shop.example", "www.shop.example"],
             "retry": "off",
             "outlier": "off",
+            "slo": {"availability": 99.9, "latency": {95: "300ms"}},
             "locations": [
                 {
                     "path": "/",
@@ -177,6 +179,7 @@ def _write_past(directory: Path, gone: str) -> None:
         files[file] += recorded(minute, names)
     for file, octets in files.items():
         (directory / file).write_bytes(octets)
+    (directory / "objectives").write_bytes(_objectives(now))
     events = [
         (30_000, "backend", f"shop/ {gone}", "ejected: 5 failed requests in a row, the last: timeout after 30 s"),
         (28_900, "backend", f"shop/ {gone}", "up"),
@@ -191,3 +194,14 @@ def _write_past(directory: Path, gone: str) -> None:
             for seq, (ago, kind, target, text) in enumerate(events, 1)
         ]
     )
+
+
+def _objectives(now: int) -> bytes:
+    """Twenty days of counts, of which the last hour had too many server errors."""
+    found = {"server errors": Series(), "slower than 0.3": Series()}
+    for when in range(now - 20 * 86_400, now, 600):
+        found["server errors"].add(when, 9000, 180 if when >= now - 3600 else 2)
+        found["slower than 0.3"].add(when, 9000, 200)
+    for when in range(now - 3600, now, 60):
+        found["server errors"].add(when, 100, 2)
+    return packed([(("shop/", counts), *one.octets()) for counts, one in found.items()])

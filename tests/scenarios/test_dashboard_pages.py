@@ -70,6 +70,22 @@ def test_events_of_the_day_with_filters_in_the_address(entered) -> None:
     )
 
 
+def test_objectives_that_burn_are_named_first(entered) -> None:
+    page = entered
+    page.go("")
+    page.wait("document.querySelector('[aria-label=Objectives] tbody tr')?.innerText.includes('burns fast')")
+    assert "slo-burning shop/: SLO availability 99.9 %: burns its budget " in page.text().replace("\n", " ")
+    page.value("document.querySelector('[aria-label=Objectives] a').click()")
+    page.wait("location.hash == '#/service/shop' && document.querySelectorAll('[aria-label=Objectives] tbody tr').length == 4")
+    rows = page.value("[...document.querySelectorAll('[aria-label=Objectives] tbody tr')].map((one) => one.innerText)")
+    assert (
+        "availability 99.9\xa0%" in rows[0]
+        and "burns fast" in rows[0]
+        and "latency 95\xa0% in 300ms" in rows[1]
+        and "ok" in rows[1]
+    )
+
+
 def test_a_day_of_a_service_tells_traffic_and_states_to_pointer_and_keyboard(entered) -> None:
     page = entered
     page.go("service/shop")

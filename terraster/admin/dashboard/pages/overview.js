@@ -3,6 +3,7 @@
 import { link, put } from "../address.js";
 import { h } from "../dom.js";
 import { count, share, short, span, time } from "../format.js";
+import { objectivesPart } from "../objectives.js";
 import { sparkline } from "../plots.js";
 import { backendDots, problemList, search, table } from "../parts.js";
 
@@ -11,7 +12,7 @@ const ROWS = 200; // services in one table
 
 export function overview(state, { query, draw }) {
   const { status } = state;
-  return [headline(status), problemList(status.problems, status.now), services(state, query, draw), facts(status)];
+  return [headline(status), problemList(status.problems, status.now), services(state, query, draw), objectivesPart(state, "", draw), facts(status)];
 }
 
 function headline(status) {

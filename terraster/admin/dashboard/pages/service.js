@@ -6,6 +6,7 @@ import { dayPart } from "../day.js";
 import { h } from "../dom.js";
 import { count, moment, share, short, span, time } from "../format.js";
 import { loaded } from "../loaded.js";
+import { objectivesPart } from "../objectives.js";
 import { sparkline } from "../plots.js";
 import { REASON, UNTIL, act, mayAct, problemList, search, stateMark, table } from "../parts.js";
 import { statesPart } from "../states.js";
@@ -27,6 +28,7 @@ export function servicePage(state, { parts, draw }) {
     h("p", { class: "quiet" }, `${service.hosts.join(", ") || "every host"} on ${service.listeners.join(", ")} `, h("a", { href: link("events", [], { service: service.name }) }, "Events")),
     service.maintenance ? h("p", { class: "banner" }, `In maintenance${service.maintenance.reason ? `: ${service.maintenance.reason}` : ""}`) : null,
     problemList(problems, state.status.now),
+    objectivesPart(state, service.name, draw),
     service.locations.map((location) => locationPart(state, service, location, past, changes, draw)),
   ];
 }
