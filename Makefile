@@ -14,7 +14,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run test test-all lint format docs golden lock bench bench-balance bench-reload bench-soak fuzz fuzz-api profile release-point clean
+.PHONY: run test test-all lint format docs golden screenshots lock bench bench-balance bench-reload bench-soak fuzz fuzz-api profile release-point clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -64,6 +64,9 @@ golden: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.manual
+
+screenshots: $(VENV)/.installed-test
+	@$(VENV)/bin/python -m tests.harness.pictures
 
 bench: $(VENV)/.installed
 	@$(VENV)/bin/python bench/bench.py $(ARGS)

@@ -12,6 +12,7 @@ import yaml
 
 from terraster.config.resolve import resolve
 from tests.harness.configuration import load
+from tests.harness.pictures import IMAGES, PICTURES, SCHEMES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -40,6 +41,18 @@ def links() -> list[tuple[Path, str]]:
         prose = FENCE.sub("", page.read_text())
         found += [(page, target) for target in re.findall(r"\]\(([^)\s]+)\)", prose)]
     return found
+
+
+def images() -> list[tuple[Path, str]]:
+    """The pictures that pages show in HTML, for viewers in light and in dark."""
+    return [(page, path) for page in PAGES for path in re.findall(r'(?:src|srcset)="([^"]+)"', FENCE.sub("", page.read_text()))]
+
+
+def test_pictures_are_there_are_shown_and_are_small() -> None:
+    shown = {(page.parent / path).resolve() for page, path in images()}
+    taken = {IMAGES / f"{name}-{scheme}.png" for name in PICTURES for scheme in SCHEMES}
+    assert shown == taken == set(IMAGES.iterdir())
+    assert all(file.read_bytes().startswith(b"\x89PNG") and file.stat().st_size < 100_000 for file in taken)
 
 
 def test_readme_has_links_to_look_at() -> None:

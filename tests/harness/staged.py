@@ -62,11 +62,12 @@ _PLUGIN = """
 
 
 class Staged:
-    """Starts it within ``with``. more: services beside those that are staged"""
+    """Starts it within ``with``. more: services beside those that are staged. reason: of the drain"""
 
-    def __init__(self, folder: Path, *more: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, *more: dict[str, Any], reason: str = REASON) -> None:
         self._folder = folder
         self._more = more
+        self._reason = reason
         self._stack = ExitStack()
         self.gone = f"http://127.0.0.1:{free_port()}"
 
@@ -87,7 +88,7 @@ class Staged:
         make(folder / "users.db", "bob", "operator")
         chain, key = Authority().issue("blog.example", days=3, begun=87).write(folder)
         good, drained, api = (stack.enter_context(Backend(always(ok()))) for _ in range(3))
-        bad = stack.enter_context(Backend(always(_sometimes_500)))
+        bad = stack.enter_context(Backend(always(_fails)))
         check = {"health_check": {"type": "http", "path": "/", "interval": "1s"}}
         shop: dict[str, Any] = {
             "name": "shop",
@@ -131,7 +132,7 @@ class Staged:
                 workers=2,
             )
         )
-        done = terraster.ctl("backend", "drain", "shop", drained.url, "--reason", REASON, "--for", "2h")
+        done = terraster.ctl("backend", "drain", "shop", drained.url, "--reason", self._reason, "--for", "2h")
         assert done.returncode == 0, done.stderr
         told = call(
             terraster,
@@ -153,7 +154,7 @@ class Staged:
         return terraster
 
 
-def _sometimes_500(request: Request) -> bytes:
+def _fails(request: Request) -> bytes:
     return ok() if request.target == "/health" else ok(status=b"500 Internal Server Error")
 
 

@@ -32,6 +32,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 def entered(page: Page) -> Page:
     """A page after the login."""
     if page.value("document.querySelector('input[name=username]') !== null"):
+        page.value("location.hash = '#/'")
         page.log_in("ada", GOOD)
     page.resize(*SIZES[0])
     return page
@@ -139,3 +140,16 @@ def test_a_rollback_is_tried_and_confirmed_with_its_reason(entered) -> None:
     page.go("changes")
     page.wait("document.querySelector('main').innerText.includes('Nothing overrides the configuration file.')")
     assert REASON in page.text(), "a drain is not a part of a generation"
+
+
+def test_a_revoked_login_ends_the_page_at_once(entered) -> None:
+    page = entered
+    page.go("service/shop")
+    assert page.value("fetch('api/auth/users/ada/logout', { method: 'POST' }).then((answer) => answer.ok)")
+    page.wait("document.querySelector('input[name=username]')")
+    assert "shop" not in page.value("document.querySelector('main').innerText")
+    assert page.value("location.hash") == "#/service/shop", "the next login leads back"
+    page.type("input[name=username]", "ada")
+    page.type("input[name=password]", GOOD)
+    page.click("button[name=send]")
+    page.wait("document.querySelector('h1')?.innerText == 'shop'")

@@ -39,6 +39,7 @@ const PAGES = [
 
 const state = { status: null, samples: new Samples(), seen: 0, failure: "", caller: null, shown: "", form: {}, loaded: new Map() };
 let watching = null; // ends the stream
+let ended = false; // true if the last stream was ended by Terraster
 let heard = 0; // when something came last, or was asked for
 
 function draw() {
@@ -91,7 +92,7 @@ async function watch() {
   watching?.abort();
   const own = (watching = new AbortController());
   while (!own.signal.aborted && !document.hidden && !state.needsLogin) {
-    heard = Date.now();
+    const began = (heard = Date.now());
     try {
       for await (const { name, data } of stream("api/stream", own.signal)) take(name, data);
     } catch (error) {
@@ -103,7 +104,9 @@ async function watch() {
       }
     }
     draw();
-    await new Promise((done) => setTimeout(done, AGAIN));
+    const isOver = ended && Date.now() - began > AGAIN; // of the login, or of Terraster: the next answer says which
+    ended = false;
+    if (!isOver) await new Promise((done) => setTimeout(done, AGAIN));
   }
 }
 
@@ -120,6 +123,7 @@ function tend() {
 function take(name, data) {
   heard = Date.now();
   if (name === "caller") state.caller = data;
+  if (name === "ended") ended = true;
   if (name === "failure") state.failure = data.detail;
   if (name === "status") {
     state.status = data;

@@ -22,7 +22,7 @@ export function dayPart(state, key, minutes, draw) {
   if (!minutes?.length) return h("p", { class: "quiet small" }, "No traffic in the last day.");
   const found = slotsOf(minutes, state.status.now);
   const last = found.length - 1;
-  const at = state.form.moments?.[key] ?? last;
+  const at = state.form.moments?.[key] ?? found.findLastIndex((slot) => slot.requests !== null);
   const point = (index) => {
     (state.form.moments ??= {})[key] = index;
     draw();

@@ -1,19 +1,24 @@
-// The last day of backends: a band of states for each, with the reasons.
+// The last day of backends: a band of states for each, with the reasons. Of many, only those that are or were not up.
 
 import { h } from "./dom.js";
 import { clock, count, span } from "./format.js";
 import { band } from "./plots.js";
 import { DAY, away, periods, target } from "./timeline.js";
 
+const MANY = 12;
+const MOST = 50; // bands
+
 // events: changes of state of the service's backends, from /api/events; backends: [{ service, location, backend }], those to show
 export function statesPart(state, events, backends, draw) {
   const now = state.status.now;
   const byTarget = Map.groupBy ? Map.groupBy(events, (one) => one.target) : grouped(events);
-  return h(
+  const rows = backends.map((one) => ({ ...one, name: target(one.service, one.location, one.backend) }));
+  const shown = rows.length > MANY ? rows.filter(({ name, backend }) => !backend.up || byTarget.has(name)).slice(0, MOST) : rows;
+  const axis = h("div", { class: "axis", "aria-hidden": "true" }, [1, 0.75, 0.5, 0.25, 0].map((part) => h("span", {}, clock(now - part * DAY))));
+  const bands = h(
     "div",
     { class: "bands", role: "list" },
-    backends.map(({ service, location, backend }) => {
-      const name = target(service, location, backend);
+    shown.map(({ name, backend }) => {
       const found = periods(byTarget.get(name) ?? [], backend, now - DAY, now);
       const lost = away(found);
       const times = found.filter((one) => one.state && one.state !== "up").length;
@@ -31,8 +36,11 @@ export function statesPart(state, events, backends, draw) {
         state.form.told?.name === name ? h("p", { class: "small told", dir: "auto" }, state.form.told.text) : null,
       );
     }),
-    h("div", { class: "axis", "aria-hidden": "true" }, [1, 0.75, 0.5, 0.25, 0].map((part) => h("span", {}, clock(now - part * DAY)))),
   );
+  return [
+    shown.length ? [bands, axis] : null,
+    rows.length > shown.length ? h("p", { class: "quiet small" }, `${count(rows.length - shown.length, "backend")} without a change of state in the last day`) : null,
+  ];
 }
 
 function words(one, now) {

@@ -18,7 +18,7 @@ export function changes(state, { draw }) {
     h("p", {}, `Generation ${status.generation} runs. `, last ? `The last reload ${last.ok ? "succeeded" : "was refused"}, ${moment(last.when)}.` : "It was not reloaded since the start."),
     last && !last.ok ? h("ul", {}, last.problems.map((text) => h("li", { class: "bad" }, text))) : null,
     mayAct(state)
-      ? act(state, draw, {
+      ? h("div", { class: "reload" }, act(state, draw, {
           key: "reload",
           title: "Reload the file",
           detail: "What it would change:",
@@ -27,7 +27,7 @@ export function changes(state, { draw }) {
             return found.changes.length ? found.changes : ["nothing: the file is what runs"];
           },
           run: () => call("POST", "api/reload"),
-        })
+        }))
       : null,
     failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
     value && !value.edits.length ? h("p", { class: "quiet" }, "Nothing overrides the configuration file.") : null,

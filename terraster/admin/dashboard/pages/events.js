@@ -11,7 +11,6 @@ import { statesPart } from "../states.js";
 const KINDS = ["backend", "reload", "generation", "worker", "problem", "operator"];
 const ASKED = 2000; // events
 const ROWS = 200; // events in the table
-const BANDS = 50; // backends
 const PLOTS = 4; // locations
 const TONES = { down: "bad", ejected: "bad", refused: "bad", died: "bad", began: "bad", draining: "warn", maintenance: "warn" };
 
@@ -60,8 +59,7 @@ function ofService(state, service, query, draw) {
         ])
       : null,
     locations.length > PLOTS ? h("p", { class: "quiet" }, `${locations.length - PLOTS} more locations: they are linked from `, h("a", { href: link("service", [service.name]) }, service.name)) : null,
-    changes && backends.length ? [h("h2", {}, "The last day of its backends"), statesPart(state, changes.events, backends.slice(0, BANDS), draw)] : null,
-    backends.length > BANDS ? h("p", { class: "quiet" }, `${backends.length - BANDS} more backends`) : null,
+    changes && backends.length ? [h("h2", {}, "The last day of its backends"), statesPart(state, changes.events, backends, draw)] : null,
   ];
 }
 

@@ -60,7 +60,7 @@ function locationPart(state, service, location, past, changes, draw) {
     h("h3", { class: "apart" }, "The last day"),
     past ? dayPart(state, location.path, past.locations.find((one) => one.path === location.path)?.minutes, draw) : null,
     changes && location.backends.length
-      ? statesPart(state, changes.events, location.backends.slice(0, ROWS).map((backend) => ({ service, location, backend })), draw)
+      ? statesPart(state, changes.events, location.backends.map((backend) => ({ service, location, backend })), draw)
       : null,
     past ? null : h("p", {}, h("a", { href: link("events", [], { service: service.name, path: location.path }) }, `Events and the last day of ${location.path}`)),
   );
