@@ -84,7 +84,7 @@ def test_nobody_cannot_fill_the_log_by_calls_in_vain(house: House, status: int, 
 def test_a_call_is_noted_before_it_changes_anything(house: House, tmp_path: Path) -> None:
     """The note of a process that is killed becomes a row (`test_audit_log.py`)."""
     token = house.recorder.begin(ALICE, "patchBackend", "r1", FROM)
-    assert [note.name for note in (tmp_path / "audit").glob("begun-*")] == [token]
+    assert [note.name for note in (tmp_path / "audit").glob("begun-*")] == [token.partition("/")[0]]
     house.strangers(int(BURST))
     house.recorder.record(
         ALICE, "patchBackend", Effect(outcome="not yours"), "r1", 403, FROM, token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -9,12 +10,15 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from terraster.audit.log import DAY, AuditError, AuditLog
+from terraster.audit import chain as chain_of_log
+from terraster.audit.chain import Verdict
+from terraster.audit.log import DAY, AuditError, AuditLog, Ended
 
 NOVEMBER = 1_795_000_000.0  # 18 November 2026
 
@@ -103,7 +107,107 @@ def test_a_file_whose_removal_was_interrupted_is_removed_later(log: Log) -> None
     assert log.log.tidy(40) == ["2026-11.jsonl"] and log.problem() == ""
 
 
+def ended(log: Log, *actions: str) -> list[Ended]:
+    return [Ended({"action": name, "request_id": f"r-{name}"}, "", log.now) for name in actions]
+
+
+def test_rows_that_come_together_are_written_together(tmp_path: Path) -> None:
+    steps: list[str] = []
+    log = Log(tmp_path, steps.append)
+    log.add("a")
+    steps.clear()
+    assert [row["seq"] for row in log.log.append_all(ended(log, *"bcdef"))] == [2, 3, 4, 5, 6]
+    assert steps.count("head written") == steps.count("row written") == 1
+    log.add("g")
+    assert log.actions() == [*"gfedcba"] and log.problem() == ""
+
+
+def test_rows_of_two_months_are_in_two_files(log: Log) -> None:
+    several = [Ended({"action": name}, "", when) for name, when in (("a", log.now), ("b", log.now + 31 * DAY), ("c", log.now))]
+    assert [row["action"] for row in log.log.append_all(several)] == ["a"]
+    assert [row["action"] for row in log.log.append_all(several[1:])] == ["b", "c"], "a clock that goes back begins no file again"
+    assert log.files() == ["2026-11.jsonl", "2026-12.jsonl"] and log.actions() == [*"cba"] and log.problem() == ""
+
+
+def test_a_verdict_does_not_keep_writers_waiting(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        log.add(name)
+    other = AuditLog(str(log.folder), str, log.clock)
+    monkeypatch.setattr("terraster.audit.log._TRIES", 1)
+    original = chain_of_log.verified
+
+    def verified(lines: Iterable[tuple[str, bytes]], *rest: Any) -> Verdict:
+        found = iter(lines)
+        first = next(found)
+        other.append({"action": "meanwhile"})
+        return original(itertools.chain([first], found), *rest)
+
+    monkeypatch.setattr("terraster.audit.log.verified", verified)
+    verdict = log.log.verify()
+    assert (verdict.problem, verdict.rows) == ("", 3)
+    monkeypatch.undo()
+    assert log.problem() == "" and log.actions() == ["meanwhile", *"cba"]
+
+
 # Kills.
+
+
+@pytest.mark.parametrize("step", ["head written", "part written", "row written"])
+def test_a_kill_at_each_step_leaves_all_rows_that_were_written_together(log: Log, step: str) -> None:
+    log.add("before")
+
+    def killed(name: str) -> None:
+        if name == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if not child:
+        try:
+            AuditLog(str(log.folder), str, log.clock, killed).append_all(ended(log, "x", "y", "z"))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    log.log.recover()
+    assert log.problem() == "" and log.actions() == ["z", "y", "x", "before"]
+    log.add("after")
+    assert log.problem() == "" and log.actions()[0] == "after"
+
+
+def test_rows_that_were_written_together_are_completed_from_each_octet(log: Log) -> None:
+    log.add("a")
+    log.log.append_all(ended(log, "b", "c"))
+    path = log.folder / "2026-11.jsonl"
+    whole = path.read_bytes()
+    second = len(whole.splitlines(keepends=True)[-1])
+    for cut, words in ((1, "row 3"), (second, "row 3"), (second + 1, "2 rows up to 3"), (second + 40, "2 rows up to 3")):
+        path.write_bytes(whole[:-cut])
+        log.log.recover()
+        assert path.read_bytes() == whole and words in log.said[-1]
+    assert log.problem() == ""
+
+
+def test_of_changes_that_began_together_those_without_a_row_get_one(log: Log) -> None:
+    child = os.fork()
+    if not child:
+        try:
+            facts = [{"user": "bob", "action": "weight", "request_id": f"r{number}"} for number in range(4)]
+            tokens = log.log.begin_all(facts)
+            log.log.append_all([Ended({**facts[at], "outcome": "done"}, tokens[at], log.now) for at in (0, 2)])
+            os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    os.waitpid(child, 0)
+    assert len(list(log.folder.glob("begun-*"))) == 1
+    assert [(row["request_id"], row["outcome"]) for row in log.log.recover()] == [("r1", "unknown"), ("r3", "unknown")]
+    assert len(log.actions()) == 4 and log.log.recover() == [] and log.problem() == ""
+    assert not list(log.folder.glob("begun-*"))
+
+
+def test_a_note_of_an_earlier_version_is_understood(log: Log) -> None:
+    log.add("a")
+    (log.folder / "begun-1-1-1").write_text(json.dumps([NOVEMBER, {"action": "drain", "user": "bob", "request_id": "r1"}]))
+    (row,) = log.log.recover()
+    assert (row["action"], row["user"], row["when"]) == ("drain", "bob", NOVEMBER)
 
 
 @pytest.mark.parametrize("step", ["head written", "part written", "row written"])
@@ -186,6 +290,13 @@ def test_a_change_that_is_under_way_is_nobody_elses(log: Log) -> None:
     assert log.log.recover() == []
     log.log.append({"action": "slow", "outcome": "done"}, token)
     assert log.actions() == ["slow"] and not list(log.folder.glob("begun-*"))
+
+
+def test_a_note_stays_until_the_last_of_its_changes_has_a_row(log: Log) -> None:
+    tokens = log.log.begin_all([{"action": "a"}, {"action": "b"}])
+    for token, left in zip(tokens, (1, 0), strict=True):
+        log.log.append({"action": "a"}, token)
+        assert len(list(log.folder.glob("begun-*"))) == left
 
 
 def test_a_note_that_cannot_be_read_leaves_a_row(log: Log) -> None:

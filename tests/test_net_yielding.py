@@ -31,3 +31,18 @@ def test_a_timer_runs_between_two_pieces_of_long_work() -> None:
     ticker.join()
     assert max(gaps) < 0.2  # the work is 0.4 s; one piece is 0.02 s, and the machine may be busy
     assert len(gaps) >= 20
+
+
+def test_many_short_pieces_take_few_pauses() -> None:
+    """A pause takes a millisecond at least."""
+    gevent.sleep(0.001)
+    pauses = []
+    watcher = gevent.get_hub().loop.prepare()
+    watcher.start(pauses.append, None)
+    try:
+        for _ in range(200):
+            yield_to_loop()
+    finally:
+        watcher.stop()
+        watcher.close()
+    assert len(pauses) < 50

@@ -1,6 +1,7 @@
 """The admin worker's rows of the audit log: every change that it was asked for.
 
-A change is noted before it begins, and its row is on the disk before the answer is sent. A log that cannot be
+A change is noted before it begins, and its row is on the disk before the answer is sent. What comes while a write is under way is written
+together by the next one, as the disk takes as long for many rows as for one. A log that cannot be
 written, for example because the disk is full, does not keep an operator from acting: the change is carried out, its row waits here and is
 written as soon as it can be, the program's log has an error with the row, and the status a problem until then.
 
@@ -11,15 +12,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gevent
+from gevent.event import AsyncResult
 from gevent.lock import RLock
 from gevent.threadpool import ThreadPool
 
 from terraster.audit.chain import Verdict
-from terraster.audit.log import AuditError, AuditLog
+from terraster.audit.log import AuditError, AuditLog, Ended
 from terraster.audit.row import Row, prepared
 from terraster.config.snapshot import Snapshot
 
@@ -28,6 +30,7 @@ __all__ = ["Auditor"]
 _AGAIN = 1.0  # seconds between two attempts to write rows that wait
 _TIDY = 3600.0  # seconds between two looks for files that are too old
 _WAITING = 10_000  # rows that wait at most
+_TOGETHER = 64  # changes, and rows, that are written together
 _SAID = 100  # characters of a reason in the program's log
 
 
@@ -50,9 +53,13 @@ class Auditor:
         self._running = running
         self._log = log
         self._wall = wall
-        self._pool: ThreadPool | None = None
+        self._writing: ThreadPool | None = None
+        self._reading: ThreadPool | None = None
         self._turn = RLock()
-        self._waiting: deque[tuple[dict[str, Any], str, float]] = deque()
+        self._writer: gevent.Greenlet | None = None
+        self._begun: list[tuple[Mapping[str, Any], AsyncResult]] = []  # changes that wait to be noted
+        self._ended: list[tuple[Ended, AsyncResult]] = []  # rows that wait for the write under way
+        self._waiting: deque[Ended] = deque()  # rows that wait until the log can be written
         self._dropped = 0
         self._tidied = 0.0
         self.failure: dict[str, Any] | None = None
@@ -66,43 +73,87 @@ class Auditor:
 
     def begin(self, facts: Mapping[str, Any]) -> str:
         """Note a change that begins. Returns a token for `record`, "" if it cannot be noted. Never raises."""
-        try:
-            return str(self._do(self._audit.begin, facts))
-        except AuditError as error:
-            self._failed(str(error))
-            return ""
+        written = AsyncResult()
+        self._begun.append((facts, written))
+        self._write()
+        return str(written.get())
 
     def record(self, facts: Mapping[str, Any], token: str = "") -> bool:
         """Add a row. It is on the disk when this returns True; else it waits. Never raises.
 
         facts: see `terraster.audit.row`; token: of `begin`
         """
-        with self._turn:
-            now = self._wall()
-            if not self._waiting:
-                try:
-                    self._written(self._do(self._audit.append, facts, token, now))
-                    self.failure = None
-                    return True
-                except AuditError as error:
-                    self._failed(str(error))
-            if len(self._waiting) >= _WAITING:
-                self._dropped += 1
-                return False
-            kept = prepared(facts)
-            self._waiting.append((kept, token, now))
-            self._log.error("audit: a row waits to be written: %s", _said(kept))
-            return False
+        written = AsyncResult()
+        self._ended.append((Ended(facts, token, self._wall()), written))
+        self._write()
+        return bool(written.get())
 
     def page(self, words: Mapping[str, str], since: float, until: float, limit: int, cursor: int) -> tuple[list[Row], int | None]:
         """See `terraster.admin.audit.page`. Raises AuditError."""
-        rows, following = self._do(page, self._audit, words, since, until, limit, cursor)
+        rows, following = self._read(page, self._audit, words, since, until, limit, cursor)
         return rows, following
 
     def verdict(self, known: tuple[int, str] | None = None) -> Verdict:
         """See `AuditLog.verify`. Raises AuditError."""
-        found: Verdict = self._do(self._audit.verify, known)
+        found: Verdict = self._read(self._audit.verify, known)
         return found
+
+    # Writing.
+
+    def _write(self) -> None:
+        """Have a greenlet write what waits, if there is none. So nobody is kept by the rows of others."""
+        if self._writer is None:
+            self._writer = gevent.spawn(self._write_all)
+
+    def _write_all(self) -> None:
+        try:
+            while self._begun or self._ended:
+                self._note()
+                with self._turn:
+                    self._add()
+        finally:
+            self._writer = None
+
+    def _note(self) -> None:
+        several, self._begun = self._begun[:_TOGETHER], self._begun[_TOGETHER:]
+        if not several:
+            return
+        tokens = [""] * len(several)
+        try:
+            tokens = self._do(self._audit.begin_all, [facts for facts, _ in several])
+        except AuditError as error:
+            self._failed(str(error))
+        except Exception:
+            self._log.exception("audit: changes that begin cannot be noted")
+        for (_, written), token in zip(several, tokens, strict=True):
+            written.set(token)
+
+    def _add(self) -> None:
+        several, self._ended = self._ended[:_TOGETHER], self._ended[_TOGETHER:]
+        done = 0
+        try:
+            while done < len(several) and not self._waiting:
+                rows = self._do(self._audit.append_all, [one for one, _ in several[done:]])
+                for row in rows:
+                    self._written(row)
+                done += len(rows)
+                self.failure = None
+        except AuditError as error:
+            self._failed(str(error))
+        except Exception:
+            self._log.exception("audit: rows cannot be written")
+        for one, _ in several[done:]:
+            self._keep(one)
+        for at, (_, written) in enumerate(several):
+            written.set(at < done)
+
+    def _keep(self, one: Ended) -> None:
+        if len(self._waiting) >= _WAITING:
+            self._dropped += 1
+            return
+        kept = one._replace(facts=prepared(one.facts))
+        self._waiting.append(kept)
+        self._log.error("audit: a row waits to be written: %s", _said(kept.facts))
 
     # Looking after it.
 
@@ -131,9 +182,9 @@ class Auditor:
 
     def _write_waiting(self) -> None:
         while self._waiting:
-            facts, token, when = self._waiting[0]
-            self._written(self._do(self._audit.append, facts, token, when))
-            self._waiting.popleft()
+            for row in self._do(self._audit.append_all, [self._waiting[at] for at in range(min(_TOGETHER, len(self._waiting)))]):
+                self._written(row)
+                self._waiting.popleft()
         if self._dropped:
             lost = {
                 "user": "Terraster",
@@ -158,12 +209,15 @@ class Auditor:
 
     def _do(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """In a thread: a write waits for the disk."""
-        if self._pool is None:
-            self._pool = ThreadPool(1)
-        value, error = self._pool.apply(_done, (function, arguments))
-        if error is not None:
-            raise error
-        return value
+        if self._writing is None:
+            self._writing = ThreadPool(1)
+        return _apply(self._writing, function, arguments)
+
+    def _read(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """In another thread: rows are not kept by somebody who reads a long log."""
+        if self._reading is None:
+            self._reading = ThreadPool(1)
+        return _apply(self._reading, function, arguments)
 
 
 def page(
@@ -186,7 +240,14 @@ def page(
     return found, None
 
 
-def _done(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, AuditError | None]:
+def _apply(pool: ThreadPool, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    value, error = pool.apply(_done, (function, arguments))
+    if error is not None:
+        raise error
+    return value
+
+
+def _done(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, AuditError | None]:
     """In the thread, which would print an exception."""
     try:
         return function(*arguments), None

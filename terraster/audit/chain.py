@@ -22,8 +22,8 @@ class Head:
     """The ends of a log.
 
     seq, hash:   of the last row; 0 and `ROOT`: there is none
-    line:        the last row as its line with the newline, b"" if there is none
-    file, size:  the file that has it, and that file's octets up to the end of the row
+    line:        the last row as its line with the newline, behind those that were written with it; b"" if there is none
+    file, size:  the file that has them, and that file's octets up to the end of the last row
     before, root: number and hash of the row before the first one that is kept
     """
 

@@ -1,16 +1,17 @@
 """The audit log on the disk: who changed what, append-only.
 
     STATE_DIR/audit/2026-11.jsonl     the rows of a month (UTC), a line each (`terraster.audit.row`)
-    STATE_DIR/audit/head.json         the last row, and where the log begins (`terraster.audit.chain.Head`)
-    STATE_DIR/audit/lock              held (flock) for each write and each look
-    STATE_DIR/audit/begun-PID-…       a change that a process has begun (`AuditLog.begin`)
+    STATE_DIR/audit/head.json         the last rows, and where the log begins (`terraster.audit.chain.Head`)
+    STATE_DIR/audit/lock              held (flock) for each write, and at the beginning of a look
+    STATE_DIR/audit/begun-PID-…       changes that a process has begun (`terraster.audit.begun`)
 
 Several processes write: the admin worker what it was asked for, the master what signals ask for, and two of each during an upgrade. The lock
 puts their rows into one chain.
 
 A row is first in ``head.json``, which is replaced as a whole, and then in its file; both are on the disk when `append` returns. A writer that
 was killed between the two, or in the middle of a line, leaves a row that the next one completes from the head. The head is only replaced
-when its row is in the file. A full disk therefore loses no row that was taken, and takes no half row.
+when its row is in the file. A full disk therefore loses no row that was taken, and takes no half row. Rows that come together (`append_all`)
+are written together: the head has all of them, so that it takes no more waits for the disk than a single one.
 
 All can be read by the owner only. Every call blocks its thread, for a few writes to the disk.
 """
@@ -21,31 +22,39 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from gevent import monkey
 
 from terraster.errors import TerrasterError
-from terraster.state.alive import began, lives
 
+from .begun import Begun, Note
 from .chain import Head, Verdict, verified
 from .folder import Folder, Step
 from .row import UNKNOWN, Facts, Row, made, parsed, prepared, written
 
-__all__ = ["AuditError", "AuditLog", "Step"]
+__all__ = ["AuditError", "AuditLog", "Ended", "Step"]
 
 DAY = 86400.0
 
 _TRIES, _PAUSE = 1000, 0.002  # how often, and after how many seconds, the lock is tried: it is held for a few writes
 _LOST_HEAD = "audit.head-lost"
-_RECENT = 64 * 1024  # octets at the end of a file that are searched for a row that was begun
+_RECENT = 8 * 1024 * 1024  # octets at the end of a file that are searched for rows that were begun: of some thousand changes
 
 
 class AuditError(TerrasterError):
     """The log cannot be written or read. The text says why, for operators."""
+
+
+class Ended(NamedTuple):
+    """A change that is over. facts: of `terraster.audit.row.FACTS`; token: of `AuditLog.begin`, "" = it was not begun; when: its moment"""
+
+    facts: Mapping[str, Any]
+    token: str
+    when: float
 
 
 class AuditLog:
@@ -68,7 +77,7 @@ class AuditLog:
         self._clock = clock
         self._step = step
         self._folder = Folder(directory, step)
-        self._begun = 0
+        self._begun = Begun(self._folder, clock)
 
     # Writing.
 
@@ -78,33 +87,38 @@ class AuditLog:
         facts: of `terraster.audit.row.FACTS`
         token: of `begin`, if the change was begun; when: the moment of the change, if it is over
         """
-        now = self._clock() if when is None else when
+        (row,) = self.append_all([Ended(facts, token, self._clock() if when is None else when)])
+        return row
+
+    def append_all(self, several: Sequence[Ended]) -> list[Row]:
+        """Add rows, in their order, with as many waits for the disk as one takes. Returns those that were added, one at least: fewer than
+        were given, if the others belong into another file. Raises AuditError: no row was added then."""
         try:
             with self._locked():
                 head = self._mended()
                 if head is None:
-                    head = self._put(self._anew(), prepared(_of_terraster(_LOST_HEAD, "rows may be missing before this one")), now)
-                row = self._row(self._put(head, prepared(facts), now))
+                    lost = prepared(_of_terraster(_LOST_HEAD, "rows may be missing before this one"))
+                    head = self._put(self._anew(), [(lost, several[0].when)])
+                head = self._put(head, [(prepared(one.facts), one.when) for one in several])
+                rows = [parsed(line) for line in head.line.splitlines()]
         except OSError as error:
             raise self._error("written", error) from error
-        if token:
-            with suppress(OSError):
-                os.unlink(os.path.join(self.directory, token))
-        return row
+        for one in several[: len(rows)]:
+            if one.token:
+                self._begun.end(one.token)
+        return rows
 
     def begin(self, facts: Mapping[str, Any]) -> str:
         """Note that a change begins. Returns a token for the `append` that tells how it went. If this process is killed meanwhile, `recover`
         adds the row. Raises AuditError."""
-        self._begun += 1
-        token = f"begun-{os.getpid()}-{began(os.getpid())}-{self._begun}"
+        return self.begin_all([facts])[0]
+
+    def begin_all(self, several: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The same for changes that begin together."""
         try:
-            self._folder.make()
-            self._folder.replace(token, json.dumps([self._clock(), prepared(facts)]).encode())
+            return self._begun.add([prepared(facts) for facts in several])
         except OSError as error:
-            with suppress(OSError):
-                os.unlink(os.path.join(self.directory, f"{token}.new"))
             raise self._error("written", error) from error
-        return token
 
     def recover(self) -> list[Row]:
         """Complete what killed writers left. Returns the rows that were added for changes whose processes were killed. Raises AuditError."""
@@ -113,7 +127,7 @@ class AuditLog:
         try:
             with self._locked():
                 self._mended()
-            return [row for name in self._orphans() if (row := self._of_orphan(name)) is not None]
+            return [row for name in self._begun.orphans() for row in self._of_orphan(name)]
         except OSError as error:
             raise self._error("written", error) from error
 
@@ -164,21 +178,26 @@ class AuditLog:
         """Judge the whole log. known: number and hash of a row, from the program's log or elsewhere. Raises AuditError."""
         if not os.path.isdir(self.directory):
             return verified((), Head(), known)
-        try:
-            with self._locked(os.O_RDONLY):
-                head = self._head()
-                if head is None and not self._folder.files():
+        with ExitStack() as stack:
+            try:
+                with self._locked(os.O_RDONLY):
+                    head = self._head()
+                    opened = [(name, stack.enter_context(self._open(name))) for name in self._folder.files()]
+                    files = [(name, stream, os.fstat(stream.fileno()).st_size) for name, stream in opened]
+                if head is None and not files:
                     head = Head()
-                return verified(self._lines(), head, known)
-        except OSError as error:
-            raise self._error("read", error) from error
+                return verified(_lines(files), head, known)
+            except OSError as error:
+                raise self._error("read", error) from error
 
-    def _lines(self) -> Iterator[tuple[str, bytes]]:
+    def _open(self, name: str) -> BinaryIO:
+        return open(os.path.join(self.directory, name), "rb")
+
+    def _read(self) -> Iterator[bytes]:
+        """The lines of all files."""
         for name in self._folder.files():
-            with open(os.path.join(self.directory, name), "rb") as stream:
-                for number, line in enumerate(stream, 1):
-                    place = f"{name}, line {number}"
-                    yield place, line[:-1] if line.endswith(b"\n") else line + b" (without its end)"
+            with self._open(name) as stream:
+                yield from (line.removesuffix(b"\n") for line in stream)
 
     # The head.
 
@@ -189,7 +208,7 @@ class AuditLog:
                 found = json.loads(stream.read())
             head = Head(**{**found, "line": found["line"].encode("ascii")})
             if head.line:
-                row = parsed(head.line[:-1])
+                row = [parsed(line) for line in head.line.splitlines()][-1]
                 if (row["seq"], row["hash"]) != (head.seq, head.hash) or head.file != os.path.basename(head.file):
                     return None
         except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
@@ -214,8 +233,13 @@ class AuditLog:
         if begin <= size < head.size:
             tail = self._folder.read(path, begin) if size > begin else b""
             if head.line.startswith(tail):
-                self._folder.add(path, size, head.line[len(tail) :])
-                self._complain(f"row {head.seq} of the audit log was not complete in {head.file}: it is now, from head.json")
+                rest = head.line[len(tail) :]
+                self._folder.add(path, size, rest)
+                missing = rest.count(b"\n")
+                rows = f"row {head.seq}" if missing == 1 else f"{missing} rows up to {head.seq}"
+                self._complain(
+                    f"{rows} of the audit log {'was' if missing == 1 else 'were'} not complete in {head.file}: now from head.json"
+                )
                 return head
         self._complain(f"{path} has {size} octets and not the {head.size} that were written: another hand changed it")
         if size and self._folder.read(path, size - 1) != b"\n":
@@ -233,31 +257,35 @@ class AuditLog:
         if size and self._folder.read(path, size - 1) != b"\n":
             self._folder.add(path, size, b"\n")
             size += 1
-        first = next((row for _, line in self._lines() if (row := _parsed(line)) is not None), None)
+        first = next((row for line in self._read() if (row := _parsed(line)) is not None), None)
         last = next(iter(self.rows()), None)
         if first is None or last is None:
             return Head(file=name, size=size)
         return Head(last["seq"], last["hash"], b"", name, size, first["seq"] - 1, first["prev"])
 
-    def _put(self, head: Head, facts: Facts, now: float) -> Head:
-        row = made(facts, head.seq + 1, now, head.hash)
-        line = written(row)
-        name = max(head.file, time.strftime("%Y-%m.jsonl", time.gmtime(now)))
+    def _put(self, head: Head, several: Sequence[tuple[Facts, float]]) -> Head:
+        """Write rows of one file, the first one at least. Returns the new head, which has them."""
+        name = _file(head.file, several[0][1])
         at = head.size if name == head.file else 0
         path = os.path.join(self.directory, name)
         if name != head.file and os.path.exists(path):
             at = os.stat(path).st_size
-        new = replace(head, seq=row["seq"], hash=row["hash"], line=line, file=name, size=at + len(line))
+        lines = []
+        seq, last = head.seq, head.hash
+        for facts, when in several:
+            if _file(name, when) != name:
+                break
+            row = made(facts, seq + 1, when, last)
+            seq, last = row["seq"], row["hash"]
+            lines.append(written(row))
+        octets = b"".join(lines)
+        new = replace(head, seq=seq, hash=last, line=octets, file=name, size=at + len(octets))
         self._keep(new)
         self._step("head written")
-        with suppress(OSError):  # the head has the row: it is completed when there is room
-            self._folder.add(path, at, line)
+        with suppress(OSError):  # the head has the rows: they are completed when there is room
+            self._folder.add(path, at, octets)
         self._step("row written")
         return new
-
-    @staticmethod
-    def _row(head: Head) -> Row:
-        return parsed(head.line[:-1])
 
     def _keep(self, head: Head) -> None:
         self._folder.replace("head.json", json.dumps({**asdict(head), "line": head.line.decode("ascii")}).encode())
@@ -269,39 +297,25 @@ class AuditLog:
             lines = stream.read().splitlines()
         return next((row for line in reversed(lines) if (row := _parsed(line)) is not None), None)
 
-    def _orphans(self) -> list[str]:
-        """The tokens of changes whose processes have ended."""
-        found = []
-        for name in sorted(os.listdir(self.directory)):
-            parts = name.split("-")
-            if parts[0] != "begun" or len(parts) != 4 or not (parts[1].isdecimal() and parts[2].isdecimal()):
-                continue
-            if lives(int(parts[1]), int(parts[2])):
-                continue
-            if parts[3].isdecimal():
-                found.append(name)
-            else:  # a draft: its change had not begun
-                with suppress(FileNotFoundError):
-                    os.unlink(os.path.join(self.directory, name))
-        return found
-
-    def _of_orphan(self, token: str) -> Row | None:
-        path = os.path.join(self.directory, token)
+    def _of_orphan(self, name: str) -> list[Row]:
+        """The rows that were added for the changes of a file of notes."""
         try:
-            when, facts = json.loads(self._folder.read(path, 0))
-            told = any(
-                row["request_id"] == facts["request_id"] != "" and row["action"] == facts["action"] and row["when"] >= when - 1.0
-                for row in self._newest()
-            )
+            notes: list[Note] = self._begun.read(name)
         except FileNotFoundError:
-            return None  # another process was faster
+            return []  # another process was faster
         except (ValueError, TypeError, KeyError):
-            told, when, facts = False, self._clock(), _of_terraster("audit.broken", f"{token} cannot be read")
-        if told:
-            os.unlink(path)
-            return None
+            notes = [(self._clock(), _of_terraster("audit.broken", f"{name} cannot be read"))]
+        told: dict[tuple[str, str], float] = {}
+        for row in self._newest():
+            told[row["request_id"], row["action"]] = row["when"]
         detail = "the process that carried it out was killed before it could tell how it ended"
-        return self.append({**facts, "outcome": UNKNOWN, "detail": facts.get("detail") or detail}, token, when)
+        rows = []
+        for when, facts in notes:
+            request_id, action = facts.get("request_id", ""), facts["action"]
+            if not request_id or told.get((request_id, action), 0.0) < when - 1.0:
+                rows.append(self.append({**facts, "outcome": UNKNOWN, "detail": facts.get("detail") or detail}, "", when))
+        self._begun.remove(name)
+        return rows
 
     def _newest(self) -> Iterator[Row]:
         for name in self._folder.files()[-1:]:
@@ -335,6 +349,25 @@ def _parsed(line: bytes) -> Row | None:
         return parsed(line)
     except (ValueError, RecursionError):
         return None
+
+
+def _file(last: str, when: float) -> str:
+    """The file for a row of a moment: none before the last one, if the clock went back."""
+    return max(last, time.strftime("%Y-%m.jsonl", time.gmtime(when)))
+
+
+def _lines(files: Sequence[tuple[str, BinaryIO, int]]) -> Iterator[tuple[str, bytes]]:
+    """(place, line) of files, as far as they went at a moment. files: (name, stream, octets)"""
+    for name, stream, left in files:
+        for number, line in enumerate(_until(stream, left), 1):
+            yield f"{name}, line {number}", line[:-1] if line.endswith(b"\n") else line + b" (without its end)"
+
+
+def _until(stream: BinaryIO, left: int) -> Iterator[bytes]:
+    """The lines of the next octets of a file, each with its newline."""
+    while left and (line := stream.readline(left)):
+        left -= len(line)
+        yield line
 
 
 def _of_terraster(action: str, detail: str) -> dict[str, Any]:
