@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gevent
@@ -46,9 +46,10 @@ from .operator.commands import OperatorCommands
 from .operator.documents import Documents
 from .operator.edit_commands import EditCommands
 from .operator.edit_file import EditFile
-from .operator.edits import Edits
+from .operator.edits import KEPT, Edits
 from .operator.generation_commands import Generations
 from .operator.host_commands import HostCommands
+from .operator.kept_generations import KeptGenerations
 from .operator.orders import Orders
 from .operator.overrides import Overrides
 from .operator.service_commands import ServiceCommands
@@ -135,7 +136,9 @@ class Parts:
         running, log, agenda, step, upgrade = basis.running, basis.log, basis.agenda, basis.step, basis.upgrade
         directory = new.loaded.state_dir
         edits = Edits(basis.load, basis.documents, EditFile(directory, log, step), agenda, log, self._edit)
-        new.loaded = new.snapshot = running.loaded = running.snapshot = edits.first(new.loaded)
+        kept = KeptGenerations(directory, KEPT, log)
+        first = replace(edits.first(new.loaded), generation=kept.read())
+        new.loaded = new.snapshot = running.loaded = running.snapshot = first
         overrides = Overrides(new.loaded.state_dir, log, step=step)
         overrides.load()
         overrides.expire()
@@ -225,7 +228,7 @@ class Parts:
             running, edits, overrides, table, log, self._edit, self.reloader.rehearse, self._alone, self._is_upgrade
         )
         adopter = AdoptCommands(edits, editor, log, self._alone)
-        self.generations = Generations(running, edits, editor, self._alone)
+        self.generations = Generations(running, edits, editor, self._alone, kept)
         self.reloader.noted = self.generations.note
         self.files = RuntimeFiles(
             basis.pidfile,

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from ..harness.api import call
 from ..harness.backends import Peer, ok
 from ..harness.client import get
 from ..harness.disks import fill
 from ..harness.terraster_process import Terraster, service
 from ..harness.waiting import wait_until
+from .test_dead_master import again, kill
 from .test_operator import Load
 
 
@@ -283,3 +285,24 @@ def test_on_a_full_disk_an_edit_is_refused_and_nothing_changes(fresh, backend, d
     assert proxy.status()["generation"] == generation and answers(proxy) == {"one"}
     filler.unlink()
     assert edit(proxy, change("backend.add", two.url))["ok"] and answers(proxy) == {"one", "two"}
+
+
+def test_generations_outlive_a_master_that_is_killed(fresh, backend):
+    one, two = named(backend, "one", "two")
+    proxy = fresh(service(one.url))
+    assert edit(proxy, change("backend.add", two.url), reason="growth")["ok"]
+    proxy.reload(service(two.url))
+    folder = proxy.folder / "state" / "generations"
+    wait_until(lambda: (folder / "3.json").exists(), lambda: proxy.said)
+    kill(proxy)
+    again(proxy)
+    shown = call(proxy, "GET", "/api/generations").value["items"]
+    assert [(row["generation"], row["running"]) for row in shown] == [(4, True), (3, False), (2, False), (1, False)]
+    assert shown[2]["why"].endswith("(growth)") and proxy.status()["generation"] == 4
+    found = call(proxy, "GET", "/api/generations/diff", old=1, new=4).value
+    assert two.url in str(found["changes"]) and one.url in str(found["changes"])
+    assert call(proxy, "POST", "/api/generations/1/rollback").status == 200 and answers(proxy) == {"one"}
+    for path in folder.glob("*.gz"):
+        path.write_bytes(b"damaged")
+    refused = call(proxy, "POST", "/api/generations/2/rollback")
+    assert (refused.status, answers(proxy)) == (503, {"one"}) and "its files cannot be read" in refused.value["detail"]

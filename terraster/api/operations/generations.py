@@ -43,7 +43,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             role=Role.READER,
             query=DiffQuery,
             answer=Differences,
-            refuses=(404,),
+            refuses=(404, 503),
         ),
         Operation(
             method="POST",

@@ -1,21 +1,24 @@
 """The last generations: who made them and why, how they differ, and the way back to one.
 
 A rollback runs the edits of a generation, and the files as they were then. The files on disk are the operator's: they stay, so the next reload
-or start takes what they say. Orders (drain, maintenance) and weights of operators stay as they are: they are not part of it. Master only.
+or start takes what they say. Orders (drain, maintenance) and weights of operators stay as they are: they are not part of it. Those of earlier
+runs are on the disk (`kept_generations`): what they were is read from their files and edits when it is asked for. Master only.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gevent.lock import RLock
 
 from terraster.config.diff import diff
+from terraster.config.edits import Edit
 from terraster.config.snapshot import Snapshot
+from terraster.errors import ConfigError, StartError
 from terraster.master.participant import Outcome
 from terraster.master.running import Running
 
@@ -23,6 +26,7 @@ from .account import refusal
 from .commands import plain
 from .edit_commands import EditCommands
 from .edits import KEPT, Edits
+from .kept_generations import Kept, KeptGenerations
 
 __all__ = ["Generations"]
 
@@ -36,58 +40,118 @@ class _Made:
     loaded: Snapshot
 
 
-class Generations:
-    """The last generations of one master. alone: `Reloader.alone`"""
+class _Lost(Exception):
+    """What a generation of an earlier run was cannot be read. The text says why."""
 
-    def __init__(self, running: Running, edits: Edits, commands: EditCommands, alone: Callable[[], RLock]) -> None:
+
+class Generations:
+    """The last generations of one master. alone: `Reloader.alone`; kept: those on the disk"""
+
+    def __init__(
+        self, running: Running, edits: Edits, commands: EditCommands, alone: Callable[[], RLock], kept: KeptGenerations
+    ) -> None:
         self._running = running
         self._edits = edits
         self._commands = commands
         self._alone = alone
+        self._kept = kept
         self._made: deque[_Made] = deque(maxlen=KEPT)
 
     def note(self, why: str, outcome: Outcome) -> None:
         """A generation may have begun: keep it. outcome: of the reload or refresh that made it, or not"""
         loaded, last = self._running.loaded, self._made[-1].generation if self._made else 0
         if loaded.generation > last:
-            self._made.append(_Made(loaded.generation, outcome.when, why, tuple(outcome.changes), loaded))
+            self._add(_Made(loaded.generation, outcome.when, why, tuple(outcome.changes), loaded))
 
     def started(self) -> None:
         """The first generation runs."""
         loaded = self._running.loaded
-        self._made.append(_Made(loaded.generation, time.time(), "start", (), loaded))
+        self._add(_Made(loaded.generation, time.time(), "start", (), loaded))
+
+    def _add(self, made: _Made) -> None:
+        self._made.append(made)
+        state = self._edits.states.get(made.generation)
+        if state is not None and self._edits.documents is not None:
+            self._kept.keep(Kept(made.generation, made.when, made.why, made.changes, state[0], {}), state[1])
+
+    def _earlier(self) -> list[Kept]:
+        """The generations of earlier runs that still belong to the last ones, the oldest first."""
+        room = KEPT - len(self._made)
+        return [*self._kept.found[-room:]] if room else []
 
     def generations(self) -> dict[str, Any]:
         """``generations``, the newest first: ``generation when why changes edits`` (the numbers of its edits) ``running``."""
+        earlier = self._earlier()
+        everything: list[_Made | Kept] = [*reversed(self._made), *reversed(earlier)]
+        edits = {one.generation: one.edits for one in earlier} | {number: state[0] for number, state in self._edits.states.items()}
         rows = [
             {
                 "generation": one.generation,
                 "when": one.when,
                 "why": one.why,
                 "changes": list(one.changes),
-                "edits": [edit.number for edit in self._edits.states.get(one.generation, ((), {}))[0]],
-                "running": one.loaded is self._running.loaded,
+                "edits": [edit.number for edit in edits.get(one.generation, ())],
+                "running": isinstance(one, _Made) and one.loaded is self._running.loaded,
             }
-            for one in reversed(self._made)
+            for one in everything
         ]
         return {"ok": True, "now": time.time(), "generations": rows}
 
     def diff(self, old: int = 0, new: int = 0) -> dict[str, Any]:
         """``changes`` from one generation to another, a line each. old: 0: the one before the one that runs; new: 0: the one that runs"""
-        kept = {one.generation: one.loaded for one in self._made}
-        last = self._made[-1].generation
-        old, new = old or self._made[-2 if len(self._made) > 1 else -1].generation, new or last
+        numbers = self._numbers()
+        old, new = old or numbers[1 if len(numbers) > 1 else 0], new or numbers[0]
         for number in (old, new):
-            if number not in kept:
+            if number not in numbers:
                 return self._unknown(number)
-        return {"ok": True, "from": old, "to": new, "changes": diff(kept[old], kept[new]).describe()}
+        try:
+            with self._alone():
+                snapshots = self._snapshot(old), self._snapshot(new)
+        except _Lost as lost:
+            return {**refusal(str(lost)), "code": "failed"}
+        return {"ok": True, "from": old, "to": new, "changes": diff(*snapshots).describe()}
+
+    def _numbers(self) -> list[int]:
+        """The numbers of all, the newest first."""
+        return [one.generation for one in reversed(self._made)] + [one.generation for one in reversed(self._earlier())]
+
+    def _state(self, number: int) -> tuple[tuple[Edit, ...], Mapping[str, bytes]] | None:
+        """The edits of a generation and the texts of its files, None if it is not kept. Raises `_Lost`."""
+        state = self._edits.states.get(number)
+        found = next((one for one in self._earlier() if one.generation == number), None)
+        if state is not None or found is None:
+            return state
+        try:
+            return found.edits, self._kept.texts(found)
+        except (OSError, ValueError) as error:
+            raise _Lost(f"generation {number} is kept, but its files cannot be read: {error}") from error
+
+    def _snapshot(self, number: int) -> Snapshot:
+        """The configuration of a generation that is kept. Called alone. Raises `_Lost`."""
+        made = next((one for one in self._made if one.generation == number), None)
+        if made is not None:
+            return made.loaded
+        state = self._state(number)
+        assert state is not None and self._edits.documents is not None
+        try:
+            return self._edits.documents.read(number, *state).snapshot
+        except (ConfigError, StartError) as error:
+            raise _Lost(f"generation {number} is kept, but it is not right any longer: {error}") from error
+        except KeyError as error:
+            raise _Lost(f"generation {number} is kept, but had no file {error}: Terraster was started with others") from error
 
     def rollback(self, number: int, by: str = "", reason: str = "", dry_run: bool = False) -> dict[str, Any]:
         """Run the edits and the files of an earlier generation. Answer as that of `EditCommands.edit`."""
         with self._alone():
-            state = self._edits.states.get(number)
+            try:
+                state = self._state(number)
+            except _Lost as lost:
+                return {**refusal(str(lost)), "code": "failed"}
             if state is None:
                 return self._unknown(number)
+            if self._edits.documents is not None and self._edits.documents.file not in state[1]:
+                words = f"generation {number} is of other files: Terraster was started with {self._edits.documents.file} now"
+                return {**refusal(words), "code": "failed"}
             now = time.time()
             edits = tuple([edit for edit in state[0] if edit.holds(now)])
             concerned = [edit for edit in (*self._edits.active(), *edits) if (edit in edits) != (edit in self._edits.active())]
@@ -103,5 +167,5 @@ class Generations:
         return answer
 
     def _unknown(self, number: int) -> dict[str, Any]:
-        known = [str(one.generation) for one in reversed(self._made)]
+        known = [str(one) for one in self._numbers()]
         return {**refusal(f"generation {number} is not kept; there are {', '.join(known)}", known), "code": "unknown"}
