@@ -185,7 +185,7 @@ def confirmed(clients: list[Client]) -> dict[tuple[str, str], Any]:
 
 
 def differences(client: Client, expected: dict[tuple[str, str], Any]) -> list[str]:
-    """What is not as it was confirmed."""
+    """A line for each value that is not as it was confirmed."""
     there: dict[tuple[str, str], Any] = {}
     for place in {place for place, _ in expected}:
         where = {"service_name": "site", "path": place}

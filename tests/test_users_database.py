@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,7 @@ from terraster.users.cleanup import clean
 from terraster.users.database import Database
 from terraster.users.faults import Denied, Unavailable
 from terraster.users.policy import DAY
+from terraster.users.watch import Watch
 
 from .harness.users import GOOD, Room
 
@@ -68,13 +70,92 @@ def test_a_damaged_file_is_said_to_be_damaged_and_a_backup_is_used_at_once(tmp_p
 
 
 def test_a_file_that_is_put_in_the_place_of_the_open_one_is_used(tmp_path: Path) -> None:
+    room, other = Room(tmp_path), Room(tmp_path / "other")
+    room.administration.add("root", "admin", GOOD)
+    for name in ("ada", "bob"):
+        other.administration.add(name, "admin", GOOD)
+    other.database.close()
+    (tmp_path / "other" / "auth.db").rename(tmp_path / "auth.db")
+    for path in tmp_path.glob("auth.db-*"):
+        path.unlink()
+    assert count(room) == 2
+
+
+def test_a_file_that_is_removed_does_not_become_one_without_users(tmp_path: Path) -> None:
     room = Room(tmp_path)
     room.administration.add("root", "admin", GOOD)
+    copy = sqlite3.connect(tmp_path / "copy.db")
+    with sqlite3.connect(tmp_path / "auth.db") as source:
+        source.backup(copy)
+    source.close()
+    copy.close()
     for path in tmp_path.glob("auth.db*"):
         path.unlink()
-    assert count(room) == 0
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="was removed while Terraster ran: nobody can log in until"):
+            room.login("root")
+    assert not (tmp_path / "auth.db").exists() and "removed" in room.database.fault
+    (tmp_path / "auth.db").touch()
+    with pytest.raises(Unavailable, match="was emptied while Terraster ran"):
+        room.administration.add("eve", "admin", GOOD)
+    (tmp_path / "copy.db").rename(tmp_path / "auth.db")
+    assert room.login("root").identity.name == "root" and room.database.fault == ""
+    for path in tmp_path.glob("auth.db*"):
+        path.unlink()
+    assert count(Room(tmp_path)) == 0, "a restart begins anew"
+
+
+def test_damage_is_found_by_a_check_though_the_calls_do_not_meet_it(tmp_path: Path) -> None:
+    room = Room(tmp_path)
     room.administration.add("root", "admin", GOOD)
-    assert count(Room(tmp_path)) == 1
+    room.database.write(_checkpoint)
+    assert count(room) == 1
+    room.database.check()
+    path = tmp_path / "auth.db"
+    good = path.read_bytes()
+    with path.open("r+b") as stream:  # in place, as a failing disk does it: all pages but the first
+        stream.seek(4096)
+        stream.write(b"\x5a" * (len(good) - 4096))
+    assert count(room) == 1, "SQLite has the pages in memory"
+    with pytest.raises(Unavailable, match="is damaged .* put a backup in its place"):
+        room.database.check()
+    with pytest.raises(Unavailable, match="is damaged"):
+        count(room)
+    assert "is damaged" in room.database.fault
+    path.write_bytes(good)
+    assert count(room) == 1 and room.database.fault == ""
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    """The file beside it is written into the database, after this transaction."""
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("BEGIN")
+
+
+def test_a_check_makes_no_file(tmp_path: Path) -> None:
+    Room(tmp_path).database.check()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_watch_tells_a_fault_once_and_its_end(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.administration.add("root", "admin", GOOD)
+    said: list[str] = []
+    log = SimpleNamespace(error=lambda text, *words: said.append(text % words), info=lambda text, *words: said.append(text % words))
+    watch = Watch(room.database, log, room.clock)
+    watch.look()
+    assert watch.failure is None and not said
+    (tmp_path / "auth.db").rename(tmp_path / "away")
+    since = room.now = room.now + 61
+    for _ in range(3):
+        watch.look()
+        room.now += 61
+    assert watch.failure is not None and "was removed" in watch.failure["text"] and watch.failure["since"] == since
+    assert len(said) == 1 and "logins are refused with 503" in said[0]
+    (tmp_path / "away").rename(tmp_path / "auth.db")
+    watch.look()
+    assert watch.failure is None and said[1:] == ["the users' database can be used again"]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

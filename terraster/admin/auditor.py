@@ -1,7 +1,7 @@
 """The admin worker's rows of the audit log: every change that it was asked for.
 
-A change is noted before it begins, and its row is on the disk before the answer is sent. What comes while a write is under way is written
-together by the next one, as the disk takes as long for many rows as for one. A log that cannot be
+A change is noted before it begins, and its row is on the disk before the answer is sent. The next write takes all rows that came during the
+last one, as the disk takes as long for many rows as for one. A log that cannot be
 written, for example because the disk is full, does not keep an operator from acting: the change is carried out, its row waits here and is
 written as soon as it can be, the program's log has an error with the row, and the status a problem until then.
 
@@ -214,7 +214,7 @@ class Auditor:
         return _apply(self._writing, function, arguments)
 
     def _read(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """In another thread: rows are not kept by somebody who reads a long log."""
+        """In another thread: a reader of a long log keeps no row waiting."""
         if self._reading is None:
             self._reading = ThreadPool(1)
         return _apply(self._reading, function, arguments)

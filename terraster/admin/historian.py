@@ -62,18 +62,20 @@ class Historian:
         self._told = -_AGAIN
         self._left = False
         self._alone = BoundedSemaphore(1)  # a look yields; two at once would count a minute twice
+        self.failure: dict[str, Any] | None = None  # ``text since`` of minutes that could not be written, None: the last one was
 
     def run(self) -> None:
         """Write from now on, a record at the end of each minute."""
         while True:
             try:
                 self.turn()
+                self.failure = None
             except OSError as error:
+                text = f"the history cannot be written: {error.filename or self._files.directory}: {error.strerror}"
+                self.failure = {"text": text, "since": self.failure["since"] if self.failure else self._wall()}
                 if self._wall() - self._told >= _AGAIN:
                     self._told = self._wall()
-                    self._log.error(
-                        "the history cannot be written: %s: %s", error.filename or self._files.directory, error.strerror
-                    )
+                    self._log.error("%s", text)
             except Exception:
                 self._log.exception("the history cannot be written now")
             if self._left:

@@ -1,6 +1,8 @@
 """The problems of `terrasterctl status`, the worst first.
 
 Pure: the rows of the status document go in, each problem comes out as plain JSON values. docs/operations.md lists the kinds.
+
+The module is longer than 400 lines because the kinds of problems, a short function each, are read together.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from .seat_readings import FULL, LostLines
 
 __all__ = [
     "of_audit",
+    "of_history",
+    "of_users",
     "of_authorities",
     "of_certificates",
     "of_documents",
@@ -179,10 +183,21 @@ def of_orders(orders: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def of_audit(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """A problem if rows of the audit log cannot be written. failure: ``text since``"""
-    if failure is None:
-        return []
-    text = f"{failure['text']}; changes are carried out all the same, and their rows wait"
-    return [_problem("audit-failing", text, since=failure["since"])]
+    return _failing("audit-failing", failure, "changes are carried out all the same, and their rows wait")
+
+
+def of_users(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """A problem if the users' database cannot be used. failure: ``text since``"""
+    return _failing("users-failing", failure, "all but the management API goes on")
+
+
+def of_history(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """A problem if the history cannot be written. failure: ``text since``"""
+    return _failing("history-failing", failure, "these minutes are lost, and all else goes on")
+
+
+def _failing(kind: str, failure: Mapping[str, Any] | None, then: str) -> list[dict[str, Any]]:
+    return [] if failure is None else [_problem(kind, f"{failure['text']}; {then}", since=failure["since"])]
 
 
 def of_objectives(objectives: Sequence[Mapping[str, Any]], beyond: int) -> list[dict[str, Any]]:

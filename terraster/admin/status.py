@@ -22,12 +22,14 @@ from .problems import (
     of_authorities,
     of_certificates,
     of_documents,
+    of_history,
     of_logs,
     of_mail,
     of_objectives,
     of_orders,
     of_plugins,
     of_staples,
+    of_users,
     problems,
 )
 from .processes import ProcessReading
@@ -66,6 +68,8 @@ def document(
     plugins: Sequence[Mapping[str, Any]] = (),
     audit: Mapping[str, Any] | None = None,
     objectives: tuple[Sequence[Mapping[str, Any]], int] = ((), 0),
+    users: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -82,8 +86,10 @@ def document(
     unfetched: why OCSP responses could not be fetched, of `terraster.admin.ocsp`
     documents: the same for documents of filters, of `terraster.admin.documents`
     plugins:  of `terraster.admin.plugins`
-    audit:    the same for rows of the audit log
     objectives: the rows of `terraster.admin.slo_rows`, and how many objectives are not counted
+    audit:    ``text since`` of rows of the audit log that wait, None: none do
+    users:    the same of the users' database
+    history:  the same of minutes of the history that are lost
     mail:     ``text since`` of mails that cannot be sent, None: all were sent
     """
     overrides = master.get("orders", {})
@@ -108,6 +114,8 @@ def document(
         + of_staples(of_tls)
         + of_orders(orders)
         + of_audit(audit)
+        + of_users(users)
+        + of_history(history)
         + of_mail(mail)
         + of_documents(documents or {})
         + of_plugins(plugins)

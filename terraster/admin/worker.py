@@ -95,6 +95,7 @@ class AdminWorker(Process):
         self._auditor = Auditor(AuditLog(os.path.join(self.snapshot.state_dir, "audit"), self._complain), self._running, self.log)
         self._audited = Audited(self._auditor, self.ask, self._runs)
         self._users = Users(self._running)
+        self._watched = self._users.watch(self.log)
         self._historian = Historian(self.view.table, self._running, self.log)
         self._registry.register(SloCollector(self._historian.slos.rows))
         self._chronicle = chronicle = Chronicle(
@@ -108,6 +109,7 @@ class AdminWorker(Process):
             self.snapshot.admin_listen: self._admin_site(),
         }
         gevent.spawn(self._users.cleanup(self.log).run)
+        gevent.spawn(self._watched.run)
         self._door = Door(self.log)
         self._door.use(self.snapshot.admin_tls)
         self._orderer.start()
@@ -309,6 +311,8 @@ class AdminWorker(Process):
             plugins.rows(table, snapshot),
             self._auditor.failure,
             (slo_rows.rows(one for one in self._historian.slos.rows() if one.state.burning), self._historian.slos.beyond),
+            self._watched.failure,
+            self._historian.failure,
         )
 
     def _objectives(self) -> list[dict[str, Any]]:

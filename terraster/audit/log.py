@@ -92,7 +92,7 @@ class AuditLog:
 
     def append_all(self, several: Sequence[Ended]) -> list[Row]:
         """Add rows, in their order, with as many waits for the disk as one takes. Returns those that were added, one at least: fewer than
-        were given, if the others belong into another file. Raises AuditError: no row was added then."""
+        were given, if the others belong in another file. Raises AuditError: no row was added then."""
         try:
             with self._locked():
                 head = self._mended()

@@ -2,7 +2,11 @@
 
 Everything runs in one thread with one connection. A write is one transaction, on disk (WAL, ``synchronous=FULL``) before it is
 acknowledged. A fault is `Unavailable` with words for an operator, and the next call opens the file again: a repaired, replaced or unlocked
-file is used without a restart.
+file is used without a restart. A file that was used and is gone, or empty, is a fault too: a new one without users would hide the
+loss. A backup that is put in its place is used at once; a restart begins with an empty one.
+
+SQLite looks at a page again only if another process wrote it through SQLite. So damage by another hand is found by `check`, which reads all
+of the file anew, and not by the calls.
 
 Times in the tables are whole seconds since 1970. The file and those that SQLite puts beside it have mode 0600.
 """
@@ -29,6 +33,10 @@ WAIT = 3.0
 _T = TypeVar("_T")
 
 _OWNER = "the user that Terraster runs as must own it and its directory; `auth.db_path` can name another file"
+
+_AGAIN = (
+    "nobody can log in until it, or a backup, is in its place again; a restart of Terraster begins with an empty one, without users"
+)
 
 _TABLES = """
 CREATE TABLE users (
@@ -90,9 +98,12 @@ CREATE INDEX failures_last ON failures (last);
 
 
 class Database:
-    """One file. path: of it, as configured now. aside: the thread, which must run one function at a time. wait: see `WAIT`"""
+    """One file. path: of it, as configured now. aside: the thread, which must run one function at a time. wait: see `WAIT`
 
-    __slots__ = ("_aside", "_configured", "_connection", "_file", "_wait", "path")
+    ``fault``: why the last call failed, "" if it did not
+    """
+
+    __slots__ = ("_aside", "_checked", "_configured", "_connection", "_file", "_used", "_wait", "fault", "path")
 
     def __init__(self, path: Callable[[], str], aside: Aside, wait: float = WAIT) -> None:
         self._configured = path
@@ -101,20 +112,29 @@ class Database:
         self._wait = wait
         self._connection: sqlite3.Connection | None = None
         self._file = (0, 0)
+        self._used = False  # the file had tables when it was opened
+        self._checked = False
+        self.fault = ""
 
     def read(self, function: Callable[..., _T], *arguments: Any) -> _T:
         """The result of a function of the connection and these arguments, which only reads. Raises Unavailable, Busy, and what it raises."""
-        result: _T = self._aside.run(self._within, "BEGIN", function, arguments)
-        return result
+        result: Any = self._aside.run(self._within, "BEGIN", function, arguments)
+        made: _T = result
+        return made
 
     def write(self, function: Callable[..., _T], *arguments: Any) -> _T:
         """The same of a function that writes. When this returns, the change is on disk; if anything is raised, nothing was changed."""
-        result: _T = self._aside.run(self._within, "BEGIN IMMEDIATE", function, arguments)
-        return result
+        result: Any = self._aside.run(self._within, "BEGIN IMMEDIATE", function, arguments)
+        made: _T = result
+        return made
 
     def configured(self) -> str:
         """The file that the next call uses."""
         return self._configured()
+
+    def check(self) -> None:
+        """Look if the file is there and whole: read all of it anew. A file that never existed is not a fault. Raises Unavailable and Busy."""
+        self._aside.run(self._within, "BEGIN", _nothing, (), True)
 
     def close(self) -> None:
         """Close the file, if it is open. The next call opens it again."""
@@ -122,9 +142,24 @@ class Database:
 
     # The rest runs in the thread.
 
-    def _within(self, begin: str, function: Callable[..., _T], arguments: tuple[Any, ...]) -> _T:
+    def _within(self, begin: str, function: Callable[..., _T], arguments: tuple[Any, ...], whole: bool = False) -> _T | None:
+        """whole: read all of the file first, if it exists"""
         try:
+            result = self._call(begin, function, arguments, whole)
+        except Unavailable as error:
+            self.fault = str(error)
+            self._checked = False
+            raise
+        self.fault = ""
+        return result
+
+    def _call(self, begin: str, function: Callable[..., _T], arguments: tuple[Any, ...], whole: bool) -> _T | None:
+        try:
+            if whole and not self._used and not os.path.exists(self._configured()):
+                return None
             connection = self._open()
+            if whole or not self._checked:
+                self._check()
             connection.execute(begin)
             try:
                 result: _T = function(connection, *arguments)
@@ -141,14 +176,30 @@ class Database:
             self._close()
             raise Unavailable(f"the users' database {self.path} cannot be used: {error.strerror}{_advice(error)}") from error
 
+    def _check(self) -> None:
+        """Read the whole file, with another connection, which has no page of it yet. Raises sqlite3.Error."""
+        fresh = sqlite3.connect(self.path, timeout=self._wait, isolation_level=None)
+        try:
+            fresh.execute("PRAGMA query_only=ON")
+            words = [str(row[0]) for row in fresh.execute("PRAGMA quick_check(1)")]
+        finally:
+            fresh.close()
+        if words != ["ok"]:
+            self._close()
+            raise Unavailable(self._damaged("; ".join(words).replace("\n", " ")))
+        self._checked = True
+
     def _open(self) -> sqlite3.Connection:
         if (path := self._configured()) != self.path:
             self._close()
-            self.path = path
+            self.path, self._used = path, False
         if self._connection is not None:
             if self._identity() == self._file:
                 return self._connection
             self._close()  # the file was replaced or removed: what is written into the old one would be lost
+            self._checked = False
+        if self._used and not os.path.lexists(self.path):
+            raise Unavailable(f"the users' database {self.path} was removed while Terraster ran: {_AGAIN}")
         directory = os.path.dirname(self.path)
         if not os.path.isdir(directory):
             if os.path.exists(directory):
@@ -171,6 +222,7 @@ class Database:
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA secure_delete=ON")
         self._make_tables(connection)
+        self._used = True
         return connection
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
@@ -184,6 +236,8 @@ class Database:
                     f"the users' database {self.path} was made by a newer version of Terraster ({version}); use that one"
                 )
             if version == 0:
+                if self._used:
+                    raise Unavailable(f"the users' database {self.path} was emptied while Terraster ran: {_AGAIN}")
                 for statement in _TABLES.split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version={VERSION}")
@@ -212,12 +266,22 @@ class Database:
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return f"{begin} is locked by another process for more than {self._wait:g} s; try again, or look for the process with `fuser`"
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            return f"{begin} is damaged ({error}): put a backup in its place, or move it away and make the users again"
+            return self._damaged(str(error))
         if name.startswith("SQLITE_FULL"):
             return f"{begin} cannot be written: the disk is full; nothing was changed"
         if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
             return f"{begin} cannot be written ({error}): {_OWNER}"
         return f"{begin} cannot be used: {error}"
+
+    def _damaged(self, why: str) -> str:
+        return (
+            f"the users' database {self.path} is damaged ({why}): put a backup in its place, or move it away, restart Terraster, "
+            "and make the users again"
+        )
+
+
+def _nothing(connection: sqlite3.Connection) -> None:
+    """For `Database.check`."""
 
 
 def _version(connection: sqlite3.Connection) -> int:

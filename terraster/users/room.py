@@ -16,6 +16,7 @@ from .database import Database
 from .passwords import MOST, Passwords
 from .policy import Policy
 from .secret import SigningKey
+from .watch import Watch
 
 __all__ = ["Users", "directly", "policy_of"]
 
@@ -45,6 +46,10 @@ class Users:
     def cleanup(self, log: Any) -> Cleanup:
         """The removal of what has expired."""
         return Cleanup(self._database, lambda: self._running().auth.cleanup_interval, log)
+
+    def watch(self, log: Any) -> Watch:
+        """A look at the database from time to time."""
+        return Watch(self._database, log)
 
 
 def policy_of(auth: Auth) -> Policy:

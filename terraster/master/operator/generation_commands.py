@@ -41,7 +41,7 @@ class _Made:
 
 
 class _Lost(Exception):
-    """What a generation of an earlier run was cannot be read. The text says why."""
+    """The files of a generation of an earlier run cannot be read. The text says why."""
 
 
 class Generations:

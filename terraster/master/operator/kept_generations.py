@@ -88,7 +88,7 @@ class KeptGenerations:
             self._writer = gevent.spawn(self._write)
 
     def texts(self, one: Kept) -> dict[str, bytes]:
-        """What the files of a generation said. Raises OSError or ValueError if that was damaged."""
+        """The texts of a generation's files, by file. Raises OSError or ValueError if they are damaged."""
         return {file: self._text(name) for file, name in one.texts.items()}
 
     def _text(self, name: str) -> bytes:
