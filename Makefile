@@ -14,17 +14,20 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run test test-all lint format docs golden screenshots lock bench bench-balance bench-reload bench-soak fuzz fuzz-api profile release-point clean
+.PHONY: run test test-all test-night lint format docs golden screenshots lock bench bench-balance bench-reload bench-soak fuzz fuzz-api profile release-point clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
 	@exec $(VENV)/bin/terraster --config etc/terraster.yaml --demo $(ARGS)
 
 test: lint
-	@$(call pytest,-m "not nightly")
+	@$(call pytest,-m "not nightly and not night")
 
 test-all: lint
-	@$(call pytest,-m "not short")
+	@$(call pytest,-m "not short and not night")
+
+test-night: lint
+	@$(call pytest,-m night)
 
 # Bytecode is kept, also where the environment says otherwise: each start of a Terraster would compile all of it again.
 pytest = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -rfEs -n $(JOBS) --dist worksteal $(1) $(ARGS) \

@@ -21,6 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "nightly: longer than what it guards is worth each time; `make test-all` runs it, `make test` does not"
     )
+    config.addinivalue_line("markers", "night: too long for a change; `.ci/nightly` runs it, beside what `make test-all` runs")
     config.addinivalue_line(
         "markers",
         "short: the shorter size of a nightly test; `make test` runs it, `make test-all` runs the nightly one in its place",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from .harness.hello_fuzzer import CORPUS, Engine, Fuzzer, corpus, judge, made_by_openssl, outcome, rerecorded
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "10"))
 
 
 @pytest.fixture(scope="module")

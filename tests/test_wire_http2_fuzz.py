@@ -11,7 +11,7 @@ import pytest
 
 from .harness.frame_fuzzer import CORPUS, Fuzzer, corpus, judge, outcome
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "10"))
 
 
 @pytest.mark.parametrize("file", sorted(CORPUS.glob("*.hex")), ids=lambda file: file.stem)

@@ -112,7 +112,7 @@ def test_a_backend_that_breaks_off_breaks_the_answer_off(terraster, backend, len
         assert not rest.endswith(b"0\r\n\r\n")
 
 
-@times(48, 1024)
+@times(48, 256, 1024)
 def test_a_long_stream_takes_constant_memory(terraster, backend, count: int) -> None:
     block = (PAGE * 8)[:MEGABYTE]
 

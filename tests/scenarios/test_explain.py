@@ -211,7 +211,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {key: (first[key], second[key]) for key in first if first[key] != second[key]}
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.night) for seed in range(6, 20))])
 @times(50, 1000)
 def test_the_answers_of_traffic(terraster, backend, seed: int, count: int) -> None:
     """Requests to a configuration made by chance: status, where a redirect leads, place, the head that a backend gets, and which backends may

@@ -171,7 +171,7 @@ def crowd(proxy: Terraster) -> Iterator[Crowd]:
 
 
 @pytest.mark.alone
-@times(5, 100)
+@times(5, 30, 100)
 def test_reloads_and_upgrades_cost_no_call_and_no_websocket(fresh, servers, chat, count: int) -> None:
     """Backends come and go with each reload; no call is made twice."""
     proxy = fresh(chat, to(*servers), http2=True, workers=2, access_log="off")

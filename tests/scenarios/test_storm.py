@@ -36,7 +36,7 @@ def load(stack, tmp_path):
 
 
 @pytest.mark.alone
-@times(25, 100)
+@times(25, 50, 100)
 def test_reloads_in_a_row(fresh, backend, origins, load, count: int) -> None:
     """Backends come and go with each; an open WebSocket stays; not one request fails."""
     chat = service(backend(websocket_echo).url, name="chat", host="chat.test")
@@ -103,7 +103,7 @@ def _up(proxy) -> float:
     return sum(value for name, value in proxy.metrics().items() if name.startswith("terraster_backend_up{"))
 
 
-@times(1_000, 10_000)
+@times(1_000, 4_000, 10_000)
 def test_reloads_of_many_services(tmp_path, count: int) -> None:
     """No request fails. How long a reload takes and what it costs the slowest request is for ``make bench-reload`` to say."""
     from ..harness.reload_probe import measure

@@ -39,6 +39,7 @@ def test_sslyze(site, tmp_path: Path) -> None:
     assert [one for one in found if not one.startswith("certificate_path_validation")] == []  # the root is none of the system's
 
 
+@pytest.mark.night
 @pytest.mark.needs("testssl")
 def test_testssl(site, tmp_path: Path) -> None:
     program = find("testssl")

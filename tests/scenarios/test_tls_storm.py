@@ -96,7 +96,7 @@ def swap(files: dict[str, str]) -> None:
         (folder / f"next.{name}").replace(folder / f"a.{name}")
 
 
-@times(25, 100)
+@times(25, 40, 100)
 def test_reloads_and_new_certificates_in_a_row(fresh, backend, files, count: int) -> None:
     """Not one request fails, sessions go on, and the new certificates are in use."""
     here = service(backend(answer=ok(b"x")).url, name="a", host="a.test", tls=files)
@@ -123,7 +123,7 @@ def test_reloads_and_new_certificates_in_a_row(fresh, backend, files, count: int
     assert swaps >= 1
 
 
-@times(5, 20)
+@times(5, 8, 20)
 def test_workers_killed(fresh, backend, files, count: int) -> None:
     """What fails is what a killed worker had: at most one connection of each client. A worker that dies young is replaced ever later, so
     the older one is killed, once it has grown."""
