@@ -8,14 +8,16 @@ from typing import Any
 import gevent
 
 from terraster.errors import TerrasterError
+from terraster.master.children import LEAVING, SERVING, STARTING
 from terraster.master.questions import Questions
 
 
 class Child:
     """A worker that answers with its pid, or `answers` not at all."""
 
-    def __init__(self, pid: int, name: str = "proxy", answers: bool = True, gone: bool = False) -> None:
+    def __init__(self, pid: int, name: str = "proxy", answers: bool = True, gone: bool = False, state: str = SERVING) -> None:
         self.pid, self.name, self.answers, self.gone = pid, name, answers, gone
+        self.state = state
         self.channel = self
         self.asked: list[Any] = []
         self.questions: Questions
@@ -59,3 +61,10 @@ def test_an_answer_that_comes_too_late_is_for_nobody() -> None:
     questions.hear(late, 1, "late")  # type: ignore[arg-type]
     late.answers = True
     assert questions.ask("mirrors", "", 20.0) == {1: (1, "mirrors", "")}
+
+
+def test_a_poll_asks_those_that_drain_as_well_and_names_the_silent() -> None:
+    serves, drains, hangs, starts = Child(1), Child(2, state=LEAVING), Child(3, answers=False), Child(4, state=STARTING)
+    questions = house(serves, drains, hangs, starts, Child(5, "admin"))
+    answers, silent = questions.poll("requests", "{}", 0.1)
+    assert (sorted(answers), silent, starts.asked) == ([1, 2], [3], [])

@@ -156,25 +156,24 @@ def requests_shown(document: dict[str, Any], *, colour: bool, width: int) -> str
     silent = [[Cell(words, RED)] for words in _silent(document["silent"], "its requests are missing here")]
     if not rows:
         return lay_out([*silent, [Cell("no request is open" if not silent else "no other request is open")]], colour)
-    client, backend = (15, 22) if width < 100 else (39, 40)
-    table = [
-        [
-            Cell(age(one["age"]) if one["age"] >= 10 else milliseconds(one["age"])),
-            Cell(one["phase"]),
-            Cell(short(one["client"], client, 5)),
-            Cell(short(one["backend"].removeprefix("http://") or "-", backend, 8)),
-            Cell(count(one["bytes_in"])),
-            Cell(count(one["bytes_out"])),
+    client, backend = (15, 22) if width < 120 else (39, 40)
+    names = ("AGE", "PHASE", "CLIENT", "BACKEND", *(("IN", "OUT") if width >= 100 else ()), "REQUEST")
+    table = [[Cell(name, BOLD) for name in names]]
+    for one in rows:
+        row = [
+            age(one["age"]) if one["age"] >= 10 else milliseconds(one["age"]),
+            one["phase"],
+            short(one["client"], client, 5),
+            short(one["backend"].removeprefix("http://") or "-", backend, 8),
         ]
-        for one in rows
-    ]
-    head = [Cell(name, BOLD) for name in ("AGE", "PHASE", "CLIENT", "BACKEND", "IN", "OUT", "REQUEST")]
-    taken = sum(max(len(row[at]) for row in [head, *table]) + 2 for at in range(6))
-    for row, one in zip(table, rows, strict=True):
+        row += [count(one["bytes_in"]), count(one["bytes_out"])] if width >= 100 else []
+        table.append([Cell(text) for text in row])
+    taken = sum(max(len(row[at]) for row in table) + 2 for at in range(len(names) - 1))
+    for row, one in zip(table[1:], rows, strict=True):
         row.append(Cell(short(_request(one), max(_LEAST, width - taken), 8)))
     others = document["open"] - len(rows)
     last = [[Cell(f"and {many(others, 'other')}, open for less time", DIM)]] if others > 0 else []
-    return lay_out([*silent, head, *table, *last], colour)
+    return lay_out([*silent, *table, *last], colour)
 
 
 def failures_shown(document: dict[str, Any], now: float, *, colour: bool, width: int) -> str:

@@ -6,7 +6,8 @@ push out the others:
     aborted   the client left before it had the answer
 
 The place where a request comes to its bad end calls `note`, which only keeps the exchange; no other request pays for it. `gather`, a few
-times a second, makes a summary of each that is over. So even a flood costs no more than `MOST` summaries of each kind at a time.
+times a second, makes summaries of those that are over, `EACH` of a kind at a time: that bounds what a flood costs. In a flood the oldest
+are forgotten before they are looked at; the newest `MOST` of each kind are always there.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import Any
 from ..exchange import Exchange
 from .summary import FIELDS, Summaries
 
-__all__ = ["ABORTED", "BACKEND_STATUS", "FAILED", "KINDS", "MOST", "REFUSED", "Failures"]
+__all__ = ["ABORTED", "BACKEND_STATUS", "EACH", "FAILED", "KINDS", "MOST", "REFUSED", "Failures"]
 
 MOST = 200
 """Requests of each kind that are kept. A summary has at most some 2,500 octets."""
+
+EACH = 40
 
 KINDS = REFUSED, FAILED, ABORTED = "refused", "failed", "aborted"
 
@@ -53,19 +56,25 @@ class Failures:
         kind = ABORTED if status == 499 else FAILED if status >= 500 else REFUSED
         self._kinds[kind].fresh.append((exchange, reason))
 
-    def gather(self) -> None:
-        """Make summaries of those that are over."""
+    def gather(self, most: int = EACH) -> None:
+        """Make summaries of those that are over, of at most so many of each kind."""
         for kept in self._kinds.values():
             if kept.fresh:
-                open_still = [one for one in kept.fresh if one[0].client is not None]
-                kept.over.extend([self._summaries.of(*one) for one in kept.fresh if one[0].client is None])
+                rest = []
+                left = most
+                for one in kept.fresh:
+                    if left and one[0].client is None:
+                        left -= 1
+                        kept.over.append(self._summaries.of(*one))
+                    else:
+                        rest.append(one)
                 kept.fresh.clear()
-                kept.fresh.extend(open_still)
+                kept.fresh.extend(rest)
 
     def told(self, kind: str, service: str, least: int, most: int, limit: int) -> list[dict[str, Any]]:
         """The newest ones first, as the fields of their summaries and ``kind``. kind, service: "": all. least, most: of the status. limit: of
         their number"""
-        self.gather()
+        self.gather(MOST)
         found = [
             {"kind": one, **dict(zip(FIELDS, row, strict=True))}
             for one, kept in self._kinds.items()

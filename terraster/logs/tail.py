@@ -3,8 +3,8 @@
 A worker that nobody listens to does nothing here. One that is asked sends for `LEASE` seconds, unless it is asked again meanwhile; so a tail
 ends by itself when those who listened have gone, also with the admin worker. A busy worker sends only the requests that one of them wants.
 
-Nothing waits: at most `MOST` lines are kept from one turn to the next, and what goes beyond them, or what the socket does not take, is lost and
-counted.
+Nothing waits: at most `MOST` lines are kept from one turn to the next, of targets with at most `MOST_OCTETS`, because masks cost time. The
+others, and those that the socket does not take, are lost and counted.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 from ..exchange import Exchange
 from .log_channel import MESSAGE
-from .summary import Summaries
+from .summary import LONGEST, Summaries
 
-__all__ = ["LEASE", "MOST", "Tail", "Wanted"]
+__all__ = ["LEASE", "MOST", "MOST_OCTETS", "Tail", "Wanted"]
 
 LEASE = 3.0
-MOST = 500
+MOST, MOST_OCTETS = 500, 50_000
 
 
 class Wanted:
@@ -49,7 +49,7 @@ class Tail:
     channel: the descriptor of the workers' side of the channel; -1: there is none, and all lines are lost
     """
 
-    __slots__ = ("_channel", "_lines", "_lost", "_summaries", "_until", "_wanted")
+    __slots__ = ("_channel", "_lines", "_lost", "_octets", "_summaries", "_until", "_wanted")
 
     def __init__(self, channel: int) -> None:
         self._channel = channel
@@ -57,7 +57,7 @@ class Tail:
         self._wanted: list[Wanted] = []
         self._until = 0.0
         self._lines: list[tuple[Any, ...]] = []
-        self._lost = 0
+        self._lost = self._octets = 0
 
     def ask(self, wanted: list[Wanted], now: float) -> int:
         """Send what these listeners want, until `LEASE` seconds after ``now`` (monotonic). [] ends it. Returns how many lines were lost since
@@ -77,7 +77,8 @@ class Tail:
         target = exchange.target.decode("utf-8", "backslashreplace")
         for one in self._wanted:
             if one.takes(service, exchange.status, target):
-                if len(self._lines) < MOST:
+                self._octets += min(len(target), LONGEST)
+                if len(self._lines) < MOST and self._octets <= MOST_OCTETS:
                     self._lines.append(self._summaries.of(exchange))
                 else:
                     self._lost += 1
@@ -86,6 +87,7 @@ class Tail:
     def flush(self) -> None:
         """Send what is kept. Called a few times a second; never waits."""
         lines, self._lines = self._lines, []
+        self._octets = 0
         while lines:
             several = max(1, min(len(lines), len(lines) * MESSAGE // (len(marshal.dumps(lines)) + 1)))
             try:

@@ -39,6 +39,8 @@ PAGES = (
     "events",
     "events?service=shop&kind=backend",
     "events?service=none&find=nothing",
+    "requests",
+    "requests?service=shop&kind=refused",
     "certificates",
     "workers",
     "limits",

@@ -9,6 +9,7 @@ import pytest
 from ..harness.axe import findings
 from ..harness.chromium import Chromium, Page
 from ..harness.staged import PAGES, REASON, Staged
+from ..harness.terraster_process import Terraster
 from ..harness.users_api import GOOD
 
 pytestmark = pytest.mark.needs("chromium")
@@ -17,12 +18,17 @@ SIZES = ((1280, 800), (360, 740))
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraster]:
+    with Staged(tmp_path_factory.mktemp("staged") / "t") as terraster:
+        yield terraster
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, staged: Terraster) -> Iterator[Page]:
     """A page that asks for the login; the tests go on where the one before ended."""
-    folder = tmp_path_factory.mktemp("staged")
-    with Staged(folder / "t") as terraster, Chromium(folder / "c") as browser:
+    with Chromium(tmp_path_factory.mktemp("browser")) as browser:
         page = browser.page(*SIZES[0])
-        page.open(f"http://127.0.0.1:{terraster.admin_port}/")
+        page.open(f"http://127.0.0.1:{staged.admin_port}/")
         page.wait("document.querySelector('input[name=username]')")
         yield page
         assert [text for text in page.complaints() if "401" not in text] == []
@@ -108,6 +114,25 @@ def test_a_day_of_a_service_tells_traffic_and_states_to_pointer_and_keyboard(ent
     assert "requests/s" in said and "p50" in said and "p99" in said
     page.click("h1 + p a")
     page.wait("location.hash == '#/events?service=shop' && document.querySelectorAll('.band').length == 5")
+
+
+def test_requests_tell_what_is_open_and_what_was_refused_and_why(entered, staged) -> None:
+    page = entered
+    with staged.connect() as client:
+        client.send(b"POST /hangs<b> HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 9\r\n\r\nabc")
+        page.go("requests")
+        page.wait(
+            "document.querySelectorAll('h2')[0].innerText == '1 request open' && document.querySelectorAll('table').length == 2"
+        )
+        assert "POST shop.example/hangs<b>" in page.value("document.querySelector('tbody').innerText")
+        assert "sending" in page.value("document.querySelector('tbody').innerText")
+    page.wait("document.querySelector('main').innerText.includes('No request is open.')")
+    assert {"429 refused", "500 failed"} <= set(page.value("[...document.querySelectorAll('.mark')].map((one) => one.innerText)"))
+    assert "backend_status" in page.text() and "http_request_denied" in page.text()
+    page.value("const kind = document.querySelector('select'); kind.value = 'refused'; kind.dispatchEvent(new Event('change'))")
+    marks = "[...document.querySelectorAll('tbody .mark')].map((one) => one.innerText)"
+    page.wait(f"{marks}.length && {marks}.every((text) => text == '429 refused')")
+    assert page.value("location.hash") == "#/requests?kind=refused"
 
 
 def test_limits_tell_what_they_allow_and_what_they_refused(entered) -> None:

@@ -10,6 +10,7 @@ import { servicePage } from "./pages/service.js";
 import { events } from "./pages/events.js";
 import { generations } from "./pages/generations.js";
 import { limits } from "./pages/limits.js";
+import { requests } from "./pages/requests.js";
 import { workers } from "./pages/workers.js";
 import { certificates } from "./pages/certificates.js";
 import { plugins } from "./pages/plugins.js";
@@ -26,6 +27,7 @@ const PAGES = [
   { name: "", title: "Overview", page: overview, inMenu: true },
   { name: "service", title: "Service", page: servicePage },
   { name: "events", title: "Events", page: events, inMenu: true },
+  { name: "requests", title: "Requests", page: requests, inMenu: true },
   { name: "certificates", title: "Certificates", page: certificates, inMenu: true },
   { name: "workers", title: "Workers", page: workers, inMenu: true },
   { name: "limits", title: "Limits", page: limits, inMenu: true },
