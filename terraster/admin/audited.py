@@ -134,4 +134,4 @@ def _override(account: dict[str, Any] | None) -> dict[str, Any] | None:
     """The part of a backend's account that an operator can change."""
     if account is None:
         return None
-    return {key: account[key] for key in ("state", "weight", "order", "weight_override") if key in account}
+    return {key: account[key] for key in ("state", "weight", "order", "weight_override", "forced") if key in account}

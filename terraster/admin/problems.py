@@ -332,6 +332,9 @@ def _of_queue(location: Mapping[str, Any]) -> str:
 
 
 def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[dict[str, Any]]:
+    forced = backend["forced"]
+    if forced is not None and backend["reason"].startswith((forced["what"], "health checks are paused")):
+        return [_problem("forced", _of_forced(forced), **{**where, "since": forced["when"], "until": forced["until"]})]
     if backend["state"] == "down":
         return [_problem("backend-down", _with_certificate(backend, backend["reason"]), **where)]
     if backend["state"] == "ejected" and backend["circuit"] == "open":
@@ -349,6 +352,16 @@ def _of_backend(backend: Mapping[str, Any], where: Mapping[str, Any]) -> list[di
         kept = f"; not ejected: {backend['not_ejected']}" if backend["not_ejected"] else ""
         return [_problem("backend-failing", _with_certificate(backend, text + last + kept), **{**where, "since": None})]
     return []
+
+
+def _of_forced(forced: Mapping[str, Any]) -> str:
+    """An operator's decision in place of a backend's health checks, in words."""
+    what, _, state = forced["what"].partition(" ")
+    how = (
+        f"health checks are paused, and it stays {state}" if what == "paused" else f"forced {state}, whatever its health checks say"
+    )
+    reason = f": {forced['reason']}" if forced["reason"] else ""
+    return f"{how}, by {forced['by'] or 'an operator'}{reason}"
 
 
 def _with_certificate(backend: Mapping[str, Any], text: str) -> str:

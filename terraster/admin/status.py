@@ -291,6 +291,8 @@ def _backend(one: BackendReading, known: Mapping[str, Any]) -> dict[str, Any]:
         "configured_weight": above.get("configured_weight", one.backend.weight),
         "weight_override": above.get("weight_override"),
         "weight_after": above.get("weight_after", []),
+        "forced": above.get("forced"),
+        "forced_after": above.get("forced_after", []),
         "priority": one.backend.priority,
         "max_connections": one.backend.max_connections,
         "active": one.active,

@@ -1,6 +1,7 @@
 """`terrasterctl backend …` and `terrasterctl why …`: commands of operators for single backends.
 
-    backend drain|maintain|enable SERVICE[/PATH] URL   backend weight SERVICE[/PATH] URL N|file   [--for 10m] [--reason TEXT]
+    backend drain|maintain|enable|force-up|force-down|pause-checks|resume-checks SERVICE[/PATH] URL
+    backend weight SERVICE[/PATH] URL N|file   [--for 10m] [--reason TEXT]
     backend add|remove SERVICE[/PATH] URL                  (`terraster.cli.edits`)
     backend list [SERVICE[/PATH]]                      why [SERVICE[/PATH]] URL
 
@@ -38,6 +39,10 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         ("drain", "send no new requests; open requests and sticky sessions stay"),
         ("maintain", "send nothing at all; sticky sessions move to other backends, open requests may finish"),
         ("enable", "undo drain or maintain"),
+        ("force-up", "let it count as healthy, whatever its health checks say"),
+        ("force-down", "let it count as down, whatever its health checks say"),
+        ("pause-checks", "make no health checks; it stays as they found it"),
+        ("resume-checks", "let the health checks decide again"),
         ("weight", "override the configured weight"),
     ):
         action = actions.add_parser(name, parents=[shared], help=text)
@@ -45,7 +50,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         action.add_argument("url", metavar="URL", help=_URL_HELP)
         if name == "weight":
             action.add_argument("weight", metavar="N", type=_weight, help="0: no new requests; `file`: the configured weight again")
-        if name != "enable":
+        if name not in ("enable", "resume-checks"):
             action.add_argument(
                 "--for",
                 "-for",

@@ -27,7 +27,15 @@ __all__ = [
     "until_when",
 ]
 
-IN_WORDS = {"maintenance": "in maintenance", "drain": "draining", "removed": "no longer configured"}
+IN_WORDS = {
+    "maintenance": "in maintenance",
+    "drain": "draining",
+    "removed": "no longer configured",
+    "paused up": "up with health checks paused",
+    "paused down": "down with health checks paused",
+    "forced up": "forced up",
+    "forced down": "forced down",
+}
 
 
 def called(backend: dict[str, Any]) -> str:
@@ -41,6 +49,8 @@ def changed(backend: dict[str, Any], now: float) -> list[str]:
     words = (
         f"{backend['service']}{backend['location']} {called(backend)} is {IN_WORDS.get(backend['state'], backend['state'])}{until}"
     )
+    if backend.get("forced") and backend["state"] in ("up", "down"):
+        words += f": {IN_WORDS[backend['forced']['what']]}"
     if backend["weight_override"]:
         weight = backend["weight_override"]
         words += f", weight {weight['weight']}"
@@ -153,6 +163,8 @@ def overrides(one: dict[str, Any], configured: int | None, now: float) -> list[s
     """The operator's order and weight in words, each if there is one."""
     order, weight = one["order"], one["weight_override"]
     found = [f"{IN_WORDS[order['what']]}{_circumstances(order, one.get('order_after', []), now)}"] if order else []
+    if forced := one.get("forced"):
+        found.append(f"{IN_WORDS[forced['what']]}{_circumstances(forced, one.get('forced_after', []), now)}")
     if weight:
         file = "" if configured is None else f" (configured: {configured})"
         found.append(f"weight {weight['weight']}{file}{_circumstances(weight, one.get('weight_after', []), now)}")

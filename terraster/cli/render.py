@@ -159,7 +159,7 @@ def _overrides(document: dict[str, Any], now: float, width: int) -> list[list[Ce
                     seen.add((place, backend["url"]))
                     for words in overrides(backend, backend["configured_weight"], now):
                         rows += sentence(place, f"{called(backend)}: {words}", width)
-                if left := backend["left"]:
+                if left := backend.get("left"):
                     at = f"@{backend['address']}" if backend["address"] else ""
                     may = "may be stopped" if left["safe"] else "must not be stopped yet"
                     rows += sentence(place, f"{called(backend)}{at} {may}: {left['words']}", width)

@@ -1,6 +1,9 @@
 """The state of a backend, drawn from everything that is known about it; with it, whether new work may be sent to it, and why.
 
-    order: maintenance ─▶ no probe passed, no address ─▶ ejected ─▶ circuit not closed ─▶ order: drain ─▶ up
+    order: maintenance ─▶ no address ─▶ forced down ─▶ no probe passed ─▶ ejected ─▶ circuit not closed ─▶ order: drain ─▶ up
+
+An operator who forces a backend up or down, or pauses its checks, decides in place of the probes alone: ejections and circuits, which follow
+from traffic, go on.
 
 The first that applies is the state. Two things overrule what it says about new work, for a location as a whole; the states stay:
 
@@ -30,12 +33,27 @@ FLOOR = 50  # of `WHOLE`: what a backend gets at the very beginning of slow star
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An operator's order. what: "drain" or "maintenance"; until: time.time(), 0 = for good; reason, by: may be empty."""
+    """An operator's order.
+
+    what:  "drain" or "maintenance"; in place of the probes "forced up", "forced down", "paused up" or "paused down"
+    until: time.time(), 0 = for good
+    """
 
     what: str
     until: float = 0.0
     reason: str = ""
     by: str = ""
+
+    @property
+    def is_pause(self) -> bool:
+        """True if no probes are made."""
+        return self.what.startswith("paused")
+
+    @property
+    def words(self) -> str:
+        """A forced state as a reason."""
+        what = "health checks are paused" if self.is_pause else self.what
+        return f"{what}: {self.reason}" if self.reason else what
 
 
 @dataclass(slots=True)
@@ -45,6 +63,7 @@ class Facts:
     up, reason:      what its checks say; ``up`` is None before anything was heard
     unresolved:      why its name has no address, "" = it has
     order:           what an operator wants, or None
+    forced:          what an operator wants in place of the probes' verdict, or None
     ejected, until:  why it is ejected, "" = it is not; until when (time.time())
     circuit, broken: its circuit (`terraster.policy.breaker`) and why
     ramping:         True during slow start
@@ -54,11 +73,17 @@ class Facts:
     reason: str = "no result yet"
     unresolved: str = ""
     order: Order | None = None
+    forced: Order | None = None
     ejected: str = ""
     until: float = 0.0
     circuit: int = CLOSED
     broken: str = ""
     ramping: bool = False
+
+    @property
+    def is_out(self) -> bool:
+        """True if an operator took it out, so that no panic brings it in."""
+        return self.order is not None or (self.forced is not None and self.forced.what == "forced down")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +103,11 @@ def evaluate(facts: Facts) -> Evaluation:
         return Evaluation(BackendCells.MAINTENANCE, BackendCells.NONE, order.reason, order.by)
     if facts.unresolved:
         return Evaluation(BackendCells.DOWN, BackendCells.NONE, facts.unresolved)
-    if not facts.up:
-        return Evaluation(BackendCells.DOWN, BackendCells.NONE, facts.reason)
+    up, reason, by = facts.up, facts.reason, ""
+    if facts.forced is not None:
+        up, reason, by = facts.forced.what.endswith("up"), facts.forced.words, facts.forced.by
+    if not up:
+        return Evaluation(BackendCells.DOWN, BackendCells.NONE, reason, by)
     if facts.ejected:
         return Evaluation(BackendCells.EJECTED, BackendCells.NONE, facts.ejected)
     if facts.circuit != CLOSED:
@@ -87,7 +115,7 @@ def evaluate(facts: Facts) -> Evaluation:
         return Evaluation(BackendCells.EJECTED, BackendCells.TRIAL if tried else BackendCells.NONE, facts.broken)
     if order is not None:
         return Evaluation(BackendCells.DRAINING, BackendCells.NONE, order.reason, order.by)
-    return Evaluation(BackendCells.UP, BackendCells.RAMPING if facts.ramping else BackendCells.ALL, facts.reason)
+    return Evaluation(BackendCells.UP, BackendCells.RAMPING if facts.ramping else BackendCells.ALL, reason, by)
 
 
 def panics(up: int, considered: int, threshold: float) -> bool:

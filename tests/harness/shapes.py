@@ -49,6 +49,8 @@ OVERRIDES = {
     "order_after": several(ACTION),
     "weight_override": optional(ACTION),
     "weight_after": several(ACTION),
+    "forced": optional(ACTION),
+    "forced_after": several(ACTION),
 }
 STATE = {"state": TEXT, "since": MOMENT_OR_NONE, "until": MOMENT_OR_NONE, "reason": TEXT, "by": TEXT}
 COUNTED = {

@@ -114,12 +114,19 @@ class DeleteBody(Model):
 
 
 class BackendPatch(Model):
-    """Changes of one backend. `drain` and `maintenance` are orders: false ends them."""
+    """Changes of one backend. `drain`, `maintenance` and `health` are orders: false, or `checks`, ends them."""
 
     weight: Annotated[Whole, Field(ge=0, le=1_000_000)] | None = None
     max_connections: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = Field(None, validation_alias=spelt("max_connections"))
     drain: bool | None = None
     maintenance: bool | None = None
+    health: Annotated[
+        Literal["up", "down", "paused", "checks"] | None,
+        Field(
+            description="In place of its health checks: up or down, whatever they say; paused: none are made, and it stays as it is; checks: "
+            "they decide again."
+        ),
+    ] = None
     reason: Reason = ""
     seconds: Ending = 0.0
 

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from .base import Model
 from .changes import Ending, Reason
-from .services import Moment, Order
+from .services import Left, Moment, Order
 
-__all__ = ["Host", "HostBody", "Left"]
+__all__ = ["Host", "HostBody"]
 
 
 class HostBody(Model):
@@ -20,19 +20,6 @@ class HostBody(Model):
     ]
     reason: Reason = ""
     seconds: Ending = 0.0
-
-
-class Left(Model):
-    """The work that is left at a backend which takes no new work."""
-
-    requests: Annotated[int, Field(description="Under way, tunnels included.")]
-    tunnels: Annotated[int, Field(description="Of these, WebSockets and other tunnels.")]
-    connections: Annotated[int, Field(description="Open connections, idle ones included.")]
-    attempts: Annotated[int, Field(description="Requests that were begun in the last `seconds`.")]
-    seconds: float
-    sessions: Annotated[bool, Field(description="True if clients with sticky sessions still come here.")]
-    safe: Annotated[bool, Field(description="True if the backend may be stopped now.")]
-    words: Annotated[str, Field(description="Why.")]
 
 
 class HostBackend(Model):

@@ -149,7 +149,7 @@ class PluginRow(Row):
 
 
 class OverrideRow(Row):
-    kind: Annotated[str, Field(description="`order` (drain, maintenance) or `weight`.")]
+    kind: Annotated[str, Field(description="`order` (drain, maintenance), `weight` or `forced` (in place of health checks).")]
     service_name: str
     path: Annotated[str | None, Field(description="null: the whole service.")]
     url: str | None

@@ -53,6 +53,19 @@ class Order(Model):
     weight: int | None
 
 
+class Left(Model):
+    """The work that is left at a backend which takes no new work."""
+
+    requests: Annotated[int, Field(description="Under way, tunnels included.")]
+    tunnels: Annotated[int, Field(description="Of these, WebSockets and other tunnels.")]
+    connections: Annotated[int, Field(description="Open connections, idle ones included.")]
+    attempts: Annotated[int, Field(description="Requests that were begun in the last `seconds`.")]
+    seconds: float
+    sessions: Annotated[bool, Field(description="True if clients with sticky sessions still come here.")]
+    safe: Annotated[bool, Field(description="True if the backend may be stopped now.")]
+    words: Annotated[str, Field(description="Why.")]
+
+
 class Maintenance(Model):
     """A service that answers all requests itself."""
 
@@ -111,10 +124,13 @@ class BackendRow(Row):
     weight: int
     configured_weight: int
     weight_override: Order | None
+    forced: Annotated[Order | None, Field(description="The decision of an operator in place of its health checks.")]
     priority: int
     max_connections: Annotated[int, Field(description="Requests at once over all workers; 0: no limit.")]
     active: Annotated[int, Field(description="Requests under way.")]
+    tunnels: Annotated[int, Field(description="Of these, WebSockets and other tunnels.")]
     open: Annotated[int, Field(description="Open connections.")]
+    left: Annotated[Left | None, Field(description="The work that is left; null: it takes new work, or is down.")]
     idle: Annotated[int, Field(description="Idle connections.")]
     requests: int
     failures: int

@@ -26,6 +26,7 @@ _KEYS = (
     "send_proxy",
     "health_check",
 )
+_HEALTH = {"up": "force-up", "down": "force-down", "paused": "pause-checks", "checks": "resume-checks"}
 
 
 def operations(deps: Deps) -> tuple[Operation, ...]:
@@ -69,8 +70,8 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             path="/api/backends",
             id="changeBackend",
             tag="backends",
-            summary="Change the weight or the connections of a backend, drain it, or take it into maintenance",
-            detail='`{"drain": true}` and `{"maintenance": true}` are sent in a call of their own, without `dry_run`. `false` ends them.',
+            summary="Change the weight or the connections of a backend, drain it, take it into maintenance, or decide in place of its checks",
+            detail="`drain`, `maintenance` and `health` are orders, each sent in a call of its own.",
             handle=partial(_patch, deps),
             role=Role.OPERATOR,
             body=BackendPatch,
@@ -108,9 +109,9 @@ def _patch(deps: Deps, call: Call) -> Answer:
     value = {key: getattr(body, key) for key in ("weight", "max_connections") if getattr(body, key) is not None}
     action = _action(body)
     if not value and not action:
-        raise Refused(422, "the change says nothing: weight, max_connections, drain or maintenance")
+        raise Refused(422, "the change says nothing: weight, max_connections, drain, maintenance or health")
     if value and action:
-        raise Refused(422, "`drain` and `maintenance` are orders: ask for them in a call of their own")
+        raise Refused(422, "`drain`, `maintenance` and `health` are orders: ask for them in a call of their own")
     if value:
         return edited(deps, call, [change("backend.set", call, url=call.query.url, value=value, seconds=body.seconds)], body.reason)
     return _order(deps, call, body, action)
@@ -119,6 +120,10 @@ def _patch(deps: Deps, call: Call) -> Answer:
 def _action(body: BackendPatch) -> str:
     if body.drain and body.maintenance:
         raise Refused(422, "a backend cannot be drained and in maintenance at once")
+    if body.health is not None:
+        if body.drain is not None or body.maintenance is not None:
+            raise Refused(422, "`health` is an order of its own: ask for it in a call of its own")
+        return _HEALTH[body.health]
     if body.maintenance:
         return "maintain"
     if body.drain:
@@ -127,8 +132,6 @@ def _action(body: BackendPatch) -> str:
 
 
 def _order(deps: Deps, call: Call, body: BackendPatch, action: str) -> Answer:
-    if call.query.dry_run:
-        raise Refused(422, "`dry_run` is not for `drain` and `maintenance`: they change no configuration, and `enable` ends them")
     answer = deps.ask(
         "backend",
         action=action,
@@ -140,12 +143,15 @@ def _order(deps: Deps, call: Call, body: BackendPatch, action: str) -> Answer:
         by=by(call),
         if_match=", ".join(call.if_match),
         sole=True,
+        dry_run=call.query.dry_run,
     )
     if not answer["ok"] and "code" not in answer:
         answer = {**answer, "code": "unknown" if answer["candidates"] else "invalid"}
     checked(answer)
     backend = answer["backend"]
-    words = f"backend {backend['url']} of {backend['service']}{backend['location']} is {backend['state']}"
+    dry_run = call.query.dry_run
+    where = f"backend {backend['url']} of {backend['service']}{backend['location']}"
+    words = f"{where}: {action}" if dry_run else f"{where} is {backend['state']}"
     generation = deps.snapshot().generation
     tag = answer.get("etag", "")
     value: dict[str, Any] = {
@@ -155,17 +161,17 @@ def _order(deps: Deps, call: Call, body: BackendPatch, action: str) -> Answer:
         "notes": answer["notes"],
         "edits": [],
         "locations": [{"service": backend["service"], "location": backend["location"], "etag": tag}],
-        "touches": None,
+        "touches": answer.get("touches"),
         "seconds": 0.0,
-        "dry_run": False,
+        "dry_run": dry_run,
     }
-    keys = ("state", "weight", "order", "weight_override")
+    keys = ("state", "weight", "order", "weight_override", "forced")
     before = answer.get("before")
     effect = Effect(
         target=backend["id"],
         before={key: before[key] for key in keys if key in before} if before else None,
-        after={key: backend[key] for key in keys},
+        after=None if dry_run else {key: backend[key] for key in keys},
         reason=body.reason,
-        generation=generation,
+        generation=0 if dry_run else generation,
     )
-    return Answer(value, etag=tag, effect=effect)
+    return Answer(value, etag="" if dry_run else tag, effect=effect)

@@ -40,6 +40,7 @@ from ..problem import Mistake, Refused
 __all__ = ["operations", "overrides"]
 
 _UNHEALTHY = 100
+_KINDS = (("order", "order"), ("weight", "weight_override"), ("forced", "forced"))
 _LIMITS = ("rate_limit", "limit_connections")
 
 
@@ -261,7 +262,7 @@ def overrides(orders: Mapping[str, Any], places: Places, only: str = "") -> dict
         for location in part.locations:
             for backend in location.backends:
                 above = changed[backend.id]
-                for kind, name in (("order", "order"), ("weight", "weight_override")):
+                for kind, name in _KINDS:
                     if above.get(name) is not None:
                         found[part.name, location.id, backend.id, kind] = _override(
                             kind,
@@ -274,7 +275,7 @@ def overrides(orders: Mapping[str, Any], places: Places, only: str = "") -> dict
                             False,
                         )
     for gone in orders.get("orphans", ()):
-        for kind, name in (("order", "order"), ("weight", "weight_override")):
+        for kind, name in _KINDS:
             if gone.get(name) is not None:
                 found[gone["service"], gone["location"], gone["id"], kind] = _override(
                     kind, gone[name], gone["service"], gone["location"], gone["backend"], None, None, True

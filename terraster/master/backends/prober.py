@@ -308,6 +308,9 @@ class Prober(Participant):
     def _probe(self, target: Target) -> None:
         if target.dropped:
             return
+        if target.backends and all(map(self._states.is_paused, target.backends)):
+            self._schedule(target, target.interval)
+            return
         begun = time.monotonic()
         try:
             result = self._probing.probe(target.aim)

@@ -108,7 +108,7 @@ class LocationRecord:
         """ADMIT of a record, panic and last resort included."""
         facts = record.facts
         tried = record.evaluation.admit == BackendCells.TRIAL  # only trials close a circuit, and a closed one may end the panic
-        if self.panic and not tried and not facts.unresolved and facts.order is None and record.weight > 0:
+        if self.panic and not tried and not facts.unresolved and not facts.is_out and record.weight > 0:
             return BackendCells.ALL
         if self.resort and is_spare(record):
             return BackendCells.ALL
@@ -124,7 +124,7 @@ def counts(record: BackendRecord) -> tuple[int, ...]:
     return (
         int(not record.known),
         1,
-        int(facts.order is None),
+        int(not facts.is_out),
         int(evaluation.state == BackendCells.UP),
         int(evaluation.admit != BackendCells.NONE),
         int(facts.ejected != ""),

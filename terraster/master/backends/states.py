@@ -187,6 +187,25 @@ class BackendStates(Participant):
             record.facts.order = order
             self._settle_and_tell(record, "enabled again" if order is None else "")
 
+    def forced(self, name: str, order: Order | None) -> None:
+        """The state that an operator wants in place of the checks' verdict; None = the checks decide again. The caller ends it at its
+        `until`."""
+        record = self._records.get(name)
+        if record is not None and record.facts.forced != order:
+            record.facts.forced = order
+            self._settle_and_tell(record, "the health checks decide again" if order is None else f"by {order.by or 'an operator'}")
+            self._write(record)
+
+    def is_paused(self, name: str) -> bool:
+        """True if an operator wants no probes of this backend."""
+        record = self._records.get(name)
+        return record is not None and record.facts.forced is not None and record.facts.forced.is_pause
+
+    def verdict(self, name: str) -> bool:
+        """True if the checks, or their absence, say that a backend is up."""
+        record = self._records.get(name)
+        return record is not None and bool(record.facts.up)
+
     # What `terraster.master.backends.outliers` decides.
 
     def at(self, slot: int) -> tuple[str, Location] | None:
@@ -301,6 +320,8 @@ class BackendStates(Participant):
         until = 0.0
         if evaluation.state in (BackendCells.MAINTENANCE, BackendCells.DRAINING) and facts.order is not None:
             until = facts.order.until
+        elif evaluation.state in (BackendCells.UP, BackendCells.DOWN) and facts.forced is not None:
+            until = facts.forced.until if evaluation.why == facts.forced.words else 0.0
         elif evaluation.state == BackendCells.EJECTED:
             until = facts.until if facts.ejected else record.retrial
         return {

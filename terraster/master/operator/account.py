@@ -22,6 +22,7 @@ from .answers import action_json, failure_json, overrides_json, state_json, work
 from .find import Found, Unfound, backends, base, endpoint_id, find, label, matching, one_endpoint
 from .overrides import Overrides
 from .services import service_of
+from .touched import touched
 
 __all__ = ["Accounts", "overridden", "refusal"]
 
@@ -113,6 +114,15 @@ class Accounts:
         """The ids under which a configured backend runs: one for each endpoint."""
         return [one.id for one in (self._endpoints(found) if only is None else [only])]
 
+    def verdicts(self, found: Found, only: Backend | None = None) -> set[bool]:
+        """True and False as the health checks of the endpoints say."""
+        return {self._states.verdict(name) for name in self.ids(found, only)}
+
+    def touched(self, found: Found, only: Backend | None = None) -> list[dict[str, Any]]:
+        """The endpoints that a change would touch. Takes a second."""
+        endpoints = self._endpoints(found) if only is None else [only]
+        return touched(self._table, [(found[0].name, found[1].place, one) for one in endpoints])
+
     def ordered_endpoints(self, found: Found) -> list[str]:
         """Those endpoints of a backend that have an order of their own, as "URL@ADDRESS is draining"."""
         said = []
@@ -199,7 +209,7 @@ def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
     """``backends``, by id (of endpoints too), what is above the file; ``orphans``: what is kept for backends that are not configured;
     ``services``: by name, the orders about whole services."""
     weights = {backend.id: backend.weight for _service, _location, backend in backends(running.loaded)}
-    several = {name: entry for name, entry in overrides.entries.items() if entry.order or entry.weight}
+    several = {name: entry for name, entry in overrides.entries.items() if entry.order or entry.weight or entry.forced}
     services = {
         service: action_json(entry.order) for name, entry in several.items() if (service := service_of(name)) and entry.order
     }
@@ -213,6 +223,8 @@ def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
                 changes = overrides_json(entries.get(name, Entry()))
                 if own is not None and own.order is not None:
                     changes |= {key: value for key, value in overrides_json(own).items() if key.startswith("order")}
+                if own is not None and own.forced is not None:
+                    changes |= {key: value for key, value in overrides_json(own).items() if key.startswith("forced")}
                 found[backend.id] = {**changes, "configured_weight": weights.get(name)}
     orphans = [_orphan(name, entry) for name, entry in entries.items() if entry.gone]
     return {"backends": found, "orphans": orphans, "services": services}

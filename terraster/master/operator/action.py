@@ -15,11 +15,17 @@ from typing import Any
 
 __all__ = [
     "DRAIN",
+    "CHECKS",
     "ENABLE",
     "EXPIRED",
+    "FORCED_DOWN",
+    "FORCED_UP",
+    "FORCES",
     "HISTORY",
     "MAINTENANCE",
     "MOST_WEIGHT",
+    "PAUSED_DOWN",
+    "PAUSED_UP",
     "TEXT",
     "WEIGHT",
     "WEIGHT_OF_FILE",
@@ -34,6 +40,9 @@ MOST_WEIGHT = 1_000_000
 TEXT = 500  # characters of a reason, or of an operator's name
 
 DRAIN, MAINTENANCE, ENABLE, WEIGHT, WEIGHT_OF_FILE, EXPIRED = "drain", "maintenance", "enable", "weight", "weight file", "expired"
+FORCED_UP, FORCED_DOWN, PAUSED_UP, PAUSED_DOWN, CHECKS = "forced up", "forced down", "paused up", "paused down", "checks"
+FORCES = (FORCED_UP, FORCED_DOWN, PAUSED_UP, PAUSED_DOWN)
+"""Above the health checks of a backend. A pause has the verdict that stands, because the next start must know it. `CHECKS` ends all."""
 
 _VERSION = 1
 _DEPTH = 8  # actions that lie below another
@@ -54,8 +63,12 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """All overrides of one backend. ``under_order``, ``under_weight``: the actions that hold again when ``order`` or ``weight`` ends, the next
-    one last. ``gone``: since when no such backend is configured, 0 = it is."""
+    """All overrides of one backend.
+
+    forced: in place of its health checks
+    under_order, under_weight, under_forced: the actions that hold again when ``order``, ``weight`` or ``forced`` ends, the next one last
+    gone:   since when no such backend is configured, 0 = it is
+    """
 
     order: Action | None = None
     weight: Action | None = None
@@ -63,6 +76,8 @@ class Entry:
     gone: float = 0.0
     under_order: tuple[Action, ...] = ()
     under_weight: tuple[Action, ...] = ()
+    forced: Action | None = None
+    under_forced: tuple[Action, ...] = ()
 
     def after(self, action: Action) -> Entry:
         """The entry after another action."""
@@ -73,6 +88,12 @@ class Entry:
             return replace(
                 entry, weight=_prolonged(action, self.weight), under_weight=_below(action, self.under_weight, self.weight)
             )
+        if action.what in FORCES:
+            return replace(
+                entry, forced=_prolonged(action, self.forced), under_forced=_below(action, self.under_forced, self.forced)
+            )
+        if action.what == CHECKS:
+            return replace(entry, forced=None, under_forced=())
         if action.what == ENABLE:
             return replace(entry, order=None, under_order=())
         if action.what == WEIGHT_OF_FILE:
@@ -83,10 +104,11 @@ class Entry:
         """The rest of it at a moment."""
         order, under_order, ends = _left(self.order, self.under_order, now)
         weight, under_weight, more = _left(self.weight, self.under_weight, now)
-        if not ends and not more:
+        forced, under_forced, others = _left(self.forced, self.under_forced, now)
+        if not ends and not more and not others:
             return self
-        history = (*self.history, *sorted((*ends, *more), key=lambda action: action.when))[-HISTORY:]
-        return Entry(order, weight, history, self.gone, under_order, under_weight)
+        history = (*self.history, *sorted((*ends, *more, *others), key=lambda action: action.when))[-HISTORY:]
+        return Entry(order, weight, history, self.gone, under_order, under_weight, forced, under_forced)
 
 
 def _prolonged(action: Action, top: Action | None) -> Action:
@@ -142,11 +164,15 @@ def parsed(text: bytes) -> tuple[dict[str, Entry], dict[str, str]]:
 def _entry(value: Any) -> Entry:
     if not isinstance(value, dict):
         raise ValueError("an entry has not the form of an entry")
-    order, weight = (None if value.get(name) is None else _action(value[name]) for name in ("order", "weight"))
-    history, under_order, under_weight = (_actions(value.get(name, [])) for name in ("history", "under_order", "under_weight"))
+    order, weight, forced = (None if value.get(name) is None else _action(value[name]) for name in ("order", "weight", "forced"))
+    history, under_order, under_weight, under_forced = (
+        _actions(value.get(name, [])) for name in ("history", "under_order", "under_weight", "under_forced")
+    )
     orders = under_order if order is None else (*under_order, order)
     weights = under_weight if weight is None else (*under_weight, weight)
     if any(action.what not in (DRAIN, MAINTENANCE) for action in orders) or any(action.weight < 0 for action in weights):
+        raise ValueError("an entry has not the form of an entry")
+    if forced is not None and any(action.what not in FORCES for action in (*under_forced, forced)):
         raise ValueError("an entry has not the form of an entry")
     return Entry(
         order,
@@ -155,6 +181,8 @@ def _entry(value: Any) -> Entry:
         _number(value.get("gone", 0.0)),
         under_order[-_DEPTH:] if order else (),
         under_weight[-_DEPTH:] if weight else (),
+        forced,
+        under_forced[-_DEPTH:] if forced else (),
     )
 
 

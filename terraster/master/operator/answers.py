@@ -29,13 +29,15 @@ def action_json(action: Action) -> dict[str, Any]:
 
 
 def overrides_json(entry: Entry) -> dict[str, Any]:
-    """The changes by operators: ``order`` and ``weight_override``, each an action or None; ``order_after`` and ``weight_after``: the actions
-    that apply again when it ends, the next one first."""
+    """The changes by operators: ``order``, ``weight_override`` and ``forced``, each an action or None; ``order_after``, ``weight_after`` and
+    ``forced_after``: the actions that apply again when it ends, the next one first."""
     return {
         "order": action_json(entry.order) if entry.order else None,
         "order_after": [action_json(one) for one in reversed(entry.under_order)],
         "weight_override": action_json(entry.weight) if entry.weight else None,
         "weight_after": [action_json(one) for one in reversed(entry.under_weight)],
+        "forced": action_json(entry.forced) if entry.forced else None,
+        "forced_after": [action_json(one) for one in reversed(entry.under_forced)],
     }
 
 

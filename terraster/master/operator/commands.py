@@ -20,7 +20,22 @@ from terraster.master.participant import Outcome
 from terraster.master.running import Running
 
 from .account import Accounts, refusal
-from .action import DRAIN, ENABLE, MAINTENANCE, MOST_WEIGHT, TEXT, WEIGHT, WEIGHT_OF_FILE, Action, Entry
+from .action import (
+    CHECKS,
+    DRAIN,
+    ENABLE,
+    FORCED_DOWN,
+    FORCED_UP,
+    MAINTENANCE,
+    MOST_WEIGHT,
+    PAUSED_DOWN,
+    PAUSED_UP,
+    TEXT,
+    WEIGHT,
+    WEIGHT_OF_FILE,
+    Action,
+    Entry,
+)
 from .answers import overrides_json
 from .etags import etag, matches
 from .find import Found, Unfound, endpoint_id, label, listed, matching, spellings
@@ -32,7 +47,17 @@ __all__ = ["LONGEST", "OperatorCommands", "plain", "said"]
 
 LONGEST = 10 * 365 * 86400.0  # seconds that something may be asked for
 
-_ACTIONS = {"drain": DRAIN, "maintain": MAINTENANCE, "enable": ENABLE, "weight": WEIGHT}
+_ACTIONS = {
+    "drain": DRAIN,
+    "maintain": MAINTENANCE,
+    "enable": ENABLE,
+    "weight": WEIGHT,
+    "force-up": FORCED_UP,
+    "force-down": FORCED_DOWN,
+    "pause-checks": PAUSED_UP,
+    "resume-checks": CHECKS,
+}
+_ENDS = {ENABLE: "order", WEIGHT_OF_FILE: "weight", CHECKS: "forced"}  # actions that end others, and what an `Entry` has of these
 
 
 class OperatorCommands:
@@ -68,18 +93,21 @@ class OperatorCommands:
         by: str = "",
         if_match: str = "",
         sole: bool = False,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
-        """Drain, maintain, enable a backend, or set its weight.
+        """Drain, maintain, enable a backend, set its weight, or decide in place of its health checks.
 
-        action:  "drain", "maintain", "enable", "weight"
+        action:  "drain", "maintain", "enable", "weight", "force-up", "force-down", "pause-checks" (the verdict stays), "resume-checks"
         service: its name; or name and path in one, where ``path`` is empty
         sole:    True if it may be left out for a backend that is in one place only, as for edits
         url:     as configured, or shortened to host:port where that is clear; or the backend's name; one of these and "@ADDRESS": one
                  endpoint of a host name
         weight:  of "weight" only; None = the file's again
         seconds: after which it ends by itself, 0 = never
+        dry_run: do nothing, and say whether anything would change and what it would touch
 
-        Answer: ``backend`` (see `Accounts.short`), ``before`` (the same before a change), ``changed``, ``notes`` (news for the operator).
+        Answer: ``backend`` (see `Accounts.short`), ``before`` (the same before a change), ``changed``, ``notes`` (news for the operator); of a
+        dry run also ``touches`` (`terraster.master.operator.touched`).
         """
         if action not in _ACTIONS:
             return refusal(f"there is no action {action!r}; there are {', '.join(_ACTIONS)}")
@@ -93,9 +121,9 @@ class OperatorCommands:
                 return self._which(path, url)
             service, path = found[0][0].name, found[0][1].place
         if if_match.strip() in ("", "*"):  # an order waits for no reload
-            return self._order(action, service, path, url, weight, seconds, reason, by)
+            return self._order(action, service, path, url, weight, seconds, reason, by, "", dry_run)
         with self._alone():  # an edit that compared the same ETag is under way
-            return self._order(action, service, path, url, weight, seconds, reason, by, if_match)
+            return self._order(action, service, path, url, weight, seconds, reason, by, if_match, dry_run)
 
     def _order(
         self,
@@ -108,13 +136,15 @@ class OperatorCommands:
         reason: str,
         by: str,
         if_match: str = "",
+        dry_run: bool = False,
     ) -> dict[str, Any]:
         self._overrides.reread()
         self._orders.catch_up()
         try:
             found, endpoint = self._accounts.find(service, path, url)
         except Unfound as error:
-            gone = self._gone(service, path, url) if action == "enable" or (action == "weight" and weight is None) else ""
+            ends = action in ("enable", "resume-checks") or (action == "weight" and weight is None)
+            gone = self._gone(service, path, url) if ends and not dry_run else ""
             return self._forget(gone, action, by, reason) if gone else refusal(str(error), error.candidates)
         current = etag(found[1], self._overrides.entries)
         if if_match and not matches(if_match, current):
@@ -125,10 +155,23 @@ class OperatorCommands:
         if endpoint is not None and action == "weight":
             return refusal(f"a weight is for all endpoints of {backend.url}; drain or maintain holds for one")
         what = WEIGHT_OF_FILE if action == "weight" and weight is None else _ACTIONS[action]
+        if what == PAUSED_UP:
+            verdicts = self._accounts.verdicts(found, endpoint)
+            if len(verdicts) > 1:
+                return refusal(f"some addresses of {backend.url} are up and others are not; name one: {backend.url}@ADDRESS")
+            what = PAUSED_UP if True in verdicts else PAUSED_DOWN
         known, account = self._overrides.entries.get(name, Entry()), self._accounts.short(found, endpoint)
-        if (what == ENABLE and known.order is None) or (what == WEIGHT_OF_FILE and known.weight is None):
+        idle = what in _ENDS and getattr(known, _ENDS[what]) is None
+        if dry_run:
+            notes = ["nothing is overridden"] if idle else []
+            return {
+                **self._done(found, endpoint, False, notes),
+                "changed": not idle,
+                "touches": self._accounts.touched(found, endpoint),
+            }
+        if idle:
             return self._done(found, endpoint, False, ["nothing was overridden"])
-        until = now + seconds if seconds and what in (DRAIN, MAINTENANCE, WEIGHT) else 0.0
+        until = now + seconds if seconds and what not in _ENDS else 0.0
         order = Action(what, now, plain(by), plain(reason), until, weight if what == WEIGHT and weight is not None else -1)
         try:
             before = self._overrides.record(name, order)
@@ -156,7 +199,12 @@ class OperatorCommands:
         found = []
         for name, entry in self._overrides.entries.items():
             there, _, known = name.partition(" ")
-            if entry.gone and (entry.order or entry.weight) and not service_of(name) and url.rstrip("/") in spellings(known):
+            if (
+                entry.gone
+                and (entry.order or entry.weight or entry.forced)
+                and not service_of(name)
+                and url.rstrip("/") in spellings(known)
+            ):
                 wanted = f"{service}{path}"
                 if there.rstrip("/") == wanted.rstrip("/") or (not path and there.partition("/")[0] == wanted):
                     found.append(name)
@@ -167,9 +215,10 @@ class OperatorCommands:
         known = self._overrides.entries[name]
         there, _, url = name.partition(" ")
         service, slash, path = there.partition("/")
-        changed = (known.order if action == "enable" else known.weight) is not None
+        what = {"enable": ENABLE, "resume-checks": CHECKS}.get(action, WEIGHT_OF_FILE)
+        changed = getattr(known, _ENDS[what]) is not None
         if changed:
-            order = Action(ENABLE if action == "enable" else WEIGHT_OF_FILE, time.time(), plain(by), plain(reason))
+            order = Action(what, time.time(), plain(by), plain(reason))
             try:
                 self._overrides.record(name, order)
             except StartError as error:
@@ -237,6 +286,10 @@ class OperatorCommands:
             notes.append(
                 f"its weight is still {entry.weight.weight} instead of the file's {backend.weight}; `weight … file` ends that"
             )
+        if entry.forced is not None and entry.order is None and account["state"] not in ("up", "down"):
+            notes.append(f"it is {entry.forced.what} by an operator, and {account['state']} all the same")
+        if endpoint is not None and entry.forced is None and whole.forced is not None:
+            notes.append(f"all endpoints of {backend.url} are {whole.forced.what}; `resume-checks` {backend.url} ends it")
         if changed and not self._accounts.takes_work(found):
             notes.append(f"no backend of {location.id} takes new work now")
         tag = etag(location, self._overrides.entries)

@@ -21,7 +21,8 @@ def etag(location: Location, entries: Mapping[str, Entry]) -> str:
     for backend in location.backends:
         entry = entries.get(backend.id)
         if entry is not None:
-            whole.update(repr((backend.id, entry.order, entry.weight)).encode())
+            forced = () if entry.forced is None else (entry.forced,)
+            whole.update(repr((backend.id, entry.order, entry.weight, *forced)).encode())
     return f'"{whole.hexdigest()[:32]}"'
 
 

@@ -23,7 +23,7 @@ from terraster.master.participant import Outcome, Participant, Proposal
 from terraster.master.running import Running
 
 from .account import overridden
-from .action import EXPIRED
+from .action import EXPIRED, Action
 from .action import Entry as Kept
 from .find import backends, base, endpoint_id
 from .overrides import Overrides
@@ -62,7 +62,7 @@ class Orders(Participant):
         self._log = log
         self._refresh = refresh
         self._is_upgrade = is_upgrade
-        self._ordered: set[str] = set()  # ids that the states have an order for
+        self._ordered: set[str] = set()  # ids of which the states have an order, or are forced
         self._entry: Entry | None = None
         self._looking: gevent.Greenlet | None = None
         self._acts = False  # between `start` and `stop`
@@ -97,15 +97,17 @@ class Orders(Participant):
         names += [service_key(service.name) for service in self._running.loaded.services]
         self._overrides.follow(names, alone=not self._is_upgrade())
         orders = {name: entry.order for name, entry in self._overrides.entries.items() if entry.order is not None}
-        if orders or self._ordered:
+        forces = {name: entry.forced for name, entry in self._overrides.entries.items() if entry.forced is not None}
+        if orders or forces or self._ordered:
             for _service, _location, backend in backends(self._running.snapshot):
                 name = base(backend.id, configured)
                 order = orders.get(endpoint_id(name, backend)) or orders.get(name)
-                if order is not None:
-                    self._states.ordered(backend.id, Order(order.what, order.until, order.reason, order.by))
+                forced = forces.get(endpoint_id(name, backend)) or forces.get(name)
+                if order is not None or forced is not None or backend.id in self._ordered:
+                    self._states.ordered(backend.id, _order(order))
+                    self._states.forced(backend.id, _order(forced))
                     self._ordered.add(backend.id)
-                elif backend.id in self._ordered:
-                    self._states.ordered(backend.id, None)
+                if order is None and forced is None:
                     self._ordered.discard(backend.id)
         self._plan()
 
@@ -173,3 +175,7 @@ class Orders(Participant):
         if any(service_of(name) and entry.order != entries.get(name, Kept()).order for name, entry in before.items()):
             self._refresh("a maintenance's time was over")
         self.apply()
+
+
+def _order(action: Action | None) -> Order | None:
+    return None if action is None else Order(action.what, action.until, action.reason, action.by)

@@ -143,7 +143,10 @@ class Overrides(Participant):
     def next_end(self) -> float:
         """When `expire` has something to do again; 0 = never."""
         moments = [
-            action.until for entry in self.entries.values() for action in (entry.order, entry.weight) if action and action.until
+            action.until
+            for entry in self.entries.values()
+            for action in (entry.order, entry.weight, entry.forced)
+            if action and action.until
         ]
         moments += [entry.gone + KEPT for entry in self.entries.values() if entry.gone]
         return min(moments, default=0.0)
