@@ -44,6 +44,7 @@ addLocation          401    403    403      201   403 401 401   403    201 POST 
 replaceLocation      401    403    403      200   403 401 401   403    200 PUT /api/locations?service_name=a {"path":"/"}
 removeLocation       401    403    403      200   403 401 401   403    200 DELETE /api/locations?service_name=a
 getEffectiveConfig   401    200    200      200   403 401 401   403    200 GET /api/config/effective
+diffConfig           401    200    200      200   403 401 401   403    200 GET /api/config/diff
 listOverrides        401    200    200      200   403 401 401   403    200 GET /api/overrides
 dropOverride         401    403    200      200   403 401 401   403    200 DELETE /api/overrides/1
 reload               401    403    200      200   403 401 401   403    200 POST /api/reload

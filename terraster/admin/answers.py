@@ -69,6 +69,12 @@ class Answers:
         except Refusal as error:
             raise Refused(error.status, str(error), headers=error.headers) from None
 
+    def differences(self, old: Mapping[str, Any], new: Mapping[str, Any] | None) -> dict[str, Any]:
+        try:
+            return self._explainer.differences(old, new)
+        except Refusal as error:
+            raise Refused(error.status, str(error), headers=error.headers) from None
+
     def explain(self, asked: dict[str, Any]) -> dict[str, Any]:
         try:
             return self._explainer.explain(asked, self._running(), self._ask("edits"))

@@ -41,7 +41,7 @@ class Explainer:
     """Answers questions. table: the shared one. seat: of this process. rules: finds rules in the files; it is called in the new process.
     log: the program's, for exceptions that are defects"""
 
-    def __init__(self, table: Table, seat: int, rules: Callable[[], Rules], log: Any) -> None:
+    def __init__(self, table: Table, seat: int, rules: Callable[..., Rules], log: Any) -> None:
         self._log = log
         self._table = table
         self._seat = seat
@@ -74,6 +74,11 @@ class Explainer:
         """The values that a location has by the files (`terraster.config.loader.Rules.values`). Waits and raises as `explain`."""
         found: list[dict[str, Any]] = self.explain({"values": [service, location]}, Snapshot(0, (), ()), {})["values"]
         return found
+
+    def differences(self, old: Mapping[str, Any], new: Mapping[str, Any] | None) -> dict[str, Any]:
+        """``ok differences`` from one configuration to another (`terraster.config.comparing`), or ``ok problems``. Each has ``texts`` and
+        ``edits`` (the master's answer to "texts"); new: None: the files as they are now. Waits and raises as `explain`."""
+        return self.explain({"compared": [old, new]}, Snapshot(0, (), ()), {})
 
     def _ask(self, asked: dict[str, Any], snapshot: Snapshot, changes: Mapping[str, Any]) -> dict[str, Any]:
         near, far = socket.socketpair()
@@ -113,7 +118,7 @@ def _answer(
     table: Table,
     seat: int,
     changes: Mapping[str, Any],
-    rules: Callable[[], Rules],
+    rules: Callable[..., Rules],
 ) -> None:
     """Answer one question in this new process, and end it. It has the memory of the admin worker, and must not use its event loop."""
     code = 1
@@ -127,7 +132,9 @@ def _answer(
         _close_others({0, 1, 2, descriptor, table.descriptor})
         seconds = math.ceil(_LONGEST)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        found = {"values": rules().values(*asked["values"])} if "values" in asked else None
+        found: dict[str, Any] | None = {"values": rules().values(*asked["values"])} if "values" in asked else None
+        if "compared" in asked:
+            found = _compared(asked["compared"][0], asked["compared"][1], rules)
         made = json.dumps(found or answer(asked, snapshot, table, seat, changes, rules)).encode()
         while made:
             made = made[os.write(descriptor, made) :]
@@ -136,6 +143,15 @@ def _answer(
         os.write(descriptor, json.dumps({"defect": traceback.format_exc()}).encode())
     finally:
         os._exit(code)
+
+
+def _compared(old: Mapping[str, Any], new: Mapping[str, Any] | None, rules: Callable[..., Rules]) -> dict[str, Any]:
+    first = rules(old["texts"], old["edits"])
+    second = rules() if new is None else rules(new["texts"], new["edits"])
+    for one in (second, first):
+        if not one.known:
+            return {"ok": False, "problems": list(one.problems)}
+    return {"ok": True, "differences": first.compared(second)}
 
 
 def _close_others(kept: set[int]) -> None:

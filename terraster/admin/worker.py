@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -23,6 +24,7 @@ from ..api.problem import Refused
 from ..api.router import Api
 from ..audit.log import AuditLog
 from ..config.diff import Change, patch
+from ..config.edits import Edit
 from ..config.snapshot import Snapshot
 from ..explain.running import Rules, no_rules
 from ..master.listeners import control_address
@@ -78,8 +80,9 @@ class AdminWorker(Process):
 
     _servers: dict[str, Server]  # by address
 
-    def rules(self) -> Rules:
-        """Where rules are written, for explanations. Called in a process without an event loop."""
+    def rules(self, texts: Mapping[str, bytes] | None = None, edits: Sequence[Edit] = ()) -> Rules:
+        """Where rules are written, for explanations, in the files as they are now, or as they were (texts), with edits. Called in a process
+        without an event loop."""
         return no_rules()
 
     def start(self) -> None:

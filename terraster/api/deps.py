@@ -39,6 +39,11 @@ class Readings(Protocol):
         files do not have it. location: its label. Waits; raises `Refused`."""
         ...
 
+    def differences(self, old: Mapping[str, Any], new: Mapping[str, Any] | None) -> dict[str, Any]:
+        """``ok differences`` from one configuration to another, or ``ok problems``. old, new: the master's answers to "texts"; None: the files
+        as they are now. Waits; raises `Refused`."""
+        ...
+
     def plugins(self) -> list[dict[str, Any]]: ...
 
     def explain(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from ..logs import journal
 from . import (
     audit,
     backend,
+    differences,
     edits,
     events,
     explain_running,
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = _shared({})
     reload.add_command(commands, shared)
+    differences.add_command(commands, shared)
     status = commands.add_parser("status", parents=[shared], help="show problems, services, backends and workers")
     status.add_argument("--all", action="store_true", help="show every service, even of a large configuration")
     stop = commands.add_parser("stop", parents=[shared], help="finish open requests and stop; return when Terraster has ended")
@@ -174,6 +176,7 @@ def _certificates(control: Control, arguments: argparse.Namespace) -> int:
 
 _COMMANDS = {
     "reload": reload.reload,
+    "diff": differences.differences,
     "status": _status,
     "stop": _stop,
     "backend": backend.backend,

@@ -188,9 +188,17 @@ class _Configuration:
             return problem
         return self._loader.placed(problem, self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs)
 
-    def rules(self, pause: bool = True) -> Rules:
+    def rules(self, pause: bool = True, texts: Mapping[str, bytes] | None = None, edits: Sequence[Edit] = ()) -> Rules:
         """See `Loader.rules`."""
-        return self._loader.rules(self.file, services_dir=self._services, api_config=self._api, log_configs=self._logs, pause=pause)
+        return self._loader.rules(
+            self.file,
+            services_dir=self._services,
+            api_config=self._api,
+            log_configs=self._logs,
+            pause=pause,
+            texts=texts,
+            edits=edits,
+        )
 
     def places(self, named: set[tuple[str, str]]) -> dict[tuple[str, str], Problem]:
         """See `Loader.places`."""
@@ -341,8 +349,8 @@ def _run(arguments: argparse.Namespace) -> int:
     load = _Configuration(arguments, yield_to_loop, to_run=True)
 
     class Admin(AdminWorker):
-        def rules(self) -> Rules:
-            return load.rules(pause=False)
+        def rules(self, texts: Mapping[str, bytes] | None = None, edits: Sequence[Edit] = ()) -> Rules:
+            return load.rules(pause=False, texts=texts, edits=edits)
 
     roles = {"proxy": ProxyWorker, "admin": Admin}
     if not arguments.demo:

@@ -25,6 +25,7 @@ __all__ = [
     "moment",
     "overrides",
     "until_when",
+    "wrapped",
 ]
 
 IN_WORDS = {
@@ -83,7 +84,7 @@ def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
     if backend["history"]:
         lines.append("  changes by operators, newest first:")
         lines += [f"    {moment(action['when'], now)}  {_action(action, now)}" for action in backend["history"]]
-    return "".join(f"{part}\n" for line in lines for part in _wrapped(line, width))
+    return "".join(f"{part}\n" for line in lines for part in wrapped(line, width))
 
 
 def _day(day: dict[str, Any] | None, now: float) -> list[str]:
@@ -103,7 +104,7 @@ def _day(day: dict[str, Any] | None, now: float) -> list[str]:
     return lines
 
 
-def _wrapped(line: str, width: int) -> list[str]:
+def wrapped(line: str, width: int) -> list[str]:
     """The line in as many lines as it needs, the further ones indented. A word that is too long, such as a URL, stays whole."""
     if len(line) <= width:
         return [line]

@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from ..errors import ConfigError, Problem, Unplaced
 from . import adopting, checks, idle, idle_filters, level_checks, loggers, management, unserved
+from .comparing import Side, compared
 from .edited import location_label
 from .edits import CONFLICT, LOCATION_KINDS, UNKNOWN, Dormant, Edit
 from .finds import Finds
-from .language import language
+from .language import Language, language
 from .log_files import unwritable
 from .messages import Complaint
 from .origins import origins
@@ -182,16 +182,25 @@ class Loader:
         return load.places(named)
 
     def rules(
-        self, path: str, *, services_dir: str | None, api_config: str | None, log_configs: Sequence[str], pause: bool = True
+        self,
+        path: str,
+        *,
+        services_dir: str | None,
+        api_config: str | None,
+        log_configs: Sequence[str],
+        pause: bool = True,
+        edits: Sequence[Edit] = (),
+        texts: Texts | None = None,
     ) -> Rules:
-        """The places of rules in these files, which are read again. pause: False: without pauses, so that no event loop is needed."""
+        """The places of rules in these files, which are read again. pause: False: without pauses, so that no event loop is needed. edits,
+        texts: as for `load`."""
         if not pause:
             self._cache.pause = _go_on
-        load = _Load(self._cache)
-        settings = None
-        with suppress(ConfigError):
-            settings = load.run(path, services_dir, api_config, log_configs, False)
-        return Rules(load, settings)
+        load = _Load(self._cache, edits=edits, texts=texts)
+        try:
+            return Rules(load, load.run(path, services_dir, api_config, log_configs, False), ())
+        except ConfigError as error:
+            return Rules(load, None, tuple(map(str, error.problems)))
 
     def placed(
         self, problem: Unplaced, path: str, *, services_dir: str | None, api_config: str | None, log_configs: Sequence[str]
@@ -206,12 +215,13 @@ def _go_on() -> None:
 
 class Rules:
     """Where rules are written in the files of one load. files: those that were read, the main one first. known: False if they cannot be used;
-    then no rule has a place"""
+    then no rule has a place, and ``problems`` has the reasons"""
 
-    __slots__ = ("_load", "_settings", "files", "known")
+    __slots__ = ("_load", "_settings", "files", "known", "problems")
 
-    def __init__(self, load: _Load, settings: Settings | None) -> None:
+    def __init__(self, load: _Load, settings: Settings | None, problems: tuple[str, ...]) -> None:
         """settings: None if the files cannot be used."""
+        self.problems = problems
         self._load = load
         self._settings = settings
         self.files = tuple(load.files)
@@ -230,6 +240,11 @@ class Rules:
         """The values that a location has: ``key value origin place`` (`terraster.config.origins`), [] if the files do not have it. location:
         its label"""
         return [] if self._settings is None else self._load.values(self._settings, service, location)
+
+    def compared(self, other: Rules) -> list[dict[str, Any]]:
+        """The differences from these files to others, see `terraster.config.comparing`; both can be used."""
+        assert self._settings is not None and other._settings is not None
+        return compared(self._load.language, self._load.side(self._settings), other._load.side(other._settings))
 
 
 class _Load:
@@ -557,6 +572,19 @@ class _Load:
         return (
             None if found is None or (location and not kind and found == here != ("backends",)) else self._placed((found, True, ""))
         )
+
+    @property
+    def language(self) -> Language:
+        return self._cache.language
+
+    def side(self, settings: Settings) -> Side:
+        """These files as one side of a comparison."""
+        return Side(settings, _with_paths(settings), self._where, self._edits)
+
+    def _where(self, path: Path) -> str:
+        """The place of a path as text; the label of the edit that it is from."""
+        place = self._placed((path, True, ""))
+        return f"{place.file}:{place.line}:{place.column}" if place.line else place.file
 
     def values(self, settings: Settings, service: str, location: str) -> list[dict[str, Any]]:
         """See `Rules.values`."""

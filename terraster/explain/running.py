@@ -39,16 +39,24 @@ class Rules(Protocol):
     def known(self) -> bool:
         """False if they cannot be used, so that no rule has a place."""
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why they cannot be used."""
+
     def place(self, service: str, location: str, kind: str) -> str:
         """The place of a rule, "" if it has none."""
 
     def values(self, service: str, location: str) -> list[dict[str, Any]]:
         """The values of a location with their origins, [] if the files do not have it."""
 
+    def compared(self, other: Any) -> list[dict[str, Any]]:
+        """The differences from these files to others (`terraster.config.comparing`)."""
+
 
 class _NoRules(NamedTuple):
     files: tuple[str, ...] = ()
     known: bool = False
+    problems: tuple[str, ...] = ("this configuration is in no file",)
 
     def place(self, service: str, location: str, kind: str) -> str:
         return ""
@@ -56,8 +64,11 @@ class _NoRules(NamedTuple):
     def values(self, service: str, location: str) -> list[dict[str, Any]]:
         return []
 
+    def compared(self, other: Any) -> list[dict[str, Any]]:
+        return []
 
-def no_rules() -> Rules:
+
+def no_rules(texts: Mapping[str, bytes] | None = None, edits: Sequence[Any] = ()) -> Rules:
     """The rules of a configuration that is in no file."""
     return _NoRules()
 

@@ -112,6 +112,7 @@ class Control:
             "adopt": adopter.adopt,
             "generations": generations.generations,
             "diff": generations.diff,
+            "texts": generations.texts,
             "rollback": generations.rollback,
             "why": accounts.why,
             "mirrors": self.mirrors,

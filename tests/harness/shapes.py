@@ -198,6 +198,8 @@ OUTCOME = record(
     when=MOMENT,
 )
 TOUCHED = record(service=TEXT, location=TEXT, url=TEXT, active=COUNT, open=COUNT, requests_per_second=SPAN)
+TOLD = record(value={}, words=TEXT, origin=TEXT, place=TEXT)
+DIFFERENT = record(service=TEXT, location=TEXT, key=TEXT, old=TOLD, new=TOLD)
 NAME = record(
     endpoints=several(TEXT), since=MOMENT_OR_NONE, asked=MOMENT_OR_NONE, ttl=SPAN, failure=TEXT, failing_since=MOMENT_OR_NONE
 )
@@ -404,6 +406,7 @@ SHAPES: dict[str, Schema] = {
     "audit verify": record(ok=TRUTH, rows=COUNT, last=COUNT, hash=TEXT),
     "status": STATUS,
     "reload": {**OUTCOME, "properties": {**OUTCOME["properties"], "dry_run": TRUTH, "touches": several(TOUCHED)}},
+    "diff": record(ok=TRUTH, generation=COUNT, differences=several(DIFFERENT)),
     "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT), etag=TEXT),
     "drain": record(
         ok=TRUTH,

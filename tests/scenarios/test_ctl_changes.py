@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..harness.terraster_process import service
-from .test_edits import edited, named
+from .test_edits import change, edit, edited, named
 from .test_json import said
 
 __all__ = ["edited"]
@@ -33,3 +33,33 @@ def test_a_reload_is_tried_and_nothing_happens(edited: Any, backend: Any) -> Non
     ]
     proxy.write(service(one.url, two.url))
     assert proxy.ctl("reload", "--dry-run").stdout == "nothing to reload: the configuration is what runs already\n"
+
+
+def test_the_files_are_compared_with_what_runs(edited: Any, backend: Any) -> None:
+    one, two = named(backend, "one", "two")
+    proxy = edited(service(one.url))
+    assert proxy.ctl("diff").stdout == "nothing differs\n" and said(proxy, "diff", "diff")["differences"] == []
+    assert edit(proxy, change("backend.add", two.url))["ok"]
+    number = proxy.status()["edits"][0]["number"]
+    proxy.write(service(one.url), timeouts={"read": "1s"})
+    found = proxy.ctl("diff")
+    assert found.returncode == 1, found
+    lines = found.stdout.splitlines()
+    assert (
+        lines[0] == "top: timeouts.read" and lines[1].startswith("  - ") and lines[2].startswith(f"  + 1s ({proxy.config_file}:")
+    ), lines
+    assert (
+        lines[3] == f"site/: backends[{two.url}]"
+        and lines[4].startswith(f"  - there (edit {number} by ")
+        and lines[5] == "  + not there"
+    )
+    before = proxy.status()["generation"]
+    assert proxy.ctl("reload").returncode == 0
+    assert [line for line in proxy.ctl("diff").stdout.splitlines() if not line.startswith(" ")] == [f"site/: backends[{two.url}]"]
+    between = proxy.ctl("diff", str(before))
+    assert between.returncode == 1 and between.stdout.splitlines()[0] == "top: timeouts.read", between
+    unknown = proxy.ctl("diff", "999999")
+    assert unknown.returncode == 1 and "generation 999999 is not kept" in unknown.stderr
+    proxy.write(service(one.url), nonsense=1)
+    wrong = proxy.ctl("diff")
+    assert wrong.returncode == 1 and wrong.stdout == "" and "unknown key `nonsense`" in wrong.stderr

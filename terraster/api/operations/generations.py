@@ -9,11 +9,12 @@ from pydantic import Field
 
 from ..call import Answer, Call, Role
 from ..deps import Deps
-from ..models.base import Digits, Model, Query
+from ..models.base import Digits, Flag, Model, Query
 from ..models.changes import Changed, DryRunQuery, RollbackBody
 from ..operation import Operation
 from ..problem import Mistake, Refused
 from .changing import answered, by, checked
+from .comparing import Difference, by_values
 
 __all__ = ["operations"]
 
@@ -21,6 +22,7 @@ __all__ = ["operations"]
 class DiffQuery(Query):
     old: Annotated[Digits, Field(ge=0, le=10**15, description="The earlier generation; 0: the one before the one that runs.")] = 0
     new: Annotated[Digits, Field(ge=0, le=10**15, description="The later one; 0: the one that runs.")] = 0
+    values: Annotated[Flag, Field(description="`true`: by values as well, each with its place.")] = False
 
 
 class Differences(Model):
@@ -29,6 +31,7 @@ class Differences(Model):
     old: int
     new: int
     changes: list[str]
+    values: Annotated[list[Difference] | None, Field(description="With `values=true`: by values.")] = None
 
 
 def operations(deps: Deps) -> tuple[Operation, ...]:
@@ -78,7 +81,8 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
 
 def _diff(deps: Deps, call: Call) -> Answer:
     found = checked(deps.ask("diff", old=call.query.old, new=call.query.new))
-    return Answer({"old": found["from"], "new": found["to"], "changes": found["changes"]})
+    values = by_values(deps, found["from"], found["to"]) if call.query.values else None
+    return Answer({"old": found["from"], "new": found["to"], "changes": found["changes"], "values": values})
 
 
 def _rollback(deps: Deps, call: Call) -> Answer:

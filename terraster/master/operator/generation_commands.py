@@ -140,6 +140,19 @@ class Generations:
         except KeyError as error:
             raise _Lost(f"generation {number} is kept, but had no file {error}: Terraster was started with others") from error
 
+    def texts(self, number: int = 0) -> dict[str, Any]:
+        """``texts`` of the files of a generation, by name, and ``edits`` in it (`terraster.config.edits.Edit`), those without effect apart.
+        number: 0: the one that runs, with the edits that hold now. Not for JSON."""
+        if not number:
+            edits = tuple([edit for edit in self._edits.active() if edit.number not in self._edits.dormant])
+            return {"ok": True, "generation": self._running.loaded.generation, "texts": dict(self._edits.texts), "edits": edits}
+        state = self._edits.states.get(number)
+        return (
+            self._unknown(number)
+            if state is None
+            else {"ok": True, "generation": number, "texts": dict(state[1]), "edits": state[0]}
+        )
+
     def rollback(self, number: int, by: str = "", reason: str = "", dry_run: bool = False) -> dict[str, Any]:
         """Run the edits and the files of an earlier generation. Answer as that of `EditCommands.edit`."""
         with self._alone():
