@@ -26,6 +26,7 @@ __all__ = [
     "FAILED",
     "NOT_RUNNING",
     "RETRY",
+    "SILENT",
     "UNKNOWN",
     "USAGE",
     "Absent",
@@ -40,7 +41,7 @@ DONE, FAILED, USAGE, NOT_RUNNING, UNKNOWN = range(5)
 
 AT_ONCE = 5.0  # seconds for an answer that needs no work
 RETRY = 0.1  # seconds between two attempts to reach the admin worker
-_SILENT = 15.0  # seconds after which a stream that sends nothing, not even a comment, has broken off
+SILENT = 15.0  # seconds after which a stream that sends nothing, not even a comment, has broken off
 
 
 class Away(Exception):
@@ -89,6 +90,10 @@ class Control:
         self.runtime_dir = runtime_dir
         self.deadline = time.monotonic() + timeout
         self._socket = os.path.join(runtime_dir, "control.sock")
+
+    def again(self, timeout: float) -> Control:
+        """The same with its time to come. timeout: seconds"""
+        return Control(self.runtime_dir, timeout)
 
     def left(self) -> float:
         """Seconds until the command gives up."""
@@ -148,12 +153,12 @@ class Control:
 
     def follow(self, path: str) -> Iterator[tuple[str, Any]]:
         """The events of a stream by name, with their data, until it ends. Raises Away if it breaks off, or Refused."""
-        connection = _UnixConnection(self._socket, _SILENT)
+        connection, head = self._to_follow()
         try:
-            connection.request("GET", path, preload_content=False)
+            connection.request("GET", path, headers=head, preload_content=False)
             response = connection.getresponse()
             if response.status != 200:
-                raise Refused(json.loads(response.data)["detail"])
+                raise Refused(_detail(response.data, response.status))
             held = b""
             for piece in response.stream():
                 *events, held = (held + piece).split(b"\n\n")
@@ -169,6 +174,10 @@ class Control:
             raise Away(str(error)) from error
         finally:
             connection.close()
+
+    def _to_follow(self) -> tuple[HTTPConnection, dict[str, str]]:
+        """A connection for a stream, and the fields of its request."""
+        return _UnixConnection(self._socket, SILENT), {}
 
     def ask(self, method: str, path: str, question: bytes | None = None, **query: str) -> dict[str, Any]:
         """Send a request that no signal can replace. If the admin worker is away, wait for it a few seconds. Raises Refused.
@@ -223,6 +232,14 @@ class Control:
         finally:
             os.close(process)
         return pid
+
+
+def _detail(data: bytes, status: int) -> str:
+    """The reason in an answer that is a problem, else its status."""
+    try:
+        return str(json.loads(data)["detail"])
+    except (ValueError, LookupError, TypeError):
+        return f"the answer has the status {status}"
 
 
 def _is_locked(descriptor: int) -> bool:

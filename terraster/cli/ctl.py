@@ -1,10 +1,10 @@
 """`terrasterctl`: controls a running Terraster over the unix socket that its admin worker serves in `runtime_dir`.
 
-    terrasterctl [--config FILE | --runtime-dir DIR] [--json] [--timeout SECONDS] reload [--dry-run] | diff | status [--all] | stop [--now] |
-                 backend drain|maintain|enable|weight|add|remove|list … | edits … | generations | rollback N | why … | explain REQUEST |
-                 drain|undrain|ready --host HOST |
-                 maintenance on|off SERVICE | mirror [SERVICE] | plugins | certificates | audit [verify] | events | requests | failures |
-                 tail | slo [SERVICE] | user …
+    terrasterctl [--config FILE | --runtime-dir DIR | --url URL] [--json] [--timeout SECONDS]
+                 reload [--dry-run] | diff | status [--all] | stop [--now] | edits … | generations | rollback N | why … | explain REQUEST |
+                 backend drain|maintain|enable|weight|add|remove|list … | drain|undrain|ready --host HOST | maintenance on|off SERVICE |
+                 mirror [SERVICE] | plugins | certificates | audit [verify] | events | requests | failures | tail | slo [SERVICE] | user … |
+                 login URL | logout
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -36,6 +36,7 @@ from . import (
     events,
     explain_running,
     hosts,
+    login,
     maintenance,
     mirror,
     plugins,
@@ -47,7 +48,7 @@ from . import (
     users,
     where,
 )
-from .control import DONE, FAILED, NOT_RUNNING, UNKNOWN, Away, Control, Refused
+from .control import DONE, FAILED, NOT_RUNNING, UNKNOWN, USAGE, Away, Control, Refused
 from .explain import joined
 from .inherited import clean
 from .options import Parser, add_option, parse
@@ -64,8 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(arguments: argparse.Namespace) -> int:
     try:
-        runtime_dir = arguments.runtime_dir or where.find_runtime_dir(where.configuration(arguments.config), os.environ)
-        return _COMMANDS[arguments.command](Control(runtime_dir, arguments.timeout), arguments)
+        return _COMMANDS[arguments.command](_control(arguments), arguments)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -76,12 +76,26 @@ def _command(arguments: argparse.Namespace) -> int:
         return _fail(str(refused), refused.code, arguments.json)
 
 
+def _control(arguments: argparse.Namespace) -> Control:
+    """The Terraster that is meant: that of a URL, else the one on this host. Raises Refused or OSError."""
+    on_host = arguments.runtime_dir is not None or arguments.config is not None
+    if arguments.remote and on_host:
+        raise Refused("--url means another host: --config and --runtime-dir do not go with it", USAGE)
+    url = getattr(arguments, "address", "") or arguments.remote or ("" if on_host else os.environ.get("TERRASTER_URL", ""))
+    if url:
+        from .remote import Remote  # for this alone: TLS takes long to import
+
+        return Remote(url, arguments.timeout, os.environ, arguments.ca_file)
+    runtime_dir = arguments.runtime_dir or where.find_runtime_dir(where.configuration(arguments.config), os.environ)
+    return Control(runtime_dir, arguments.timeout)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="terrasterctl",
         description="Controls a running Terraster.",
         epilog="exit codes: 0 done; 1 failed; 2 wrong command line; 3 Terraster is not running; 4 command sent, outcome unknown",
-        parents=[_shared({"config": None, "runtime_dir": None, "timeout": 120.0, "json": False})],
+        parents=[_shared({"config": None, "runtime_dir": None, "timeout": 120.0, "json": False, "remote": "", "ca_file": ""})],
         allow_abbrev=False,
     )
     add_option(parser, "version", action="version", version=f"terrasterctl {__version__}", help="print the version, and exit")
@@ -102,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     plugins.add_command(commands, shared)
     audit.add_command(commands, shared)
     users.add_command(commands, shared)
+    login.add_commands(commands, shared)
     events.add_command(commands, shared)
     requests.add_commands(commands, shared)
     slo.add_command(commands, shared)
@@ -118,6 +133,11 @@ def _shared(defaults: dict[str, Any]) -> Parser:
 
     add("config", metavar="FILE", help="the configuration that names the runtime_dir (default: as for terraster)")
     add("runtime-dir", metavar="DIR", help="the runtime directory of the running Terraster")
+    of_remote = {"metavar": "URL", "dest": "remote", "default": defaults.get("remote", argparse.SUPPRESS)}
+    words = "another host, by its management API: see `login` (default: TERRASTER_URL, else this host)"
+    shared.add_argument("--url", help=words, **of_remote)
+    shared.add_argument("-url", help=argparse.SUPPRESS, **of_remote)
+    add("ca-file", metavar="FILE", help="with a URL: the authorities that its certificate is verified by")
     add("timeout", metavar="SECONDS", type=float, help="seconds to wait for the outcome (default: 120)")
     add("json", action="store_true", help="print JSON")
     return shared
@@ -194,6 +214,8 @@ _COMMANDS = {
     "user": users.user,
     "certificates": _certificates,
     "audit": audit.audit,
+    "login": login.login,
+    "logout": login.logout,
     "events": events.events,
     **requests.COMMANDS,
     "slo": slo.slo,

@@ -50,7 +50,7 @@ def events(control: Control, arguments: argparse.Namespace) -> int:
     seen = {_identity(one) for one in shown}
     while True:
         time.sleep(_LOOK)
-        control = Control(control.runtime_dir, arguments.timeout)  # the time is for one question
+        control = control.again(arguments.timeout)  # the time is for one question
         document = _asked(control, arguments, document["now"] - _OVERLAP, 1000)
         if not document["ok"]:
             return refused(document, arguments.json)

@@ -45,6 +45,9 @@ def explain(control: Control, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(answer, indent=2))
         return DONE
+    if "text" in answer:  # of another host, which has worded it
+        print(answer["text"])
+        return DONE
     first, *others = lines(
         answer["request"], strange(answer["port"], answer["courses"], arguments.listener), answer["courses"], True
     )

@@ -80,7 +80,7 @@ def explained(backend: dict[str, Any], now: float, width: int = WIDTH) -> str:
     lines += [f"  {words}" for words in overrides(shown, backend["configured_weight"], now)]
     for endpoint in backend["endpoints"]:
         lines += _endpoint(endpoint, now)
-    lines += _day(backend.get("day"), now)
+    lines += _day(backend["day"], now) if "day" in backend else []  # another host does not tell it
     if backend["history"]:
         lines.append("  changes by operators, newest first:")
         lines += [f"    {moment(action['when'], now)}  {_action(action, now)}" for action in backend["history"]]

@@ -53,7 +53,7 @@ def reload(control: Control, arguments: argparse.Namespace) -> int:
         print(json.dumps(outcome, indent=2))
         return DONE if outcome["ok"] and not outcome.get("kept") else FAILED
     if not outcome["ok"]:
-        _print_problems(outcome, f"not reloaded, generation {outcome['generation']} stays in effect:")
+        _print_problems(outcome, f"not reloaded, {_running(outcome)} stays in effect:")
         return FAILED
     for line in outcome["changes"]:
         print(line)
@@ -96,7 +96,7 @@ def _rehearsed(outcome: dict[str, Any], as_json: bool) -> int:
     if as_json:
         print(json.dumps(outcome, indent=2))
     elif not outcome["ok"]:
-        _print_problems(outcome, f"a reload would be refused, and generation {outcome['generation']} would stay in effect:")
+        _print_problems(outcome, f"a reload would be refused, and {_running(outcome)} would stay in effect:")
     else:
         for line in outcome["changes"]:
             print(f"would be: {line}")
@@ -105,6 +105,11 @@ def _rehearsed(outcome: dict[str, Any], as_json: bool) -> int:
             print(f"note: {line}")
         print("nothing was changed" if outcome["changes"] else "nothing to reload: the configuration is what runs already")
     return DONE if outcome["ok"] else FAILED
+
+
+def _running(outcome: dict[str, Any]) -> str:
+    """The configuration that runs; another host does not tell its generation with a refusal."""
+    return "the running configuration" if outcome["generation"] is None else f"generation {outcome['generation']}"
 
 
 def _print_problems(outcome: dict[str, Any], words: str) -> None:

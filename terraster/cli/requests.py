@@ -143,7 +143,7 @@ def _asked(control: Control, path: str, service: str, words: dict[str, str]) -> 
 
 def _later(control: Control, arguments: argparse.Namespace) -> Control:
     time.sleep(_LOOK)
-    return Control(control.runtime_dir, arguments.timeout)  # the time is for one question
+    return control.again(arguments.timeout)  # the time is for one question
 
 
 def _identity(row: dict[str, Any]) -> tuple[Any, ...]:

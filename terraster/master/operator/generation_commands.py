@@ -146,12 +146,15 @@ class Generations:
         if not number:
             edits = tuple([edit for edit in self._edits.active() if edit.number not in self._edits.dormant])
             return {"ok": True, "generation": self._running.loaded.generation, "texts": dict(self._edits.texts), "edits": edits}
-        state = self._edits.states.get(number)
-        return (
-            self._unknown(number)
-            if state is None
-            else {"ok": True, "generation": number, "texts": dict(state[1]), "edits": state[0]}
-        )
+        try:
+            state = self._state(number)
+        except _Lost as lost:
+            return {**refusal(str(lost)), "code": "failed"}
+        if state is None:
+            return self._unknown(number)
+        if self._edits.documents is not None and dict(self._edits.texts).keys() - dict(state[1]).keys():
+            return {**refusal(f"generation {number} is of other files, which cannot be compared by values"), "code": "failed"}
+        return {"ok": True, "generation": number, "texts": dict(state[1]), "edits": state[0]}
 
     def rollback(self, number: int, by: str = "", reason: str = "", dry_run: bool = False) -> dict[str, Any]:
         """Run the edits and the files of an earlier generation. Answer as that of `EditCommands.edit`."""
