@@ -19,6 +19,7 @@ from terraster.config.match import Match
 from terraster.config.resolve import resolve
 from terraster.config.settings.base import Duration, Size, keys_of
 from terraster.config.settings.kinds import FilterSettings
+from terraster.config.slo import Slo
 from terraster.config.snapshot import (
     BACKUP,
     Backend,
@@ -111,6 +112,7 @@ def location(**more: object) -> Snapshot:
 VALUES = [
     ({"policy": "first"}, "lb_policy: round-robin → first"),
     ({"outlier": None}, "outlier: on → off"),
+    ({"slo": Slo(99.9, ((95.0, 0.3),))}, "slo: off → availability 99.9 %, latency 95 % in 300ms, over 30d"),
     ({"breaker": Breaker()}, "circuit_breaker: off → on"),
     ({"outlier": Outlier(failures=3, ratio=0.25)}, "outlier: failures 5 → 3", "outlier: ratio 0% → 25%"),
     ({"outlier": Outlier(statuses=((500, 500), (502, 504)))}, "outlier: statuses 502-504 → 500, 502-504"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from terraster.config.client_auth import Authorities, ClientAuth
+from terraster.config.slo import Slo
 from terraster.config.snapshot import AccessLog, Backend, Http2Limits, Limits, Location, Queue, Service, Sticky, Timeouts, Tls
 from terraster.config.splitting import Arm, Split
 from terraster.worker.generations import CURRENT, KEPT, OUTDATED, judge
@@ -42,6 +43,7 @@ CASES = [
     ("the service's timeouts", replace(SERVICE, timeouts=Timeouts(tunnel=7.0)), CURRENT, OUTDATED),
     ("the location's timeouts", change(timeouts=Timeouts(tunnel=7.0)), OUTDATED, OUTDATED),
     ("the location's queue", change(queue=Queue(size=7)), OUTDATED, OUTDATED),
+    ("the location's objectives", change(slo=Slo(99.9)), OUTDATED, CURRENT),
     ("another backend goes", change(backends=(ONE,)), OUTDATED, CURRENT),
     ("a weight", change(backends=(backend(1, weight=7), backend(2))), OUTDATED, CURRENT),
     ("its backend goes", change(backends=(backend(2),)), OUTDATED, OUTDATED),

@@ -20,6 +20,7 @@ from .settings.base import quantity_of
 from .settings.http2 import Http2Settings
 from .settings.inherited import ConnectionPool as ConnectionPoolSettings
 from .settings.inherited import OutlierSettings, QueueSettings, RetrySettings, StickySettings
+from .slo import Slo
 from .snapshot import (
     BACKUP,
     Backend,
@@ -325,8 +326,8 @@ def _of_value(name: str, old: object, new: object, owner: object) -> Iterator[st
         shown = ["the service's" if one is None else _shown(one, name, owner) for one in (old, new)]
         yield f"~ {name}: {shown[0]} → {shown[1]}" if plain else f"~ {name}"
         return
-    if not is_dataclass(old) or not is_dataclass(new):
-        shown = ["on" if is_dataclass(one) else _shown(one, name, owner) for one in (old, new)]
+    if not is_dataclass(old) or not is_dataclass(new) or isinstance(new, Slo):
+        shown = ["on" if is_dataclass(one) and not isinstance(one, Slo) else _shown(one, name, owner) for one in (old, new)]
         yield f"~ {name}: {shown[0]} → {shown[1]}"
         return
     for key in _differing(old, new, ()):

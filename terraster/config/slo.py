@@ -49,6 +49,10 @@ class Slo:
     latency: tuple[tuple[float, float], ...] = ()  # percent and bound in seconds, the lowest percent first
     window: float = 30 * 86400.0
 
+    def __str__(self) -> str:
+        """In words: "availability 99.9 %, latency 95 % in 300ms, over 30d"."""
+        return f"{', '.join(one.words for one in self.objectives)}, over {quantities.shown(self.window, quantities.SECONDS)}"
+
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """Availability first, then latency."""

@@ -16,13 +16,13 @@ from ..config import quantities, scalars
 from ..config.settings.base import Duration
 from ..config.settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Level
 from ..config.slo import Slo
+from ..policy.series import LONGEST
 from ..state.cells import BUCKETS
 from .contract import Filter
 
 __all__ = ["SloFilter", "SloSettings"]
 
-_HOUR, _DAY = 3600.0, 86400.0
-_LONGEST = 90 * _DAY
+_HOUR = 3600.0
 _MOST = 4
 _FINEST = 6  # digits behind the point
 _SLO = Slo()
@@ -64,7 +64,7 @@ def _bounds(value: object) -> dict[float, float]:
 
 def _window(value: float) -> float:
     seconds = quantities.duration(value)
-    if not _HOUR <= seconds <= _LONGEST:
+    if not _HOUR <= seconds <= LONGEST:
         raise ValueError("must be between 1h and 90d")
     return seconds
 

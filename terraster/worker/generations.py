@@ -72,7 +72,7 @@ def _admission(service: Service) -> tuple[object, ...] | None:
 
 
 def _of_location(location: Location) -> Location:
-    return replace(location, backends=(), departed=(), access_log=None, body_size=None)
+    return replace(location, backends=(), departed=(), access_log=None, body_size=None, slo=None)
 
 
 class Generations:

@@ -42,7 +42,7 @@ def test_the_timeline_tells_what_happened_and_outlives_all_processes(fresh, back
 
 def test_minutes_outlive_a_restart(fresh, backend) -> None:
     busy = backend(answer=ok(status=b"503 Busy"))
-    sites = service(backend(answer=ok()).url), service(busy.url, name="busy", host="busy.test")
+    sites = service(backend(answer=ok()).url), service(busy.url, name="busy", host="busy.test", slo={"availability": 99})
     proxy = fresh(*sites)
     wait_until(lambda: os.path.exists(f"{proxy.base['state_dir']}/history/lock"))
     proxy.status()  # the first look at the counters is over
@@ -60,6 +60,8 @@ def test_minutes_outlive_a_restart(fresh, backend) -> None:
         "busy": 3,
     }
     assert sum(row[3] for row in asked["busy"]["locations"][0]["minutes"]) == 3 and asked["site"]["step"] == 60
+    (objective,) = proxy.control("GET", "/api/slo")["items"]
+    assert (objective["service_name"], objective["requests"], objective["bad"], objective["budget_left"]) == ("busy", 3, 3, 0)
     day = proxy.control("GET", "/why", service="busy", url=busy.url)["backends"][0]["day"]
     assert (day["attempts"], day["errors"], sum(one["errors"] for one in day["minutes"])) == (3, 3, 3)
 
