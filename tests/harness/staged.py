@@ -8,9 +8,11 @@ with Staged(folder) as terraster:
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 import time
 from contextlib import ExitStack
+from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,27 +33,20 @@ __all__ = ["LONG", "PAGES", "REASON", "Staged"]
 
 LONG = "orders-of-the-warehouse-in-the-north-which-has-a-long-name"
 REASON = "🔧 نواة جديدة: new kernel"
-PAGES = (
-    "",
+_KINDS = (
     "service/shop",
     f"service/{LONG}",
     "service/none-of-this-name",
-    "events",
     "events?service=shop&kind=backend",
     "events?service=none&find=nothing",
-    "requests",
     "requests?service=shop&kind=refused",
-    "certificates",
-    "workers",
-    "limits",
-    "plugins",
-    "generations",
-    "changes",
-    "audit",
-    "users",
-    "explain",
+    "audit?user=nobody-has-this-name",
 )
-"""Each page, and each kind of it."""
+PAGES = (
+    *re.findall(r'\{ name: "([a-z]*)", title: .* inMenu', (files("terraster.admin") / "dashboard/app.js").read_text()),
+    *_KINDS,
+)
+"""Each page of the menu, and further kinds of them."""
 
 _PLUGIN = """
     class Stamp:

@@ -1,4 +1,5 @@
-// The last day of a location: requests, errors and latency as plots, with the figures of a moment for the pointer, the keyboard and screen readers.
+// The last day of a location: requests, errors and latency as plots. The figures of a moment are for the pointer, the keyboard and screen
+// readers.
 
 import { h } from "./dom.js";
 import { clock, share, short, time } from "./format.js";
@@ -46,14 +47,25 @@ export function dayPart(state, key, minutes, draw) {
         {},
         h("figcaption", {}, h("strong", {}, name), ` ${words}`, lines.length > 1 ? legend() : null),
         dayPlot(lines, top, `${name} of the last day, ${words}`, marked, point),
-        h("div", { class: "axis", "aria-hidden": "true" }, [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", {}, clock(found[Math.round(part * last)].from)))),
+        h(
+          "div",
+          { class: "axis", "aria-hidden": "true" },
+          [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", {}, clock(found[Math.round(part * last)].from))),
+        ),
       ),
     ),
     h(
       "label",
       { class: "moment" },
       "Moment ",
-      h("input", { type: "range", min: 0, max: last, value: at, "aria-valuetext": words(found[at]), oninput: (happened) => point(Number(happened.target.value)) }),
+      h("input", {
+        type: "range",
+        min: 0,
+        max: last,
+        value: at,
+        "aria-valuetext": words(found[at]),
+        oninput: (happened) => point(Number(happened.target.value)),
+      }),
       h("span", { class: "number small" }, words(found[at])),
     ),
   );

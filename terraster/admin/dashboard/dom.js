@@ -1,7 +1,7 @@
 // Making and updating the page. Text from outside only ever becomes a text node, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
-const SOUGHT = new Set(["search", "range"]); // inputs that show a part of the state, which changes elsewhere, too
+const SOUGHT = new Set(["search", "text", "range"]); // inputs that show a part of the state, which changes elsewhere, too
 const SHAPES = new Set(["svg", "path", "line", "rect", "g", "title"]);
 
 // An element. attributes: those that are null, undefined or false are left out; functions named on… listen to the event. children: nodes,

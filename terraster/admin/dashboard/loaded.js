@@ -2,7 +2,8 @@
 
 import { read } from "./api.js";
 
-// { value, failure, again }. name: of what is kept; draw: called when the answer is there; every: seconds after which it is asked for again, 0: never
+// { value, failure, again }. name: of what is kept; draw: called when the answer is there; every: seconds after which it is asked for
+// again, 0: never
 export function loaded(state, name, path, query, draw, every = 0) {
   const asked = JSON.stringify([path, query]);
   const known = state.loaded.get(name);

@@ -29,7 +29,7 @@ export function backendDots(service) {
   return h(
     "span",
     { class: "dots", role: "img", "aria-label": text, title: text },
-    backends.map((backend) => h("i", { class: backend.up ? "good" : STATES[backend.state]?.[0] ?? "bad" })),
+    backends.map((backend) => h("i", { class: backend.up ? "good" : (STATES[backend.state]?.[0] ?? "bad") })),
     ` ${up}/${backends.length}`,
   );
 }
@@ -42,7 +42,15 @@ export function table(name, heads, rows) {
     h(
       "table",
       {},
-      h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "plot"))))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          heads.map((text) => h("th", { scope: "col" }, text || h("span", { class: "hidden" }, "plot"))),
+        ),
+      ),
       h("tbody", {}, rows),
     ),
   );
@@ -56,7 +64,13 @@ export function search(label, value, change, known = []) {
     { class: "filter", key: `search ${label}` },
     `${label} `,
     h("input", { type: "search", value, list, maxlength: 500, oninput: (happened) => change(happened.target.value) }),
-    list ? h("datalist", { id: list }, known.map((text) => h("option", { value: text }))) : null,
+    list
+      ? h(
+          "datalist",
+          { id: list },
+          known.map((text) => h("option", { value: text })),
+        )
+      : null,
   );
 }
 
@@ -66,7 +80,11 @@ export function choice(label, value, values, change) {
     "label",
     { class: "filter", key: `choice ${label}` },
     `${label} `,
-    h("select", { onchange: (happened) => change(happened.target.value) }, values.map(([one, words]) => h("option", { value: one, selected: one === value }, words))),
+    h(
+      "select",
+      { onchange: (happened) => change(happened.target.value) },
+      values.map(([one, words]) => h("option", { value: one, selected: one === value }, words)),
+    ),
   );
 }
 
@@ -143,9 +161,20 @@ export function act(state, draw, { key, title, detail = "", fields = [], preview
     { class: "act", key, onsubmit: send, onkeydown: (happened) => happened.key === "Escape" && close() },
     h("strong", {}, title),
     detail ? h("p", { class: "small" }, detail) : null,
-    here.lines ? h("ul", { class: "small" }, here.lines.slice(0, 30).map((text) => h("li", {}, text))) : null,
+    here.lines
+      ? h(
+          "ul",
+          { class: "small" },
+          here.lines.slice(0, 30).map((text) => h("li", {}, text)),
+        )
+      : null,
     fields.map(({ label, ...given }) => h("label", {}, `${label} `, h("input", given))),
     here.failure ? h("p", { class: "bad small", role: "alert" }, here.failure) : null,
-    h("p", { class: "row" }, h("button", { type: "submit", disabled: here.busy }, "Do it"), h("button", { type: "button", class: "plain", onclick: close }, "Cancel")),
+    h(
+      "p",
+      { class: "row" },
+      h("button", { type: "submit", disabled: here.busy }, "Confirm"),
+      h("button", { type: "button", class: "plain", onclick: close }, "Cancel"),
+    ),
   );
 }

@@ -45,7 +45,9 @@ export function band(found, from, to, label, words, tell) {
       const width = Math.max(one.state === "up" || !one.state ? 0 : 4, (one.to - one.from) * scale);
       const x = Math.min(WIDE - width, (one.from - from) * scale);
       const shape = { class: tone, x: x.toFixed(1), y: TALL - height, width: width.toFixed(1), height };
-      const pointed = told.includes(one) ? { tabindex: 0, role: "img", "aria-label": text, onfocus: () => tell(text), onmouseenter: () => tell(text) } : {};
+      const pointed = told.includes(one)
+        ? { tabindex: 0, role: "img", "aria-label": text, onfocus: () => tell(text), onmouseenter: () => tell(text) }
+        : {};
       return h("rect", { ...shape, ...pointed }, h("title", { svg: true }, text));
     }),
   );

@@ -101,7 +101,9 @@ export class Samples {
 
   // Over the last few looks.
   lately(name) {
-    const rows = this.of(name).slice(-LOOKS).filter((row) => row.rate !== null);
+    const rows = this.of(name)
+      .slice(-LOOKS)
+      .filter((row) => row.rate !== null);
     if (!rows.length) return none;
     const rate = rows.reduce((sum, row) => sum + row.rate, 0) / rows.length;
     const weight = rows.reduce((sum, row) => sum + row.rate, 0);
@@ -127,8 +129,8 @@ function sum(one, other) {
   return one.map((count, at) => count + other[at]);
 }
 
-// The time that a share (0 … 1) of requests did not exceed, taken as evenly spread within a bucket. bounds: the upper ends of the buckets, seconds;
-// counts: requests in each, and then those beyond the last one, which count as its end
+// The time that a share (0 … 1) of requests did not exceed, taken as evenly spread within a bucket. bounds: the upper ends of the buckets,
+// seconds; counts: requests in each, and then those beyond the last one, which count as its end
 export function quantile(bounds, counts, share) {
   let left = share * counts.reduce((sum, count) => sum + count, 0);
   let lower = 0;

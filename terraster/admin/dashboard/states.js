@@ -14,7 +14,11 @@ export function statesPart(state, events, backends, draw) {
   const byTarget = Map.groupBy ? Map.groupBy(events, (one) => one.target) : grouped(events);
   const rows = backends.map((one) => ({ ...one, name: target(one.service, one.location, one.backend) }));
   const shown = rows.length > MANY ? rows.filter(({ name, backend }) => !backend.up || byTarget.has(name)).slice(0, MOST) : rows;
-  const axis = h("div", { class: "axis", "aria-hidden": "true" }, [1, 0.75, 0.5, 0.25, 0].map((part) => h("span", {}, clock(now - part * DAY))));
+  const axis = h(
+    "div",
+    { class: "axis", "aria-hidden": "true" },
+    [1, 0.75, 0.5, 0.25, 0].map((part) => h("span", {}, clock(now - part * DAY))),
+  );
   const bands = h(
     "div",
     { class: "bands", role: "list" },
@@ -31,7 +35,12 @@ export function statesPart(state, events, backends, draw) {
       return h(
         "div",
         { class: "backend-day", role: "listitem", key: name },
-        h("div", { class: "small" }, h("strong", {}, backend.name || backend.url), h("span", { class: "quiet" }, ` ${backend.name ? backend.url : ""} ${backend.endpoint ? backend.address : ""} ${summary}`)),
+        h(
+          "div",
+          { class: "small" },
+          h("strong", {}, backend.name || backend.url),
+          h("span", { class: "quiet" }, ` ${backend.name ? backend.url : ""} ${backend.endpoint ? backend.address : ""} ${summary}`),
+        ),
         band(found, now - DAY, now, `${backend.name || backend.url}, the last day: ${summary}`, (one) => words(one, now), tell),
         state.form.told?.name === name ? h("p", { class: "small told", dir: "auto" }, state.form.told.text) : null,
       );
@@ -39,7 +48,9 @@ export function statesPart(state, events, backends, draw) {
   );
   return [
     shown.length ? [bands, axis] : null,
-    rows.length > shown.length ? h("p", { class: "quiet small" }, `${count(rows.length - shown.length, "backend")} without a change of state in the last day`) : null,
+    rows.length > shown.length
+      ? h("p", { class: "quiet small" }, `${count(rows.length - shown.length, "backend")} without a change of state in the last day`)
+      : null,
   ];
 }
 

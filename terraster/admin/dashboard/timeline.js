@@ -33,8 +33,10 @@ export function away(found) {
   return found.filter((one) => one.state && one.state !== "up").reduce((sum, one) => sum + one.to - one.from, 0);
 }
 
-// A day of minutes as slots of five: { from, seconds, requests, errors, times }. requests and errors: per second; times: p50, p95 and p99, each of
-// the worst minute; null: there was no traffic. requests of the last slot is null as long as nothing of it is known. minutes: rows of /api/history; now: seconds since 1970
+// A day of minutes as slots of five: { from, seconds, requests, errors, times }.
+// requests, errors: per second; requests of the last slot is null as long as nothing of it is known
+// times: p50, p95 and p99, each of the worst minute; null: there was no traffic
+// minutes: rows of /api/history; now: seconds since 1970
 export function slots(minutes, now) {
   const last = Math.floor(now / SLOT) * SLOT;
   const first = last - DAY + SLOT;

@@ -15,19 +15,34 @@ export function changes(state, { draw }) {
   const last = status.last_reload;
   return [
     h("h1", {}, "Overrides"),
-    h("p", {}, `Generation ${status.generation} runs. `, last ? `The last reload ${last.ok ? "succeeded" : "was refused"}, ${moment(last.when)}.` : "It was not reloaded since the start."),
-    last && !last.ok ? h("ul", {}, last.problems.map((text) => h("li", { class: "bad" }, text))) : null,
+    h(
+      "p",
+      {},
+      `Generation ${status.generation} runs. `,
+      last ? `The last reload ${last.ok ? "succeeded" : "was refused"}, ${moment(last.when)}.` : "It was not reloaded since the start.",
+    ),
+    last && !last.ok
+      ? h(
+          "ul",
+          {},
+          last.problems.map((text) => h("li", { class: "bad" }, text)),
+        )
+      : null,
     mayAct(state)
-      ? h("div", { class: "reload" }, act(state, draw, {
-          key: "reload",
-          title: "Reload the file",
-          detail: "What it would change:",
-          preview: async () => {
-            const { value: found } = await call("POST", "api/reload", { query: { dry_run: "true" } });
-            return found.changes.length ? found.changes : ["nothing: the file is what runs"];
-          },
-          run: () => call("POST", "api/reload"),
-        }))
+      ? h(
+          "div",
+          { class: "reload" },
+          act(state, draw, {
+            key: "reload",
+            title: "Reload the file",
+            detail: "What it would change:",
+            preview: async () => {
+              const { value: found } = await call("POST", "api/reload", { query: { dry_run: "true" } });
+              return found.changes.length ? found.changes : ["nothing: the file is what runs"];
+            },
+            run: () => call("POST", "api/reload"),
+          }),
+        )
       : null,
     failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
     value && !value.edits.length ? h("p", { class: "quiet" }, "Nothing overrides the configuration file.") : null,
@@ -44,7 +59,12 @@ export function changes(state, { draw }) {
               h("td", {}, moment(one.when)),
               h("td", { title: moment(one.until) }, one.until ? `in ${span(one.until - status.now)}` : "–"),
               h("td", { dir: "auto" }, one.reason),
-              h("td", { class: "acts" }, mayAct(state) ? dropping(state, draw, one, again) : null, state.caller?.role === "admin" ? adopting(state, draw, one, again) : null),
+              h(
+                "td",
+                { class: "acts" },
+                mayAct(state) ? dropping(state, draw, one, again) : null,
+                state.caller?.role === "admin" ? adopting(state, draw, one, again) : null,
+              ),
             ),
           ),
         )
@@ -60,25 +80,32 @@ function orders(status) {
     ...service.locations.flatMap((location) =>
       location.backends
         .filter((backend) => backend.order)
-        .map((backend) => ({ name: `${backend.name || backend.url} of ${service.name}${location.path}`, service, order: backend.order, key: backend.address })),
+        .map((backend) => ({
+          name: `${backend.name || backend.url} of ${service.name}${location.path}`,
+          service,
+          order: backend.order,
+          key: backend.address,
+        })),
     ),
   ]);
   if (!rows.length) return h("p", { class: "quiet" }, "No backend is drained and none is in maintenance by an operator.");
   return table(
     "Drains and maintenance",
     ["Of", "What", "By", "When", "Ends", "Reason"],
-    rows.slice(0, ROWS).map(({ name, service, order, key }) =>
-      h(
-        "tr",
-        { key: `${name} ${key ?? ""}` },
-        h("th", { scope: "row" }, h("a", { href: link("service", [service.name]) }, name)),
-        h("td", {}, order.what),
-        h("td", {}, order.by),
-        h("td", {}, moment(order.when)),
-        h("td", { title: moment(order.until) }, order.until ? `in ${span(order.until - status.now)}` : "–"),
-        h("td", { dir: "auto" }, order.reason),
+    rows
+      .slice(0, ROWS)
+      .map(({ name, service, order, key }) =>
+        h(
+          "tr",
+          { key: `${name} ${key ?? ""}` },
+          h("th", { scope: "row" }, h("a", { href: link("service", [service.name]) }, name)),
+          h("td", {}, order.what),
+          h("td", {}, order.by),
+          h("td", {}, moment(order.when)),
+          h("td", { title: moment(order.until) }, order.until ? `in ${span(order.until - status.now)}` : "–"),
+          h("td", { dir: "auto" }, order.reason),
+        ),
       ),
-    ),
   );
 }
 

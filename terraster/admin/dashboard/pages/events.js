@@ -30,7 +30,12 @@ export function events(state, { query, draw }) {
       "form",
       { class: "row", onsubmit: (happened) => happened.preventDefault() },
       choice("Kind", query.get("kind") ?? "", [["", "all"], ...KINDS.map((kind) => [kind, kind])], (kind) => change({ kind })),
-      search("Service", query.get("service") ?? "", (name) => change({ service: name, path: "" }), state.status.services.slice(0, 1000).map((one) => one.name)),
+      search(
+        "Service",
+        query.get("service") ?? "",
+        (name) => change({ service: name, path: "" }),
+        state.status.services.slice(0, 1000).map((one) => one.name),
+      ),
       search("Find", query.get("find") ?? "", (text) => change({ find: text })),
     ),
     service ? ofService(state, service, query, draw) : null,
@@ -38,8 +43,16 @@ export function events(state, { query, draw }) {
     failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
     value ? null : failure ? null : h("p", { class: "quiet" }, "Loading …"),
     value && !found.length ? h("p", { class: "quiet" }, "Nothing happened.") : null,
-    found.length ? table("Events", ["When", "Kind", "About", "What"], found.slice(0, ROWS).map((one) => row(state, one))) : null,
-    found.length > ROWS ? h("p", { class: "quiet" }, `${found.length - ROWS} more: choose a kind or a service, or type a part of the text`) : null,
+    found.length
+      ? table(
+          "Events",
+          ["When", "Kind", "About", "What"],
+          found.slice(0, ROWS).map((one) => row(state, one)),
+        )
+      : null,
+    found.length > ROWS
+      ? h("p", { class: "quiet" }, `${found.length - ROWS} more: choose a kind or a service, or type a part of the text`)
+      : null,
   ];
 }
 
@@ -50,15 +63,24 @@ function ofService(state, service, query, draw) {
   const locations = service.locations.filter((one) => !path || one.path === path);
   const backends = locations.flatMap((location) => location.backends.map((backend) => ({ service, location, backend })));
   return [
-    h("p", {}, h("a", { href: link("service", [service.name]) }, `${service.name} now`)),
+    h("p", {}, h("a", { href: link("service", [service.name]) }, `Service ${service.name}`)),
     failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
     past
-      ? locations.slice(0, PLOTS).map((location) => [
-          h("h2", {}, `The last day of ${location.path}`),
-          dayPart(state, location.path, past.locations.find((one) => one.path === location.path)?.minutes, draw),
-        ])
+      ? locations
+          .slice(0, PLOTS)
+          .map((location) => [
+            h("h2", {}, `The last day of ${location.path}`),
+            dayPart(state, location.path, past.locations.find((one) => one.path === location.path)?.minutes, draw),
+          ])
       : null,
-    locations.length > PLOTS ? h("p", { class: "quiet" }, `${locations.length - PLOTS} more locations: they are linked from `, h("a", { href: link("service", [service.name]) }, service.name)) : null,
+    locations.length > PLOTS
+      ? h(
+          "p",
+          { class: "quiet" },
+          `${locations.length - PLOTS} more locations: they are linked from `,
+          h("a", { href: link("service", [service.name]) }, service.name),
+        )
+      : null,
     changes && backends.length ? [h("h2", {}, "The last day of its backends"), statesPart(state, changes.events, backends, draw)] : null,
   ];
 }

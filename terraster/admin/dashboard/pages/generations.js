@@ -18,11 +18,32 @@ export function generations(state, { query, draw }) {
   const last = status.last_reload;
   return [
     h("h1", {}, "Generations"),
-    h("p", {}, `Generation ${status.generation} runs. `, last && !last.ok ? [h("span", { class: "bad" }, `The last reload was refused ${span(status.now - last.when)} ago.`), " ", h("a", { href: link("changes") }, "Why")] : null),
+    h(
+      "p",
+      {},
+      `Generation ${status.generation} runs. `,
+      last && !last.ok
+        ? [
+            h("span", { class: "bad" }, `The last reload was refused ${span(status.now - last.when)} ago.`),
+            " ",
+            h("a", { href: link("changes") }, "Why"),
+          ]
+        : null,
+    ),
     failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
     value || failure ? null : h("p", { class: "quiet" }, "Loading …"),
-    value ? table("Generations", ["Generation", "When", "Why", "Changes", "Actions"], items.map((one, at) => row(state, one, items[at + 1], again, draw))) : null,
-    items.length > 1 ? differences(state, items, query, draw) : value ? h("p", { class: "quiet" }, "There is no earlier one to compare it with.") : null,
+    value
+      ? table(
+          "Generations",
+          ["Generation", "When", "Why", "Changes", "Actions"],
+          items.map((one, at) => row(state, one, items[at + 1], again, draw)),
+        )
+      : null,
+    items.length > 1
+      ? differences(state, items, query, draw)
+      : value
+        ? h("p", { class: "quiet" }, "There is no earlier one to compare it with.")
+        : null,
   ];
 }
 
@@ -38,7 +59,11 @@ function row(state, one, before, again, draw) {
       { class: "small wide" },
       one.changes.slice(0, SHOWN).map((text) => h("div", {}, text)),
       one.changes.length > SHOWN && before
-        ? h("a", { href: link("generations", [], { old: String(before.generation), new: String(one.generation) }) }, `and ${count(one.changes.length - SHOWN, "more", "more")}`)
+        ? h(
+            "a",
+            { href: link("generations", [], { old: String(before.generation), new: String(one.generation) }) },
+            `and ${count(one.changes.length - SHOWN, "more", "more")}`,
+          )
         : null,
     ),
     h(
@@ -59,7 +84,11 @@ function back(state, one, again, draw) {
     fields: [REASON],
     preview: async () => {
       const { value } = await call("POST", path, { query: { dry_run: "true" }, body: {} });
-      return [...(value.changes.length ? value.changes : ["nothing: it is as what runs"]), ...(value.touches ?? []).map(touched), ...value.notes];
+      return [
+        ...(value.changes.length ? value.changes : ["nothing: it is as what runs"]),
+        ...(value.touches ?? []).map(touched),
+        ...value.notes,
+      ];
     },
     run: async (values) => {
       await call("POST", path, { body: { reason: values.reason } });
@@ -69,7 +98,8 @@ function back(state, one, again, draw) {
 }
 
 function touched(one) {
-  return `touches ${one.url} of ${one.service}${one.location}: ${count(one.active, "request")} under way, ${short(one.requests_per_second)} requests/s`;
+  const traffic = `${count(one.active, "request")} under way, ${short(one.requests_per_second)} requests/s`;
+  return `touches ${one.url} of ${one.service}${one.location}: ${traffic}`;
 }
 
 function differences(state, items, query, draw) {
@@ -93,7 +123,9 @@ function differences(state, items, query, draw) {
     failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
     value && !value.changes.length ? h("p", { class: "quiet" }, "They do not differ.") : null,
     value?.changes.length ? h("ul", { class: "diff" }, value.changes.slice(0, LINES).map(line)) : null,
-    value?.changes.length > LINES ? h("p", { class: "quiet" }, `${value.changes.length - LINES} more: terrasterctl and the API have all of them`) : null,
+    value?.changes.length > LINES
+      ? h("p", { class: "quiet" }, `${value.changes.length - LINES} more: terrasterctl and the API have all of them`)
+      : null,
   ];
 }
 

@@ -44,19 +44,28 @@ export function limits(state, { query, draw }) {
     more(ofClients.length, value?.next),
     h("h2", {}, "Connections of backends"),
     ofBackends.length
-      ? table("Connections of backends", ["Location", "Backend", "Used", "Limit"], ofBackends.slice(0, ROWS).map(({ service, location, backend }) => ofBackend(service, location, backend)))
+      ? table(
+          "Connections of backends",
+          ["Location", "Backend", "Used", "Limit"],
+          ofBackends.slice(0, ROWS).map(({ service, location, backend }) => ofBackend(service, location, backend)),
+        )
       : h("p", { class: "quiet" }, wanted ? "No such backend with a limit." : "No backend has max_connections."),
     more(ofBackends.length),
     h("h2", {}, "Queues"),
     refused.length
-      ? table("Queues", ["Location", "Waiting", "Room", "Refused since the start", "Timed out since the start"], refused.slice(0, ROWS).map(({ service, location }) => ofQueue(service, location)))
+      ? table(
+          "Queues",
+          ["Location", "Waiting", "Room", "Refused since the start", "Timed out since the start"],
+          refused.slice(0, ROWS).map(({ service, location }) => ofQueue(service, location)),
+        )
       : h("p", { class: "quiet" }, "No request waits, none was refused by a queue."),
     more(refused.length),
   ];
 }
 
 const used = (backend) => backend.active / backend.max_connections;
-const more = (number, next = null) => (number > ROWS || next ? h("p", { class: "quiet" }, "There are more: type a part of the name to find one.") : null);
+const more = (number, next = null) =>
+  number > ROWS || next ? h("p", { class: "quiet" }, "There are more: type a part of the name to find one.") : null;
 const place = (service, path) => h("th", { scope: "row" }, h("a", { href: link("service", [service]) }, `${service}${path}`));
 
 function row(one, samples, places) {
@@ -67,7 +76,13 @@ function row(one, samples, places) {
     "tr",
     { key: `${one.service_name} ${one.path} ${one.kind} ${one.name}` },
     place(one.service_name, one.path),
-    h("td", {}, one.kind.replaceAll("_", " "), one.name ? ` ${one.name}` : "", one.settings.mode === "observe" ? h("span", { class: "mark warn" }, "observes only") : null),
+    h(
+      "td",
+      {},
+      one.kind.replaceAll("_", " "),
+      one.name ? ` ${one.name}` : "",
+      one.settings.mode === "observe" ? h("span", { class: "mark warn" }, "observes only") : null,
+    ),
     h("td", {}, one.settings.enabled === false ? h("span", { class: "quiet" }, "off") : allowed(one)),
     h("td", { class: `number${lately?.number ? " bad" : ""}` }, lately ? `${short(lately.number)} in ${span(lately.seconds)}` : "–"),
     h("td", { class: "number" }, short((counts.refused ?? 0) + (counts.observed ?? 0))),
@@ -77,7 +92,8 @@ function row(one, samples, places) {
 
 function allowed({ kind, settings }) {
   if (kind === "limit_connections") return `${short(settings.per_client)} at once for each client`;
-  return `${settings.requests_per_second}/s, ${short(settings.burst ?? Math.max(1, Math.ceil(settings.requests_per_second)))} at once, for each ${settings.key}`;
+  const burst = settings.burst ?? Math.ceil(settings.requests_per_second);
+  return `${settings.requests_per_second}/s, ${short(burst)} at once, for each ${settings.key}`;
 }
 
 function ofBackend(service, location, backend) {

@@ -17,7 +17,9 @@ export function login(state, draw, enter) {
         password.value = fresh.value;
         form.expired = false;
       }
-      const { value } = await call("POST", "api/auth/login", { body: { username: username.value, password: password.value, cookie: true } });
+      const { value } = await call("POST", "api/auth/login", {
+        body: { username: username.value, password: password.value, cookie: true },
+      });
       form.expired = value.password_expired;
       if (!form.expired) {
         state.form = {};
@@ -33,10 +35,20 @@ export function login(state, draw, enter) {
     "form",
     { class: "stack login", onsubmit: send },
     h("h1", {}, "Log in"),
-    h("label", {}, "User ", h("input", { type: "text", name: "username", autocomplete: "username", required: true, autocapitalize: "none" })),
+    h(
+      "label",
+      {},
+      "User ",
+      h("input", { type: "text", name: "username", autocomplete: "username", required: true, autocapitalize: "none" }),
+    ),
     h("label", {}, "Password ", h("input", { type: "password", name: "password", autocomplete: "current-password", required: true })),
     form.expired
-      ? h("label", {}, "The password has expired. New password ", h("input", { type: "password", name: "fresh", autocomplete: "new-password", required: true }))
+      ? h(
+          "label",
+          {},
+          "The password has expired. New password ",
+          h("input", { type: "password", name: "fresh", autocomplete: "new-password", required: true }),
+        )
       : null,
     h("button", { type: "submit", name: "send", disabled: form.busy }, "Log in"),
     h("p", { class: "bad", role: "alert" }, form.failure),

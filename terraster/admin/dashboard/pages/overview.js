@@ -12,7 +12,13 @@ const ROWS = 200; // services in one table
 
 export function overview(state, { query, draw }) {
   const { status } = state;
-  return [headline(status), problemList(status.problems, status.now), services(state, query, draw), objectivesPart(state, "", draw), facts(status)];
+  return [
+    headline(status),
+    problemList(status.problems, status.now),
+    services(state, query, draw),
+    objectivesPart(state, "", draw),
+    facts(status),
+  ];
 }
 
 function headline(status) {
@@ -23,7 +29,11 @@ function headline(status) {
     "section",
     { class: `headline ${problems ? "bad" : "good"}` },
     h("h1", {}, problems ? count(problems, "problem") : "No problems"),
-    h("p", {}, `${up} of ${count(backends.length, "backend")} up, ${count(status.services.length, "service")}, generation ${status.generation}`),
+    h(
+      "p",
+      {},
+      `${up} of ${count(backends.length, "backend")} up, ${count(status.services.length, "service")}, generation ${status.generation}`,
+    ),
   );
 }
 
@@ -41,7 +51,11 @@ function services(state, query, draw) {
           draw();
         })
       : null,
-    table("Services", ["Service", "Requests/s", "", "5xx", "p50", "p95", "p99", "", "Backends"], found.slice(0, ROWS).map((service) => row(state, service))),
+    table(
+      "Services",
+      ["Service", "Requests/s", "", "5xx", "p50", "p95", "p99", "", "Backends"],
+      found.slice(0, ROWS).map((service) => row(state, service)),
+    ),
     found.length > ROWS ? h("p", { class: "quiet" }, `${found.length - ROWS} more: type a part of the name to find one`) : null,
   );
 }
@@ -57,13 +71,34 @@ function row(state, service) {
       "th",
       { scope: "row" },
       h("a", { href: link("service", [service.name]) }, service.name),
-      h("div", { class: "quiet small" }, service.hosts.join(", ") || "every host", " ", service.maintenance ? h("span", { class: "mark warn" }, "maintenance") : null),
+      h(
+        "div",
+        { class: "quiet small" },
+        service.hosts.join(", ") || "every host",
+        " ",
+        service.maintenance ? h("span", { class: "mark warn" }, "maintenance") : null,
+      ),
     ),
     h("td", { class: "number" }, short(lately.rate)),
-    h("td", {}, sparkline(rows.map((one) => one.rate), `requests per second, at most ${short(Math.max(0, ...rows.map((one) => one.rate ?? 0)))}`)),
+    h(
+      "td",
+      {},
+      sparkline(
+        rows.map((one) => one.rate),
+        `requests per second, at most ${short(Math.max(0, ...rows.map((one) => one.rate ?? 0)))}`,
+      ),
+    ),
     h("td", { class: `number${failing ? " bad" : ""}` }, lately.rate ? share(lately.errors, 1) : "–"),
     [0, 1, 2].map((at) => h("td", { class: "number" }, time(lately.times?.[at]))),
-    h("td", {}, sparkline(rows.map((one) => one.times?.[1] ?? null), "p95 of the latency", "time")),
+    h(
+      "td",
+      {},
+      sparkline(
+        rows.map((one) => one.times?.[1] ?? null),
+        "p95 of the latency",
+        "time",
+      ),
+    ),
     h("td", {}, backendDots(service)),
   );
 }

@@ -19,7 +19,12 @@ export function plugins(state) {
               "tr",
               { key: one.name },
               h("th", { scope: "row" }, one.name, h("div", { class: "quiet small" }, one.file || one.origin)),
-              h("td", {}, h("span", { class: `mark ${TONES[one.state] ?? "warn"}` }, one.state), one.problem ? h("div", { class: "small bad" }, one.problem) : null),
+              h(
+                "td",
+                {},
+                h("span", { class: `mark ${TONES[one.state] ?? "warn"}` }, one.state),
+                one.problem ? h("div", { class: "small bad" }, one.problem) : null,
+              ),
               h("td", { class: "small" }, one.services.join(", ")),
               h("td", { class: "number" }, short(one.calls)),
               h("td", { class: "number" }, time(one.mean_seconds)),

@@ -25,8 +25,15 @@ export function servicePage(state, { parts, draw }) {
   const { value: changes } = isSmall ? loaded(state, "states", "api/events", asked, draw, 10) : {};
   return [
     h("h1", {}, service.name),
-    h("p", { class: "quiet" }, `${service.hosts.join(", ") || "every host"} on ${service.listeners.join(", ")} `, h("a", { href: link("events", [], { service: service.name }) }, "Events")),
-    service.maintenance ? h("p", { class: "banner" }, `In maintenance${service.maintenance.reason ? `: ${service.maintenance.reason}` : ""}`) : null,
+    h(
+      "p",
+      { class: "quiet" },
+      `${service.hosts.join(", ") || "every host"} on ${service.listeners.join(", ")} `,
+      h("a", { href: link("events", [], { service: service.name }) }, "Events"),
+    ),
+    service.maintenance
+      ? h("p", { class: "banner" }, `In maintenance${service.maintenance.reason ? `: ${service.maintenance.reason}` : ""}`)
+      : null,
     problemList(problems, state.status.now),
     objectivesPart(state, service.name, draw),
     service.locations.map((location) => locationPart(state, service, location, past, changes, draw)),
@@ -44,25 +51,75 @@ function locationPart(state, service, location, past, changes, draw) {
     h(
       "dl",
       { class: "figures" },
-      figure("Requests/s", short(lately.rate), sparkline(rows.map((one) => one.rate), "requests per second")),
-      figure("5xx", lately.rate ? share(lately.errors, 1) : "–", sparkline(rows.map((one) => one.errors), "share of 5xx", "errors")),
-      figure("Latency", latency(lately.times), sparkline(rows.map((one) => one.times?.[1] ?? null), "p95 of the latency", "time")),
-      figure("Answers", Object.entries(location.responses).map(([name, number]) => `${name} ${short(number)}`).join("  ") || "none"),
+      figure(
+        "Requests/s",
+        short(lately.rate),
+        sparkline(
+          rows.map((one) => one.rate),
+          "requests per second",
+        ),
+      ),
+      figure(
+        "5xx",
+        lately.rate ? share(lately.errors, 1) : "–",
+        sparkline(
+          rows.map((one) => one.errors),
+          "share of 5xx",
+          "errors",
+        ),
+      ),
+      figure(
+        "Latency",
+        latency(lately.times),
+        sparkline(
+          rows.map((one) => one.times?.[1] ?? null),
+          "p95 of the latency",
+          "time",
+        ),
+      ),
+      figure(
+        "Answers",
+        Object.entries(location.responses)
+          .map(([name, number]) => `${name} ${short(number)}`)
+          .join("  ") || "none",
+      ),
       location.queued || location.queue_refused || location.queue_timeouts
         ? figure("Queue", `${location.queued} wait; ${short(location.queue_refused)} refused, ${short(location.queue_timeouts)} timed out`)
         : null,
-      location.retries ? figure("Retries", `${short(location.retries)}; ${short(location.retry_budget_refusals)} refused by the budget`) : null,
+      location.retries
+        ? figure("Retries", `${short(location.retries)}; ${short(location.retry_budget_refusals)} refused by the budget`)
+        : null,
       Object.entries(location.filters).map(([filter, counts]) =>
-        figure(filter, Object.entries(counts).map(([counter, number]) => `${counter.replaceAll("_", " ")} ${short(number)}`).join("  ") || "in use"),
+        figure(
+          filter,
+          Object.entries(counts)
+            .map(([counter, number]) => `${counter.replaceAll("_", " ")} ${short(number)}`)
+            .join("  ") || "in use",
+        ),
       ),
     ),
     location.backends.length ? backendTable(state, service, location, draw) : null,
     h("h3", { class: "apart" }, "The last day"),
     past ? dayPart(state, location.path, past.locations.find((one) => one.path === location.path)?.minutes, draw) : null,
     changes && location.backends.length
-      ? statesPart(state, changes.events, location.backends.map((backend) => ({ service, location, backend })), draw)
+      ? statesPart(
+          state,
+          changes.events,
+          location.backends.map((backend) => ({ service, location, backend })),
+          draw,
+        )
       : null,
-    past ? null : h("p", {}, h("a", { href: link("events", [], { service: service.name, path: location.path }) }, `Events and the last day of ${location.path}`)),
+    past
+      ? null
+      : h(
+          "p",
+          {},
+          h(
+            "a",
+            { href: link("events", [], { service: service.name, path: location.path }) },
+            `Events and the last day of ${location.path}`,
+          ),
+        ),
   );
 }
 
@@ -86,13 +143,18 @@ function backendTable(state, service, location, draw) {
       ["Backend", "State", "Weight", "Open", "Requests/s", "", "Errors", "Latency", ...(mayAct(state) ? ["Actions"] : [])],
       first.slice(0, ROWS).map((backend) => backendRow(state, service, location, backend, draw)),
     ),
-    found.length > ROWS ? h("p", { class: "quiet" }, `${found.length - ROWS} more: type a part of the address or the state to find them`) : null,
+    found.length > ROWS
+      ? h("p", { class: "quiet" }, `${found.length - ROWS} more: type a part of the address or the state to find them`)
+      : null,
   ];
 }
 
 function what(location) {
   if (location.redirect) return `redirects to ${typeof location.redirect === "string" ? location.redirect : "another place"}`;
-  if (location.split) return `split among ${Object.entries(location.split).map(([arm, weight]) => `${arm} (${weight})`).join(", ")}`;
+  if (location.split)
+    return `split among ${Object.entries(location.split)
+      .map(([arm, weight]) => `${arm} (${weight})`)
+      .join(", ")}`;
   return location.policy ?? "";
 }
 
@@ -113,7 +175,13 @@ function backendRow(state, service, location, backend, draw) {
   return h(
     "tr",
     { key: `${backend.url} ${backend.address}` },
-    h("th", { scope: "row" }, backend.name ? `${backend.name} ` : null, backend.url, backend.endpoint ? h("div", { class: "quiet small" }, backend.address) : null),
+    h(
+      "th",
+      { scope: "row" },
+      backend.name ? `${backend.name} ` : null,
+      backend.url,
+      backend.endpoint ? h("div", { class: "quiet small" }, backend.address) : null,
+    ),
     h(
       "td",
       { class: "state" },
@@ -126,8 +194,22 @@ function backendRow(state, service, location, backend, draw) {
     h("td", { class: "number" }, weight),
     h("td", { class: "number" }, `${short(backend.active)}${backend.max_connections ? ` of ${short(backend.max_connections)}` : ""}`),
     h("td", { class: "number" }, short(lately.rate)),
-    h("td", {}, sparkline(rows.map((one) => one.rate), "requests per second")),
-    h("td", { class: `number${lately.errors > 0 ? " bad" : ""}` }, lately.rate ? share(lately.errors, 1) : "–", backend.recent_failures ? h("div", { class: "small failures" }, `${count(backend.recent_failures, "recent failure")}: ${backend.recent_failure}`) : null),
+    h(
+      "td",
+      {},
+      sparkline(
+        rows.map((one) => one.rate),
+        "requests per second",
+      ),
+    ),
+    h(
+      "td",
+      { class: `number${lately.errors > 0 ? " bad" : ""}` },
+      lately.rate ? share(lately.errors, 1) : "–",
+      backend.recent_failures
+        ? h("div", { class: "small failures" }, `${count(backend.recent_failures, "recent failure")}: ${backend.recent_failure}`)
+        : null,
+    ),
     h("td", { class: "number" }, time(backend.recent_latency ?? backend.latency)),
     mayAct(state) ? h("td", { class: "acts" }, acts(state, service, location, backend, draw)) : null,
   );

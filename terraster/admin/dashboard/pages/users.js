@@ -9,22 +9,37 @@ import { act, table } from "../parts.js";
 export function users(state, { draw }) {
   const { value, failure, again } = loaded(state, "users", "api/auth/users", { limit: 500 }, draw);
   const doing = (title, detail, method, path, body) =>
-    act(state, draw, { key: `${title} ${path}`, title, detail, run: async () => {
-      const headers = method === "PATCH" || method === "DELETE" ? { "If-Match": (await call("GET", path)).etag } : {};
-      await call(method, path, { body, headers });
-      await again();
-    } });
+    act(state, draw, {
+      key: `${title} ${path}`,
+      title,
+      detail,
+      run: async () => {
+        const headers = method === "PATCH" || method === "DELETE" ? { "If-Match": (await call("GET", path)).etag } : {};
+        await call(method, path, { body, headers });
+        await again();
+      },
+    });
   return [
     h("h1", {}, "Users"),
     failure ? h("p", { class: "banner", role: "alert" }, failure) : null,
-    value ? table("Users", ["User", "Role", "State", "Sessions", "Tokens", "Password set", "Actions"], value.items.map((one) => row(one, doing))) : null,
+    value
+      ? table(
+          "Users",
+          ["User", "Role", "State", "Sessions", "Tokens", "Password set", "Actions"],
+          value.items.map((one) => row(one, doing)),
+        )
+      : null,
     h("p", { class: "quiet" }, "On the host: ", h("code", {}, "terrasterctl user add NAME --role reader")),
   ];
 }
 
 function row(one, doing) {
   const path = `api/auth/users/${encodeURIComponent(one.name)}`;
-  const marks = [one.disabled ? "disabled" : null, one.locked ? `locked for ${span(one.locked)}` : null, one.expired ? "password expired" : null].filter(Boolean);
+  const marks = [
+    one.disabled ? "disabled" : null,
+    one.locked ? `locked for ${span(one.locked)}` : null,
+    one.expired ? "password expired" : null,
+  ].filter(Boolean);
   return h(
     "tr",
     { key: one.name },

@@ -15,7 +15,7 @@ export function workers(state) {
       ["Process", "State", "Generation", "Connections", "Requests", "Descriptors", "Age"],
       status.workers.map((worker) => row(worker, descriptors.get(worker.pid), status)),
     ),
-    h("h2", {}, "Limits"),
+    h("h2", {}, "Saturation"),
     h(
       "dl",
       { class: "figures" },
@@ -30,7 +30,13 @@ export function workers(state) {
 }
 
 function row(worker, descriptors, status) {
-  const [tone, word] = worker.responding ? (worker.draining ? ["warn", "drains"] : worker.full ? ["bad", "full"] : ["good", worker.state]) : ["bad", "does not respond"];
+  const [tone, word] = worker.responding
+    ? worker.draining
+      ? ["warn", "drains"]
+      : worker.full
+        ? ["bad", "full"]
+        : ["good", worker.state]
+    : ["bad", "does not respond"];
   return h(
     "tr",
     { key: worker.pid },
