@@ -299,6 +299,38 @@ def test_a_note_stays_until_the_last_of_its_changes_has_a_row(log: Log) -> None:
         assert len(list(log.folder.glob("begun-*"))) == left
 
 
+def test_a_change_that_begins_during_another_one_shares_its_file(log: Log) -> None:
+    child = os.fork()
+    if not child:
+        try:
+            first = log.log.begin({"action": "first", "request_id": "r1"})
+            second = log.log.begin({"action": "second", "request_id": "r2"})
+            log.log.append({"action": "first", "request_id": "r1", "outcome": "done"}, first)
+            third = log.log.begin({"action": "third", "request_id": "r3"})
+            os.kill(os.getpid(), signal.SIGKILL if first == second == third else signal.SIGTERM)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    (note,) = log.folder.glob("begun-*")
+    note.write_bytes(note.read_bytes() + b'[1795000000.0, {"action": "half')
+    assert [row["action"] for row in log.log.recover()] == ["second", "third"], "of half a line the change had not begun"
+    assert log.problem() == "" and log.log.recover() == [] and not list(log.folder.glob("begun-*"))
+
+
+def test_a_note_that_cannot_be_written_keeps_no_file_for_ever(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = log.log.begin({"action": "first"})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("terraster.audit.folder.Folder.add", full)
+        with pytest.raises(AuditError, match="No space left"):
+            log.log.begin({"action": "refused"})
+    log.log.append({"action": "first"}, first)
+    assert not list(log.folder.glob("begun-*"))
+
+
 def test_a_note_that_cannot_be_read_leaves_a_row(log: Log) -> None:
     log.add("a")
     (log.folder / "begun-1-1-1").write_bytes(b"half")

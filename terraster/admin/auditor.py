@@ -53,9 +53,9 @@ class Auditor:
         self._running = running
         self._log = log
         self._wall = wall
-        self._writing: ThreadPool | None = None
-        self._reading: ThreadPool | None = None
+        self._pools: dict[str, ThreadPool] = {}
         self._turn = RLock()
+        self._noter: gevent.Greenlet | None = None
         self._writer: gevent.Greenlet | None = None
         self._begun: list[tuple[Mapping[str, Any], AsyncResult]] = []  # changes that wait to be noted
         self._ended: list[tuple[Ended, AsyncResult]] = []  # rows that wait for the write under way
@@ -75,7 +75,8 @@ class Auditor:
         """Note a change that begins. Returns a token for `record`, "" if it cannot be noted. Never raises."""
         written = AsyncResult()
         self._begun.append((facts, written))
-        self._write()
+        if self._noter is None:  # a greenlet writes what waits, so that no caller is kept by those of others
+            self._noter = gevent.spawn(self._note_all)
         return str(written.get())
 
     def record(self, facts: Mapping[str, Any], token: str = "") -> bool:
@@ -85,7 +86,8 @@ class Auditor:
         """
         written = AsyncResult()
         self._ended.append((Ended(facts, token, self._wall()), written))
-        self._write()
+        if self._writer is None:
+            self._writer = gevent.spawn(self._add_all)
         return bool(written.get())
 
     def page(self, words: Mapping[str, str], since: float, until: float, limit: int, cursor: int) -> tuple[list[Row], int | None]:
@@ -100,15 +102,16 @@ class Auditor:
 
     # Writing.
 
-    def _write(self) -> None:
-        """Have a greenlet write what waits, if there is none. So nobody is kept by the rows of others."""
-        if self._writer is None:
-            self._writer = gevent.spawn(self._write_all)
-
-    def _write_all(self) -> None:
+    def _note_all(self) -> None:
         try:
-            while self._begun or self._ended:
+            while self._begun:
                 self._note()
+        finally:
+            self._noter = None
+
+    def _add_all(self) -> None:
+        try:
+            while self._ended:
                 with self._turn:
                     self._add()
         finally:
@@ -116,11 +119,9 @@ class Auditor:
 
     def _note(self) -> None:
         several, self._begun = self._begun[:_TOGETHER], self._begun[_TOGETHER:]
-        if not several:
-            return
         tokens = [""] * len(several)
         try:
-            tokens = self._do(self._audit.begin_all, [facts for facts, _ in several])
+            tokens = self._in_thread("notes", self._audit.begin_all, [facts for facts, _ in several])
         except AuditError as error:
             self._failed(str(error))
         except Exception:
@@ -208,16 +209,20 @@ class Auditor:
         self._log.info("audit: row %d: %s, hash %s", row["seq"], _said(row), row["hash"])
 
     def _do(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """In a thread: a write waits for the disk."""
-        if self._writing is None:
-            self._writing = ThreadPool(1)
-        return _apply(self._writing, function, arguments)
+        return self._in_thread("rows", function, *arguments)
 
     def _read(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """In another thread: a reader of a long log keeps no row waiting."""
-        if self._reading is None:
-            self._reading = ThreadPool(1)
-        return _apply(self._reading, function, arguments)
+        return self._in_thread("readers", function, *arguments)
+
+    def _in_thread(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """In a thread, as a write waits for the disk: one for notes, one for rows, and one for readers of a long log."""
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = ThreadPool(1)
+        value, error = pool.apply(_done, (function, arguments))
+        if error is not None:
+            raise error
+        return value
 
 
 def page(
@@ -238,13 +243,6 @@ def page(
             return found, found[-1]["seq"]
         found.append(row)
     return found, None
-
-
-def _apply(pool: ThreadPool, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    value, error = pool.apply(_done, (function, arguments))
-    if error is not None:
-        raise error
-    return value
 
 
 def _done(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, AuditError | None]:

@@ -58,7 +58,7 @@ class Ended(NamedTuple):
 
 
 class AuditLog:
-    """The log of one state directory. Any thread, one call at a time.
+    """The log of one state directory. Any thread, one call at a time; those that begin changes may run beside the others.
 
     directory: ``STATE_DIR/audit``; made (0700) by the first row
     complain:  takes a sentence about what was found wrong: a removed head, a line of another hand, a row that was completed

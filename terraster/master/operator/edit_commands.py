@@ -315,6 +315,7 @@ class EditCommands:
         return {**self._done(outcome, [edit.words for edit in made], made), "dry_run": True, "touches": self._touched(command)}
 
     def _done(self, outcome: Outcome, changed: list[str], concerned: Sequence[Edit]) -> dict[str, Any]:
+        self._edits.synced()
         kept = {edit.number for edit in self._edits.edits}
         places = dict.fromkeys((edit.service, edit.location) for edit in concerned)
         return {

@@ -75,6 +75,7 @@ class Edits(Participant):
         )
         self._taken: tuple[Laid, tuple[Edit, ...] | None] | None = None  # the one that was prepared
         self._renamed = False
+        self._syncing: gevent.Greenlet | None = None
         self._entry: Entry | None = None
         self._ending: gevent.Greenlet | None = None
         self._acts = False
@@ -147,8 +148,16 @@ class Edits(Participant):
     def settle(self, new: Proposal) -> None:
         if self._renamed:
             self._renamed = False
-            self._file.sync()
+            self._syncing = gevent.spawn(
+                self._file.sync
+            )  # while the children take the change over: they do not outlive a loss of power
         self._plan()
+
+    def synced(self) -> None:
+        """Return when the edits in effect outlive a loss of power."""
+        if self._syncing is not None:
+            self._syncing.join()
+            self._syncing = None
 
     def start(self) -> None:
         self._acts = True
