@@ -90,3 +90,12 @@ def test_a_call_is_noted_before_it_changes_anything(house: House, tmp_path: Path
         ALICE, "patchBackend", Effect(outcome="not yours"), "r1", 403, FROM, token
     )  # it was noted, so it has a row
     assert house.rows()[-1]["request_id"] == "r1" and list((tmp_path / "audit").glob("begun-*")) == []
+
+
+def test_a_change_has_the_action_that_terrasterctl_has_for_it(house: House, tmp_path: Path) -> None:
+    token = house.recorder.begin(ALICE, "changeBackend", "r1", FROM)
+    assert '"action": "backend.set"' in (tmp_path / "audit" / token).read_text()
+    house.recorder.record(ALICE, "changeBackend", Effect(action="backend.drain"), "r1", 200, FROM, token)
+    house.recorder.record(ALICE, "addBackend", Effect(), "r2", 201, FROM)
+    house.recorder.record(ALICE, "addUser", Effect(), "r3", 201, FROM)
+    assert [row["action"] for row in house.rows()] == ["backend.drain", "backend.add", "addUser"]

@@ -3,6 +3,9 @@
 Calls that were refused because their caller is not known, or may not do it, come from everywhere, and so do those of nobody that failed or
 were about nothing (a login without a body, the end of no session): of those the log takes `BURST` at once and `RATE` a second, and then
 one row with the number of the others.
+
+A change has the same action in its row whether terrasterctl (`terraster.admin.audited`) or the API asked for it: `_ACTIONS`. Operations that
+only the API has are named as there.
 """
 
 from __future__ import annotations
@@ -18,6 +21,21 @@ from .auditor import Auditor
 __all__ = ["ApiRecorder"]
 
 BURST, RATE = 60.0, 0.2
+
+_ACTIONS = {
+    "addBackend": "backend.add",
+    "removeBackend": "backend.remove",
+    "changeBackend": "backend.set",
+    "addLocation": "location.add",
+    "replaceLocation": "location.replace",
+    "removeLocation": "location.remove",
+    "setConfig": "location.set",
+    "changeConfig": "edit",
+    "dropOverride": "edits.drop",
+    "adoptOverride": "edits.adopt",
+    "setMaintenance": "maintenance",
+}
+"""Operation → action; an `Effect` may name a narrower one."""
 
 _STRANGERS = (401, 403, 429)
 
@@ -54,7 +72,7 @@ class ApiRecorder:
             self._tell_the_others()
         outcome = DONE if status < 400 else FAILED if status >= 500 else REFUSED
         facts = {
-            **_facts(caller, operation, request_id, credentials),
+            **_facts(caller, effect.action or operation, request_id, credentials),
             "target": effect.target,
             "before": effect.before,
             "after": effect.after,
@@ -87,6 +105,6 @@ def _facts(caller: Caller | None, operation: str, request_id: str, credentials: 
         "role": caller.role.word if caller is not None else "",
         "how": caller.how if caller is not None else "",
         "address": credentials.address,
-        "action": operation,
+        "action": _ACTIONS.get(operation, operation),
         "request_id": request_id,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from terraster.audit.row import DONE, FAILED, REFUSED, UNKNOWN
@@ -73,20 +73,22 @@ class Audited:
         if arguments.get("dry_run"):
             return self._ask("edit", **arguments, by=by)
         kinds = {str(change.get("kind")) for change in arguments["changes"]} if _is_list(arguments["changes"]) else set()
-        return self._edited(by, "edit", kinds.pop() if len(kinds) == 1 else "edit", **arguments)
+        urls = [str(change["url"]) for change in arguments["changes"] if change.get("url")] if kinds else []
+        return self._edited(by, "edit", kinds.pop() if len(kinds) == 1 else "edit", urls, **arguments)
 
     def drop_edits(self, by: str, verb: str = "drop_edits", **arguments: Any) -> dict[str, Any]:
         """The answer of the master to "drop_edits", "adopt" or "rollback"; a dry run leaves no row."""
         if arguments.get("dry_run"):
             return self._ask(verb, **arguments, by=by)
-        return self._edited(by, verb, {"drop_edits": "edits.drop", "adopt": "edits.adopt"}.get(verb, verb), **arguments)
+        return self._edited(by, verb, {"drop_edits": "edits.drop", "adopt": "edits.adopt"}.get(verb, verb), (), **arguments)
 
-    def _edited(self, by: str, verb: str, action: str, **arguments: Any) -> dict[str, Any]:
-        token, facts = self._begin(by, action, "", arguments["reason"], None)
+    def _edited(self, by: str, verb: str, action: str, urls: Sequence[str], **arguments: Any) -> dict[str, Any]:
+        """urls: of the backends that the change is about"""
+        token, facts = self._begin(by, action, " ".join(urls[:_MOST]), arguments["reason"], None)
         answer = self._answer(facts, token, verb, **arguments, by=by)
         places = [f"{one['service']}{one['location']}" for one in answer.get("locations", ())]
         after = {"changed": answer["changed"][:_MOST], "changes": answer["changes"][:_MOST]} if answer["ok"] else None
-        self._end({**facts, "target": ", ".join(places[:_MOST])}, token, answer, after)
+        self._end({**facts, "target": " ".join(filter(None, (", ".join(places[:_MOST]), facts["target"])))}, token, answer, after)
         return answer
 
     def record(self, by: str, action: str, detail: str) -> None:

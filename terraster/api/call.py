@@ -116,7 +116,8 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Effect:
     """The effect of an unsafe operation, for the audit. target: what it is about, such as ``backend http://10.0.0.1 of shop``. before, after:
-    JSON values without secrets, None: it was or is not there. generation: that has the change, 0: none does"""
+    JSON values without secrets, None: it was or is not there. generation: that has the change, 0: none does. action: its name in the audit log,
+    "": as the operation has it"""
 
     target: str = ""
     before: Any = None
@@ -124,6 +125,7 @@ class Effect:
     reason: str = ""
     generation: int = 0
     outcome: str = "ok"
+    action: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,14 +305,12 @@ class AuditLog:
             return []  # another process was faster
         except (ValueError, TypeError, KeyError):
             notes = [(self._clock(), _of_terraster("audit.broken", f"{name} cannot be read"))]
-        told: dict[tuple[str, str], float] = {}
-        for row in self._newest():
-            told[row["request_id"], row["action"]] = row["when"]
+        told: dict[str, float] = {row["request_id"]: row["when"] for row in self._newest()}
         detail = "the process that carried it out was killed before it could tell how it ended"
         rows = []
         for when, facts in notes:
-            request_id, action = facts.get("request_id", ""), facts["action"]
-            if not request_id or told.get((request_id, action), 0.0) < when - 1.0:
+            request_id = facts.get("request_id", "")
+            if not request_id or told.get(request_id, 0.0) < when - 1.0:
                 rows.append(self.append({**facts, "outcome": UNKNOWN, "detail": facts.get("detail") or detail}, "", when))
         self._begun.remove(name)
         return rows

@@ -2,7 +2,8 @@
 
     seq         its number, from 1
     when        time.time()
-    user role how address   who did it. how: "socket" (terrasterctl), "session", "token", "signal", "Terraster"
+    user role how address   who did it. how: "socket" (terrasterctl), "session", "token", "signal", "file"
+                (terrasterctl, while Terraster did not run), "Terraster"
     action target           what was done to what: "backend.drain" and the backend's id, "reload" and ""
     before after            what it was and what it became, JSON values; null: nothing is known
     reason      of the operator

@@ -1,9 +1,14 @@
-"""The users of a Terraster that does not run, in its database. For `terrasterctl user`."""
+"""The users of a Terraster that does not run, in its database. For `terrasterctl user`.
+
+A change leaves the row in the audit log that a running Terraster would write, with the action that the API has for it.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import pwd
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -11,6 +16,15 @@ from .control import Refused
 from .where import configuration
 
 __all__ = ["Stored"]
+
+_ACTIONS = {
+    "add": "addUser",
+    "change": "changeUser",
+    "reset_password": "resetPassword",
+    "unlock": "unlockUser",
+    "end_sessions": "endUserSessions",
+    "remove": "removeUser",
+}
 
 
 class Stored:
@@ -37,6 +51,7 @@ class Stored:
         self.state_dir = settings.state_dir or state_dir(os.environ, os.geteuid())
         self._auth = auth(settings, self.state_dir)
         self.database = self._auth.database
+        self._uid = os.getuid()  # of the operator: the child may become another user
 
     def least(self) -> int:
         """The least number of characters in a password."""
@@ -120,11 +135,47 @@ class Stored:
         _become(_owner(self.database, self.state_dir))
         try:
             value = act(*arguments)
+        except Exception as error:
+            self._record(what, arguments, "refused", None, str(error))
+            raise
         finally:
             made.close()
+        self._record(what, arguments, "done", value, "")
         if isinstance(value, list):
             return [one._asdict() for one in value]
         return value._asdict() if hasattr(value, "_asdict") else value
+
+    def _record(self, what: str, arguments: tuple[Any, ...], outcome: str, value: Any, detail: str) -> None:
+        """Add the row of a change. One that cannot be written is named on standard error: the change is made."""
+        if what not in _ACTIONS:
+            return
+        from terraster.audit.log import AuditError, AuditLog
+
+        after = {key: getattr(value, key) for key in ("role", "disabled") if hasattr(value, key)} or None
+        facts = {
+            "user": _operator(self._uid),
+            "role": "admin",
+            "how": "file",
+            "action": _ACTIONS[what],
+            "target": f"user {arguments[0]}",
+            "after": after,
+            "outcome": outcome,
+            "detail": detail,
+        }
+        try:
+            AuditLog(os.path.join(self.state_dir, "audit"), str).append(facts)
+        except AuditError as error:
+            print(f"terrasterctl: {error}: this change has no row", file=sys.stderr)
+
+
+def _operator(uid: int) -> str:
+    """The name of an operator, as the rows of the control socket have it."""
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = f"user {uid}"
+    claimed = os.environ.get("SUDO_USER", "")
+    return f"{user} ({claimed})" if claimed and claimed != user else user
 
 
 def _owner(*paths: str) -> tuple[int, int] | None:

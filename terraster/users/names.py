@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["MOST", "broken", "canonical"]
+__all__ = ["MOST", "broken", "canonical", "tried"]
 
 MOST = 64
 """Characters of a name."""
@@ -20,6 +20,18 @@ def canonical(written: str) -> str:
     """The one spelling of a name, which need not be valid: NFKC, lower case, without blanks and invisible characters around it."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", written).casefold())
     return "".join(one for one in folded if unicodedata.category(one) not in ("Cc", "Cf", "Zs", "Zl", "Zp"))
+
+
+def tried(written: str) -> str:
+    """The name of a login that failed, as a log may have it: "***" if it may be a password that was typed in the wrong field, which is any text
+    that cannot be a name, or that has 8 characters and three kinds of them."""
+    name = canonical(written)
+    kinds = sum(any(map(kind, written)) for kind in (str.islower, str.isupper, str.isdigit, _is_sign))
+    return "***" if broken(name) or (len(written) >= 8 and kinds >= 3) else name
+
+
+def _is_sign(character: str) -> bool:
+    return not (character.isalnum() or character in "._-@")
 
 
 def broken(name: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from ..harness.api import call
 from ..harness.backends import ok
 from ..harness.disks import fill
 from ..harness.terraster_process import Terraster, service
@@ -145,6 +146,18 @@ def test_the_api_reads_it(fresh, backend) -> None:
     assert [row["action"] for row in found["rows"]] == ["backend.drain"] and found["cursor"] is None
     assert [row["seq"] for row in proxy.control("GET", "/api/audit", action="backend.d")["rows"]] == [1]
     assert proxy.control("GET", "/api/audit", since="99999999999")["rows"] == []
+    where = {"service_name": "site", "path": "/"}
+    assert call(proxy, "POST", "/api/backends", {"url": "http://127.0.0.1:9"}, **where).status == 201
+    assert call(proxy, "POST", "/api/backends", {"url": "http://127.0.0.1:9"}, **where).status == 409
+    target = {**where, "url": one.url}
+    assert call(proxy, "PATCH", "/api/backends", {"drain": True}, {"If-Match": "*"}, **target).status == 200
+    assert proxy.ctl("backend", "add", "site", "http://127.0.0.1:10").returncode == 0
+    assert [(row["action"], row["target"], row["outcome"]) for row in rows(proxy)[-4:]] == [
+        ("backend.add", "site/ http://127.0.0.1:9", "done"),
+        ("backend.add", "site/ http://127.0.0.1:9", "refused"),
+        ("backend.drain", f"site/ {one.url}", "done"),
+        ("backend.add", "site/ http://127.0.0.1:10", "done"),
+    ], "the same words for the same change"
     assert proxy.control("GET", "/api/audit/verify")["ok"] is True
     path = next((Path(proxy.base["state_dir"]) / "audit").glob("*.jsonl"))
     path.write_bytes(path.read_bytes().replace(b'"done"', b'"DONE"', 1))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import pwd
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from terraster.audit.log import AuditLog
 
 from ..harness.shapes import unlawful
 from ..harness.terraster_process import Terraster, service
@@ -80,6 +83,10 @@ def test_the_first_user_before_the_first_start(tmp_path, typed):
         assert os.stat(tmp_path / "state" / "auth.db").st_mode & 0o777 == 0o600
         assert [one["name"] for one in json.loads(later.ctl("user", "list", "--json").stdout)["users"]] == ["ada"]
         assert later.ctl("user", "remove", "ada").returncode == 1
+        removed, added = AuditLog(str(tmp_path / "state" / "audit"), str).rows()
+        assert (added["action"], added["target"], added["how"], added["outcome"]) == ("addUser", "user ada", "file", "done")
+        assert added["user"] == pwd.getpwuid(os.getuid()).pw_name and added["after"]["role"] == "admin" and GOOD not in str(added)
+        assert (removed["action"], removed["outcome"]) == ("removeUser", "refused") and removed["detail"]
         later.start()
         assert Client(later).login().status == 200
 

@@ -7,6 +7,7 @@ from typing import Any
 from ...users.access import Granted as Given
 from ...users.api_tokens import ApiToken
 from ...users.identity import SESSION, TOKEN, Identity
+from ...users.names import tried
 from ...users.policy import MOST_OCTETS, rules
 from ..call import Answer, Call, Caller, Effect, Role
 from ..cookie import check_origin, cookie, ended, field
@@ -174,7 +175,7 @@ class Entry:
         if call.body.cookie:
             check_origin(credentials)
         known = access.known(call.body.username)
-        target = f"user {known}" if known else "a user that does not exist"
+        target = f"user {known}" if known else f"a user that does not exist: {tried(call.body.username)}"
         if not known and not access.any_user():
             raise Refused(401, FIRST, headers=[("WWW-Authenticate", 'Bearer realm="terraster"')], target=target)
         with translated(target):

@@ -173,5 +173,6 @@ def _order(deps: Deps, call: Call, body: BackendPatch, action: str) -> Answer:
         after=None if dry_run else {key: backend[key] for key in keys},
         reason=body.reason,
         generation=0 if dry_run else generation,
+        action=f"backend.{action}",
     )
     return Answer(value, etag="" if dry_run else tag, effect=effect)

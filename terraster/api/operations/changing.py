@@ -35,8 +35,8 @@ def change(kind: str, call: Call, *, url: str = "", value: Mapping[str, Any] | N
     }
 
 
-def checked(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The answer of the master. Raises `Refused` for a refusal, with all of its reasons."""
+def checked(answer: Mapping[str, Any], target: str = "") -> Mapping[str, Any]:
+    """The answer of the master. Raises `Refused` for a refusal, with all of its reasons. target: of a refusal, for the audit"""
     if answer["ok"]:
         return answer
     status = _STATUS.get(answer.get("code", "invalid"), 422)
@@ -44,18 +44,21 @@ def checked(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     headers = [("ETag", answer["etag"])] if answer.get("etag") else []
     headers += [("Retry-After", "2")] if status == 503 else []
     errors = [Mistake(pointer="", detail=problem) for problem in problems] if status == 422 else []
-    raise Refused(status, "; ".join(problems), errors, headers)
+    raise Refused(status, "; ".join(problems), errors, headers, target=target)
 
 
 def edited(deps: Deps, call: Call, changes: Sequence[dict[str, Any]], reason: str, status: int = 200) -> Answer:
     """Make changes, all or none."""
     dry_run = call.query.dry_run
-    answer = checked(deps.ask("edit", changes=list(changes), by=by(call), reason=reason, dry_run=dry_run))
-    return answered(answer, reason, 200 if dry_run else status)
+    kinds, urls = {one["kind"] for one in changes}, [one["url"] for one in changes if one["url"]]
+    answer = deps.ask("edit", changes=list(changes), by=by(call), reason=reason, dry_run=dry_run)
+    wanted = dict.fromkeys(f"{one['service']}{one['path']}" for one in changes)
+    checked(answer, " ".join((", ".join([*wanted][:_MOST]), *urls[:_MOST])).strip())
+    return answered(answer, reason, 200 if dry_run else status, kinds.pop() if len(kinds) == 1 else "", urls)
 
 
-def answered(answer: Mapping[str, Any], reason: str, status: int = 200) -> Answer:
-    """The answer to a change that was made."""
+def answered(answer: Mapping[str, Any], reason: str, status: int = 200, action: str = "", urls: Sequence[str] = ()) -> Answer:
+    """The answer to a change that was made. action: for the audit, "": as the operation has it; urls: of the backends that it is about"""
     value = {name: answer[name] for name in MEMBERS} | {"touches": answer.get("touches")}
     places = answer["locations"]
     return Answer(
@@ -63,10 +66,11 @@ def answered(answer: Mapping[str, Any], reason: str, status: int = 200) -> Answe
         status=status,
         etag=places[0]["etag"] if len(places) == 1 and not answer["dry_run"] else "",
         effect=Effect(
-            target=", ".join(f"{one['service']}{one['location']}" for one in places[:_MOST]),
+            target=" ".join((", ".join(f"{one['service']}{one['location']}" for one in places[:_MOST]), *urls[:_MOST])),
             after=None if answer["dry_run"] else {"changed": answer["changed"][:_MOST], "changes": answer["changes"][:_MOST]},
             reason=reason,
             generation=0 if answer["dry_run"] else answer["generation"],
+            action=action,
         ),
     )
 

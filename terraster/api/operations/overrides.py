@@ -121,5 +121,6 @@ def _maintenance(deps: Deps, call: Call) -> Answer:
         after={"maintenance": answer["maintenance"]},
         reason=body.reason,
         generation=deps.snapshot().generation,
+        action=f"maintenance.{action}",
     )
     return Answer(value, effect=effect)
