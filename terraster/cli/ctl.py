@@ -4,7 +4,7 @@
                  reload [--dry-run] | diff | status [--all] | stop [--now] | edits … | generations | rollback N | why … | explain REQUEST |
                  backend drain|maintain|enable|weight|add|remove|list … | drain|undrain|ready --host HOST | maintenance on|off SERVICE |
                  mirror [SERVICE] | plugins | certificates | audit [verify] | events | requests | failures | tail | slo [SERVICE] | user … |
-                 login URL | logout
+                 login URL | logout | completion bash|zsh|fish
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -31,6 +31,7 @@ from ..logs import journal
 from . import (
     audit,
     backend,
+    completion,
     differences,
     edits,
     events,
@@ -59,7 +60,10 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code."""
-    arguments = parse(_parser(), joined(sys.argv[1:] if argv is None else argv))
+    words = sys.argv[1:] if argv is None else argv
+    if tuple(words[:3]) == completion.ASKED:
+        return until_closed(lambda: completion.answer(_parser(), _control, words[3:]))
+    arguments = parse(_parser(), joined(words))
     return until_closed(lambda: _command(arguments))
 
 
@@ -117,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_command(commands, shared)
     users.add_command(commands, shared)
     login.add_commands(commands, shared)
+    completion.add_command(commands, shared)
     events.add_command(commands, shared)
     requests.add_commands(commands, shared)
     slo.add_command(commands, shared)
@@ -214,6 +219,7 @@ _COMMANDS = {
     "user": users.user,
     "certificates": _certificates,
     "audit": audit.audit,
+    "completion": completion.completion,
     "login": login.login,
     "logout": login.logout,
     "events": events.events,

@@ -17,7 +17,11 @@ from typing import NamedTuple
 
 from pydantic.fields import FieldInfo
 
+from terraster import __version__
 from terraster.admin.metrics import of_filter
+from terraster.cli import ctl
+from terraster.cli import main as main_command
+from terraster.cli.manpage import page
 from terraster.config.settings import Model, TrafficSettings
 from terraster.config.settings.base import default_of, keys_of, submodel
 from terraster.config.settings.plugins import PluginEntry
@@ -217,12 +221,33 @@ def written(page: str) -> str:
 
 
 def main() -> int:
-    for page in PAGES:
-        text = written(page)
-        if text != (DOCS / page).read_text():
-            (DOCS / page).write_text(text)
-            print(f"docs/{page}: written")
+    for name in PAGES:
+        text = written(name)
+        if text != (DOCS / name).read_text():
+            (DOCS / name).write_text(text)
+            print(f"docs/{name}: written")
+    for name, text in man_pages().items():
+        file = DOCS / "man" / name
+        if not file.exists() or text != file.read_text():
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+            print(f"docs/man/{name}: written")
     return 0
+
+
+def man_pages() -> dict[str, str]:
+    """The manual pages of the commands, by file."""
+    configuration = ("config.yaml", "the configuration, where no other one is named")
+    socket = ("control.sock, terraster.pid", "in the runtime directory of the running Terraster (`runtime_dir`)")
+    logins = ("$XDG_CONFIG_HOME/terraster/logins.json", "logins at other hosts; only their user may read it")
+    return {
+        "terraster.1": page(
+            main_command._parser(), "a load balancer for HTTP", __version__, (configuration, socket), "terrasterctl(1)"
+        ),
+        "terrasterctl.1": page(
+            ctl._parser(), "control a running Terraster", __version__, (configuration, socket, logins), "terraster(1)"
+        ),
+    }
 
 
 if __name__ == "__main__":
