@@ -126,10 +126,26 @@ def test_values_as_large_as_a_cell_and_names_that_look_like_formats():
     house.used(1, 0, REQUESTS=2**63, CONNECTS=2**53 + 1)
     house.used(2, 0, REQUESTS=2**62)
     text = scrape(house)
-    labels = r'service="100%d %s",location="/",backend="http://b/%2e\""'
+    labels = r'backend="http://b/%2e\"",location="/",service="100%d %s"'
     assert f"terraster_backend_requests_total{{{labels}}} {2**63 + 2**62}\n" in text
     assert f"terraster_backend_connections_opened_total{{{labels}}} {2**53 + 1}\n" in text
     assert f'terraster_backend_state{{{labels},state="down"}} 1\n' in text
+
+
+def test_lines_are_written_the_same_way_each_time():
+    """Programs that compare lines find them again: with sorted labels, those of a code and a bucket first."""
+    house = House()
+    house.answer(1, 0, 200, 0.004)
+    house.used(1, 0, REQUESTS=2, STATUS_2XX=2)
+    text = scrape(house)
+    for line in (
+        'terraster_requests_total{code="200",location="/",service="shop"} 1',
+        'terraster_request_duration_seconds_bucket{le="0.005",location="/",service="shop"} 1',
+        'terraster_backend_requests_total{backend="http://10.0.0.1:80",location="/",service="shop"} 2',
+        'terraster_backend_responses_total{code="2xx",backend="http://10.0.0.1:80",location="/",service="shop"} 2',
+        'terraster_backend_state{backend="http://10.0.0.1:80",location="/",service="shop",state="down"} 1',
+    ):
+        assert f"\n{line}\n" in text
 
 
 @pytest.fixture

@@ -91,9 +91,11 @@ class Scrape:
     def families(self) -> dict[str, Pieces]:
         """The samples of each metric, by its name."""
         found = {
-            "terraster_requests_total": self._labelled("terraster_requests_total", "code", STATUS_LABELS, SeatLocation.STATUS),
-            "terraster_grpc_responses_total": self._labelled(
-                "terraster_grpc_responses_total", "status", STATUSES, SeatLocation.GRPC
+            "terraster_requests_total": self._each(
+                SeatLocation.STATUS, [(b'terraster_requests_total{code="%b",' % word.encode(), b"} %d") for word in STATUS_LABELS]
+            ),
+            "terraster_grpc_responses_total": self._each(
+                SeatLocation.GRPC, [(b"terraster_grpc_responses_total{", b',status="%b"} %%d' % word.encode()) for word in STATUSES]
             ),
             "terraster_bytes_total": self._bytes(),
             "terraster_location_panic": self._panic(),
@@ -129,16 +131,17 @@ class Scrape:
 
     # Locations
 
-    def _labelled(self, name: str, key: str, words: Sequence[str], first: int) -> Pieces:
-        """A counter with a label that has many values. A value of which nothing was counted has no sample."""
-        cells, head = range(first, first + len(words)), b"%b{" % name.encode()
+    def _each(self, first: int, lines: Sequence[tuple[bytes, bytes]]) -> Pieces:
+        """A counter with a label of many values, each of which has a cell. A value of which nothing was counted has no sample.
+
+        lines: for each value what comes before and after the other labels of a line"""
+        cells = range(first, first + len(lines))
         for block in self._series.locations:
             columns = block.sums(cells)
             living = block.living()
-            for word, column in zip(words, columns, strict=True):
+            for (head, tail), column in zip(lines, columns, strict=True):
                 if column:
                     values = numbers(column, len(block))
-                    tail = f',{key}="{word}"}} %d'.encode()
                     yield from self._lines(head, tail, *_chosen(_both(values, living), block.labels, values))
 
     def _bytes(self) -> Pieces:
@@ -147,7 +150,7 @@ class Scrape:
             living = _both(self._in_use(block), block.living())
             for direction, column in zip((b"in", b"out"), columns, strict=True):
                 labels, values = _chosen(living, block.labels, numbers(column, len(block)))
-                yield from self._lines(b"terraster_bytes_total{", b',direction="%b"} %%d' % direction, labels, values)
+                yield from self._lines(b'terraster_bytes_total{direction="%b",' % direction, b"} %d", labels, values)
 
     def _of_location(self, name: str, cell: int) -> Pieces:
         head = b"%b{" % name.encode()
@@ -236,12 +239,11 @@ class Scrape:
             named = [name != "" for name in block.names]
             if any(named):
                 labels, names = _chosen(_both(named, block.living()), block.labels, block.names)
-                full = [b"%b,%b" % (one, label("name", name)) for one, name in zip(labels, names, strict=True)]
+                full = [_named(*pair) for pair in zip(labels, names, strict=True)]
                 yield from self._lines(b"terraster_backend_info{", b"} %d", full, [1] * len(full))
 
     def _responses(self) -> Pieces:
         """A backend has these series from its first attempt on."""
-        head = b"terraster_backend_responses_total{"
         for block in self._series.backends:
             tried, *columns = block.sums((SeatBackend.REQUESTS, *SeatBackend.CLASSES))
             living = _both(numbers(tried, len(block)), block.living())
@@ -253,15 +255,20 @@ class Scrape:
                     having = _both(living, values)
                 else:
                     continue
-                yield from self._lines(head, b',code="%b"} %%d' % word.encode(), *_chosen(having, block.labels, values))
+                head = b'terraster_backend_responses_total{code="%b",' % word.encode()
+                yield from self._lines(head, b"} %d", *_chosen(having, block.labels, values))
 
     # Both
 
     def _histogram(self, name: str, blocks: Iterable[Block], bounds: Sequence[str], bucket: int, total: int) -> Pieces:
         """A series of which nothing was counted has no samples."""
         family = name.encode()
-        heads = [*([b"%b_bucket{" % family] * len(bounds)), b"%b_count{" % family, b"%b_sum{" % family]
-        row = _row(heads, [*(b',le="%b"} %%d' % bound.encode() for bound in bounds), b"} %d", b"} %a"])
+        heads = [
+            *(b'%b_bucket{le="%b",' % (family, bound.encode()) for bound in bounds),
+            b"%b_count{" % family,
+            b"%b_sum{" % family,
+        ]
+        row = _row(heads, [*([b"} %d"] * len(bounds)), b"} %d", b"} %a"])
         cells = (*range(bucket, bucket + len(bounds)), total)
         step = LINES // len(heads)
         for block in blocks:
@@ -289,6 +296,12 @@ def _row(heads: Sequence[bytes], tails: Sequence[bytes]) -> list[bytes]:
     """The octets between the labels, in the template of one series with several lines: labels.join(…) makes it."""
     ends = [b"%b\n" % tail for tail in tails]
     return [heads[0], *(b"%b%b" % pair for pair in zip(ends, heads[1:], strict=False)), ends[-1]]
+
+
+def _named(labels: bytes, name: str) -> bytes:
+    """Labels with that of a name. All labels of a line are sorted, except those of the family, which come first."""
+    before, service, after = labels.rpartition(b',service="')
+    return b"%b,%b%b%b" % (before, label("name", name), service, after)
 
 
 def _both(flags: Sequence[object], others: Sequence[object] | None) -> list[bool]:

@@ -179,7 +179,7 @@ class Series:
                 if location.slot >= 0:
                     places.append((location.slot, where, bool(location.backends)))
                 for backend, slots, departed in _by_url(location):
-                    labels = b"%b,%b" % (where, label("backend", backend.url))
+                    labels = b"%b,%b" % (label("backend", backend.url), where)
                     if len(slots) == 1 and departed is None:
                         single.append((slots[0], labels, backend.name))
                     else:
@@ -191,7 +191,7 @@ class Series:
 
 
 def _where(service: Service, location: Location) -> bytes:
-    return b"%b,%b" % (label("service", service.name), label("location", location.place))
+    return b"%b,%b" % (label("location", location.place), label("service", service.name))
 
 
 def label(name: str, value: str) -> bytes:
