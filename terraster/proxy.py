@@ -38,7 +38,7 @@ from .phases.hedge import HedgedAttempt
 from .phases.locate import locate
 from .phases.mirrors import Mirrors
 from .phases.multiplex import choose, head_of, multiplex
-from .phases.pick import first_pick, next_pick
+from .phases.pick import first_pick, next_pick, settle_waits
 from .phases.plugin_body import PluginBodies
 from .phases.receive import read_head, read_proxy_header
 from .phases.secure import secure
@@ -292,8 +292,9 @@ class Proxy(DataPlane):
     def _finish(self, exchange: Exchange) -> None:
         """Count and log. Called exactly once for every exchange, whatever its outcome."""
         location = exchange.location
-        exchange.client.connection.keepalive = (location or exchange.rules()).timeouts.keepalive
-        exchange.client.end()
+        client = exchange.client
+        client.connection.keepalive = (location or exchange.rules()).timeouts.keepalive
+        client.end()
         exchange.client = None
         if exchange.buffering is not None:
             let_go(exchange)
@@ -305,8 +306,11 @@ class Proxy(DataPlane):
             exchange.status = 499
         clock = self.clock
         exchange.duration = duration = clock() - exchange.started
-        q = self.view.q
-        row = self.view.locations + (exchange.plan.unrouted if location is None else location.offset)
+        view = self.view
+        q = view.q
+        row = view.locations + (exchange.plan.unrouted if location is None else location.offset)
+        if exchange.facts is not None:
+            settle_waits(view, exchange)
         q[row + STATUS_CELL[exchange.status]] += 1
         q[row + _BYTES_IN] += exchange.bytes_in
         q[row + _BYTES_OUT] += exchange.bytes_out

@@ -282,10 +282,28 @@ def test_what_filters_count_is_read_out():
 
 @pytest.mark.needs("promtool")
 def test_promtool_has_nothing_to_say():
+    """Neither of what is there at once, nor of all that can be counted."""
     promtool = find("promtool")
     assert promtool
-    result = subprocess.run([promtool, "check", "metrics"], input=scrape(busy_house()), capture_output=True, text=True, timeout=30)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    house = busy_house()
+    q, table = house.q, house.table
+    for seat in (1, 2):
+        at = table.seat(seat)
+        for cell in (*Seat.COUNTERS, *range(Seat.LAG_TIME, Seat.LAG_LONGEST + 1)):
+            q[at + cell] += 7
+        at = table.seat_location(seat, 0)
+        for cell in range(SeatLocation.CELLS):
+            q[at + cell] += 7
+        at = table.seat_backend(seat, 0)
+        for cell in range(SeatBackend.CELLS):
+            q[at + cell] += 7
+    collector = TableCollector(table, lambda: house.snapshot, 1, lambda: None, counted(KINDS), lambda: (("obtained", 3),))
+    for text in (scrape(busy_house()), b"".join(exposition(make_registry(collector))).decode()):
+        result = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    found = samples(text)
+    silent = [one.metric for one in counted(KINDS) if not any(name.startswith(one.metric + "{") for name in found)]
+    assert not silent and found["terraster_event_loop_lag_seconds_count{worker=2}"] == 7 * (len(WAITS) + 1)
 
 
 SERVER = """

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from terraster.config.snapshot import Queue
 from terraster.errors import HttpError
+from terraster.exchange import QUEUE_TIME
 from terraster.net.queue import Queue as WaitingQueue
 from terraster.net.reactor import Reactor
 from terraster.state.cells import Seat, SeatLocation
@@ -36,6 +37,17 @@ def cell(line: WaitingQueue, which: int) -> int:
     return int(line._view.q[line._view.locations + OFFSET + which])
 
 
+class Waiting:
+    """A request, as far as a queue needs it."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def spent(self, what: str, seconds: float) -> None:
+        assert what == QUEUE_TIME
+        self.seconds.append(seconds)
+
+
 class Room:
     """So much room, and who got it, in order."""
 
@@ -56,7 +68,7 @@ class Room:
     def wait(self, line: WaitingQueue, who: object) -> gevent.Greenlet:
         """``who`` waits in a line; returns when it has taken its place."""
         before = cell(line, SeatLocation.QUEUED)
-        waiter = gevent.spawn(line.wait, self.look(who), Reactor())
+        waiter = gevent.spawn(line.wait, self.look(who), Reactor(), Waiting())
         wait_until(lambda: cell(line, SeatLocation.QUEUED) > before or waiter.dead, pause=gevent.sleep)
         return waiter
 
@@ -68,7 +80,7 @@ def finish(*waiters: gevent.Greenlet) -> None:
 
 def test_who_finds_room_does_not_wait() -> None:
     (line,) = lines(1)
-    assert line.wait(Room(1).look("one"), Reactor()) == "one"
+    assert line.wait(Room(1).look("one"), Reactor(), Waiting()) == "one"
     assert not line.is_busy()
     assert cell(line, SeatLocation.QUEUED) == cell(line, SeatLocation.QUEUE_HEAD) == 0
 
@@ -148,7 +160,7 @@ def test_too_many_are_refused_at_once(size: int) -> None:
     for line in all_lines:
         began = time.monotonic()
         with pytest.raises(HttpError) as refused:
-            line.wait(room.look("more"), Reactor())
+            line.wait(room.look("more"), Reactor(), Waiting())
         assert time.monotonic() - began < 0.1
         assert (refused.value.status, refused.value.retry_after) == (503, 7)
         assert cell(line, SeatLocation.QUEUE_REFUSED) == 1
@@ -161,7 +173,7 @@ def test_nobody_waits_for_longer_than_the_timeout() -> None:
     (line,) = lines(1, timeout=0.1)
     began = time.monotonic()
     with pytest.raises(HttpError) as over:
-        line.wait(Room().look("one"), Reactor())
+        line.wait(Room().look("one"), Reactor(), Waiting())
     assert 0.09 <= time.monotonic() - began < 0.5
     assert (over.value.status, over.value.retry_after) == (503, 1)
     assert cell(line, SeatLocation.QUEUE_TIMEOUTS) == 1
@@ -187,9 +199,9 @@ def test_what_a_look_raises_frees_the_place() -> None:
         raise HttpError("a defect")
 
     with pytest.raises(HttpError, match="a defect"):
-        line.wait(look, Reactor())
+        line.wait(look, Reactor(), Waiting())
     assert not line.is_busy()
-    assert line.wait(Room(1).look("next"), Reactor()) == "next"
+    assert line.wait(Room(1).look("next"), Reactor(), Waiting()) == "next"
 
 
 def test_a_worker_that_died_is_waited_for_until_its_seat_is_emptied() -> None:
@@ -216,7 +228,7 @@ def test_a_worker_that_hangs_does_not_stop_the_others_for_good() -> None:
     q[view.table.seat(view.seat) + Seat.HEARTBEAT] = 1
     q[view.locations + OFFSET + SeatLocation.QUEUED] = 1
     q[view.locations + OFFSET + SeatLocation.QUEUE_HEAD] = time.monotonic_ns() - 3 * 10**9
-    assert alive.wait(Room(1).look("one"), Reactor()) == "one"
+    assert alive.wait(Room(1).look("one"), Reactor(), Waiting()) == "one"
 
 
 def test_who_waits_goes_on_waiting_through_a_reload() -> None:
@@ -227,12 +239,12 @@ def test_who_waits_goes_on_waiting_through_a_reload() -> None:
     new.resume_from(old)
     assert new.is_busy()
     with pytest.raises(HttpError):
-        new.wait(room.look("the new size counts"), Reactor())
+        new.wait(room.look("the new size counts"), Reactor(), Waiting())
     room.places = 2
     new.stir()
     finish(*waiters)
     assert room.served == [0, 1]
-    assert new.wait(Room(1).look("two"), Reactor()) == "two"
+    assert new.wait(Room(1).look("two"), Reactor(), Waiting()) == "two"
 
 
 def test_who_waits_is_woken_by_room_not_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +266,7 @@ def test_time_is_the_reactors() -> None:
     q[view.locations + OFFSET + SeatLocation.QUEUED] = 1
     q[view.locations + OFFSET + SeatLocation.QUEUE_HEAD] = 49 * 10**9
     room = Room(1)
-    waiter = gevent.spawn(here.wait, room.look("one"), Reactor(clock=lambda: 50.0))
+    waiter = gevent.spawn(here.wait, room.look("one"), Reactor(clock=lambda: 50.0), Waiting())
     gevent.sleep(0.1)
     assert not waiter.dead and not room.served
     assert cell(here, SeatLocation.QUEUE_HEAD) == 50 * 10**9

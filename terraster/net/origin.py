@@ -14,7 +14,7 @@ from typing import Any
 from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ConnectFailed
 from terraster.exchange import CONNECT_TIME, QUEUE_TIME, TLS_TIME, Exchange
-from terraster.state.times import connected, waited
+from terraster.state.times import connected
 from terraster.state.view import SeatView
 
 from .client_tls import ClientTls, ContextsOfBackends
@@ -103,9 +103,7 @@ class Origin:
             try:
                 idle = self.pool.wait(exchange, timeout)
             finally:
-                spent = clock() - began
-                exchange.spent(QUEUE_TIME, spent)
-                waited(self._view, exchange.location.offset, spent)
+                exchange.spent(QUEUE_TIME, clock() - began)
             if idle is not None:
                 return idle
         stream = self._stream(self._family)

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from terraster.config.snapshot import Queue as QueueLimits
 from terraster.errors import HttpError
+from terraster.exchange import QUEUE_TIME, Exchange
 from terraster.state.cells import Seat, SeatLocation
-from terraster.state.times import waited
 from terraster.state.view import SeatView
 
 from .reactor import Reactor, Wakeup
@@ -65,9 +65,10 @@ class Queue:
         if self._waiting:
             self._waiting[0][1].wake()
 
-    def wait(self, look: Callable[[], _T | None], reactor: Reactor) -> _T:
+    def wait(self, look: Callable[[], _T | None], reactor: Reactor, exchange: Exchange) -> _T:
         """Wait until ``look()`` finds a backend, and return it. Raises `HttpError` 503 at once if the queue is full, and after the timeout.
 
+        exchange: it is told how long it waited
         reactor: this worker's; it does not exist yet when the queue is compiled
         """
         view, q, row = self._view, self._view.q, self._view.locations + self._offset
@@ -102,7 +103,7 @@ class Queue:
             waiting.remove(place)
             q[row + SeatLocation.QUEUED] -= 1
             q[row + SeatLocation.QUEUE_HEAD] = waiting[0][0] if waiting else 0
-            waited(view, self._offset, clock() - now)
+            exchange.spent(QUEUE_TIME, clock() - now)
             self.stir()
 
     def _is_next(self, arrived: int, now: float) -> bool:

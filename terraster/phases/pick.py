@@ -7,11 +7,13 @@ from terraster.errors import HttpError
 from terraster.exchange import QUEUE_TIME, Exchange
 from terraster.location_plan import LocationPlan
 from terraster.policy.retry import SAME_FRESH, pause
+from terraster.state.times import waited
+from terraster.state.view import SeatView
 
 from .attempt import Attempt
 from .data_plane import DataPlane
 
-__all__ = ["first_pick", "next_pick"]
+__all__ = ["first_pick", "next_pick", "settle_waits"]
 
 
 def first_pick(plane: DataPlane, exchange: Exchange) -> Member:
@@ -33,6 +35,13 @@ def next_pick(plane: DataPlane, exchange: Exchange, attempt: Attempt, step: int)
         if attempt.paid:
             exchange.location.budget.refund()
         raise
+
+
+def settle_waits(view: SeatView, exchange: Exchange) -> None:
+    """Count an exchange that is over and has facts, if it waited: once, with all its waits for room and for connections together."""
+    seconds = exchange.facts.get(QUEUE_TIME)  # type: ignore[union-attr]
+    if seconds is not None:
+        waited(view, exchange.location.offset, seconds)
 
 
 def _next(plane: DataPlane, exchange: Exchange, attempt: Attempt, step: int) -> Member:
@@ -62,11 +71,7 @@ def _last_resort(plane: DataPlane, exchange: Exchange, failure: HttpError | None
         if member is not None:
             return member
     if location.limited and location.has_others(exchange.tried):
-        began = plane.clock()
-        try:
-            return location.queue.wait(_Look(plane, exchange), plane.reactor)
-        finally:
-            exchange.spent(QUEUE_TIME, plane.clock() - began)
+        return location.queue.wait(_Look(plane, exchange), plane.reactor, exchange)
     if failure is None or _has_waited(failure):
         raise failure or location.nobody()
     member = location.balancer.pick(exchange, exchange.answered, plane.clock())

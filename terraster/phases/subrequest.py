@@ -23,7 +23,7 @@ from terraster.wire.http1 import parse_request
 
 from .attempt import WatchedAttempt
 from .data_plane import DataPlane
-from .pick import first_pick, next_pick
+from .pick import first_pick, next_pick, settle_waits
 
 __all__ = ["LARGEST", "Nobody", "Subrequests", "ask", "end", "location_of", "source_of"]
 
@@ -136,6 +136,14 @@ def ask(plane: DataPlane, sub: Exchange, take: Callable[[DataPlane, WatchedAttem
     """Try the backends of the location until one answers, as `terraster.proxy` does it for a client. Returns what ``take`` makes of the
     answer. Raises `HttpError`."""
     sub.location.requests += 1
+    try:
+        return _ask(plane, sub, take)
+    finally:
+        if sub.facts is not None:
+            settle_waits(plane.view, sub)
+
+
+def _ask(plane: DataPlane, sub: Exchange, take: Callable[[DataPlane, WatchedAttempt], T]) -> T:
     member = first_pick(plane, sub)
     step = USE
     while True:

@@ -18,7 +18,7 @@ def connected(view: SeatView, offset: int, seconds: float) -> None:
 
 
 def waited(view: SeatView, offset: int, seconds: float) -> None:
-    """A request waited so many seconds for a backend with room, or for a connection. offset: of its location's row in a seat"""
+    """A request that is over had waited so many seconds in all, for room or for a connection. offset: of its location's row in a seat"""
     q, row = view.q, view.locations + offset
     q[row + SeatLocation.QUEUE_TIME] += int(seconds * 1e9)
     q[row + SeatLocation.QUEUE_BUCKET + bisect_left(WAITS, seconds)] += 1
