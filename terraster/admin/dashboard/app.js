@@ -54,7 +54,7 @@ function draw() {
   }
   show(
     document.getElementById("nav"),
-    PAGES.filter((one) => one.inMenu).map((one) =>
+    PAGES.filter((one) => one.inMenu && !state.needsLogin).map((one) =>
       h("a", { href: `#/${one.name}`, "aria-current": one.name === name ? "page" : null }, one.title),
     ),
   );

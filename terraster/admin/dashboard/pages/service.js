@@ -35,8 +35,8 @@ export function servicePage(state, { parts, draw }) {
       ? h("p", { class: "banner" }, `In maintenance${service.maintenance.reason ? `: ${service.maintenance.reason}` : ""}`)
       : null,
     problemList(problems, state.status.now),
-    objectivesPart(state, service.name, draw),
     service.locations.map((location) => locationPart(state, service, location, past, changes, draw)),
+    objectivesPart(state, service.name, draw),
   ];
 }
 
