@@ -4,7 +4,7 @@
                  reload [--dry-run] | diff | status [--all] | stop [--now] | edits … | generations | rollback N | why … | explain REQUEST |
                  backend drain|maintain|enable|weight|add|remove|list … | drain|undrain|ready --host HOST | maintenance on|off SERVICE |
                  mirror [SERVICE] | plugins | certificates | audit [verify] | events | requests | failures | tail | slo [SERVICE] | user … |
-                 login URL | logout | completion bash|zsh|fish
+                 doctor | login URL | logout | completion bash|zsh|fish
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -33,6 +33,7 @@ from . import (
     backend,
     completion,
     differences,
+    doctor,
     edits,
     events,
     explain_running,
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     backend.add_commands(commands, shared)
     hosts.add_commands(commands, shared)
     explain_running.add_command(commands, shared)
+    doctor.add_command(commands, shared)
     edits.add_command(commands, shared)
     maintenance.add_command(commands, shared)
     mirror.add_command(commands, shared)
@@ -208,6 +210,7 @@ _COMMANDS = {
     "drain": hosts.drain,
     "undrain": hosts.undrain,
     "ready": hosts.undrain,
+    "doctor": doctor.doctor,
     "edits": edits.edits,
     "generations": edits.generations,
     "rollback": edits.rollback,

@@ -391,6 +391,9 @@ SHAPES: dict[str, Schema] = {
     "user list": record(ok=TRUTH, now=MOMENT, users=several(USER)),
     "user sessions": record(ok=TRUTH, now=MOMENT, sessions=several(SESSION)),
     "events": record(ok=TRUTH, now=MOMENT, events=several(EVENT)),
+    "doctor": record(
+        ok=TRUTH, now=MOMENT, running=TRUTH, findings=several(record(check=TEXT, severity=TEXT, what=TEXT, reason=TEXT, do=TEXT))
+    ),
     "explain": record(
         ok=TRUTH,
         now=MOMENT,
