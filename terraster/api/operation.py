@@ -39,7 +39,9 @@ class Operation:
     etag:      the ETag of what the call changes, as it is now; raises `Refused`. The router compares it before it reads the body. A
                handler whose change could race with another one compares again, where it changes (`Call.matches`)
     expired:   True if a caller with an expired password may call it
-    example:   of a call, for the manual; tests make it: ``path query body``, each may be left out
+    example:   of a call, for the manual; tests make it: ``parts query body``. ``after``: id of the operation whose example comes before;
+               ``takes``: words in this one that stand for members of that one's answer, such as ``{"ID": "items.0.id"}``. ``own``: True if a
+               user makes it, not the control socket
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]

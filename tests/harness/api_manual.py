@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 from unittest.mock import MagicMock
@@ -28,14 +29,18 @@ def operations() -> str:
     return "\n".join(line for tag in dict.fromkeys(one.tag for one in OPERATIONS) for line in _family(tag, made)) + "\n"
 
 
-def example(one: Operation) -> tuple[str, Any, dict[str, str]]:
-    """The target, the body and the fields of the example."""
+def example(one: Operation, values: Mapping[str, str] | None = None) -> tuple[str, Any, dict[str, str]]:
+    """The target, the body and the fields of the example. values: of the words that stand for something"""
+    known = values or {}
     target = one.path
     for name, value in one.example.get("parts", {}).items():
-        target = target.replace(f"{{{name}}}", quote(value, safe=""))
+        target = target.replace(f"{{{name}}}", quote(known.get(value, value), safe=""))
     query = one.example.get("query")
     head = {"If-Match": one.example.get("if_match", "*")} if one.if_match == "required" else {}
-    return f"{target}?{urlencode(query)}" if query else target, one.example.get("body"), head
+    body = one.example.get("body")
+    if isinstance(body, dict):
+        body = {name: known.get(value, value) if isinstance(value, str) else value for name, value in body.items()}
+    return f"{target}?{urlencode(query)}" if query else target, body, head
 
 
 def _family(tag: str, made: dict[str, Any]) -> Iterator[str]:
@@ -58,11 +63,31 @@ def _operation(one: Operation, made: dict[str, Any]) -> Iterator[str]:
     yield f"Answers {one.status}, or a problem with {', '.join(map(str, refusals(one)))}."
     yield ""
     target, body, head = example(one)
-    words = ["curl", "--unix-socket", _SOCKET]
+    yield from _before(one)
+    words = ["curl", "-H", '"Authorization: Bearer $TOKEN"'] if one.example.get("own") else ["curl", "--unix-socket", _SOCKET]
     words += [] if one.method == "GET" else ["-X", one.method]
     words += [word for name, value in head.items() for word in ("-H", f"'{name}: {value}'")]
     words += [] if body is None else ["-H", "'Content-Type: application/json'", "-d", f"'{json.dumps(body)}'"]
-    yield from ("```", " ".join([*words, f"'http://terraster{target}'"]), "```", "")
+    site = "http://127.0.0.1:8081" if one.example.get("own") else "http://terraster"
+    yield from ("```", " ".join([*words, f"'{site}{target}'"]), "```", "")
+
+
+def _before(one: Operation) -> Iterator[str]:
+    """Where the words of an example come from, if it needs another one."""
+    said = ["`TOKEN` is `token` of the answer to a login."] if one.example.get("own") else []
+    if after := one.example.get("after"):
+        other = next(found for found in OPERATIONS if found.id == after)
+        call = f"`{other.method} {other.path}`"
+        takes = one.example.get("takes", {})
+        said += [f"`{word}` is `{_member(path)}` of the answer to {call}." for word, path in takes.items()]
+        said += [] if takes else [f"After the example of {call}."]
+    if said:
+        yield from (" ".join(said), "")
+
+
+def _member(path: str) -> str:
+    """A path such as ``items.0.id``, as people read it: ``items[0].id``."""
+    return re.sub(r"\.([0-9]+)", r"[\1]", path)
 
 
 def _parameter(own: dict[str, Any]) -> tuple[str, str]:

@@ -62,6 +62,10 @@ Ending = Annotated[
 ]
 
 
+_WEIGHT = "Share of the requests, next to other backends; 0: no new ones."
+_CONNECTIONS = "Requests at once, over all workers; 0: no limit."
+
+
 class DryRunQuery(Query):
     dry_run: DryRun = False
 
@@ -93,16 +97,28 @@ class BackendBody(Model):
     """A backend, with the keys of `backends[]` of the configuration. The defaults are those of a file."""
 
     url: Url
-    name: Annotated[str | None, Field(max_length=64)] = None
-    weight: Annotated[Whole, Field(ge=0, le=1_000_000)] | None = None
-    max_connections: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = Field(None, validation_alias=spelt("max_connections"))
-    priority: Annotated[Whole, Field(ge=0, le=1000)] | None = None
-    backup: bool | None = None
-    skip_tls_verify: bool | None = Field(None, validation_alias=spelt("skip_tls_verify"))
-    sni: Annotated[str | None, Field(max_length=253)] = None
-    http2: bool | None = None
-    send_proxy: Literal["v1", "v2"] | None = Field(None, validation_alias=spelt("send_proxy"))
-    health_check: dict[str, Any] | Literal["off"] | None = Field(None, validation_alias=spelt("health_check"))
+    name: Annotated[str | None, Field(max_length=64)] = Field(None, description="A name for operators.")
+    weight: Annotated[Whole, Field(ge=0, le=1_000_000)] | None = Field(None, description=_WEIGHT)
+    max_connections: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = Field(
+        None, validation_alias=spelt("max_connections"), description=_CONNECTIONS
+    )
+    priority: Annotated[Whole, Field(ge=0, le=1000)] | None = Field(
+        None, description="Tier: the lowest is used first, the next one where no backend of it has room."
+    )
+    backup: bool | None = Field(None, description="True: used only where no other backend has room.")
+    skip_tls_verify: bool | None = Field(
+        None, validation_alias=spelt("skip_tls_verify"), description="True: take any certificate of the backend."
+    )
+    sni: Annotated[str | None, Field(max_length=253)] = Field(None, description="Name for TLS. Default: the host of the URL.")
+    http2: bool | None = Field(None, description="True: speak HTTP/2 to it.")
+    send_proxy: Literal["v1", "v2"] | None = Field(
+        None, validation_alias=spelt("send_proxy"), description="Begin connections with a PROXY header of this version."
+    )
+    health_check: dict[str, Any] | Literal["off"] | None = Field(
+        None,
+        validation_alias=spelt("health_check"),
+        description="As in the configuration, or `off`. Default: that of the location.",
+    )
     reason: Reason = ""
     seconds: Ending = 0.0
 
@@ -116,10 +132,12 @@ class DeleteBody(Model):
 class BackendPatch(Model):
     """Changes of one backend. `drain`, `maintenance` and `health` are orders: false, or `checks`, ends them."""
 
-    weight: Annotated[Whole, Field(ge=0, le=1_000_000)] | None = None
-    max_connections: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = Field(None, validation_alias=spelt("max_connections"))
-    drain: bool | None = None
-    maintenance: bool | None = None
+    weight: Annotated[Whole, Field(ge=0, le=1_000_000)] | None = Field(None, description=_WEIGHT)
+    max_connections: Annotated[Whole, Field(ge=0, le=10_000_000)] | None = Field(
+        None, validation_alias=spelt("max_connections"), description=_CONNECTIONS
+    )
+    drain: bool | None = Field(None, description="True: no new requests, but sessions stay; false: end that.")
+    maintenance: bool | None = Field(None, description="True: no requests at all; false: end that.")
     health: Annotated[
         Literal["up", "down", "paused", "checks"] | None,
         Field(
@@ -133,7 +151,7 @@ class BackendPatch(Model):
 
 class ConfigBody(Model):
     algorithm: Annotated[str | None, Field(max_length=100, validation_alias=AliasChoices("algorithm", "lb_policy", "lbPolicy"))] = (
-        None
+        Field(None, description="As `lb_policy` of the configuration.")
     )
     max_connections: Annotated[
         Annotated[Whole, Field(ge=0, le=10_000_000)] | None,
@@ -148,7 +166,9 @@ class LocationBody(Model):
 
     model_config = ConfigDict(extra="allow")
 
-    path: Annotated[str, Field(min_length=1, max_length=4000)]
+    path: Annotated[
+        str, Field(min_length=1, max_length=4000, description="Path of the location; further keys as in `locations[]`.")
+    ]
 
 
 class RollbackBody(Model):
@@ -158,7 +178,7 @@ class RollbackBody(Model):
 
 
 class MaintenanceBody(Model):
-    on: bool
+    on: Annotated[bool, Field(description="True: answer every request with 503; false: serve again.")]
     reason: Reason = ""
     seconds: Ending = 0.0
 
@@ -178,7 +198,14 @@ class Change(Model):
 
 
 class Batch(Model):
-    changes: Annotated[list[Change], Field(min_length=1, max_length=1000)]
+    changes: Annotated[
+        list[Change],
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Each with `kind`, `service_name`, `path`, `url`, `value`, `for`, `if_match`.",
+        ),
+    ]
     reason: Reason = ""
 
 

@@ -36,8 +36,8 @@ _TOKEN = 500
 
 
 class Login(Model):
-    username: Annotated[str, Field(max_length=200)]
-    password: Password
+    username: Annotated[str, Field(max_length=200, description="In any spelling.")]
+    password: Annotated[Password, Field(description="Of the user.")]
     cookie: Annotated[
         bool, Field(strict=True, description="True for a page of a browser: a cookie takes the place of the two tokens.")
     ] = False
@@ -55,7 +55,9 @@ class Granted(Model):
 
 
 class Refresh(Model):
-    refresh_token: Annotated[str, Field(max_length=_TOKEN, validation_alias=spelt("refresh_token"))]
+    refresh_token: Annotated[
+        str, Field(max_length=_TOKEN, validation_alias=spelt("refresh_token"), description="The last one of the session.")
+    ]
 
 
 class Revoke(Model):
@@ -65,8 +67,10 @@ class Revoke(Model):
 
 
 class ChangePassword(Model):
-    old_password: Annotated[Password, Field(validation_alias=spelt("old_password"))]
-    new_password: Annotated[Password, Field(validation_alias=spelt("new_password"))]
+    old_password: Annotated[Password, Field(validation_alias=spelt("old_password"), description="The one that holds now.")]
+    new_password: Annotated[
+        Password, Field(validation_alias=spelt("new_password"), description="See `GET /api/auth/password-requirements`.")
+    ]
 
 
 class PasswordRequirements(Model):
@@ -119,9 +123,9 @@ class UserPage(Model):
 
 
 class NewUser(Model):
-    username: Annotated[str, Field(max_length=200)]
-    password: Password
-    role: RoleName = "reader"
+    username: Annotated[str, Field(max_length=200, description="Letters a-z, digits and . _ - @.")]
+    password: Annotated[Password, Field(description="See `GET /api/auth/password-requirements`.")]
+    role: Annotated[RoleName, Field(description="The rights of the user.")] = "reader"
     must_change: Annotated[
         bool,
         Field(
@@ -135,7 +139,7 @@ class NewUser(Model):
 class UserChange(Model):
     """The changes; at least one of the two."""
 
-    role: RoleName | None = None
+    role: Annotated[RoleName | None, Field(description="Its new role, which holds from its next request on.")] = None
     disabled: Annotated[bool | None, Field(strict=True, description="True ends all that the user holds.")] = None
 
     @model_validator(mode="after")
@@ -146,7 +150,7 @@ class UserChange(Model):
 
 
 class ResetPassword(Model):
-    password: Password
+    password: Annotated[Password, Field(description="See `GET /api/auth/password-requirements`.")]
     must_change: Annotated[
         bool,
         Field(
@@ -158,8 +162,16 @@ class ResetPassword(Model):
 
 
 class NewToken(Model):
-    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@:/-]*$")]
-    role: RoleName = "reader"
+    name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=100,
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@:/-]*$",
+            description="Its purpose; each of a user is another one.",
+        ),
+    ]
+    role: Annotated[RoleName, Field(description="The rights of the token.")] = "reader"
     days: Annotated[Whole, Field(ge=1, le=366, description="Days that it works.")] = 90
     scopes: Annotated[
         list[Annotated[str, Field(pattern=r"^[A-Za-z]{1,60}$")]],

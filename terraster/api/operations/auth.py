@@ -51,7 +51,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             body=Login,
             answer=Granted,
             refuses=(401, 403),
-            example={"body": {"username": "ada", "password": "Vq7!tGw2#pLz"}},
+            example={"after": "addUser", "body": {"username": "ada", "password": "Vq7!tGw2#pLz"}},
         ),
         Operation(
             method="POST",
@@ -65,6 +65,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             body=Refresh,
             answer=Granted,
             refuses=(401,),
+            example={"after": "login", "takes": {"REFRESH_TOKEN": "refresh_token"}, "body": {"refresh_token": "REFRESH_TOKEN"}},
         ),
         Operation(
             method="POST",
@@ -79,6 +80,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             bare=True,
             status=204,
             refuses=(401, 403),
+            example={"after": "login", "takes": {"REFRESH_TOKEN": "refresh_token"}, "body": {"refresh_token": "REFRESH_TOKEN"}},
         ),
         Operation(
             method="POST",
@@ -93,6 +95,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             status=204,
             refuses=(409,),
             expired=True,
+            example={"own": True, "body": {"old_password": "Vq7!tGw2#pLz", "new_password": "Rm5?kXb8+hNd"}},
         ),
         Operation(
             method="GET",
@@ -103,7 +106,6 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             handle=entry.requirements,
             role=None,
             answer=PasswordRequirements,
-            example={"path": ""},
         ),
         Operation(
             method="GET",
@@ -114,6 +116,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             handle=own.sessions,
             role=Role.READER,
             answer=SessionList,
+            example={"own": True},
         ),
         Operation(
             method="DELETE",
@@ -125,6 +128,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             role=Role.READER,
             status=204,
             refuses=(404,),
+            example={"own": True, "after": "listSessions", "takes": {"ID": "items.0.id"}, "parts": {"id": "ID"}},
         ),
         Operation(
             method="GET",
@@ -135,6 +139,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             handle=own.tokens,
             role=Role.READER,
             answer=TokenList,
+            example={"own": True},
         ),
         Operation(
             method="POST",
@@ -149,6 +154,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             answer=MadeToken,
             status=201,
             refuses=(409,),
+            example={"own": True, "body": {"name": "deploy", "role": "operator", "days": 30, "scopes": ["backends"]}},
         ),
         Operation(
             method="DELETE",
@@ -160,6 +166,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             role=Role.READER,
             status=204,
             refuses=(404,),
+            example={"own": True, "after": "makeToken", "takes": {"ID": "id"}, "parts": {"id": "ID"}},
         ),
     )
 

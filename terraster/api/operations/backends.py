@@ -64,6 +64,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             answer=Changed,
             refuses=(404, 409, 503),
             if_match="honoured",
+            example={"query": {"service_name": "shop", "url": "http://127.0.0.1:9001", "dry_run": "true"}},
         ),
         Operation(
             method="PATCH",

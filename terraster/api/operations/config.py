@@ -119,6 +119,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             answer=Changed,
             refuses=(404, 409, 503),
             if_match="required",
+            example={"query": {"service_name": "shop", "path": "/old", "dry_run": "true"}},
         ),
     )
 

@@ -62,6 +62,12 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             bare=True,
             answer=Changed,
             refuses=(404, 503),
+            example={
+                "after": "listGenerations",
+                "takes": {"NUMBER": "items.1.generation"},
+                "parts": {"number": "NUMBER"},
+                "query": {"dry_run": "true"},
+            },
         ),
         Operation(
             method="POST",
@@ -75,6 +81,12 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             query=DryRunQuery,
             answer=Changed,
             refuses=(404, 409, 503),
+            example={
+                "after": "listOverrides",
+                "takes": {"NUMBER": "edits.0.number"},
+                "parts": {"number": "NUMBER"},
+                "query": {"dry_run": "true"},
+            },
         ),
     )
 

@@ -42,6 +42,12 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             query=DryRunQuery,
             answer=Changed,
             refuses=(404, 503),
+            example={
+                "after": "listOverrides",
+                "takes": {"NUMBER": "edits.0.number"},
+                "parts": {"number": "NUMBER"},
+                "query": {"dry_run": "true"},
+            },
         ),
         Operation(
             method="POST",

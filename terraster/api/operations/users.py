@@ -60,6 +60,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             role=Role.ADMIN,
             answer=UserRow,
             refuses=(404,),
+            example={"after": "addUser", "parts": {"name": "ada"}},
         ),
         Operation(
             method="PATCH",
@@ -75,6 +76,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             refuses=(404, 409),
             if_match="required",
             etag=users.etag,
+            example={"after": "addUser", "parts": {"name": "ada"}, "body": {"role": "operator"}},
         ),
         Operation(
             method="DELETE",
@@ -88,6 +90,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             refuses=(404, 409),
             if_match="required",
             etag=users.etag,
+            example={"after": "addUser", "parts": {"name": "ada"}},
         ),
         Operation(
             method="POST",
@@ -101,6 +104,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             body=ResetPassword,
             answer=UserRow,
             refuses=(404, 409),
+            example={"after": "addUser", "parts": {"name": "ada"}, "body": {"password": "Tz9&wLq3=vHs"}},
         ),
         Operation(
             method="POST",
@@ -112,6 +116,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             role=Role.ADMIN,
             answer=UserRow,
             refuses=(404,),
+            example={"after": "addUser", "parts": {"name": "ada"}},
         ),
         Operation(
             method="GET",
@@ -123,6 +128,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             role=Role.ADMIN,
             answer=SessionList,
             refuses=(404,),
+            example={"after": "addUser", "parts": {"name": "ada"}},
         ),
         Operation(
             method="POST",
@@ -134,6 +140,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             role=Role.ADMIN,
             status=204,
             refuses=(404,),
+            example={"after": "addUser", "parts": {"name": "ada"}},
         ),
     )
 
