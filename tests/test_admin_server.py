@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import resource
 from contextlib import contextmanager
 
 import gevent
 import gevent.event
 import pytest
-from gevent import socket
+from gevent import socket, ssl
 
 from terraster.admin import pages
 from terraster.admin import server as server_module
+from terraster.admin.door import Door
 from terraster.admin.server import BODY_OCTETS, HEAD_OCTETS, PEER_UID, Server
 from terraster.admin.site import Refusal, Response, Site, json_response, only_for_owner
 from terraster.admin.worker import _operator
+from terraster.certs.files import read_files
+from terraster.config.snapshot import Tls
 from terraster.errors import TerrasterError
+
+from .harness.authority import Authority
 
 
 class Log:
@@ -226,6 +232,53 @@ def test_a_crowd_that_sends_nothing_keeps_nobody_out(monkeypatch):
             while running.crowd._open:
                 gevent.sleep(0.01)
         assert (log.lines, running.crowd._waiting) == ([], {})
+
+
+@pytest.fixture
+def descriptors():
+    """Enough for a thousand connections, both ends of each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096) if hard > 0 else 4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_thousand_idle_connections_keep_nobody_out(descriptors):
+    with serving(lambda log: Site(ROUTES, log)) as (address, log, running), gevent.Timeout(20):
+        crowd = [socket.create_connection(address) for _ in range(1000)]
+        assert ask(address, "GET /echo")[0] == 200
+        assert running.crowd._open <= server_module.CONNECTIONS + server_module.SPARE
+        for client in crowd:
+            client.close()
+        assert log.lines == []
+
+
+def test_a_connection_over_tls_gives_its_place_away_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(server_module, "CONNECTIONS", 2)
+    authority = Authority()
+    chain, key = (str(path) for path in authority.issue("a.test").write(tmp_path))
+    door = Door(Log())
+    door.use(Tls(files=((chain, key),), certificates=(read_files((chain, key)),)))
+    with socket.socket() as listener, gevent.Timeout(10):
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        log = Log()
+        running = Server(listener, Site(ROUTES, log), log, door)
+        running.start()
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # gevent's
+        trusting.load_verify_locations(cadata=authority.root.decode())
+
+        def opened():
+            return trusting.wrap_socket(socket.create_connection(listener.getsockname()), server_hostname="a.test")
+
+        first, *others = [opened() for _ in range(3)]
+        assert first.recv(1) == b"", "the longest wait ends"
+        others[-1].sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert others[-1].recv(65536).startswith(b"HTTP/1.1 200")
+        for one in (first, *others):
+            one.close()
+        running.stop()
+        assert log.lines == []
 
 
 def test_a_client_that_leaves_before_its_refusal_is_no_defect(capfd):

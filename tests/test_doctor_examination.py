@@ -129,6 +129,15 @@ def test_a_host_that_tells_nothing_has_no_findings(tmp_path: Path) -> None:
             "note",
             "queue of a listening socket was full: 9 since the start",
         ),
+        (
+            "net/netstat",
+            "TcpExt: ListenOverflows ListenDrops\nTcpExt: 9 9",
+            "drops",
+            "note",
+            "queue of a listening socket was full: 9",
+        ),
+        ("net/netstat", "TcpExt: ListenDrops\nTcpExt: 4", "drops", "note", "lack of memory or of a route: 4 since the start"),
+        ("net/netstat", "TcpExt: SyncookiesSent\nTcpExt: 4", "drops", "note", "sent 4 SYN cookies"),
         ("net/netstat", "TcpExt: TCPBacklogDrop\nTcpExt: 1", "drops", "note", "too many of them waiting"),
         ("net/netstat", "TcpExt: TCPAbortOnMemory\nTcpExt: 1", "drops", "note", "no memory left"),
         ("sys/net/ipv4/ip_local_port_range", "60000 60999", "ports", "warning", "have 1000 ports"),
@@ -164,6 +173,8 @@ def test_ports_that_are_reserved_are_safe(proc: Stage) -> None:
 def test_what_is_dropped_meanwhile_is_a_problem() -> None:
     ((check, severity, what),) = told(network.dropped({"ListenOverflows": 3}, {"ListenOverflows": 5}))
     assert (check, severity) == ("drops", "problem") and ": 2 while this command looked" in what
+    ((check, severity, what),) = told(network.dropped({"SyncookiesSent": 3}, {"SyncookiesSent": 5}))
+    assert (check, severity) == ("drops", "warning") and "2 of them while" in what
 
 
 @pytest.mark.parametrize(("count", "severity"), [(79, None), (80, "warning"), (95, "problem")])

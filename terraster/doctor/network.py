@@ -21,6 +21,7 @@ _FEW_PORTS = 10_000
 
 _LOST = {
     "ListenOverflows": ("connections of clients, as the queue of a listening socket was full", "queue"),
+    "ListenDrops": ("connections of clients at a listening socket, for lack of memory or of a route", "memory"),
     "TCPReqQFullDrop": ("connections of clients, as the queue of those that begin was full and SYN cookies are off", "queue"),
     "TCPBacklogDrop": ("packets, as a socket had too many of them waiting", "memory"),
     "TCPAbortOnMemory": ("connections, as TCP had no memory left", "memory"),
@@ -66,6 +67,7 @@ def backlog(proc: Proc, snapshot: Snapshot, asked: int) -> Iterator[Finding]:
 
 def dropped(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[Finding]:
     """Connections and packets that the kernel drops. before, now: `net/netstat` at two moments"""
+    before, now = _apart(before), _apart(now)
     for name, (words, way) in _LOST.items():
         grown = now.get(name, 0) - before.get(name, now.get(name, 0))
         if grown > 0:
@@ -84,6 +86,23 @@ def dropped(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[Findi
                 "It may be long past. If the number grows between two calls, clients notice it.",
                 _WAYS[way],
             )
+
+    if cookies := now.get("SyncookiesSent", 0):
+        grown = cookies - before.get("SyncookiesSent", cookies)
+        yield Finding(
+            "drops",
+            "warning" if grown > 0 else "note",
+            f"The kernel has sent {cookies} SYN cookies since the start, {max(0, grown)} of them while this command looked (SyncookiesSent).",
+            "More connections began at once than its queue takes: many clients, or a flood. Clients get in all the same.",
+            "Raise `net.ipv4.tcp_max_syn_backlog` and `net.core.somaxconn` if the clients are real.",
+        )
+
+
+def _apart(counters: Mapping[str, int]) -> dict[str, int]:
+    """The counters, with those in ListenDrops that ListenOverflows does not have already."""
+    if "ListenDrops" not in counters:
+        return dict(counters)
+    return {**counters, "ListenDrops": max(0, counters["ListenDrops"] - counters.get("ListenOverflows", 0))}
 
 
 def ports(proc: Proc, snapshot: Snapshot) -> Iterator[Finding]:
