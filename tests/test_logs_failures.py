@@ -48,6 +48,17 @@ def test_one_that_was_broken_off_is_told_when_it_is_over() -> None:
     assert (row["kind"], row["status"], row["duration"]) == ("failed", 200, 3.0)
 
 
+def test_an_answer_that_is_broken_off_is_told_once_by_what_broke_it() -> None:
+    failures, one = Failures(), ended(1, 503)
+    one.client = object()
+    failures.note(one, 503, "backend_status")
+    failures.gather()
+    one.error = "connection_terminated"
+    failures.note(one, 499)
+    one.client, one.status = None, 499
+    assert [(row["kind"], row["reason"]) for row in failures.told("", "", 0, 999, 9)] == [("aborted", "connection_terminated")]
+
+
 def test_a_flood_of_one_kind_does_not_push_out_the_others() -> None:
     failures = Failures()
     failures.note(ended(0, 502), 502)

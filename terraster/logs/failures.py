@@ -51,10 +51,20 @@ class Failures:
         self._summaries = Summaries()
 
     def note(self, exchange: Exchange, status: int, reason: str = "") -> None:
-        """Keep a request that has come to a bad end, but need not be over. status: of the answer, or of the error that broke it off; 499: the
-        client has gone. reason: if the exchange has no error"""
+        """Keep a request that has come to a bad end, but need not be over. One whose answer was noted and then broken off is kept once.
+
+        status: of the answer, or of the error that broke it off; 499: the client has gone. reason: if the exchange has no error
+        """
+        if exchange.error and exchange.status:
+            self._forget(exchange)
         kind = ABORTED if status == 499 else FAILED if status >= 500 else REFUSED
         self._kinds[kind].fresh.append((exchange, reason))
+
+    def _forget(self, exchange: Exchange) -> None:
+        for kept in self._kinds.values():
+            noted = [one for one in kept.fresh if one[0] is exchange]
+            for one in noted:
+                kept.fresh.remove(one)
 
     def gather(self, most: int = EACH) -> None:
         """Make summaries of those that are over, of at most so many of each kind."""

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from secrets import token_hex
 from typing import Any
 
+from terraster.api.models.requests import FailureList, OpenList
+
 from ..harness.api import call
 from ..harness.backends import Peer, ok, websocket_echo
 from ..harness.client import exchange, get
@@ -42,14 +44,17 @@ def reset(peer: Peer) -> None:
 
 
 def opened(proxy: Any, **query: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = call(proxy, "GET", "/api/requests", **query).value["requests"]
+    value = call(proxy, "GET", "/api/requests", **query).value
+    OpenList.model_validate(value)
+    found: list[dict[str, Any]] = value["requests"]
     return found
 
 
 def failures(proxy: Any, mark: str, **query: Any) -> list[dict[str, Any]]:
     """Those whose path begins so: a worker that is kept running remembers those of other tests."""
-    found = call(proxy, "GET", "/api/failures", **query).value["failures"]
-    return [one for one in found if one["path"].startswith(mark)]
+    value = call(proxy, "GET", "/api/failures", **query).value
+    FailureList.model_validate(value)
+    return [one for one in value["failures"] if one["path"].startswith(mark)]
 
 
 class Followed:
@@ -177,11 +182,13 @@ def test_open_requests_are_told_with_their_phase_backend_and_age(terraster, back
     )
     with proxy.connect() as up, proxy.connect() as drips, proxy.connect() as chat, Http2(proxy.connect()) as two:
         up.send(b"POST /up HTTP/1.1\r\nHost: slow.test\r\nContent-Length: 10\r\n\r\nabc")
+        wait_until(lambda: opened(proxy), "the first one")
         drips.send(b"GET /drip HTTP/1.1\r\nHost: drips.test\r\n\r\n").receive_until(b"x" * 1000)
         chat.send(UPGRADE).receive_until(b"\r\n\r\n")
         two.open("/in", host="full.test")
         wait_until(lambda: any(one["phase"] == "waiting" for one in opened(proxy, service_name="full")))
         two.open("/next", host="full.test")
+        wait_until(lambda: len(opened(proxy)) == 5)
         two.open("/hangs", host="slow.test")
         two.open("/framed", host="framed.test")
         wanted = {
