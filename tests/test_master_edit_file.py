@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +46,40 @@ def test_a_worker_forked_in_the_middle_of_an_edit_keeps_no_other_from_being_made
     finally:
         for descriptor in inherited:
             os.close(descriptor)
+
+
+def test_a_worker_forked_in_the_middle_of_an_edit_does_not_hold_the_lock_of_a_killed_master(tmp_path: Path) -> None:
+    ready, go = os.pipe(), os.pipe()
+    log: Any = Log()
+    edit = Edit(1, "backend.remove", "shop", "/", "http://b")
+    master = os.fork()
+    if not master:
+        file = EditFile(str(tmp_path), log)
+
+        def step(_: str) -> None:
+            if not os.fork():  # a worker, in which all participants abandon what only the master may hold
+                file.abandon()
+                os.write(ready[1], b"x")
+                os.close(go[1])
+                os.read(go[0], 1)
+                os._exit(0)
+            os.read(go[0], 1)
+
+        file._step = step
+        file.write([edit], 2)
+        os._exit(1)
+    os.close(go[0])
+    try:
+        assert os.read(ready[0], 1) == b"x"
+        with pytest.raises(StartError, match="another process holds"):
+            EditFile(str(tmp_path), log).write([], 3)
+        os.kill(master, signal.SIGKILL)
+        os.waitpid(master, 0)
+        later = EditFile(str(tmp_path), log)
+        later.write([edit], 3)
+        later.take()
+    finally:
+        os.close(go[1])
+        os.close(ready[0])
+        os.close(ready[1])
+    assert later.read() == ((edit,), 3)

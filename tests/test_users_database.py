@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -188,6 +189,48 @@ def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="the disk is full; nothing was changed"):
         room.database.write(fill)
     assert room.administration.account("root").role == "admin"
+
+
+def test_a_full_disk_refuses_a_user_whole(tmp_path: Path) -> None:
+    """Files may not grow beyond a limit: a write is cut short there, and the next one fails, as on a full disk."""
+    room = Room(tmp_path)
+    room.administration.add("root", "admin", GOOD)
+    largest = max(path.stat().st_size for path in tmp_path.glob("auth.db*"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    made = 1
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest + 6000, resource.RLIM_INFINITY))
+        with pytest.raises(Unavailable, match=r"auth\.db (cannot be written: the disk is full|cannot be used)"):
+            for number in range(50):
+                room.administration.add(f"user{number}", "reader", GOOD)
+                made += 1
+        assert "auth.db" in room.database.fault
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert count(room) == made and room.database.fault == ""
+    room.administration.add("later", "reader", GOOD)
+    room.database.check()
+
+
+def test_a_file_that_another_process_holds_for_itself_is_said_to_be_locked(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.administration.add("root", "admin", GOOD)
+    room.database.close()
+    script = (
+        "import sqlite3, sys\nheld = sqlite3.connect(sys.argv[1], isolation_level=None)\nheld.execute('PRAGMA locking_mode=EXCLUSIVE')\n"
+        "held.execute('BEGIN EXCLUSIVE')\nheld.execute('UPDATE users SET role = role')\nprint('held', flush=True)\nsys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "auth.db")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        for call in (lambda: room.login("root"), lambda: room.administration.add("ada", "admin", GOOD), room.database.check):
+            with pytest.raises(Unavailable, match="is locked by another process for more than"):
+                call()
+        assert "is locked" in room.database.fault
+        holder.communicate()
+    assert room.login("root").identity.name == "root" and count(room) == 1 and room.database.fault == ""
 
 
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:

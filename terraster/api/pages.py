@@ -18,10 +18,10 @@ from pydantic import BaseModel
 
 from ..net.yielding import yield_to_loop
 from .call import Answer
-from .models.base import Listed
+from .models.base import Listed, Paged
 from .problem import Mistake, Refused
 
-__all__ = ["PART", "chosen", "page"]
+__all__ = ["PART", "chosen", "page", "sliced"]
 
 PART = 50
 
@@ -54,6 +54,13 @@ def page(
     following = json.dumps(_cursor(keys[last - 1])) if last < len(keys) else "null"
     body = f'{{"items": [{", ".join(made)}], "next": {following}}}\n'.encode()
     return Answer(pieces=[body])
+
+
+def sliced(keys: Sequence[Key], query: Paged) -> tuple[Sequence[Key], str | None]:
+    """The keys of one page, and the cursor of the next, None if there is none. keys: of all items, sorted"""
+    start = bisect_right(keys, _key(query.cursor, keys)) if query.cursor else 0
+    found = keys[start : start + query.limit]
+    return found, _cursor(found[-1]) if start + len(found) < len(keys) else None
 
 
 def chosen(query: Listed, row: type[BaseModel]) -> list[str] | None:

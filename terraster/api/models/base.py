@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-__all__ = ["Digits", "Flag", "Listed", "Model", "Query", "Row", "Whole", "spelt"]
+__all__ = ["Digits", "Flag", "Listed", "Model", "Paged", "Query", "Row", "Whole", "spelt"]
 
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 
@@ -77,13 +77,18 @@ class Row(Model):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_partial)
 
 
-class Listed(Query):
+class Paged(Query):
     """The parameters of every list."""
 
     limit: Annotated[Digits, Field(ge=1, le=500, description="Items in one answer.")] = 100
     cursor: Annotated[
         str, Field(max_length=2000, pattern="^[A-Za-z0-9_-]*$", description="`next` of the answer before: the list goes on there.")
     ] = ""
+
+
+class Listed(Paged):
+    """The same for lists of rows."""
+
     fields: Annotated[str, Field(max_length=1000, description="Members of the items, separated by commas. Default: all.")] = ""
 
 

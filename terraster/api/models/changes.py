@@ -272,6 +272,7 @@ class MaintenanceAnswer(Model):
 class OverridePage(Model):
     edits: list[Edit]
     orders: Annotated[dict[str, Any], Field(description="Drains, maintenance and weights, by backend and by service.")]
+    next: Annotated[str | None, Field(description="`cursor` of the next page, null if this is the last one.")]
 
 
 class ReloadAnswer(Model):

@@ -7,8 +7,10 @@ from functools import partial
 from ...config.edits import LOCATION_KINDS
 from ..call import Answer, Call, Effect, Role
 from ..deps import Deps
+from ..models.base import Paged
 from ..models.changes import Changed, DryRunQuery, MaintenanceAnswer, MaintenanceBody, OverridePage, ReloadAnswer
 from ..operation import Operation
+from ..pages import sliced
 from ..problem import Refused
 from .changing import answered, by, checked
 
@@ -25,9 +27,13 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             id="listOverrides",
             tag="overrides",
             summary="All changes above the configuration file",
+            detail="A page has edits by their numbers, and behind the last one the orders of backends, those of services, and those that are "
+            "kept for backends that are gone: at most `limit` together.",
             handle=partial(_list, deps),
             role=Role.READER,
+            query=Paged,
             answer=OverridePage,
+            refuses=(404,),
             example={},
         ),
         Operation(
@@ -80,7 +86,15 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
 
 def _list(deps: Deps, call: Call) -> Answer:
     answer = deps.ask("edits")
-    return Answer({"edits": answer["edits"], "orders": answer["orders"]})
+    orders = answer["orders"]
+    edits = {f"{edit['number']:016d}": edit for edit in answer["edits"]}
+    orphans = {one["id"]: one for one in orders["orphans"]}
+    groups = (edits, orders["backends"], orders["services"], orphans)
+    keys = [(str(at), name) for at, group in enumerate(groups) for name in sorted(group)]
+    found, following = sliced(keys, call.query)
+    shown, backends, services, gone = ({name: group[name] for at, name in found if at == str(n)} for n, group in enumerate(groups))
+    orders = {"backends": backends, "orphans": [*gone.values()], "services": services}
+    return Answer({"edits": [*shown.values()], "orders": orders, "next": following})
 
 
 def _drop(deps: Deps, call: Call) -> Answer:

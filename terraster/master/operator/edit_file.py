@@ -121,6 +121,12 @@ class EditFile:
                 self._log.warning("%s is left: %s", self._temporary, error.strerror)
         self._release()
 
+    def abandon(self) -> None:
+        """In a forked child: close its copy of the lock, which would hold it on if the master is killed."""
+        if self._lock >= 0:
+            os.close(self._lock)  # without LOCK_UN, which would take it from the master
+            self._lock = -1
+
     @property
     def _temporary(self) -> str:
         return f"{self.path}.new"

@@ -171,6 +171,9 @@ class Edits(Participant):
         if self._ending is not None:
             self._ending.kill()
 
+    def abandon(self) -> None:
+        self._file.abandon()
+
     def kept(self, new: Proposal) -> list[str]:
         return self._dormant_lines(self._taken[0].dormant) if self._taken is not None else []
 

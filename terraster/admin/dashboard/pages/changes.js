@@ -8,10 +8,11 @@ import { loaded } from "../loaded.js";
 import { act, mayAct, table } from "../parts.js";
 
 const ROWS = 200; // drains
+const MOST = 500; // overrides
 
 export function changes(state, { draw }) {
   const { status } = state;
-  const { value, failure, again } = loaded(state, "overrides", "api/overrides", {}, draw);
+  const { value, failure, again } = loaded(state, "overrides", "api/overrides", { limit: MOST }, draw);
   const last = status.last_reload;
   return [
     h("h1", {}, "Overrides"),
@@ -69,6 +70,7 @@ export function changes(state, { draw }) {
           ),
         )
       : null,
+    value?.next ? h("p", { class: "quiet" }, `There are more than ${MOST}: terrasterctl edits has all.`) : null,
     h("h2", {}, "Drains and maintenance"),
     orders(status),
   ];
