@@ -341,12 +341,19 @@ def _run(arguments: argparse.Namespace) -> int:
     patch()
 
     from terraster.admin.worker import AdminWorker
+    from terraster.master.operator.adopted_files import finish
     from terraster.master.run import run
     from terraster.net.yielding import yield_to_loop
     from terraster.plan import compile_plan
     from terraster.worker.proxy_worker import ProxyWorker
 
     load = _Configuration(arguments, yield_to_loop, to_run=True)
+    try:
+        for line in finish(load.file):
+            print(f"terraster: {line}", file=sys.stderr)
+    except (OSError, ValueError, TypeError) as error:
+        words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        print(f"terraster: edits were being written into several files, which cannot be ended: {words}", file=sys.stderr)
 
     class Admin(AdminWorker):
         def rules(self, texts: Mapping[str, bytes] | None = None, edits: Sequence[Edit] = ()) -> Rules:

@@ -1,15 +1,13 @@
 """Edits written into the configuration file, so that it says itself what runs.
 
-The file must say what it said at the last reload. It is written whole under another name, with its owner and mode, and renamed; then the edits
+The files must say what they said at the last reload. All that change are written as one (`adopted_files`), with owner and mode; then the edits
 are dropped, in a generation that changes nothing. If the master dies in between, the edits have nothing to do any longer, and say so.
 Master only.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 from gevent.lock import RLock
@@ -18,6 +16,7 @@ from terraster.config.adopting import Unwritable, pasted
 from terraster.logs.program import ProgramLog
 
 from .account import refusal
+from .adopted_files import write
 from .commands import plain
 from .edit_commands import EditCommands
 from .edits import Edits
@@ -55,10 +54,11 @@ class AdoptCommands:
                 return self._refused(f"it cannot be written into the file: {error}", paste)
             if dict(now) != dict(self._edits.texts):
                 return self._refused("the files have been changed since the last reload: reload first", paste)
+            if (refused := self._commands.refused_now()) is not None:
+                return refused
             if not dry_run:
                 try:
-                    for file, octets in changed.items():
-                        _write(file, octets, now)
+                    write(documents.file, changed, now)
                 except OSError as error:
                     return self._refused(f"{error.filename or documents.file} cannot be written: {error.strerror}", paste)
             left = tuple([edit for edit in self._edits.active() if edit not in wanted])
@@ -71,34 +71,3 @@ class AdoptCommands:
 
     def _refused(self, words: str, paste: str) -> dict[str, Any]:
         return {**refusal(words), "code": "conflict", "paste": paste}
-
-
-def _write(file: str, octets: bytes, now: Mapping[str, bytes]) -> None:
-    """Write a file whole, if it still says what it said. Raises OSError."""
-    path = os.path.realpath(file)
-    status = os.stat(path)
-    with open(path, "r+b") as stream:  # as the rename would need no right to write it
-        if stream.read() != now[file]:
-            raise OSError(0, "it was changed meanwhile", file)
-    temporary = f"{path}.terraster-new"
-    with suppress(FileNotFoundError):
-        os.unlink(temporary)  # of a master that was killed here
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(octets)
-            stream.flush()
-            if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(stream.fileno(), status.st_uid, status.st_gid)
-            os.fchmod(stream.fileno(), status.st_mode & 0o7777)
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)  # before the edits go: a loss of power must not take both
-    finally:
-        os.close(folder)

@@ -289,6 +289,10 @@ class EditCommands:
             return Refused("failed", *outcome.problems).answer
         return {**self._done(outcome, changed, concerned), "dry_run": dry_run}
 
+    def refused_now(self) -> dict[str, Any] | None:
+        """The refusal of every change at this moment, None if changes are taken."""
+        return Refused("busy", "an upgrade is under way: try again when it is over").answer if self._is_upgrade() else None
+
     def _dry(self, command: Command) -> dict[str, Any]:
         """The effect that a command would have, and the backends that it would touch."""
         with self._alone():
