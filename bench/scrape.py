@@ -33,7 +33,7 @@ from terraster.admin.site import Response, Site, json_response
 from terraster.config.snapshot import Backend, Listener, Location, Service, Snapshot, backend_id, location_id
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
-from terraster.net.yielding import Turns
+from terraster.net.yielding import yield_to_loop
 from terraster.state.cells import STATUS_CELL, BackendCells, Seat, SeatBackend, SeatLocation
 from terraster.state.table import Table
 
@@ -104,7 +104,7 @@ def memory(word: str) -> int:
 
 def serve(listener: socket.socket, table: Table, snapshot: Snapshot) -> None:
     """Serve scrapes, and what they cost, until the process is killed."""
-    registry = make_registry(TableCollector(table, lambda: snapshot, os.getppid(), Turns(), counted(KINDS)))
+    registry = make_registry(TableCollector(table, lambda: snapshot, os.getppid(), yield_to_loop, counted(KINDS)))
 
     def facts(query: dict[str, str]) -> Response:
         found = {"cpu": time.process_time(), "now": memory("VmRSS"), "highest": memory("VmHWM")}

@@ -28,7 +28,7 @@ from ..config.edits import Edit
 from ..config.snapshot import Snapshot
 from ..explain.running import Rules, no_rules
 from ..master.listeners import control_address
-from ..net.yielding import Turns, yield_to_loop
+from ..net.yielding import yield_to_loop
 from ..state.alive import lives
 from ..state.cells import MasterCells, Seat
 from ..users.room import Users
@@ -89,7 +89,7 @@ class AdminWorker(Process):
         """Serve on every inherited socket."""
         self._orderer = Orderer(self._running, self.ask, self.log)
         self._registry = make_registry(
-            TableCollector(self.view.table, self._running, os.getppid(), Turns(), self.plan.counted, self._orderer.counts)
+            TableCollector(self.view.table, self._running, os.getppid(), yield_to_loop, self.plan.counted, self._orderer.counts)
         )
         self._recent = Recent(self.view.table, self._running)
         self._explainer = Explainer(self.view.table, self.view.seat, self.rules, self.log)

@@ -13,10 +13,7 @@ import time
 
 import gevent
 
-__all__ = ["Turns", "yield_to_loop"]
-
-TURN = 0.005
-"""Seconds that long work in many small pieces may have the loop at a time."""
+__all__ = ["yield_to_loop"]
 
 _BREATH = 1e-4  # seconds; epoll rounds it up to a millisecond if there is no other work
 _SHORT = 0.002  # seconds that the loop may be kept from sockets and timers without a pause
@@ -27,18 +24,3 @@ def yield_to_loop() -> None:
     if 0.0 <= time.time() - gevent.get_hub().loop.now() < _SHORT:  # `now` is when the loop looked last
         return
     gevent.sleep(_BREATH)
-
-
-class Turns:
-    """Pauses for work whose pieces are so small that a pause after each would cost more than the work. Called after each piece; it yields if
-    `TURN` is over. One object may serve several greenlets."""
-
-    __slots__ = ("_end",)
-
-    def __init__(self) -> None:
-        self._end = 0.0
-
-    def __call__(self) -> None:
-        if time.monotonic() >= self._end:
-            yield_to_loop()
-            self._end = time.monotonic() + TURN
