@@ -58,6 +58,11 @@ explainBackend       401    200    200      200   403 401 401   403    200 GET /
 listCertificates     401    200    200      200   403 401 401   403    200 GET /api/certificates
 listPlugins          401    200    200      200   403 401 401   403    200 GET /api/plugins
 listGenerations      401    200    200      200   403 401 401   403    200 GET /api/generations
+probeBackend         401    403    200      200   403 401 401   403    200 POST /api/backends/probe?service_name=a&url=http://a
+getLogLevel          401    200    200      200   403 401 401   403    200 GET /api/log-level
+setLogLevel          401    403    200      200   403 401 401   403    200 POST /api/log-level {"level":"debug"}
+listLimitClients     401    403    200      200   403 401 401   403    200 GET /api/limits/clients?service_name=a
+resetLimit           401    403    200      200   403 401 401   403    200 POST /api/limits/reset?service_name=a {"name":"a","client":"b"}
 explainRequest       401    403    200      200   403 401 401   403    200 GET /api/explain?request=GET%20http://a
 listRequests         401    200    200      200   403 401 401   403    200 GET /api/requests
 listFailures         401    200    200      200   403 401 401   403    200 GET /api/failures

@@ -97,7 +97,7 @@ class Chronicle:
                 self._log.warning("the last events are not kept: %s", error)
 
     def timeline(self, since: float, until: float, kinds: frozenset[str], limit: int, service: str = "") -> list[dict[str, Any]]:
-        """The events of a time, the newest first: ``when kind target text generation``. service: only of it, its locations and its
+        """The events of a time, the newest first: ``when kind target text generation answer``. service: only of it, its locations and its
         backends. Raises OSError, AuditError."""
         with self._turn:
             found = list(self._do(_read, self._files, since))
@@ -114,13 +114,13 @@ class Chronicle:
         wanted.sort(key=_when)
         wanted.reverse()  # what was written later at one moment comes first
         keys = ("when", "kind", "target", "text", "generation")
-        return [{key: one[key] for key in keys} for one in wanted[:limit]]
+        return [{**{key: one[key] for key in keys}, "answer": one.get("answer", "")} for one in wanted[:limit]]
 
     def of(self, name: str, since: float) -> list[dict[str, Any]]:
-        """The changes of one backend's state, the newest first: ``when text``. Raises OSError, AuditError."""
+        """The changes of one backend's state, the newest first: ``when text answer``. Raises OSError, AuditError."""
         found = self.timeline(since, 0.0, frozenset(("backend",)), 100_000)
         return [
-            {"when": one["when"], "text": one["text"]}
+            {"when": one["when"], "text": one["text"], "answer": one["answer"]}
             for one in found
             if one["target"] == name or one["target"].startswith(f"{name}@")
         ]

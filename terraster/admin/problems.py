@@ -27,6 +27,7 @@ __all__ = [
     "of_authorities",
     "of_certificates",
     "of_documents",
+    "of_level",
     "of_logs",
     "of_mail",
     "of_objectives",
@@ -208,6 +209,15 @@ def of_objectives(objectives: Sequence[Mapping[str, Any]], beyond: int) -> list[
     if beyond:
         found.append(_problem("slo-not-counted", f"there are more objectives (`slo`) than are counted: {beyond} are left out"))
     return found
+
+
+def of_level(order: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """A problem as long as the log has the level that an operator wants, lest it is forgotten."""
+    if order is None:
+        return []
+    reason = f": {order['reason']}" if order["reason"] else ""
+    text = f"the log has the {order['what']}, by {order['by'] or 'an operator'}{reason}"
+    return [_problem("log-level", text, since=order["when"], until=order["until"])]
 
 
 def of_mail(failure: Mapping[str, Any] | None) -> list[dict[str, Any]]:

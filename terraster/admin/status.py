@@ -23,6 +23,7 @@ from .problems import (
     of_certificates,
     of_documents,
     of_history,
+    of_level,
     of_logs,
     of_mail,
     of_objectives,
@@ -120,7 +121,8 @@ def document(
         + of_documents(documents or {})
         + of_plugins(plugins)
         + of_authorities(of_clients, now)
-        + of_logs(lost, now),
+        + of_logs(lost, now)
+        + of_level(overrides.get("log_level")),
         "version": master.get("version"),
         "pid": master.get("pid"),
         "started": master.get("started"),
@@ -144,6 +146,7 @@ def document(
             "last": lost.last or None,
             "reason": lost.why if lost.last else "",
         },
+        "log_level": {"level": snapshot.log_level, "order": overrides.get("log_level")},
         "orphans": overrides.get("orphans", []),
         "edits": master.get("edits") or [],
         "names": {

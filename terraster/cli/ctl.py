@@ -3,6 +3,7 @@
     terrasterctl [--config FILE | --runtime-dir DIR | --url URL] [--json] [--timeout SECONDS]
                  reload [--dry-run] | diff | status [--all] | stop [--now] | edits … | generations | rollback N | why … | explain REQUEST |
                  backend drain|maintain|enable|weight|add|remove|list … | drain|undrain|ready --host HOST | maintenance on|off SERVICE |
+                 probe SERVICE URL | log-level LEVEL | limits show|reset … |
                  mirror [SERVICE] | plugins | certificates | audit [verify] | events | requests | failures | tail | slo [SERVICE] | user … |
                  doctor | login URL | logout | completion bash|zsh|fish
 
@@ -38,10 +39,13 @@ from . import (
     events,
     explain_running,
     hosts,
+    level,
+    limits,
     login,
     maintenance,
     mirror,
     plugins,
+    probe,
     reload,
     render,
     render_certificates,
@@ -114,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("--now", action="store_true", help="do not wait for open requests")
     backend.add_commands(commands, shared)
     hosts.add_commands(commands, shared)
+    probe.add_command(commands, shared)
+    level.add_command(commands, shared)
+    limits.add_command(commands, shared)
     explain_running.add_command(commands, shared)
     doctor.add_command(commands, shared)
     edits.add_command(commands, shared)
@@ -207,6 +214,9 @@ _COMMANDS = {
     "status": _status,
     "stop": _stop,
     "backend": backend.backend,
+    "probe": probe.probe,
+    "log-level": level.level,
+    "limits": limits.limits,
     "drain": hosts.drain,
     "undrain": hosts.undrain,
     "ready": hosts.undrain,

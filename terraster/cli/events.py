@@ -82,6 +82,7 @@ def lines(event: dict[str, Any], now: float, *, colour: bool, width: int) -> lis
     """An event for people, in as many lines as it needs. A word that is too long, such as a URL, stays whole."""
     head = f"{moment(event['when'], now)}  {event['kind']:10}  "
     text = f"{event['target']} {event['text']}" if event["target"] else event["text"]
+    text += f"; it answered: {event['answer']}" if event.get("answer") else ""
     indent = " " * (4 if len(head) > width // 2 else len(head))
     found = textwrap.wrap(
         text, max(40, width), initial_indent=head, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False

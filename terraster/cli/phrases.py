@@ -100,7 +100,7 @@ def _day(day: dict[str, Any] | None, now: float) -> list[str]:
         ]
     if day["changes"]:
         lines.append("  states, newest first:")
-        lines += [f"    {moment(one['when'], now)}  {one['text']}" for one in day["changes"]]
+        lines += [f"    {moment(one['when'], now)}  {one['text']}{_answered(one)}" for one in day["changes"]]
     return lines
 
 
@@ -133,7 +133,7 @@ def _endpoint(endpoint: dict[str, Any], now: float) -> list[str]:
         widest = max(map(len, times))
         for probe, took in zip(endpoint["last_probes"], times, strict=True):
             how = "passed" if probe["ok"] else "FAILED"
-            lines.append(f"    {moment(probe['when'], now)}  {how}  {took.rjust(widest)}  {probe['reason']}")
+            lines.append(f"    {moment(probe['when'], now)}  {how}  {took.rjust(widest)}  {probe['reason']}{_answered(probe)}")
     else:
         lines.append("  no health checks yet")
     if endpoint["last_failures"]:
@@ -144,6 +144,11 @@ def _endpoint(endpoint: dict[str, Any], now: float) -> list[str]:
     else:
         lines.append("  no failures in traffic")
     return lines
+
+
+def _answered(one: dict[str, Any]) -> str:
+    """The beginning of the answer to a health check, if it is known."""
+    return f"; it answered: {one['answer']}" if one.get("answer") else ""
 
 
 def _responses(classes: dict[str, int]) -> str:

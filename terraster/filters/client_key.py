@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from hashlib import blake2b
+from ipaddress import ip_address
 from socket import AF_INET6, inet_pton
 from typing import Annotated, Any
 
@@ -99,6 +100,19 @@ class ClientKey:
         found = self._known.get(said)
         return self._hash(said) if found is None else found
 
+    def known(self) -> list[tuple[str | bytes, int]]:
+        """The clients that this process remembers, with their numbers: addresses as text, values as octets."""
+        return list(self._known.items())
+
+    def numbers(self, said: str) -> tuple[int, ...]:
+        """The numbers that a client may have which an operator names by its address or value."""
+        found = [self._hash(said)] if _is_address(said) else []
+        if self.kind == "jwt":
+            found.append(self._hash(json.dumps(said).encode()))
+        elif self.kind != "client-ip":
+            found.append(self._hash(said.encode()))
+        return tuple(found)
+
     def _value(self, exchange: Exchange) -> bytes:
         name: Any = self._name
         if self.kind == "header":
@@ -123,3 +137,11 @@ class ClientKey:
         if len(said) <= _LONG:
             self._known[said] = number
         return number
+
+
+def _is_address(said: str) -> bool:
+    try:
+        ip_address(said)
+    except ValueError:
+        return False
+    return True

@@ -10,7 +10,7 @@ The locations of a service that inherit the entry share its limit, like those of
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -42,7 +42,7 @@ class LimitConnectionsSettings(FilterSettings):
 class LimitConnections(Filter):
     """Refuses requests of clients that have too many under way."""
 
-    __slots__ = ("_clients", "_key", "_most", "_refused", "_status", "_uncounted")
+    __slots__ = ("_clients", "_key", "_label", "_most", "_refused", "_status", "_uncounted")
 
     name: ClassVar[str] = "limit_connections"
     settings: ClassVar[type[FilterSettings]] = LimitConnectionsSettings
@@ -58,10 +58,21 @@ class LimitConnections(Filter):
         policy = f"{self.name}\0{place.scope(self.name, settings)}\0{settings.entry}"
         self._key = ClientKey(view.table.secret, policy, "client-ip", settings.ipv6_prefix)
         self._clients = Clients(view)
+        self._label = settings.entry or "default"
         self._most = settings.per_client
         self._status = settings.status
         self._refused = place.tally("refused")
         self._uncounted = place.tally("uncounted")
+
+    def held(self) -> dict[str, Any]:
+        """The limit and the clients that this process remembers: ``kind name key most known``, see `ClientKey.known`."""
+        return {
+            "kind": self.name,
+            "name": self._label,
+            "key": self._key.kind,
+            "most": self._most,
+            "known": self._key.known(),
+        }
 
     def on_request(self, exchange: Exchange) -> None:
         cell = self._clients.enter(self._key.number(exchange), self._most)

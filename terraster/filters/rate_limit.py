@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -130,6 +130,26 @@ class RateLimit(Filter):
             self._label.encode(),
         )
         self._legacy = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %%d\r\nX-RateLimit-Reset: %%d\r\n" % quota
+
+    def held(self) -> dict[str, Any]:
+        """The limit and the clients that this process remembers: ``kind name key most interval tolerance known``, see `ClientKey.known`."""
+        return {
+            "kind": self.name,
+            "name": self._label,
+            "key": self._key.kind,
+            "most": self._tolerance // self._interval,
+            "interval": self._interval,
+            "tolerance": self._tolerance,
+            "known": self._key.known(),
+        }
+
+    def numbers(self, said: str) -> tuple[int, ...]:
+        """See `ClientKey.numbers`."""
+        return self._key.numbers(said)
+
+    def forget(self, number: int) -> None:
+        """See `Buckets.forget`."""
+        self._buckets.forget(number)
 
     def when(self) -> Stage:
         return Stage.IDENTITY_LIMITS if self._key.kind == "jwt" else Stage.LIMITS

@@ -38,6 +38,9 @@ from .operator.commands import OperatorCommands
 from .operator.edit_commands import EditCommands
 from .operator.generation_commands import Generations
 from .operator.host_commands import HostCommands
+from .operator.level_commands import LevelCommands
+from .operator.limit_commands import LimitCommands
+from .operator.probe_commands import ProbeCommands
 from .operator.service_commands import ServiceCommands
 from .operator.touched import of_change, touched
 from .participant import Outcome, Participant
@@ -65,6 +68,9 @@ class Control:
         questions: Questions,
         reloader: Reloader,
         commands: OperatorCommands,
+        probes: ProbeCommands,
+        limits: LimitCommands,
+        levels: LevelCommands,
         hosts: HostCommands,
         services: ServiceCommands,
         editor: EditCommands,
@@ -104,6 +110,10 @@ class Control:
             "status": self.status,
             "backend": commands.backend,
             "host": hosts.host,
+            "probe": probes.probe,
+            "log_level": levels.log_level,
+            "limits": limits.limits,
+            "reset_limit": limits.reset_limit,
             "maintenance": services.maintenance,
             "edit": editor.edit,
             "drop_edits": editor.drop,

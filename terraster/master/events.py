@@ -28,8 +28,8 @@ class Events:
         self._epoch = f"{os.getpid()}-{clock():.0f}"
         self._seq = 0
 
-    def add(self, kind: str, text: str, target: str = "", generation: int | None = None) -> None:
-        """Something happened. target: the id of a backend or service that it is about"""
+    def add(self, kind: str, text: str, target: str = "", generation: int | None = None, answer: str = "") -> None:
+        """Something happened. target: the id of a backend or service that it is about. answer: the beginning of what a backend answered"""
         self._seq += 1
         self._ring.append(
             {
@@ -40,13 +40,14 @@ class Events:
                 "target": target,
                 "text": plain(text),
                 "generation": generation,
+                "answer": answer,
             }
         )
 
-    def state(self, state: str, why: str, by: str, target: str) -> None:
-        """A backend has come to a state. by: the operator that ordered it, or """ ""
+    def state(self, state: str, why: str, by: str, target: str, answer: str = "") -> None:
+        """A backend has come to a state. by: the operator that ordered it, or "". answer: to the failed probe that decided"""
         words = f"{state}: {why}" if why else state
-        self.add("backend", f"{words} (by {by})" if by else words, target)
+        self.add("backend", f"{words} (by {by})" if by else words, target, answer=answer)
 
     def after(self, epoch: str, seq: int) -> dict[str, Any]:
         """The answer to the question "events": those behind one that the asker knows. epoch: of that one; another one: of another master"""

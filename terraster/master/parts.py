@@ -50,8 +50,11 @@ from .operator.edits import KEPT, Edits
 from .operator.generation_commands import Generations
 from .operator.host_commands import HostCommands
 from .operator.kept_generations import KeptGenerations
+from .operator.level_commands import LevelCommands
+from .operator.limit_commands import LimitCommands
 from .operator.orders import Orders
 from .operator.overrides import Overrides
+from .operator.probe_commands import ProbeCommands
 from .operator.service_commands import ServiceCommands
 from .participant import Outcome, Participant, Proposal, prepare
 from .pidfile import Pidfile
@@ -223,7 +226,7 @@ class Parts:
         states.events = self.children.events = self.reloader.events = events = Events(_EVENTS)
         accounts = Accounts(running, overrides, states, prober, self.outliers, table)
         commands = OperatorCommands(running, overrides, self.orders, accounts, log, self._refresh, self._alone)
-        services = ServiceCommands(running, overrides, self.orders, log, self._refresh)
+        services = ServiceCommands(running, overrides, self.orders, table, log, self._refresh)
         editor = EditCommands(
             running, edits, overrides, table, log, self._edit, self.reloader.rehearse, self._alone, self._is_upgrade
         )
@@ -246,6 +249,9 @@ class Parts:
             self._questions,
             self.reloader,
             commands,
+            ProbeCommands(accounts, prober),
+            LimitCommands(running, self._questions.ask, table, log),
+            LevelCommands(running, overrides, self.orders, log, self._refresh),
             HostCommands(running, overrides, self.orders, accounts, log),
             services,
             editor,

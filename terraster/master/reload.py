@@ -278,8 +278,8 @@ class Reloader:
         new = Proposal(loaded, running.snapshot, self._ending, _SHORT_ROUND)
         self._prepare(new)
         assert new.change is not None
-        of_api = new.snapshot.admin_tls != running.snapshot.admin_tls
-        if not (new.change.added or new.change.removed or new.change.changed or of_api):
+        of_all = any(getattr(new.snapshot, key) != getattr(running.snapshot, key) for key in ("admin_tls", "log_level"))
+        if not (new.change.added or new.change.removed or new.change.changed or of_all):
             rollback(self._participants)
             raise _Unchanged([])
         return new

@@ -99,6 +99,17 @@ class Buckets:
                 q[until] = now + debt
         return debt
 
+    def debt(self, key: int, now: int) -> int:
+        """The debt of a client in nanoseconds, 0: none. It reads all seats, and writes nothing."""
+        return max(0, self._debt(key, now))
+
+    def forget(self, key: int) -> None:
+        """Take back all that this process has let a client spend. Once all processes have, the client has no debt."""
+        q, first = self._view.q, self._view.buckets + (key >> 32 & self._last) * _CELLS
+        keys = q[first : first + _WAYS].tolist()
+        if key in keys:
+            q[first + keys.index(key) + _SPENT] = 0
+
     def _way(self, mine: int, key: int, now: int) -> int:
         """A way of this process's set for a key that is not there."""
         q = self._view.q

@@ -60,6 +60,15 @@ class Clients:
             return self.REFUSED
         return cell
 
+    def active(self, key: int) -> int:
+        """The requests that a client has under way, over all processes."""
+        q, at, total = self._view.q, (key >> 32 & self._last) * _CELLS, 0
+        for base in self._view.all_clients:
+            keys = q[base + at : base + at + _WAYS].tolist()
+            if key in keys:
+                total += q[base + at + _ACTIVE + keys.index(key)]
+        return total
+
     def leave(self, cell: int) -> None:
         """A request that was counted is over."""
         self._view.q[cell] -= 1

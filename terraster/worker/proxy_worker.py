@@ -33,6 +33,7 @@ from terraster.policy.accept import SLACK, may_accept
 from terraster.proxy import Proxy
 from terraster.state.cells import MasterCells, Seat
 
+from . import limiters
 from .accept import Acceptor
 from .channel import ChannelClosed
 from .descriptors import Descriptors
@@ -266,6 +267,8 @@ class ProxyWorker(Process):
     def tell(self, what: str, about: str) -> Any:
         if what in QUESTIONS:
             return self.witness.tell(what, about)
+        if what in limiters.QUESTIONS:
+            return limiters.tell(self.plan, what, about)
         return self.proxy.mirrors.differences(about) if what == "mirrors" else None
 
     def look(self) -> None:

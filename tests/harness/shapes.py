@@ -78,7 +78,7 @@ ACCOUNT = {
     "configured_weight": COUNT_OR_NONE,
     **OVERRIDES,
 }
-PROBE = record(when=MOMENT, ok=TRUTH, reason=TEXT, seconds=SPAN)
+PROBE = record(when=MOMENT, ok=TRUTH, reason=TEXT, seconds=SPAN, status=COUNT_OR_NONE, answer=TEXT)
 FAILURE = record(when=MOMENT, kind=TEXT, status=COUNT_OR_NONE, text=TEXT, seat=COUNT)
 ENDPOINT = record(
     endpoint=TEXT_OR_NONE,
@@ -323,6 +323,7 @@ STATUS = record(
     ),
     unrouted=record(requests=COUNT, responses=COUNTS, codes=COUNTS, bytes_in=COUNT, bytes_out=COUNT),
     lost_lines=record(access=COUNT, program=COUNT, last=MOMENT_OR_NONE, reason=TEXT),
+    log_level=record(level=TEXT, order=optional(ACTION)),
     orphans=several(record(id=TEXT, service=TEXT, location=TEXT, backend=TEXT, gone=MOMENT, **OVERRIDES)),
     names=by_name(NAME),
     certificates=several(CERTIFICATE),
@@ -375,13 +376,13 @@ USER = record(
     tokens=COUNT,
 )
 SESSION = record(id=TEXT, kind=TEXT, created=MOMENT, refreshed=MOMENT, expires=MOMENT, address=TEXT, agent=TEXT)
-EVENT = record(when=MOMENT, kind=TEXT, target=TEXT, text=TEXT, generation=COUNT_OR_NONE)
+EVENT = record(when=MOMENT, kind=TEXT, target=TEXT, text=TEXT, generation=COUNT_OR_NONE, answer=TEXT)
 DAY = record(
     attempts=COUNT,
     failures=COUNT,
     errors=COUNT,
     minutes=several(record(when=MOMENT, attempts=COUNT, failures=COUNT, errors=COUNT)),
-    changes=several(record(when=MOMENT, text=TEXT)),
+    changes=several(record(when=MOMENT, text=TEXT, answer=TEXT)),
 )
 
 EXPLAINED = record(**ACCOUNT, day=optional(DAY), history=several(ACTION), endpoints=several(ENDPOINT))
@@ -411,6 +412,34 @@ SHAPES: dict[str, Schema] = {
     "reload": {**OUTCOME, "properties": {**OUTCOME["properties"], "dry_run": TRUTH, "touches": several(TOUCHED)}},
     "diff": record(ok=TRUTH, generation=COUNT, differences=several(DIFFERENT)),
     "backend": record(ok=TRUTH, changed=TRUTH, backend=record(**ACCOUNT), notes=several(TEXT), etag=TEXT),
+    "limits show": record(
+        ok=TRUTH,
+        service=TEXT,
+        path=TEXT,
+        limits=several(
+            record(
+                kind=TEXT,
+                name=TEXT,
+                key=TEXT,
+                most=COUNT,
+                clients=several(record(client=TEXT, id=TEXT, used=SPAN, share=SPAN, seconds=SPAN_OR_NONE)),
+            )
+        ),
+    ),
+    "limits reset": record(ok=TRUTH, name=TEXT, id=TEXT, before=SPAN, after=SPAN, changed=TRUTH, dry_run=TRUTH),
+    "log-level": record(ok=TRUTH, level=TEXT, order=optional(ACTION), changed=TRUTH),
+    "probe": record(
+        ok=TRUTH,
+        service=TEXT,
+        location=TEXT,
+        url=TEXT,
+        type=TEXT,
+        probes=several(
+            record(
+                endpoint=TEXT_OR_NONE, address=TEXT_OR_NONE, ok=TRUTH, reason=TEXT, seconds=SPAN, status=COUNT_OR_NONE, answer=TEXT
+            )
+        ),
+    ),
     "drain": record(
         ok=TRUTH,
         host=TEXT,

@@ -142,6 +142,8 @@ def test_a_reload_and_its_rehearsal(edited, backend):
 def test_maintenance_of_a_service(edited, backend):
     (one,) = named(backend, "one")
     proxy = edited(one)
+    tried = call(proxy, "POST", "/api/services/site/maintenance", {"on": True}, dry_run="true").value
+    assert (tried["changed"], tried["maintenance"], len(tried["touches"])) == (True, None, 1)
     made = call(proxy, "POST", "/api/services/site/maintenance", {"on": True, "reason": "move"})
     assert made.status == 200 and made.value["maintenance"]["reason"] == "move" and get(proxy.address).status == 503
     assert call(proxy, "POST", "/api/services/site/maintenance", {"on": False}).value["maintenance"] is None

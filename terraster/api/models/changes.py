@@ -264,9 +264,11 @@ class ConfigAnswer(Model):
 
 class MaintenanceAnswer(Model):
     service_name: str
-    changed: bool
+    changed: Annotated[bool, Field(description="True if it changes anything.")]
     maintenance: dict[str, Any] | None
     notes: list[str]
+    touches: Annotated[list[Touched] | None, Field(description="Of a dry run: the backends that it would touch.")] = None
+    dry_run: bool = False
 
 
 class OverridePage(Model):

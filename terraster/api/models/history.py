@@ -37,6 +37,10 @@ class Event(Model):
     target: Annotated[str, Field(description="The backend or service that it is about.")]
     text: str
     generation: int | None
+    answer: Annotated[
+        str,
+        Field(description="The beginning of the answer to the health check that failed, without secrets; empty: there is none."),
+    ]
 
 
 class EventList(Model):

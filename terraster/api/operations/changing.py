@@ -13,7 +13,16 @@ __all__ = ["MEMBERS", "answered", "by", "change", "checked", "edited", "etag"]
 
 MEMBERS = ("generation", "changed", "changes", "notes", "edits", "locations", "seconds", "dry_run")
 
-_STATUS = {"unknown": 404, "ambiguous": 422, "invalid": 422, "conflict": 409, "stale": 412, "busy": 503, "failed": 503}
+_STATUS = {
+    "unknown": 404,
+    "ambiguous": 422,
+    "invalid": 422,
+    "conflict": 409,
+    "stale": 412,
+    "busy": 503,
+    "failed": 503,
+    "often": 429,
+}
 _MOST = 50  # lines of an effect that the audit log has
 
 
@@ -42,7 +51,7 @@ def checked(answer: Mapping[str, Any], target: str = "") -> Mapping[str, Any]:
     status = _STATUS.get(answer.get("code", "invalid"), 422)
     problems = answer["problems"]
     headers = [("ETag", answer["etag"])] if answer.get("etag") else []
-    headers += [("Retry-After", "2")] if status == 503 else []
+    headers += [("Retry-After", "2")] if status in (429, 503) else []
     errors = [Mistake(pointer="", detail=problem) for problem in problems] if status == 422 else []
     raise Refused(status, "; ".join(problems), errors, headers, target=target)
 

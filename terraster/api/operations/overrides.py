@@ -77,6 +77,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             handle=partial(_maintenance, deps),
             role=Role.OPERATOR,
             body=MaintenanceBody,
+            query=DryRunQuery,
             answer=MaintenanceAnswer,
             refuses=(404, 503),
             example={"parts": {"name": "shop"}, "body": {"on": False}},
@@ -130,17 +131,24 @@ def _maintenance(deps: Deps, call: Call) -> Answer:
     name = call.parts["name"]
     action = "on" if body.on else "off"
     answer = deps.ask(
-        "maintenance", action=action, service=name, seconds=body.seconds if body.on else 0.0, reason=body.reason, by=by(call)
+        "maintenance",
+        action=action,
+        service=name,
+        seconds=body.seconds if body.on else 0.0,
+        reason=body.reason,
+        by=by(call),
+        dry_run=call.query.dry_run,
     )
     if not answer["ok"]:
         checked({**answer, "code": "unknown" if answer["candidates"] else "failed"})
     value = {"service_name": answer["service"], **{key: answer[key] for key in ("changed", "maintenance", "notes")}}
+    value |= {"touches": answer.get("touches"), "dry_run": call.query.dry_run}
     effect = Effect(
         target=f"service {name}",
         before=answer.get("before"),
-        after={"maintenance": answer["maintenance"]},
+        after=None if call.query.dry_run else {"maintenance": answer["maintenance"]},
         reason=body.reason,
-        generation=deps.snapshot().generation,
+        generation=0 if call.query.dry_run else deps.snapshot().generation,
         action=f"maintenance.{action}",
     )
     return Answer(value, effect=effect)

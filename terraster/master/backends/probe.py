@@ -9,6 +9,8 @@ occurs in the first 64 KiB of the body; otherwise the body is not read. The time
 
 A probe that had no answer in time says nothing while the master itself stood still (a large reload, a busy machine): the answer may have
 been there. So the time that the event loop loses is measured while probes are under way, and such a probe is made again.
+
+The module is longer than 400 lines because the request, its answer and the words for its faults belong to one probe.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ import ssl
 import time
 from _ssl import ENCODING_DER
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import gevent
@@ -38,6 +42,7 @@ from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
 from terraster.wire.proxy_protocol import local
 
 from .grpc_probe import check as call_check
+from .heard import KEPT, Heard
 from .http2_call import call
 
 __all__ = ["Aim", "Probing", "Result", "shown"]
@@ -53,6 +58,7 @@ _SHOWN = 80  # characters of a reason
 _TICK = 0.01  # seconds between two looks at whether the event loop turns
 _MOST_LOST = 0.1  # share of a probe's time that may be lost before its failing says nothing
 _WITH_BODY = ("POST", "PUT", "PATCH")  # their requests say that there is no body (RFC 9110 8.6)
+_REST = 0.25  # seconds that the beginning of a body is waited for, once the status has decided
 _TRIES = 3  # times that a probe is made before it counts all the same
 
 
@@ -100,11 +106,15 @@ class Aim:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """``reason``: a few words that complete "is up:" or "is down:". ``seconds``: how long the probe took."""
+    """``reason``: a few words that complete "is up:" or "is down:". ``seconds``: how long the probe took. ``status``: of the response, 0:
+    there was none. ``answer``: the beginning of its body, or of what came instead of a response, fit to be shown
+    (`terraster.master.backends.heard`); "" if nothing came, or if the probe passed and nobody asked."""
 
     ok: bool
     reason: str
     seconds: float
+    status: int = 0
+    answer: str = ""
 
 
 def shown(text: str) -> str:
@@ -118,14 +128,15 @@ class Probing:
     """The means to probe. ``sockets``: descriptors of probes under way, for `abandon` after a fork."""
 
     def __init__(self) -> None:
+        self.sanitizer = Heard.sanitizer((), "****")
         self._sockets: set[int] = set()
         self._contexts = ClientContexts()
         self._running = 0
         self._ticked = self._lost = 0.0
 
-    def probe(self, aim: Aim) -> Result:
+    def probe(self, aim: Aim, keep: bool = False) -> Result:
         """Never raises for what the backend does; takes ``aim.check.timeout`` seconds at most, unless the master stood still
-        meanwhile."""
+        meanwhile. keep: have the beginning of the answer also if the probe passes"""
         self._running += 1
         if self._running == 1:
             self._ticked = time.monotonic()
@@ -133,7 +144,7 @@ class Probing:
         try:
             for _ in range(_TRIES):
                 before = self._lost_until_now()
-                result = self._once(aim)
+                result = self._once(aim, keep)
                 if result.ok or self._lost_until_now() - before <= _MOST_LOST * aim.check.timeout:
                     break
             return result
@@ -149,16 +160,16 @@ class Probing:
             gevent.sleep(_TICK)
             self._lost, self._ticked = self._lost_until_now(), time.monotonic()
 
-    def _once(self, aim: Aim) -> Result:
-        started = time.monotonic()
+    def _once(self, aim: Aim, keep: bool) -> Result:
+        started, heard = time.monotonic(), Heard(keep)
         timeout = gevent.Timeout(aim.check.timeout or None)
         try:
             with timeout:
-                ok, reason = self._probe(aim)
+                ok, reason = self._probe(aim, heard)
         except gevent.Timeout as expired:
             if expired is not timeout:
                 raise
-            ok, reason = False, f"no answer within {aim.check.timeout:g} s"
+            ok, reason = heard.judged or (False, f"no answer within {aim.check.timeout:g} s")
         except ssl.SSLError as error:
             ok, reason = False, tls_fault(error).detail
         except OSError as error:
@@ -167,7 +178,8 @@ class Probing:
             ok, reason = False, f"no proper HTTP answer: {error.detail}"
         except Exception as error:  # a name that no codec knows, say: a check that cannot be made has failed
             ok, reason = False, f"the probe cannot be made: {type(error).__name__}: {error}"
-        return Result(ok, shown(reason), time.monotonic() - started)
+        answer = heard.text(self.sanitizer) if keep or not ok else ""
+        return Result(ok, shown(reason), time.monotonic() - started, heard.status, answer)
 
     def abandon(self) -> None:
         """In a forked child: close the probes' descriptors, so that the backends see the master's close. The objects are left
@@ -191,10 +203,10 @@ class Probing:
             chain = secure._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]  # public from Python 3.13 on
             return [one.public_bytes(ENCODING_DER) for one in chain]
 
-    def _probe(self, aim: Aim) -> tuple[bool, str]:
+    def _probe(self, aim: Aim, heard: Heard) -> tuple[bool, str]:
         if not aim.address:
             return False, UNRESOLVED
-        return self._connected(aim, self._speak)
+        return self._connected(aim, partial(self._speak, heard))
 
     def _connected(self, aim: Aim, speak: Callable[[Aim, socket.socket], Found]) -> Found:
         """What ``speak`` finds on a connection of its own."""
@@ -213,14 +225,14 @@ class Probing:
             connection.close()
             self._sockets.discard(fd)
 
-    def _speak(self, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
+    def _speak(self, heard: Heard, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
         check = aim.check
         if aim.send_proxy:
             connection.sendall(local(aim.send_proxy))
         if check.type == "tcp":
             return True, "it accepts connections"
         if aim.scheme != "https":
-            return self._ask(aim, connection)
+            return self._ask(heard, aim, connection)
         http2 = aim.http2 or check.type == "grpc"
         context = self._contexts.get(not aim.verify, aim.credentials, "h2" if http2 else "http/1.1")
         with context.wrap_socket(
@@ -229,20 +241,28 @@ class Probing:
             secure.do_handshake()  # not by wrap_socket: a timeout there would leave the socket open until it is collected
             if http2 and secure.selected_alpn_protocol() != "h2":
                 return False, "it does not choose HTTP/2 in the TLS handshake (ALPN h2)"
-            return self._ask(aim, secure)
+            return self._ask(heard, aim, secure)
 
-    def _ask(self, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
+    def _ask(self, heard: Heard, aim: Aim, connection: socket.socket) -> tuple[bool, str]:
         """Send the request and judge the response. Raises `HttpError` if it is not a proper one, `OSError`, `gevent.Timeout`."""
         check = aim.check
         if check.type == "grpc":
             return call_check(connection, aim.scheme, check.host or aim.authority, check.service, check.headers)
         if aim.http2:
-            return self._judge(aim, *_ask_http2(aim, connection))
+            heard.status, body = _ask_http2(aim, connection)
+            heard.octets = body
+            return self._judge(aim, heard.status, body)
         connection.sendall(_request(aim))
-        response, data = _read_head(connection, check.method.encode(), aim.strict)
+        response, data = _read_head(connection, check.method.encode(), aim.strict, heard)
+        heard.status, heard.octets = response.status, b""
+        body = b""
         if check.body and _is_good(aim, response.status):
-            data = _read_body(connection, response, data, aim.strict)
-        return self._judge(aim, response.status, data)
+            body = _read_body(connection, response, data, aim.strict, heard)
+        heard.judged = self._judge(aim, response.status, body)
+        if not heard.octets and (heard.keeps or not heard.judged[0]):
+            with gevent.Timeout(_REST, False), suppress(HttpError, OSError):  # which says no more about its health
+                _read_body(connection, response, data, aim.strict, heard, KEPT)
+        return heard.judged
 
     def _judge(self, aim: Aim, status: int, body: bytes) -> tuple[bool, str]:
         """The result of a proper response. body: the part that may have the expected text."""
@@ -333,7 +353,7 @@ def _spelt(name: str) -> str:
     return "-".join(part.capitalize() for part in name.split("-"))
 
 
-def _read_head(connection: socket.socket, method: bytes, strict: bool) -> tuple[ResponseHead, bytes]:
+def _read_head(connection: socket.socket, method: bytes, strict: bool, heard: Heard) -> tuple[ResponseHead, bytes]:
     """The head of the final response, and the octets that came behind it."""
     data = b""
     interim = seen = 0
@@ -347,6 +367,7 @@ def _read_head(connection: socket.socket, method: bytes, strict: bool) -> tuple[
             if not more:
                 raise BadResponse("the backend closed the connection before its response was complete")
             seen, data = len(data), data + more
+            heard.octets = data[:KEPT]
         elif 100 <= response.status < 200 and response.status != 101:
             interim += 1
             if interim > MAX_INTERIM:
@@ -356,16 +377,19 @@ def _read_head(connection: socket.socket, method: bytes, strict: bool) -> tuple[
             return response, data[response.size :]
 
 
-def _read_body(connection: socket.socket, response: ResponseHead, data: bytes, strict: bool) -> bytes:
-    """The first `_BODY` octets of a body, or all of it; ``data`` has come already."""
+def _read_body(
+    connection: socket.socket, response: ResponseHead, data: bytes, strict: bool, heard: Heard, most: int = _BODY
+) -> bytes:
+    """The first octets of a body, or all of it; ``data`` has come already."""
     reader = ChunkedReader(BadResponse, 0, strict) if response.chunked else None
-    wanted = 0 if response.no_body else _BODY
+    wanted = 0 if response.no_body else most
     if response.content_length >= 0:
         wanted = min(wanted, response.content_length)
     body = b""
     while True:
         if data:
             body += data if reader is None else b"".join(reader.feed(data))
+            heard.octets = body[: min(KEPT, wanted)]
         if len(body) >= wanted or (reader is not None and reader.done):
             return body[:wanted]
         data = connection.recv(_READ)

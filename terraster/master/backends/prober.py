@@ -16,7 +16,7 @@ those that are not healthy are named. Probes are spread over their interval, wit
 `CONCURRENT` run together. While a result contradicts the state, the next probe comes after the fast interval (HAProxy's ``fastinter``), so
 that a backend that has just started is used soon.
 
-Master only; each probe runs in a greenlet.
+Master only; each probe runs in a greenlet. The module is longer than 400 lines because a target, its schedule and its verdict change together.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from gevent.event import Event
 
 from terraster.config.snapshot import Backend as Configured
 from terraster.config.snapshot import Service, Snapshot
+from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
 from terraster.master.agenda import Agenda
 from terraster.master.discovery.names import UNRESOLVED
@@ -44,10 +45,11 @@ from terraster.policy.health import Verdict, first, observe
 from terraster.state.cells import BackendCells
 from terraster.state.table import Table
 
+from .heard import Heard
 from .probe import Aim, Probing, Result
 from .states import BackendStates
 
-__all__ = ["CONCURRENT", "FIRST_ROUND", "KEPT", "Prober", "Target"]
+__all__ = ["CONCURRENT", "FIRST_ROUND", "KEPT", "Busy", "Prober", "Target"]
 
 CONCURRENT = 512  # probes under way at once, fewer if descriptors are few; each is a socket and a greenlet
 _SLACK = 0.25  # seconds that the first round may take beyond the longest timeout
@@ -56,7 +58,13 @@ KEPT = 5  # results of a target that are remembered
 _TURN = 200  # services that `prepare` looks into between two turns of the event loop: some 5 ms
 _NAMED = 3  # backends that a log line names before it only counts
 
+AT_ONCE, PAUSE = 16, 1.0  # probes on demand that may be under way, and seconds between two of one target
+
 _Aimed = tuple[Configured, Aim, str]  # a backend, how it is probed, words for the log
+
+
+class Busy(TerrasterError):
+    """Probes on demand are asked for too often."""
 
 
 class Target:
@@ -66,10 +74,24 @@ class Target:
     since:   time.time() of the last change of state
     result:  of the last probe, or None
     recent:  the last few, oldest first, each with its time.time()
+    asked:   time.monotonic() of the last probe on demand, or None
     heir_of: the target whose verdict this one began with, until it has a result of its own
     """
 
-    __slots__ = ("aim", "backends", "verdict", "since", "result", "recent", "probes", "failures", "first", "dropped", "heir_of")
+    __slots__ = (
+        "aim",
+        "backends",
+        "verdict",
+        "since",
+        "result",
+        "recent",
+        "probes",
+        "failures",
+        "first",
+        "dropped",
+        "heir_of",
+        "asked",
+    )
 
     def __init__(self, aim: Aim) -> None:
         self.aim = aim
@@ -83,6 +105,7 @@ class Target:
         self.first = Event()
         self.dropped = False
         self.heir_of: Target | None = None
+        self.asked: float | None = None
 
     @property
     def up(self) -> bool:
@@ -109,6 +132,11 @@ class Target:
             return failure or self.result.reason
         passed = f"{self.verdict.streak} of {self.aim.check.healthy} probes passed"
         return f"{failure}; {passed} since" if failure else passed
+
+    @property
+    def answer(self) -> str:
+        """The beginning of the answer to the last probe, if that failed."""
+        return self.result.answer if self.result is not None and not self.result.ok else ""
 
     @property
     def interval(self) -> float:
@@ -158,6 +186,7 @@ class Prober(Participant):
         self._checked = checked
         self._failed = failed
         self._probing = Probing()
+        self._asking = 0  # probes on demand that are under way
         self._agenda = agenda
         limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._line = Line(min(CONCURRENT, most_probes(finite(limit))), self._probe)
@@ -239,6 +268,8 @@ class Prober(Participant):
         """From now on the backends of this snapshot (with slots) and no others, as the states do. Tells these of all that are
         new or are probed in another way. Services that are the same objects are not looked at. Does not yield."""
         snapshot = new.snapshot
+        log = snapshot.access_log
+        self._probing.sanitizer = Heard.sanitizer((*log.redact_query, *snapshot.program_log.masked), log.mask)
         followed, fresh = self._followed, self._fresh(snapshot)
         self._followed = {service.name: service for service in snapshot.services}
         known: dict[str, Target] = {}
@@ -261,7 +292,7 @@ class Prober(Participant):
                 found.backends[backend.id] = (backend.slot, words)
                 self._of[backend.id] = found
                 if known.get(backend.id) is not found:
-                    changed = self._states.probed(backend.id, found.up, found.since, found.reason)
+                    changed = self._states.probed(backend.id, found.up, found.since, found.reason, found.answer)
                     if backend.id in known and changed:
                         turned.setdefault(found, []).append(words)
                     elif backend.id not in known and not found.up:
@@ -297,10 +328,26 @@ class Prober(Participant):
         return set(self._targets)
 
     def recent(self, name: str) -> list[dict[str, Any]]:
-        """The last probes of a backend, oldest first: ``when`` (time.time()) ``ok reason seconds``."""
+        """The last probes of a backend, oldest first: ``when`` (time.time()) and `_told` of each."""
         target = self._of.get(name)
         found = target.recent if target is not None else ()
-        return [{"when": when, "ok": one.ok, "reason": one.reason, "seconds": one.seconds} for when, one in found]
+        return [{"when": when, **_told(one)} for when, one in found]
+
+    def ask(self, name: str) -> dict[str, Any]:
+        """Make one probe of a backend now, beside its schedule, and say what it found: ``ok reason seconds status answer``. It counts for
+        nothing. Waits. Raises `Busy` if that has been asked for too often."""
+        target = self._of[name]
+        now = time.monotonic()
+        if target.asked is not None and now - target.asked < PAUSE:
+            raise Busy(f"this backend has been probed on demand less than {PAUSE:g} s ago")
+        if self._asking >= AT_ONCE:
+            raise Busy(f"{AT_ONCE} probes on demand are under way")
+        self._asking += 1
+        target.asked = now
+        try:
+            return _told(self._probing.probe(target.aim, keep=True))
+        finally:
+            self._asking -= 1
 
     def _schedule(self, target: Target, seconds: float) -> None:
         self._agenda.after(seconds, self._line.put, target)
@@ -342,8 +389,8 @@ class Prober(Participant):
             target.verdict = observe(before, result.ok, check.healthy, check.unhealthy)
         if target.verdict.up != (before is not None and before.up):
             target.since = time.time()
-        probed, up, since, reason = self._states.probed, target.up, target.since, target.reason
-        turned = [words for name, (_slot, words) in target.backends.items() if probed(name, up, since, reason)]
+        probed, up, since, reason, answer = self._states.probed, target.up, target.since, target.reason, target.answer
+        turned = [words for name, (_slot, words) in target.backends.items() if probed(name, up, since, reason, answer)]
         if turned:
             needed = 1 if before is None else check.healthy if result.ok else check.unhealthy
             self._tell(target, turned, f"{needed} of {needed} probes {'passed' if result.ok else 'failed'}")
@@ -358,6 +405,17 @@ class Prober(Participant):
             self._log.info("%s %s up: %s (%s)", _named(labels), are, target.reason, how)
         else:
             self._log.warning("%s %s down: %s (%s)", _named(labels), are, target.reason, how)
+
+
+def _told(result: Result) -> dict[str, Any]:
+    """``ok reason seconds status answer`` of a probe; status None: there was no response"""
+    return {
+        "ok": result.ok,
+        "reason": result.reason,
+        "seconds": result.seconds,
+        "status": result.status or None,
+        "answer": result.answer,
+    }
 
 
 def _named(labels: list[str]) -> str:

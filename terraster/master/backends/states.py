@@ -152,8 +152,9 @@ class BackendStates(Participant):
         for record in place.members:
             self._records[record.id] = self._slots[record.slot] = record
 
-    def probed(self, name: str, up: bool, since: float, reason: str) -> bool:
-        """The verdict of the checks of a backend, or of their absence. since: of the verdict. True if the backend goes up or down by it:
+    def probed(self, name: str, up: bool, since: float, reason: str, answer: str = "") -> bool:
+        """The verdict of the checks of a backend, or of their absence. since: of the verdict. answer: the beginning of what the backend
+        answered to the probe that decided, for the history. True if the backend goes up or down by it:
         then the caller logs it, because many backends may share a check."""
         record = self._records.get(name)
         if record is None:
@@ -164,7 +165,7 @@ class BackendStates(Participant):
         first = not record.known
         record.known = True
         facts.up, facts.reason = up, reason
-        changed = self._settle(record, since, quiet=first and up)
+        changed = self._settle(record, since, quiet=first and up, answer=answer)
         if first and not changed and record.evaluation.state == BackendCells.DOWN:
             record.since = since
             self._write(record)
@@ -338,7 +339,7 @@ class BackendStates(Participant):
 
     # From facts to cells.
 
-    def _settle(self, record: BackendRecord, since: float | None = None, quiet: bool = False) -> bool:
+    def _settle(self, record: BackendRecord, since: float | None = None, quiet: bool = False, answer: str = "") -> bool:
         """Evaluate a backend after its facts changed, and write the result. True if its state is another one. quiet: without an event"""
         place, before = record.place, record.evaluation
         moment = self._clock() if since is None else since
@@ -356,7 +357,8 @@ class BackendStates(Participant):
         if changed:
             record.since = moment
             if not quiet:
-                self.events.state(BackendCells.STATES[after.state], after.why, after.by, record.id)
+                told = answer if after.state == BackendCells.DOWN else ""
+                self.events.state(BackendCells.STATES[after.state], after.why, after.by, record.id, told)
         self._write(record)
         self._consider(place)
         return changed

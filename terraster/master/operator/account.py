@@ -17,7 +17,7 @@ from terraster.master.running import Running
 from terraster.state.cells import RESPONSE_CLASSES, BackendCells, SeatBackend
 from terraster.state.table import Table
 
-from .action import DRAIN, Action, Entry
+from .action import DRAIN, LOG, Action, Entry
 from .answers import action_json, failure_json, overrides_json, state_json, work_json
 from .find import Found, Unfound, backends, base, endpoint_id, find, label, matching, one_endpoint
 from .overrides import Overrides
@@ -112,7 +112,11 @@ class Accounts:
 
     def ids(self, found: Found, only: Backend | None = None) -> list[str]:
         """The ids under which a configured backend runs: one for each endpoint."""
-        return [one.id for one in (self._endpoints(found) if only is None else [only])]
+        return [one.id for one in self.endpoints(found, only)]
+
+    def endpoints(self, found: Found, only: Backend | None = None) -> list[Backend]:
+        """The endpoints of a configured backend that run, with slots. only: this one"""
+        return self._endpoints(found) if only is None else [only]
 
     def verdicts(self, found: Found, only: Backend | None = None) -> set[bool]:
         """True and False as the health checks of the endpoints say."""
@@ -120,8 +124,7 @@ class Accounts:
 
     def touched(self, found: Found, only: Backend | None = None) -> list[dict[str, Any]]:
         """The endpoints that a change would touch. Takes a second."""
-        endpoints = self._endpoints(found) if only is None else [only]
-        return touched(self._table, [(found[0].name, found[1].place, one) for one in endpoints])
+        return touched(self._table, [(found[0].name, found[1].place, one) for one in self.endpoints(found, only)])
 
     def ordered_endpoints(self, found: Found) -> list[str]:
         """Those endpoints of a backend that have an order of their own, as "URL@ADDRESS is draining"."""
@@ -207,13 +210,14 @@ class Accounts:
 
 def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
     """``backends``, by id (of endpoints too), what is above the file; ``orphans``: what is kept for backends that are not configured;
-    ``services``: by name, the orders about whole services."""
+    ``services``: by name, the orders about whole services; ``log_level``: an action, or None."""
     weights = {backend.id: backend.weight for _service, _location, backend in backends(running.loaded)}
     several = {name: entry for name, entry in overrides.entries.items() if entry.order or entry.weight or entry.forced}
     services = {
         service: action_json(entry.order) for name, entry in several.items() if (service := service_of(name)) and entry.order
     }
-    entries = {name: entry for name, entry in several.items() if not service_of(name)}
+    entries = {name: entry for name, entry in several.items() if not service_of(name) and name != LOG}
+    level = several.get(LOG, Entry()).forced
     found = {}
     if any(not entry.gone for entry in entries.values()):
         for _service, _location, backend in backends(running.snapshot):
@@ -227,7 +231,12 @@ def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
                     changes |= {key: value for key, value in overrides_json(own).items() if key.startswith("forced")}
                 found[backend.id] = {**changes, "configured_weight": weights.get(name)}
     orphans = [_orphan(name, entry) for name, entry in entries.items() if entry.gone]
-    return {"backends": found, "orphans": orphans, "services": services}
+    return {
+        "backends": found,
+        "orphans": orphans,
+        "services": services,
+        "log_level": action_json(level) if level is not None else None,
+    }
 
 
 def _orphan(name: str, entry: Entry) -> dict[str, Any]:

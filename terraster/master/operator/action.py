@@ -22,6 +22,9 @@ __all__ = [
     "FORCED_UP",
     "FORCES",
     "HISTORY",
+    "LEVELS",
+    "LEVEL_OF_FILE",
+    "LOG",
     "MAINTENANCE",
     "MOST_WEIGHT",
     "PAUSED_DOWN",
@@ -43,6 +46,10 @@ DRAIN, MAINTENANCE, ENABLE, WEIGHT, WEIGHT_OF_FILE, EXPIRED = "drain", "maintena
 FORCED_UP, FORCED_DOWN, PAUSED_UP, PAUSED_DOWN, CHECKS = "forced up", "forced down", "paused up", "paused down", "checks"
 FORCES = (FORCED_UP, FORCED_DOWN, PAUSED_UP, PAUSED_DOWN)
 """Above the health checks of a backend. A pause has the verdict that stands, because the next start must know it. `CHECKS` ends all."""
+LEVELS = tuple(f"level {name}" for name in ("debug", "info", "warning", "error", "critical"))
+LEVEL_OF_FILE = "level of the file"
+"""The least of the program's log, kept under `LOG`, where a backend has its forced state. `LEVEL_OF_FILE` ends all."""
+LOG = "log level"
 
 _VERSION = 1
 _DEPTH = 8  # actions that lie below another
@@ -88,11 +95,11 @@ class Entry:
             return replace(
                 entry, weight=_prolonged(action, self.weight), under_weight=_below(action, self.under_weight, self.weight)
             )
-        if action.what in FORCES:
+        if action.what in FORCES or action.what in LEVELS:
             return replace(
                 entry, forced=_prolonged(action, self.forced), under_forced=_below(action, self.under_forced, self.forced)
             )
-        if action.what == CHECKS:
+        if action.what in (CHECKS, LEVEL_OF_FILE):
             return replace(entry, forced=None, under_forced=())
         if action.what == ENABLE:
             return replace(entry, order=None, under_order=())
@@ -172,7 +179,7 @@ def _entry(value: Any) -> Entry:
     weights = under_weight if weight is None else (*under_weight, weight)
     if any(action.what not in (DRAIN, MAINTENANCE) for action in orders) or any(action.weight < 0 for action in weights):
         raise ValueError("an entry has not the form of an entry")
-    if forced is not None and any(action.what not in FORCES for action in (*under_forced, forced)):
+    if forced is not None and any(action.what not in (*FORCES, *LEVELS) for action in (*under_forced, forced)):
         raise ValueError("an entry has not the form of an entry")
     return Entry(
         order,

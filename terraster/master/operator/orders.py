@@ -23,7 +23,7 @@ from terraster.master.participant import Outcome, Participant, Proposal
 from terraster.master.running import Running
 
 from .account import overridden
-from .action import EXPIRED, Action
+from .action import EXPIRED, LOG, Action
 from .action import Entry as Kept
 from .find import backends, base, endpoint_id
 from .overrides import Overrides
@@ -94,6 +94,7 @@ class Orders(Participant):
         if any(name not in configured for name in self._overrides.entries):
             running = (backend for _service, _location, backend in backends(self._running.snapshot))
             names += [endpoint_id(base(backend.id, configured), backend) for backend in running]
+        names.append(LOG)
         names += [service_key(service.name) for service in self._running.loaded.services]
         self._overrides.follow(names, alone=not self._is_upgrade())
         orders = {name: entry.order for name, entry in self._overrides.entries.items() if entry.order is not None}
@@ -169,11 +170,13 @@ class Orders(Participant):
         for name in before:
             for action in entries.get(name, Kept()).history[-2:]:
                 if action.what == EXPIRED:
-                    self._log.info("%s: %s", name if service_of(name) else f"backend {name}", action.reason)
+                    self._log.info("%s: %s", name if service_of(name) or name == LOG else f"backend {name}", action.reason)
         if any(entry.weight != entries.get(name, Kept()).weight for name, entry in before.items()):
             self._refresh("a weight's time was over")
         if any(service_of(name) and entry.order != entries.get(name, Kept()).order for name, entry in before.items()):
             self._refresh("a maintenance's time was over")
+        if LOG in before and before[LOG].forced != entries.get(LOG, Kept()).forced:
+            self._refresh("the time of a level of the log was over")
         self.apply()
 
 

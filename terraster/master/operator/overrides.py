@@ -37,7 +37,7 @@ from terraster.logs.program import ProgramLog
 from terraster.master.participant import Participant, Proposal
 from terraster.master.steps import Step, nothing
 
-from .action import Action, Entry, parsed, written
+from .action import LOG, Action, Entry, parsed, written
 from .services import in_maintenance, service_of
 
 __all__ = ["KEPT", "Overrides"]
@@ -165,7 +165,7 @@ class Overrides(Participant):
         self._edit_or_tell(lambda entries: {name: followed(name, entry) for name, entry in entries.items()})
 
     def prepare(self, new: Proposal) -> None:
-        new.snapshot = self._in_maintenance(self.apply(new.snapshot))
+        new.snapshot = self._with_level(self._in_maintenance(self.apply(new.snapshot)))
 
     def apply(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with the weights of the operators in it. A service in which nothing differs from the last time is the very
@@ -191,6 +191,11 @@ class Overrides(Participant):
                 self._maintained[service.name] = service, made
         services = tuple([self._maintained.get(service.name, (service, service))[1] for service in snapshot.services])
         return replace(snapshot, services=services)
+
+    def _with_level(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with the level of the log that an operator wants."""
+        wanted = self.entries.get(LOG, Entry()).forced
+        return snapshot if wanted is None else replace(snapshot, log_level=wanted.what.removeprefix("level "))
 
     def _service(
         self, service: Service, weights: dict[str, int], before: dict[str, tuple[Service, dict[str, int], Service]]

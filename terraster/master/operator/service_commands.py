@@ -16,6 +16,7 @@ from terraster.errors import StartError
 from terraster.logs.program import ProgramLog
 from terraster.master.participant import Outcome
 from terraster.master.running import Running
+from terraster.state.table import Table
 
 from .account import refusal
 from .action import ENABLE, MAINTENANCE, Action, Entry
@@ -24,6 +25,7 @@ from .commands import LONGEST, plain, said
 from .orders import Orders
 from .overrides import Overrides
 from .services import service_key
+from .touched import Place, touched
 
 __all__ = ["ServiceCommands"]
 
@@ -32,22 +34,32 @@ class ServiceCommands:
     """The commands of one master. refresh: `Reloader.refresh`"""
 
     def __init__(
-        self, running: Running, overrides: Overrides, orders: Orders, log: ProgramLog, refresh: Callable[[str], Outcome]
+        self,
+        running: Running,
+        overrides: Overrides,
+        orders: Orders,
+        table: Table,
+        log: ProgramLog,
+        refresh: Callable[[str], Outcome],
     ) -> None:
         self._running = running
         self._overrides = overrides
         self._orders = orders
+        self._table = table
         self._log = log
         self._refresh = refresh
 
-    def maintenance(self, action: str, service: str, seconds: float = 0.0, reason: str = "", by: str = "") -> dict[str, Any]:
+    def maintenance(
+        self, action: str, service: str, seconds: float = 0.0, reason: str = "", by: str = "", dry_run: bool = False
+    ) -> dict[str, Any]:
         """Have a service answer every request with 503, or serve again.
 
         action:  "on", "off"
         seconds: after which it ends by itself, 0 = never; of "on" only
+        dry_run: do nothing, and say whether anything would change and what it would touch
 
         Answer: ``service`` (its name), ``maintenance`` (the order, or None), ``before`` (the same before a change), ``changed``,
-        ``notes`` (news for the operator).
+        ``notes`` (news for the operator); of a dry run also ``touches`` (`terraster.master.operator.touched`).
         """
         if action not in ("on", "off"):
             return refusal(f"there is no action {action!r}; there are on, off")
@@ -60,8 +72,12 @@ class ServiceCommands:
         known = self._overrides.entries.get(key, Entry())
         if service not in names and (action == "on" or known.order is None):
             return refusal(f"there is no service {service}{suggestion(service, names)}", names)
-        if action == "off" and known.order is None:
-            return self._done(service, False, ["no operator had switched it on"])
+        idle = action == "off" and known.order is None
+        notes = ["no operator had switched it on"] if idle else []
+        if dry_run:
+            return {**self._done(service, not idle, notes), "touches": touched(self._table, self._backends(service))}
+        if idle:
+            return self._done(service, False, notes)
         order = Action(
             MAINTENANCE if action == "on" else ENABLE,
             now,
@@ -83,6 +99,15 @@ class ServiceCommands:
         self._orders.apply()
         shown = {"maintenance": action_json(known.order) if known.order is not None else None}
         return {**self._done(service, True, []), "before": shown}
+
+    def _backends(self, service: str) -> list[Place]:
+        return [
+            (service, location.place, backend)
+            for one in self._running.snapshot.services
+            if one.name == service
+            for location in one.locations
+            for backend in location.backends
+        ]
 
     def _took_back(self, key: str, order: Action, before: Entry | None, problems: list[str]) -> dict[str, Any]:
         """The answer to an order that did not come into effect."""
