@@ -94,6 +94,9 @@ def _explain(api: _Api, query: Query, question: bytes | None) -> Document:
     return {"ok": True, "now": time.time(), **found}
 
 
+_HEALTH = {"force-up": "up", "force-down": "down", "pause-checks": "paused", "resume-checks": "checks"}
+
+
 def _backend(api: _Api, query: Query, question: bytes | None) -> Document:
     body: Document = {"reason": query["reason"]} if query["reason"] else {}
     if "for" in query:
@@ -104,6 +107,8 @@ def _backend(api: _Api, query: Query, question: bytes | None) -> Document:
         body["weight"] = int(query["weight"])
     elif query["action"] == "enable":
         body["drain"] = False
+    elif query["action"] in _HEALTH:
+        body["health"] = _HEALTH[query["action"]]
     else:
         body["drain" if query["action"] == "drain" else "maintenance"] = True
     service, slash, path = query["service"].partition("/")
