@@ -108,6 +108,10 @@ def test_refusals(master: Master) -> None:
     answer = hosts(master).host("drain", "10.0.0.11")
     assert not answer["ok"] and answer["problems"][0].startswith("no backend is on host 10.0.0.11; did you mean")
     assert answer["candidates"] == ["10.0.0.1", "10.0.0.2", "blog.test"]
+    assert answer["code"] == "unknown"
+    master.run(snapshot({"bare": {"/": []}}))
+    assert hosts(master).host("drain", "10.0.0.1")["code"] == "unknown", "also where no backend is on any host"
+    master.run(snapshot(SERVICES))
     assert not hosts(master).host("drain", "10.0.0.1", seconds=-1.0)["ok"]
     assert not hosts(master).host("stop", "10.0.0.1")["ok"]
     os.mkdir(f"{master.overrides.path}.new")  # nothing can be written

@@ -1,4 +1,4 @@
-"""An operator sees which clients are at a limit, and lets one begin anew, whichever workers it was served by."""
+"""An operator sees which clients are at a limit, and lets one begin anew."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..harness.terraster_process import service
 
 def test_seen_and_reset(terraster, backend):
     limit = {"requests_per_second": 0.01, "burst": 3, "name": "slow", "key": "header:X-Key"}
-    proxy = terraster(service(backend(answer=ok(b"in")).url, middleware=[{"rate_limit": limit}]), workers=2)
+    proxy = terraster(service(backend(answer=ok(b"in")).url, middleware=[{"rate_limit": limit}]))
 
     def ask(key=""):
         return get(proxy.address, fields=f"X-Key: {key}\r\n" if key else "").status

@@ -86,7 +86,7 @@ class Hosts:
 
     def _asked(self, **arguments: Any) -> Mapping[str, Any]:
         answer = self._deps.ask("host", **arguments)
-        return checked(answer if answer["ok"] else {**answer, "code": "unknown" if answer["candidates"] else "failed"})
+        return checked({"code": "failed", **answer})
 
     def _shown(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         found = self._readings({name for row in answer["backends"] for name in row["running"]})

@@ -68,7 +68,7 @@ class HostCommands:
         found = on_host(self._running.loaded, self._running.snapshot, host)
         if not found:
             hosts = sorted({one.host for _, _, one in backends(self._running.loaded) if not one.socket})
-            return refusal(f"no backend is on host {host}{suggestion(host, hosts)}", hosts)
+            return {**refusal(f"no backend is on host {host}{suggestion(host, hosts)}", hosts), "code": "unknown"}
         now = time.time()
         order = Action(_ACTIONS[action], now, plain(by), plain(reason), now + seconds if seconds and action != "enable" else 0.0)
         names = {_name(target): target for target in found}
