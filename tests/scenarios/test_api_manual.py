@@ -19,7 +19,14 @@ __all__ = ["edited"]
 
 BY_ID = {one.id: one for one in OPERATIONS}
 
-SHOP = service("http://127.0.0.1:9001", "http://127.0.0.1:9002", name="shop", host="shop.test")
+SHOP = service(
+    "http://127.0.0.1:9001",
+    "http://127.0.0.1:9002",
+    name="shop",
+    host="shop.test",
+    health_check={"type": "tcp"},
+    middleware=[{"rate_limit": {"requests_per_second": 100}}],
+)
 SHOP["locations"].append({"path": "/old", "redirect": "/"})
 """The service that the page says the examples are about."""
 

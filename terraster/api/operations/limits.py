@@ -41,6 +41,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             query=ResetQuery,
             answer=Reset,
             refuses=(404,),
+            example={"query": {"service_name": "shop", "dry_run": "true"}, "body": {"name": "default", "client": "192.0.2.1"}},
         ),
     )
 

@@ -28,6 +28,7 @@ def operations(deps: Deps) -> tuple[Operation, ...]:
             query=ProbeQuery,
             answer=Probed,
             refuses=(404, 429),
+            example={"query": {"service_name": "shop", "path": "/", "url": "http://127.0.0.1:9001"}},
         ),
     )
 
