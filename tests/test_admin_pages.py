@@ -24,6 +24,14 @@ def test_what_the_page_loads_is_there() -> None:
     assert len(named) == 3 and all(f"/{path}" in ROUTES for path in named)
 
 
+def test_what_the_page_of_the_api_loads_is_there() -> None:
+    found = pages.reference()
+    octets = found["/docs"]["GET"]({}).body
+    assert isinstance(octets, bytes)
+    named = re.findall(r'(?:rel="icon" href|stylesheet" href|src)="([^"]+)"', octets.decode())
+    assert len(named) == 3 and all(path in {**ROUTES, **found} for path in named)
+
+
 @pytest.mark.parametrize("path", SCRIPTS)
 def test_what_a_script_imports_is_there_and_used(path) -> None:
     text = body(path)

@@ -190,6 +190,20 @@ def test_a_rollback_is_tried_and_confirmed_with_its_reason(entered) -> None:
     assert REASON in page.text(), "a drain is not a part of a generation"
 
 
+def test_the_focus_follows_a_form_that_opens_and_closes(entered) -> None:
+    page = entered
+    page.go("service/shop")
+    page.wait("document.querySelector('[data-act]')")
+    page.value("[...document.querySelectorAll('button')].find((one) => one.innerText == 'Maintain').click()")
+    page.wait("document.activeElement.name == 'reason' && document.activeElement.form.innerText.startsWith('Maintain')")
+    page.call("Input.dispatchKeyEvent", type="keyDown", key="Escape")
+    page.wait("document.activeElement.innerText == 'Maintain' && document.querySelector('form.act') === null")
+    page.go("changes")
+    page.wait("document.querySelector('[data-act=reload]')")
+    page.click("[data-act=reload]")
+    page.wait("document.activeElement.closest('form.act') !== null")
+
+
 def test_a_revoked_login_ends_the_page_at_once(entered) -> None:
     page = entered
     page.go("service/shop")

@@ -127,10 +127,12 @@ export function act(state, draw, { key, title, detail = "", fields = [], preview
   const close = () => {
     state.form.act = null;
     draw();
+    leave(key);
   };
   const open = async () => {
     const form = (state.form.act = { key, failure: "", busy: Boolean(preview), lines: null });
     draw();
+    document.querySelector("form.act")?.querySelector("input, button:not(:disabled)")?.focus();
     if (!preview) return;
     try {
       form.lines = await preview();
@@ -140,7 +142,7 @@ export function act(state, draw, { key, title, detail = "", fields = [], preview
     form.busy = false;
     draw();
   };
-  if (!here) return h("button", { type: "button", class: "plain", onclick: open }, title);
+  if (!here) return h("button", { type: "button", class: "plain", "data-act": key, onclick: open }, title);
   const send = async (happened) => {
     happened.preventDefault();
     const values = Object.fromEntries(new FormData(happened.target));
@@ -149,7 +151,7 @@ export function act(state, draw, { key, title, detail = "", fields = [], preview
     draw();
     try {
       await run(values);
-      if (state.form.act === here) state.form.act = null;
+      if (state.form.act === here) close();
     } catch (error) {
       here.failure = error.message;
       here.busy = false;
@@ -177,4 +179,10 @@ export function act(state, draw, { key, title, detail = "", fields = [], preview
       h("button", { type: "button", class: "plain", onclick: close }, "Cancel"),
     ),
   );
+}
+
+// The focus goes back to the button that opened the form, or to the page if the button has gone.
+function leave(key) {
+  const buttons = [...document.querySelectorAll("[data-act]")];
+  (buttons.find((one) => one.dataset.act === key) ?? document.getElementById("main")).focus({ preventScroll: true });
 }

@@ -41,7 +41,7 @@ export function requests(state, { query, draw }) {
     part(open, (value) => value.requests, "No request is open.", (rows) =>
       table("Open requests", ["For", "Phase", "Request", "Client", "Service", "Backend", "Octets in, out"], rows.map((one) => openRow(state, one))),
     ),
-    h("h2", {}, "Lately refused, failed or aborted"),
+    h("h2", {}, "Recently refused, failed or aborted"),
     part(past, (value) => value.failures, "No such request.", (rows) =>
       table("Failures", ["When", "Status", "Reason", "Request", "Client", "Service", "Backend", "Took"], rows.map((one) => failureRow(state, one))),
     ),
