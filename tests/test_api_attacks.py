@@ -51,6 +51,7 @@ class Place:
         self.operations = table(self.deps)
         self.log, self.rows = Log(), Rows()
         self.api = Api(self.operations, UserIdentity(self.room.access), self.rows, self.log)
+        self.mount = Mount(self.api, Site(routes(), self.log))
 
     def call(self, method: str, path: str, body: bytes | None = None, **given: Any) -> Reply:
         """given: of the credentials, and ``head``"""
@@ -130,7 +131,6 @@ def test_no_form_is_taken_for_json(place: Place, kind: str) -> None:
     ],
 )
 def test_no_odd_path_leads_anywhere(place: Place, path: str) -> None:
-    mount = Mount(place.api, Site(routes(), place.log))
     environ = {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": path.replace("%2e", ".").replace("%2f", "/"),
@@ -138,7 +138,7 @@ def test_no_odd_path_leads_anywhere(place: Place, path: str) -> None:
         "QUERY_STRING": "",
     }
     seen: list[Any] = []
-    mount({**environ, "HTTP_AUTHORIZATION": f"Bearer {place.token}"}, lambda status, headers: seen.extend((status, headers)))
+    place.mount({**environ, "HTTP_AUTHORIZATION": f"Bearer {place.token}"}, lambda status, headers: seen.extend((status, headers)))
     assert seen[0].startswith("404 ")
 
 

@@ -1,4 +1,7 @@
-"""`terrasterctl doctor`: looks at the host, the files and the running processes for what makes traffic fail, and says what to do."""
+"""`terrasterctl doctor`: looks at the host, the files and the running processes for what makes traffic fail, and says what to do.
+
+The imports inside the functions are intended: certificates and name servers take 0.3 s to import, and other commands need neither.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,19 @@ import os
 import resource
 import textwrap
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..config.snapshot import Snapshot
-from ..doctor import clock, names
-from ..doctor.examination import Look, examine, processes, run_user
-from ..doctor.finding import Finding, exit_code
-from ..doctor.proc import Proc
 from ..errors import ConfigError, TerrasterError
 from . import where
 from .control import Away, Control, Refused
 from .output import colourful, width
 from .table import BOLD, DIM, GREEN, PLAIN, RED
+
+if TYPE_CHECKING:
+    from ..config.snapshot import Snapshot
+    from ..doctor.examination import Look
+    from ..doctor.finding import Finding
+    from ..doctor.proc import Proc
 
 __all__ = ["add_command", "doctor"]
 
@@ -41,6 +45,10 @@ def doctor(control: Control, arguments: argparse.Namespace) -> int:
     """The command `doctor`. Returns 0 if nothing but notes were found, 1 for warnings, 2 for problems. Raises Refused."""
     if not control.runtime_dir:
         raise Refused("`doctor` looks at the host that it runs on: run it on the host of Terraster, without --url")
+    from ..doctor.examination import examine
+    from ..doctor.finding import exit_code
+    from ..doctor.proc import Proc
+
     look, findings = _look(control, where.configuration(arguments.config), Proc())
     findings += examine(look)
     findings.sort(key=lambda one: _ORDER.index(one.severity))
@@ -69,6 +77,9 @@ def shown(findings: list[Finding], *, colour: bool, width: int) -> str:
 
 def _look(control: Control, file: str, proc: Proc) -> tuple[Look, list[Finding]]:
     """Gather the values. Takes a second. The findings: of the configuration, if it cannot be read."""
+    from ..doctor import clock, names
+    from ..doctor.examination import Look, processes, run_user
+
     began, before = time.monotonic(), proc.counters("net/netstat")
     offset = time.time() - began
     status, pid, why = _status(control)
@@ -115,6 +126,7 @@ def _configuration(file: str) -> tuple[Snapshot | None, list[Finding]]:
     from ..config.language import taken
     from ..config.loader import Loader
     from ..config.resolve import resolve
+    from ..doctor.finding import Finding
     from ..filters.registry import KINDS
     from ..plugins.finder import Finder
 

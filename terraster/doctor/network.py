@@ -92,7 +92,7 @@ def dropped(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[Findi
         yield Finding(
             "drops",
             "warning" if grown > 0 else "note",
-            f"The kernel has sent {cookies} SYN cookies since the start, {max(0, grown)} of them while this command looked (SyncookiesSent).",
+            f"The kernel has sent {cookies} SYN cookies since the start (SyncookiesSent), {max(0, grown) or 'none'} while this command looked.",
             "More connections began at once than its queue takes: many clients, or a flood. Clients get in all the same.",
             "Raise `net.ipv4.tcp_max_syn_backlog` and `net.core.somaxconn` if the clients are real.",
         )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+from terraster.cli import doctor
+
 from ..harness.shapes import unlawful
 from ..harness.terraster_process import service
 
 
-def test_it_sees_the_running_processes_and_a_reload_that_was_refused(terraster) -> None:
+def test_it_sees_the_running_processes_and_a_reload_that_was_refused(terraster, monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "_LOOKS", 0.0)  # it runs in this process
     running = terraster(service("http://127.0.0.1:9"))
 
     def found() -> dict[str, str]:
