@@ -56,3 +56,7 @@ def test_the_numbers_of_a_client_that_is_named() -> None:
     assert ClientKey(b"secret", "policy", "jwt:sub", 64).numbers("ann") == (
         ClientKey(b"secret", "policy", "jwt:sub", 64).of(b'"ann"'),
     )
+
+
+def test_a_name_that_no_request_can_have_is_no_error() -> None:
+    assert len(ClientKey(b"secret", "policy", "header:X", 64).numbers("\ud800")) == 1

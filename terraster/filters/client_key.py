@@ -110,7 +110,7 @@ class ClientKey:
         if self.kind == "jwt":
             found.append(self._hash(json.dumps(said).encode()))
         elif self.kind != "client-ip":
-            found.append(self._hash(said.encode()))
+            found.append(self._hash(said.encode(errors="replace")))
         return tuple(found)
 
     def _value(self, exchange: Exchange) -> bytes:

@@ -42,6 +42,10 @@ def test_seen_and_reset(terraster, backend):
     again = call(proxy, "POST", "/api/limits/reset", {"name": "slow", "client": tried["id"]}, **target)
     assert again.value["changed"] and ask("secret-one") == 200
     assert not call(proxy, "POST", "/api/limits/reset", {"name": "slow", "client": "nobody"}, **target).value["changed"]
+    for odd in ("\ud800", "#0000000000000000", "\x00"):
+        told = call(proxy, "POST", "/api/limits/reset", {"name": "slow", "client": odd}, **target)
+        assert told.status == 422 or not told.value["changed"], told
+    assert ask("secret-three") == 200, "the workers still hear the master"
     assert call(proxy, "POST", "/api/limits/reset", {"name": "fast", "client": "a"}, **target).status == 404
     rows = call(proxy, "GET", "/api/audit", limit=10, action="resetLimit").value["rows"]
     assert "ticket 7" in {row["reason"] for row in rows} and "secret-one" not in json.dumps(rows)

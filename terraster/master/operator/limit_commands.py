@@ -109,6 +109,7 @@ class LimitCommands:
         view, now = SeatView(self._table), time.monotonic_ns()
         buckets = Buckets(view, _nothing)
         numbers = {int(client[1:], 16)} if _NUMBER.fullmatch(client) else {number for one in here for number in one["numbers"]}
+        numbers.discard(0)  # which stands for no client
         interval = here[0]["interval"]
         before = {number: debt for number in numbers if (debt := buckets.debt(number, now))}
         if before and not dry_run:
