@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import threading
 import time
@@ -14,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from terraster.cli.control import FAILED, UNKNOWN, Refused
+from terraster.cli.control import FAILED, UNKNOWN, Away, Refused
 from terraster.cli.logins import Logins
-from terraster.cli.remote import Remote, checked_token, origin
+from terraster.cli.remote import Remote, checked_token, granted, origin
 
 from .harness.authority import Authority
 from .harness.terraster_process import run_ctl
@@ -278,3 +279,29 @@ def test_options_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("TERRASTER_URL", "https://lb.test")
     assert run_ctl("--runtime-dir", "/nowhere", "status").returncode == 3, "the option goes before the environment"
     assert "there is no login at https://lb.test" in run_ctl("status").stderr
+
+
+def test_what_does_not_speak_http_is_told_in_words(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for _ in range(2):
+                client, _address = server.accept()
+                with client:
+                    client.recv(65536)
+                    client.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        there = Remote(f"http://127.0.0.1:{server.getsockname()[1]}", 10.0, {**environ, "TERRASTER_TOKEN": TOKEN})
+        with pytest.raises(Refused, match="is not HTTP"):
+            there.ask("GET", "/generations")
+        with pytest.raises(Away):
+            list(there.follow("/api/tail"))
+        thread.join()
+
+
+@pytest.mark.parametrize("value", [{}, {"token": "a", "refresh_token": "b", "expires_at": None}])
+def test_an_answer_to_a_login_that_is_none_is_refused(value: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match="nothing is kept"):
+        granted(value)

@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode
 
@@ -170,7 +171,7 @@ class Control:
                         yield fields[b"event"].decode(), json.loads(fields[b"data"])
         except PermissionError as error:
             raise Refused(f"{self._socket}: permission denied; be root or the user that Terraster runs as") from error
-        except (OSError, HTTPError) as error:
+        except (OSError, HTTPError, HTTPException) as error:
             raise Away(str(error)) from error
         finally:
             connection.close()

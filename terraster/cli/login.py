@@ -42,7 +42,7 @@ def login(control: Control, arguments: argparse.Namespace) -> int:
         if status != 200:
             raise Refused(f"{remote.url}: {value.get('detail', status) if value else status}")
         kept = {**granted(value), "name": name}
-        if value["password_expired"]:
+        if value.get("password_expired"):
             print("note: the password has expired: nothing is allowed before it is changed, in the dashboard", file=sys.stderr)
     with remote.logins.alone():
         remote.logins.put(remote.url, kept)

@@ -13,6 +13,7 @@ import json
 import ssl
 import time
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -118,7 +119,7 @@ class Remote(Control):
             value = json.loads(data) if data else None
         except (TimeoutError, HTTPTimeout):
             raise TooLate(f"{self.url}: no answer in time (--timeout)", UNKNOWN if sent and method != "GET" else FAILED) from None
-        except (OSError, HTTPError, ValueError) as error:
+        except (OSError, HTTPError, HTTPException, ValueError) as error:
             raise Refused(f"{self.url}: {_words(error)}", UNKNOWN if sent and method != "GET" else FAILED) from None
         finally:
             connection.close()
@@ -142,8 +143,11 @@ class Remote(Control):
 
 
 def granted(value: dict[str, Any]) -> dict[str, Any]:
-    """The part of the answer to a login or refresh that is kept."""
-    return {"token": value["token"], "refresh": value["refresh_token"], "expires": value["expires_at"]}
+    """The part of the answer to a login or refresh that is kept. Raises Refused."""
+    try:
+        return {"token": str(value["token"]), "refresh": str(value["refresh_token"]), "expires": float(value["expires_at"])}
+    except (KeyError, TypeError, ValueError):
+        raise Refused("the answer to the login is not that of a Terraster: nothing is kept") from None
 
 
 def origin(url: str) -> str:
@@ -184,6 +188,8 @@ def _words(error: BaseException) -> str:
         return f"its certificate cannot be verified: {error.verify_message} (--ca-file)"
     if isinstance(error, ValueError):
         return "the answer is not JSON: this is not the management API of a Terraster"
+    if isinstance(error, HTTPException) and not isinstance(error, OSError):
+        return "the answer is not HTTP: this is not the management API of a Terraster"
     return str(getattr(error, "strerror", None) or error)
 
 

@@ -148,7 +148,17 @@ def _changed(answer: Document) -> Document:
 
 
 def _edits(api: _Api, query: Query, question: bytes | None) -> Document:
-    return {"ok": True, "now": time.time(), **api("GET", "/api/overrides")}
+    edits: list[Any] = []
+    orders: dict[str, Any] = {"backends": {}, "orphans": [], "services": {}}
+    cursor = ""
+    while True:
+        page = api("GET", "/api/overrides", limit="500", cursor=cursor)
+        edits += page["edits"]
+        orders["backends"] |= page["orders"]["backends"]
+        orders["orphans"] += page["orders"]["orphans"]
+        orders["services"] |= page["orders"]["services"]
+        if not (cursor := page["next"] or ""):
+            return {"ok": True, "now": time.time(), "edits": edits, "orders": orders}
 
 
 def _one(query: Query, what: str) -> str:
@@ -172,7 +182,8 @@ def _generations(api: _Api, query: Query, question: bytes | None) -> Document:
 
 
 def _rollback(api: _Api, query: Query, question: bytes | None) -> Document:
-    return _changed(api("POST", f"/api/generations/{query['numbers']}/rollback", dry_run=query.get("dry_run", "")))
+    body = {"reason": query["reason"]} if query["reason"] else None
+    return _changed(api("POST", f"/api/generations/{query['numbers']}/rollback", body, dry_run=query.get("dry_run", "")))
 
 
 def _reload(api: _Api, query: Query, question: bytes | None) -> Document:
