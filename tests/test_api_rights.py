@@ -63,6 +63,7 @@ getLogLevel          401    200    200      200   403 401 401   403    200 GET /
 setLogLevel          401    403    200      200   403 401 401   403    200 POST /api/log-level {"level":"debug"}
 listLimitClients     401    403    200      200   403 401 401   403    200 GET /api/limits/clients?service_name=a
 resetLimit           401    403    200      200   403 401 401   403    200 POST /api/limits/reset?service_name=a {"name":"a","client":"b"}
+listTop              401    200    200      200   403 401 401   403    200 GET /api/top
 explainRequest       401    403    200      200   403 401 401   403    200 GET /api/explain?request=GET%20http://a
 listRequests         401    200    200      200   403 401 401   403    200 GET /api/requests
 listFailures         401    200    200      200   403 401 401   403    200 GET /api/failures

@@ -26,6 +26,15 @@ def test_a_user_is_made_and_listed(room: Room) -> None:
         room.administration.add("Ada", "admin", NEW)
 
 
+@pytest.mark.parametrize("name", ["b ob", "b\u00a0ob", "b\u200dob", "b\tob"])
+def test_a_name_that_would_silently_become_another_one_is_refused(name: str, tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    with pytest.raises(Weak, match="it would be bob") as weak:
+        room.administration.add(name, "admin", GOOD)
+    assert weak.value.field == "name" and room.administration.accounts() == []
+    assert room.administration.add(" Bob ", "admin", GOOD).name == "bob"
+
+
 @pytest.mark.parametrize(("name", "role", "password"), [("a b/", "admin", NEW), ("ada", "king", NEW), ("ada", "admin", "short")])
 def test_a_user_that_breaks_rules_is_not_made(room: Room, name: str, role: str, password: str) -> None:
     with pytest.raises(Weak):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import gevent
+
 from ..api.problem import Refused
 from ..config.snapshot import Service, Snapshot
 from ..filters.contract import Counted
@@ -17,8 +19,11 @@ from .explainer import Explainer
 from .recent import RecentCounts
 from .site import Refusal
 from .status import service_rows
+from .top import busiest, sample
 
 __all__ = ["Answers"]
+
+_TOPS = 8  # questions for the busiest that may be under way
 
 
 class Answers:
@@ -47,6 +52,7 @@ class Answers:
         self._document = document
         self._unfetched = unfetched
         self._explainer = explainer
+        self._counting = 0
 
     def status(self) -> dict[str, Any]:
         return self._document()
@@ -74,6 +80,19 @@ class Answers:
             return self._explainer.differences(old, new)
         except Refusal as error:
             raise Refused(error.status, str(error), headers=error.headers) from None
+
+    def top(self, seconds: float, sort: str, limit: int) -> dict[str, Any]:
+        if self._counting >= _TOPS:
+            raise Refused(429, "others are asking for this; try again", headers=[("Retry-After", "1")])
+        self._counting += 1
+        try:
+            snapshot, began = self._running(), time.monotonic()
+            before = sample(self._table, snapshot, yield_to_loop)
+            gevent.sleep(seconds)
+            snapshot, span = self._running(), time.monotonic() - began
+            return busiest(snapshot, before, sample(self._table, snapshot, yield_to_loop), span, sort, limit)
+        finally:
+            self._counting -= 1
 
     def explain(self, asked: dict[str, Any]) -> dict[str, Any]:
         try:

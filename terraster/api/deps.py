@@ -44,6 +44,10 @@ class Readings(Protocol):
         as they are now. Waits; raises `Refused`."""
         ...
 
+    def top(self, seconds: float, sort: str, limit: int) -> dict[str, Any]:
+        """The busiest locations and backends (`terraster.admin.top.busiest`). Takes ``seconds``; raises `Refused` if too many ask."""
+        ...
+
     def plugins(self) -> list[dict[str, Any]]: ...
 
     def explain(self, asked: dict[str, Any]) -> dict[str, Any]:

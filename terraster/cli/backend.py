@@ -22,6 +22,7 @@ from . import edits, phrases, render
 from .control import DONE, Control
 from .edits import refused, span
 from .output import colourful, width
+from .watching import add_watch
 
 __all__ = ["add_commands", "backend", "refused", "span", "why"]
 
@@ -65,6 +66,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         )
     edits.add_actions(actions, shared, _SERVICE_HELP, _URL_HELP)
     listed = actions.add_parser("list", parents=[shared], help="list backends and the changes by operators")
+    add_watch(listed)
     listed.add_argument("service", metavar="SERVICE[/PATH]", nargs="?", default="", help="only backends of this service")
     explained = commands.add_parser("why", parents=[shared], help="explain the state of a backend")
     explained.add_argument("service", metavar="SERVICE[/PATH]", nargs="?", default="", help=_SERVICE_HELP)

@@ -5,7 +5,7 @@
                  backend drain|maintain|enable|weight|add|remove|list … | drain|undrain|ready --host HOST | maintenance on|off SERVICE |
                  probe SERVICE URL | log-level LEVEL | limits show|reset … |
                  mirror [SERVICE] | plugins | certificates | audit [verify] | events | requests | failures | tail | slo [SERVICE] | user … |
-                 doctor | login URL | logout | completion bash|zsh|fish
+                 doctor | top | login URL | logout | completion bash|zsh|fish
 
 Exit codes: 0 done; 1 failed (the reason is printed); 2 wrong command line; 3 Terraster is not running; 4 the command was sent, but its
 outcome is unknown.
@@ -51,6 +51,7 @@ from . import (
     render_certificates,
     requests,
     slo,
+    top,
     users,
     where,
 )
@@ -59,6 +60,7 @@ from .explain import joined
 from .inherited import clean
 from .options import Parser, add_option, parse
 from .output import colourful, until_closed, width
+from .watching import add_watch, watched
 
 __all__ = ["main"]
 
@@ -74,7 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(arguments: argparse.Namespace) -> int:
     try:
-        return _COMMANDS[arguments.command](_control(arguments), arguments)
+        if arguments.command == "top":
+            top.prepared(arguments)
+        return watched(_COMMANDS[arguments.command], _control(arguments), arguments)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -113,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     reload.add_command(commands, shared)
     differences.add_command(commands, shared)
     status = commands.add_parser("status", parents=[shared], help="show problems, services, backends and workers")
+    add_watch(status)
     status.add_argument("--all", action="store_true", help="show every service, even of a large configuration")
     stop = commands.add_parser("stop", parents=[shared], help="finish open requests and stop; return when Terraster has ended")
     stop.add_argument("--now", action="store_true", help="do not wait for open requests")
@@ -129,12 +134,15 @@ def _parser() -> argparse.ArgumentParser:
     plugins.add_command(commands, shared)
     audit.add_command(commands, shared)
     users.add_command(commands, shared)
+    top.add_command(commands, shared)
     login.add_commands(commands, shared)
     completion.add_command(commands, shared)
     events.add_command(commands, shared)
     requests.add_commands(commands, shared)
     slo.add_command(commands, shared)
-    commands.add_parser("certificates", parents=[shared], help="list the certificates in use, those that end soonest first")
+    add_watch(
+        commands.add_parser("certificates", parents=[shared], help="list the certificates in use, those that end soonest first")
+    )
     return parser
 
 
@@ -233,6 +241,7 @@ _COMMANDS = {
     "certificates": _certificates,
     "audit": audit.audit,
     "completion": completion.completion,
+    "top": top.top,
     "login": login.login,
     "logout": login.logout,
     "events": events.events,

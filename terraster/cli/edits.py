@@ -15,12 +15,15 @@ from typing import Any
 
 from ..config.quantities import duration
 from .control import DONE, FAILED, Control
-from .phrases import many, moment
+from .output import width
+from .phrases import many, moment, wrapped
+from .watching import add_watch
 
 __all__ = ["ACTIONS", "add_actions", "add_command", "edited", "edits", "generations", "refused", "rollback", "span", "would_touch"]
 
 ACTIONS = ("add", "remove")
 _SHOWN = 5  # changes of a generation
+_COLUMNS = 80  # that a table of generations needs at most
 _MOST_TOUCHED = 20  # backends of a dry run that are named
 
 
@@ -48,6 +51,7 @@ def add_actions(actions: Any, shared: argparse.ArgumentParser, service_help: str
 def add_command(commands: Any, shared: argparse.ArgumentParser) -> None:
     """Add `edits` to the commands of terrasterctl."""
     group = commands.add_parser("edits", parents=[shared], help="list the changes above the configuration file, or drop some")
+    add_watch(group)
     actions = group.add_subparsers(dest="action", metavar="ACTION")
     actions.add_parser("list", parents=[shared], help="list them (also without an action)")
     drop = actions.add_parser("drop", parents=[shared], help="take changes back: the file holds again")
@@ -56,7 +60,7 @@ def add_command(commands: Any, shared: argparse.ArgumentParser) -> None:
     adopt = actions.add_parser("adopt", parents=[shared], help="write changes into the configuration file, and drop them here")
     adopt.add_argument("numbers", metavar="NUMBER", type=int, nargs="+", help="the number of a change")
     _add_words(adopt, ends=False)
-    commands.add_parser("generations", parents=[shared], help="list the last generations of the configuration")
+    add_watch(commands.add_parser("generations", parents=[shared], help="list the last generations of the configuration"))
     back = commands.add_parser("rollback", parents=[shared], help="run the changes and the files of an earlier generation")
     back.add_argument("number", metavar="GENERATION", type=int, help="the generation, see `generations`")
     _add_words(back, ends=False)
@@ -111,7 +115,8 @@ def edits(control: Control, arguments: argparse.Namespace) -> int:
     if not answer["edits"]:
         print("no changes above the configuration file")
     for one in answer["edits"]:
-        print("\n".join(_lines(one, answer["now"])))
+        for line in _lines(one, answer["now"]):
+            _print(line, width())
     return DONE
 
 
@@ -121,11 +126,14 @@ def generations(control: Control, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(answer, indent=2))
         return DONE
+    columns = min(width(), _COLUMNS)
     for one in answer["generations"]:
         runs = ", runs" if one["running"] else ""
-        print(f"{one['generation']:>4}  {moment(one['when'], answer['now'])}{runs}: {one['why']}")
+        _print(f"{one['generation']:>4}  {moment(one['when'], answer['now'])}{runs}: {one['why']}", columns)
         for line in one["changes"][:_SHOWN]:
-            print(f"      {line}")
+            _print(f"      {line}", columns)
+        if len(one["changes"]) > _SHOWN:
+            print(f"      and {len(one['changes']) - _SHOWN} more")
     return DONE
 
 
@@ -133,6 +141,11 @@ def rollback(control: Control, arguments: argparse.Namespace) -> int:
     """The command `rollback`."""
     answer = control.ask("POST", "/rollback", None, numbers=str(arguments.number), **_words(arguments))
     return _shown(answer, arguments.json)
+
+
+def _print(line: str, columns: int) -> None:
+    """Print a line in as many lines as it needs."""
+    print("\n".join(wrapped(line, columns)))
 
 
 def _lines(edit: dict[str, Any], now: float) -> list[str]:

@@ -12,7 +12,6 @@ from .backend import refused
 from .control import DONE, Control
 from .moments import since
 from .output import colourful, width
-from .phrases import moment
 from .table import DIM, PLAIN
 
 __all__ = ["add_command", "events"]
@@ -42,7 +41,7 @@ def events(control: Control, arguments: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2))
         return DONE
     shown = document["events"][::-1]
-    _print(shown, document["now"], arguments.json)
+    day = _print(shown, _day(document["now"]), arguments.json)
     if not arguments.watch:
         if not shown:
             print("no events")
@@ -56,7 +55,7 @@ def events(control: Control, arguments: argparse.Namespace) -> int:
             return refused(document, arguments.json)
         fresh = [one for one in document["events"][::-1] if _identity(one) not in seen]
         seen = {_identity(one) for one in document["events"]}
-        _print(fresh, document["now"], arguments.json)
+        day = _print(fresh, day, arguments.json)
 
 
 def _asked(control: Control, arguments: argparse.Namespace, begin: float, limit: int) -> dict[str, Any]:
@@ -70,17 +69,27 @@ def _identity(event: dict[str, Any]) -> tuple[Any, ...]:
     return event["when"], event["kind"], event["target"], event["text"]
 
 
-def _print(found: list[dict[str, Any]], now: float, as_json: bool) -> None:
+def _print(found: list[dict[str, Any]], day: str, as_json: bool) -> str:
+    """Print events. day: of the one before, or of now; returns that of the last one."""
     for event in found:
         if as_json:
             print(json.dumps(event), flush=True)
-        else:
-            print("\n".join(lines(event, now, colour=colourful(), width=width())), flush=True)
+            continue
+        if (of_event := _day(event["when"])) != day:
+            day = of_event
+            print(f"{DIM}{day}{PLAIN}" if colourful() else day)
+        print("\n".join(lines(event, colour=colourful(), width=width())), flush=True)
+    return day
 
 
-def lines(event: dict[str, Any], now: float, *, colour: bool, width: int) -> list[str]:
-    """An event for people, in as many lines as it needs. A word that is too long, such as a URL, stays whole."""
-    head = f"{moment(event['when'], now)}  {event['kind']:10}  "
+def _day(when: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(when))
+
+
+def lines(event: dict[str, Any], *, colour: bool, width: int) -> list[str]:
+    """An event for people, in as many lines as it needs, the further ones below the text of the first. A word that is too long, such as a URL,
+    stays whole. The day is not in it."""
+    head = f"{time.strftime('%H:%M:%S', time.localtime(event['when']))}  {event['kind']:10}  "
     text = f"{event['target']} {event['text']}" if event["target"] else event["text"]
     text += f"; it answered: {event['answer']}" if event.get("answer") else ""
     indent = " " * (4 if len(head) > width // 2 else len(head))

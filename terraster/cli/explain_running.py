@@ -10,6 +10,8 @@ from typing import Any
 from .backend import refused
 from .control import DONE, USAGE, Control
 from .explain import REQUEST, add_options
+from .output import width
+from .phrases import wrapped
 
 __all__ = ["add_command", "explain"]
 
@@ -51,7 +53,8 @@ def explain(control: Control, arguments: argparse.Namespace) -> int:
     first, *others = lines(
         answer["request"], strange(answer["port"], answer["courses"], arguments.listener), answer["courses"], True
     )
-    print("\n".join([first, f"by generation {answer['generation']}, which is running", *others]))
+    shown = [first, f"by generation {answer['generation']}, which is running", *others]
+    print("\n".join(part for line in shown for part in wrapped(line, width())))
     for edit in answer["edits"]:
         print(f"note: edit {edit['number']} by {edit['by'] or 'an operator'} is above the files: {edit['words']}", file=sys.stderr)
     if not answer["lines"]:

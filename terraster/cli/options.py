@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = ["Parser", "add_option", "parse"]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that names the nearest choice when it does not know one. Its subparsers are of this class too."""
+    """A parser that names the nearest choice when it does not know one, and lists the choices when none is given. Its subparsers are of this
+    class too."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.endswith((": ACTION", ": COMMAND")):
+            self.print_help(sys.stderr)
+            self.exit(2, f"\n{self.prog}: error: which {message.rpartition(' ')[2]}?\n")
+        super().error(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:

@@ -12,6 +12,7 @@ from .control import DONE, Control
 from .output import colourful, width
 from .phrases import milliseconds
 from .table import DIM, GREEN, RED, Cell, lay_out, sentence
+from .watching import add_watch
 
 __all__ = ["add_command", "plugins"]
 
@@ -21,7 +22,9 @@ _MANY = 3
 
 def add_command(commands: Any, shared: argparse.ArgumentParser) -> None:
     """Add the command to those of terrasterctl. shared: the options of all commands."""
-    commands.add_parser("plugins", parents=[shared], help="show plugins, their calls and faults, and which are in quarantine")
+    add_watch(
+        commands.add_parser("plugins", parents=[shared], help="show plugins, their calls and faults, and which are in quarantine")
+    )
 
 
 def plugins(control: Control, arguments: argparse.Namespace) -> int:

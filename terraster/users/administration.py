@@ -64,10 +64,11 @@ class Administration:
 
     def add(self, name: str, role: str, password: str, must_change: bool = False) -> Account:
         """Make a user. must_change: the password may only be used to set another one. Raises Weak, Conflict."""
+        altered = names.altered(name)
         name, password = names.canonical(name), normal(password)
         if role not in ROLES:
             raise Weak("role", (f"must be one of {', '.join(ROLES)}",))
-        if broken := names.broken(name):
+        if broken := names.broken(name) or altered:
             raise Weak("name", broken)
         if broken := reasons(password, name, self._policy()):
             raise Weak("password", broken)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["MOST", "broken", "canonical", "tried"]
+__all__ = ["MOST", "altered", "broken", "canonical", "tried"]
 
 MOST = 64
 """Characters of a name."""
@@ -32,6 +32,15 @@ def tried(written: str) -> str:
 
 def _is_sign(character: str) -> bool:
     return not (character.isalnum() or character in "._-@")
+
+
+def altered(written: str) -> tuple[str, ...]:
+    """The reason why a new name cannot be written like this, in words that follow "it …": it would become another one. () if it can. Case and
+    blanks around it do not count."""
+    name = canonical(written)
+    if len(name) < len(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", written).casefold()).strip()):
+        return (f"has a blank or an invisible character within; without it, it would be {name}",)
+    return ()
 
 
 def broken(name: str) -> tuple[str, ...]:

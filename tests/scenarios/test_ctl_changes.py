@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 from typing import Any
 
-from ..harness.terraster_process import service
+from ..harness.client import get
+from ..harness.terraster_process import ROOT, service
+from ..harness.waiting import wait_until
 from .test_edits import change, edit, edited, named
 from .test_json import said
 
@@ -21,8 +29,6 @@ def test_a_reload_is_tried_and_nothing_happens(edited: Any, backend: Any) -> Non
     would, touch, last = dry.stdout.splitlines()
     assert would == f"would be: ~ service site: - backend {two.url}" and last == "nothing was changed"
     assert touch.startswith(f"it would touch {two.url} of site/: 0 open requests, ")
-    document = said(proxy, "reload", "reload", "--dry-run")
-    assert document["dry_run"] and [one["url"] for one in document["touches"]] == [two.url]
     proxy.write(service(one.url), algorithm="nonsense")
     refused = proxy.ctl("reload", "--dry-run")
     assert refused.returncode == 1 and refused.stdout == "", refused
@@ -32,6 +38,8 @@ def test_a_reload_is_tried_and_nothing_happens(edited: Any, backend: Any) -> Non
         before[key] for key in ("generation", "reloads", "reload_failures")
     ]
     proxy.write(service(one.url, two.url))
+    document = said(proxy, "reload", "reload", "--dry-run")
+    assert document["dry_run"] and document["touches"] == [] == document["changes"]
     assert proxy.ctl("reload", "--dry-run").stdout == "nothing to reload: the configuration is what runs already\n"
 
 
@@ -63,3 +71,41 @@ def test_the_files_are_compared_with_what_runs(edited: Any, backend: Any) -> Non
     proxy.write(service(one.url), nonsense=1)
     wrong = proxy.ctl("diff")
     assert wrong.returncode == 1 and wrong.stdout == "" and "unknown key `nonsense`" in wrong.stderr
+
+
+def test_the_busiest_are_shown_live(edited: Any, backend: Any) -> None:
+    (one,) = named(backend, "one")
+    proxy = edited(service(one.url))
+
+    def busy() -> bool:
+        load = subprocess.Popen(
+            [sys.executable, "-m", "terraster.cli.ctl", "--runtime-dir", proxy.runtime_dir, "top", "--once", "--json"], **HERE
+        )
+        while load.poll() is None:
+            get(proxy.address)
+        assert load.stdout is not None
+        place, below = json.loads(load.stdout.read())["rows"]
+        return place["requests_per_second"] > 0 < below["requests_per_second"] and place["p50"] > 0
+
+    wait_until(busy, "requests in the table")
+
+
+def test_a_table_is_drawn_on_a_terminal_until_ctrl_c(edited: Any, backend: Any) -> None:
+    (one,) = named(backend, "one")
+    proxy = edited(service(one.url))
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "terraster.cli.ctl", "--runtime-dir", proxy.runtime_dir, "top"]
+    running = subprocess.Popen(
+        command, stdin=follower, stdout=follower, stderr=follower, cwd=ROOT, env={**os.environ, "NO_COLOR": "1"}
+    )
+    os.close(follower)
+    seen = b""
+    while b"REQ/S" not in seen or b"\x1b[J" not in seen:
+        seen += os.read(leader, 65536)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(30) == -signal.SIGINT, "a shell tells 130"
+    os.close(leader)
+    assert b"Traceback" not in seen and b"site/" in seen and b"\x1b[H" in seen
+
+
+HERE: Any = {"stdout": subprocess.PIPE, "cwd": ROOT, "text": True}

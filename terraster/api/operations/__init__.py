@@ -24,6 +24,7 @@ from . import (
     services,
     slo,
     stream,
+    top,
     users,
 )
 
@@ -44,6 +45,7 @@ def table(deps: Deps) -> tuple[Operation, ...]:
         *probes.operations(deps),
         *levels.operations(deps),
         *limits.operations(deps),
+        *top.operations(deps),
         *explain.operations(deps),
         *requests.operations(deps),
         *generations.operations(deps),
