@@ -108,6 +108,19 @@ def test_damaged_texts_are_seen(house: House, tmp_path: Path, content: bytes | N
         house.kept.texts(_found(tmp_path, 1))
 
 
+@pytest.mark.parametrize("content", [b"", b"half"])
+def test_a_damaged_text_is_written_anew_with_the_next_generation_that_has_it(house: House, tmp_path: Path, content: bytes) -> None:
+    house.keep(1, {"a": b"text"})
+    house.wait()
+    (path,) = house.folder.glob("*.gz")
+    path.write_bytes(content)
+    again = House(tmp_path)
+    again.kept.read()
+    again.keep(2, {"a": b"text"})
+    again.wait()
+    assert again.kept.texts(_found(tmp_path, 2)) == {"a": b"text"}
+
+
 def test_a_directory_that_cannot_be_written_is_told_once(house: House) -> None:
     house.folder.write_text("a file")
     for number in (1, 2):

@@ -141,9 +141,16 @@ class KeptGenerations:
     def _write_text(self, octets: bytes) -> str:
         name = hashlib.sha256(octets).hexdigest()
         path = os.path.join(self._directory, f"{name}.gz")
-        if not os.path.exists(path):
+        if not self._is_whole(name):  # else it stays damaged for all generations that have the same text
             self._replace(path, gzip.compress(octets, 1, mtime=0))
         return name
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            self._text(name)
+        except (OSError, ValueError):
+            return False
+        return True
 
     @staticmethod
     def _replace(path: str, octets: bytes) -> None:
