@@ -17,6 +17,7 @@ __all__ = [
     "ConfigError",
     "Problem",
     "StartError",
+    "Unanswered",
     "Unplaced",
     "HttpError",
     "BadRequest",
@@ -85,6 +86,10 @@ class ConfigError(TerrasterError):
 
 class StartError(TerrasterError):
     """Terraster cannot start or cannot apply a configuration. The reason lies outside the file: a port in use, a missing permission."""
+
+
+class Unanswered(TerrasterError):
+    """Another process ended before it answered: it may have done what it was asked for."""
 
 
 class HttpError(TerrasterError):

@@ -7,11 +7,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gevent.event import AsyncResult
 
 from terraster.admin.api_recorder import BURST, ApiRecorder
 from terraster.admin.auditor import Auditor
-from terraster.api.call import Caller, Credentials, Effect, Role
+from terraster.api.call import Caller, Credentials, Effect, Request, Role
+from terraster.api.operation import Operation
+from terraster.api.router import Api
 from terraster.audit.log import AuditLog
+from terraster.worker.channel import ChannelClosed
+from terraster.worker.process import Process
 
 ALICE = Caller("alice", Role.OPERATOR, "token", "192.0.2.7")
 FROM = Credentials(address="192.0.2.7")
@@ -99,3 +104,22 @@ def test_a_change_has_the_action_that_terrasterctl_has_for_it(house: House, tmp_
     house.recorder.record(ALICE, "addBackend", Effect(), "r2", 201, FROM)
     house.recorder.record(ALICE, "addUser", Effect(), "r3", 201, FROM)
     assert [row["action"] for row in house.rows()] == ["backend.drain", "backend.add", "addUser"]
+
+
+def test_a_change_whose_answer_did_not_come_is_not_told_as_failed(house: House) -> None:
+    child: Any = Process.__new__(Process)
+    waiting = AsyncResult()
+    child._questions, child._orphaned = {1: waiting}, lambda: None
+    child.channel = SimpleNamespace(receive=end)
+    child._listen_to_master()
+    table = Operation(
+        method="POST", path="/api/x", id="changeX", tag="t", summary="s", handle=lambda _: waiting.get(), role=Role.OPERATOR
+    )
+    api = Api([table], SimpleNamespace(identify=lambda _: ALICE, hint=str), house.recorder, Log())
+    reply = api.answer(Request("POST", "/api/x", "", {}, None, bytes, FROM, "r1"))
+    (row,) = house.rows()
+    assert reply.status == 503 and row["outcome"] == "unknown" and "the outcome is unknown" in row["detail"]
+
+
+def end() -> Any:
+    raise ChannelClosed("end")

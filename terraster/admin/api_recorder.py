@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..api.call import Caller, Credentials, Effect
-from ..audit.row import DONE, FAILED, REFUSED
+from ..audit.row import DONE, FAILED, REFUSED, UNKNOWN
 from .auditor import Auditor
 
 __all__ = ["ApiRecorder"]
@@ -70,7 +70,7 @@ class ApiRecorder:
             return
         if self._untold:
             self._tell_the_others()
-        outcome = DONE if status < 400 else FAILED if status >= 500 else REFUSED
+        outcome = UNKNOWN if effect.unknown else DONE if status < 400 else FAILED if status >= 500 else REFUSED
         facts = {
             **_facts(caller, effect.action or operation, request_id, credentials),
             "target": effect.target,

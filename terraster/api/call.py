@@ -117,7 +117,7 @@ class Call:
 class Effect:
     """The effect of an unsafe operation, for the audit. target: what it is about, such as ``backend http://10.0.0.1 of shop``. before, after:
     JSON values without secrets, None: it was or is not there. generation: that has the change, 0: none does. action: its name in the audit log,
-    "": as the operation has it"""
+    "": as the operation has it. unknown: True if nobody can tell whether it came into effect"""
 
     target: str = ""
     before: Any = None
@@ -126,6 +126,7 @@ class Effect:
     generation: int = 0
     outcome: str = "ok"
     action: str = ""
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

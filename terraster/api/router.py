@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import TerrasterError
+from ..errors import TerrasterError, Unanswered
 from .call import Answer, Call, Caller, Credentials, Effect, Reply, Request
 from .identity import Identity, Recorder
 from .operation import Operation
@@ -87,7 +87,8 @@ class Api:
         except Refused as refused:
             reply, effect = refusal(refused, request.id), Effect(refused.target, outcome=refused.detail)
         except TerrasterError as error:
-            reply, effect = refusal(Refused(503, str(error)), request.id), Effect(outcome=str(error))
+            unknown = isinstance(error, Unanswered)
+            reply, effect = refusal(Refused(503, str(error)), request.id), Effect(outcome=str(error), unknown=unknown)
         except Exception as error:
             self._log.exception("api: %s %s failed (request %s)", request.method, request.path[:_SHOWN], request.id)
             name = type(error).__name__ if self._debug() else ""

@@ -44,7 +44,7 @@ from gunicorn.workers.base import Worker
 
 from terraster.certs.challenges import NONE, Answers
 from terraster.config.snapshot import Snapshot
-from terraster.errors import TerrasterError
+from terraster.errors import Unanswered
 from terraster.net.yielding import yield_to_loop
 from terraster.state.alive import began
 from terraster.state.cells import Seat
@@ -193,7 +193,7 @@ class Process(Worker):  # type: ignore[misc]
     def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
         """Ask the master ("reload", "stop", "status", …) and wait for its answer. Any greenlet may call this.
 
-        Raises TerrasterError if the master has gone.
+        Raises TerrasterError if the master has gone, Unanswered if it may have done what it was asked for.
         """
         self._tickets += 1
         ticket = self._tickets
@@ -406,7 +406,7 @@ class Process(Worker):  # type: ignore[misc]
                             self._questions[ticket].set(answer)
         except ChannelClosed as closed:
             for question in self._questions.values():
-                question.set_exception(TerrasterError(f"the master has gone: {closed}"))
+                question.set_exception(Unanswered(f"the master ended before it answered, so the outcome is unknown: {closed}"))
             self._orphaned()
 
     def _apply_changes(self) -> None:
