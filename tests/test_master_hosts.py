@@ -87,6 +87,28 @@ def test_again_it_changes_nothing(master: Master) -> None:
     assert changed(hosts(master).host("enable", "10.0.0.1")) == [] and master.state(ON_ONE[0]) == "up"
 
 
+def test_what_is_in_maintenance_is_not_drained_instead(master: Master) -> None:
+    first, *rest = ON_ONE
+    assert master.commands.backend("maintain", "shop", "/", "http://10.0.0.1:80", seconds=600.0, reason="broken")["ok"]
+    answer = hosts(master).host("drain", "10.0.0.1", 60.0)
+    assert changed(answer) == rest and master.state(first) == "maintenance" != master.state(rest[0])
+    assert f"backend {first} stays in maintenance" in answer["notes"]
+    assert changed(hosts(master).host("drain", "10.0.0.1")) == ON_ONE, "the drain lasts longer"
+    assert master.state(first) == "draining"
+
+
+def test_an_endpoint_of_a_backend_in_maintenance_is_not_drained_instead(tmp_path: Path) -> None:
+    master = Master(tmp_path, resolved)
+    try:
+        master.run(snapshot(SERVICES))
+        assert hosts(master).host("maintain", "blog.test")["ok"]
+        assert changed(hosts(master).host("drain", "10.0.0.1")) == ON_ONE
+        assert master.state("blog/ http://blog.test:80@10.0.0.1") == "maintenance"
+    finally:
+        master.agenda.stop()
+        master.orders.stop()
+
+
 def test_a_name_and_its_addresses(tmp_path: Path) -> None:
     master = Master(tmp_path, resolved)
     try:

@@ -73,7 +73,8 @@ class HostCommands:
         order = Action(_ACTIONS[action], now, plain(by), plain(reason), now + seconds if seconds and action != "enable" else 0.0)
         names = {_name(target): target for target in found}
         before = {name: self._accounts.short(*target) for name, target in names.items()}
-        wanted = {name: order for name in names if self._differs(name, order)}
+        more = [name for name, target in names.items() if self._is_more(name, target, order)]
+        wanted = {name: order for name in names if name not in more and self._differs(name, order)}
         if not dry_run and wanted:
             try:
                 self._overrides.record_all(wanted)
@@ -98,7 +99,7 @@ class HostCommands:
             "dry_run": dry_run,
             "changed": len(wanted),
             "backends": rows,
-            "notes": self._notes(found, action, dry_run),
+            "notes": [f"backend {name} stays in maintenance" for name in more] + self._notes(found, action, dry_run),
         }
 
     def _differs(self, name: str, order: Action) -> bool:
@@ -109,6 +110,14 @@ class HostCommands:
         return (
             known is None or known.what != order.what or bool(known.until or order.until) or order.reason not in ("", known.reason)
         )
+
+    def _is_more(self, name: str, target: Target, order: Action) -> bool:
+        """True if a backend is in maintenance for at least as long as an order would drain it: its sessions would come back to it."""
+        entries = self._overrides.entries
+        known = entries.get(name, Entry()).order or entries.get(target[0][2].id, Entry()).order
+        if known is None or order.what != DRAIN or known.what != MAINTENANCE:
+            return False
+        return not known.until or 0 < order.until <= known.until
 
     def _notes(self, found: list[Target], action: str, dry_run: bool) -> list[str]:
         """The locations that take no new work now; those endpoints for which the order of their whole backend still holds."""
