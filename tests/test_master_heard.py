@@ -76,6 +76,14 @@ def test_what_is_no_response_is_kept_too() -> None:
     assert "SSH-2.0" in str(error) and (heard.status, heard.text(SANITIZER)) == (0, "SSH-2.0-OpenSSH_9.2p1")
 
 
+@pytest.mark.parametrize("left", [17, 20, 30])
+def test_a_password_that_is_cut_off_is_not_shown(left: int) -> None:
+    heard = Heard(True)
+    url = b"postgres://ann:hunter2-hunter2@db/shop"
+    heard.octets = (b"no connection to ".rjust(KEPT - left, b".") + url)[:KEPT]
+    assert "hu" not in heard.text(Heard.sanitizer((), "***"))
+
+
 @pytest.mark.parametrize(
     ("octets", "shown"),
     [

@@ -17,6 +17,7 @@ _NAMES = ("authorization", "cookie", "set-cookie", "x-api-key", "passwd", "pwd",
 """Masked besides the names of the configuration: the answer may be a page for developers, or the head of another protocol."""
 
 _UNPRINTABLE = re.compile(r"[^\S ]+| {2,}")
+_CUT_OFF = re.compile(r"(?<=://)[^/?#\s@:]*:[^/?#\s@]*$")  # the beginning of a password in a URL, or of a port: the rest tells
 
 
 class Heard:
@@ -44,5 +45,7 @@ class Heard:
     def text(self, sanitizer: Sanitizer) -> str:
         """The text that is shown. Line ends become spaces; characters that are not printable, and octets that are not UTF-8, are replaced."""
         text = self.octets[:KEPT].decode(errors="replace")
+        if len(self.octets) >= KEPT:
+            text = _CUT_OFF.sub("", text)
         plain = "".join(one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}" for one in text)
         return sanitizer.text(_UNPRINTABLE.sub(" ", plain)).strip()
