@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import shutil
@@ -12,12 +13,13 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from terraster.admin import event_files, history_files
+from terraster.admin import event_files, historian, history_files, problems
 from terraster.admin.event_files import EventFiles
 from terraster.admin.historian import Historian, backend_day, location_history
 from terraster.admin.history_files import DAY, HistoryFiles
 from terraster.policy.minutes import Minute
 
+from .harness.waiting import wait_until
 from .test_admin_readings import House
 
 NOON = 1_795_003_200 - 1_795_003_200 % 86_400 + 43_200
@@ -179,7 +181,8 @@ class Past:
     def __init__(self, folder: Path, house: House) -> None:
         self.now = float(NOON)
         self.house = house
-        self.historian = Historian(house.table, lambda: replace(house.snapshot, state_dir=str(folder)), None, lambda: self.now)
+        log = logging.getLogger("terraster.test")
+        self.historian = Historian(house.table, lambda: replace(house.snapshot, state_dir=str(folder)), log, lambda: self.now)
 
     def minute(self, seconds: float = 60.0) -> None:
         self.now += seconds
@@ -268,6 +271,23 @@ def test_a_look_that_is_under_way_when_its_process_leaves_is_neither_lost_nor_co
     turn.get(timeout=5)
     assert [row[1] for row in past.rows()] == [3] and not past.historian.writes()
     assert HistoryFiles(past.historian._files.directory).take(), "the next process writes"
+
+
+def test_a_history_that_cannot_be_written_is_a_problem_until_it_can(tmp_path: Path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(historian, "_SOON", 0.01)
+    (tmp_path / "history").write_text("in the way")
+    past = Past(tmp_path, House())
+    running = gevent.spawn(past.historian.run)
+    try:
+        assert wait_until(lambda: gevent.sleep(0.01) or past.historian.failure)["since"] == NOON
+        (found,) = problems.of_history(past.historian.failure)
+        assert found["kind"] == "history-failing" and found["text"].startswith(f"the history cannot be written: {tmp_path}/history")
+        (tmp_path / "history").unlink()
+        wait_until(lambda: gevent.sleep(0.01) or past.historian.failure is None)
+    finally:
+        running.kill()
+    assert problems.of_history(past.historian.failure) == [] and past.historian.writes()
+    assert [record.getMessage() for record in caplog.records] == [found["text"].partition(";")[0]], "told once"
 
 
 def test_the_process_that_leaves_writes_its_last_minute_and_another_goes_on(tmp_path: Path) -> None:
