@@ -165,6 +165,16 @@ def test_the_time_that_is_left_is_rounded_to_the_next_minute(left, text):
     assert phrases.changed(change, NOW) == [f"s/ u is draining until {phrases.moment(NOW + left, NOW)} (in {text})"]
 
 
+@pytest.mark.parametrize("state", ["down", "ejected"])
+def test_an_order_for_a_backend_that_is_not_up_is_told(state):
+    change = {"service": "s", "location": "/", "url": "u", "state": state, "until": None, "weight_override": None, "active": 0}
+    order = {"what": "drain", "until": NOW + 60}
+    held = f"its drain holds until {phrases.moment(NOW + 60, NOW)} (in 60s), also when it is up again"
+    assert phrases.changed({**change, "order": order}, NOW) == [f"s/ u is {state}", held]
+    for other in (None, {"what": "enable", "until": None}):
+        assert phrases.changed({**change, "order": other}, NOW) == [f"s/ u is {state}"]
+
+
 def test_long_lines_of_why_are_wrapped_and_urls_stay_whole():
     backend = {"service": "shop", "location": "/", "url": "http://a.example:8080/a-long-path", "state": "up", "since": None}
     rest = {

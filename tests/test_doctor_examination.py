@@ -379,6 +379,14 @@ def test_a_reload_that_was_refused_and_problems_of_the_status() -> None:
     assert "3 hours ago, was refused: site.yaml:3:1: no" in found[0][2] and found[1][2] == "shop/: 5 requests wait."
 
 
+def test_a_backend_with_a_problem_is_named() -> None:
+    problem = {"text": "refused", "service": "shop", "location": "/", "backend": "http://a:1"}
+    problems = [{**problem, "kind": kind} for kind in ("backend-down", "backend-failing")]
+    down, failing = running.check({"problems": problems}, 7, "", NOW)
+    assert (down.what, failing.what) == ("shop/: http://a:1 is down: refused.", "shop/: http://a:1: refused.")
+    assert down.do == failing.do == "See `terrasterctl why http://a:1`."
+
+
 def test_a_terraster_that_does_not_run_or_does_not_answer() -> None:
     assert [one[:2] for one in told(running.check(None, 0, "", NOW))] == [("running", "note")]
     assert [one[:2] for one in told(running.check(None, 7, "no answer", NOW))] == [("running", "problem")]

@@ -67,12 +67,12 @@ def _order(control: Control, arguments: argparse.Namespace, action: str) -> int:
         rows = [{"service": one.pop("service_name"), "location": one.pop("path"), **one} for one in answer["backends"]]
         print(json.dumps({"ok": True, **answer, "backends": rows}, indent=2))
     else:
-        print(shown(answer, action, time.time(), colour=colourful(), width=width()), end="")
+        print(shown(answer, action, time.time(), body.get("for", 0.0), colour=colourful(), width=width()), end="")
     return DONE
 
 
-def shown(answer: dict[str, Any], action: str, now: float, *, colour: bool, width: int) -> str:
-    """The answer as text."""
+def shown(answer: dict[str, Any], action: str, now: float, seconds: float = 0.0, *, colour: bool, width: int) -> str:
+    """The answer as text. seconds: after which the change ends by itself, as it was asked for; 0 = never"""
     rows = [[Cell(word, DIM) for word in ("BACKEND", "STATE", "OPEN", "TUNNELS", "REQ/S", "SAFE TO STOP")]]
     room = max(20, width - 56)
     for one in answer["backends"]:
@@ -89,7 +89,10 @@ def shown(answer: dict[str, Any], action: str, now: float, *, colour: bool, widt
         )
         if left is not None and not left["safe"]:
             rows.append([Cell(f"  {left['words']}")])
-    until = next((one["order"]["until"] for one in answer["backends"] if one["changed"] and one["order"]), None)
+    if answer["dry_run"]:  # the orders in the answer are those from before
+        until = now + seconds if seconds else None
+    else:
+        until = next((one["order"]["until"] for one in answer["backends"] if one["changed"] and one["order"]), None)
     would = "would be" if answer["dry_run"] else "were"
     words = {"drain": "drained", "maintain": "taken into maintenance", "enable": "enabled"}[action]
     lines = [

@@ -59,8 +59,12 @@ def changed(backend: dict[str, Any], now: float) -> list[str]:
         words += f" until {moment(weight['until'], now)}" if weight["until"] else ""
         words += _then(backend.get("weight_after", []), now)
     lines = [words]
-    if backend["state"] in ("draining", "maintenance") and backend["active"]:
-        lines.append(f"{many(backend['active'], 'request')} still open at this backend")
+    order = backend.get("order")
+    if backend["state"] in ("draining", "maintenance"):
+        if backend["active"]:
+            lines.append(f"{many(backend['active'], 'request')} still open at this backend")
+    elif order and order["what"] in ("drain", "maintenance"):
+        lines.append(f"its {order['what']} holds{until_when(order['until'], now).removeprefix(',')}, also when it is up again")
     return lines
 
 

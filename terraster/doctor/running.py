@@ -13,6 +13,8 @@ __all__ = ["check"]
 
 _TOLD = ("reload-failed", "descriptors")
 """Kinds of problems that other findings tell."""
+_STATES = {"backend-down": " is down", "backend-ejected": " is ejected"}
+"""Kinds of problems whose text is only the reason, and what has happened."""
 
 
 def check(status: Mapping[str, Any] | None, pid: int, why: str, now: float) -> Iterator[Finding]:
@@ -48,10 +50,13 @@ def check(status: Mapping[str, Any] | None, pid: int, why: str, now: float) -> I
         if problem["kind"] in _TOLD:
             continue
         where = f"{problem.get('service') or ''}{problem.get('location') or ''}"
+        backend = problem.get("backend") or ""
+        if backend:
+            backend += _STATES.get(problem["kind"], "")
         yield Finding(
             "status",
             "warning",
-            f"{where}: {problem['text']}." if where else f"{problem['text']}.",
+            f"{': '.join(part for part in (where, backend, problem['text']) if part)}.",
             "`terrasterctl status` names it as a problem.",
-            "See `terrasterctl status` and docs/operations.md.",
+            f"See `terrasterctl why {problem['backend']}`." if backend else "See `terrasterctl status` and docs/operations.md.",
         )

@@ -47,7 +47,11 @@ def _candidate(location: LocationPlan, member: Member, picked: bool, change: Map
     notes = []
     if state != "up":
         used = bool(admit) and bool(q[location.panic_at])
-        notes.append(f"{state}{_by(change.get('order'))}{', used all the same, as too few are healthy' if used else ''}")
+        order = change.get("order")
+        ordered = state in ("draining", "maintenance")  # a backend that is down is so by its health checks, whatever was ordered
+        notes.append(f"{state}{_by(order) if ordered else ''}{', used all the same, as too few are healthy' if used else ''}")
+        if order and not ordered and order["what"] in ("drain", "maintenance"):
+            notes.append(f"{order['what']} ordered{_by(order)}")
     if circuit != "closed":
         notes.append(f"circuit {circuit}{': few requests try it' if circuit == 'half-open' else ''}")
     if admit == BackendCells.RAMPING:
