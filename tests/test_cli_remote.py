@@ -29,6 +29,7 @@ class Api(ThreadingHTTPServer):
     """An API of a few answers. ``seen``: method, path and token of each call; ``redirect``: where everything is sent"""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

@@ -123,7 +123,7 @@ def serve():
         held[-1].sendall(b"HTTP/1.1 503 No\\r\\nContent-Length: 99\\r\\n\\r\\nthe beginning")
 
 gevent.spawn(serve)
-check = HealthCheck(timeout=0.2)
+check = HealthCheck(timeout=1.0)
 result = Probing().probe(Aim.of(Backend("x", "", "http", "127.0.0.1", listener.getsockname()[1], health=check)))
 print(result.ok, result.reason, result.status, result.answer, sep="; ")
 """

@@ -92,6 +92,7 @@ class Victim(Family):
             "edits.json",
             "edits.json.new",
             "edits.lock",
+            "generations",
             "overlay.json",
             "overlay.json.new",
             "overlay.lock",
@@ -277,7 +278,8 @@ def test_a_take_over_from_a_dead_master(tmp_path: Path, step: str) -> None:
             wait_until(lambda: all(map(is_gone, before)), victim.log, 30)
         assert failed == []
         wait_until(
-            lambda: set(os.listdir(victim.runtime)) == {"control.sock", "terraster.pid"}, lambda: str(os.listdir(victim.runtime))
+            lambda: set(os.listdir(victim.runtime)) - {"state"} == {"control.sock", "terraster.pid"},
+            lambda: str(os.listdir(victim.runtime)),
         )
         victim.whole()
         wait_until(lambda: set(relatives(victim.path)) == {victim.pid, *victim.family()}, "no process of a dead master")

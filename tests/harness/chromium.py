@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from .program import find
-from .waiting import DEADLINE
 
 __all__ = ["Chromium", "Page"]
+
+DEADLINE = 60.0  # seconds: a page that is drawn on two busy cores takes several times as long as a request
 
 _QUIET = (
     "--headless=new",

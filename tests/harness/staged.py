@@ -106,7 +106,7 @@ class Staged:
                 {
                     "path": "/api",
                     "middleware": [
-                        {"rate_limit": {"requests_per_second": 5, "burst": 5}},
+                        {"rate_limit": {"requests_per_second": 0.5, "burst": 5}},
                         {"limit_connections": {"per_client": 100}},
                     ],
                     "backends": [{"name": "api-1", "url": api.url}],
@@ -142,7 +142,7 @@ class Staged:
             url=good.url,
         )
         assert told.status == 200, told.body
-        for number in range(60):
+        for number in range(60):  # of which the limit refuses most, however long they take
             get(terraster.address, "/api/orders" if number % 3 else "/", host="shop.example")
         kept = terraster.config_file.read_text()
         terraster.config_file.write_text(f"{kept}\nworker: 4\n")

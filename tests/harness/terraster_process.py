@@ -102,7 +102,7 @@ class Terraster:
         command = [*self.launcher, sys.executable, "-m", "terraster.cli.main", "--config", str(self.config_file)]
         self.program = Program(command, self.folder / "output", keep=self.keep, PYTHONPATH=str(self.root), PYTHONUNBUFFERED="1")
         if wait:
-            self.program.wait_ready(self.serves, 30)
+            self.program.wait_ready(self.serves, 60)
 
     def serves(self) -> bool:
         """Whether the management port answers that all is well."""

@@ -33,7 +33,7 @@ FRESH = frozenset(
 )
 """Keys of the configuration, and of `Terraster`, that need a start."""
 
-PATIENCE = 10.0  # seconds until all connections of a test must have ended
+PATIENCE = 20.0  # seconds until all connections of a test must have ended
 
 _ENDED = "processes ended or were replaced"
 

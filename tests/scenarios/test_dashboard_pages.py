@@ -165,8 +165,8 @@ def test_limits_tell_what_they_allow_and_what_they_refused(entered) -> None:
         "document.querySelectorAll('table').length >= 2 && [...document.querySelectorAll('tbody tr')].map((one) => one.innerText)"
     )
     (rate,) = [row for row in rows if "rate limit" in row]
-    assert "shop/api" in rate and "5/s, 5 at once, for each client-ip" in rate
-    assert int(rate.split("\t")[4]) >= 30, "40 requests at once"
+    assert "shop/api" in rate and "0.5/s, 5 at once, for each client-ip" in rate
+    assert int(rate.split("\t")[4]) >= 30, "40 requests in a row, within 10 s even on a busy machine"
     assert any("100 at once for each client" in row for row in rows)
     assert any("web-1" in row and row.endswith("\t50") for row in rows)
 

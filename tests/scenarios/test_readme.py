@@ -37,7 +37,7 @@ def test_a_backend_is_added_drained_and_found_in_the_audit_log(tmp_path: Path, b
 
     def run(lines: str) -> str:
         command = ["bash", "-euo", "pipefail", "-c", lines.replace(".venv/bin", str(BIN))]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
