@@ -1,4 +1,5 @@
-"""Documents as they may be shown: without the values of members whose names tell that they are secret."""
+"""Documents as they may be shown: without the values of members whose names tell that they are secret, and without credentials that show
+themselves by their form."""
 
 from __future__ import annotations
 
@@ -10,10 +11,18 @@ __all__ = ["HIDDEN", "masked"]
 HIDDEN = "(hidden)"
 
 _TELLING = re.compile(r"auth|cookie|key|pass|secret|token|credential", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"\s*(?:Basic|Bearer)\s+[^\s$]\S*\s*", re.IGNORECASE)  # of a field with any name; ${…} is a variable
+_USERINFO = re.compile(r"(?<=://)[^/?#\s@:]*:[^/?#\s@]*@")
 
 
 def masked(value: Any) -> Any:
     """A JSON value in which the values of members with telling names are hidden: the field Authorization, the key of a plugin …"""
     if isinstance(value, dict):
         return {name: HIDDEN if _TELLING.search(str(name)) else masked(one) for name, one in value.items()}
-    return [masked(one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [masked(one) for one in value]
+    return _shown(value) if isinstance(value, str) else value
+
+
+def _shown(text: str) -> str:
+    return HIDDEN if _CREDENTIALS.fullmatch(text) else _USERINFO.sub(f"{HIDDEN}@", text)

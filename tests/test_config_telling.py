@@ -1,0 +1,27 @@
+"""Documents as operators may see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from terraster.config.telling import masked
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"Authorization": "x", "X-Other": "y"}, {"Authorization": "(hidden)", "X-Other": "y"}),
+        ({"X-Other": "Basic dXNlcjpwdw=="}, {"X-Other": "(hidden)"}),
+        ({"X-Other": ["bearer abc.def"]}, {"X-Other": ["(hidden)"]}),
+        (
+            {"X-Other": "Bearer ${cookie:sid}", "realm": "Basic access for all"},
+            {"X-Other": "Bearer ${cookie:sid}", "realm": "Basic access for all"},
+        ),
+        ({"url": "https://ann:hunter2@hooks.test/x"}, {"url": "https://(hidden)@hooks.test/x"}),
+        ({"url": "https://hooks.test:8443/a@b"}, {"url": "https://hooks.test:8443/a@b"}),
+    ],
+)
+def test_credentials_are_hidden_by_name_and_by_form(value: Any, shown: Any) -> None:
+    assert masked(value) == shown
