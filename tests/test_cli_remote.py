@@ -178,7 +178,7 @@ def test_a_wrong_token_is_not_repeated_to_the_operator(api: Api, environ: dict[s
 
 def test_a_file_that_others_may_read_is_refused(api: Api, environ: dict[str, str]) -> None:
     logins = Logins(environ)
-    with logins.alone():
+    with logins.alone(api.url):
         logins.put(api.url, {"token": TOKEN})
     assert os.stat(logins.file).st_mode & 0o777 == 0o600
     assert os.stat(os.path.dirname(logins.file)).st_mode & 0o777 == 0o700
@@ -199,7 +199,7 @@ def test_a_file_that_others_may_read_is_refused(api: Api, environ: dict[str, str
 
 def session(api: Api, environ: dict[str, str], expires: float) -> None:
     logins = Logins(environ)
-    with logins.alone():
+    with logins.alone(api.url):
         logins.put(api.url, {"token": "access0", "refresh": "refresh 0", "expires": expires, "name": "ann"})
 
 
@@ -222,6 +222,19 @@ def test_several_commands_at_once_refresh_a_session_once(api: Api, environ: dict
     assert failed == [] and api.refreshes == 1
     kept = Logins(environ).get(api.url)
     assert kept is not None and kept["refresh"] == "refresh 1" and kept["name"] == "ann"
+
+
+def test_a_host_that_does_not_answer_keeps_no_command_for_another_waiting(api: Api, environ: dict[str, str]) -> None:
+    session(api, environ, 0.0)
+    there = threading.Thread(target=lambda: remote(api, environ).ask("GET", "/generations"), daemon=True)
+    with Logins(environ).alone("https://hangs.test"):  # as a refresh under way has it
+        there.start()
+        there.join(5.0)
+        assert not there.is_alive() and api.refreshes == 1
+    with Logins(environ).alone(api.url):
+        Logins(environ).put("https://other.test", {"token": TOKEN})
+    kept = Logins(environ).get(api.url)
+    assert kept is not None and kept["refresh"] == "refresh 1", "no login is lost"
 
 
 def test_a_session_that_has_ended_asks_for_a_login(api: Api, environ: dict[str, str]) -> None:

@@ -44,7 +44,7 @@ def login(control: Control, arguments: argparse.Namespace) -> int:
         kept = {**granted(value), "name": name}
         if value.get("password_expired"):
             print("note: the password has expired: nothing is allowed before it is changed, in the dashboard", file=sys.stderr)
-    with remote.logins.alone():
+    with remote.logins.alone(remote.url):
         remote.logins.put(remote.url, kept)
     if arguments.json:
         print(json.dumps({"ok": True, "url": remote.url, "user": name or None, "file": remote.logins.file}, indent=2))
@@ -56,7 +56,7 @@ def login(control: Control, arguments: argparse.Namespace) -> int:
 def logout(control: Control, arguments: argparse.Namespace) -> int:
     """The command `logout`."""
     remote = _remote(control)
-    with remote.logins.alone():
+    with remote.logins.alone(remote.url):
         known = remote.logins.get(remote.url)
         if known is None:
             raise Refused(f"there is no login at {remote.url}")

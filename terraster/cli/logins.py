@@ -1,18 +1,20 @@
 """The logins of a user of `terrasterctl` at remote Terrasters: one file that only this user may read.
 
 `$XDG_CONFIG_HOME/terraster/logins.json` (default: `~/.config`) has for each URL the tokens of a session, or an API token. A file that others
-may read is refused. Two commands at once refresh a session one after the other (a lock on a file beside it), so a refresh token is used once.
+may read is refused. Two commands at once refresh a session one after the other (a lock on a file beside it, of each URL its own), so a
+refresh token is used once, and a host that does not answer keeps no command waiting that is for another.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from .control import Refused
@@ -36,11 +38,15 @@ class Logins:
 
     def put(self, url: str, login: dict[str, Any] | None) -> None:
         """Keep a login, or forget it (None). Raises Refused. Called under `alone`."""
-        logins = self._read()
-        if login is None:
-            logins.pop(url, None)
-        else:
-            logins[url] = login
+        with self._locked("lock"):
+            logins = self._read()
+            if login is None:
+                logins.pop(url, None)
+            else:
+                logins[url] = login
+            self._write(logins)
+
+    def _write(self, logins: dict[str, Any]) -> None:
         try:
             handle, made = tempfile.mkstemp(dir=self._folder)  # 0600
             try:
@@ -56,12 +62,15 @@ class Logins:
         except OSError as error:
             raise Refused(f"{self.file} cannot be written: {error.strerror}") from None
 
+    def alone(self, url: str) -> AbstractContextManager[None]:
+        """While this holds no other terrasterctl of the user changes the login at a URL. Raises Refused."""
+        return self._locked(f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock")
+
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While this holds no other terrasterctl of the user changes a login. Raises Refused."""
+    def _locked(self, ending: str) -> Iterator[None]:
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            lock = os.open(f"{self.file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            lock = os.open(f"{self.file}.{ending}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise Refused(f"{error.filename}: {error.strerror}") from None
         try:

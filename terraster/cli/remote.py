@@ -83,7 +83,7 @@ class Remote(Control):
 
     def _refreshed(self, ended: str) -> str:
         """The access token of the session after one that has ended, "" if there is none. Another terrasterctl may have got it meanwhile."""
-        with self.logins.alone():
+        with self.logins.alone(self.url):
             login = self.logins.get(self.url) or {}
             if "refresh" not in login:
                 return ""
