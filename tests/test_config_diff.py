@@ -38,6 +38,7 @@ from terraster.config.snapshot import (
     backend_id,
     location_id,
 )
+from terraster.filters.headers import HeaderSettings
 from terraster.filters.registry import KINDS
 from terraster.filters.respond import RespondSettings
 
@@ -153,6 +154,18 @@ def test_locations_of_one_path_in_words() -> None:
 def test_values_in_words(case: tuple[dict[str, object], str]) -> None:
     more, *lines = case
     assert diff(location(), location(**more)).describe() == [f"~ service a: ~ {line}" for line in lines]
+
+
+def test_secrets_in_header_rules_and_queries_are_not_told() -> None:
+    def with_rules(secret: str) -> Snapshot:
+        rules = HeaderSettings(request_headers={"Authorization": f"Bearer {secret}", "X-Api-Key": secret, "X-Zone": secret[:1]})
+        return location(filters=(("headers", rules),), redirect=f"https://b.test/?token={secret}")
+
+    lines = diff(with_rules("a-secret"), with_rules("b-secret")).describe()
+    assert "-secret" not in "".join(lines)
+    rules = "request_headers Authorization: (hidden), X-Api-Key: (hidden), X-Zone: {}"
+    assert f"~ service a: ~ headers: {rules.format('a')} → {rules.format('b').removeprefix('request_headers ')}" in lines
+    assert "~ service a: ~ redirect: https://b.test/?… → https://b.test/?…" in lines
 
 
 def test_nameservers_are_taken_over_in_place() -> None:

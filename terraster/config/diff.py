@@ -39,6 +39,7 @@ from .snapshot import (
     Sticky,
     Timeouts,
 )
+from .telling import masked
 
 __all__ = ["Change", "diff", "patch"]
 
@@ -116,7 +117,7 @@ _CERTIFICATES = CertManager.model_validate({})
 
 _SECRET = ("key",)
 _QUERY = re.compile(r"(https?://[^\s?]*\?)\S+")
-"""The query of a URL that a filter asks: it may hold a secret, so it is not shown."""
+"""The query of a URL: it may hold a secret, so it is not shown."""
 _UNSHOWN = ("headers", "request_body")  # of health checks: they may hold a password
 _VALUES = ("headers", "query", "cookies")  # of `match`: so may they
 
@@ -315,8 +316,7 @@ def _of_filters(old: Filters, new: Filters) -> Iterator[str]:
             continue
         for key in type(other).model_fields:
             if getattr(one, key) != getattr(other, key):
-                shown = [_QUERY.sub(r"\1…", _shown(getattr(made, key), key, other)) for made in (one, other)]
-                yield f"~ {name}: {key} {shown[0]} → {shown[1]}"
+                yield f"~ {name}: {key} {_shown(getattr(one, key), key, other)} → {_shown(getattr(other, key), key, other)}"
 
 
 def _of_value(name: str, old: object, new: object, owner: object) -> Iterator[str]:
@@ -368,7 +368,7 @@ def _differing(old: object, new: object, without: tuple[str, ...]) -> list[str]:
 
 
 def _shown(value: object, name: str, owner: object) -> str:
-    """A value of the field `name` of `owner` as the file would say it."""
+    """A value of the field `name` of `owner` as the file would say it, without secrets."""
     if value is None or value == "" or value == ():
         return "off"
     if isinstance(value, bool):
@@ -380,10 +380,10 @@ def _shown(value: object, name: str, owner: object) -> str:
     if isinstance(value, int | float):
         return quantities.shown(value, _quantity(name, owner))
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {of_key}" for key, of_key in value.items()) or "off"
+        return _QUERY.sub(r"\1…", ", ".join(f"{key}: {of_key}" for key, of_key in masked(value).items())) or "off"
     if isinstance(value, tuple):
         return ", ".join(_range(item) for item in value)
-    return str(value)
+    return _QUERY.sub(r"\1…", str(value))
 
 
 def _range(item: object) -> str:
