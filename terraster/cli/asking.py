@@ -22,5 +22,11 @@ def api(control: Control, method: str, path: str, body: dict[str, Any] | None = 
         code = FAILED if method == "GET" else UNKNOWN
         raise Refused(f"the admin worker ended before it answered, so the outcome is unknown: {away}", code) from None
     if status >= 400:
-        raise Refused(value["detail"])
+        raise Refused(_told(value))
     return value
+
+
+def _told(problem: dict[str, Any]) -> str:
+    """The detail of a problem, and the parameters that are wrong."""
+    further = [one for one in problem.get("errors", ()) if one["detail"] not in problem["detail"]]
+    return "; ".join([problem["detail"], *(f"{one['pointer'].lstrip('/')}: {one['detail']}".removeprefix(": ") for one in further)])

@@ -27,11 +27,23 @@ def add_command(commands: Any, shared: argparse.ArgumentParser) -> None:
         "diff", parents=[shared], help="show how the files differ from what runs, value by value; exit code 1 if they do"
     )
     command.add_argument(
-        "old", metavar="OLD", type=int, nargs="?", default=0, help="a generation instead of the one that runs, see `generations`"
+        "old",
+        metavar="OLD",
+        type=_generation,
+        nargs="?",
+        default=0,
+        help="a generation instead of the one that runs, see `generations`",
     )
     command.add_argument(
-        "new", metavar="NEW", type=int, nargs="?", default=0, help="a generation instead of the files; default: what runs"
+        "new", metavar="NEW", type=_generation, nargs="?", default=0, help="a generation instead of the files; default: what runs"
     )
+
+
+def _generation(text: str) -> int:
+    """The number of a generation; 0 is none, and would be taken for one that was not named."""
+    if not (text.isascii() and text.isdecimal()) or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a generation, see `generations`")
+    return int(text)
 
 
 def differences(control: Control, arguments: argparse.Namespace) -> int:
