@@ -100,6 +100,13 @@ def test_a_login_shows_what_runs_and_a_logout_ends_it(terraster, backend, users,
         page.value(f"location.hash = '#/{name}'")
         title = "overrides" if name == "changes" else name
         page.wait(f"document.querySelector('h1').innerText.toLowerCase() == {title!r}")
+    page.value(
+        "real = fetch; window.fetch = async (path, more) => path.endsWith('revoke') ? new Response('{}', { status: 503 }) : real(path, more)"
+    )
+    page.click("#who button")
+    page.wait("document.querySelector('.banner')?.innerText.startsWith('You are still logged in: ')")
+    assert page.value("document.querySelector('#who').innerText.includes('ada')")
+    page.value("window.fetch = real")
     page.click("#who button")
     page.wait("document.querySelector('input[name=username]')")
     page.open(f"http://127.0.0.1:{proxy.admin_port}/?again")

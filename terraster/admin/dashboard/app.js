@@ -39,7 +39,7 @@ const PAGES = [
   { name: "explain", title: "Explain", page: explain, inMenu: true },
 ];
 
-const state = { status: null, samples: new Samples(), seen: 0, failure: "", caller: null, shown: "", form: {}, loaded: new Map() };
+const state = { status: null, samples: new Samples(), seen: 0, failure: "", kept: "", caller: null, shown: "", form: {}, loaded: new Map() };
 let watching = null; // ends the stream
 let ended = false; // true if the last stream was ended by Terraster
 let heard = 0; // when something came last, or was asked for
@@ -83,7 +83,12 @@ function draw() {
 }
 
 function banner() {
-  if (state.needsLogin || !state.failure) return null;
+  if (state.needsLogin) return null;
+  return [state.kept ? h("p", { class: "banner", role: "alert" }, state.kept) : null, old()];
+}
+
+function old() {
+  if (!state.failure) return null;
   const age = state.seen ? Math.round((Date.now() - state.seen) / 1000) : 0;
   const shown = state.status ? ` What is shown is ${count(age, "second")} old.` : "";
   return h("p", { class: "banner" }, `${state.failure}${age >= LATE || !state.status ? shown : ""}`);
@@ -140,6 +145,7 @@ function take(name, data) {
 function forget() {
   state.needsLogin = true;
   state.caller = state.status = null;
+  state.kept = "";
   state.samples = new Samples();
   state.loaded.clear();
 }
@@ -152,11 +158,17 @@ function enter() {
 async function leave() {
   try {
     await call("POST", "api/auth/revoke", { body: {} });
-  } finally {
-    forget();
-    watching?.abort();
-    draw();
+  } catch (error) {
+    if (error.status !== 401) {
+      // the cookie is good yet, so the next one at this screen would be logged in
+      state.kept = `You are still logged in: ${error instanceof Refused ? error.message : "Terraster cannot be reached."}`;
+      draw();
+      return;
+    }
   }
+  forget();
+  watching?.abort();
+  draw();
 }
 
 addEventListener("hashchange", () => {
