@@ -59,6 +59,17 @@ def test_what_is_older_than_the_longest_window_is_let_go() -> None:
     assert series.first() >= now - 91 * DAY
 
 
+def test_the_beginning_of_the_counting_is_told_as_exactly_as_the_buckets_know_it() -> None:
+    begin = NOON + 5 * HOUR + 2040
+    assert minutes(Series(), begin, 1).first() == begin
+    assert minutes(Series(), begin, 60).first() == begin
+    assert minutes(Series(), begin, 120).first() == NOON + 5 * HOUR + 1800, "its minute is let go, its ten minutes are known"
+    assert minutes(Series(), begin, 12 * 60).first() == NOON + 5 * HOUR
+    after_a_pause = minutes(Series(), begin, 1)
+    after_a_pause.add(begin + 4 * DAY, 1, 0)
+    assert after_a_pause.first() == NOON
+
+
 def test_a_clock_that_goes_back_a_little_loses_nothing_and_one_that_was_far_ahead_leaves_nothing() -> None:
     series = minutes(Series(), NOON, 10)
     series.add(NOON + 120, 5, 5)

@@ -110,9 +110,14 @@ class Series:
         return rung.over(now - seconds, now)
 
     def first(self) -> int:
-        """When the oldest bucket begins, seconds since 1970; 0: there is none."""
-        starts = self._rungs[-1].starts
-        return starts[0] if starts else 0
+        """When the counting began, as exactly as the buckets still tell, seconds since 1970; 0: there is none."""
+        found = end = 0
+        for rung in reversed(self._rungs):
+            if not rung.starts or (end and rung.starts[0] >= end):
+                break  # what was finer is let go
+            found = rung.starts[0]
+            end = found + rung.step
+        return found
 
     def last(self) -> int:
         """When the newest bucket begins, seconds since 1970; 0: there is none."""
