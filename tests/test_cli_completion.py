@@ -67,6 +67,32 @@ def test_what_the_shell_completes_or_nothing(line: str, found: list[str]) -> Non
     assert words(line) == found
 
 
+@pytest.mark.parametrize("line", ["backend drain ", "backend drain shop ", "user disable "])
+def test_names_that_a_shell_would_run_are_left_out(line: str) -> None:
+    plain = ["shop", "bücher", "http://10.0.0.1:80", "http://[::1]:80", "http+unix:///run/a.sock", "a.b_c-d"]
+    harmful = [
+        "$(reboot)",
+        "a;reboot",
+        "`reboot`",
+        "a|b",
+        "a&b",
+        "a>b",
+        "-rf",
+        "~root",
+        "a b",
+        "a\tb",
+        "a\nb",
+        "a'b",
+        'a"b',
+        "a\\b",
+        "a\x1b[2J",
+        "*",
+        "",
+    ]
+    found = candidates(ctl._parser(), line.split(" "), lambda kind, service: plain + harmful)
+    assert [word for word, _ in found] == plain
+
+
 def test_each_candidate_is_on_a_line_of_its_own() -> None:
     def names(kind: str, service: str) -> list[str]:
         return []

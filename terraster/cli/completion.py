@@ -9,6 +9,7 @@ names of services, backends and users from the running Terraster, if it answers 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -26,6 +27,7 @@ Names = Callable[[str, str], list[str]]
 ASKED = ("completion", "words", "--")
 """The command line of a script that asks for words begins so."""
 
+_WORD = re.compile(r"[\w@+:./\[][\w@%+=:,./\[\]-]*")
 _SECONDS = 1.0
 _MOST = 500
 
@@ -180,11 +182,16 @@ def _values(action: argparse.Action, given: Sequence[str], names: Names) -> Iter
     elif metavar == "DIR":
         yield DIRECTORIES, ""
     elif metavar.startswith("SERVICE"):
-        yield from ((name, "") for name in names("services", ""))
+        yield from ((name, "") for name in _plain(names("services", "")))
     elif metavar == "URL" and action.dest == "url":
-        yield from ((name, "") for name in names("backends", given[0] if given else ""))
+        yield from ((name, "") for name in _plain(names("backends", given[0] if given else "")))
     elif metavar == "NAME" and action.dest == "name":
-        yield from ((name, "") for name in names("users", ""))
+        yield from ((name, "") for name in _plain(names("users", "")))
+
+
+def _plain(names: Sequence[str]) -> Iterator[str]:
+    """Those that mean nothing to a shell: bash does not quote what it completes, and would run `$(…)` in the name of a service."""
+    return (one for one in names if _WORD.fullmatch(one))
 
 
 def _short(text: str | None) -> str:
@@ -217,4 +224,4 @@ class _Asked:
         except (Away, Refused, OSError):
             return []
         found = [str(one[key]) for one in value["items"]] if status == 200 else []
-        return [one for one in dict.fromkeys(found) if one.isprintable() and not any(char.isspace() for char in one)]
+        return list(dict.fromkeys(found))
