@@ -242,6 +242,11 @@ def test_a_stranger_is_not_believed() -> None:
     assert said(*fields) == ("8.8.8.8", "https", b"b.test", b"8.8.8.8", b"x")
 
 
+@pytest.mark.parametrize("octets", [b"\xe4", "\x9b31m".encode(), b"id-\xff"])
+def test_a_request_id_is_of_ascii(octets: bytes) -> None:
+    assert said((b"X-Request-ID", octets)).request_id is None
+
+
 def test_a_request_id_has_a_bound() -> None:
     assert said((b"X-Request-ID", b"")).request_id is None
     assert said((b"X-Request-ID", b"x" * 128)).request_id == b"x" * 128

@@ -46,7 +46,7 @@ class Said(NamedTuple):
 
     client_ip: its address, "unix" if it has none. scheme: "http" or "https". host: the host that the client asked for, as far as the
     Forwarded field or X-Forwarded-Host names one, else None. chain: the X-Forwarded-For list up to our peer, None if the peer sent none.
-    request_id: the peer's X-Request-ID, None without one.
+    request_id: the peer's X-Request-ID, None without one of ASCII, as logs and terminals show it.
     """
 
     client_ip: str
@@ -173,7 +173,7 @@ class Trust:
                 proto = value if proto is None else b"%b,%b" % (proto, value)
             elif kind == FORWARDED_HOST:
                 host = _host(value.decode("latin-1")) if host is None else host
-            elif kind == REQUEST_ID and 0 < len(value) <= _MAX_ID:
+            elif kind == REQUEST_ID and 0 < len(value) <= _MAX_ID and value.isascii():
                 request_id = value
             elif kind == FORWARDED and name.lower() == b"forwarded":
                 forwarded = value if forwarded is None else b"%b,%b" % (forwarded, value)
