@@ -125,6 +125,26 @@ def test_secrets_are_compared_and_not_shown(files: Files) -> None:
     assert len(found) == 1 and "first" not in json.dumps(found) and "second" not in json.dumps(found)
 
 
+def test_values_of_a_location_are_told_without_what_may_be_a_password(files: Files) -> None:
+    location = {
+        "path": "/x",
+        "match": {"headers": {"X-Foo": "hush"}, "query": {"a": "hush"}, "methods": ["GET"]},
+        "health_check": {"path": "/ok", "method": "POST", "headers": {"X-Foo": "hush"}, "request_body": "hush"},
+        "middleware": [
+            {"forward_auth": {"url": "http://10.0.0.9/check?by=hush"}},
+            {"headers": {"request_headers": {"X-Zone": "a"}}},
+        ],
+        "backends": [{"url": ONE}],
+    }
+    rules = files.rules({"services": [{"name": "shop", "host": "shop.test", "locations": [location]}]})
+    found = {one["key"]: one["value"] for one in rules.values("shop", "/x#GET+header:x-foo+query:a")}
+    assert "hush" not in json.dumps(found)
+    assert found["match.headers"] == {"x-foo": "(hidden)"} and found["match.methods"] == ["GET"]
+    assert found["health_check.headers"] == {"X-Foo": "(hidden)"} and found["health_check.path"] == "/ok"
+    assert found["middleware.forward_auth.url"] == "http://10.0.0.9/check?…"
+    assert found["middleware.headers.request_headers"] == {"X-Zone": "a"}
+
+
 def test_edits_are_named_where_a_place_would_be(files: Files) -> None:
     edits = (
         Edit(7, "backend.add", "shop", "/", "http://10.0.0.3:80", '{"url": "http://10.0.0.3:80"}', by="ann"),

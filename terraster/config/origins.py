@@ -6,6 +6,7 @@ inherited so comes whole from the narrowest level that writes it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from .language import Language
 from .settings import LocationSettings, ServiceSettings, Settings, TrafficSettings
 from .settings.base import default_of, keys_of, submodel
 from .settings.kinds import LAY_OVER
-from .telling import masked
+from .telling import HIDDEN, masked
 
 __all__ = ["Origin", "origins"]
 
@@ -26,6 +27,12 @@ Path = tuple[str | int, ...]
 
 _NOT_VALUES = frozenset(("name", "path", "locations", "services", "middleware"))
 """Keys that identify a place, or hold others."""
+
+_UNSHOWN = re.compile(r"(health_check|match)\.(headers|query|cookies)|health_check\.request_body")
+"""Keys with values that may be passwords, whatever their names are."""
+_ASKED = re.compile(r"middleware\..*url")
+_QUERY = re.compile(r"(https?://[^\s?]*\?)\S+")
+"""The query of a URL that a filter asks: it may hold a secret."""
 
 
 class Origin(NamedTuple):
@@ -71,7 +78,7 @@ def origins(
             if isinstance(value, BaseModel):
                 _take(found, spelling, value, level, (*here, spelling))
             else:
-                found.setdefault(spelling, Origin(spelling, _plain(value), level, (*here, spelling)))
+                found.setdefault(spelling, Origin(spelling, _plain(spelling, value), level, (*here, spelling)))
     for key, default in _defaults(TrafficSettings, ""):
         if not any(one == key or one.startswith(f"{key}.") for one in found):
             found[key] = Origin(key, default, "default", ())
@@ -112,7 +119,7 @@ def _take(found: dict[str, Origin], prefix: str, model: BaseModel, level: str, p
         if isinstance(value, BaseModel):
             _take(found, key, value, level, (*path, spelling))
         else:
-            found.setdefault(key, Origin(key, _plain(value), level, (*path, spelling)))
+            found.setdefault(key, Origin(key, _plain(key, value), level, (*path, spelling)))
 
 
 def _defaults(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
@@ -127,6 +134,9 @@ def _defaults(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
             yield from _defaults(inner, f"{key}.")
 
 
-def _plain(value: Any) -> Any:
+def _plain(key: str, value: Any) -> Any:
     """JSON values, without secrets."""
-    return masked(to_jsonable_python(value, fallback=str))
+    plain = to_jsonable_python(value, fallback=str)
+    if _UNSHOWN.fullmatch(key):
+        return dict.fromkeys(plain, HIDDEN) if isinstance(plain, dict) else HIDDEN
+    return _QUERY.sub(r"\1…", masked(plain)) if isinstance(plain, str) and _ASKED.fullmatch(key) else masked(plain)
