@@ -154,12 +154,15 @@ class Page:
         return found["result"].get("value")
 
     def wait(self, expression: str, deadline: float = DEADLINE) -> Any:
-        """The value of an expression as soon as it is true."""
+        """The value of an expression as soon as it is true. An error of it means "not yet": what it looks at is not there."""
         end = time.monotonic() + deadline
-        while not (value := self.value(expression)):
-            assert time.monotonic() < end, f"{expression} did not become true; the page says: {self.text()}"
+        while True:
+            found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+            failed = found.get("exceptionDetails")
+            if not failed and (value := found["result"].get("value")):
+                return value
+            assert time.monotonic() < end, f"{expression} did not become true; {failed or ''} the page says: {self.text()}"
             time.sleep(0.02)
-        return value
 
     def text(self) -> str:
         """What a reader sees of the page."""

@@ -168,7 +168,8 @@ def drip(peer: Peer) -> None:
     peer.rest()
 
 
-def test_open_requests_are_told_with_their_phase_backend_and_age(terraster, backend, stack) -> None:
+def test_open_requests_are_told_with_their_phase_backend_and_age(terraster, backend, stack, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     hangs, framed = backend(stuck), stack.enter_context(Http2Backend(lambda peer, request: None))
     full = {"url": backend(stuck).url, "max_connections": 1}
     proxy = terraster(

@@ -112,6 +112,6 @@ def test_root_writes_as_the_owner_of_the_state_directory(tmp_path, typed):
 
 def test_a_configuration_with_a_mistake_is_named(tmp_path):
     later = Terraster(tmp_path, SERVICE, start=False)
-    later.config_file.write_text("port: x\n")
+    later.config_file.write_text(f"port: x\nruntime_dir: {later.runtime_dir}\n")  # of which nothing else runs
     refused = later.ctl("user", "list")
     assert refused.returncode == 1 and f"{later.config_file}:1:" in refused.stderr
