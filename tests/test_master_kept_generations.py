@@ -30,6 +30,7 @@ class House:
         self.folder = folder / "generations"
         self.log = Log()
         self.kept = KeptGenerations(str(folder), most, self.log)  # type: ignore[arg-type]
+        self.kept.begin()
 
     def keep(self, number: int, texts: dict[str, bytes] = TEXTS) -> None:
         edits = (Edit(number, "backend.remove", "shop", "/", "http://b", by="ada"),)

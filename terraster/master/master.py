@@ -198,7 +198,8 @@ class Master(Arbiter):  # type: ignore[misc]
         for note in new.notes:
             self.log.warning("%s", note)
         commit(self.participants, new, self.step)
-        parts.generations.started()
+        self.generations = parts.generations
+        self.generations.started()
         for one in self.participants:
             one.start()
         self.files.start()
@@ -264,6 +265,7 @@ class Master(Arbiter):  # type: ignore[misc]
             self._announced = self.children.complete = True
             self.log.info("ready: %s (pid %d)", self.describe(), self.pid)
             self.service_manager.ready(self.describe())
+            self.generations.served()
             self._dismiss_orphans()
 
     def _handle(self, number: int) -> None:

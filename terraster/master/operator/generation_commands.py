@@ -68,6 +68,10 @@ class Generations:
         loaded = self._running.loaded
         self._add(_Made(loaded.generation, time.time(), "start", (), loaded))
 
+    def served(self) -> None:
+        """All workers serve."""
+        self._kept.begin()
+
     def _add(self, made: _Made) -> None:
         self._made.append(made)
         state = self._edits.states.get(made.generation)

@@ -62,6 +62,7 @@ class KeptGenerations:
         self._known: dict[str, tuple[bytes, str]] = {}  # file → what it said last, and the hash of that
         self._used: dict[int, frozenset[str]] = {}  # the hashes of each generation that is kept
         self._waiting: deque[tuple[Kept, Mapping[str, bytes]]] = deque(maxlen=most)
+        self._begun = False
         self._writer: gevent.Greenlet | None = None
         self._failed = ""
         self.found: tuple[Kept, ...] = ()
@@ -81,10 +82,18 @@ class KeptGenerations:
         self._used = {one.generation: frozenset(one.texts.values()) for one in found}
         return numbers[-1] + 1 if numbers else 1
 
+    def begin(self) -> None:
+        """Write from now on: all workers serve. A start that fails before leaves no generation behind."""
+        self._begun = True
+        self._write_soon()
+
     def keep(self, one: Kept, texts: Mapping[str, bytes]) -> None:
         """Write a generation soon. texts: what its files said, by file; ``one.texts`` is not used"""
         self._waiting.append((one, texts))
-        if self._writer is None:
+        self._write_soon()
+
+    def _write_soon(self) -> None:
+        if self._begun and self._waiting and self._writer is None:
             self._writer = gevent.spawn(self._write)
 
     def texts(self, one: Kept) -> dict[str, bytes]:
