@@ -20,6 +20,18 @@ from terraster.config.telling import masked
             {"X-Other": "Bearer ${cookie:sid}", "realm": "Basic access for all"},
         ),
         ({"url": "https://ann:hunter2@hooks.test/x"}, {"url": "https://(hidden)@hooks.test/x"}),
+        (
+            {"health_check": {"path": "/ok", "headers": {"X-Foo": "hush"}, "request_body": "hush"}},
+            {"health_check": {"path": "/ok", "headers": {"X-Foo": "(hidden)"}, "request_body": "(hidden)"}},
+        ),
+        (
+            {"healthCheck": {"requestBody": "hush"}, "health_check": "off"},
+            {"healthCheck": {"requestBody": "(hidden)"}, "health_check": "off"},
+        ),
+        (
+            {"match": {"methods": ["GET"], "headers": {"X-Foo": ["hush"]}, "query": {"a": "hush"}, "cookies": {"b": True}}},
+            {"match": {"methods": ["GET"], "headers": {"X-Foo": "(hidden)"}, "query": {"a": "(hidden)"}, "cookies": "(hidden)"}},
+        ),
         ({"url": "https://hooks.test:8443/a@b"}, {"url": "https://hooks.test:8443/a@b"}),
     ],
 )
