@@ -22,11 +22,28 @@ from .playbook.world import Connection as Wire
 ASK = b"GET / HTTP/1.1\r\nHost: site\r\n\r\n"
 
 
+class Alive:
+    """Objects of some types that come to life from now on, as other tests may keep theirs."""
+
+    def __init__(self, *kinds: type) -> None:
+        gc.collect()
+        self._kinds = kinds
+        self._before = self._all()
+
+    def _all(self) -> list[object]:
+        return [one for one in gc.get_objects() if type(one) in self._kinds]
+
+    def new(self) -> list[object]:
+        """Those that live now and did not then."""
+        before = {id(one) for one in self._before}
+        return [one for one in self._all() if id(one) not in before]
+
+
 @pytest.mark.parametrize("octets", (b"", ASK, b"nonsense\r\n\r\n"), ids=("silent", "answered", "refused"))
 def test_a_connection_that_is_over_is_freed_without_the_collector(octets: bytes) -> None:
     """A TLS engine hangs on each of them. Until the collector runs, its memory would be missing to those that come next."""
     stage = Stage(config(location="respond: {status: 200, body: here}"))
-    gc.collect()
+    alive = Alive(Connection, Stream)
     gc.disable()
     try:
         wire = Wire("client")
@@ -43,19 +60,21 @@ def test_a_connection_that_is_over_is_freed_without_the_collector(octets: bytes)
         assert wire.ended and not stage.clients
         stage.logged.clear()
         stage.all_logged.clear()
-        assert not [one for one in gc.get_objects() if type(one) in (Connection, Stream)]
+        assert not alive.new()
     finally:
         gc.enable()
         stage.hub.end()
 
 
 def test_a_connection_to_a_backend_that_is_over_is_freed_without_the_collector() -> None:
+    alive = Alive(Upstream)
+
     def begin(scene: Scene) -> None:
         gc.collect()
         gc.disable()
 
     def look(scene: Scene) -> None:
-        assert not [one for one in gc.get_objects() if type(one) is Upstream]
+        assert not alive.new()
 
     try:
         play(
@@ -92,7 +111,7 @@ _POST = bytes.fromhex("838684410173")
 )
 def test_a_connection_of_http2_is_freed_without_the_collector(frames: bytes) -> None:
     stage = Stage(config(location="respond: {status: 200, body: here}", top="http2: true"))
-    gc.collect()
+    alive = Alive(Connection, Stream, Session, ServerSession, Request)
     gc.disable()
     try:
         wire = Wire("client")
@@ -105,7 +124,7 @@ def test_a_connection_of_http2_is_freed_without_the_collector(frames: bytes) -> 
         assert not stage.clients
         stage.logged.clear()
         stage.all_logged.clear()
-        assert not [one for one in gc.get_objects() if type(one) in (Connection, Stream, Session, ServerSession, Request)]
+        assert not alive.new()
     finally:
         gc.enable()
         stage.hub.end()
