@@ -344,4 +344,6 @@ def test_the_text_of_terrasterctl(tmp_path: Path) -> None:
         "      at this rate gone in 18 hours",
     ]
     assert "\x1b[31m" in shown(found, colour=True, width=80)
+    spent = shown([{**found[1], "budget_left": 0.0}], colour=False, width=80)
+    assert spent.splitlines()[1].endswith("  0%      0.0  0.0  0.0  spent"), "a budget that is gone is not well"
     assert shown([], colour=False, width=80) == "no location has objectives (`slo`)\n"

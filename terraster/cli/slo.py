@@ -63,7 +63,7 @@ def shown(objectives: list[dict[str, Any]], *, colour: bool, width: int) -> str:
                 Cell(_objective(one)),
                 Cell(_left(one), RED if one["budget_left"] <= 0 else ""),
                 *(Cell(_rate(one["burn_rates"].get(name))) for name in _WINDOWS),
-                Cell(severity.upper() or "ok", {"page": RED, "ticket": BOLD, "": GREEN}[severity]),
+                _state(severity, one["budget_left"]),
             ]
         )
     for one in sorted(objectives, key=_order):
@@ -71,6 +71,12 @@ def shown(objectives: list[dict[str, Any]], *, colour: bool, width: int) -> str:
             place, colour_of = f"{one['service']}{one['location']}", RED if _severity(one) == "page" else ""
             rows += sentence(place, one["burning"]["text"], width, colour_of)
     return lay_out(rows, colour)
+
+
+def _state(severity: str, budget_left: float) -> Cell:
+    if severity:
+        return Cell(severity.upper(), RED if severity == "page" else BOLD)
+    return Cell("ok", GREEN) if budget_left > 0 else Cell("spent", BOLD)
 
 
 def _order(one: dict[str, Any]) -> tuple[int, float]:

@@ -33,7 +33,7 @@ export function objectivesPart(state, service, draw) {
 }
 
 function row(one, isLinked) {
-  const [tone, word] = TONES[one.burning?.severity] ?? ["good", "ok"];
+  const [tone, word] = TONES[one.burning?.severity] ?? (one.budget_left ? ["good", "ok"] : ["warn", "spent"]);
   const name = `${one.service_name}${one.path}`;
   return h(
     "tr",
