@@ -259,7 +259,7 @@ def test_a_look_that_is_under_way_when_its_process_leaves_is_neither_lost_nor_co
         looks.append(1)
         found = look()
         if len(looks) == 1:
-            assert goes_on.wait(5)
+            assert goes_on.wait(20)
         return found
 
     monkeypatch.setattr(past.historian, "_look", slowly)
@@ -268,7 +268,7 @@ def test_a_look_that_is_under_way_when_its_process_leaves_is_neither_lost_nor_co
     assert looks and not turn.dead
     gevent.spawn_later(0.1, goes_on.set)
     past.historian.leave()
-    turn.get(timeout=5)
+    turn.get(timeout=20)
     assert [row[1] for row in past.rows()] == [3] and not past.historian.writes()
     assert HistoryFiles(past.historian._files.directory).take(), "the next process writes"
 

@@ -353,7 +353,7 @@ def test_a_real_prometheus_scrapes_it(tmp_path):
     command = [sys.executable, "-c", SERVER.format(path=[root, *sys.path], port=port)]
     storage = [f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address=127.0.0.1:{own}", f"--config.file={config}"]
     with Program(command, tmp_path / "server"), Program([prometheus, *storage], tmp_path / "prometheus") as program:
-        program.wait_ready(scraped, 30)
+        program.wait_ready(scraped, 90)
         assert [one["value"][1] for one in ask("sum(terraster_requests_total)")] == ["6"]
         quantile = ask("histogram_quantile(0.5,terraster_request_duration_seconds_bucket{service=%22shop%22})")
         assert 0.0025 < float(quantile[0]["value"][1]) <= 0.005

@@ -111,7 +111,8 @@ def test_lost_lines_are_told(house: House) -> None:
     for start in range(0, KEPT + 50, 50):
         house.send(*[row(f"/{number}") for number in range(start, start + 50)])
         gevent.sleep(0.001)
-    gevent.sleep(0.1)
+    (listener,) = house.tailing._listeners
+    wait_until(lambda: listener.lines[-1][FIELDS.index("path")] == f"/{KEPT + 49}", pause=gevent.sleep, tolerate=(IndexError,))
     found = next(frames).decode()
     assert found.count("event: request") == KEPT and '/0"' not in found and f"/{KEPT + 49}" in found
 
