@@ -12,7 +12,7 @@ from ..operation import Operation
 from ..problem import Refused
 from .changing import by, change, checked, edited
 
-__all__ = ["operations"]
+__all__ = ["operations", "ordered"]
 
 _KEYS = (
     "name",
@@ -132,6 +132,15 @@ def _action(body: BackendPatch) -> str:
     return "enable" if body.drain is False or body.maintenance is False else ""
 
 
+def ordered(backend: dict[str, Any], action: str, dry_run: bool) -> str:
+    """The effect of an order in words. backend: the answer to "backend"; action: one that it takes"""
+    where = f"backend {backend['url']} of {backend['service']}{backend['location']}"
+    if dry_run:
+        return f"{where}: {action}"
+    held = action == "drain" and backend["state"] in ("down", "ejected")
+    return f"{where} is {backend['state']}{', and its drain holds also when it is up again' if held else ''}"
+
+
 def _order(deps: Deps, call: Call, body: BackendPatch, action: str) -> Answer:
     answer = deps.ask(
         "backend",
@@ -151,13 +160,11 @@ def _order(deps: Deps, call: Call, body: BackendPatch, action: str) -> Answer:
     checked(answer)
     backend = answer["backend"]
     dry_run = call.query.dry_run
-    where = f"backend {backend['url']} of {backend['service']}{backend['location']}"
-    words = f"{where}: {action}" if dry_run else f"{where} is {backend['state']}"
     generation = deps.snapshot().generation
     tag = answer.get("etag", "")
     value: dict[str, Any] = {
         "generation": generation,
-        "changed": [words] if answer["changed"] else [],
+        "changed": [ordered(backend, action, dry_run)] if answer["changed"] else [],
         "changes": [],
         "notes": answer["notes"],
         "edits": [],
