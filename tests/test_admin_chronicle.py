@@ -83,6 +83,21 @@ def test_the_events_of_a_service_are_its_own_and_those_of_its_parts(house: House
     assert sorted(one["target"] for one in found) == sorted(targets)
 
 
+def test_an_act_on_a_service_is_found_behind_many_on_others(house: House) -> None:
+    known = {"user": "ann", "action": "drain", "outcome": "done", "reason": "", "generation": 1}
+    rows = [{**known, "when": 5000.0 - at, "target": "shop" if at == 3000 else "blog"} for at in range(4000)]
+    asked: list[int] = []
+
+    def page(_words: Any, _since: float, _until: float, limit: int, _cursor: int) -> tuple[list[dict[str, Any]], None]:
+        asked.append(limit)
+        return rows[:limit], None
+
+    house.chronicle._auditor = SimpleNamespace(page=page)  # type: ignore[assignment]
+    assert [one["when"] for one in house.chronicle.timeline(0.0, 0.0, frozenset(), 50, "shop")] == [2000.0]
+    assert len(house.chronicle.timeline(0.0, 0.0, frozenset(("operator",)), 2000)) == 2000
+    assert house.chronicle.timeline(0.0, 0.0, frozenset(("backend",)), 2000) == [] and len(asked) == 2
+
+
 def test_events_are_told_once_before_and_after_they_are_on_the_disk(house: House) -> None:
     house.happen("one", "two")
     assert house.told() == ["one", "two"]

@@ -25,7 +25,7 @@ __all__ = ["KINDS", "Chronicle"]
 TURN = 5.0  # seconds between two looks at the master's events
 _COST = 200.0  # the time between two looks for problems, as a multiple of the time that one takes
 _OF_STATES = frozenset(("backend-down", "backend-ejected", "circuit-open", "circuit-half-open", "reload-failed"))
-_MOST = 1000
+_MOST = 10_000  # rows of the audit log among which those of a service are looked for
 _LAST = 1.0  # seconds for the last events at the end
 
 KINDS = ("backend", "reload", "generation", "worker", "problem", "operator")
@@ -102,8 +102,9 @@ class Chronicle:
         with self._turn:
             found = list(self._do(_read, self._files, since))
             found += [event for event in self._fresh() if event["when"] >= since]
-        rows, _cursor = self._auditor.page({}, since, until, _MOST, 0)
-        found += [_of_row(row) for row in rows]
+        if not kinds or "operator" in kinds:
+            rows, _cursor = self._auditor.page({}, since, until, _MOST if service else limit, 0)
+            found += [_of_row(row) for row in rows]
         wanted = [
             one
             for one in found
