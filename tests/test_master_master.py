@@ -285,10 +285,11 @@ def test_a_stale_pid_file_and_stale_sockets_are_no_obstacle() -> None:
         path = f"{family.directory.name}/web.sock"
         family.write(listen=[f"127.0.0.1:{family.port}", f"unix:{path}"])
         assert family.ask("reload")["ok"]
+        family.wait_until(lambda: os.path.exists(f"{family.runtime}/state/generations/2.json"))  # it is written soon after
         everybody = family.family()
         family.process.kill()
         family.process.wait()
-        family.wait_until(lambda: all(is_gone(pid) for pid in everybody), 3.0)
+        family.wait_until(lambda: all(is_gone(pid) for pid in everybody), 10.0)
         assert os.path.exists(path)
         family.start()
         family.wait_until(lambda: family.log().count("ready: ") == 2)
