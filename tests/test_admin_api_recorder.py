@@ -82,8 +82,9 @@ def test_nobody_cannot_fill_the_log_by_calls_in_vain(house: House, status: int, 
     for _ in range(int(BURST) + 5):
         house.recorder.record(None, "login", Effect(target), "r", status, FROM)
     assert len(house.rows()) == BURST
-    house.recorder.record(None, "login", Effect("user ada"), "r", 200, FROM)
-    assert "5 more calls" in house.rows()[-2]["detail"] and house.rows()[-1]["target"] == "user ada"
+    house.recorder.record(None, "login", Effect("user ada", user="ada"), "r", 200, FROM)
+    assert "5 more calls" in house.rows()[-2]["detail"]
+    assert (house.rows()[-1]["user"], house.rows()[-1]["target"]) == ("ada", "user ada"), "a login is from who it proved to be"
 
 
 def test_a_call_is_noted_before_it_changes_anything(house: House, tmp_path: Path) -> None:

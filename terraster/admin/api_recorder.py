@@ -71,8 +71,10 @@ class ApiRecorder:
         if self._untold:
             self._tell_the_others()
         outcome = UNKNOWN if effect.unknown else DONE if status < 400 else FAILED if status >= 500 else REFUSED
+        known = _facts(caller, effect.action or operation, request_id, credentials)
         facts = {
-            **_facts(caller, effect.action or operation, request_id, credentials),
+            **known,
+            "user": known["user"] or effect.user,
             "target": effect.target,
             "before": effect.before,
             "after": effect.after,

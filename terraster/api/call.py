@@ -117,7 +117,8 @@ class Call:
 class Effect:
     """The effect of an unsafe operation, for the audit. target: what it is about, such as ``backend http://10.0.0.1 of shop``. before, after:
     JSON values without secrets, None: it was or is not there. generation: that has the change, 0: none does. action: its name in the audit log,
-    "": as the operation has it. unknown: True if nobody can tell whether it came into effect"""
+    "": as the operation has it. unknown: True if nobody can tell whether it came into effect. user: of a call without a login, such as a
+    login: who it proved to be from, "": nobody"""
 
     target: str = ""
     before: Any = None
@@ -127,6 +128,7 @@ class Effect:
     outcome: str = "ok"
     action: str = ""
     unknown: bool = False
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)

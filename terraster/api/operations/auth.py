@@ -188,12 +188,12 @@ class Entry:
         with translated(target):
             given = access.login(call.body.username, call.body.password, credentials.address, credentials.agent, call.body.cookie)
         headers = (field(given.refresh, credentials),) if call.body.cookie else ()
-        return Answer(_granted(given, call.body.cookie), headers=headers, effect=Effect(target))
+        return Answer(_granted(given, call.body.cookie), headers=headers, effect=_of(given.identity.name))
 
     def refresh(self, call: Call) -> Answer:
         with translated():
             given = self._users.access.refresh(call.body.refresh_token)
-        return Answer(_granted(given, False), effect=Effect(f"user {given.identity.name}"))
+        return Answer(_granted(given, False), effect=_of(given.identity.name))
 
     def revoke(self, call: Call) -> Answer:
         credentials, token = call.credentials, call.body.refresh_token if call.body is not None else ""
@@ -205,7 +205,7 @@ class Entry:
             check_origin(credentials)
         self._users.access.logout(identity, token)
         headers = (ended(credentials),) if cookie(credentials) else ()
-        return Answer(headers=headers, effect=Effect(f"user {identity.name}" if identity else ""))
+        return Answer(headers=headers, effect=_of(identity.name) if identity else Effect())
 
     def requirements(self, call: Call) -> Answer:
         policy = self._users.policy()
@@ -261,6 +261,11 @@ class Own:
         with translated(f"a token of user {caller.name}"):
             gone = self._access.end_api_token(caller.user, call.parts["id"])
         return Answer(effect=Effect(f"token {gone.name} of user {caller.name}", _token(gone), None))
+
+
+def _of(user: str) -> Effect:
+    """The effect of a call that proves to be from a user, and is about the same one."""
+    return Effect(f"user {user}", user=user)
 
 
 def _granted(given: Given, browser: bool) -> Granted:
