@@ -31,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    os.environ.pop("COLUMNS", None)  # tables are as wide as they are without a terminal, wherever the tests run
     for mark in item.iter_markers("needs"):
         missing = [program for program in mark.args if find(program) is None]
         if missing:

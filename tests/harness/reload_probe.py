@@ -46,7 +46,9 @@ def prober(port: int) -> None:
     stop = sys.stdin
     import select
 
-    while not select.select([stop], [], [], PAUSE)[0]:
+    stopping = select.poll()
+    stopping.register(stop, select.POLLIN)
+    while not stopping.poll(PAUSE * 1000):
         began = time.monotonic()
         problem = ""
         try:

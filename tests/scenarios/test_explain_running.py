@@ -64,7 +64,8 @@ def cells(table: Table) -> dict[int, int]:
         at = os.lseek(table.descriptor, begin, os.SEEK_HOLE)
         values = memoryview(os.pread(table.descriptor, at - begin, begin)).cast("Q")
         found.update((begin // 8 + index, value) for index, value in enumerate(values) if value)
-    beats = {table.master + MasterCells.HEARTBEAT, *(table.seat(seat) + Seat.HEARTBEAT for seat in table.taken_seats())}
+    own = (Seat.HEARTBEAT, *range(Seat.LAG_TIME, Seat.LAG_LONGEST + 1))  # what a process tells of itself, all the time
+    beats = {table.master + MasterCells.HEARTBEAT, *(table.seat(seat) + cell for seat in table.taken_seats() for cell in own)}
     return {index: value for index, value in found.items() if index not in beats}
 
 

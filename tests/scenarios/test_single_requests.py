@@ -272,7 +272,9 @@ def test_the_command_ends_with_an_interruption(terraster, backend) -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     try:
-        wait_until(lambda: get(proxy.address, "/a").status == 200 and select.select([program.stdout], [], [], 0.1)[0])
+        shown = select.poll()
+        shown.register(program.stdout, select.POLLIN)
+        wait_until(lambda: get(proxy.address, "/a").status == 200 and shown.poll(100))
         assert program.stdout is not None and " GET " in program.stdout.readline()
         program.send_signal(signal.SIGINT)
         _, said = program.communicate(timeout=20)
