@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -21,10 +20,9 @@ def test_a_page_is_fresh(name: str) -> None:
     assert (DOCS / "man" / name).read_text() == PAGES[name], "run make docs"
 
 
+@pytest.mark.needs("groff")
 @pytest.mark.parametrize("name", PAGES)
 def test_roff_is_silent(name: str) -> None:
-    if shutil.which("groff") is None:
-        pytest.skip("groff is missing")
     done = subprocess.run(
         ["groff", "-man", "-ww", "-Tutf8", "-rLL=78n", str(DOCS / "man" / name)], capture_output=True, text=True, timeout=30
     )
