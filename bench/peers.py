@@ -284,12 +284,8 @@ services:
     return [sys.executable, "-m", "terraster.cli.main", "--config", config]
 
 
-PURE = "terraster-pure"
-"""Terraster with its compiled rooms left out, whether there are any or not."""
-
 PEERS: dict[str, Callable[[Place], list[str]]] = {
     "terraster": terraster,
-    PURE: terraster,
     "nginx": nginx,
     "haproxy": haproxy,
     "envoy": others.envoy,
@@ -298,10 +294,10 @@ PEERS: dict[str, Callable[[Place], list[str]]] = {
 }
 
 
-TLS = ("terraster", PURE, "nginx", "haproxy", "envoy")
+TLS = ("terraster", "nginx", "haproxy")
 """The peers that speak TLS here."""
 
-CALLS = ("terraster", PURE, "nginx", "haproxy", "envoy")
+CALLS = ("terraster", "nginx", "haproxy", "envoy")
 """The peers that take calls of gRPC here."""
 
 
@@ -328,8 +324,7 @@ def launch(
     port, tls_port, h2c_port = free_port(), free_port(), free_port()
     log_file = (folder / f"{label}.out" if name in ("haproxy", "caddy") else folder / f"{label}.access.log") if log else None
     command = PEERS[name](Place(folder, label, port, tls_port, h2c_port, backends, log_file, certificate(folder), **more))
-    environment = {"TERRASTER_PURE": "1"} if name == PURE else {}
-    running = start(command, folder, label, prefix, **environment)
+    running = start(command, folder, label, prefix)
     url = f"http://127.0.0.1:{port}"
     running.wait_for(f"{url}/128", str(more.get("field", "")))
     tls_url = f"https://127.0.0.1:{tls_port}" if name in TLS else ""

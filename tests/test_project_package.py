@@ -115,7 +115,7 @@ def test_every_program_that_a_test_needs_is_installed_by_ci() -> None:
 
 
 def test_everything_the_program_reads_is_in_the_package() -> None:
-    """Files beside the code that are not Python must be named as package data, or an installed Terraster lacks them."""
+    """Files beside the code that are neither Python nor compiled must be named as package data, or an installed Terraster lacks them."""
     patterns = [
         (package, pattern.strip())
         for package, text in setup_cfg()["options.package_data"].items()
@@ -123,7 +123,7 @@ def test_everything_the_program_reads_is_in_the_package() -> None:
         if pattern.strip()
     ]
     for path in tracked():
-        if path.is_relative_to(ROOT / "terraster") and path.suffix != ".py":
+        if path.is_relative_to(ROOT / "terraster") and path.suffix not in (".py", ".pyx", ".pxd"):
             inside = path.relative_to(ROOT / "terraster")
             assert any(inside.match(pattern) for _, pattern in patterns), f"{inside} is not in package_data"
 

@@ -1,0 +1,113 @@
+"""Compiles the rooms of the request path. All else about the package is in setup.cfg.
+
+A room is compiled if a `.pyx` has its name, or if a `.pxd` beside its `.py` types it. All of them are compiled or none: compiled rooms
+share C structures, so one that is missing would keep the others from being imported.
+
+    TERRASTER_COMPILE=try        compile if that can be done, else say once that it cannot, and go on (the default)
+    TERRASTER_COMPILE=require    fail if it cannot be done
+    TERRASTER_COMPILE=no         look for neither Cython nor a compiler
+
+`CFLAGS` of the environment come after the flags below, so they win.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import sysconfig
+import tempfile
+from distutils.ccompiler import new_compiler
+from distutils.sysconfig import customize_compiler
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+MODES = ("try", "require", "no")
+COMMANDS = {"build", "build_ext", "bdist_wheel", "editable_wheel", "install", "develop"}
+"""Those that compile. For the others, such as sdist, the package has no extensions."""
+
+FLAGS = ("-O2", "-g0")
+DIRECTIVES = {"language_level": 3, "annotation_typing": False, "binding": False}
+
+
+def rooms() -> list[Path]:
+    """The source of each compiled room, sorted by path."""
+    package = Path("terraster")
+    own = set(package.rglob("*.pyx"))
+    typed = {path.with_suffix(".py") for path in package.rglob("*.pxd") if path.with_suffix(".pyx") not in own}
+    return sorted(own | {path for path in typed if path.exists()})
+
+
+def extensions(paths: list[Path]) -> list[Extension]:
+    """The rooms, translated to C below build/. Raises an error without Cython, greenlet, or a C compiler that finds Python's headers."""
+    import greenlet
+    from Cython.Build import cythonize
+
+    include = os.path.dirname(greenlet.__file__)
+    probe([include])
+    flags = [*FLAGS, *shlex.split(os.environ.get("CFLAGS", ""))]
+    made = [Extension(".".join(path.with_suffix("").parts), [str(path)], [include], extra_compile_args=flags) for path in paths]
+    return cythonize(made, nthreads=cores(), build_dir="build/cython", compiler_directives=DIRECTIVES, quiet=True)
+
+
+def probe(include: list[str]) -> None:
+    """Compile a file that has only the headers, which takes less time than to find out after the rooms are C."""
+    compiler = new_compiler()
+    customize_compiler(compiler)
+    paths = sysconfig.get_paths()
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "probe.c"
+        source.write_text("#include <Python.h>\n#include <greenlet.h>\n")
+        compiler.compile([str(source)], output_dir="/", include_dirs=[*include, paths["include"], paths["platinclude"]], extra_preargs=["-w"])
+
+
+class Rooms(build_ext):
+    """Builds all rooms, on all cores. In the mode `try` it leaves them all out if one cannot be built."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or cores()
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:
+            if mode() == "require":
+                raise
+            for extension in self.extensions:
+                Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
+            self.extensions = self.distribution.ext_modules = []
+            go_on_without(error)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def mode() -> str:
+    word = os.environ.get("TERRASTER_COMPILE", "try")
+    if word not in MODES:
+        raise SystemExit(f"TERRASTER_COMPILE is {word!r}, not one of: {', '.join(MODES)}")
+    return word
+
+
+def go_on_without(error: Exception) -> None:
+    print(f"Terraster is built as pure Python, which is complete but slower. The compiler's part failed: {error}", file=sys.stderr)
+
+
+def main() -> None:
+    made: list[Extension] = []
+    if mode() != "no" and COMMANDS.intersection(sys.argv) and (paths := rooms()):
+        try:
+            made = extensions(paths)
+        except Exception as error:  # whatever is wrong with the compiler or with Cython, the package is complete without them
+            if mode() == "require":
+                raise
+            go_on_without(error)
+    setup(ext_modules=made, cmdclass={"build_ext": Rooms})
+
+
+if __name__ == "__main__":  # cythonize starts processes, which may import this file
+    main()
