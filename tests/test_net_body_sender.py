@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import gevent
 import pytest
@@ -16,6 +18,16 @@ from terraster.net.body_sender import BodySender
 from terraster.net.reactor import Reactor
 from terraster.net.stream import Stream
 
+OPEN: list[Stream] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """The streams of a test are closed after it."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
 
 class Parties:
     """A sender between parties that only note what is done to them."""
@@ -25,10 +37,12 @@ class Parties:
         self.outcome = outcome
         monkeypatch.setattr(module, "send_request_body", self.relay)
         self.upstream: Any = SimpleNamespace(phase="", stream=SimpleNamespace(wait_no_longer_than=lambda patience: None))
-        self.stream: Any = SimpleNamespace(reactor=Reactor(), reader=None, read_deadline=0.0)
-        self.stream.abandon = lambda reader: Stream.abandon(self.stream, reader)
+        here, there = socket.socketpair()
+        there.close()
+        self.stream = Stream(Reactor(), here)
+        OPEN.append(self.stream)
         body: Any = SimpleNamespace(octets=0)
-        self.sender = BodySender(self.stream.reactor, self.stream, self.upstream, body, Timeouts(), 1.0)
+        self.sender = BodySender(self.stream.reactor, cast(Any, self.stream), self.upstream, body, Timeouts(), 1.0)
 
     def relay(self, *_: object) -> None:
         self.carried += 1

@@ -13,7 +13,7 @@ from terraster.net.parked import PARK
 
 from .harness.authority import Authority
 from .playbook.stage import Stage, config
-from .playbook.world import Connection, Socket
+from .playbook.world import Connection
 
 CA = Authority()
 ASK = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -112,19 +112,10 @@ def test_a_request_in_single_octets_of_records(client: Client) -> None:
     assert client.read().endswith(b"here")
 
 
-def test_the_end_leaves_with_the_last_answer(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[int] = []
-    send = Socket.send
-
-    def count(sock: Socket, data: bytes, flags: int = 0) -> int:
-        sent.append(len(data))
-        return send(sock, data, flags)
-
-    monkeypatch.setattr(Socket, "send", count)
-    (plain,) = [one.connection.plain for one in client.stage.clients]
-    plain._send = plain.sock.send
+def test_the_end_leaves_with_the_last_answer(client: Client) -> None:
+    before = client.wire.sends
     assert client.ask(ASK[:-2] + b"Connection: close\r\n\r\n").endswith(b"here")
-    assert client.ended and len(sent) == 1
+    assert client.ended and client.wire.sends == before + 1
 
 
 def test_a_part_of_a_record_is_waited_for_without_a_greenlet_and_prolongs_nothing(client: Client) -> None:

@@ -281,13 +281,15 @@ class Hub(greenlet):
 class Connection:
     """A TCP connection between Terraster, which has a `Socket`, and a party of the script, which uses the methods here.
 
-    sent: octets that Terraster wrote and the script has not looked at. ended: how Terraster ended it: "", "FIN" or "RST". told: the script
-    has looked at that. may_end: it may be ended at any time. room: octets that Terraster may still write before its socket is full, None = any.
+    sent: octets that Terraster wrote and the script has not looked at. sends: calls that wrote some. ended: how Terraster ended it: "", "FIN"
+    or "RST". told: the script has looked at that. may_end: it may be ended at any time. room: octets that Terraster may still write before its
+    socket is full, None = any.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.sent = bytearray()
+        self.sends = 0
         self.written = 0
         self.received = 0
         self.ended = ""
@@ -406,6 +408,7 @@ class Socket:
             octets = octets[: connection.room]
             connection.room -= len(octets)
         connection.sent += octets
+        connection.sends += 1
         connection.written += len(octets)
         return len(octets)
 

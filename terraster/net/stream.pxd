@@ -1,0 +1,28 @@
+from .reactor cimport Reactor
+
+
+cdef class Stream:
+    cdef public Reactor reactor
+    cdef public object sock, owner, reader, writer
+    cdef public bint buffers, ready, closed
+    cdef public double read_deadline, write_deadline
+    cdef object __weakref__
+    cdef object _watcher, _write_watcher
+    cdef bytes _kept
+    cdef bint _is_tcp
+    cdef int _descriptor
+
+    cdef double _deadline(self, double timeout) except? -1
+    cdef int _wait_readable(self, double timeout) except -1
+    cdef bytes _receive(self, Py_ssize_t size, int flags)
+    cdef Py_ssize_t _put(self, data, Py_ssize_t start, int flags) except -1
+    cdef int _send_rest(self, data, Py_ssize_t sent, double timeout) except -1
+    cdef int _stop_reading(self, reader) except -1
+    cpdef bytes peek(self)
+    cpdef bytes recv(self, double timeout, Py_ssize_t size=*)
+    cpdef bint send(self, data, double timeout) except -1
+    cpdef quick_ack(self)
+    cpdef close(self)
+
+
+cdef object getcurrent()

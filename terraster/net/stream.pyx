@@ -1,0 +1,381 @@
+# cython: wraparound=False, initializedcheck=False
+"""The compiled twin of `stream.py`, with the same contract, which is written there.
+
+It calls `recv` and `send` of the C library, without the interpreter's detour, and reads into one buffer of the process. It switches greenlets
+by greenlet's C interface. A socket of another class than the interpreter's (tests have some) is used by its methods.
+"""
+
+from math import inf as _inf
+from os import strerror
+from socket import SHUT_WR
+from struct import pack
+from typing import Protocol
+
+from _socket import socket as _socket_class
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.math cimport INFINITY
+
+from .reactor cimport Reactor
+
+cdef extern from "sys/socket.h" nogil:
+    ssize_t c_recv "recv"(int, void*, size_t, int)
+    ssize_t c_send "send"(int, const void*, size_t, int)
+    int c_setsockopt "setsockopt"(int, int, int, const void*, unsigned int)
+    enum: AF_UNIX, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SOL_SOCKET, SO_LINGER
+
+cdef extern from "netinet/in.h" nogil:
+    enum: IPPROTO_TCP
+
+cdef extern from "netinet/tcp.h" nogil:
+    enum: TCP_QUICKACK
+
+cdef extern from *:
+    """
+    #include "greenlet.h"
+    static PyObject* current_greenlet(void) { return (PyObject*)PyGreenlet_GetCurrent(); }
+    static PyObject* switch_to(PyObject* to) { return PyGreenlet_Switch((PyGreenlet*)to, NULL, NULL); }
+    static int is_greenlet(PyObject* one) { return PyGreenlet_Check(one); }
+    static int import_greenlet(void) { PyGreenlet_Import(); return _PyGreenlet_API == NULL ? -1 : 0; }
+    """
+    object current_greenlet()
+    object switch_to(object)
+    bint is_greenlet(object)
+    int import_greenlet() except -1
+
+import_greenlet()
+
+__all__ = ["READ_SIZE", "Owner", "Stream"]
+
+cdef enum:
+    _ROOM = 65536
+
+READ_SIZE = _ROOM
+
+cdef char[_ROOM] _BUFFER  # it is empty again before another greenlet can run
+
+
+cdef object getcurrent():
+    return current_greenlet()
+
+
+class Owner(Protocol):
+    """The callbacks of a stream into the connection that owns it, see `stream.py`."""
+
+    def unexpected(self): ...
+
+    def timed_out(self, writing): ...
+
+    def lost(self): ...
+
+    def waits_for_head(self): ...
+
+
+cdef class Stream:
+    """See `stream.py`."""
+
+    def __init__(self, Reactor reactor, sock):
+        self.reactor = reactor
+        self.sock = sock
+        self.read_deadline = INFINITY
+        self.write_deadline = INFINITY
+        self._kept = b""
+        self._descriptor = sock.fileno() if isinstance(sock, _socket_class) else -1
+        self._is_tcp = sock.family != AF_UNIX
+        self._watcher = reactor.loop.io(sock.fileno(), 1)
+        reactor.streams.add(self)
+
+    def listen(self):
+        self._watcher.start(self._readable)
+
+    def _readable(self):
+        reader = self.reader
+        if reader is None:
+            self.ready = True
+            self._watcher.stop()
+            self.owner.unexpected()
+        else:
+            self.reader = None
+            self.read_deadline = INFINITY
+            if is_greenlet(reader):
+                switch_to(reader)
+            else:
+                reader.switch()
+
+    def rearm(self):
+        self.ready = False
+        self._watcher.start(self._readable)
+
+    cpdef bytes peek(self):
+        try:
+            return self._receive(1, MSG_PEEK)
+        except OSError:
+            return b""
+
+    cdef double _deadline(self, double timeout) except? -1:
+        return self.reactor.horizon + timeout if timeout >= 1.0 else self.reactor.deadline(self, timeout)
+
+    cdef int _wait_readable(self, double timeout) except -1:
+        if self.ready:
+            self.ready = False
+            self._watcher.start(self._readable)
+            return 0
+        self.read_deadline = self._deadline(timeout)
+        reader = self.reader = current_greenlet()
+        try:
+            switch_to(self.reactor.hub)
+        except BaseException:
+            self._stop_reading(reader)
+            raise
+        return 0
+
+    cdef bytes _receive(self, Py_ssize_t size, int flags):
+        """What has arrived; None if nothing has. Raises OSError."""
+        cdef ssize_t count
+        if self._descriptor < 0:
+            try:
+                return self.sock.recv(size, flags) if flags else self.sock.recv(size)
+            except BlockingIOError:
+                return None
+        if size > _ROOM:
+            size = _ROOM
+        while True:
+            count = c_recv(self._descriptor, _BUFFER, size, flags)
+            if count >= 0:
+                return PyBytes_FromStringAndSize(_BUFFER, count)
+            if errno == EAGAIN:
+                return None
+            if errno != EINTR:
+                raise OSError(errno, strerror(errno))
+            PyErr_CheckSignals()
+
+    cpdef bytes recv(self, double timeout, Py_ssize_t size=_ROOM):
+        cdef bytes octets
+        while True:
+            self._wait_readable(timeout)
+            try:
+                octets = self._receive(size, 0)
+            except OSError as error:
+                raise self.owner.lost() from error
+            if octets is not None:
+                return octets
+
+    def recv_into(self, buffer, double timeout):
+        cdef Py_buffer view
+        cdef ssize_t count
+        cdef int code
+        while True:
+            self._wait_readable(timeout)
+            if self._descriptor < 0:
+                try:
+                    return self.sock.recv_into(buffer)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    raise self.owner.lost() from error
+            PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+            count = c_recv(self._descriptor, view.buf, view.len, 0)
+            code = errno
+            PyBuffer_Release(&view)
+            if count >= 0:
+                return count
+            if code != EAGAIN and code != EINTR:
+                raise self.owner.lost() from OSError(code, strerror(code))
+
+    def attend(self, callback):
+        self._watcher.stop()
+        self.ready = False
+        self._watcher.start(callback or self._readable)
+
+    def ignore(self):
+        self._watcher.stop()
+
+    def recv_now(self):
+        try:
+            return self._receive(_ROOM, 0)
+        except OSError as error:
+            raise self.owner.lost() from error
+
+    def send_now(self, bytes data not None):
+        cdef Py_ssize_t sent
+        if self._kept:
+            data = self._kept + data
+            self._kept = b""
+        try:
+            sent = self._put(data, 0, 0)
+        except OSError as error:
+            raise self.owner.lost() from error
+        if sent < PyBytes_GET_SIZE(data):
+            self._kept = data[sent:]
+        return len(self._kept)
+
+    @property
+    def unsent(self):
+        return len(self._kept)
+
+    def on_writable(self, callback):
+        watcher = self._write_watcher
+        if watcher is None:
+            if callback is None:
+                return
+            watcher = self._write_watcher = self.reactor.loop.io(self.sock.fileno(), 2)
+        watcher.stop()
+        if callback is not None:
+            watcher.start(callback)
+
+    cpdef quick_ack(self):
+        cdef int on = 1
+        if not self._is_tcp:
+            return
+        if self._descriptor < 0:
+            self.sock.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
+        elif c_setsockopt(self._descriptor, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on)) < 0:
+            raise OSError(errno, strerror(errno))
+
+    def hasten(self, double seconds):
+        if self.reader is not None:
+            self.read_deadline = min(self.read_deadline, self.reactor.horizon + seconds)
+
+    def end_wait(self, error):
+        reader = self.reader
+        if reader is None:
+            return False
+        self.reader = None
+        self.read_deadline = INFINITY
+        reader.throw(error)
+        return True
+
+    def abandon(self, reader):
+        if self.reader is reader:
+            self.reader = None
+            self.read_deadline = INFINITY
+
+    cdef int _stop_reading(self, reader) except -1:
+        if self.reader is None or self.reader is reader:
+            self.reader = None
+            self.read_deadline = INFINITY
+        return 0
+
+    cdef Py_ssize_t _put(self, data, Py_ssize_t start, int flags) except -1:
+        """Send octets from ``start`` on, as far as the socket takes them. Returns how many it took. Raises OSError."""
+        cdef Py_buffer view
+        cdef ssize_t sent
+        cdef int code
+        if self._descriptor < 0:
+            rest = memoryview(data)[start:] if start else data
+            try:
+                return self.sock.send(rest, flags) if flags else self.sock.send(rest)
+            except BlockingIOError:
+                return 0
+        while True:
+            if PyBytes_CheckExact(data):
+                sent = c_send(self._descriptor, PyBytes_AS_STRING(data) + start, PyBytes_GET_SIZE(data) - start, flags | MSG_NOSIGNAL)
+                code = errno
+            else:
+                PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+                sent = c_send(self._descriptor, <char*>view.buf + start, view.len - start, flags | MSG_NOSIGNAL)
+                code = errno
+                PyBuffer_Release(&view)
+            if sent >= 0:
+                return sent
+            if code == EAGAIN:
+                return 0
+            if code != EINTR:
+                raise OSError(code, strerror(code))
+            PyErr_CheckSignals()
+
+    cpdef bint send(self, data, double timeout) except -1:
+        cdef Py_ssize_t sent
+        try:
+            sent = self._put(data, 0, 0)
+        except OSError as error:
+            lost = self.owner.lost()
+            lost.unsent = True
+            raise lost from error
+        if sent == len(data):
+            return False
+        self._send_rest(data, sent, timeout)
+        return True
+
+    def send_last(self, data, double timeout):
+        cdef Py_ssize_t sent
+        try:
+            sent = self._put(data, 0, MSG_MORE)
+        except OSError as error:
+            raise self.owner.lost() from error
+        if sent == len(data):
+            return False
+        self._send_rest(data, sent, timeout)
+        return True
+
+    cdef int _send_rest(self, data, Py_ssize_t sent, double timeout) except -1:
+        rest = bytes(memoryview(data)[sent:])  # the caller's buffer may be shared
+        cdef Py_ssize_t at = 0
+        while at < len(rest):
+            self.wait_writable(timeout)
+            try:
+                at += self._put(rest, at, 0)
+            except OSError as error:
+                raise self.owner.lost() from error
+        return 0
+
+    def wait_writable(self, double timeout):
+        watcher = self._write_watcher
+        if watcher is None:
+            watcher = self._write_watcher = self.reactor.loop.io(self.sock.fileno(), 2)
+        self.write_deadline = self._deadline(timeout)
+        self.writer = current_greenlet()
+        watcher.start(self.writer.switch)
+        try:
+            switch_to(self.reactor.hub)
+        finally:
+            if not self.closed:  # a greenlet that closed the stream meanwhile has freed the watcher
+                watcher.stop()
+            self.writer = None
+            self.write_deadline = INFINITY
+
+    @property
+    def writes(self):
+        return self.writer is not None
+
+    def next_deadline(self):
+        return min(self.read_deadline, self.write_deadline)
+
+    def overdue(self, double now):
+        if self.read_deadline < now and self.reader is not None:
+            self.read_deadline = INFINITY
+            reader, self.reader = self.reader, None
+            reader.throw(self.owner.timed_out(False))
+        if self.write_deadline < now and self.writer is not None:
+            self.write_deadline = INFINITY
+            self.writer.throw(self.owner.timed_out(True))
+
+    def wait_no_longer_than(self, double timeout):
+        if self.reader is not None and timeout:
+            self.read_deadline = self._deadline(timeout)
+
+    def reset_on_close(self):
+        self.sock.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+
+    def shutdown(self):
+        try:
+            self.sock.shutdown(SHUT_WR)
+        except OSError:
+            return
+
+    cpdef close(self):
+        if self.closed:
+            return
+        self.closed = True
+        self.reactor.streams.discard(self)
+        self._watcher.stop()
+        self._watcher.close()
+        if self._write_watcher is not None:
+            self._write_watcher.stop()
+            self._write_watcher.close()
+            self._write_watcher = None
+        self._descriptor = -1  # the kernel may give the number to another socket
+        self.sock.close()
