@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from terraster.errors import BadRequest, BadResponse, HttpError
+from terraster.wire import head_reader
 from terraster.wire.block import BLOCKS
 from terraster.wire.chunked import ChunkedReader
 from terraster.wire.http1 import RequestHead, ResponseHead, parse_request, parse_response
@@ -310,15 +311,16 @@ def test_responses_met_before_are_read_alike(case: Case) -> None:
 
 def test_limits_hold_for_responses_that_were_met_before() -> None:
     data = b"HTTP/1.1 200 OK\r\nX-A: limits\r\nX-B: 2\r\nContent-Length: 0\r\n\r\n"
-    heads = [parse_response(data, b"GET", 32768, 100) for _ in range(3)]
+    heads = [head_reader.parse_response(data, b"GET", 32768, 100) for _ in range(3)]
     assert heads[1] is heads[2]
     for size, count in ((len(data) - 1, 100), (len(data), 2)):
-        with pytest.raises(BadResponse):
-            parse_response(data, b"GET", size, count)
+        for parse in (parse_response, head_reader.parse_response):
+            with pytest.raises(BadResponse):
+                parse(data, b"GET", size, count)
 
 
 def _learned(data: bytes) -> RequestHead:
-    heads = [parse_request(data, 32768, 100) for _ in range(3)]
+    heads = [head_reader.parse_request(data, 32768, 100) for _ in range(3)]
     assert heads[2] is not None
     return heads[2]
 
@@ -326,9 +328,9 @@ def _learned(data: bytes) -> RequestHead:
 def test_the_request_line_is_never_remembered() -> None:
     fields = b"Host: a.test\r\nX-Once: met before\r\n\r\n"
     _learned(b"GET /first HTTP/1.1\r\n" + fields)
-    head = parse_request(b"POST /second?x HTTP/1.1\r\n" + fields + b"rest", 32768, 100)
+    head = head_reader.parse_request(b"POST /second?x HTTP/1.1\r\n" + fields + b"rest", 32768, 100)
     assert head is not None and (head.method, head.target, head.minor) == (b"POST", b"/second?x", 1)
-    older = parse_request(b"GET /third HTTP/1.0\r\n" + fields, 32768, 100)
+    older = head_reader.parse_request(b"GET /third HTTP/1.0\r\n" + fields, 32768, 100)
     assert older is not None and (older.minor, older.keep_alive) == (0, False)
 
 
@@ -337,16 +339,16 @@ def test_limits_hold_for_fields_that_were_met_before() -> None:
     _learned(data)
     for size, count in ((len(data) - 1, 100), (len(data), 2)):
         with pytest.raises(BadRequest) as refusal:
-            parse_request(data, size, count)
+            head_reader.parse_request(data, size, count)
         assert refusal.value.status == 431
-    assert parse_request(data, len(data), 3) is not None
+    assert head_reader.parse_request(data, len(data), 3) is not None
 
 
 def test_what_is_remembered_is_bounded() -> None:
     """Whatever clients send: so many blocks, so many octets, and none that is large or was met only once."""
     for number in range(3000):
         data = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Pad: %b\r\nX-Number: %d\r\n\r\n" % (b"x" * (number % 700), number)
-        parse_request(data, 32768, 100)
+        head_reader.parse_request(data, 32768, 100)
         known = len(BLOCKS)
         if number % 2:
             _learned(data)
