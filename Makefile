@@ -14,7 +14,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run compile pure test test-all test-night lint format docs golden screenshots lock bench bench-balance bench-reload bench-soak fuzz fuzz-api profile release-point clean
+.PHONY: run compile pure test test-all test-night lint format docs golden screenshots lock bench bench-balance bench-reload bench-soak fuzz fuzz-api sanitize profile release-point clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -55,10 +55,15 @@ lock: $(VENV)/.python
 	@$(VENV)/lock/bin/python -m pip -qq --disable-pip-version-check --no-input install 'pip-tools>=7.6,<8'
 	@$(VENV)/lock/bin/python .ci/lock $(ARGS)
 
-fuzz: $(VENV)/.installed-test
-	@$(VENV)/bin/python -m tests.harness.hello_fuzzer $(or $(SECONDS),3600) tests/hellos
-	@$(VENV)/bin/python -m tests.harness.frame_fuzzer $(or $(SECONDS),3600) tests/frames
-	@$(VENV)/bin/python -m tests.harness.hpack_fuzzer $(or $(SECONDS),3600) tests/blocks
+# The first three look at the lines that run, which compiled rooms do not show. The last one compares both speeds.
+fuzz: $(VENV)/.installed-test compile
+	@TERRASTER_PURE=1 $(VENV)/bin/python -m tests.harness.hello_fuzzer $(or $(SECONDS),3600) tests/hellos
+	@TERRASTER_PURE=1 $(VENV)/bin/python -m tests.harness.frame_fuzzer $(or $(SECONDS),3600) tests/frames
+	@TERRASTER_PURE=1 $(VENV)/bin/python -m tests.harness.hpack_fuzzer $(or $(SECONDS),3600) tests/blocks
+	@$(VENV)/bin/python -m tests.harness.head_fuzzer $(or $(SECONDS),3600)
+
+sanitize: $(VENV)/.installed-test
+	@.ci/sanitize $(or $(SECONDS),3600)
 
 fuzz-api: $(VENV)/.installed-test $(VENV)/schemathesis/.installed
 	@$(VENV)/bin/python -m tests.harness.api_fuzzer $(VENV)/schemathesis/bin/st
