@@ -4,6 +4,7 @@
               [--check [--strict] [--json] | --explain REQUEST [--header LINE] [--client IP] [--listener ADDRESS] [--json] | --schema
                | --version | --demo]
     terraster plugin new NAME | plugin test FILE             (`terraster.cli.plugin`)
+    terraster bench [--url URL] [-c N] [-n N] [-d TIME] …    (`terraster.cli.bench`)
 
 Exit codes: 0 stopped on request (or nothing wrong), 1 cannot start, 2 the configuration (or the command line) cannot be used.
 
@@ -22,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from terraster import __version__
-from terraster.cli import explain, where
+from terraster.cli import explain, others, where
 from terraster.cli.inherited import clean
 from terraster.cli.options import Parser, add_option, parse
 from terraster.cli.output import until_closed
@@ -42,20 +43,18 @@ exit codes: 0 stopped on request, or no problem found; 1 cannot start; 2 the
 configuration cannot be used
 signals: HUP reload, TERM drain and stop, QUIT stop at once, USR1 reopen logs,
 USR2 upgrade, TTIN/TTOU add/remove a worker
-see also: terraster plugin --help (write and test plugins); terrasterctl --help;
-docs/operations.md
+see also: terraster plugin --help (write and test plugins); terraster bench --help
+(send requests to a server and measure); terrasterctl --help; docs/operations.md
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["plugin"]:
-        from terraster.cli import plugin
-
-        return until_closed(lambda: plugin.main(words[1:]))
+    if words and words[0] in others.OTHERS:
+        return until_closed(lambda: others.run(words[0], words[1:]))
     parser = _parser()
-    arguments = parse(parser, explain.joined(words), ["plugin"])
+    arguments = parse(parser, explain.joined(words), others.OTHERS)
     if arguments.strict and not arguments.check:
         parser.error("--strict needs --check")
     if (arguments.header or arguments.client or arguments.listener) and arguments.explain is None:
