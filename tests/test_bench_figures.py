@@ -174,6 +174,7 @@ def test_a_long_load_has_wider_slots_and_loses_nothing() -> None:
     [
         (9.7, 0.0, "the load generator was the limit: 97% of a core in the busiest of 2 processes"),
         (4.0, 5.5, "the load generator was the limit: it used 40% of a core"),
+        (8.0, 0.5, "the load generator may have been the limit: 80% of a core"),
         (4.0, 1.0, ""),
     ],
 )

@@ -40,7 +40,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
-            start_new_session=True,  # Ctrl-C is for this process, which passes on what it means
+            process_group=0,  # Ctrl-C is for this process, which passes on what it means
         )
         self.held = b""
         self.ready = self.ended = False
