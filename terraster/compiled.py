@@ -1,4 +1,4 @@
-"""Which rooms of Terraster run compiled.
+"""Which rooms of Terraster run compiled: the log says it once, when the master starts.
 
 A room of the request path that is compiled (setup.py) has an extension beside its `.py`, and Python imports the extension. A room that is
 not compiled runs from its `.py`, with the same behaviour. ``TERRASTER_PURE=1`` in the environment switches all extensions off.
@@ -10,6 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from typing import Any
 
 from . import PURE
 
@@ -28,6 +29,10 @@ class Rooms:
     """Those that could be compiled and are imported from their `.py`. Only a checkout has the files that name the ones never compiled."""
     off: bool
     """True if ``TERRASTER_PURE`` switches the extensions off."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """``compiled pure`` (lists of names) and ``off``, as the status has them."""
+        return {"compiled": list(self.compiled), "pure": list(self.pure), "off": self.off}
 
     def __str__(self) -> str:
         """``compiled: 14 of 16 rooms``, ``pure Python``, or ``pure Python (TERRASTER_PURE)``."""

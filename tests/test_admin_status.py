@@ -23,6 +23,7 @@ def master_says(**changes) -> dict:
         "ok": True,
         "pid": 4711,
         "version": "9.9",
+        "rooms": {"compiled": ["net.stream", "proxy"], "pure": ["plan"], "off": False},
         "started": NOW - 3600,
         "generation": 4,
         "wanted_workers": 2,

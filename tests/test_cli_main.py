@@ -18,6 +18,7 @@ import yaml
 from terraster import __version__
 from terraster.cli import ctl, demo, where
 from terraster.cli.main import main
+from terraster.compiled import rooms
 from terraster.config.resolve import resolve
 from terraster.config.snapshot import Backend, Location, Service, Snapshot
 from terraster.errors import StartError
@@ -49,7 +50,12 @@ def write(path: Path, **keys) -> str:
 @pytest.mark.parametrize("spelling", ["--version", "-version"])
 def test_version(spelling):
     result = run(spelling)
-    assert (result.returncode, result.stdout, result.stderr) == (0, f"terraster {__version__}\n", "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"terraster {__version__} ({rooms()})\n", "")
+
+
+def test_version_as_json_names_the_rooms(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"version": __version__, "rooms": rooms().as_dict()}
 
 
 HEAVY = {
@@ -565,7 +571,7 @@ def test_the_checkout_has_the_commands_too(tmp_path):
         result = subprocess.run(
             [sys.executable, str(ROOT / "bin" / name), "--version"], capture_output=True, text=True, cwd=tmp_path
         )
-        assert result.stdout == f"{name} {__version__}\n"
+        assert result.stdout.startswith(f"{name} {__version__}")
         assert os.access(ROOT / "bin" / name, os.X_OK)
 
 

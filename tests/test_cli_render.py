@@ -25,7 +25,7 @@ def test_the_whole_picture():
         status(house, last_reload=failed, prober={"blog/ http://10.0.0.3:80": {"reason": "connection refused", "seconds": -1.0}})
     )
     assert text.splitlines()[:17] == [
-        "Terraster 9.9, pid 4711, up 60m, generation 4",
+        "Terraster 9.9 (compiled: 2 of 3 rooms), pid 4711, up 60m, generation 4",
         "2 of 3 backends up (1 down), 2 of 2 workers serving",
         "",
         "3 problems:",

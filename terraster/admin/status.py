@@ -124,6 +124,7 @@ def document(
         + of_logs(lost, now)
         + of_level(overrides.get("log_level")),
         "version": master.get("version"),
+        "rooms": master.get("rooms"),
         "pid": master.get("pid"),
         "started": master.get("started"),
         "now": now,

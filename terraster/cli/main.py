@@ -2,9 +2,8 @@
 
     terraster [--config FILE] [--services DIR] [--api-config FILE] [--log-config FILE[,FILE…]]
               [--check [--strict] [--json] | --explain REQUEST [--header LINE] [--client IP] [--listener ADDRESS] [--json] | --schema
-               | --version | --demo]
+               | --version [--json] | --demo]
     terraster plugin new NAME | plugin test FILE             (`terraster.cli.plugin`)
-    terraster bench [--url URL] [-c N] [-n N] [-d TIME] …    (`terraster.cli.bench`)
 
 Exit codes: 0 stopped on request (or nothing wrong), 1 cannot start, 2 the configuration (or the command line) cannot be used.
 
@@ -22,8 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from terraster import __version__
-from terraster.cli import explain, others, where
+from terraster.cli import explain, version, where
 from terraster.cli.inherited import clean
 from terraster.cli.options import Parser, add_option, parse
 from terraster.cli.output import until_closed
@@ -43,22 +41,26 @@ exit codes: 0 stopped on request, or no problem found; 1 cannot start; 2 the
 configuration cannot be used
 signals: HUP reload, TERM drain and stop, QUIT stop at once, USR1 reopen logs,
 USR2 upgrade, TTIN/TTOU add/remove a worker
-see also: terraster plugin --help (write and test plugins); terraster bench --help
-(send requests to a server and measure); terrasterctl --help; docs/operations.md
+see also: terraster plugin --help (write and test plugins); terrasterctl --help;
+docs/operations.md
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    if words and words[0] in others.OTHERS:
-        return until_closed(lambda: others.run(words[0], words[1:]))
+    if words[:1] == ["plugin"]:
+        from terraster.cli import plugin
+
+        return until_closed(lambda: plugin.main(words[1:]))
     parser = _parser()
-    arguments = parse(parser, explain.joined(words), others.OTHERS)
+    arguments = parse(parser, explain.joined(words), ["plugin"])
     if arguments.strict and not arguments.check:
         parser.error("--strict needs --check")
     if (arguments.header or arguments.client or arguments.listener) and arguments.explain is None:
         parser.error("--header, --client and --listener need --explain")
+    if arguments.version:
+        return until_closed(lambda: version.show(arguments.json))
     if arguments.schema:
         return until_closed(lambda: _schema(arguments.config))
     if arguments.explain is not None:
@@ -92,11 +94,11 @@ def _parser() -> argparse.ArgumentParser:
         parser, "explain", metavar="REQUEST", help="say what would be done with a request, such as 'GET https://a.test/b', and why"
     )
     explain.add_options(parser, "with --explain: ")
-    add_option(parser, "json", action="store_true", help="with --check or --explain: print JSON")
+    add_option(parser, "json", action="store_true", help="with --check, --explain or --version: print JSON")
     add_option(parser, "strict", action="store_true", help="with --check: a warning is an error, too (exit code 2)")
     add_option(parser, "schema", action="store_true", help="print the JSON Schema of the configuration and exit")
     add_option(parser, "demo", action="store_true", help="start two demo backends as well and print commands to try")
-    add_option(parser, "version", action="version", version=f"terraster {__version__}", help="print the version and exit")
+    add_option(parser, "version", action="store_true", help="print the version and which rooms are compiled, and exit")
     return parser
 
 

@@ -10,11 +10,10 @@ __all__ = ["page"]
 
 def page(parser: argparse.ArgumentParser, name: str, version: str, files: tuple[tuple[str, str], ...], also: str) -> str:
     """The page of a command. name: in one line, what it is for; files: names and what they are; also: other pages"""
-    title = parser.prog.replace(" ", "-")
     lines = [
-        f'.TH {title.upper()} 1 "" "Terraster {version}" "Terraster"',
+        f'.TH {parser.prog.upper()} 1 "" "Terraster {version}" "Terraster"',
         ".SH NAME",
-        f"{_plain(title)} \\- {_plain(name)}",
+        f"{parser.prog} \\- {_plain(name)}",
         ".SH SYNOPSIS",
         f".B {parser.prog}",
         _plain(_usage(parser)),
@@ -35,7 +34,7 @@ def page(parser: argparse.ArgumentParser, name: str, version: str, files: tuple[
     if others:
         signals, _, _ = others.partition("\nsee also:")
         lines += [".SH SIGNALS", _sentence(" ".join(signals.split()))]
-    lines += [".SH FILES"] if files else []
+    lines.append(".SH FILES")
     for file, text in files:
         lines += [".TP", rf"\fI{_plain(file)}\fR", _sentence(text)]
     lines += [".SH SEE ALSO", _plain(also)]

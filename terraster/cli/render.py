@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..compiled import Rooms
 from .output import WIDTH
 from .phrases import IN_WORDS, age, called, count, many, milliseconds, overrides, until_when
 from .table import BOLD, DIM, GREEN, RED, Cell, lay_out, sentence, short
@@ -76,7 +77,7 @@ def _headline(document: dict[str, Any]) -> list[list[Cell]]:
     )
     running = age(document["now"] - document["started"]) if document["started"] else "?"
     words = [
-        f"Terraster {document['version']}, pid {document['pid']}, up {running}, generation {document['generation']}",
+        f"Terraster {document['version']}{_speed(document)}, pid {document['pid']}, up {running}, generation {document['generation']}",
         f"{up} of {total} backends up{others}, {proxies} of {many(document['wanted_workers'], 'worker')} serving",
     ]
     if warnings:
@@ -86,6 +87,12 @@ def _headline(document: dict[str, Any]) -> list[list[Cell]]:
         made_this = last["changes"] and last["generation"] == document["generation"]  # new certificates make generations, too
         words[0] += f" ({'reloaded' if made_this else 'last reload'} {age(document['now'] - last['when'])} ago)"
     return [[Cell(words[0], BOLD)], [Cell(words[1], GREEN if up == total and not document["problems"] else "")]]
+
+
+def _speed(document: dict[str, Any]) -> str:
+    """How it runs, in brackets. Nothing if a master of an earlier version does not say it."""
+    found = document.get("rooms")
+    return f" ({Rooms(tuple(found['compiled']), tuple(found['pure']), found['off'])})" if found else ""
 
 
 def _upgrade(document: dict[str, Any], width: int) -> list[list[Cell]]:

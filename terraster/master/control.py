@@ -17,6 +17,7 @@ import gevent
 
 from terraster import __version__
 from terraster.certs.acme_answers import kept_answers
+from terraster.compiled import Rooms
 from terraster.config.messages import suggestion
 from terraster.errors import TerrasterError
 from terraster.logs.program import ProgramLog
@@ -86,6 +87,7 @@ class Control:
         staples: Staples,
         filter_files: FilterFiles,
         events: Events,
+        rooms: Rooms,
         table: Table,
         log: ProgramLog,
     ) -> None:
@@ -102,6 +104,7 @@ class Control:
         self._certificates = certificates
         self._staples = staples
         self._filter_files = filter_files
+        self._rooms = rooms
         self._table = table
         self._log = log
         self._verbs: dict[str, Callable[..., dict[str, Any]]] = {
@@ -218,8 +221,9 @@ class Control:
     def status(self) -> dict[str, Any]:
         """All that the master knows.
 
-        ``pid version started generation upgrade last_reload workers wanted_workers restarts reloads reload_failures``; times are time.time()
-        seconds, ages seconds. ``failing``: by id, of backends that failed lately: ``attempts failures seconds text when not_ejected``.
+        ``pid version rooms started generation upgrade last_reload workers wanted_workers restarts reloads reload_failures``; times are
+        time.time() seconds, ages seconds. ``rooms``: `Rooms.as_dict`. ``failing``: by id, of backends that failed lately: ``attempts failures
+        seconds text when not_ejected``.
         ``shown_certificates``: by id, words on the certificate of a backend for which it is refused.
         ``refused_refresh``: ``why problems when`` of a change above the file that is not in effect, or None. One key more for each
         participant with a `Participant.detail`: ``listeners names states prober orders …``
@@ -229,6 +233,7 @@ class Control:
             "ok": True,
             "pid": os.getpid(),
             "version": __version__,
+            "rooms": self._rooms.as_dict(),
             "started": cells[MasterCells.STARTED] / 1e9,
             "generation": self._running.snapshot.generation,
             "wanted_workers": self._children.workers,

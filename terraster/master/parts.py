@@ -16,6 +16,7 @@ import gevent
 from gevent.event import Event
 from gevent.lock import RLock
 
+from terraster.compiled import rooms
 from terraster.config.snapshot import Snapshot
 from terraster.logs.program import ProgramLog
 from terraster.state.view import SeatView
@@ -119,6 +120,7 @@ class Parts:
         "_recent_failures",
         "_shown_certificates",
         "_control",
+        "rooms",
         "_questions",
         "table",
         "leases",
@@ -242,6 +244,7 @@ class Parts:
             paused=self._is_taking_over,
         )
         self._questions = Questions(self.children)
+        self.rooms = rooms()
         self._control = Control(
             running,
             self.participants,
@@ -267,6 +270,7 @@ class Parts:
             staples,
             filter_files,
             events,
+            self.rooms,
             table,
             log,
         )

@@ -298,6 +298,7 @@ STATUS = record(
     ok=TRUTH,
     problems=several(PROBLEM),
     version=TEXT,
+    rooms=record(compiled=several(TEXT), pure=several(TEXT), off=TRUTH),
     pid=COUNT,
     started=MOMENT,
     now=MOMENT,
