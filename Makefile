@@ -2,7 +2,7 @@
 #
 # PYTHON  the interpreter to build .venv with (default: the first of python3, python3.14 … python3.11 that is 3.11 or newer)
 # JOBS    processes that the tests run in: one more than two cores, as half of the time they wait
-# ARGS    handed on to terraster (make run), pytest (make test, test-all), bench/bench.py (make bench), balance.py (bench-balance), soak.py (bench-soak), profile_worker.py (profile),
+# ARGS    handed on to terraster (make run), .ci/wheels (make wheels), pytest (make test, test-all), bench/bench.py (make bench), balance.py (bench-balance), soak.py (bench-soak), profile_worker.py (profile),
 #         pip-compile (make lock: `ARGS="-P urllib3"` renews that one only)
 # LOCK    `no`: install the newest versions that setup.cfg allows, not those of constraints*.txt
 
@@ -14,7 +14,8 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input
 CODE := terraster tests bench $(shell grep -ls "^#!.*python" bin/* .ci/*)
 
-.PHONY: run compile pure test test-all test-night lint format docs golden screenshots lock bench bench-balance bench-reload bench-soak fuzz fuzz-api sanitize profile release-point clean
+.PHONY: run compile pure wheels test test-all test-night lint format docs golden screenshots lock bench bench-balance bench-reload bench-soak fuzz fuzz-api sanitize profile \
+    release-point clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -26,6 +27,16 @@ compile: $(VENV)/.installed-compile
 
 pure:
 	@find terraster -name '*.so' -delete
+
+wheels: $(VENV)/wheels/.installed
+	@$(VENV)/wheels/bin/python .ci/wheels $(ARGS)
+
+# An environment of its own: zig is as large as all the rest together.
+$(VENV)/wheels/.installed: $(VENV)/.python Makefile constraints.txt constraints-compile.txt
+	@$(VENV)/bin/python -m venv $(VENV)/wheels
+	@$(VENV)/wheels/bin/python -m pip -qq --disable-pip-version-check --no-input install 'ziglang==0.17.1' 'auditwheel==6.8.2' \
+	    $$(sed -n 's/^\(cython\|greenlet\|setuptools\)==\([^ ]*\).*/\1==\2/p' constraints.txt constraints-compile.txt)
+	@touch $@
 
 test: lint
 	@$(call pytest,-m "not nightly and not night")

@@ -32,23 +32,28 @@ FLAGS = ("-O2", "-g0")
 DIRECTIVES = {"language_level": 3, "annotation_typing": False, "binding": False}
 
 
-def rooms() -> list[Path]:
+def rooms(package: Path) -> list[Path]:
     """The source of each compiled room, sorted by path."""
-    package = Path("terraster")
     own = set(package.rglob("*.pyx"))
     typed = {path.with_suffix(".py") for path in package.rglob("*.pxd") if path.with_suffix(".pyx") not in own}
     return sorted(own | {path for path in typed if path.exists()})
 
 
 def extensions(paths: list[Path]) -> list[Extension]:
-    """The rooms, translated to C below build/. Raises an error without Cython, greenlet, or a C compiler that finds Python's headers."""
+    """The rooms, ready to be compiled. Raises an error without Cython, greenlet, or a C compiler that finds Python's headers."""
     import greenlet
+
+    include = [os.path.dirname(greenlet.__file__)]
+    probe(include)
+    flags = [*FLAGS, *shlex.split(os.environ.get("CFLAGS", ""))]
+    return translated(paths, include_dirs=include, extra_compile_args=flags)
+
+
+def translated(paths: list[Path], **options: list[str]) -> list[Extension]:
+    """The rooms as C, which is written below build/. Raises an error without Cython. options: those of Extension"""
     from Cython.Build import cythonize
 
-    include = os.path.dirname(greenlet.__file__)
-    probe([include])
-    flags = [*FLAGS, *shlex.split(os.environ.get("CFLAGS", ""))]
-    made = [Extension(".".join(path.with_suffix("").parts), [str(path)], [include], extra_compile_args=flags) for path in paths]
+    made = [Extension(".".join(path.with_suffix("").parts), [str(path)], **options) for path in paths]
     return cythonize(made, nthreads=cores(), build_dir="build/cython", compiler_directives=DIRECTIVES, quiet=True)
 
 
@@ -60,7 +65,9 @@ def probe(include: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "probe.c"
         source.write_text("#include <Python.h>\n#include <greenlet.h>\n")
-        compiler.compile([str(source)], output_dir="/", include_dirs=[*include, paths["include"], paths["platinclude"]], extra_preargs=["-w"])
+        compiler.compile(
+            [str(source)], output_dir="/", include_dirs=[*include, paths["include"], paths["platinclude"]], extra_preargs=["-w"]
+        )
 
 
 class Rooms(build_ext):
@@ -99,7 +106,7 @@ def go_on_without(error: Exception) -> None:
 
 def main() -> None:
     made: list[Extension] = []
-    if mode() != "no" and COMMANDS.intersection(sys.argv) and (paths := rooms()):
+    if mode() != "no" and COMMANDS.intersection(sys.argv) and (paths := rooms(Path("terraster"))):
         try:
             made = extensions(paths)
         except Exception as error:  # whatever is wrong with the compiler or with Cython, the package is complete without them
