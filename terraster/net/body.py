@@ -23,12 +23,12 @@ from .upstream import Upstream
 
 __all__ = [
     "BUFFER",
+    "CUT",
     "Buffer",
     "Carrier",
     "ChunkSink",
     "ChunkedSource",
     "Inlet",
-    "KnownSource",
     "Payload",
     "PlainSink",
     "RequestBody",
@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 BUFFER = 1 << 18
+
+
+CUT = "the backend closed the connection within a response"
 
 
 class Buffer:
@@ -59,13 +62,14 @@ class Source:
     done:     True as soon as the end is known, with the last payload
     trailers: fields after the body, known when ``done``
     reusable: True when ``done`` if no octet follows the body, so that the connection may carry another response
+    quiet:    True when ``done`` if the last read would have taken more octets, but there were none
     """
 
-    __slots__ = ("done", "reusable", "trailers", "_timeout", "_upstream")
+    __slots__ = ("done", "quiet", "reusable", "trailers", "_timeout", "_upstream")
 
     def __init__(self, upstream: Any, timeout: float) -> None:
         """upstream: the connection. timeout: seconds between two octets, 0 = no limit."""
-        self.done = self.reusable = False
+        self.done = self.quiet = self.reusable = False
         self.trailers: list[tuple[bytes, bytes]] = []
         self._upstream = upstream
         self._timeout = timeout
@@ -79,38 +83,10 @@ class Source:
         raise NotImplementedError
 
     def _receive(self, room: int) -> bytes:
-        data: bytes = self._upstream.recv(self._timeout, min(room, READ_SIZE))
+        size = min(room, READ_SIZE)
+        data: bytes = self._upstream.recv(self._timeout, size)
+        self.quiet = len(data) < size
         return data
-
-
-class KnownSource(Source):
-    """Exactly ``left`` more octets. They are read into the worker's buffer, and the sink sends them before another greenlet
-    runs. ``rest``: octets that arrived with the head."""
-
-    __slots__ = ("_buffer", "_left", "_rest")
-
-    def __init__(self, upstream: Upstream, rest: bytes, left: int, timeout: float, buffer: Buffer) -> None:
-        super().__init__(upstream, timeout)
-        self._rest = rest
-        self._left = left
-        self._buffer = buffer.view
-        if left:
-            upstream.quick_ack()
-        else:
-            self.done = self.reusable = True
-
-    def here(self) -> Payload:
-        return self._rest
-
-    def read(self, room: int) -> Payload:
-        size = min(self._left, room)
-        view = self._buffer
-        got = self._upstream.recv_into(view if size >= BUFFER else view[:size], self._timeout)
-        if not got:
-            raise ConnectionLost(_CUT)
-        self._left -= got
-        self.done = self.reusable = not self._left
-        return view[:got]
 
 
 class ChunkedSource(Source):
@@ -134,7 +110,7 @@ class ChunkedSource(Source):
     def read(self, room: int) -> Payload:
         data = self._receive(room)
         if not data:
-            raise ConnectionLost(_CUT)
+            raise ConnectionLost(CUT)
         return self._feed(data)
 
     def _feed(self, data: bytes) -> bytes:
@@ -166,9 +142,6 @@ class UntilCloseSource(Source):
         data = self._receive(room)
         self.done = not data
         return data
-
-
-_CUT = "the backend closed the connection within a response"
 
 
 class PlainSink:
@@ -240,7 +213,7 @@ def whole(upstream: Upstream, left: int, timeout: float) -> bytes:
     while left > 0:
         data = upstream.recv(timeout, left)
         if not data:
-            raise ConnectionLost(_CUT)
+            raise ConnectionLost(CUT)
         parts.append(data)
         left -= len(data)
     return b"".join(parts)

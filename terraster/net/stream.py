@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from select import POLLIN
 from socket import AF_UNIX, IPPROTO_TCP, MSG_MORE, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_QUICKACK
 from struct import pack
 from typing import Any, Protocol
@@ -125,6 +126,10 @@ class Stream:
 
     def peek(self) -> bytes | None:
         """One octet of what has arrived, without taking it; b"" if the connection has ended; None if nothing has arrived."""
+        asked = self.reactor.poll()
+        asked.register(self.sock.fileno(), POLLIN)
+        if not asked.poll(0):  # half the price of a `recv` that raises BlockingIOError
+            return None
         try:
             return self.sock.recv(1, MSG_PEEK)  # type: ignore[no-any-return]
         except BlockingIOError:

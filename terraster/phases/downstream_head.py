@@ -18,9 +18,9 @@ from terraster.wire.transform import Transform, resizes
 
 from .data_plane import DataPlane
 
-__all__ = ["SINKS", "send_interim", "write_head"]
+__all__ = ["PLAIN", "SINKS", "send_interim", "write_head"]
 
-_PLAIN, _CHUNKS, _FRAMES = range(3)
+PLAIN, _CHUNKS, _FRAMES = range(3)
 SINKS = (PlainSink, ChunkSink, FrameSink)
 """The classes that write the body after the head, by its framing."""
 
@@ -61,7 +61,7 @@ def write_head(
                 resized = True
                 edits.remove(b"Content-Length")
         drop = frozenset(edits.drop)
-    framing = _PLAIN
+    framing = PLAIN
     left_out = drop
     if exchange.client.framed:
         extra = b"" if head.status < 200 or head.dated or b"date" in drop else plane.date

@@ -8,10 +8,11 @@ from terraster.errors import BadResponse, HttpError
 from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
 from terraster.logs.failures import BACKEND_STATUS
-from terraster.net.body import ChunkedSource, KnownSource, PlainSink, Source, UntilCloseSource, relay_body, whole
+from terraster.net.body import ChunkedSource, PlainSink, Source, UntilCloseSource, relay_body, whole
 from terraster.net.downstream import Downstream
 from terraster.net.http2.backend_request import BackendRequest, FrameSource
 from terraster.net.http2.request import Request
+from terraster.net.known_source import FullSource, KnownSource
 from terraster.net.transformed import relay_transformed
 from terraster.wire.answers import BODILESS, OwnHead, error_answer
 from terraster.wire.http1 import RequestHead
@@ -21,7 +22,7 @@ from .ahead import relay_ahead
 from .attempt import RESPONSE_READ, Attempt
 from .call import break_off, spoken
 from .data_plane import DataPlane
-from .downstream_head import SINKS, write_head
+from .downstream_head import PLAIN, SINKS, write_head
 from .upgrade import upgrade
 
 __all__ = ["error", "own", "relay"]
@@ -89,12 +90,19 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             left, attempt.look = 0, True
         if left < 0:  # more octets than announced: they belong to no response
             rest = rest[:length]
-        if left > 0:
-            attempt.look = True
-        if left > 0 or transform is not None or exchange.buffering is not None:
+        direct = transform is None and exchange.buffering is None
+        if direct and left > 0 and attempt.look and framing == PLAIN and not upstream.stream.buffers:
+            known: KnownSource = FullSource(upstream, upstream.plain, out + rest, left, timeouts.read, plane.buffer)
+            relay_body(known, PlainSink(exchange, timeouts.read, b"", drop))
+            attempt.look = not known.quiet
+            left = 0 if known.reusable else -1
+        elif left > 0 or not direct:
             known = KnownSource(upstream, rest, max(left, 0), timeouts.read, plane.buffer)
             known.reusable = known.reusable and left == 0
             _relay(plane, known, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
+            if left > 0:
+                attempt.look = not known.quiet
+                left = 0 if known.reusable else -1
         else:
             exchange.bytes_out += len(out) + len(rest)
             if isinstance(client, Request) and client.window < len(rest):
@@ -107,8 +115,9 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             source = ChunkedSource(upstream, rest, timeouts.read, attempt.location.strict_responses)
         else:
             source = UntilCloseSource(upstream, rest, timeouts.read)
+        source.quiet = not attempt.look
         _relay(plane, source, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
-        attempt.look = True
+        attempt.look = not source.quiet
         attempt.reusable = response.keep_alive and source.reusable
     if sender is not None and not sender.done:  # the answer came before the end of the request: the client may still be sending
         keep = attempt.reusable = False

@@ -16,8 +16,9 @@ from terraster.errors import BadResponse, HttpError
 from terraster.exchange import Exchange
 from terraster.filters.runtime import Reply
 from terraster.location_plan import LocationPlan
-from terraster.net.body import ChunkedSource, KnownSource, Source, UntilCloseSource
+from terraster.net.body import ChunkedSource, Source, UntilCloseSource
 from terraster.net.http2.backend_request import BackendRequest, FrameSource
+from terraster.net.known_source import KnownSource
 from terraster.policy.retry import GIVE_UP, SAME_FRESH, USE
 from terraster.wire.http1 import parse_request
 

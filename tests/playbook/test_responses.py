@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from terraster.net.body import BUFFER
+
 from .lines import Expected, answered, asked, chunks, ok, refused, req, resp, start
 from .play import FIN, GONE, RST, Octets, Row, after, at_once, b1, client, counts, log, row, table, told, whole
 
@@ -107,7 +109,9 @@ test_lengths = table(
         client.room(100),
         b1 >> whole(resp("200 OK", "Content-Length: 300000", body="x" * 300000)),
         client.got(100),
-        b1.unread(300000 + 43 - 16384),
+        b1.unread(
+            300043 - BUFFER + 37
+        ),  # the buffer has the head for the client, too, which is 37 octets longer than the backend's
         client.room(1000000),
         client.drop(299900),
         log(200, b1),

@@ -14,7 +14,7 @@ import errno
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from select import POLLRDHUP
+from select import POLLIN, POLLRDHUP
 from socket import AF_INET, MSG_PEEK, SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET
 from struct import unpack
 from typing import Any
@@ -527,13 +527,16 @@ class _Poll:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._descriptor = -1
+        self._events = 0
 
     def register(self, descriptor: int, events: int) -> None:
-        assert events == POLLRDHUP
+        assert events in (POLLIN, POLLRDHUP)
         self._descriptor = descriptor
+        self._events = events
 
     def poll(self, timeout: float) -> list[tuple[int, int]]:
         assert timeout == 0
         connection = self._network.sockets[self._descriptor].connection
         assert connection is not None
-        return [(self._descriptor, POLLRDHUP)] if connection.finished or connection.reset else []
+        happened = connection.readable if self._events == POLLIN else connection.finished or connection.reset
+        return [(self._descriptor, self._events)] if happened else []
