@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terraster.policy.accept import SLACK, may_accept
+from terraster.policy.accept import SLACK, share
 
 
 @pytest.mark.parametrize(
@@ -26,12 +26,12 @@ from terraster.policy.accept import SLACK, may_accept
     ],
 )
 def test_table(mine: int, total: int, workers: int, yes: bool) -> None:
-    assert may_accept(mine, total, workers) is yes
+    assert (share(mine, total, workers) > 0) is yes
 
 
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=16))
 def test_somebody_always_may(counts: list[int]) -> None:
-    assert may_accept(min(counts), sum(counts), len(counts))
+    assert share(min(counts), sum(counts), len(counts)) > 0
 
 
 @pytest.mark.parametrize(("workers", "connections"), [(2, 200), (4, 400), (3, 1000)])
@@ -39,6 +39,6 @@ def test_however_greedy_one_is(workers: int, connections: int) -> None:
     """The first worker is always the quickest: it takes whatever it may."""
     counts = [0] * workers
     for _ in range(connections):
-        counts[next(at for at in range(workers) if may_accept(counts[at], sum(counts), workers))] += 1
+        counts[next(at for at in range(workers) if share(counts[at], sum(counts), workers) > 0)] += 1
     assert max(counts) <= 1.2 * connections / workers
     assert max(counts) / connections <= 0.6

@@ -39,7 +39,7 @@ def run(test: Callable[[Listening, list[Any]], None]) -> None:
     listening, made = Listening(), []
     address = f"127.0.0.1:{listening.getsockname()[1]}"
     acceptor = Acceptor(
-        Reactor(), Listener(address), listening, lambda *one: made.append(one[0]), lambda: True, lambda: True, lambda error: False
+        Reactor(), Listener(address), listening, lambda *one: made.append(one[0]), lambda: 1000, lambda: 1000, lambda error: False
     )
     acceptor.start()
     try:

@@ -62,6 +62,7 @@ class Descriptors:
         "_connections",
         "_errors",
         "_is_short",
+        "_last",
         "_last_error",
         "_look_at",
         "_said_at",
@@ -74,6 +75,7 @@ class Descriptors:
 
     def __init__(self, view: SeatView, connections: set[Connection], listeners: int, say: Callable[[str], None]) -> None:
         self.limit = finite(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self._last = self.limit - spare(self.limit) // 2
         self.reactor: Reactor
         self.origins: dict[str, Origin]
         self._view = view
@@ -109,7 +111,7 @@ class Descriptors:
 
     def taken(self, fd: int) -> None:
         """A client's connection has got this descriptor. If it is one of the last, free another one. On the hub."""
-        if fd >= self.limit - spare(self.limit) // 2:
+        if fd >= self._last:
             self._short()
             self._free()
 

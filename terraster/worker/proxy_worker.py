@@ -29,7 +29,7 @@ from terraster.net.reactor import SWEEP, Reactor
 from terraster.net.stream import Stream
 from terraster.net.tunnel import FAREWELL
 from terraster.plugins.host import Host, uses
-from terraster.policy.accept import SLACK, may_accept
+from terraster.policy.accept import SLACK, share
 from terraster.proxy import Proxy
 from terraster.state.cells import MasterCells, Seat
 
@@ -105,26 +105,28 @@ class ProxyWorker(Process):
             listener,
             listening,
             self._welcome,
-            self._has_room,
-            self._may_accept,
+            self._room,
+            self._share,
             self.descriptors.not_accepted,
             self.view.location_leases.get(listener.slot, 0),
         )
         self.acceptors[listener.address] = acceptor
         acceptor.start()
 
-    def _has_room(self) -> bool:
-        """True if this worker may accept another connection. If descriptors are short, idle clients make room. Runs on the hub."""
-        count = len(self.connections)
+    def _room(self) -> int:
+        """The number of connections that this worker may accept. If descriptors are short, idle clients make room. Runs on the hub."""
+        count, most = len(self.connections), self.descriptors.most
         if self._limit and count >= self._limit:
             self._full(Seat.CONNECTIONS_LIMIT)
-            return False
-        if count < self.descriptors.most or self.descriptors.make_room():
-            return True
+            return 0
+        if count < most:
+            return min(most, self._limit or most) - count
+        if self.descriptors.make_room():
+            return 1
         if self._full(Seat.NO_DESCRIPTORS):
             self.descriptors.lets_wait()
         self.proxy.crowded = self.descriptors.crowded
-        return False
+        return 0
 
     def _full(self, why: int) -> bool:
         """Note that a client waits because this worker is full. True if none waited before."""
@@ -135,18 +137,18 @@ class ProxyWorker(Process):
         q[base + Seat.FULL_WHY] = why
         return begins
 
-    def _may_accept(self) -> bool:
-        """True if this worker should accept a connection now, compared with all workers that serve."""
+    def _share(self) -> int:
+        """The number of connections that this worker should accept now, compared with all workers that serve."""
         mine = len(self.connections)
         if mine < SLACK:  # whatever the others have
-            return True
+            return SLACK - mine
         q = self.view.q
         total = workers = 0
         for base in self.view.bases:
             if q[base + Seat.ROLE] == Seat.PROXY and not q[base + Seat.DRAINING]:
                 total += q[base + Seat.CONNECTIONS]
                 workers += 1
-        return may_accept(mine, total, workers)
+        return share(mine, total, workers)
 
     def _welcome(self, sock: Any, peer_ip: str, peer_port: int, acceptor: Acceptor) -> None:
         """Count a new connection and start its greenlet. Runs on the hub."""
