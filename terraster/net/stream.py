@@ -126,6 +126,8 @@ class Stream:
 
     def peek(self) -> bytes | None:
         """One octet of what has arrived, without taking it; b"" if the connection has ended; None if nothing has arrived."""
+        if self.closed:
+            return b""
         asked = self.reactor.poll()
         asked.register(self.sock.fileno(), POLLIN)
         if not asked.poll(0):  # half the price of a `recv` that raises BlockingIOError
