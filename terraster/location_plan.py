@@ -211,10 +211,7 @@ class LocationPlan:
 
     def has_others(self, tried: tuple[Member, ...]) -> bool:
         """True if there are healthy backends that were not tried yet, with or without room."""
-        for member in self.members:
-            if member.is_up() and member.weight and member not in tried:
-                return True
-        return False
+        return self.balancer.has_others(tried)
 
     def pick_any(self, exchange: Exchange, tried: tuple[Member, ...], now: float) -> Member | None:
         """Any backend, even one in slow start out of turn. It is taken; None if there is none."""

@@ -12,7 +12,7 @@ from terraster.config.snapshot import Breaker, Outlier
 from terraster.master.backends.records import counts
 from terraster.master.backends.states import Order
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
-from terraster.state.cells import BackendCells
+from terraster.state.cells import CHANGES, BackendCells
 
 from .harness.ward import EPOCH, Ward
 
@@ -118,6 +118,16 @@ def test_a_circuit_shows_as_ejected_with_its_own_reason() -> None:
         "info backend http://b0 of shop/: its circuit is half-open",
         "info backend http://b0 of shop/ is up: status 200 (its circuit is closed)",
     ]
+
+
+@pytest.mark.parametrize("order", [DRAIN, MAINTENANCE])
+def test_workers_can_tell_that_something_changed(order: Order) -> None:
+    ward = Ward(1, 1)
+    at = ward.table.master + CHANGES
+    for change in (lambda: ward.states.ordered(ward.id(0), order), lambda: probe(ward, 1, False), lambda: bring_back(ward)):
+        before, admits = ward.q[at], ward.admits()
+        change()
+        assert ward.admits() != admits and ward.q[at] > before
 
 
 # Slow start.

@@ -30,6 +30,7 @@ from ..exchange import Exchange
 from ..state.cells import BackendCells, SeatBackend
 from ..state.view import SeatView
 from ..wire.edits import Edits
+from .admitted import FEW, Admitted
 
 __all__ = ["Balancer", "Member"]
 
@@ -165,10 +166,12 @@ class Member:
     def suspend(self) -> None:
         """Send it no new work from this process, until `resume`. The master has a report and decides for all workers."""
         self.admit_at = self.view.table.never
+        self.view.doubts += 1
 
     def resume(self) -> None:
         """Follow the master's decision again."""
         self.admit_at = self._cells + BackendCells.ADMIT
+        self.view.doubts += 1
         self.streak = 0
 
 
@@ -178,10 +181,12 @@ class Balancer:
     name:     what it is called in the configuration
     measures: True if `answered` is to be called
     cookie:   True if responses may have to set a cookie
+    admitted: of the members with a weight, if there are more than `FEW`
+    relieved: the member that was given back last, None: none was
     Times are seconds of the monotonic clock.
     """
 
-    __slots__ = ("members",)
+    __slots__ = ("members", "admitted", "relieved")
 
     name: ClassVar[str]
     measures: bool = False
@@ -190,6 +195,9 @@ class Balancer:
     def __init__(self, members: Sequence[Member]) -> None:
         """``members`` in the order of the configuration; those of weight 0 are never picked."""
         self.members = tuple(members)
+        players = [member for member in members if member.weight] if len(members) > FEW else []
+        self.admitted = Admitted(players) if len(players) > FEW else None
+        self.relieved: Member | None = None
 
     def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         """A member for this exchange, taken: up, with weight and room, and none of those in ``tried``. None if there is none."""
@@ -200,12 +208,30 @@ class Balancer:
         with the fewest requests for its weight. None if there is none with room."""
         best: Member | None = None
         least = (0, 0.0)
-        for member in self.members:
+        members: Sequence[Member] = self.members
+        if self.admitted is not None:
+            self.admitted.look()
+            members = self.admitted.ramping
+        for member in members:
             if member.weight and member.is_up() and member not in tried and member.has_room():
                 load = (member.backend.priority, member.active() / member.weight)
                 if best is None or load < least:
                     best, least = member, load
         return best if best is not None and best.take(False) else None
+
+    def has_others(self, tried: Collection[Member]) -> bool:
+        """True if there are members with a weight that are up and none of those in ``tried``, with or without room."""
+        for member in self.members if self.admitted is None else self.admitted.look():
+            if member.is_up() and member.weight and member not in tried:
+                return True
+        return False
+
+    def on_trial(self) -> list[Member]:
+        """The members whose circuit is half-open."""
+        if self.admitted is None:
+            return [member for member in self.members if member.on_trial()]
+        self.admitted.look()
+        return self.admitted.trials
 
     def keeps(self, exchange: Exchange) -> bool:
         """True if the client belongs to a member that takes its requests, even where the member takes no new work."""
@@ -220,6 +246,7 @@ class Balancer:
     def done(self, member: Member, failed: bool, now: float) -> None:
         """The attempt is over; ``failed`` by the member's fault. Gives the member back. ``now``: of the end where it failed or no
         response head came (its client may have left), of the response head else."""
+        self.relieved = member
         member.give_back()
 
     def resume_from(self, old: Balancer) -> None:

@@ -59,7 +59,7 @@ class HedgedAttempt(WatchedAttempt):
         plane, exchange, location = self.plane, self.exchange, self.location
         if (location.limited and location.queue.is_busy()) or not plane.afford(location):
             return None
-        others = [member for member in location.members if member.on_trial()] if location.breaker is not None else ()
+        others = location.balancer.on_trial() if location.breaker is not None else ()
         member = location.balancer.pick(exchange, (self.member, *others), plane.clock())
         if member is None:
             location.budget.refund()

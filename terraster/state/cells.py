@@ -17,6 +17,7 @@ __all__ = [
     "CLASS_CELL",
     "FINE",
     "ALPN",
+    "CHANGES",
     "HANDSHAKE_FAILURES",
     "HTTP2_FAULTS",
     "MASTERS",
@@ -89,6 +90,13 @@ class MasterCells:
     RUNNING, DELAY, DRAIN = 0, 1, 2  # DELAY: still accepts for `drain_delay`
 
     COUNTERS = (RELOADS, RELOAD_FAILURES, WORKER_RESTARTS)
+
+
+CHANGES = 16
+"""The cell of a master that counts how often it changed `BackendCells.ADMIT` or `BackendCells.STATE` of a backend. It is none of
+`MasterCells`, so that tables of versions without it are taken over: only the children of a master read it."""
+
+assert MasterCells.LOCATIONS < MasterCells.STOPPING < MasterCells.SHARED < CHANGES < MasterCells.CELLS
 
 
 class BackendCells:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from .cells import SeatBackend, SeatLocation
+from .cells import CHANGES, SeatBackend, SeatLocation
 from .table import Table
 
 __all__ = ["SeatView"]
@@ -30,6 +30,8 @@ class SeatView:
     all_buckets: the same as ``buckets`` and ``until``, for each proxy worker and each seat whose process has ended but whose buckets count
     all_clients: the same as ``clients``, for each taken seat
     kept_backends: the same as ``backends`` for the seats of masters, where the counts of the dead are
+    changes:   index of the cell in which the process's master counts changes of backends (`CHANGES`)
+    doubts:    how often this process had another reason to look again at which backends it may use
     backend_leases, location_leases: slot → serial number of the lease that this process's cells belong to
     """
 
@@ -50,6 +52,8 @@ class SeatView:
         "clients",
         "all_buckets",
         "all_clients",
+        "changes",
+        "doubts",
         "backend_leases",
         "location_leases",
     )
@@ -59,6 +63,7 @@ class SeatView:
         self.q = table.q
         self.backend_leases: dict[int, int] = {}
         self.location_leases: dict[int, int] = {}
+        self.doubts = 0
         self.sit(0)
 
     def sit(self, seat: int) -> None:
@@ -70,6 +75,7 @@ class SeatView:
         self.until = self.table.seat_until(seat)
         self.buckets = self.table.seat_buckets(seat)
         self.clients = self.table.seat_clients(seat)
+        self.changes = self.table.master + CHANGES
         self.refresh()
 
     def refresh(self) -> None:
@@ -83,6 +89,7 @@ class SeatView:
         living, left = self.table.counting_buckets(time.monotonic_ns())
         self.all_buckets = ((self.buckets, self.until), *[one for one in (*living, *left) if one[0] != self.buckets])
         self.kept_backends = tuple(self.table.seat_backend(seat, 0) for seat in masters)
+        self.doubts += 1
 
     def active(self, slot: int) -> int:
         """The number of requests in flight at a backend, over all seats."""

@@ -29,7 +29,7 @@ from terraster.master.events import Events
 from terraster.master.participant import Participant, Proposal
 from terraster.policy.breaker import CLOSED, HALF_OPEN, OPEN
 from terraster.policy.state import WHOLE, Order, evaluate, may_eject, panics, ramp
-from terraster.state.cells import BackendCells, LocationCells, MasterCells, SeatBackend
+from terraster.state.cells import CHANGES, BackendCells, LocationCells, MasterCells, SeatBackend
 from terraster.state.table import Table
 
 from .records import BackendRecord, LocationRecord
@@ -425,3 +425,4 @@ class BackendStates(Participant):
         q[at + BackendCells.SINCE] = int(record.since * 1e9)
         q[at + BackendCells.TRIAL_LIMIT] = _ENDLESS if record.place.panic and record.facts.circuit == HALF_OPEN else record.trials
         q[at + BackendCells.ADMIT] = record.place.lets_in(record)
+        q[self._table.master + CHANGES] += 1
