@@ -1,9 +1,10 @@
 """The cost of a pick with its `done`, for each algorithm, with few and many backends. Only the balancers run, without processes and sockets.
 
-    .venv/bin/python bench/picks.py [--members 3,30,300] [--rounds 10] [--algorithms A,B]
+    .venv/bin/python bench/picks.py [--members 3,10,100,1000,10000] [--up N] [--busy N] [--rounds 10] [--algorithms A,B]
 
 Prints a Markdown table of nanoseconds of CPU, the least of some rounds. Weights are equal, there are two workers' seats, every backend is
-up, and no request is in flight. For the hashes a second table has the cost of building a ring and of a look-up. Takes about a minute.
+up (``--up N``: only N of them, spread evenly), and no request is in flight (``--busy N``: N at each backend, of another worker). For the
+hashes a second table has the cost of building a ring and of a look-up. Takes some minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from terraster.balance.registry import BALANCERS, make
 from terraster.balance.ring import Ring
 from terraster.config.snapshot import Backend, Location, Sticky
 from terraster.exchange import Exchange
-from terraster.state.cells import BackendCells, Seat
+from terraster.state.cells import BackendCells, Seat, SeatBackend
 from terraster.state.table import Table
 from terraster.state.view import SeatView
 from terraster.wire.http1 import parse_request
@@ -57,14 +58,20 @@ def exchange(cookie: bytes = b"") -> Exchange:
     return made
 
 
-def pick_cost(name: str, count: int, rounds: int) -> float:
+def pick_cost(name: str, count: int, rounds: int, up: int = 0, busy: int = 0) -> float:
     """Nanoseconds for a pick, the calls between, and a done."""
     location = VARIANTS.get(name, Location("s/", "/", name))
-    balancer = make(location, members(count, (1, 2, 3) if "weights" in name else (1,)))
+    here = members(count, (1, 2, 3) if "weights" in name else (1,))
+    table = here[0].view.table
+    for slot in range(count):
+        if up and slot % max(1, count // up):
+            table.q[table.backend(slot) + BackendCells.ADMIT] = BackendCells.NONE
+        table.q[table.seat_backend(2, slot) + SeatBackend.ACTIVE] = busy
+    balancer = make(location, here)
     balancer.prepare()
     request = exchange()
     if "cookie" in name:
-        request.backend = balancer.members[count // 2]
+        request.backend = balancer.members[0]
         line = balancer.set_cookie(request)
         request = exchange(line.replace(b"Set-Cookie", b"Cookie", 1))
     pick, done, answered, measures = balancer.pick, balancer.done, balancer.answered, balancer.measures
@@ -108,7 +115,9 @@ def ring_cost(count: int, rounds: int) -> tuple[float, float]:
 
 def main() -> None:
     options = argparse.ArgumentParser(description="The cost of a pick.")
-    options.add_argument("--members", default="3,30,300")
+    options.add_argument("--members", default="3,10,100,1000,10000")
+    options.add_argument("--up", type=int, default=0)
+    options.add_argument("--busy", type=int, default=0)
     options.add_argument("--rounds", type=int, default=10)
     options.add_argument("--algorithms", default="")
     given = options.parse_args()
@@ -117,7 +126,12 @@ def main() -> None:
     print("| ns per pick and done | " + " | ".join(f"{count}" for count in counts) + " |")
     print("|---|" + "---:|" * len(counts))
     for name in names:
-        print(f"| {name} | " + " | ".join(f"{pick_cost(name, count, given.rounds):,.0f}" for count in counts) + " |", flush=True)
+        print(
+            f"| {name} | "
+            + " | ".join(f"{pick_cost(name, count, given.rounds, given.up, given.busy):,.0f}" for count in counts)
+            + " |",
+            flush=True,
+        )
     print("\n| ring of | " + " | ".join(f"{count}" for count in (*counts, 1000)) + " |")
     print("|---|" + "---:|" * (len(counts) + 1))
     costs = [ring_cost(count, given.rounds) for count in (*counts, 1000)]

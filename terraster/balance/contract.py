@@ -219,6 +219,12 @@ class Balancer:
                     best, least = member, load
         return best if best is not None and best.take(False) else None
 
+    def take_relieved(self, tried: Collection[Member]) -> Member | None:
+        """The member that was given back last, taken, if that can be. For large groups in which many are full."""
+        member = self.relieved
+        usable = member is not None and member.weight and member.is_up() and member not in tried
+        return member if usable and member is not None and member.take() else None
+
     def has_others(self, tried: Collection[Member]) -> bool:
         """True if there are members with a weight that are up and none of those in ``tried``, with or without room."""
         for member in self.members if self.admitted is None else self.admitted.look():

@@ -13,7 +13,8 @@ unasked, more than it can do. (One 10 times slower under 600 requests/s, `make b
 
 A slow start is a smaller weight, which is read again after as many picks as there are members. So the share grows evenly at any load.
 
-If a draw meets a member that cannot be used, it is repeated a few times. Then the choice is made among the members that can be used.
+If a draw meets a member that cannot be used, it is repeated a few times. Then the choice is made among the members that can be used. In a
+large group those that are not let in are not drawn.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class RandomTwo(Balancer):
         "_random",
         "_draw",
         "_seat",
+        "_seen",
+        "_there",
     )
 
     name: ClassVar[str] = "random-two"
@@ -61,6 +64,8 @@ class RandomTwo(Balancer):
         self._random = Random()
         self._draw = self._random.random
         self._seat = -1  # that the draws belong to
+        self._seen = -1
+        self._there: list[int] = []  # ADMIT of each member of a large group, once it was read
         self._players = [member for member in members if member.weight]
         self._starts = [0.0] * len(self._players)
         self._turn = 0.0
@@ -79,12 +84,23 @@ class RandomTwo(Balancer):
         turn, before = self._turn, self._costs
         self._costs = costs = [1 / weight for weight in weights]
         self._starts = [turn + (start - turn) * (new / old) for start, old, new in zip(self._starts, before, costs, strict=True)]
-        self._sums = list(accumulate(weights))
+        there = self._there
+        self._sums = list(
+            accumulate([weight if one else 0.0 for weight, one in zip(weights, there, strict=True)] if there else weights)
+        )
 
     def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         players, sums = self._players, self._sums
         if not players:
             return None
+        if self.admitted is not None:
+            self.admitted.look()
+            if self.admitted.seen != self._seen:
+                self._seen = self.admitted.seen
+                self._count()
+                sums = self._sums
+            if not sums[-1]:
+                return None
         q = players[0].view.q
         draw, total, last = self._draw, sums[-1], len(players) - 1
         one = -1
@@ -141,7 +157,9 @@ class RandomTwo(Balancer):
             self._seat = view.seat
         q = view.q
         admitted = [q[member.admit_at] for member in self._players]
-        if (ramps := _RAMPING in admitted) or self._ramps:
+        if self.admitted is not None:
+            self._there = admitted
+        if (ramps := _RAMPING in admitted) or self._ramps or self._there:
             self._ramps = ramps
             self._price([weight * member.ramp() for weight, member in zip(self._weights, self._players, strict=True)])
         if 0 in admitted:  # nothing is owed to one that is away
@@ -151,7 +169,11 @@ class RandomTwo(Balancer):
         self._left = len(self._players)
 
     def _among(self, tried: Collection[Member]) -> Member | None:
-        """The same choice, after a look at every member."""
+        """The same choice, after a look at every member. In a large group the one that was given back last goes first, as most are full."""
+        if self.admitted is not None and self.relieved in self.admitted.members and self.relieved not in tried:
+            place = self._players.index(self.relieved)
+            if self._take(place):
+                return self._players[place]
         places = [
             place
             for place, member in enumerate(self._players)

@@ -19,6 +19,9 @@ and backends of equal speed get their weights, at any load. Requests in flight a
 - One that is not known yet counts as the middle one of those that are: it gets its share, not everything.
 - Nobody counts as slower than `_WORST` times the middle one, so that even the worst is tried, with one request in some hundreds.
 - Averages up to `_ALIKE` times the middle one count as that: chance alone makes such differences.
+
+Of a large group a pick looks at a few members (`terraster.balance.window`). Only for these it lets time pass, and it does not look for the
+middle one of all as often.
 """
 
 from __future__ import annotations
@@ -45,13 +48,14 @@ _PENALTY = 10.0
 _UNKNOWN = 1.0  # seconds: what a failure counts as where nothing has been answered yet
 _REFRESH = 0.05  # seconds between two looks at what only time changes
 _NOT = -1.0  # waits for nobody
+_PART = 16  # of a large group, so many picks times this are as many as it has members between two looks at who is the middle one
 
 
 class ResponseTime(WeightedLeastConnections):
     """See above. ``_average``: seconds, 0.0 = not known; ``_usual``: the middle one; ``_samples``: how many, up to what matters;
     ``_since``: when the first request was sent that nothing has been answered after."""
 
-    __slots__ = ("_place", "_average", "_samples", "_stamp", "_since", "_usual", "_due", "_seen")
+    __slots__ = ("_place", "_average", "_samples", "_stamp", "_since", "_usual", "_due", "_seen", "_faded", "_picks")
 
     name: ClassVar[str] = "response-time"
     measures: bool = True
@@ -66,10 +70,16 @@ class ResponseTime(WeightedLeastConnections):
         self._since = [_NOT] * count
         self._usual = 0.0
         self._due = self._seen = 0.0
+        self._faded = [0.0] * count if self._window is not None else []  # when time passed for it last
+        self._picks = 0
 
     def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         if now >= self._due:
-            self._refresh(now)
+            if self._window is None:
+                self._refresh(now)
+            elif self._picks * _PART >= len(self._players) or not self._usual:
+                self._compare(now)
+            self._picks += 1
         member = super().pick(exchange, tried, now)
         if member is not None:
             place = self._place[member]
@@ -120,6 +130,8 @@ class ResponseTime(WeightedLeastConnections):
     def _learn(self, place: int, average: float, now: float) -> None:
         self._average[place] = average
         self._stamp[place] = now
+        if self._faded:
+            self._faded[place] = now
         member = self._players[place]
         view = member.view
         view.q[view.backends + member.offset + _EWMA] = int(average * 1e9)
@@ -148,6 +160,31 @@ class ResponseTime(WeightedLeastConnections):
                 self._costs[place] = self._slow(seconds) / member.weight
         self._seen = now
         self._due = now + _REFRESH
+
+    def _compare(self, now: float) -> None:
+        """Find out who is the middle one of a large group."""
+        known = [seconds for seconds in self._average if seconds]
+        if known:
+            self._usual = median_low(known)
+        self._left = self._picks = 0  # the weights are added up anew
+        self._due = now + _REFRESH
+
+    def _cheapest(self, places: Sequence[int], refused: Collection[Member], now: float) -> tuple[int, int, float]:
+        usual = self._usual
+        if usual:
+            average, faded, since = self._average, self._faded, self._since
+            for place in places:
+                seconds = average[place]
+                if seconds > usual:
+                    seconds = average[place] = usual + (seconds - usual) * exp(min(faded[place] - now, 0.0) / _DECAY)
+                    faded[place] = now
+                elif since[place] < 0:
+                    self._costs[place] = 1 / self._players[place].weight
+                    continue
+                if since[place] >= 0:
+                    seconds = max(seconds, now - since[place])
+                self._costs[place] = self._slow(seconds) / self._players[place].weight
+        return super()._cheapest(places, refused, now)
 
     def continue_from(self, old: Balancer) -> None:
         super().continue_from(old)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import blake2b
 
 __all__ = ["POINTS", "Ring"]
@@ -37,7 +37,7 @@ class Ring:
     owners: number of the member at each point, in the order of the points.
     """
 
-    __slots__ = ("members", "owners", "_points")
+    __slots__ = ("members", "owners", "_points", "_others")
 
     def __init__(self, members: Sequence[tuple[str, int]]) -> None:
         self.members = tuple(members)
@@ -56,6 +56,17 @@ class Ring:
         found.sort()
         self._points = array("Q", found)
         self.owners = array("L", [point & _NUMBER for point in found])
+        self._others = sum(1 for _, weight in self.members if weight) - 1
+
+    def of(self, numbers: Collection[int]) -> Ring:
+        """The same ring, with only the points of these members. They keep their numbers."""
+        ring = Ring.__new__(Ring)
+        kept = [place for place, number in enumerate(self.owners) if number in numbers]
+        ring.members = tuple((name, weight if number in numbers else 0) for number, (name, weight) in enumerate(self.members))
+        ring.owners = array("L", [self.owners[place] for place in kept])
+        ring._points = array("Q", [self._points[place] for place in kept])
+        ring._others = sum(1 for _, weight in ring.members if weight) - 1
+        return ring
 
     @staticmethod
     def _count(weight: int, halved: int) -> int:
@@ -71,7 +82,7 @@ class Ring:
         """The numbers of the other members in the order in which they come after a place: each once."""
         owners = self.owners
         seen = {owners[place]}
-        left = sum(1 for _, weight in self.members if weight) - 1
+        left = self._others
         size = len(owners)
         while left > 0:
             place += 1

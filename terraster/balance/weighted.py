@@ -11,6 +11,8 @@ the sum of *their* weights, and none comes back with a debt or in a burst.
 
 Weights that repeat only after more than `LONGEST` turns are not kept. There the members that can be used play nginx's game among
 themselves.
+
+A large group has the turns of `terraster.balance.turns`, which are as even and cost little each.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from math import gcd
 from typing import ClassVar
 
 from ..exchange import Exchange
+from .admitted import FEW, Admitted
 from .contract import Balancer, Member
+from .turns import Turns
 
 __all__ = ["LONGEST", "WeightedRoundRobin"]
 
@@ -30,7 +34,7 @@ LONGEST = 4096  # turns; 32 KiB
 class WeightedRoundRobin(Balancer):
     """See above. The state is that of one process: W workers are W such rounds."""
 
-    __slots__ = ("_players", "_weights", "_credit", "_total", "_turns", "_at")
+    __slots__ = ("_players", "_weights", "_credit", "_total", "_turns", "_at", "_many", "_seen")
 
     name: ClassVar[str] = "weighted-round-robin"
 
@@ -41,12 +45,16 @@ class WeightedRoundRobin(Balancer):
         self._weights = [member.weight // divisor for member in self._players]
         self._credit = [0] * len(self._weights)  # after the last of the turns that were worked out
         self._total = sum(self._weights)
-        self._turns: list[Member] | None = [] if self._total <= LONGEST else None
+        self._many = None if self.admitted is None else Turns(self._players)
+        self._turns: list[Member] | None = [] if self._total <= LONGEST and self._many is None else None
         self._at = 0
+        self._seen = -1
 
     def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
         turns = self._turns
         if turns is None:
+            if self._many is not None and self.admitted is not None:
+                return self._pick_of_many(self._many, self.admitted, tried)
             return self._play(tried)
         at = self._at
         left = total = self._total
@@ -64,12 +72,36 @@ class WeightedRoundRobin(Balancer):
             left -= 1
         return None
 
+    def _pick_of_many(self, turns: Turns, admitted: Admitted, tried: Collection[Member]) -> Member | None:
+        members = admitted.look()
+        if admitted.seen != self._seen:
+            self._seen = admitted.seen
+            turns.keep(members)
+        if not members:
+            return None
+        for _ in range(FEW):
+            member = turns.take()
+            if member.is_up() and member not in tried and member.take():
+                return member
+        if (relieved := self.take_relieved(tried)) is not None:
+            return relieved
+        for number in range(len(members)):  # most are full
+            at = (self._at + number) % len(members)
+            member = members[at]
+            if member.is_up() and member not in tried and member.take():
+                self._at = at + 1
+                return member
+        return None
+
     def continue_from(self, old: Balancer) -> None:
         """Go on at the same turn if backends and weights are the same; otherwise where it is the turn of the one whose turn it
         was."""
         if not isinstance(old, WeightedRoundRobin):
             return
-        if self._shape() == old._shape():
+        if self._many is not None:
+            if old._many is not None:
+                self._many.now = old._many.now
+        elif self._shape() == old._shape():
             self._credit = list(old._credit)
             self._at = old._at
             if self._turns is not None and old._turns is not None:
