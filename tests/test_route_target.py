@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terraster.errors import BadRequest
+from terraster.route import target_reader
 from terraster.route.target import canonical, split_absolute
 
 SAME = [
@@ -243,3 +244,25 @@ def test_split_absolute_raises_nothing_else(rest: bytes) -> None:
         except BadRequest:
             continue
         assert authority and path.startswith(b"/")
+
+
+@pytest.mark.skipif(canonical is target_reader.canonical, reason="targets are not read by compiled code here")
+@given(
+    st.one_of(
+        st.binary(max_size=30).map(lambda octets: b"/" + octets),
+        st.text("/.?%2Fa;#~[\\", max_size=20).map(str.encode),
+        st.text("/ab.-", max_size=20).map(str.encode),
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+def test_both_speeds_read_a_target_alike(target: bytes, refuse: bool, merge: bool) -> None:
+    """Also with each octet behind it, before it and in its query."""
+    for one in (target, target + b"?", target + b"?a=b&c", *(b"/a%b" % bytes((octet,)) + target for octet in range(256))):
+        outcomes = []
+        for read in (canonical, target_reader.canonical):
+            try:
+                outcomes.append(read(one, refuse, merge))
+            except BadRequest as error:
+                outcomes.append((error.status, error.detail))
+        assert outcomes[0] == outcomes[1], one

@@ -1,0 +1,1 @@
+cpdef tuple canonical(bytes target, bint refuse_encoded_slashes, bint merge_slashes=*)
