@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from terraster.cli import ctl
-from terraster.cli.completion import DIRECTORIES, FILES, candidates
+from terraster.cli.completion import ASKED_FOR_TERRASTER, DIRECTORIES, FILES, candidates
 
 from .harness.terraster_process import run_ctl
 
@@ -110,3 +110,33 @@ def test_the_scripts_are_right_for_their_shells(shell: str, tmp_path: Path) -> N
     script.write_text(run_ctl("completion", shell).stdout)
     done = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, ""), done
+
+
+@pytest.mark.parametrize(
+    ("words", "among", "not_among"),
+    [
+        ([""], ["bench\t", "plugin\t"], ["--config\t"]),
+        (["--"], ["--config\t", "--demo\t"], ["bench\t"]),
+        (["bench", "--"], ["--rate\t", "--connections\t"], ["--config\t"]),
+        (["bench", "--plot", ""], [FILES], []),
+        (["bench", "--arrivals", ""], ["random"], []),
+        (["plugin", ""], ["new\t", "test\t"], ["bench\t"]),
+    ],
+)
+def test_words_of_terraster(words: list[str], among: list[str], not_among: list[str], capsys) -> None:
+    assert ctl.main([*ASKED_FOR_TERRASTER, *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for start in among:
+        assert any(line.startswith(start) for line in lines), lines
+    assert not any(line.startswith(start) for line in lines for start in not_among)
+
+
+@pytest.mark.parametrize(
+    ("line", "word"), [("terraster be", "for_terraster"), ("/usr/bin/terraster x", "for_terraster"), ("terrasterctl b", "for_ctl")]
+)
+def test_bash_asks_for_the_command_that_is_typed(line: str, word: str) -> None:
+    stub = "terrasterctl() { [[ $2 == terraster ]] && echo for_terraster || echo for_ctl; }"
+    ask = f'COMP_LINE={line!r} COMP_POINT={line.rindex(" ") + 1} _terrasterctl; echo "${{COMPREPLY[@]}}"; complete -p terraster'
+    script = run_ctl("completion", "bash").stdout
+    done = subprocess.run(["bash", "--norc", "-c", "\n".join([script, stub, ask])], capture_output=True, text=True, timeout=30)
+    assert done.stdout.splitlines() == [word, "complete -F _terrasterctl terraster"], done

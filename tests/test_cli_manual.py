@@ -43,7 +43,7 @@ def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPars
     return next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
 
 
-@pytest.mark.parametrize("option", sorted(options(main._parser())))
+@pytest.mark.parametrize("option", sorted(options(main.terraster_parser())))
 def test_options_of_terraster(option):
     assert any(word.split()[0] == option for word in listed(section("terraster")) if word.startswith("--")), option
 

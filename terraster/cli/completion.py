@@ -1,4 +1,4 @@
-"""`terrasterctl completion bash|zsh|fish`: a script that completes its command lines, for the shell to read.
+"""`terrasterctl completion bash|zsh|fish`: a script that completes its command lines and those of `terraster`, for the shell to read.
 
     source <(terrasterctl completion bash)
 
@@ -14,9 +14,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from . import others
 from .control import DONE, Away, Control, Refused
 
-__all__ = ["ASKED", "DIRECTORIES", "FILES", "add_command", "answer", "candidates", "completion"]
+__all__ = [
+    "ASKED",
+    "ASKED_FOR_TERRASTER",
+    "DIRECTORIES",
+    "FILES",
+    "add_command",
+    "answer",
+    "answer_for_terraster",
+    "candidates",
+    "completion",
+]
 
 FILES, DIRECTORIES = ":files", ":directories"
 """In place of candidates: the shell completes names of files."""
@@ -26,6 +37,9 @@ Names = Callable[[str, str], list[str]]
 
 ASKED = ("completion", "words", "--")
 """The command line of a script that asks for words begins so."""
+
+ASKED_FOR_TERRASTER = ("completion", "terraster", "--")
+"""The same for words of `terraster`."""
 
 _WORD = re.compile(r"[\w@+:./\[][\w@%+=:,./\[\]-]*")
 _SECONDS = 1.0
@@ -38,7 +52,9 @@ _terrasterctl() {
     read -r -a words <<< "$line"
     [[ $line == *[[:space:]] ]] && words+=("")
     current=${words[${#words[@]}-1]}
-    found=$(terrasterctl completion words -- "${words[@]:1}" 2>/dev/null)
+    local asked=words
+    [[ ${words[0]##*/} == terraster ]] && asked=terraster
+    found=$(terrasterctl completion $asked -- "${words[@]:1}" 2>/dev/null)
     COMPREPLY=()
     case $found in
         :files) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
@@ -53,15 +69,16 @@ _terrasterctl() {
         for at in "${!COMPREPLY[@]}"; do COMPREPLY[at]=${COMPREPLY[at]#"$before"}; done
     fi
 }
-complete -F _terrasterctl terrasterctl
+complete -F _terrasterctl terrasterctl terraster
 """
 
-_ZSH = r"""#compdef terrasterctl
+_ZSH = r"""#compdef terrasterctl terraster
 # terrasterctl completion zsh
 _terrasterctl() {
-    local found line
+    local found line asked=words
     local -a shown
-    found=$(terrasterctl completion words -- "${(@)words[2,CURRENT]}" 2>/dev/null)
+    [[ ${words[1]:t} == terraster ]] && asked=terraster
+    found=$(terrasterctl completion $asked -- "${(@)words[2,CURRENT]}" 2>/dev/null)
     case $found in
         :files) _files; return ;;
         :directories) _files -/; return ;;
@@ -71,13 +88,15 @@ _terrasterctl() {
     done
     _describe -t words terrasterctl shown
 }
-if [[ ${funcstack[1]} == _terrasterctl ]]; then _terrasterctl "$@"; else compdef _terrasterctl terrasterctl; fi
+if [[ ${funcstack[1]} == _terrasterctl ]]; then _terrasterctl "$@"; else compdef _terrasterctl terrasterctl terraster; fi
 """
 
 _FISH = r"""# terrasterctl completion fish
 function __terrasterctl_words
     set -l words (commandline -opc) (commandline -ct)
-    set -l found (terrasterctl completion words -- $words[2..-1] 2>/dev/null)
+    set -l asked words
+    string match -qr '(^|/)terraster$' -- $words[1]; and set asked terraster
+    set -l found (terrasterctl completion $asked -- $words[2..-1] 2>/dev/null)
     switch "$found"
         case ':files'
             __fish_complete_path (commandline -ct)
@@ -88,6 +107,7 @@ function __terrasterctl_words
     end
 end
 complete -c terrasterctl -f -a '(__terrasterctl_words)'
+complete -c terraster -f -a '(__terrasterctl_words)'
 """
 
 _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
@@ -111,6 +131,26 @@ def answer(parser: argparse.ArgumentParser, control: Callable[[argparse.Namespac
     for word, text in candidates(parser, words or [""], asked.names):
         print(f"{word}\t{text}" if text else word)
     return DONE
+
+
+def answer_for_terraster(words: Sequence[str]) -> int:
+    """Answer a script that completes a command line of `terraster`. No names are asked for, because no option has one."""
+    from .main import terraster_parser
+
+    first, *rest = words or [""]
+    if rest and first in others.OTHERS:
+        parser, words = others.parser(first), rest
+    else:
+        parser = terraster_parser()
+        if not rest and not first.startswith("-"):
+            print("\n".join(f"{name}\t{text}" for name, text in others.OTHERS.items()))
+    for word, text in candidates(parser, words or [""], _no_names):
+        print(f"{word}\t{text}" if text else word)
+    return DONE
+
+
+def _no_names(kind: str, service: str) -> list[str]:
+    return []
 
 
 def candidates(parser: argparse.ArgumentParser, words: Sequence[str], names: Names) -> Iterator[tuple[str, str]]:

@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if tuple(words[:3]) == completion.ASKED:
         return until_closed(lambda: completion.answer(_parser(), _control, words[3:]))
+    if tuple(words[:3]) == completion.ASKED_FOR_TERRASTER:
+        return until_closed(lambda: completion.answer_for_terraster(words[3:]))
     arguments = parse(_parser(), joined(words))
     return until_closed(lambda: _command(arguments))
 

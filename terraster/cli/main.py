@@ -4,6 +4,7 @@
               [--check [--strict] [--json] | --explain REQUEST [--header LINE] [--client IP] [--listener ADDRESS] [--json] | --schema
                | --version [--json] | --demo]
     terraster plugin new NAME | plugin test FILE             (`terraster.cli.plugin`)
+    terraster bench [--url URL] [-c N] [-n N] [-d TIME] …    (`terraster.cli.bench`)
 
 Exit codes: 0 stopped on request (or nothing wrong), 1 cannot start, 2 the configuration (or the command line) cannot be used.
 
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from terraster.cli import explain, version, where
+from terraster.cli import explain, others, version, where
 from terraster.cli.inherited import clean
 from terraster.cli.options import Parser, add_option, parse
 from terraster.cli.output import until_closed
@@ -34,27 +35,25 @@ if TYPE_CHECKING:
     from terraster.errors import Problem
     from terraster.master.operator.documents import Laid
 
-__all__ = ["main"]
+__all__ = ["main", "terraster_parser"]
 
 _EPILOG = """\
 exit codes: 0 stopped on request, or no problem found; 1 cannot start; 2 the
 configuration cannot be used
 signals: HUP reload, TERM drain and stop, QUIT stop at once, USR1 reopen logs,
 USR2 upgrade, TTIN/TTOU add/remove a worker
-see also: terraster plugin --help (write and test plugins); terrasterctl --help;
-docs/operations.md
+see also: terraster plugin --help (write and test plugins); terraster bench --help
+(send requests to a server and measure); terrasterctl --help; docs/operations.md
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["plugin"]:
-        from terraster.cli import plugin
-
-        return until_closed(lambda: plugin.main(words[1:]))
-    parser = _parser()
-    arguments = parse(parser, explain.joined(words), ["plugin"])
+    if words and words[0] in others.OTHERS:
+        return until_closed(lambda: others.run(words[0], words[1:]))
+    parser = terraster_parser()
+    arguments = parse(parser, explain.joined(words), list(others.OTHERS))
     if arguments.strict and not arguments.check:
         parser.error("--strict needs --check")
     if (arguments.header or arguments.client or arguments.listener) and arguments.explain is None:
@@ -70,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def terraster_parser() -> argparse.ArgumentParser:
+    """The parser of the command."""
     parser = Parser(
         prog="terraster",
         description="A Layer-7 load balancer and reverse proxy.",

@@ -10,10 +10,11 @@ __all__ = ["page"]
 
 def page(parser: argparse.ArgumentParser, name: str, version: str, files: tuple[tuple[str, str], ...], also: str) -> str:
     """The page of a command. name: in one line, what it is for; files: names and what they are; also: other pages"""
+    title = parser.prog.replace(" ", "-")
     lines = [
-        f'.TH {parser.prog.upper()} 1 "" "Terraster {version}" "Terraster"',
+        f'.TH {title.upper()} 1 "" "Terraster {version}" "Terraster"',
         ".SH NAME",
-        f"{parser.prog} \\- {_plain(name)}",
+        f"{_plain(title)} \\- {_plain(name)}",
         ".SH SYNOPSIS",
         f".B {parser.prog}",
         _plain(_usage(parser)),
@@ -34,7 +35,7 @@ def page(parser: argparse.ArgumentParser, name: str, version: str, files: tuple[
     if others:
         signals, _, _ = others.partition("\nsee also:")
         lines += [".SH SIGNALS", _sentence(" ".join(signals.split()))]
-    lines.append(".SH FILES")
+    lines += [".SH FILES"] if files else []
     for file, text in files:
         lines += [".TP", rf"\fI{_plain(file)}\fR", _sentence(text)]
     lines += [".SH SEE ALSO", _plain(also)]

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from terraster import __version__
 from terraster.admin.metrics import of_filter
-from terraster.cli import ctl
+from terraster.cli import bench, ctl
 from terraster.cli import main as main_command
 from terraster.cli.manpage import page
 from terraster.config.settings import Model, TrafficSettings
@@ -242,8 +242,13 @@ def man_pages() -> dict[str, str]:
     logins = ("$XDG_CONFIG_HOME/terraster/logins.json", "logins at other hosts; only their user may read it")
     return {
         "terraster.1": page(
-            main_command._parser(), "a load balancer for HTTP", __version__, (configuration, socket), "terrasterctl(1)"
+            main_command.terraster_parser(),
+            "a load balancer for HTTP",
+            __version__,
+            (configuration, socket),
+            "terrasterctl(1), terraster-bench(1)",
         ),
+        "terraster-bench.1": page(bench.parser(), "a load generator for HTTP", __version__, (), "terraster(1)"),
         "terrasterctl.1": page(
             ctl._parser(), "control a running Terraster", __version__, (configuration, socket, logins), "terraster(1)"
         ),

@@ -1,0 +1,38 @@
+"""When requests are due in an open loop: a sequence of times that does not depend on answers.
+
+A client that waits for an answer before its next request is silent while a server stalls, and does not measure the requests that others would
+have sent meanwhile ("coordinated omission", a term of Gil Tene). So a request has a time at which it is due, and its latency counts from then.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from .load import Load
+
+__all__ = ["Schedule"]
+
+
+class Schedule:
+    """The times of one share of a load, from the start of the load on. Pure.
+
+    due: seconds at which the next request is due. Even times of all shares interleave; random ones are those of a Poisson process.
+    """
+
+    __slots__ = ("due", "_at", "_chance", "_load", "_of_share")
+
+    def __init__(self, load: Load) -> None:
+        """load: with a rate"""
+        self._load = load
+        self._at = load.index
+        self._of_share = load.rate / load.of
+        self._chance = Random(load.seed) if load.random else None
+        self.due = self._at / load.rate if self._chance is None else self._chance.expovariate(self._of_share)
+
+    def advance(self) -> None:
+        """Go on to the next request."""
+        if self._chance is None:
+            self._at += self._load.of
+            self.due = self._at / self._load.rate  # from the start, so that rounding does not add up
+        else:
+            self.due += self._chance.expovariate(self._of_share)
