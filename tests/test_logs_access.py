@@ -18,7 +18,8 @@ from terraster.config.log_format import FIELDS, JSON_FIELDS
 from terraster.config.snapshot import AccessLog
 from terraster.errors import StartError
 from terraster.exchange import Exchange
-from terraster.logs.access import BATCH, AccessLogs, AccessWriter, Renderer
+from terraster.logs.access import BATCH, AccessLogs, AccessWriter
+from terraster.logs.renderer import Renderer
 from terraster.logs.sink import BACKLOG, Sink
 from terraster.wire.grpc import Call
 
@@ -42,7 +43,7 @@ def an_exchange(**changes) -> Exchange:
 
 
 def line(x: Exchange, **config) -> str:
-    return Renderer(AccessLog(**config)).lines([x]).decode("ascii")
+    return Renderer(AccessLog(**config)).line(x)
 
 
 def no_warning(text: str) -> None:
@@ -159,7 +160,7 @@ def test_what_does_not_exist_stops_the_start(config):
 def test_the_clock_goes_on_and_back():
     renderer = Renderer(AccessLog(fields=("time",)))
     walls = [WALL, WALL + 0.5, WALL + 1, WALL - 3600, 1700000000.0, 1700000000.9999]
-    times = [json.loads(text)["time"][11:] for text in renderer.lines([an_exchange(wall=wall) for wall in walls]).splitlines()]
+    times = [json.loads(text)["time"][11:] for text in [renderer.line(an_exchange(wall=wall)) for wall in walls]]
     assert times == ["22:13:20.125Z", "22:13:20.625Z", "22:13:21.125Z", "21:13:20.125Z", "22:13:20.000Z", "22:13:20.999Z"]
 
 
@@ -217,9 +218,10 @@ def test_whatever_comes_in_a_line_is_one_line_of_json(target, agent, host, detai
 def test_what_is_remembered_is_bounded():
     renderer = Renderer(AccessLog())
     for n in range(50):
-        renderer.lines([an_exchange(host=b"h%d-%d" % (n, m)) for m in range(100)])
-    renderer.lines([an_exchange(host=b"x" * 30000)])
-    assert len(renderer._quoted) <= 1024 and max(map(len, renderer._quoted)) <= 256
+        for m in range(100):
+            renderer.line(an_exchange(host=b"h%d-%d" % (n, m)))
+    renderer.line(an_exchange(host=b"x" * 30000))
+    assert len(renderer.quoted) <= 1024 and max(map(len, renderer.quoted)) <= 256
 
 
 def test_off_writes_nothing():

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from terraster.config.loggers import AccessLog, Encoding
-from terraster.logs.access import AccessWriter, Renderer
+from terraster.logs.access import AccessWriter
+from terraster.logs.renderer import Renderer
 
 from .test_logs_access import an_exchange, no_warning, soon
 
@@ -41,7 +42,7 @@ def test_levels(tmp_path: Path, least: int, kept: list[int]) -> None:
 
 
 def one(**config: object) -> str:
-    return Renderer(AccessLog(**config)).lines([an_exchange()]).decode()  # type: ignore[arg-type]
+    return Renderer(AccessLog(**config)).line(an_exchange())  # type: ignore[arg-type]
 
 
 def test_an_encoding_names_the_keys_and_its_logger() -> None:
@@ -78,7 +79,7 @@ def test_times(encoder: str, shown: object) -> None:
 def test_durations(encoder: str, shown: object) -> None:
     encoding = Encoding(duration_encoder=encoder)
     assert json.loads(one(encoding=encoding))["duration"] == shown
-    nothing = Renderer(AccessLog(encoding=encoding)).lines([an_exchange(upstream_time=-1.0)])
+    nothing = Renderer(AccessLog(encoding=encoding)).line(an_exchange(upstream_time=-1.0))
     assert json.loads(nothing)["upstream_time"] is None
 
 
@@ -95,15 +96,15 @@ def test_chosen_fields_with_an_encoding() -> None:
 def test_headers_and_parameters_without_secrets() -> None:
     x = an_exchange(target=b"/a?token=t&a=1&a=2&b=%7B%22token%22:%22t%22%7D&c")
     x.head.fields = [*x.head.fields, (b"Cookie", b"a=b"), (b"X-Many", b"1"), (b"x-many", b"\xff"), (b"Api-Key", b"k")]
-    found = json.loads(Renderer(AccessLog(headers=True, query=True)).lines([x]))
+    found = json.loads(Renderer(AccessLog(headers=True, query=True)).line(x))
     assert found["query_params"] == {"token": "****", "a": ["1", "2"], "b": '{"token":"****"}', "c": ""}
     headers = {"x-many": "1, \\xff", "cookie": "****", "api-key": "****", "host": "shop.example"}
     assert headers.items() <= found["headers"].items()
-    text = Renderer(AccessLog(format="{level} {headers}")).lines([x]).decode()
+    text = Renderer(AccessLog(format="{level} {headers}")).line(x)
     assert text.startswith("info {") and text.count("\n") == 1 and '\\"cookie\\":\\"****\\"' in text
 
 
 def test_no_line_has_the_query_if_that_is_said() -> None:
-    line = Renderer(AccessLog(query=False)).lines([an_exchange(target=b"/a?x=secret")]).decode()
+    line = Renderer(AccessLog(query=False)).line(an_exchange(target=b"/a?x=secret"))
     found = json.loads(line)
     assert found["uri"] == "/a" and "?" not in line

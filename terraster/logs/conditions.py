@@ -1,6 +1,6 @@
 """Which finished requests an access log has: its level, its condition (`terraster.config.log_when`) and its sample.
 
-A condition is compiled once. A comparison takes 0.1 to 0.2 µs, when the lines are rendered.
+A condition is compiled once. A comparison takes 0.1 to 0.2 µs when a request ends.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _held(one: Holds) -> Test:
 
 
 class Choice:
-    """The exchanges of a batch that one access log has."""
+    """The exchanges that one access log has."""
 
     __slots__ = ("_least", "_sampler", "_test")
 
@@ -182,13 +182,8 @@ class Choice:
         """True if none is left out."""
         return not self._least and self._test is None and self._sampler is None
 
-    def of(self, batch: list[Exchange]) -> list[Exchange]:
-        """Those that are logged, in their order."""
-        least, test, sampler = self._least, self._test, self._sampler
-        if least:
-            batch = [x for x in batch if x.status >= least]
-        if test is not None:
-            batch = [x for x in batch if test.holds(x)]
-        if sampler is not None:
-            batch = [x for x in batch if x.status >= _ERROR or sampler.takes(x)]
-        return batch
+    def takes(self, x: Exchange) -> bool:
+        """True if a finished exchange is logged. Counts it, where only some of many equal ones are."""
+        if x.status < self._least or (self._test is not None and not self._test.holds(x)):
+            return False
+        return self._sampler is None or x.status >= _ERROR or self._sampler.takes(x)

@@ -1,6 +1,6 @@
 """Parts that only some access lines have: the fields that cost most, and the keys and forms of a logger's encoding.
 
-`terraster.logs.access.Renderer` asks for them only where a configuration has them, so that other lines cost what they did.
+`terraster.logs.renderer.Renderer` asks for them only where a configuration has them, so that other lines cost what they did.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl
 
 from ..config.log_format import FIELDS, JSON_FIELDS
@@ -38,13 +38,6 @@ _TIMES = {
 """Conversions of the time, and by what its milliseconds are multiplied; 0: the second is enough."""
 
 
-class Second(Protocol):
-    """Knows the whole second of the line that is rendered."""
-
-    @property
-    def second(self) -> float: ...
-
-
 class Further:
     """The values of `FURTHER_FIELDS`, in their order. json: of a JSON line. names: the fields of the line"""
 
@@ -63,13 +56,25 @@ class Further:
         state = termination_state(x)
         spent = x.facts or _NOTHING
         return (
-            self._levels[level_of(x.status)],
+            self.level(x.status),
             f'"{state}"' if self._json else state,
             *[self._lasting(spent.get(what)) for what in (QUEUE_TIME, CONNECT_TIME, TLS_TIME)],
-            self._shown(self._headers(x)) if self._looks else "",
-            self._shown(self._parameters(x)) if self._looks else "",
+            self.headers(x) if self._looks else "",
+            self.parameters(x) if self._looks else "",
             *self._ids(spent.get(TRACE)),
         )
+
+    def level(self, status: int) -> str:
+        """The level of a line, by the status."""
+        return self._levels[level_of(status)]
+
+    def headers(self, x: Exchange) -> str:
+        """The fields of the request."""
+        return self._shown(self._headers(x))
+
+    def parameters(self, x: Exchange) -> str:
+        """The parameters of the query."""
+        return self._shown(self._parameters(x))
 
     def _ids(self, trace: Trace | None) -> tuple[str, str]:
         """The ids of the trace and of the span, as far as the request has them. They are hexadecimal digits."""
@@ -116,36 +121,40 @@ def plain(names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any] | None:
 
 
 class Encoded:
-    """Selects the values of encoded lines, and gives times and durations their form. line: knows its second"""
+    """Selects the values of encoded lines, and gives times and durations their form.
 
-    __slots__ = ("_encoder", "_line", "_order", "_scale", "_whole")
+    exact: True if a duration has the form that it has in other lines
+    """
 
-    def __init__(self, names: tuple[str, ...], encoding: Encoding, line: Second) -> None:
-        self._line = line
+    __slots__ = ("exact", "_encoder", "_order", "_scale", "_whole")
+
+    def __init__(self, names: tuple[str, ...], encoding: Encoding) -> None:
         self._encoder = encoding.duration_encoder
+        self.exact = self._encoder == "seconds"
         self._scale = _TIMES[encoding.time_encoder][1]
         self._whole = {"epoch": 1, "millis": 1000, "nanos": 1_000_000_000}.get(encoding.time_encoder, 0)
         self._order = tuple((FIELDS.index(name), name in _DURATIONS) for name in names)
 
-    def pick(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The values for the template of `encoded_template`. values: of all fields, as the renderer has them"""
+    def pick(self, values: tuple[Any, ...], second: float) -> tuple[Any, ...]:
+        """The values for the template of `encoded_template`. values: of all fields, as the renderer has them. second: the whole second"""
         chosen: list[Any] = []
         for index, lasts in self._order:
             value = values[index]
             if not index:
-                value = self._moment(value)
+                value = self.moment(second, value)
             elif lasts and value != "null":
-                value = self._lasting(float(value))
+                value = self.lasting(float(value))
             chosen.append(value)
         return tuple(chosen)
 
-    def _moment(self, milliseconds: float) -> float | int:
+    def moment(self, second: float, milliseconds: float) -> float | int:
         """The time as a number: of the whole second and what follows it, or of what follows it alone."""
         if self._whole == 1:
-            return self._line.second + milliseconds * self._scale
-        return int(self._line.second) * self._whole + int(milliseconds * self._scale)
+            return second + milliseconds * self._scale
+        return int(second) * self._whole + int(milliseconds * self._scale)
 
-    def _lasting(self, seconds: float) -> str:
+    def lasting(self, seconds: float) -> str:
+        """A duration, escaped."""
         written = duration(seconds, self._encoder)
         if isinstance(written, str):
             return encode_basestring_ascii(written)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from ..config.log_targets import is_remote, remote
 from ..config.loggers import AccessLog, Rotation
 from ..exchange import Exchange
 from .conditions import Choice
+from .lines import Lines
 from .losses import Losses
 from .remote import RemoteLog
 from .rotating import RotatingSink
@@ -20,24 +20,21 @@ _ERROR = 500
 """The least status of a line of level error."""
 
 
-class Lines(Protocol):
-    """Makes the lines of a batch, one for each exchange, each with its end."""
-
-    def lines(self, exchanges: list[Exchange]) -> bytes: ...
-
-    def each(self, exchanges: list[Exchange]) -> list[str]: ...
-
-
 class Outlets:
     """The destinations of one `AccessLog` in one process.
 
+    lines: makes the lines
     warn, must, losses: as for `Sink`
+
+    Lines that all go to the same files are made as requests end. Where a destination needs more than the line (its level, the fields of the
+    journal), the exchanges are kept instead.
     """
 
-    __slots__ = ("_all", "_choice", "_errors", "_lines", "_remotes", "_simple")
+    __slots__ = ("keep", "_all", "_alone", "_batch", "_choice", "_errors", "_lines", "_remotes")
 
     def __init__(self, config: AccessLog, lines: Lines, warn: Callable[[str], object], must: bool, losses: Losses | None) -> None:
         self._lines = lines
+        self._batch: list[Exchange] = []
         self._choice = Choice(config)
         paths = (config.path, *config.others)
         errors = tuple(path for path in config.errors if path not in paths)
@@ -48,17 +45,30 @@ class Outlets:
             for path in (*paths, *errors)
             if (target := remote(path)) is not None
         )
-        alone = len(paths) == 1 and not errors and not self._remotes and self._choice.takes_all
-        self._simple = self._all[0] if alone else None
+        self._alone = not self._errors and not self._remotes
+        self.keep: Callable[[Exchange], int] = self._keep_exchange
+        """Keep what a finished exchange leaves until `write`. Returns how many lines are kept, or more if they are to be written now."""
+        if self._alone:
+            self.keep = lines.add if self._choice.takes_all else self._keep_chosen
 
-    def write(self, batch: list[Exchange]) -> bool:
-        """Write the lines of these exchanges, or of none. Never raises, and never waits for a reader. True if lines wait for another program
-        that is there, and slow: then this is to be called again soon."""
-        if self._simple is not None:
-            if batch:
-                self._simple.write(self._lines.lines(batch))
+    def _keep_chosen(self, exchange: Exchange) -> int:
+        return self._lines.add(exchange) if self._choice.takes(exchange) else 0
+
+    def _keep_exchange(self, exchange: Exchange) -> int:
+        self._batch.append(exchange)
+        return len(self._batch)
+
+    def write(self) -> bool:
+        """Write what is kept. Never raises, and never waits for a reader. True if lines wait for another program that is there, and slow: then
+        this is to be called again soon."""
+        if self._alone:
+            block = self._lines.take()
+            if block:
+                for sink in self._all:
+                    sink.write(block)
             return False
-        batch = self._choice.of(batch)
+        batch = [exchange for exchange in self._batch if self._choice.takes(exchange)]
+        self._batch.clear()
         if batch:
             self._write(batch, self._lines.each(batch))
         else:

@@ -22,14 +22,14 @@ _ALWAYS = frozenset(("authorization", "proxy-authorization", "cookie", "set-cook
 class Sanitizer:
     """Masks the values of these names, compared without case, and with ``-`` and ``_`` alike in header fields. mask: in their place"""
 
-    __slots__ = ("_escaped", "_mask", "_names", "_text", "_fields")
+    __slots__ = ("names", "_escaped", "_mask", "_text", "_fields")
 
     def __init__(self, names: Iterable[str], mask: str) -> None:
-        self._names = frozenset(name.lower() for name in names)
-        self._fields = _ALWAYS | {name.replace("_", "-") for name in self._names}
+        self.names = frozenset(name.lower() for name in names)
+        self._fields = _ALWAYS | {name.replace("_", "-") for name in self.names}
         self._mask = mask
-        self._text = _pattern(self._names, re.escape)
-        self._escaped = _pattern(self._names, _escaped)
+        self._text = _pattern(self.names, re.escape)
+        self._escaped = _pattern(self.names, _escaped)
 
     def uri(self, uri: str) -> str:
         """A URI without a user's name and password, and without the values of these parameters, nor of others that have one of them within."""
@@ -71,7 +71,7 @@ class Sanitizer:
     def _is_secret(self, name: str) -> bool:
         """True if this parameter of a query has one of the names, or a part of it has, as in ``user[password]`` and ``user.password``."""
         name = name.strip().lower()
-        return name in self._names or not self._names.isdisjoint(_PARTS.split(name))
+        return name in self.names or not self.names.isdisjoint(_PARTS.split(name))
 
     def text(self, text: str) -> str:
         """A text in which ``name=value``, ``name: value`` and ``"name": value`` of these names are masked, and passwords in URLs."""
