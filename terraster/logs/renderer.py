@@ -1,4 +1,4 @@
-"""What an access line says: finished exchanges rendered as text. Pure.
+"""The text of access lines: finished exchanges, rendered. Pure.
 
 Formats
 - ``json``: one object per line, with all of `terraster.config.log_format.JSON_FIELDS`, or those that ``fields`` names in their order.
