@@ -62,6 +62,7 @@ def rooms() -> Rooms:
 def import_sources() -> None:
     """Let Python import every module of Terraster from its `.py`. Called once, before the first of them is imported."""
     sys.path_hooks.insert(0, _sources)
+    sys.path_importer_cache.pop(_PACKAGE, None)  # this module was found by a finder that knows extensions
 
 
 def _sources(path: str) -> FileFinder:
