@@ -9,9 +9,8 @@ through the `SeatView` of the process, which sits down after the fork.
 
 ``max_connections`` holds over all workers without a lock: a worker first counts itself in, then adds up all seats, and steps back
 if the sum is over the limit. Of several that arrive at once the last one sees all others, so the limit is never exceeded. At worst
-two step back from one free place, and their requests go to another backend. (This wants a worker's write to be seen before it reads. x86
-may hold a write back for some tens of nanoseconds, the interpreter needs hundreds to get to the first read; a compiled
-`Member.take` needs a fence there.) The requests that may try a half-open circuit are counted in the same way.
+two step back from one free place, and their requests go to another backend. (This wants a worker's write to be seen before it reads:
+`terraster.state.fence`.) The requests that may try a half-open circuit are counted in the same way.
 
 A new worker is an exception for a moment. The others hear about its seat at its fork, long before it is ready to accept. A worker that is
 busy with one long turn of its loop reads that late and counts without the new seat, for a second at worst. The limit may be exceeded by the
@@ -28,6 +27,7 @@ from typing import ClassVar
 from ..config.snapshot import Backend
 from ..exchange import Exchange
 from ..state.cells import BackendCells, SeatBackend
+from ..state.fence import fence
 from ..state.view import SeatView
 from ..wire.edits import Edits
 from .admitted import FEW, Admitted
@@ -72,17 +72,17 @@ class Member:
 
     def is_up(self) -> bool:
         """True if new work may be sent to it, as far as its health is concerned."""
-        return self.view.q[self.admit_at] != 0
+        return self.view.cells[self.admit_at] != 0
 
     def keeps_sessions(self) -> bool:
         """True if work that belongs to it may be sent to it: also while it is draining, but not after `suspend`."""
-        q, at = self.view.q, self.admit_at
+        q, at = self.view.cells, self.admit_at
         return q[at] != 0 or (q[self._cells + BackendCells.STATE] == BackendCells.DRAINING and at != self.view.table.never)
 
     def active(self) -> int:
         """Requests in flight, over all seats."""
         view = self.view
-        q = view.q
+        q = view.cells
         at = self.offset + _ACTIVE
         total = 0
         for row in view.all_backends:
@@ -95,7 +95,7 @@ class Member:
 
     def ramp(self) -> float:
         """The part of its weight that counts during slow start, above 0 and at most 1; 1.0 outside of slow start."""
-        q = self.view.q
+        q = self.view.cells
         if q[self.admit_at] != _RAMPING:
             return 1.0
         return min(max(q[self._cells + BackendCells.RAMP], 1), _WHOLE) / _WHOLE
@@ -112,7 +112,7 @@ class Member:
         and where `slowness` has already been reckoned with.
         """
         view = self.view
-        q = view.q
+        q = view.cells
         at = view.backends + self.offset + _ACTIVE
         q[at] += 1
         if q[self.admit_at] == _ALL and not self.max_connections:
@@ -124,10 +124,11 @@ class Member:
 
     def _may(self, ramps: bool) -> bool:
         """True if a request that has counted itself in may stay."""
+        fence()
         if self.max_connections and self.active() > self.max_connections:
             return False
         view = self.view
-        q = view.q
+        q = view.cells
         admit = q[self.admit_at]
         if admit == _RAMPING and ramps:
             self._ramped += q[self._cells + BackendCells.RAMP]
@@ -137,6 +138,7 @@ class Member:
         elif admit == _TRIAL:
             at = self.offset + _TRIALS
             q[view.backends + at] += 1
+            fence()
             if sum([q[row + at] for row in view.all_backends]) > q[self._cells + BackendCells.TRIAL_LIMIT]:
                 q[view.backends + at] -= 1
                 return False
@@ -156,12 +158,12 @@ class Member:
 
     def on_trial(self) -> bool:
         """True if its circuit is half-open, so that every result is reported."""
-        return self.view.q[self.admit_at] == _TRIAL
+        return self.view.cells[self.admit_at] == _TRIAL
 
     def give_back(self) -> None:
         """Count one request in flight less."""
         view = self.view
-        view.q[view.backends + self.offset + _ACTIVE] -= 1
+        view.cells[view.backends + self.offset + _ACTIVE] -= 1
 
     def suspend(self) -> None:
         """Send it no new work from this process, until `resume`. The master has a report and decides for all workers."""
@@ -188,7 +190,7 @@ class Balancer:
 
     __slots__ = ("members", "admitted", "relieved")
 
-    name: ClassVar[str]
+    name: ClassVar[str] = ""
     measures: bool = False
     cookie: ClassVar[bool] = False
 

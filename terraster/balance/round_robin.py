@@ -28,7 +28,7 @@ class RoundRobin(Balancer):
     name: ClassVar[str] = "round-robin"
 
     def __init__(self, members: Sequence[Member]) -> None:
-        super().__init__(members)
+        Balancer.__init__(self, members)
         self._turns = [member for member in members if member.weight]
         self._at = 0
         self._places: list[int] = []  # of those let in, in a large group
@@ -44,7 +44,7 @@ class RoundRobin(Balancer):
                 at = 0
             member = turns[at]
             at += 1
-            if member.view.q[member.admit_at] and not (tried and member in tried) and member.take():
+            if member.view.cells[member.admit_at] and not (tried and member in tried) and member.take():
                 self._at = at
                 return member
             left -= 1

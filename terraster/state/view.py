@@ -17,7 +17,7 @@ __all__ = ["SeatView"]
 class SeatView:
     """The cells that this process writes, and those of others that it reads.
 
-    q:         the table's cells
+    q, cells:  the table's cells; ``cells`` is for compiled rooms only, which reach memory by it without an object
     seat:      the seat's number (0: the master, which counts nothing)
     base:      index of the seat's first cell (add a `Seat` constant)
     backends:  index of the seat's first backend row; a backend's row is ``backends + slot * SeatBackend.CELLS``
@@ -38,6 +38,7 @@ class SeatView:
     __slots__ = (
         "table",
         "q",
+        "cells",
         "seat",
         "base",
         "backends",
@@ -60,7 +61,7 @@ class SeatView:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.q = table.q
+        self.q = self.cells = table.q
         self.backend_leases: dict[int, int] = {}
         self.location_leases: dict[int, int] = {}
         self.doubts = 0

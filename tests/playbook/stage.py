@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -50,6 +50,7 @@ from terraster.state.cells import (
 from terraster.state.leases import Leases
 from terraster.state.table import Table
 from terraster.state.view import SeatView
+from terraster.wire.edits import Edits
 from terraster.worker.generations import Generations
 
 from .world import START, Connection, Hub, Loop, Network, Socket
@@ -133,24 +134,51 @@ def _certified(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, services=tuple(services))
 
 
-class _Heard:
+class _Heard(Balancer):
     """A location's balancer, and what it is told: `Stage.over`, `Stage.measured`."""
 
     def __init__(self, balancer: Balancer, over: list[tuple[str, bool]], measured: list[tuple[str, float]]) -> None:
+        super().__init__(balancer.members)
         self._balancer = balancer
         self._over = over
         self._measured = measured
+
+    @property
+    def measures(self) -> bool:  # type: ignore[override]
+        return self._balancer.measures
+
+    @property
+    def cookie(self) -> bool:  # type: ignore[override]
+        return self._balancer.cookie
+
+    def pick(self, exchange: Exchange | None, tried: Collection[Member], now: float) -> Member | None:
+        return self._balancer.pick(exchange, tried, now)
+
+    def last_resort(self, tried: Collection[Member]) -> Member | None:
+        return self._balancer.last_resort(tried)
+
+    def has_others(self, tried: Collection[Member]) -> bool:
+        return self._balancer.has_others(tried)
+
+    def on_trial(self) -> list[Member]:
+        return self._balancer.on_trial()
+
+    def keeps(self, exchange: Exchange) -> bool:
+        return self._balancer.keeps(exchange)
 
     def answered(self, member: Member, seconds: float, now: float) -> None:
         self._measured.append((member.backend.host, round(seconds, 3)))
         self._balancer.answered(member, seconds, now)
 
+    def on_response(self, exchange: Exchange, edits: Edits) -> None:
+        self._balancer.on_response(exchange, edits)
+
     def done(self, member: Member, failed: bool, now: float) -> None:
         self._over.append((member.backend.host, failed))
         self._balancer.done(member, failed, now)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._balancer, name)
+    def parts(self) -> tuple[Balancer, ...]:
+        return self._balancer.parts()
 
 
 class _Runners:
@@ -220,7 +248,7 @@ class Stage:
         for service in self.plan.services.values():
             for location in service.locations:
                 if not isinstance(location.balancer, _Heard):
-                    location.balancer = _Heard(location.balancer, self.over, self.measured)  # type: ignore[assignment]
+                    location.balancer = _Heard(location.balancer, self.over, self.measured)
 
     def _leased(self, snapshot: Snapshot) -> Snapshot:
         snapshot = self.leases.assign(snapshot)
