@@ -11,6 +11,7 @@ import pytest
 from terraster.config.snapshot import ConnectionPool
 from terraster.net import private_pool
 from terraster.net.private_pool import PrivatePool
+from terraster.net.upstream import Upstream as RealUpstream
 from terraster.state.table import Table
 from terraster.state.view import SeatView
 
@@ -33,12 +34,12 @@ class House:
         return Upstream(self.client)
 
 
-class Upstream:
+class Upstream(RealUpstream):
     """The facts of a connection to a backend."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
-        self.stream = SimpleNamespace(ready=False)
+        self.stream: Any = SimpleNamespace(ready=False, buffers=False)
         self.since = inf
         self.header = b"PROXY"
         self.phase = ""

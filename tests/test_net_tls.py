@@ -520,12 +520,15 @@ def test_connecting_and_the_handshake_share_one_time(monkeypatch: pytest.MonkeyP
     seen: list[float] = []
     house.reactor.clock = lambda: now[0]
 
-    def connect(upstream: Upstream, stream: Any, address: Any, timeout: float) -> None:
-        seen.append(timeout)
-        now[0] += 3.5
+    class Slow(Upstream):
+        def connect(self, stream: Any, address: Any, timeout: float) -> None:
+            seen.append(timeout)
+            now[0] += 3.5
 
-    monkeypatch.setattr(Upstream, "connect", connect)
-    monkeypatch.setattr(Upstream, "start_tls", lambda upstream, stream, timeout: seen.append(timeout))
+        def start_tls(self, stream: Any, timeout: float) -> None:
+            seen.append(timeout)
+
+    monkeypatch.setattr("terraster.net.origin.Upstream", Slow)
     origin = house.origin(1)
     origin.connect(NOBODY, 5.0).close()
     origin.connect(NOBODY, 0.0).close()

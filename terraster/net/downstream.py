@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from select import POLLRDHUP
 
-from greenlet import getcurrent, greenlet
+from greenlet import greenlet
 
 from terraster.errors import ClientGone, HttpError
 from terraster.exchange import Exchange
 
 from .body import RequestBody
 from .connection import Connection
+from .stream import getcurrent
 
 __all__ = ["Downstream"]
 

@@ -25,4 +25,4 @@ cdef class Stream:
     cpdef close(self)
 
 
-cdef object getcurrent()
+cpdef getcurrent()

@@ -30,7 +30,7 @@ from terraster.errors import HttpError
 
 from .reactor import Reactor
 
-__all__ = ["READ_SIZE", "Owner", "Stream"]
+__all__ = ["READ_SIZE", "Owner", "Stream", "getcurrent"]
 
 READ_SIZE = 65536
 """Octets that a `recv` asks for. Above the allocator's threshold (128 KiB) each read would need an mmap and a munmap."""

@@ -48,7 +48,7 @@ cdef extern from *:
 
 import_greenlet()
 
-__all__ = ["READ_SIZE", "Owner", "Stream"]
+__all__ = ["READ_SIZE", "Owner", "Stream", "getcurrent"]
 
 cdef enum:
     _ROOM = 65536
@@ -58,7 +58,7 @@ READ_SIZE = _ROOM
 cdef char[_ROOM] _BUFFER  # it is empty again before another greenlet can run
 
 
-cdef object getcurrent():
+cpdef getcurrent():
     return current_greenlet()
 
 

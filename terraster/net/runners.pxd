@@ -1,0 +1,3 @@
+cdef class Runners:
+    cdef public object _hub, _job, _run, _switch
+    cdef public list _idle
