@@ -155,7 +155,8 @@ class ServicePlan:
     fallback: `rules` if they may answer for paths without a location; None: such a path is answered with 404.
     log: like a location's, for requests without a location.
     tls: its settings towards clients, None: served in clear. protocols: those that it offers by ALPN. http2: the limits of clients that
-    choose h2. prefixes: the locations, unless some have conditions: then see forks. spellings, forked_spellings: None if all locations have
+    choose h2. prefixes: the locations, unless some have conditions: then see forks. everything: the location if it is the only one and its path
+    is ``/``, else None. spellings, forked_spellings: None if all locations have
     the same access filters. is_simple: False if a path does not tell the location by itself.
     """
 
@@ -166,6 +167,7 @@ class ServicePlan:
         "protocols",
         "tls",
         "prefixes",
+        "everything",
         "locations",
         "fallback",
         "forked_spellings",
@@ -208,6 +210,7 @@ class ServicePlan:
             self.prefixes = Prefixes([(location._prefix, location) for location in of_requests])
             self.spellings = kinds.spellings(service, of_requests)
         self.is_simple = self.forks is None and self.spellings is None
+        self.everything = self.locations[0] if self.is_simple and self.locations == (self.prefixes.find(b"/"),) else None
         self._rules: LocationPlan | None = None
         self._made_of = service, view, kinds
         self.fallback: LocationPlan | None = None

@@ -41,6 +41,7 @@ from .phases.multiplex import choose, head_of, multiplex
 from .phases.pick import first_pick, next_pick, settle_waits
 from .phases.plugin_body import PluginBodies
 from .phases.receive import read_head, read_proxy_header
+from .phases.respond import relay
 from .phases.secure import secure
 from .phases.subrequest import Subrequests
 from .phases.traced import TracedAttempt
@@ -48,7 +49,7 @@ from .plan import Plan
 from .policy.retry import GIVE_UP, IDEMPOTENT, SAME_FRESH, USE
 from .state.cells import BUCKET_OF, FINE, QUICK, STATUS_CELL, SeatLocation, bucket_of
 from .state.view import SeatView
-from .wire.http1 import RequestHead
+from .wire.heads import RequestHead
 
 __all__ = ["LAST_HOP", "Proxy"]
 
@@ -58,6 +59,8 @@ _BYTES_OUT = SeatLocation.BYTES_OUT
 _DURATION = SeatLocation.DURATION
 _BUCKET = SeatLocation.BUCKET
 _GRPC = SeatLocation.GRPC
+
+_HEX = tuple(b"%02x" % number for number in range(256))
 
 LAST_HOP = Answer(200)
 """The answer to an OPTIONS with Max-Forwards 0, which must not be forwarded: RFC 9110, section 7.6.2."""
@@ -211,7 +214,9 @@ class Proxy(DataPlane):
         exchange.handshake = connection.handshake
         exchange.plan = self.plan
         self.id_count = count = self.id_count + 1
-        exchange.request_id = b"%b%08x" % (self.id_prefix, count)
+        if not count & 255:
+            self.number()
+        exchange.request_id = self.id_start + _HEX[count & 255]
         if client.framed:
             call.begin(exchange)
         client.exchange = exchange
@@ -230,7 +235,7 @@ class Proxy(DataPlane):
                 attempt = attempt.ask()
                 step = attempt.judge()
                 if step == USE:
-                    keep = respond.relay(self, attempt)
+                    keep = relay(self, attempt)
                     attempt.relayed()
                     return keep
                 attempt.discard()
@@ -307,7 +312,7 @@ class Proxy(DataPlane):
         clock = self.clock
         exchange.duration = duration = clock() - exchange.started
         view = self.view
-        q = view.q
+        q = view.cells
         row = view.locations + (exchange.plan.unrouted if location is None else location.offset)
         if exchange.facts is not None:
             settle_waits(view, exchange)

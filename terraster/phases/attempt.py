@@ -25,7 +25,8 @@ from terraster.policy.retry import ELSEWHERE, GIVE_UP, SAME_FRESH, USE, next_ste
 from terraster.state.cells import BUCKET_OF, CLASS_CELL, FINE, QUICK, SeatBackend, SeatLocation, bucket_of
 from terraster.wire.chunked import last_chunk
 from terraster.wire.grpc import APART, word_of
-from terraster.wire.http1 import MAX_INTERIM, ResponseHead, parse_response
+from terraster.wire.heads import ResponseHead
+from terraster.wire.http1 import MAX_INTERIM, parse_response
 
 from .call import final_verdict, outcome, verdict
 from .data_plane import DataPlane
@@ -127,16 +128,16 @@ class Attempt:
         self.ended_at = 0.0
         self._asked_at: float
         self._fresh = fresh
-        view = plane.view
-        q = view.q
-        self.row = row = view.backends + member.offset
-        q[row + _REQUESTS] += 1
+        view = self.plane.view
+        q = view.cells
+        self.row = view.backends + self.member.offset
+        q[self.row + _REQUESTS] += 1
         exchange.backend = member
         if exchange.grpc is not None:
             exchange.asked = plane.clock()
         exchange.tries = tries = exchange.tries + 1
         if tries > 1:
-            q[row + _AGAIN] += 1
+            q[self.row + _AGAIN] += 1
             q[view.locations + self.location.offset + _RETRIES] += 1
 
     # ------------------------------------------------------------------------------------------------------------------- asking
@@ -280,7 +281,7 @@ class Attempt:
     def judge(self) -> int:
         """Count the response head, and decide the next step: USE it, or ask ELSEWHERE."""
         exchange, location, response = self.exchange, self.location, self.response
-        q, row = self.plane.view.q, self.row
+        q, row = self.plane.view.cells, self.row
         clock = self.plane.clock
         self.ended_at = now = clock()
         sender = self.sender
@@ -311,7 +312,7 @@ class Attempt:
 
     def _timed(self, took: float) -> None:
         """Count a response head. took: seconds from the request sent to it"""
-        q, row, spent = self.plane.view.q, self.row, int(took * 1e9)
+        q, row, spent = self.plane.view.cells, self.row, int(took * 1e9)
         q[row + _LATENCY] += spent
         q[row + _BUCKET + (BUCKET_OF[spent // FINE] if spent < QUICK else bucket_of(took))] += 1
 
@@ -384,7 +385,7 @@ class Attempt:
 
     def _judge_call(self) -> None:
         """A call has ended, or nobody waits for its end any longer: count its response, whose status was to come in trailers."""
-        q, row = self.plane.view.q, self.row
+        q, row = self.plane.view.cells, self.row
         self.verdict = status = final_verdict(self.exchange, self.response, self.upstream, self.outcome == GOOD)
         self._brief = self.outcome == GOOD
         q[row + CLASS_CELL[status]] += 1
@@ -425,7 +426,7 @@ class Attempt:
                 upstream.close()
         outcome = self.outcome
         if outcome == GOOD and self._brief:
-            q, row = self.plane.view.q, self.row
+            q, row = self.plane.view.cells, self.row
             spent = int(self.exchange.upstream_time * 1e9)  # as in `_timed`, without a call
             q[row + _LATENCY] += spent
             q[row + _BUCKET + (BUCKET_OF[spent // FINE] if spent < QUICK else bucket_of(spent / 1e9))] += 1
@@ -450,7 +451,7 @@ class WatchedAttempt(Attempt):
     __slots__ = ("muted", "trial")
 
     def __init__(self, plane: DataPlane, exchange: Exchange, member: Member, fresh: bool) -> None:
-        super().__init__(plane, exchange, member, fresh)
+        Attempt.__init__(self, plane, exchange, member, fresh)
         location = self.location
         self.muted = False
         self.trial = location.breaker is not None and member.on_trial()
@@ -458,7 +459,7 @@ class WatchedAttempt(Attempt):
             exchange.asked = plane.clock()
 
     def judge(self) -> int:
-        step = super().judge()
+        step = Attempt.judge(self)
         location, now = self.location, self.ended_at
         if self.sender is None or self.sender.ended:
             if location.balancer.measures:
@@ -472,7 +473,7 @@ class WatchedAttempt(Attempt):
     def over(self) -> None:
         if self.outcome == GOOD and self._brief:
             self._went_well()
-        super().over()
+        Attempt.over(self)
         if self.location.limited:
             self.location.queue.stir()
 

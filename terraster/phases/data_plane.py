@@ -61,7 +61,8 @@ class DataPlane:
     deadlines: exchange → monotonic time at which it must be over
     tunnels:   those that are open, and their exchanges
     tunnels_until: while the worker drains, the monotonic time from which on tunnels are ended
-    id_prefix, id_count: a request id is the prefix, which no other worker has, and the count of requests in this worker
+    id_prefix, id_count: a request id is the prefix, which no other worker has, and the count of requests in this worker in hexadecimal
+    id_start:  the prefix and the count without its last two digits
     wall:      seconds to add to the monotonic clock for the wall clock
     date:      the current Date field line
     """
@@ -102,7 +103,7 @@ class DataPlane:
         plan.runtime.passwords = VerifiedPasswords(reactor)
         self.wall = 0.0
         self.date = b""
-        self.id_prefix = b""
+        self.id_prefix = self.id_start = b""
         self.id_count = 0
 
     def keep_time(self, now: float, wall: float, id_prefix: bytes) -> None:
@@ -110,6 +111,12 @@ class DataPlane:
         self.wall = wall - now
         self.date = b"Date: %b\r\n" % http_date(wall)
         self.id_prefix = id_prefix
+        self.number()
+
+    def number(self) -> None:
+        """Make the start that the ids of the next requests have in common. Called after every change of the prefix, and for each number of
+        requests that 256 divides."""
+        self.id_start = b"%b%06x" % (self.id_prefix, self.id_count >> 8)
 
     def sweep(self, now: float) -> None:
         """End the exchanges that have exceeded their deadline, and let idle connections to backends expire. Called a few times a second, on

@@ -11,7 +11,7 @@ from terraster.net.connection import Connection
 from terraster.plan import ServicePlan
 from terraster.route.host import split_host
 from terraster.route.target import canonical, split_absolute
-from terraster.wire.http1 import RequestHead
+from terraster.wire.heads import RequestHead
 
 __all__ = ["locate"]
 
@@ -60,7 +60,7 @@ def locate(exchange: Exchange) -> LocationPlan:
         location = service.prefixes.find(b"/") if service.forks is None else service.forks.find(exchange, b"/")
     else:
         exchange.path, exchange.query = canonical(target, service.refuse_encoded_slashes, service.merge_slashes)
-        location = service.prefixes.find(exchange.path)
+        location = service.everything or service.prefixes.find(exchange.path)
         if not service.is_simple:
             location = _carefully(exchange, service, location)
     if location is None:

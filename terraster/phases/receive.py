@@ -7,7 +7,8 @@ from math import inf
 from terraster.errors import BadRequest, ClientGone, HttpError
 from terraster.net.connection import GRACE, Connection
 from terraster.net.parked import PARK
-from terraster.wire.http1 import RequestHead, parse_request
+from terraster.wire.heads import RequestHead
+from terraster.wire.http1 import parse_request
 from terraster.wire.proxy_protocol import parse as parse_proxy_header
 
 from .data_plane import DataPlane

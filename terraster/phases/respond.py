@@ -15,7 +15,7 @@ from terraster.net.http2.request import Request
 from terraster.net.known_source import FullSource, KnownSource
 from terraster.net.transformed import relay_transformed
 from terraster.wire.answers import BODILESS, OwnHead, error_answer
-from terraster.wire.http1 import RequestHead
+from terraster.wire.heads import RequestHead
 from terraster.wire.transform import Transform
 
 from .ahead import relay_ahead

@@ -6,7 +6,7 @@ from terraster.balance.contract import Member
 from terraster.exchange import Exchange
 from terraster.net.connection import Connection
 from terraster.wire.edits import Edits, without
-from terraster.wire.http1 import RequestHead
+from terraster.wire.heads import RequestHead
 from terraster.wire.http2.backend_fields import request_block
 from terraster.wire.names import FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, UPGRADE, with_dashes
 
@@ -35,9 +35,9 @@ def upstream_head(exchange: Exchange, member: Member, framed: bool) -> bytes:
         keep = location.keep
         fields = connection.fields or _fields_about(connection)
         if exchange.host:
-            extra = b"%bX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n" % (fields, exchange.host, exchange.request_id)
+            extra = b"".join((fields, b"X-Forwarded-Host: ", exchange.host, b"\r\nX-Request-ID: ", exchange.request_id, b"\r\n"))
         else:
-            extra = b"%bX-Request-ID: %b\r\n" % (fields, exchange.request_id)
+            extra = b"".join((fields, b"X-Request-ID: ", exchange.request_id, b"\r\n"))
         if not head.minor:
             extra = extra.replace(b"Via: 1.1 ", b"Via: 1.0 ", 1)
     drop: frozenset[bytes] = _NOTHING
