@@ -530,7 +530,7 @@ def test_responses_say_what_http1_says(data: bytes, drop: frozenset[bytes], extr
         for names in (drop, NOTHING, drop, frozenset(drop)):
             block = response_block(head, names, (), extra)
             assert decoded(block) == as_http1(head, names, (), extra)
-            assert block == response_block(head, names, (), extra)
+            assert decoded(block) == decoded(response_block(head, names, (), extra))
             replace = [(name, value, b"/mapped") for name, value in head.location or ()]
             assert decoded(response_block(head, names, replace, extra)) == as_http1(head, names, replace, extra)
 
@@ -538,6 +538,8 @@ def test_responses_say_what_http1_says(data: bytes, drop: frozenset[bytes], extr
 def test_a_known_head_has_one_block() -> None:
     head = parse_response(RESPONSES["usual"], b"GET", 32768, 100)
     assert head is not None
+    for _ in range(2):
+        response_block(head, NOTHING, (), b"")
     assert response_block(head, NOTHING, (), b"") is response_block(head, frozenset(), (), b"")
     assert response_block(head, frozenset((b"etag",)), (), b"") is not response_block(head, NOTHING, (), b"")
     assert not [pair for pair in decoded(response_block(head, NOTHING, (), b"")) if pair[0] != pair[0].lower()]

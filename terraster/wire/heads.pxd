@@ -1,3 +1,5 @@
+cimport cython
+
 cdef enum:
     MOST = 12  # lines that a head in order may have cut out of it; with more of them it is left to the reader
 
@@ -8,6 +10,7 @@ cdef struct Cuts:
     int[MOST] end
     unsigned char[MOST] kind
 
+@cython.no_gc
 cdef class RequestHead:
     cdef public bytes method
     cdef public bytes target
@@ -33,6 +36,7 @@ cdef class RequestHead:
     cpdef bytes forward(self, bytes target, keep, drop, bytes extra)
     cpdef tuple lines(self, keep, drop, bytes extra)
 
+@cython.no_gc
 cdef class ResponseHead:
     cdef public bytes upgrade
     cdef public list location

@@ -89,7 +89,7 @@ class ResponseHead:
     until_close: True if the body ends with the connection.
     no_body: True if there is no body, whatever the fields say.
     keep_alive: True if the backend will use the connection again.
-    own: False, as the head is a backend's.
+    own: False, as the head is a backend's. shared: True if equal heads that come often are one object.
     upgrade: the protocol that the backend switches to (101 only).
     location: the Location and Content-Location fields, for mapping them back; None if there are none.
     dated: True if it has a Date.
@@ -134,6 +134,7 @@ class ResponseHead:
     special: list[tuple[bytes, bytes]] | None
     dropped: frozenset[bytes] | None
     own = False
+    shared = True
     block: bytes
     block_for: frozenset[bytes] | None
     _raw: bytes

@@ -173,6 +173,7 @@ cdef class RequestHead:
 @cython.freelist(64)
 cdef class ResponseHead:
     own = False
+    shared = False
 
     @property
     def fields(self):

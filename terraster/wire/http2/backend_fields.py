@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from terraster.errors import BadResponse
-from terraster.wire.http1 import RequestHead, ResponseHead, parse_response
+from terraster.wire.heads import RequestHead, ResponseHead
+from terraster.wire.http1 import parse_response
 from terraster.wire.memory import Memory
 from terraster.wire.names import TE, may_trail
 

@@ -192,12 +192,12 @@ class ClientSession(Session):
 
     def _complete(self, stream: Stream, trailers: Any, events: list[Event]) -> None:
         if stream.headed:
-            super()._complete(stream, trailers or (), events)
+            Session._complete(self, stream, trailers or (), events)
         else:
             self._drop(stream, PROTOCOL_ERROR, events)
 
     def _goaway(self, number: int, payload: bytes, events: list[Event]) -> None:
-        super()._goaway(number, payload, events)
+        Session._goaway(self, number, payload, events)
         self.going = True
         last = self._peer_last
         for stream in list(self.streams.values()):

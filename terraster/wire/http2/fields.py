@@ -22,7 +22,7 @@ from terraster.errors import BadRequest, TerrasterError
 from terraster.wire.answers import BODILESS, OwnHead
 from terraster.wire.block import BLOCKS, Block
 from terraster.wire.grammar import MAX_METHOD
-from terraster.wire.http1 import RequestHead, ResponseHead
+from terraster.wire.heads import RequestHead, ResponseHead
 from terraster.wire.memory import Memory
 from terraster.wire.names import may_trail
 
@@ -79,7 +79,7 @@ class Http2Head(RequestHead):
 
     def release(self) -> None:
         """Let go of the octets that `forward` needs. It must not be called any more then."""
-        del self._block
+        self._block = None  # type: ignore[assignment]
 
 
 class FieldLines(Memory[Field, bytes]):
@@ -128,6 +128,9 @@ class _FieldBlocks(Memory[tuple[bytes, bytes], bytes]):
 
 _FIELD_BLOCKS = _FieldBlocks(4096, 1 << 18)
 """Fields of responses. They take at most some 2 MB."""
+
+_RESPONSES: Memory[tuple[bytes, frozenset[bytes]], bytes] = Memory(256, 1 << 18)
+"""Heads of backends, if equal ones are not one object, and the names to drop → their block."""
 
 _HOST_LINES: Memory[bytes, bytes] = Memory(1024, 1 << 16)
 """Authorities that were checked → the version and the Host line."""
@@ -307,9 +310,16 @@ def response_block(
         block = _block(head, drop, replace)
     elif head.block_for is drop or head.block_for == drop:
         block = head.block
-    else:
+    elif head.shared:
         block = head.block = _block(head, drop, ())
         head.block_for = drop
+    else:
+        key = head._raw, drop
+        known = _RESPONSES.get(key)
+        if known is None:
+            known = _block(head, drop, ())
+            _RESPONSES.learn(key, known, len(key[0]))
+        block = known
     if not extra:
         return block
     more = _EXTRAS.get(extra)

@@ -10,7 +10,6 @@ from .frames import (
     END_HEADERS,
     END_STREAM,
     FIRST_WINDOW,
-    HEAD,
     HEADERS,
     MOST,
     PING,
@@ -21,6 +20,7 @@ from .frames import (
     window_update,
 )
 from .limits import Limits
+from .octets import pack_head
 from .streams import Lingering, Stream
 
 __all__ = ["Sending"]
@@ -30,8 +30,6 @@ _WORTHWHILE = 16384
 
 _MOST_REMEMBERED = 4096
 """Streams of which a connection remembers how they ended."""
-
-_pack = HEAD.pack
 
 
 class Sending:
@@ -118,7 +116,7 @@ class Sending:
             self._prefix = b""
         size, most = len(block), self.frame
         if size <= most:
-            self.out.append(_pack(size << 8 | HEADERS, END_HEADERS | END_STREAM if end else END_HEADERS, stream.id) + block)
+            self.out.append(pack_head(size << 8 | HEADERS, END_HEADERS | END_STREAM if end else END_HEADERS, stream.id) + block)
         else:
             self.out.append(frame(HEADERS, END_STREAM if end else 0, stream.id, block[:most]))
             for at in range(most, size, most):
@@ -148,14 +146,14 @@ class Sending:
         out, most = self.out, self.frame
         last = end and size == given
         if size <= most:
-            out.append(_pack(size << 8 | DATA, END_STREAM if last else 0, stream.id))
+            out.append(pack_head(size << 8 | DATA, END_STREAM if last else 0, stream.id))
             if size:
                 out.append(data if size == given else data[:size])
         else:
             at = 0
             while at < size:
                 part = size - at if size - at < most else most
-                out.append(_pack(part << 8 | DATA, END_STREAM if last and at + part == size else 0, stream.id))
+                out.append(pack_head(part << 8 | DATA, END_STREAM if last and at + part == size else 0, stream.id))
                 out.append(data[at : at + part])
                 at += part
         if last:

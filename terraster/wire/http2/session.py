@@ -18,7 +18,6 @@ from .frames import (
     DATA,
     END_HEADERS,
     FRAME_SIZE_ERROR,
-    HEAD,
     HEADERS,
     MOST,
     NO_ERROR,
@@ -35,6 +34,7 @@ from .hpack.errors import HpackError, Oversized
 from .hpack.reader import Decoder
 from .hpack.static_table import Field
 from .limits import Limits
+from .octets import unpack_head
 from .receiving import FIRST_TABLE, Receiving
 
 __all__ = ["ITSELF", "Session"]
@@ -46,17 +46,15 @@ _PADDED_OR_PRIORITY = PADDED | PRIORITY_FLAG
 
 _HEADERS = bytes([HEADERS])
 
-_unpack = HEAD.unpack_from
-
 
 class Session(Receiving):
     """One side of a connection."""
 
-    __slots__ = ("_decode", "_held", "_held_since", "_preface")
+    __slots__ = ("_decoder", "_held", "_held_since", "_preface")
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
-        self._decode = Decoder(limits.header_list_size, FIRST_TABLE).decode
+        self._decoder = Decoder(limits.header_list_size, FIRST_TABLE)
         self._held = b""  # the start of a frame
         self._held_since = inf
         self._preface = b""  # that the peer must send first
@@ -86,7 +84,7 @@ class Session(Receiving):
                 at = 24
                 self._preface = b""
             while size - at >= 9:
-                first, flags, number = _unpack(data, at)
+                first, flags, number = unpack_head(data, at)
                 length = first >> 8
                 if length > most:
                     raise ConnectionFault(FRAME_SIZE_ERROR, "a frame above the limit")
@@ -138,7 +136,7 @@ class Session(Receiving):
     def _fields_of(self, block: bytes) -> list[Field] | None:
         """The fields of a block, None if they are more than the limit. Every block must come here, in order, as it may change the table."""
         try:
-            return self._decode(block)
+            return self._decoder.decode(block)
         except HpackError as error:
             raise ConnectionFault(COMPRESSION_ERROR, f"a malformed block of fields: {error}") from None
         except Oversized:

@@ -90,7 +90,9 @@ class Decoder:
             elif 32 <= first < 64:  # section 6.3: the size of the table
                 if total:
                     raise HpackError("table size behind a field")
-                room, at = (first - 32, at) if first < 63 else _integer(block, at, 31)
+                room = first - 32
+                if room == 31:
+                    room, at = _integer(block, at, 31)
                 if room > self._limit:
                     raise HpackError("table size above the limit")
                 self._room = room

@@ -1,0 +1,2 @@
+cpdef bytes decode(bytes octets)
+cpdef bytes encode(bytes string)
