@@ -10,20 +10,27 @@ from hypothesis import given
 from hypothesis.strategies import integers, lists
 
 from terraster.net.http2.channel import Channel
+from terraster.net.http2.outlet import Outlet
+from terraster.wire.http2.limits import Limits
+from terraster.wire.http2.server import ServerSession
+from terraster.wire.http2.streams import Stream
 
 
-class _Codec:
+class _Codec(ServerSession):
     def __init__(self) -> None:
-        self.out: list[bytes] = []
+        super().__init__(Stream, Limits())
+        self.out.clear()
         self.used = 0
 
-    def consumed(self, stream: Channel, octets: int) -> None:
+    def consumed(self, stream: Stream, octets: int) -> None:
         self.used += octets
 
 
 def channel() -> tuple[Channel, Any]:
     codec = _Codec()
-    return Channel(SimpleNamespace(codec=codec), 1, 65535), codec
+    reactor = SimpleNamespace(loop=SimpleNamespace(run_callback=None))
+    stream: Any = SimpleNamespace(reactor=reactor)
+    return Channel(Outlet(stream, stream, codec, 0.0), 1, 65535), codec
 
 
 def test_octets_that_come_one_by_one_cost_the_same_each() -> None:

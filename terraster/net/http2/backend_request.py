@@ -102,7 +102,7 @@ class BackendRequest(Channel):
         """See `Channel.write`."""
         if self.gone:
             raise self.fault
-        super().write(payload, end, timeout)
+        Channel.write(self, payload, end, timeout)
 
     # ------------------------------------------------------------------------------------------------------------------- the end
 
