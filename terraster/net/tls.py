@@ -46,7 +46,7 @@ class TlsStream(TlsChannel):
         while True:
             try:
                 if begun:
-                    self._tls.do_handshake()
+                    self._inner.do_handshake()
                 else:
                     begun = True
                     self._begin(keys, names)
@@ -68,7 +68,7 @@ class TlsStream(TlsChannel):
         """Have the engine read the hello with the keys of the client's tickets. It writes tickets later, and with the current keys."""
         others = keys.read(names)
         try:
-            self._tls.do_handshake()
+            self._inner.do_handshake()
         finally:
             if others:
                 keys.write()
@@ -106,7 +106,7 @@ class TlsStream(TlsChannel):
     def _shake(self) -> bool:
         """Go on with the handshake. False if the backend's next message has not arrived. Raises `ConnectFailed`."""
         try:
-            self._tls.do_handshake()
+            self._inner.do_handshake()
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
@@ -157,7 +157,7 @@ class TlsStream(TlsChannel):
     def send(self, data: bytes | memoryview, timeout: float) -> bool:
         """See `Stream.send`."""
         try:
-            self._tls.write(data)
+            self._inner.write(data)
         except ssl.SSLError as error:
             raise self._plain.owner.lost() from error
         if not self._grown and len(data) >= LARGE:
@@ -167,7 +167,7 @@ class TlsStream(TlsChannel):
     def send_last(self, data: bytes, timeout: float) -> bool:
         """See `Stream.send_last`. The close_notify leaves with the octets."""
         try:
-            self._tls.write(data)
+            self._inner.write(data)
         except ssl.SSLError as error:
             raise self._plain.owner.lost() from error
         self._sending = True
@@ -188,8 +188,9 @@ class TlsStream(TlsChannel):
         self._until = 0.0
         while True:
             try:
-                if filled or self._ended or self._incoming.pending or self._tls.pending():
-                    return ahead + self._tls.read(size)
+                if filled or self._ended or self._incoming.pending or self._inner.pending():
+                    data: bytes = self._inner.read(size)
+                    return ahead + data if ahead else data
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLZeroReturnError:

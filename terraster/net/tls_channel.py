@@ -50,6 +50,7 @@ class TlsChannel:
         "_client",
         "_grown",
         "_incoming",
+        "_inner",
         "_newcomer",
         "_outgoing",
         "_parted",
@@ -82,12 +83,14 @@ class TlsChannel:
         self._newcomer = False  # True until the session of a connection to a backend was kept
         if isinstance(way, ssl.SSLContext):
             self._tls = way.wrap_bio(self._incoming, self._outgoing, server_side=True)
-            return
-        self._client = way
-        try:
-            self._tls = way.engine(self._incoming, self._outgoing, self.reactor.clock())
-        except (ValueError, TypeError) as error:
-            raise ConnectFailed("the server name is not one that TLS can send", reason="tls_protocol_error") from error
+        else:
+            self._client = way
+            try:
+                self._tls = way.engine(self._incoming, self._outgoing, self.reactor.clock())
+            except (ValueError, TypeError) as error:
+                raise ConnectFailed("the server name is not one that TLS can send", reason="tls_protocol_error") from error
+        # Each method of an `ssl.SSLObject` is a function of Python that calls the same one of this object.
+        self._inner: Any = getattr(self._tls, "_sslobj", self._tls)
 
     @property
     def engine(self) -> ssl.SSLObject:
@@ -179,7 +182,7 @@ class TlsChannel:
             self._keep()
         while not self._ahead:
             try:
-                self._ahead = self._tls.read(1)
+                self._ahead = self._inner.read(1)
                 break
             except ssl.SSLWantReadError:
                 pass
@@ -209,7 +212,7 @@ class TlsChannel:
 
     def recv_now(self) -> bytes | None:
         """See `Stream.recv_now`. None as well if only a part of a record has arrived."""
-        tls, incoming = self._tls, self._incoming
+        tls, incoming = self._inner, self._incoming
         ahead, self._ahead = self._ahead, b""
         if not (ahead or incoming.pending or tls.pending() or self._ended):
             data = self._plain.recv_now()
@@ -253,7 +256,7 @@ class TlsChannel:
         """See `Stream.send_now`. The octets that are kept are those of records."""
         try:
             if data:
-                self._tls.write(data)
+                self._inner.write(data)
         except ssl.SSLError as error:
             raise self._plain.owner.lost() from error
         records, self._rest = self._rest + self._outgoing.read(), b""

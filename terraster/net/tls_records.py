@@ -31,11 +31,11 @@ class Records:
 
     def follow(self, data: bytes | bytearray) -> None:
         """The next octets have come."""
-        data = self._head + data if self._head else data
-        size, end = len(data), self._due
+        octets = self._head + data if self._head else bytes(data)
+        size, end = len(octets), self._due
         self.ended = 0 < end <= size
         while end + _HEAD <= size:
-            end += _HEAD + (data[end + 3] << 8 | data[end + 4])
+            end += _HEAD + (octets[end + 3] << 8 | octets[end + 4])
             self.ended = self.ended or end <= size
-        self._head = bytes(data[end:])
+        self._head = octets[end:]
         self._due = max(0, end - size)

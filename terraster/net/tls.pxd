@@ -1,0 +1,20 @@
+cimport cython
+
+from .tls_channel cimport TlsChannel
+
+cdef Py_ssize_t LARGE, READ_SIZE
+
+
+cdef class TlsStream(TlsChannel):
+    cdef _begin(self, keys, names)
+    cdef _follow_from(self, received)
+    cdef bint _shake(self) except -1
+    @cython.locals(waited=bint, data=bytes)
+    cdef bint _flush(self, double timeout) except -1
+    @cython.locals(data=bytes)
+    cdef bytes _fill(self, double timeout)
+    cpdef bint send(self, data, double timeout) except -1
+    @cython.locals(ahead=bytes, data=bytes, filled=bint, wait=double, until=double)
+    cpdef bytes recv(self, double timeout, Py_ssize_t size=*)
+    @cython.locals(left=double)
+    cdef double _left(self, double timeout, double until) except? -1

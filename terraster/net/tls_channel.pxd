@@ -1,0 +1,28 @@
+cimport cython
+
+from .tls_records cimport Records
+
+cdef Py_ssize_t _MOST_UNSENT
+
+
+cdef class TlsChannel:
+    cdef public bint buffers, _aborts, _ended, _grown, _newcomer, _parted, _sending
+    cdef public object quick_ack, reactor, _client, _incoming, _inner, _outgoing, _plain, _tls
+    cdef public bytes _ahead, _rest
+    cdef public Records _records
+    cdef public double _until
+
+    cdef _forget(self)
+    cdef _failed(self, error)
+    @cython.locals(data=bytes)
+    cdef _answer(self)
+    cdef _grow(self)
+    cpdef bytes peek(self)
+    @cython.locals(ahead=bytes, data=bytes, pieces=list)
+    cpdef bytes recv_now(self)
+    cdef _answer_now(self)
+    @cython.locals(records=bytes)
+    cpdef long long send_now(self, bytes data) except? -1
+    cdef _keep(self)
+    cdef _say_goodbye(self)
+    cdef _add_goodbye(self)
