@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf
 from types import SimpleNamespace
 
+import pytest
 from greenlet import getcurrent, greenlet
 
 from terraster.net.http2.channel import Channel
@@ -204,3 +205,32 @@ def test_the_others_wait_a_moment_for_what_a_more_urgent_one_brings() -> None:
     loop.due()
     assert octets(stream) > 0 and loop.due is None, "the urgent one is still under way"
     assert not any(one.dead for one in running)
+
+
+@pytest.mark.parametrize("takes", [0, 1, 8, 9, 10, 16393, 16394, 40000, 10**9, -1])
+def test_large_payload_is_sent_whole_however_much_the_socket_takes_at_first(takes: int) -> None:
+    """Payload is sent from where it lies, as long as the socket takes it. takes: octets that it takes of the first call, -1: it fails."""
+    outlet, stream, (channel,) = begun(3)
+    sent = bytearray()
+
+    def sendmsg(pieces: list[bytes]) -> int:
+        if takes < 0:
+            raise BlockingIOError
+        data = b"".join(pieces)[:takes]
+        sent.extend(data)
+        return len(data)
+
+    def send_now(data: bytes) -> int:
+        sent.extend(data)
+        return 0
+
+    stream.__dict__.update(
+        closed=False, unsent=0, sock=SimpleNamespace(sendmsg=sendmsg), send_now=send_now, writer=None, write_deadline=inf
+    )
+    outlet.plain = stream  # type: ignore[assignment]
+    body = bytes(number % 251 for number in range(45_000))
+    channel.write(memoryview(body), True, 0.0)
+    frames = told([bytes(sent)])
+    assert sum(int(frame.split()[2]) for frame in frames) == len(body), frames
+    assert bytes(sent).endswith(body[-100:])
+    assert not outlet.codec.out

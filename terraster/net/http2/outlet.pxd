@@ -3,7 +3,7 @@ cimport cython
 from terraster.wire.http2.session cimport Session
 from .channel cimport Channel
 
-cdef long long BUFFER, _AT_ONCE, _SHARE, _LITTLE, _BACKGROUND
+cdef long long BUFFER, _AT_ONCE, _VECTOR, _SHARE, _LITTLE, _BACKGROUND
 cdef double _HOLD, _HOLD_AGAIN, _SWEEP
 cdef int _FEW, _USUAL, _LEAST_URGENT
 
@@ -36,7 +36,8 @@ cdef class Outlet:
     cpdef bint _holds(self, int urgency) except -1
     cpdef _drop_hold(self)
     cpdef _lose_patience(self)
-    @cython.locals(out=list)
+    @cython.locals(out=list, data=bytes)
     cpdef flush(self)
+    cdef bytes _send_pieces(self, list out)
     cpdef _wait_for_socket(self)
     cpdef _watch(self)

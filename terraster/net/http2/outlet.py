@@ -21,6 +21,8 @@ from .channel import Channel
 __all__ = ["Outlet"]
 
 _AT_ONCE = 65536  # octets that do not wait for the end of the turn
+_VECTOR = 1 << 15  # octets that are not joined before they are sent
+_MOST_PIECES = 1024  # IOV_MAX of Linux
 _SHARE = 1 << 18
 """Octets of a body that a stream may write before the loop looks at all sockets again. Where a backend and a client are both fast, no
 read and no write would ever wait otherwise, and a download would keep the worker until the window of its client is exhausted."""
@@ -227,10 +229,14 @@ class Outlet:
                 if type(piece) is memoryview:
                     out[at] = bytes(piece)
             return
-        data = b"".join(out)
+        if self._queued >= _VECTOR and self._stream is self.plain and not self.plain.closed:
+            data = self._send_pieces(out)
+        else:
+            data = b"".join(out)
         out.clear()
         self._payload = 0
-        if self.plain.closed:
+        if not data or self.plain.closed:
+            self._queued = 0
             return
         try:
             self._queued = self._stream.send_now(data)
@@ -240,6 +246,19 @@ class Outlet:
             return
         if self._queued and not self._ended:
             self._wait_for_socket()
+
+    def _send_pieces(self, out: list[bytes | memoryview]) -> bytes:
+        """Send payload from where it lies, as to join 100 KiB of it takes as long as a small request. Returns the octets that the socket did
+        not take; what is wrong with it the next `send_now` finds out."""
+        try:
+            sent = self.plain.sock.sendmsg(out[:_MOST_PIECES]) if not self.plain.unsent else 0
+        except OSError:
+            sent = 0
+        for at, piece in enumerate(out):
+            if sent < len(piece):
+                return b"".join((piece[sent:], *out[at + 1 :]))
+            sent -= len(piece)
+        return b""
 
     def _wait_for_socket(self) -> None:
         self.blocked = True
