@@ -148,7 +148,7 @@ class LocationPlan:
         self.response_timeout = self.timeouts.response
         if self.per_try:
             self.response_timeout = min(self.timeouts.response or self.per_try, self.per_try)
-        self.queue = Queue(location.queue, view, self.offset)
+        self.queue = Queue(location.queue, view, self.offset, self.limited)
         self.budget = Budget(location.retry.budget, location.retry.min_per_second, now)
         self.latencies = Latencies()
         self.requests = 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from ..master.collector import rest, work
 from .inherited import clean
 
 __all__ = ["terraster", "terrasterctl"]
 
 
 def terraster() -> int:
-    """Run `terraster`. Returns the exit code."""
+    """Run `terraster`. Returns the exit code. A master calls `work` when its configuration is there."""
     clean()
+    rest()
     from .main import main
 
     return main()
@@ -18,6 +20,8 @@ def terraster() -> int:
 def terrasterctl() -> int:
     """Run `terrasterctl`. Returns the exit code."""
     clean()
+    rest()
     from .ctl import main
 
+    work()
     return main()

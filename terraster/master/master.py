@@ -37,7 +37,7 @@ from terraster.net.tunnel import FAREWELL
 from terraster.state.cells import MasterCells
 from terraster.worker.process import Process
 
-from . import shared
+from . import collector, shared
 from .adoption import Adoption
 from .agenda import Agenda
 from .application import Application
@@ -198,6 +198,7 @@ class Master(Arbiter):  # type: ignore[misc]
         for note in new.notes:
             self.log.warning("%s", note)
         commit(self.participants, new, self.step)
+        collector.work()  # `terraster.cli.entry` let it rest
         self.generations = parts.generations
         self.generations.started()
         for one in self.participants:

@@ -27,22 +27,28 @@ _LOOK = 0.004  # seconds between two checks for room that another worker may hav
 _SILENT = 2_000_000_000  # nanoseconds without a heartbeat after which a worker's queue is ignored; a heartbeat comes every second
 
 _T = TypeVar("_T")
+_Waiting = deque[tuple[int, Wakeup]]
+
+_NOBODY: _Waiting = deque(maxlen=0)
+"""Of each queue that nobody waits in, as its backends are never full: a deque of its own has 760 octets."""
 
 
 class Queue:
-    """The queue of one location in one worker. limits: as configured. offset: of the location's row in a seat."""
+    """The queue of one location in one worker. limits: as configured. offset: of the location's row in a seat. used: False if `wait` is never
+    called."""
 
     __slots__ = ("limits", "_view", "_offset", "_waiting")
 
-    def __init__(self, limits: QueueLimits, view: SeatView, offset: int) -> None:
+    def __init__(self, limits: QueueLimits, view: SeatView, offset: int, used: bool = True) -> None:
         self.limits = limits
         self._view = view
         self._offset = offset
-        self._waiting: deque[tuple[int, Wakeup]] = deque()
+        self._waiting: _Waiting = deque() if used else _NOBODY
 
     def resume_from(self, old: Queue) -> None:
         """Take over the waiting requests of the previous generation; they keep their order."""
-        self._waiting = old._waiting
+        if old._waiting is not _NOBODY:
+            self._waiting = old._waiting
 
     def is_busy(self) -> bool:
         """True if a request waits at any worker, so that a new one must wait behind it."""

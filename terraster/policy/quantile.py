@@ -23,11 +23,13 @@ class Latencies:
     __slots__ = ("_counts", "_total")
 
     def __init__(self) -> None:
-        self._counts = [0] * _BUCKETS
+        self._counts: list[int] = []  # until the first one: most locations count none
         self._total = 0
 
     def add(self, seconds: float) -> None:
         """Count one."""
+        if not self._counts:
+            self._counts = [0] * _BUCKETS
         place = int(log(seconds / _LEAST) / _STEP) + 1 if seconds > _LEAST else 0
         self._counts[min(place, _BUCKETS - 1)] += 1
         self._total += 1
