@@ -2,10 +2,11 @@
 FROM python:3.13-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-COPY constraints.txt .
-RUN python -m venv /opt/terraster && /opt/terraster/bin/pip install --require-hashes -r constraints.txt
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
+COPY constraints.txt constraints-compile.txt .
+RUN python -m venv /opt/terraster && /opt/terraster/bin/pip install --require-hashes -r constraints.txt -r constraints-compile.txt
 COPY . .
-RUN /opt/terraster/bin/pip install --no-deps --no-build-isolation . && /opt/terraster/bin/pip uninstall --yes setuptools
+RUN TERRASTER_COMPILE=require /opt/terraster/bin/pip install --no-deps --no-build-isolation . && /opt/terraster/bin/pip uninstall --yes cython setuptools
 
 FROM python:3.13-slim
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin terraster \
