@@ -145,7 +145,7 @@ def test_the_recipe_for_systemd_installs_what_is_locked_and_puts_both_commands_i
     readme = (ROOT / "README.md").read_text()
     unit = (ROOT / "systemd" / "terraster.service").read_text()
     for command in (
-        "/opt/terraster/bin/pip install --require-hashes -r constraints.txt",
+        "/opt/terraster/bin/pip install --require-hashes -r constraints.txt -r constraints-compile.txt",
         "/opt/terraster/bin/pip install --no-deps --no-build-isolation .",
         "ln -sf /opt/terraster/bin/terraster /opt/terraster/bin/terrasterctl /usr/local/bin/",
     ):
