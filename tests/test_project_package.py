@@ -135,7 +135,7 @@ def test_everything_the_program_reads_is_in_the_package() -> None:
         if pattern.strip()
     ]
     for path in tracked():
-        if path.is_relative_to(ROOT / "terraster") and path.suffix not in (".py", ".pyx", ".pxd"):
+        if path.is_relative_to(ROOT / "terraster") and path.suffix not in (".py", ".pyx", ".pxd", ".pyi"):
             inside = path.relative_to(ROOT / "terraster")
             assert any(inside.match(pattern) for _, pattern in patterns), f"{inside} is not in package_data"
 
