@@ -1,4 +1,4 @@
-"""A request body that has not arrived yet. Its own greenlet carries it to the backend while the request's greenlet waits for the answer.
+"""A request body that has not arrived yet. A greenlet of its own carries it to the backend while that of the request waits for the answer.
 
 So a backend may answer before it has read the body, ask for more with 100 (Continue), or answer and read at the same time, in any order.
 """
@@ -11,7 +11,7 @@ from terraster.config.snapshot import Timeouts
 from terraster.errors import BACKEND, HttpError
 
 from .body import Carrier, Inlet, RequestBody, send_request_body
-from .reactor import Reactor
+from .runners import Runners
 
 __all__ = ["BodySender"]
 
@@ -44,13 +44,13 @@ class BodySender:
     )
 
     def __init__(
-        self, reactor: Reactor, inlet: Inlet, upstream: Carrier, body: RequestBody, timeouts: Timeouts, patience: float
+        self, runners: Runners, inlet: Inlet, upstream: Carrier, body: RequestBody, timeouts: Timeouts, patience: float
     ) -> None:
         self.done = False
         self.ended = False
         self.ended_at = 0.0
         self._patience = patience
-        self._reactor = reactor
+        self._reactor = runners.reactor
         self._inlet = inlet
         self._upstream = upstream
         self._body = body
@@ -58,11 +58,19 @@ class BodySender:
         self._timeouts = timeouts
         self._stopped = False
         self._main: greenlet = getcurrent()
-        self._carrier = reactor.spawn(self._carry)
+        self._carrier: greenlet | None = None  # while it carries; after that it may do another job
+        self._reactor.loop.run_callback(runners.start, BodySender._carry, self)
 
     def _carry(self) -> None:
         if self._stopped:  # before its first turn: the greenlet that waits for the client now must not lose its place
             return
+        self._carrier = getcurrent()
+        try:
+            self._relay()
+        finally:
+            self._carrier = None
+
+    def _relay(self) -> None:
         timeouts = self._timeouts
         try:
             send_request_body(self._inlet, self._upstream, self._body, timeouts.client_body, timeouts.read)
@@ -85,11 +93,16 @@ class BodySender:
         if not self._stopped:
             self._main.throw(error)
 
+    def _kill(self) -> None:
+        if self._carrier is not None:
+            self._carrier.throw()
+
     def stop(self) -> int:
         """Stop. Returns the number of body octets read since the sender was made, or since the last call."""
         if not self._stopped:
             self._stopped = True
-            self._inlet.abandon(self._carrier)
-            self._reactor.kill(self._carrier)
+            if self._carrier is not None:
+                self._inlet.abandon(self._carrier)
+                self._reactor.loop.run_callback(self._kill)
         told, self._told = self._told, self._body.octets
         return self._told - told

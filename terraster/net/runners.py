@@ -20,11 +20,15 @@ MOST_IDLE = 256
 
 
 class Runners:
-    """Runs each job in a greenlet that has no other job meanwhile."""
+    """Runs each job in a greenlet that has no other job meanwhile.
 
-    __slots__ = ("_hub", "_idle", "_job", "_run", "_switch")
+    reactor: the loop that the jobs run on
+    """
+
+    __slots__ = ("reactor", "_hub", "_idle", "_job", "_run", "_switch")
 
     def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
         self._hub = reactor.hub
         self._idle: list[greenlet] = []
         self._job: Any = None
@@ -34,7 +38,8 @@ class Runners:
     def start(self, run: Callable[[Any], None], job: Any) -> None:
         """Begin a job now. Called on the hub.
 
-        run: does the job; it must not raise. No reference to the greenlet may outlive the job, because the greenlet does another job then.
+        run: does the job; it must not raise, except `GreenletExit`, which ends the greenlet, too. No reference to the greenlet may outlive
+        the job, because the greenlet does another job then.
         """
         self._run = run
         self._job = job  # not passed as an argument, because a greenlet keeps the arguments of its first switch as long as it lives

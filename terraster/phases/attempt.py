@@ -214,8 +214,8 @@ class Attempt:
         location, exchange = self.location, self.exchange
         upstream.phase = "read"
         exchange.unread = -1
-        inlet, reactor = exchange.client.inlet, self.plane.reactor
-        self.sender = BodySender(reactor, inlet, upstream, body, location.timeouts, location.response_timeout)
+        inlet, runners = exchange.client.inlet, self.plane.runners
+        self.sender = BodySender(runners, inlet, upstream, body, location.timeouts, location.response_timeout)
 
     def _await_head(self, request: BackendRequest) -> None:
         """Wait for the response head of HTTP/2, and pass interim responses on."""

@@ -184,11 +184,11 @@ class _Heard(Balancer):
 class _Runners:
     """A new greenlet for each job, so that the one of a job that is over is not taken for one that was left."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
 
     def start(self, run: Callable[[Any], None], job: Any) -> None:
-        greenlet(run, self._hub).switch(job)
+        greenlet(run, self.reactor.hub).switch(job)
 
 
 class Stage:
@@ -226,7 +226,7 @@ class Stage:
         self.clients: dict[Downstream, Connection] = {}
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self.proxy.ended = self._ended
-        self.proxy.runners = _Runners(self.hub)  # type: ignore[assignment]
+        self.proxy.runners = _Runners(self.reactor)  # type: ignore[assignment]
         self.acceptors = {
             listener.address: SimpleNamespace(
                 address=listener.address,
