@@ -32,5 +32,5 @@ cdef class Proxy(DataPlane):
     cpdef _prepare(self, Exchange exchange)
     @cython.locals(location=LocationPlan)
     cpdef Attempt _attempt(self, Exchange exchange, Member member, bint fresh)
-    @cython.locals(location=LocationPlan, duration=double, view=SeatView, q="unsigned long long[::1]", row=Py_ssize_t, took=cython.longlong, connection=Connection)
+    @cython.locals(location=LocationPlan, duration=double, view=SeatView, q="unsigned long long[::1]", row=Py_ssize_t, took=cython.longlong)
     cpdef _finish(self, Exchange exchange)

@@ -60,7 +60,7 @@ _DURATION = SeatLocation.DURATION
 _BUCKET = SeatLocation.BUCKET
 _GRPC = SeatLocation.GRPC
 
-_HEX = tuple(b"%02x" % number for number in range(256))
+_HEX = tuple([b"%02x" % number for number in range(256)])
 
 LAST_HOP = Answer(200)
 """The answer to an OPTIONS with Max-Forwards 0, which must not be forwarded: RFC 9110, section 7.6.2."""

@@ -1,3 +1,3 @@
 cdef class Runners:
-    cdef public object _hub, _job, _run, _switch
+    cdef public object reactor, _hub, _job, _run, _switch
     cdef public list _idle

@@ -11,5 +11,4 @@ cdef class Handshakes:
     cpdef begin(self, connection, Py_ssize_t connections)
     cpdef end(self, connection)
     cpdef succeeded(self, connection, handshake)
-    @cython.locals(slot=Py_ssize_t)
     cdef _count(self, listener, Py_ssize_t cell)

@@ -10,4 +10,4 @@ __all__ = ["fence"]
 
 
 def fence() -> None:
-    """What this process has written is seen by the others before it reads on."""
+    """Let the others see all that this process has written before it reads on."""

@@ -1,6 +1,5 @@
 cimport cython
 
-from terraster.wire.http2.client cimport ClientSession
 from .backend_request cimport BackendRequest
 from .outlet cimport Outlet
 
@@ -11,11 +10,10 @@ cdef class BackendSession(Outlet):
     cdef public object pool
     cdef public double since, _asked_at, _heard_at, _next_ping, _stalls_at
 
-    @cython.locals(request=BackendRequest, codec=ClientSession)
+    @cython.locals(request=BackendRequest)
     cpdef BackendRequest request(self, bytes block, bytes method, bint end)
-    @cython.locals(codec=ClientSession)
     cpdef finished(self, BackendRequest request, int code)
-    @cython.locals(codec=ClientSession, now=double, settled=bint)
+    @cython.locals(now=double, settled=bint)
     cpdef _readable(self)
     @cython.locals(woken=dict, room=bint, request=BackendRequest, kind=int)
     cpdef _handle(self, list events)
