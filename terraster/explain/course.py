@@ -25,6 +25,7 @@ from terraster.filters.jwt import KeysUnknown
 from terraster.filters.plugin import Plugin
 from terraster.filters.redirect import Redirect
 from terraster.location_plan import LocationPlan
+from terraster.net.connection import Connection
 from terraster.net.handshake import Handshake
 from terraster.phases.locate import locate
 from terraster.phases.upstream_head import upstream_head
@@ -214,7 +215,7 @@ class _Walk:
         else:
             self._answer(LAST_HOP.status, "Max-Forwards is 0, so no backend is asked")
 
-    def _connection(self) -> Any:
+    def _connection(self) -> Connection:
         """A connection of the client, without a socket, behind its handshake."""
         plan, question, listener = self._plan, self._question, self._listener
         tls = handshake = None
@@ -245,24 +246,17 @@ class _Walk:
             last_plan=None,
             closed=False,
         )
-        return SimpleNamespace(
-            client_ip=question.client,
-            client_port=0,
-            peer_ip=question.client,
-            scheme=question.scheme,
-            listener=acceptor,
-            named=None,
-            trusted=plan.trust.trusts(question.client),
-            tls=tls,
-            handshake=handshake,
-            certificate=None,
-            session=None,
-            routed=None,
-            host=b"",
-            service=None,
-            fields=b"",
-            private=None,
-        )
+        connection = Connection.__new__(Connection)  # without a socket
+        connection.client_ip = connection.peer_ip = question.client
+        connection.client_port = 0
+        connection.scheme = question.scheme
+        connection.listener = acceptor
+        connection.trusted = plan.trust.trusts(question.client)
+        connection.tls, connection.handshake = tls, handshake
+        connection.named = connection.certificate = connection.session = connection.private = None
+        connection.routed = connection.service = None
+        connection.host = connection.fields = b""
+        return connection
 
     # ----------------------------------------------------------------------------------------------------------------- the place
 
