@@ -88,7 +88,7 @@ seconds = st.one_of(
     st.sampled_from([-1.0, 0.0, -0.0, 1e-7, 4.9999999e-7, 5e-7, 0.9999995, 999999.9999995, 1e6, 1e15, 1e300, 3]),
 )
 sane = st.one_of(st.floats(0, 1e5), st.integers(0, 10**7).map(lambda count: (count + 0.5) / 1e6), st.just(-1.0))
-number = st.one_of(st.integers(0, 10**6), st.sampled_from([0, -1, -(2**63), 2**63, 2**64, 10**30, True]))
+number = st.one_of(st.integers(0, 10**6), st.sampled_from([0, -1, -(2**63), 2**63 - 1, True]))
 place = st.builds(SimpleNamespace, name=text, label=text, arm=text)
 head = st.builds(
     SimpleNamespace,
