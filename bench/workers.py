@@ -118,9 +118,11 @@ def measure(peer: Peer, case: Case, workers: int, seconds: int, connections: int
     held: list[float] = []
 
     def look() -> None:
-        time.sleep(seconds / 2)
-        those = clients(port)
-        held.extend(held_by(pid, those) for pid in processes)
+        for _ in range(3):  # at a busy moment all connections may wait for a worker
+            time.sleep(seconds / 4)
+            those = clients(port)
+            if sum(found := [held_by(pid, those) for pid in processes]):
+                held[:] = found
 
     looking = threading.Thread(target=look)
     looking.start()
