@@ -1,6 +1,6 @@
 """The members that one pick looks at where there are too many to look at all of them.
 
-They are the next `WIDTH` in turn, the second best of the pick before, and one or some of those that were given back last. The best of
+They are the next few in turn, the second best of the pick before, and one or some of those that were given back last. The best of
 these is nearly as good as the best of all. The turn goes on behind the one that is picked, so equal members have equal shares exactly while
 there is little to do. (Choosing among d at random: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 1996. The use of
 a remembered one: Mitzenmacher, Prabhakar, Shah, "Load Balancing with Memory", 2002.)
@@ -19,7 +19,7 @@ from .contract import Member
 
 __all__ = ["Window", "window_of"]
 
-WIDTH = 6
+WIDTH, WEIGHTED = 6, 3  # turns that a pick looks at, where weights count alike, and where they do not
 _EACH = 4  # turns of a member of average weight; one of less weight has at least one
 _GOLDEN = 0.6180339887498949
 
@@ -31,7 +31,7 @@ class Window:
     renewed: how often they were found anew
     """
 
-    __slots__ = ("places", "renewed", "_admitted", "_at", "_few", "_order", "_place", "_second", "_seen", "_spread")
+    __slots__ = ("places", "renewed", "_admitted", "_at", "_few", "_order", "_place", "_second", "_seen", "_spread", "_width")
 
     def __init__(self, admitted: Admitted, members: list[Member], weighted: bool) -> None:
         self.places: list[int] = []
@@ -41,6 +41,7 @@ class Window:
         self._spread = _spread([member.weight if weighted else 1 for member in members])
         self._order: list[int] = []
         self._few = False
+        self._width = WEIGHTED if weighted else WIDTH
         self._at = 0
         self._second = -1
         self._seen = -1
@@ -58,9 +59,10 @@ class Window:
         order, at = self._order, self._at
         if self._few:
             return [*order[at:], *order[:at]]
-        found = order[at : at + WIDTH]
-        if len(found) < WIDTH:
-            found += order[: WIDTH - len(found)]
+        width = self._width
+        found = order[at : at + width]
+        if len(found) < width:
+            found += order[: width - len(found)]
         if self._second >= 0:
             found.append(self._second)
         found += relieved
@@ -70,7 +72,7 @@ class Window:
         """``place`` was picked of those that `look` returned; ``second``: the next best one, -1: not known."""
         self._second = second
         step = looked.index(place) + 1
-        at = self._at + (step if self._few or step <= WIDTH else WIDTH)
+        at = self._at + (step if self._few else min(step, self._width))
         count = len(self._order)
         self._at = at % count if count else 0
 
