@@ -38,4 +38,4 @@ def test_a_typed_class_has_the_fields_of_its_slots(path: Path) -> None:
         body = re.split(r"^\S", text.partition("\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
         fields = {field.strip() for line in FIELD.findall(body) for field in line.split(",")}
         if name in named:
-            assert fields == named[name] - {"__weakref__"}, name
+            assert fields - {"__weakref__"} == named[name] - {"__weakref__"}, name
