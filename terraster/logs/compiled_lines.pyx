@@ -10,7 +10,10 @@ import re
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_NoMemory
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcmp, memcpy
+
+from ..wire.field_line cimport TOKEN, Line, read_line
+from ..wire.heads cimport RequestHead
 
 from ..config.log_format import FIELDS
 from ..exchange import CONNECT_TIME, QUEUE_TIME, TLS_TIME
@@ -161,6 +164,11 @@ cdef void _fill() noexcept:
 
 
 _fill()
+
+
+cdef struct Span:
+    const char* octets  # NULL: there is none
+    Py_ssize_t length
 
 
 cdef struct Step:
@@ -369,6 +377,12 @@ cdef class CompiledLines:
             return self._put_ready(self._quoted[value])
         return self._put_clean(octets, length)
 
+    cdef int _put_span(self, const char* octets, Py_ssize_t length) except -1:
+        """Octets of a head."""
+        if _kinds(octets, length) & DIRTY:
+            return self._put_ready(self._quoted[PyBytes_FromStringAndSize(octets, length)])
+        return self._put_clean(octets, length)
+
     # ---- numbers
 
     cdef int _put_number(self, value) except -1:
@@ -468,23 +482,18 @@ cdef class CompiledLines:
                     return self._put_clean(octets, length)
         return self._put_ready(self._renderer.uri(target))
 
-    cdef int _put_referer(self, value) except -1:
+    cdef int _put_referer(self, const char* octets, Py_ssize_t length) except -1:
         """The value of Referer, masked."""
-        cdef const char* octets
-        cdef Py_ssize_t length
         cdef const char* query
-        if PyBytes_CheckExact(value):
-            octets = PyBytes_AS_STRING(value)
-            length = PyBytes_GET_SIZE(value)
-            if not _kinds(octets, length) & (DIRTY | AT | HASH):
-                query = <const char*>memchr(octets, 63, length)
-                if query == NULL:
-                    return self._put_clean(octets, length)
-                if not self._query:
-                    return self._put_clean(octets, query - octets)
-                if self._tells_nothing(query + 1, octets + length):
-                    return self._put_clean(octets, length)
-        return self._put_ready(self._renderer.referer(value))
+        if not _kinds(octets, length) & (DIRTY | AT | HASH):
+            query = <const char*>memchr(octets, 63, length)
+            if query == NULL:
+                return self._put_clean(octets, length)
+            if not self._query:
+                return self._put_clean(octets, query - octets)
+            if self._tells_nothing(query + 1, octets + length):
+                return self._put_clean(octets, length)
+        return self._put_ready(self._renderer.referer(PyBytes_FromStringAndSize(octets, length)))
 
     cdef bint _tells_nothing(self, const char* at, const char* end):
         """True if `Sanitizer.uri` would leave a query alone. False if it might not. The octets are printable ASCII without # and @."""
@@ -544,13 +553,22 @@ cdef class CompiledLines:
             self._tick(wall)
             age = wall - self._second
         head = x.head
-        agent = referer = None
+        cdef RequestHead scanned = None
+        cdef Span agent, referer
+        agent.octets = referer.octets = NULL
+        agent.length = referer.length = 0
+        if type(head) is RequestHead:
+            scanned = <RequestHead>head
         if self._looks and head is not None:
-            for name, value in head.fields:
-                if _is_agent(name):
-                    agent = value
-                elif _is_referer(name):
-                    referer = value
+            if scanned is not None and scanned.text is not None and scanned.made_fields is None:
+                _find(scanned, &agent, &referer)
+            else:
+                fields = head.fields  # keeps the octets until the line is made
+                for name, value in fields:
+                    if _is_alike(name, b"user-agent", 10):
+                        agent = _span(value)
+                    elif _is_alike(name, b"referer", 7):
+                        referer = _span(value)
         for i in range(self._count):
             step = &self._steps[i]
             if step.kind == LITERAL:
@@ -578,6 +596,8 @@ cdef class CompiledLines:
             elif step.kind == PROTOCOL:
                 if head is None:
                     self._put_bytes(self._nothing)
+                elif scanned is not None and 0 <= scanned.minor <= 1:
+                    self._put_clean(b"HTTP/1.1" if scanned.minor else b"HTTP/1.0", 8)
                 else:
                     self._put_protocol(head.major, head.minor)
             elif step.kind == STATUS:
@@ -616,9 +636,9 @@ cdef class CompiledLines:
                 detail = x.detail
                 self._put_ready(self._details[detail]) if detail else self._put_bytes(self._nothing)
             elif step.kind == USER_AGENT:
-                self._put_bytes(self._nothing) if agent is None else self._put_value(agent)
+                self._put_bytes(self._nothing) if agent.octets == NULL else self._put_span(agent.octets, agent.length)
             elif step.kind == REFERER:
-                self._put_bytes(self._nothing) if referer is None else self._put_referer(referer)
+                self._put_bytes(self._nothing) if referer.octets == NULL else self._put_referer(referer.octets, referer.length)
             elif step.kind == USER:
                 self._put_value(x.user)
             else:
@@ -676,26 +696,45 @@ cdef inline int _kinds(const char* octets, Py_ssize_t length) noexcept:
     return kinds
 
 
-cdef inline bint _is_agent(name) except -1:
-    if not PyBytes_CheckExact(name):
-        return name.lower() == b"user-agent"
-    return PyBytes_GET_SIZE(name) == 10 and _is_alike(PyBytes_AS_STRING(name), b"user-agent", 10)
-
-
-cdef inline bint _is_referer(name) except -1:
-    if not PyBytes_CheckExact(name):
-        return name.lower() == b"referer"
-    return PyBytes_GET_SIZE(name) == 7 and _is_alike(PyBytes_AS_STRING(name), b"referer", 7)
-
-
-cdef inline bint _is_alike(const char* name, const char* small, Py_ssize_t length) noexcept:
+cdef inline bint _is_alike(bytes name, const char* small, Py_ssize_t length) except -1:
     """True if they are the same but for case."""
     cdef Py_ssize_t at
     cdef char c
+    if PyBytes_GET_SIZE(name) != length:
+        return False
     for at in range(length):
-        c = name[at]
+        c = PyBytes_AS_STRING(name)[at]
         if 65 <= c <= 90:
             c += 32
         if c != small[at]:
             return False
     return True
+
+
+cdef inline Span _span(bytes value) except *:
+    cdef Span span
+    span.octets = PyBytes_AS_STRING(value)
+    span.length = PyBytes_GET_SIZE(value)
+    return span
+
+
+cdef void _find(RequestHead head, Span* agent, Span* referer) noexcept:
+    """The last User-Agent and Referer of a head in order, in its own octets."""
+    cdef const unsigned char* at = <const unsigned char*>PyBytes_AS_STRING(head.text)
+    cdef const unsigned char* end = at + head.size - 2
+    cdef unsigned char first
+    cdef Line line
+    at += head.line + 2
+    while at < end:
+        first = at[0] | 32
+        if (first == c"u" or first == c"r") and read_line(at, end, TOKEN, &line):
+            if line.name_size == 10 and not memcmp(line.lower, b"user-agent", 10):
+                agent.octets = <const char*>line.value
+                agent.length = line.value_size
+            elif line.name_size == 7 and not memcmp(line.lower, b"referer", 7):
+                referer.octets = <const char*>line.value
+                referer.length = line.value_size
+        at = <const unsigned char*>memchr(at, c"\n", end - at)
+        if at == NULL:
+            return
+        at += 1
