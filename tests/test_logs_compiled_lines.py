@@ -176,9 +176,18 @@ def test_a_query_is_masked_alike(one: bytes, config: AccessLog) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from([b"User-Agent", b"user-AGENT", b"Referer", b"REFERER", b"Range", b"Upgrade-x", b"Cookie"]), target), max_size=5))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"User-Agent", b"user-AGENT", b"Referer", b"REFERER", b"Range", b"Upgrade-x", b"Cookie"]), target
+        ),
+        max_size=5,
+    )
+)
 def test_the_head_of_a_request_as_it_was_read(fields: list[tuple[bytes, bytes]]) -> None:
-    lines = b"".join(b"%b: %b\r\n" % (name, bytes(octet for octet in value if octet >= 32 and octet != 127)) for name, value in fields)
+    lines = b"".join(
+        b"%b: %b\r\n" % (name, bytes(octet for octet in value if octet >= 32 and octet != 127)) for name, value in fields
+    )
     for version in (b"1.0", b"1.1"):
         head = parse_request(b"GET / HTTP/%b\r\nHost: h\r\n%b\r\n" % (version, lines), 65536, 100)
         assert head is not None
