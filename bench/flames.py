@@ -1,6 +1,6 @@
 """Flame graphs of the proxy worker under load: where the time of a request goes, as pictures.
 
-    make flames                                    # docs/images/flames-compiled.svg and flames-pure.svg, from a small GET
+    make flames                                    # docs/flames/compiled.svg and pure.svg, from a small GET
     make flames ARGS="--case tls --folder bench/results"
 
 The compiled worker is sampled by perf, which sees the kernel, the libraries and the compiled rooms, but only calls of the interpreter where a
@@ -61,9 +61,11 @@ def of_cython(symbol: str) -> str | None:
         return None
     rest, parts = found[1], []
     while counted := re.match(r"(\d+)", rest):
-        start = counted.end()
-        parts.append(rest[start : start + int(counted[1])])
-        rest = rest[start + int(counted[1]) :].removeprefix("_")
+        end = counted.end() + int(counted[1])
+        if end > len(rest) or rest[end : end + 1] not in ("", "_"):
+            break  # the number of a function in its class, not a length
+        parts.append(rest[counted.end() : end])
+        rest = rest[end:].removeprefix("_")
     rest = re.sub(r"^\d+", "", rest)
     return ".".join([*parts, rest] if rest else parts)
 
@@ -247,14 +249,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make flames", description="Draw flame graphs of the proxy worker under load.")
     parser.add_argument("--case", choices=list(CASES), default="small")
     parser.add_argument("--seconds", type=int, default=8, help="of sampling (default: 8)")
-    parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "images", help="for the pictures (default: docs/images)")
+    parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "flames", help="for the pictures (default: docs/flames)")
     arguments = parser.parse_args()
     case = CASES[arguments.case]
     suffix = "" if arguments.case == "small" else f"-{arguments.case}"
     for peer, word, tool, take in (("terraster", "compiled", "perf", by_perf), (PURE, "pure", "py-spy", by_spy)):
         stacks = sample(peer, case, arguments.seconds, take)
         note = f"{sum(stacks.values()):,} samples by {tool}. Each row is called by the row below it; the lowest is called by the event loop."
-        file = arguments.folder / f"flames-{word}{suffix}.svg"
+        file = arguments.folder / f"{word}{suffix}.svg"
         file.write_text(picture(stacks, f"{case.title}: Terraster {word}", note))
         print(file)
     return 0

@@ -66,6 +66,7 @@ def test_a_stack_of_py_spy_begins_where_the_event_loop_calls(flames: ModuleType)
     [
         ("__pyx_f_9terraster_5proxy_5Proxy__live", "terraster.proxy.Proxy._live"),
         ("__pyx_pw_9terraster_5proxy_5Proxy_11converse", "terraster.proxy.Proxy.converse"),
+        ("__pyx_pw_9terraster_3net_7runners_7Runners_5_serve", "terraster.net.runners.Runners._serve"),
         ("__pyx_pf_9terraster_4wire_5http1_parse_request", "terraster.wire.http1.parse_request"),
         ("PyObject_Vectorcall", None),
     ],

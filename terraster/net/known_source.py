@@ -57,7 +57,7 @@ class FullSource(KnownSource):
     """A body of known length, whose head filled the first read. The rest is usually there by then, so it is read at once.
 
     The head for the client, the part of the body that came with the head, and what is read at once, are sent as one piece. That saves a
-    `send`, a turn of the loop and `Stream.quick_ack`: a response of 100 KiB costs 38 µs and not 50.
+    `send`, a turn of the loop and `Stream.quick_ack`.
     """
 
     __slots__ = ("_stream",)
