@@ -6,6 +6,7 @@ Everything between the configuration's text and the socket is the product's own:
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import tempfile
@@ -207,6 +208,7 @@ class Stage:
         self.network = Network(self.loop)
         self.reactor = Reactor(self.hub, self.loop.clock, self.network.socket, self.network.poll)
         self.table = Table(12, 6, 3)
+        os.close(self.table.descriptor)  # nobody else maps it, and its mapping has another one; a stage a row would use them up
         self.leases = Leases(self.table)
         self.view = SeatView(self.table)
         q = self.q = self.table.q
