@@ -42,6 +42,7 @@ from wrk import CASES, Case, run
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from terraster.master.operator.edits import KEPT  # noqa: E402
 from tests.harness.terraster_process import Terraster  # noqa: E402
 
 SLICE = 10  # seconds of each run of a load
@@ -52,7 +53,6 @@ VALID = timedelta(minutes=10)  # of a certificate
 SLACK = 1 << 20  # octets by which memory may be above the middle third
 SLACK_FDS = 32
 HEAL = 30.0  # seconds within which a killed process is replaced
-KEPT = 32  # generations that may be kept in state_dir (`terraster.master.operator.kept_generations`)
 
 PLUGIN = '''
 class Greeting:

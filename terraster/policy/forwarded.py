@@ -157,7 +157,7 @@ class Trust:
     def believe(self, peer_ip: str, scheme: str, special: Iterable[tuple[int, bytes, bytes]]) -> Said:
         """The facts that a peer reports about its client; the peer's own facts if it is not trusted.
 
-        scheme: of the connection. special: the request's special fields (`terraster.wire.http1.RequestHead`).
+        scheme: of the connection. special: the request's special fields (`terraster.wire.heads.RequestHead`).
         """
         chain: bytes | None = None
         proto: bytes | None = None

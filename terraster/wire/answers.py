@@ -28,7 +28,7 @@ def reason_phrase(status: int) -> bytes:
 
 
 class OwnHead:
-    """The head of a response of our own, with the calls of a `terraster.wire.http1.ResponseHead`."""
+    """The head of a response of our own, with the calls of a `terraster.wire.heads.ResponseHead`."""
 
     __slots__ = ("chunked", "dated", "fields", "length", "location", "own", "status", "until_close", "upgrade")
 

@@ -51,7 +51,7 @@ NOTHING: frozenset[bytes] = frozenset()
 
 
 class Block:
-    """The field lines of a request, with the version in front of them. The facts are those of `terraster.wire.http1.RequestHead`.
+    """The field lines of a request, with the version in front of them. The facts are those of `terraster.wire.heads.RequestHead`.
 
     lines: the result of the last `cut` that was kept; it was for ``keep`` and ``drop``.
     """
