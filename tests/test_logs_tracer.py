@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import marshal
 import os
+import socket
 import struct
 from collections.abc import Iterator
 
@@ -12,7 +14,7 @@ import pytest
 from terraster.logs import trace_exporter, tracer
 from terraster.logs.log_channel import LogChannel
 from terraster.logs.spans import VERSION
-from terraster.logs.trace_exporter import Waiting
+from terraster.logs.trace_exporter import Control, Waiting
 from terraster.logs.tracer import MOST_OCTETS, MOST_SPANS, Tracer
 from terraster.state.cells import Seat
 
@@ -174,3 +176,16 @@ def test_a_batch_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting.end()
     assert [len(waiting.batch()) for _ in range(4)] == [300, 300, 300, 0]
     assert tracer.MOST_SPANS < trace_exporter.MOST_SPANS
+
+
+def test_an_exporting_process_that_is_told_to_end_before_it_has_begun_takes_nothing(channel: LogChannel) -> None:
+    ours, of_admin = socket.socketpair()
+    with ours, of_admin:
+        ours.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in ({"timeout": 5}, {"seconds": 30, "empties": False})))
+        ours.shutdown(socket.SHUT_WR)
+        control, waiting = Control(of_admin), Waiting()
+        assert control.settings() == {"timeout": 5}
+        os.write(channel.near, message(1, b"of another process"))
+        trace_exporter._take(channel.far, control, waiting)
+    assert waiting.report()["taken"] == 0
+    assert received(channel) == [(1, [b"of another process"])]

@@ -150,13 +150,14 @@ class Control:
         self._received = b""
 
     def settings(self) -> dict[str, Any]:
-        """The first line. Waits."""
+        """The first line. Waits. Takes what follows it, too: the time to end may have come with it."""
         while b"\n" not in self._received:
             if not (octets := self.socket.recv(65536)):
                 os._exit(0)
             self._received += octets
         line, _, self._received = self._received.partition(b"\n")
         settings: dict[str, Any] = json.loads(line)
+        self._take_lines()
         return settings
 
     def hear(self) -> None:
@@ -168,6 +169,9 @@ class Control:
             self.over = True
             self.deadline = min(self.deadline, time.monotonic() + LAST)
         self._received += octets
+        self._take_lines()
+
+    def _take_lines(self) -> None:
         while b"\n" in self._received:
             line, _, self._received = self._received.partition(b"\n")
             said = json.loads(line)
@@ -298,7 +302,7 @@ def _take(channel: int, control: Control, waiting: Waiting) -> None:
     poll = select.poll()
     poll.register(channel, select.POLLIN)
     poll.register(control.socket, select.POLLIN)
-    while True:
+    while control.deadline == inf:
         for descriptor, events in poll.poll(_TELL * 1000):
             if descriptor != channel:
                 control.hear()
