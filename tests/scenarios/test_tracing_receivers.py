@@ -145,9 +145,11 @@ def test_the_last_spans_are_exported_at_the_end(fresh, receiver: HttpReceiver) -
 def test_the_process_does_not_outlive_workers_of_a_master_that_was_killed(fresh, receiver: HttpReceiver) -> None:
     proxy: Terraster = fresh(SITE, tracing={"endpoint": receiver.url}, orphan_timeout="1s")
     pid = exporter(proxy)
+    get(proxy.address)
+    receiver.wait()  # its start is over
     os.kill(proxy.pid, signal.SIGKILL)
     get(proxy.address, "/orphan")
-    assert [span["url.path"] for span in receiver.wait()] == ["/orphan"]
+    assert [span["url.path"] for span in receiver.wait(2)] == ["/", "/orphan"]
     wait_gone(pid)
 
 
