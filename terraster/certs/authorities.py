@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from .certificate import CertificateError
 from .files import Files, read_octets
+from .library import serialization, x509
 
 __all__ = ["read_authorities"]
 
@@ -25,4 +23,4 @@ def read_authorities(files: Files) -> bytes:
         raise CertificateError(f"{file}: a certificate is not complete, or is damaged", file) from error
     if len(found) != begun:
         raise CertificateError(f"{file}: a certificate is not complete, or is damaged", file)
-    return b"".join(dict.fromkeys(one.public_bytes(Encoding.DER) for one in found))
+    return b"".join(dict.fromkeys(one.public_bytes(serialization.Encoding.DER) for one in found))

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from typing import TYPE_CHECKING
 
 from terraster.config.snapshot import Certificate
 from terraster.errors import TerrasterError
+
+from .library import ec, ed448, ed25519, exceptions, rsa, serialization, x509
 
 __all__ = ["CertificateError", "common_name", "read_certificate", "subject_alternative_names"]
 
@@ -68,7 +66,7 @@ def read_certificate(file: str, chain: bytes, key: bytes, key_file: str = "") ->
         issuer=common_name(first.issuer),
         not_before=first.not_valid_before_utc.timestamp(),
         not_after=first.not_valid_after_utc.timestamp(),
-        fingerprint=hashlib.sha256(first.public_bytes(Encoding.DER)).hexdigest(),
+        fingerprint=hashlib.sha256(first.public_bytes(serialization.Encoding.DER)).hexdigest(),
         curve=curve,
         must_staple=_must_staple(first),
     )
@@ -92,15 +90,16 @@ def _begins(line: bytes) -> bool:
     return line.startswith(_BEGIN) or (line.startswith(b"-") and _BEGIN.startswith(line))
 
 
-Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+if TYPE_CHECKING:
+    Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 
 def _private_key(key: bytes) -> Private:
     try:
-        private = load_pem_private_key(key, None)
+        private = serialization.load_pem_private_key(key, None)
     except TypeError as error:
         raise CertificateError("the key needs a password, so nobody could start Terraster unattended: remove it") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, exceptions.UnsupportedAlgorithm) as error:
         raise CertificateError(
             "the key file has no complete private key in PEM form" if key.strip() else "the key file is empty"
         ) from error
@@ -113,13 +112,13 @@ def _private_key(key: bytes) -> Private:
 
 
 def _shape(private: Private) -> bytes:
-    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return private.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _shape_of(certificate: x509.Certificate) -> bytes:
     try:
-        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm):
+        return certificate.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, exceptions.UnsupportedAlgorithm):
         return b""  # of a kind that no key of ours has
 
 

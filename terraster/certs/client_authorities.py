@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import hashlib
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from terraster.config.client_auth import Authorities
 
 from .certificate import CertificateError
 from .files import read_octets
+from .library import exceptions, serialization, x509
 
 __all__ = ["AuthorityFiles", "read_authorities", "read_authority_files"]
 
@@ -55,7 +52,8 @@ def read_authorities(certificates: bytes, lists: bytes | None, crl_file: str = "
             ends[issuer] = max(ends.get(issuer, span), span, key=_end)
     begun, until = min(ends.values(), key=_end) if ends else (0.0, 0.0)
     pem = b"".join(
-        [one.public_bytes(Encoding.PEM) for one in authorities] + [one.public_bytes(Encoding.PEM) for one in revocations]
+        [one.public_bytes(serialization.Encoding.PEM) for one in authorities]
+        + [one.public_bytes(serialization.Encoding.PEM) for one in revocations]
     )
     digest = hashlib.sha256(pem).hexdigest()
     return Authorities(pem=pem, revokes=lists is not None, crl_begun=begun, crl_until=until, digest=digest)
@@ -129,7 +127,7 @@ def _check(authorities: list[x509.Certificate], lists: list[x509.CertificateRevo
 def _signed(one: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
     try:
         return one.is_signature_valid(authority.public_key())  # type: ignore[arg-type]  # a key of another kind is a TypeError
-    except (TypeError, ValueError, InvalidSignature, UnsupportedAlgorithm):
+    except (TypeError, ValueError, exceptions.InvalidSignature, exceptions.UnsupportedAlgorithm):
         return False
 
 

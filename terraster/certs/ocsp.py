@@ -8,20 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import ocsp
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
-
 from terraster.config.snapshot import Certificate, Staple
 from terraster.errors import TerrasterError
 from terraster.policy.stapling import SKEW, is_current
 
 from .certificate import CertificateError
 from .files import Files, read_octets
+from .library import ec, ed448, ed25519, exceptions, hashes, ocsp, oid, padding, rsa, serialization, x509
 
 __all__ = ["MOST", "Early", "OcspError", "Question", "Revoked", "named_serials", "question", "read_response", "serial_of", "verify"]
 
@@ -71,14 +64,14 @@ def question(certificate: Certificate) -> Question:
     urls = [
         one.access_location.value
         for one in places
-        if one.access_method == AuthorityInformationAccessOID.OCSP
+        if one.access_method == oid.AuthorityInformationAccessOID.OCSP
         and isinstance(one.access_location, x509.UniformResourceIdentifier)
         and one.access_location.value.lower().startswith("http://")
     ]
     if not urls:
         raise OcspError("the certificate names no OCSP responder; many authorities have ended OCSP: remove `ocsp: fetch`")
     request = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA1()).build()
-    return Question(urls[0], request.public_bytes(Encoding.DER))
+    return Question(urls[0], request.public_bytes(serialization.Encoding.DER))
 
 
 def read_response(files: Files) -> bytes:
@@ -113,7 +106,11 @@ def verify(certificate: Certificate, response: bytes, now: float) -> Staple:
     """
     try:
         return _verified(certificate, response, now)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # parts of a response are parsed when they are asked for
+    except (
+        ValueError,
+        TypeError,
+        exceptions.UnsupportedAlgorithm,
+    ) as error:  # parts of a response are parsed when they are asked for
         raise OcspError(_DAMAGED) from error
 
 
@@ -168,7 +165,7 @@ def _leaf_and_issuer(certificate: Certificate) -> tuple[x509.Certificate, x509.C
 def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (ValueError, TypeError, exceptions.InvalidSignature, exceptions.UnsupportedAlgorithm):
         return False
     return True
 
@@ -182,7 +179,7 @@ def _about(found: ocsp.OCSPResponse, leaf: x509.Certificate, issuer: x509.Certif
             continue
         try:
             asked = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, one.hash_algorithm).build()
-        except (ValueError, UnsupportedAlgorithm):
+        except (ValueError, exceptions.UnsupportedAlgorithm):
             raise OcspError("the response names the certificate by a hash that cannot be used") from None
         if (one.issuer_name_hash, one.issuer_key_hash) == (asked.issuer_name_hash, asked.issuer_key_hash):
             return one
@@ -214,7 +211,7 @@ def _is_signer(found: ocsp.OCSPResponse, certificate: x509.Certificate) -> bool:
         return found.responder_name == certificate.subject
     try:
         return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest == found.responder_key_hash
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, exceptions.UnsupportedAlgorithm):
         return False
 
 
@@ -225,8 +222,8 @@ def _objection(signer: x509.Certificate, issuer: x509.Certificate, now: float) -
     try:
         usages = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except (x509.ExtensionNotFound, ValueError):
-        usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
-    if ExtendedKeyUsageOID.OCSP_SIGNING not in usages:
+        usages = x509.ExtendedKeyUsage([oid.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
+    if oid.ExtendedKeyUsageOID.OCSP_SIGNING not in usages:
         return "the certificate that signed the response is not for OCSP (no extended key usage OCSPSigning)"
     if not signer.not_valid_before_utc.timestamp() <= now < signer.not_valid_after_utc.timestamp():
         return "the certificate that signed the response has expired, or is not valid yet"
@@ -247,6 +244,6 @@ def _has_signed(signer: x509.Certificate, found: ocsp.OCSPResponse) -> bool:
             key.verify(found.signature, found.tbs_response_bytes, ec.ECDSA(algorithm))
         else:
             return False
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
+    except (exceptions.InvalidSignature, exceptions.UnsupportedAlgorithm, ValueError):
         return False
     return True

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import time
 
-from cryptography import x509
-
 from .certificate import common_name, subject_alternative_names
+from .library import x509
 
 __all__ = ["described"]
 

@@ -6,10 +6,15 @@ import ipaddress
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-import dns.exception
-import dns.name
+from terraster.later import Later
+
+if TYPE_CHECKING:
+    import dns.exception
+    import dns.name
+else:
+    dns = Later("dns")
 
 __all__ = ["System", "SystemFile", "is_address", "parse_hosts", "parse_resolv_conf"]
 

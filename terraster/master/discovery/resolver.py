@@ -36,19 +36,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dns.exception
-import dns.flags
-import dns.message
-import dns.name
-import dns.rcode
-import dns.rdatatype
 import gevent
 from gevent import get_hub
 from gevent import socket as green
 
+from terraster.later import Later
+
 from .resolv_conf import SystemFile, is_address, parse_hosts, parse_resolv_conf
+
+if TYPE_CHECKING:
+    import dns.exception
+    import dns.flags
+    import dns.message
+    import dns.name
+    import dns.rcode
+    import dns.rdatatype
+else:
+    dns = Later("dns")
 
 __all__ = ["Resolution", "Endpoint", "Resolver", "Unresolved"]
 
@@ -62,7 +68,6 @@ _PAYLOAD = 1232  # octets over UDP that are not fragmented on the way (DNS flag 
 _RESOLUTION_DELAY = 0.05  # seconds that the addresses of one family wait for the other's
 _SOON = 5.0  # seconds that an answer is used at most while it is not known whether there is another family
 _LONGEST_CHAIN = 8  # questions that a chain of CNAMEs may take
-_NO_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
 
 class Unresolved(Exception):
@@ -287,7 +292,7 @@ class Resolver:
         address = _server_address(server)
         with gevent.Timeout(seconds, TimeoutError()):
             reply = self._over_udp(address, query)
-            if edns and reply.rcode() in _NO_EDNS:
+            if edns and reply.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS):
                 self._plain.add(server)
                 query = dns.message.make_query(name, kind)
                 reply = self._over_udp(address, query)
