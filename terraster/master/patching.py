@@ -11,7 +11,7 @@ signals itself and has no threads). Children inherit the patched modules; the da
 from __future__ import annotations
 
 import gevent
-from gevent import monkey
+from gevent import events, monkey
 
 __all__ = ["patch"]
 
@@ -24,7 +24,12 @@ def patch() -> None:
     threads must not fork.
     """
     gevent.config.resolver = "ares"
-    monkey.patch_socket()
-    monkey.patch_ssl()
-    monkey.patch_select()
-    monkey.patch_time()
+    told = events.notify_and_call_entry_points
+    events.notify_and_call_entry_points = events.notify  # or it reads what every installed package says of itself, eight times
+    try:
+        monkey.patch_socket()
+        monkey.patch_ssl()
+        monkey.patch_select()
+        monkey.patch_time()
+    finally:
+        events.notify_and_call_entry_points = told
