@@ -40,7 +40,7 @@ def ask(made: Explainer) -> dict[str, Any]:
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
-    monkeypatch.setattr(explainer, "answer", answer)
+    monkeypatch.setattr("terraster.explain.running.answer", answer)
 
 
 def test_the_answer_is_made_in_another_process(made: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ class Place:
         self.operations = table(self.deps)
         self.log, self.rows = Log(), Rows()
         self.api = Api(self.operations, UserIdentity(self.room.access), self.rows, self.log)
-        self.mount = Mount(self.api, Site(routes(), self.log))
+        self.mount = Mount(lambda: self.api, Site(routes(), self.log))
 
     def call(self, method: str, path: str, body: bytes | None = None, **given: Any) -> Reply:
         """given: of the credentials, and ``head``"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..api.call import Caller, Credentials, Role
 from ..api.cookie import check_origin, cookie
-from ..api.operations.auth import FIRST
+from ..api.identity import FIRST
 from ..api.problem import Refused
 from ..users.access import Access
 from ..users.faults import Busy, Denied

@@ -15,16 +15,18 @@ import resource
 import signal
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import socket
 from gevent.lock import BoundedSemaphore
 
 from ..config.snapshot import Snapshot
-from ..explain.running import Rules, answer
 from ..state.table import Table
 from .site import Refusal
+
+if TYPE_CHECKING:
+    from ..explain.running import Rules
 
 __all__ = ["Explainer"]
 
@@ -81,11 +83,13 @@ class Explainer:
         return self.explain({"compared": [old, new]}, Snapshot(0, (), ()), {})
 
     def _ask(self, asked: dict[str, Any], snapshot: Snapshot, changes: Mapping[str, Any]) -> dict[str, Any]:
+        from ..explain.running import answer  # here, so that the next question finds it in memory
+
         near, far = socket.socketpair()
         try:
             pid = os.fork()
             if not pid:
-                _answer(far.fileno(), asked, snapshot, self._table, self._seat, changes, self._rules)
+                _answer(far.fileno(), asked, snapshot, self._table, self._seat, changes, self._rules, answer)
         except OSError as error:
             near.close()
             raise Refusal(500, f"the request cannot be explained: no process can be started: {error.strerror}") from None
@@ -119,6 +123,7 @@ def _answer(
     seat: int,
     changes: Mapping[str, Any],
     rules: Callable[..., Rules],
+    answer: Callable[..., dict[str, Any]],
 ) -> None:
     """Answer one question in this new process, and end it. It has the memory of the admin worker, and must not use its event loop."""
     code = 1

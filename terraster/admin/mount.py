@@ -10,19 +10,20 @@ import json
 import pwd
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..api.call import Caller, Credentials, Reply, Request, Role
-from ..api.openapi import document
 from ..api.problem import Refused
-from ..api.router import Api, refusal
 from .peers import plain_address
 from .server import PEER_UID, RAW_PATH
 from .site import Environ, Refusal, Site
+
+if TYPE_CHECKING:
+    from ..api.router import Api
 
 __all__ = ["Mount", "SocketIdentity", "operator"]
 
@@ -44,19 +45,31 @@ class SocketIdentity:
 class Mount:
     """A WSGI application: the API, and beside it a site.
 
+    make:  gives the API, at the first request for it: its modules and models take 15 MiB, and many a Terraster is never asked
     guard: as that of `Site`, called first for the API's paths
     """
 
-    def __init__(self, api: Api, site: Site, guard: Callable[[Environ], None] | None = None) -> None:
-        self._api = api
+    def __init__(self, make: Callable[[], Api], site: Site, guard: Callable[[Environ], None] | None = None) -> None:
+        self._make = make
         self._site = site
         self._guard = guard
-        self._document = json.dumps(document(api.operations, __version__)).encode() + b"\n"
+
+    @cached_property
+    def _api(self) -> Api:
+        return self._make()
+
+    @cached_property
+    def _document(self) -> bytes:
+        from ..api.openapi import document
+
+        return json.dumps(document(self._api.operations, __version__)).encode() + b"\n"
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         path = environ.get(RAW_PATH, environ["PATH_INFO"])
         if not path.startswith("/api/") and path != "/openapi.json":
             return self._site(environ, start_response)
+        from ..api.router import refusal
+
         instance = secrets.token_hex(8)
         try:
             if self._guard is not None:

@@ -13,20 +13,15 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from ..api.deps import Deps
-from ..api.identity import Identity
-from ..api.operations import table as operations
 from ..api.problem import Refused
-from ..api.router import Api
 from ..audit.log import AuditLog
 from ..config.diff import Change, patch
 from ..config.edits import Edit
 from ..config.snapshot import Snapshot
-from ..explain.running import Rules, no_rules
 from ..master.listeners import control_address
 from ..net.yielding import yield_to_loop
 from ..state.alive import lives
@@ -35,8 +30,6 @@ from ..users.room import Users
 from ..worker.process import Process
 from . import audit, edits, pages, past, plugins, processes, readings, seat_readings, slo_rows
 from .acme import Orderer
-from .answers import Answers
-from .api_recorder import ApiRecorder
 from .archivist import Archivist
 from .audited import Audited
 from .auditor import Auditor
@@ -65,6 +58,11 @@ from .tailing import Tailing
 from .throttle import Throttle
 from .traces import TraceExporters
 
+if TYPE_CHECKING:
+    from ..api.identity import Identity
+    from ..api.router import Api
+    from ..explain.running import Rules
+
 __all__ = ["AdminWorker"]
 
 _LAST = 0.2  # seconds in which an orphan that was told to stop still answers
@@ -83,6 +81,8 @@ class AdminWorker(Process):
     def rules(self, texts: Mapping[str, bytes] | None = None, edits: Sequence[Edit] = ()) -> Rules:
         """Where rules are written, for explanations, in the files as they are now, or as they were (texts), with edits. Called in a process
         without an event loop."""
+        from ..explain.running import no_rules
+
         return no_rules()
 
     def start(self) -> None:
@@ -201,13 +201,19 @@ class AdminWorker(Process):
             "/readyz": {"GET": self._readyz},
         }
         guard = Gate(Throttle(self.view, self._running), self._running, self._proxies)
-        return Mount(self._api(UserIdentity(self._users.access)), Site(routes, self.log, guard, _BESIDE), guard)
+        return Mount(lambda: self._api(UserIdentity(self._users.access)), Site(routes, self.log, guard, _BESIDE), guard)
 
     def _metrics_site(self) -> Site:
         return Site({"/metrics": {"GET": self._metrics}, "/healthz": {"GET": self._healthz}}, self.log)
 
     def _api(self, identity: Identity) -> Api:
-        """The API for the callers that `identity` knows."""
+        """The API for the callers that `identity` knows. Its modules are imported here, as few processes need them."""
+        from ..api.deps import Deps
+        from ..api.operations import table as operations
+        from ..api.router import Api
+        from .answers import Answers
+        from .api_recorder import ApiRecorder
+
         answers = Answers(
             self.view.table,
             self._running,
@@ -254,7 +260,7 @@ class AdminWorker(Process):
             **audit.routes(self._auditor),
             **past.routes(self._past),
         }
-        return Mount(self._api(SocketIdentity()), Site(routes, self.log, only_for_owner, _BESIDE), only_for_owner)
+        return Mount(lambda: self._api(SocketIdentity()), Site(routes, self.log, only_for_owner, _BESIDE), only_for_owner)
 
     def _metrics(self, query: dict[str, str]) -> Response:
         return Response(exposition(self._registry), CONTENT_TYPE)

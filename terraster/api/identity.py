@@ -6,7 +6,10 @@ from typing import Protocol
 
 from .call import Caller, Credentials, Effect
 
-__all__ = ["Identity", "Recorder"]
+__all__ = ["FIRST", "Identity", "Recorder"]
+
+FIRST = "there are no users yet; make the first one on the host: terrasterctl user add NAME --role admin"
+"""For callers that are not known while nobody can be."""
 
 
 class Identity(Protocol):

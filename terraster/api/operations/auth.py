@@ -12,6 +12,7 @@ from ...users.policy import MOST_OCTETS, rules
 from ..call import Answer, Call, Caller, Effect, Role
 from ..cookie import check_origin, cookie, ended, field
 from ..deps import Deps
+from ..identity import FIRST
 from ..models.users import (
     ChangePassword,
     Granted,
@@ -30,9 +31,7 @@ from ..operation import Operation
 from ..problem import Refused
 from .faults import translated
 
-__all__ = ["FIRST", "operations"]
-
-FIRST = "there are no users yet; make the first one on the host: terrasterctl user add NAME --role admin"
+__all__ = ["operations"]
 
 
 def operations(deps: Deps) -> tuple[Operation, ...]:
