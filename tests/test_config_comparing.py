@@ -10,7 +10,8 @@ import pytest
 
 from terraster.config.comparing import MOST
 from terraster.config.edits import Edit
-from terraster.config.loader import Loader, Rules
+from terraster.config.loader import Loader
+from terraster.config.rules import Rules
 from terraster.filters.registry import KINDS
 
 ONE, TWO = "http://10.0.0.1:80", "http://10.0.0.2:80"

@@ -73,7 +73,7 @@ class Explainer:
             self._turn.release()
 
     def values(self, service: str, location: str) -> list[dict[str, Any]]:
-        """The values that a location has by the files (`terraster.config.loader.Rules.values`). Waits and raises as `explain`."""
+        """The values that a location has by the files (`terraster.config.rules.Rules.values`). Waits and raises as `explain`."""
         found: list[dict[str, Any]] = self.explain({"values": [service, location]}, Snapshot(0, (), ()), {})["values"]
         return found
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .options import add_option
 
 if TYPE_CHECKING:
-    from terraster.config.loader import Rules
+    from terraster.config.rules import Rules
     from terraster.config.snapshot import Snapshot
 
 __all__ = ["REQUEST", "add_options", "explain", "joined"]

@@ -29,7 +29,7 @@ from terraster.cli.output import until_closed
 
 if TYPE_CHECKING:
     from terraster.config.edits import Edit
-    from terraster.config.loader import Rules
+    from terraster.config.rules import Rules
     from terraster.config.settings import Settings
     from terraster.config.snapshot import Snapshot
     from terraster.errors import Problem

@@ -29,7 +29,7 @@ __all__ = ["Rules", "answer", "living", "no_rules"]
 
 
 class Rules(Protocol):
-    """Where rules are written (`terraster.config.loader.Rules`)."""
+    """Where rules are written (`terraster.config.rules.Rules`)."""
 
     @property
     def files(self) -> tuple[str, ...]:
