@@ -302,7 +302,8 @@ def test_a_hundred_reloads_leak_no_descriptors_and_lose_no_answer() -> None:
                 )
                 assert family.ask("reload")["ok"]
                 if number in (9, 99):
-                    descriptors.append(len(os.listdir(f"/proc/{family.pid}/fd")))
+                    # The least of some: the connection of an order that was answered ends a moment later.
+                    descriptors.append(min(len(os.listdir(f"/proc/{family.pid}/fd")) for _ in range(10) if not time.sleep(0.02)))
         assert failed == []
         assert descriptors[0] == descriptors[1]
         assert generations(family) == {101}
